@@ -1,0 +1,13 @@
+//! The rules of a Pilothouse host. Pure: no tokio, no files, no clock; `Cargo.toml` has no crate that could do IO.
+
+pub mod attention;
+pub mod recipe;
+pub mod session;
+pub mod text;
+
+/// Milliseconds since the Unix epoch. Time always comes in as a value; nothing here reads a clock.
+pub type UnixMillis = i64;
+
+pub use attention::{Attention, Turn, attention};
+pub use recipe::{Recipe, RecipeError};
+pub use session::{Activity, Cause, Denied, Effect, Input, Lifecycle, Session, Status, step};

@@ -1,0 +1,121 @@
+//! Virtual machines: one trait, [`Vmm`], carried out by [`qemu`] (and later by a simulated one).
+//!
+//! A [`Vm`] belongs to one owner, its session's supervisor (or an environment's build); nobody else touches it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use hostd_core::session::{Cause, Size};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// What a [`Vmm`] says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VmmInfo {
+    /// qemu or simulated.
+    pub name: &'static str,
+    /// kvm, tcg or none.
+    pub accelerator: &'static str,
+    /// Why this accelerator, for people.
+    pub accelerator_reason: String,
+    /// E.g. 7.2.22; empty where it could not be found.
+    pub version: String,
+    /// Release of the guests' kernel; empty where there is none yet.
+    pub kernel: String,
+    /// What keeps VMs from starting, each with what to do. Empty: ready.
+    pub problems: Vec<String>,
+}
+
+/// What a VM is started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmSpec {
+    /// For messages and the process title: session slug or build id.
+    pub name: String,
+    /// The VM's own folder; exists. Sockets, its record and its serial log go here.
+    pub directory: PathBuf,
+    /// Virtual processors and memory; `size.disk` is that of the disk below.
+    pub size: Size,
+    /// Immutable images below its disk, bottom first: `.ext4` is raw, `.qcow2` has no backing name in its header.
+    pub layers: Vec<PathBuf>,
+    /// Its own writable layer (qcow2); made by [`Vmm::create_disk`].
+    pub disk: PathBuf,
+}
+
+/// The virtio-serial ports of a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// `pilothouse.link`: the guest serves `guest.v1.Guest`.
+    Link,
+    /// `pilothouse.tunnel`: hostd serves `guest.v1.Gateway`.
+    Tunnel,
+}
+
+/// A byte stream to a guest.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
+
+/// Why a VM could not be made or started. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum VmError {
+    /// QEMU or a helper program is not installed.
+    #[error("{program} was not found; install it ({package}) and try again")]
+    Missing {
+        /// The program.
+        program: String,
+        /// Debian package that has it.
+        package: &'static str,
+    },
+    /// The guests' kernel is not there, or could not be fetched or unpacked.
+    #[error("no guest kernel: {0}")]
+    Kernel(String),
+    /// QEMU, or a helper program, ended with an error; what it printed.
+    #[error("{program} failed: {output}")]
+    Failed {
+        /// The program.
+        program: String,
+        /// Its error output, bounded.
+        output: String,
+    },
+    /// A file or socket of the VM.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What went wrong.
+        error: io::Error,
+    },
+}
+
+/// Makes and starts virtual machines.
+#[async_trait]
+pub trait Vmm: Send + Sync + 'static {
+    /// Accelerator, versions, problems. Cheap; read afresh at each call.
+    fn info(&self) -> VmmInfo;
+    /// Fetches and prepares what every VM needs (kernel, initramfs) if it is not there. `progress` gets lines for people.
+    async fn prepare(&self, progress: &(dyn Fn(String) + Send + Sync)) -> Result<(), VmError>;
+    /// Makes an empty writable layer of `bytes` virtual size.
+    async fn create_disk(&self, disk: &Path, bytes: u64) -> Result<(), VmError>;
+    /// Starts a VM; returns when its process runs and its control socket has answered. Nothing is left behind on an error.
+    async fn start(&self, spec: VmSpec) -> Result<Arc<dyn Vm>, VmError>;
+    /// Ends a VM that an earlier hostd left in this folder, found by its record (pid and start time). True if one was ended.
+    async fn end_leftover(&self, directory: &Path) -> Result<bool, VmError>;
+}
+
+/// A virtual machine. Its process lives on when this is dropped; [`Vm::end`] ends it.
+#[async_trait]
+pub trait Vm: Send + Sync + 'static {
+    /// Connects to one of its ports; the bytes are the guest's, from wherever it stands. One connection a port at a time.
+    async fn connect(&self, port: Port) -> io::Result<Box<dyn Io>>;
+    /// Waits until the VM is gone and says why. Cancel safe; may be called again and by several.
+    async fn ended(&self) -> Cause;
+    /// Ends it at once and waits until it is gone. A repeat is harmless.
+    async fn end(&self);
+    /// What the guest wrote to its serial console lately (at most 64 KiB).
+    async fn serial(&self) -> Vec<u8>;
+    /// Bytes of memory its process holds now; 0 when it is gone.
+    fn resident(&self) -> u64;
+}
+
