@@ -1,2 +1,3 @@
-//! .
+//! `hostd`: see `hostd --help`.
+
 fn main() {}

@@ -7,16 +7,16 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 /// Where a host listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HostAddress {
+pub struct HostAddress {
     /// For people: the configured name, or the address itself.
-    pub(crate) name: String,
+    pub name: String,
     /// Unix socket of its hostd.
-    pub(crate) socket: PathBuf,
+    pub socket: PathBuf,
 }
 
 impl HostAddress {
     /// A channel that connects when first used, and again by itself after hostd went away.
-    pub(crate) fn channel(&self) -> Channel {
+    pub fn channel(&self) -> Channel {
         let socket = self.socket.clone();
         Endpoint::from_static("http://pilothouse.invalid").connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
             let socket = socket.clone();

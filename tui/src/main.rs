@@ -1,2 +1,5 @@
-//! .
+//! `pilothouse`: the console and its command line; see `pilothouse --help`.
+
+mod client;
+
 fn main() {}

@@ -1,0 +1,1 @@
+//! tonic services: convert, call, convert back. No rule lives here.

@@ -1,0 +1,1 @@
+//! Recipe to build: bases, setup in a VM, immutable disks.

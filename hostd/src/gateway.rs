@@ -1,0 +1,1 @@
+//! The guests' only way out.

@@ -1,0 +1,14 @@
+//! The Pilothouse host daemon: runs every agent session in a microVM of its own.
+//!
+//! Dependencies point one way: `api -> sessions -> hostd_core`; adapters (`vm`, `guest`, `environments`, `forge`, `gateway`,
+//! `store`, `terminals`) know nothing of `api`, and `main` ties them together.
+
+pub mod api;
+pub mod environments;
+pub mod forge;
+pub mod gateway;
+pub mod guest;
+pub mod sessions;
+pub mod store;
+pub mod terminals;
+pub mod vm;

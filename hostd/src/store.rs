@@ -1,0 +1,1 @@
+//! SQLite: sessions and the outbox of effects.

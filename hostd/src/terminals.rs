@@ -1,0 +1,1 @@
+//! Agents' terminals: screen, history, viewers, log.
