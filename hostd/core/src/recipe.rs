@@ -21,6 +21,10 @@ pub struct Recipe {
     pub ci: Vec<String>,
     /// Of its VMs.
     pub size: Size,
+    /// How many VMs stand ready.
+    pub warm: Warm,
+    /// Seconds that a waiting session runs on before it is suspended.
+    pub suspend_after: u64,
     /// `host:port` destinations that its guests may reach.
     pub egress: Vec<String>,
 }
@@ -58,6 +62,15 @@ pub struct Agent {
     /// Whether the task is also its last argument.
     #[serde(default)]
     pub task_argument: bool,
+}
+
+/// VMs that stand ready for sessions to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Warm {
+    /// At least so many.
+    pub min: u32,
+    /// At most so many; not below `min`.
+    pub max: u32,
 }
 
 /// What is wrong with a recipe, and where.
