@@ -1,8 +1,20 @@
 //! Environment recipes: TOML in, a checked [`Recipe`] out, errors with line and column.
+//!
+//! What a checked recipe holds is safe to use as it is: no name, package, suite, branch, path or destination in it can be
+//! taken for an option, a pattern or a piece of shell. Setup commands alone are shell, and run in the guest only.
 
-use serde::Deserialize;
+mod check;
+mod raw;
+#[cfg(test)]
+mod tests;
+mod words;
 
 use crate::session::Size;
+
+pub use words::{is_branch_name, is_repository_name};
+
+/// Where guests find the local forge.
+pub const INTERNAL_HOST: &str = "pilothouse.internal";
 
 /// A recipe: base system, packages, repository, setup, agent, size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,42 +37,36 @@ pub struct Recipe {
     pub warm: Warm,
     /// Seconds that a waiting session runs on before it is suspended.
     pub suspend_after: u64,
-    /// `host:port` destinations that its guests may reach.
+    /// `host:port` destinations that its guests may reach, in lower case.
     pub egress: Vec<String>,
 }
 
 /// A Debian base.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
     /// Suite, e.g. bookworm.
     pub debian: String,
     /// Packages beside the essential ones.
-    #[serde(default)]
     pub packages: Vec<String>,
 }
 
 /// A repository in the environment.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
     /// Of the local forge: `http://pilothouse.internal/git/NAME.git`.
     pub url: String,
     /// Checked out.
-    #[serde(default = "main_branch")]
     pub branch: String,
     /// Absolute path in the guest.
     pub path: String,
 }
 
 /// The agent of an environment.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
     /// Program and arguments.
     pub command: Vec<String>,
     /// Whether the task is also its last argument.
-    #[serde(default)]
     pub task_argument: bool,
 }
 
@@ -87,9 +93,8 @@ pub struct RecipeError {
     pub message: String,
 }
 
-fn main_branch() -> String {
-    "main".into()
-}
+/// Longest recipe, in bytes.
+const TEXT_MAX: usize = 256 * 1024;
 
 impl Recipe {
     /// Parses and checks a recipe. `source_name` stands in errors only.
@@ -97,13 +102,38 @@ impl Recipe {
     /// # Errors
     /// [`RecipeError`] for anything that is not TOML, an unknown or missing key, a wrong type, or a value out of bounds.
     pub fn parse(source_name: &str, text: &str) -> Result<Self, RecipeError> {
-        let _ = (source_name, text);
-        Err(RecipeError { source_name: source_name.into(), line: 1, column: 1, message: "not built yet".into() })
+        let error = |at: usize, message: String| {
+            let (line, column) = position(text, at);
+            RecipeError { source_name: source_name.into(), line, column, message }
+        };
+        if text.len() > TEXT_MAX {
+            return Err(error(0, format!("too long: {} bytes, at most {TEXT_MAX}", text.len())));
+        }
+        let raw: raw::Recipe = toml::from_str(text)
+            .map_err(|e| error(e.span().map_or(0, |span| span.start), in_toml_words(e.message())))?;
+        check::recipe(raw).map_err(|wrong| error(wrong.at, wrong.message))
     }
 
     /// The name of the repository in the local forge, e.g. `widgets`.
     #[must_use]
     pub fn local_repository(&self) -> Option<&str> {
-        self.repository.as_ref()?.url.strip_prefix("http://pilothouse.internal/git/")?.strip_suffix(".git")
+        words::repository_of(&self.repository.as_ref()?.url)
     }
+}
+
+/// serde speaks of fields and Rust's types; TOML has keys and integers.
+fn in_toml_words(message: &str) -> String {
+    let message = crate::text::one_line(message).replace("expected i64", "expected an integer");
+    match message.split_once(" field ") {
+        Some((what @ ("unknown" | "missing" | "duplicate"), rest)) => format!("{what} key {rest}"),
+        _ => message,
+    }
+}
+
+/// Line and column, both from 1, of a byte offset.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset.min(text.len())).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
 }

@@ -1,0 +1,157 @@
+//! From the raw shape to a checked recipe.
+
+use std::ops::RangeInclusive;
+
+use toml::Spanned;
+
+use super::{Agent, Base, Recipe, Repository, Warm, raw, words};
+use crate::session::Size;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// Longest command or argument, in bytes.
+const COMMAND_MAX: usize = 4096;
+/// Most entries of a list.
+const LIST_MAX: usize = 256;
+
+/// What is wrong, at which byte.
+pub(super) struct Wrong {
+    pub(super) at: usize,
+    pub(super) message: String,
+}
+
+type Checked<T> = Result<T, Wrong>;
+
+pub(super) fn recipe(raw: raw::Recipe) -> Checked<Recipe> {
+    Ok(Recipe {
+        name: word(raw.name, words::is_environment_name, "name", "lower-case letters, digits and dashes, at most 40")?,
+        base: base(raw.base)?,
+        repository: raw.repository.map(repository).transpose()?,
+        setup: list(raw.setup, "setup", |command| argument(command, false))?,
+        agent: Agent { command: command(raw.agent.command)?, task_argument: raw.agent.task_argument },
+        ci: raw.ci.map_or(Ok(vec![]), |ci| command(ci.command))?,
+        size: size(&raw.size)?,
+        warm: warm(&raw.warm)?,
+        suspend_after: suspend(&raw.suspend)?,
+        egress: list(raw.egress, "egress", destination)?,
+    })
+}
+
+fn base(raw: raw::Base) -> Checked<Base> {
+    let suite = "a Debian suite such as bookworm: lower-case letters, digits and dashes";
+    let package = "the name of one Debian package: lower-case letters, digits, plus, dot and dash";
+    Ok(Base {
+        debian: word(raw.debian, words::is_suite, "base.debian", suite)?,
+        packages: list(raw.packages, "base.packages", |name| word(name, words::is_package, "package", package))?,
+    })
+}
+
+fn repository(raw: raw::Repository) -> Checked<Repository> {
+    let url = "http://pilothouse.internal/git/NAME.git, NAME of lower-case letters, digits, dot, underscore and dash";
+    let branch = "a branch name of letters, digits, dot, underscore, slash and dash";
+    let path = "an absolute path of letters, digits, dot, underscore and dash, not in /dev, /proc, /run, /sys or /tmp";
+    let is_url = |url: &str| words::repository_of(url).is_some();
+    Ok(Repository {
+        url: word(raw.url, is_url, "repository.url", url)?,
+        branch: match raw.branch {
+            Some(name) => word(name, words::is_branch_name, "repository.branch", branch)?,
+            None => "main".into(),
+        },
+        path: word(raw.path, words::is_guest_path, "repository.path", path)?,
+    })
+}
+
+/// A program and its arguments.
+fn command(raw: Spanned<Vec<Spanned<String>>>) -> Checked<Vec<String>> {
+    let at = raw.span().start;
+    let mut first = true;
+    let command = list(raw.into_inner(), "command", |text| argument(text, !std::mem::take(&mut first)))?;
+    if command.is_empty() {
+        return Err(Wrong { at, message: "command is empty; it must name a program".into() });
+    }
+    Ok(command)
+}
+
+fn argument(raw: Spanned<String>, may_be_empty: bool) -> Checked<String> {
+    let fits =
+        |text: &str| text.len() <= COMMAND_MAX && !text.contains('\0') && (may_be_empty || !text.trim().is_empty());
+    let allowed =
+        if may_be_empty { "at most 4096 bytes without NUL" } else { "not empty, at most 4096 bytes without NUL" };
+    word(raw, fits, "command", allowed)
+}
+
+fn destination(raw: Spanned<String>) -> Checked<String> {
+    let allowed = "host:port, e.g. \"packages.example.com:443\"; the host is a name or an address, without wildcards";
+    Ok(word(raw, words::is_destination, "egress", allowed)?.to_ascii_lowercase())
+}
+
+fn size(raw: &raw::Size) -> Checked<Size> {
+    let memory = amount(raw.memory.as_ref(), "size.memory", 64 * MIB..=TIB, 512 * MIB)?;
+    let disk = amount(raw.disk.as_ref(), "size.disk", GIB..=16 * TIB, 8 * GIB)?;
+    Ok(Size { vcpus: count(raw.vcpus.as_ref(), "size.vcpus", 1..=64, 1)?, memory, disk })
+}
+
+fn warm(raw: &raw::Warm) -> Checked<Warm> {
+    let min = count(raw.min.as_ref(), "warm.min", 0..=64, 0)?;
+    let max = count(raw.max.as_ref(), "warm.max", 0..=64, min)?;
+    match &raw.max {
+        Some(at) if max < min => Err(Wrong {
+            at: at.span().start,
+            message: format!("warm.max is {max}; allowed: at least warm.min, which is {min}"),
+        }),
+        _ => Ok(Warm { min, max }),
+    }
+}
+
+fn suspend(raw: &raw::Suspend) -> Checked<u64> {
+    const DEFAULT: u64 = 60;
+    const WEEK: u64 = 7 * 24 * 3600;
+    let Some(after) = &raw.after else { return Ok(DEFAULT) };
+    words::seconds(after.as_ref())
+        .filter(|seconds| (1..=WEEK).contains(seconds))
+        .ok_or_else(|| wrong(after, "suspend.after", "a time such as \"90s\", \"5m\" or \"1h\", from 1s to 168h"))
+}
+
+/// An amount of bytes; whole MiB, because QEMU and disk images want whole pages and sectors.
+fn amount(raw: Option<&Spanned<String>>, key: &str, range: RangeInclusive<u64>, default: u64) -> Checked<u64> {
+    let Some(raw) = raw else { return Ok(default) };
+    words::bytes(raw.as_ref()).filter(|bytes| range.contains(bytes) && bytes % MIB == 0).ok_or_else(|| {
+        let (low, high) = (amount_words(*range.start()), amount_words(*range.end()));
+        wrong(raw, key, &format!("a number of MiB, GiB or TiB such as \"512MiB\", from {low} to {high}"))
+    })
+}
+
+fn amount_words(bytes: u64) -> String {
+    let (unit, name) =
+        [(TIB, "TiB"), (GIB, "GiB")].into_iter().find(|(unit, _)| bytes >= *unit).unwrap_or((MIB, "MiB"));
+    format!("{}{name}", bytes / unit)
+}
+
+fn count(raw: Option<&Spanned<i64>>, key: &str, range: RangeInclusive<u32>, default: u32) -> Checked<u32> {
+    let Some(raw) = raw else { return Ok(default) };
+    let value = *raw.as_ref();
+    u32::try_from(value).ok().filter(|value| range.contains(value)).ok_or_else(|| Wrong {
+        at: raw.span().start,
+        message: format!("{key} is {value}; allowed: from {} to {}", range.start(), range.end()),
+    })
+}
+
+fn word(raw: Spanned<String>, fits: impl Fn(&str) -> bool, key: &str, allowed: &str) -> Checked<String> {
+    if fits(raw.as_ref()) { Ok(raw.into_inner()) } else { Err(wrong(&raw, key, allowed)) }
+}
+
+fn list<T>(raw: Vec<Spanned<T>>, key: &str, mut each: impl FnMut(Spanned<T>) -> Checked<T>) -> Checked<Vec<T>> {
+    if let Some(first_too_many) = raw.get(LIST_MAX) {
+        let message = format!("{key} has {} entries; allowed: at most {LIST_MAX}", raw.len());
+        return Err(Wrong { at: first_too_many.span().start, message });
+    }
+    raw.into_iter().map(&mut each).collect()
+}
+
+/// The value is quoted, cut, and made one line: it is foreign and goes to a terminal.
+fn wrong(raw: &Spanned<String>, key: &str, allowed: &str) -> Wrong {
+    let value: String = raw.as_ref().chars().take(60).collect();
+    Wrong { at: raw.span().start, message: format!("{key} is {value:?}; allowed: {allowed}") }
+}

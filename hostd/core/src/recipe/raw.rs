@@ -1,0 +1,77 @@
+//! The shape of a recipe's TOML. Values keep where they stand, so that a check can point at them.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+type Text = Spanned<String>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Recipe {
+    pub(super) name: Text,
+    pub(super) base: Base,
+    pub(super) repository: Option<Repository>,
+    #[serde(default)]
+    pub(super) setup: Vec<Text>,
+    pub(super) agent: Agent,
+    pub(super) ci: Option<Ci>,
+    #[serde(default)]
+    pub(super) size: Size,
+    #[serde(default)]
+    pub(super) warm: Warm,
+    #[serde(default)]
+    pub(super) suspend: Suspend,
+    #[serde(default)]
+    pub(super) egress: Vec<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with the key debian")]
+pub(super) struct Base {
+    pub(super) debian: Text,
+    #[serde(default)]
+    pub(super) packages: Vec<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with the keys url and path")]
+pub(super) struct Repository {
+    pub(super) url: Text,
+    pub(super) branch: Option<Text>,
+    pub(super) path: Text,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with the key command")]
+pub(super) struct Agent {
+    pub(super) command: Spanned<Vec<Text>>,
+    #[serde(default)]
+    pub(super) task_argument: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with the key command")]
+pub(super) struct Ci {
+    pub(super) command: Spanned<Vec<Text>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table of vcpus, memory and disk")]
+pub(super) struct Size {
+    pub(super) vcpus: Option<Spanned<i64>>,
+    pub(super) memory: Option<Text>,
+    pub(super) disk: Option<Text>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table of min and max")]
+pub(super) struct Warm {
+    pub(super) min: Option<Spanned<i64>>,
+    pub(super) max: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with the key after")]
+pub(super) struct Suspend {
+    pub(super) after: Option<Text>,
+}

@@ -1,0 +1,182 @@
+use proptest::prelude::*;
+use rstest::rstest;
+
+use super::*;
+
+const FULL: &str = r#"name = "python"
+base = { debian = "bookworm", packages = ["git", "python3", "g++"] }
+repository = { url = "http://pilothouse.internal/git/widgets.git", branch = "main", path = "/work/widgets" }
+setup = ["python3 -m compileall ."]
+agent = { command = ["claude", ""], task_argument = true }
+ci = { command = ["./ci"] }
+size = { vcpus = 2, memory = "512MiB", disk = "8GiB" }
+warm = { min = 1, max = 4 }
+suspend = { after = "5m" }
+egress = ["Packages.example.com:443", "[::1]:80", "192.0.2.1:8080"]
+"#;
+
+#[test]
+fn a_full_recipe_is_read() {
+    let recipe = Recipe::parse("x", FULL).unwrap();
+    assert_eq!(recipe.local_repository(), Some("widgets"));
+    assert_eq!(recipe.base.packages, ["git", "python3", "g++"]);
+    assert_eq!(recipe.agent, Agent { command: vec!["claude".into(), String::new()], task_argument: true });
+    assert_eq!(recipe.size, Size { vcpus: 2, memory: 512 << 20, disk: 8 << 30 });
+    assert_eq!((recipe.warm, recipe.suspend_after), (Warm { min: 1, max: 4 }, 300));
+    assert_eq!(recipe.egress, ["packages.example.com:443", "[::1]:80", "192.0.2.1:8080"]);
+}
+
+#[test]
+fn the_least_recipe_has_defaults() {
+    let recipe = Recipe::parse("x", "name='a'\nbase.debian='trixie'\nagent.command=['sh']").unwrap();
+    assert_eq!(recipe.size, Size { vcpus: 1, memory: 512 << 20, disk: 8 << 30 });
+    assert_eq!((recipe.repository, recipe.warm, recipe.suspend_after), (None, Warm { min: 0, max: 0 }, 60));
+}
+
+#[test]
+fn shipped_recipes_are_good() {
+    let text = include_str!("../../../../environments/demo.toml");
+    assert_eq!(Recipe::parse("demo.toml", text).unwrap().name, "demo");
+}
+
+/// Each case replaces a piece of the full recipe.
+#[rstest]
+#[case::unknown_key(
+    r#"name = "python""#,
+    r#"nmae = "python""#,
+    "1:1: unknown key `nmae`, expected one of `name`, `base`, `repository`, `setup`, `agent`, `ci`, `size`, `warm`, `suspend`, `egress`"
+)]
+#[case::unknown_inner_key(
+    r#"suspend = { after = "5m" }"#,
+    r#"suspend = { afer = "5m" }"#,
+    "9:13: unknown key `afer`, expected `after`"
+)]
+#[case::unknown_table(
+    r#"warm = {"#,
+    r#"wram = {"#,
+    "8:1: unknown key `wram`, expected one of `name`, `base`, `repository`, `setup`, `agent`, `ci`, `size`, `warm`, `suspend`, `egress`"
+)]
+#[case::wrong_type(r#"name = "python""#, r#"name = 3"#, "1:8: invalid type: integer `3`, expected a string")]
+#[case::wrong_inner_type(r#""python3", "g++""#, r#"7"#, "2:50: invalid type: integer `7`, expected a string")]
+#[case::wrong_table_type(
+    r#"repository = { url"#,
+    "repository = \"x\"\n#{ url",
+    r#"3:14: invalid type: string "x", expected a table with the keys url and path"#
+)]
+#[case::wrong_integer(r#"vcpus = 2"#, r#"vcpus = "2""#, r#"7:18: invalid type: string "2", expected an integer"#)]
+#[case::missing_agent(r#"agent = {"#, r#"#"#, "1:1: missing key `agent`")]
+#[case::missing_name(r#"name = "python""#, r#""#, "1:1: missing key `name`")]
+#[case::missing_debian(r#"debian = "bookworm", "#, r#""#, "2:8: missing key `debian`")]
+#[case::missing_url(r#"url = "http://pilothouse.internal/git/widgets.git", "#, r#""#, "3:14: missing key `url`")]
+#[case::not_toml(r#"setup = ["#, r#"setup = "#, "4:34: unexpected key or value, expected newline, `#`")]
+#[case::twice(r#"name = "python""#, "name = \"python\"\nname = \"x\"", "2:1: duplicate key")]
+#[case::name_upper(
+    "\"python\"\n",
+    "\"Python\"\n",
+    r#"1:8: name is "Python"; allowed: lower-case letters, digits and dashes, at most 40"#
+)]
+#[case::name_empty(
+    r#"name = "python""#,
+    r#"name = """#,
+    r#"1:8: name is ""; allowed: lower-case letters, digits and dashes, at most 40"#
+)]
+#[case::suite_option(
+    r#""bookworm""#,
+    r#""--hook""#,
+    r#"2:19: base.debian is "--hook"; allowed: a Debian suite such as bookworm: lower-case letters, digits and dashes"#
+)]
+#[case::package_option(
+    r#""git""#,
+    r#""-o""#,
+    r#"2:43: package is "-o"; allowed: the name of one Debian package: lower-case letters, digits, plus, dot and dash"#
+)]
+#[case::package_list(r#""git""#, r#""git,vim""#, r#"2:43: package is "git,vim"; allowed: the name of one Debian package: lower-case letters, digits, plus, dot and dash"#)]
+#[case::package_removed(r#""git""#, r#""dpkg-""#, r#"2:43: package is "dpkg-"; allowed: the name of one Debian package: lower-case letters, digits, plus, dot and dash"#)]
+#[case::package_pattern(r#""git""#, r#""?essential""#, r#"2:43: package is "?essential"; allowed: the name of one Debian package: lower-case letters, digits, plus, dot and dash"#)]
+#[case::url_elsewhere(r#"http://pilothouse.internal/git/widgets.git"#, r#"https://example.com/widgets.git"#, r#"3:22: repository.url is "https://example.com/widgets.git"; allowed: http://pilothouse.internal/git/NAME.git, NAME of lower-case letters, digits, dot, underscore and dash"#)]
+#[case::url_climbs(r#"widgets.git"#, r#"..%2fx.git"#, r#"3:22: repository.url is "http://pilothouse.internal/git/..%2fx.git"; allowed: http://pilothouse.internal/git/NAME.git, NAME of lower-case letters, digits, dot, underscore and dash"#)]
+#[case::branch_option(
+    r#"branch = "main""#,
+    r#"branch = "-x""#,
+    r#"3:77: repository.branch is "-x"; allowed: a branch name of letters, digits, dot, underscore, slash and dash"#
+)]
+#[case::branch_climbs(r#"branch = "main""#, r#"branch = "a/../b""#, r#"3:77: repository.branch is "a/../b"; allowed: a branch name of letters, digits, dot, underscore, slash and dash"#)]
+#[case::path_relative(r#""/work/widgets""#, r#""work""#, r#"3:92: repository.path is "work"; allowed: an absolute path of letters, digits, dot, underscore and dash, not in /dev, /proc, /run, /sys or /tmp"#)]
+#[case::path_climbs(r#""/work/widgets""#, r#""/work/../etc""#, r#"3:92: repository.path is "/work/../etc"; allowed: an absolute path of letters, digits, dot, underscore and dash, not in /dev, /proc, /run, /sys or /tmp"#)]
+#[case::path_fleeting(r#""/work/widgets""#, r#""/run/x""#, r#"3:92: repository.path is "/run/x"; allowed: an absolute path of letters, digits, dot, underscore and dash, not in /dev, /proc, /run, /sys or /tmp"#)]
+#[case::path_shell(r#""/work/widgets""#, r#""/work/$(id)""#, r#"3:92: repository.path is "/work/$(id)"; allowed: an absolute path of letters, digits, dot, underscore and dash, not in /dev, /proc, /run, /sys or /tmp"#)]
+#[case::setup_empty(
+    r#""python3 -m compileall .""#,
+    r#"" ""#,
+    r#"4:10: command is " "; allowed: not empty, at most 4096 bytes without NUL"#
+)]
+#[case::setup_nul(
+    r#""python3 -m compileall .""#,
+    r#""a\u0000""#,
+    r#"4:10: command is "a\0"; allowed: not empty, at most 4096 bytes without NUL"#
+)]
+#[case::command_empty(r#"["claude", ""]"#, r#"[]"#, "5:21: command is empty; it must name a program")]
+#[case::command_nameless(
+    r#"["claude", ""]"#,
+    r#"["", "x"]"#,
+    r#"5:22: command is ""; allowed: not empty, at most 4096 bytes without NUL"#
+)]
+#[case::vcpus_none(r#"vcpus = 2"#, r#"vcpus = 0"#, "7:18: size.vcpus is 0; allowed: from 1 to 64")]
+#[case::vcpus_many(r#"vcpus = 2"#, r#"vcpus = 65"#, "7:18: size.vcpus is 65; allowed: from 1 to 64")]
+#[case::memory_small(
+    r#"512MiB"#,
+    r#"63MiB"#,
+    r#"7:30: size.memory is "63MiB"; allowed: a number of MiB, GiB or TiB such as "512MiB", from 64MiB to 1TiB"#
+)]
+#[case::memory_odd(
+    r#"512MiB"#,
+    r#"65537KiB"#,
+    r#"7:30: size.memory is "65537KiB"; allowed: a number of MiB, GiB or TiB such as "512MiB", from 64MiB to 1TiB"#
+)]
+#[case::memory_unit(
+    r#"512MiB"#,
+    r#"512MB"#,
+    r#"7:30: size.memory is "512MB"; allowed: a number of MiB, GiB or TiB such as "512MiB", from 64MiB to 1TiB"#
+)]
+#[case::memory_overflow(r#"512MiB"#, r#"99999999999999TiB"#, r#"7:30: size.memory is "99999999999999TiB"; allowed: a number of MiB, GiB or TiB such as "512MiB", from 64MiB to 1TiB"#)]
+#[case::disk_small(
+    r#""8GiB""#,
+    r#""8MiB""#,
+    r#"7:47: size.disk is "8MiB"; allowed: a number of MiB, GiB or TiB such as "512MiB", from 1GiB to 16TiB"#
+)]
+#[case::warm_order(r#"max = 4"#, r#"max = 0"#, "8:25: warm.max is 0; allowed: at least warm.min, which is 1")]
+#[case::warm_negative(r#"min = 1"#, r#"min = -1"#, "8:16: warm.min is -1; allowed: from 0 to 64")]
+#[case::suspend_unit(
+    r#""5m""#,
+    r#""5 minutes""#,
+    r#"9:21: suspend.after is "5 minutes"; allowed: a time such as "90s", "5m" or "1h", from 1s to 168h"#
+)]
+#[case::suspend_zero(
+    r#""5m""#,
+    r#""0s""#,
+    r#"9:21: suspend.after is "0s"; allowed: a time such as "90s", "5m" or "1h", from 1s to 168h"#
+)]
+#[case::egress_no_port(r#""[::1]:80""#, r#""example.com""#, r#"10:39: egress is "example.com"; allowed: host:port, e.g. "packages.example.com:443"; the host is a name or an address, without wildcards"#)]
+#[case::egress_wildcard(r#""[::1]:80""#, r#""*.example.com:80""#, r#"10:39: egress is "*.example.com:80"; allowed: host:port, e.g. "packages.example.com:443"; the host is a name or an address, without wildcards"#)]
+#[case::egress_port(r#""[::1]:80""#, r#""é:80", "a:0""#, r#"10:39: egress is "é:80"; allowed: host:port, e.g. "packages.example.com:443"; the host is a name or an address, without wildcards"#)]
+fn bad_recipes_are_refused(#[case] piece: &str, #[case] with: &str, #[case] message: &str) {
+    assert!(FULL.contains(piece), "the case does not fit the recipe any more");
+    let error = Recipe::parse("bad.toml", &FULL.replacen(piece, with, 1)).unwrap_err();
+    assert_eq!(error.to_string(), format!("bad.toml:{message}"));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC*") {
+        let _ = Recipe::parse("x", &text);
+    }
+
+    /// Near misses go deeper than noise: any one bit of the full recipe replaced by anything.
+    #[test]
+    fn no_near_miss_makes_it_panic(at in 0..FULL.len(), length in 0..40usize, with in "[ -~\u{e9}\n\0]{0,8}") {
+        let text = format!("{}{with}{}", &FULL[..at], &FULL[(at + length).min(FULL.len())..]);
+        if let Err(error) = Recipe::parse("x", &text) {
+            prop_assert!(error.line >= 1 && error.column >= 1 && !error.message.is_empty());
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What single words of a recipe may look like.
+
+use super::INTERNAL_HOST;
+
+const KIB: u64 = 1 << 10;
+
+/// Whether a name is fit for a repository of the local forge: at most 64 of `a-z 0-9 . _ -`, beginning with a letter or
+/// digit, without `..`, and not ending in `.git` or `.lock`. It is then a safe folder name, too.
+#[must_use]
+pub fn is_repository_name(name: &str) -> bool {
+    begins_alphanumeric(name)
+        && name.len() <= 64
+        && name.bytes().all(|b| lower_or_digit(b) || b"._-".contains(&b))
+        && !name.contains("..")
+        && !name.ends_with(".git")
+        && !name.ends_with(".lock")
+}
+
+/// Whether a name is fit for a branch: what git allows, and of that only `A-Z a-z 0-9 . _ / -`, at most 200 bytes.
+#[must_use]
+pub fn is_branch_name(name: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with(['.', '-'])
+            && !part.ends_with('.')
+            && !part.ends_with(".lock")
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    name.len() <= 200 && name.split('/').all(part) && !name.contains("..") && name != "HEAD"
+}
+
+/// The name in a URL of the local forge.
+pub(super) fn repository_of(url: &str) -> Option<&str> {
+    let path = url.strip_prefix("http://")?.strip_prefix(INTERNAL_HOST)?;
+    path.strip_prefix("/git/")?.strip_suffix(".git").filter(|name| is_repository_name(name))
+}
+
+pub(super) fn is_environment_name(name: &str) -> bool {
+    begins_alphanumeric(name)
+        && name.len() <= 40
+        && !name.ends_with('-')
+        && name.bytes().all(|b| lower_or_digit(b) || b == b'-')
+}
+
+pub(super) fn is_suite(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.len() <= 40
+        && name.bytes().all(|b| lower_or_digit(b) || b == b'-')
+}
+
+/// A Debian package. A dash at the end is apt's word for "remove it".
+pub(super) fn is_package(name: &str) -> bool {
+    begins_alphanumeric(name)
+        && (2..=128).contains(&name.len())
+        && !name.ends_with('-')
+        && name.bytes().all(|b| lower_or_digit(b) || b"+.-".contains(&b))
+}
+
+/// An absolute path that outlives a boot.
+pub(super) fn is_guest_path(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix('/') else { return false };
+    let part = |part: &str| {
+        !matches!(part, "" | "." | "..")
+            && !part.starts_with('-')
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    let top = rest.split('/').next().unwrap_or_default();
+    path.len() <= 200 && rest.split('/').all(part) && !["dev", "proc", "run", "sys", "tmp"].contains(&top)
+}
+
+/// `host:port`; the host is a DNS name, an IPv4 address, or an IPv6 address in brackets.
+pub(super) fn is_destination(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let port_fits = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let name = || host.len() <= 253 && host.split('.').all(label);
+    let address = || {
+        let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
+    };
+    port_fits && (name() || address())
+}
+
+/// Bytes of `512MiB`, `8GiB`, ...
+pub(super) fn bytes(text: &str) -> Option<u64> {
+    let units = [("KiB", KIB), ("MiB", KIB * KIB), ("GiB", KIB * KIB * KIB), ("TiB", KIB * KIB * KIB * KIB)];
+    let (number, unit) = units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;
+    number_of(number)?.checked_mul(unit)
+}
+
+/// Seconds of `90s`, `5m`, `1h`.
+pub(super) fn seconds(text: &str) -> Option<u64> {
+    let (number, unit) =
+        [("s", 1), ("m", 60), ("h", 3600)].iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;
+    number_of(number)?.checked_mul(unit)
+}
+
+/// Digits alone: `u64::from_str` would take a sign, too.
+fn number_of(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+fn lower_or_digit(b: u8) -> bool {
+    b.is_ascii_lowercase() || b.is_ascii_digit()
+}
+
+fn begins_alphanumeric(text: &str) -> bool {
+    text.bytes().next().is_some_and(lower_or_digit)
+}
