@@ -1,6 +1,12 @@
 //! Whose turn it is, and why. Derived from lifecycle and activity, in one place, never stored.
 
-use crate::session::{Activity, Lifecycle, Session};
+use crate::{
+    session::{Activity, Cause, Lifecycle, Session},
+    text,
+};
+
+/// Longest reason, in bytes.
+const REASON_MAX: usize = 512;
 
 /// Whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,8 +49,11 @@ pub struct Attention {
 /// Derives whose turn it is. Total: every combination of lifecycle and activity has an answer.
 #[must_use]
 pub fn attention(session: &Session) -> Attention {
-    let (turn, reason) = derive(session);
-    Attention { turn, reason: crate::text::one_line(&reason) }
+    let (turn, mut reason) = derive(session);
+    if !session.notice.is_empty() && !session.deleting {
+        reason = format!("{reason} ({})", session.notice);
+    }
+    Attention { turn, reason: text::clean(&text::one_line(&reason), REASON_MAX) }
 }
 
 fn derive(s: &Session) -> (Turn, String) {
@@ -58,12 +67,17 @@ fn derive(s: &Session) -> (Turn, String) {
         Lifecycle::Crashed { cause } => (Turn::You, format!("crashed: {cause}")),
         Lifecycle::Queued => (Turn::Nobody, "waits for a place to start".into()),
         Lifecycle::Starting => (Turn::Agent, "starting".into()),
-        Lifecycle::Stopped if !s.activity.is_over() => (Turn::You, "powered off before the agent was done".into()),
+        Lifecycle::Stopped { cause: Cause::PoweredOff } if !s.activity.is_over() => {
+            (Turn::You, "powered off before the agent was done".into())
+        }
+        Lifecycle::Stopped { cause } if !s.activity.is_over() => {
+            (Turn::You, format!("stopped before the agent was done: {cause}"))
+        }
         Lifecycle::Running
         | Lifecycle::Suspending
         | Lifecycle::Suspended
         | Lifecycle::Resuming
-        | Lifecycle::Stopped => by_activity(s),
+        | Lifecycle::Stopped { .. } => by_activity(s),
     }
 }
 

@@ -1,4 +1,4 @@
-use super::types::{Activity, Cause, Denied, Effect, Input, Lifecycle, Session, Status};
+use super::{Activity, Cause, Denied, Effect, Input, Lifecycle, Session, Status};
 use crate::{UnixMillis, text};
 
 /// Longest status text kept, in bytes.
@@ -16,7 +16,7 @@ pub fn step(session: &Session, input: Input, now: UnixMillis) -> Result<(Session
     let mut next = session.clone();
     let effects = if session.deleting { while_deleting(&input)? } else { apply(&mut next, input)? };
     if next != *session {
-        next.updated_at = now;
+        next.updated_at = now.max(session.updated_at);
     }
     Ok((next, effects))
 }
@@ -41,43 +41,66 @@ fn apply(s: &mut Session, input: Input) -> Result<Vec<Effect>, Denied> {
         Input::Suspend => suspend(s),
         Input::Resume => resume(s),
         Input::Send { text } => send(s, text),
-        Input::Admitted => Ok(admitted(s)),
-        Input::Started { generation } => Ok(started(s, generation)),
-        Input::StartFailed { generation, why } => {
-            Ok(ended(s, generation, Cause::StartFailed(text::clean(&why, TEXT_MAX))))
+        report => Ok(reported(s, report)),
+    }
+}
+
+/// Everything that is not a person's command.
+fn reported(s: &mut Session, input: Input) -> Vec<Effect> {
+    match input {
+        Input::Admitted => admitted(s),
+        Input::Started { generation } => up(s, &Lifecycle::Starting, generation),
+        Input::StartFailed { generation, why } => ended(s, generation, Cause::StartFailed(why)),
+        Input::Suspended => suspended(s),
+        Input::SuspendFailed { why } => suspend_failed(s, &why),
+        Input::Resumed { generation } => up(s, &Lifecycle::Resuming, generation),
+        Input::ResumeFailed { why } => resume_failed(s, &why),
+        Input::VmEnded { generation, cause } => ended(s, generation, cause),
+        Input::HostRestarted => host_restarted(s),
+        // Its VM may have ended meanwhile, but these are still true of it.
+        Input::Typed { generation } if s.generation == generation => typed(s),
+        Input::NotTyped { generation } if s.generation == generation => {
+            s.typing = false;
+            vec![]
         }
-        Input::Suspended => Ok(suspended(s)),
-        Input::SuspendFailed { why } => Ok(back_to(s, &Lifecycle::Suspending, Lifecycle::Running, &why)),
-        Input::Resumed { generation } => Ok(resumed(s, generation)),
-        Input::ResumeFailed { why } => Ok(back_to(s, &Lifecycle::Resuming, Lifecycle::Suspended, &why)),
-        Input::VmEnded { generation, cause } => Ok(ended(s, generation, cause)),
-        Input::HostRestarted => Ok(host_restarted(s)),
-        Input::AgentStatus(status) => Ok(agent_status(s, status)),
-        Input::AgentExited { code } => Ok(agent_exited(s, code)),
+        Input::AgentStatus { generation, status } if s.generation == generation => agent_status(s, status),
+        Input::AgentExited { generation, code } if s.generation == generation => agent_exited(s, code),
+        _ => vec![],
     }
 }
 
 fn restart(s: &mut Session) -> Result<Vec<Effect>, Denied> {
     match s.lifecycle {
-        Lifecycle::Stopped | Lifecycle::Crashed { .. } => {
-            s.lifecycle = Lifecycle::Queued;
-            set_activity(s, Activity::Working, String::new());
-            Ok(vec![Effect::Admit])
-        }
+        Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } => Ok(again(s, vec![Effect::Admit])),
+        Lifecycle::Running if s.exited.is_some() => Ok(again(s, vec![Effect::End, Effect::Admit])),
         Lifecycle::Queued | Lifecycle::Starting => Ok(vec![]),
+        Lifecycle::Running => {
+            Err(Denied("its agent is still at work; delete the session, or let its agent end".into()))
+        }
         _ => Err(Denied(format!("it is {}; only a stopped or crashed session can be restarted", s.lifecycle.word()))),
     }
 }
 
+fn again(s: &mut Session, effects: Vec<Effect>) -> Vec<Effect> {
+    s.lifecycle = Lifecycle::Queued;
+    s.typing = false;
+    s.notice.clear();
+    set_activity(s, Activity::Working, String::new());
+    effects
+}
+
 fn suspend(s: &mut Session) -> Result<Vec<Effect>, Denied> {
     match s.lifecycle {
+        Lifecycle::Running if s.typing => Err(Denied("a message is being typed into it; try again".into())),
         Lifecycle::Running => {
             s.lifecycle = Lifecycle::Suspending;
             s.wake = false;
+            s.notice.clear();
             Ok(vec![Effect::Suspend])
         }
         Lifecycle::Suspending => {
-            s.wake = false;
+            // Messages must be typed whatever a person says.
+            s.wake = !s.inbox.is_empty();
             Ok(vec![])
         }
         Lifecycle::Suspended => Ok(vec![]),
@@ -92,7 +115,7 @@ fn resume(s: &mut Session) -> Result<Vec<Effect>, Denied> {
             s.wake = true;
             Ok(vec![])
         }
-        Lifecycle::Stopped | Lifecycle::Crashed { .. } => {
+        Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } => {
             Err(Denied(format!("it is {}; restart it to boot it again from its disk", s.lifecycle.word())))
         }
         _ => Ok(vec![]),
@@ -101,31 +124,48 @@ fn resume(s: &mut Session) -> Result<Vec<Effect>, Denied> {
 
 fn send(s: &mut Session, text: String) -> Result<Vec<Effect>, Denied> {
     match s.lifecycle {
-        Lifecycle::Running => {
-            // An answer has been given: the question is no longer open.
-            if s.activity == Activity::NeedsInput || s.activity == Activity::Idle {
-                set_activity(s, Activity::Working, String::new());
-            }
-            Ok(vec![Effect::Type { text }])
+        Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } => {
+            return Err(Denied(format!("it is {}; restart it before you send to it", s.lifecycle.word())));
         }
-        Lifecycle::Stopped | Lifecycle::Crashed { .. } => {
-            Err(Denied(format!("it is {}; restart it before you send to it", s.lifecycle.word())))
+        Lifecycle::Running if s.exited.is_some() => {
+            return Err(Denied("its agent has ended; restart the session before you send to it".into()));
         }
         _ if s.inbox.len() >= Session::INBOX => {
-            Err(Denied(format!("{} messages wait for it already; wait until it runs", Session::INBOX)))
+            return Err(Denied(format!("{} messages wait for it already; wait until they are typed", Session::INBOX)));
         }
-        _ => {
-            s.inbox.push(text);
-            match s.lifecycle {
-                Lifecycle::Suspended => Ok(begin_resume(s)),
-                Lifecycle::Suspending => {
-                    s.wake = true;
-                    Ok(vec![])
-                }
-                _ => Ok(vec![]),
-            }
-        }
+        _ => s.inbox.push(text),
     }
+    match s.lifecycle {
+        Lifecycle::Running => Ok(type_next(s)),
+        Lifecycle::Suspended => Ok(begin_resume(s)),
+        Lifecycle::Suspending => {
+            s.wake = true;
+            Ok(vec![])
+        }
+        _ => Ok(vec![]),
+    }
+}
+
+/// Types the oldest message, unless one is being typed or nobody would read it.
+fn type_next(s: &mut Session) -> Vec<Effect> {
+    if s.typing || s.lifecycle != Lifecycle::Running || s.exited.is_some() {
+        return vec![];
+    }
+    let Some(text) = s.inbox.first().cloned() else { return vec![] };
+    s.typing = true;
+    // An answer has been given: the question is no longer open.
+    if matches!(s.activity, Activity::NeedsInput | Activity::Idle) {
+        set_activity(s, Activity::Working, String::new());
+    }
+    vec![Effect::Type { generation: s.generation, text }]
+}
+
+fn typed(s: &mut Session) -> Vec<Effect> {
+    if !std::mem::take(&mut s.typing) {
+        return vec![];
+    }
+    s.inbox.drain(..1.min(s.inbox.len()));
+    type_next(s)
 }
 
 fn admitted(s: &mut Session) -> Vec<Effect> {
@@ -134,30 +174,18 @@ fn admitted(s: &mut Session) -> Vec<Effect> {
     }
     s.lifecycle = Lifecycle::Starting;
     s.generation += 1;
+    s.exited = None;
     vec![Effect::Start { generation: s.generation }]
 }
 
-fn started(s: &mut Session, generation: u64) -> Vec<Effect> {
-    if s.lifecycle != Lifecycle::Starting || s.generation != generation {
+/// Its VM is up: the agent gets what waited for it.
+fn up(s: &mut Session, from: &Lifecycle, generation: u64) -> Vec<Effect> {
+    if s.lifecycle != *from || s.generation != generation {
         return vec![];
     }
-    runs(s)
-}
-
-fn resumed(s: &mut Session, generation: u64) -> Vec<Effect> {
-    if s.lifecycle != Lifecycle::Resuming || s.generation != generation {
-        return vec![];
-    }
-    runs(s)
-}
-
-/// It runs: the agent gets what waited for it.
-fn runs(s: &mut Session) -> Vec<Effect> {
     s.lifecycle = Lifecycle::Running;
-    if !s.inbox.is_empty() && matches!(s.activity, Activity::NeedsInput | Activity::Idle) {
-        set_activity(s, Activity::Working, String::new());
-    }
-    std::mem::take(&mut s.inbox).into_iter().map(|text| Effect::Type { text }).collect()
+    s.notice.clear();
+    type_next(s)
 }
 
 fn suspended(s: &mut Session) -> Vec<Effect> {
@@ -168,22 +196,29 @@ fn suspended(s: &mut Session) -> Vec<Effect> {
     if std::mem::take(&mut s.wake) { begin_resume(s) } else { vec![] }
 }
 
+fn suspend_failed(s: &mut Session, why: &str) -> Vec<Effect> {
+    if s.lifecycle != Lifecycle::Suspending {
+        return vec![];
+    }
+    s.lifecycle = Lifecycle::Running;
+    s.wake = false;
+    s.notice = format!("could not be suspended: {}", text::clean(why, TEXT_MAX));
+    type_next(s)
+}
+
 fn begin_resume(s: &mut Session) -> Vec<Effect> {
     s.lifecycle = Lifecycle::Resuming;
     s.generation += 1;
+    s.notice.clear();
     vec![Effect::Resume { generation: s.generation }]
 }
 
-fn back_to(s: &mut Session, from: &Lifecycle, to: Lifecycle, why: &str) -> Vec<Effect> {
-    if s.lifecycle != *from {
-        return vec![];
+/// The snapshot is as it was, whatever became of the VM that was to run on it.
+fn resume_failed(s: &mut Session, why: &str) -> Vec<Effect> {
+    if s.lifecycle == Lifecycle::Resuming {
+        s.lifecycle = Lifecycle::Suspended;
+        s.notice = format!("could not be resumed: {}", text::clean(why, TEXT_MAX));
     }
-    s.text = text::clean(why, TEXT_MAX);
-    s.wake = false;
-    if to == Lifecycle::Running {
-        return runs(s);
-    }
-    s.lifecycle = to;
     vec![]
 }
 
@@ -191,16 +226,19 @@ fn ended(s: &mut Session, generation: u64, cause: Cause) -> Vec<Effect> {
     if !s.lifecycle.has_vm() || s.generation != generation {
         return vec![];
     }
+    let cause = cause.cleaned(TEXT_MAX);
+    if s.lifecycle == Lifecycle::Resuming {
+        return resume_failed(s, &cause.to_string());
+    }
     s.wake = false;
-    s.lifecycle = match cause {
-        Cause::PoweredOff => Lifecycle::Stopped,
-        cause => Lifecycle::Crashed { cause },
-    };
+    s.typing = false;
+    s.lifecycle = if cause.in_order() { Lifecycle::Stopped { cause } } else { Lifecycle::Crashed { cause } };
     vec![]
 }
 
 fn host_restarted(s: &mut Session) -> Vec<Effect> {
     s.wake = false;
+    s.typing = false;
     match s.lifecycle {
         // The agent had not begun, or nobody was told that it had: begin again.
         Lifecycle::Queued | Lifecycle::Starting => {
@@ -212,18 +250,18 @@ fn host_restarted(s: &mut Session) -> Vec<Effect> {
             vec![]
         }
         Lifecycle::Resuming => begin_resume(s),
-        Lifecycle::Suspended | Lifecycle::Stopped | Lifecycle::Crashed { .. } => vec![],
+        Lifecycle::Suspended | Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } => vec![],
     }
 }
 
 fn agent_status(s: &mut Session, status: Status) -> Vec<Effect> {
-    // Events are kept by the guest until acknowledged and may come after its VM ended; they are still true.
     set_activity(s, status.activity, text::clean(&status.text, TEXT_MAX));
     s.choices = status.choices.iter().take(CHOICES_MAX.0).map(|c| text::clean(c, CHOICES_MAX.1)).collect();
     vec![]
 }
 
 fn agent_exited(s: &mut Session, code: i32) -> Vec<Effect> {
+    s.exited = Some(code);
     if code == 0 {
         if !s.activity.is_over() {
             set_activity(s, Activity::Done, String::new());

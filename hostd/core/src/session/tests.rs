@@ -1,1 +1,186 @@
-mod placeholder {}
+//! Tables of single steps here; whole histories in `histories`.
+
+use rstest::rstest;
+
+use super::*;
+use crate::{Turn, attention};
+
+mod histories;
+
+pub(super) fn new() -> (Session, Vec<Effect>) {
+    Session::new(
+        NewSession {
+            id: "01J0000000000000000000TEST".into(),
+            slug: "fix-readme".into(),
+            title: "Fix the readme".into(),
+            task: String::new(),
+            environment: "demo".into(),
+            build: "0123456789abcdef".into(),
+            owner: "sam".into(),
+            command: vec!["agent".into()],
+            directory: "/work".into(),
+            repository: None,
+            size: Size { vcpus: 1, memory: 512 << 20, disk: 8 << 30 },
+        },
+        100,
+    )
+}
+
+fn running() -> Session {
+    Session { lifecycle: Lifecycle::Running, generation: 3, ..new().0 }
+}
+
+fn with(lifecycle: Lifecycle) -> Session {
+    Session { lifecycle, ..running() }
+}
+
+fn crashed() -> Lifecycle {
+    Lifecycle::Crashed { cause: Cause::LinkLost }
+}
+
+fn stopped() -> Lifecycle {
+    Lifecycle::Stopped { cause: Cause::PoweredOff }
+}
+
+fn message() -> Input {
+    Input::Send { text: "go on".into() }
+}
+
+fn go_on() -> Effect {
+    Effect::Type { generation: 3, text: "go on".into() }
+}
+
+#[rstest]
+#[case::admitted(Lifecycle::Queued, Input::Admitted, "starting", vec![Effect::Start { generation: 4 }])]
+#[case::admitted_twice(Lifecycle::Starting, Input::Admitted, "starting", vec![])]
+#[case::started(Lifecycle::Starting, Input::Started { generation: 3 }, "running", vec![])]
+#[case::started_late(Lifecycle::Starting, Input::Started { generation: 2 }, "starting", vec![])]
+#[case::start_failed(Lifecycle::Starting, Input::StartFailed { generation: 3, why: "no".into() }, "crashed", vec![])]
+#[case::died(Lifecycle::Running, Input::VmEnded { generation: 3, cause: Cause::LinkLost }, "crashed", vec![])]
+#[case::died_before(Lifecycle::Running, Input::VmEnded { generation: 2, cause: Cause::LinkLost }, "running", vec![])]
+#[case::powered_off(Lifecycle::Running, Input::VmEnded { generation: 3, cause: Cause::PoweredOff }, "stopped", vec![])]
+#[case::host_stopped(
+    Lifecycle::Running, Input::VmEnded { generation: 3, cause: Cause::HostStopped { in_order: true } }, "stopped", vec![]
+)]
+#[case::host_stopped_hard(
+    Lifecycle::Running, Input::VmEnded { generation: 3, cause: Cause::HostStopped { in_order: false } }, "crashed", vec![]
+)]
+#[case::suspend(Lifecycle::Running, Input::Suspend, "suspending", vec![Effect::Suspend])]
+#[case::suspend_again(Lifecycle::Suspending, Input::Suspend, "suspending", vec![])]
+#[case::suspended(Lifecycle::Suspending, Input::Suspended, "suspended", vec![])]
+#[case::suspend_failed(Lifecycle::Suspending, Input::SuspendFailed { why: "full".into() }, "running", vec![])]
+#[case::resume(Lifecycle::Suspended, Input::Resume, "resuming", vec![Effect::Resume { generation: 4 }])]
+#[case::resumed(Lifecycle::Resuming, Input::Resumed { generation: 3 }, "running", vec![])]
+#[case::resume_failed(Lifecycle::Resuming, Input::ResumeFailed { why: "gone".into() }, "suspended", vec![])]
+#[case::died_resuming(
+    Lifecycle::Resuming, Input::VmEnded { generation: 3, cause: Cause::LinkLost }, "suspended", vec![]
+)]
+#[case::restart_crashed(crashed(), Input::Restart, "queued", vec![Effect::Admit])]
+#[case::restart_stopped(stopped(), Input::Restart, "queued", vec![Effect::Admit])]
+#[case::restart_queued(Lifecycle::Queued, Input::Restart, "queued", vec![])]
+#[case::back_queued(Lifecycle::Queued, Input::HostRestarted, "queued", vec![Effect::Admit])]
+#[case::back_starting(Lifecycle::Starting, Input::HostRestarted, "queued", vec![Effect::Admit])]
+#[case::back_running(Lifecycle::Running, Input::HostRestarted, "crashed", vec![])]
+#[case::back_stopped(stopped(), Input::HostRestarted, "stopped", vec![])]
+#[case::send_running(Lifecycle::Running, message(), "running", vec![go_on()])]
+#[case::send_queued(Lifecycle::Queued, message(), "queued", vec![])]
+#[case::send_suspended(Lifecycle::Suspended, message(), "resuming", vec![Effect::Resume { generation: 4 }])]
+fn steps(#[case] from: Lifecycle, #[case] input: Input, #[case] to: &str, #[case] effects: Vec<Effect>) {
+    let before = with(from);
+    let (after, did) = step(&before, input, 200).unwrap();
+    assert_eq!((after.lifecycle.word(), did), (to, effects));
+    assert_eq!(after.updated_at, if after == before { 100 } else { 200 });
+}
+
+#[rstest]
+#[case::restart_at_work(Lifecycle::Running, Input::Restart, "its agent is still at work")]
+#[case::restart_suspended(Lifecycle::Suspended, Input::Restart, "it is suspended")]
+#[case::suspend_crashed(crashed(), Input::Suspend, "it is crashed")]
+#[case::resume_stopped(stopped(), Input::Resume, "restart it")]
+#[case::send_crashed(crashed(), message(), "restart it before")]
+fn denials(#[case] from: Lifecycle, #[case] input: Input, #[case] reason: &str) {
+    let denied = step(&with(from), input, 200).unwrap_err();
+    assert!(denied.0.contains(reason), "{denied}");
+}
+
+#[test]
+fn messages_are_typed_one_at_a_time_and_in_order() {
+    let (s, effects) = step(&running(), Input::Send { text: "a".into() }, 1).unwrap();
+    assert_eq!(effects, [Effect::Type { generation: 3, text: "a".into() }]);
+    let (s, effects) = step(&s, Input::Send { text: "b".into() }, 2).unwrap();
+    assert_eq!(effects, []);
+    let (s, effects) = step(&s, Input::Typed { generation: 3 }, 3).unwrap();
+    assert_eq!(effects, [Effect::Type { generation: 3, text: "b".into() }]);
+    let (s, effects) = step(&s, Input::Typed { generation: 3 }, 4).unwrap();
+    assert_eq!((s.inbox.len(), s.typing, effects), (0, false, vec![]));
+}
+
+#[test]
+fn a_message_that_its_vm_did_not_get_waits_for_the_next() {
+    let (s, _) = step(&running(), message(), 1).unwrap();
+    let (s, _) = step(&s, Input::VmEnded { generation: 3, cause: Cause::LinkLost }, 2).unwrap();
+    let (s, _) = step(&s, Input::Restart, 3).unwrap();
+    let (s, _) = step(&s, Input::Admitted, 4).unwrap();
+    let (_, effects) = step(&s, Input::Started { generation: 4 }, 5).unwrap();
+    assert_eq!(effects, [Effect::Type { generation: 4, text: "go on".into() }]);
+}
+
+#[test]
+fn an_answer_closes_the_question() {
+    let status =
+        Status { activity: Activity::NeedsInput, text: "which?".into(), choices: vec!["a".into(), "b".into()] };
+    let (s, _) = step(&running(), Input::AgentStatus { generation: 3, status }, 1).unwrap();
+    assert_eq!(attention(&s).reason, "asks: which?");
+    let (s, _) = step(&s, message(), 2).unwrap();
+    assert_eq!((attention(&s).turn, s.choices.len()), (Turn::Agent, 0));
+}
+
+#[rstest]
+#[case::done(0, Activity::Done, Turn::Nobody, "done")]
+#[case::failed(3, Activity::Failed, Turn::You, "failed: the agent ended with exit code 3")]
+fn an_ended_agent(#[case] code: i32, #[case] activity: Activity, #[case] turn: Turn, #[case] reason: &str) {
+    let (s, _) = step(&running(), Input::AgentExited { generation: 3, code }, 1).unwrap();
+    let seen = attention(&s);
+    assert_eq!((s.activity, seen.turn, seen.reason.as_str()), (activity, turn, reason));
+    assert!(step(&s, message(), 2).is_err());
+    let (s, effects) = step(&s, Input::Restart, 3).unwrap();
+    assert_eq!((s.lifecycle, effects), (Lifecycle::Queued, vec![Effect::End, Effect::Admit]));
+}
+
+#[test]
+fn what_an_earlier_agent_says_is_ignored() {
+    let status = Status { activity: Activity::Done, text: String::new(), choices: vec![] };
+    for input in [Input::AgentStatus { generation: 2, status }, Input::AgentExited { generation: 2, code: 1 }] {
+        assert_eq!(step(&running(), input, 1).unwrap(), (running(), vec![]));
+    }
+}
+
+#[test]
+fn foreign_text_is_cleaned_and_bounded() {
+    let status = Status {
+        activity: Activity::Working,
+        text: format!("\x1b]0;x\x07{}", "y".repeat(10_000)),
+        choices: vec!["\u{202e}z".repeat(200); 40],
+    };
+    let (s, _) = step(&running(), Input::AgentStatus { generation: 3, status }, 1).unwrap();
+    assert!(s.text.starts_with("]0;xy") && s.text.len() == 4096);
+    assert!(s.choices.len() == 16 && s.choices.iter().all(|c| c.len() <= 256 && !c.contains('\u{202e}')));
+    let cause = Cause::GuestReset("\x1bpanic\r\n".repeat(1000));
+    let (s, _) = step(&s, Input::VmEnded { generation: 3, cause }, 2).unwrap();
+    let reason = attention(&s).reason;
+    assert!(reason.len() <= 512 && !reason.contains(char::is_control), "{reason}");
+}
+
+#[test]
+fn a_failed_suspend_keeps_the_question_and_says_why() {
+    let asks = Session { activity: Activity::NeedsInput, text: "which?".into(), ..with(Lifecycle::Suspending) };
+    let (s, _) = step(&asks, Input::SuspendFailed { why: "the disk is full".into() }, 1).unwrap();
+    assert_eq!(attention(&s).reason, "asks: which? (could not be suspended: the disk is full)");
+}
+
+#[test]
+fn sessions_survive_json() {
+    let session = with(Lifecycle::Crashed { cause: Cause::HostStopped { in_order: false } });
+    let json = serde_json::to_string(&session).unwrap();
+    assert_eq!(serde_json::from_str::<Session>(&json).unwrap(), session);
+}

@@ -1,0 +1,133 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Activity, Cause};
+
+/// What the agent says of itself. Foreign: [`step`] bounds and cleans it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// What it is doing.
+    pub activity: Activity,
+    /// In its words.
+    pub text: String,
+    /// Answers it offers.
+    pub choices: Vec<String>,
+}
+
+/// What the machine is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A person: end it and forget it.
+    Delete,
+    /// A person: boot it again from its disk.
+    Restart,
+    /// A person or the policy: put it to disk.
+    Suspend,
+    /// A person or an event: bring it back.
+    Resume,
+    /// A person: type this to the agent.
+    Send {
+        /// Without a line end.
+        text: String,
+    },
+    /// The host has a place for it.
+    Admitted,
+    /// VM booted, hand shaken, agent started.
+    Started {
+        /// Of the VM that reports.
+        generation: u64,
+    },
+    /// The start was given up; nothing of the VM is left.
+    StartFailed {
+        /// Of the VM that was to be.
+        generation: u64,
+        /// With what to do.
+        why: String,
+    },
+    /// Memory, devices and disk are safe, and the VM is gone.
+    Suspended,
+    /// The VM runs on.
+    SuspendFailed {
+        /// With what to do.
+        why: String,
+    },
+    /// The guest has shaken hands.
+    Resumed {
+        /// Of the VM that reports.
+        generation: u64,
+    },
+    /// The snapshot is as it was.
+    ResumeFailed {
+        /// With what to do.
+        why: String,
+    },
+    /// The VM is gone.
+    VmEnded {
+        /// Of the VM that reports.
+        generation: u64,
+        /// Why.
+        cause: Cause,
+    },
+    /// hostd started and found this session in its store; no VM of it is left.
+    HostRestarted,
+    /// The oldest message of the inbox has been typed.
+    Typed {
+        /// Of the VM that got it.
+        generation: u64,
+    },
+    /// It could not be typed, and will not be to this agent; it stays in the inbox.
+    NotTyped {
+        /// Of the VM that did not get it.
+        generation: u64,
+    },
+    /// The agent said something of itself.
+    AgentStatus {
+        /// Of the VM that reports.
+        generation: u64,
+        /// What it said.
+        status: Status,
+    },
+    /// The agent's process ended.
+    AgentExited {
+        /// Of the VM that reports.
+        generation: u64,
+        /// Exit code; 128 + signal when a signal ended it.
+        code: i32,
+    },
+}
+
+/// What is to be done in the world. Idempotent: a repeat is harmless.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "effect")]
+pub enum Effect {
+    /// Find it a place; answered by [`Input::Admitted`].
+    Admit,
+    /// Boot its VM, shake hands, start the agent; answered by [`Input::Started`] or [`Input::StartFailed`].
+    Start {
+        /// Of the VM to be.
+        generation: u64,
+    },
+    /// Put it to disk; answered by [`Input::Suspended`] or [`Input::SuspendFailed`].
+    Suspend,
+    /// Bring it back; answered by [`Input::Resumed`] or [`Input::ResumeFailed`].
+    Resume {
+        /// Of the VM to be.
+        generation: u64,
+    },
+    /// Type this into the agent's terminal, then Enter; answered by [`Input::Typed`] or [`Input::NotTyped`]. Not asked for
+    /// again before one of them, the end of the VM or of hostd: a message is typed once, or twice where hostd died between.
+    Type {
+        /// Of the VM that is to get it.
+        generation: u64,
+        /// Without a line end.
+        text: String,
+    },
+    /// End the VM if there is one; nothing is reported.
+    End,
+    /// End the VM if there is one, remove every file of the session, forget it.
+    Remove,
+}
+
+/// A command that is impossible in this state, in words for a person.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Denied(pub String);

@@ -1,0 +1,134 @@
+//! Whatever comes, in whatever order: no panic, no lost message, no illegal state.
+
+use proptest::{collection::vec, prelude::*};
+
+use super::super::{Activity, Cause, Effect, Input, Lifecycle, Session, Status, step};
+use crate::attention;
+
+/// The parts of the world that answer effects; generations are those of the effects or one off.
+fn input() -> impl Strategy<Value = Input> {
+    let generation = 0_u64..6;
+    let cause = prop_oneof![
+        Just(Cause::PoweredOff),
+        Just(Cause::LinkLost),
+        Just(Cause::HostStopped { in_order: true }),
+        any::<String>().prop_map(Cause::GuestReset),
+    ];
+    let activity = prop_oneof![Just(Activity::NeedsInput), Just(Activity::Idle), Just(Activity::Failed)];
+    prop_oneof![
+        1 => Just(Input::Delete),
+        4 => prop_oneof![Just(Input::Restart), Just(Input::Suspend), Just(Input::Resume)],
+        6 => Just(Input::Send { text: String::new() }),
+        6 => Just(Input::Admitted),
+        6 => generation.clone().prop_map(|generation| Input::Started { generation }),
+        2 => (generation.clone(), any::<String>()).prop_map(|(generation, why)| Input::StartFailed { generation, why }),
+        3 => Just(Input::Suspended),
+        2 => any::<String>().prop_map(|why| Input::SuspendFailed { why }),
+        4 => generation.clone().prop_map(|generation| Input::Resumed { generation }),
+        2 => any::<String>().prop_map(|why| Input::ResumeFailed { why }),
+        3 => (generation.clone(), cause).prop_map(|(generation, cause)| Input::VmEnded { generation, cause }),
+        1 => Just(Input::HostRestarted),
+        4 => generation.clone().prop_map(|generation| Input::Typed { generation }),
+        1 => generation.clone().prop_map(|generation| Input::NotTyped { generation }),
+        3 => (generation.clone(), activity, any::<String>()).prop_map(|(generation, activity, text)| {
+            Input::AgentStatus { generation, status: Status { activity, choices: vec![text.clone()], text } }
+        }),
+        2 => (generation, 0..3).prop_map(|(generation, code)| Input::AgentExited { generation, code }),
+    ]
+}
+
+/// What must be true of every session.
+fn legal(s: &Session) {
+    assert!(!s.typing || (s.lifecycle == Lifecycle::Running && !s.inbox.is_empty()), "types nothing: {s:?}");
+    assert!(s.inbox.len() <= Session::INBOX);
+    assert!(s.generation > 0 || matches!(s.lifecycle, Lifecycle::Queued));
+    let seen = attention(s);
+    assert!(!seen.reason.trim().is_empty() && !seen.reason.contains(char::is_control), "{seen:?}");
+}
+
+/// What must be true of every step.
+fn lawful(before: &Session, after: &Session, input: &Input, effects: &[Effect]) {
+    assert!(after.generation >= before.generation && after.updated_at >= before.updated_at);
+    assert!(after.deleting >= before.deleting);
+    for effect in effects {
+        match effect {
+            Effect::Start { generation } => {
+                assert!(after.lifecycle == Lifecycle::Starting && *generation == after.generation);
+            }
+            Effect::Resume { generation } => {
+                assert!(after.lifecycle == Lifecycle::Resuming && *generation == after.generation);
+            }
+            Effect::Type { generation, text } => {
+                assert!(after.typing && *generation == after.generation && after.inbox.first() == Some(text));
+            }
+            Effect::Admit => assert!(after.lifecycle == Lifecycle::Queued),
+            Effect::Suspend => assert!(after.lifecycle == Lifecycle::Suspending),
+            Effect::Remove => assert!(after.deleting),
+            Effect::End => assert!(!after.lifecycle.has_vm()),
+        }
+    }
+    // A second VM of a session may never come up beside the first.
+    if before.lifecycle.has_vm() && after.lifecycle == Lifecycle::Queued && !matches!(input, Input::HostRestarted) {
+        assert!(effects.contains(&Effect::End));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_history_breaks_the_rules(inputs in vec(input(), 0..120)) {
+        let (mut session, _) = super::new();
+        let mut sent = 0_usize;
+        let mut typed = 0_usize;
+        for (now, mut input) in inputs.into_iter().enumerate() {
+            if let Input::Send { text } = &mut input {
+                *text = format!("message {sent}");
+            }
+            let Ok((next, effects)) = step(&session, input.clone(), 200 + i64::try_from(now).unwrap()) else {
+                let command = matches!(input, Input::Send { .. } | Input::Restart | Input::Suspend | Input::Resume);
+                prop_assert!(command);
+                continue;
+            };
+            legal(&next);
+            lawful(&session, &next, &input, &effects);
+            match &input {
+                Input::Send { .. } => sent += 1,
+                Input::Typed { .. } => typed += session.inbox.len() - next.inbox.len(),
+                _ => {}
+            }
+            // Every message is typed or still waits, in order.
+            let waiting: Vec<String> = (typed..sent).map(|n| format!("message {n}")).collect();
+            prop_assert_eq!(&next.inbox, &waiting);
+            session = next;
+        }
+    }
+
+    #[test]
+    fn a_repeated_command_changes_nothing(inputs in vec(input(), 0..60), command in 0..4) {
+        let (mut session, _) = super::new();
+        for input in inputs {
+            session = step(&session, input, 200).map_or(session, |(next, _)| next);
+        }
+        let command = [Input::Delete, Input::Restart, Input::Suspend, Input::Resume][command as usize].clone();
+        if let Ok((once, _)) = step(&session, command.clone(), 300) {
+            prop_assert_eq!(step(&once, command, 400), Ok((once, vec![])));
+        }
+    }
+
+    #[test]
+    fn deleting_is_legal_everywhere_and_final(inputs in vec(input(), 0..60), after in vec(input(), 0..20)) {
+        let (mut session, _) = super::new();
+        for input in inputs.into_iter().filter(|i| *i != Input::Delete) {
+            session = step(&session, input, 200).map_or(session, |(next, _)| next);
+        }
+        let (mut session, effects) = step(&session, Input::Delete, 300).unwrap();
+        prop_assert_eq!(effects, vec![Effect::Remove]);
+        for input in after {
+            let again = input == Input::HostRestarted;
+            if let Ok((next, effects)) = step(&session, input, 400) {
+                prop_assert_eq!(&next, &session);
+                prop_assert_eq!(effects, if again { vec![Effect::Remove] } else { vec![] });
+                session = next;
+            }
+        }
+    }
+}
