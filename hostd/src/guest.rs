@@ -1,1 +1,18 @@
-//! The host's end of the link.
+//! The host's end of the link: connects both ports of a VM, shakes hands, reconnects for ever.
+//!
+//! ```text
+//!  Link ── link task ───▶ Port::Link:   preamble, HTTP/2 client of guest.v1.Guest, Handshake on each connect
+//!       └─ tunnel task ─▶ Port::Tunnel: preamble, HTTP/2 server of guest.v1.Gateway, a Gateway::serve for each stream
+//! ```
+//!
+//! The guest is hostile: what it sends is bounded in size, number and time, and at worst its own link goes down.
+
+mod connection;
+mod handshake;
+mod link;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+
+pub use handshake::Identity;
+pub use link::{Hello, Link, LinkError, LinkState};

@@ -118,4 +118,3 @@ pub trait Vm: Send + Sync + 'static {
     /// Bytes of memory its process holds now; 0 when it is gone.
     fn resident(&self) -> u64;
 }
-

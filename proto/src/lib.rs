@@ -1,5 +1,7 @@
 //! The wire contracts of Pilothouse, generated from the `.proto` files beside this crate.
 
+pub mod preamble;
+
 /// Between consoles and a host: sessions, environments, the host itself.
 pub mod hostd {
     #[allow(missing_docs, clippy::all)]

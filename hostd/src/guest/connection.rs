@@ -1,0 +1,118 @@
+//! One connection to a guest's port: preamble, bounds, and an end that can be waited for.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use pilothouse_proto::preamble::{self, Scanner};
+use tokio::{
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf},
+    time::timeout,
+};
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
+
+use crate::vm::{Io, Port, Vm};
+
+/// HTTP/2 window of one stream. Small: what a stalled reader lets queue stands before every later byte.
+pub(super) const STREAM_WINDOW: u32 = 256 << 10;
+/// HTTP/2 window of one connection.
+pub(super) const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Largest gRPC message taken from a guest.
+pub(super) const MESSAGE_MAX: usize = 256 << 10;
+/// A silent connection is asked for a sign of life this often...
+pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(4);
+/// ...and is given up when none comes in this time. Long, because a busy host starves its emulated guests.
+pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long a port may take to be connected.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a guest may take to answer the preamble, before the host tries a new connection.
+const ECHO_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A connected port after the preamble: the next byte, each way, is HTTP/2's.
+pub(super) type Connected = BufReader<Box<dyn Io>>;
+
+/// Connects a port and exchanges preambles.
+///
+/// # Errors
+/// The port cannot be connected, or the guest does not answer in time.
+pub(super) async fn connect(vm: &dyn Vm, port: Port) -> io::Result<Connected> {
+    let io = timeout(CONNECT_TIMEOUT, vm.connect(port)).await.map_err(|_| timed_out("the port did not connect"))??;
+    // HTTP/2 reads larger pieces than this, so the buffer is bypassed once the preamble is through.
+    let mut io = BufReader::with_capacity(4096, io);
+    let mut nonce = [0; preamble::NONCE];
+    getrandom::fill(&mut nonce).map_err(io::Error::other)?;
+    timeout(ECHO_TIMEOUT, exchange(&mut io, nonce))
+        .await
+        .map_err(|_| timed_out("the guest does not answer on its port"))??;
+    Ok(io)
+}
+
+async fn exchange(io: &mut (impl AsyncBufRead + AsyncWrite + Unpin), nonce: [u8; preamble::NONCE]) -> io::Result<()> {
+    let ours = preamble::preamble(nonce);
+    io.write_all(&ours).await?;
+    io.flush().await?;
+    let mut scanner = Scanner::new(ours);
+    loop {
+        let piece = io.fill_buf().await?;
+        if piece.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let length = piece.len();
+        let found = scanner.find(piece);
+        io.consume(found.unwrap_or(length));
+        if found.is_some() {
+            return Ok(());
+        }
+    }
+}
+
+fn timed_out(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+/// A byte stream that ends when `stop` is cancelled, and that cancels another token when it is dropped: whoever holds it
+/// drops it exactly when the connection is over.
+pub(super) struct Watched<T> {
+    io: T,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    _over: DropGuard,
+}
+
+impl<T> Watched<T> {
+    pub(super) fn new(io: T, stop: &CancellationToken, over: CancellationToken) -> Self {
+        Self { io, stop: Box::pin(stop.clone().cancelled_owned()), _over: over.drop_guard() }
+    }
+
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.stop.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the link was closed")),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

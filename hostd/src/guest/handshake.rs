@@ -1,0 +1,60 @@
+//! The first call on each connection.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use pilothouse_proto::guest::v1::{HandshakeRequest, HandshakeResponse, guest_client::GuestClient};
+use tokio::time::timeout;
+use tonic::transport::Channel;
+
+/// Version of `guest.v1` that hostd speaks.
+const PROTOCOL: u32 = 1;
+/// How long a guest may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of entropy given.
+const ENTROPY: usize = 64;
+
+/// Who a guest is told to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// ULID, or the id of a build.
+    pub session_id: String,
+    /// Becomes the hostname.
+    pub slug: String,
+    /// 32 lower-case hex digits.
+    pub machine_id: String,
+    /// One higher after each start, resume or clone.
+    pub generation: u64,
+}
+
+/// Shakes hands; an error is a text for people.
+pub(super) async fn shake(client: &mut GuestClient<Channel>, identity: &Identity) -> Result<HandshakeResponse, String> {
+    let mut entropy = vec![0; ENTROPY];
+    getrandom::fill(&mut entropy).map_err(|e| format!("no entropy for the guest: {e}"))?;
+    let request = HandshakeRequest {
+        protocol: PROTOCOL,
+        session_id: identity.session_id.clone(),
+        slug: identity.slug.clone(),
+        machine_id: identity.machine_id.clone(),
+        generation: identity.generation,
+        unix_nanos: unix_nanos(),
+        entropy: Bytes::from(entropy),
+    };
+    let answer =
+        timeout(TIMEOUT, client.handshake(request)).await.map_err(|_| "no answer to the handshake".to_string())?;
+    let answer =
+        answer.map_err(|status| format!("the guest refused the handshake: {}", status.message()))?.into_inner();
+    if answer.protocol != PROTOCOL {
+        return Err(format!(
+            "the guest speaks version {} of the link's protocol, this hostd version {PROTOCOL}; \
+             put the pilothouse-guest of this hostd beside it, and restart the session",
+            answer.protocol
+        ));
+    }
+    Ok(answer)
+}
+
+fn unix_nanos() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

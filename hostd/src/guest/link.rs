@@ -1,0 +1,185 @@
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hyper_util::rt::TokioIo;
+use pilothouse_proto::guest::v1::{HandshakeResponse, guest_client::GuestClient};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::service_fn;
+use tracing::{debug, info};
+
+use super::{
+    connection::{
+        self, CONNECTION_WINDOW, Connected, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, Watched,
+    },
+    handshake::{self, Identity},
+    tunnel,
+};
+use crate::{
+    gateway::{Caller, Gateway},
+    vm::{Port, Vm},
+};
+
+/// Between two attempts. The guest sees the first connection end, or at least most times does, before the next begins.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Longest pause, when attempts keep failing at once.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A guest that has shaken hands.
+#[derive(Clone, Debug)]
+pub struct Hello {
+    /// Calls the guest; clones share the one connection. Its calls fail with `Unavailable` when the connection is over.
+    pub client: GuestClient<Channel>,
+    /// What the guest said on this connection.
+    pub handshake: HandshakeResponse,
+}
+
+/// Where a link stands.
+#[derive(Clone, Debug)]
+pub enum LinkState {
+    /// Never was up.
+    Connecting,
+    /// The guest has shaken hands on the present connection.
+    Up(Arc<Hello>),
+    /// Was up; being connected again.
+    Down,
+}
+
+/// Why there is no guest to talk to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// It did not come up in time.
+    #[error("the guest did not answer within {} s: {last}", within.as_secs_f32())]
+    Silent {
+        /// How long it was waited for.
+        within: Duration,
+        /// What went wrong last.
+        last: String,
+    },
+    /// The link was ended.
+    #[error("the link to the guest was closed")]
+    Closed,
+}
+
+/// The link to one VM's guest. Dropping it ends its tasks and its connections.
+#[derive(Debug)]
+pub struct Link {
+    state: watch::Receiver<LinkState>,
+    last: Arc<Mutex<String>>,
+    _stop: DropGuard,
+}
+
+impl Link {
+    /// Begins to connect both ports of `vm`, and does so for ever. Calls on the tunnel port go to `gateway` as `caller`'s.
+    #[must_use]
+    pub fn start(vm: Arc<dyn Vm>, identity: Identity, gateway: Arc<Gateway>, caller: Arc<Caller>) -> Self {
+        let stop = CancellationToken::new();
+        let last = Arc::new(Mutex::new("not connected yet".to_string()));
+        let (sender, state) = watch::channel(LinkState::Connecting);
+        let keeper = Keeper { vm: vm.clone(), identity, state: sender, last: last.clone(), stop: stop.clone() };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(keeper.run()));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(tunnel::run(vm, gateway, caller)));
+        Self { state, last, _stop: stop.drop_guard() }
+    }
+
+    /// Where the link stands; changes are seen by every receiver.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<LinkState> {
+        self.state.clone()
+    }
+
+    /// Waits until the link is up.
+    ///
+    /// # Errors
+    /// [`LinkError::Silent`] if it is not up `within` this time, with what went wrong last.
+    pub async fn client(&self, within: Duration) -> Result<Arc<Hello>, LinkError> {
+        let mut state = self.state();
+        let up = state.wait_for(|state| matches!(state, LinkState::Up(_)));
+        match timeout(within, up).await {
+            Ok(Ok(state)) => match &*state {
+                LinkState::Up(hello) => Ok(hello.clone()),
+                LinkState::Connecting | LinkState::Down => Err(LinkError::Closed),
+            },
+            Ok(Err(_)) => Err(LinkError::Closed),
+            Err(_) => {
+                let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Err(LinkError::Silent { within, last })
+            }
+        }
+    }
+}
+
+/// Owns the connection to the link port.
+struct Keeper {
+    vm: Arc<dyn Vm>,
+    identity: Identity,
+    state: watch::Sender<LinkState>,
+    last: Arc<Mutex<String>>,
+    stop: CancellationToken,
+}
+
+impl Keeper {
+    async fn run(self) {
+        let mut pause = PAUSE;
+        loop {
+            let begun = Instant::now();
+            match self.connect().await {
+                Ok((hello, over)) => {
+                    info!(slug = self.identity.slug, generation = self.identity.generation, "link up");
+                    pause = PAUSE;
+                    self.state.send_replace(LinkState::Up(Arc::new(hello)));
+                    over.cancelled().await;
+                    self.state.send_replace(LinkState::Down);
+                    info!(slug = self.identity.slug, "link down");
+                    self.note("the connection to the guest ended".into());
+                }
+                Err(why) => {
+                    debug!(slug = self.identity.slug, why, "no link yet");
+                    self.note(why);
+                    pause = if begun.elapsed() < PAUSE_MAX { (pause * 2).min(PAUSE_MAX) } else { PAUSE };
+                }
+            }
+            sleep(pause).await;
+        }
+    }
+
+    fn note(&self, why: String) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// One attempt: the shaken hand, and a token that is cancelled when the connection is over.
+    async fn connect(&self) -> Result<(Hello, CancellationToken), String> {
+        let io = connection::connect(&*self.vm, Port::Link).await.map_err(|e| e.to_string())?;
+        let over = CancellationToken::new();
+        let watched = Watched::new(io, &self.stop, over.clone());
+        let channel = channel(watched).await.map_err(|e| format!("HTTP/2 with the guest failed: {e}"))?;
+        let mut client = GuestClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
+        let handshake = handshake::shake(&mut client, &self.identity).await?;
+        Ok((Hello { client, handshake }, over))
+    }
+}
+
+/// HTTP/2 over a connection that exists already. When it is over, calls fail; it is never made anew from in here.
+async fn channel(io: Watched<Connected>) -> Result<Channel, tonic::transport::Error> {
+    let mut io = Some(TokioIo::new(io));
+    let once = service_fn(move |_: Uri| {
+        let io =
+            io.take().ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the connection to the guest ended"));
+        std::future::ready(io)
+    });
+    Endpoint::from_static("http://guest.invalid")
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .connect_with_connector(once)
+        .await
+}

@@ -1,0 +1,95 @@
+//! What each connection to a guest's port begins with, before HTTP/2.
+//!
+//! The host sends [`MAGIC`] and a nonce of 16 random bytes; the guest answers with the same 24 bytes. A port that was just
+//! connected may still hold bytes of an earlier connection, in both directions: each side throws away whatever comes before
+//! the preamble that it waits for. No IO here.
+
+/// The first bytes of a preamble.
+pub const MAGIC: [u8; 8] = *b"PLTHLNK1";
+/// Length of the nonce.
+pub const NONCE: usize = 16;
+/// Length of a preamble: magic and nonce.
+pub const LENGTH: usize = MAGIC.len() + NONCE;
+
+/// A preamble with this nonce.
+#[must_use]
+pub fn preamble(nonce: [u8; NONCE]) -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    bytes[..MAGIC.len()].copy_from_slice(&MAGIC);
+    bytes[MAGIC.len()..].copy_from_slice(&nonce);
+    bytes
+}
+
+/// Finds a pattern in a stream of bytes that come in pieces of any size.
+#[derive(Clone, Debug)]
+pub struct Scanner<const N: usize> {
+    wanted: [u8; N],
+    matched: usize,
+}
+
+impl<const N: usize> Scanner<N> {
+    /// Looks for `wanted`, which must not be empty.
+    #[must_use]
+    pub fn new(wanted: [u8; N]) -> Self {
+        Self { wanted, matched: 0 }
+    }
+
+    /// Looks on in the next piece. The number of its bytes up to and with the end of the first match, if it ends in there;
+    /// then the scanner starts anew.
+    pub fn find(&mut self, piece: &[u8]) -> Option<usize> {
+        let end = piece.iter().position(|&byte| self.push(byte))?;
+        Some(end + 1)
+    }
+
+    fn push(&mut self, byte: u8) -> bool {
+        while self.wanted[self.matched] != byte {
+            if self.matched == 0 {
+                return false;
+            }
+            self.matched = border(&self.wanted[..self.matched]);
+        }
+        self.matched += 1;
+        if self.matched == N {
+            self.matched = 0;
+            return true;
+        }
+        false
+    }
+}
+
+/// Length of the longest proper beginning of `bytes` that is also its end.
+fn border(bytes: &[u8]) -> usize {
+    (0..bytes.len()).rev().find(|&length| bytes.ends_with(&bytes[..length])).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_a_preamble_after_garbage_in_any_pieces() {
+        let wanted = preamble(*b"PLTHLNPLTHLNKPLT");
+        let mut stream = b"PLTHLNK1PLTHLNPLTHLNKPLPLTHLNK1PLTHLNPLTHLN\x00PLTHLNK1".to_vec();
+        let garbage = stream.len();
+        stream.extend(wanted);
+        stream.extend(b"PRI *");
+        for size in 1..stream.len() {
+            let mut scanner = Scanner::new(wanted);
+            let mut before = 0;
+            let found = stream.chunks(size).find_map(|piece| {
+                let found = scanner.find(piece).map(|n| before + n);
+                before += piece.len();
+                found
+            });
+            assert_eq!(found, Some(garbage + LENGTH), "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn finds_overlapping_beginnings() {
+        let mut scanner = Scanner::new(*b"aab");
+        assert_eq!(scanner.find(b"aaab"), Some(4));
+        assert_eq!(scanner.find(b"aa"), None);
+        assert_eq!(scanner.find(b"b"), Some(1));
+    }
+}
