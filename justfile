@@ -6,10 +6,28 @@ default:
 demo *ARGS:
     demos/fleet.sh {{ARGS}}
 
-# Set-up and every test.
-test:
-    tests/run.sh
+# Set-up and every check; or the steps named.
+test *STEPS:
+    tests/run.sh {{STEPS}}
+
+# What this machine lacks, installed.
+setup:
+    tests/setup.sh
+
+# The daemon and the console.
+build:
+    cargo build --release --locked --workspace
+    tests/build-guest.sh
 
 # The static guest binary, beside hostd's.
 guest:
     tests/build-guest.sh
+
+# The quick checks of a change.
+check:
+    cargo fmt --all --check
+    cargo clippy --release --workspace --all-targets -- -D warnings
+
+# Figures: link, keystroke echo against ssh, cold boot in parts.
+bench:
+    cargo bench -p tests

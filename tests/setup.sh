@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Installs what Pilothouse needs on Debian 12 or 13 and is not there yet. Says nothing where nothing is missing.
+# Usage: tests/setup.sh [demo|tests]    default: tests, which also brings the checkers
+# Asks before it uses sudo; without a terminal it prints the command instead and fails. As root it just does it.
+set -euo pipefail
+# shellcheck source=tests/common.sh
+source "$(dirname "$0")/common.sh"
+rust_needed=1.89
+deny_version=0.20.2
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() {
+    printf 'setup: %s\n' "$@" >&2
+    exit 1
+}
+
+# as_root COMMAND...: with sudo where that is needed and allowed.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+        return
+    fi
+    if ! [ -t 0 ] || ! have sudo; then fail "run this as root, then start again:" "    $*"; fi
+    printf 'setup: to run with sudo:\n    %s\n' "$*"
+    local answer
+    read -rp 'setup: go on? [y/N] ' answer
+    case $answer in
+        y | Y | yes) sudo "$@" ;;
+        *) fail "nothing was changed" ;;
+    esac
+}
+
+# Lines of: a command or file that must exist, and the package that has it.
+needs() {
+    cat <<'LIST'
+qemu-system-x86_64 qemu-system-x86
+qemu-img           qemu-utils
+mmdebstrap         mmdebstrap
+mke2fs             e2fsprogs
+git                git
+modprobe           kmod
+cc                 gcc
+/usr/include/stdio.h libc6-dev
+jq                 jq
+/usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+/etc/ssl/certs/ca-certificates.crt ca-certificates
+LIST
+    [ "$(id -u)" = 0 ] || echo "newuidmap uidmap"
+    [ "$1" = demo ] || printf '%s\n' "shellcheck shellcheck" "tmux tmux"
+}
+
+missing_packages() {
+    local thing package
+    while read -r thing package; do
+        case $thing in
+            /*) [ -e "$thing" ] || echo "$package" ;;
+            *) have "$thing" || echo "$package" ;;
+        esac
+    done < <(needs "$1")
+}
+
+# What apt-get would be told: --no-install-recommends PACKAGE... Where qemu-utils is installed from a newer release than
+# the qemu-system-x86 on offer, the two exclude each other, and qemu-utils has to step back to the same version.
+install_packages() {
+    say "missing: $*"
+    say "refreshing apt's lists"
+    as_root apt-get update -qq
+    local arguments=(install -y -qq --no-install-recommends "$@")
+    if ! apt-get --simulate "${arguments[@]}" >/dev/null 2>&1; then
+        local version
+        version=$(apt-cache policy qemu-system-x86 | sed -n 's/^  Candidate: //p')
+        say "apt cannot install these beside the installed qemu-utils; it goes back to $version, as qemu-system-x86"
+        arguments+=(--allow-downgrades "qemu-utils=$version")
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 "${arguments[@]}" >/dev/null
+}
+
+setup_packages() {
+    local packages
+    mapfile -t packages < <(missing_packages "$1" | sort -u)
+    [ ${#packages[@]} -gt 0 ] || return 0
+    have apt-get || fail "this machine has no apt-get; install the equivalent of: ${packages[*]}"
+    install_packages "${packages[@]}"
+    mapfile -t packages < <(missing_packages "$1" | sort -u)
+    [ ${#packages[@]} -eq 0 ] || fail "still missing after apt-get install: ${packages[*]}"
+}
+
+# version_at_least WANTED GIVEN
+version_at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+rust_is_good() {
+    have cargo && have rustc && version_at_least "$rust_needed" "$(rustc --version 2>/dev/null | cut -d ' ' -f 2)"
+}
+
+setup_rust() {
+    if ! rust_is_good; then
+        if ! have rustup && apt-cache show rustup >/dev/null 2>&1; then
+            install_packages rustup
+        fi
+        have rustup || fail "Rust $rust_needed or newer is needed, and this machine has neither it nor rustup." \
+            "Install rustup as https://rustup.rs says, then start again."
+        say "installing stable Rust with rustup"
+        rustup toolchain install stable --profile minimal --component clippy --component rustfmt
+        rustup default stable
+        rust_is_good || fail "the Rust on PATH ($(command -v cargo)) is older than $rust_needed; remove it or put rustup's first"
+    fi
+    if [ "$1" = tests ] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+        rustup component add clippy rustfmt || fail "cargo fmt and cargo clippy are missing; install rustfmt and clippy"
+    fi
+}
+
+setup_deny() {
+    ! cargo deny --version >/dev/null 2>&1 || return 0
+    say "building cargo-deny $deny_version into $tools (some minutes, once)"
+    # Without optimisation: it runs for seconds and builds in a third of the time.
+    CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --debug --root "$tools" cargo-deny@$deny_version
+    rm -rf "$tools/build"
+}
+
+what=${1:-tests}
+case $what in
+    demo | tests) ;;
+    *) sed -n '3s/^# //p' "$0" >&2; exit 2 ;;
+esac
+setup_packages "$what"
+setup_rust "$what"
+[ "$what" = demo ] || setup_deny
