@@ -1,26 +1,79 @@
 //! Connections to hosts.
 
-use std::path::PathBuf;
+mod config;
+
+use std::{
+    io,
+    os::{fd::AsRawFd, unix::ffi::OsStrExt},
+    path::{Path, PathBuf},
+};
 
 use hyper_util::rt::TokioIo;
+use rustix::fs::{CWD, Mode, OFlags};
+use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
+
+pub(crate) use config::{ConfigError, Hosts};
+
+/// Longest path that fits a `sockaddr_un`, without its final zero.
+const SOCKET_PATH_MAX: usize = 107;
+
+/// Windows of HTTP/2: what may be under way to us before we have taken it, for one call and for one connection. Large
+/// enough for bulk through `exec`, small enough that a stopped pager holds little.
+const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 
 /// Where a host listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostAddress {
+pub(crate) struct HostAddress {
     /// For people: the configured name, or the address itself.
-    pub name: String,
+    pub(crate) name: String,
     /// Unix socket of its hostd.
-    pub socket: PathBuf,
+    pub(crate) socket: PathBuf,
 }
 
 impl HostAddress {
     /// A channel that connects when first used, and again by itself after hostd went away.
-    pub fn channel(&self) -> Channel {
+    pub(crate) fn channel(&self) -> Channel {
         let socket = self.socket.clone();
-        Endpoint::from_static("http://pilothouse.invalid").connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
-            let socket = socket.clone();
-            async move { Ok::<_, std::io::Error>(TokioIo::new(tokio::net::UnixStream::connect(socket).await?)) }
-        }))
+        Endpoint::from_static("http://pilothouse.invalid")
+            .initial_stream_window_size(WINDOWS.0)
+            .initial_connection_window_size(WINDOWS.1)
+            .connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+                let socket = socket.clone();
+                async move { Ok::<_, io::Error>(TokioIo::new(connect(&socket).await?)) }
+            }))
+    }
+
+    /// Whether the name is the address, because nobody configured another.
+    pub(crate) fn is_nameless(&self) -> bool {
+        self.name.starts_with("unix:")
+    }
+}
+
+/// Connects, whatever the length of the path: a long one goes through its open folder.
+async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    if socket.as_os_str().as_bytes().len() <= SOCKET_PATH_MAX {
+        return UnixStream::connect(socket).await;
+    }
+    let (Some(folder), Some(name)) = (socket.parent(), socket.file_name()) else {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    };
+    let folder = rustix::fs::openat(CWD, folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    UnixStream::connect(Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connects_where_the_path_is_too_long_for_the_kernel() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a".repeat(100)).join("b".repeat(100));
+        std::fs::create_dir_all(&deep).unwrap();
+        let opened = rustix::fs::open(&deep, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let short = format!("/proc/self/fd/{}/hostd.sock", opened.as_raw_fd());
+        let _listener = tokio::net::UnixListener::bind(short).unwrap();
+        connect(&deep.join("hostd.sock")).await.unwrap();
     }
 }

@@ -1,5 +1,11 @@
 //! `pilothouse`: the console and its command line; see `pilothouse --help`.
 
+mod cli;
 mod client;
+mod console;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

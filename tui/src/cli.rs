@@ -1,0 +1,83 @@
+//! The command line: one module for each command. What they share is in `args`, `failure`, `fleet`, `output`, `table`.
+
+mod args;
+mod environment;
+mod exec;
+mod failure;
+mod fleet;
+mod format;
+mod host;
+mod json;
+mod list;
+mod log;
+mod new;
+mod output;
+mod remove;
+mod restart;
+mod send;
+mod show;
+mod table;
+mod terminal;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::client::Hosts;
+use args::{Arguments, Command};
+use failure::{Failure, Outcome};
+use fleet::Fleet;
+
+/// Parses the arguments, runs the command or the console, reports what went wrong.
+pub(crate) fn main() -> ExitCode {
+    // Usage errors and --help end here, with exit code 2 and 0.
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::failed(format!("cannot start: {error}")).report(),
+    };
+    let outcome = runtime.block_on(run(arguments));
+    // A thread that still waits for a key must not keep us.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(arguments: Arguments) -> Outcome {
+    let default = std::env::var("PILOTHOUSE_HOST").ok();
+    let hosts = Hosts::load()?.choose(&arguments.hosts, default.as_deref())?;
+    let Some(command) = arguments.command else {
+        return console(hosts).await;
+    };
+    let fleet = Fleet::new(hosts);
+    match command {
+        Command::New(options) => new::run(&fleet, options).await,
+        Command::Ls(options) => list::run(&fleet, options).await,
+        Command::Show(options) => show::run(&fleet, options).await,
+        Command::Attach(_) => Err(Failure::failed("attach is not built yet")),
+        Command::Exec(options) => exec::run(&fleet, options).await,
+        Command::Send(options) => send::run(&fleet, options).await,
+        Command::Log(options) => log::run(&fleet, options).await,
+        Command::Rm(options) => remove::run(&fleet, options).await,
+        Command::Wait(options) => wait::run(&fleet, options).await,
+        Command::Restart(options) => restart::run(&fleet, options).await,
+        Command::Host(command) => host::run(&fleet, command).await,
+        Command::Env(command) => environment::run(&fleet, command).await,
+    }
+}
+
+async fn console(hosts: Vec<crate::client::HostAddress>) -> Outcome {
+    match crate::console::run(hosts).await {
+        Ok(()) => Ok(0),
+        Err(error) => Err(Failure::failed(format!("{error:#}"))),
+    }
+}

@@ -1,0 +1,212 @@
+//! What went wrong, in one line with hints, and the exit code for it.
+
+use std::{error::Error, io, process::ExitCode};
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::format::{plain, plain_lines};
+use crate::client::{ConfigError, HostAddress};
+
+/// The exit code of a command that did what it was asked, or why it did not.
+pub(crate) type Outcome = Result<u8, Failure>;
+
+/// The command failed.
+pub(crate) const FAILED: u8 = 1;
+/// It was asked for wrongly.
+pub(crate) const USAGE: u8 = 2;
+/// What it names does not exist.
+pub(crate) const NOT_FOUND: u8 = 3;
+/// It may not be done, or not now.
+pub(crate) const DENIED: u8 = 4;
+/// No answer from a host.
+pub(crate) const UNREACHABLE: u8 = 5;
+
+/// Why a command did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// Our exit code.
+    pub(crate) exit: u8,
+    /// What went wrong, for a person; empty: nothing is said.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) hints: Vec<String>,
+}
+
+impl Failure {
+    /// With this exit code and message.
+    pub(crate) fn new(exit: u8, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hints: Vec::new() }
+    }
+
+    /// Exit code 1.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(FAILED, message)
+    }
+
+    /// Exit code 2.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(USAGE, message)
+    }
+
+    /// Ends without a word, because everything was said or nobody listens.
+    pub(crate) fn quiet(exit: u8) -> Self {
+        Self::new(exit, "")
+    }
+
+    /// With a line that says what to do.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// What a host answered, or that it did not.
+    pub(crate) fn from_status(host: &HostAddress, status: &Status) -> Self {
+        if is_transport(status) {
+            return Self::unreachable(host, status);
+        }
+        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        let message = plain_lines(status.message());
+        let message = if message.trim().is_empty() { status.code().to_string() } else { message };
+        let failure = Self::new(exit_code(status.code(), &reason), message);
+        match hint(&reason) {
+            Some(hint) if !failure.message.contains("pilothouse ") => failure.hint(hint),
+            _ => failure,
+        }
+    }
+
+    fn unreachable(host: &HostAddress, status: &Status) -> Self {
+        let name = if host.is_nameless() { "the host".into() } else { format!("host {}", host.name) };
+        let socket = host.socket.display();
+        let Some(error) = cause::<io::Error>(status) else {
+            let message = format!("{name} hung up ({socket})");
+            return Self::new(UNREACHABLE, message).hint("hostd may have ended; start it with `hostd serve`");
+        };
+        let failure = Self::new(UNREACHABLE, format!("{name} is out of reach: {socket}: {error}"));
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => failure.hint("the socket belongs to another user"),
+            _ => failure.hint("is hostd running? start it with `hostd serve`"),
+        }
+    }
+
+    /// Says it on stderr.
+    pub(crate) fn report(&self) -> ExitCode {
+        use io::Write;
+        // Nobody to tell where stderr is gone; the exit code says it still.
+        let mut stderr = io::stderr().lock();
+        if !self.message.is_empty() {
+            let _ = writeln!(stderr, "error: {}", self.message.trim_end());
+        }
+        for hint in &self.hints {
+            let _ = writeln!(stderr, "hint: {}", plain(hint));
+        }
+        ExitCode::from(self.exit)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::usage(plain(&error.to_string()))
+    }
+}
+
+/// Whether the call broke on its way, other than by an answer of the host.
+fn is_transport(status: &Status) -> bool {
+    // A status that came over the wire has no source.
+    status.source().is_some() && !matches!(status.code(), Code::Cancelled)
+}
+
+fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The machine-readable reason decides where it is more exact than the code.
+fn exit_code(code: Code, reason: &str) -> u8 {
+    match (reason, code) {
+        ("BUILD_FAILED", _) => FAILED,
+        ("BAD_RECIPE" | "ID_AMBIGUOUS", _) | (_, Code::InvalidArgument) => USAGE,
+        (_, Code::NotFound) => NOT_FOUND,
+        (_, Code::PermissionDenied | Code::Unauthenticated | Code::FailedPrecondition | Code::ResourceExhausted) => {
+            DENIED
+        }
+        (_, Code::Unavailable | Code::DeadlineExceeded) => UNREACHABLE,
+        _ => FAILED,
+    }
+}
+
+fn hint(reason: &str) -> Option<&'static str> {
+    match reason {
+        "SESSION_NOT_FOUND" => Some("`pilothouse ls` lists the sessions"),
+        "ENVIRONMENT_NOT_FOUND" => Some("`pilothouse env ls` lists the environments"),
+        "NO_BUILD" => Some("`pilothouse env build NAME` builds an environment"),
+        "ID_AMBIGUOUS" => Some("give more of the id, or the whole slug"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    fn host(name: &str) -> HostAddress {
+        HostAddress { name: name.into(), socket: "/run/hostd.sock".into() }
+    }
+
+    #[rstest]
+    #[case(Code::NotFound, 3)]
+    #[case(Code::PermissionDenied, 4)]
+    #[case(Code::Unauthenticated, 4)]
+    #[case(Code::FailedPrecondition, 4)]
+    #[case(Code::ResourceExhausted, 4)]
+    #[case(Code::Unavailable, 5)]
+    #[case(Code::DeadlineExceeded, 5)]
+    #[case(Code::InvalidArgument, 2)]
+    #[case(Code::Internal, 1)]
+    #[case(Code::Unknown, 1)]
+    #[case(Code::Aborted, 1)]
+    #[case(Code::Unimplemented, 1)]
+    fn codes_become_exit_codes(#[case] code: Code, #[case] exit: u8) {
+        let failure = Failure::from_status(&host("near"), &Status::new(code, "what"));
+        assert_eq!(failure, Failure::new(exit, "what"));
+    }
+
+    #[rstest]
+    #[case("BUILD_FAILED", Code::FailedPrecondition, 1)]
+    #[case("BAD_RECIPE", Code::FailedPrecondition, 2)]
+    #[case("ID_AMBIGUOUS", Code::FailedPrecondition, 2)]
+    #[case("SESSION_NOT_FOUND", Code::NotFound, 3)]
+    #[case("TOO_LARGE", Code::FailedPrecondition, 4)]
+    fn reasons_decide(#[case] reason: &str, #[case] code: Code, #[case] exit: u8) {
+        let details = ErrorDetails::with_error_info(reason, "pilothouse", std::collections::HashMap::new());
+        let status = Status::with_error_details(code, "what", details);
+        assert_eq!(Failure::from_status(&host("near"), &status).exit, exit);
+    }
+
+    #[test]
+    fn messages_of_a_host_cannot_write_to_the_terminal() {
+        let failure = Failure::from_status(&host("near"), &Status::internal("a\x1b[2Jb\nc\x07"));
+        assert_eq!(failure.message, "a[2Jb\nc");
+    }
+
+    #[tokio::test]
+    async fn a_missing_socket_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = HostAddress { name: "near".into(), socket: folder.path().join("hostd.sock") };
+        let mut client = pilothouse_proto::hostd::v1::host_client::HostClient::new(address.channel());
+        let status = client.get(pilothouse_proto::hostd::v1::GetHostRequest {}).await.unwrap_err();
+        let failure = Failure::from_status(&address, &status);
+        assert_eq!(failure.exit, UNREACHABLE);
+        assert!(failure.message.contains("No such file"), "{failure:?}");
+        assert_eq!(failure.hints, ["is hostd running? start it with `hostd serve`"]);
+    }
+}

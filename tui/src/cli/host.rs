@@ -1,0 +1,140 @@
+//! `host ls` and `host show`.
+
+use futures::future::join_all;
+use pilothouse_proto::hostd::v1::HostInfo;
+
+use super::{
+    args::HostCommand,
+    failure::{Failure, NOT_FOUND, Outcome, UNREACHABLE},
+    fleet::{Fleet, Host},
+    format::{bytes, plain, plain_lines},
+    json, output,
+    show::{lines, when},
+    table::{Cell, Column, Tone, render},
+};
+
+/// Runs one of them.
+pub(crate) async fn run(fleet: &Fleet, command: HostCommand) -> Outcome {
+    match command {
+        HostCommand::Ls { json } => list(fleet, json).await,
+        HostCommand::Show { name, json } => show(fleet, name, json).await,
+    }
+}
+
+/// A dead host stands in the list too; only if all are dead has this failed.
+async fn list(fleet: &Fleet, json: bool) -> Outcome {
+    let answers = join_all(fleet.hosts().iter().map(Host::info)).await;
+    let hosts: Vec<_> =
+        fleet.hosts().iter().zip(&answers).map(|(host, answer)| (host, name(host, answer), answer)).collect();
+    if json {
+        let all: Vec<_> = hosts.iter().map(|(host, name, answer)| shape(host, name, answer)).collect();
+        output::print_json(&all)?;
+    } else {
+        let columns = [
+            Column::flexible("HOST", 10),
+            Column::fixed("STATE"),
+            Column::fixed("SESSIONS"),
+            Column::fixed("RUNNING"),
+            Column::fixed("CPUS").expendable(3),
+            Column::fixed("MEMORY FREE"),
+            Column::fixed("DISK FREE").expendable(2),
+            Column::fixed("VMM").expendable(1),
+            Column::flexible("VERSION", 5).expendable(4),
+        ];
+        let rows: Vec<_> = hosts.iter().map(|(_, name, answer)| row(name, answer)).collect();
+        output::print(&render(&columns, &rows, output::width(), output::colour()))?;
+    }
+    let failures: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    for failure in &failures {
+        output::note(&format!("warning: {}", failure.message));
+    }
+    Ok(if failures.len() == answers.len() { UNREACHABLE } else { 0 })
+}
+
+fn name(host: &Host, answer: &Result<HostInfo, Failure>) -> String {
+    match answer {
+        Ok(info) if host.address.is_nameless() && !info.name.is_empty() => plain(&info.name),
+        _ => host.address.name.clone(),
+    }
+}
+
+fn shape<'a>(host: &Host, name: &'a str, answer: &'a Result<HostInfo, Failure>) -> json::Host<'a> {
+    let address = format!("unix:{}", host.address.socket.display());
+    json::Host::new(name, address, answer.as_ref().map_err(|failure| failure.message.as_str()))
+}
+
+fn row(name: &str, answer: &Result<HostInfo, Failure>) -> Vec<Cell> {
+    let Ok(info) = answer else {
+        return vec![plain(name).into(), Cell("out of reach".into(), Tone::Bad)];
+    };
+    let state = match info.problems.len() {
+        0 => Cell("ready".into(), Tone::Good),
+        1 => Cell("1 problem".into(), Tone::Warn),
+        many => Cell(format!("{many} problems"), Tone::Warn),
+    };
+    vec![
+        plain(name).into(),
+        state,
+        info.sessions.to_string().into(),
+        info.running.to_string().into(),
+        info.cpus.to_string().into(),
+        format!("{} of {}", bytes(info.memory_available), bytes(info.memory_total)).into(),
+        format!("{} of {}", bytes(info.disk_available), bytes(info.disk_total)).into(),
+        format!("{}, {}", plain(&info.vmm), plain(&info.accelerator)).into(),
+        plain(&info.version).into(),
+    ]
+}
+
+async fn show(fleet: &Fleet, wanted: Option<String>, json: bool) -> Outcome {
+    let (host, info) = match wanted {
+        None => {
+            let host = fleet.only("show")?;
+            (host, host.info().await?)
+        }
+        Some(wanted) => find(fleet, &wanted).await?,
+    };
+    let answer = Ok(info);
+    let name = name(host, &answer);
+    if json {
+        output::print_json(&shape(host, &name, &answer))?;
+    } else if let Ok(info) = &answer {
+        output::print(&lines(&facts(&name, host, info), output::colour()))?;
+    }
+    Ok(0)
+}
+
+/// By configured name, address, or what the host calls itself.
+async fn find<'a>(fleet: &'a Fleet, wanted: &str) -> Result<(&'a Host, HostInfo), Failure> {
+    if let Some(host) = fleet.hosts().iter().find(|host| host.address.name == wanted) {
+        return Ok((host, host.info().await?));
+    }
+    let answers = join_all(fleet.hosts().iter().map(Host::info)).await;
+    let mut found = fleet.hosts().iter().zip(answers).filter_map(|(host, answer)| Some((host, answer.ok()?)));
+    found.find(|(_, info)| info.name == wanted).ok_or_else(|| {
+        Failure::new(NOT_FOUND, format!("there is no host `{}`", plain(wanted))).hint("`pilothouse host ls` lists them")
+    })
+}
+
+fn facts(name: &str, host: &Host, info: &HostInfo) -> Vec<(&'static str, String)> {
+    let accelerator = match info.accelerator_reason.as_str() {
+        "" => plain(&info.accelerator),
+        reason => format!("{} ({})", plain(&info.accelerator), plain(reason)),
+    };
+    let free = |available, total| format!("{} free of {}", bytes(available), bytes(total));
+    vec![
+        ("host", plain(name)),
+        ("address", format!("unix:{}", host.address.socket.display())),
+        ("version", plain(&info.version)),
+        ("vmm", plain(&info.vmm)),
+        ("accelerator", accelerator),
+        ("qemu", plain(&info.qemu_version)),
+        ("guest kernel", plain(&info.kernel_version)),
+        ("cpus", info.cpus.to_string()),
+        ("memory", free(info.memory_available, info.memory_total)),
+        ("disk", free(info.disk_available, info.disk_total)),
+        ("sessions", format!("{}, {} running", info.sessions, info.running)),
+        ("data", plain(&info.data_directory)),
+        ("started", when(info.started_at)),
+        ("problems", info.problems.iter().map(|problem| plain_lines(problem)).collect::<Vec<_>>().join("\n")),
+    ]
+}

@@ -1,0 +1,244 @@
+//! The stable shapes of `--json`. A field may be added; none is renamed, removed or given another meaning. Times are RFC
+//! 3339 in UTC, sizes are bytes, and what does not exist is null. The tests pin the names.
+
+use pilothouse_proto::hostd::v1 as api;
+use serde::Serialize;
+
+use super::format::time;
+
+/// A session: an element of `ls`, and what `show`, `new`, `restart` and `wait` print.
+#[derive(Debug, Serialize)]
+pub(crate) struct Session<'a> {
+    id: &'a str,
+    slug: &'a str,
+    title: &'a str,
+    host: &'a str,
+    environment: &'a str,
+    build: &'a str,
+    owner: &'a str,
+    lifecycle: &'a str,
+    activity: &'a str,
+    attention: &'a str,
+    reason: &'a str,
+    choices: &'a [String],
+    cause: Option<&'a str>,
+    deleting: bool,
+    generation: u64,
+    created_at: String,
+    updated_at: String,
+    task: &'a str,
+    command: &'a [String],
+    repository: Option<&'a str>,
+    branch_prefix: Option<&'a str>,
+    vcpus: u32,
+    memory_bytes: u64,
+    resident_bytes: u64,
+    viewers: u32,
+    phases: Vec<Phase<'a>>,
+}
+
+/// A part of the last start.
+#[derive(Debug, Serialize)]
+struct Phase<'a> {
+    name: &'a str,
+    micros: u64,
+}
+
+impl<'a> Session<'a> {
+    /// Of a session on the host of this name.
+    pub(crate) fn new(host: &'a str, session: &'a api::Session) -> Self {
+        Self {
+            id: &session.id,
+            slug: &session.slug,
+            title: &session.title,
+            host,
+            environment: &session.environment,
+            build: &session.build,
+            owner: &session.owner,
+            lifecycle: &session.lifecycle,
+            activity: &session.activity,
+            attention: &session.attention,
+            reason: &session.reason,
+            choices: &session.choices,
+            cause: some(&session.cause),
+            deleting: session.deleting,
+            generation: session.generation,
+            created_at: time(session.created_at),
+            updated_at: time(session.updated_at),
+            task: &session.task,
+            command: &session.command,
+            repository: some(&session.repository),
+            branch_prefix: some(&session.branch_prefix),
+            vcpus: session.vcpus,
+            memory_bytes: session.memory_bytes,
+            resident_bytes: session.resident_bytes,
+            viewers: session.viewers,
+            phases: session.phases.iter().map(|p| Phase { name: &p.name, micros: p.micros }).collect(),
+        }
+    }
+}
+
+/// An environment: an element of `env ls`, and what `env show` and `env build` print.
+#[derive(Debug, Serialize)]
+pub(crate) struct Environment<'a> {
+    name: &'a str,
+    host: &'a str,
+    state: &'a str,
+    source: &'a str,
+    error: Option<&'a str>,
+    sessions: u32,
+    vcpus: u32,
+    memory_bytes: u64,
+    disk_bytes: u64,
+    repository: Option<&'a str>,
+    agent: &'a [String],
+    build: Option<Build<'a>>,
+    recipe: &'a str,
+}
+
+/// The build in use.
+#[derive(Debug, Serialize)]
+struct Build<'a> {
+    id: &'a str,
+    commit: Option<&'a str>,
+    created_at: String,
+    size_bytes: u64,
+    base_bytes: u64,
+}
+
+impl<'a> Environment<'a> {
+    /// Of an environment on the host of this name.
+    pub(crate) fn new(host: &'a str, environment: &'a api::Environment) -> Self {
+        Self {
+            name: &environment.name,
+            host,
+            state: &environment.state,
+            source: &environment.source,
+            error: some(&environment.error),
+            sessions: environment.sessions,
+            vcpus: environment.vcpus,
+            memory_bytes: environment.memory_bytes,
+            disk_bytes: environment.disk_bytes,
+            repository: some(&environment.repository),
+            agent: &environment.agent,
+            build: environment.build.as_ref().map(|build| Build {
+                id: &build.id,
+                commit: some(&build.commit),
+                created_at: time(build.created_at),
+                size_bytes: build.size_bytes,
+                base_bytes: build.base_bytes,
+            }),
+            recipe: &environment.recipe,
+        }
+    }
+}
+
+/// A host: an element of `host ls`, and what `host show` prints. Of one out of reach there is only name, address,
+/// reachable and error.
+#[derive(Debug, Serialize)]
+pub(crate) struct Host<'a> {
+    name: &'a str,
+    address: String,
+    reachable: bool,
+    error: Option<&'a str>,
+    #[serde(flatten)]
+    info: Option<HostInfo<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct HostInfo<'a> {
+    version: &'a str,
+    vmm: &'a str,
+    accelerator: &'a str,
+    accelerator_reason: &'a str,
+    qemu_version: &'a str,
+    kernel_version: Option<&'a str>,
+    cpus: u32,
+    memory_total: u64,
+    memory_available: u64,
+    disk_total: u64,
+    disk_available: u64,
+    sessions: u32,
+    running: u32,
+    started_at: String,
+    data_directory: &'a str,
+    problems: &'a [String],
+}
+
+impl<'a> Host<'a> {
+    /// Of a host that answered, or why it did not.
+    pub(crate) fn new(name: &'a str, address: String, answer: Result<&'a api::HostInfo, &'a str>) -> Self {
+        Self {
+            name,
+            address,
+            reachable: answer.is_ok(),
+            error: answer.err(),
+            info: answer.ok().map(|info| HostInfo {
+                version: &info.version,
+                vmm: &info.vmm,
+                accelerator: &info.accelerator,
+                accelerator_reason: &info.accelerator_reason,
+                qemu_version: &info.qemu_version,
+                kernel_version: some(&info.kernel_version),
+                cpus: info.cpus,
+                memory_total: info.memory_total,
+                memory_available: info.memory_available,
+                disk_total: info.disk_total,
+                disk_available: info.disk_available,
+                sessions: info.sessions,
+                running: info.running,
+                started_at: time(info.started_at),
+                data_directory: &info.data_directory,
+                problems: &info.problems,
+            }),
+        }
+    }
+}
+
+fn some(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(value: &impl Serialize) -> Vec<String> {
+        let text = serde_json::to_string(value).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        value.as_object().unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn session_fields_are_pinned() {
+        let session = api::Session { created_at: 1_700_000_000_000, ..Default::default() };
+        let session = Session::new("near", &session);
+        let want = "activity attention branch_prefix build cause choices command created_at deleting environment \
+            generation host id lifecycle memory_bytes owner phases reason repository resident_bytes slug task title \
+            updated_at vcpus viewers";
+        assert_eq!(keys(&session).join(" "), want);
+        let value = serde_json::to_value(&session).unwrap();
+        assert_eq!(value["created_at"], "2023-11-14T22:13:20.000Z");
+        assert!(value["cause"].is_null());
+    }
+
+    #[test]
+    fn environment_fields_are_pinned() {
+        let environment = api::Environment { build: Some(api::Build::default()), ..Default::default() };
+        let environment = Environment::new("near", &environment);
+        let want = "agent build disk_bytes error host memory_bytes name recipe repository sessions source state vcpus";
+        assert_eq!(keys(&environment).join(" "), want);
+        assert_eq!(keys(&environment.build).join(" "), "base_bytes commit created_at id size_bytes");
+    }
+
+    #[test]
+    fn host_fields_are_pinned() {
+        let info = api::HostInfo::default();
+        let want = "accelerator accelerator_reason address cpus data_directory disk_available disk_total error \
+            kernel_version memory_available memory_total name problems qemu_version reachable running sessions \
+            started_at version vmm";
+        assert_eq!(keys(&Host::new("near", "unix:/a".into(), Ok(&info))).join(" "), want);
+        let gone = Host::new("near", "unix:/a".into(), Err("no"));
+        assert_eq!(keys(&gone).join(" "), "address error name reachable");
+    }
+}

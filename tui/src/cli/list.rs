@@ -1,0 +1,103 @@
+//! `ls`: every session of every host, those that wait for a person first.
+
+use jiff::Timestamp;
+use pilothouse_proto::hostd::v1::Session;
+
+use super::{
+    args::Ls,
+    failure::{Failure, Outcome},
+    fleet::Fleet,
+    format::{age, plain},
+    json, output,
+    table::{Cell, Column, Tone, render},
+};
+
+/// Lists them.
+pub(crate) async fn run(fleet: &Fleet, options: Ls) -> Outcome {
+    let answers = fleet.sessions().await?;
+    let mut sessions: Vec<(String, Session)> = Vec::new();
+    for answer in answers {
+        let (host, of_host) = answer.it;
+        sessions.extend(of_host.into_iter().map(|session| (host.clone(), session)));
+    }
+    if options.json {
+        sessions.sort_by(|(_, a), (_, b)| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        let all: Vec<_> = sessions.iter().map(|(host, session)| json::Session::new(host, session)).collect();
+        output::print_json(&all)?;
+    } else {
+        print(fleet, sessions)?;
+    }
+    Ok(0)
+}
+
+fn print(fleet: &Fleet, mut sessions: Vec<(String, Session)>) -> Result<(), Failure> {
+    if sessions.is_empty() {
+        output::note("no sessions; `pilothouse new --env NAME TASK` starts one");
+        return Ok(());
+    }
+    sessions.sort_by_key(|(_, session)| (rank(&session.attention), session.created_at));
+    let many = fleet.hosts().len() > 1;
+    let mut columns = vec![
+        Column::flexible("SESSION", 12),
+        Column::fixed("STATE"),
+        Column::fixed("TURN"),
+        Column::flexible("WHY", 16),
+        Column::flexible("TITLE", 10).expendable(4),
+        Column::flexible("ENVIRONMENT", 8).expendable(3),
+        Column::fixed("AGE").expendable(2),
+    ];
+    if many {
+        columns.insert(5, Column::flexible("HOST", 8).expendable(1));
+    }
+    let now = Timestamp::now();
+    let rows: Vec<_> = sessions.iter().map(|(host, session)| row(many.then_some(host), session, now)).collect();
+    output::print(&render(&columns, &rows, output::width(), output::colour()))
+}
+
+fn row(host: Option<&String>, session: &Session, now: Timestamp) -> Vec<Cell> {
+    let mut row: Vec<Cell> = vec![
+        plain(&session.slug).into(),
+        Cell(plain(state(session)), state_tone(session)),
+        Cell(plain(&session.attention), turn_tone(&session.attention)),
+        plain(&session.reason).into(),
+        plain(&session.title).into(),
+        plain(&session.environment).into(),
+        age(session.created_at, now).into(),
+    ];
+    if let Some(host) = host {
+        row.insert(5, plain(host).into());
+    }
+    row
+}
+
+/// One word: what the agent is doing while its VM runs, else where the VM stands.
+pub(crate) fn state(session: &Session) -> &str {
+    match session.lifecycle.as_str() {
+        _ if session.deleting => "deleting",
+        "running" => &session.activity,
+        lifecycle => lifecycle,
+    }
+}
+
+/// How a state stands out.
+pub(crate) fn state_tone(session: &Session) -> Tone {
+    match state(session) {
+        "crashed" | "failed" => Tone::Bad,
+        "done" => Tone::Good,
+        "stopped" | "queued" | "deleting" | "suspended" => Tone::Dim,
+        _ => Tone::Plain,
+    }
+}
+
+/// How a turn stands out.
+pub(crate) fn turn_tone(turn: &str) -> Tone {
+    match turn {
+        "you" => Tone::Warn,
+        "nobody" => Tone::Dim,
+        _ => Tone::Plain,
+    }
+}
+
+fn rank(attention: &str) -> usize {
+    ["you", "checks", "other", "agent", "nobody"].iter().position(|turn| *turn == attention).unwrap_or(5)
+}

@@ -1,0 +1,40 @@
+//! `new`: starts a session.
+
+use pilothouse_proto::hostd::v1::CreateRequest;
+
+use super::{
+    args::New,
+    failure::{Failure, Outcome},
+    fleet::{Fleet, Host},
+    format::plain,
+    json, output,
+};
+
+/// Starts it on the host meant, or the one that has the environment.
+pub(crate) async fn run(fleet: &Fleet, options: New) -> Outcome {
+    if options.command.first().is_some_and(String::is_empty) {
+        return Err(Failure::usage("the command after -- is empty"));
+    }
+    let host = place(fleet, &options.env).await?;
+    let request = CreateRequest {
+        environment: options.env,
+        title: options.title.unwrap_or_default(),
+        task: options.task.join(" "),
+        command: options.command,
+    };
+    let created = host.sessions().create(request).await.map_err(|status| host.failure(&status))?.into_inner();
+    if options.json {
+        output::print_json(&json::Session::new(&host.name().await, &created))?;
+    } else {
+        output::print(&format!("{}\n", plain(&created.id)))?;
+    }
+    Ok(0)
+}
+
+/// With one host, that one says what is wrong with the environment; with several, the environment decides.
+async fn place<'a>(fleet: &'a Fleet, environment: &str) -> Result<&'a Host, Failure> {
+    match fleet.hosts() {
+        [host] => Ok(host),
+        _ => Ok(fleet.environment(environment).await?.host),
+    }
+}

@@ -1,0 +1,72 @@
+//! Our own stdout: whether it is a terminal, how wide, and printing to it.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::failure::Failure;
+
+/// Whether stdout is a terminal.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Columns of the terminal on stdout; nothing is fitted where it is none.
+pub(crate) fn width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
+    Some(if size.ws_col == 0 { 80 } else { usize::from(size.ws_col) })
+}
+
+/// Whether to colour: on a terminal that can, for people who did not say no.
+pub(crate) fn colour() -> bool {
+    let unset = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let smart = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+    is_terminal() && unset && smart
+}
+
+/// Prints `text` as it is.
+///
+/// # Errors
+/// A quiet failure where nobody reads any more, a loud one for a full disk.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    write(text.as_bytes())
+}
+
+/// The same for bytes.
+pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| broken(&error))
+}
+
+/// Prints a value as JSON, indented, with a line end.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::failed(format!("no JSON: {error}")))?;
+    print(&(text + "\n"))
+}
+
+/// Says something beside the output, for people; a lost stderr is no failure.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Stdout broke. A reader that went away, like `head`, is no error.
+pub(crate) fn broken(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::quiet(0),
+        _ => Failure::failed(format!("cannot write to stdout: {error}")),
+    }
+}
+
+/// Columns of the terminal on stderr.
+pub(crate) fn stderr_width() -> usize {
+    match rustix::termios::tcgetwinsize(rustix::stdio::stderr()) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+        _ => 80,
+    }
+}
+
+/// Writes to stderr without a line end, for a living line.
+pub(crate) fn write_stderr(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}

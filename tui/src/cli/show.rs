@@ -1,0 +1,79 @@
+//! `show`: all there is to know of one session.
+
+use jiff::Timestamp;
+use pilothouse_proto::hostd::v1::Session;
+
+use super::{
+    args::Show,
+    failure::Outcome,
+    fleet::Fleet,
+    format::{age, bytes, micros, plain, plain_lines, time},
+    json, output,
+    table::Tone,
+};
+
+/// Shows it.
+pub(crate) async fn run(fleet: &Fleet, options: Show) -> Outcome {
+    let found = fleet.session(&options.id).await?;
+    let host = found.host.name().await;
+    if options.json {
+        output::print_json(&json::Session::new(&host, &found.it))?;
+    } else {
+        output::print(&lines(&facts(&host, &found.it), output::colour()))?;
+    }
+    Ok(0)
+}
+
+/// A name and a value for each line; values may have several lines.
+pub(crate) type Facts = Vec<(&'static str, String)>;
+
+/// Draws facts, names aligned; empty values are left out.
+pub(crate) fn lines(facts: &Facts, colour: bool) -> String {
+    let wide = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut out = String::new();
+    for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        for (at, line) in value.lines().enumerate() {
+            let name = format!("{:wide$}", if at == 0 { name } else { "" });
+            out.push_str(&format!("{}  {line}\n", Tone::Dim.paint(&name, colour && at == 0)));
+        }
+    }
+    out
+}
+
+/// A time, and how long ago that is.
+pub(crate) fn when(unix_millis: i64) -> String {
+    format!("{} ({} ago)", time(unix_millis), age(unix_millis, Timestamp::now()))
+}
+
+fn facts(host: &str, s: &Session) -> Facts {
+    let deleting = if s.deleting { ", is being deleted" } else { "" };
+    let memory = match s.resident_bytes {
+        0 => bytes(s.memory_bytes),
+        resident => format!("{} ({} held now)", bytes(s.memory_bytes), bytes(resident)),
+    };
+    vec![
+        ("session", plain(&s.slug)),
+        ("id", plain(&s.id)),
+        ("title", plain(&s.title)),
+        ("host", plain(host)),
+        ("owner", plain(&s.owner)),
+        ("state", format!("{}, {}{deleting}", plain(&s.lifecycle), plain(&s.activity))),
+        ("turn", format!("{}: {}", plain(&s.attention), plain(&s.reason))),
+        ("choices", s.choices.iter().map(|choice| plain(choice)).collect::<Vec<_>>().join("\n")),
+        ("cause", plain_lines(&s.cause)),
+        ("task", plain_lines(&s.task)),
+        ("environment", format!("{} (build {})", plain(&s.environment), plain(&s.build))),
+        ("agent", s.command.iter().map(|word| plain(word)).collect::<Vec<_>>().join(" ")),
+        ("repository", plain(&s.repository)),
+        ("may push to", plain(&s.branch_prefix)),
+        ("size", format!("{} vcpus, {memory}", s.vcpus)),
+        ("starts", s.generation.to_string()),
+        (
+            "last start",
+            s.phases.iter().map(|p| format!("{} {}", plain(&p.name), micros(p.micros))).collect::<Vec<_>>().join(", "),
+        ),
+        ("viewers", s.viewers.to_string()),
+        ("created", when(s.created_at)),
+        ("changed", when(s.updated_at)),
+    ]
+}

@@ -1,0 +1,214 @@
+//! Which hosts there are: `--host`, the environment, `config.toml`, or the one on this machine.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use super::HostAddress;
+
+/// The configured hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hosts {
+    /// Where they were read from, for messages.
+    file: PathBuf,
+    hosts: Vec<HostAddress>,
+}
+
+/// What is wrong with a host's name, an address or the file; one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// In the file.
+    #[error("{file}:{line}:{column}: {message}")]
+    Invalid {
+        /// Its path.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What, and what is allowed.
+        message: String,
+    },
+    /// It exists and cannot be read.
+    #[error("cannot read {file}: {message}")]
+    Unreadable {
+        /// Its path.
+        file: String,
+        /// Why.
+        message: String,
+    },
+    /// Neither a name nor an address.
+    #[error("{0}")]
+    Address(String),
+    /// No home directory, so no place to look for anything.
+    #[error("there is no home directory, so no default host; say which with --host unix:PATH")]
+    NoHome,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    hosts: BTreeMap<toml::Spanned<String>, toml::Spanned<String>>,
+}
+
+impl Hosts {
+    /// Reads `config.toml` of the user's config folder; no file means no hosts.
+    pub(crate) fn load() -> Result<Self, ConfigError> {
+        let Some(folders) = folders() else { return Ok(Self::default()) };
+        let file = folders.config_dir().join("config.toml");
+        match std::fs::read_to_string(&file) {
+            Ok(text) => Self::parse(&file, &text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self { file, hosts: vec![] }),
+            Err(error) => Err(ConfigError::Unreadable { file: file.display().to_string(), message: error.to_string() }),
+        }
+    }
+
+    fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let invalid = |at: usize, message: String| {
+            let (line, column) = position(text, at);
+            ConfigError::Invalid { file: file.display().to_string(), line, column, message }
+        };
+        let parsed: File = toml::from_str(text).map_err(|error| {
+            let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+            invalid(error.span().map_or(0, |span| span.start), message)
+        })?;
+        let mut hosts = Vec::new();
+        for (name, address) in parsed.hosts {
+            if !is_name(name.get_ref()) {
+                let message = "a host's name has letters, digits, dashes, dots and underscores only".into();
+                return Err(invalid(name.span().start, message));
+            }
+            let socket = socket(address.get_ref()).map_err(|message| invalid(address.span().start, message))?;
+            hosts.push(HostAddress { name: name.into_inner(), socket });
+        }
+        Ok(Self { file: file.to_owned(), hosts })
+    }
+
+    /// The hosts meant: those named, else the one of `PILOTHOUSE_HOST` (`default`), else all configured ones, else the
+    /// one on this machine.
+    pub(crate) fn choose(&self, named: &[String], default: Option<&str>) -> Result<Vec<HostAddress>, ConfigError> {
+        if !named.is_empty() {
+            let mut chosen = Vec::new();
+            for name in named {
+                let host = self.one(name)?;
+                if !chosen.contains(&host) {
+                    chosen.push(host);
+                }
+            }
+            return Ok(chosen);
+        }
+        match default.filter(|name| !name.is_empty()) {
+            Some(name) => Ok(vec![self.one(name).map_err(|error| match error {
+                ConfigError::Address(message) => ConfigError::Address(format!("PILOTHOUSE_HOST: {message}")),
+                other => other,
+            })?]),
+            None if self.hosts.is_empty() => {
+                let socket = folders().ok_or(ConfigError::NoHome)?.data_dir().join("hostd.sock");
+                Ok(vec![HostAddress { name: format!("unix:{}", socket.display()), socket }])
+            }
+            None => Ok(self.hosts.clone()),
+        }
+    }
+
+    fn one(&self, text: &str) -> Result<HostAddress, ConfigError> {
+        if let Some(known) = self.hosts.iter().find(|host| host.name == text) {
+            return Ok(known.clone());
+        }
+        if is_name(text) {
+            let known = self.hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(", ");
+            let known = if known.is_empty() { "none are configured".into() } else { format!("known: {known}") };
+            let message = format!("no host `{text}` in {} ({known}); or use unix:PATH", self.file.display());
+            return Err(ConfigError::Address(message));
+        }
+        let socket = socket(text).map_err(ConfigError::Address)?;
+        Ok(HostAddress { name: text.to_owned(), socket })
+    }
+}
+
+fn folders() -> Option<directories::ProjectDirs> {
+    directories::ProjectDirs::from("", "", "pilothouse")
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) && !text.starts_with('-')
+}
+
+fn socket(address: &str) -> Result<PathBuf, String> {
+    match address.strip_prefix("unix:") {
+        Some("") => Err("unix: needs the path of hostd's socket, like unix:/run/hostd.sock".into()),
+        Some(path) => Ok(PathBuf::from(path)),
+        None if address.starts_with("https://") || address.starts_with("tcp:") => {
+            Err(format!("{address}: hosts over TCP are not built yet; use unix:PATH"))
+        }
+        None if address.contains('/') => Err(format!("{address}: a socket is written unix:{address}")),
+        None => Err(format!("`{address}` is no host: use a configured name or unix:PATH")),
+    }
+}
+
+/// Line and column, both from 1, of byte `at`.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<Hosts, ConfigError> {
+        Hosts::parse(Path::new("config.toml"), text)
+    }
+
+    #[rstest]
+    #[case("[hosts]\nnear = \"unix:/a\"\n[colours]\n", "config.toml:3:2: unknown field `colours`, expected `hosts`")]
+    #[case("[hosts]\nnear = 4\n", "config.toml:2:8: invalid type: integer `4`, expected a string")]
+    #[case("[hosts]\nnear = \"/run/a\"\n", "config.toml:2:8: /run/a: a socket is written unix:/run/a")]
+    #[case(
+        "[hosts]\nnear = \"unix:\"\n",
+        "config.toml:2:8: unix: needs the path of hostd's socket, like unix:/run/hostd.sock"
+    )]
+    #[case(
+        "[hosts]\nnear = \"https://a\"\n",
+        "config.toml:2:8: https://a: hosts over TCP are not built yet; use unix:PATH"
+    )]
+    #[case(
+        "[hosts]\n\"a b\" = \"unix:/a\"\n",
+        "config.toml:2:1: a host's name has letters, digits, dashes, dots and underscores only"
+    )]
+    #[case("[hosts\n", "config.toml:1:7: unclosed table, expected `]`")]
+    fn bad_files_are_errors_with_their_place(#[case] text: &str, #[case] message: &str) {
+        assert_eq!(parse(text).unwrap_err().to_string(), message);
+    }
+
+    #[test]
+    fn hosts_are_chosen_in_order_of_how_near_they_were_said() {
+        let hosts = parse("[hosts]\nnear = \"unix:/a\"\nfar = \"unix:/b\"\n").unwrap();
+        let names = |named: &[&str], default| {
+            let named = named.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let chosen = hosts.choose(&named, default).unwrap();
+            chosen.into_iter().map(|host| format!("{}={}", host.name, host.socket.display())).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&["near", "unix:/c", "near"], Some("far")), ["near=/a", "unix:/c=/c"]);
+        assert_eq!(names(&[], Some("far")), ["far=/b"]);
+        assert_eq!(names(&[], Some("")), ["far=/b", "near=/a"]);
+        assert_eq!(names(&[], None), ["far=/b", "near=/a"]);
+        assert!(parse("").unwrap().choose(&[], None).unwrap()[0].is_nameless());
+    }
+
+    #[rstest]
+    #[case("nowhere", "no host `nowhere` in config.toml (known: near); or use unix:PATH")]
+    #[case("/run/x", "/run/x: a socket is written unix:/run/x")]
+    #[case("", "`` is no host: use a configured name or unix:PATH")]
+    fn unknown_hosts_are_errors(#[case] name: &str, #[case] message: &str) {
+        let hosts = parse("[hosts]\nnear = \"unix:/a\"\n").unwrap();
+        assert_eq!(hosts.choose(&[name.to_owned()], None).unwrap_err().to_string(), message);
+    }
+}
