@@ -1,8 +1,40 @@
 //! The guests' only way out: an HTTP/1.1 proxy that knows who asks, because each guest has its own link.
+//!
+//! ```text
+//! http://pilothouse.internal/git/NAME.git/...   the local forge, by `git http-backend`   (git)
+//! http://HOST:PORT/... , CONNECT HOST:PORT      only what the recipe's egress lists      (egress, forward)
+//! anything else                                 refused, with a text that says how to allow it
+//! ```
 
-use std::path::PathBuf;
+mod answer;
+mod cgi;
+mod egress;
+mod forward;
+mod git;
+#[cfg(test)]
+mod tests;
 
-use crate::vm::Io;
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use hostd_core::recipe::INTERNAL_HOST;
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use crate::{forge::Forge, vm::Io};
+use answer::Body;
+
+/// Connections of one session at a time; each has at most one git process or one connection to the world.
+const CONNECTIONS: usize = 64;
+/// For the head of a request, and for the wait between two.
+const HEAD_DEADLINE: Duration = Duration::from_secs(120);
+/// Of a request's head.
+const HEAD_BYTES: usize = 64 * 1024;
 
 /// Whose guest it is that asks, and what it may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,18 +56,150 @@ pub struct Caller {
 /// Serves guests' connections to the world.
 #[derive(Debug)]
 pub struct Gateway {
+    forge: Forge,
+    hooks: tokio::sync::OnceCell<PathBuf>,
     git_root: PathBuf,
+    connections: Mutex<HashMap<String, usize>>,
 }
 
 impl Gateway {
     /// A gateway whose repositories are the `NAME.git` folders in `git_root`.
     #[must_use]
     pub fn new(git_root: PathBuf) -> Self {
-        Self { git_root }
+        let forge = Forge::new(git_root.clone());
+        Self { forge, hooks: tokio::sync::OnceCell::new(), git_root, connections: Mutex::default() }
     }
 
-    /// Serves one HTTP/1.1 proxy connection until either side ends it. Every byte of `io` is foreign.
+    /// Serves one HTTP/1.1 proxy connection until either side ends it. Every byte of `io` is foreign. Dropping it ends
+    /// whatever was started for it.
     pub async fn serve(&self, caller: &Caller, io: impl Io) {
-        let _ = (&self.git_root, caller, io);
+        let place = Place::take(self, &caller.session_id);
+        let tunnel = Mutex::new(None);
+        let service = service_fn(|request| async {
+            let response = match &place {
+                Some(_) => self.answer(caller, request, &tunnel).await,
+                None => answer::text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    &format!("pilothouse: {} has {CONNECTIONS} connections open already; close some", caller.slug),
+                ),
+            };
+            Ok::<_, Infallible>(response)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_DEADLINE)
+            .max_buf_size(HEAD_BYTES)
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades();
+        if let Err(error) = connection.await {
+            tracing::debug!(caller = caller.slug, %error, "a guest's connection ended");
+        }
+        let accepted = tunnel.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tunnel) = accepted {
+            forward::tunnel(tunnel).await;
+        }
+    }
+
+    /// Answers one request. An accepted CONNECT leaves its two ends in `tunnel`.
+    async fn answer(
+        &self,
+        caller: &Caller,
+        mut request: Request<Incoming>,
+        tunnel: &Mutex<Option<forward::Tunnel>>,
+    ) -> Response<Body> {
+        let Some(destination) = egress::Destination::of(&request) else {
+            let help =
+                format!("pilothouse: this is a proxy; ask it for http://{INTERNAL_HOST}/ or CONNECT to host:port");
+            return answer::text(StatusCode::BAD_REQUEST, &help);
+        };
+        if destination.host == INTERNAL_HOST {
+            return self.internal(caller, &destination, request).await;
+        }
+        let stream = match egress::connect(caller, &destination).await {
+            Ok(stream) => stream,
+            Err(refusal) => {
+                tracing::info!(caller = caller.slug, %destination, "refused: {refusal}");
+                return answer::text(refusal.status(), &refusal.to_string());
+            }
+        };
+        if request.method() == Method::CONNECT {
+            let end = hyper::upgrade::on(&mut request);
+            *tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some((end, stream));
+            return answer::empty();
+        }
+        forward::request(&destination, request, stream).await
+    }
+
+    /// What hostd itself serves.
+    async fn internal(
+        &self,
+        caller: &Caller,
+        destination: &egress::Destination,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        if request.method() == Method::CONNECT || destination.port != 80 {
+            let text = format!("pilothouse: {INTERNAL_HOST} speaks plain HTTP on port 80; use http://{INTERNAL_HOST}/");
+            return answer::text(StatusCode::FORBIDDEN, &text);
+        }
+        if request.uri().path().starts_with("/git/") {
+            return git::answer(self, caller, request).await;
+        }
+        match request.uri().path() {
+            "/" => answer::text(StatusCode::OK, &help(caller)),
+            path => {
+                answer::text(StatusCode::NOT_FOUND, &format!("pilothouse: there is no {path:?} here\n{}", help(caller)))
+            }
+        }
+    }
+
+    /// The hooks' folder; written when the first push asks for it.
+    async fn hooks(&self) -> std::io::Result<&PathBuf> {
+        self.hooks.get_or_try_init(|| crate::forge::install(&self.git_root)).await
+    }
+}
+
+fn help(caller: &Caller) -> String {
+    let repository = match &caller.repository {
+        Some(name) => format!("git clone http://{INTERNAL_HOST}/git/{name}.git"),
+        None => "none in this environment".into(),
+    };
+    let push = match &caller.branch_prefix {
+        Some(prefix) => format!("refs/heads/{prefix}*"),
+        None => "nowhere".into(),
+    };
+    let egress = if caller.egress.is_empty() { "nothing".into() } else { caller.egress.join(", ") };
+    format!(
+        "This is Pilothouse's gateway, for {}.\nRepository: {repository}\nMay push to: {push}\nMay reach: {egress}\n",
+        caller.slug
+    )
+}
+
+/// A counted connection of a session; given back when dropped.
+struct Place<'a> {
+    gateway: &'a Gateway,
+    session: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// None: the session has too many.
+    fn take(gateway: &'a Gateway, session: &'a str) -> Option<Self> {
+        let mut connections = gateway.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = connections.entry(session.to_owned()).or_default();
+        (*count < CONNECTIONS).then(|| {
+            *count += 1;
+            Self { gateway, session }
+        })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut connections = self.gateway.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = connections.get_mut(self.session) {
+            *count -= 1;
+            if *count == 0 {
+                connections.remove(self.session);
+            }
+        }
     }
 }

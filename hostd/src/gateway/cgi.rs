@@ -1,0 +1,168 @@
+//! One CGI process: the request's body streams in, its answer streams out, and it ends when nobody wants it any more.
+
+use std::{io, process::Stdio, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures::stream;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::{
+    Response, StatusCode,
+    body::{Frame, Incoming},
+    header::{HeaderName, HeaderValue},
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::answer::{self, Body};
+
+/// Of the process's header.
+const HEAD_BYTES: u64 = 16 * 1024;
+/// For the header: the process may want the whole request first.
+const HEAD_DEADLINE: Duration = Duration::from_secs(900);
+/// Between asking a process to end and ending it. git removes its lock files meanwhile.
+const GRACE: Duration = Duration::from_secs(5);
+/// Of what the process says on stderr.
+const STDERR_BYTES: usize = 4096;
+
+/// Runs a CGI command. `caller` stands in the log.
+pub(super) async fn run(command: Command, body: Incoming, caller: &str) -> Response<Body> {
+    match start(command, body, caller).await {
+        Ok(response) => response,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            answer::text(StatusCode::INTERNAL_SERVER_ERROR, "pilothouse: git is not installed on the host")
+        }
+        Err(error) => {
+            tracing::warn!(caller, %error, "git http-backend");
+            answer::text(StatusCode::BAD_GATEWAY, &format!("pilothouse: git on the host failed: {error}"))
+        }
+    }
+}
+
+async fn start(mut command: Command, body: Incoming, caller: &str) -> io::Result<Response<Body>> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command.spawn()?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+        return Err(io::Error::other("its pipes are missing"));
+    };
+    let process = Process {
+        child: Some(child),
+        _feed: AbortOnDropHandle::new(tokio::spawn(feed(stdin, body))),
+        _listen: AbortOnDropHandle::new(tokio::spawn(listen(stderr, caller.to_owned()))),
+    };
+    let mut stdout = BufReader::new(stdout);
+    let mut response = timeout(HEAD_DEADLINE, head(&mut stdout)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    *response.body_mut() = StreamBody::new(stream::unfold(Some((stdout, process)), chunk)).boxed_unsync();
+    Ok(response)
+}
+
+/// The next piece of the answer; at its end, the process is waited for.
+async fn chunk(
+    state: Option<(BufReader<ChildStdout>, Process)>,
+) -> Option<(io::Result<Frame<Bytes>>, Option<(BufReader<ChildStdout>, Process)>)> {
+    let (mut stdout, mut process) = state?;
+    let mut bytes = BytesMut::with_capacity(32 * 1024);
+    match stdout.read_buf(&mut bytes).await {
+        Ok(0) => {
+            process.finish().await;
+            None
+        }
+        Ok(_) => Some((Ok(Frame::data(bytes.freeze())), Some((stdout, process)))),
+        Err(error) => Some((Err(error), None)),
+    }
+}
+
+/// Reads the header: lines of `Name: value` up to an empty one.
+async fn head(stdout: &mut (impl AsyncBufReadExt + Unpin)) -> io::Result<Response<Body>> {
+    let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let mut response = answer::empty();
+    let mut stdout = stdout.take(HEAD_BYTES);
+    loop {
+        let mut line = vec![];
+        if stdout.read_until(b'\n', &mut line).await? == 0 {
+            return Err(broken("its answer has no header, or too long a one"));
+        }
+        let line = std::str::from_utf8(&line).map_err(|_| broken("its header is not text"))?.trim_end();
+        if line.is_empty() {
+            return Ok(response);
+        }
+        let (name, value) = line.split_once(':').ok_or_else(|| broken("its header has a line without a colon"))?;
+        let value = value.trim();
+        if name.eq_ignore_ascii_case("status") {
+            let code = value.split(' ').next().unwrap_or_default();
+            *response.status_mut() = code.parse().map_err(|_| broken("its status is not a number"))?;
+            continue;
+        }
+        let name = HeaderName::try_from(name).map_err(|_| broken("its header has a bad name"))?;
+        let value = HeaderValue::try_from(value).map_err(|_| broken("its header has a bad value"))?;
+        response.headers_mut().append(name, value);
+    }
+}
+
+/// Copies the request's body into the process, no faster than it reads.
+async fn feed(mut stdin: ChildStdin, mut body: Incoming) {
+    while let Some(Ok(frame)) = body.frame().await {
+        let Ok(data) = frame.into_data() else { continue };
+        if stdin.write_all(&data).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Keeps the process's error output moving, and the first of it for the log.
+async fn listen(mut stderr: ChildStderr, caller: String) {
+    let mut said = vec![];
+    let mut buffer = [0; 1024];
+    while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
+        let room = STDERR_BYTES - said.len();
+        said.extend_from_slice(&buffer[..length.min(room)]);
+    }
+    let said = hostd_core::text::clean(&String::from_utf8_lossy(&said), STDERR_BYTES);
+    if !said.trim().is_empty() {
+        tracing::debug!(caller, "git http-backend: {}", said.trim());
+    }
+}
+
+/// A process and its children. Dropped before its time, all of them are asked to end, and ended if they do not.
+struct Process {
+    child: Option<Child>,
+    _feed: AbortOnDropHandle<()>,
+    _listen: AbortOnDropHandle<()>,
+}
+
+impl Process {
+    async fn finish(&mut self) {
+        if let Some(child) = &mut self.child
+            && let Ok(Ok(_)) = timeout(GRACE, child.wait()).await
+        {
+            self.child = None;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        signal(&child, rustix::process::Signal::TERM);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if timeout(GRACE, child.wait()).await.is_err() {
+                signal(&child, rustix::process::Signal::KILL);
+                let _ = child.wait().await;
+            }
+        });
+    }
+}
+
+/// To the process and its children: it leads their group, and its id is its own until it has been waited for.
+fn signal(child: &Child, signal: rustix::process::Signal) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    if let Some(group) = id {
+        // Gone already is what was wanted.
+        let _ = rustix::process::kill_process_group(group, signal);
+    }
+}

@@ -1,0 +1,216 @@
+//! Which destinations a guest may reach.
+
+use std::{
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use hyper::{Method, Request, StatusCode};
+use tokio::{net::TcpStream, time::timeout};
+
+use super::Caller;
+
+/// For finding a name's addresses, and for a connection to one of them.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
+/// Addresses of one name that are tried.
+const ADDRESSES: usize = 4;
+
+/// Where a guest wants to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Destination {
+    /// Name or address, in lower case, without brackets and without a dot at the end.
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+impl Destination {
+    /// Of a CONNECT or of a request with a whole `http://` URL; None for anything else.
+    pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
+        let uri = request.uri();
+        let port = match (request.method(), uri.scheme_str()) {
+            (&Method::CONNECT, None) => uri.port_u16()?,
+            (_, Some("http")) => uri.port_u16().unwrap_or(80),
+            _ => return None,
+        };
+        let host = uri.host()?.to_ascii_lowercase();
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
+        let host = host.strip_suffix('.').unwrap_or(host);
+        (!host.is_empty() && port > 0).then(|| Self { host: host.into(), port })
+    }
+
+    /// The address, where the host is one.
+    fn literal(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+
+    /// Whether an egress entry names it.
+    fn is(&self, entry: &str) -> bool {
+        let Some((host, port)) = entry.rsplit_once(':') else { return false };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let same_host = match self.literal() {
+            Some(address) => host.parse() == Ok(address),
+            None => host.eq_ignore_ascii_case(&self.host),
+        };
+        same_host && port.parse() == Ok(self.port)
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// Why a guest does not get there; for the guest to read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error(
+        "pilothouse: {destination} is not allowed from environment `{environment}`; to allow it, add \"{destination}\" to egress in its recipe and build it again"
+    )]
+    NotListed { destination: Destination, environment: String },
+    #[error(
+        "pilothouse: {destination} leads to {address}, which is not a public address; to allow it, list that address itself in egress of environment `{environment}`"
+    )]
+    NotPublic { destination: Destination, address: IpAddr, environment: String },
+    #[error("pilothouse: {destination} could not be reached from the host: {error}")]
+    Unreachable { destination: Destination, error: io::Error },
+}
+
+impl Refusal {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::NotListed { .. } | Self::NotPublic { .. } => StatusCode::FORBIDDEN,
+            Self::Unreachable { error, .. } if error.kind() == io::ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::Unreachable { .. } => StatusCode::BAD_GATEWAY,
+        }
+    }
+}
+
+/// Connects to a destination that the caller may reach. Only addresses that were judged are connected to: a name cannot
+/// change its mind in between.
+pub(super) async fn connect(caller: &Caller, destination: &Destination) -> Result<TcpStream, Refusal> {
+    if !caller.egress.iter().any(|entry| destination.is(entry)) {
+        let environment = caller.environment.clone();
+        return Err(Refusal::NotListed { destination: destination.clone(), environment });
+    }
+    let unreachable = |error| Refusal::Unreachable { destination: destination.clone(), error };
+    let addresses = match destination.literal() {
+        Some(address) => vec![SocketAddr::new(address, destination.port)],
+        None => {
+            let addresses = resolve(destination).await.map_err(unreachable)?;
+            if let Some(private) = addresses.iter().find(|address| !is_public(address.ip())) {
+                let (address, environment) = (private.ip(), caller.environment.clone());
+                return Err(Refusal::NotPublic { destination: destination.clone(), address, environment });
+            }
+            addresses
+        }
+    };
+    let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses.into_iter().take(ADDRESSES) {
+        match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // A keystroke to the other end must not wait for an acknowledgement; without it, it is only slower.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(failed)) => error = failed,
+            Err(_) => error = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(unreachable(error))
+}
+
+async fn resolve(destination: &Destination) -> io::Result<Vec<SocketAddr>> {
+    let lookup = tokio::net::lookup_host((destination.host.as_str(), destination.port));
+    let addresses = timeout(CONNECT_DEADLINE, lookup).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    Ok(addresses.collect())
+}
+
+/// Whether an address is one of the public internet: not this machine, not its networks, not a special range.
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let shared = a == 100 && (64..128).contains(&b);
+    let special = a == 0 || a >= 224 || (a == 192 && b == 0 && c == 0) || (a == 198 && (b == 18 || b == 19));
+    !(address.is_loopback()
+        || address.is_private()
+        || address.is_link_local()
+        || address.is_documentation()
+        || shared
+        || special)
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    // Only 2000::/3 is given out; in it, 6to4 and NAT64's neighbours carry IPv4 addresses that would have to be judged again.
+    match address.segments() {
+        [0x2001, second, ..] => second >= 0x200 && second != 0xdb8,
+        [0x2002, ..] => false,
+        [first, ..] => (0x2000..0x4000).contains(&first),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("127.0.0.1", false)]
+    #[case("10.1.2.3", false)]
+    #[case("172.16.0.1", false)]
+    #[case("192.168.0.1", false)]
+    #[case("169.254.169.254", false)]
+    #[case("100.64.0.1", false)]
+    #[case("0.0.0.0", false)]
+    #[case("224.0.0.1", false)]
+    #[case("255.255.255.255", false)]
+    #[case("198.18.0.1", false)]
+    #[case("::1", false)]
+    #[case("::", false)]
+    #[case("::ffff:127.0.0.1", false)]
+    #[case("::ffff:8.8.8.8", true)]
+    #[case("fe80::1", false)]
+    #[case("fd00::1", false)]
+    #[case("64:ff9b::7f00:1", false)]
+    #[case("2002:7f00:1::", false)]
+    #[case("2001:db8::1", false)]
+    #[case("2606:4700::1111", true)]
+    #[case("2001:4860:4860::8888", true)]
+    #[case("8.8.8.8", true)]
+    fn addresses_are_judged(#[case] address: &str, #[case] public: bool) {
+        assert_eq!(is_public(address.parse().unwrap()), public);
+    }
+
+    #[rstest]
+    #[case("GET", "http://Example.com./x", Some("example.com:80"))]
+    #[case("GET", "http://example.com:8080/", Some("example.com:8080"))]
+    #[case("GET", "http://[::1]/", Some("[::1]:80"))]
+    #[case("GET", "http://user@example.com/", Some("example.com:80"))]
+    #[case("GET", "https://example.com/", None)]
+    #[case("GET", "/x", None)]
+    #[case("CONNECT", "example.com:443", Some("example.com:443"))]
+    #[case("CONNECT", "example.com", None)]
+    #[case("CONNECT", "example.com:0", None)]
+    fn destinations_are_read(#[case] method: &str, #[case] uri: &str, #[case] expected: Option<&str>) {
+        let request = Request::builder().method(method).uri(uri).body(()).unwrap();
+        assert_eq!(Destination::of(&request).map(|d| d.to_string()).as_deref(), expected);
+    }
+
+    #[rstest]
+    #[case("example.com:443", true)]
+    #[case("EXAMPLE.com:443", true)]
+    #[case("example.com:80", false)]
+    #[case("www.example.com:443", false)]
+    fn entries_match_whole(#[case] entry: &str, #[case] matches: bool) {
+        assert_eq!(Destination { host: "example.com".into(), port: 443 }.is(entry), matches);
+    }
+}

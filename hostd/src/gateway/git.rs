@@ -1,0 +1,170 @@
+//! The local forge for guests: git's smart HTTP protocol, by the real `git http-backend`.
+
+use std::path::Path;
+
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap},
+};
+use tokio::process::Command;
+
+use super::{
+    Caller, Gateway,
+    answer::{self, Body},
+    cgi,
+};
+use crate::forge::{self, PREFIX_VARIABLE, SLUG_VARIABLE};
+
+/// Longest pack that a guest may push.
+const PUSH_BYTES: &str = "536870912";
+
+/// One of the four requests of the smart protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Operation {
+    push: bool,
+    /// The listing of refs that comes first, and not the transfer.
+    advertise: bool,
+}
+
+impl Operation {
+    fn of(method: &Method, rest: &str, query: Option<&str>) -> Option<Self> {
+        let (push, advertise) = match (method, rest, query) {
+            (&Method::GET, "info/refs", Some("service=git-upload-pack")) => (false, true),
+            (&Method::GET, "info/refs", Some("service=git-receive-pack")) => (true, true),
+            (&Method::POST, "git-upload-pack", None) => (false, false),
+            (&Method::POST, "git-receive-pack", None) => (true, false),
+            _ => return None,
+        };
+        Some(Self { push, advertise })
+    }
+
+    fn service(self) -> &'static str {
+        if self.push { "git-receive-pack" } else { "git-upload-pack" }
+    }
+}
+
+pub(super) async fn answer(gateway: &Gateway, caller: &Caller, request: Request<Incoming>) -> Response<Body> {
+    match prepare(gateway, caller, &request).await {
+        Ok(command) => cgi::run(command, request.into_body(), &caller.slug).await,
+        Err((status, text)) => {
+            tracing::info!(caller = caller.slug, "refused: {text}");
+            answer::text(status, &format!("pilothouse: {text}"))
+        }
+    }
+}
+
+/// The git command that answers the request, or why there is none.
+async fn prepare(
+    gateway: &Gateway,
+    caller: &Caller,
+    request: &Request<Incoming>,
+) -> Result<Command, (StatusCode, String)> {
+    let path = request.uri().path().strip_prefix("/git/").unwrap_or_default();
+    let Some((name, rest)) = path.split_once(".git/") else {
+        return Err((StatusCode::NOT_FOUND, "repositories are at /git/NAME.git".into()));
+    };
+    if caller.repository.as_deref() != Some(name) {
+        let own =
+            caller.repository.as_ref().map_or("no repository".into(), |own| format!("the repository `{own}` only"));
+        let name: String = name.chars().take(64).collect();
+        return Err((StatusCode::FORBIDDEN, format!("{} may read {own}; {name:?} was refused", caller.slug)));
+    }
+    let Some(operation) = Operation::of(request.method(), rest, request.uri().query()) else {
+        return Err((StatusCode::NOT_FOUND, "only git's smart HTTP protocol is spoken here; update your git".into()));
+    };
+    let Some(repository) = gateway.forge.repository(name) else {
+        return Err((StatusCode::NOT_FOUND, format!("the repository `{name}` is not on this host any more")));
+    };
+    let mut command = http_backend(gateway, &repository, name, operation);
+    pass_headers(&mut command, request.headers(), operation)?;
+    command.env("REMOTE_USER", &caller.slug).env("REMOTE_ADDR", &caller.slug);
+    if operation.push {
+        allow_push(gateway, caller, &mut command, &repository).await?;
+    } else {
+        forge::trust(&mut command, &repository, &[("uploadpack.allowFilter", "true"), ("http.receivepack", "false")]);
+    }
+    Ok(command)
+}
+
+fn http_backend(gateway: &Gateway, repository: &Path, name: &str, operation: Operation) -> Command {
+    let mut command = forge::git(repository);
+    command
+        .arg("http-backend")
+        .env("GIT_PROJECT_ROOT", &gateway.git_root)
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("GATEWAY_INTERFACE", "CGI/1.1")
+        .env("SERVER_PROTOCOL", "HTTP/1.1");
+    let service = operation.service();
+    if operation.advertise {
+        command.env("REQUEST_METHOD", "GET").env("PATH_INFO", format!("/{name}.git/info/refs"));
+        command.env("QUERY_STRING", format!("service={service}"));
+    } else {
+        command.env("REQUEST_METHOD", "POST").env("PATH_INFO", format!("/{name}.git/{service}"));
+        command.env("QUERY_STRING", "").env("CONTENT_TYPE", format!("application/x-{service}-request"));
+    }
+    command
+}
+
+/// Of the guest's headers, git gets these few, and only if they are what they should be.
+fn pass_headers(command: &mut Command, headers: &HeaderMap, operation: Operation) -> Result<(), (StatusCode, String)> {
+    if let Some(protocol) = headers.get("git-protocol") {
+        let known = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"=:.".contains(b);
+        let value = protocol.to_str().ok().filter(|value| value.len() <= 64 && value.as_bytes().iter().all(known));
+        if let Some(value) = value {
+            command.env("GIT_PROTOCOL", value);
+        }
+    }
+    if operation.advertise {
+        return Ok(());
+    }
+    let expected = format!("application/x-{}-request", operation.service());
+    if headers.get(CONTENT_TYPE).is_none_or(|value| value.as_bytes() != expected.as_bytes()) {
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("the content type must be {expected}")));
+    }
+    match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes()) {
+        None | Some(b"identity") => {}
+        Some(b"gzip" | b"x-gzip") => {
+            command.env("HTTP_CONTENT_ENCODING", "gzip");
+        }
+        Some(_) => {
+            return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content encoding must be gzip or none".into()));
+        }
+    }
+    // hyper has checked it; without one (chunked) git reads to the end.
+    if let Some(length) = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()) {
+        command.env("CONTENT_LENGTH", length);
+    }
+    Ok(())
+}
+
+/// A push is judged by the pre-receive hook, ref by ref.
+async fn allow_push(
+    gateway: &Gateway,
+    caller: &Caller,
+    command: &mut Command,
+    repository: &Path,
+) -> Result<(), (StatusCode, String)> {
+    let Some(prefix) = caller.branch_prefix.as_deref().filter(|prefix| !prefix.is_empty()) else {
+        return Err((StatusCode::FORBIDDEN, format!("{} may not push", caller.slug)));
+    };
+    let hooks = gateway.hooks().await.map_err(|error| {
+        tracing::error!(%error, "the hook that guards branches does not run; pushes are refused");
+        (StatusCode::INTERNAL_SERVER_ERROR, "the hook that guards branches does not run on the host".into())
+    })?;
+    let Some(hooks) = hooks.to_str() else {
+        return Err((StatusCode::INTERNAL_SERVER_ERROR, "the host's data folder has a name that is not UTF-8".into()));
+    };
+    command.env(PREFIX_VARIABLE, prefix).env(SLUG_VARIABLE, &caller.slug);
+    let settings = [
+        ("core.hooksPath", hooks),
+        ("http.receivepack", "true"),
+        ("receive.maxInputSize", PUSH_BYTES),
+        ("receive.fsckObjects", "true"),
+        // In the background it would outlive the process that we watch.
+        ("gc.autoDetach", "false"),
+        ("maintenance.autoDetach", "false"),
+    ];
+    forge::trust(command, repository, &settings);
+    Ok(())
+}

@@ -1,0 +1,118 @@
+use super::*;
+
+#[tokio::test]
+async fn clones_fetches_and_pushes_to_its_own_branches() {
+    let fixture = Fixture::new(caller()).await;
+    fixture.clone_widgets().await;
+    fixture.git_works("widgets", &["commit", "-q", "--allow-empty", "-m", "x"]).await;
+    fixture.git_works("widgets", &["push", "-q", "origin", "HEAD:refs/heads/agent/fix-parser-3f/work"]).await;
+    let pushed = commit_of(&fixture.path("git/widgets.git"), "refs/heads/agent/fix-parser-3f/work");
+    assert_eq!(pushed, commit_of(&fixture.path("widgets/.git"), "refs/heads/main"));
+    fixture.git_works("widgets", &["fetch", "-q", "origin"]).await;
+    fixture.git_works("widgets", &["push", "-q", "origin", ":refs/heads/agent/fix-parser-3f/work"]).await;
+    assert_eq!(commit_of(&fixture.path("git/widgets.git"), "refs/heads/agent/fix-parser-3f/work"), "");
+}
+
+#[rstest::rstest]
+#[case::main("HEAD:refs/heads/main", "refs/heads/main")]
+#[case::delete(":refs/heads/main", "refs/heads/main")]
+#[case::force("+HEAD~0:refs/heads/main", "refs/heads/main")]
+#[case::another_session("HEAD:refs/heads/agent/other/work", "refs/heads/agent/other/work")]
+#[case::a_name_that_begins_alike("HEAD:refs/heads/agent/fix-parser-3f-b/work", "refs/heads/agent/fix-parser-3f-b/work")]
+#[case::tag("HEAD:refs/tags/v1", "refs/tags/v1")]
+#[tokio::test]
+async fn other_branches_are_refused(#[case] refspec: &str, #[case] named: &str) {
+    let fixture = Fixture::new(caller()).await;
+    fixture.clone_widgets().await;
+    let before = commit_of(&fixture.path("git/widgets.git"), "packed-refs");
+    fixture.git_works("widgets", &["commit", "-q", "--allow-empty", "-m", "x"]).await;
+    // A good ref in the same push does not get through either.
+    let output = fixture.git("widgets", &["push", "origin", "HEAD:refs/heads/agent/fix-parser-3f/work", refspec]).await;
+    let expected = format!(
+        "remote: pilothouse: fix-parser-3f may push to refs/heads/agent/fix-parser-3f/* only; {named} was refused"
+    );
+    assert!(!output.status.success() && text(&output).contains(&expected), "{}", text(&output));
+    assert_eq!(commit_of(&fixture.path("git/widgets.git"), "packed-refs"), before);
+    assert!(!fixture.path("git/widgets.git/refs/heads/agent").exists());
+}
+
+#[tokio::test]
+async fn without_a_prefix_nothing_is_pushed() {
+    let fixture = Fixture::new(Caller { branch_prefix: None, ..caller() }).await;
+    fixture.clone_widgets().await;
+    let output = fixture.git("widgets", &["push", "origin", "HEAD:refs/heads/agent/fix-parser-3f/work"]).await;
+    assert!(!output.status.success());
+    assert!(text(&output).contains("remote: pilothouse: fix-parser-3f may not push"), "{}", text(&output));
+}
+
+#[rstest::rstest]
+#[case("secrets", "fix-parser-3f may read the repository `widgets` only; \"secrets\" was refused")]
+#[case("nothing", "\"nothing\" was refused")]
+#[case("widgets%2f..%2fsecrets", "\"widgets%2f..%2fsecrets\" was refused")]
+#[tokio::test]
+async fn other_repositories_are_refused(#[case] name: &str, #[case] expected: &str) {
+    let fixture = Fixture::new(caller()).await;
+    let output = fixture.git(".", &["clone", &format!("http://pilothouse.internal/git/{name}.git"), "x"]).await;
+    assert!(!output.status.success());
+    assert!(text(&output).contains(expected), "{}", text(&output));
+}
+
+#[tokio::test]
+async fn a_big_repository_comes_through_whole() {
+    let fixture = Fixture::new(caller()).await;
+    fixture.clone_widgets().await;
+    let mut noise = vec![0; 24 << 20];
+    getrandom::fill(&mut noise).unwrap();
+    std::fs::write(fixture.path("widgets/noise"), &noise).unwrap();
+    fixture.git_works("widgets", &["add", "noise"]).await;
+    fixture.git_works("widgets", &["commit", "-q", "-m", "noise"]).await;
+    fixture.git_works("widgets", &["push", "-q", "origin", "HEAD:refs/heads/agent/fix-parser-3f/noise"]).await;
+    let url = "http://pilothouse.internal/git/widgets.git";
+    fixture.git_works(".", &["clone", "-q", "-b", "agent/fix-parser-3f/noise", url, "again"]).await;
+    assert!(std::fs::read(fixture.path("again/noise")).unwrap() == noise);
+}
+
+#[tokio::test]
+async fn git_ends_when_the_guest_goes_away() {
+    let fixture = Fixture::new(caller()).await;
+    let mut stream = TcpStream::connect(&fixture.proxy).await.unwrap();
+    let head = "POST http://pilothouse.internal/git/widgets.git/git-upload-pack HTTP/1.1\r\nHost: x\r\n\
+                Content-Type: application/x-git-upload-pack-request\r\nContent-Length: 1000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let root = fixture.path("git");
+    until("git runs", || count_git(&root) > 0).await;
+    drop(stream);
+    until("git is gone", || count_git(&root) == 0).await;
+}
+
+#[rstest::rstest]
+#[case::dumb("GET", "info/refs", "")]
+#[case::file("GET", "config", "")]
+#[case::two_parameters("GET", "info/refs?service=git-upload-pack&x=1", "")]
+#[case::archive("POST", "git-upload-archive", "")]
+#[case::wrong_type("POST", "git-upload-pack", "Content-Type: text/plain\r\n")]
+#[tokio::test]
+async fn only_the_smart_protocol_is_spoken(#[case] method: &str, #[case] rest: &str, #[case] headers: &str) {
+    let fixture = Fixture::new(caller()).await;
+    let url = format!("http://pilothouse.internal/git/widgets.git/{rest}");
+    let answer =
+        fixture.ask(&format!("{method} {url} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 40") || answer.starts_with("HTTP/1.1 415"), "{answer}");
+    assert!(answer.contains("\r\n\r\npilothouse: "), "{answer}");
+}
+
+/// Processes of git that serve this folder.
+fn count_git(root: &Path) -> usize {
+    let variable = format!("GIT_PROJECT_ROOT={}", root.display());
+    let of_process = |entry: std::fs::DirEntry| std::fs::read(entry.path().join("environ")).unwrap_or_default();
+    let serves = |environment: &Vec<u8>| environment.split(|&b| b == 0).any(|entry| entry == variable.as_bytes());
+    std::fs::read_dir("/proc").unwrap().flatten().map(of_process).filter(serves).count()
+}
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "waited too long: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,106 @@
+use super::*;
+
+/// A server on this machine that answers every connection with what it was sent (up to an empty line), then closes.
+async fn echo_server() -> (u16, AbortOnDropHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = vec![];
+            while !head.ends_with(b"\r\n\r\n") {
+                let Ok(byte) = stream.read_u8().await else { break };
+                head.push(byte);
+            }
+            let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", head.len());
+            let _ = stream.write_all(&[answer.as_bytes(), &head].concat()).await;
+        }
+    });
+    (port, AbortOnDropHandle::new(serve))
+}
+
+#[tokio::test]
+async fn a_listed_address_is_reached() {
+    let (port, _server) = echo_server().await;
+    let fixture = Fixture::new(Caller { egress: vec![format!("127.0.0.1:{port}")], ..caller() }).await;
+    let request = format!(
+        "GET http://127.0.0.1:{port}/a?b HTTP/1.1\r\nHost: elsewhere\r\nProxy-Authorization: secret\r\nX-Own: kept\r\n\
+         Connection: close, X-Hop\r\nX-Hop: 1\r\n\r\n"
+    );
+    let answer = fixture.ask(&request).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("GET /a?b HTTP/1.1"), "{answer}");
+    assert!(answer.contains(&format!("host: 127.0.0.1:{port}")) && answer.contains("x-own: kept"), "{answer}");
+    assert!(!answer.contains("elsewhere") && !answer.contains("secret") && !answer.contains("x-hop"), "{answer}");
+
+    let tunnelled = fixture.ask(&format!("CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n")).await;
+    assert!(
+        tunnelled.starts_with("HTTP/1.1 200") && tunnelled.ends_with("\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
+        "{tunnelled}"
+    );
+}
+
+#[rstest::rstest]
+#[case(
+    "GET http://example.com/x HTTP/1.1",
+    "example.com:80 is not allowed from environment `demo`; to allow it, add \"example.com:80\" to egress"
+)]
+#[case("CONNECT example.com:443 HTTP/1.1", "example.com:443 is not allowed from environment `demo`")]
+#[case("CONNECT [::1]:22 HTTP/1.1", "[::1]:22 is not allowed")]
+#[case("GET http://localhost:1/ HTTP/1.1", "localhost:1 leads to ")]
+#[case("CONNECT localhost:1 HTTP/1.1", "which is not a public address")]
+#[case("CONNECT pilothouse.internal:443 HTTP/1.1", "speaks plain HTTP on port 80")]
+#[tokio::test]
+async fn other_destinations_are_refused(#[case] line: &str, #[case] expected: &str) {
+    let fixture = Fixture::new(Caller { egress: vec!["localhost:1".into()], ..caller() }).await;
+    let answer = fixture.ask(&format!("{line}\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(body.starts_with("pilothouse: ") && body.contains(expected), "{answer}");
+    assert!(head.starts_with("HTTP/1.1 403 pilothouse: ") && head.contains("content-type: text/plain"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_host_that_is_down_is_named() {
+    let fixture = Fixture::new(Caller { egress: vec!["127.0.0.1:1".into()], ..caller() }).await;
+    let answer = fixture.ask("GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("127.0.0.1:1 could not be reached"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_gateway_explains_itself() {
+    let fixture = Fixture::new(caller()).await;
+    let answer = fixture.ask("GET http://pilothouse.internal/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.contains("Repository: git clone http://pilothouse.internal/git/widgets.git"), "{answer}");
+    assert!(answer.contains("May push to: refs/heads/agent/fix-parser-3f/*"), "{answer}");
+    let direct = fixture.ask("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(direct.starts_with("HTTP/1.1 400") && direct.contains("this is a proxy"), "{direct}");
+}
+
+#[tokio::test]
+async fn a_session_has_so_many_connections_and_no_more() {
+    let fixture = Fixture::new(caller()).await;
+    let ask = "GET http://pilothouse.internal/ HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut open = vec![];
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(&fixture.proxy).await.unwrap();
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        open.push(stream);
+    }
+    let close = ask.replace("Host: x", "Host: x\r\nConnection: close");
+    assert!(fixture.ask(&close).await.starts_with("HTTP/1.1 503"));
+    drop(open);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !fixture.ask(&close).await.starts_with("HTTP/1.1 200") {
+        assert!(tokio::time::Instant::now() < deadline, "closed connections are not given back");
+    }
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_cut_off() {
+    let fixture = Fixture::new(caller()).await;
+    let head = format!("GET http://pilothouse.internal/ HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(2 * HEAD_BYTES));
+    let mut stream = TcpStream::connect(&fixture.proxy).await.unwrap();
+    let _ = stream.write_all(head.as_bytes()).await;
+    let mut answer = vec![];
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"));
+}
