@@ -1,1 +1,216 @@
 //! SQLite: sessions and the outbox of effects.
+//!
+//! A session's state and the effects that its step asked for are committed in one transaction; an effect's row stays until it
+//! has been carried out. All access is from one thread of its own: callers wait for its answer, never for a lock.
+
+mod error;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use hostd_core::{Effect, Session};
+use rusqlite::{Connection, Transaction, params};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+pub use error::StoreError;
+
+/// Requests that may wait for the thread.
+const QUEUE: usize = 256;
+
+/// What is kept of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its state, by the rules of the core.
+    pub session: Session,
+    /// What its VM is made from.
+    pub machine: Machine,
+}
+
+/// What a session's VM is made from, fixed at dispatch, and how its last start went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Immutable images below its disk, bottom first.
+    pub layers: Vec<PathBuf>,
+    /// `host:port` destinations that it may reach.
+    pub egress: Vec<String>,
+    /// The parts of its last start, in order.
+    #[serde(default)]
+    pub phases: Vec<Phase>,
+}
+
+/// A part of a start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phase {
+    /// E.g. kernel.
+    pub name: String,
+    /// How long it took.
+    pub micros: u64,
+}
+
+/// An effect that is committed and not yet carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// For [`Store::settle`].
+    pub id: i64,
+    /// What is to be done.
+    pub effect: Effect,
+}
+
+/// A handle to the store; clones share its thread.
+#[derive(Clone, Debug)]
+pub struct Store {
+    jobs: mpsc::Sender<Job>,
+}
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+impl Store {
+    /// Opens the database, makes or migrates it where needed, and reads all sessions, oldest first. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError`] for a file that is damaged, of another program or of a newer hostd; it is left as it is.
+    pub fn open(path: &Path) -> Result<(Self, Vec<Record>), StoreError> {
+        let mut connection = open::open(path)?;
+        let records = open::load(&mut connection, path)?;
+        let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
+        std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || {
+                while let Some(job) = queue.blocking_recv() {
+                    job(&mut connection);
+                }
+            })
+            .map_err(|error| StoreError::Thread(error.to_string()))?;
+        Ok((Self { jobs }, records))
+    }
+
+    /// Keeps a new session and its first effects.
+    ///
+    /// # Errors
+    /// [`StoreError::SlugTaken`], or [`StoreError::Write`]; nothing is kept then.
+    pub async fn add(&self, record: &Record, effects: Vec<Effect>) -> Result<Vec<Owed>, StoreError> {
+        let row = Row::of(record)?;
+        self.transact(move |tx| {
+            tx.execute(
+                "INSERT INTO sessions (id, slug, state, machine) VALUES (?1, ?2, ?3, ?4)",
+                params![row.id, row.slug, row.state, row.machine],
+            )?;
+            owe(tx, &row.id, effects)
+        })
+        .await
+    }
+
+    /// Keeps a session as it is now, together with what is to be done.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]; the session is kept as it was then.
+    pub async fn commit(&self, record: &Record, effects: Vec<Effect>) -> Result<Vec<Owed>, StoreError> {
+        let row = Row::of(record)?;
+        self.transact(move |tx| {
+            update(tx, &row)?;
+            owe(tx, &row.id, effects)
+        })
+        .await
+    }
+
+    /// Like [`Store::commit`], but these effects stand for all that were owed before: the first commit of a session after
+    /// a start of hostd.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn converge(&self, record: &Record, effects: Vec<Effect>) -> Result<Vec<Owed>, StoreError> {
+        let row = Row::of(record)?;
+        self.transact(move |tx| {
+            update(tx, &row)?;
+            tx.execute("DELETE FROM outbox WHERE session = ?1", [&row.id])?;
+            owe(tx, &row.id, effects)
+        })
+        .await
+    }
+
+    /// An effect has been carried out.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]; the effect may be carried out again then.
+    pub async fn settle(&self, id: i64) -> Result<(), StoreError> {
+        self.transact(move |tx| tx.execute("DELETE FROM outbox WHERE id = ?1", [id])).await.map(drop)
+    }
+
+    /// Forgets a session and all that was owed to it. A repeat is harmless.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub async fn remove(&self, session: &str) -> Result<(), StoreError> {
+        let id = session.to_owned();
+        self.transact(move |tx| tx.execute("DELETE FROM sessions WHERE id = ?1", [id])).await.map(drop)
+    }
+
+    async fn transact<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            fail::fail_point!("store::before-commit");
+            let result = run(connection, work);
+            fail::fail_point!("store::after-commit");
+            // Nobody waits where the caller was dropped; the commit stands.
+            let _ = answer.send(result);
+        });
+        self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?.map_err(StoreError::from)
+    }
+}
+
+fn run<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let tx = connection.transaction()?;
+    let value = work(&tx)?;
+    tx.commit()?;
+    Ok(value)
+}
+
+/// A record as its columns.
+struct Row {
+    id: String,
+    slug: String,
+    state: String,
+    machine: String,
+}
+
+impl Row {
+    fn of(record: &Record) -> Result<Self, StoreError> {
+        let json = |error: serde_json::Error| StoreError::Write(error.to_string());
+        Ok(Self {
+            id: record.session.id.clone(),
+            slug: record.session.slug.clone(),
+            state: serde_json::to_string(&record.session).map_err(json)?,
+            machine: serde_json::to_string(&record.machine).map_err(json)?,
+        })
+    }
+}
+
+fn update(tx: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
+    let sql = "UPDATE sessions SET state = ?2, machine = ?3 WHERE id = ?1";
+    match tx.execute(sql, params![row.id, row.state, row.machine])? {
+        1 => Ok(()),
+        // Its row is gone: whoever removed it has the last word.
+        _ => Err(rusqlite::Error::QueryReturnedNoRows),
+    }
+}
+
+fn owe(tx: &Transaction<'_>, session: &str, effects: Vec<Effect>) -> rusqlite::Result<Vec<Owed>> {
+    let mut insert = tx.prepare_cached("INSERT INTO outbox (session, effect) VALUES (?1, ?2)")?;
+    let mut owed = Vec::with_capacity(effects.len());
+    for effect in effects {
+        let json =
+            serde_json::to_string(&effect).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        owed.push(Owed { id: insert.insert(params![session, json])?, effect });
+    }
+    Ok(owed)
+}

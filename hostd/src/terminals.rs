@@ -1,1 +1,45 @@
 //! Agents' terminals: screen, history, viewers, log.
+//!
+//! ```text
+//!  guest ──pump──▶ Terminal ──▶ emulator (screen and history)
+//!    ▲                 ├──────▶ terminal.log
+//!    │                 └──────▶ viewers, each with a bounded queue; one that lags gets a fresh screen
+//!    └──pump── input, size ◀── the one writer
+//! ```
+
+mod boundary;
+mod emulator;
+mod files;
+mod pump;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod viewer;
+
+pub use files::log_files;
+pub use pump::pump;
+pub use terminal::{NotTyped, Terminal};
+pub use viewer::{Role, Screen, Shown, Viewer, Wish};
+
+/// Of a terminal; each at least 1 and at most [`Size::MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Size {
+    /// Width.
+    pub columns: u16,
+    /// Height.
+    pub rows: u16,
+}
+
+impl Size {
+    /// Longest side.
+    pub const MAX: u16 = 1000;
+    /// Before anybody asked for another.
+    pub const USUAL: Self = Self { columns: 80, rows: 24 };
+
+    /// The nearest allowed size to one from outside.
+    #[must_use]
+    pub fn clamped(columns: u32, rows: u32) -> Self {
+        let side = |n: u32| u16::try_from(n.clamp(1, Self::MAX.into())).unwrap_or(Self::MAX);
+        Self { columns: side(columns), rows: side(rows) }
+    }
+}

@@ -1,0 +1,157 @@
+use std::fs;
+
+use hostd_core::{
+    Lifecycle,
+    session::{NewSession, Size},
+};
+
+use super::*;
+
+fn record(id: &str, slug: &str) -> Record {
+    let (session, _) = Session::new(
+        NewSession {
+            id: id.into(),
+            slug: slug.into(),
+            title: "T".into(),
+            task: String::new(),
+            environment: "demo".into(),
+            build: "b".into(),
+            owner: "sam".into(),
+            command: vec!["agent".into()],
+            directory: "/".into(),
+            repository: Some("widgets".into()),
+            size: Size { vcpus: 1, memory: 1, disk: 1 },
+        },
+        1,
+    );
+    let phases = vec![Phase { name: "kernel".into(), micros: 7 }];
+    Record { session, machine: Machine { layers: vec!["/a.ext4".into()], egress: vec![], phases } }
+}
+
+fn outbox(path: &Path) -> Vec<(String, String)> {
+    let connection = Connection::open(path).unwrap();
+    let mut statement = connection.prepare("SELECT session, effect FROM outbox ORDER BY id").unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let (store, none) = Store::open(&path).unwrap();
+    assert!(none.is_empty());
+    let mut one = record("01A", "one");
+    let owed = store.add(&one, vec![Effect::Admit]).await.unwrap();
+    store.add(&record("01B", "two"), vec![Effect::Admit]).await.unwrap();
+    one.session.lifecycle = Lifecycle::Starting;
+    store.commit(&one, vec![Effect::Start { generation: 1 }]).await.unwrap();
+    store.settle(owed[0].id).await.unwrap();
+    // Opened again while the first handle is still there: as after a kill -9.
+    let (store, records) = Store::open(&path).unwrap();
+    assert_eq!(records, [one.clone(), record("01B", "two")]);
+    assert_eq!(outbox(&path).len(), 2);
+    store.converge(&one, vec![Effect::Admit]).await.unwrap();
+    let effects: Vec<String> = outbox(&path).into_iter().filter(|(id, _)| id == "01A").map(|(_, e)| e).collect();
+    assert_eq!(effects, [r#"{"effect":"admit"}"#]);
+}
+
+#[tokio::test]
+async fn what_is_removed_is_gone_with_all_it_was_owed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let (store, _) = Store::open(&path).unwrap();
+    let one = record("01A", "one");
+    store.add(&one, vec![Effect::Admit]).await.unwrap();
+    store.remove("01A").await.unwrap();
+    store.remove("01A").await.unwrap();
+    assert!(outbox(&path).is_empty());
+    assert!(matches!(store.commit(&one, vec![]).await, Err(StoreError::Gone)));
+}
+
+#[tokio::test]
+async fn a_slug_is_taken_once_and_nothing_is_half_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let (store, _) = Store::open(&path).unwrap();
+    store.add(&record("01A", "one"), vec![]).await.unwrap();
+    let again = store.add(&record("01B", "one"), vec![Effect::Admit]).await;
+    assert!(matches!(again, Err(StoreError::SlugTaken)), "{again:?}");
+    assert!(outbox(&path).is_empty());
+}
+
+#[test]
+fn a_foreign_file_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let text = b"not a database at all, but something that somebody wants to keep".repeat(40);
+    fs::write(&path, &text).unwrap();
+    assert!(matches!(Store::open(&path), Err(StoreError::NotOurs { .. })));
+    assert_eq!(fs::read(&path).unwrap(), text);
+    fs::remove_file(&path).unwrap();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE cats (name TEXT)").unwrap();
+    assert!(matches!(Store::open(&path), Err(StoreError::NotOurs { .. })));
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    drop(Store::open(&path).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = Store::open(&path).unwrap_err().to_string();
+    assert!(error.contains("schema 99") && error.contains("nothing was changed"), "{error}");
+}
+
+#[tokio::test]
+async fn damage_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let connection = {
+        let (store, _) = Store::open(&path).unwrap();
+        for n in 0..200 {
+            store.add(&record(&format!("{n:026}"), &format!("s{n}")), vec![Effect::Admit]).await.unwrap();
+        }
+        Connection::open(&path).unwrap()
+    };
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 8192].fill(0xa5);
+    let copy = folder.path().join("copy.sqlite");
+    fs::write(&copy, &bytes).unwrap();
+    let error = Store::open(&copy).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    assert_eq!(fs::read(&copy).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn a_torn_log_loses_at_most_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let (store, _) = Store::open(&path).unwrap();
+    for n in 0..20 {
+        store.add(&record(&format!("{n:026}"), &format!("s{n}")), vec![]).await.unwrap();
+    }
+    // As a power cut leaves it: the database, and a write-ahead log whose last pages never arrived.
+    let torn = folder.path().join("torn.sqlite");
+    fs::copy(&path, &torn).unwrap();
+    let log = fs::read(folder.path().join("store.sqlite-wal")).unwrap();
+    fs::write(folder.path().join("torn.sqlite-wal"), &log[..log.len() * 2 / 3]).unwrap();
+    let (_, records) = Store::open(&torn).unwrap();
+    assert!(!records.is_empty() && records.len() < 20);
+    for (n, found) in records.iter().enumerate() {
+        assert_eq!(*found, record(&format!("{n:026}"), &format!("s{n}")));
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_not_understood_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let (store, _) = Store::open(&path).unwrap();
+    store.add(&record("01A", "one"), vec![]).await.unwrap();
+    Connection::open(&path).unwrap().execute("UPDATE sessions SET state = '{\"id\": 1}'", []).unwrap();
+    let error = Store::open(&path).unwrap_err().to_string();
+    assert!(error.contains("session 01A"), "{error}");
+}

@@ -1,0 +1,156 @@
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
+
+use super::{Size, terminal::Inner};
+
+/// Output that may wait for a viewer; beyond it, it gets a fresh screen.
+pub(super) const QUEUE_BYTES: usize = 1 << 20;
+/// Output in one piece.
+const PIECE: usize = 64 << 10;
+
+/// What a viewer comes with.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// For the others.
+    pub name: String,
+    /// Never to become the writer.
+    pub observe: bool,
+    /// Of its window; applied where it becomes the writer.
+    pub size: Option<Size>,
+    /// Rows of history wanted with each screen.
+    pub history: usize,
+}
+
+/// What a viewer is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// First, after a lag and after a resize: replaces everything.
+    Screen(Screen),
+    /// More output.
+    Output(Bytes),
+    /// Who writes.
+    Role(Role),
+    /// Last: why there will be no more.
+    Ended(String),
+}
+
+/// The terminal as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Screen {
+    /// Of the terminal.
+    pub size: Size,
+    /// Draws it on an empty terminal of this size, history first.
+    pub contents: Bytes,
+    /// How many rows of history it draws.
+    pub history: usize,
+}
+
+/// Who writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// This viewer does.
+    pub writer: bool,
+    /// Name of the one who does; empty: nobody.
+    pub writer_name: String,
+    /// How many look on.
+    pub viewers: usize,
+}
+
+/// What waits for a viewer; part of the terminal's state. Bounded by [`QUEUE_BYTES`].
+pub(super) struct Waiting {
+    pub(super) wish: Wish,
+    pub(super) wake: Arc<Notify>,
+    pub(super) screen_due: bool,
+    pub(super) role_due: bool,
+    /// Its last screen was drawn while the other screen was shown, so it knows nothing of the main one.
+    pub(super) joined_alternate: bool,
+    output: VecDeque<Bytes>,
+    queued: usize,
+}
+
+impl Waiting {
+    pub(super) fn new(wish: Wish, wake: Arc<Notify>) -> Self {
+        let output = VecDeque::new();
+        Self { wish, wake, screen_due: true, role_due: true, joined_alternate: false, output, queued: 0 }
+    }
+
+    pub(super) fn push(&mut self, bytes: &Bytes) {
+        if self.screen_due {
+            return;
+        }
+        if self.queued + bytes.len() > QUEUE_BYTES {
+            self.renew();
+        } else {
+            self.queued += bytes.len();
+            self.output.push_back(bytes.clone());
+            self.wake.notify_one();
+        }
+    }
+
+    /// A fresh screen replaces all that waits.
+    pub(super) fn renew(&mut self) {
+        self.output.clear();
+        self.queued = 0;
+        self.screen_due = true;
+        self.wake.notify_one();
+    }
+
+    /// The next output, in pieces of at most [`PIECE`] that hold as much of what waits as they can.
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        let mut first = self.output.pop_front()?;
+        if first.len() > PIECE {
+            let rest = first.split_off(PIECE);
+            self.output.push_front(rest);
+        } else if self.output.front().is_some_and(|next| first.len() + next.len() <= PIECE) {
+            let mut piece = BytesMut::from(first);
+            while self.output.front().is_some_and(|next| piece.len() + next.len() <= PIECE) {
+                piece.extend_from_slice(&self.output.pop_front().unwrap_or_default());
+            }
+            first = piece.freeze();
+        }
+        self.queued -= first.len();
+        Some(first)
+    }
+}
+
+/// Somebody who looks at a terminal, and writes to it where nobody else does. Dropping it leaves.
+pub struct Viewer {
+    pub(super) terminal: Arc<Inner>,
+    pub(super) id: u64,
+    pub(super) wake: Arc<Notify>,
+}
+
+impl Viewer {
+    /// What is shown next; waits for it. Cancel safe.
+    pub async fn next(&self) -> Shown {
+        loop {
+            if let Some(shown) = self.terminal.shown(self.id) {
+                return shown;
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Writes to the agent; waits while the guest does not read. False: it is not the writer, and nothing was written.
+    pub async fn input(&self, bytes: Bytes) -> bool {
+        self.terminal.input(self.id, bytes).await
+    }
+
+    /// Its window has this size now; applied if it is the writer.
+    pub async fn resize(&self, size: Size) {
+        self.terminal.resize(self.id, size).await;
+    }
+
+    /// Becomes the writer, unless it came to observe.
+    pub async fn take(&self) {
+        self.terminal.take(self.id).await;
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        self.terminal.leave(self.id);
+    }
+}
