@@ -2,6 +2,16 @@
 //!
 //! A [`Vm`] belongs to one owner, its session's supervisor (or an environment's build); nobody else touches it.
 
+mod accelerator;
+mod cpio;
+mod file;
+pub mod identity;
+mod initramfs;
+mod kernel;
+mod program;
+pub mod qemu;
+mod tsc;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -51,6 +61,17 @@ pub enum Port {
     Link,
     /// `pilothouse.tunnel`: hostd serves `guest.v1.Gateway`.
     Tunnel,
+}
+
+impl Port {
+    /// What follows `pilothouse.` in its name.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Link => "link",
+            Self::Tunnel => "tunnel",
+        }
+    }
 }
 
 /// A byte stream to a guest.

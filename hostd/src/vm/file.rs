@@ -1,0 +1,73 @@
+//! Small files, written whole or not at all.
+
+use std::{
+    fs, io,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+use super::VmError;
+
+/// [`VmError::File`] for this path.
+pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> VmError + use<> {
+    let path = path.to_owned();
+    move |error| VmError::File { path, error }
+}
+
+/// Writes beside `path` and renames: a reader sees the old file or the new one. Not synced: for what is worth nothing after
+/// a power cut.
+pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, |_| Ok(()))
+}
+
+/// [`write_atomically`], whole even after a power cut.
+pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, fs::File::sync_all)
+}
+
+fn write(path: &Path, bytes: &[u8], sync: fn(&fs::File) -> io::Result<()>) -> io::Result<()> {
+    let beside = beside(path)?;
+    let written = fs::File::create(&beside)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| sync(&file)))
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+/// At most `max` bytes of a file; an error where it has more.
+pub(super) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("has more than {max} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// A name of its own in the same folder, so that two writers do not meet.
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let mut random = [0_u8; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{:016x}.tmp", u64::from_ne_bytes(random)));
+    Ok(path.with_file_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_whole_files_and_reads_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        write_atomically(&path, b"one").unwrap();
+        write_durably(&path, b"two").unwrap();
+        assert_eq!(read_bounded(&path, 3).unwrap(), b"two");
+        assert_eq!(read_bounded(&path, 2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert!(write_atomically(&folder.path().join("no/a"), b"x").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

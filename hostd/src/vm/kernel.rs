@@ -1,0 +1,114 @@
+//! The guests' kernel: found in the data folder, or fetched into it. Never installed on the host.
+//!
+//! `kernel/RELEASE/` holds `vmlinuz`, `modules/NN-NAME.ko` in the order in which they are to be loaded, and `complete`,
+//! written last, which names the modules it was made for. The folder is renamed into place as a whole.
+
+mod fetch;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+pub(super) use fetch::{Fetch, Source};
+
+/// What a guest needs beyond what is built in, by name. No network card has a driver.
+pub(super) const MODULES: &[&str] = &["virtio_mmio", "virtio_blk", "virtio_console", "overlay"];
+
+/// A kernel ready for use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kernel {
+    /// As `uname -r` says in the guest.
+    pub(super) release: String,
+    /// What QEMU boots.
+    pub(super) image: PathBuf,
+    /// Module files, first to load first.
+    pub(super) modules: Vec<PathBuf>,
+}
+
+/// The newest complete kernel below `folder` (the data folder's `kernel`). None: nothing was prepared yet.
+pub(super) fn newest(folder: &Path) -> Option<Kernel> {
+    let mut releases: Vec<String> = fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| is_release(name))
+        .collect();
+    releases.sort_by_cached_key(|release| version_key(release));
+    releases.into_iter().rev().find_map(|release| open(folder, release).ok())
+}
+
+/// A kernel's folder, where it is complete and was made for [`MODULES`].
+fn open(folder: &Path, release: String) -> io::Result<Kernel> {
+    let folder = folder.join(&release);
+    if super::file::read_bounded(&folder.join("complete"), 4096)? != marker().as_bytes() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "made for other modules"));
+    }
+    let mut modules = fs::read_dir(folder.join("modules"))?
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<io::Result<Vec<PathBuf>>>()?;
+    modules.sort();
+    Ok(Kernel { release, image: folder.join("vmlinuz"), modules })
+}
+
+/// What `complete` says.
+fn marker() -> String {
+    format!("1 {}\n", MODULES.join(" "))
+}
+
+/// Whether a name can be a kernel's release: also keeps paths and options out of command lines.
+fn is_release(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_digit())
+        && name.len() <= 64
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+' | '~'))
+}
+
+/// 6.1.0-9 before 6.1.0-56 before 6.12: runs of digits count as numbers.
+fn version_key(release: &str) -> Vec<(u64, String)> {
+    release
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .map(|part| part.parse().map_or_else(|_| (0, part.to_owned()), |number| (number, String::new())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(folder: &Path, release: &str, marker: Option<&str>) {
+        let folder = folder.join(release);
+        fs::create_dir_all(folder.join("modules")).unwrap();
+        for name in ["01-b.ko", "00-a.ko"] {
+            fs::write(folder.join("modules").join(name), "").unwrap();
+        }
+        if let Some(marker) = marker {
+            fs::write(folder.join("complete"), marker).unwrap();
+        }
+    }
+
+    #[test]
+    fn finds_the_newest_complete_one() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(newest(&folder.path().join("none")), None);
+        assert_eq!(newest(folder.path()), None);
+        put(folder.path(), "6.1.0-9-cloud-amd64", Some(&marker()));
+        put(folder.path(), "6.1.0-56-cloud-amd64", Some(&marker()));
+        put(folder.path(), "6.12.1-cloud-amd64", None);
+        put(folder.path(), "6.13.1-cloud-amd64", Some("1 other modules\n"));
+        put(folder.path(), ".tmp", Some(&marker()));
+        let kernel = newest(folder.path()).unwrap();
+        assert_eq!(kernel.release, "6.1.0-56-cloud-amd64");
+        let names: Vec<_> = kernel.modules.iter().map(|m| m.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["00-a.ko", "01-b.ko"]);
+    }
+
+    #[test]
+    fn orders_versions() {
+        let mut releases = ["6.12.1-1", "6.1.0-56-x", "6.1.0-9-x", "10.0", "6.12.1-10"];
+        releases.sort_by_key(|r| version_key(r));
+        assert_eq!(releases, ["6.1.0-9-x", "6.1.0-56-x", "6.12.1-1", "6.12.1-10", "10.0"]);
+        assert!(is_release("6.1.0-56-cloud-amd64"));
+        for bad in ["", "-b", "..", "6.1/x", "6.1 x", ".6"] {
+            assert!(!is_release(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Real VMs: one QEMU process each, machine `microvm`, no network card.
+//!
+//! In the data folder: `kernel/RELEASE/`, `initramfs/HASH.cpio`. In a VM's folder: the sockets `qmp.sock`, `link.sock`,
+//! `tunnel.sock`, its record `vm.json`, and, when there was something to write, `serial.log` and `qemu.log`.
+//!
+//! QEMU drops what rights it can by itself (seccomp, no new privileges). A jail around it, with its own user and root, is
+//! for a later step; until then a QEMU that a guest has taken over has the rights of hostd's user.
+
+mod argv;
+mod leftover;
+mod machine;
+mod process;
+mod qmp;
+mod record;
+mod serial;
+mod sockets;
+mod version;
+
+use std::{
+    ffi::OsString,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde_json::json;
+use tokio::{net::UnixStream, sync::Mutex, time::timeout};
+
+pub use super::accelerator::{Accelerator, Choice};
+use super::{
+    Vm, VmError, VmSpec, Vmm, VmmInfo, accelerator,
+    file::failed,
+    identity::ProcessIdentity,
+    initramfs,
+    kernel::{self, Fetch, Kernel, Source},
+    program::{self, APT_CACHE, APT_GET, DEPMOD, DPKG_DEB, MODPROBE, QEMU, QEMU_IMG, Search},
+    tsc::Tsc,
+};
+use machine::{KILL, Machine};
+use process::Process;
+use qmp::Qmp;
+use record::Record;
+use serial::Serial;
+use sockets::Listeners;
+
+/// For QEMU to start and greet: it loads the kernel meanwhile, perhaps from a slow disk.
+const GREETING: Duration = Duration::from_secs(60);
+const CREATE_DISK: Duration = Duration::from_secs(60);
+
+/// Makes VMs with the host's QEMU.
+#[derive(Debug)]
+pub struct Qemu {
+    data: PathBuf,
+    guest_binary: PathBuf,
+    accelerator: Choice,
+    kernel_source: Source,
+    search: Search,
+    tsc: Tsc,
+    version: version::Cache,
+    /// Held while something is fetched: the second who asks waits for the first.
+    preparing: Mutex<()>,
+}
+
+impl Qemu {
+    /// Keeps kernel and initramfs in the data folder; `guest_binary` is the static `pilothouse-guest`.
+    #[must_use]
+    pub fn new(data: &Path, guest_binary: PathBuf) -> Self {
+        Self {
+            data: absolute(data),
+            guest_binary: absolute(&guest_binary),
+            accelerator: Choice::Auto,
+            kernel_source: Source::Apt,
+            search: Search::default(),
+            tsc: Tsc::start(),
+            version: version::Cache::default(),
+            preparing: Mutex::new(()),
+        }
+    }
+
+    /// Uses this accelerator.
+    #[must_use]
+    pub fn with_accelerator(self, accelerator: Choice) -> Self {
+        Self { accelerator, ..self }
+    }
+
+    /// Takes the kernel from a .deb, or from a folder with boot/vmlinuz-RELEASE and lib/modules/RELEASE, instead of
+    /// fetching it with apt.
+    #[must_use]
+    pub fn with_kernel(self, kernel: &Path) -> Self {
+        Self { kernel_source: Source::Local(absolute(kernel)), ..self }
+    }
+
+    /// Looks for programs here instead of on PATH.
+    #[must_use]
+    pub fn with_path(self, path: OsString) -> Self {
+        Self { search: Search { path: Some(path) }, ..self }
+    }
+
+    fn kernel(&self) -> Option<Kernel> {
+        kernel::newest(&self.data.join("kernel"))
+    }
+
+    fn initramfs(&self, kernel: &Kernel) -> Result<PathBuf, VmError> {
+        self.check_guest_binary()?;
+        initramfs::ensure(&self.data.join("initramfs"), kernel, &self.guest_binary)
+    }
+
+    fn check_guest_binary(&self) -> Result<(), VmError> {
+        let help = "build it with tests/build-guest.sh, or name it with PILOTHOUSE_GUEST";
+        self.guest_binary.metadata().map(drop).map_err(|error| VmError::File {
+            path: self.guest_binary.clone(),
+            error: std::io::Error::new(error.kind(), format!("the guest's program is not there ({error}); {help}")),
+        })
+    }
+
+    /// The arguments of QEMU for this VM, once the kernel is there.
+    async fn argv(&self, spec: &VmSpec, sockets: &Listeners) -> Result<Vec<OsString>, VmError> {
+        let none = || VmError::Kernel("none was prepared yet; build an environment first".into());
+        let kernel = self.kernel().ok_or_else(none)?;
+        let layers: Vec<PathBuf> = spec.layers.iter().map(|layer| absolute(layer)).collect();
+        let machine = argv::Machine {
+            name: &spec.name,
+            accelerator: accelerator::choose(self.accelerator).0,
+            vcpus: spec.size.vcpus,
+            memory: spec.size.memory,
+            kernel: &kernel.image,
+            initramfs: &self.initramfs(&kernel)?,
+            tsc_khz: self.tsc.khz().await,
+            layers: &layers,
+            disk: &absolute(&spec.disk),
+            sockets: argv::Sockets {
+                qmp: sockets.qmp.as_raw_fd(),
+                link: sockets.link.as_raw_fd(),
+                tunnel: sockets.tunnel.as_raw_fd(),
+            },
+        };
+        machine.argv()
+    }
+
+    async fn launch(&self, spec: &VmSpec) -> Result<Machine, VmError> {
+        let program = self.search.find(QEMU)?;
+        let folder = &spec.directory;
+        let sockets = Listeners::bind(folder).map_err(failed(folder))?;
+        let argv = self.argv(spec, &sockets).await?;
+        let serial = Serial::fresh(folder);
+        let inherited = vec![sockets.qmp, sockets.link, sockets.tunnel];
+        let mut process = process::spawn(&program, &argv, inherited).map_err(failed(&program))?;
+        let words = std::iter::once(program.into_os_string()).chain(argv).map(|a| a.to_string_lossy().into_owned());
+        match take_over(folder, &mut process, words.collect()).await {
+            Ok((identity, qmp)) => Ok(Machine::start(folder, process, identity, qmp, serial)),
+            Err(error) => {
+                // It may have ended by itself; one that cannot be killed would stay in its record.
+                let _ = timeout(KILL, process.child.kill()).await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// From a started process to a running VM: recorded first, so that a later hostd finds whatever runs.
+async fn take_over(
+    folder: &Path,
+    process: &mut Process,
+    argv: Vec<String>,
+) -> Result<(ProcessIdentity, Qmp<UnixStream>), VmError> {
+    let identity = ProcessIdentity::of(process.pid).map_err(failed(folder))?;
+    Record::new(identity.clone(), argv).write(folder).map_err(failed(folder))?;
+    let greeted = async {
+        let stream = sockets::connect(folder, sockets::QMP).await?;
+        let mut qmp = Qmp::open(stream, GREETING).await?;
+        qmp.execute("cont", json!({}), GREETING).await?;
+        Ok::<_, qmp::QmpError>(qmp)
+    };
+    greeted.await.map(|qmp| (identity, qmp)).map_err(|error| VmError::Failed {
+        program: QEMU.name.into(),
+        output: program::message(&process.output.read(), &error.to_string()),
+    })
+}
+
+#[async_trait]
+impl Vmm for Qemu {
+    fn info(&self) -> VmmInfo {
+        let (accelerator, accelerator_reason) = accelerator::choose(self.accelerator);
+        let kernel = self.kernel();
+        let mut needed = vec![QEMU, QEMU_IMG];
+        if kernel.is_none() {
+            needed.extend([DPKG_DEB, DEPMOD, MODPROBE]);
+            if self.kernel_source == Source::Apt {
+                needed.extend([APT_CACHE, APT_GET]);
+            }
+        }
+        let problems = needed.into_iter().filter_map(|program| self.search.find(program).err());
+        let problems = problems.chain(self.check_guest_binary().err()).map(|error| error.to_string()).collect();
+        VmmInfo {
+            name: "qemu",
+            accelerator: accelerator.name(),
+            accelerator_reason,
+            version: self.search.find(QEMU).map(|program| self.version.of(&program)).unwrap_or_default(),
+            kernel: kernel.map(|kernel| kernel.release).unwrap_or_default(),
+            problems,
+        }
+    }
+
+    async fn prepare(&self, progress: &(dyn Fn(String) + Send + Sync)) -> Result<(), VmError> {
+        let _one_at_a_time = self.preparing.lock().await;
+        let folder = self.data.join("kernel");
+        if self.kernel().is_none() {
+            Fetch { folder: &folder, search: &self.search, progress }.run(&self.kernel_source).await?;
+        }
+        let none = || VmError::Kernel(format!("{} has none after preparing it", folder.display()));
+        self.initramfs(&self.kernel().ok_or_else(none)?).map(drop)
+    }
+
+    async fn create_disk(&self, disk: &Path, bytes: u64) -> Result<(), VmError> {
+        let disk = absolute(disk);
+        let arguments: [OsString; 6] =
+            ["create".into(), "-q".into(), "-f".into(), "qcow2".into(), disk.clone().into(), bytes.to_string().into()];
+        let made = self.search.run(QEMU_IMG, &arguments, None, CREATE_DISK).await;
+        if made.is_err() {
+            // Half a disk is of no use.
+            let _ = std::fs::remove_file(&disk);
+        }
+        made.map(drop)
+    }
+
+    async fn start(&self, spec: VmSpec) -> Result<Arc<dyn Vm>, VmError> {
+        let spec = VmSpec { directory: absolute(&spec.directory), ..spec };
+        match self.launch(&spec).await {
+            Ok(machine) => Ok(Arc::new(machine)),
+            Err(error) => {
+                sockets::remove(&spec.directory);
+                Record::remove(&spec.directory);
+                Err(error)
+            }
+        }
+    }
+
+    async fn end_leftover(&self, directory: &Path) -> Result<bool, VmError> {
+        leftover::end(&absolute(directory)).await
+    }
+}
+
+/// QEMU runs in another folder. A path that cannot be made absolute fails where it is used.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+#[path = "qemu/tests.rs"]
+mod tests;

@@ -1,0 +1,184 @@
+//! The command line of QEMU. Pure: the same machine always gives the same arguments.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use crate::vm::{Port, VmError, accelerator::Accelerator};
+
+/// Of a read-ahead of translated code for each VM, in MiB: the default of 1 GiB suits one VM, not fifty.
+const TB_SIZE: u32 = 64;
+/// Bytes of serial output that QEMU keeps; a power of two.
+pub(super) const SERIAL_RING: usize = 64 * 1024;
+const MIB: u64 = 1 << 20;
+
+/// A machine, said in full.
+#[derive(Clone, Debug)]
+pub(super) struct Machine<'a> {
+    pub(super) name: &'a str,
+    pub(super) accelerator: Accelerator,
+    pub(super) vcpus: u32,
+    /// Bytes; rounded up to a MiB.
+    pub(super) memory: u64,
+    pub(super) kernel: &'a Path,
+    pub(super) initramfs: &'a Path,
+    /// Rate of the host's time stamp counter, for TCG.
+    pub(super) tsc_khz: Option<u64>,
+    /// Bottom first; see `VmSpec::layers`.
+    pub(super) layers: &'a [PathBuf],
+    pub(super) disk: &'a Path,
+    /// Listening sockets that QEMU inherits.
+    pub(super) sockets: Sockets,
+}
+
+/// Numbers of the inherited listening sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sockets {
+    pub(super) qmp: i32,
+    pub(super) link: i32,
+    pub(super) tunnel: i32,
+}
+
+impl Machine<'_> {
+    /// The arguments, without the program.
+    ///
+    /// # Errors
+    /// [`VmError::File`] where a layer cannot be one.
+    pub(super) fn argv(&self) -> Result<Vec<OsString>, VmError> {
+        let mut argv = Argv::default();
+        self.board(&mut argv);
+        self.boot(&mut argv);
+        self.ports(&mut argv);
+        for node in self.nodes()? {
+            argv.json("-blockdev", &node);
+        }
+        // Nothing but a full disk stops the VM; any other error is the guest's to see.
+        argv.json(
+            "-device",
+            &json!({"driver": "virtio-blk-device", "drive": "disk", "werror": "enospc", "rerror": "report"}),
+        );
+        Ok(argv.0)
+    }
+
+    fn board(&self, argv: &mut Argv) {
+        argv.pair("-name", format!("guest={},debug-threads=on", self.name.replace(',', ",,")));
+        argv.flags(&["-nodefaults", "-no-user-config", "-display", "none"]);
+        argv.flags(&["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
+        // PIT and PIC stay on: without them kernels hang under TCG.
+        argv.flags(&["-M", "microvm,acpi=on,rtc=on,isa-serial=on,memory-backend=ram"]);
+        match self.accelerator {
+            Accelerator::Kvm => argv.flags(&["-accel", "kvm", "-cpu", "host"]),
+            Accelerator::Tcg => {
+                argv.pair("-accel", format!("tcg,tb-size={TB_SIZE}"));
+                argv.flags(&["-cpu", "max"]);
+            }
+        }
+        argv.pair("-smp", self.vcpus.to_string());
+        let size = self.memory.div_ceil(MIB) * MIB;
+        argv.pair("-m", format!("{}M", size / MIB));
+        argv.json(
+            "-object",
+            &json!({"qom-type": "memory-backend-ram", "id": "ram", "size": size, "merge": false, "dump": false}),
+        );
+        // A reset ends the VM, and an ended VM waits for hostd to read its last words.
+        argv.flags(&["-action", "reboot=shutdown,shutdown=pause,panic=shutdown", "-S"]);
+    }
+
+    fn boot(&self, argv: &mut Argv) {
+        argv.pair("-kernel", self.kernel);
+        argv.pair("-initrd", self.initramfs);
+        argv.pair("-append", self.command_line());
+    }
+
+    /// Without the second part a kernel under TCG calibrates its clock against an emulated timer, which hangs on a busy
+    /// host.
+    fn command_line(&self) -> String {
+        let mut line = String::from("console=ttyS0 quiet reboot=t panic=-1");
+        if self.accelerator == Accelerator::Tcg {
+            line += " tsc=reliable no_timer_check";
+            if let Some(khz) = self.tsc_khz {
+                line += &format!(" tsc_early_khz={khz}");
+            }
+        }
+        line
+    }
+
+    fn ports(&self, argv: &mut Argv) {
+        argv.pair("-chardev", format!("ringbuf,id=serial,size={SERIAL_RING}"));
+        argv.flags(&["-serial", "chardev:serial"]);
+        let socket = |id, fd| format!("socket,id={id},fd={fd},server=on,wait=off");
+        argv.pair("-chardev", socket("qmp", self.sockets.qmp));
+        argv.flags(&["-mon", "chardev=qmp,mode=control"]);
+        argv.json("-device", &json!({"driver": "virtio-serial-device", "id": "ports", "max_ports": 4}));
+        for (number, port, fd) in [(1, Port::Link, self.sockets.link), (2, Port::Tunnel, self.sockets.tunnel)] {
+            let id = port.word();
+            argv.pair("-chardev", socket(id, fd));
+            argv.json(
+                "-device",
+                &json!({"driver": "virtserialport", "bus": "ports.0", "nr": number, "chardev": id, "name": format!("pilothouse.{id}")}),
+            );
+        }
+    }
+
+    /// The disk's graph, bottom first. Headers name no backing file: the chain stands here.
+    fn nodes(&self) -> Result<Vec<Value>, VmError> {
+        let mut nodes = Vec::new();
+        let mut below: Option<String> = None;
+        for (number, layer) in self.layers.iter().enumerate() {
+            let name = format!("layer{number}");
+            let file = format!("{name}-file");
+            nodes.push(json!({"driver": "file", "node-name": file, "filename": utf8(layer)?, "read-only": true}));
+            match layer.extension().and_then(|e| e.to_str()) {
+                Some("ext4") if below.is_none() => {
+                    nodes.push(json!({"driver": "raw", "node-name": name, "file": file, "read-only": true}));
+                }
+                Some("qcow2") => {
+                    nodes.push(json!({"driver": "qcow2", "node-name": name, "file": file, "backing": below, "read-only": true}));
+                }
+                _ => return Err(bad_layer(layer, "is neither an .ext4 at the bottom nor a .qcow2")),
+            }
+            below = Some(name);
+        }
+        nodes.push(
+            json!({"driver": "file", "node-name": "disk-file", "filename": utf8(self.disk)?, "discard": "unmap"}),
+        );
+        nodes.push(
+            json!({"driver": "qcow2", "node-name": "disk", "file": "disk-file", "backing": below, "discard": "unmap"}),
+        );
+        Ok(nodes)
+    }
+}
+
+#[derive(Default)]
+struct Argv(Vec<OsString>);
+
+impl Argv {
+    fn flags(&mut self, flags: &[&str]) {
+        self.0.extend(flags.iter().map(OsString::from));
+    }
+
+    fn pair(&mut self, flag: &str, value: impl Into<OsString>) {
+        self.0.push(flag.into());
+        self.0.push(value.into());
+    }
+
+    /// As JSON, in which a path may hold commas.
+    fn json(&mut self, flag: &str, value: &Value) {
+        self.pair(flag, value.to_string());
+    }
+}
+
+fn utf8(path: &Path) -> Result<&str, VmError> {
+    path.to_str().ok_or_else(|| bad_layer(path, "is not UTF-8, which QEMU needs; choose another folder"))
+}
+
+fn bad_layer(path: &Path, why: &str) -> VmError {
+    VmError::File { path: path.to_owned(), error: std::io::Error::new(std::io::ErrorKind::InvalidInput, why) }
+}
+
+#[cfg(test)]
+#[path = "argv_tests.rs"]
+mod tests;

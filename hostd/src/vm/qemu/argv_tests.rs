@@ -1,0 +1,132 @@
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+use super::*;
+use rstest::rstest;
+
+fn machine<'a>(layers: &'a [PathBuf]) -> Machine<'a> {
+    Machine {
+        name: "web,one",
+        accelerator: Accelerator::Tcg,
+        vcpus: 2,
+        memory: 512 << 20,
+        kernel: Path::new("/d,ata/vmlinuz"),
+        initramfs: Path::new("/data/i.cpio"),
+        tsc_khz: Some(2_300_000),
+        layers,
+        disk: Path::new("/data/s,1/disk.qcow2"),
+        sockets: Sockets { qmp: 7, link: 8, tunnel: 9 },
+    }
+}
+
+fn text(machine: &Machine) -> Vec<String> {
+    machine.argv().unwrap().into_iter().map(|a| a.into_string().unwrap()).collect()
+}
+
+/// All values of a flag.
+fn values(machine: &Machine, flag: &str) -> Vec<String> {
+    text(machine).windows(2).filter(|pair| pair[0] == flag).map(|pair| pair[1].clone()).collect()
+}
+
+#[rstest]
+#[case(1, "1M")]
+#[case(512 << 20, "512M")]
+#[case((512 << 20) + 1, "513M")]
+fn rounds_memory_up(#[case] memory: u64, #[case] want: &str) {
+    assert_eq!(values(&Machine { memory, ..machine(&[]) }, "-m"), [want]);
+}
+
+#[test]
+fn tells_the_clock_rate_under_tcg_only() {
+    let tcg = machine(&[]);
+    let line = &values(&tcg, "-append")[0];
+    assert!(line.contains("tsc=reliable no_timer_check tsc_early_khz=2300000"), "{line}");
+    assert!(values(&tcg, "-accel")[0].starts_with("tcg,tb-size="));
+    assert_eq!(values(&tcg, "-cpu"), ["max"]);
+
+    let unknown = &values(&Machine { tsc_khz: None, ..machine(&[]) }, "-append")[0];
+    assert!(unknown.contains("no_timer_check") && !unknown.contains("khz"), "{unknown}");
+
+    let kvm = Machine { accelerator: Accelerator::Kvm, ..machine(&[]) };
+    assert!(!values(&kvm, "-append")[0].contains("tsc"));
+    assert_eq!((values(&kvm, "-accel"), values(&kvm, "-cpu")), (vec!["kvm".into()], vec!["host".into()]));
+}
+
+#[test]
+fn has_no_network_card_and_a_jail() {
+    let argv = text(&machine(&[]));
+    assert!(!argv.iter().any(|a| a.contains("net")), "{argv:?}");
+    for flag in ["-nodefaults", "-no-user-config", "-S"] {
+        assert!(argv.iter().any(|a| a == flag), "{flag}");
+    }
+    assert!(values(&machine(&[]), "-sandbox")[0].contains("spawn=deny"));
+    assert!(!values(&machine(&[]), "-M")[0].contains("pit=off"));
+}
+
+#[test]
+fn names_its_ports() {
+    let devices = values(&machine(&[]), "-device");
+    assert!(devices.iter().any(|d| d.contains(r#""name":"pilothouse.link""#)), "{devices:?}");
+    assert!(devices.iter().any(|d| d.contains(r#""name":"pilothouse.tunnel""#)), "{devices:?}");
+    let chardevs = values(&machine(&[]), "-chardev");
+    for want in ["socket,id=qmp,fd=7,", "socket,id=link,fd=8,", "socket,id=tunnel,fd=9,", "ringbuf,id=serial,"] {
+        assert!(chardevs.iter().any(|c| c.starts_with(want)), "{want}: {chardevs:?}");
+    }
+}
+
+#[test]
+fn chains_layers_without_headers() {
+    let layers = ["/b/base.ext4", "/b/one.qcow2", "/b/two.qcow2"].map(PathBuf::from);
+    let nodes: Vec<Value> =
+        values(&machine(&layers), "-blockdev").iter().map(|n| serde_json::from_str(n).unwrap()).collect();
+    let chain: Vec<_> = nodes
+        .iter()
+        .map(|n| {
+            (
+                n["driver"].as_str().unwrap(),
+                n["node-name"].as_str().unwrap(),
+                n["backing"].as_str(),
+                n["read-only"].as_bool(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        chain,
+        [
+            ("file", "layer0-file", None, Some(true)),
+            ("raw", "layer0", None, Some(true)),
+            ("file", "layer1-file", None, Some(true)),
+            ("qcow2", "layer1", Some("layer0"), Some(true)),
+            ("file", "layer2-file", None, Some(true)),
+            ("qcow2", "layer2", Some("layer1"), Some(true)),
+            ("file", "disk-file", None, None),
+            ("qcow2", "disk", Some("layer2"), None),
+        ]
+    );
+    assert_eq!(nodes[6]["filename"], "/data/s,1/disk.qcow2");
+    assert_eq!((&nodes[6]["discard"], &nodes[7]["discard"]), (&json!("unmap"), &json!("unmap")));
+    assert!(nodes[0].get("backing").is_none());
+}
+
+#[test]
+fn a_qcow2_at_the_bottom_has_no_backing() {
+    let layers = [PathBuf::from("/b/one.qcow2")];
+    let nodes = values(&machine(&layers), "-blockdev");
+    assert!(nodes[1].contains(r#""backing":null"#), "{nodes:?}");
+}
+
+#[rstest]
+#[case(&["/b/one.qcow2", "/b/base.ext4"])]
+#[case(&["/b/base.raw"])]
+#[case(&["/b/base"])]
+fn refuses_other_layers(#[case] layers: &[&str]) {
+    let layers: Vec<PathBuf> = layers.iter().map(PathBuf::from).collect();
+    let error = machine(&layers).argv().unwrap_err().to_string();
+    assert!(error.contains("neither an .ext4 at the bottom nor a .qcow2"), "{error}");
+}
+
+#[test]
+fn refuses_names_that_are_not_utf8() {
+    let disk = Path::new(OsStr::from_bytes(b"/d/\xff.qcow2"));
+    let error = Machine { disk, ..machine(&[]) }.argv().unwrap_err().to_string();
+    assert!(error.contains("UTF-8"), "{error}");
+}

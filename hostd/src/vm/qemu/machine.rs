@@ -1,0 +1,281 @@
+//! A running VM: one task owns its process and its control connection; everybody else asks that task.
+
+use std::{
+    io,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use hostd_core::session::Cause;
+use serde_json::json;
+use tokio::{
+    net::UnixStream,
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+
+use super::{
+    process::Process,
+    qmp::{Event, Qmp, QmpError},
+    record::Record,
+    serial::Serial,
+    sockets,
+};
+use crate::vm::{Io, Port, Vm, file, identity::ProcessIdentity, program};
+
+/// For an answer of QEMU that takes no time.
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
+/// For QEMU to write what it holds of the disk and end.
+const QUIT: Duration = Duration::from_secs(60);
+/// For the kernel to clear away a killed process.
+pub(super) const KILL: Duration = Duration::from_secs(30);
+/// QEMU's own words in the VM's folder, where it had any.
+const LOG: &str = "qemu.log";
+
+/// The handle; see [`Vm`].
+#[derive(Debug)]
+pub(super) struct Machine {
+    directory: PathBuf,
+    process: ProcessIdentity,
+    requests: mpsc::Sender<Request>,
+    cause: watch::Receiver<Option<Cause>>,
+    /// The serial output as of the end.
+    last: watch::Receiver<Vec<u8>>,
+}
+
+#[derive(Debug)]
+enum Request {
+    Serial(oneshot::Sender<Vec<u8>>),
+    End,
+}
+
+/// What the task owns.
+#[derive(Debug)]
+struct Owner {
+    directory: PathBuf,
+    process: Process,
+    /// None when it broke.
+    qmp: Option<Qmp<UnixStream>>,
+    serial: Serial,
+}
+
+impl Machine {
+    /// Starts the task that owns a running QEMU.
+    pub(super) fn start(
+        directory: &Path,
+        process: Process,
+        identity: ProcessIdentity,
+        qmp: Qmp<UnixStream>,
+        serial: Serial,
+    ) -> Self {
+        let (requests, inbox) = mpsc::channel(16);
+        let (set_cause, cause) = watch::channel(None);
+        let (set_last, last) = watch::channel(Vec::new());
+        let owner = Owner { directory: directory.to_owned(), process, qmp: Some(qmp), serial };
+        tokio::spawn(async move {
+            let (cause, last) = owner.run(inbox).await;
+            set_last.send_replace(last);
+            set_cause.send_replace(Some(cause));
+        });
+        Self { directory: directory.to_owned(), process: identity, requests, cause, last }
+    }
+}
+
+#[async_trait]
+impl Vm for Machine {
+    async fn connect(&self, port: Port) -> io::Result<Box<dyn Io>> {
+        let name = match port {
+            Port::Link => sockets::LINK,
+            Port::Tunnel => sockets::TUNNEL,
+        };
+        Ok(Box::new(sockets::connect(&self.directory, name).await?))
+    }
+
+    async fn ended(&self) -> Cause {
+        let mut cause = self.cause.clone();
+        match cause.wait_for(Option::is_some).await.map(|cause| cause.clone()) {
+            Ok(Some(cause)) => cause,
+            // The task ends without a word only when the runtime does.
+            _ => Cause::VmDied("hostd is ending".into()),
+        }
+    }
+
+    async fn end(&self) {
+        // Refused when the task is gone, and so is the VM.
+        let _ = self.requests.send(Request::End).await;
+        self.ended().await;
+    }
+
+    async fn serial(&self) -> Vec<u8> {
+        let (reply, answer) = oneshot::channel();
+        if self.requests.send(Request::Serial(reply)).await.is_ok()
+            && let Ok(bytes) = answer.await
+        {
+            return bytes;
+        }
+        self.ended().await;
+        self.last.borrow().clone()
+    }
+
+    fn resident(&self) -> u64 {
+        self.process.resident()
+    }
+}
+
+impl Owner {
+    /// Lives as long as the VM, whether or not anyone still holds its handle; leaves its folder tidy.
+    async fn run(mut self, mut inbox: mpsc::Receiver<Request>) -> (Cause, Vec<u8>) {
+        let cause = self.watch(&mut inbox).await;
+        drop(inbox);
+        let output = self.process.output.read();
+        if !output.is_empty()
+            && let Err(error) = file::write_atomically(&self.directory.join(LOG), &output)
+        {
+            tracing::warn!(directory = ?self.directory, %error, "QEMU's log cannot be written");
+        }
+        sockets::remove(&self.directory);
+        Record::remove(&self.directory);
+        (cause, self.serial.bytes().to_vec())
+    }
+
+    /// Until the process is gone.
+    async fn watch(&mut self, inbox: &mut mpsc::Receiver<Request>) -> Cause {
+        loop {
+            tokio::select! {
+                biased;
+                status = self.process.child.wait() => return died(status, &self.process.output.read()),
+                Some(request) = inbox.recv() => match request {
+                    Request::Serial(reply) => {
+                        self.read_serial().await;
+                        // Whoever asked may have gone meanwhile.
+                        let _ = reply.send(self.serial.bytes().to_vec());
+                    }
+                    Request::End => {
+                        self.read_serial().await;
+                        self.kill().await;
+                        return Cause::VmDied("ended by hostd".into());
+                    }
+                },
+                event = next_event(&mut self.qmp) => match event {
+                    Ok(event) => if let Some(cause) = self.on_event(event).await { return cause },
+                    Err(error) => {
+                        tracing::warn!(directory = ?self.directory, %error, "QEMU's control connection broke");
+                        self.qmp = None;
+                        return self.after_silence().await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// The cause, where an event ends the VM; then the process is gone.
+    async fn on_event(&mut self, event: Event) -> Option<Cause> {
+        let ended = match event {
+            Event::Shutdown { .. } | Event::DiskStopped { .. } => {
+                self.read_serial().await;
+                event
+            }
+            Event::Other => return None,
+        };
+        Some(match ended {
+            Event::Shutdown { guest: true, reset: true } => {
+                self.kill().await;
+                Cause::GuestReset(self.serial.last_words())
+            }
+            Event::Shutdown { guest: true, .. } => self.quit().await,
+            Event::Shutdown { .. } => {
+                let status = self.quit().await;
+                if status == Cause::PoweredOff { Cause::VmDied("ended from outside hostd".into()) } else { status }
+            }
+            Event::DiskStopped { reason } => {
+                self.kill().await;
+                Cause::DiskError(reason)
+            }
+            Event::Other => return None,
+        })
+    }
+
+    /// Lets QEMU write what it still holds of the disk: a build goes on from it.
+    async fn quit(&mut self) -> Cause {
+        if let Some(qmp) = &mut self.qmp {
+            // QEMU may end before it has answered.
+            let _ = qmp.execute("quit", json!({}), ANSWER).await;
+        }
+        match timeout(QUIT, self.process.child.wait()).await {
+            Ok(Ok(status)) if status.success() => Cause::PoweredOff,
+            Ok(status) => died(status, &self.process.output.read()),
+            Err(_) => {
+                self.kill().await;
+                Cause::VmDied(format!("powered off, but QEMU did not end within {} s", QUIT.as_secs()))
+            }
+        }
+    }
+
+    /// A QEMU that closed its control connection is about to end; one that broke the protocol is made to.
+    async fn after_silence(&mut self) -> Cause {
+        match timeout(ANSWER, self.process.child.wait()).await {
+            Ok(status) => died(status, &self.process.output.read()),
+            Err(_) => {
+                self.kill().await;
+                Cause::VmDied("its control connection broke, and hostd ended it".into())
+            }
+        }
+    }
+
+    async fn kill(&mut self) {
+        let killed = timeout(KILL, self.process.child.kill()).await;
+        if !matches!(killed, Ok(Ok(()))) {
+            tracing::error!(pid = self.process.pid, "QEMU does not end");
+        }
+    }
+
+    async fn read_serial(&mut self) {
+        let Some(qmp) = &mut self.qmp else { return };
+        match qmp.execute("ringbuf-read", Serial::question(), ANSWER).await {
+            Ok(answer) => self.serial.answer(&answer),
+            Err(error) => {
+                tracing::warn!(directory = ?self.directory, %error, "the serial output cannot be read");
+                if matches!(error, QmpError::Io(_)) {
+                    self.qmp = None;
+                }
+            }
+        }
+    }
+}
+
+async fn next_event(qmp: &mut Option<Qmp<UnixStream>>) -> io::Result<Event> {
+    match qmp {
+        Some(qmp) => qmp.event().await,
+        None => Err(io::ErrorKind::NotConnected.into()),
+    }
+}
+
+/// How a process ended that was not meant to.
+fn died(status: io::Result<ExitStatus>, output: &[u8]) -> Cause {
+    let how = match status {
+        Ok(status) => match (status.signal(), status.code()) {
+            (Some(9), _) => "killed (signal 9), by the kernel for want of memory or by somebody".into(),
+            (Some(signal), _) => format!("killed by signal {signal}"),
+            (None, code) => format!("QEMU ended with code {}", code.unwrap_or_default()),
+        },
+        Err(error) => format!("QEMU ended: {error}"),
+    };
+    let words = program::message(output, "");
+    Cause::VmDied(words.lines().last().map_or(how.clone(), |words| format!("{how}: {words}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_how_it_died() {
+        let died = |raw, output: &[u8]| died(Ok(ExitStatus::from_raw(raw)), output).to_string();
+        assert!(died(9, b"").contains("signal 9"));
+        assert!(died(11, b"").contains("killed by signal 11"));
+        assert_eq!(died(256, b"one\nqemu: two\n"), "its VM died: QEMU ended with code 1: qemu: two");
+    }
+}

@@ -1,0 +1,177 @@
+//! QEMU's control protocol: one JSON object a line.
+//!
+//! A client of our own: `qapi` reads lines of any length and ends the stream at an event that its schema does not know,
+//! while a QEMU that a guest has taken over may write what it likes, and a newer one has newer events.
+
+use std::{collections::VecDeque, io, time::Duration};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+
+/// A longer line is not QEMU's: the longest answer we ask for is 64 KiB of serial output as base64.
+const LINE: usize = 256 * 1024;
+/// Events kept while an answer is awaited; more than these are dropped.
+const EVENTS: usize = 64;
+
+/// A connection after its greeting.
+#[derive(Debug)]
+pub(super) struct Qmp<S> {
+    stream: S,
+    unread: Vec<u8>,
+    events: VecDeque<Event>,
+    next_id: u64,
+}
+
+/// What happened in QEMU, as far as we care.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The guest ended; QEMU waits. `reset`: its kernel asked for a reset, or brought the processor to a triple fault.
+    Shutdown { guest: bool, reset: bool },
+    /// QEMU stopped the VM because of an error of its disk.
+    DiskStopped { reason: String },
+    /// Anything else.
+    Other,
+}
+
+/// Why a command has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum QmpError {
+    /// QEMU refused it.
+    #[error("{0}")]
+    Refused(String),
+    /// The connection is of no more use.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "QMP")]
+    greeting: Option<Value>,
+    event: Option<String>,
+    data: Option<Value>,
+    #[serde(default, rename = "return", deserialize_with = "present")]
+    answer: Option<Value>,
+    error: Option<Refusal>,
+    id: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    desc: String,
+}
+
+/// `"return": null` is an answer too.
+fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(value).map(Some)
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Qmp<S> {
+    /// Waits for the greeting and enters command mode, all `within` this time.
+    pub(super) async fn open(stream: S, within: Duration) -> Result<Self, QmpError> {
+        let mut qmp = Self { stream, unread: Vec::new(), events: VecDeque::new(), next_id: 0 };
+        let greeting = timeout(within, qmp.line()).await.map_err(|_| late("greet"))??;
+        if greeting.greeting.is_none() {
+            return Err(invalid("the first line is no greeting").into());
+        }
+        qmp.execute("qmp_capabilities", json!({}), within).await?;
+        Ok(qmp)
+    }
+
+    /// One command and its answer. Not cancel safe: after a cancel or [`QmpError::Io`] the connection is of no more use.
+    pub(super) async fn execute(
+        &mut self,
+        command: &str,
+        arguments: Value,
+        within: Duration,
+    ) -> Result<Value, QmpError> {
+        timeout(within, self.exchange(command, arguments)).await.map_err(|_| late(command))?
+    }
+
+    /// The next event. Cancel safe.
+    pub(super) async fn event(&mut self) -> io::Result<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(event);
+            }
+            let line = self.line().await?;
+            self.keep_event(&line);
+        }
+    }
+
+    async fn exchange(&mut self, command: &str, arguments: Value) -> Result<Value, QmpError> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let line = json!({"execute": command, "arguments": arguments, "id": id}).to_string() + "\n";
+        self.stream.write_all(line.as_bytes()).await?;
+        loop {
+            let line = self.line().await?;
+            self.keep_event(&line);
+            match line {
+                Line { id: Some(other), .. } if other != id => {}
+                Line { error: Some(refusal), .. } => {
+                    return Err(QmpError::Refused(hostd_core::text::clean(&refusal.desc, 1024)));
+                }
+                Line { answer: Some(answer), .. } => return Ok(answer),
+                _ => {}
+            }
+        }
+    }
+
+    fn keep_event(&mut self, line: &Line) {
+        if let Some(name) = &line.event {
+            let event = event(name, line.data.as_ref().unwrap_or(&Value::Null));
+            if event != Event::Other && self.events.len() < EVENTS {
+                self.events.push_back(event);
+            }
+        }
+    }
+
+    /// Cancel safe: what has been read is kept.
+    async fn line(&mut self) -> io::Result<Line> {
+        loop {
+            if let Some(end) = self.unread.iter().position(|&b| b == b'\n') {
+                let line: Vec<u8> = self.unread.drain(..=end).collect();
+                return serde_json::from_slice(&line).map_err(|error| invalid(&error.to_string()));
+            }
+            if self.unread.len() > LINE {
+                return Err(invalid("a line is too long"));
+            }
+            if self.stream.read_buf(&mut self.unread).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}
+
+fn event(name: &str, data: &Value) -> Event {
+    let text = |key: &str| data.get(key).and_then(Value::as_str).unwrap_or_default();
+    match name {
+        "SHUTDOWN" => Event::Shutdown {
+            guest: data.get("guest").and_then(Value::as_bool).unwrap_or(false),
+            reset: matches!(text("reason"), "guest-reset" | "guest-panic"),
+        },
+        "BLOCK_IO_ERROR" if text("action") == "stop" => {
+            let reason = hostd_core::text::clean(text("reason"), 256);
+            Event::DiskStopped { reason: if reason.is_empty() { "an input/output error".into() } else { reason } }
+        }
+        _ => Event::Other,
+    }
+}
+
+fn late(command: &str) -> QmpError {
+    io::Error::new(io::ErrorKind::TimedOut, format!("QEMU did not answer {command} in time")).into()
+}
+
+fn invalid(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("QEMU's control socket: {why}"))
+}
+
+#[cfg(test)]
+#[path = "qmp_tests.rs"]
+mod tests;
