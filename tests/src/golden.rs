@@ -1,0 +1,78 @@
+//! The golden data folder: kernel, initramfs, base image and build of the `tools` environment, made once by the real
+//! programs and given to every test as links.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::{host::Host, paths, run};
+
+/// What a test's data folder shares with the golden one: files that are never changed in place.
+const LINKED: [&str; 4] = ["kernel", "initramfs", "bases", "builds"];
+/// What it gets a copy of.
+const COPIED: [&str; 2] = ["environments", "git"];
+
+/// Fills `data` with what was baked.
+pub fn give(data: &Path) {
+    let golden = golden();
+    for (names, flags) in [(&LINKED[..], "-al"), (&COPIED[..], "-a")] {
+        for name in names.iter().filter(|name| golden.join(name).exists()) {
+            let _ = run(Command::new("cp").arg(flags).arg(golden.join(name)).arg(data), &[]).text();
+        }
+    }
+}
+
+/// The golden folder, baked if anything that it is made from has changed. Other processes wait meanwhile.
+fn golden() -> &'static Path {
+    static GOLDEN: OnceLock<PathBuf> = OnceLock::new();
+    GOLDEN.get_or_init(|| {
+        let folder = paths::cache().join("golden");
+        fs::create_dir_all(&folder).unwrap();
+        let lock = fs::File::create(paths::cache().join("golden.lock")).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        let stamp = paths::cache().join("golden.stamp");
+        let inputs = inputs();
+        if fs::read_to_string(&stamp).ok().as_deref() != Some(&inputs) {
+            let _ = fs::remove_file(&stamp);
+            bake(&folder);
+            fs::write(&stamp, inputs).unwrap();
+        }
+        folder
+    })
+}
+
+fn bake(folder: &Path) {
+    import_widgets(folder);
+    let host = Host::on(folder.to_owned());
+    let recipe = paths::root().join("tests/environments/tools.toml");
+    let _ = host.cli(["env", "build", recipe.to_str().unwrap()]).text();
+}
+
+/// Puts the sample repository into a data folder.
+pub fn import_widgets(data: &Path) {
+    let _ = run(Command::new(paths::root().join("demos/import-widgets.sh")).arg(data), &[]).text();
+}
+
+/// A hash of what the golden folder is made from: the programs, the recipe, the sample repository.
+fn inputs() -> String {
+    let mut files = vec![paths::program("hostd"), paths::program("pilothouse-guest")];
+    let mut list = Command::new("git");
+    list.args(["ls-files", "demos/widgets", "tests/environments"]).current_dir(paths::root());
+    files.extend(run(&mut list, &[]).text().lines().map(|line| paths::root().join(line)));
+    let mut hash = blake3::Hasher::new();
+    for file in files {
+        let mut bytes = Vec::new();
+        // A file that was removed and not yet committed so is an input too.
+        if let Ok(mut open) = fs::File::open(&file) {
+            open.read_to_end(&mut bytes).unwrap();
+        }
+        hash.update(&bytes);
+    }
+    hash.finalize().to_hex().to_string()
+}

@@ -1,0 +1,216 @@
+//! A real `hostd` on a data folder of its own. Dropping it ends it and every VM of its folder, also on a panic.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    Outcome, golden, paths,
+    process::{Process, vms_in},
+    run, until,
+    wait::{BOOT, SOON},
+};
+
+/// A running hostd.
+pub struct Host {
+    data: PathBuf,
+    // Short, whatever the path of the data folder: a socket's path has 107 bytes.
+    sockets: TempDir,
+    environment: Vec<(String, String)>,
+    daemon: Option<(Child, Process)>,
+    // Last, so that it goes after everything that uses it.
+    _folder: Option<TempDir>,
+}
+
+impl Host {
+    /// On a fresh data folder that has kernel, images and the `tools` environment.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same, with hostd's environment changed.
+    #[must_use]
+    pub fn start_with(environment: &[(&str, &str)]) -> Self {
+        let folder = tempfile::Builder::new().prefix("run-").tempdir_in(paths::cache()).unwrap();
+        golden::give(folder.path());
+        Self::serve(folder.path().to_owned(), Some(folder), environment)
+    }
+
+    /// On an empty data folder.
+    #[must_use]
+    pub fn empty(environment: &[(&str, &str)]) -> Self {
+        let folder = tempfile::Builder::new().prefix("run-").tempdir_in(paths::cache()).unwrap();
+        Self::serve(folder.path().to_owned(), Some(folder), environment)
+    }
+
+    /// On this data folder, which stays.
+    #[must_use]
+    pub fn on(data: PathBuf) -> Self {
+        Self::serve(data, None, &[])
+    }
+
+    fn serve(data: PathBuf, folder: Option<TempDir>, environment: &[(&str, &str)]) -> Self {
+        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let sockets = tempfile::Builder::new().prefix("pilothouse-test-").tempdir().unwrap();
+        let mut host = Self { data, sockets, environment, daemon: None, _folder: folder };
+        host.launch();
+        host
+    }
+
+    /// Starts hostd (again) and waits until it answers.
+    pub fn launch(&mut self) {
+        let log = File::options().create(true).append(true).open(self.log()).unwrap();
+        let mut command = Command::new(paths::program("hostd"));
+        command.args(["serve", "--data"]).arg(&self.data).args(["--listen", &self.address()]);
+        command.envs(self.environment.iter().map(|(k, v)| (k, v))).stdout(log.try_clone().unwrap()).stderr(log);
+        let child = command.spawn().unwrap();
+        let process = Process::of(child.id().try_into().unwrap()).unwrap();
+        self.daemon = Some((child, process));
+        until("hostd to answer", SOON, || {
+            assert!(process.runs(), "hostd ended:\n{}", fs::read_to_string(self.log()).unwrap_or_default());
+            (self.cli(["host", "ls"]).code == 0).then_some(())
+        });
+    }
+
+    /// Kills hostd with -9.
+    pub fn kill(&mut self) {
+        let (mut child, process) = self.daemon.take().unwrap();
+        process.signal(Signal::KILL);
+        child.wait().unwrap();
+    }
+
+    /// Ends hostd in good order.
+    pub fn stop(&mut self) {
+        if let Some((mut child, process)) = self.daemon.take() {
+            process.end(Duration::from_secs(20));
+            let _ = child.wait();
+        }
+    }
+
+    /// Its data folder.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// What clients are given as `--host`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("unix:{}", self.socket().display())
+    }
+
+    /// Its socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.sockets.path().join("hostd.sock")
+    }
+
+    /// hostd's own output.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.sockets.path().join("hostd.log")
+    }
+
+    /// The command `pilothouse`, for this host, with folders of its own.
+    #[must_use]
+    pub fn pilothouse(&self) -> Command {
+        let mut command = Command::new(paths::program("pilothouse"));
+        command.env("PILOTHOUSE_HOST", self.address()).env("XDG_CONFIG_HOME", self.sockets.path().join("config"));
+        command.env("XDG_STATE_HOME", self.sockets.path().join("state"));
+        command
+    }
+
+    /// Runs `pilothouse ARGS`.
+    #[must_use]
+    pub fn cli<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Outcome {
+        self.cli_with(args, &[])
+    }
+
+    /// Runs `pilothouse ARGS` with `stdin`.
+    #[must_use]
+    pub fn cli_with<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, stdin: &[u8]) -> Outcome {
+        run(self.pilothouse().args(args), stdin)
+    }
+
+    /// Runs a command in a session's VM.
+    #[must_use]
+    pub fn exec(&self, id: &str, command: &[&str]) -> Outcome {
+        self.cli(["exec", id, "--"].iter().chain(command))
+    }
+
+    /// A new session in `tools` with this agent (empty: the environment's), not yet started. Its id.
+    #[must_use]
+    pub fn dispatch(&self, title: &str, command: &[&str]) -> String {
+        let mut args = vec!["new", "--env", "tools", "--title", title];
+        if !command.is_empty() {
+            args.push("--");
+            args.extend(command);
+        }
+        self.cli(args).text()
+    }
+
+    /// The same, and it runs. Its id.
+    #[must_use]
+    pub fn session(&self, title: &str, command: &[&str]) -> String {
+        let id = self.dispatch(title, command);
+        self.wait_for(&id, "lifecycle", "running");
+        id
+    }
+
+    /// A session as `show --json` gives it.
+    #[must_use]
+    pub fn show(&self, id: &str) -> Value {
+        self.cli(["show", "--json", id]).json()
+    }
+
+    /// All sessions as `ls --json` gives them.
+    #[must_use]
+    pub fn ls(&self) -> Vec<Value> {
+        self.cli(["ls", "--json"]).json().as_array().unwrap().clone()
+    }
+
+    /// Waits until a field of a session has this value. Panics when the session crashed on the way.
+    pub fn wait_for(&self, id: &str, field: &str, value: &str) {
+        let mut last = Value::Null;
+        until(&format!("{field} of {id} to be {value}"), BOOT, || {
+            last = self.show(id);
+            let crashed = last["lifecycle"] == "crashed" && value != "crashed";
+            assert!(!crashed, "crashed: {last}\n{}", self.cli(["log", "--serial", id]));
+            (last[field] == value).then_some(())
+        });
+    }
+
+    /// The VMs that run on its data folder.
+    #[must_use]
+    pub fn vms(&self) -> Vec<Process> {
+        vms_in(&self.data)
+    }
+
+    /// Waits until no VM is left.
+    pub fn wait_for_no_vm(&self) {
+        until("the VMs to be gone", SOON, || self.vms().is_empty().then_some(()));
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.log()).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("--- the end of hostd's log\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
+        self.stop();
+        for vm in self.vms() {
+            vm.end(Duration::ZERO);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What people get wrong: said clearly, with its exit code, and nothing half made.
+
+use std::fs;
+
+use tests::{Host, Outcome, wait::SOON};
+
+/// One hostd, every mistake; afterwards it is as it was.
+#[test]
+fn mistakes_are_told_and_leave_nothing() {
+    let host = Host::start();
+    let before = files(&host);
+    recipes_are_checked(&host);
+    names_are_checked(&host);
+    sizes_are_checked(&host);
+    assert!(host.ls().is_empty() && host.vms().is_empty());
+    assert_eq!(files(&host), before, "something half made is left");
+    ids_are_checked(&host);
+}
+
+/// `env build` of this recipe.
+fn build(host: &Host, text: &str) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bad.toml");
+    fs::write(&file, text).unwrap();
+    host.cli(["env", "build", file.to_str().unwrap()])
+}
+
+const GOOD: &str = "name = \"x\"\nbase = { debian = \"bookworm\" }\nagent = { command = [\"sh\"] }\n\
+                    size = { vcpus = 1, memory = \"256MiB\", disk = \"2GiB\" }\n";
+
+fn recipes_are_checked(host: &Host) {
+    build(host, &format!("{GOOD}colour = \"red\"\n")).assert_failed(2, &["bad.toml:5:1", "colour"]);
+    build(host, &GOOD.replace("vcpus = 1", "vcpus = \"one\"")).assert_failed(2, &["bad.toml:4:18", "vcpus"]);
+    build(host, &GOOD.replace("256MiB", "a lot")).assert_failed(2, &["bad.toml:4:", "a lot"]);
+    build(host, &GOOD.replace("agent", "agents")).assert_failed(2, &["bad.toml:", "agent"]);
+    build(host, "name = ").assert_failed(2, &["bad.toml:1:8"]);
+    build(host, &GOOD.replace("\"x\"", "\"../x\"")).assert_failed(2, &["bad.toml:1:8"]);
+    host.cli(["env", "build", "./no-such.toml"]).assert_failed(1, &["no-such.toml"]);
+}
+
+fn names_are_checked(host: &Host) {
+    host.cli(["new", "--env", "nope", "do it"]).assert_failed(3, &["nope", "tools"]);
+    host.cli(["env", "build", "nope"]).assert_failed(3, &["nope"]);
+    host.cli(["env", "show", "nope"]).assert_failed(3, &["nope"]);
+    for command in [&["show"][..], &["attach"], &["log"], &["rm", "--yes"], &["restart"]] {
+        host.cli(command.iter().chain(&["nobody"])).assert_failed(3, &["nobody"]);
+    }
+    host.exec("nobody", &["true"]).assert_failed(3, &["nobody"]);
+    host.cli(["frobnicate"]).assert_failed(2, &["frobnicate"]);
+    host.cli(["new"]).assert_failed(2, &["--env"]);
+    host.cli(["--host", "unix:/nonexistent/hostd.sock", "ls"])
+        .assert_failed(5, &["/nonexistent/hostd.sock", "hostd serve"]);
+}
+
+fn sizes_are_checked(host: &Host) {
+    let outcome = build(host, &GOOD.replace("256MiB", "90000GiB"));
+    assert!([2, 4].contains(&outcome.code), "{outcome}");
+    assert!(outcome.stderr.contains("memory") && outcome.stderr.contains("90000"), "{outcome}");
+}
+
+/// A prefix that fits two sessions names neither.
+fn ids_are_checked(host: &Host) {
+    let ids = ["twin one", "twin two"].map(|title| host.dispatch(title, &["sleep", "1000"]));
+    host.cli(["show", "twin"]).assert_failed(2, &["twin-one", "twin-two"]);
+    host.cli(["rm", "--yes", "twin"]).assert_failed(2, &["twin-one"]);
+    assert_eq!(host.ls().len(), 2);
+    assert_eq!(host.show("twin-t")["id"], ids[1].as_str());
+    assert_eq!(host.show(&ids[0].to_lowercase())["slug"], "twin-one");
+    let _ = host.cli(["rm", "--yes", "twin-one", "twin-two"]).text();
+}
+
+/// A setup command that fails: its output is shown, no build and no VM stay.
+#[test]
+fn a_failing_setup_is_shown() {
+    let host = Host::start();
+    let tools = fs::read_to_string(tests::paths::root().join("tests/environments/tools.toml")).unwrap();
+    // The same base as `tools`, so that only the setup is new.
+    let recipe = tools.replace("\"tools\"", "\"broken\"") + "setup = [\"echo this is seen; false\"]\n";
+    let builds = || fs::read_dir(host.data().join("builds")).unwrap().count();
+    let before = builds();
+    let outcome = build(&host, &recipe);
+    assert_eq!(outcome.code, 1, "{outcome}");
+    let said = String::from_utf8_lossy(&outcome.stdout).into_owned() + &outcome.stderr;
+    assert!(said.contains("this is seen") && said.contains("echo this is seen; false"), "{outcome}");
+    tests::until("its VM to be gone", SOON, || host.vms().is_empty().then_some(()));
+    assert_eq!(builds(), before);
+    let listed = host.cli(["env", "ls", "--json"]).json();
+    let broken = listed.as_array().unwrap().iter().find(|env| env["name"] == "broken").unwrap();
+    assert_eq!(broken["state"], "failed", "{broken}");
+    host.cli(["new", "--env", "broken", "try"]).assert_failed(4, &["broken"]);
+    assert!(host.ls().is_empty());
+}
+
+fn files(host: &Host) -> Vec<String> {
+    let mut names = Vec::new();
+    for folder in ["bases", "builds", "environments", "sessions"] {
+        let Ok(entries) = fs::read_dir(host.data().join(folder)) else { continue };
+        names.extend(entries.flatten().map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy())));
+    }
+    names.sort();
+    names
+}

@@ -1,0 +1,83 @@
+//! The repository inside, and no other way out.
+
+use std::process::Command;
+
+use tests::{Host, Outcome, run};
+
+fn shell(host: &Host, id: &str, script: &str) -> Outcome {
+    host.exec(id, &["sh", "-c", script])
+}
+
+/// Clone, fetch and push to the session's own branches; everything else is refused with words.
+#[test]
+fn git_goes_through_the_gateway_and_nothing_else_does() {
+    let host = Host::start();
+    let id = host.session("pusher", &[]);
+    let _ = host.dispatch("other", &[]);
+    let _ =
+        shell(&host, &id, "git clone -q http://pilothouse.internal/git/widgets.git /tmp/clone && /tmp/clone/ci").text();
+    let commit = "git config user.email a@b.invalid && git config user.name A && \
+                  git commit -q --allow-empty -m 'From inside' && git fetch -q";
+    let _ = shell(&host, &id, commit).text();
+    let _ = shell(&host, &id, "git push -q origin HEAD:refs/heads/agent/pusher/work").text();
+    assert_eq!(in_bare(&host, &["log", "-1", "--format=%s", "agent/pusher/work"]), "From inside");
+    let before = in_bare(&host, &["for-each-ref"]);
+    pushes_are_refused(&host, &id);
+    ways_out_are_refused(&host, &id);
+    assert_eq!(in_bare(&host, &["for-each-ref"]), before, "a refused push changed something");
+    big_pushes_go_through(&host, &id);
+}
+
+fn in_bare(host: &Host, args: &[&str]) -> String {
+    run(Command::new("git").arg("-C").arg(host.data().join("git/widgets.git")).args(args), &[]).text()
+}
+
+fn pushes_are_refused(host: &Host, id: &str) {
+    let refused = [
+        "HEAD:refs/heads/main",
+        "HEAD:refs/heads/agent/other/work",
+        "HEAD:refs/heads/agent/pusher",
+        "HEAD:refs/heads/agent/pusher-too/work",
+        "HEAD:refs/tags/v1",
+        "HEAD:refs/heads/agent/pusher/../other/work",
+        ":refs/heads/main",
+        "+HEAD:refs/heads/main",
+    ];
+    for target in refused {
+        let outcome = shell(host, id, &format!("git push origin '{target}'"));
+        assert_ne!(outcome.code, 0, "{outcome}");
+        let clear = outcome.stderr.contains("agent/pusher/") || outcome.stderr.contains("not a valid ref");
+        assert!(clear || outcome.stderr.contains("invalid refspec"), "{outcome}");
+    }
+    // A refused ref takes an allowed one beside it with it, or it goes through alone; the refused one never does.
+    let both = shell(host, id, "git push origin HEAD:refs/heads/agent/pusher/work HEAD:refs/heads/main");
+    assert_ne!(both.code, 0, "{both}");
+}
+
+fn ways_out_are_refused(host: &Host, id: &str) {
+    let other = shell(host, id, "git clone http://pilothouse.internal/git/no-such.git /tmp/none");
+    assert_ne!(other.code, 0, "{other}");
+    for url in ["http://example.com/", "http://127.0.0.1:22/", "http://pilothouse.internal.example.com/git/widgets.git"]
+    {
+        let outcome = shell(host, id, &format!("curl -sS -i -m 20 {url}"));
+        let said = String::from_utf8_lossy(&outcome.stdout).into_owned() + &outcome.stderr;
+        let refused = said.contains("403") && said.contains("egress");
+        // The guest's own loopback is no way out and is not sent to the proxy.
+        assert!(refused || (url.contains("127.0.0.1") && outcome.code != 0), "{outcome}");
+    }
+    let tls = shell(host, id, "curl -sS -m 20 https://example.com/");
+    assert!(tls.code != 0 && tls.stderr.contains("403"), "{tls}");
+    assert_ne!(shell(host, id, "curl -sS -m 5 --noproxy '*' http://192.0.2.1/").code, 0);
+    assert_ne!(
+        shell(host, id, "curl -sS -m 20 http://pilothouse.internal/git/../store.sqlite --path-as-is -f").code,
+        0
+    );
+}
+
+/// More than any buffer on the way, while the link stays usable.
+fn big_pushes_go_through(host: &Host, id: &str) {
+    let script = "head -c 20000000 /dev/urandom > big && git add big && git commit -q -m Big && \
+                  git push -q origin HEAD:refs/heads/agent/pusher/big";
+    let _ = shell(host, id, script).text();
+    assert_eq!(in_bare(host, &["cat-file", "-s", "agent/pusher/big:big"]), "20000000");
+}

@@ -1,0 +1,90 @@
+//! Attached terminals: the same for everybody, written by one, drawn at once.
+
+use std::process::Command;
+
+use tests::{
+    Console, Host,
+    api::Attached,
+    console::keys,
+    wait::{BOOT, SOON},
+};
+
+/// Two see the same bytes; an observer cannot write; the pen can be taken.
+#[tokio::test]
+async fn all_see_the_same_and_one_writes() {
+    let host = tokio::task::spawn_blocking(Host::start).await.unwrap();
+    let agent = "stty -echo; echo ready; while read -r line; do echo \"got $line\"; done";
+    let id = host.session("echo", &["sh", "-c", agent]);
+    tests::until("the agent to be ready", SOON, || host.cli(["log", &id]).text().contains("ready").then_some(()));
+    let mut writer = Attached::open(&host, &id, false).await;
+    writer.read_role(|role| role.writer).await;
+    let mut observer = Attached::open(&host, &id, true).await;
+    observer.read_role(|role| !role.writer).await;
+    assert!(String::from_utf8_lossy(&observer.screen.contents).contains("ready"));
+
+    observer.send("evil\r").await;
+    writer.send("good\r").await;
+    for terminal in [&mut writer, &mut observer] {
+        terminal.read_until("got good\r\n").await;
+        assert!(!String::from_utf8_lossy(&terminal.output).contains("evil"));
+    }
+    assert_eq!(writer.output, observer.output);
+
+    let mut second = Attached::open(&host, &id, false).await;
+    second.read_role(|role| !role.writer).await;
+    second.send("no\r").await;
+    second.take().await;
+    second.read_role(|role| role.writer).await;
+    writer.read_role(|role| !role.writer).await;
+    second.send("mine\r").await;
+    observer.read_until("got mine\r\n").await;
+    assert!(!String::from_utf8_lossy(&observer.output).contains("got no"));
+    tokio::task::spawn_blocking(move || drop(host)).await.unwrap();
+}
+
+/// vim and htop through `pilothouse attach`: there right after attach, and filling the window after a resize.
+#[test]
+fn full_screen_programs_are_drawn() {
+    let host = Host::start();
+    let id = host.session("editor", &["sh", "-c", "TERM=xterm-256color vim.tiny -u NONE README.md; exec htop"]);
+    tests::until("vim to start", SOON, || host.cli(["log", &id]).text().contains("widgets").then_some(()));
+
+    let mut first = Console::start(&attach(&host, &id, &[]), 80, 24);
+    first.wait_for("A catalogue of widgets", SOON);
+    first.wait_until("vim's last line at the bottom", SOON, |screen| row(screen, 23).contains("README.md"));
+    first.resize(100, 40);
+    first.wait_until("vim on 40 rows", SOON, |screen| {
+        row(screen, 37).starts_with('~') && !row(screen, 22).contains("README.md")
+    });
+
+    // Another window sees it as it stands, without a key.
+    let second = Console::start(&attach(&host, &id, &["--observe"]), 100, 40);
+    second.wait_for("A catalogue of widgets", SOON);
+
+    first.send(":q!\r");
+    for terminal in [&first, &second] {
+        terminal.wait_for("F10", BOOT);
+        terminal.wait_for("Mem[", SOON);
+    }
+    first.resize(80, 24);
+    first.wait_until("htop's keys on row 24", BOOT, |screen| {
+        row(screen, 23).contains("F10") || row(screen, 23).contains("F9")
+    });
+
+    first.send(keys::PREFIX);
+    first.send("d");
+    assert_eq!(first.wait_for_end(SOON), 0);
+    assert!(!first.alternate(), "the terminal was not given back");
+    let third = Console::start(&attach(&host, &id, &[]), 80, 24);
+    third.wait_for("F10", SOON);
+}
+
+fn attach(host: &Host, id: &str, options: &[&str]) -> Command {
+    let mut command = host.pilothouse();
+    command.args(["attach", id]).args(options);
+    command
+}
+
+fn row(screen: &vt100::Screen, number: u16) -> String {
+    screen.rows(0, screen.size().1.get()).nth(number.into()).unwrap_or_default()
+}
