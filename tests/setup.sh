@@ -14,21 +14,21 @@ fail() {
     exit 1
 }
 
-# as_root COMMAND...: with sudo where that is needed and allowed.
-as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-        return
-    fi
-    if ! [ -t 0 ] || ! have sudo; then fail "run this as root, then start again:" "    $*"; fi
-    printf 'setup: to run with sudo:\n    %s\n' "$*"
-    local answer
+# may_install PACKAGE...: root may; with sudo a person on a terminal is asked; else says what to run and fails.
+may_install() {
+    local command="apt-get update && apt-get install --no-install-recommends $*" answer
+    say "missing: $*"
+    [ "$(id -u)" != 0 ] || return 0
+    if ! [ -t 0 ] || ! have sudo; then fail "run this as root, then start again:" "    $command"; fi
+    say "to run with sudo:" && say "    $command"
     read -rp 'setup: go on? [y/N] ' answer
     case $answer in
-        y | Y | yes) sudo "$@" ;;
+        y | Y | yes) ;;
         *) fail "nothing was changed" ;;
     esac
 }
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # Lines of: a command or file that must exist, and the package that has it.
 needs() {
@@ -59,16 +59,19 @@ missing_packages() {
     done < <(needs "$1")
 }
 
-# What apt-get would be told: --no-install-recommends PACKAGE... Where qemu-utils is installed from a newer release than
-# the qemu-system-x86 on offer, the two exclude each other, and qemu-utils has to step back to the same version.
+# The version of a package that apt would install; nothing where there is none.
+candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p' | grep -vx '(none)' || true; }
+
+# Where qemu-utils is installed from a newer release than the qemu-system-x86 on offer, the two exclude each other, and
+# qemu-utils has to step back to the same version.
 install_packages() {
-    say "missing: $*"
-    say "refreshing apt's lists"
+    may_install "$@"
+    say "installing; apt's lists are refreshed first"
     as_root apt-get update -qq
     local arguments=(install -y -qq --no-install-recommends "$@")
-    if ! apt-get --simulate "${arguments[@]}" >/dev/null 2>&1; then
-        local version
-        version=$(apt-cache policy qemu-system-x86 | sed -n 's/^  Candidate: //p')
+    local version
+    version=$(candidate qemu-system-x86)
+    if [[ " $* " = *" qemu-system-x86 "* ]] && ! apt-get --simulate "${arguments[@]}" >/dev/null 2>&1; then
         say "apt cannot install these beside the installed qemu-utils; it goes back to $version, as qemu-system-x86"
         arguments+=(--allow-downgrades "qemu-utils=$version")
     fi
@@ -94,13 +97,12 @@ rust_is_good() {
 
 setup_rust() {
     if ! rust_is_good; then
-        if ! have rustup && apt-cache show rustup >/dev/null 2>&1; then
-            install_packages rustup
-        fi
+        if ! have rustup && [ -n "$(candidate rustup)" ]; then install_packages rustup; fi
         have rustup || fail "Rust $rust_needed or newer is needed, and this machine has neither it nor rustup." \
             "Install rustup as https://rustup.rs says, then start again."
         say "installing stable Rust with rustup"
-        rustup toolchain install stable --profile minimal --component clippy --component rustfmt
+        rustup toolchain install stable --profile minimal --component clippy --component rustfmt ||
+            fail "rustup could not install Rust; what it says stands above"
         rustup default stable
         rust_is_good || fail "the Rust on PATH ($(command -v cargo)) is older than $rust_needed; remove it or put rustup's first"
     fi
