@@ -1,6 +1,7 @@
 //! The command line: one module for each command. What they share is in `args`, `failure`, `fleet`, `output`, `table`.
 
 mod args;
+mod attach;
 mod environment;
 mod exec;
 mod failure;
@@ -39,6 +40,7 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    speak_plainly_when_broken();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::failed(format!("cannot start: {error}")).report(),
@@ -63,7 +65,7 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::New(options) => new::run(&fleet, options).await,
         Command::Ls(options) => list::run(&fleet, options).await,
         Command::Show(options) => show::run(&fleet, options).await,
-        Command::Attach(_) => Err(Failure::failed("attach is not built yet")),
+        Command::Attach(options) => attach::run(&fleet, options).await,
         Command::Exec(options) => exec::run(&fleet, options).await,
         Command::Send(options) => send::run(&fleet, options).await,
         Command::Log(options) => log::run(&fleet, options).await,
@@ -80,4 +82,15 @@ async fn console(hosts: Vec<crate::client::HostAddress>) -> Outcome {
         Ok(()) => Ok(0),
         Err(error) => Err(Failure::failed(format!("{error:#}"))),
     }
+}
+
+/// A panic is our mistake; the user gets their terminal back and a line that can be reported.
+fn speak_plainly_when_broken() {
+    std::panic::set_hook(Box::new(|panic| {
+        if terminal::is_quiet() {
+            return;
+        }
+        terminal::restore();
+        output::note(&format!("error: pilothouse broke, which is its own mistake: {panic}"));
+    }));
 }

@@ -49,7 +49,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Exec) -> Outcome {
         signal = signals.next() => return Ok(exit_code_of(signal)),
     };
     let responses = responses.map_err(|status| found.host.failure(&status))?.into_inner();
-    let _raw = tty.then(RawMode::enter).transpose().map_err(local)?;
+    let _raw = tty.then(|| RawMode::enter(Vec::new())).transpose().map_err(local)?;
     let resizes = tty.then(|| signal(SignalKind::window_change())).transpose().map_err(local)?;
     let end = request(Request::StdinEnd(true));
     read_stdin(requests.clone(), |bytes| request(Request::Stdin(bytes.into())), Some(end)).map_err(local)?;

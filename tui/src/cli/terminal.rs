@@ -1,6 +1,7 @@
 //! The user's terminal: raw mode that always ends, its size, its signals, its keys, and bytes to it.
 
 use std::{
+    cell::Cell,
     io,
     sync::{Mutex, PoisonError},
 };
@@ -23,20 +24,38 @@ const CHUNK: usize = 64 << 10;
 /// Largest side of a terminal that hosts take.
 const SIDE_MAX: u16 = 1000;
 
-/// The settings to go back to, while the terminal is raw. Not in the guard, so that a panic finds them too.
-static SAVED: Mutex<Option<Termios>> = Mutex::new(None);
+/// The settings to go back to while the terminal is raw, and what to write then. Not in the guard, so that a panic finds
+/// them too.
+static SAVED: Mutex<Option<(Termios, Vec<u8>)>> = Mutex::new(None);
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does something whose panics are caught and expected, so that the hook says nothing and leaves the terminal alone.
+pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    let before = QUIET.replace(true);
+    let done = work();
+    QUIET.set(before);
+    done
+}
+
+/// Whether a panic on this thread is expected.
+pub(crate) fn is_quiet() -> bool {
+    QUIET.get()
+}
 
 /// Raw mode of the terminal on stdin, until dropped.
 #[derive(Debug)]
 pub(crate) struct RawMode(());
 
 impl RawMode {
-    /// Enters it.
-    pub(crate) fn enter() -> io::Result<Self> {
+    /// Enters it; `leave` is written to stdout when it ends.
+    pub(crate) fn enter(leave: Vec<u8>) -> io::Result<Self> {
         let old = tcgetattr(rustix::stdio::stdin())?;
         let mut raw = old.clone();
         raw.make_raw();
-        *SAVED.lock().unwrap_or_else(PoisonError::into_inner) = Some(old);
+        *SAVED.lock().unwrap_or_else(PoisonError::into_inner) = Some((old, leave));
         let guard = Self(());
         tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw)?;
         Ok(guard)
@@ -52,8 +71,9 @@ impl Drop for RawMode {
 /// Ends raw mode, if it is on. For the panic hook: a message in raw mode would be unreadable.
 pub(crate) fn restore() {
     let saved = SAVED.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(saved) = saved {
+    if let Some((saved, leave)) = saved {
         // Where the terminal is gone there is nothing to restore.
+        let _ = write_all(Out::Stdout, &leave);
         let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &saved);
     }
 }

@@ -1,0 +1,182 @@
+//! `attach`: the session's live terminal on the user's.
+
+mod chord;
+mod display;
+mod viewer;
+
+use std::{
+    collections::VecDeque,
+    io::{self, IsTerminal},
+};
+
+use pilothouse_proto::hostd::v1::{AttachOpen, AttachRequest, attach_request::Request};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{
+    args::Attach,
+    failure::{Failure, Outcome},
+    fleet::Fleet,
+    format::plain,
+    output,
+    terminal::{self, Out, RawMode, Signals, exit_code_of, read_stdin},
+};
+use chord::{Chords, Typed};
+use viewer::{Said, Viewer};
+
+/// Rows of the session's history that go into the user's scrollback.
+const HISTORY: u32 = 1000;
+/// Requests under way to the host.
+const UNDER_WAY: usize = 16;
+/// Input kept for a host that does not take it, in bytes; what is typed beyond it is lost, but Ctrl-] d still works.
+const WAITING_MAX: usize = 64 << 10;
+/// Our keys, in a line.
+const HELP: &str = "Ctrl-] then: d detaches, w makes you the writer, Ctrl-] types a Ctrl-], ? shows this";
+
+/// Attaches until the user leaves, the session ends, or the host goes.
+pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
+    if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+        return Err(Failure::usage("attach needs a terminal on stdin and stdout")
+            .hint("`pilothouse log` prints what the agent's terminal showed, `pilothouse send` types to it"));
+    }
+    let local = |error: io::Error| Failure::failed(format!("cannot use this terminal: {error}"));
+    let found = fleet.session(&options.id).await?;
+    let slug = plain(&found.it.slug);
+    let mut signals = Signals::catch().map_err(local)?;
+    let resizes = signal(SignalKind::window_change()).map_err(local)?;
+    let (requests, receiver) = mpsc::channel(UNDER_WAY);
+    let open =
+        AttachOpen { id: found.it.id, observe: options.observe, size: Some(terminal::size()), scrollback: HISTORY };
+    // The channel is empty: there is room.
+    let _ = requests.try_send(request(Request::Open(open)));
+    let mut sessions = found.host.sessions();
+    let responses = tokio::select! {
+        answer = sessions.attach(ReceiverStream::new(receiver)) => answer,
+        signal = signals.next() => return Ok(exit_code_of(signal)),
+    };
+    let responses = responses.map_err(|status| found.host.failure(&status))?.into_inner();
+
+    let raw = RawMode::enter(display::leave().into_bytes()).map_err(local)?;
+    let (said, commands) = mpsc::channel(UNDER_WAY);
+    let viewer = Viewer::new(terminal::size(), options.observe);
+    let viewer = tokio::spawn(viewer.run(responses, commands));
+    let keys = Keys { requests, said, resizes, observe: options.observe, waiting: VecDeque::new(), kept: 0 };
+    let left = keys.run(viewer, signals).await;
+    drop(raw);
+    match left? {
+        Left::Detached => output::note(&format!("[detached from {slug}; it works on]")),
+        Left::Ended(reason) => output::note(&format!("[{slug} has ended: {}]", plain(&reason))),
+        Left::Signal(signal) => return Ok(exit_code_of(signal)),
+        Left::Broken(status) => return Err(found.host.failure(&status)),
+    }
+    Ok(0)
+}
+
+/// Why it is over.
+pub(crate) enum Left {
+    /// The user wanted it, or closed the terminal.
+    Detached,
+    /// The agent or its VM has ended.
+    Ended(String),
+    /// We were asked to end.
+    Signal(i32),
+    /// The call broke.
+    Broken(tonic::Status),
+}
+
+/// What the user types, on its way to the host.
+struct Keys {
+    requests: mpsc::Sender<AttachRequest>,
+    said: mpsc::Sender<Said>,
+    resizes: tokio::signal::unix::Signal,
+    observe: bool,
+    waiting: VecDeque<Request>,
+    /// Bytes of input in `waiting`.
+    kept: usize,
+}
+
+impl Keys {
+    async fn run(
+        mut self,
+        mut viewer: JoinHandle<Result<Left, Failure>>,
+        mut signals: Signals,
+    ) -> Result<Left, Failure> {
+        let (sender, mut typed) = mpsc::channel(UNDER_WAY);
+        read_stdin(sender, |bytes| bytes, None)
+            .map_err(|error| Failure::failed(format!("cannot read keys: {error}")))?;
+        let mut chords = Chords::default();
+        let requests = self.requests.clone();
+        loop {
+            tokio::select! {
+                left = &mut viewer => return left.unwrap_or_else(|error| Err(Failure::failed(format!("broke: {error}")))),
+                signal = signals.next() => return Ok(Left::Signal(signal)),
+                _ = self.resizes.recv() => {
+                    self.tell(Said::Resized(terminal::size()));
+                    self.waiting.push_back(Request::Resize(terminal::size()));
+                }
+                // Stdin ends when the terminal does.
+                bytes = typed.recv() => match bytes {
+                    None => return Ok(Left::Detached),
+                    Some(bytes) => for typed in chords.feed(&bytes) {
+                        if !self.typed(typed) {
+                            return Ok(Left::Detached);
+                        }
+                    }
+                },
+                permit = requests.reserve(), if !self.waiting.is_empty() => {
+                    let next = self.waiting.pop_front();
+                    self.kept -= next.as_ref().map_or(0, input_length);
+                    if let (Ok(permit), Some(next)) = (permit, next) {
+                        permit.send(request(next));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Acts on what was typed; false: leave.
+    fn typed(&mut self, typed: Typed) -> bool {
+        match typed {
+            Typed::Detach => return false,
+            Typed::Help => self.tell(Said::Notice(HELP.into())),
+            Typed::Take if self.observe => self.tell(Said::Typed),
+            Typed::Take => self.waiting.push_back(Request::Take(true)),
+            Typed::Input(bytes) => {
+                self.tell(Said::Typed);
+                if !self.observe && self.kept + bytes.len() <= WAITING_MAX {
+                    self.kept += bytes.len();
+                    self.waiting.push_back(Request::Input(bytes.into()));
+                }
+            }
+        }
+        true
+    }
+
+    /// Tells the viewer; where it is stuck in writing, a lost notice does not matter.
+    fn tell(&self, said: Said) {
+        let _ = self.said.try_send(said);
+    }
+}
+
+fn input_length(request: &Request) -> usize {
+    match request {
+        Request::Input(bytes) => bytes.len(),
+        _ => 0,
+    }
+}
+
+fn request(request: Request) -> AttachRequest {
+    AttachRequest { request: Some(request) }
+}
+
+/// Writes to the user's terminal.
+async fn show(bytes: Vec<u8>) -> Result<(), Failure> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    terminal::write(Out::Stdout, bytes.into()).await.map_err(|error| output::broken(&error))
+}

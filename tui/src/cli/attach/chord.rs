@@ -1,0 +1,157 @@
+//! Finds our own keys in what the user types: the prefix Ctrl-] and the key after it.
+
+/// What was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Typed {
+    /// For the agent, byte for byte.
+    Input(Vec<u8>),
+    /// Leave.
+    Detach,
+    /// Become the writer.
+    Take,
+    /// Show our keys; also for an unknown one.
+    Help,
+}
+
+/// Remembers a prefix between reads.
+#[derive(Debug, Default)]
+pub(crate) struct Chords {
+    prefix: bool,
+}
+
+/// Ctrl-] as a byte.
+const PREFIX: u8 = 0x1d;
+const ESCAPE: u8 = 0x1b;
+
+/// A key as terminals encode it, plain or as `CSI u` where the agent asked for that (kitty's protocol, modifyOtherKeys).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    Prefix,
+    /// A character without Ctrl or Alt.
+    Char(char),
+    /// Let go, or a modifier alone: part of typing another key.
+    Silent,
+    Other,
+}
+
+impl Chords {
+    /// What `bytes` mean, in order. A key sequence that is split between two calls is passed on as input.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Typed> {
+        let mut typed = Vec::new();
+        let mut input = Vec::new();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (key, length) = first_key(rest);
+            let (raw, after) = rest.split_at(length);
+            rest = after;
+            if !self.prefix && key != Key::Prefix {
+                input.extend_from_slice(raw);
+                continue;
+            }
+            if !std::mem::replace(&mut self.prefix, true) || key == Key::Silent {
+                continue;
+            }
+            self.prefix = false;
+            let action = match key {
+                Key::Prefix => {
+                    input.extend_from_slice(raw);
+                    continue;
+                }
+                Key::Char('d' | 'D') => Typed::Detach,
+                Key::Char('w' | 'W') => Typed::Take,
+                _ => Typed::Help,
+            };
+            if !input.is_empty() {
+                typed.push(Typed::Input(std::mem::take(&mut input)));
+            }
+            typed.push(action);
+        }
+        if !input.is_empty() {
+            typed.push(Typed::Input(input));
+        }
+        typed
+    }
+}
+
+/// The key that `bytes` begin with, and its length. `bytes` is not empty.
+fn first_key(bytes: &[u8]) -> (Key, usize) {
+    match bytes {
+        [PREFIX, ..] => (Key::Prefix, 1),
+        [ESCAPE, b'[', rest @ ..] => match rest.iter().position(|byte| !(b'0'..=b';').contains(byte)) {
+            Some(end @ 1..=24) if rest[end] == b'u' || rest[end] == b'~' => (encoded(&rest[..end], rest[end]), end + 3),
+            _ => (Key::Other, 2),
+        },
+        [byte @ 0x20..=0x7e, ..] => (Key::Char(char::from(*byte)), 1),
+        _ => (Key::Other, 1),
+    }
+}
+
+/// `code[:shifted[:base]];modifiers[:event]` before `u`, `27;modifiers;code` before `~`.
+fn encoded(parameters: &[u8], end: u8) -> Key {
+    let mut fields = parameters.split(|byte| *byte == b';').map(|field| {
+        let mut parts = field.split(|byte| *byte == b':').map(number);
+        [parts.next().flatten(), parts.next().flatten()]
+    });
+    let (first, second, third) = (fields.next(), fields.next(), fields.next());
+    let ([code, shifted], [modifiers, event]) = match (end, first) {
+        (b'~', Some([Some(27), _])) => (third.unwrap_or_default(), second.unwrap_or_default()),
+        (b'u', Some(code)) => (code, second.unwrap_or_default()),
+        _ => return Key::Other,
+    };
+    // Shift 1, Alt 2, Ctrl 4, Super 8, Hyper 16, Meta 32, Caps Lock 64, Num Lock 128, all plus 1.
+    let modifiers = modifiers.unwrap_or(1).saturating_sub(1) & 0x3f;
+    match (code, modifiers) {
+        (_, _) if event == Some(3) => Key::Silent,
+        (Some(57_441..=57_454), _) => Key::Silent,
+        (Some(93), 4) => Key::Prefix,
+        (Some(code), 0 | 1) => {
+            shifted.filter(|_| modifiers == 1).or(Some(code)).and_then(char::from_u32).map_or(Key::Other, Key::Char)
+        }
+        _ => Key::Other,
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u32> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn input(bytes: &[u8]) -> Typed {
+        Typed::Input(bytes.to_vec())
+    }
+
+    #[rstest]
+    #[case(b"ls\r\x03\xc3\x9f", vec![input(b"ls\r\x03\xc3\x9f")])]
+    #[case(b"\x1dd", vec![Typed::Detach])]
+    #[case(b"a\x1ddb", vec![input(b"a"), Typed::Detach, input(b"b")])]
+    #[case(b"\x1d\x1d", vec![input(b"\x1d")])]
+    #[case(b"a\x1d\x1db", vec![input(b"a\x1db")])]
+    #[case(b"\x1dw\x1d?", vec![Typed::Take, Typed::Help])]
+    #[case(b"\x1dx", vec![Typed::Help])]
+    #[case(b"\x1b[A\x1b[1;5C\x1b[3~\x1b", vec![input(b"\x1b[A\x1b[1;5C\x1b[3~\x1b")])]
+    // Kitty's protocol, with events and Num Lock, and modifyOtherKeys.
+    #[case(b"\x1b[93;5u\x1b[100u", vec![Typed::Detach])]
+    #[case(b"\x1b[93;5u\x1b[93;5:3ud", vec![Typed::Detach])]
+    #[case(b"\x1b[93;133ud", vec![Typed::Detach])]
+    #[case(b"\x1b[57442;5u\x1b[93;5u\x1b[57442;1:3u\x1b[47:63;2u", vec![input(b"\x1b[57442;5u"), Typed::Help])]
+    #[case(b"\x1b[27;5;93~d", vec![Typed::Detach])]
+    #[case(b"\x1b[93;5u\x1b[93;5u", vec![input(b"\x1b[93;5u")])]
+    #[case(b"\x1b[93;1u", vec![input(b"\x1b[93;1u")])]
+    #[case(b"\x1b[\x1b[;;;u\x1b[99999999999999u", vec![input(b"\x1b[\x1b[;;;u\x1b[99999999999999u")])]
+    fn keys_are_found(#[case] bytes: &[u8], #[case] want: Vec<Typed>) {
+        assert_eq!(Chords::default().feed(bytes), want);
+    }
+
+    #[test]
+    fn a_chord_may_come_in_two_reads() {
+        let mut chords = Chords::default();
+        assert_eq!(chords.feed(b"a\x1d"), [input(b"a")]);
+        assert_eq!(chords.feed(b"d"), [Typed::Detach]);
+        assert_eq!(chords.feed(b"d"), [input(b"d")]);
+    }
+}

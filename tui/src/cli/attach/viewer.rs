@@ -1,0 +1,121 @@
+//! The task that shows what the host sends, and our own lines between.
+
+use std::time::Duration;
+
+use pilothouse_proto::hostd::v1::{AttachResponse, Role, Size, attach_response::Response};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+use tonic::Streaming;
+
+use super::{
+    Left,
+    display::{self, Display},
+    show,
+};
+use crate::cli::{failure::Failure, format::plain};
+
+/// How long a line of ours stays.
+const NOTICE: Duration = Duration::from_secs(4);
+
+/// What the keys' side tells it.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// Show this for a while.
+    Notice(String),
+    /// A key for the agent: takes a notice away, or tells a watcher that it does not reach anyone.
+    Typed,
+    /// The user's terminal has this size now.
+    Resized(Size),
+}
+
+/// Shows a session's terminal.
+pub(crate) struct Viewer {
+    display: Display,
+    observe: bool,
+    /// As the host said last.
+    role: Option<Role>,
+    /// When our line goes.
+    until: Instant,
+}
+
+impl Viewer {
+    /// On a terminal of this size.
+    pub(crate) fn new(size: Size, observe: bool) -> Self {
+        Self { display: Display::new(size), observe, role: None, until: Instant::now() }
+    }
+
+    /// Shows until the end. The next part is asked for when this one is written.
+    pub(crate) async fn run(
+        mut self,
+        mut responses: Streaming<AttachResponse>,
+        mut said: mpsc::Receiver<Said>,
+    ) -> Result<Left, Failure> {
+        show(display::enter().into_bytes()).await?;
+        loop {
+            let bytes = tokio::select! {
+                message = responses.message() => match message {
+                    Err(status) => return Ok(Left::Broken(status)),
+                    Ok(None) => return Ok(Left::Ended("the host closed it".into())),
+                    Ok(Some(AttachResponse { response: Some(Response::Ended(ended)) })) => {
+                        show(self.display.end_notice()).await?;
+                        return Ok(Left::Ended(ended.reason));
+                    }
+                    Ok(Some(message)) => self.received(message),
+                },
+                Some(said) = said.recv() => self.heard(said),
+                () = sleep_until(self.until), if self.display.has_notice() => self.display.end_notice(),
+            };
+            show(bytes).await?;
+        }
+    }
+
+    fn received(&mut self, message: AttachResponse) -> Vec<u8> {
+        match message.response {
+            Some(Response::Screen(screen)) => {
+                let mut bytes = self.display.screen(&screen);
+                if self.is_watcher() {
+                    bytes.extend(self.say_role());
+                }
+                bytes
+            }
+            Some(Response::Output(output)) => self.display.output(&output),
+            Some(Response::Role(role)) => {
+                let was_watcher = self.is_watcher();
+                self.role = Some(role);
+                if self.is_watcher() || was_watcher { self.say_role() } else { Vec::new() }
+            }
+            Some(Response::Ended(_)) | None => Vec::new(),
+        }
+    }
+
+    fn heard(&mut self, said: Said) -> Vec<u8> {
+        match said {
+            Said::Notice(text) => self.notice(&text),
+            Said::Typed if self.is_watcher() => self.say_role(),
+            Said::Typed => self.display.end_notice(),
+            Said::Resized(size) => self.display.resized(size),
+        }
+    }
+
+    fn is_watcher(&self) -> bool {
+        self.observe || self.role.as_ref().is_some_and(|role| !role.writer)
+    }
+
+    fn say_role(&mut self) -> Vec<u8> {
+        let writer = self.role.as_ref().map(|role| plain(&role.writer_name)).unwrap_or_default();
+        let who = if writer.is_empty() { "nobody types".into() } else { format!("{writer} types") };
+        let text = match (self.is_watcher(), self.observe) {
+            (false, _) => "you type here now".into(),
+            (true, true) => format!("you observe, {who}; Ctrl-] d detaches"),
+            (true, false) => format!("you watch, {who}; Ctrl-] w makes you the writer, Ctrl-] d detaches"),
+        };
+        self.notice(&text)
+    }
+
+    fn notice(&mut self, text: &str) -> Vec<u8> {
+        self.until = Instant::now() + NOTICE;
+        self.display.show_notice(text)
+    }
+}
