@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pilothouse_proto::preamble::{self, Scanner};
+use pilothouse_proto::link::{self, Scanner};
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf},
     time::timeout,
@@ -15,17 +15,6 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
 use crate::vm::{Io, Port, Vm};
-
-/// HTTP/2 window of one stream. Small: what a stalled reader lets queue stands before every later byte.
-pub(super) const STREAM_WINDOW: u32 = 256 << 10;
-/// HTTP/2 window of one connection.
-pub(super) const CONNECTION_WINDOW: u32 = 1 << 20;
-/// Largest gRPC message taken from a guest.
-pub(super) const MESSAGE_MAX: usize = 256 << 10;
-/// A silent connection is asked for a sign of life this often...
-pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(4);
-/// ...and is given up when none comes in this time. Long, because a busy host starves its emulated guests.
-pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long a port may take to be connected.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,7 +32,7 @@ pub(super) async fn connect(vm: &dyn Vm, port: Port) -> io::Result<Connected> {
     let io = timeout(CONNECT_TIMEOUT, vm.connect(port)).await.map_err(|_| timed_out("the port did not connect"))??;
     // HTTP/2 reads larger pieces than this, so the buffer is bypassed once the preamble is through.
     let mut io = BufReader::with_capacity(4096, io);
-    let mut nonce = [0; preamble::NONCE];
+    let mut nonce = [0; link::NONCE];
     getrandom::fill(&mut nonce).map_err(io::Error::other)?;
     timeout(ECHO_TIMEOUT, exchange(&mut io, nonce))
         .await
@@ -51,8 +40,8 @@ pub(super) async fn connect(vm: &dyn Vm, port: Port) -> io::Result<Connected> {
     Ok(io)
 }
 
-async fn exchange(io: &mut (impl AsyncBufRead + AsyncWrite + Unpin), nonce: [u8; preamble::NONCE]) -> io::Result<()> {
-    let ours = preamble::preamble(nonce);
+async fn exchange(io: &mut (impl AsyncBufRead + AsyncWrite + Unpin), nonce: [u8; link::NONCE]) -> io::Result<()> {
+    let ours = link::preamble(nonce);
     io.write_all(&ours).await?;
     io.flush().await?;
     let mut scanner = Scanner::new(ours);

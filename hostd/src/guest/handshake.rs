@@ -3,12 +3,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use pilothouse_proto::guest::v1::{HandshakeRequest, HandshakeResponse, guest_client::GuestClient};
+use pilothouse_proto::{
+    guest::v1::{HandshakeRequest, HandshakeResponse, guest_client::GuestClient},
+    link::PROTOCOL,
+};
 use tokio::time::timeout;
 use tonic::transport::Channel;
 
-/// Version of `guest.v1` that hostd speaks.
-const PROTOCOL: u32 = 1;
 /// How long a guest may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of entropy given.

@@ -5,7 +5,10 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
-use pilothouse_proto::guest::v1::{HandshakeResponse, guest_client::GuestClient};
+use pilothouse_proto::{
+    guest::v1::{HandshakeResponse, guest_client::GuestClient},
+    link::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW},
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
@@ -16,9 +19,7 @@ use tower::service_fn;
 use tracing::{debug, info};
 
 use super::{
-    connection::{
-        self, CONNECTION_WINDOW, Connected, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, Watched,
-    },
+    connection::{self, Connected, Watched},
     handshake::{self, Identity},
     tunnel,
 };

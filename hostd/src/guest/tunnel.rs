@@ -13,9 +13,14 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use pilothouse_proto::guest::v1::{
-    TunnelFrame,
-    gateway_server::{Gateway as GatewayRpc, GatewayServer},
+use pilothouse_proto::{
+    guest::v1::{
+        TunnelFrame,
+        gateway_server::{Gateway as GatewayRpc, GatewayServer},
+    },
+    link::{
+        CHUNK, CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, STREAMS_MAX,
+    },
 };
 use tokio::{
     io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf},
@@ -27,18 +32,12 @@ use tokio_util::io::ReaderStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
 
-use super::connection::{
-    self, CONNECTION_WINDOW, Connected, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW,
-};
+use super::connection::{self, Connected};
 use crate::{
     gateway::{Caller, Gateway},
     vm::{Port, Vm},
 };
 
-/// Streams that one guest may have open at a time.
-const STREAMS_MAX: u32 = 256;
-/// Bytes that a stream holds each way, and the largest frame sent.
-const BUFFER: usize = 64 << 10;
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -63,7 +62,7 @@ async fn serve(io: Connected, tunnels: Tunnels) {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS_MAX)
-        .max_send_buf_size(BUFFER)
+        .max_send_buf_size(CHUNK)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
@@ -85,13 +84,13 @@ impl GatewayRpc for Tunnels {
     async fn tunnel(&self, request: Request<Streaming<TunnelFrame>>) -> Result<Response<Tunnel>, Status> {
         let permit = self.free.clone().try_acquire_owned();
         let permit = permit.map_err(|_| Status::resource_exhausted("too many connections at once"))?;
-        let (near, far) = tokio::io::duplex(BUFFER);
+        let (near, far) = tokio::io::duplex(CHUNK);
         let (reader, writer) = tokio::io::split(near);
         let (gateway, caller) = (self.gateway.clone(), self.caller.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { gateway.serve(&caller, far).await });
         tasks.spawn(feed(request.into_inner(), writer));
-        let frames = ReaderStream::with_capacity(reader, BUFFER);
+        let frames = ReaderStream::with_capacity(reader, CHUNK);
         Ok(Response::new(Tunnel { frames, _tasks: tasks, _permit: permit }))
     }
 }

@@ -1,8 +1,27 @@
-//! What each connection to a guest's port begins with, before HTTP/2.
+//! What both ends of a guest's ports agree on: the preamble of each connection, and HTTP/2's numbers after it. No IO here.
 //!
 //! The host sends [`MAGIC`] and a nonce of 16 random bytes; the guest answers with the same 24 bytes. A port that was just
 //! connected may still hold bytes of an earlier connection, in both directions: each side throws away whatever comes before
-//! the preamble that it waits for. No IO here.
+//! the preamble that it waits for.
+
+use std::time::Duration;
+
+/// Version of `guest.v1`.
+pub const PROTOCOL: u32 = 1;
+/// HTTP/2 window of one stream, in bytes. Small: what a stalled reader lets queue stands before every later byte.
+pub const STREAM_WINDOW: u32 = 256 << 10;
+/// HTTP/2 window of one connection, in bytes.
+pub const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Largest gRPC message that either end takes, in bytes.
+pub const MESSAGE_MAX: usize = 256 << 10;
+/// Most data in one message of a byte stream, in bytes.
+pub const CHUNK: usize = 64 << 10;
+/// Streams open at a time on one connection.
+pub const STREAMS_MAX: u32 = 256;
+/// A silent connection is asked for a sign of life this often...
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(4);
+/// ...and is given up when none comes in this time. Long, because a busy host starves its emulated guests.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The first bytes of a preamble.
 pub const MAGIC: [u8; 8] = *b"PLTHLNK1";

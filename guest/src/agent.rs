@@ -1,0 +1,211 @@
+//! The agent: one program on a terminal, its output kept in a ring, started at most once.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use pilothouse_proto::guest::v1::{AgentState, Exit};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::Child,
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    process::{self, LEFT_MAX, LaunchError, Pty, SILENCE, Started, Streams, Window},
+    ring::Ring,
+};
+
+/// Bytes of output kept: `TERMINAL_RING` of the contract.
+pub const TERMINAL_RING: usize = 1 << 20;
+/// Pieces of input that wait for the terminal.
+const INPUT_QUEUE: usize = 4;
+/// Most bytes read from the terminal at a time.
+const PIECE: usize = 16 << 10;
+
+/// A piece of the agent's output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Bytes from this offset on.
+    Bytes(u64, Bytes),
+    /// Nothing yet.
+    Pending,
+    /// The agent has ended, and there is nothing from this offset on.
+    End(u64),
+}
+
+/// The agent, or the place for it. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Agent(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    ring: Mutex<Ring>,
+    /// Told of all output and of the end.
+    news: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: Option<Running>,
+    /// Of the agent and, as a default, of exec'd commands.
+    context: Option<Context>,
+    pid: u32,
+    exit: Option<Exit>,
+}
+
+#[derive(Clone, Debug)]
+struct Running {
+    input: mpsc::Sender<Bytes>,
+    pty: Pty,
+}
+
+/// Where and with what the agent was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    /// As asked for, without the base.
+    pub environment: HashMap<String, String>,
+    /// Absolute.
+    pub directory: String,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        let ring = Mutex::new(Ring::new(TERMINAL_RING));
+        Self(Arc::new(Shared { state: Mutex::default(), ring, news: watch::Sender::new(()) }))
+    }
+}
+
+impl Agent {
+    /// Starts it by `start`, unless it was started before. `ended` is called once, when it and its output are over.
+    ///
+    /// # Errors
+    /// As of `start`; then it counts as not started.
+    pub fn start(
+        &self,
+        context: Context,
+        start: impl FnOnce() -> Result<Started, LaunchError>,
+        ended: impl FnOnce(Exit) + Send + 'static,
+    ) -> Result<AgentState, LaunchError> {
+        let mut state = self.state();
+        if state.context.is_none() {
+            let Started { child, pid, streams } = start()?;
+            let Streams::Terminal(pty) = streams else {
+                return Err(LaunchError { code: 126, message: "an agent needs a terminal".into() });
+            };
+            let (input, pieces) = mpsc::channel(INPUT_QUEUE);
+            tokio::spawn(type_in(pieces, pty.clone()));
+            tokio::spawn(self.clone().run(child, pty.clone(), ended));
+            *state = State { running: Some(Running { input, pty }), context: Some(context), pid, exit: None };
+        }
+        drop(state);
+        Ok(self.proto())
+    }
+
+    /// For the contract.
+    #[must_use]
+    pub fn proto(&self) -> AgentState {
+        let state = self.state();
+        AgentState { started: state.context.is_some(), pid: state.pid, exit: state.exit }
+    }
+
+    /// None before it was started.
+    #[must_use]
+    pub fn context(&self) -> Option<Context> {
+        self.state().context.clone()
+    }
+
+    /// The offsets of its output that are kept: the oldest, and the next to be written.
+    #[must_use]
+    pub fn offsets(&self) -> (u64, u64) {
+        let ring = self.ring();
+        (ring.start(), ring.end())
+    }
+
+    /// Its output from `offset` on, at most `max` bytes.
+    #[must_use]
+    pub fn output(&self, offset: u64, max: usize) -> Output {
+        // First whether it has ended: what is in the ring then is all of it.
+        let ended = self.state().exit.is_some();
+        let ring = self.ring();
+        match ring.read(offset, max) {
+            Some((offset, bytes)) => Output::Bytes(offset, bytes),
+            None if ended => Output::End(ring.end()),
+            None => Output::Pending,
+        }
+    }
+
+    /// Changes with all output and with the end.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<()> {
+        self.0.news.subscribe()
+    }
+
+    /// Types; waits while the terminal takes nothing. Dropped if there is no agent (any more).
+    pub async fn input(&self, bytes: Bytes) {
+        let running = self.state().running.clone();
+        if let Some(running) = running {
+            let _ = running.input.send(bytes).await;
+        }
+    }
+
+    /// Sets the size of its terminal, if there is one.
+    pub fn resize(&self, window: Window) {
+        if let Some(running) = &self.state().running {
+            // Fails only when the terminal is gone.
+            let _ = running.pty.resize(window);
+        }
+    }
+
+    /// Keeps its output until it has ended and its terminal is closed or silent; then closes the terminal.
+    async fn run(self, mut child: Child, mut pty: Pty, ended: impl FnOnce(Exit)) {
+        let mut piece = vec![0; PIECE];
+        let (mut exit, mut left, mut open) = (None, LEFT_MAX, true);
+        while exit.is_none() || (open && left > 0) {
+            let silence = sleep_until(Instant::now() + SILENCE);
+            tokio::select! {
+                biased;
+                read = pty.read(&mut piece), if open => match read {
+                    Ok(n @ 1..) => {
+                        self.ring().push(&piece[..n]);
+                        self.0.news.send_replace(());
+                        left = if exit.is_some() { left.saturating_sub(n) } else { left };
+                    }
+                    Ok(0) | Err(_) => open = false,
+                },
+                status = child.wait(), if exit.is_none() => {
+                    exit = Some(status.map_or(Exit { code: -1, signal: 0 }, process::exit));
+                }
+                () = silence, if exit.is_some() => open = false,
+            }
+        }
+        let exit = exit.unwrap_or_default();
+        {
+            let mut state = self.state();
+            (state.running, state.pid, state.exit) = (None, 0, Some(exit));
+        }
+        self.0.news.send_replace(());
+        ended(exit);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.0.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes input to the terminal until nobody can type any more.
+async fn type_in(mut pieces: mpsc::Receiver<Bytes>, mut pty: Pty) {
+    while let Some(piece) = pieces.recv().await {
+        if pty.write_all(&piece).await.is_err() {
+            return;
+        }
+    }
+}

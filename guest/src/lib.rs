@@ -1,0 +1,31 @@
+//! What runs inside a Pilothouse microVM: PID 1, the supervisor of the agent, and the `session` command, in one static binary.
+//!
+//! ```text
+//!  init (PID 1, reaps) ── fork ──▶ supervisor (tokio)
+//!                                   ├─ link:    guest.v1.Guest served on the port pilothouse.link
+//!                                   ├─ tunnel:  guest.v1.Gateway called on the port pilothouse.tunnel
+//!                                   ├─ proxy:   127.0.0.1:3128, each connection one Tunnel stream
+//!                                   ├─ statuses: /run/pilothouse/session.sock, what `session status` talks to
+//!                                   └─ agent and exec'd commands, in cgroups of their own
+//! ```
+//!
+//! Everything but [`init`] and [`machine`] runs anywhere, so most tests need no VM.
+
+pub mod agent;
+pub mod command;
+mod descriptor;
+pub mod environment;
+pub mod events;
+pub mod init;
+pub mod link;
+pub mod machine;
+pub mod process;
+pub mod proxy;
+pub mod ring;
+pub mod service;
+pub mod statuses;
+pub mod supervisor;
+pub mod tunnel;
+
+/// Where our own files are in a running guest.
+pub const FOLDER: &str = "/run/pilothouse";

@@ -1,0 +1,43 @@
+use std::{convert::Infallible, io, time::Duration};
+
+use hyper::server::conn::http2;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use pilothouse_proto::{
+    guest::v1::guest_server::GuestServer,
+    link::{CHUNK, CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, STREAMS_MAX},
+};
+use tokio::time::sleep;
+
+use super::{Wire, greet};
+use crate::service::Guest;
+
+/// After a connection that failed at once: a host that sends nonsense must not keep the processor busy.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Serves the guest on one connection after another, for ever.
+///
+/// # Errors
+/// The wire itself failed.
+pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible> {
+    loop {
+        let io = wire.connection().await?;
+        // However a connection ends, the next one begins with a preamble.
+        if let Ok(io) = greet(io, true).await {
+            let service = GuestServer::new(guest.clone()).max_decoding_message_size(MESSAGE_MAX);
+            let _ = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .max_concurrent_streams(STREAMS_MAX)
+                .max_send_buf_size(CHUNK)
+                .keep_alive_interval(KEEPALIVE_INTERVAL)
+                .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+                .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
+                .await;
+        }
+        sleep(PAUSE).await;
+    }
+}

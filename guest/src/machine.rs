@@ -1,0 +1,37 @@
+//! What the guest does to its machine. A trait, so that tests do not do it to theirs.
+
+mod identity;
+mod linux;
+pub mod oom;
+
+use std::io;
+
+pub use linux::Linux;
+use pilothouse_proto::guest::v1::HandshakeRequest;
+
+/// The machine. Its methods block.
+pub trait Machine: Send + Sync + 'static {
+    /// Takes on the clock, entropy and names of a new life.
+    ///
+    /// # Errors
+    /// What it cannot live without could not be set.
+    fn adopt(&self, identity: &HandshakeRequest) -> io::Result<()>;
+
+    /// Freezes user processes, and returns when they are; or thaws them.
+    ///
+    /// # Errors
+    /// They did not freeze; then none is.
+    fn freeze(&self, freeze: bool) -> io::Result<()>;
+
+    /// Writes everything to the disk.
+    fn sync(&self);
+
+    /// Tells the disk what the root file system does not use. How many bytes.
+    ///
+    /// # Errors
+    /// The disk cannot.
+    fn trim(&self) -> io::Result<u64>;
+
+    /// Ends all processes, syncs and powers off; returns only if that failed.
+    fn power_off(&self) -> io::Error;
+}

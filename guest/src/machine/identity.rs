@@ -1,0 +1,100 @@
+//! A new life: clock, entropy, names.
+
+use std::{fs, io, os::unix::fs::OpenOptionsExt as _, path::Path};
+
+use pilothouse_proto::guest::v1::HandshakeRequest;
+use rustix::{
+    ioctl,
+    system::sethostname,
+    time::{ClockId, Timespec, clock_settime},
+};
+
+use crate::init::report;
+
+/// Marks our line in /etc/hosts.
+const MARK: &str = "# pilothouse";
+
+/// Clock and entropy first: whoever sees the new name may rely on both. What fails for a root file system of its own kind
+/// (read-only, no /etc) is reported and done without.
+pub(super) fn adopt(identity: &HandshakeRequest) -> io::Result<()> {
+    set_clock(identity.unix_nanos)?;
+    give_entropy(&identity.entropy)?;
+    sethostname(identity.slug.as_bytes())?;
+    for (file, text) in [
+        ("/etc/hostname", format!("{}\n", identity.slug)),
+        ("/etc/machine-id", format!("{}\n", identity.machine_id)),
+        ("/etc/hosts", hosts(&fs::read_to_string("/etc/hosts").unwrap_or_default(), &identity.slug)),
+    ] {
+        if let Err(error) = write(Path::new(file), &text) {
+            report(&format!("{file} stays as it is: {error}"));
+        }
+    }
+    Ok(())
+}
+
+fn set_clock(unix_nanos: i64) -> io::Result<()> {
+    let (tv_sec, tv_nsec) = (unix_nanos.div_euclid(1_000_000_000), unix_nanos.rem_euclid(1_000_000_000));
+    Ok(clock_settime(ClockId::Realtime, Timespec { tv_sec, tv_nsec })?)
+}
+
+/// Credits the bytes and makes the CRNG use them at once.
+#[allow(unsafe_code)]
+fn give_entropy(bytes: &[u8]) -> io::Result<()> {
+    /// Most bytes that the contract allows.
+    const MAX: usize = 512;
+    /// `struct rand_pool_info` with room for [`MAX`] bytes.
+    #[repr(C)]
+    struct Pool {
+        entropy_bits: i32,
+        length: i32,
+        bytes: [u8; MAX],
+    }
+    /// `_IOW('R', 0x03, int[2])`
+    const ADD: ioctl::Opcode = ioctl::opcode::write::<[i32; 2]>(b'R', 0x03);
+    /// `_IO('R', 0x07)`
+    const RESEED: ioctl::Opcode = ioctl::opcode::none(b'R', 0x07);
+
+    let given = &bytes[..bytes.len().min(MAX)];
+    let length = i32::try_from(given.len()).unwrap_or(0);
+    let mut pool = Pool { entropy_bits: length * 8, length, bytes: [0; MAX] };
+    pool.bytes[..given.len()].copy_from_slice(given);
+    let random = fs::File::options().write(true).custom_flags(libc::O_CLOEXEC).open("/dev/urandom")?;
+    // SAFETY: RNDADDENTROPY reads the struct's two numbers and `length` bytes after them, which are there.
+    unsafe { ioctl::ioctl(&random, ioctl::Setter::<ADD, Pool>::new(pool)) }?;
+    // SAFETY: RNDRESEEDCRNG takes no argument.
+    unsafe { ioctl::ioctl(&random, ioctl::NoArg::<RESEED>::new()) }?;
+    Ok(())
+}
+
+/// Writes a file only if it is to change: most handshakes change nothing, and a write is a dirty disk.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    if fs::read_to_string(path).is_ok_and(|now| now == text) {
+        return Ok(());
+    }
+    fs::write(path, text)
+}
+
+/// /etc/hosts with our own name, and with localhost where it lacks that.
+fn hosts(now: &str, slug: &str) -> String {
+    let mut lines: Vec<String> = now.lines().filter(|line| !line.ends_with(MARK)).map(Into::into).collect();
+    let names =
+        |line: &String| line.split('#').next().unwrap_or_default().split_whitespace().any(|word| word == "localhost");
+    if !lines.iter().any(names) {
+        lines.push(format!("127.0.0.1 localhost {MARK}"));
+    }
+    lines.push(format!("127.0.1.1 {slug} {MARK}"));
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_gets_our_name_once() {
+        let first = hosts("127.0.0.1\tlocalhost\n", "fix-parser");
+        assert_eq!(first, "127.0.0.1\tlocalhost\n127.0.1.1 fix-parser # pilothouse\n");
+        assert_eq!(hosts(&first, "other"), "127.0.0.1\tlocalhost\n127.0.1.1 other # pilothouse\n");
+        assert_eq!(hosts("", "a"), "127.0.0.1 localhost # pilothouse\n127.0.1.1 a # pilothouse\n");
+    }
+}

@@ -1,0 +1,82 @@
+use std::{fs, io, path::Path, time::Duration};
+
+use pilothouse_proto::guest::v1::HandshakeRequest;
+use rustix::{
+    ioctl,
+    mount::{MountFlags, mount_remount},
+    system::{RebootCommand, reboot},
+};
+
+use super::{Machine, identity};
+use crate::process::Cgroups;
+
+/// How long programs get to end by themselves when the machine is powered off.
+const END_WITHIN: Duration = Duration::from_secs(3);
+
+/// The machine that this runs in, as PID 1's child.
+#[derive(Clone, Debug, Default)]
+pub struct Linux {
+    cgroups: Option<Cgroups>,
+}
+
+impl Linux {
+    /// Without cgroups nothing can be frozen.
+    #[must_use]
+    pub fn new(cgroups: Option<Cgroups>) -> Self {
+        Self { cgroups }
+    }
+
+    /// TERM and then KILL for all but PID 1 and us. A negative pid is what no safe wrapper has.
+    #[allow(unsafe_code)]
+    fn signal_all(signal: i32) {
+        // SAFETY: takes two numbers.
+        unsafe { libc::kill(-1, signal) };
+    }
+}
+
+impl Machine for Linux {
+    fn adopt(&self, identity: &HandshakeRequest) -> io::Result<()> {
+        identity::adopt(identity)
+    }
+
+    fn freeze(&self, freeze: bool) -> io::Result<()> {
+        match &self.cgroups {
+            Some(cgroups) => cgroups.freeze(freeze),
+            None if freeze => Err(io::Error::new(io::ErrorKind::Unsupported, "the guest's kernel has no cgroup v2")),
+            None => Ok(()),
+        }
+    }
+
+    fn sync(&self) {
+        rustix::fs::sync();
+    }
+
+    #[allow(unsafe_code)]
+    fn trim(&self) -> io::Result<u64> {
+        /// `_IOWR('X', 121, struct fstrim_range)`
+        const TRIM: ioctl::Opcode = ioctl::opcode::read_write::<[u64; 3]>(b'X', 121);
+        let root = fs::File::open("/")?;
+        // Start, length, least extent; the length comes back as what was trimmed.
+        let mut range = [0, u64::MAX, 0];
+        // SAFETY: FITRIM reads and writes a struct of three u64.
+        unsafe { ioctl::ioctl(&root, ioctl::Updater::<TRIM, [u64; 3]>::new(&mut range)) }?;
+        Ok(range[1])
+    }
+
+    fn power_off(&self) -> io::Error {
+        let _ = self.freeze(false);
+        Self::signal_all(libc::SIGTERM);
+        if let Some(cgroups) = &self.cgroups {
+            let _ = cgroups.wait_empty(END_WITHIN);
+            let _ = cgroups.kill(END_WITHIN);
+        }
+        Self::signal_all(libc::SIGKILL);
+        rustix::fs::sync();
+        // Clean, so that the next boot has nothing to repair. Files held open by a dying process may prevent it; synced is enough.
+        let _ = mount_remount(Path::new("/"), MountFlags::RDONLY, c"");
+        match reboot(RebootCommand::PowerOff) {
+            Ok(()) => io::Error::other("the machine is still on"),
+            Err(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Starting programs: on pipes or a PTY, in a session and a cgroup of their own.
+
+mod cgroup;
+mod launch;
+mod pty;
+
+pub use cgroup::Cgroups;
+pub use launch::{Launch, LaunchError, Started, Streams, launch};
+use pilothouse_proto::guest::v1::Exit;
+pub use pty::{Pty, Window};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus, time::Duration};
+
+/// Once a program has ended, its output is over when its pipe or terminal is closed, or, where something it left behind
+/// keeps that open, when nothing more has come for this long.
+pub const SILENCE: Duration = Duration::from_millis(200);
+/// Nor is more than this read once a program has ended: all that it wrote itself fits its pipe (64 KiB) or terminal.
+pub const LEFT_MAX: usize = 256 << 10;
+
+/// How a process ended.
+#[must_use]
+pub fn exit(status: ExitStatus) -> Exit {
+    match status.signal() {
+        Some(signal) => Exit { code: 128 + signal, signal },
+        None => Exit { code: status.code().unwrap_or(-1), signal: 0 },
+    }
+}
+
+/// Signals a process group; one that is gone is no error.
+pub fn signal_group(leader: u32, signal: Signal) {
+    if let Some(group) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, signal);
+    }
+}

@@ -1,0 +1,129 @@
+use std::{collections::BTreeMap, io, os::fd::OwnedFd, path::Path, process::Stdio};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    process::{ioctl_tiocsctty, setsid},
+    stdio::stdin,
+};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+
+use super::{Pty, Window};
+
+/// What is to be started.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Program, found on the PATH of `environment`, and arguments.
+    pub command: Vec<String>,
+    /// All of it: nothing is inherited.
+    pub environment: BTreeMap<String, String>,
+    /// Where it starts.
+    pub directory: String,
+    /// Set: on a PTY of this size.
+    pub terminal: Option<Window>,
+}
+
+/// What was started.
+#[derive(Debug)]
+pub struct Started {
+    /// The leader of its own session and process group.
+    pub child: Child,
+    /// Its pid.
+    pub pid: u32,
+    /// Its ends.
+    pub streams: Streams,
+}
+
+/// A program's stdin, stdout and stderr.
+#[derive(Debug)]
+pub enum Streams {
+    /// One pipe each.
+    Pipes(ChildStdin, ChildStdout, ChildStderr),
+    /// One terminal for all.
+    Terminal(Pty),
+}
+
+/// Why it could not be started, as a shell would say it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct LaunchError {
+    /// 127: not found; 126: not executable, or not here.
+    pub code: i32,
+    /// One line.
+    pub message: String,
+}
+
+impl LaunchError {
+    fn new(code: i32, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// Starts a program; `door` is of the cgroup that it goes into.
+///
+/// # Errors
+/// [`LaunchError`] when there is no such program, folder or right, or nothing to start it with.
+pub fn launch(launch: &Launch, door: Option<OwnedFd>) -> Result<Started, LaunchError> {
+    let Some((program, arguments)) = launch.command.split_first() else {
+        return Err(LaunchError::new(126, "no command given"));
+    };
+    if !Path::new(&launch.directory).is_dir() {
+        return Err(LaunchError::new(126, format!("the folder {} does not exist", launch.directory)));
+    }
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(&launch.environment).current_dir(&launch.directory);
+    let pty = match launch.terminal {
+        None => {
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            None
+        }
+        Some(window) => {
+            Some(on_terminal(&mut command, window).map_err(|e| LaunchError::new(126, format!("no terminal: {e}")))?)
+        }
+    };
+    prepare_child(&mut command, pty.is_some(), door);
+    let mut child = command.spawn().map_err(|error| why_not(program, &error))?;
+    let lost = || LaunchError::new(126, format!("{program}: could not be started"));
+    let pid = child.id().ok_or_else(lost)?;
+    let streams = match pty {
+        Some(pty) => Streams::Terminal(pty),
+        None => match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+            (Some(stdin), Some(stdout), Some(stderr)) => Streams::Pipes(stdin, stdout, stderr),
+            _ => return Err(lost()),
+        },
+    };
+    Ok(Started { child, pid, streams })
+}
+
+fn on_terminal(command: &mut Command, window: Window) -> io::Result<Pty> {
+    let (pty, slave) = Pty::open(window)?;
+    command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
+    Ok(pty)
+}
+
+/// Own session, own cgroup, controlling terminal, and no part in our protection from the OOM killer.
+#[allow(unsafe_code)]
+fn prepare_child(command: &mut Command, terminal: bool, door: Option<OwnedFd>) {
+    let prepare = move || {
+        setsid()?;
+        if terminal {
+            ioctl_tiocsctty(stdin())?;
+        }
+        if let Some(door) = &door {
+            rustix::io::write(door, b"0")?;
+        }
+        if let Ok(score) = openat(CWD, c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+            let _ = rustix::io::write(&score, b"0");
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes system calls alone: no allocation, no lock.
+    unsafe { command.pre_exec(prepare) };
+}
+
+fn why_not(program: &str, error: &io::Error) -> LaunchError {
+    match error.kind() {
+        io::ErrorKind::NotFound => LaunchError::new(127, format!("{program}: not found")),
+        io::ErrorKind::PermissionDenied => LaunchError::new(126, format!("{program}: permission denied")),
+        _ => LaunchError::new(126, format!("{program}: {error}")),
+    }
+}

@@ -1,0 +1,110 @@
+use std::{
+    io,
+    os::fd::OwnedFd,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::Errno,
+    pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, unix::AsyncFd};
+
+use crate::descriptor;
+
+/// A terminal's size, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    columns: u16,
+    rows: u16,
+}
+
+impl Window {
+    /// Most columns, and most rows.
+    pub const MAX: u32 = 1000;
+
+    /// None unless both are 1 to [`Window::MAX`].
+    #[must_use]
+    pub fn new(columns: u32, rows: u32) -> Option<Self> {
+        let side = |n: u32| u16::try_from(n).ok().filter(|_| (1..=Self::MAX).contains(&n));
+        Some(Self { columns: side(columns)?, rows: side(rows)? })
+    }
+
+    fn winsize(self) -> Winsize {
+        Winsize { ws_col: self.columns, ws_row: self.rows, ws_xpixel: 0, ws_ypixel: 0 }
+    }
+}
+
+/// The master side of a pseudo terminal. Clones share it; its end of file is "nobody has the terminal open any more".
+#[derive(Clone, Debug)]
+pub struct Pty(Arc<AsyncFd<OwnedFd>>);
+
+impl Pty {
+    /// A new terminal of this size, and its slave side for the program.
+    ///
+    /// # Errors
+    /// No PTY to be had, e.g. because /dev/pts is not mounted or full.
+    pub fn open(window: Window) -> io::Result<(Self, OwnedFd)> {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let slave = ioctl_tiocgptpeer(&master, flags)?;
+        tcsetwinsize(&master, window.winsize())?;
+        fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;
+        let master = descriptor::watch(master, Interest::READABLE | Interest::WRITABLE)?;
+        Ok((Self(Arc::new(master)), slave))
+    }
+
+    /// Sets the size; its foreground programs get SIGWINCH if it differs.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn resize(&self, window: Window) -> io::Result<()> {
+        Ok(tcsetwinsize(&*self.0, window.winsize())?)
+    }
+}
+
+impl AsyncRead for Pty {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let mut ready = ready!(self.0.poll_read_ready(cx))?;
+            match ready.try_io(|fd| Ok(rustix::io::read(fd, buffer.initialize_unfilled())?)) {
+                Ok(Ok(n)) => {
+                    buffer.advance(n);
+                    return Poll::Ready(Ok(()));
+                }
+                // Nobody has it open: the end.
+                Ok(Err(error)) if Errno::from_io_error(&error) == Some(Errno::IO) => return Poll::Ready(Ok(())),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(error)) => return Poll::Ready(Err(error)),
+                Err(_would_block) => {}
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Pty {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut ready = ready!(self.0.poll_write_ready(cx))?;
+            match ready.try_io(|fd| Ok(rustix::io::write(fd, bytes)?)) {
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(written) => return Poll::Ready(written),
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

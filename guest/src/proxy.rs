@@ -1,0 +1,141 @@
+//! The proxy that programs find in HTTP_PROXY: carries each connection to the host's gateway, and understands none of it.
+
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use pilothouse_proto::{guest::v1::TunnelFrame, link::CHUNK};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+
+use crate::tunnel::Gateway;
+
+/// Where it listens.
+pub const ADDRESS: &str = "127.0.0.1:3128";
+/// Connections at a time; more wait.
+const CONNECTIONS_MAX: usize = 256;
+/// How long the tunnel may take to come back before a program is told that it is gone.
+const TUNNEL_WITHIN: Duration = Duration::from_secs(5);
+/// Frames that wait for HTTP/2.
+const QUEUE: usize = 2;
+/// How long a program gets to close a connection that is over.
+const LINGER: Duration = Duration::from_secs(2);
+/// After an accept that failed, e.g. for want of file descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens on [`ADDRESS`], for ever.
+///
+/// # Errors
+/// The address is taken.
+pub async fn run(gateway: Gateway) -> io::Result<Infallible> {
+    serve(TcpListener::bind(ADDRESS).await?, gateway).await
+}
+
+/// Serves a listener, for ever.
+///
+/// # Errors
+/// None so far: what can fail is tried again.
+pub async fn serve(listener: TcpListener, gateway: Gateway) -> io::Result<Infallible> {
+    let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let permit = free.clone().acquire_owned().await.map_err(io::Error::other)?;
+        match listener.accept().await {
+            Err(_) => sleep(PAUSE).await,
+            Ok((stream, _)) => {
+                let gateway = gateway.clone();
+                tokio::spawn(async move {
+                    carry(stream, gateway).await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+}
+
+/// Why a connection came to nothing, as HTTP says it.
+struct Refusal {
+    status: &'static str,
+    text: String,
+}
+
+/// One connection: the end of the gateway's direction ends it, that of the program's direction does not.
+async fn carry(stream: TcpStream, gateway: Gateway) {
+    let _ = stream.set_nodelay(true);
+    let (reader, mut writer) = stream.into_split();
+    let (frames, outbound) = mpsc::channel(QUEUE);
+    let mut sending = JoinSet::new();
+    sending.spawn(send(reader, frames));
+    let mut answered = false;
+    if let Err(refusal) = receive(&gateway, outbound, &mut writer, &mut answered).await
+        && !answered
+    {
+        let Refusal { status, text } = refusal;
+        let length = text.len() + 1;
+        let head = "Content-Type: text/plain; charset=utf-8\r\nConnection: close";
+        let answer = format!("HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{text}\n");
+        let _ = writer.write_all(answer.as_bytes()).await;
+    }
+    let _ = writer.shutdown().await;
+    // A socket that is closed with bytes unread takes back what was just written: the program closes first, if it does.
+    let _ = timeout(LINGER, sending.join_next()).await;
+}
+
+/// Gateway to program.
+async fn receive(
+    gateway: &Gateway,
+    outbound: mpsc::Receiver<TunnelFrame>,
+    writer: &mut OwnedWriteHalf,
+    answered: &mut bool,
+) -> Result<(), Refusal> {
+    let down = || Refusal {
+        status: "503 Service Unavailable",
+        text: "pilothouse: the tunnel to the host is down; try again later".into(),
+    };
+    let mut client = gateway.client(TUNNEL_WITHIN).await.ok_or_else(down)?;
+    let mut frames = client.tunnel(ReceiverStream::new(outbound)).await.map_err(|s| refusal(&s))?.into_inner();
+    while let Some(frame) = frames.message().await.map_err(|s| refusal(&s))? {
+        if writer.write_all(&frame.data).await.is_err() {
+            return Ok(());
+        }
+        *answered = true;
+    }
+    Ok(())
+}
+
+fn refusal(status: &Status) -> Refusal {
+    match status.code() {
+        Code::ResourceExhausted => {
+            Refusal { status: "503 Service Unavailable", text: format!("pilothouse: {}", status.message()) }
+        }
+        _ => Refusal {
+            status: "502 Bad Gateway",
+            text: format!("pilothouse: the connection to the host was lost: {}", status.message()),
+        },
+    }
+}
+
+/// Program to gateway. When nobody takes the frames any more, reads on to the end all the same.
+async fn send(mut reader: OwnedReadHalf, frames: mpsc::Sender<TunnelFrame>) {
+    let mut frames = Some(frames);
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(CHUNK);
+        let mut piece = (&mut reader).take(CHUNK as u64);
+        let Ok(1..) = piece.read_buf(&mut buffer).await else { return };
+        let data = buffer.split().freeze();
+        if let Some(open) = &frames
+            && open.send(TunnelFrame { data }).await.is_err()
+        {
+            frames = None;
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `guest.v1.Guest`: checks what the host asks, does it, answers.
+
+mod check;
+mod exec;
+mod handshake;
+mod power;
+mod terminal;
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use futures::Stream;
+use pilothouse_proto::guest::v1::{
+    BootStep, Event, EventsRequest, ExecRequest, ExecResponse, HandshakeRequest, HandshakeResponse, PowerOffRequest,
+    PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest, StartAgentResponse, TerminalRequest,
+    TerminalResponse, event, guest_server,
+};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    agent::{Agent, Context},
+    environment,
+    events::Events,
+    machine::Machine,
+    process::{self, Cgroups, Launch, LaunchError, Started},
+};
+
+/// Commands that run at a time.
+const EXECS_MAX: usize = 64;
+
+/// What a streaming call answers.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The guest as the host sees it. Clones share it.
+#[derive(Clone)]
+pub struct Guest(Arc<Inner>);
+
+struct Inner {
+    machine: Arc<dyn Machine>,
+    cgroups: Option<Cgroups>,
+    agent: Agent,
+    events: Events,
+    boot: Mutex<Vec<BootStep>>,
+    /// Of the life that was last taken on.
+    generation: Mutex<Option<u64>>,
+    execs: Arc<Semaphore>,
+}
+
+impl Guest {
+    /// A guest on this machine that was booted by these steps.
+    #[must_use]
+    pub fn new(machine: Arc<dyn Machine>, cgroups: Option<Cgroups>, boot: Vec<BootStep>) -> Self {
+        Self(Arc::new(Inner {
+            machine,
+            cgroups,
+            agent: Agent::default(),
+            events: Events::default(),
+            boot: Mutex::new(boot),
+            generation: Mutex::default(),
+            execs: Arc::new(Semaphore::new(EXECS_MAX)),
+        }))
+    }
+
+    /// What happens here.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.0.events
+    }
+
+    /// Starts a program in one of our cgroups.
+    fn launch(&self, launch: &Launch, cgroup: &str) -> Result<Started, LaunchError> {
+        let door = match &self.0.cgroups {
+            None => None,
+            Some(cgroups) => Some(cgroups.door(cgroup).map_err(|error| LaunchError {
+                code: 126,
+                message: format!("the cgroup {cgroup} cannot be used: {error}"),
+            })?),
+        };
+        process::launch(launch, door)
+    }
+
+    fn start(&self, request: StartAgentRequest) -> Result<StartAgentResponse, Status> {
+        check::command(&request.command)?;
+        check::environment(&request.environment)?;
+        let window = check::window(request.columns, request.rows)?;
+        let directory = if request.directory.is_empty() { "/".into() } else { request.directory };
+        let context = Context { environment: request.environment, directory };
+        let launch = Launch {
+            command: request.command,
+            environment: environment::of([&context.environment]),
+            directory: context.directory.clone(),
+            terminal: Some(window),
+        };
+        let events = self.0.events.clone();
+        let ended = move |exit| events.push(event::Event::AgentExited(exit));
+        let started = self.0.agent.start(context, || self.launch(&launch, "agent"), ended);
+        let agent =
+            started.map_err(|error| Status::failed_precondition(format!("the agent cannot be started: {error}")))?;
+        Ok(StartAgentResponse { agent: Some(agent) })
+    }
+
+    fn follow(&self, after: u64) -> Answers<Event> {
+        let events = self.0.events.clone();
+        events.acknowledge(after);
+        let news = events.news();
+        Box::pin(futures::stream::unfold((events, news, after), |(events, mut news, after)| async move {
+            loop {
+                news.borrow_and_update();
+                if let Some(event) = events.next(after) {
+                    let sequence = event.sequence;
+                    return Some((Ok(event), (events, news, sequence)));
+                }
+                news.changed().await.ok()?;
+            }
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl guest_server::Guest for Guest {
+    type TerminalStream = Answers<TerminalResponse>;
+    type ExecStream = Answers<ExecResponse>;
+    type EventsStream = Answers<Event>;
+
+    async fn handshake(&self, request: Request<HandshakeRequest>) -> Result<Response<HandshakeResponse>, Status> {
+        handshake::shake(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn start_agent(&self, request: Request<StartAgentRequest>) -> Result<Response<StartAgentResponse>, Status> {
+        self.start(request.into_inner()).map(Response::new)
+    }
+
+    async fn terminal(
+        &self,
+        request: Request<Streaming<TerminalRequest>>,
+    ) -> Result<Response<Self::TerminalStream>, Status> {
+        terminal::open(self.0.agent.clone(), request.into_inner()).await.map(Response::new)
+    }
+
+    async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Self::ExecStream>, Status> {
+        exec::run(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn quiesce(&self, request: Request<QuiesceRequest>) -> Result<Response<QuiesceResponse>, Status> {
+        power::quiesce(self.0.machine.clone(), request.into_inner()).await.map(Response::new)
+    }
+
+    async fn events(&self, request: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
+        Ok(Response::new(self.follow(request.into_inner().after)))
+    }
+
+    async fn power_off(&self, _: Request<PowerOffRequest>) -> Result<Response<PowerOffResponse>, Status> {
+        power::off(self.0.machine.clone()).await.map(Response::new)
+    }
+}

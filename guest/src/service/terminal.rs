@@ -1,0 +1,67 @@
+use pilothouse_proto::{
+    guest::v1::{TerminalRequest, TerminalResponse, terminal_request::Request},
+    link::CHUNK,
+};
+use tokio::sync::watch;
+use tonic::{Status, Streaming};
+
+use super::{Answers, check};
+use crate::agent::{Agent, Output};
+
+/// Opens the agent's terminal: its output from the offset of the first message on, and a task for what is typed.
+pub(super) async fn open(
+    agent: Agent,
+    mut requests: Streaming<TerminalRequest>,
+) -> Result<Answers<TerminalResponse>, Status> {
+    let first = requests.message().await?.and_then(|message| message.request);
+    let Some(Request::Open(open)) = first else {
+        return Err(Status::invalid_argument("a terminal begins with `open`"));
+    };
+    if agent.context().is_none() {
+        return Err(Status::failed_precondition("the agent has not been started"));
+    }
+    // It ends with the call: then `requests` ends or fails.
+    tokio::spawn(take(agent.clone(), requests));
+    let follow = Follow { news: agent.news(), agent, offset: open.offset, over: false };
+    Ok(Box::pin(futures::stream::unfold(follow, Follow::next)))
+}
+
+/// Input and sizes. What is out of bounds ends this direction; a well-behaved host sends no such thing.
+async fn take(agent: Agent, mut requests: Streaming<TerminalRequest>) {
+    while let Ok(Some(message)) = requests.message().await {
+        match message.request {
+            Some(Request::Input(bytes)) if check::chunk(&bytes).is_ok() => agent.input(bytes).await,
+            Some(Request::Resize(size)) if let Ok(window) = check::size(&size) => agent.resize(window),
+            _ => return,
+        }
+    }
+}
+
+struct Follow {
+    agent: Agent,
+    news: watch::Receiver<()>,
+    offset: u64,
+    over: bool,
+}
+
+impl Follow {
+    async fn next(mut self) -> Option<(Result<TerminalResponse, Status>, Self)> {
+        if self.over {
+            return None;
+        }
+        loop {
+            self.news.borrow_and_update();
+            match self.agent.output(self.offset, CHUNK) {
+                Output::Bytes(offset, output) => {
+                    self.offset = offset + output.len() as u64;
+                    return Some((Ok(TerminalResponse { offset, output, end: false }), self));
+                }
+                Output::End(offset) => {
+                    self.over = true;
+                    return Some((Ok(TerminalResponse { offset, output: Default::default(), end: true }), self));
+                }
+                Output::Pending => self.news.changed().await.ok()?,
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! PID 1's child: everything in the guest that is not a reaper.
+
+use std::{convert::Infallible, fs, io, path::Path, process::ExitCode, sync::Arc};
+
+use pilothouse_proto::guest::v1::BootStep;
+
+use crate::{
+    init::{Devices, report},
+    link::{self, Port},
+    machine::{Linux, oom},
+    process::Cgroups,
+    proxy,
+    service::Guest,
+    statuses,
+    tunnel::{self, Gateway},
+};
+
+/// Runs until something fails that the guest cannot live without. Its end is the guest's end.
+#[must_use]
+pub fn run(devices: &Devices, boot: Vec<BootStep>) -> ExitCode {
+    // The kernel shall rather kill anything else.
+    let _ = fs::write("/proc/self/oom_score_adj", "-1000");
+    // One thread: most guests have one processor, and what blocks has threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
+    let error = match runtime.map(|runtime| runtime.block_on(serve(devices, boot))) {
+        Ok(Ok(never)) => match never {},
+        Ok(Err(error)) | Err(error) => error,
+    };
+    report(&format!("the supervisor failed: {error}"));
+    ExitCode::FAILURE
+}
+
+async fn serve(devices: &Devices, boot: Vec<BootStep>) -> io::Result<Infallible> {
+    let (link, tunnel) = (Port::open(&devices.link)?, Port::open(&devices.tunnel)?);
+    let cgroups = match Cgroups::make(Path::new("/sys/fs/cgroup")) {
+        Ok(cgroups) => Some(cgroups),
+        Err(error) => {
+            report(&format!("no cgroups: {error}"));
+            None
+        }
+    };
+    let guest = Guest::new(Arc::new(Linux::new(cgroups.clone())), cgroups, boot);
+    let gateway = Gateway::default();
+    let events = guest.events().clone();
+    let optional = |what: &'static str, result: io::Result<Infallible>| match result {
+        Ok(never) => match never {},
+        Err(error) => report(&format!("{what} does not work: {error}")),
+    };
+    // The link is what the guest lives for; without the others it lives on, and says so.
+    tokio::select! {
+        result = link::serve(link, guest.clone()) => result,
+        never = async {
+            tokio::join!(
+                async { optional("the tunnel", tunnel::keep(tunnel, gateway.clone()).await) },
+                async { optional("the proxy", proxy::run(gateway.clone()).await) },
+                async { optional("`session status`", statuses::run(Path::new(statuses::SOCKET), events.clone()).await) },
+                async { optional("the watch for OOM kills", oom::watch(Path::new("/dev/kmsg"), events.clone()).await) },
+            );
+            std::future::pending::<Infallible>().await
+        } => match never {},
+    }
+}
