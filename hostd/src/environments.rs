@@ -1,18 +1,61 @@
 //! Recipe to build: bases, setup in a VM, immutable disks.
+//!
+//! ```text
+//! recipe ──▶ base (mmdebstrap, bases/HASH.ext4) ──▶ VM: clone, setup, power off ──▶ builds/ID/disk.qcow2
+//!                                                                       sessions: own layer on disk.qcow2 on the base
+//! ```
+//! A build is named by the hash of its inputs (base, repository, commit, setup): the same inputs are built once. What is
+//! built is never changed and never in the way of what is in use: it is made in a folder of its own and renamed when whole.
 
+mod bake;
+mod base;
+mod build;
+mod catalog;
+mod exec;
+mod files;
+mod lines;
+mod manifest;
+mod mirrors;
+mod progress;
+#[cfg(test)]
+mod tests;
 mod types;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
+use hostd_core::Recipe;
 use tokio::sync::{broadcast, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{gateway::Gateway, vm::Vmm};
+use crate::{forge::Forge, gateway::Gateway, vm::Vmm};
+use catalog::{Catalog, Current, Entry};
+use manifest::Shelf;
+use progress::Progress;
 
 pub use types::{BuildEvent, BuildInfo, EnvironmentError, EnvironmentInfo, EnvironmentState, ReadyBuild};
 
+/// Changes that a slow watcher may be behind.
+const CHANGES: usize = 64;
+
 /// The environments of a host. State is files under the data folder, never SQLite.
 pub struct Environments {
+    vmm: Arc<dyn Vmm>,
+    gateway: Arc<Gateway>,
+    forge: Forge,
+    shelf: Shelf,
+    catalog: Catalog,
+    entries: Mutex<BTreeMap<String, Entry>>,
     changes: broadcast::Sender<EnvironmentInfo>,
+    /// Whose turn it is to build.
+    turn: tokio::sync::Mutex<()>,
+    /// Keeps two registrations of one name apart.
+    registering: tokio::sync::Mutex<()>,
+    builds: TaskTracker,
+    closing: CancellationToken,
 }
 
 impl Environments {
@@ -21,14 +64,34 @@ impl Environments {
     /// # Errors
     /// [`EnvironmentError::File`] where the data folder cannot be read or written.
     pub async fn open(data: &Path, vmm: Arc<dyn Vmm>, gateway: Arc<Gateway>) -> Result<Arc<Self>, EnvironmentError> {
-        let _ = (data, vmm, gateway);
-        Ok(Arc::new(Self { changes: broadcast::channel(64).0 }))
+        let shelf = Shelf {
+            builds: files::folder(data.join("builds")).await?,
+            bases: files::folder(data.join("bases")).await?,
+        };
+        let catalog = Catalog { root: files::folder(data.join("environments")).await? };
+        let forge = Forge::new(files::folder(data.join("git")).await?);
+        let entries = Mutex::new(catalog.load(&shelf).await?);
+        let environments = Self {
+            vmm,
+            gateway,
+            forge,
+            shelf,
+            catalog,
+            entries,
+            changes: broadcast::channel(CHANGES).0,
+            turn: tokio::sync::Mutex::default(),
+            registering: tokio::sync::Mutex::default(),
+            builds: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        };
+        environments.sweep().await?;
+        Ok(Arc::new(environments))
     }
 
     /// All environments, by name.
     #[must_use]
     pub fn list(&self) -> Vec<EnvironmentInfo> {
-        vec![]
+        self.lock().values().map(Entry::info).collect()
     }
 
     /// One environment.
@@ -36,7 +99,8 @@ impl Environments {
     /// # Errors
     /// [`EnvironmentError::NotFound`].
     pub fn get(&self, name: &str) -> Result<EnvironmentInfo, EnvironmentError> {
-        Err(EnvironmentError::NotFound { name: name.into(), known: vec![] })
+        let entries = self.lock();
+        find(&entries, name).map(Entry::info)
     }
 
     /// Every change from now on. Bounded: a reader that lags reads [`Environments::list`] again.
@@ -50,17 +114,48 @@ impl Environments {
     /// # Errors
     /// [`EnvironmentError::BadRecipe`], [`EnvironmentError::TooLarge`], [`EnvironmentError::File`]; nothing is kept then.
     pub async fn register(&self, source: &str, text: &str) -> Result<String, EnvironmentError> {
-        let recipe = hostd_core::Recipe::parse(source, text).map_err(EnvironmentError::BadRecipe)?;
-        Ok(recipe.name)
+        let recipe = Recipe::parse(source, text).map_err(EnvironmentError::BadRecipe)?;
+        fits(&recipe)?;
+        let name = recipe.name.clone();
+        let _one = self.registering.lock().await;
+        // Else a build of a built-in recipe would make it look registered.
+        if self.lock().get(&name).is_some_and(|entry| entry.text == text) {
+            return Ok(name);
+        }
+        self.catalog.register(source, text, &name).await?;
+        let info = {
+            let mut entries = self.lock();
+            let entry = entries.entry(name.clone()).or_insert_with(|| Entry::new(source, text, recipe.clone()));
+            (entry.source, entry.text, entry.recipe) = (source.into(), text.into(), recipe);
+            entry.info()
+        };
+        self.tell(info);
+        Ok(name)
     }
 
-    /// Builds an environment, or joins the build of it that is under way: its progress from the start on, ended by
-    /// [`BuildEvent::Done`] or [`BuildEvent::Failed`]. The build goes on when the receiver is dropped.
+    /// Builds an environment, or joins the build of the same recipe that is under way: its progress from the start on, ended
+    /// by [`BuildEvent::Done`] or [`BuildEvent::Failed`]. The build goes on when the receiver is dropped.
     ///
     /// # Errors
     /// [`EnvironmentError::NotFound`].
     pub async fn build(self: &Arc<Self>, name: &str) -> Result<mpsc::Receiver<BuildEvent>, EnvironmentError> {
-        Err(EnvironmentError::NotFound { name: name.into(), known: vec![] })
+        let (job, info) = {
+            let mut entries = self.lock();
+            let known = entries.keys().cloned().collect();
+            let Some(entry) = entries.get_mut(name) else {
+                return Err(EnvironmentError::NotFound { name: name.into(), known });
+            };
+            if let Some(progress) = entry.building.as_ref().filter(|progress| progress.recipe == entry.text) {
+                return Ok(progress.read());
+            }
+            let progress = Progress::new(entry.text.clone());
+            entry.building = Some(progress.clone());
+            (build::Job { recipe: entry.recipe.clone(), progress }, entry.info())
+        };
+        self.tell(info);
+        let events = job.progress.read();
+        self.builds.spawn(build::run(self.clone(), job));
+        Ok(events)
     }
 
     /// What a session of this environment starts from.
@@ -68,6 +163,77 @@ impl Environments {
     /// # Errors
     /// [`EnvironmentError::NotFound`], [`EnvironmentError::NoBuild`], [`EnvironmentError::TooLarge`].
     pub fn ready(&self, name: &str) -> Result<ReadyBuild, EnvironmentError> {
-        Err(EnvironmentError::NotFound { name: name.into(), known: vec![] })
+        let entries = self.lock();
+        let Some(Current { manifest, recipe }) = &find(&entries, name)?.current else {
+            return Err(EnvironmentError::NoBuild { name: name.into() });
+        };
+        fits(recipe)?;
+        let layers = vec![self.shelf.base(manifest), self.shelf.disk(&manifest.id)];
+        Ok(ReadyBuild { id: manifest.id.clone(), recipe: recipe.clone(), layers })
     }
+
+    /// Ends builds that are under way and waits until nothing of them runs any more. For the end of hostd.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.builds.close();
+        self.builds.wait().await;
+    }
+
+    /// A build is over: what is in use now, or why it failed.
+    fn finished(&self, job: &build::Job, outcome: Result<Current, String>) -> EnvironmentInfo {
+        let info = {
+            let mut entries = self.lock();
+            let name = job.recipe.name.clone();
+            let text = &job.progress.recipe;
+            let entry = entries.entry(name).or_insert_with(|| Entry::new("registered", text, job.recipe.clone()));
+            // A later recipe may be waiting for its turn already.
+            if entry.building.as_ref().is_some_and(|progress| Arc::ptr_eq(progress, &job.progress)) {
+                entry.building = None;
+            }
+            match outcome {
+                Ok(current) => (entry.current, entry.error) = (Some(current), String::new()),
+                Err(error) => entry.error = error,
+            }
+            entry.info()
+        };
+        self.tell(info.clone());
+        info
+    }
+
+    /// Ends and removes what is left of builds that were cut off.
+    async fn sweep(&self) -> Result<(), EnvironmentError> {
+        for workshop in self.shelf.workshops().await? {
+            if self.vmm.end_leftover(&workshop.join("vm")).await? {
+                tracing::info!(folder = %workshop.display(), "ended the VM of a build that was cut off");
+            }
+            files::remove(&workshop).await?;
+        }
+        Ok(())
+    }
+
+    fn tell(&self, info: EnvironmentInfo) {
+        // Nobody watching is fine.
+        let _ = self.changes.send(info);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn find<'a>(entries: &'a BTreeMap<String, Entry>, name: &str) -> Result<&'a Entry, EnvironmentError> {
+    entries
+        .get(name)
+        .ok_or_else(|| EnvironmentError::NotFound { name: name.into(), known: entries.keys().cloned().collect() })
+}
+
+/// Whether this host has the memory for one VM of it.
+fn fits(recipe: &Recipe) -> Result<(), EnvironmentError> {
+    let system = rustix::system::sysinfo();
+    let host = system.totalram.saturating_mul(u64::from(system.mem_unit));
+    let memory = recipe.size.memory;
+    if memory > host {
+        return Err(EnvironmentError::TooLarge { name: recipe.name.clone(), memory, host });
+    }
+    Ok(())
 }

@@ -1,0 +1,151 @@
+//! The part of a build that happens in a VM: clone, set up, power off. What is left is the build's disk.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use hostd_core::{Recipe, recipe::INTERNAL_HOST, session::Cause};
+use pilothouse_proto::guest::v1::{PowerOffRequest, QuiesceRequest, guest_client::GuestClient};
+use tokio::time::timeout;
+use tonic::transport::Channel;
+
+use super::{EnvironmentError, exec, files, progress::Progress};
+use crate::{
+    gateway::{Caller, Gateway},
+    guest::{Identity, Link},
+    vm::{Vm, VmSpec, Vmm},
+};
+
+/// From the start of the VM to the guest's shaken hand. Emulated guests on a busy host are slow.
+const BOOT_DEADLINE: Duration = Duration::from_secs(300);
+/// For the disks to be synced, and for the VM to power off.
+const POWER_OFF_DEADLINE: Duration = Duration::from_secs(180);
+
+/// What is baked, and where.
+pub(super) struct Batch<'a> {
+    pub(super) id: &'a str,
+    pub(super) recipe: &'a Recipe,
+    /// Of the repository; empty: none.
+    pub(super) commit: &'a str,
+    pub(super) base: PathBuf,
+    /// The disk, to be made, and the VM's own files go here.
+    pub(super) workshop: PathBuf,
+    pub(super) progress: &'a Progress,
+}
+
+/// How many steps [`bake`] takes.
+pub(super) fn steps(recipe: &Recipe) -> u32 {
+    let commands = recipe.setup.len() + usize::from(recipe.repository.is_some());
+    u32::try_from(commands).unwrap_or(u32::MAX).saturating_add(2)
+}
+
+/// Makes `workshop/disk.qcow2`. The VM is gone afterwards, however it went.
+pub(super) async fn bake(vmm: &dyn Vmm, gateway: Arc<Gateway>, batch: &Batch<'_>) -> Result<(), EnvironmentError> {
+    batch.progress.step("start a VM on the base");
+    let directory = files::folder(batch.workshop.join("vm")).await?;
+    let disk = batch.workshop.join("disk.qcow2");
+    vmm.create_disk(&disk, batch.recipe.size.disk).await?;
+    let layers = vec![batch.base.clone()];
+    let spec = VmSpec { name: slug(batch), directory, size: batch.recipe.size, layers, disk };
+    let vm = vmm.start(spec).await?;
+    let done = tokio::select! {
+        done = inside(vm.clone(), gateway, batch) => done,
+        cause = vm.ended() => Err(ended_early(&*vm, &cause, batch.progress).await),
+    };
+    let finished = match done {
+        Ok(()) => power_off(&*vm, batch.progress).await,
+        Err(error) => Err(error),
+    };
+    vm.end().await;
+    finished
+}
+
+/// Everything up to a synced disk. The link ends with it, so that the power-off is not taken for a lost guest.
+async fn inside(vm: Arc<dyn Vm>, gateway: Arc<Gateway>, batch: &Batch<'_>) -> Result<(), EnvironmentError> {
+    let progress = batch.progress;
+    let link = Link::start(vm.clone(), identity(batch)?, gateway, Arc::new(caller(batch)));
+    let hello = match link.client(BOOT_DEADLINE).await {
+        Ok(hello) => hello,
+        Err(error) => {
+            progress.text(&vm.serial().await);
+            return Err(progress.failure(&error.to_string()));
+        }
+    };
+    let client = &hello.client;
+    if let Some(repository) = &batch.recipe.repository {
+        progress.step(format!("clone {} at {}", repository.branch, batch.commit.get(..12).unwrap_or(batch.commit)));
+        clone(client, batch).await?;
+    }
+    let directory = batch.recipe.repository.as_ref().map_or("/", |repository| &repository.path);
+    for command in &batch.recipe.setup {
+        progress.step(format!("setup: {}", hostd_core::text::one_line(command)));
+        exec::run(client, &["sh", "-c", command], directory, progress).await?;
+    }
+    progress.step("power off and keep the disk");
+    let mut client = client.clone();
+    let quiesce = client.quiesce(QuiesceRequest { freeze: false, trim: true });
+    match timeout(POWER_OFF_DEADLINE, quiesce).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(status)) => {
+            return Err(progress.failure(&format!("the guest's disk was not synced: {}", status.message())));
+        }
+        Err(_) => return Err(progress.failure("the guest's disk was not synced in time")),
+    }
+    // The connection may end before the answer arrives; whether it worked is seen by the VM.
+    let _ = timeout(POWER_OFF_DEADLINE, client.power_off(PowerOffRequest {})).await;
+    Ok(())
+}
+
+/// The branch, at the very commit that the build is named by; and who commits are by, until an agent says otherwise.
+async fn clone(client: &GuestClient<Channel>, batch: &Batch<'_>) -> Result<(), EnvironmentError> {
+    let Some(repository) = &batch.recipe.repository else { return Ok(()) };
+    let (branch, url, path) = (&repository.branch, &repository.url, &repository.path);
+    let email = format!("agent@{INTERNAL_HOST}");
+    let commands: [&[&str]; 4] = [
+        &["git", "config", "--system", "user.name", "agent"],
+        &["git", "config", "--system", "user.email", &email],
+        &["git", "clone", "--branch", branch, "--", url, path],
+        &["git", "-C", path, "reset", "--quiet", "--hard", batch.commit],
+    ];
+    for command in commands {
+        exec::run(client, command, "/", batch.progress).await?;
+    }
+    Ok(())
+}
+
+async fn power_off(vm: &dyn Vm, progress: &Progress) -> Result<(), EnvironmentError> {
+    match timeout(POWER_OFF_DEADLINE, vm.ended()).await {
+        Ok(Cause::PoweredOff) => Ok(()),
+        Ok(cause) => Err(ended_early(vm, &cause, progress).await),
+        Err(_) => Err(progress.failure("the VM did not power off in time")),
+    }
+}
+
+async fn ended_early(vm: &dyn Vm, cause: &Cause, progress: &Progress) -> EnvironmentError {
+    progress.text(&vm.serial().await);
+    progress.failure(&format!("the VM ended too early: {cause}"))
+}
+
+fn identity(batch: &Batch<'_>) -> Result<Identity, EnvironmentError> {
+    let mut machine_id = [0_u8; 16];
+    getrandom::fill(&mut machine_id).map_err(|error| batch.progress.failure(&format!("no random bytes: {error}")))?;
+    Ok(Identity {
+        session_id: batch.id.into(),
+        slug: slug(batch),
+        machine_id: machine_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+        generation: 1,
+    })
+}
+
+fn caller(batch: &Batch<'_>) -> Caller {
+    Caller {
+        session_id: batch.id.into(),
+        slug: slug(batch),
+        environment: batch.recipe.name.clone(),
+        repository: batch.recipe.local_repository().map(str::to_owned),
+        branch_prefix: None,
+        egress: batch.recipe.egress.clone(),
+    }
+}
+
+fn slug(batch: &Batch<'_>) -> String {
+    format!("build-{}", batch.recipe.name)
+}

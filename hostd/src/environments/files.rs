@@ -1,0 +1,109 @@
+//! Small files of the data folder.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::UNIX_EPOCH,
+};
+
+use tokio::{fs, io::AsyncWriteExt};
+
+use super::EnvironmentError;
+
+/// [`EnvironmentError::File`] for this path.
+pub(super) fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> EnvironmentError {
+    let path = path.into();
+    |error| EnvironmentError::File { path, error: Arc::new(error) }
+}
+
+/// Writes beside and renames: a reader sees the old file or the new one, whole even after a power cut.
+pub(super) async fn write(path: &Path, bytes: &[u8]) -> Result<(), EnvironmentError> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let written = async {
+        let mut file = fs::File::create(&fresh).await?;
+        file.write_all(bytes).await?;
+        file.sync_all().await?;
+        fs::rename(&fresh, path).await
+    };
+    written.await.map_err(at(path))
+}
+
+/// A text file; None where there is none.
+pub(super) async fn read(path: &Path) -> Result<Option<String>, EnvironmentError> {
+    match fs::read_to_string(path).await {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at(path)(error)),
+    }
+}
+
+/// The folder, made if it is not there.
+pub(super) async fn folder(path: PathBuf) -> Result<PathBuf, EnvironmentError> {
+    fs::create_dir_all(&path).await.map_err(at(&path))?;
+    Ok(path)
+}
+
+/// Removes a file or a folder with all that is in it; nothing there is what was wanted.
+pub(super) async fn remove(path: &Path) -> Result<(), EnvironmentError> {
+    let removed = match fs::symlink_metadata(path).await {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path).await,
+        Ok(_) => fs::remove_file(path).await,
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Names in a folder; none where there is no folder.
+pub(super) async fn names(path: &Path) -> Result<Vec<String>, EnvironmentError> {
+    let mut entries = match fs::read_dir(path).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(at(path)(error)),
+    };
+    let mut names = vec![];
+    while let Some(entry) = entries.next_entry().await.map_err(at(path))? {
+        names.extend(entry.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// What of a file matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// When it was written last, in nanoseconds since the epoch.
+    pub(super) stamp: u64,
+    /// Bytes that it takes on disk.
+    pub(super) on_disk: u64,
+}
+
+/// None where there is no such file.
+pub(super) async fn stat(path: &Path) -> Option<Stat> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(path).await.ok().filter(std::fs::Metadata::is_file)?;
+    let age = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(Stat { stamp: u64::try_from(age.as_nanos()).ok()?, on_disk: metadata.blocks() * 512 })
+}
+
+/// Makes a finished image safe: on disk whole, and written by nobody any more.
+pub(super) async fn freeze(path: &Path) -> Result<(), EnvironmentError> {
+    use std::os::unix::fs::PermissionsExt;
+    let frozen = async {
+        fs::File::open(path).await?.sync_all().await?;
+        fs::set_permissions(path, PermissionsExt::from_mode(0o444)).await
+    };
+    frozen.await.map_err(at(path))
+}
+
+/// Renames, for good.
+pub(super) async fn publish(from: &Path, to: &Path) -> Result<(), EnvironmentError> {
+    fs::rename(from, to).await.map_err(at(to))?;
+    let Some(folder) = to.parent() else { return Ok(()) };
+    let synced = async { fs::File::open(folder).await?.sync_all().await };
+    synced.await.map_err(at(folder))
+}

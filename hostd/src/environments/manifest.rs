@@ -1,0 +1,130 @@
+//! What a build is, beside its disk: `builds/ID/manifest.json`.
+
+use std::path::{Path, PathBuf};
+
+use hostd_core::{Recipe, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use super::{BuildInfo, EnvironmentError, base::Base, files};
+
+/// Raised when the same inputs would give another build.
+pub(super) const FORMAT: u32 = 1;
+
+/// A finished build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    pub(super) format: u32,
+    pub(super) id: String,
+    /// It was built first for.
+    pub(super) environment: String,
+    /// The recipe as it stood then.
+    pub(super) recipe: String,
+    /// Of the repository; empty: none.
+    pub(super) commit: String,
+    /// Hash of its base's inputs.
+    pub(super) base: String,
+    /// When the base image was written. A base made anew from the same inputs is another file system: a disk on top of it
+    /// would be garbage.
+    pub(super) base_stamp: u64,
+    pub(super) created_at: UnixMillis,
+    pub(super) size_bytes: u64,
+    pub(super) base_bytes: u64,
+}
+
+impl Manifest {
+    pub(super) fn info(&self) -> BuildInfo {
+        BuildInfo {
+            id: self.id.clone(),
+            commit: self.commit.clone(),
+            created_at: self.created_at,
+            size_bytes: self.size_bytes,
+            base_bytes: self.base_bytes,
+        }
+    }
+}
+
+/// The id of the build that a recipe gives at a commit: whatever decides what is on its disk, and nothing else.
+pub(super) fn id(recipe: &Recipe, base: &Base, commit: &str) -> String {
+    let repository = recipe.repository.as_ref().map(|r| [&r.url, &r.branch, &r.path]);
+    // JSON, so that no two lists of words look alike.
+    let inputs = serde_json::json!([FORMAT, base.hash, repository, commit, recipe.setup]);
+    blake3::hash(inputs.to_string().as_bytes()).to_hex()[..16].to_owned()
+}
+
+/// Where builds and bases are.
+#[derive(Clone, Debug)]
+pub(super) struct Shelf {
+    pub(super) builds: PathBuf,
+    pub(super) bases: PathBuf,
+}
+
+impl Shelf {
+    pub(super) fn folder(&self, id: &str) -> PathBuf {
+        self.builds.join(id)
+    }
+
+    pub(super) fn disk(&self, id: &str) -> PathBuf {
+        self.folder(id).join("disk.qcow2")
+    }
+
+    pub(super) fn base(&self, manifest: &Manifest) -> PathBuf {
+        self.bases.join(format!("{}.ext4", manifest.base))
+    }
+
+    /// The build of this id, if it is whole and its base is still the one that it was made on.
+    pub(super) async fn find(&self, id: &str) -> Result<Option<Manifest>, EnvironmentError> {
+        let Some(text) = files::read(&self.folder(id).join("manifest.json")).await? else { return Ok(None) };
+        let Ok(manifest) = serde_json::from_str::<Manifest>(&text) else { return Ok(None) };
+        let base = files::stat(&self.base(&manifest)).await;
+        let whole = manifest.id == id
+            && manifest.format == FORMAT
+            && base.is_some_and(|base| base.stamp == manifest.base_stamp)
+            && files::stat(&self.disk(id)).await.is_some();
+        Ok(whole.then_some(manifest))
+    }
+
+    /// A fresh folder to build in, on the same file system.
+    pub(super) async fn workshop(&self, id: &str) -> Result<PathBuf, EnvironmentError> {
+        let folder = self.builds.join(format!("{WORKSHOP}{id}"));
+        files::remove(&folder).await?;
+        files::folder(folder).await
+    }
+
+    /// Folders of builds that were never finished.
+    pub(super) async fn workshops(&self) -> Result<Vec<PathBuf>, EnvironmentError> {
+        let names = files::names(&self.builds).await?;
+        Ok(names.iter().filter(|name| name.starts_with(WORKSHOP)).map(|name| self.builds.join(name)).collect())
+    }
+}
+
+const WORKSHOP: &str = "new-";
+
+/// Writes the manifest into a workshop.
+pub(super) async fn write(folder: &Path, manifest: &Manifest) -> Result<(), EnvironmentError> {
+    let text = serde_json::to_string_pretty(manifest).unwrap_or_default();
+    files::write(&folder.join("manifest.json"), text.as_bytes()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_depends_on_what_is_on_the_disk_alone() {
+        let of = |text: &str, commit: &str| {
+            let text = format!("name='a'\nbase.debian='bookworm'\nagent.command=['sh']\n{text}");
+            let recipe = Recipe::parse("x", &text).unwrap();
+            id(&recipe, &Base::of(&recipe, Path::new("/b")), commit)
+        };
+        let one = of("setup=['a b']", "c0ffee");
+        assert_eq!(one, of("setup=['a b']\nsize.vcpus=2\nci.command=['x']\negress=['a:1']", "c0ffee"));
+        for other in [
+            of("setup=['a','b']", "c0ffee"),
+            of("setup=['a b']", "decaf"),
+            of("setup=['a b']\nsize.disk='9GiB'", "c0ffee"),
+        ] {
+            assert_ne!(one, other);
+        }
+        assert!(one.len() == 16 && one.bytes().all(|b| b.is_ascii_hexdigit()));
+    }
+}
