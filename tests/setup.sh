@@ -46,7 +46,7 @@ jq                 jq
 /etc/ssl/certs/ca-certificates.crt ca-certificates
 LIST
     [ "$(id -u)" = 0 ] || echo "newuidmap uidmap"
-    [ "$1" = demo ] || printf '%s\n' "shellcheck shellcheck" "tmux tmux"
+    [ "$1" = demo ] || echo "shellcheck shellcheck"
 }
 
 missing_packages() {
