@@ -96,6 +96,23 @@ impl Console {
         self.seen.0.lock().unwrap().bytes.clone()
     }
 
+    /// How many bytes were drawn so far.
+    #[must_use]
+    pub fn drawn(&self) -> usize {
+        self.seen.0.lock().unwrap().bytes.len()
+    }
+
+    /// Waits until `byte` has been drawn after the first `from` bytes.
+    pub fn wait_for_byte(&self, from: usize, byte: u8, within: Duration) {
+        let end = Instant::now() + within;
+        let mut seen = self.seen.0.lock().unwrap();
+        while !seen.bytes[from..].contains(&byte) {
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero() && !seen.ended, "{byte:?} was not drawn:\n{}", seen.screen.screen().contents());
+            seen = self.seen.1.wait_timeout(seen, left).unwrap().0;
+        }
+    }
+
     /// Whether the screen is the alternate one, as full-screen programs use it.
     #[must_use]
     pub fn alternate(&self) -> bool {
