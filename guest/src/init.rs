@@ -67,10 +67,10 @@ pub(crate) fn step(name: &str) -> BootStep {
 
 /// Writes a line to the kernel's log, at a level that reaches the serial console even when the kernel is quiet.
 pub(crate) fn report(line: &str) {
-    let written = fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/kmsg")
-        .and_then(|mut kmsg| writeln!(kmsg, "<2>pilothouse-guest: {line}"));
+    // One write: each is a line of the log.
+    let text = format!("<2>pilothouse-guest: {line}\n");
+    let written =
+        fs::OpenOptions::new().write(true).open("/dev/kmsg").and_then(|mut kmsg| kmsg.write_all(text.as_bytes()));
     if written.is_err() {
         // Before /dev is mounted there is only the console that the kernel gave us.
         let _ = writeln!(io::stderr(), "pilothouse-guest: {line}");
