@@ -1,0 +1,124 @@
+//! The commands that ask and tell: their output, their errors, several hosts.
+
+use rstest::rstest;
+
+use crate::{
+    fake::{Fake, session},
+    program::{command, run},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_listed_shown_created_and_sent_to() {
+    let mut waits = session("beta");
+    (waits.attention, waits.reason) = ("you".into(), "asks: \x1b[2Jwhich?".into());
+    let fake = Fake::start(vec![session("alpha"), waits]).await;
+    let ran = fake.run(&["ls"]).await;
+    let lines: Vec<&str> = ran.text().lines().collect();
+    assert!(lines[0].starts_with("SESSION  STATE    TURN   WHY") && lines.len() == 3, "{}", ran.text());
+    assert!(lines[1].starts_with("beta     working  you    asks: [2Jwhich?  Title of beta"), "{}", ran.text());
+    let ran = fake.run(&["ls", "--json"]).await;
+    let slugs: Vec<_> = ran.json().as_array().unwrap().iter().map(|s| s["slug"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(slugs, ["alpha", "beta"]);
+    assert_eq!(fake.run(&["show", "be", "--json"]).await.json()["host"], "madeup");
+    assert!(fake.run(&["show", "be"]).await.text().contains("turn         you: asks: [2Jwhich?"));
+    let ran = fake.run(&["new", "--env", "demo", "--json", "fix", "it", "--", "sh", "-c", "true"]).await;
+    assert_eq!((&ran.json()["task"], ran.json()["command"][2].as_str()), (&"fix it".into(), Some("true")));
+    assert_eq!(fake.run(&["send", "al", "use", "two"]).await.code, 0);
+    assert_eq!(fake.state.heard(), "use two");
+    assert_eq!(fake.run(&["log", "al"]).await.stdout, b"\x1b[31mred\x1b[2J\xff\n");
+    assert_eq!(fake.run(&["host", "show", "madeup", "--json"]).await.json()["cpus"], 2);
+}
+
+#[rstest]
+#[case(&["show", "nobody"], 3, "error: there is no such session\nhint: `pilothouse ls` lists the sessions\n")]
+#[case(&["show", ""], 2, "error: more than one session is meant\nhint: give more of the id, or the whole slug\n")]
+#[case(&["restart", "alpha"], 4, "error: it is running; only a stopped or crashed session can be restarted\n")]
+#[case(&["new", "--env", "other"], 4, "error: the environment was never built\nhint: `pilothouse env build NAME` builds an environment\n")]
+#[case(&["host", "show", "x"], 3, "error: there is no host `x`\nhint: `pilothouse host ls` lists them\n")]
+#[case(&["--host", "x", "ls"], 2, "")]
+#[case(&["frobnicate"], 2, "")]
+#[case(&["new", "fix it"], 2, "")]
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_are_one_line_with_an_exit_code(#[case] arguments: &[&str], #[case] code: i32, #[case] says: &str) {
+    let fake = Fake::start(vec![session("alpha"), session("beta")]).await;
+    let ran = fake.run(arguments).await;
+    assert_eq!((ran.code, ran.text()), (code, ""));
+    assert!(ran.stderr.starts_with("error: ") && ran.stderr.ends_with(says), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_needs_a_word() {
+    let fake = Fake::start(vec![session("alpha"), session("beta")]).await;
+    let ran = fake.run(&["rm", "alpha"]).await;
+    assert!(ran.code == 2 && ran.stderr.contains("hint: say --yes"), "{ran:?}");
+    let ran = fake.run(&["rm", "--yes", "alpha", "nobody"]).await;
+    assert_eq!((ran.code, fake.state.sessions().len()), (3, 2));
+    let ran = fake.run(&["rm", "--yes", "alpha", "al"]).await;
+    assert_eq!((ran.code, ran.text()), (0, "deleted alpha\n"));
+    assert_eq!(fake.state.sessions().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_hosts_are_one_fleet() {
+    let (near, far) = (Fake::start(vec![session("alpha")]).await, Fake::start(vec![session("beta")]).await);
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join(".config/pilothouse");
+    std::fs::create_dir_all(&config).unwrap();
+    let hosts = format!(
+        "[hosts]\nnear = \"{}\"\nfar = \"{}\"\ndead = \"unix:/nowhere/hostd.sock\"\n",
+        near.address(),
+        far.address()
+    );
+    std::fs::write(config.join("config.toml"), hosts).unwrap();
+    let ask = async |arguments: &[&str]| run(command(home.path(), None, arguments), b"").await;
+
+    let ran = ask(&["ls", "--json"]).await;
+    let all = ran.json();
+    assert_eq!((ran.code, all[0]["host"].as_str(), all[1]["host"].as_str()), (0, Some("near"), Some("far")));
+    assert!(ran.stderr.starts_with("warning: host dead is out of reach"), "{}", ran.stderr);
+    assert_eq!(ask(&["show", "beta", "--json"]).await.json()["host"], "far");
+    // The dead one might have it.
+    assert_eq!(ask(&["show", "nobody"]).await.code, 5);
+    assert_eq!(ask(&["--host", "near", "show", "beta"]).await.code, 3);
+    assert_eq!(ask(&["--host", "dead", "ls"]).await.code, 5);
+    assert_eq!(ask(&["new", "--env", "demo"]).await.code, 2);
+    assert_eq!(ask(&["new", "--env", "demo", "--host", "far"]).await.code, 0);
+    let ran = ask(&["host", "ls", "--json"]).await;
+    let all = ran.json();
+    let reachable: Vec<_> = all.as_array().unwrap().iter().map(|host| host["reachable"].as_bool().unwrap()).collect();
+    assert_eq!((ran.code, reachable), (0, vec![false, true, true]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_out_of_reach_says_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    for arguments in [&["ls"][..], &["show", "alpha"], &["new", "--env", "demo"], &["env", "build", "demo"]] {
+        let ran = run(command(home.path(), None, arguments), b"").await;
+        assert_eq!((ran.code, ran.stderr.lines().count()), (5, 2), "{ran:?}");
+        assert!(ran.stderr.ends_with("hint: is hostd running? start it with `hostd serve`\n"), "{ran:?}");
+    }
+}
+
+#[rstest]
+#[case(&[])]
+#[case(&["new"])]
+#[case(&["ls"])]
+#[case(&["show"])]
+#[case(&["attach"])]
+#[case(&["exec"])]
+#[case(&["send"])]
+#[case(&["log"])]
+#[case(&["rm"])]
+#[case(&["wait"])]
+#[case(&["restart"])]
+#[case(&["host", "ls"])]
+#[case(&["host", "show"])]
+#[case(&["env", "ls"])]
+#[case(&["env", "build"])]
+#[case(&["env", "show"])]
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_has_help_with_an_example(#[case] arguments: &[&str]) {
+    let home = tempfile::tempdir().unwrap();
+    let ran = run(command(home.path(), None, &[arguments, &["--help"]].concat()), b"").await;
+    assert!(ran.code == 0 && ran.text().contains("Example"), "{ran:?}");
+}

@@ -1,0 +1,191 @@
+//! A made-up host: sessions are entries in a list, `exec` runs on this machine, a terminal echoes.
+
+mod environments;
+mod host;
+mod sessions;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use pilothouse_proto::hostd::v1::{
+    Session, WatchResponse, environments_server::EnvironmentsServer, host_server::HostServer,
+    sessions_server::SessionsServer, watch_response::Change,
+};
+use tempfile::TempDir;
+use tokio::{net::UnixListener, process::Command, sync::broadcast, task::JoinHandle};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::program::{self, Ran};
+
+/// A running made-up host.
+pub(crate) struct Fake {
+    pub(crate) folder: TempDir,
+    pub(crate) state: Arc<State>,
+    server: JoinHandle<()>,
+}
+
+/// What it knows.
+pub(crate) struct State {
+    sessions: Mutex<Vec<Session>>,
+    changes: broadcast::Sender<WatchResponse>,
+    /// What was typed into attached terminals, and which commands were hung up on.
+    heard: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Fake {
+    /// With these sessions.
+    pub(crate) async fn start(sessions: Vec<Session>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State { sessions: Mutex::new(sessions), changes: broadcast::channel(64).0, heard: Arc::default() };
+        let state = Arc::new(state);
+        let server = serve(folder.path().join("hostd.sock"), state.clone());
+        Self { folder, state, server }
+    }
+
+    /// Ends it as kill -9 would, connections included.
+    pub(crate) async fn kill(&mut self) {
+        self.server.abort();
+        let _ = (&mut self.server).await;
+    }
+
+    /// Starts it again where it was.
+    pub(crate) fn restart(&mut self) {
+        self.server = serve(self.socket(), self.state.clone());
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("hostd.sock")
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("unix:{}", self.socket().display())
+    }
+
+    /// The program, with this as its host.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        program::command(self.folder.path(), Some(&self.address()), arguments)
+    }
+
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
+        program::run(self.command(arguments), b"").await
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// On a runtime of its own, so that its end takes every connection along.
+fn serve(socket: PathBuf, state: Arc<State>) -> JoinHandle<()> {
+    let _ = std::fs::remove_file(&socket);
+    let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let guard = Runtime(Some(runtime));
+    let handle = guard.0.as_ref().unwrap().handle().clone();
+    tokio::spawn(async move {
+        let _guard = guard;
+        let serving = handle.spawn(async move {
+            let incoming = UnixListenerStream::new(UnixListener::from_std(listener).unwrap());
+            tonic::transport::Server::builder()
+                .add_service(SessionsServer::from_arc(state.clone()))
+                .add_service(EnvironmentsServer::from_arc(state.clone()))
+                .add_service(HostServer::from_arc(state))
+                .serve_with_incoming(incoming)
+                .await
+        });
+        serving.await.unwrap().unwrap();
+    })
+}
+
+struct Runtime(Option<tokio::runtime::Runtime>);
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl State {
+    /// The session of this id, slug or unique prefix.
+    fn find(&self, id: &str) -> Result<Session, Status> {
+        let sessions = self.sessions.lock().unwrap();
+        let found: Vec<_> = sessions.iter().filter(|s| s.slug.starts_with(id) || s.id.starts_with(id)).collect();
+        match found[..] {
+            [session] => Ok(session.clone()),
+            [] => Err(status(Code::NotFound, "SESSION_NOT_FOUND", "there is no such session")),
+            _ => Err(status(Code::InvalidArgument, "ID_AMBIGUOUS", "more than one session is meant")),
+        }
+    }
+
+    /// Changes a session and tells the watchers.
+    pub(crate) fn change(&self, slug: &str, change: impl FnOnce(&mut Session)) {
+        let mut sessions = self.sessions.lock().unwrap();
+        let session = sessions.iter_mut().find(|s| s.slug == slug).unwrap();
+        change(session);
+        self.tell(Change::Session(session.clone()));
+    }
+
+    /// Removes it.
+    pub(crate) fn remove(&self, id: &str) {
+        self.sessions.lock().unwrap().retain(|s| s.id != id);
+        self.tell(Change::SessionRemoved(id.into()));
+    }
+
+    pub(crate) fn sessions(&self) -> Vec<Session> {
+        self.sessions.lock().unwrap().clone()
+    }
+
+    /// How many watch.
+    pub(crate) fn watchers(&self) -> usize {
+        self.changes.receiver_count()
+    }
+
+    fn tell(&self, change: Change) {
+        let _ = self.changes.send(WatchResponse { epoch: "1".into(), revision: 2, change: Some(change) });
+    }
+
+    /// What it heard.
+    pub(crate) fn heard(&self) -> String {
+        String::from_utf8_lossy(&self.heard.lock().unwrap()).into_owned()
+    }
+
+    fn hear(&self, bytes: &[u8]) {
+        self.heard.lock().unwrap().extend_from_slice(bytes);
+    }
+
+    fn heard_by(&self) -> Arc<Mutex<Vec<u8>>> {
+        self.heard.clone()
+    }
+}
+
+/// A session at work.
+pub(crate) fn session(slug: &str) -> Session {
+    Session {
+        id: format!("01J{}", slug.to_uppercase()),
+        slug: slug.into(),
+        title: format!("Title of {slug}"),
+        environment: "demo".into(),
+        owner: "me".into(),
+        lifecycle: "running".into(),
+        activity: "working".into(),
+        attention: "agent".into(),
+        reason: "working".into(),
+        created_at: 1_700_000_000_000,
+        updated_at: 1_700_000_000_000,
+        ..Default::default()
+    }
+}
+
+fn status(code: Code, reason: &str, message: &str) -> Status {
+    let details = ErrorDetails::with_error_info(reason, "pilothouse", std::collections::HashMap::new());
+    Status::with_error_details(code, message, details)
+}

@@ -1,0 +1,209 @@
+use std::{process::Stdio, sync::Arc};
+
+use pilothouse_proto::hostd::v1::{
+    AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, Ended, ExecExit, ExecRequest,
+    ExecResponse, ExecStart, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse, RestartRequest, Role,
+    Screen, SendRequest, SendResponse, Session, attach_request, attach_response, exec_request, exec_response,
+    sessions_server::Sessions,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    process::Command,
+    sync::mpsc,
+};
+use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::{State, session, status};
+
+type Answers<T> = ReceiverStream<Result<T, Status>>;
+
+#[tonic::async_trait]
+impl Sessions for State {
+    type AttachStream = Answers<AttachResponse>;
+    type ExecStream = Answers<ExecResponse>;
+    type LogStream = std::pin::Pin<Box<dyn Stream<Item = Result<LogResponse, Status>> + Send>>;
+
+    async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Session>, Status> {
+        let CreateRequest { environment, title, task, command } = request.into_inner();
+        if environment != "demo" {
+            return Err(status(Code::FailedPrecondition, "NO_BUILD", "the environment was never built"));
+        }
+        let created = Session { title, task, command, ..session("new") };
+        self.sessions.lock().unwrap().push(created.clone());
+        Ok(Response::new(created))
+    }
+
+    async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        Ok(Response::new(ListResponse { sessions: self.sessions() }))
+    }
+
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<Session>, Status> {
+        self.find(&request.into_inner().id).map(Response::new)
+    }
+
+    async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
+        let found = self.find(&request.into_inner().id)?;
+        self.remove(&found.id);
+        Ok(Response::new(DeleteResponse { id: found.id }))
+    }
+
+    async fn restart(&self, request: Request<RestartRequest>) -> Result<Response<Session>, Status> {
+        self.find(&request.into_inner().id)?;
+        Err(status(
+            Code::FailedPrecondition,
+            "DENIED",
+            "it is running; only a stopped or crashed session can be restarted",
+        ))
+    }
+
+    async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
+        self.hear(request.into_inner().text.as_bytes());
+        Ok(Response::new(SendResponse {}))
+    }
+
+    async fn log(&self, _: Request<LogRequest>) -> Result<Response<Self::LogStream>, Status> {
+        let parts = [b"\x1b[31mred".as_slice(), b"\x1b[2J\xff\n"].map(|data| Ok(LogResponse { data: data.into() }));
+        Ok(Response::new(Box::pin(tokio_stream::iter(parts))))
+    }
+
+    /// A terminal that echoes; `q` ends it, `!` asks who writes.
+    async fn attach(&self, request: Request<Streaming<AttachRequest>>) -> Result<Response<Self::AttachStream>, Status> {
+        use attach_request::Request;
+        use attach_response::Response as Answer;
+        let mut requests = request.into_inner();
+        let Some(AttachRequest { request: Some(Request::Open(open)) }) = requests.message().await? else {
+            return Err(Status::invalid_argument("no open"));
+        };
+        self.find(&open.id)?;
+        let (answers, receiver) = mpsc::channel(16);
+        let heard = self.heard_by();
+        tokio::spawn(async move {
+            let contents = b"\x1b[?1049h\x1b[?2004h\x1b[?1002hhello from the session".as_slice().into();
+            let say = async |answer| answers.send(Ok(AttachResponse { response: Some(answer) })).await.ok();
+            say(Answer::Screen(Screen { size: open.size, contents, history: 0 })).await;
+            say(Answer::Role(Role { writer: !open.observe, writer_name: "me".into(), viewers: 1 })).await;
+            while let Ok(Some(AttachRequest { request: Some(request) })) = requests.message().await {
+                match request {
+                    Request::Input(bytes) if &bytes[..] == b"q" => {
+                        say(Answer::Ended(Ended { reason: "the agent ended".into() })).await;
+                        return;
+                    }
+                    Request::Input(bytes) => {
+                        heard.lock().unwrap().extend_from_slice(&bytes);
+                        say(Answer::Output(bytes)).await;
+                    }
+                    Request::Resize(size) => {
+                        let contents = format!("now {}x{}", size.columns, size.rows).into();
+                        say(Answer::Screen(Screen { size: Some(size), contents, history: 0 })).await;
+                    }
+                    Request::Take(_) | Request::Open(_) => {}
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Self::ExecStream>, Status> {
+        let mut requests = request.into_inner();
+        let Some(ExecRequest { request: Some(exec_request::Request::Start(start)) }) = requests.message().await? else {
+            return Err(Status::invalid_argument("no start"));
+        };
+        self.find(&start.id)?;
+        let (answers, receiver) = mpsc::channel(4);
+        if start.terminal.is_some() {
+            tokio::spawn(on_terminal(start, requests, answers));
+        } else {
+            tokio::spawn(here(start, requests, answers, self.heard_by()));
+        }
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+type Heard = Arc<std::sync::Mutex<Vec<u8>>>;
+
+fn answer(response: exec_response::Response) -> Result<ExecResponse, Status> {
+    Ok(ExecResponse { response: Some(response) })
+}
+
+/// Runs the command on this machine; it is killed when the caller goes.
+async fn here(
+    start: ExecStart,
+    mut requests: Streaming<ExecRequest>,
+    answers: mpsc::Sender<Result<ExecResponse, Status>>,
+    heard: Heard,
+) {
+    use exec_request::Request;
+    let mut command = Command::new(&start.command[0]);
+    command.args(&start.command[1..]).envs(&start.environment).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let pid = child.id().unwrap();
+    let mut stdin = child.stdin.take();
+    let out = copy(child.stdout.take().unwrap(), answers.clone(), exec_response::Response::Stdout);
+    let err = copy(child.stderr.take().unwrap(), answers.clone(), exec_response::Response::Stderr);
+    let feed = async move {
+        while let Ok(Some(message)) = requests.message().await {
+            match (message.request, &mut stdin) {
+                (Some(Request::Stdin(bytes)), Some(stdin)) => {
+                    let _ = stdin.write_all(&bytes).await;
+                }
+                (Some(Request::StdinEnd(_)), _) => stdin = None,
+                (Some(Request::Signal(signal)), _) => {
+                    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+                    let signal = rustix::process::Signal::from_named_raw(signal).unwrap();
+                    rustix::process::kill_process(pid, signal).unwrap();
+                }
+                _ => {}
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let ended = async {
+        tokio::join!(out, err);
+        child.wait().await.unwrap().code().unwrap_or(255)
+    };
+    tokio::select! {
+        () = feed => {}
+        code = ended => {
+            let _ = answers.send(answer(exec_response::Response::Exit(ExecExit { code, signal: 0 }))).await;
+        }
+        () = answers.closed() => heard.lock().unwrap().extend_from_slice(b"[hung up]"),
+    }
+}
+
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    to: mpsc::Sender<Result<ExecResponse, Status>>,
+    kind: impl Fn(bytes::Bytes) -> exec_response::Response,
+) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        if to.send(answer(kind(buffer[..count].to_vec().into()))).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Says its size, echoes, and ends with code 3 on `q`.
+async fn on_terminal(
+    start: ExecStart,
+    mut requests: Streaming<ExecRequest>,
+    answers: mpsc::Sender<Result<ExecResponse, Status>>,
+) {
+    use exec_request::Request;
+    let say = async |text: String| answers.send(answer(exec_response::Response::Stdout(text.into()))).await.ok();
+    let term = start.environment.get("TERM").cloned().unwrap_or_default();
+    let size = start.terminal.unwrap();
+    say(format!("{term} {}x{}\r\n", size.columns, size.rows)).await;
+    while let Ok(Some(message)) = requests.message().await {
+        match message.request {
+            Some(Request::Resize(size)) => drop(say(format!("now {}x{}\r\n", size.columns, size.rows)).await),
+            Some(Request::Stdin(bytes)) if &bytes[..] == b"q" => {
+                let _ = answers.send(answer(exec_response::Response::Exit(ExecExit { code: 3, signal: 0 }))).await;
+            }
+            Some(Request::Stdin(bytes)) => drop(say(format!("{bytes:?}\r\n")).await),
+            _ => {}
+        }
+    }
+}
