@@ -1,1 +1,78 @@
 //! tonic services: convert, call, convert back. No rule lives here.
+
+mod attach;
+mod convert;
+mod environments;
+mod exec;
+mod host;
+mod listen;
+mod log;
+mod principal;
+mod sessions;
+mod status;
+mod streams;
+
+use std::{future::Future, sync::Arc};
+
+use pilothouse_proto::hostd::v1::{
+    environments_server::EnvironmentsServer, host_server::HostServer, sessions_server::SessionsServer,
+};
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::sessions::Fleet;
+
+pub use listen::{Listen, ListenError, Socket};
+pub use principal::Principal;
+
+/// HTTP/2 windows: of a stream and of a connection. Local sockets carry bulk (`exec`, logs) beside keystrokes.
+const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+
+/// What every service works on.
+#[derive(Clone)]
+struct Api {
+    fleet: Arc<Fleet>,
+    /// Cancelled when hostd ends: streams that would go on for ever end then.
+    closing: CancellationToken,
+}
+
+/// Serves the API on these sockets until `closing` is cancelled and every call has ended.
+///
+/// # Errors
+/// Where the server cannot run at all.
+pub async fn serve(fleet: Arc<Fleet>, sockets: Vec<Socket>, closing: CancellationToken) -> color_eyre::Result<()> {
+    let api = Api { fleet, closing: closing.clone() };
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<SessionsServer<Api>>().await;
+    health.set_serving::<EnvironmentsServer<Api>>().await;
+    health.set_serving::<HostServer<Api>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(pilothouse_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let mut guards = Vec::with_capacity(sockets.len());
+    let mut listeners = Vec::with_capacity(sockets.len());
+    for Socket { listener, guard } in sockets {
+        listeners.push(UnixListenerStream::new(listener));
+        guards.push(guard);
+    }
+    let principals = principal::Allowed::of_this_process();
+    Server::builder()
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
+        .layer(tonic::service::InterceptorLayer::new(move |request| principals.check(request)))
+        .add_service(SessionsServer::new(api.clone()))
+        .add_service(EnvironmentsServer::new(api.clone()))
+        .add_service(HostServer::new(api))
+        .add_service(health_service)
+        .add_service(reflection)
+        .serve_with_incoming_shutdown(futures::stream::select_all(listeners), closed(closing))
+        .await?;
+    drop(guards);
+    Ok(())
+}
+
+fn closed(closing: CancellationToken) -> impl Future<Output = ()> {
+    closing.cancelled_owned()
+}

@@ -1,1 +1,36 @@
 //! One supervisor task for each session: feeds inputs to the core, carries out its effects.
+//!
+//! ```text
+//!  api ──▶ Fleet ──▶ supervisor ── step ──▶ store (state and effects, one commit) ──▶ effects
+//!                        ▲  └─ publishes on the board ──▶ watchers              admit, start, type, end, remove
+//!                        └───────────────────── what came of them, and what the VM and its guest report ┘
+//! ```
+//!
+//! A supervisor owns its session's VM: it alone starts and ends it.
+
+mod board;
+mod create;
+mod error;
+mod events;
+mod fleet;
+mod host;
+mod refresh;
+mod resolve;
+mod running;
+mod start;
+mod supervisor;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use board::{Board, Change, EnvironmentView, News, Reader, Snapshot};
+pub use create::Order;
+pub use error::FleetError;
+pub use fleet::{Fleet, Parts};
+pub use host::{HostStatus, memory_total};
+pub use view::SessionView;
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn now() -> hostd_core::UnixMillis {
+    jiff::Timestamp::now().as_millisecond()
+}

@@ -53,7 +53,7 @@ pub struct Phase {
 /// An effect that is committed and not yet carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owed {
-    /// For [`Store::settle`].
+    /// For [`Store::commit`].
     pub id: i64,
     /// What is to be done.
     pub effect: Effect,
@@ -103,14 +103,22 @@ impl Store {
         .await
     }
 
-    /// Keeps a session as it is now, together with what is to be done.
+    /// Keeps a session as it is now, together with what is to be done; `settled` has been done.
     ///
     /// # Errors
     /// [`StoreError::Write`]; the session is kept as it was then.
-    pub async fn commit(&self, record: &Record, effects: Vec<Effect>) -> Result<Vec<Owed>, StoreError> {
+    pub async fn commit(
+        &self,
+        record: &Record,
+        effects: Vec<Effect>,
+        settled: Vec<i64>,
+    ) -> Result<Vec<Owed>, StoreError> {
         let row = Row::of(record)?;
         self.transact(move |tx| {
             update(tx, &row)?;
+            for id in settled {
+                tx.execute("DELETE FROM outbox WHERE id = ?1", [id])?;
+            }
             owe(tx, &row.id, effects)
         })
         .await
@@ -129,14 +137,6 @@ impl Store {
             owe(tx, &row.id, effects)
         })
         .await
-    }
-
-    /// An effect has been carried out.
-    ///
-    /// # Errors
-    /// [`StoreError::Write`]; the effect may be carried out again then.
-    pub async fn settle(&self, id: i64) -> Result<(), StoreError> {
-        self.transact(move |tx| tx.execute("DELETE FROM outbox WHERE id = ?1", [id])).await.map(drop)
     }
 
     /// Forgets a session and all that was owed to it. A repeat is harmless.

@@ -17,7 +17,7 @@ mod tests;
 mod viewer;
 
 pub use files::log_files;
-pub use pump::pump;
+pub use pump::Pump;
 pub use terminal::{NotTyped, Terminal};
 pub use viewer::{Role, Screen, Shown, Viewer, Wish};
 

@@ -45,8 +45,7 @@ async fn what_was_committed_is_there_again() {
     let owed = store.add(&one, vec![Effect::Admit]).await.unwrap();
     store.add(&record("01B", "two"), vec![Effect::Admit]).await.unwrap();
     one.session.lifecycle = Lifecycle::Starting;
-    store.commit(&one, vec![Effect::Start { generation: 1 }]).await.unwrap();
-    store.settle(owed[0].id).await.unwrap();
+    store.commit(&one, vec![Effect::Start { generation: 1 }], vec![owed[0].id]).await.unwrap();
     // Opened again while the first handle is still there: as after a kill -9.
     let (store, records) = Store::open(&path).unwrap();
     assert_eq!(records, [one.clone(), record("01B", "two")]);
@@ -66,7 +65,7 @@ async fn what_is_removed_is_gone_with_all_it_was_owed() {
     store.remove("01A").await.unwrap();
     store.remove("01A").await.unwrap();
     assert!(outbox(&path).is_empty());
-    assert!(matches!(store.commit(&one, vec![]).await, Err(StoreError::Gone)));
+    assert!(matches!(store.commit(&one, vec![], vec![]).await, Err(StoreError::Gone)));
 }
 
 #[tokio::test]

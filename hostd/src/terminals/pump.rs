@@ -1,4 +1,4 @@
-use std::{future::Future, time::Duration};
+use std::{future::Future, io, time::Duration};
 
 use bytes::Bytes;
 use pilothouse_proto::guest::v1::{
@@ -17,32 +17,41 @@ const INPUT_MAX: usize = 64 << 10;
 /// Before a broken stream is opened again.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Carries an agent's terminal between its guest and `terminal` until all its output has come. Where the stream breaks, it is
-/// opened again at the offset reached, with the next `client`; None: there will be no more.
-///
-/// # Errors
-/// Where the folder of the terminal cannot be written.
-pub async fn pump<F, C>(terminal: Terminal, client: C) -> std::io::Result<()>
-where
-    C: Fn() -> F,
-    F: Future<Output = Option<GuestClient<Channel>>>,
-{
-    let mut log = Log::open(terminal.directory()).await?;
-    let (input, sizes, first) = terminal.begin().await;
-    log.append(first).await?;
-    let mut towards = Towards { input, sizes, pending: None };
-    while let Some(client) = client().await {
-        match converse(&terminal, client, &mut towards, &mut log).await {
-            Ok(true) => {
-                terminal.output_ended();
-                return Ok(());
-            }
-            Ok(false) => tracing::debug!("the terminal's stream ended early"),
-            Err(error) => tracing::debug!(%error, "the terminal's stream broke"),
-        }
-        tokio::time::sleep(PAUSE).await;
+/// Carries the terminal of one generation's agent between its guest and a [`Terminal`].
+pub struct Pump {
+    terminal: Terminal,
+    log: Log,
+    towards: Towards,
+}
+
+impl Pump {
+    /// The terminal takes input from now on, and expects a new agent's output from its first byte.
+    ///
+    /// # Errors
+    /// Where the folder of the terminal cannot be written.
+    pub async fn begin(terminal: Terminal) -> io::Result<Self> {
+        let mut log = Log::open(terminal.directory()).await?;
+        let (input, sizes, first) = terminal.begin().await;
+        log.append(first).await?;
+        Ok(Self { terminal, log, towards: Towards { input, sizes, pending: None } })
     }
-    Ok(())
+
+    /// Goes on until all output has come. Where the stream breaks, it is opened again at the offset reached, with the next
+    /// `client`; None: there will be no more.
+    pub async fn run<F, C>(mut self, client: C)
+    where
+        C: Fn() -> F,
+        F: Future<Output = Option<GuestClient<Channel>>>,
+    {
+        while let Some(client) = client().await {
+            match converse(&self.terminal, client, &mut self.towards, &mut self.log).await {
+                Ok(true) => return self.terminal.output_ended(),
+                Ok(false) => tracing::debug!("the terminal's stream ended early"),
+                Err(error) => tracing::debug!(%error, "the terminal's stream broke"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
 }
 
 /// What goes to the guest.

@@ -127,6 +127,34 @@ pub enum Effect {
     Remove,
 }
 
+impl Effect {
+    /// Whether this input answers it, so that it is owed no longer.
+    #[must_use]
+    pub fn answered_by(&self, input: &Input) -> bool {
+        let ends = |of: u64| match input {
+            Input::VmEnded { generation, .. } => *generation == of,
+            _ => false,
+        };
+        match (self, input) {
+            (Self::Admit, Input::Admitted)
+            | (Self::Suspend, Input::Suspended | Input::SuspendFailed { .. } | Input::VmEnded { .. })
+            | (Self::Resume { .. }, Input::ResumeFailed { .. }) => true,
+            (
+                Self::Start { generation },
+                Input::Started { generation: of } | Input::StartFailed { generation: of, .. },
+            )
+            | (Self::Resume { generation }, Input::Resumed { generation: of })
+            | (Self::Type { generation, .. }, Input::Typed { generation: of } | Input::NotTyped { generation: of }) => {
+                generation == of
+            }
+            (Self::Start { generation } | Self::Resume { generation } | Self::Type { generation, .. }, _) => {
+                ends(*generation)
+            }
+            (Self::Admit | Self::Suspend | Self::End | Self::Remove, _) => false,
+        }
+    }
+}
+
 /// A command that is impossible in this state, in words for a person.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

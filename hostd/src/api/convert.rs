@@ -1,0 +1,146 @@
+//! From what hostd knows to what is on the wire.
+
+use hostd_core::{Lifecycle, attention};
+use pilothouse_proto::hostd::v1 as wire;
+
+use crate::{
+    environments::{BuildInfo, EnvironmentInfo},
+    sessions::{Change, EnvironmentView, HostStatus, News, SessionView, Snapshot},
+    terminals::{Shown, Size},
+};
+
+pub(super) fn session(view: &SessionView) -> wire::Session {
+    let s = &view.session;
+    let attention = attention(s);
+    wire::Session {
+        id: s.id.clone(),
+        slug: s.slug.clone(),
+        title: s.title.clone(),
+        task: s.task.clone(),
+        environment: s.environment.clone(),
+        build: s.build.clone(),
+        owner: s.owner.clone(),
+        lifecycle: s.lifecycle.word().into(),
+        activity: s.activity.word().into(),
+        attention: attention.turn.word().into(),
+        reason: attention.reason,
+        generation: s.generation,
+        created_at: s.created_at,
+        updated_at: s.updated_at,
+        choices: s.choices.clone(),
+        command: s.command.clone(),
+        repository: s.repository.clone().unwrap_or_default(),
+        branch_prefix: s.branch_prefix(),
+        cause: match &s.lifecycle {
+            Lifecycle::Crashed { cause } => cause.to_string(),
+            _ => String::new(),
+        },
+        deleting: s.deleting,
+        vcpus: s.size.vcpus,
+        memory_bytes: s.size.memory,
+        resident_bytes: view.resident,
+        phases: view.phases.iter().map(|p| wire::Phase { name: p.name.clone(), micros: p.micros }).collect(),
+        viewers: count(view.viewers),
+    }
+}
+
+pub(super) fn environment(view: &EnvironmentView) -> wire::Environment {
+    wire::Environment { sessions: count(view.sessions), ..environment_info(&view.info) }
+}
+
+/// Without the number of its sessions.
+pub(super) fn environment_info(info: &EnvironmentInfo) -> wire::Environment {
+    wire::Environment {
+        name: info.name.clone(),
+        recipe: info.recipe.clone(),
+        source: info.source.clone(),
+        state: info.state.word().into(),
+        error: info.error.clone(),
+        build: info.build.as_ref().map(build),
+        sessions: 0,
+        vcpus: info.size.vcpus,
+        memory_bytes: info.size.memory,
+        disk_bytes: info.size.disk,
+        repository: info.repository.clone(),
+        agent: info.agent.clone(),
+    }
+}
+
+fn build(info: &BuildInfo) -> wire::Build {
+    wire::Build {
+        id: info.id.clone(),
+        commit: info.commit.clone(),
+        created_at: info.created_at,
+        size_bytes: info.size_bytes,
+        base_bytes: info.base_bytes,
+    }
+}
+
+pub(super) fn host(status: &HostStatus) -> wire::HostInfo {
+    wire::HostInfo {
+        name: status.name.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        vmm: status.vmm.name.into(),
+        accelerator: status.vmm.accelerator.into(),
+        accelerator_reason: status.vmm.accelerator_reason.clone(),
+        qemu_version: status.vmm.version.clone(),
+        kernel_version: status.vmm.kernel.clone(),
+        cpus: status.cpus,
+        memory_total: status.memory_total,
+        memory_available: status.memory_available,
+        disk_total: status.disk_total,
+        disk_available: status.disk_available,
+        sessions: status.sessions,
+        running: status.running,
+        started_at: status.started_at,
+        data_directory: status.data.to_string_lossy().into_owned(),
+        problems: status.vmm.problems.clone(),
+    }
+}
+
+pub(super) fn news(epoch: &str, revision: u64, news: &News) -> wire::WatchResponse {
+    use wire::watch_response::Change as Wire;
+    let change = match news {
+        News::Snapshot(all) => Wire::Snapshot(snapshot(all)),
+        News::Change(Change::Session(view)) => Wire::Session(session(view)),
+        News::Change(Change::Removed(id)) => Wire::SessionRemoved(id.clone()),
+        News::Change(Change::Host(status)) => Wire::Host(host(status)),
+        News::Change(Change::Environment(view)) => Wire::Environment(environment(view)),
+    };
+    wire::WatchResponse { epoch: epoch.into(), revision, change: Some(change) }
+}
+
+fn snapshot(all: &Snapshot) -> wire::Snapshot {
+    wire::Snapshot {
+        host: Some(host(&all.host)),
+        sessions: all.sessions.iter().map(|view| session(view)).collect(),
+        environments: all.environments.iter().map(environment).collect(),
+    }
+}
+
+pub(super) fn shown(shown: Shown) -> wire::AttachResponse {
+    use wire::attach_response::Response;
+    let response = match shown {
+        Shown::Screen(screen) => Response::Screen(wire::Screen {
+            size: Some(wire::Size { columns: screen.size.columns.into(), rows: screen.size.rows.into() }),
+            contents: screen.contents,
+            history: count(screen.history),
+        }),
+        Shown::Output(bytes) => Response::Output(bytes),
+        Shown::Role(role) => Response::Role(wire::Role {
+            writer: role.writer,
+            writer_name: role.writer_name,
+            viewers: count(role.viewers),
+        }),
+        Shown::Ended(reason) => Response::Ended(wire::Ended { reason }),
+    };
+    wire::AttachResponse { response: Some(response) }
+}
+
+pub(super) fn size(size: wire::Size) -> Size {
+    Size::clamped(size.columns, size.rows)
+}
+
+pub(super) fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,30 @@
+use futures::stream;
+use pilothouse_proto::hostd::v1::{GetHostRequest, HostInfo, WatchRequest, WatchResponse, host_server::Host};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{
+    Api, convert,
+    streams::{Answers, until_closing},
+};
+
+#[async_trait]
+impl Host for Api {
+    type WatchStream = Answers<WatchResponse>;
+
+    async fn get(&self, _: Request<GetHostRequest>) -> Result<Response<HostInfo>, Status> {
+        self.fleet.look().await;
+        Ok(Response::new(convert::host(&self.fleet.board().snapshot().host)))
+    }
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let WatchRequest { epoch, revision } = request.into_inner();
+        self.fleet.look().await;
+        let board = self.fleet.board().clone();
+        let reader = board.read(&epoch, revision);
+        let news = stream::unfold((board, reader), |(board, mut reader)| async move {
+            let (revision, news) = reader.next().await;
+            Some((Ok(convert::news(board.epoch(), revision, &news)), (board, reader)))
+        });
+        Ok(Response::new(until_closing(news, &self.closing)))
+    }
+}

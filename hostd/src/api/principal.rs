@@ -1,0 +1,77 @@
+//! Who calls: the user at the other end of the socket.
+
+use tonic::{Code, Request, Status, transport::server::UdsConnectInfo};
+
+use super::status::status;
+
+/// Whoever makes a call. In the extensions of every request that is let through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// User name; `uid 1000` where the system knows none.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+}
+
+/// Who may call: the user that hostd runs as, and root.
+#[derive(Clone, Debug)]
+pub(super) struct Allowed {
+    users: Vec<Principal>,
+}
+
+impl Allowed {
+    pub(super) fn of_this_process() -> Self {
+        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let own = rustix::process::geteuid().as_raw();
+        let users = [own, 0].map(|uid| Principal { name: user_name(&passwd, uid), uid });
+        Self { users: users.into() }
+    }
+
+    /// Lets the call through with its [`Principal`].
+    // tonic's interceptors return this type.
+    #[allow(clippy::result_large_err)]
+    pub(super) fn check(&self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let peer = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
+        let principal = peer.and_then(|peer| self.users.iter().find(|user| user.uid == peer.uid()));
+        let Some(principal) = principal.cloned() else {
+            let message = "only the user that hostd runs as, and root, may use this socket";
+            return Err(status(Code::PermissionDenied, "NOT_ALLOWED", message));
+        };
+        request.extensions_mut().insert(principal);
+        Ok(request)
+    }
+}
+
+/// The owner of what this request makes.
+pub(super) fn owner<T>(request: &Request<T>) -> String {
+    request.extensions().get::<Principal>().map(|principal| principal.name.clone()).unwrap_or_default()
+}
+
+fn user_name(passwd: &str, uid: u32) -> String {
+    let uid = uid.to_string();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid && !name.is_empty()).then_some(name)
+    });
+    name.map_or_else(|| format!("uid {uid}"), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_from_passwd() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\nsam:x:1000:1000::/home/sam:/bin/sh\nbroken\n";
+        assert_eq!(user_name(passwd, 0), "root");
+        assert_eq!(user_name(passwd, 1000), "sam");
+        assert_eq!(user_name(passwd, 7), "uid 7");
+    }
+
+    #[test]
+    fn a_call_without_credentials_is_refused() {
+        let refused = Allowed::of_this_process().check(Request::new(())).unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+    }
+}

@@ -1,0 +1,60 @@
+use pilothouse_proto::hostd::v1::{
+    AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, ExecRequest, ExecResponse, GetRequest,
+    ListRequest, ListResponse, LogRequest, LogResponse, RestartRequest, SendRequest, SendResponse, Session,
+    sessions_server::Sessions,
+};
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use super::{Api, attach, convert, exec, log, principal::owner, streams::Answers};
+use crate::sessions::Order;
+
+#[async_trait]
+impl Sessions for Api {
+    type AttachStream = Answers<AttachResponse>;
+    type ExecStream = Answers<ExecResponse>;
+    type LogStream = Answers<LogResponse>;
+
+    async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Session>, Status> {
+        let owner = owner(&request);
+        let CreateRequest { environment, title, task, command } = request.into_inner();
+        let view = self.fleet.create(Order { environment, title, task, command, owner }).await?;
+        Ok(Response::new(convert::session(&view)))
+    }
+
+    async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        let sessions = self.fleet.list().iter().map(convert::session).collect();
+        Ok(Response::new(ListResponse { sessions }))
+    }
+
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<Session>, Status> {
+        Ok(Response::new(convert::session(&self.fleet.get(&request.into_inner().id)?)))
+    }
+
+    async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
+        let id = self.fleet.delete(&request.into_inner().id).await?;
+        Ok(Response::new(DeleteResponse { id }))
+    }
+
+    async fn restart(&self, request: Request<RestartRequest>) -> Result<Response<Session>, Status> {
+        let view = self.fleet.restart(&request.into_inner().id).await?;
+        Ok(Response::new(convert::session(&view)))
+    }
+
+    async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
+        let SendRequest { id, text } = request.into_inner();
+        self.fleet.send(&id, &text).await?;
+        Ok(Response::new(SendResponse {}))
+    }
+
+    async fn attach(&self, request: Request<Streaming<AttachRequest>>) -> Result<Response<Self::AttachStream>, Status> {
+        Ok(Response::new(attach::attach(self, request).await?))
+    }
+
+    async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Self::ExecStream>, Status> {
+        Ok(Response::new(exec::exec(self, request).await?))
+    }
+
+    async fn log(&self, request: Request<LogRequest>) -> Result<Response<Self::LogStream>, Status> {
+        Ok(Response::new(log::log(self, request.into_inner()).await?))
+    }
+}

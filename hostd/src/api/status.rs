@@ -1,0 +1,108 @@
+//! Errors on the wire: a code, a message for people, and a machine-readable reason.
+
+use std::collections::HashMap;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::{environments::EnvironmentError, sessions::FleetError, store::StoreError};
+
+/// Of every reason.
+const DOMAIN: &str = "pilothouse";
+/// Longest message, in bytes: it travels twice in HTTP/2 headers, of which clients take 16 KiB.
+const MESSAGE_MAX: usize = 3 << 10;
+
+/// An error with its reason, e.g. `SESSION_NOT_FOUND`.
+pub(super) fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    Status::with_error_details(code, bounded(message.into()), details)
+}
+
+/// The request itself is wrong.
+pub(super) fn invalid(message: impl Into<String>) -> Status {
+    status(Code::InvalidArgument, "INVALID", message)
+}
+
+/// What a guest answered instead of doing what it was asked; its text is foreign.
+pub(super) fn guest(error: &Status) -> Status {
+    let text = hostd_core::text::clean(error.message(), 1024);
+    match error.code() {
+        Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::ResourceExhausted => {
+            status(error.code(), "GUEST_REFUSED", text)
+        }
+        Code::Cancelled => status(Code::Cancelled, "CANCELLED", "the call was cancelled"),
+        _ => status(Code::Unavailable, "GUEST_GONE", format!("the connection to the session's guest ended: {text}")),
+    }
+}
+
+/// hostd ends.
+pub(super) fn stopping() -> Status {
+    status(Code::Unavailable, "STOPPING", "hostd is stopping; connect again when it is back")
+}
+
+/// A long message keeps its begin and its end, which is where builds say what went wrong.
+fn bounded(message: String) -> String {
+    if message.len() <= MESSAGE_MAX {
+        return message;
+    }
+    let boundary = |from: usize| (from..).find(|&at| message.is_char_boundary(at)).unwrap_or(message.len());
+    let (head, tail) = (boundary(MESSAGE_MAX / 4), boundary(message.len() - MESSAGE_MAX / 2));
+    format!("{}\n[...]\n{}", &message[..head], &message[tail..])
+}
+
+impl From<FleetError> for Status {
+    fn from(error: FleetError) -> Self {
+        let (code, reason) = match &error {
+            FleetError::NotFound(_) => (Code::NotFound, "SESSION_NOT_FOUND"),
+            FleetError::Ambiguous { .. } => (Code::InvalidArgument, "ID_AMBIGUOUS"),
+            FleetError::Invalid(_) => (Code::InvalidArgument, "INVALID"),
+            FleetError::Denied(_) => (Code::FailedPrecondition, "DENIED"),
+            FleetError::NotRunning(_) => (Code::FailedPrecondition, "NOT_RUNNING"),
+            FleetError::HostNotReady(_) => (Code::FailedPrecondition, "HOST_NOT_READY"),
+            FleetError::TooLarge { .. } => (Code::ResourceExhausted, "TOO_LARGE"),
+            FleetError::NotRemoved(_) => (Code::Internal, "NOT_REMOVED"),
+            FleetError::Stopping => return stopping(),
+            FleetError::Store(StoreError::Closed) => return stopping(),
+            FleetError::Store(_) => (Code::Internal, "STORE"),
+            FleetError::Environment(error) => return environment(error),
+        };
+        status(code, reason, error.to_string())
+    }
+}
+
+/// What went wrong with an environment.
+pub(super) fn environment(error: &EnvironmentError) -> Status {
+    let (code, reason) = match error {
+        EnvironmentError::NotFound { .. } => (Code::NotFound, "ENVIRONMENT_NOT_FOUND"),
+        EnvironmentError::NoBuild { .. } => (Code::FailedPrecondition, "NO_BUILD"),
+        EnvironmentError::BadRecipe(_) => (Code::InvalidArgument, "BAD_RECIPE"),
+        EnvironmentError::BuildFailed { .. } => (Code::FailedPrecondition, "BUILD_FAILED"),
+        EnvironmentError::TooLarge { .. } => (Code::ResourceExhausted, "TOO_LARGE"),
+        EnvironmentError::Vm(_) => (Code::FailedPrecondition, "HOST_NOT_READY"),
+        EnvironmentError::File { .. } => (Code::Internal, "FILE"),
+    };
+    status(code, reason, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_travel_along() {
+        let status: Status = FleetError::NotFound("x".into()).into();
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!(
+            (status.code(), info.reason.as_str(), info.domain.as_str()),
+            (Code::NotFound, "SESSION_NOT_FOUND", DOMAIN)
+        );
+    }
+
+    #[test]
+    fn long_messages_keep_both_ends() {
+        let text = format!("begin{}end", "\u{e9}".repeat(10_000));
+        let short = bounded(text);
+        assert!(short.len() <= MESSAGE_MAX && short.starts_with("begin") && short.ends_with("end"));
+    }
+}

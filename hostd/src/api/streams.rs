@@ -1,0 +1,34 @@
+//! What all streaming calls share.
+
+use std::{pin::Pin, time::Duration};
+
+use futures::{Stream, StreamExt as _, stream};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::status::{invalid, stopping};
+
+/// For the first message of a stream to come.
+const FIRST: Duration = Duration::from_secs(30);
+
+/// An answer that goes on.
+pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The first message of a stream.
+pub(super) async fn first<T>(messages: &mut Streaming<T>) -> Result<T, Status> {
+    match tokio::time::timeout(FIRST, messages.message()).await {
+        Ok(Ok(Some(message))) => Ok(message),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(None)) | Err(_) => Err(invalid("the stream ended before its first message")),
+    }
+}
+
+/// Ends the stream when hostd ends, and says so.
+pub(super) fn until_closing<T: Send + 'static>(
+    answers: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    closing: &CancellationToken,
+) -> Answers<T> {
+    let (until, closed) = (closing.clone().cancelled_owned(), closing.clone());
+    let last = stream::once(async move { closed.is_cancelled().then(|| Err(stopping())) });
+    Box::pin(answers.take_until(until).chain(last.filter_map(std::future::ready)))
+}

@@ -1,0 +1,49 @@
+use crate::{environments::EnvironmentError, store::StoreError};
+
+/// Why a request to the fleet was not carried out. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// No session has this id or slug.
+    #[error("there is no session `{0}`; `pilothouse ls` lists them")]
+    NotFound(String),
+    /// Several sessions have ids or slugs that begin so.
+    #[error("`{asked}` could be any of {}; give more of it", .candidates.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        asked: String,
+        /// Slugs of those it could be.
+        candidates: Vec<String>,
+    },
+    /// Something in the request is not allowed.
+    #[error("{0}")]
+    Invalid(String),
+    /// The session's state does not allow it.
+    #[error("{0}")]
+    Denied(String),
+    /// The session has no running VM to do it in.
+    #[error("{0}")]
+    NotRunning(String),
+    /// The host cannot start VMs.
+    #[error("this host cannot start VMs: {}", .0.join("; "))]
+    HostNotReady(Vec<String>),
+    /// The VM would not fit this host.
+    #[error("the session's VM needs {} MiB of memory, but this host has {} MiB; lower `size.memory` of its environment", .needed >> 20, .host >> 20)]
+    TooLarge {
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        host: u64,
+    },
+    /// Its environment.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// Not kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its files could not be removed.
+    #[error("the session could not be removed: {0}; put that right and delete it again")]
+    NotRemoved(String),
+    /// hostd is ending.
+    #[error("hostd is stopping; try again when it is back")]
+    Stopping,
+}

@@ -1,0 +1,325 @@
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream};
+use hostd_core::{Input, Lifecycle, Session, UnixMillis, session::step, text};
+use pilothouse_proto::guest::v1::guest_client::GuestClient;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use super::{
+    Board, FleetError, Order, SessionView, create, host, now, refresh,
+    resolve::resolve,
+    running::Live,
+    supervisor::{Message, Supervisor},
+};
+use crate::{
+    environments::Environments,
+    gateway::Gateway,
+    store::{Owed, Record, Store, StoreError},
+    terminals::Terminal,
+    vm::Vmm,
+};
+
+/// Messages that may wait for one supervisor.
+const QUEUE: usize = 64;
+/// New ids that are tried where a slug is taken.
+const SLUG_TRIES: usize = 5;
+/// Longest message for an agent, in bytes.
+const MESSAGE_MAX: usize = 32 << 10;
+/// How long a call waits for a link that is down.
+const LINK_WAIT: Duration = Duration::from_secs(10);
+/// Leftover VMs that are ended at a time.
+const LEFTOVERS: usize = 8;
+
+/// What a fleet is made of.
+pub struct Parts {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Where sessions are kept.
+    pub store: Store,
+    /// What starts their VMs.
+    pub vmm: Arc<dyn Vmm>,
+    /// Their way out.
+    pub gateway: Arc<Gateway>,
+    /// What they are made from.
+    pub environments: Arc<Environments>,
+}
+
+/// All sessions of this host.
+pub struct Fleet {
+    host: Arc<Host>,
+    refresh: CancellationToken,
+}
+
+/// What all supervisors share.
+pub(super) struct Host {
+    pub(super) parts: Parts,
+    pub(super) board: Arc<Board>,
+    /// Places for cold starts: a booting guest takes a processor.
+    pub(super) places: Arc<Semaphore>,
+    pub(super) started_at: UnixMillis,
+    handles: Mutex<BTreeMap<String, Arc<Handle>>>,
+}
+
+/// The outside of one supervisor.
+pub(super) struct Handle {
+    pub(super) id: String,
+    slug: String,
+    pub(super) messages: mpsc::Sender<Message>,
+    /// As last committed.
+    pub(super) record: watch::Sender<Arc<Record>>,
+    /// The VM that runs, once its guest has shaken hands.
+    pub(super) live: watch::Sender<Option<Live>>,
+    pub(super) terminal: Terminal,
+    /// Cancelled when its supervisor has ended.
+    pub(super) gone: CancellationToken,
+}
+
+impl Host {
+    pub(super) fn directory(&self, id: &str) -> PathBuf {
+        self.parts.data.join("sessions").join(id)
+    }
+
+    pub(super) fn handles(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Handle>>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn(self: &Arc<Self>, record: Record, owed: Vec<Owed>) -> Arc<Handle> {
+        let (messages, inbox) = mpsc::channel(QUEUE);
+        let session = &record.session;
+        let handle = Arc::new(Handle {
+            id: session.id.clone(),
+            slug: session.slug.clone(),
+            messages,
+            terminal: Terminal::new(&self.directory(&session.id), over(session)),
+            record: watch::channel(Arc::new(record)).0,
+            live: watch::channel(None).0,
+            gone: CancellationToken::new(),
+        });
+        self.handles().insert(handle.id.clone(), handle.clone());
+        self.board.session(handle.view());
+        tokio::spawn(Supervisor::new(self.clone(), handle.clone(), inbox).run(owed));
+        handle
+    }
+}
+
+impl Handle {
+    pub(super) fn view(&self) -> SessionView {
+        let record = self.record.borrow().clone();
+        // In steps, so that not every page that a guest touches is news.
+        let resident = self.live.borrow().as_ref().map_or(0, |live| live.vm.resident()) & !((4 << 20) - 1);
+        let viewers = *self.terminal.viewers().borrow();
+        SessionView { session: record.session.clone(), phases: record.machine.phases.clone(), resident, viewers }
+    }
+}
+
+/// Why nobody writes to this session's terminal; None: somebody does or will.
+pub(super) fn over(session: &Session) -> Option<String> {
+    match &session.lifecycle {
+        Lifecycle::Stopped { cause } => Some(format!("the session is stopped: {cause}")),
+        Lifecycle::Crashed { cause } => Some(format!("the session crashed: {cause}")),
+        _ => None,
+    }
+}
+
+impl Fleet {
+    /// Takes over what the store knows: no VM of an earlier hostd is left when this returns, and every session stands where
+    /// the core says.
+    ///
+    /// # Errors
+    /// Where the store cannot be written.
+    pub async fn open(parts: Parts, records: Vec<Record>, epoch: String) -> Result<Arc<Self>, StoreError> {
+        let places = Arc::new(Semaphore::new(host::cpus().max(1) as usize));
+        let board = Board::new(epoch);
+        let host = Arc::new(Host { parts, board, places, started_at: now(), handles: Mutex::default() });
+        stream::iter(&records).for_each_concurrent(LEFTOVERS, |record| end_leftover(&host, record)).await;
+        for mut record in records {
+            let stepped = step(&record.session, Input::HostRestarted, now());
+            let (session, effects) = stepped.unwrap_or_else(|_| (record.session.clone(), vec![]));
+            record.session = session;
+            let owed = host.parts.store.converge(&record, effects).await?;
+            host.spawn(record, owed);
+        }
+        let refresh = refresh::start(&host);
+        Ok(Arc::new(Self { host, refresh }))
+    }
+
+    /// What it shows.
+    #[must_use]
+    pub fn board(&self) -> &Arc<Board> {
+        &self.host.board
+    }
+
+    /// The environments.
+    #[must_use]
+    pub fn environments(&self) -> &Arc<Environments> {
+        &self.host.parts.environments
+    }
+
+    /// Brings onto the board what changes without anybody saying so: memory, disk, viewers.
+    pub async fn look(&self) {
+        refresh::look(&self.host).await;
+    }
+
+    /// All sessions, oldest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<SessionView> {
+        self.host.handles().values().map(|handle| handle.view()).collect()
+    }
+
+    /// Dispatches a new session.
+    ///
+    /// # Errors
+    /// Where the order is not allowed, its environment is not ready, or the host is not; nothing is kept then.
+    pub async fn create(&self, order: Order) -> Result<SessionView, FleetError> {
+        if self.refresh.is_cancelled() {
+            return Err(FleetError::Stopping);
+        }
+        let build = self.host.parts.environments.ready(&order.environment)?;
+        let vmm = self.host.parts.vmm.clone();
+        let info = tokio::task::spawn_blocking(move || vmm.info()).await.map_err(|_| FleetError::Stopping)?;
+        create::check_host(&info, &build)?;
+        for _ in 0..SLUG_TRIES {
+            let (record, effects) = create::session(order.clone(), build.clone())?;
+            match self.host.parts.store.add(&record, effects).await {
+                Ok(owed) => return Ok(self.host.spawn(record, owed).view()),
+                Err(StoreError::SlugTaken) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::SlugTaken.into())
+    }
+
+    /// One session.
+    ///
+    /// # Errors
+    /// [`FleetError::NotFound`], [`FleetError::Ambiguous`].
+    pub fn get(&self, asked: &str) -> Result<SessionView, FleetError> {
+        Ok(self.handle(asked)?.view())
+    }
+
+    /// Its terminal.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`].
+    pub fn terminal(&self, asked: &str) -> Result<Terminal, FleetError> {
+        Ok(self.handle(asked)?.terminal.clone())
+    }
+
+    /// Its folder.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`].
+    pub fn directory(&self, asked: &str) -> Result<PathBuf, FleetError> {
+        Ok(self.host.directory(&self.handle(asked)?.id))
+    }
+
+    /// Boots it again from its disk.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::Denied`].
+    pub async fn restart(&self, asked: &str) -> Result<SessionView, FleetError> {
+        self.command(&*self.handle(asked)?, Input::Restart).await
+    }
+
+    /// Types a message to its agent, now or when it runs.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], [`FleetError::Denied`], and [`FleetError::Invalid`] for a message that is empty or too long.
+    pub async fn send(&self, asked: &str, message: &str) -> Result<(), FleetError> {
+        if message.len() > MESSAGE_MAX {
+            let help = "put the rest into a file of the session";
+            return Err(FleetError::Invalid(format!("the message is longer than {MESSAGE_MAX} bytes; {help}")));
+        }
+        let text = text::clean(message.trim_end(), MESSAGE_MAX);
+        if text.is_empty() {
+            return Err(FleetError::Invalid("the message is empty".into()));
+        }
+        self.command(&*self.handle(asked)?, Input::Send { text }).await.map(drop)
+    }
+
+    /// Ends it and forgets it; returns its id when all of it is gone.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::NotRemoved`].
+    pub async fn delete(&self, asked: &str) -> Result<String, FleetError> {
+        let handle = self.handle(asked)?;
+        match self.command(&handle, Input::Delete).await {
+            // Somebody else's deletion was quicker.
+            Err(FleetError::Stopping) if !self.refresh.is_cancelled() => Ok(handle.id.clone()),
+            result => result.map(|_| handle.id.clone()),
+        }
+    }
+
+    /// A client of its guest.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::NotRunning`].
+    pub async fn guest(&self, asked: &str) -> Result<GuestClient<Channel>, FleetError> {
+        let handle = self.handle(asked)?;
+        let live = handle.live.borrow().clone();
+        let Some(live) = live else {
+            let word = handle.record.borrow().session.lifecycle.word();
+            let help = match word {
+                "stopped" | "crashed" => "restart it first",
+                _ => "wait until it runs",
+            };
+            return Err(FleetError::NotRunning(format!("the session is {word}; {help}")));
+        };
+        let hello = live.link.client(LINK_WAIT).await.map_err(|error| FleetError::NotRunning(error.to_string()))?;
+        Ok(hello.client.clone())
+    }
+
+    /// What its guest wrote to the serial console lately, where a VM runs.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`].
+    pub async fn serial(&self, asked: &str) -> Result<Option<Vec<u8>>, FleetError> {
+        let live = self.handle(asked)?.live.borrow().clone();
+        Ok(match live {
+            Some(live) => Some(live.vm.serial().await),
+            None => None,
+        })
+    }
+
+    /// Powers off every VM and ends all supervisors; no VM is left when this returns. Nothing is created any more.
+    pub async fn stop(&self) {
+        self.refresh.cancel();
+        let handles: Vec<_> = self.host.handles().values().cloned().collect();
+        stream::iter(handles)
+            .for_each_concurrent(None, |handle| async move {
+                // A supervisor that has ended by itself needs no telling.
+                let _ = handle.messages.send(Message::Stop).await;
+                handle.gone.cancelled().await;
+            })
+            .await;
+    }
+
+    fn handle(&self, asked: &str) -> Result<Arc<Handle>, FleetError> {
+        let handles = self.host.handles();
+        let id = resolve(asked, handles.values().map(|h| (h.id.as_str(), h.slug.as_str())))?;
+        handles.get(id).cloned().ok_or_else(|| FleetError::NotFound(asked.into()))
+    }
+
+    async fn command(&self, handle: &Handle, input: Input) -> Result<SessionView, FleetError> {
+        let (answer, answered) = oneshot::channel();
+        handle.messages.send(Message::Command { input, answer }).await.map_err(|_| FleetError::Stopping)?;
+        answered.await.map_err(|_| FleetError::Stopping)??;
+        Ok(handle.view())
+    }
+}
+
+async fn end_leftover(host: &Host, record: &Record) {
+    let directory: &Path = &host.directory(&record.session.id);
+    match host.parts.vmm.end_leftover(directory).await {
+        Ok(false) => {}
+        Ok(true) => tracing::info!(slug = record.session.slug, "ended the VM that an earlier hostd left"),
+        Err(error) => tracing::error!(slug = record.session.slug, %error, "its VM may still run"),
+    }
+}

@@ -1,0 +1,102 @@
+//! A VM whose guest has shaken hands, and the tasks that watch it.
+
+use std::{sync::Arc, time::Duration};
+
+use pilothouse_proto::guest::v1::PowerOffRequest;
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+
+use super::{events, supervisor::Message};
+use crate::{
+    guest::{Link, LinkState},
+    terminals::Pump,
+    vm::Vm,
+};
+
+/// A link that stays down so long while its VM runs is given up, and the VM with it.
+const LINK_LOST: Duration = Duration::from_secs(60);
+/// For the last output of a VM that has ended to be read.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// For a guest to power off.
+const POWER_OFF: Duration = Duration::from_secs(20);
+
+/// What others may use of a running VM; they neither start nor end it.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub(super) vm: Arc<dyn Vm>,
+    pub(super) link: Arc<Link>,
+}
+
+/// A started VM. Its supervisor owns it and must end it: dropping it ends its tasks alone.
+pub(super) struct Running {
+    pub(super) generation: u64,
+    pub(super) live: Live,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    pub(super) fn new(generation: u64, live: Live, pump: Pump, reports: &mpsc::Sender<Message>) -> Self {
+        let mut tasks = JoinSet::new();
+        let link = live.link.clone();
+        tasks.spawn(pump.run(move || {
+            let link = link.clone();
+            async move { up(&link).await }
+        }));
+        tasks.spawn(events::report(live.link.clone(), generation, reports.clone()));
+        tasks.spawn(watch_link(live.link.clone(), generation, reports.clone()));
+        Self { generation, live, tasks }
+    }
+
+    /// Reads what is left of its output, once the VM has ended.
+    pub(super) async fn last_words(mut self) {
+        let mut state = self.live.link.state();
+        let down = state.wait_for(|state| !matches!(state, LinkState::Up(_)));
+        let _ = timeout(LAST_WORDS, down).await;
+        self.tasks.shutdown().await;
+    }
+
+    /// Ends the VM, now.
+    pub(super) async fn end(mut self) {
+        self.live.vm.end().await;
+        self.tasks.shutdown().await;
+    }
+
+    /// Powers the guest off, or ends the VM where it does not do so in time. True: it did.
+    pub(super) async fn power_off(mut self) -> bool {
+        let asked = async {
+            let hello = self.live.link.client(POWER_OFF / 4).await.ok()?;
+            // Its answer may never come: the guest is on its way down.
+            let _ = hello.client.clone().power_off(PowerOffRequest {}).await;
+            Some(self.live.vm.ended().await)
+        };
+        let cause = timeout(POWER_OFF, asked).await.ok().flatten();
+        self.live.vm.end().await;
+        self.tasks.shutdown().await;
+        cause.is_some_and(|cause| cause.in_order())
+    }
+}
+
+/// Waits until the link is up, for as long as that takes.
+pub(super) async fn up(
+    link: &Link,
+) -> Option<pilothouse_proto::guest::v1::guest_client::GuestClient<tonic::transport::Channel>> {
+    let mut state = link.state();
+    let state = state.wait_for(|state| matches!(state, LinkState::Up(_))).await.ok()?;
+    match &*state {
+        LinkState::Up(hello) => Some(hello.client.clone()),
+        LinkState::Connecting | LinkState::Down => None,
+    }
+}
+
+async fn watch_link(link: Arc<Link>, generation: u64, reports: mpsc::Sender<Message>) {
+    let mut state = link.state();
+    loop {
+        if state.wait_for(|state| matches!(state, LinkState::Down)).await.is_err() {
+            return;
+        }
+        let up = state.wait_for(|state| matches!(state, LinkState::Up(_)));
+        if timeout(LINK_LOST, up).await.is_err() {
+            let _ = reports.send(Message::LinkLost { generation }).await;
+            return;
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A cold start: disk, VM, shaken hand, agent.
+
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+
+use hostd_core::{Cause, Session};
+use pilothouse_proto::guest::v1::{HandshakeResponse, StartAgentRequest};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    fleet::{Handle, Host},
+    running::{Live, Running},
+};
+use crate::{
+    gateway::Caller,
+    guest::{Hello, Identity, Link},
+    store::{Machine, Phase, Record},
+    terminals::{Pump, Terminal},
+    vm::{Vm, VmError, VmSpec},
+};
+
+/// For the guest to shake hands. Generous: an emulated guest on a busy host boots slowly.
+const HANDSHAKE: Duration = Duration::from_secs(120);
+/// For the guest to start the agent.
+const AGENT: Duration = Duration::from_secs(30);
+/// Parts of a guest's boot that are believed.
+const BOOT_STEPS: usize = 16;
+
+/// A start that came to its end.
+pub(super) struct Started {
+    pub(super) running: Running,
+    pub(super) phases: Vec<Phase>,
+}
+
+/// Why a start came to nothing; nothing is left of its VM.
+pub(super) enum NotStarted {
+    /// Nobody wants it any more.
+    Cancelled,
+    /// The VM ended by itself.
+    Ended(Cause),
+    /// With what to do.
+    Failed(String),
+}
+
+/// Starts this generation of a session. Where `cancel` is cancelled it gives up at the next step.
+pub(super) async fn start(
+    host: Arc<Host>,
+    handle: Arc<Handle>,
+    generation: u64,
+    cancel: CancellationToken,
+) -> Result<Started, NotStarted> {
+    let record = handle.record.borrow().clone();
+    let directory = host.directory(&handle.id);
+    let mut clock = Clock::new();
+    disk(&host, &record, &directory).await.map_err(|e| NotStarted::Failed(e.to_string()))?;
+    clock.phase("disk");
+    if cancel.is_cancelled() {
+        return Err(NotStarted::Cancelled);
+    }
+    fail::fail_point!("start::before-vm");
+    let vm = host.parts.vmm.start(spec(&record, &directory)).await.map_err(|e| NotStarted::Failed(e.to_string()))?;
+    clock.phase("vm");
+    fail::fail_point!("start::after-vm");
+    let result = tokio::select! {
+        () = cancel.cancelled() => Err(NotStarted::Cancelled),
+        cause = vm.ended() => Err(NotStarted::Ended(cause)),
+        up = bring_up(&host, &record, generation, &handle.terminal, vm.clone(), &mut clock) => up.map_err(NotStarted::Failed),
+    };
+    match result {
+        Ok((link, pump)) => {
+            let live = Live { vm, link: Arc::new(link) };
+            Ok(Started { running: Running::new(generation, live, pump, &handle.messages), phases: clock.phases })
+        }
+        Err(why) => {
+            vm.end().await;
+            Err(why)
+        }
+    }
+}
+
+/// Its folder and its own layer, unless they are there from an earlier start.
+async fn disk(host: &Host, record: &Record, directory: &Path) -> Result<(), VmError> {
+    let failed = |error| VmError::File { path: directory.into(), error };
+    tokio::fs::create_dir_all(directory).await.map_err(failed)?;
+    fail::fail_point!("start::before-disk");
+    let disk = directory.join(DISK);
+    if !tokio::fs::try_exists(&disk).await.map_err(failed)? {
+        // Under another name until it is whole.
+        let new = directory.join("disk.new.qcow2");
+        if let Err(error) = tokio::fs::remove_file(&new).await
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(failed(error));
+        }
+        host.parts.vmm.create_disk(&new, record.session.size.disk).await?;
+        fail::fail_point!("start::half-disk");
+        tokio::fs::rename(&new, &disk).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// A session's own writable layer, in its folder.
+const DISK: &str = "disk.qcow2";
+
+fn spec(record: &Record, directory: &Path) -> VmSpec {
+    VmSpec {
+        name: record.session.slug.clone(),
+        directory: directory.into(),
+        size: record.session.size,
+        layers: record.machine.layers.clone(),
+        disk: directory.join(DISK),
+    }
+}
+
+/// From a VM that boots to an agent at work.
+async fn bring_up(
+    host: &Host,
+    record: &Record,
+    generation: u64,
+    terminal: &Terminal,
+    vm: Arc<dyn Vm>,
+    clock: &mut Clock,
+) -> Result<(Link, Pump), String> {
+    let session = &record.session;
+    let caller = Arc::new(caller(session, &record.machine));
+    let link = Link::start(vm, identity(session, generation), host.parts.gateway.clone(), caller);
+    let hello = link.client(HANDSHAKE).await.map_err(|error| error.to_string())?;
+    clock.boot(&hello.handshake);
+    fail::fail_point!("start::before-agent");
+    let pump = Pump::begin(terminal.clone()).await.map_err(|error| format!("the terminal's log: {error}"))?;
+    let request = agent(session, terminal);
+    start_agent(&hello, request).await?;
+    clock.phase("agent");
+    fail::fail_point!("start::after-agent");
+    Ok((link, pump))
+}
+
+async fn start_agent(hello: &Hello, request: StartAgentRequest) -> Result<(), String> {
+    let program = request.command.first().cloned().unwrap_or_default();
+    let mut client = hello.client.clone();
+    match timeout(AGENT, client.start_agent(request)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(status)) => {
+            let why = hostd_core::text::clean(status.message(), 1024);
+            Err(format!("the agent `{program}` did not start: {why}"))
+        }
+        Err(_) => Err(format!("the guest did not start the agent `{program}` within {} s", AGENT.as_secs())),
+    }
+}
+
+fn agent(session: &Session, terminal: &Terminal) -> StartAgentRequest {
+    let size = terminal.size();
+    let environment = [
+        ("PILOTHOUSE_SESSION", session.id.clone()),
+        ("PILOTHOUSE_SLUG", session.slug.clone()),
+        ("PILOTHOUSE_TASK", session.task.clone()),
+        ("PILOTHOUSE_BRANCH", format!("{}work", session.branch_prefix())),
+    ];
+    StartAgentRequest {
+        command: session.command.clone(),
+        environment: environment.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<HashMap<_, _>>(),
+        directory: session.directory.clone(),
+        columns: size.columns.into(),
+        rows: size.rows.into(),
+    }
+}
+
+fn identity(session: &Session, generation: u64) -> Identity {
+    // The same in all its lives, and of no other session.
+    let machine_id = blake3::hash(format!("machine-id {}", session.id).as_bytes()).to_hex()[..32].to_owned();
+    Identity { session_id: session.id.clone(), slug: session.slug.clone(), machine_id, generation }
+}
+
+fn caller(session: &Session, machine: &Machine) -> Caller {
+    Caller {
+        session_id: session.id.clone(),
+        slug: session.slug.clone(),
+        environment: session.environment.clone(),
+        repository: session.repository.clone(),
+        branch_prefix: session.repository.as_ref().map(|_| session.branch_prefix()),
+        egress: machine.egress.clone(),
+    }
+}
+
+/// Takes the time of the parts of a start.
+struct Clock {
+    last: Instant,
+    phases: Vec<Phase>,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { last: Instant::now(), phases: vec![] }
+    }
+
+    fn phase(&mut self, name: &str) {
+        let micros = micros(self.last.elapsed());
+        self.last = Instant::now();
+        self.phases.push(Phase { name: name.into(), micros });
+    }
+
+    /// The time since the VM was started, in the parts that the guest tells, and what is left of it as `handshake`.
+    fn boot(&mut self, handshake: &HandshakeResponse) {
+        let whole = micros(self.last.elapsed());
+        let mut before = 0;
+        for step in handshake.boot.iter().take(BOOT_STEPS) {
+            let until = step.uptime_micros.clamp(before, whole.max(before));
+            let name = hostd_core::text::slug(&step.name, 24);
+            self.phases.push(Phase { name, micros: until - before });
+            before = until;
+        }
+        self.last = Instant::now();
+        self.phases.push(Phase { name: "handshake".into(), micros: whole.saturating_sub(before) });
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,16 @@
+use hostd_core::Session;
+
+use crate::store::Phase;
+
+/// A session as people see it: its state, and what only its running parts know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionView {
+    /// By the rules of the core.
+    pub session: Session,
+    /// How its last start went.
+    pub phases: Vec<Phase>,
+    /// Bytes that its VM's process holds now; 0 without one.
+    pub resident: u64,
+    /// Attached terminals.
+    pub viewers: usize,
+}
