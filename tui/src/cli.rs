@@ -23,7 +23,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::client::Hosts;
 use args::{Arguments, Command};
@@ -55,7 +55,10 @@ pub(crate) fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Outcome {
-    let default = std::env::var("PILOTHOUSE_HOST").ok();
+    if let Some(Command::Completions { shell }) = arguments.command {
+        return completions(shell);
+    }
+    let default = std::env::var_os("PILOTHOUSE_HOST").map(|host| host.to_string_lossy().into_owned());
     let hosts = Hosts::load()?.choose(&arguments.hosts, default.as_deref())?;
     let Some(command) = arguments.command else {
         return console(hosts).await;
@@ -74,7 +77,15 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Restart(options) => restart::run(&fleet, options).await,
         Command::Host(command) => host::run(&fleet, command).await,
         Command::Env(command) => environment::run(&fleet, command).await,
+        Command::Completions { shell } => completions(shell),
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "pilothouse", &mut script);
+    output::write(&script)?;
+    Ok(0)
 }
 
 async fn console(hosts: Vec<crate::client::HostAddress>) -> Outcome {

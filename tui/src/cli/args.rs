@@ -60,6 +60,14 @@ pub(crate) enum Command {
     /// Environments: ls, build, show
     #[command(subcommand)]
     Env(EnvCommand),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  pilothouse completions bash > ~/.local/share/bash-completion/completions/pilothouse"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Of `new`.
@@ -134,8 +142,8 @@ pub(crate) struct Attach {
 /// Of `exec`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Stdin, stdout, stderr and the exit code are the command's own; bytes pass unchanged. Ctrl-C reaches the
-command; a second one hangs up.
+    after_help = "Stdin, stdout, stderr and the exit code are the command's own; bytes pass unchanged. Ctrl-C reaches
+the command; a second one hangs up.
 
 Examples:
   pilothouse exec fix-parser -- git status
@@ -211,8 +219,8 @@ pub(crate) struct Rm {
   activity    working needs-input waiting-checks waiting-review idle done failed
   whose turn  agent you checks other nobody
 
-Ends with 0 as soon as one of them holds, with 1 when none can come any more or the time is up, with 3 when the session was
-deleted.
+Exit codes: 0 as soon as one of them holds, 1 when none can come any more or the time is up, 3 when
+the session was deleted.
 
 Examples:
   pilothouse wait fix-parser --until done

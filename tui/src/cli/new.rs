@@ -27,6 +27,10 @@ pub(crate) async fn run(fleet: &Fleet, options: New) -> Outcome {
         output::print_json(&json::Session::new(&host.name().await, &created))?;
     } else {
         output::print(&format!("{}\n", plain(&created.id)))?;
+        if output::is_terminal() {
+            let slug = plain(&created.slug);
+            output::note(&format!("{slug} starts; `pilothouse attach {slug}` brings its terminal here"));
+        }
     }
     Ok(0)
 }

@@ -116,6 +116,7 @@ async fn a_host_out_of_reach_says_what_to_do() {
 #[case(&["env", "ls"])]
 #[case(&["env", "build"])]
 #[case(&["env", "show"])]
+#[case(&["completions"])]
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_has_help_with_an_example(#[case] arguments: &[&str]) {
     let home = tempfile::tempdir().unwrap();

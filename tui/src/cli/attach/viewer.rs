@@ -16,8 +16,11 @@ use super::{
 };
 use crate::cli::{failure::Failure, format::plain};
 
-/// How long a line of ours stays.
+/// How long a line of ours stays, and how long where it holds output up.
 const NOTICE: Duration = Duration::from_secs(4);
+const NOTICE_BUSY: Duration = Duration::from_millis(1200);
+/// The first line of ours: how to get out.
+const WELCOME: &str = "Ctrl-] d detaches, Ctrl-] ? shows more";
 
 /// What the keys' side tells it.
 #[derive(Debug)]
@@ -36,14 +39,17 @@ pub(crate) struct Viewer {
     observe: bool,
     /// As the host said last.
     role: Option<Role>,
-    /// When our line goes.
+    /// When our line came, and when it goes.
+    since: Instant,
     until: Instant,
+    welcomed: bool,
 }
 
 impl Viewer {
     /// On a terminal of this size.
     pub(crate) fn new(size: Size, observe: bool) -> Self {
-        Self { display: Display::new(size), observe, role: None, until: Instant::now() }
+        let now = Instant::now();
+        Self { display: Display::new(size), observe, role: None, since: now, until: now, welcomed: false }
     }
 
     /// Shows until the end. The next part is asked for when this one is written.
@@ -77,10 +83,15 @@ impl Viewer {
                 let mut bytes = self.display.screen(&screen);
                 if self.is_watcher() {
                     bytes.extend(self.say_role());
+                } else if !std::mem::replace(&mut self.welcomed, true) {
+                    bytes.extend(self.notice(WELCOME));
                 }
                 bytes
             }
-            Some(Response::Output(output)) => self.display.output(&output),
+            Some(Response::Output(output)) => {
+                self.until = self.until.min(self.since + NOTICE_BUSY);
+                self.display.output(&output)
+            }
             Some(Response::Role(role)) => {
                 let was_watcher = self.is_watcher();
                 self.role = Some(role);
@@ -115,7 +126,8 @@ impl Viewer {
     }
 
     fn notice(&mut self, text: &str) -> Vec<u8> {
-        self.until = Instant::now() + NOTICE;
+        self.since = Instant::now();
+        self.until = self.since + NOTICE;
         self.display.show_notice(text)
     }
 }
