@@ -4,6 +4,7 @@
 //! `store`, `terminals`) know nothing of `api`, and `main` ties them together.
 
 pub mod api;
+pub mod daemon;
 pub mod environments;
 pub mod forge;
 pub mod gateway;

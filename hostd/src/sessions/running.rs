@@ -17,7 +17,7 @@ const LINK_LOST: Duration = Duration::from_secs(60);
 /// For the last output of a VM that has ended to be read.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// For a guest to power off.
-const POWER_OFF: Duration = Duration::from_secs(20);
+const POWER_OFF: Duration = Duration::from_secs(10);
 
 /// What others may use of a running VM; they neither start nor end it.
 #[derive(Clone)]
