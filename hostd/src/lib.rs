@@ -9,6 +9,7 @@ pub mod environments;
 pub mod forge;
 pub mod gateway;
 pub mod guest;
+mod process;
 pub mod sessions;
 pub mod store;
 pub mod terminals;

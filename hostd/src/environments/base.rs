@@ -20,7 +20,7 @@ use super::{
     mirrors,
     progress::Progress,
 };
-use crate::vm::VmError;
+use crate::{process::Group, vm::VmError};
 
 /// Raised when the same inputs would give another image.
 const FORMAT: &str = "base 1";
@@ -90,17 +90,17 @@ impl Base {
         let file = File::create_new(image).map_err(at(image))?;
         // For mmdebstrap's own user, where hostd is not root. The data folder keeps everyone else out.
         fs::set_permissions(image, PermissionsExt::from_mode(0o666)).await.map_err(at(image))?;
-        let mut child = match self.command(file).spawn() {
-            Ok(child) => child,
+        let (mut bootstrap, pipes) = match Group::spawn(&mut self.command(file)) {
+            Ok(spawned) => spawned,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(VmError::Missing { program: "mmdebstrap".into(), package: "mmdebstrap" }.into());
             }
             Err(error) => return Err(at("mmdebstrap")(error)),
         };
-        if let Some(stderr) = child.stderr.take() {
+        if let Some(stderr) = pipes.stderr {
             follow(stderr, progress).await;
         }
-        let status = child.wait().await.map_err(at("mmdebstrap"))?;
+        let status = bootstrap.wait().await.map_err(at("mmdebstrap"))?;
         if !status.success() {
             return Err(progress.failure(&format!("mmdebstrap ended with {status}")));
         }
@@ -116,11 +116,14 @@ impl Base {
         for left_out in ["doc", "info", "locale", "man"] {
             command.arg(format!("--dpkgopt=path-exclude=/usr/share/{left_out}/*"));
         }
+        // A base that was cut off is thrown away: nothing needs to be synced on the way.
+        command.arg("--dpkgopt=force-unsafe-io");
         command.arg("--dpkgopt=path-include=/usr/share/doc/*/copyright");
         // No target, since the hook takes it all.
-        command.arg(format!("--customize-hook={MAKE_IMAGE}")).arg(&self.suite).arg("/dev/null");
+        command.args(["--customize-hook=eval \"$PILOTHOUSE_MAKE_IMAGE\"", &self.suite, "/dev/null"]);
         command.args(mirrors::for_suite(Path::new("/"), &self.suite));
         command
+            .env("PILOTHOUSE_MAKE_IMAGE", MAKE_IMAGE)
             .env("PILOTHOUSE_DISK", format!("{}M", self.disk >> 20))
             .env("LC_ALL", "C.UTF-8")
             .env("PATH", path_with_sbin())
@@ -128,8 +131,7 @@ impl Base {
             .env("TMPDIR", "/var/tmp")
             .stdin(image)
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+            .stderr(Stdio::piped());
         command
     }
 }

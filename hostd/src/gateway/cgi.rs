@@ -12,19 +12,18 @@ use hyper::{
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    process::{ChildStderr, ChildStdin, ChildStdout, Command},
     time::timeout,
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::{self, Body};
+use crate::process::Group;
 
 /// Of the process's header.
 const HEAD_BYTES: u64 = 16 * 1024;
 /// For the header: the process may want the whole request first.
 const HEAD_DEADLINE: Duration = Duration::from_secs(900);
-/// Between asking a process to end and ending it. git removes its lock files meanwhile.
-const GRACE: Duration = Duration::from_secs(5);
 /// Of what the process says on stderr.
 const STDERR_BYTES: usize = 4096;
 
@@ -43,14 +42,13 @@ pub(super) async fn run(command: Command, body: Incoming, caller: &str) -> Respo
 }
 
 async fn start(mut command: Command, body: Incoming, caller: &str) -> io::Result<Response<Body>> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command.spawn()?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (group, pipes) = Group::spawn(&mut command)?;
+    let (Some(stdin), Some(stdout), Some(stderr)) = (pipes.stdin, pipes.stdout, pipes.stderr) else {
         return Err(io::Error::other("its pipes are missing"));
     };
     let process = Process {
-        child: Some(child),
+        group,
         _feed: AbortOnDropHandle::new(tokio::spawn(feed(stdin, body))),
         _listen: AbortOnDropHandle::new(tokio::spawn(listen(stderr, caller.to_owned()))),
     };
@@ -68,7 +66,7 @@ async fn chunk(
     let mut bytes = BytesMut::with_capacity(32 * 1024);
     match stdout.read_buf(&mut bytes).await {
         Ok(0) => {
-            process.finish().await;
+            process.group.finish().await;
             None
         }
         Ok(_) => Some((Ok(Frame::data(bytes.freeze())), Some((stdout, process)))),
@@ -127,42 +125,9 @@ async fn listen(mut stderr: ChildStderr, caller: String) {
     }
 }
 
-/// A process and its children. Dropped before its time, all of them are asked to end, and ended if they do not.
+/// The process, with what keeps its pipes moving.
 struct Process {
-    child: Option<Child>,
+    group: Group,
     _feed: AbortOnDropHandle<()>,
     _listen: AbortOnDropHandle<()>,
-}
-
-impl Process {
-    async fn finish(&mut self) {
-        if let Some(child) = &mut self.child
-            && let Ok(Ok(_)) = timeout(GRACE, child.wait()).await
-        {
-            self.child = None;
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        signal(&child, rustix::process::Signal::TERM);
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(async move {
-            if timeout(GRACE, child.wait()).await.is_err() {
-                signal(&child, rustix::process::Signal::KILL);
-                let _ = child.wait().await;
-            }
-        });
-    }
-}
-
-/// To the process and its children: it leads their group, and its id is its own until it has been waited for.
-fn signal(child: &Child, signal: rustix::process::Signal) {
-    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
-    if let Some(group) = id {
-        // Gone already is what was wanted.
-        let _ = rustix::process::kill_process_group(group, signal);
-    }
 }

@@ -1,0 +1,73 @@
+//! Programs that hostd runs beside itself.
+
+use std::{io, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// Between asking a program to end and ending it: it removes its lock files and temporary folders meanwhile.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A program and its children. Dropped before its end, all of them are asked to end, and ended if they do not.
+#[derive(Debug)]
+pub(crate) struct Group {
+    child: Option<Child>,
+}
+
+impl Group {
+    /// Starts a command as the leader of a group of its own; its pipes are in the second value.
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<(Self, Pipes)> {
+        let mut child = command.process_group(0).kill_on_drop(false).spawn()?;
+        let pipes = Pipes { stdin: child.stdin.take(), stdout: child.stdout.take(), stderr: child.stderr.take() };
+        Ok((Self { child: Some(child) }, pipes))
+    }
+
+    /// Waits for its end. Cancel safe.
+    pub(crate) async fn wait(&mut self) -> io::Result<std::process::ExitStatus> {
+        let Some(child) = &mut self.child else { return Err(io::Error::other("it was waited for already")) };
+        let status = child.wait().await?;
+        self.child = None;
+        Ok(status)
+    }
+
+    /// Waits a little for an end that is near.
+    pub(crate) async fn finish(&mut self) {
+        // If it does not come, dropping this sees to it.
+        let _ = timeout(GRACE, self.wait()).await;
+    }
+}
+
+/// Those that the command asked for.
+#[derive(Debug)]
+pub(crate) struct Pipes {
+    pub(crate) stdin: Option<tokio::process::ChildStdin>,
+    pub(crate) stdout: Option<tokio::process::ChildStdout>,
+    pub(crate) stderr: Option<tokio::process::ChildStderr>,
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        signal(&child, Signal::TERM);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if timeout(GRACE, child.wait()).await.is_err() {
+                signal(&child, Signal::KILL);
+                // Nothing to do about an error: nobody else could wait for it.
+                let _ = child.wait().await;
+            }
+        });
+    }
+}
+
+/// To the program and its children: it leads their group, and its id is its own until it has been waited for.
+fn signal(child: &Child, signal: Signal) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(group) = id {
+        // Gone already is what was wanted.
+        let _ = kill_process_group(group, signal);
+    }
+}
