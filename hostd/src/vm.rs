@@ -10,6 +10,7 @@ mod initramfs;
 mod kernel;
 mod program;
 pub mod qemu;
+pub mod snapshot;
 mod tsc;
 
 use std::{

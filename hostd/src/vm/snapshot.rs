@@ -1,0 +1,3 @@
+//! Snapshots: a clone's memory as a delta against its template.
+
+pub mod delta;
