@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod recipe;
+pub mod requirements;
 pub mod session;
 pub mod text;
 

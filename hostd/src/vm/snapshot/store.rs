@@ -1,0 +1,265 @@
+//! Snapshots on disk: a folder with a manifest and the files that it names, each with its checksum.
+//!
+//! A snapshot is a transaction: it is written into a folder beside the one it is for, every file synced, the manifest last,
+//! and then renamed into place. A folder without a whole manifest is not a snapshot.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use hostd_core::requirements::Requirements;
+use serde::{Deserialize, Serialize};
+
+use super::delta;
+
+const VERSION: u32 = 1;
+const MANIFEST: &str = "manifest.json";
+/// A manifest is some KiB; anything larger is not one.
+const MANIFEST_MAX: u64 = 1 << 20;
+
+/// What a snapshot folder holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Of this format.
+    pub version: u32,
+    /// Unix milliseconds.
+    pub created_at: i64,
+    /// What must be the same when it is loaded.
+    pub requirements: Requirements,
+    /// Bytes of RAM.
+    pub ram: u64,
+    /// The memory: a delta, or for a template the whole RAM.
+    pub memory: Stored,
+    /// The device state.
+    pub devices: Stored,
+}
+
+/// A file of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stored {
+    /// Within the folder.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// blake3, in hex.
+    pub hash: String,
+}
+
+/// Why a snapshot cannot be written or used.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// A file of it.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// It is not what was written.
+    #[error("{path} is damaged: {what}")]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// It cannot be loaded on this machine as it is.
+    #[error("the snapshot {path} cannot be resumed: {why}")]
+    Refused {
+        /// Its folder.
+        path: PathBuf,
+        /// What differs.
+        why: String,
+    },
+}
+
+impl From<delta::DeltaError> for SnapshotError {
+    fn from(error: delta::DeltaError) -> Self {
+        match error {
+            delta::DeltaError::Io { path, error } => Self::Io { path, error },
+            delta::DeltaError::Damaged { path, what } => Self::Damaged { path, what },
+        }
+    }
+}
+
+impl Manifest {
+    /// A manifest of the version that this hostd writes.
+    #[must_use]
+    pub fn new(created_at: i64, requirements: Requirements, ram: u64, memory: Stored, devices: Stored) -> Self {
+        Self { version: VERSION, created_at, requirements, ram, memory, devices }
+    }
+
+    /// Reads the manifest of a snapshot folder; the files it names are not looked at.
+    ///
+    /// # Errors
+    /// Where it is missing, damaged, or of another version.
+    pub fn read(folder: &Path) -> Result<Self, SnapshotError> {
+        let path = folder.join(MANIFEST);
+        let damaged = |what: String| SnapshotError::Damaged { path: path.clone(), what };
+        let failed = |error| SnapshotError::Io { path: path.clone(), error };
+        let file = File::open(&path).map_err(failed)?;
+        let mut text = String::new();
+        io::Read::read_to_string(&mut io::Read::take(file, MANIFEST_MAX), &mut text).map_err(failed)?;
+        let manifest: Self = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        if manifest.version != VERSION {
+            return Err(damaged(format!("it has version {}, and this hostd reads {VERSION}", manifest.version)));
+        }
+        Ok(manifest)
+    }
+
+    /// Checks every file of the snapshot against its checksum, and its requirements against what is `here`.
+    ///
+    /// # Errors
+    /// With the name of the first file that is missing or damaged, or with what differs.
+    pub fn check(&self, folder: &Path, here: &Requirements) -> Result<(), SnapshotError> {
+        if let Some(why) = self.requirements.refusal(here) {
+            return Err(SnapshotError::Refused { path: folder.into(), why });
+        }
+        for stored in [&self.memory, &self.devices] {
+            stored.check(folder)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the manifest into a folder whose files are all there and synced, and moves the folder to `to`, where it
+    /// replaces an older snapshot.
+    ///
+    /// # Errors
+    /// Where that fails (a full disk); an older snapshot is then still there.
+    pub fn publish(&self, from: &Path, to: &Path) -> Result<(), SnapshotError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |error| SnapshotError::Io { path, error }
+        };
+        let path = from.join(MANIFEST);
+        let text = serde_json::to_string_pretty(self).map_err(|error| failed(&path)(error.into()))?;
+        let mut file = File::create(&path).map_err(failed(&path))?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed(&path))?;
+        sync_folder(from).map_err(failed(from))?;
+        let old = to.with_extension("old");
+        remove(&old).map_err(failed(&old))?;
+        if to.exists() {
+            std::fs::rename(to, &old).map_err(failed(to))?;
+        }
+        std::fs::rename(from, to).map_err(failed(to))?;
+        to.parent().map_or(Ok(()), sync_folder).map_err(failed(to))?;
+        remove(&old).map_err(failed(&old))
+    }
+}
+
+impl Stored {
+    /// Describes a file of `folder` as it is.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn of(folder: &Path, name: &str) -> Result<Self, SnapshotError> {
+        let path = folder.join(name);
+        let read = || -> io::Result<Self> {
+            let file = File::open(&path)?;
+            let mut hasher = blake3::Hasher::new();
+            hasher.update_reader(&file)?;
+            let hash = hasher.finalize().to_hex().to_string();
+            Ok(Self { name: name.into(), bytes: file.metadata()?.len(), hash })
+        };
+        read().map_err(|error| SnapshotError::Io { path: path.clone(), error })
+    }
+
+    fn check(&self, folder: &Path) -> Result<(), SnapshotError> {
+        // The name comes from a file: it may not lead out of the folder.
+        let path = folder.join(&self.name);
+        if Path::new(&self.name).components().count() != 1 || self.name == ".." {
+            return Err(SnapshotError::Damaged { path, what: "its name leads out of the snapshot's folder".into() });
+        }
+        let bytes = std::fs::metadata(&path).map_err(|error| SnapshotError::Io { path: path.clone(), error })?.len();
+        if bytes != self.bytes {
+            let what = format!("it has {bytes} bytes, and {} were written", self.bytes);
+            return Err(SnapshotError::Damaged { path, what });
+        }
+        Ok(delta::verify(&path, &self.hash)?)
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requirements() -> Requirements {
+        Requirements {
+            accelerator: "tcg".into(),
+            qemu: "q".into(),
+            qemu_version: "7.2".into(),
+            kernel: "k".into(),
+            initramfs: "i".into(),
+            template: "t".into(),
+            arguments: vec![],
+            tsc_khz: None,
+            cpu: None,
+        }
+    }
+
+    fn written(parent: &Path) -> (PathBuf, Manifest) {
+        let (temporary, folder) = (parent.join("new"), parent.join("snapshot"));
+        std::fs::create_dir(&temporary).unwrap();
+        std::fs::write(temporary.join("memory"), b"pages").unwrap();
+        std::fs::write(temporary.join("devices"), b"state").unwrap();
+        let stored = |name| Stored::of(&temporary, name).unwrap();
+        let manifest = Manifest::new(1, requirements(), 4096, stored("memory"), stored("devices"));
+        manifest.publish(&temporary, &folder).unwrap();
+        (folder, manifest)
+    }
+
+    #[test]
+    fn a_snapshot_reads_back_and_replaces_an_older_one() {
+        let parent = tempfile::tempdir().unwrap();
+        let (folder, manifest) = written(parent.path());
+        written(parent.path());
+        assert_eq!(Manifest::read(&folder).unwrap(), manifest);
+        manifest.check(&folder, &requirements()).unwrap();
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn damage_is_told_by_the_files_name() {
+        let parent = tempfile::tempdir().unwrap();
+        let (folder, manifest) = written(parent.path());
+        for (damage, name) in [(&b"pagez"[..], "memory"), (b"page", "memory"), (b"statf", "devices")] {
+            let good = std::fs::read(folder.join(name)).unwrap();
+            std::fs::write(folder.join(name), damage).unwrap();
+            let error = manifest.check(&folder, &requirements()).unwrap_err().to_string();
+            assert!(error.contains(&format!("snapshot/{name} is damaged")), "{error}");
+            std::fs::write(folder.join(name), good).unwrap();
+        }
+        std::fs::remove_file(folder.join("devices")).unwrap();
+        assert!(manifest.check(&folder, &requirements()).unwrap_err().to_string().contains("devices"));
+    }
+
+    #[test]
+    fn a_manifest_that_is_not_whole_or_leads_elsewhere_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let (folder, mut manifest) = written(parent.path());
+        manifest.memory.name = "../x".into();
+        assert!(manifest.check(&folder, &requirements()).unwrap_err().to_string().contains("leads out"));
+        let path = folder.join(MANIFEST);
+        let text = std::fs::read_to_string(&path).unwrap();
+        for bad in [&text[..text.len() / 2], "", "[]", &text.replace("\"version\": 1", "\"version\": 9")] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(matches!(Manifest::read(&folder), Err(SnapshotError::Damaged { .. })), "{bad}");
+        }
+    }
+}
