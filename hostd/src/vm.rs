@@ -53,6 +53,19 @@ pub struct VmSpec {
     pub layers: Vec<PathBuf>,
     /// Its own writable layer (qcow2); made by [`Vmm::create_disk`].
     pub disk: PathBuf,
+    /// What its RAM is.
+    pub memory: Memory,
+}
+
+/// What a VM's RAM is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Its own, gone with it.
+    Own,
+    /// This file, made if it is not there, which moves into the template's folder when [`Vm::snapshot`] makes it one.
+    Template(PathBuf),
+    /// A private view of the RAM of the template in this folder: what the VM writes is its own, all else is everybody's.
+    Clone(PathBuf),
 }
 
 /// The virtio-serial ports of a VM.
@@ -109,6 +122,9 @@ pub enum VmError {
         /// What went wrong.
         error: io::Error,
     },
+    /// A snapshot.
+    #[error(transparent)]
+    Snapshot(#[from] snapshot::SnapshotError),
 }
 
 /// Makes and starts virtual machines.
@@ -122,6 +138,9 @@ pub trait Vmm: Send + Sync + 'static {
     async fn create_disk(&self, disk: &Path, bytes: u64) -> Result<(), VmError>;
     /// Starts a VM; returns when its process runs and its control socket has answered. Nothing is left behind on an error.
     async fn start(&self, spec: VmSpec) -> Result<Arc<dyn Vm>, VmError>;
+    /// Starts a VM from a snapshot: `spec.memory` is [`Memory::Clone`] of the template that the snapshot is against, or that
+    /// it is. Everything that the snapshot depends on is compared first; nothing of it is changed. Returns with the VM running.
+    async fn resume(&self, spec: VmSpec, snapshot: &Path) -> Result<Arc<dyn Vm>, VmError>;
     /// Ends a VM that an earlier hostd left in this folder, found by its record (pid and start time). True if one was ended.
     async fn end_leftover(&self, directory: &Path) -> Result<bool, VmError>;
 }
@@ -137,6 +156,11 @@ pub trait Vm: Send + Sync + 'static {
     async fn end(&self);
     /// What the guest wrote to its serial console lately (at most 64 KiB).
     async fn serial(&self) -> Vec<u8>;
+    /// Stops it and writes a snapshot of its memory and devices, which replaces the one at `folder` when it is whole. The VM
+    /// stays stopped, also on an error: then [`Vm::go_on`], or [`Vm::end`].
+    async fn snapshot(&self, folder: &Path) -> Result<snapshot::store::Manifest, VmError>;
+    /// Lets a stopped VM run.
+    async fn go_on(&self) -> Result<(), VmError>;
     /// Bytes of memory its process holds now; 0 when it is gone.
     fn resident(&self) -> u64;
 }

@@ -79,6 +79,13 @@ fn decide(device: io::Result<()>, cpuinfo: &str) -> (Accelerator, String) {
     }
 }
 
+/// The host's processor model, as /proc/cpuinfo names it; under KVM a guest's memory may depend on it.
+pub(super) fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    line.trim_start_matches([' ', '\t', ':']).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

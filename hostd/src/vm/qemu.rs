@@ -7,12 +7,14 @@
 //! for a later step; until then a QEMU that a guest has taken over has the rights of hostd's user.
 
 mod argv;
+mod hashes;
 mod leftover;
 mod machine;
 mod process;
 mod qmp;
 mod record;
 mod serial;
+mod snapshot;
 mod sockets;
 mod version;
 
@@ -25,17 +27,19 @@ use std::{
 };
 
 use async_trait::async_trait;
+use hostd_core::requirements::Requirements;
 use serde_json::json;
 use tokio::{net::UnixStream, sync::Mutex, time::timeout};
 
 pub use super::accelerator::{Accelerator, Choice};
 use super::{
-    Vm, VmError, VmSpec, Vmm, VmmInfo, accelerator,
+    Memory, Vm, VmError, VmSpec, Vmm, VmmInfo, accelerator,
     file::failed,
     identity::ProcessIdentity,
     initramfs,
     kernel::{self, Fetch, Kernel, Source},
     program::{self, APT_CACHE, APT_GET, DEPMOD, DPKG_DEB, MODPROBE, QEMU, QEMU_IMG, Search},
+    snapshot::store::Manifest,
     tsc::Tsc,
 };
 use machine::{KILL, Machine};
@@ -43,6 +47,7 @@ use process::Process;
 use qmp::Qmp;
 use record::Record;
 use serial::Serial;
+use snapshot::Layout;
 use sockets::Listeners;
 
 /// For QEMU to start and greet: it loads the kernel meanwhile, perhaps from a slow disk.
@@ -59,6 +64,7 @@ pub struct Qemu {
     search: Search,
     tsc: Tsc,
     version: version::Cache,
+    hashes: hashes::Cache,
     /// Held while something is fetched: the second who asks waits for the first.
     preparing: Mutex<()>,
 }
@@ -75,6 +81,7 @@ impl Qemu {
             search: Search::default(),
             tsc: Tsc::start(),
             version: version::Cache::default(),
+            hashes: hashes::Cache::default(),
             preparing: Mutex::new(()),
         }
     }
@@ -115,47 +122,128 @@ impl Qemu {
         })
     }
 
-    /// The arguments of QEMU for this VM, once the kernel is there.
-    async fn argv(&self, spec: &VmSpec, sockets: &Listeners) -> Result<Vec<OsString>, VmError> {
+    /// What a VM of this kind is started with, and what a snapshot of it will depend on.
+    async fn plan(&self, spec: &VmSpec, program: &Path) -> Result<Plan, VmError> {
         let none = || VmError::Kernel("none was prepared yet; build an environment first".into());
         let kernel = self.kernel().ok_or_else(none)?;
-        let layers: Vec<PathBuf> = spec.layers.iter().map(|layer| absolute(layer)).collect();
-        let machine = argv::Machine {
-            name: &spec.name,
+        let initramfs = self.initramfs(&kernel)?;
+        let version = self.version.of(program);
+        Ok(Plan {
             accelerator: accelerator::choose(self.accelerator).0,
-            vcpus: spec.size.vcpus,
-            memory: spec.size.memory,
-            kernel: &kernel.image,
-            initramfs: &self.initramfs(&kernel)?,
             tsc_khz: self.tsc.khz().await,
-            layers: &layers,
-            disk: &absolute(&spec.disk),
-            sockets: argv::Sockets {
-                qmp: sockets.qmp.as_raw_fd(),
-                link: sockets.link.as_raw_fd(),
-                tunnel: sockets.tunnel.as_raw_fd(),
-            },
-        };
-        machine.argv()
+            maps_read_only: version::at_least(&version, (8, 2)),
+            layers: spec.layers.iter().map(|layer| absolute(layer)).collect(),
+            disk: absolute(&spec.disk),
+            qemu: self.hashes.of(program)?,
+            kernel_hash: self.hashes.of(&kernel.image)?,
+            initramfs_hash: self.hashes.of(&initramfs)?,
+            kernel: kernel.image,
+            initramfs,
+            version,
+        })
     }
 
-    async fn launch(&self, spec: &VmSpec) -> Result<Machine, VmError> {
+    async fn launch(&self, spec: &VmSpec, from: Option<&Path>) -> Result<Machine, VmError> {
         let program = self.search.find(QEMU)?;
         let folder = &spec.directory;
+        let plan = self.plan(spec, &program).await?;
         let sockets = Listeners::bind(folder).map_err(failed(folder))?;
-        let argv = self.argv(spec, &sockets).await?;
+        let machine = plan.machine(spec, &sockets, from.is_some());
+        let requirements = plan.requirements(&machine)?;
+        let snapshot = from.map(|from| snapshot::open(from, &requirements)).transpose()?;
+        let (argv, ram) = (machine.argv()?, machine.ram());
         let serial = Serial::fresh(folder);
-        let inherited = vec![sockets.qmp, sockets.link, sockets.tunnel];
+        let mut inherited = vec![sockets.qmp, sockets.link, sockets.tunnel];
+        let load = snapshot.map(|(devices, delta)| {
+            let number = devices.as_raw_fd();
+            inherited.push(devices);
+            (number, delta)
+        });
         let mut process = process::spawn(&program, &argv, inherited).map_err(failed(&program))?;
+        let layout = Layout { pid: process.pid, ram, memory: spec.memory.clone(), requirements };
         let words = std::iter::once(program.into_os_string()).chain(argv).map(|a| a.to_string_lossy().into_owned());
-        match take_over(folder, &mut process, words.collect()).await {
-            Ok((identity, qmp)) => Ok(Machine::start(folder, process, identity, qmp, serial)),
+        match take_over(folder, &mut process, words.collect(), &layout, load).await {
+            Ok((identity, qmp)) => Ok(Machine::start(folder, process, identity, qmp, layout, serial)),
             Err(error) => {
                 // It may have ended by itself; one that cannot be killed would stay in its record.
                 let _ = timeout(KILL, process.child.kill()).await;
                 Err(error)
             }
         }
+    }
+
+    async fn begin(&self, spec: VmSpec, from: Option<&Path>) -> Result<Arc<dyn Vm>, VmError> {
+        let memory = match spec.memory {
+            Memory::Own => Memory::Own,
+            Memory::Template(file) => Memory::Template(absolute(&file)),
+            Memory::Clone(folder) => Memory::Clone(absolute(&folder)),
+        };
+        let spec = VmSpec { directory: absolute(&spec.directory), memory, ..spec };
+        match self.launch(&spec, from).await {
+            Ok(machine) => Ok(Arc::new(machine)),
+            Err(error) => {
+                sockets::remove(&spec.directory);
+                Record::remove(&spec.directory);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What does not change between two VMs of a kind.
+struct Plan {
+    accelerator: Accelerator,
+    tsc_khz: Option<u64>,
+    version: String,
+    maps_read_only: bool,
+    layers: Vec<PathBuf>,
+    disk: PathBuf,
+    kernel: PathBuf,
+    initramfs: PathBuf,
+    qemu: String,
+    kernel_hash: String,
+    initramfs_hash: String,
+}
+
+impl Plan {
+    fn machine<'a>(&'a self, spec: &'a VmSpec, sockets: &Listeners, incoming: bool) -> argv::Machine<'a> {
+        argv::Machine {
+            name: &spec.name,
+            accelerator: self.accelerator,
+            vcpus: spec.size.vcpus,
+            size: spec.size.memory,
+            memory: &spec.memory,
+            incoming,
+            maps_read_only: self.maps_read_only,
+            kernel: &self.kernel,
+            initramfs: &self.initramfs,
+            tsc_khz: self.tsc_khz,
+            layers: &self.layers,
+            disk: &self.disk,
+            sockets: argv::Sockets {
+                qmp: sockets.qmp.as_raw_fd(),
+                link: sockets.link.as_raw_fd(),
+                tunnel: sockets.tunnel.as_raw_fd(),
+            },
+        }
+    }
+
+    fn requirements(&self, machine: &argv::Machine<'_>) -> Result<Requirements, VmError> {
+        let kvm = self.accelerator == Accelerator::Kvm;
+        Ok(Requirements {
+            accelerator: self.accelerator.name().into(),
+            qemu: self.qemu.clone(),
+            qemu_version: self.version.clone(),
+            kernel: self.kernel_hash.clone(),
+            initramfs: self.initramfs_hash.clone(),
+            template: match machine.memory {
+                Memory::Clone(folder) => Manifest::template(folder)?,
+                Memory::Own | Memory::Template(_) => String::new(),
+            },
+            arguments: machine.canonical(),
+            tsc_khz: self.tsc_khz,
+            cpu: kvm.then(accelerator::processor),
+        })
     }
 }
 
@@ -164,19 +252,25 @@ async fn take_over(
     folder: &Path,
     process: &mut Process,
     argv: Vec<String>,
+    layout: &Layout,
+    load: Option<(i32, Option<PathBuf>)>,
 ) -> Result<(ProcessIdentity, Qmp<UnixStream>), VmError> {
     let identity = ProcessIdentity::of(process.pid).map_err(failed(folder))?;
     Record::new(identity.clone(), argv).write(folder).map_err(failed(folder))?;
-    let greeted = async {
-        let stream = sockets::connect(folder, sockets::QMP).await?;
-        let mut qmp = Qmp::open(stream, GREETING).await?;
-        qmp.execute("cont", json!({}), GREETING).await?;
-        Ok::<_, qmp::QmpError>(qmp)
-    };
-    greeted.await.map(|qmp| (identity, qmp)).map_err(|error| VmError::Failed {
+    let said = |error: qmp::QmpError| VmError::Failed {
         program: QEMU.name.into(),
         output: program::message(&process.output.read(), &error.to_string()),
-    })
+    };
+    let greeted = async {
+        let stream = sockets::connect(folder, sockets::QMP).await?;
+        Qmp::open(stream, GREETING).await
+    };
+    let mut qmp = greeted.await.map_err(said)?;
+    if let Some((devices, delta)) = load {
+        snapshot::load(&mut qmp, layout, delta, devices).await?;
+    }
+    qmp.execute("cont", json!({}), GREETING).await.map_err(said)?;
+    Ok((identity, qmp))
 }
 
 #[async_trait]
@@ -226,15 +320,11 @@ impl Vmm for Qemu {
     }
 
     async fn start(&self, spec: VmSpec) -> Result<Arc<dyn Vm>, VmError> {
-        let spec = VmSpec { directory: absolute(&spec.directory), ..spec };
-        match self.launch(&spec).await {
-            Ok(machine) => Ok(Arc::new(machine)),
-            Err(error) => {
-                sockets::remove(&spec.directory);
-                Record::remove(&spec.directory);
-                Err(error)
-            }
-        }
+        self.begin(spec, None).await
+    }
+
+    async fn resume(&self, spec: VmSpec, snapshot: &Path) -> Result<Arc<dyn Vm>, VmError> {
+        self.begin(spec, Some(&absolute(snapshot))).await
     }
 
     async fn end_leftover(&self, directory: &Path) -> Result<bool, VmError> {

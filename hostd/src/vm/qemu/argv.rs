@@ -7,7 +7,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::vm::{Port, VmError, accelerator::Accelerator};
+use super::snapshot::RAM_NAME;
+use crate::vm::{Memory, Port, VmError, accelerator::Accelerator};
 
 /// Of a read-ahead of translated code for each VM, in MiB: the default of 1 GiB suits one VM, not fifty.
 const TB_SIZE: u32 = 64;
@@ -22,7 +23,12 @@ pub(super) struct Machine<'a> {
     pub(super) accelerator: Accelerator,
     pub(super) vcpus: u32,
     /// Bytes; rounded up to a MiB.
-    pub(super) memory: u64,
+    pub(super) size: u64,
+    pub(super) memory: &'a Memory,
+    /// Waits for device state instead of booting.
+    pub(super) incoming: bool,
+    /// QEMU can map a file that it may not write privately (8.2 and later).
+    pub(super) maps_read_only: bool,
     pub(super) kernel: &'a Path,
     pub(super) initramfs: &'a Path,
     /// Rate of the host's time stamp counter, for TCG.
@@ -49,7 +55,7 @@ impl Machine<'_> {
     /// [`VmError::File`] where a layer cannot be one.
     pub(super) fn argv(&self) -> Result<Vec<OsString>, VmError> {
         let mut argv = Argv::default();
-        self.board(&mut argv);
+        self.board(&mut argv)?;
         self.boot(&mut argv);
         self.ports(&mut argv);
         for node in self.nodes()? {
@@ -63,12 +69,14 @@ impl Machine<'_> {
         Ok(argv.0)
     }
 
-    fn board(&self, argv: &mut Argv) {
+    fn board(&self, argv: &mut Argv) -> Result<(), VmError> {
         argv.pair("-name", format!("guest={},debug-threads=on", self.name.replace(',', ",,")));
         argv.flags(&["-nodefaults", "-no-user-config", "-display", "none"]);
         argv.flags(&["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
         // PIT and PIC stay on: without them kernels hang under TCG.
-        argv.flags(&["-M", "microvm,acpi=on,rtc=on,isa-serial=on,memory-backend=ram"]);
+        argv.flags(&["-M", "microvm,acpi=on,rtc=on,isa-serial=on,memory-backend=ram,suppress-vmdesc=on"]);
+        // The device state stream has no configuration section and no global state: the loader must not expect them.
+        argv.flags(&["-global", "migration.send-configuration=off", "-global", "migration.store-global-state=off"]);
         match self.accelerator {
             Accelerator::Kvm => argv.flags(&["-accel", "kvm", "-cpu", "host"]),
             Accelerator::Tcg => {
@@ -77,14 +85,50 @@ impl Machine<'_> {
             }
         }
         argv.pair("-smp", self.vcpus.to_string());
-        let size = self.memory.div_ceil(MIB) * MIB;
-        argv.pair("-m", format!("{}M", size / MIB));
-        argv.json(
-            "-object",
-            &json!({"qom-type": "memory-backend-ram", "id": "ram", "size": size, "merge": false, "dump": false}),
-        );
+        argv.pair("-m", format!("{}M", self.ram() / MIB));
+        argv.json("-object", &self.backend()?);
         // A reset ends the VM, and an ended VM waits for hostd to read its last words.
         argv.flags(&["-action", "reboot=shutdown,shutdown=pause,panic=shutdown", "-S"]);
+        if self.incoming {
+            argv.flags(&["-incoming", "defer"]);
+        }
+        Ok(())
+    }
+
+    /// Bytes of RAM.
+    pub(super) fn ram(&self) -> u64 {
+        self.size.div_ceil(MIB) * MIB
+    }
+
+    fn backend(&self) -> Result<Value, VmError> {
+        let kind = match self.memory {
+            Memory::Own => json!({"qom-type": "memory-backend-ram"}),
+            Memory::Template(file) => json!({"qom-type": "memory-backend-file", "mem-path": utf8(file)?, "share": true}),
+            Memory::Clone(template) => {
+                let file = template.join(RAM_NAME);
+                let view = json!({"qom-type": "memory-backend-file", "mem-path": utf8(&file)?, "share": false});
+                // Without `rom` a private view of a file that may not be written would itself not be writable.
+                extended(view, if self.maps_read_only { json!({"readonly": true, "rom": "off"}) } else { json!({}) })
+            }
+        };
+        Ok(extended(kind, json!({"id": "ram", "size": self.ram(), "merge": false, "dump": false})))
+    }
+
+    /// What of the arguments a snapshot depends on: without names, files and descriptors, and whatever its disk's layers.
+    pub(super) fn canonical(&self) -> Vec<String> {
+        let bare = Machine {
+            name: "",
+            kernel: Path::new("kernel"),
+            initramfs: Path::new("initramfs"),
+            tsc_khz: self.tsc_khz.and(Some(0)),
+            memory: &Memory::Own,
+            incoming: false,
+            layers: &[],
+            disk: Path::new("disk"),
+            sockets: Sockets { qmp: 0, link: 0, tunnel: 0 },
+            ..self.clone()
+        };
+        bare.argv().unwrap_or_default().into_iter().map(|word| word.to_string_lossy().into_owned()).collect()
     }
 
     fn boot(&self, argv: &mut Argv) {
@@ -169,6 +213,13 @@ impl Argv {
     fn json(&mut self, flag: &str, value: &Value) {
         self.pair(flag, value.to_string());
     }
+}
+
+fn extended(mut object: Value, more: Value) -> Value {
+    if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
+        object.extend(more);
+    }
+    object
 }
 
 fn utf8(path: &Path) -> Result<&str, VmError> {

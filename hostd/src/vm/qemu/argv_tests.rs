@@ -8,7 +8,10 @@ fn machine<'a>(layers: &'a [PathBuf]) -> Machine<'a> {
         name: "web,one",
         accelerator: Accelerator::Tcg,
         vcpus: 2,
-        memory: 512 << 20,
+        size: 512 << 20,
+        memory: &Memory::Own,
+        incoming: false,
+        maps_read_only: false,
         kernel: Path::new("/d,ata/vmlinuz"),
         initramfs: Path::new("/data/i.cpio"),
         tsc_khz: Some(2_300_000),
@@ -31,8 +34,8 @@ fn values(machine: &Machine, flag: &str) -> Vec<String> {
 #[case(1, "1M")]
 #[case(512 << 20, "512M")]
 #[case((512 << 20) + 1, "513M")]
-fn rounds_memory_up(#[case] memory: u64, #[case] want: &str) {
-    assert_eq!(values(&Machine { memory, ..machine(&[]) }, "-m"), [want]);
+fn rounds_memory_up(#[case] size: u64, #[case] want: &str) {
+    assert_eq!(values(&Machine { size, ..machine(&[]) }, "-m"), [want]);
 }
 
 #[test]
@@ -129,4 +132,38 @@ fn refuses_names_that_are_not_utf8() {
     let disk = Path::new(OsStr::from_bytes(b"/d/\xff.qcow2"));
     let error = Machine { disk, ..machine(&[]) }.argv().unwrap_err().to_string();
     assert!(error.contains("UTF-8"), "{error}");
+}
+
+#[test]
+fn memory_is_its_own_a_templates_or_a_view_of_one() {
+    let file = PathBuf::from("/t,1/ram");
+    let backend = |memory: &Memory, maps_read_only| -> Value {
+        serde_json::from_str(&values(&Machine { memory, maps_read_only, ..machine(&[]) }, "-object")[0]).unwrap()
+    };
+    assert_eq!(backend(&Memory::Own, false)["qom-type"], "memory-backend-ram");
+    let template = backend(&Memory::Template(file.clone()), true);
+    assert_eq!((&template["mem-path"], &template["share"]), (&json!("/t,1/ram"), &json!(true)));
+    let clone = Memory::Clone(file);
+    assert_eq!(backend(&clone, false)["share"], false);
+    assert!(backend(&clone, false).get("rom").is_none(), "QEMU before 8.2 does not know it");
+    assert_eq!((&backend(&clone, true)["readonly"], &backend(&clone, true)["rom"]), (&json!(true), &json!("off")));
+}
+
+#[test]
+fn what_a_snapshot_depends_on_does_not_name_files() {
+    let one = machine(&[]);
+    let layers = ["/b/base.ext4"].map(PathBuf::from);
+    let clone = Memory::Clone("/x".into());
+    let other = Machine {
+        name: "other",
+        disk: Path::new("/other"),
+        memory: &clone,
+        incoming: true,
+        tsc_khz: Some(1),
+        sockets: Sockets { qmp: 1, link: 2, tunnel: 3 },
+        ..machine(&layers)
+    };
+    assert_eq!(one.canonical(), other.canonical());
+    assert_ne!(one.canonical(), Machine { vcpus: 1, ..machine(&[]) }.canonical());
+    assert_ne!(one.canonical(), Machine { size: 1 << 20, ..machine(&[]) }.canonical());
 }

@@ -22,9 +22,10 @@ use super::{
     qmp::{Event, Qmp, QmpError},
     record::Record,
     serial::Serial,
+    snapshot::{self, Layout},
     sockets,
 };
-use crate::vm::{Io, Port, Vm, file, identity::ProcessIdentity, program};
+use crate::vm::{Io, Port, Vm, VmError, file, identity::ProcessIdentity, program, snapshot::store::Manifest};
 
 /// For an answer of QEMU that takes no time.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
@@ -49,6 +50,8 @@ pub(super) struct Machine {
 #[derive(Debug)]
 enum Request {
     Serial(oneshot::Sender<Vec<u8>>),
+    Snapshot(PathBuf, oneshot::Sender<Result<Manifest, VmError>>),
+    GoOn(oneshot::Sender<Result<(), VmError>>),
     End,
 }
 
@@ -59,6 +62,7 @@ struct Owner {
     process: Process,
     /// None when it broke.
     qmp: Option<Qmp<UnixStream>>,
+    layout: Layout,
     serial: Serial,
 }
 
@@ -69,12 +73,13 @@ impl Machine {
         process: Process,
         identity: ProcessIdentity,
         qmp: Qmp<UnixStream>,
+        layout: Layout,
         serial: Serial,
     ) -> Self {
         let (requests, inbox) = mpsc::channel(16);
         let (set_cause, cause) = watch::channel(None);
         let (set_last, last) = watch::channel(Vec::new());
-        let owner = Owner { directory: directory.to_owned(), process, qmp: Some(qmp), serial };
+        let owner = Owner { directory: directory.to_owned(), process, qmp: Some(qmp), layout, serial };
         tokio::spawn(async move {
             let (cause, last) = owner.run(inbox).await;
             set_last.send_replace(last);
@@ -120,9 +125,34 @@ impl Vm for Machine {
         self.last.borrow().clone()
     }
 
+    async fn snapshot(&self, folder: &Path) -> Result<Manifest, VmError> {
+        let folder = std::path::absolute(folder).map_err(file::failed(folder))?;
+        self.ask(|reply| Request::Snapshot(folder, reply)).await
+    }
+
+    async fn go_on(&self) -> Result<(), VmError> {
+        self.ask(Request::GoOn).await
+    }
+
     fn resident(&self) -> u64 {
         self.process.resident()
     }
+}
+
+impl Machine {
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, VmError>>) -> Request,
+    ) -> Result<T, VmError> {
+        let (reply, answer) = oneshot::channel();
+        // Refused, or left without an answer, when the VM is gone.
+        let _ = self.requests.send(request(reply)).await;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+fn gone() -> VmError {
+    VmError::Failed { program: program::QEMU.name.into(), output: "the VM has ended".into() }
 }
 
 impl Owner {
@@ -152,6 +182,16 @@ impl Owner {
                         self.read_serial().await;
                         // Whoever asked may have gone meanwhile.
                         let _ = reply.send(self.serial.bytes().to_vec());
+                    }
+                    Request::Snapshot(folder, reply) => {
+                        let saved = match &mut self.qmp {
+                            Some(qmp) => snapshot::save(qmp, &self.layout, &folder).await,
+                            None => Err(gone()),
+                        };
+                        let _ = reply.send(saved);
+                    }
+                    Request::GoOn(reply) => {
+                        let _ = reply.send(self.go_on().await);
                     }
                     Request::End => {
                         self.read_serial().await;
@@ -230,6 +270,12 @@ impl Owner {
         if !matches!(killed, Ok(Ok(()))) {
             tracing::error!(pid = self.process.pid, "QEMU does not end");
         }
+    }
+
+    async fn go_on(&mut self) -> Result<(), VmError> {
+        let qmp = self.qmp.as_mut().ok_or_else(gone)?;
+        let answer = qmp.execute("cont", json!({}), ANSWER).await;
+        answer.map(drop).map_err(|error| VmError::Failed { program: program::QEMU.name.into(), output: error.to_string() })
     }
 
     async fn read_serial(&mut self) {

@@ -13,6 +13,7 @@ fn spec(folder: &Path) -> VmSpec {
         size: SIZE,
         layers: vec![],
         disk: folder.join("disk.qcow2"),
+        memory: Memory::Own,
     }
 }
 

@@ -15,6 +15,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::SnapshotError;
+
 /// Of every machine that hostd runs on (x86-64).
 pub const PAGE: u64 = 4096;
 const MAGIC: &[u8; 8] = b"PLTHDLT1";
@@ -43,27 +45,6 @@ pub struct Saved {
     pub hash: String,
 }
 
-/// Why a delta could not be written or read.
-#[derive(Debug, thiserror::Error)]
-pub enum DeltaError {
-    /// The file, or the process' memory.
-    #[error("{path}: {error}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What went wrong.
-        error: io::Error,
-    },
-    /// The file is not the one that was written.
-    #[error("{path} is damaged: {what}")]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-        /// What does not fit.
-        what: String,
-    },
-}
-
 /// The RAM of a VM, as its process has it mapped.
 #[derive(Debug)]
 pub struct Ram {
@@ -79,11 +60,11 @@ impl Ram {
     ///
     /// # Errors
     /// Where the process is gone or may not be read.
-    pub fn open(pid: u32, base: u64, bytes: u64) -> Result<Self, DeltaError> {
+    pub fn open(pid: u32, base: u64, bytes: u64) -> Result<Self, SnapshotError> {
         let process = PathBuf::from(format!("/proc/{pid}"));
         let open = |name: &str, write: bool| {
             let path = process.join(name);
-            File::options().read(true).write(write).open(&path).map_err(|error| DeltaError::Io { path, error })
+            File::options().read(true).write(write).open(&path).map_err(|error| SnapshotError::Io { path, error })
         };
         let (memory, pagemap) = (open("mem", true)?, open("pagemap", false)?);
         Ok(Self { memory, pagemap, process, base, bytes })
@@ -93,7 +74,7 @@ impl Ram {
     ///
     /// # Errors
     /// Where the page map cannot be read.
-    pub fn written(&self) -> Result<Vec<Run>, DeltaError> {
+    pub fn written(&self) -> Result<Vec<Run>, SnapshotError> {
         let mut runs = Vec::new();
         let mut buffer = vec![0; (CHUNK * 8) as usize * 16];
         let pages = self.bytes / PAGE;
@@ -114,13 +95,13 @@ impl Ram {
     ///
     /// # Errors
     /// Where the file cannot be written (a full disk) or the memory cannot be read; the partial file is removed.
-    pub fn save(&self, path: &Path) -> Result<Saved, DeltaError> {
+    pub fn save(&self, path: &Path) -> Result<Saved, SnapshotError> {
         let runs = self.written()?;
         self.write_file(path, &runs).inspect_err(|_| drop(std::fs::remove_file(path)))
     }
 
-    fn write_file(&self, path: &Path, runs: &[Run]) -> Result<Saved, DeltaError> {
-        let io = |error| DeltaError::Io { path: path.into(), error };
+    fn write_file(&self, path: &Path, runs: &[Run]) -> Result<Saved, SnapshotError> {
+        let io = |error| SnapshotError::Io { path: path.into(), error };
         let file = File::options().write(true).create_new(true).open(path).map_err(io)?;
         let out = io::BufWriter::with_capacity(1 << 20, Hashing { inner: file, hash: blake3::Hasher::new(), bytes: 0 });
         let mut out = zstd::Encoder::new(out, LEVEL).map_err(io)?;
@@ -141,9 +122,9 @@ impl Ram {
     ///
     /// # Errors
     /// Where the file does not fit this RAM, or the memory cannot be written; the process is then good for nothing.
-    pub fn load(&self, path: &Path) -> Result<Vec<Run>, DeltaError> {
-        let io = |error| DeltaError::Io { path: path.into(), error };
-        let damaged = |what: &str| DeltaError::Damaged { path: path.into(), what: what.into() };
+    pub fn load(&self, path: &Path) -> Result<Vec<Run>, SnapshotError> {
+        let io = |error| SnapshotError::Io { path: path.into(), error };
+        let damaged = |what: &str| SnapshotError::Damaged { path: path.into(), what: what.into() };
         let mut input = zstd::Decoder::new(File::open(path).map_err(io)?).map_err(io)?;
         let runs = read_header(&mut input, self.bytes).map_err(|what| damaged(&what))?;
         let mut buffer = vec![0; (CHUNK * PAGE) as usize];
@@ -167,23 +148,23 @@ impl Ram {
         })
     }
 
-    fn failed(&self, name: &str, error: io::Error) -> DeltaError {
-        DeltaError::Io { path: self.process.join(name), error }
+    fn failed(&self, name: &str, error: io::Error) -> SnapshotError {
+        SnapshotError::Io { path: self.process.join(name), error }
     }
 }
 
 /// Checks that a file has this blake3 hash (hex).
 ///
 /// # Errors
-/// [`DeltaError::Damaged`] with the file's name where it has another.
-pub fn verify(path: &Path, hash: &str) -> Result<(), DeltaError> {
-    let io = |error| DeltaError::Io { path: path.into(), error };
+/// [`SnapshotError::Damaged`] with the file's name where it has another.
+pub fn verify(path: &Path, hash: &str) -> Result<(), SnapshotError> {
+    let io = |error| SnapshotError::Io { path: path.into(), error };
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(path).map_err(io)?).map_err(io)?;
     if hasher.finalize().to_hex().as_str() == hash {
         return Ok(());
     }
-    Err(DeltaError::Damaged { path: path.into(), what: "its checksum is not the one it was written with".into() })
+    Err(SnapshotError::Damaged { path: path.into(), what: "its checksum is not the one it was written with".into() })
 }
 
 /// Adds to `runs` the written pages among `entries`, the first of which is that of `page`.
@@ -323,7 +304,7 @@ mod tests {
         let last = damaged.len() - 1;
         damaged[last] ^= 1;
         std::fs::write(&file, damaged).unwrap();
-        assert!(matches!(verify(&file, &saved.hash), Err(DeltaError::Damaged { .. })));
+        assert!(matches!(verify(&file, &saved.hash), Err(SnapshotError::Damaged { .. })));
     }
 
     struct Mapped {

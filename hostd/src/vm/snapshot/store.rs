@@ -6,13 +6,14 @@
 use std::{
     fs::File,
     io::{self, Write},
-    path::{Path, PathBuf},
+    os::unix::fs::MetadataExt,
+    path::Path,
 };
 
 use hostd_core::requirements::Requirements;
 use serde::{Deserialize, Serialize};
 
-use super::delta;
+use super::{SnapshotError, delta};
 
 const VERSION: u32 = 1;
 const MANIFEST: &str = "manifest.json";
@@ -47,44 +48,10 @@ pub struct Stored {
     pub bytes: u64,
     /// blake3, in hex.
     pub hash: String,
-}
-
-/// Why a snapshot cannot be written or used.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// A file of it.
-    #[error("{path}: {error}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What went wrong.
-        error: io::Error,
-    },
-    /// It is not what was written.
-    #[error("{path} is damaged: {what}")]
-    Damaged {
-        /// Which file.
-        path: PathBuf,
-        /// What does not fit.
-        what: String,
-    },
-    /// It cannot be loaded on this machine as it is.
-    #[error("the snapshot {path} cannot be resumed: {why}")]
-    Refused {
-        /// Its folder.
-        path: PathBuf,
-        /// What differs.
-        why: String,
-    },
-}
-
-impl From<delta::DeltaError> for SnapshotError {
-    fn from(error: delta::DeltaError) -> Self {
-        match error {
-            delta::DeltaError::Io { path, error } => Self::Io { path, error },
-            delta::DeltaError::Damaged { path, what } => Self::Damaged { path, what },
-        }
-    }
+    /// Of a template's RAM, whose checksum takes too long to be compared at each clone: when its bytes last changed, in
+    /// nanoseconds since the Unix epoch. Compared instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<i64>,
 }
 
 impl Manifest {
@@ -110,6 +77,16 @@ impl Manifest {
             return Err(damaged(format!("it has version {}, and this hostd reads {VERSION}", manifest.version)));
         }
         Ok(manifest)
+    }
+
+    /// The name of the template in this folder, after a look at whether its RAM is still as it was made.
+    ///
+    /// # Errors
+    /// Where it is gone, damaged or written to.
+    pub fn template(folder: &Path) -> Result<String, SnapshotError> {
+        let manifest = Self::read(folder)?;
+        manifest.memory.check(folder)?;
+        Ok(manifest.memory.hash)
     }
 
     /// Checks every file of the snapshot against its checksum, and its requirements against what is `here`.
@@ -164,9 +141,19 @@ impl Stored {
             let mut hasher = blake3::Hasher::new();
             hasher.update_reader(&file)?;
             let hash = hasher.finalize().to_hex().to_string();
-            Ok(Self { name: name.into(), bytes: file.metadata()?.len(), hash })
+            Ok(Self { name: name.into(), bytes: file.metadata()?.len(), hash, stamp: None })
         };
         read().map_err(|error| SnapshotError::Io { path: path.clone(), error })
+    }
+
+    /// The same, to be recognised from now on by its time.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn stamped(folder: &Path, name: &str) -> Result<Self, SnapshotError> {
+        let path = folder.join(name);
+        let metadata = std::fs::metadata(&path).map_err(|error| SnapshotError::Io { path, error })?;
+        Ok(Self { stamp: Some(changed(&metadata)), ..Self::of(folder, name)? })
     }
 
     fn check(&self, folder: &Path) -> Result<(), SnapshotError> {
@@ -175,13 +162,21 @@ impl Stored {
         if Path::new(&self.name).components().count() != 1 || self.name == ".." {
             return Err(SnapshotError::Damaged { path, what: "its name leads out of the snapshot's folder".into() });
         }
-        let bytes = std::fs::metadata(&path).map_err(|error| SnapshotError::Io { path: path.clone(), error })?.len();
-        if bytes != self.bytes {
-            let what = format!("it has {bytes} bytes, and {} were written", self.bytes);
+        let metadata = std::fs::metadata(&path).map_err(|error| SnapshotError::Io { path: path.clone(), error })?;
+        if metadata.len() != self.bytes {
+            let what = format!("it has {} bytes, and {} were written", metadata.len(), self.bytes);
             return Err(SnapshotError::Damaged { path, what });
         }
-        Ok(delta::verify(&path, &self.hash)?)
+        match self.stamp {
+            None => delta::verify(&path, &self.hash),
+            Some(stamp) if stamp == changed(&metadata) => Ok(()),
+            Some(_) => Err(SnapshotError::Damaged { path, what: "it was written to since it was made".into() }),
+        }
     }
+}
+
+fn changed(metadata: &std::fs::Metadata) -> i64 {
+    metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec())
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
@@ -197,6 +192,8 @@ fn remove(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn requirements() -> Requirements {
@@ -247,6 +244,17 @@ mod tests {
         }
         std::fs::remove_file(folder.join("devices")).unwrap();
         assert!(manifest.check(&folder, &requirements()).unwrap_err().to_string().contains("devices"));
+    }
+
+    #[test]
+    fn a_template_is_known_by_its_time() {
+        let parent = tempfile::tempdir().unwrap();
+        std::fs::write(parent.path().join("ram"), b"pages").unwrap();
+        let stored = Stored::stamped(parent.path(), "ram").unwrap();
+        stored.check(parent.path()).unwrap();
+        let file = File::options().write(true).open(parent.path().join("ram")).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert!(stored.check(parent.path()).unwrap_err().to_string().contains("written to"));
     }
 
     #[test]

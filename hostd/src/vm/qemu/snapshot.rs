@@ -1,0 +1,194 @@
+//! Memory and devices of a VM, out to files and back.
+//!
+//! The order matters. Out: stop, device state, then the memory, which the device state's writer may still touch. In: memory
+//! first, because virtio checks its rings in RAM as it loads; then device state; then nothing may have been written but the
+//! delta; then it runs.
+
+use std::{
+    fs::{File, Permissions},
+    io,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use hostd_core::requirements::Requirements;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep},
+};
+
+use super::{
+    machine::ANSWER,
+    qmp::{Qmp, QmpError},
+};
+use crate::vm::{
+    Memory, VmError,
+    file::failed,
+    program::QEMU,
+    snapshot::{
+        delta::{Ram, Run},
+        store::{Manifest, Stored},
+    },
+};
+
+/// For QEMU to write or load device state, some KiB.
+const DEVICES: Duration = Duration::from_secs(30);
+/// Between two looks at whether it has.
+const LOOK: Duration = Duration::from_millis(1);
+const MEMORY_NAME: &str = "memory.zst";
+const DEVICES_NAME: &str = "devices";
+/// Of a template's RAM in its folder.
+pub(super) const RAM_NAME: &str = "ram";
+
+/// What is known of a VM's memory from its start on.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    pub(super) pid: u32,
+    pub(super) ram: u64,
+    pub(super) memory: Memory,
+    pub(super) requirements: Requirements,
+}
+
+/// Stops the VM and writes its snapshot.
+pub(super) async fn save<S: AsyncRead + AsyncWrite + Unpin>(
+    qmp: &mut Qmp<S>,
+    layout: &Layout,
+    folder: &Path,
+) -> Result<Manifest, VmError> {
+    qmp.execute("stop", json!({}), ANSWER).await.map_err(refused)?;
+    let beside = folder.with_extension("new");
+    match std::fs::remove_dir_all(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&beside)(error)),
+        _ => std::fs::create_dir_all(&beside).map_err(failed(&beside))?,
+    }
+    let saved = write(qmp, layout, folder, &beside).await;
+    if saved.is_err() {
+        // What is left of it is swept by the next try.
+        let _ = std::fs::remove_dir_all(&beside);
+    }
+    saved
+}
+
+async fn write<S: AsyncRead + AsyncWrite + Unpin>(
+    qmp: &mut Qmp<S>,
+    layout: &Layout,
+    folder: &Path,
+    beside: &Path,
+) -> Result<Manifest, VmError> {
+    let devices = beside.join(DEVICES_NAME);
+    let arguments = json!({"filename": devices, "live": false});
+    qmp.execute("xen-save-devices-state", arguments, DEVICES).await.map_err(refused)?;
+    let base = base(qmp).await?;
+    let (layout, folder, beside) = (layout.clone(), folder.to_owned(), beside.to_owned());
+    blocking(move || {
+        sync(&devices)?;
+        let mut requirements = layout.requirements;
+        let memory = match &layout.memory {
+            Memory::Template(file) => {
+                let stored = template(file, &beside)?;
+                requirements.template.clone_from(&stored.hash);
+                stored
+            }
+            Memory::Own | Memory::Clone(_) => {
+                let path = beside.join(MEMORY_NAME);
+                let saved = Ram::open(layout.pid, base, layout.ram)?.save(&path)?;
+                Stored { name: MEMORY_NAME.into(), bytes: saved.file_bytes, hash: saved.hash, stamp: None }
+            }
+        };
+        let manifest =
+            Manifest::new(now(), requirements, layout.ram, memory, Stored::of(&beside, DEVICES_NAME)?);
+        manifest.publish(&beside, &folder)?;
+        Ok(manifest)
+    })
+    .await
+}
+
+/// Fills a QEMU that waits for device state: `delta` into its memory, then its devices, from the inherited file `devices`.
+pub(super) async fn load<S: AsyncRead + AsyncWrite + Unpin>(
+    qmp: &mut Qmp<S>,
+    layout: &Layout,
+    delta: Option<PathBuf>,
+    devices: i32,
+) -> Result<(), VmError> {
+    let base = base(qmp).await?;
+    let (pid, ram) = (layout.pid, layout.ram);
+    let runs = blocking(move || match delta {
+        Some(delta) => Ok(Ram::open(pid, base, ram)?.load(&delta)?),
+        None => Ok(Vec::new()),
+    })
+    .await?;
+    qmp.execute("migrate-incoming", json!({"uri": format!("fd:{devices}")}), ANSWER).await.map_err(refused)?;
+    let deadline = Instant::now() + DEVICES;
+    loop {
+        let answer = qmp.execute("query-migrate", json!({}), ANSWER).await.map_err(refused)?;
+        match answer.get("status").and_then(Value::as_str) {
+            Some("completed") => break,
+            Some("failed") => return Err(said("QEMU could not load the device state of the snapshot")),
+            _ if Instant::now() > deadline => return Err(said("QEMU did not load the device state in time")),
+            _ => sleep(LOOK).await,
+        }
+    }
+    blocking(move || {
+        let written = Ram::open(pid, base, ram)?.written()?;
+        if written == runs {
+            return Ok(());
+        }
+        let pages = |runs: &[Run]| runs.iter().map(|run| run.count).sum::<u64>();
+        let (written, wanted) = (pages(&written), pages(&runs));
+        Err(said(&format!("{written} pages were written while loading a snapshot of {wanted}")))
+    })
+    .await
+}
+
+/// Address of the guest's first byte of RAM in QEMU.
+async fn base<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -> Result<u64, VmError> {
+    let command = json!({"command-line": "gpa2hva 0"});
+    let answer = qmp.execute("human-monitor-command", command, ANSWER).await.map_err(refused)?;
+    let text = answer.as_str().unwrap_or_default();
+    let address = text.rsplit_once("is 0x").and_then(|(_, hex)| u64::from_str_radix(hex.trim(), 16).ok());
+    address.ok_or_else(|| said(&format!("QEMU does not say where its RAM is: {}", hostd_core::text::clean(text, 200))))
+}
+
+/// Moves a template's RAM, now final, into its snapshot's folder.
+fn template(ram: &Path, folder: &Path) -> Result<Stored, VmError> {
+    let moved = folder.join(RAM_NAME);
+    sync(ram)?;
+    std::fs::set_permissions(ram, Permissions::from_mode(0o444)).map_err(failed(ram))?;
+    std::fs::rename(ram, &moved).map_err(failed(ram))?;
+    Ok(Stored::stamped(folder, RAM_NAME)?)
+}
+
+/// What a VM needs that starts from this snapshot: its devices to inherit, and its delta, unless it is a template.
+pub(super) fn open(folder: &Path, here: &Requirements) -> Result<(OwnedFd, Option<PathBuf>), VmError> {
+    let manifest = Manifest::read(folder)?;
+    manifest.check(folder, here)?;
+    let path = folder.join(&manifest.devices.name);
+    let devices = File::open(&path).map_err(failed(&path))?;
+    let delta = manifest.memory.stamp.is_none().then(|| folder.join(&manifest.memory.name));
+    Ok((devices.into(), delta))
+}
+
+fn sync(path: &Path) -> Result<(), VmError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(failed(path))
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn refused(error: QmpError) -> VmError {
+    said(&error.to_string())
+}
+
+fn said(output: &str) -> VmError {
+    VmError::Failed { program: QEMU.name.into(), output: output.into() }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, VmError> + Send + 'static,
+) -> Result<T, VmError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(said(&error.to_string())))
+}
