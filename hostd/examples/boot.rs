@@ -46,7 +46,14 @@ async fn boot(qemu: &Qemu, data: &Path, layers: &[PathBuf]) -> Result<()> {
     std::fs::create_dir_all(&directory)?;
     let disk = directory.join("disk.qcow2");
     qemu.create_disk(&disk, SIZE.disk).await?;
-    let spec = VmSpec { name: "boot".into(), directory: directory.clone(), size: SIZE, layers: layers.to_vec(), disk, memory: Memory::Own };
+    let spec = VmSpec {
+        name: "boot".into(),
+        directory: directory.clone(),
+        size: SIZE,
+        layers: layers.to_vec(),
+        disk,
+        memory: Memory::Own,
+    };
     let start = Instant::now();
     let vm = qemu.start(spec).await?;
     let started = start.elapsed();

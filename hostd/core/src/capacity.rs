@@ -96,7 +96,9 @@ impl Room {
         let most = self.memory_total - self.memory_reserve();
         if need.memory > most {
             let (need, most) = (need.memory / MIB, most / MIB);
-            return Admission::Refuse(format!("it needs {need} MiB of memory, and this host can give at most {most} MiB"));
+            return Admission::Refuse(format!(
+                "it needs {need} MiB of memory, and this host can give at most {most} MiB"
+            ));
         }
         if need.memory > self.memory() {
             let (need, free) = (need.memory / MIB, self.memory() / MIB);
@@ -104,7 +106,9 @@ impl Room {
         }
         if need.disk > self.disk() {
             let (need, free) = (need.disk / MIB, self.disk() / MIB);
-            return Admission::Wait(format!("waits for disk space: needs {need} MiB, {free} MiB free beyond the reserve"));
+            return Admission::Wait(format!(
+                "waits for disk space: needs {need} MiB, {free} MiB free beyond the reserve"
+            ));
         }
         Admission::Admit
     }
@@ -158,7 +162,9 @@ mod tests {
     fn who_never_fits_is_refused_and_who_does_not_fit_now_waits() {
         let need = |memory| Need { memory, disk: 0 };
         assert_eq!(room(8 * GIB).admit(need(GIB)), Admission::Admit);
-        assert!(matches!(room(8 * GIB).admit(need(7 * GIB + GIB / 2)), Admission::Wait(why) if why.contains("7680 MiB")));
+        assert!(
+            matches!(room(8 * GIB).admit(need(7 * GIB + GIB / 2)), Admission::Wait(why) if why.contains("7680 MiB"))
+        );
         assert!(matches!(room(8 * GIB).admit(need(16 * GIB)), Admission::Refuse(_)));
         let promised = Room { memory_promised: 7 * GIB, ..room(8 * GIB) };
         assert!(matches!(promised.admit(need(GIB)), Admission::Wait(_)));

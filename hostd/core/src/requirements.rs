@@ -57,7 +57,11 @@ impl Requirements {
             return Some(format!("QEMU was started with {then}, and here it would be with {now}"));
         }
         if !same_rate(self.tsc_khz, here.tsc_khz) {
-            return Some(format!("its clock ran at {} kHz, and here it would at {}", rate(self.tsc_khz), rate(here.tsc_khz)));
+            return Some(format!(
+                "its clock ran at {} kHz, and here it would at {}",
+                rate(self.tsc_khz),
+                rate(here.tsc_khz)
+            ));
         }
         (self.cpu != here.cpu).then(|| {
             let name = |cpu: &Option<String>| cpu.clone().unwrap_or_else(|| "none".into());

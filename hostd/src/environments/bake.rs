@@ -11,7 +11,7 @@ use super::{EnvironmentError, exec, files, progress::Progress};
 use crate::{
     gateway::{Caller, Gateway},
     guest::{Identity, Link},
-    vm::{Vm, VmSpec, Vmm},
+    vm::{Memory, Vm, VmSpec, Vmm},
 };
 
 /// From the start of the VM to the guest's shaken hand. Emulated guests on a busy host are slow.
@@ -44,7 +44,7 @@ pub(super) async fn bake(vmm: &dyn Vmm, gateway: Arc<Gateway>, batch: &Batch<'_>
     let disk = batch.workshop.join("disk.qcow2");
     vmm.create_disk(&disk, batch.recipe.size.disk).await?;
     let layers = vec![batch.base.clone()];
-    let spec = VmSpec { name: slug(batch), directory, size: batch.recipe.size, layers, disk };
+    let spec = VmSpec { name: slug(batch), directory, size: batch.recipe.size, layers, disk, memory: Memory::Own };
     let vm = vmm.start(spec).await?;
     let done = tokio::select! {
         done = inside(vm.clone(), gateway, batch) => done,

@@ -103,7 +103,9 @@ impl Machine<'_> {
     fn backend(&self) -> Result<Value, VmError> {
         let kind = match self.memory {
             Memory::Own => json!({"qom-type": "memory-backend-ram"}),
-            Memory::Template(file) => json!({"qom-type": "memory-backend-file", "mem-path": utf8(file)?, "share": true}),
+            Memory::Template(file) => {
+                json!({"qom-type": "memory-backend-file", "mem-path": utf8(file)?, "share": true})
+            }
             Memory::Clone(template) => {
                 let file = template.join(RAM_NAME);
                 let view = json!({"qom-type": "memory-backend-file", "mem-path": utf8(&file)?, "share": false});

@@ -140,10 +140,7 @@ impl Vm for Machine {
 }
 
 impl Machine {
-    async fn ask<T>(
-        &self,
-        request: impl FnOnce(oneshot::Sender<Result<T, VmError>>) -> Request,
-    ) -> Result<T, VmError> {
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, VmError>>) -> Request) -> Result<T, VmError> {
         let (reply, answer) = oneshot::channel();
         // Refused, or left without an answer, when the VM is gone.
         let _ = self.requests.send(request(reply)).await;
@@ -275,7 +272,9 @@ impl Owner {
     async fn go_on(&mut self) -> Result<(), VmError> {
         let qmp = self.qmp.as_mut().ok_or_else(gone)?;
         let answer = qmp.execute("cont", json!({}), ANSWER).await;
-        answer.map(drop).map_err(|error| VmError::Failed { program: program::QEMU.name.into(), output: error.to_string() })
+        answer
+            .map(drop)
+            .map_err(|error| VmError::Failed { program: program::QEMU.name.into(), output: error.to_string() })
     }
 
     async fn read_serial(&mut self) {

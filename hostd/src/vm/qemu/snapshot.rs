@@ -97,8 +97,7 @@ async fn write<S: AsyncRead + AsyncWrite + Unpin>(
                 Stored { name: MEMORY_NAME.into(), bytes: saved.file_bytes, hash: saved.hash, stamp: None }
             }
         };
-        let manifest =
-            Manifest::new(now(), requirements, layout.ram, memory, Stored::of(&beside, DEVICES_NAME)?);
+        let manifest = Manifest::new(now(), requirements, layout.ram, memory, Stored::of(&beside, DEVICES_NAME)?);
         manifest.publish(&beside, &folder)?;
         Ok(manifest)
     })
@@ -187,8 +186,6 @@ fn said(output: &str) -> VmError {
     VmError::Failed { program: QEMU.name.into(), output: output.into() }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, VmError> + Send + 'static,
-) -> Result<T, VmError> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, VmError> + Send + 'static) -> Result<T, VmError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(said(&error.to_string())))
 }

@@ -142,9 +142,9 @@ impl Ram {
     /// Addresses and lengths (at most one buffer each) of all pages of `runs`.
     fn parts<'a>(&'a self, runs: &'a [Run]) -> impl Iterator<Item = (u64, usize)> + 'a {
         runs.iter().flat_map(move |run| {
-            (0..run.count).step_by(CHUNK as usize).map(move |at| {
-                (self.base + (run.first + at) * PAGE, ((run.count - at).min(CHUNK) * PAGE) as usize)
-            })
+            (0..run.count)
+                .step_by(CHUNK as usize)
+                .map(move |at| (self.base + (run.first + at) * PAGE, ((run.count - at).min(CHUNK) * PAGE) as usize))
         })
     }
 
@@ -267,8 +267,13 @@ mod tests {
         let good = runs(&[(0, 1), (5, 10), (100, 1)]);
         let bytes = 128 * PAGE;
         assert_eq!(read_header(&mut header(bytes, &good).as_slice(), bytes).unwrap(), good);
-        for bad in [runs(&[(5, 1), (4, 1)]), runs(&[(0, 0)]), runs(&[(127, 2)]), runs(&[(u64::MAX, 2)]), runs(&[(3, 4), (5, 1)])]
-        {
+        for bad in [
+            runs(&[(5, 1), (4, 1)]),
+            runs(&[(0, 0)]),
+            runs(&[(127, 2)]),
+            runs(&[(u64::MAX, 2)]),
+            runs(&[(3, 4), (5, 1)]),
+        ] {
             assert!(read_header(&mut header(bytes, &bad).as_slice(), bytes).is_err(), "{bad:?}");
         }
         assert!(read_header(&mut header(bytes, &good).as_slice(), bytes * 2).is_err());
