@@ -136,11 +136,8 @@ async fn exec(hello: &Hello, script: &str) -> Result<String> {
     let mut answers = hello.client.clone().exec(stream).await?.into_inner();
     let mut text = Vec::new();
     while let Some(answer) = answers.message().await? {
-        match answer.response {
-            Some(exec_response::Response::Stdout(bytes) | exec_response::Response::Stderr(bytes)) => {
-                text.extend_from_slice(&bytes)
-            }
-            _ => {}
+        if let Some(exec_response::Response::Stdout(bytes) | exec_response::Response::Stderr(bytes)) = answer.response {
+            text.extend_from_slice(&bytes);
         }
     }
     Ok(String::from_utf8_lossy(&text).trim().replace('\n', " | "))

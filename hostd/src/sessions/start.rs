@@ -16,7 +16,7 @@ use crate::{
     guest::{Hello, Identity, Link},
     store::{Machine, Phase, Record},
     terminals::{Pump, Terminal},
-    vm::{Vm, VmError, VmSpec},
+    vm::{Memory, Vm, VmError, VmSpec},
 };
 
 /// For the guest to shake hands. Generous: an emulated guest on a busy host boots slowly.
@@ -109,6 +109,7 @@ fn spec(record: &Record, directory: &Path) -> VmSpec {
         size: record.session.size,
         layers: record.machine.layers.clone(),
         disk: directory.join(DISK),
+        memory: Memory::Own,
     }
 }
 
