@@ -6,7 +6,7 @@ use hostd::{
     environments::Environments,
     gateway::{Caller, Gateway},
     guest::{Identity, Link},
-    vm::{Vm, VmSpec, Vmm, qemu::Qemu},
+    vm::{Memory, Vm, VmSpec, Vmm, qemu::Qemu},
 };
 use pilothouse_proto::guest::v1::{
     ExecRequest, ExecStart, StartAgentRequest, exec_request, exec_response, guest_client::GuestClient,
@@ -70,7 +70,14 @@ async fn boot(data: &Path, gateway: &Arc<Gateway>) -> Arc<dyn Vm> {
     std::fs::create_dir_all(&directory).unwrap();
     let disk = directory.join("disk.qcow2");
     vmm.create_disk(&disk, build.recipe.size.disk).await.unwrap();
-    let spec = VmSpec { name: "bench".into(), directory, size: build.recipe.size, layers: build.layers, disk };
+    let spec = VmSpec {
+        name: "bench".into(),
+        directory,
+        size: build.recipe.size,
+        layers: build.layers,
+        disk,
+        memory: Memory::Own,
+    };
     vmm.start(spec).await.unwrap()
 }
 
