@@ -8,7 +8,7 @@ pub use cgroup::Cgroups;
 pub use launch::{Launch, LaunchError, Started, Streams, launch};
 use pilothouse_proto::guest::v1::Exit;
 pub use pty::{Pty, Window};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus, time::Duration};
 
 /// Once a program has ended, its output is over when its pipe or terminal is closed, or, where something it left behind
@@ -28,7 +28,17 @@ pub fn exit(status: ExitStatus) -> Exit {
 
 /// Signals a process group; one that is gone is no error.
 pub fn signal_group(leader: u32, signal: Signal) {
-    if let Some(group) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
+    if let Some(group) = group(leader) {
         let _ = kill_process_group(group, signal);
     }
+}
+
+/// Whether anybody is left in a process group.
+#[must_use]
+pub fn is_group(leader: u32) -> bool {
+    group(leader).is_some_and(|group| test_kill_process_group(group).is_ok())
+}
+
+fn group(leader: u32) -> Option<Pid> {
+    i32::try_from(leader).ok().and_then(Pid::from_raw)
 }

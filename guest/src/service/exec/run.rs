@@ -11,16 +11,18 @@ use tokio::{
     process::Child,
     sync::mpsc,
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::check;
-use crate::process::{self, LEFT_MAX, Pty, SILENCE, Started, Streams, signal_group};
+use crate::process::{self, LEFT_MAX, Pty, SILENCE, Started, Streams, is_group, signal_group};
 
 /// How long a dropped command gets to end by itself.
 const TERM_WITHIN: Duration = Duration::from_secs(2);
+/// How often the rest of its process group is looked for: the kernel tells nobody but their parents.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// What a terminal takes for "no more input" (Ctrl-D).
 const END_OF_INPUT: &[u8] = b"\x04";
 
@@ -70,7 +72,13 @@ async fn end(mut child: Child, pid: u32) {
     // Not when it has ended: then its pid may be another's.
     if let Ok(None) = child.try_wait() {
         signal_group(pid, Signal::TERM);
-        if timeout(TERM_WITHIN, child.wait()).await.is_err() {
+        let gone = async {
+            let _ = child.wait().await;
+            while is_group(pid) {
+                sleep(LOOK_AGAIN).await;
+            }
+        };
+        if timeout(TERM_WITHIN, gone).await.is_err() {
             signal_group(pid, Signal::KILL);
             let _ = child.wait().await;
         }
@@ -130,7 +138,7 @@ async fn pump(
         let mut piece = (&mut reader).take(CHUNK as u64);
         let silent = async {
             exited.cancelled().await;
-            tokio::time::sleep(SILENCE).await;
+            sleep(SILENCE).await;
         };
         let read: io::Result<usize> = tokio::select! {
             biased;

@@ -1,0 +1,149 @@
+//! The guest's end of the link: whatever the host's bytes, the next preamble finds it well.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use guest::events::Events;
+use pilothouse_proto::{
+    guest::v1::{EventsRequest, QuiesceRequest, event},
+    link::{MAGIC, preamble},
+};
+use support::{Host, client, greet, handshake};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+    time::timeout,
+};
+
+/// Waits until the guest has ended the connection.
+async fn ended(mut io: DuplexStream) {
+    let mut rest = Vec::new();
+    timeout(Duration::from_secs(60), io.read_to_end(&mut rest)).await.expect("the guest keeps the connection").unwrap();
+}
+
+#[tokio::test]
+async fn shakes_hands_on_every_connection_and_adopts_each_generation_once() {
+    let host = Host::new();
+    for generation in [1, 1, 2, 2, 2, 1] {
+        let mut client = host.connect().await;
+        let hello = client.handshake(handshake(generation)).await.unwrap().into_inner();
+        assert_eq!(hello.protocol, 1);
+        assert_eq!(hello.boot.last().unwrap().name, "link");
+    }
+    let generations: Vec<u64> = host.machine.adopted.lock().unwrap().iter().map(|r| r.generation).collect();
+    assert_eq!(generations, [1, 2, 1]);
+}
+
+#[tokio::test]
+async fn refuses_what_is_no_identity() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    let mut wrong = vec![handshake(1); 6];
+    wrong[0].protocol = 2;
+    wrong[1].slug = "-x".into();
+    wrong[2].slug = "a.b".into();
+    wrong[3].machine_id = "0123456789ABCDEF0123456789ABCDEF".into();
+    wrong[4].entropy = vec![0; 31].into();
+    wrong[5].entropy = vec![0; 513].into();
+    for request in wrong {
+        assert_eq!(client.handshake(request).await.unwrap_err().code(), tonic::Code::FailedPrecondition);
+    }
+    assert!(host.machine.adopted.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn skips_garbage_before_the_preamble() {
+    let host = Host::new();
+    let mut garbage = vec![0; 300_000];
+    for (n, byte) in garbage.iter_mut().enumerate() {
+        *byte = MAGIC[n * n % 7];
+    }
+    let mut io = host.wire().await;
+    io.write_all(&garbage).await.unwrap();
+    greet(&mut io, *b"PLTHLNKPLTHLNK11").await;
+    client(io).await.handshake(handshake(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn answers_a_host_that_gave_up_and_tried_again() {
+    let host = Host::new();
+    let mut io = host.wire().await;
+    for nonce in 0..4 {
+        greet(&mut io, [nonce; 16]).await;
+    }
+    client(io).await.handshake(handshake(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn outlives_garbage_instead_of_http2() {
+    let host = Host::new();
+    for garbage in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0; 4096],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+    ] {
+        let mut io = host.wire().await;
+        greet(&mut io, [1; 16]).await;
+        io.write_all(garbage).await.unwrap();
+        ended(io).await;
+    }
+    host.connect().await.handshake(handshake(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn outlives_a_connection_cut_anywhere() {
+    let host = Host::new();
+    let begun = [&preamble([9; 16])[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x03\0\0"].concat();
+    for cut in 0..begun.len() {
+        host.wire().await.write_all(&begun[..cut]).await.unwrap();
+    }
+    host.connect().await.handshake(handshake(1)).await.unwrap();
+}
+
+/// A reconnect that the guest cannot see: the new preamble is the inside of a half frame. Time is the test's.
+#[tokio::test(start_paused = true)]
+async fn ends_a_connection_that_answers_no_ping() {
+    let host = Host::new();
+    let mut io = host.wire().await;
+    greet(&mut io, [1; 16]).await;
+    io.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    // A DATA frame of 16 KiB that never comes.
+    io.write_all(b"\0\x40\0\0\0\0\0\0\x01").await.unwrap();
+    io.write_all(&preamble([2; 16])).await.unwrap();
+    ended(io).await;
+    host.connect().await.handshake(handshake(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn tells_events_again_until_they_are_acknowledged() {
+    let host = Host::new();
+    let events: &Events = host.guest.events();
+    for name in ["a", "b", "c"] {
+        events.push(event::Event::OomKilled(name.into()));
+    }
+    for (after, first) in [(0, 1), (0, 1), (2, 3), (0, 3)] {
+        let mut client = host.connect().await;
+        let mut told = client.events(EventsRequest { after }).await.unwrap().into_inner();
+        assert_eq!(told.message().await.unwrap().unwrap().sequence, first);
+    }
+    let mut client = host.connect().await;
+    let mut told = client.events(EventsRequest { after: 3 }).await.unwrap().into_inner();
+    events.push(event::Event::OomKilled("d".into()));
+    let event = told.message().await.unwrap().unwrap();
+    assert_eq!((event.sequence, event.event), (4, Some(event::Event::OomKilled("d".into()))));
+}
+
+#[tokio::test]
+async fn quiesces_until_the_next_handshake() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    client.handshake(handshake(1)).await.unwrap();
+    let answer = client.quiesce(QuiesceRequest { freeze: true, trim: true }).await.unwrap().into_inner();
+    assert_eq!(answer.trimmed_bytes, 4096);
+    assert!(*host.machine.frozen.lock().unwrap());
+    drop(client);
+    host.connect().await.handshake(handshake(1)).await.unwrap();
+    assert!(!*host.machine.frozen.lock().unwrap());
+}

@@ -1,0 +1,135 @@
+//! The proxy in the guest, with a host's gateway that echoes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::{pin::Pin, time::Duration};
+
+use futures::{Stream, StreamExt as _};
+use guest::{proxy, tunnel};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    service::TowerToHyperService,
+};
+use pilothouse_proto::guest::v1::{
+    TunnelFrame,
+    gateway_server::{Gateway, GatewayServer},
+};
+use support::{Connections, greet};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::timeout,
+};
+use tonic::{Request, Response, Status, Streaming};
+
+/// Sends everything back; refuses what begins with an exclamation mark.
+struct Echo;
+
+#[tonic::async_trait]
+impl Gateway for Echo {
+    type TunnelStream = Pin<Box<dyn Stream<Item = Result<TunnelFrame, Status>> + Send>>;
+
+    async fn tunnel(&self, request: Request<Streaming<TunnelFrame>>) -> Result<Response<Self::TunnelStream>, Status> {
+        let frames = request.into_inner().map(|frame| match frame {
+            Ok(frame) if frame.data.starts_with(b"!") => Err(Status::internal("no")),
+            frame => frame,
+        });
+        Ok(Response::new(Box::pin(frames)))
+    }
+}
+
+struct Guest {
+    address: std::net::SocketAddr,
+    wires: mpsc::Sender<DuplexStream>,
+}
+
+impl Guest {
+    async fn new() -> Self {
+        let (wires, receiver) = mpsc::channel(1);
+        let gateway = tunnel::Gateway::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(tunnel::keep(Connections(receiver), gateway.clone()));
+        tokio::spawn(proxy::serve(listener, gateway));
+        Self { address, wires }
+    }
+
+    /// The host's side: aborting it cuts the connection.
+    async fn connect(&self) -> tokio::task::JoinHandle<()> {
+        let (mut near, far) = duplex(64 << 10);
+        self.wires.send(far).await.unwrap();
+        greet(&mut near, [3; 16]).await;
+        tokio::spawn(async move {
+            let service = TowerToHyperService::new(GatewayServer::new(Echo));
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let _ = server.serve_connection(TokioIo::new(near), service).await;
+        })
+    }
+
+    async fn program(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+}
+
+async fn to_end(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    timeout(Duration::from_secs(30), stream.read_to_string(&mut text)).await.expect("no end").unwrap();
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn carries_bytes_both_ways_unchanged() {
+    let guest = Guest::new().await;
+    let _host = guest.connect().await;
+    let mut programs = Vec::new();
+    for seed in 0..8_u8 {
+        let (mut reader, mut writer) = guest.program().await.into_split();
+        let data: Vec<u8> = (0..1_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8 ^ seed).collect();
+        let sent = data.clone();
+        tokio::spawn(async move {
+            writer.write_all(&sent).await.unwrap();
+            writer.shutdown().await.unwrap();
+        });
+        programs.push(tokio::spawn(async move {
+            let mut back = Vec::new();
+            reader.read_to_end(&mut back).await.unwrap();
+            assert!(back == data);
+        }));
+    }
+    for program in programs {
+        timeout(Duration::from_secs(60), program).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn says_so_when_the_tunnel_is_down_and_works_when_it_is_back() {
+    let guest = Guest::new().await;
+    let mut program = guest.program().await;
+    program.write_all(b"GET http://example.com/ HTTP/1.1\r\n\r\n").await.unwrap();
+    let answer = to_end(program).await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("the tunnel to the host is down"), "{answer}");
+
+    for _ in 0..3 {
+        let host = guest.connect().await;
+        let mut program = guest.program().await;
+        program.write_all(b"hello").await.unwrap();
+        let mut echo = [0; 5];
+        program.read_exact(&mut echo).await.unwrap();
+        assert_eq!(&echo, b"hello");
+        // A connection cut under way ends; nothing is added to what came.
+        host.abort();
+        assert_eq!(to_end(program).await, "");
+    }
+}
+
+#[tokio::test]
+async fn says_so_when_the_gateway_fails() {
+    let guest = Guest::new().await;
+    let _host = guest.connect().await;
+    let mut program = guest.program().await;
+    program.write_all(b"!").await.unwrap();
+    assert!(to_end(program).await.starts_with("HTTP/1.1 502 "));
+}

@@ -1,0 +1,189 @@
+//! A guest without a VM: served over in-memory connections that a test makes and breaks.
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use guest::{
+    link::{Wire, serve},
+    machine::Machine,
+    service::Guest,
+};
+use hyper_util::rt::TokioIo;
+use pilothouse_proto::{
+    guest::v1::{
+        ExecRequest, ExecResponse, ExecStart, Exit, HandshakeRequest, Size, exec_request, exec_response,
+        guest_client::GuestClient,
+    },
+    link::{LENGTH, NONCE, preamble},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    sync::mpsc,
+    time::timeout,
+};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::service_fn;
+
+/// A machine that remembers what was asked of it.
+#[derive(Debug, Default)]
+pub struct Fake {
+    pub adopted: Mutex<Vec<HandshakeRequest>>,
+    pub frozen: Mutex<bool>,
+    pub syncs: AtomicU32,
+}
+
+impl Machine for Fake {
+    fn adopt(&self, identity: &HandshakeRequest) -> io::Result<()> {
+        self.adopted.lock().unwrap().push(identity.clone());
+        Ok(())
+    }
+
+    fn freeze(&self, freeze: bool) -> io::Result<()> {
+        *self.frozen.lock().unwrap() = freeze;
+        Ok(())
+    }
+
+    fn sync(&self) {
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn trim(&self) -> io::Result<u64> {
+        Ok(4096)
+    }
+
+    fn power_off(&self) -> io::Error {
+        io::Error::other("this is a test")
+    }
+}
+
+/// Connections as a test hands them out.
+pub struct Connections(pub mpsc::Receiver<DuplexStream>);
+
+impl Wire for Connections {
+    type Io = DuplexStream;
+
+    async fn connection(&mut self) -> io::Result<DuplexStream> {
+        self.0.recv().await.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// A guest, and the host's side of its link port.
+pub struct Host {
+    pub machine: Arc<Fake>,
+    pub guest: Guest,
+    wires: mpsc::Sender<DuplexStream>,
+}
+
+impl Host {
+    pub fn new() -> Self {
+        let machine = Arc::new(Fake::default());
+        let guest = Guest::new(machine.clone(), None, vec![]);
+        let (wires, receiver) = mpsc::channel(1);
+        tokio::spawn(serve(Connections(receiver), guest.clone()));
+        Self { machine, guest, wires }
+    }
+
+    /// A connection before its preamble.
+    pub async fn wire(&self) -> DuplexStream {
+        let (near, far) = duplex(64 << 10);
+        self.wires.send(far).await.unwrap();
+        near
+    }
+
+    pub async fn connect(&self) -> GuestClient<Channel> {
+        let mut io = self.wire().await;
+        greet(&mut io, [7; NONCE]).await;
+        client(io).await
+    }
+}
+
+/// The host's part of the preamble; the guest's answer must be the next bytes.
+pub async fn greet(io: &mut DuplexStream, nonce: [u8; NONCE]) {
+    io.write_all(&preamble(nonce)).await.unwrap();
+    let mut echo = [0; LENGTH];
+    timeout(Duration::from_secs(10), io.read_exact(&mut echo)).await.expect("no answer to the preamble").unwrap();
+    assert_eq!(echo, preamble(nonce));
+}
+
+pub async fn client(io: DuplexStream) -> GuestClient<Channel> {
+    let mut io = Some(TokioIo::new(io));
+    let once = service_fn(move |_: Uri| {
+        std::future::ready(io.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)))
+    });
+    let channel = Endpoint::from_static("http://guest.invalid").connect_with_connector(once).await.unwrap();
+    GuestClient::new(channel)
+}
+
+pub fn handshake(generation: u64) -> HandshakeRequest {
+    HandshakeRequest {
+        protocol: 1,
+        session_id: "01JTEST".into(),
+        slug: "fix-parser".into(),
+        machine_id: "0123456789abcdef0123456789abcdef".into(),
+        generation,
+        unix_nanos: 1,
+        entropy: Bytes::from_static(&[5; 64]),
+    }
+}
+
+pub fn start(command: &[&str], terminal: Option<Size>) -> ExecRequest {
+    let command = command.iter().map(ToString::to_string).collect();
+    let start = ExecStart { command, terminal, ..ExecStart::default() };
+    request(exec_request::Request::Start(start))
+}
+
+pub fn request(request: exec_request::Request) -> ExecRequest {
+    ExecRequest { request: Some(request) }
+}
+
+/// What a command gave.
+#[derive(Debug, Default, PartialEq)]
+pub struct Ran {
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub exit: Option<Exit>,
+}
+
+impl Ran {
+    pub fn add(&mut self, response: ExecResponse) {
+        assert_eq!(self.exit, None, "nothing comes after the exit");
+        match response.response.unwrap() {
+            exec_response::Response::Stdout(bytes) => self.stdout.extend(bytes),
+            exec_response::Response::Stderr(bytes) => self.stderr.extend(bytes),
+            exec_response::Response::Exit(exit) => self.exit = Some(exit),
+        }
+    }
+
+    pub fn text(&self) -> (String, String, i32) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&self.stdout), text(&self.stderr), self.exit.unwrap().code)
+    }
+}
+
+/// Runs a command to its end.
+pub async fn exec(client: &mut GuestClient<Channel>, requests: Vec<ExecRequest>) -> Ran {
+    let mut answers = client.exec(tokio_stream::iter(requests)).await.unwrap().into_inner();
+    let mut ran = Ran::default();
+    while let Some(answer) = timeout(Duration::from_secs(60), answers.message()).await.expect("no answer").unwrap() {
+        ran.add(answer);
+    }
+    ran
+}
+
+/// Waits for a condition with a deadline.
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let poll = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), poll).await.unwrap_or_else(|_| panic!("never: {what}"));
+}

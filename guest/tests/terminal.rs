@@ -1,0 +1,155 @@
+//! The agent's terminal: nothing lost across connections, nothing sent twice, bounded.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::{collections::HashMap, time::Duration};
+
+use guest::agent::TERMINAL_RING;
+use pilothouse_proto::guest::v1::{
+    EventsRequest, Exit, Size, StartAgentRequest, TerminalOpen, TerminalRequest, TerminalResponse, event,
+    guest_client::GuestClient, terminal_request::Request,
+};
+use support::{Host, exec, handshake, start};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Streaming, transport::Channel};
+
+fn agent(script: &str) -> StartAgentRequest {
+    StartAgentRequest {
+        command: ["sh", "-c", script].map(Into::into).to_vec(),
+        environment: HashMap::from([("PILOTHOUSE_SLUG".into(), "fix-parser".into())]),
+        directory: "/tmp".into(),
+        columns: 90,
+        rows: 20,
+    }
+}
+
+type Sender = mpsc::Sender<TerminalRequest>;
+
+async fn open(client: &mut GuestClient<Channel>, offset: u64) -> (Sender, Streaming<TerminalResponse>) {
+    let (send, receiver) = mpsc::channel(4);
+    say(&send, Request::Open(TerminalOpen { offset })).await;
+    (send, client.terminal(ReceiverStream::new(receiver)).await.unwrap().into_inner())
+}
+
+async fn say(send: &Sender, request: Request) {
+    send.send(TerminalRequest { request: Some(request) }).await.unwrap();
+}
+
+/// Reads until `enough`; the text, and whether the end was seen. Offsets must follow each other.
+async fn read(answers: &mut Streaming<TerminalResponse>, mut next: u64, enough: &str) -> (String, bool) {
+    let mut text = Vec::new();
+    loop {
+        let answer = timeout(Duration::from_secs(20), answers.message()).await.expect("no output").unwrap().unwrap();
+        assert_eq!(answer.offset, next);
+        next += answer.output.len() as u64;
+        text.extend(answer.output);
+        let so_far = String::from_utf8_lossy(&text);
+        if answer.end || so_far.contains(enough) {
+            return (so_far.into_owned(), answer.end);
+        }
+    }
+}
+
+#[tokio::test]
+async fn types_resizes_and_reconnects_without_losing_a_byte() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    let script = "stty size; echo $PILOTHOUSE_SLUG $PWD; while read line; do stty size; echo got $line; done";
+    let started = client.start_agent(agent(script)).await.unwrap().into_inner().agent.unwrap();
+    assert!(started.started && started.pid > 0);
+    // A repeat changes nothing.
+    assert_eq!(client.start_agent(agent("exit 1")).await.unwrap().into_inner().agent.unwrap(), started);
+
+    let (send, mut answers) = open(&mut client, 0).await;
+    let (first, _) = read(&mut answers, 0, "/tmp").await;
+    assert!(first.starts_with("20 90\r\nfix-parser /tmp"), "{first:?}");
+    say(&send, Request::Resize(Size { columns: 61, rows: 17 })).await;
+    say(&send, Request::Input("one\n".into())).await;
+    let (more, _) = read(&mut answers, first.len() as u64, "got one\r\n").await;
+    assert!(more.contains("17 61\r\n"), "{more:?}");
+    // Everything again from the beginning, on another connection.
+    drop((send, answers, client));
+    let mut client = host.connect().await;
+    let hello = client.handshake(handshake(1)).await.unwrap().into_inner();
+    assert_eq!(hello.agent.unwrap(), started);
+    let (send, mut answers) = open(&mut client, 0).await;
+    say(&send, Request::Input("two\n".into())).await;
+    let (all, _) = read(&mut answers, 0, "got two\r\n").await;
+    assert!(all.starts_with(&format!("{first}{more}")), "{all:?}");
+    // Ctrl-D ends the agent; then the end is told, to late readers too.
+    say(&send, Request::Input("\x04".into())).await;
+    let (_, end) = read(&mut answers, all.len() as u64, "\0").await;
+    assert!(end && answers.message().await.unwrap().is_none());
+    let (send, mut answers) = open(&mut client, 0).await;
+    let (again, end) = read(&mut answers, 0, "\0").await;
+    assert!(end && again.starts_with(&all));
+    // Nobody reads this any more; it must not hurt.
+    say(&send, Request::Input("late\n".into())).await;
+    assert_eq!(client.start_agent(agent("exit 1")).await.unwrap().into_inner().agent.unwrap().exit.unwrap().code, 0);
+}
+
+#[tokio::test]
+async fn keeps_the_end_of_much_output_and_never_stops_the_agent() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    client.start_agent(agent("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo last; exit 3")).await.unwrap();
+    let mut events = client.events(EventsRequest { after: 0 }).await.unwrap().into_inner();
+    let event = timeout(Duration::from_secs(30), events.message()).await.unwrap().unwrap().unwrap();
+    assert_eq!(event.event, Some(event::Event::AgentExited(Exit { code: 3, signal: 0 })));
+
+    let hello = client.handshake(handshake(1)).await.unwrap().into_inner();
+    assert_eq!(hello.terminal_end, 3_000_008);
+    assert_eq!(hello.terminal_end - hello.terminal_start, TERMINAL_RING as u64);
+    let (_send, mut answers) = open(&mut client, 7).await;
+    let (text, end) = read(&mut answers, hello.terminal_start, "\0").await;
+    assert!(end && text.len() == TERMINAL_RING && text.ends_with("x\r\nlast\r\n"));
+}
+
+#[tokio::test]
+async fn ends_although_something_keeps_the_terminal_open() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    client.start_agent(agent("trap '' HUP; sleep 1000 & echo $!; exit 0")).await.unwrap();
+    let (_send, mut answers) = open(&mut client, 0).await;
+    let (pid, end) = read(&mut answers, 0, "\0").await;
+    assert!(end);
+    let _ = std::process::Command::new("kill").arg(pid.trim()).status();
+}
+
+#[tokio::test]
+async fn refuses_what_makes_no_sense() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    let open = |offset| TerminalRequest { request: Some(Request::Open(TerminalOpen { offset })) };
+    let error = client.terminal(tokio_stream::iter(vec![open(0)])).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::FailedPrecondition);
+    let input = TerminalRequest { request: Some(Request::Input("x".into())) };
+    let error = client.terminal(tokio_stream::iter(vec![input])).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::InvalidArgument);
+    for wrong in [
+        StartAgentRequest { columns: 0, ..agent("true") },
+        StartAgentRequest { rows: 1001, ..agent("true") },
+        StartAgentRequest { command: vec![], ..agent("true") },
+        StartAgentRequest { environment: HashMap::from([("A=B".into(), "c".into())]), ..agent("true") },
+    ] {
+        assert_eq!(client.start_agent(wrong).await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    }
+    let missing = StartAgentRequest { command: vec!["no-such-agent".into()], ..agent("") };
+    let error = client.start_agent(missing).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::FailedPrecondition);
+    assert!(error.message().contains("no-such-agent: not found"), "{}", error.message());
+    // It counts as not started.
+    client.start_agent(agent("true")).await.unwrap();
+}
+
+#[tokio::test]
+async fn commands_run_where_and_with_what_the_agent_runs() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    client.start_agent(agent("sleep 1000")).await.unwrap();
+    let ran = exec(&mut client, vec![start(&["sh", "-c", "echo $PWD $PILOTHOUSE_SLUG $HTTPS_PROXY"], None)]).await;
+    assert_eq!(ran.text().0, "/tmp fix-parser http://127.0.0.1:3128\n");
+}
