@@ -1,1 +1,49 @@
-//! .
+//! The console without its terminal: what it knows, what keys mean, what changes, what is drawn.
+//!
+//! ```text
+//!  terminal event ── resolve(keymap, state) ──▶ Action ── update(state, now) ──▶ Effects ──▶ the runtime
+//!                                                 ▲                                              │
+//!                                                 └────────────────── Reports ◀──────────────────┘
+//!  state ── view(state, theme) ──▶ Frame
+//! ```
+//!
+//! Pure: no tokio, no sockets, no terminal, no clock. Time comes in as Unix milliseconds. Drawing changes nothing.
+//! Text of others (titles, reasons, terminal output) is cleaned where it comes in and again where it is drawn.
+
+pub mod action;
+pub mod attach;
+pub mod command;
+pub mod dialog;
+pub mod edit;
+pub mod effect;
+pub mod files;
+pub mod fleet;
+pub mod fuzzy;
+pub mod key;
+pub mod keymap;
+pub mod layout;
+pub mod list;
+pub mod log;
+pub mod notice;
+pub mod preview;
+pub mod report;
+pub mod state;
+pub mod terminal;
+pub mod text;
+pub mod theme;
+mod update;
+mod view;
+pub mod when;
+
+/// Milliseconds since the Unix epoch.
+pub type Millis = i64;
+
+pub use action::Action;
+pub use command::Command;
+pub use effect::Effect;
+pub use keymap::{Keymap, resolve};
+pub use report::Report;
+pub use state::State;
+pub use theme::Theme;
+pub use update::update;
+pub use view::view;

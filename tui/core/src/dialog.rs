@@ -1,0 +1,217 @@
+//! What opens above the lists: help, palette, questions, forms.
+
+use crate::{
+    Command,
+    edit::Field,
+    effect::Call,
+    fleet::{EnvironmentKey, Fleet, HostId, SessionKey},
+    fuzzy::Fuzzy,
+};
+
+/// The dialog on top.
+pub enum Dialog {
+    /// All keys; the first line shown.
+    Help(usize),
+    /// Commands by name.
+    Palette(Palette),
+    /// Yes or no.
+    Question(Question),
+    /// A new session.
+    Form(Box<Form>),
+    /// A message to an agent.
+    Message(Message),
+}
+
+/// Commands by name.
+pub struct Palette {
+    /// What is typed.
+    pub field: Field,
+    /// The commands that match it, best first.
+    pub matches: Vec<Command>,
+    /// Which one is selected.
+    pub at: usize,
+}
+
+impl Palette {
+    /// With all commands.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut palette = Self { field: Field::line(), matches: Vec::new(), at: 0 };
+        palette.refilter();
+        palette
+    }
+
+    /// Finds the matching commands anew.
+    pub fn refilter(&mut self) {
+        let mut fuzzy = Fuzzy::new(self.field.text());
+        let all = Command::ALL.iter().copied().filter(|c| c.in_palette());
+        let mut scored: Vec<_> = all
+            .filter_map(|command| {
+                // The name counts more than its description.
+                let by_name = fuzzy.score(command.name()).map(|score| 2 * score + 100);
+                let score = by_name.or_else(|| fuzzy.score(command.doc()))?;
+                Some((std::cmp::Reverse(score), command))
+            })
+            .collect();
+        if !self.field.is_empty() {
+            scored.sort();
+        }
+        self.matches = scored.into_iter().map(|(_, command)| command).collect();
+        self.at = 0;
+    }
+
+    /// Selects another one.
+    pub fn step(&mut self, by: isize) {
+        self.at = self.at.saturating_add_signed(by).min(self.matches.len().saturating_sub(1));
+    }
+}
+
+impl Default for Palette {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Yes or no, before something is ended or removed.
+pub struct Question {
+    /// What is asked; names the thing.
+    pub title: String,
+    /// What will happen.
+    pub text: String,
+    /// The host.
+    pub host: HostId,
+    /// What it is asked then.
+    pub call: Call,
+    /// Whose name to tell when it is done.
+    pub about: String,
+}
+
+/// A field of [`Form`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormField {
+    /// Which environment.
+    Environment,
+    /// What to call it.
+    Title,
+    /// What to do.
+    Task,
+}
+
+/// A new session. What was typed stays until it was created.
+pub struct Form {
+    /// To choose from.
+    pub environments: Vec<EnvironmentKey>,
+    /// Which one.
+    pub chosen: usize,
+    /// What to call it.
+    pub title: Field,
+    /// What to do.
+    pub task: Field,
+    /// The field that has the keyboard.
+    pub focus: FormField,
+    /// Why it was not created.
+    pub error: Option<String>,
+    /// The call that is under way.
+    pub sending: Option<u64>,
+}
+
+impl Form {
+    /// Empty, with the environments that there are.
+    #[must_use]
+    pub fn new(fleet: &Fleet) -> Self {
+        let mut form = Self {
+            environments: Vec::new(),
+            chosen: 0,
+            title: Field::line(),
+            task: Field::lines(),
+            focus: FormField::Environment,
+            error: None,
+            sending: None,
+        };
+        form.refresh(fleet);
+        // An environment that is ready is the likely one, and then the next thing to do is to write.
+        let ready = |key: &EnvironmentKey| fleet.environment(key).is_some_and(|e| e.state == "ready");
+        form.chosen = form.environments.iter().position(ready).unwrap_or(0);
+        if form.environments.len() == 1 {
+            form.focus = FormField::Title;
+        }
+        form
+    }
+
+    /// Takes the environments that there are now; the chosen one stays chosen.
+    pub fn refresh(&mut self, fleet: &Fleet) {
+        let chosen = self.environment().cloned();
+        self.environments = fleet.environments();
+        self.chosen = chosen.and_then(|c| self.environments.iter().position(|e| *e == c)).unwrap_or(0);
+    }
+
+    /// The chosen one.
+    #[must_use]
+    pub fn environment(&self) -> Option<&EnvironmentKey> {
+        self.environments.get(self.chosen)
+    }
+
+    /// Chooses another one, around the ends.
+    pub fn choose(&mut self, by: isize) {
+        let all = self.environments.len().max(1);
+        self.chosen = (self.chosen + all).saturating_add_signed(by) % all;
+    }
+
+    /// The text field that has the keyboard.
+    pub fn field(&mut self) -> Option<&mut Field> {
+        match self.focus {
+            FormField::Environment => None,
+            FormField::Title => Some(&mut self.title),
+            FormField::Task => Some(&mut self.task),
+        }
+    }
+
+    /// Goes to the next field, or the previous one, around the ends.
+    pub fn step(&mut self, forward: bool) {
+        self.focus = match (self.focus, forward) {
+            (FormField::Environment, true) | (FormField::Task, false) => FormField::Title,
+            (FormField::Title, true) | (FormField::Environment, false) => FormField::Task,
+            (FormField::Task, true) | (FormField::Title, false) => FormField::Environment,
+        };
+    }
+}
+
+/// A message to an agent.
+pub struct Message {
+    /// To whom.
+    pub session: SessionKey,
+    /// Its name.
+    pub name: String,
+    /// What is typed.
+    pub field: Field,
+    /// Why it was not sent.
+    pub error: Option<String>,
+    /// The call that is under way.
+    pub sending: Option<u64>,
+}
+
+/// A call under way: what to tell when it is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Whom.
+    pub host: HostId,
+    /// What is done, e.g. "Deleted x".
+    pub done: String,
+    /// What could not be done, e.g. "Could not delete x".
+    pub failed: String,
+}
+
+impl Asked {
+    /// For this call, about something of this name.
+    #[must_use]
+    pub fn of(call: &Call, host: HostId, about: &str) -> Self {
+        let (done, failed) = match call {
+            Call::Create { .. } => ("Created", "create"),
+            Call::Send(..) => ("Sent to", "send to"),
+            Call::Delete(_) => ("Deleted", "delete"),
+            Call::Restart(_) => ("Restarting", "restart"),
+            Call::Build(_) => ("Built", "build"),
+        };
+        Self { host, done: format!("{done} {about}"), failed: format!("Could not {failed} {about}") }
+    }
+}

@@ -1,0 +1,92 @@
+//! What the runtime is asked to do.
+
+use crate::fleet::{HostId, SessionKey};
+
+/// Names one use of one slot. Answers under a ticket that is no longer the slot's are late and dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket {
+    /// What for.
+    pub slot: Slot,
+    /// Rises with each use of any slot.
+    pub generation: u64,
+}
+
+/// What a stream or call is for. The first three hold one stream each: opening another ends the former.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Slot {
+    /// The terminal beside the list.
+    Preview,
+    /// The terminal in the whole window.
+    Attach,
+    /// The log in the whole window.
+    Log,
+    /// A call; any number.
+    Call,
+}
+
+/// Something to do in the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// End the console.
+    Quit,
+    /// Stop the process, as Ctrl-Z does elsewhere; draw everything when it goes on.
+    Background,
+    /// Draw everything again.
+    Redraw,
+    /// Open a terminal and keep it open, through restarts of its host.
+    OpenTerminal {
+        /// Of the preview or of the attached terminal.
+        ticket: Ticket,
+        /// Whose.
+        session: SessionKey,
+        /// Never write.
+        observe: bool,
+        /// Columns and rows of the window.
+        size: (u16, u16),
+        /// Rows of history wanted.
+        scrollback: u32,
+        /// Wait so many milliseconds first; another one may be wanted by then.
+        delay: u64,
+    },
+    /// End the slot's stream.
+    Close(Slot),
+    /// Type into the terminal.
+    Input(Ticket, Vec<u8>),
+    /// The writer's window has another size: columns, rows.
+    Resize(Ticket, (u16, u16)),
+    /// Become the writer.
+    Take(Ticket),
+    /// Read a log.
+    OpenLog {
+        /// Of the log.
+        ticket: Ticket,
+        /// Whose.
+        session: SessionKey,
+        /// The VM's serial console instead of the agent's terminal.
+        serial: bool,
+    },
+    /// Ask a host.
+    Call(Ticket, HostId, Call),
+}
+
+/// What a host is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Create a session.
+    Create {
+        /// In this environment.
+        environment: String,
+        /// Empty: made from the task.
+        title: String,
+        /// For the agent.
+        task: String,
+    },
+    /// Send a message to this session.
+    Send(String, String),
+    /// Delete this session.
+    Delete(String),
+    /// Restart this session.
+    Restart(String),
+    /// Build this environment.
+    Build(String),
+}

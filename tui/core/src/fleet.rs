@@ -1,0 +1,356 @@
+//! What the console knows of all hosts: plain data, cleaned, as last heard.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{Millis, text};
+
+/// A host's place in the list that the console was started with.
+pub type HostId = usize;
+
+/// A session of one of the hosts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey {
+    /// Its host.
+    pub host: HostId,
+    /// Its id (ULID), unique on its host.
+    pub id: Arc<str>,
+}
+
+/// An environment of one of the hosts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EnvironmentKey {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its host.
+    pub host: HostId,
+}
+
+/// Whose turn it is; in the order of the list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Turn {
+    /// A person at a console.
+    You,
+    /// Checks run.
+    Checks,
+    /// Another person.
+    Other,
+    /// The agent.
+    #[default]
+    Agent,
+    /// It is over, or waits for a place.
+    Nobody,
+}
+
+impl Turn {
+    /// In the order of the list.
+    pub const ALL: [Self; 5] = [Self::You, Self::Checks, Self::Other, Self::Agent, Self::Nobody];
+
+    /// Reads the word of the API; what a newer host may say counts as yours, so that somebody looks.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "checks" => Self::Checks,
+            "other" => Self::Other,
+            "agent" => Self::Agent,
+            "nobody" => Self::Nobody,
+            _ => Self::You,
+        }
+    }
+
+    /// Heading of its group.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::You => "Your turn",
+            Self::Checks => "Waiting on checks",
+            Self::Other => "Waiting for others",
+            Self::Agent => "Agents at work",
+            Self::Nobody => "Finished or waiting",
+        }
+    }
+}
+
+/// A session. Words of the API stay words: a newer host may know more of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // The fields are those of hostd.v1.Session and documented there.
+pub struct Session {
+    pub id: String,
+    pub slug: String,
+    pub title: String,
+    pub task: String,
+    pub environment: String,
+    pub build: String,
+    pub owner: String,
+    pub lifecycle: String,
+    pub activity: String,
+    pub turn: Turn,
+    pub reason: String,
+    pub generation: u64,
+    pub created_at: Millis,
+    pub updated_at: Millis,
+    pub choices: Vec<String>,
+    pub command: Vec<String>,
+    pub repository: String,
+    pub branch_prefix: String,
+    pub cause: String,
+    pub deleting: bool,
+    pub vcpus: u32,
+    pub memory_bytes: u64,
+    pub resident_bytes: u64,
+    pub phases: Vec<(String, u64)>,
+    pub viewers: u32,
+}
+
+impl Session {
+    /// Without anything that could hurt a terminal or a layout.
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        for line in [
+            &mut self.slug,
+            &mut self.title,
+            &mut self.environment,
+            &mut self.build,
+            &mut self.owner,
+            &mut self.lifecycle,
+            &mut self.activity,
+            &mut self.reason,
+            &mut self.repository,
+            &mut self.branch_prefix,
+            &mut self.cause,
+        ] {
+            *line = text::one_line(line, 4096);
+        }
+        self.task = text::many_lines(&self.task, 1 << 16);
+        self.choices = self.choices.iter().take(16).map(|c| text::one_line(c, 256)).collect();
+        self.command = self.command.iter().take(64).map(|c| text::one_line(c, 1024)).collect();
+        self.phases =
+            self.phases.into_iter().take(32).map(|(name, micros)| (text::one_line(&name, 64), micros)).collect();
+        self
+    }
+
+    /// One word for how it stands.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        if self.deleting {
+            return "deleting";
+        }
+        match (&*self.lifecycle, &*self.activity) {
+            ("running", activity) => match activity {
+                "needs-input" => "asks",
+                "waiting-checks" => "checks",
+                "waiting-review" => "review",
+                other => other,
+            },
+            ("stopped" | "crashed", over @ "done") => over,
+            ("stopped", over @ "failed") => over,
+            (lifecycle, _) => lifecycle,
+        }
+    }
+
+    /// What to call it: its title, else its slug.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        if self.title.is_empty() { &self.slug } else { &self.title }
+    }
+
+    /// Whether it crashed and somebody may want to know why.
+    #[must_use]
+    pub fn crashed(&self) -> bool {
+        self.lifecycle == "crashed" && !self.deleting
+    }
+
+    /// Whether it can be booted again.
+    #[must_use]
+    pub fn can_restart(&self) -> bool {
+        matches!(&*self.lifecycle, "crashed" | "stopped") && !self.deleting
+    }
+}
+
+/// An environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // The fields are those of hostd.v1.Environment and documented there.
+pub struct Environment {
+    pub name: String,
+    pub source: String,
+    pub state: String,
+    pub error: String,
+    pub build: Option<Build>,
+    pub sessions: u32,
+    pub vcpus: u32,
+    pub memory_bytes: u64,
+    pub disk_bytes: u64,
+    pub repository: String,
+    pub agent: Vec<String>,
+}
+
+/// A build in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // As hostd.v1.Build.
+pub struct Build {
+    pub id: String,
+    pub commit: String,
+    pub created_at: Millis,
+    pub size_bytes: u64,
+    pub base_bytes: u64,
+}
+
+impl Environment {
+    /// Without anything that could hurt a terminal or a layout.
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        for line in [&mut self.name, &mut self.source, &mut self.state, &mut self.repository] {
+            *line = text::one_line(line, 4096);
+        }
+        self.error = text::many_lines(&self.error, 1 << 14);
+        self.agent = self.agent.iter().take(64).map(|a| text::one_line(a, 1024)).collect();
+        if let Some(build) = &mut self.build {
+            build.id = text::one_line(&build.id, 64);
+            build.commit = text::one_line(&build.commit, 64);
+        }
+        self
+    }
+}
+
+/// What a host says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // The fields are those of hostd.v1.HostInfo and documented there.
+pub struct HostInfo {
+    pub name: String,
+    pub version: String,
+    pub vmm: String,
+    pub accelerator: String,
+    pub accelerator_reason: String,
+    pub qemu_version: String,
+    pub kernel_version: String,
+    pub cpus: u32,
+    pub memory_total: u64,
+    pub memory_available: u64,
+    pub disk_total: u64,
+    pub disk_available: u64,
+    pub sessions: u32,
+    pub running: u32,
+    pub started_at: Millis,
+    pub data_directory: String,
+    pub problems: Vec<String>,
+}
+
+impl HostInfo {
+    /// Without anything that could hurt a terminal or a layout.
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        for line in [
+            &mut self.name,
+            &mut self.version,
+            &mut self.vmm,
+            &mut self.accelerator,
+            &mut self.accelerator_reason,
+            &mut self.qemu_version,
+            &mut self.kernel_version,
+            &mut self.data_directory,
+        ] {
+            *line = text::one_line(line, 1024);
+        }
+        self.problems = self.problems.iter().take(32).map(|p| text::one_line(p, 1024)).collect();
+        self
+    }
+}
+
+/// How the console stands with a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// Not heard from yet; the last error, if there was one.
+    Connecting(Option<String>),
+    /// Since then.
+    Up(Millis),
+    /// Since then, and why.
+    Lost(Millis, String),
+}
+
+/// A host and all that is on it.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// As the console was given it.
+    pub name: String,
+    /// How the console stands with it.
+    pub connection: Connection,
+    /// As last heard.
+    pub info: Option<HostInfo>,
+    /// By id.
+    pub sessions: BTreeMap<Arc<str>, Session>,
+    /// By name.
+    pub environments: BTreeMap<Arc<str>, Environment>,
+}
+
+impl Host {
+    /// Whether it can be asked something now.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.connection, Connection::Up(_))
+    }
+}
+
+/// All hosts.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    /// In the order that the console was given them.
+    pub hosts: Vec<Host>,
+}
+
+impl Fleet {
+    /// Hosts not heard from yet.
+    #[must_use]
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        let host = |name: String| Host {
+            name: text::one_line(&name, 256),
+            connection: Connection::Connecting(None),
+            info: None,
+            sessions: BTreeMap::new(),
+            environments: BTreeMap::new(),
+        };
+        Self { hosts: names.into_iter().map(host).collect() }
+    }
+
+    /// Whether the host's name is worth a column.
+    #[must_use]
+    pub fn several(&self) -> bool {
+        self.hosts.len() > 1
+    }
+
+    /// A session.
+    #[must_use]
+    pub fn session(&self, key: &SessionKey) -> Option<&Session> {
+        self.hosts.get(key.host)?.sessions.get(&key.id)
+    }
+
+    /// Every session with its key.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
+        self.hosts.iter().enumerate().flat_map(|(host, h)| {
+            h.sessions.iter().map(move |(id, session)| (SessionKey { host, id: id.clone() }, session))
+        })
+    }
+
+    /// An environment.
+    #[must_use]
+    pub fn environment(&self, key: &EnvironmentKey) -> Option<&Environment> {
+        self.hosts.get(key.host)?.environments.get(&key.name)
+    }
+
+    /// Every environment with its key, by name and host.
+    #[must_use]
+    pub fn environments(&self) -> Vec<EnvironmentKey> {
+        let mut all: Vec<_> = self
+            .hosts
+            .iter()
+            .enumerate()
+            .flat_map(|(host, h)| h.environments.keys().map(move |name| EnvironmentKey { name: name.clone(), host }))
+            .collect();
+        all.sort();
+        all
+    }
+
+    /// Name of a host, for people.
+    #[must_use]
+    pub fn host_name(&self, host: HostId) -> &str {
+        self.hosts.get(host).map_or("?", |h| &h.name)
+    }
+}

@@ -1,0 +1,148 @@
+//! Which keys mean which command, and where: layers of bindings, each with a condition, as chord tries.
+
+mod file;
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Command, State,
+    action::{Action, Event},
+    key::{Code, Key},
+    when::{Condition, Conditions, When},
+};
+
+/// The bindings. Later layers go before earlier ones; a user's file is laid over the default.
+#[derive(Clone, Debug, Default)]
+pub struct Keymap {
+    layers: Vec<Layer>,
+}
+
+#[derive(Clone, Debug)]
+struct Layer {
+    when: When,
+    root: BTreeMap<Key, Node>,
+}
+
+#[derive(Clone, Debug)]
+enum Node {
+    /// More keys follow.
+    More(BTreeMap<Key, Node>),
+    /// A command.
+    Run(Command),
+    /// Unbound on purpose: hides what earlier layers bind.
+    Nothing,
+}
+
+/// One binding, for the help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding<'a> {
+    /// Where it holds.
+    pub when: &'a When,
+    /// The keys, one after the other.
+    pub keys: Vec<Key>,
+    /// What they do.
+    pub command: Command,
+}
+
+/// What keys mean so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// This command.
+    Run(Command),
+    /// A chord that is not complete.
+    More,
+    /// Nothing.
+    Nothing,
+}
+
+impl Keymap {
+    /// What these keys mean where these conditions hold.
+    #[must_use]
+    pub fn meaning(&self, keys: &[Key], now: Conditions) -> Meaning {
+        let active = self.layers.iter().rev().filter(|layer| layer.when.holds(now));
+        for layer in active {
+            match find(&layer.root, keys) {
+                Some(Node::Run(command)) => return Meaning::Run(*command),
+                Some(Node::More(_)) => return Meaning::More,
+                Some(Node::Nothing) => return Meaning::Nothing,
+                None => {}
+            }
+        }
+        Meaning::Nothing
+    }
+
+    /// Every binding, in the order of the files.
+    #[must_use]
+    pub fn bindings(&self) -> Vec<Binding<'_>> {
+        let mut all = Vec::new();
+        for layer in &self.layers {
+            collect(&layer.root, &mut Vec::new(), &mut |keys, command| {
+                all.push(Binding { when: &layer.when, keys: keys.to_vec(), command });
+            });
+        }
+        all
+    }
+
+    /// The shortest chord that means this command where these conditions hold.
+    #[must_use]
+    pub fn keys_for(&self, command: Command, now: Conditions) -> Option<Vec<Key>> {
+        self.bindings()
+            .into_iter()
+            .filter(|b| b.command == command && self.meaning(&b.keys, now) == Meaning::Run(command))
+            .map(|b| b.keys)
+            .min_by_key(Vec::len)
+    }
+}
+
+fn find<'a>(mut nodes: &'a BTreeMap<Key, Node>, keys: &[Key]) -> Option<&'a Node> {
+    let (last, first) = keys.split_last()?;
+    for key in first {
+        match nodes.get(key)? {
+            Node::More(more) => nodes = more,
+            _ => return None,
+        }
+    }
+    nodes.get(last)
+}
+
+fn collect(nodes: &BTreeMap<Key, Node>, keys: &mut Vec<Key>, take: &mut impl FnMut(&[Key], Command)) {
+    for (key, node) in nodes {
+        keys.push(*key);
+        match node {
+            Node::More(more) => collect(more, keys, take),
+            Node::Run(command) => take(keys, *command),
+            Node::Nothing => {}
+        }
+        keys.pop();
+    }
+}
+
+/// What an event of the terminal asks for; `None`: nothing at all.
+///
+/// A key that begins a chord is held in the state until the chord is complete or broken. Where a text field or an attached
+/// terminal has the keyboard, keys without a meaning go there.
+#[must_use]
+pub fn resolve(keymap: &Keymap, state: &State, event: Event) -> Option<Action> {
+    match event {
+        Event::Key(key) => resolve_key(keymap, state, key.normal()),
+        Event::Paste(text) => state.takes_text().then_some(Action::Paste(text)),
+        Event::Mouse(mouse) => Some(Action::Mouse(mouse)),
+        Event::Resize(columns, rows) => Some(Action::Resized(columns, rows)),
+    }
+}
+
+fn resolve_key(keymap: &Keymap, state: &State, key: Key) -> Option<Action> {
+    let now = state.conditions();
+    let mut keys = state.pending.clone();
+    keys.push(key);
+    match keymap.meaning(&keys, now) {
+        Meaning::Run(command) => Some(Action::Run(command)),
+        Meaning::More => Some(Action::Pend(key)),
+        Meaning::Nothing if !state.pending.is_empty() => Some(Action::Unbound(keys)),
+        Meaning::Nothing if now.has(Condition::Text) || now.has(Condition::Attached) && !now.has(Condition::Scroll) => {
+            Some(Action::Type(key))
+        }
+        Meaning::Nothing if key.code == Code::Esc => None,
+        Meaning::Nothing => Some(Action::Unbound(keys)),
+    }
+}

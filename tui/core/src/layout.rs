@@ -1,0 +1,86 @@
+//! Where things stand in the window. Shared by `update` (how far a page goes, how large a terminal is) and `view`.
+
+use ratatui::layout::Rect;
+
+use crate::state::{State, View};
+
+/// From so many columns on the preview stands beside the list.
+const WIDE: u16 = 116;
+/// From so many rows on there is room for a preview below the list.
+const HIGH: u16 = 16;
+
+/// The parts of a list's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Name of the console, lists, hosts: one row.
+    pub header: Rect,
+    /// The list.
+    pub list: Rect,
+    /// The line between the list and what stands below it, or beside it.
+    pub rule: Rect,
+    /// Preview and details; `None` where there is no room, or nothing wanted.
+    pub beside: Option<Rect>,
+    /// Hints: one row.
+    pub footer: Rect,
+}
+
+impl Layout {
+    /// Of this window.
+    #[must_use]
+    pub fn of(state: &State) -> Self {
+        let (width, height) = state.size;
+        let header = Rect::new(0, 0, width, height.min(1));
+        let footer = Rect::new(0, height.saturating_sub(1), width, u16::from(height > 1));
+        // A line below the header.
+        let top = height.min(2);
+        let body = Rect::new(0, top, width, height.saturating_sub(top + 1));
+        let none = Self { header, list: body, rule: Rect::default(), beside: None, footer };
+        let wanted = state.preview_shown || matches!(state.view, View::Hosts | View::Environments);
+        match () {
+            () if !wanted => none,
+            () if width >= WIDE => none.side_by_side(body),
+            () if height >= HIGH => none.stacked(body, state.rows_wanted()),
+            () => none,
+        }
+    }
+
+    fn side_by_side(self, body: Rect) -> Self {
+        let left = (body.width * 46 / 100).clamp(54, 96);
+        Self {
+            list: Rect { width: left, ..body },
+            rule: Rect { x: left, width: 1, ..body },
+            beside: Some(Rect { x: left + 1, width: body.width - left - 1, ..body }),
+            ..self
+        }
+    }
+
+    fn stacked(self, body: Rect, wanted: usize) -> Self {
+        // The list gets what it needs, up to a good half.
+        let most = (body.height * 9 / 20).max(5);
+        let list = u16::try_from(wanted).unwrap_or(most).clamp(4, most);
+        Self {
+            list: Rect { height: list, ..body },
+            rule: Rect { y: body.y + list, height: 1, ..body },
+            beside: Some(Rect { y: body.y + list + 1, height: body.height - list - 1, ..body }),
+            ..self
+        }
+    }
+
+    /// Whether the preview stands beside the list rather than below.
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        self.rule.width == 1 && self.rule.height > 1
+    }
+}
+
+/// Columns and rows of an attached terminal in this window: all but the status line.
+#[must_use]
+pub fn attached(size: (u16, u16)) -> (u16, u16) {
+    (size.0.max(1), size.1.saturating_sub(1).max(1))
+}
+
+/// Rows of a log in this window: all but its heading and the hints.
+#[must_use]
+pub fn log_rows(size: (u16, u16)) -> usize {
+    usize::from(size.1.saturating_sub(2).max(1))
+}

@@ -1,0 +1,239 @@
+//! A session's log in the whole window: plain lines, the newest last.
+
+use crate::{effect::Ticket, fleet::SessionKey, fuzzy::Fuzzy, report::LogReport, text};
+
+/// At most so many lines are kept; the oldest go.
+const LINES_MAX: usize = 50_000;
+/// A line is cut after so many bytes.
+const LINE_MAX: usize = 4096;
+
+/// How reading it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// It comes.
+    Going,
+    /// All of it is here.
+    Done,
+    /// It cannot be had; why.
+    Failed(String),
+}
+
+/// A log being looked at.
+pub struct LogView {
+    /// Whose.
+    pub session: SessionKey,
+    /// Of its stream.
+    pub ticket: Ticket,
+    /// The VM's serial console instead of the agent's terminal.
+    pub serial: bool,
+    /// How reading it stands.
+    pub reading: Reading,
+    /// Bytes of a line that has not ended.
+    rest: Vec<u8>,
+    lines: Vec<String>,
+    /// What the lines must match; empty: all.
+    pub filter: crate::edit::Field,
+    /// The filter is being typed.
+    pub filtering: bool,
+    /// Lines that match the filter; `None`: all.
+    matching: Option<Vec<usize>>,
+    /// First line shown; `None`: follows the end.
+    top: Option<usize>,
+}
+
+impl LogView {
+    /// One that nothing was read of yet.
+    #[must_use]
+    pub fn new(session: SessionKey, ticket: Ticket, serial: bool) -> Self {
+        Self {
+            session,
+            ticket,
+            serial,
+            reading: Reading::Going,
+            rest: Vec::new(),
+            lines: Vec::new(),
+            filter: crate::edit::Field::line(),
+            filtering: false,
+            matching: None,
+            top: None,
+        }
+    }
+
+    /// Takes news of its stream.
+    pub fn report(&mut self, report: LogReport) {
+        match report {
+            LogReport::Data(bytes) => self.take(&bytes),
+            LogReport::End => {
+                self.end_line();
+                self.reading = Reading::Done;
+            }
+            LogReport::Failed(why) => self.reading = Reading::Failed(text::one_line(&why, 1024)),
+        }
+        self.refilter();
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|b| *b == b'\n') {
+            let room = (4 * LINE_MAX).saturating_sub(self.rest.len());
+            self.rest.extend_from_slice(&part[..part.len().min(room)]);
+            if part.ends_with(b"\n") {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        if self.rest.is_empty() {
+            return;
+        }
+        let line = plain(&std::mem::take(&mut self.rest));
+        if self.lines.len() == LINES_MAX {
+            // Forget a good part at once: forgetting one by one moves all of them each time.
+            self.lines.drain(..LINES_MAX / 8);
+        }
+        self.lines.push(line);
+    }
+
+    /// Finds the matching lines anew.
+    pub fn refilter(&mut self) {
+        if self.filter.is_empty() {
+            self.matching = None;
+            return;
+        }
+        let mut fuzzy = Fuzzy::new(&literal(self.filter.text()));
+        self.matching = Some((0..self.lines.len()).filter(|&n| fuzzy.score(&self.lines[n]).is_some()).collect());
+    }
+
+    /// How many lines there are to show.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.matching.as_ref().map_or(self.lines.len(), Vec::len)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of the first line shown in so many rows, from 0.
+    #[must_use]
+    pub fn first(&self, height: usize) -> usize {
+        let last = self.len().saturating_sub(height);
+        self.top.map_or(last, |top| top.min(last))
+    }
+
+    /// The lines shown in so many rows.
+    pub fn shown(&self, height: usize) -> impl Iterator<Item = &str> {
+        let first = self.first(height);
+        (first..(first + height).min(self.len())).filter_map(|n| {
+            let n = self.matching.as_ref().map_or(Some(n), |m| m.get(n).copied())?;
+            self.lines.get(n).map(String::as_str)
+        })
+    }
+
+    /// Moves by so many lines; at the end it follows what comes.
+    pub fn scroll(&mut self, down: isize, height: usize) {
+        self.go(self.first(height).saturating_add_signed(down), height);
+    }
+
+    /// Goes to the beginning.
+    pub fn to_top(&mut self) {
+        self.top = Some(0);
+    }
+
+    /// Goes to the end and follows what comes.
+    pub fn to_end(&mut self) {
+        self.top = None;
+    }
+
+    fn go(&mut self, first: usize, height: usize) {
+        let last = self.len().saturating_sub(height);
+        self.top = (first < last).then_some(first);
+    }
+}
+
+/// A pattern that matches the text itself rather than letters spread over a long line.
+fn literal(text: &str) -> String {
+    text.split_whitespace().map(|word| format!("'{word}")).collect::<Vec<_>>().join(" ")
+}
+
+/// A line of terminal output without what moves cursors and sets colours; what a carriage return went over is dropped.
+fn plain(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_end_matches(['\r', '\n']);
+    let text = text.rsplit('\r').next().unwrap_or_default();
+    let mut out = String::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\x1b' => skip_escape(&mut chars),
+            '\t' => out.push_str("    "),
+            c if text::harmless(c) => out.push(c),
+            _ => {}
+        }
+        if out.len() > LINE_MAX {
+            break;
+        }
+    }
+    out
+}
+
+fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars>) {
+    match chars.next() {
+        Some('[') => while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
+        Some(']' | 'P' | '_' | '^' | 'X') => {
+            while let Some(c) = chars.next() {
+                if c == '\x07' || (c == '\x1b' && chars.next_if_eq(&'\\').is_some()) {
+                    break;
+                }
+            }
+        }
+        Some('(' | ')' | '#' | '%') => {
+            chars.next();
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::Slot;
+
+    fn log(data: &[&[u8]]) -> LogView {
+        let ticket = Ticket { slot: Slot::Log, generation: 1 };
+        let mut log = LogView::new(SessionKey { host: 0, id: "a".into() }, ticket, false);
+        for bytes in data {
+            log.report(LogReport::Data(bytes.to_vec()));
+        }
+        log.report(LogReport::End);
+        log
+    }
+
+    #[test]
+    fn lines_are_plain_and_may_come_in_parts() {
+        let log = log(&[b"\x1b[1;31mred\x1b[m one\r\nt", b"wo\x1b]0;title\x07\n10%\r20%\rdone\nrest"]);
+        assert_eq!(log.shown(10).collect::<Vec<_>>(), ["red one", "two", "done", "rest"]);
+    }
+
+    #[test]
+    fn it_follows_the_end_until_moved() {
+        let mut log = log(&[b"1\n2\n3\n4\n5\n"]);
+        assert_eq!(log.shown(2).collect::<Vec<_>>(), ["4", "5"]);
+        log.scroll(-1, 2);
+        assert_eq!(log.shown(2).collect::<Vec<_>>(), ["3", "4"]);
+        log.to_top();
+        assert_eq!(log.first(2), 0);
+        log.scroll(100, 2);
+        assert_eq!(log.shown(2).collect::<Vec<_>>(), ["4", "5"]);
+    }
+
+    #[test]
+    fn a_filter_keeps_what_matches() {
+        let mut log = log(&[b"boot ok\npanic: oops\nboot again\n"]);
+        log.filter.insert("boot");
+        log.refilter();
+        assert_eq!(log.shown(9).collect::<Vec<_>>(), ["boot ok", "boot again"]);
+    }
+}

@@ -1,0 +1,311 @@
+//! All that the console knows and shows.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    Effect, Keymap, Millis,
+    attach::{Attach, Viewer},
+    dialog::{Asked, Dialog, Form, FormField},
+    edit::Field,
+    effect::{Slot, Ticket},
+    fleet::{EnvironmentKey, Fleet, HostId, Session, SessionKey, Turn},
+    key::Key,
+    layout::Layout,
+    list::{List, Row},
+    log::LogView,
+    notice::Notices,
+    preview::Screens,
+    text,
+    when::{Condition, Conditions},
+};
+
+/// Which list is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Sessions by attention.
+    Sessions,
+    /// Hosts.
+    Hosts,
+    /// Environments.
+    Environments,
+    /// Crashed sessions.
+    Crashes,
+}
+
+impl View {
+    /// In the order of the header.
+    pub const ALL: [Self; 4] = [Self::Sessions, Self::Hosts, Self::Environments, Self::Crashes];
+
+    /// Its name.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Sessions => "Sessions",
+            Self::Hosts => "Hosts",
+            Self::Environments => "Environments",
+            Self::Crashes => "Crashes",
+        }
+    }
+}
+
+/// What a list is narrowed to.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// What is typed.
+    pub field: Field,
+    /// It is being typed.
+    pub typing: bool,
+}
+
+/// A build that this console watches.
+#[derive(Clone, Debug, Default)]
+pub struct Building {
+    /// Step under way, from 1, and how many there are.
+    pub step: (u32, u32),
+    /// Its name.
+    pub name: String,
+    /// The last lines of output.
+    pub output: Vec<String>,
+    /// Why it failed.
+    pub failed: Option<String>,
+}
+
+impl Building {
+    /// So many lines of output are kept.
+    pub const LINES: usize = 200;
+}
+
+/// All that the console knows and shows. [`crate::update`] alone changes it.
+pub struct State {
+    /// The time of the last change.
+    pub now: Millis,
+    /// Columns and rows of the window.
+    pub size: (u16, u16),
+    /// What keys mean; for the help and the hints.
+    pub keymap: Arc<Keymap>,
+    /// What is known of the hosts.
+    pub fleet: Fleet,
+    /// Which list is shown.
+    pub view: View,
+    /// Sessions by attention; headings with their counts.
+    pub sessions: List<(Turn, usize), SessionKey>,
+    /// Hosts.
+    pub hosts: List<(), HostId>,
+    /// Environments.
+    pub environments: List<(), EnvironmentKey>,
+    /// Crashed sessions, the latest first.
+    pub crashes: List<(), SessionKey>,
+    /// What each list is narrowed to, in the order of [`View::ALL`].
+    pub filters: [Filter; 4],
+    /// The preview is wanted.
+    pub preview_shown: bool,
+    /// The terminal beside the list.
+    pub preview: Option<Viewer>,
+    /// Last screens of others.
+    pub screens: Screens,
+    /// The terminal in the whole window.
+    pub attach: Option<Attach>,
+    /// The log in the whole window.
+    pub log: Option<LogView>,
+    /// The dialog on top.
+    pub dialog: Option<Dialog>,
+    /// A new session that was begun and put away.
+    pub draft: Option<Box<Form>>,
+    /// Builds that this console watches, or that failed.
+    pub builds: BTreeMap<EnvironmentKey, Building>,
+    /// News.
+    pub notices: Notices,
+    /// Keys of a chord that is not complete.
+    pub pending: Vec<Key>,
+    /// Calls under way, by their ticket's generation.
+    pub(crate) calls: BTreeMap<u64, Asked>,
+    /// Builds under way, by their ticket's generation.
+    pub(crate) building: BTreeMap<u64, EnvironmentKey>,
+    /// Become the writer as soon as the attached terminal is there.
+    pub(crate) take_when_live: bool,
+    /// The lists are older than the fleet.
+    pub(crate) stale: bool,
+    /// Effects of the update under way.
+    pub(crate) out: Vec<Effect>,
+    generation: u64,
+}
+
+impl State {
+    /// Hosts not heard from yet, in a window of this size.
+    #[must_use]
+    pub fn new(hosts: impl IntoIterator<Item = String>, keymap: Arc<Keymap>, size: (u16, u16), now: Millis) -> Self {
+        let mut state = Self {
+            now,
+            size,
+            keymap,
+            fleet: Fleet::new(hosts),
+            view: View::Sessions,
+            sessions: List::default(),
+            hosts: List::default(),
+            environments: List::default(),
+            crashes: List::default(),
+            filters: Default::default(),
+            preview_shown: true,
+            preview: None,
+            screens: Screens::default(),
+            attach: None,
+            log: None,
+            dialog: None,
+            draft: None,
+            builds: BTreeMap::new(),
+            notices: Notices::default(),
+            pending: Vec::new(),
+            calls: BTreeMap::new(),
+            building: BTreeMap::new(),
+            take_when_live: false,
+            stale: false,
+            out: Vec::new(),
+            generation: 0,
+        };
+        state.rebuild();
+        state
+    }
+
+    /// A ticket never used before.
+    pub(crate) fn ticket(&mut self, slot: Slot) -> Ticket {
+        self.generation += 1;
+        Ticket { slot, generation: self.generation }
+    }
+
+    /// What the shown list is narrowed to.
+    #[must_use]
+    pub fn filter(&self) -> &Filter {
+        &self.filters[self.view as usize]
+    }
+
+    pub(crate) fn filter_mut(&mut self) -> &mut Filter {
+        &mut self.filters[self.view as usize]
+    }
+
+    /// The session that commands are about, in the lists that have some.
+    #[must_use]
+    pub fn selected_key(&self) -> Option<&SessionKey> {
+        match self.view {
+            View::Sessions => self.sessions.selected(),
+            View::Crashes => self.crashes.selected(),
+            View::Hosts | View::Environments => None,
+        }
+    }
+
+    /// The session that commands are about.
+    #[must_use]
+    pub fn selected(&self) -> Option<(&SessionKey, &Session)> {
+        let key = self.selected_key()?;
+        Some((key, self.fleet.session(key)?))
+    }
+
+    /// How many rows the shown list would fill.
+    #[must_use]
+    pub fn rows_wanted(&self) -> usize {
+        match self.view {
+            View::Sessions => self.sessions.rows().len(),
+            View::Hosts => self.hosts.rows().len(),
+            View::Environments => self.environments.rows().len(),
+            View::Crashes => self.crashes.rows().len(),
+        }
+    }
+
+    /// What holds now, for bindings.
+    #[must_use]
+    pub fn conditions(&self) -> Conditions {
+        let now = Conditions::default().with(Condition::Always);
+        match (&self.dialog, &self.attach, &self.log) {
+            (Some(dialog), ..) => dialog_conditions(now, dialog),
+            (None, Some(attach), _) => attach_conditions(now, attach),
+            (None, None, Some(log)) if log.filtering => now.with(Condition::Filter).with(Condition::Text),
+            (None, None, Some(log)) => now.with(Condition::Log).with_if(Condition::Filtered, !log.filter.is_empty()),
+            (None, None, None) if self.filter().typing => now.with(Condition::Filter).with(Condition::Text),
+            (None, None, None) => self.list_conditions(now),
+        }
+    }
+
+    fn list_conditions(&self, now: Conditions) -> Conditions {
+        let view = match self.view {
+            View::Sessions => Condition::Sessions,
+            View::Hosts => Condition::Hosts,
+            View::Environments => Condition::Environments,
+            View::Crashes => Condition::Crashes,
+        };
+        let choices = self.selected().is_some_and(|(_, s)| !s.choices.is_empty());
+        now.with(Condition::List)
+            .with(view)
+            .with_if(Condition::Choices, choices)
+            .with_if(Condition::Filtered, !self.filter().field.is_empty())
+    }
+
+    /// Whether pasted text has somewhere to go.
+    #[must_use]
+    pub fn takes_text(&self) -> bool {
+        let now = self.conditions();
+        now.has(Condition::Text) || (now.has(Condition::Attached) && !now.has(Condition::Scroll))
+    }
+
+    /// Whether the program in the attached terminal asked for the mouse.
+    #[must_use]
+    pub fn wants_mouse(&self) -> bool {
+        let attach = self.attach.as_ref().filter(|a| self.dialog.is_none() && a.viewer.role.writer);
+        let terminal = attach.and_then(|a| a.viewer.terminal.as_ref());
+        terminal.is_some_and(|t| t.screen().mouse_protocol_mode() != vt100::MouseProtocolMode::None)
+    }
+
+    /// When what is shown reads differently although nothing happened: ages, notices. `None`: never.
+    #[must_use]
+    pub fn next_change(&self) -> Option<Millis> {
+        let ages = self.times_shown().into_iter().map(|then| self.now + text::age_changes_in(self.now - then)).min();
+        ages.into_iter().chain(self.notices.next_end()).min()
+    }
+
+    fn times_shown(&self) -> Vec<Millis> {
+        use crate::{attach::Link, fleet::Connection};
+        if let Some(attach) = &self.attach {
+            return if let Link::Lost(since, _) = attach.viewer.link { vec![since] } else { vec![] };
+        }
+        let height = Layout::of(self).list.height.into();
+        let session = |key: &SessionKey| self.fleet.session(key).map(|s| s.updated_at);
+        let mut times: Vec<Millis> = match self.view {
+            View::Sessions => self.sessions.shown(height).iter().filter_map(|r| item(r).and_then(session)).collect(),
+            View::Crashes => self.crashes.shown(height).iter().filter_map(|r| item(r).and_then(session)).collect(),
+            View::Hosts => self.fleet.hosts.iter().filter_map(|h| h.info.as_ref().map(|i| i.started_at)).collect(),
+            View::Environments => {
+                let built = |key| self.fleet.environment(key)?.build.as_ref().map(|b| b.created_at);
+                self.environments.shown(height).iter().filter_map(|r| item(r).and_then(built)).collect()
+            }
+        };
+        times.extend(self.fleet.hosts.iter().filter_map(|h| match h.connection {
+            Connection::Lost(since, _) => Some(since),
+            Connection::Up(since) if self.view == View::Hosts => Some(since),
+            _ => None,
+        }));
+        times
+    }
+}
+
+fn item<H, K>(row: &Row<H, K>) -> Option<&K> {
+    if let Row::Item(key) = row { Some(key) } else { None }
+}
+
+fn dialog_conditions(now: Conditions, dialog: &Dialog) -> Conditions {
+    match dialog {
+        Dialog::Help(_) => now.with(Condition::Help),
+        Dialog::Palette(_) => now.with(Condition::Palette).with(Condition::Text),
+        Dialog::Question(_) => now.with(Condition::Question),
+        Dialog::Message(_) => now.with(Condition::Message).with(Condition::Text),
+        Dialog::Form(form) => now
+            .with(Condition::Form)
+            .with_if(Condition::Text, form.focus != FormField::Environment)
+            .with_if(Condition::Lines, form.focus == FormField::Task),
+    }
+}
+
+fn attach_conditions(now: Conditions, attach: &Attach) -> Conditions {
+    let alternate = attach.viewer.terminal.as_ref().is_some_and(|t| t.screen().alternate_screen());
+    now.with(Condition::Attached)
+        .with_if(Condition::Scroll, attach.scrolling)
+        .with_if(Condition::Alternate, alternate)
+        .with_if(Condition::Writer, attach.viewer.role.writer)
+}

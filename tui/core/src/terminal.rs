@@ -1,0 +1,155 @@
+//! A session's terminal as the console keeps it: a vt100 screen with history.
+
+mod encode;
+
+use std::num::NonZeroU16;
+
+pub use encode::{encode_key, encode_mouse, encode_paste};
+
+/// Terminals are at most so wide and high.
+const SIDE_MAX: u16 = 1000;
+
+/// A terminal's screen, modes and history.
+pub struct Terminal {
+    parser: vt100::Parser,
+}
+
+impl Terminal {
+    /// An empty one of this size with room for so many rows of history.
+    #[must_use]
+    pub fn new(columns: u16, rows: u16, history: usize) -> Self {
+        Self { parser: vt100::Parser::new(side(rows), side(columns), history) }
+    }
+
+    /// One that shows this: rows of history, each ended with CR LF, then what draws the screen.
+    #[must_use]
+    pub fn from_screen(columns: u16, rows: u16, contents: &[u8], history: u32, keep: usize) -> Self {
+        let mut terminal = Self::new(columns, rows, keep);
+        let split = after_lines(contents, history);
+        terminal.output(&contents[..split]);
+        if split > 0 {
+            // What is still on the screen of the history belongs above it.
+            let on_screen = history.min(u32::from(side(rows).get()) - 1) as usize;
+            terminal.output(format!("\x1b[m\x1b[{};1H", side(rows)).as_bytes());
+            terminal.output("\n".repeat(on_screen).as_bytes());
+            terminal.output(b"\x1b[H");
+        }
+        terminal.output(&contents[split..]);
+        terminal
+    }
+
+    /// Takes what the program wrote.
+    pub fn output(&mut self, bytes: &[u8]) {
+        self.parser.process(bytes);
+    }
+
+    /// The screen, where the history is looked at: that part of it.
+    #[must_use]
+    pub fn screen(&self) -> &vt100::Screen {
+        self.parser.screen()
+    }
+
+    /// Columns and rows.
+    #[must_use]
+    pub fn size(&self) -> (u16, u16) {
+        let (rows, columns) = self.screen().size();
+        (columns.get(), rows.get())
+    }
+
+    /// How many rows up from the live screen the history is looked at, and how many there are.
+    #[must_use]
+    pub fn scrolled(&self) -> (usize, usize) {
+        (self.screen().scrollback(), self.screen().scrollback_len())
+    }
+
+    /// Looks so many rows up (or down) from where it is looked at.
+    pub fn scroll(&mut self, up: isize) {
+        let to = self.screen().scrollback().saturating_add_signed(up);
+        self.scroll_to(to);
+    }
+
+    /// Looks so many rows up from the live screen; as far as there are.
+    pub fn scroll_to(&mut self, up: usize) {
+        let up = up.min(self.screen().scrollback_len());
+        self.parser.screen_mut().set_scrollback(up);
+    }
+}
+
+fn side(length: u16) -> NonZeroU16 {
+    NonZeroU16::new(length.clamp(1, SIDE_MAX)).unwrap_or(NonZeroU16::MIN)
+}
+
+/// Where the text after so many lines, each ended with LF, begins.
+fn after_lines(text: &[u8], lines: u32) -> usize {
+    if lines == 0 {
+        return 0;
+    }
+    let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    ends.map(|(at, _)| at + 1).nth(lines as usize - 1).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rows(terminal: &Terminal) -> Vec<String> {
+        terminal.screen().rows(0, 80).collect()
+    }
+
+    #[test]
+    fn history_stands_above_the_screen() {
+        for history in [1, 2, 3, 7] {
+            let mut contents = (0..history).map(|n| format!("old {n}\r\n")).collect::<String>();
+            contents += "\x1b[H\x1b[Jnew\r\n$ ";
+            let mut terminal = Terminal::from_screen(20, 3, contents.as_bytes(), history, 100);
+            assert_eq!(rows(&terminal), ["new", "$ ", ""], "{history}");
+            assert_eq!(terminal.scrolled(), (0, history as usize));
+            terminal.scroll_to(usize::MAX);
+            assert_eq!(rows(&terminal)[0], "old 0");
+            terminal.scroll(-1000);
+            assert_eq!(rows(&terminal)[0], "new");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 512 } else { 20_000 }))]
+        #[test]
+        fn no_bytes_break_it(columns in 0u16..12, rows in 0u16..8, history in 0u32..5, parts in prop::collection::vec(fragment(), 0..40), up in 0usize..9) {
+            let bytes = parts.concat();
+            let mut terminal = Terminal::from_screen(columns, rows, &bytes, history, 20);
+            terminal.output(&bytes);
+            terminal.scroll_to(up);
+            terminal.output(&bytes);
+            let (columns, rows) = terminal.size();
+            for row in 0..rows {
+                for column in 0..columns {
+                    let cell = terminal.screen().cell(row, column).unwrap();
+                    prop_assert!(!cell.contents().contains(char::is_control));
+                }
+            }
+            let _ = terminal.screen().cursor_position();
+        }
+    }
+
+    fn fragment() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..8),
+            "[a-z \r\n\t\u{8}日本é👩\u{200d}\u{300}]{0,8}".prop_map(String::into_bytes),
+            ("\x1b\\[\\??[0-9]{0,3}(;[0-9]{0,3}){0,2}", "[A-Za-z@`]").prop_map(|(a, b)| (a + &b).into_bytes()),
+            prop::sample::select(vec![
+                "\x1b[?1049h",
+                "\x1b[?1049l",
+                "\x1b7",
+                "\x1b8",
+                "\x1bM",
+                "\x1bc",
+                "\x1b[2;3r",
+                "\x1b[?6h",
+                "\x1b[3J"
+            ])
+            .prop_map(|s| s.as_bytes().to_vec()),
+        ]
+    }
+}

@@ -1,0 +1,176 @@
+//! Keys, pastes and the mouse as the bytes that programs in a terminal expect, as xterm sends them.
+
+use vt100::{MouseProtocolEncoding, MouseProtocolMode, Screen};
+
+use crate::{
+    action::{Mouse, MouseKind},
+    key::{Code, Key},
+};
+
+/// What a key sends.
+#[must_use]
+pub fn encode_key(key: Key, screen: &Screen) -> Vec<u8> {
+    let modifiers = 1 + u8::from(key.shift) + 2 * u8::from(key.alt) + 4 * u8::from(key.ctrl);
+    match key.code {
+        Code::Char(c) => alt(key, character(c, key.ctrl)),
+        Code::Enter => alt(key, vec![b'\r']),
+        Code::Esc => alt(key, vec![0x1b]),
+        Code::Tab if key.shift => b"\x1b[Z".to_vec(),
+        Code::Tab => alt(key, vec![b'\t']),
+        Code::Backspace => alt(key, vec![if key.ctrl { 0x08 } else { 0x7f }]),
+        Code::Up => arrow(b'A', modifiers, screen),
+        Code::Down => arrow(b'B', modifiers, screen),
+        Code::Right => arrow(b'C', modifiers, screen),
+        Code::Left => arrow(b'D', modifiers, screen),
+        Code::Home => arrow(b'H', modifiers, screen),
+        Code::End => arrow(b'F', modifiers, screen),
+        Code::Insert => tilde(2, modifiers),
+        Code::Delete => tilde(3, modifiers),
+        Code::PageUp => tilde(5, modifiers),
+        Code::PageDown => tilde(6, modifiers),
+        Code::F(number) => function(number, modifiers),
+    }
+}
+
+fn alt(key: Key, mut bytes: Vec<u8>) -> Vec<u8> {
+    if key.alt {
+        bytes.insert(0, 0x1b);
+    }
+    bytes
+}
+
+fn character(c: char, ctrl: bool) -> Vec<u8> {
+    if ctrl {
+        match c.to_ascii_uppercase() {
+            ' ' => return vec![0],
+            upper @ '@'..='_' => return vec![upper as u8 & 0x1f],
+            '?' => return vec![0x7f],
+            _ => {}
+        }
+    }
+    c.encode_utf8(&mut [0; 4]).as_bytes().to_vec()
+}
+
+fn arrow(letter: u8, modifiers: u8, screen: &Screen) -> Vec<u8> {
+    match modifiers {
+        1 if screen.application_cursor() => vec![0x1b, b'O', letter],
+        1 => vec![0x1b, b'[', letter],
+        _ => format!("\x1b[1;{modifiers}{}", letter as char).into_bytes(),
+    }
+}
+
+fn tilde(number: u8, modifiers: u8) -> Vec<u8> {
+    match modifiers {
+        1 => format!("\x1b[{number}~").into_bytes(),
+        _ => format!("\x1b[{number};{modifiers}~").into_bytes(),
+    }
+}
+
+fn function(number: u8, modifiers: u8) -> Vec<u8> {
+    const NUMBERS: [u8; 16] = [15, 17, 18, 19, 20, 21, 23, 24, 25, 26, 28, 29, 31, 32, 33, 34];
+    match (number, modifiers) {
+        (1..=4, 1) => vec![0x1b, b'O', b'O' + number],
+        (1..=4, _) => format!("\x1b[1;{modifiers}{}", (b'O' + number) as char).into_bytes(),
+        _ => NUMBERS.get(usize::from(number).wrapping_sub(5)).map_or_else(Vec::new, |n| tilde(*n, modifiers)),
+    }
+}
+
+/// What a paste sends: bracketed where the program asked for it, and never able to end its bracket itself.
+#[must_use]
+pub fn encode_paste(text: &str, screen: &Screen) -> Vec<u8> {
+    let text = text.replace("\r\n", "\r").replace('\n', "\r");
+    if !screen.bracketed_paste() {
+        return text.into_bytes();
+    }
+    let inside: String = text.chars().filter(|c| !matches!(c, '\u{1b}' | '\u{80}'..='\u{9f}')).collect();
+    format!("\x1b[200~{inside}\x1b[201~").into_bytes()
+}
+
+/// What the mouse sends, at this column and row of the terminal (from 0); `None` where the program did not ask.
+#[must_use]
+pub fn encode_mouse(mouse: Mouse, column: u16, row: u16, screen: &Screen) -> Option<Vec<u8>> {
+    let (button, release) = match mouse.kind {
+        MouseKind::Down(button) => (button, false),
+        MouseKind::Up(button) => (button, true),
+        MouseKind::Drag(button) => (button + 32, false),
+        MouseKind::Moved => (3 + 32, false),
+        MouseKind::WheelUp => (64, false),
+        MouseKind::WheelDown => (65, false),
+    };
+    let wanted = match screen.mouse_protocol_mode() {
+        MouseProtocolMode::None => false,
+        MouseProtocolMode::Press => matches!(mouse.kind, MouseKind::Down(_)),
+        MouseProtocolMode::PressRelease => !matches!(mouse.kind, MouseKind::Drag(_) | MouseKind::Moved),
+        MouseProtocolMode::ButtonMotion => mouse.kind != MouseKind::Moved,
+        MouseProtocolMode::AnyMotion => true,
+    };
+    if !wanted {
+        return None;
+    }
+    let held = 4 * u8::from(mouse.shift) + 8 * u8::from(mouse.alt) + 16 * u8::from(mouse.ctrl);
+    let code = button + held;
+    if screen.mouse_protocol_encoding() == MouseProtocolEncoding::Sgr {
+        let end = if release { 'm' } else { 'M' };
+        return Some(format!("\x1b[<{code};{};{}{end}", u32::from(column) + 1, u32::from(row) + 1).into_bytes());
+    }
+    let code = if release { 3 + held } else { code };
+    let place = |at: u16| u8::try_from(at + 33).ok();
+    Some(vec![0x1b, b'[', b'M', code + 32, place(column)?, place(row)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::terminal::Terminal;
+
+    fn terminal(modes: &str) -> Terminal {
+        let mut terminal = Terminal::new(80, 24, 0);
+        terminal.output(modes.as_bytes());
+        terminal
+    }
+
+    #[rstest]
+    #[case("a", "a")]
+    #[case("é", "é")]
+    #[case("ctrl-c", "\x03")]
+    #[case("ctrl-]", "\x1d")]
+    #[case("ctrl-space", "\0")]
+    #[case("alt-x", "\x1bx")]
+    #[case("ctrl-alt-a", "\x1b\x01")]
+    #[case("enter", "\r")]
+    #[case("alt-enter", "\x1b\r")]
+    #[case("backspace", "\x7f")]
+    #[case("shift-tab", "\x1b[Z")]
+    #[case("up", "\x1b[A")]
+    #[case("ctrl-right", "\x1b[1;5C")]
+    #[case("delete", "\x1b[3~")]
+    #[case("shift-pageup", "\x1b[5;2~")]
+    #[case("f1", "\x1bOP")]
+    #[case("f5", "\x1b[15~")]
+    #[case("f12", "\x1b[24~")]
+    fn keys_are_sent_as_xterm_does(#[case] key: &str, #[case] bytes: &str) {
+        assert_eq!(encode_key(key.parse().unwrap(), terminal("").screen()), bytes.as_bytes());
+    }
+
+    #[test]
+    fn arrows_follow_the_application_cursor_mode() {
+        assert_eq!(encode_key(Key::plain(Code::Up), terminal("\x1b[?1h").screen()), b"\x1bOA");
+    }
+
+    #[test]
+    fn a_paste_cannot_end_its_own_bracket() {
+        assert_eq!(encode_paste("a\nb", terminal("").screen()), b"a\rb");
+        let bracketed = encode_paste("a\x1b[201~\nrm", terminal("\x1b[?2004h").screen());
+        assert_eq!(bracketed, b"\x1b[200~a[201~\rrm\x1b[201~");
+    }
+
+    #[test]
+    fn the_mouse_is_sent_only_where_asked_for() {
+        let click = Mouse { kind: MouseKind::Down(0), column: 0, row: 0, ctrl: false, alt: false, shift: false };
+        assert_eq!(encode_mouse(click, 4, 2, terminal("").screen()), None);
+        assert_eq!(encode_mouse(click, 4, 2, terminal("\x1b[?1000h\x1b[?1006h").screen()).unwrap(), b"\x1b[<0;5;3M");
+        assert_eq!(encode_mouse(click, 4, 2, terminal("\x1b[?1000h").screen()).unwrap(), b"\x1b[M %#");
+    }
+}

@@ -1,0 +1,211 @@
+//! Foreign text made safe to draw, and numbers made short.
+
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+/// At most `max` bytes of `text` on one line: no control characters, no direction marks, white space as single blanks.
+#[must_use]
+pub fn one_line(text: &str, max: usize) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        let c = if c.is_whitespace() { ' ' } else { c };
+        if !harmless(c) || (c == ' ' && (out.is_empty() || out.ends_with(' '))) {
+            continue;
+        }
+        if out.len() + c.len_utf8() > max {
+            break;
+        }
+        out.push(c);
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+/// At most `max` bytes of `text`, with its line ends; tabs become blanks.
+#[must_use]
+pub fn many_lines(text: &str, max: usize) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        let c = if c == '\t' { ' ' } else { c };
+        if c != '\n' && !harmless(c) {
+            continue;
+        }
+        if out.len() + c.len_utf8() > max {
+            break;
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// Whether a character may reach a terminal: no control character, and no mark that makes a line read otherwise than it is.
+#[must_use]
+pub fn harmless(c: char) -> bool {
+    let direction = matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    !c.is_control() && !direction
+}
+
+/// Columns that `text` takes.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// `text` in at most `columns`, its end replaced by `…` where it is longer.
+#[must_use]
+pub fn fit(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut used = 0;
+    for grapheme in text.graphemes(true) {
+        if used + grapheme.width() + 1 > columns {
+            break;
+        }
+        used += grapheme.width();
+        out.push_str(grapheme);
+    }
+    if columns > 0 {
+        out.push('…');
+    }
+    out
+}
+
+/// `text` in exactly `columns`: cut or filled with blanks.
+#[must_use]
+pub fn pad(text: &str, columns: usize) -> String {
+    let mut out = fit(text, columns);
+    let used = out.width();
+    out.extend(std::iter::repeat_n(' ', columns.saturating_sub(used)));
+    out
+}
+
+/// `text` broken into lines of at most `columns`, at blanks where there are some. At least one line.
+#[must_use]
+pub fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let columns = columns.max(1);
+    let mut lines = Vec::new();
+    for paragraph in text.split('\n') {
+        let mut line = String::new();
+        for word in paragraph.split_word_bounds() {
+            if line.width() + word.width() > columns && !line.is_empty() {
+                lines.push(line.trim_end().to_owned());
+                line = String::new();
+                if word.trim().is_empty() {
+                    continue;
+                }
+            }
+            for grapheme in word.graphemes(true) {
+                if line.width() + grapheme.width() > columns && !line.is_empty() {
+                    lines.push(std::mem::take(&mut line));
+                }
+                line.push_str(grapheme);
+            }
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+/// A span of time in one short word: `now`, `42s`, `7m`, `3h`, `12d`.
+#[must_use]
+pub fn age(millis: i64) -> String {
+    let seconds = millis.max(0) / 1000;
+    match seconds {
+        0 => "now".into(),
+        1..=59 => format!("{seconds}s"),
+        60..=3599 => format!("{}m", seconds / 60),
+        3600..=86_399 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// In how many milliseconds [`age`] of this span reads differently.
+#[must_use]
+pub fn age_changes_in(millis: i64) -> i64 {
+    let millis = millis.max(0);
+    let unit = match millis / 1000 {
+        0..=59 => 1000,
+        60..=3599 => 60_000,
+        3600..=86_399 => 3_600_000,
+        _ => 86_400_000,
+    };
+    unit - millis % unit
+}
+
+/// A duration of a step: `850µs`, `12ms`, `3.4s`, `2m05s`.
+#[must_use]
+pub fn duration(micros: u64) -> String {
+    match micros {
+        0..=999 => format!("{micros}µs"),
+        1_000..=999_999 => format!("{}ms", micros / 1000),
+        1_000_000..=59_999_999 => format!("{}.{}s", micros / 1_000_000, micros / 100_000 % 10),
+        _ => format!("{}m{:02}s", micros / 60_000_000, micros / 1_000_000 % 60),
+    }
+}
+
+/// Bytes in binary units, short: `0 B`, `512 MiB`, `7.8 GiB`.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut unit = 0;
+    let mut rest = 0;
+    let mut value = count;
+    while value >= 1024 && unit + 1 < UNITS.len() {
+        rest = value % 1024;
+        value /= 1024;
+        unit += 1;
+    }
+    let tenth = rest * 10 / 1024;
+    if value < 10 && tenth > 0 {
+        format!("{value}.{tenth} {}", UNITS[unit])
+    } else {
+        format!("{value} {}", UNITS[unit])
+    }
+}
+
+/// `1 session`, `3 sessions`.
+#[must_use]
+pub fn count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_loses_what_could_hurt() {
+        assert_eq!(one_line("a\x1b[31m\tb\u{202e}c\r\nd  ", 100), "a[31m bc d");
+        assert_eq!(one_line("ééé", 5), "éé");
+        assert_eq!(many_lines("a\x07\n\tb", 100), "a\n b");
+    }
+
+    #[test]
+    fn text_is_cut_by_columns() {
+        assert_eq!(fit("hello", 5), "hello");
+        assert_eq!(fit("hello!", 5), "hell…");
+        assert_eq!(fit("日本語", 5), "日本…");
+        assert_eq!(fit("日本語", 4), "日…");
+        assert_eq!(fit("x", 0), "");
+        assert_eq!(pad("日本語", 4), "日… ");
+    }
+
+    #[test]
+    fn text_is_wrapped_at_blanks() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrap("", 3), [""]);
+        assert_eq!(wrap("a\n\nb", 3), ["a", "", "b"]);
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(["now", "59s", "1m", "1h", "2d"], [999, 59_999, 60_000, 3_600_000, 2 * 86_400_000].map(age)[..]);
+        assert_eq!(age_changes_in(59_200), 800);
+        assert_eq!(age_changes_in(61_000), 59_000);
+        assert_eq!([bytes(0), bytes(512 << 20), bytes(8_375_186_227)], ["0 B", "512 MiB", "7.7 GiB"]);
+        assert_eq!([duration(12_000), duration(3_450_000), duration(125_000_000)], ["12ms", "3.4s", "2m05s"]);
+    }
+}

@@ -1,0 +1,235 @@
+//! What hosts are asked: create, message, answer, restart, delete, build; and what comes of it.
+
+use crate::{
+    Command, Effect, State,
+    dialog::{Asked, Dialog, Question},
+    effect::{Call, Slot},
+    fleet::{EnvironmentKey, HostId, SessionKey},
+    notice::Kind,
+    report::{Answer, BuildReport},
+    state::{Building, View},
+    text,
+};
+
+impl State {
+    /// The selected session and its name; a notice where there is none.
+    pub(crate) fn need_session(&mut self) -> Option<(SessionKey, String)> {
+        let found = self.selected().map(|(key, session)| (key.clone(), session.name().to_owned()));
+        if found.is_none() {
+            self.notice(Kind::Info, "No session is selected");
+        }
+        found
+    }
+
+    fn call(&mut self, host: HostId, call: Call, about: &str) -> u64 {
+        let ticket = self.ticket(Slot::Call);
+        self.calls.insert(ticket.generation, Asked::of(&call, host, about));
+        self.out.push(Effect::Call(ticket, host, call));
+        ticket.generation
+    }
+
+    pub(crate) fn answer(&mut self, number: usize) {
+        let Some((key, session)) = self.selected() else { return };
+        let (key, name) = (key.clone(), session.name().to_owned());
+        match session.choices.get(number).cloned() {
+            Some(choice) => {
+                self.call(key.host, Call::Send(key.id.to_string(), choice.clone()), &format!("{name}: {choice}"));
+            }
+            None => self.notice(Kind::Info, &format!("{name} offers no answer {}", number + 1)),
+        }
+    }
+
+    pub(crate) fn ask_restart(&mut self) {
+        let Some((key, session)) = self.selected() else { return };
+        let name = session.name().to_owned();
+        if !session.can_restart() {
+            let text = format!("{name} is {}; only a stopped or crashed session can be restarted", session.lifecycle);
+            return self.notice(Kind::Info, &text);
+        }
+        self.dialog = Some(Dialog::Question(Question {
+            title: format!("Restart {name}?"),
+            text: "Its VM boots again from its disk and the agent starts anew. What was in its memory is lost already."
+                .into(),
+            host: key.host,
+            call: Call::Restart(key.id.to_string()),
+            about: name,
+        }));
+    }
+
+    pub(crate) fn ask_delete(&mut self) {
+        let Some((key, session)) = self.selected() else { return };
+        let name = session.name().to_owned();
+        let pushed = if session.repository.is_empty() { "" } else { " What it has pushed stays in the repository." };
+        self.dialog = Some(Dialog::Question(Question {
+            title: format!("Delete {name}?"),
+            text: format!(
+                "{} is {}. Its VM ends, its disk and its logs are removed for good.{pushed}",
+                session.slug,
+                session.word()
+            ),
+            host: key.host,
+            call: Call::Delete(key.id.to_string()),
+            about: name,
+        }));
+    }
+
+    pub(crate) fn yes(&mut self) {
+        if let Some(Dialog::Question(question)) = self.dialog.take() {
+            self.call(question.host, question.call, &question.about);
+        }
+    }
+
+    pub(crate) fn build(&mut self) {
+        let Some(key) = self.environments.selected().filter(|_| self.view == View::Environments).cloned() else {
+            return self.notice(Kind::Info, "Select an environment first (in Environments)");
+        };
+        if self.building.values().any(|k| *k == key) {
+            return self.notice(Kind::Info, &format!("{} is being built already", key.name));
+        }
+        let ticket = self.ticket(Slot::Call);
+        self.builds.insert(key.clone(), Building::default());
+        self.out.push(Effect::Call(ticket, key.host, Call::Build(key.name.to_string())));
+        self.building.insert(ticket.generation, key);
+    }
+
+    pub(crate) fn built(&mut self, generation: u64, report: BuildReport) {
+        let Some(key) = self.building.get(&generation).cloned() else { return };
+        let building = self.builds.entry(key.clone()).or_default();
+        match report {
+            BuildReport::Step(number, count, name) => {
+                building.step = (number, count);
+                building.name = text::one_line(&name, 256);
+            }
+            BuildReport::Output(line) => {
+                if building.output.len() == Building::LINES {
+                    building.output.remove(0);
+                }
+                building.output.push(text::one_line(&line, 1024));
+            }
+            BuildReport::Done(cached) => self.build_over(generation, &key, Ok(cached)),
+            BuildReport::Failed(why) => self.build_over(generation, &key, Err(why)),
+        }
+    }
+
+    fn build_over(&mut self, generation: u64, key: &EnvironmentKey, result: Result<bool, String>) {
+        self.building.remove(&generation);
+        match result {
+            Ok(cached) => {
+                self.builds.remove(key);
+                let how = if cached { "was built already; nothing has changed since" } else { "is built" };
+                self.notice(Kind::Good, &format!("{} {how}", key.name));
+            }
+            Err(why) => {
+                if let Some(building) = self.builds.get_mut(key) {
+                    building.failed = Some(text::many_lines(&why, 1 << 14));
+                }
+                self.notice(Kind::Error, &format!("Could not build {}: {why}", key.name));
+            }
+        }
+    }
+
+    /// A call is answered. Errors go where the person still is: into the open dialog, else into a notice.
+    pub(crate) fn answered(&mut self, generation: u64, result: Result<Answer, String>) {
+        let Some(asked) = self.calls.remove(&generation) else { return };
+        let in_dialog = match &self.dialog {
+            Some(Dialog::Form(form)) => form.sending == Some(generation),
+            Some(Dialog::Message(message)) => message.sending == Some(generation),
+            _ => false,
+        };
+        match result {
+            Ok(answer) => {
+                if in_dialog {
+                    self.dialog = None;
+                }
+                if self.draft.as_ref().is_some_and(|form| form.sending == Some(generation)) {
+                    self.draft = None;
+                }
+                self.notice(Kind::Good, &asked.done);
+                if let Answer::Created(session) = answer {
+                    self.created(SessionKey { host: asked.host, id: session.id.as_str().into() }, in_dialog);
+                }
+            }
+            Err(why) => {
+                let why = text::one_line(&why, 2000);
+                match &mut self.dialog {
+                    Some(Dialog::Form(form)) if in_dialog => (form.sending, form.error) = (None, Some(why)),
+                    Some(Dialog::Message(message)) if in_dialog => (message.sending, message.error) = (None, Some(why)),
+                    _ => self.notice(Kind::Error, &format!("{}: {why}", asked.failed)),
+                }
+            }
+        }
+    }
+
+    /// Selects what was created, once it is there.
+    fn created(&mut self, key: SessionKey, look: bool) {
+        self.sessions.select(key);
+        if look && self.attach.is_none() {
+            self.view = View::Sessions;
+            self.log = None;
+        }
+    }
+
+    pub(crate) fn submit(&mut self) {
+        match &mut self.dialog {
+            Some(Dialog::Palette(palette)) => {
+                let command = palette.matches.get(palette.at).copied();
+                self.dialog = None;
+                if let Some(command) = command {
+                    self.run(command, &[]);
+                }
+            }
+            Some(Dialog::Message(_)) => self.submit_message(),
+            Some(Dialog::Form(_)) => self.submit_form(),
+            _ => {}
+        }
+    }
+
+    fn submit_message(&mut self) {
+        let Some(Dialog::Message(message)) = &mut self.dialog else { return };
+        if message.sending.is_some() {
+            return;
+        }
+        if message.field.text().trim().is_empty() {
+            message.error = Some("There is nothing to send yet".into());
+            return;
+        }
+        let (key, name, text) = (message.session.clone(), message.name.clone(), message.field.text().to_owned());
+        let sending = self.call(key.host, Call::Send(key.id.to_string(), text), &name);
+        if let Some(Dialog::Message(message)) = &mut self.dialog {
+            (message.sending, message.error) = (Some(sending), None);
+        }
+    }
+
+    fn submit_form(&mut self) {
+        let Some(Dialog::Form(form)) = &mut self.dialog else { return };
+        if form.sending.is_some() {
+            return;
+        }
+        let Some(environment) = form.environment().cloned() else {
+            form.error =
+                Some("There is no environment to start it in; register one with `pilothouse env build FILE`".into());
+            return;
+        };
+        let (title, task) = (form.title.text().trim().to_owned(), form.task.text().trim().to_owned());
+        if title.is_empty() && task.is_empty() {
+            form.error = Some("Say what to do, or at least what to call it".into());
+            return;
+        }
+        let about = text::fit(if title.is_empty() { &task } else { &title }, 60);
+        let call = Call::Create { environment: environment.name.to_string(), title, task };
+        let sending = self.call(environment.host, call, &about);
+        if let Some(Dialog::Form(form)) = &mut self.dialog {
+            (form.sending, form.error) = (Some(sending), None);
+        }
+    }
+
+    pub(crate) fn move_in_form(&mut self, command: Command) {
+        let Some(Dialog::Form(form)) = &mut self.dialog else { return };
+        match command {
+            Command::NextField => form.step(true),
+            Command::PreviousField => form.step(false),
+            Command::NextChoice => form.choose(1),
+            _ => form.choose(-1),
+        }
+    }
+}

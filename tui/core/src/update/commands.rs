@@ -1,0 +1,193 @@
+//! What the commands do.
+
+use crate::{
+    Command, Effect, State,
+    dialog::{Dialog, Form, Message, Palette},
+    edit::Field,
+    effect::Slot,
+    key::Key,
+    layout::{Layout, log_rows},
+    log::LogView,
+    notice::Kind,
+    state::View,
+};
+
+impl State {
+    /// Carries out a command; `keys` began its chord.
+    pub(crate) fn run(&mut self, command: Command, keys: &[Key]) {
+        use Command as C;
+        if let Some(answer) = command.answer() {
+            return self.answer(answer);
+        }
+        match command {
+            C::Up => self.step(-1),
+            C::Down => self.step(1),
+            C::PageUp => self.step(-self.page()),
+            C::PageDown => self.step(self.page()),
+            C::Top => self.to_end(true),
+            C::Bottom => self.to_end(false),
+            C::NextGroup => self.sessions.step_group(true),
+            C::PreviousGroup => self.sessions.step_group(false),
+            C::NextYours => self.next_yours(),
+            C::Filter => self.set_filtering(true),
+            C::FilterDone => self.set_filtering(false),
+            C::FilterClear => self.clear_filter(),
+            C::ShowSessions => self.show(View::Sessions),
+            C::ShowHosts => self.show(View::Hosts),
+            C::ShowEnvironments => self.show(View::Environments),
+            C::ShowCrashes => self.show(View::Crashes),
+            C::NextView => self.show_next(1),
+            C::PreviousView => self.show_next(View::ALL.len() - 1),
+            C::Palette => self.dialog = Some(Dialog::Palette(Palette::new())),
+            C::Help => self.dialog = Some(Dialog::Help(0)),
+            C::Back => self.back(),
+            C::Redraw => self.out.push(Effect::Redraw),
+            C::Background => self.out.push(Effect::Background),
+            C::Quit => self.out.push(Effect::Quit),
+            C::Preview => self.preview_shown = !self.preview_shown,
+            C::Log => self.open_log(false),
+            C::SerialLog => self.open_log(true),
+            C::New => self.open_form(),
+            C::Message => self.open_message(),
+            C::Restart => self.ask_restart(),
+            C::Delete => self.ask_delete(),
+            C::Build => self.build(),
+            C::Yes => self.yes(),
+            C::No => self.dialog = None,
+            C::Submit => self.submit(),
+            C::NextField | C::PreviousField | C::NextChoice | C::PreviousChoice => self.move_in_form(command),
+            _ => self.run_terminal(command, keys),
+        }
+    }
+
+    fn page(&self) -> isize {
+        let rows = match (&self.dialog, &self.log) {
+            (Some(_), _) => usize::from(self.size.1).saturating_sub(6),
+            (None, Some(_)) => log_rows(self.size),
+            (None, None) => Layout::of(self).list.height.into(),
+        };
+        isize::try_from(rows.saturating_sub(1).max(1)).unwrap_or(1)
+    }
+
+    fn step(&mut self, by: isize) {
+        let height = log_rows(self.size);
+        match (&mut self.dialog, &mut self.log) {
+            (Some(Dialog::Help(top)), _) => {
+                *top = top.saturating_add_signed(by).min(crate::view::help_last(&self.keymap, self.size))
+            }
+            (Some(Dialog::Palette(palette)), _) => palette.step(by),
+            (Some(_), _) => {}
+            (None, Some(log)) => log.scroll(by, height),
+            (None, None) => match self.view {
+                View::Sessions => self.sessions.step(by),
+                View::Hosts => self.hosts.step(by),
+                View::Environments => self.environments.step(by),
+                View::Crashes => self.crashes.step(by),
+            },
+        }
+    }
+
+    fn to_end(&mut self, top: bool) {
+        match (&mut self.dialog, &mut self.log) {
+            (Some(_), _) => self.step(if top { isize::MIN / 2 } else { isize::MAX / 2 }),
+            (None, Some(log)) if top => log.to_top(),
+            (None, Some(log)) => log.to_end(),
+            (None, None) => match (self.view, top) {
+                (View::Sessions, true) => self.sessions.top(),
+                (View::Sessions, false) => self.sessions.bottom(),
+                (View::Hosts, true) => self.hosts.top(),
+                (View::Hosts, false) => self.hosts.bottom(),
+                (View::Environments, true) => self.environments.top(),
+                (View::Environments, false) => self.environments.bottom(),
+                (View::Crashes, true) => self.crashes.top(),
+                (View::Crashes, false) => self.crashes.bottom(),
+            },
+        }
+    }
+
+    fn next_yours(&mut self) {
+        self.show(View::Sessions);
+        let fleet = &self.fleet;
+        let yours = |key: &_| fleet.session(key).is_some_and(|s| s.turn == crate::fleet::Turn::You);
+        self.sessions.step_to(yours);
+        if self.selected().is_none_or(|(_, s)| s.turn != crate::fleet::Turn::You) {
+            self.notice(Kind::Info, "No session waits for you");
+        }
+    }
+
+    fn show(&mut self, view: View) {
+        self.view = view;
+        self.log = None;
+        self.dialog = None;
+    }
+
+    fn show_next(&mut self, by: usize) {
+        self.show(View::ALL[(self.view as usize + by) % View::ALL.len()]);
+    }
+
+    fn set_filtering(&mut self, typing: bool) {
+        match &mut self.log {
+            Some(log) => log.filtering = typing,
+            None => self.filter_mut().typing = typing,
+        }
+    }
+
+    fn clear_filter(&mut self) {
+        self.set_filtering(false);
+        match &mut self.log {
+            Some(log) => {
+                log.filter.clear();
+                log.refilter();
+            }
+            None => {
+                self.filter_mut().field.clear();
+                self.stale = true;
+            }
+        }
+    }
+
+    fn back(&mut self) {
+        match self.dialog.take() {
+            Some(Dialog::Form(mut form)) => {
+                // What was typed is still there at the next `new`.
+                form.error = None;
+                let worth_keeping = !form.title.is_empty() || !form.task.is_empty();
+                self.draft = worth_keeping.then_some(form);
+            }
+            Some(_) => {}
+            None if self.log.is_some() => {
+                self.log = None;
+                self.out.push(Effect::Close(Slot::Log));
+            }
+            None => {
+                self.notices.clear();
+            }
+        }
+    }
+
+    fn open_log(&mut self, serial: bool) {
+        let Some((key, _)) = self.need_session() else { return };
+        let ticket = self.ticket(Slot::Log);
+        self.log = Some(LogView::new(key.clone(), ticket, serial));
+        self.out.push(Effect::OpenLog { ticket, session: key, serial });
+    }
+
+    fn open_form(&mut self) {
+        let mut form = self.draft.take().unwrap_or_else(|| Box::new(Form::new(&self.fleet)));
+        form.refresh(&self.fleet);
+        // From the list of environments the selected one is meant.
+        if let Some(key) = self.environments.selected().filter(|_| self.view == View::Environments)
+            && let Some(at) = form.environments.iter().position(|e| e == key)
+        {
+            form.chosen = at;
+            form.focus = crate::dialog::FormField::Title;
+        }
+        self.dialog = Some(Dialog::Form(form));
+    }
+
+    fn open_message(&mut self) {
+        let Some((key, name)) = self.need_session() else { return };
+        let message = Message { session: key, name, field: Field::line(), error: None, sending: None };
+        self.dialog = Some(Dialog::Message(message));
+    }
+}

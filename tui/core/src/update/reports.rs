@@ -1,0 +1,118 @@
+//! What news of the world changes.
+
+use std::sync::Arc;
+
+use crate::{
+    Report, State,
+    fleet::{Connection, HostId, Session},
+    notice::Kind,
+    report::HostReport,
+    text,
+};
+
+impl State {
+    /// Takes one piece of news.
+    pub(crate) fn report(&mut self, report: Report) {
+        match report {
+            Report::Host(host, report) => self.host_report(host, report),
+            Report::Terminal(ticket, report) => self.terminal_report(ticket, report),
+            Report::Log(ticket, report) => {
+                if let Some(log) = self.log.as_mut().filter(|log| log.ticket == ticket) {
+                    log.report(report);
+                }
+            }
+            Report::Answer(ticket, result) => self.answered(ticket.generation, result),
+            Report::Build(ticket, report) => self.built(ticket.generation, report),
+            Report::Notice(kind, text) => self.notice(kind, &text),
+        }
+    }
+
+    fn host_report(&mut self, id: HostId, report: HostReport) {
+        let now = self.now;
+        let Some(host) = self.fleet.hosts.get_mut(id) else { return };
+        self.stale = true;
+        match report {
+            HostReport::Snapshot { info, sessions, environments } => {
+                let news = came_back(&mut host.connection, &host.name, now);
+                host.info = info.map(crate::fleet::HostInfo::cleaned).or(host.info.take());
+                host.sessions = sessions.into_iter().map(|s| (Arc::from(&*s.id), s.cleaned())).collect();
+                host.environments = environments
+                    .into_iter()
+                    .map(crate::fleet::Environment::cleaned)
+                    .map(|e| (Arc::from(&*e.name), e))
+                    .collect();
+                self.tell(news);
+            }
+            HostReport::Resumed => {
+                let news = came_back(&mut host.connection, &host.name, now);
+                self.tell(news);
+            }
+            HostReport::Session(session) => {
+                let session = session.cleaned();
+                let known = host.sessions.get(&*session.id);
+                let news = session_news(known, &session);
+                host.sessions.insert(Arc::from(&*session.id), session);
+                self.tell(news);
+            }
+            HostReport::SessionRemoved(session) => {
+                host.sessions.remove(&*session);
+            }
+            HostReport::Info(info) => host.info = Some(info.cleaned()),
+            HostReport::Environment(environment) => {
+                let environment = environment.cleaned();
+                host.environments.insert(Arc::from(&*environment.name), environment);
+            }
+            HostReport::Lost(why) => {
+                let news = lost(&mut host.connection, &host.name, &why, now);
+                self.tell(news);
+            }
+        }
+    }
+
+    fn tell(&mut self, news: Option<(Kind, String)>) {
+        if let Some((kind, text)) = news {
+            self.notice(kind, &text);
+        }
+    }
+}
+
+type News = Option<(Kind, String)>;
+
+fn came_back(connection: &mut Connection, name: &str, now: i64) -> News {
+    let news = matches!(connection, Connection::Lost(..)).then(|| (Kind::Good, format!("{name} is back")));
+    if !matches!(connection, Connection::Up(_)) {
+        *connection = Connection::Up(now);
+    }
+    news
+}
+
+fn lost(connection: &mut Connection, name: &str, why: &str, now: i64) -> News {
+    let why = text::one_line(why, 1024);
+    match connection {
+        Connection::Connecting(error) => {
+            *error = Some(why);
+            None
+        }
+        Connection::Lost(_, error) => {
+            *error = why;
+            None
+        }
+        Connection::Up(_) => {
+            let news = (Kind::Warning, format!("{name} is out of reach: {why}; trying again"));
+            *connection = Connection::Lost(now, why);
+            Some(news)
+        }
+    }
+}
+
+/// What a person may want to hear of although they look elsewhere.
+fn session_news(known: Option<&Session>, session: &Session) -> News {
+    let was = known?;
+    if session.crashed() && !was.crashed() {
+        return Some((Kind::Error, format!("{} crashed: {}", session.name(), session.cause)));
+    }
+    if session.activity == "needs-input" && was.activity != "needs-input" {
+        return Some((Kind::Warning, format!("{} {}", session.name(), session.reason)));
+    }
+    None
+}

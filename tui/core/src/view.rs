@@ -1,0 +1,74 @@
+//! What is drawn. Reads the state and changes nothing; builds only the rows that are seen.
+
+mod attached;
+mod chrome;
+mod details;
+mod dialogs;
+mod environments;
+mod form;
+mod help;
+mod hosts;
+mod log;
+mod notices;
+mod palette;
+mod pen;
+mod preview;
+mod sessions;
+mod terminal;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use ratatui::Frame;
+
+use crate::{State, Theme, dialog::Dialog, layout::Layout, state::View, theme::Scope};
+
+pub(crate) use help::last as help_last;
+use pen::Pen;
+
+/// Draws the whole window.
+pub fn view(state: &State, theme: &Theme, frame: &mut Frame) {
+    let area = frame.area();
+    frame.buffer_mut().set_style(area, theme.style(Scope::Background));
+    if let Some(attach) = &state.attach {
+        attached::draw(state, attach, theme, frame);
+    } else if let Some(log) = &state.log {
+        log::draw(state, log, theme, frame);
+    } else {
+        lists(state, theme, frame);
+    }
+    notices::draw(state, theme, frame);
+    match &state.dialog {
+        None => {}
+        Some(Dialog::Help(top)) => help::draw(state, *top, theme, frame),
+        Some(Dialog::Palette(palette)) => palette::draw(state, palette, theme, frame),
+        Some(Dialog::Question(question)) => dialogs::question(state, question, theme, frame),
+        Some(Dialog::Form(form)) => form::draw(state, form, theme, frame),
+        Some(Dialog::Message(message)) => dialogs::message(state, message, theme, frame),
+    }
+}
+
+fn lists(state: &State, theme: &Theme, frame: &mut Frame) {
+    let layout = Layout::of(state);
+    let mut pen = Pen::new(frame.buffer_mut(), theme);
+    chrome::header(state, &layout, &mut pen);
+    match state.view {
+        View::Sessions => sessions::draw(state, layout.list, &mut pen),
+        View::Crashes => sessions::draw_crashes(state, layout.list, &mut pen),
+        View::Hosts => hosts::draw(state, layout.list, &mut pen),
+        View::Environments => environments::draw(state, layout.list, &mut pen),
+    }
+    if let Some(beside) = layout.beside {
+        chrome::separator(&layout, &mut pen);
+        match state.view {
+            View::Sessions | View::Crashes => preview::draw(state, &layout, beside, &mut pen),
+            View::Hosts => hosts::draw_details(state, &layout, beside, &mut pen),
+            View::Environments => environments::draw_details(state, &layout, beside, &mut pen),
+        }
+    }
+    let cursor = chrome::footer(state, layout.footer, &mut pen);
+    if let Some(cursor) = cursor.filter(|_| state.dialog.is_none()) {
+        frame.set_cursor_position(cursor);
+    }
+}

@@ -1,0 +1,161 @@
+//! The environments: state, build, and how a build goes.
+
+use ratatui::layout::Rect;
+
+use super::{pen::Pen, words};
+use crate::{
+    State,
+    fleet::{Environment, EnvironmentKey},
+    layout::Layout,
+    list::Row,
+    state::Building,
+    text,
+    theme::Scope,
+};
+
+pub(super) fn draw(state: &State, area: Rect, pen: &mut Pen) {
+    let rows = state.environments.shown(area.height.into());
+    if rows.is_empty() {
+        let text = match (state.filter().field.is_empty(), state.fleet.hosts.iter().any(|h| h.is_up())) {
+            (false, _) => ["Nothing matches", ""],
+            (true, true) => ["No environments yet", "`pilothouse env build FILE` registers and builds one"],
+            (true, false) => ["No host is up", ""],
+        };
+        return pen.centered(area, &[(text[0], Scope::Strong), (text[1], Scope::Dim)]);
+    }
+    for (n, row) in (0..).zip(rows) {
+        let Row::Item(key) = row else { continue };
+        let selected = state.environments.selected() == Some(key);
+        environment_row(state, key, (area, n), selected, pen);
+        if selected {
+            pen.style(Rect { y: area.y + n, height: 1, ..area }, Scope::Selection);
+        }
+    }
+}
+
+fn environment_row(state: &State, key: &EnvironmentKey, (area, row): (Rect, u16), selected: bool, pen: &mut Pen) {
+    let Some(environment) = state.fleet.environment(key) else { return };
+    let building = state.builds.get(key).filter(|b| b.failed.is_none());
+    let word = if building.is_some() { "building" } else { &environment.state };
+    let (glyph, scope) = words::look(word);
+    let mut line = pen.line(area, row);
+    line.put(if selected { "▌" } else { " " }, Scope::SelectionMark);
+    line.put(glyph, scope).skip(1).column(word, 10, scope).column(&environment.name, 16, Scope::Strong);
+    if state.fleet.several() && area.width >= 70 {
+        line.column(state.fleet.host_name(key.host), 10, Scope::Dim);
+    }
+    if let Some(building) = building {
+        progress(building, &mut line);
+        return;
+    }
+    let age = environment.build.as_ref().map_or_else(String::new, |b| text::age(state.now - b.created_at));
+    let size = environment.build.as_ref().map_or_else(String::new, |b| text::bytes(b.size_bytes + b.base_bytes));
+    line.column_right(&size, 8, Scope::Text).column_right(&age, 5, Scope::Dim).skip(1);
+    line.column(&text::count(environment.sessions as usize, "session"), 12, Scope::Dim);
+    let rest = match (environment.build.is_some(), environment.error.is_empty()) {
+        (_, false) => (text::one_line(&environment.error, 400), Scope::StateBad),
+        (false, true) => ("press b to build it".to_owned(), Scope::Dim),
+        (true, true) => (environment.repository.clone(), Scope::Dim),
+    };
+    let room = line.room().saturating_sub(1);
+    line.put(&text::fit(&rest.0, room), rest.1);
+}
+
+fn progress(building: &Building, line: &mut super::pen::Line) {
+    let (step, count) = building.step;
+    if count > 0 {
+        Pen::gauge(line, 12, u64::from(step.saturating_sub(1)), u64::from(count));
+        line.skip(1).put(&format!("{step}/{count} "), Scope::StateBusy);
+    }
+    let room = line.room().saturating_sub(1);
+    line.put(&text::fit(&building.name, room), Scope::Text);
+}
+
+pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) {
+    let selected = state.environments.selected();
+    let found = selected.and_then(|key| Some((key, state.fleet.environment(key)?)));
+    if !layout.is_wide() {
+        pen.rule(layout.rule, 0, found.map_or("", |(_, e)| &e.name), "");
+    }
+    let Some((key, environment)) = found else { return };
+    let mut row = 0;
+    if layout.is_wide() {
+        let (glyph, scope) = words::look(&environment.state);
+        let state_word = format!("{glyph} {} ", environment.state);
+        pen.line(area, 0).skip(1).put(&environment.name, Scope::Strong).put_right(&state_word, scope);
+        row = 2;
+    }
+    for (label, value) in facts(state, environment).iter().filter(|(_, value)| !value.is_empty()) {
+        let mut line = pen.line(area, row);
+        line.skip(1).column(label, 11, Scope::Dim);
+        let room = line.room().saturating_sub(1);
+        line.put(&text::fit(value, room), Scope::Text);
+        row += 1;
+    }
+    let area = Rect { y: area.y + row.min(area.height), height: area.height.saturating_sub(row), ..area };
+    match state.builds.get(key) {
+        Some(building) => output(building, area, pen),
+        None if !environment.error.is_empty() => error(&environment.error, area, pen),
+        None => {}
+    }
+}
+
+fn output(building: &Building, area: Rect, pen: &mut Pen) {
+    let (step, count) = building.step;
+    let title = match (&building.failed, count) {
+        (Some(_), _) => "the build failed".to_owned(),
+        (None, 0) => "building".to_owned(),
+        (None, _) => format!("building: step {step} of {count}: {}", building.name),
+    };
+    pen.rule(area, 0, &title, "");
+    let why = building
+        .failed
+        .as_deref()
+        .map_or_else(Vec::new, |why| text::wrap(why, usize::from(area.width).saturating_sub(2)));
+    let lines: Vec<(&str, Scope)> = building
+        .output
+        .iter()
+        .map(|line| (line.as_str(), Scope::Dim))
+        .chain(why.iter().map(|line| (line.as_str(), Scope::StateBad)))
+        .collect();
+    let room = usize::from(area.height.saturating_sub(1));
+    for (n, (line, scope)) in (1..).zip(lines.iter().skip(lines.len().saturating_sub(room))) {
+        pen.line(area, n).skip(1).put(line, *scope);
+    }
+}
+
+fn error(error: &str, area: Rect, pen: &mut Pen) {
+    pen.rule(area, 0, "the last build failed", "");
+    let lines = text::wrap(error, usize::from(area.width).saturating_sub(2));
+    let room = usize::from(area.height.saturating_sub(1));
+    // What went wrong stands at the end of a long output.
+    for (n, line) in (1..).zip(lines.iter().skip(lines.len().saturating_sub(room))) {
+        pen.line(area, n).skip(1).put(line, Scope::StateBad);
+    }
+}
+
+fn facts(state: &State, e: &Environment) -> Vec<(&'static str, String)> {
+    let size = format!(
+        "{} · {} memory · {} disk",
+        text::count(e.vcpus as usize, "vcpu"),
+        text::bytes(e.memory_bytes),
+        text::bytes(e.disk_bytes)
+    );
+    let build = e.build.as_ref().map_or_else(
+        || "none yet: press b".to_owned(),
+        |b| {
+            let commit =
+                if b.commit.is_empty() { String::new() } else { format!(" · commit {}", text::fit(&b.commit, 13)) };
+            let disk = format!("{} and {} shared", text::bytes(b.size_bytes), text::bytes(b.base_bytes));
+            format!("{} · {} ago{commit} · {disk}", b.id, text::age(state.now - b.created_at))
+        },
+    );
+    vec![
+        ("build", build),
+        ("sessions", e.sessions.to_string()),
+        ("size", size),
+        ("repository", e.repository.clone()),
+        ("agent", e.agent.join(" ")),
+        ("recipe", e.source.clone()),
+    ]
+}

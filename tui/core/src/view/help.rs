@@ -1,0 +1,91 @@
+//! All keys, made from the commands and the keymap.
+
+use ratatui::{Frame, layout::Rect};
+
+use super::pen::Pen;
+use crate::{
+    Command, Keymap, State, Theme,
+    command::{Danger, Group},
+    key, text,
+    theme::Scope,
+};
+
+/// A line of the help.
+enum Entry {
+    Heading(&'static str),
+    Command(Command, String),
+    Gap,
+}
+
+/// The last line that the help can begin with.
+pub(crate) fn last(keymap: &Keymap, size: (u16, u16)) -> usize {
+    entries(keymap).len().saturating_sub(inside(size).height.into())
+}
+
+fn place(size: (u16, u16)) -> Rect {
+    let (width, height) = (size.0.min(96), size.1);
+    let margin = if height > 30 { 2 } else { 0 };
+    Rect { x: (size.0 - width) / 2, y: margin, width, height: height.saturating_sub(2 * margin) }
+}
+
+fn inside(size: (u16, u16)) -> Rect {
+    let place = place(size);
+    Rect { height: place.height.saturating_sub(2), ..place }
+}
+
+pub(super) fn draw(state: &State, top: usize, theme: &Theme, frame: &mut Frame) {
+    let mut pen = Pen::new(frame.buffer_mut(), theme);
+    let area = pen.boxed(place(state.size), "Keys", Scope::DialogBorder, Scope::DialogTitle);
+    let entries = entries(&state.keymap);
+    let height: usize = area.height.into();
+    let top = top.min(entries.len().saturating_sub(height));
+    let keys_width = usize::from(area.width) / 4;
+    for (n, entry) in (0..).zip(entries.iter().skip(top).take(height)) {
+        let mut line = pen.line(area, n);
+        match entry {
+            Entry::Gap => {}
+            Entry::Heading(title) => {
+                line.put(title, Scope::DialogTitle);
+            }
+            Entry::Command(command, keys) => {
+                line.column(keys, keys_width, Scope::Key).column(command.name(), 16, Scope::Dim);
+                let room = line.room();
+                line.put(&text::fit(command.doc(), room), Scope::Dialog);
+                if command.danger() == Danger::Asks {
+                    line.put(" (asks)", Scope::StateAsks);
+                }
+            }
+        }
+    }
+    if entries.len() > height {
+        let place = place(state.size);
+        let part = format!(" {} of {} · esc closes ", (top + height).min(entries.len()), entries.len());
+        let bottom =
+            Rect { y: place.bottom().saturating_sub(1), height: 1, width: place.width.saturating_sub(2), ..place };
+        pen.line(bottom, 0).put_right(&part, Scope::Dim);
+    }
+}
+
+fn entries(keymap: &Keymap) -> Vec<Entry> {
+    let bindings = keymap.bindings();
+    let mut entries = Vec::new();
+    for group in Group::ALL {
+        if !entries.is_empty() {
+            entries.push(Entry::Gap);
+        }
+        entries.push(Entry::Heading(group.title()));
+        for command in Command::ALL.iter().filter(|c| c.group() == group) {
+            let mut keys: Vec<String> = Vec::new();
+            for binding in bindings.iter().filter(|b| b.command == *command) {
+                let written = key::chord(&binding.keys);
+                if !keys.contains(&written) {
+                    keys.push(written);
+                }
+            }
+            keys.sort_by_key(String::len);
+            keys.truncate(3);
+            entries.push(Entry::Command(*command, keys.join(", ")));
+        }
+    }
+    entries
+}

@@ -1,0 +1,145 @@
+//! The hosts: how the console stands with each, and what it has left.
+
+use ratatui::layout::Rect;
+
+use super::{pen::Pen, words};
+use crate::{
+    State,
+    fleet::{Connection, Host, HostInfo},
+    layout::Layout,
+    list::Row,
+    text,
+    theme::Scope,
+};
+
+const GAUGE: usize = 10;
+
+pub(super) fn draw(state: &State, area: Rect, pen: &mut Pen) {
+    let rows = state.hosts.shown(area.height.into());
+    if rows.is_empty() {
+        return pen.centered(area, &[("Nothing matches", Scope::Dim)]);
+    }
+    for (n, row) in (0..).zip(rows) {
+        let Row::Item(id) = row else { continue };
+        let Some(host) = state.fleet.hosts.get(*id) else { continue };
+        let selected = state.hosts.selected() == Some(id);
+        host_row(host, area, n, selected, pen);
+        if selected {
+            pen.style(Rect { y: area.y + n, height: 1, ..area }, Scope::Selection);
+        }
+    }
+}
+
+fn host_row(host: &Host, area: Rect, row: u16, selected: bool, pen: &mut Pen) {
+    let (glyph, word, scope) = words::connection(&host.connection);
+    let mut line = pen.line(area, row);
+    line.put(if selected { "▌" } else { " " }, Scope::SelectionMark);
+    line.put(glyph, scope).skip(1).column(word, 10, scope);
+    line.column(name(host), if area.width >= 80 { 20 } else { 16 }, Scope::Strong);
+    let Some(info) = &host.info else {
+        let why = error(host).unwrap_or_default();
+        let room = line.room();
+        line.put(&text::fit(why, room), Scope::Dim);
+        return;
+    };
+    line.column_right(&format!("{}/{}", info.running, info.sessions), 7, Scope::Text);
+    line.put("run  ", Scope::Dim);
+    usage(&mut line, "mem", info.memory_total - info.memory_available.min(info.memory_total), info.memory_total);
+    if line.room() > GAUGE + 5 {
+        usage(&mut line, "disk", info.disk_total - info.disk_available.min(info.disk_total), info.disk_total);
+    }
+    if !info.problems.is_empty() {
+        line.put(&format!("! {}", text::count(info.problems.len(), "problem")), Scope::StateAsks);
+    }
+}
+
+fn usage(line: &mut super::pen::Line, label: &str, used: u64, total: u64) {
+    line.put(label, Scope::Dim).skip(1);
+    Pen::gauge(line, GAUGE, used, total);
+    line.skip(2);
+}
+
+fn name(host: &Host) -> &str {
+    host.info.as_ref().filter(|info| !info.name.is_empty()).map_or(&host.name, |info| &info.name)
+}
+
+fn error(host: &Host) -> Option<&str> {
+    match &host.connection {
+        Connection::Connecting(error) => error.as_deref(),
+        Connection::Lost(_, error) => Some(error),
+        Connection::Up(_) => None,
+    }
+}
+
+pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) {
+    let host = state.hosts.selected().and_then(|id| state.fleet.hosts.get(*id));
+    let title = host.map_or("", |h| name(h));
+    if !layout.is_wide() {
+        pen.rule(layout.rule, 0, title, "");
+    }
+    let Some(host) = host else { return };
+    let mut row = 0;
+    if layout.is_wide() {
+        let (glyph, word, scope) = words::connection(&host.connection);
+        pen.line(area, 0).skip(1).put(title, Scope::Strong).put_right(&format!("{glyph} {word} "), scope);
+        row = 2;
+    }
+    if let Some(why) = error(host) {
+        for line in text::wrap(why, usize::from(area.width).saturating_sub(2)).iter().take(4) {
+            pen.line(area, row).skip(1).put(line, Scope::StateBad);
+            row += 1;
+        }
+    }
+    for (label, value) in facts(state, host) {
+        let mut line = pen.line(area, row);
+        line.skip(1).column(label, 12, Scope::Dim);
+        let room = line.room().saturating_sub(1);
+        line.put(&text::fit(&value, room), Scope::Text);
+        row += 1;
+    }
+    let problems = host.info.iter().flat_map(|info| &info.problems);
+    for problem in problems {
+        for (n, line) in text::wrap(problem, usize::from(area.width).saturating_sub(4)).iter().enumerate() {
+            pen.line(area, row)
+                .skip(1)
+                .put(if n == 0 { "! " } else { "  " }, Scope::StateAsks)
+                .put(line, Scope::StateAsks);
+            row += 1;
+        }
+    }
+}
+
+fn facts(state: &State, host: &Host) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    match host.connection {
+        Connection::Up(since) => facts.push(("connected", format!("for {}", text::age(state.now - since)))),
+        Connection::Lost(since, _) => {
+            facts.push(("lost", format!("{} ago; trying again", text::age(state.now - since))))
+        }
+        Connection::Connecting(_) => facts.push(("address", host.name.clone())),
+    }
+    if let Some(info) = &host.info {
+        facts.extend(info_facts(state, host, info));
+    }
+    facts
+}
+
+fn info_facts(state: &State, host: &Host, info: &HostInfo) -> Vec<(&'static str, String)> {
+    let left = |available, total| format!("{} free of {}", text::bytes(available), text::bytes(total));
+    let known = |text: &str| if text.is_empty() { "not there yet".to_owned() } else { text.to_owned() };
+    let accelerator = match &*info.accelerator_reason {
+        "" => info.accelerator.clone(),
+        why => format!("{} ({why})", info.accelerator),
+    };
+    vec![
+        ("address", host.name.clone()),
+        ("sessions", format!("{} running of {}", info.running, info.sessions)),
+        ("memory", left(info.memory_available, info.memory_total)),
+        ("disk", format!("{} in {}", left(info.disk_available, info.disk_total), info.data_directory)),
+        ("cpus", info.cpus.to_string()),
+        ("vmm", format!("{} {}", info.vmm, info.qemu_version)),
+        ("accelerator", accelerator),
+        ("guest kernel", known(&info.kernel_version)),
+        ("hostd", format!("{}, up {}", info.version, text::age(state.now - info.started_at))),
+    ]
+}

@@ -1,0 +1,155 @@
+//! Writes styled text into the buffer, inside bounds. All text passes through here or through the terminal's widget.
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use crate::{
+    Theme,
+    text::{self, fit},
+    theme::Scope,
+};
+
+/// A buffer with a theme.
+pub(super) struct Pen<'a> {
+    pub(super) buffer: &'a mut Buffer,
+    pub(super) theme: &'a Theme,
+}
+
+/// A row being written from the left.
+pub(super) struct Line<'p, 'a> {
+    pen: &'p mut Pen<'a>,
+    x: u16,
+    y: u16,
+    right: u16,
+}
+
+impl<'a> Pen<'a> {
+    pub(super) fn new(buffer: &'a mut Buffer, theme: &'a Theme) -> Self {
+        Self { buffer, theme }
+    }
+
+    /// Row `row` of an area, from 0; rows outside of it take nothing.
+    pub(super) fn line(&mut self, area: Rect, row: u16) -> Line<'_, 'a> {
+        let area = area.intersection(self.buffer.area);
+        let right = if row < area.height { area.right() } else { area.x };
+        Line { x: area.x, y: area.y.saturating_add(row), right, pen: self }
+    }
+
+    /// Lays a style over an area.
+    pub(super) fn style(&mut self, area: Rect, scope: Scope) {
+        self.buffer.set_style(area.intersection(self.buffer.area), self.theme.style(scope));
+    }
+
+    /// Empties an area and gives it a style.
+    pub(super) fn clear(&mut self, area: Rect, scope: Scope) {
+        let area = area.intersection(self.buffer.area);
+        let style = self.theme.style(Scope::Background).patch(self.theme.style(scope));
+        for position in area.positions() {
+            self.buffer[position].reset();
+        }
+        self.buffer.set_style(area, style);
+    }
+
+    /// A line across an area's row, with a heading in it.
+    pub(super) fn rule(&mut self, area: Rect, row: u16, title: &str, right: &str) {
+        let width = area.width.into();
+        let mut line = self.line(area, row);
+        line.put(&"─".repeat(width), Scope::Rule);
+        if !title.is_empty() {
+            let mut line = self.line(area, row);
+            line.put("─ ", Scope::Rule);
+            line.put(&fit(title, usize::from(area.width).saturating_sub(5 + text::width(right))), Scope::RuleTitle);
+            line.put(" ", Scope::Rule);
+        }
+        if !right.is_empty() && text::width(right) + 8 < width {
+            self.line(area, row).put_right(&format!(" {right} ─"), Scope::Dim);
+        }
+    }
+
+    /// Lines of text in the middle of an area.
+    pub(super) fn centered(&mut self, area: Rect, lines: &[(&str, Scope)]) {
+        let count = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+        let top = area.height.saturating_sub(count) / 2;
+        for (n, (line, scope)) in (0..).zip(lines) {
+            let line = fit(line, area.width.into());
+            let indent = usize::from(area.width).saturating_sub(text::width(&line)) / 2;
+            self.line(area, top + n).skip(indent).put(&line, *scope);
+        }
+    }
+
+    /// A box with a border and a title; gives its inside.
+    pub(super) fn boxed(&mut self, area: Rect, title: &str, border: Scope, title_scope: Scope) -> Rect {
+        use ratatui::widgets::{Block, BorderType, Widget};
+        let area = area.intersection(self.buffer.area);
+        self.clear(area, Scope::Dialog);
+        let block = Block::bordered().border_type(BorderType::Rounded).border_style(self.theme.style(border));
+        let inside = block.inner(area);
+        block.render(area, self.buffer);
+        let title = format!(" {} ", fit(title, usize::from(area.width).saturating_sub(6)));
+        self.line(area, 0).skip(2).put(&title, title_scope);
+        Rect { x: inside.x + 1, width: inside.width.saturating_sub(2), ..inside }
+    }
+
+    /// A gauge of so many columns, filled by this part.
+    pub(super) fn gauge(line: &mut Line, columns: usize, used: u64, total: u64) {
+        let part = if total == 0 { 0 } else { (u128::from(used.min(total)) * 100 / u128::from(total)) as usize };
+        let filled = (columns * part).div_ceil(100);
+        let scope = if part >= 90 { Scope::BarHigh } else { Scope::Bar };
+        line.put(&"━".repeat(filled), scope).put(&"─".repeat(columns - filled), Scope::BarEmpty);
+    }
+}
+
+impl Line<'_, '_> {
+    /// Writes text as far as there is room.
+    pub(super) fn put(&mut self, text: &str, scope: Scope) -> &mut Self {
+        let style = self.pen.theme.style(scope);
+        self.put_style(text, style)
+    }
+
+    pub(super) fn put_style(&mut self, text: &str, style: Style) -> &mut Self {
+        if self.x < self.right {
+            // The buffer drops control characters; direction marks are dropped where text comes in.
+            let (x, _) = self.pen.buffer.set_stringn(self.x, self.y, text, usize::from(self.right - self.x), style);
+            self.x = x;
+        }
+        self
+    }
+
+    /// Writes text in a column of this width, cut with `…` where it is longer, and a blank after it.
+    pub(super) fn column(&mut self, text: &str, columns: usize, scope: Scope) -> &mut Self {
+        if columns == 0 {
+            return self;
+        }
+        let end = self.x.saturating_add(u16::try_from(columns + 1).unwrap_or(u16::MAX));
+        self.put(&fit(text, columns), scope);
+        self.x = end.min(self.right);
+        self
+    }
+
+    /// Writes text at the right end of a column of this width, and a blank after it.
+    pub(super) fn column_right(&mut self, text: &str, columns: usize, scope: Scope) -> &mut Self {
+        let text = fit(text, columns);
+        self.skip(columns - text::width(&text)).put(&text, scope).skip(1)
+    }
+
+    /// Writes text at the right end of the row, if it does not reach what stands there.
+    pub(super) fn put_right(&mut self, text: &str, scope: Scope) -> &mut Self {
+        let width = u16::try_from(text::width(text)).unwrap_or(u16::MAX);
+        let at = self.right.saturating_sub(width);
+        if at >= self.x {
+            self.x = at;
+            self.put(text, scope);
+        }
+        self
+    }
+
+    /// Leaves so many columns as they are.
+    pub(super) fn skip(&mut self, columns: usize) -> &mut Self {
+        self.x = self.x.saturating_add(u16::try_from(columns).unwrap_or(u16::MAX)).min(self.right);
+        self
+    }
+
+    /// Columns left.
+    pub(super) fn room(&self) -> usize {
+        self.right.saturating_sub(self.x).into()
+    }
+}

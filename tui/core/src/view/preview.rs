@@ -1,0 +1,84 @@
+//! Beside the list: the selected session's details and its live terminal.
+
+use ratatui::{
+    layout::Rect,
+    style::{Modifier, Style},
+};
+
+use super::{
+    details,
+    pen::Pen,
+    terminal::{Follow, draw as draw_terminal},
+};
+use crate::{
+    State,
+    attach::{Link, Viewer},
+    fleet::Session,
+    layout::Layout,
+    text,
+    theme::Scope,
+};
+
+pub(super) fn draw(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) {
+    let Some((key, session)) = state.selected() else {
+        if !layout.is_wide() {
+            pen.rule(layout.rule, 0, "", "");
+        }
+        return;
+    };
+    let viewer = state.preview.as_ref().filter(|p| p.session == *key);
+    let screen = if layout.is_wide() {
+        let used = details::wide(state, key, session, area, pen);
+        pen.rule(area, used, "terminal", &status(viewer, session));
+        below(area, used + 1)
+    } else {
+        pen.rule(layout.rule, 0, session.name(), &status(viewer, session));
+        let used = details::narrow(state, key, session, area, pen);
+        below(area, used)
+    };
+    match viewer.and_then(|v| v.terminal.as_ref()) {
+        Some(terminal) => {
+            if let Some(cursor) = draw_terminal(terminal, screen, Follow::End, pen) {
+                pen.buffer[cursor].set_style(Style::new().add_modifier(Modifier::REVERSED));
+            }
+        }
+        None => nothing(state, session, viewer, screen, pen),
+    }
+}
+
+fn below(area: Rect, used: u16) -> Rect {
+    let used = used.min(area.height);
+    Rect { y: area.y + used, height: area.height - used, ..area }
+}
+
+/// How the preview stands, short.
+fn status(viewer: Option<&Viewer>, session: &Session) -> String {
+    let Some(viewer) = viewer else { return String::new() };
+    let size = viewer.terminal.as_ref().map(|t| t.size());
+    let size = size.map_or_else(String::new, |(columns, rows)| format!("{columns}×{rows}"));
+    let link = match &viewer.link {
+        Link::Live if session.viewers > 1 => format!("{} attached", session.viewers),
+        Link::Live => String::new(),
+        Link::Connecting => "connecting".into(),
+        Link::Lost(..) => "reconnecting".into(),
+        Link::Ended(_) => "ended".into(),
+        Link::Refused(_) => "no terminal".into(),
+    };
+    [link, size].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
+}
+
+/// Why there is no screen to show.
+fn nothing(state: &State, session: &Session, viewer: Option<&Viewer>, area: Rect, pen: &mut Pen) {
+    let why = match (viewer.map(|v| &v.link), &*session.lifecycle) {
+        (None, "queued") => "It waits for a place to start".to_owned(),
+        (None, _) if session.generation == 0 => "It has not started yet".to_owned(),
+        (Some(Link::Refused(why) | Link::Ended(why)), _) => why.clone(),
+        (Some(Link::Lost(_, why)), _) => format!("Reconnecting: {why}"),
+        (_, "starting") => "Its VM boots".to_owned(),
+        (None, _) if !state.preview_shown => String::new(),
+        _ => "Connecting …".to_owned(),
+    };
+    let lines = text::wrap(&why, usize::from(area.width).saturating_sub(4).max(8));
+    let lines: Vec<_> = lines.iter().map(|line| (line.as_str(), Scope::Dim)).collect();
+    pen.centered(area, &lines);
+}

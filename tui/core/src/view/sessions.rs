@@ -1,0 +1,141 @@
+//! The list of sessions, and that of crashed ones.
+
+use ratatui::layout::Rect;
+
+use super::{pen::Pen, words};
+use crate::{
+    State,
+    fleet::{Connection, Session, SessionKey},
+    list::Row,
+    text,
+    theme::Scope,
+};
+
+#[cfg(test)]
+std::thread_local! {
+    /// How many rows were built; tests see that those out of sight are not.
+    pub(super) static BUILT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Widths of the columns; 0: not shown.
+struct Columns {
+    word: usize,
+    name: usize,
+    why: usize,
+    environment: usize,
+    host: usize,
+}
+
+impl Columns {
+    /// For a list so wide.
+    fn of(width: u16, several: bool) -> Self {
+        let width = usize::from(width);
+        let word = 10;
+        let environment = if width >= 56 { 9 } else { 0 };
+        let host = if several && width >= 72 { 10 } else { 0 };
+        // Mark and glyph, blanks after each column, age.
+        let fixed = 3 + word + 1 + 5 + [environment, host].into_iter().filter(|w| *w > 0).map(|w| w + 1).sum::<usize>();
+        let rest = width.saturating_sub(fixed + 2);
+        let name = if rest < 30 { rest } else { (rest * 45 / 100).clamp(16, 40) };
+        Self { word, name, why: rest - name, environment, host }
+    }
+}
+
+pub(super) fn draw(state: &State, area: Rect, pen: &mut Pen) {
+    let rows = state.sessions.shown(area.height.into());
+    if rows.is_empty() {
+        return empty(state, area, pen);
+    }
+    let columns = Columns::of(area.width, state.fleet.several());
+    for (n, row) in (0..).zip(rows) {
+        match row {
+            Row::Head((turn, count)) => {
+                let mut line = pen.line(area, n);
+                line.put(" ", Scope::Text).put(turn.title(), words::turn(*turn)).put(&format!(" {count}"), Scope::Dim);
+            }
+            Row::Item(key) => {
+                let selected = state.sessions.selected() == Some(key);
+                session_row(state, key, (area, n), &columns, selected, pen);
+            }
+        }
+    }
+}
+
+pub(super) fn draw_crashes(state: &State, area: Rect, pen: &mut Pen) {
+    let rows = state.crashes.shown(area.height.into());
+    if rows.is_empty() {
+        let text = if state.filter().field.is_empty() { "Nothing has crashed" } else { "Nothing matches" };
+        return pen.centered(area, &[(text, Scope::Dim)]);
+    }
+    let columns = Columns::of(area.width, state.fleet.several());
+    for (n, row) in (0..).zip(rows) {
+        if let Row::Item(key) = row {
+            session_row(state, key, (area, n), &columns, state.crashes.selected() == Some(key), pen);
+        }
+    }
+}
+
+fn session_row(
+    state: &State,
+    key: &SessionKey,
+    (area, row): (Rect, u16),
+    columns: &Columns,
+    selected: bool,
+    pen: &mut Pen,
+) {
+    #[cfg(test)]
+    BUILT.with(|built| built.set(built.get() + 1));
+    let Some(session) = state.fleet.session(key) else { return };
+    let host = state.fleet.hosts.get(key.host);
+    // What a host that is away said last may be over by now.
+    let away = host.is_some_and(|h| !h.is_up());
+    let scope = |scope: Scope| if away { Scope::Dim } else { scope };
+    let (glyph, look) = words::look(session.word());
+    let mut line = pen.line(area, row);
+    line.put(if selected { "▌" } else { " " }, Scope::SelectionMark);
+    line.put(glyph, scope(look)).skip(1);
+    line.column(session.word(), columns.word, scope(look));
+    line.column(session.name(), columns.name, scope(Scope::Strong));
+    line.column(&reason(session), columns.why, if away { Scope::Dim } else { Scope::Text });
+    line.column(&session.environment, columns.environment, Scope::Dim);
+    line.column(state.fleet.host_name(key.host), columns.host, Scope::Dim);
+    line.put_right(&format!("{} ", text::age(state.now - session.updated_at)), Scope::Dim);
+    if selected {
+        pen.style(Rect { y: area.y + row, height: 1, ..area }, Scope::Selection);
+    }
+}
+
+fn reason(session: &Session) -> String {
+    let why = words::why(session);
+    match (why.is_empty(), session.choices.is_empty()) {
+        (_, true) => why.into(),
+        (true, false) => format!("[{}]", session.choices.join(" / ")),
+        (false, false) => format!("{why} [{}]", session.choices.join(" / ")),
+    }
+}
+
+/// Why there is nothing, and what to do next.
+fn empty(state: &State, area: Rect, pen: &mut Pen) {
+    if !state.filter().field.is_empty() {
+        return pen.centered(area, &[("Nothing matches", Scope::Text), ("esc shows everything again", Scope::Dim)]);
+    }
+    let hosts = &state.fleet.hosts;
+    if hosts.iter().any(|h| h.is_up()) {
+        return pen.centered(area, &[("No sessions yet", Scope::Strong), ("press n to create one", Scope::Dim)]);
+    }
+    let error = hosts.iter().find_map(|h| match &h.connection {
+        Connection::Connecting(Some(error)) | Connection::Lost(_, error) => Some((h, error)),
+        _ => None,
+    });
+    match error {
+        None => pen.centered(area, &[("Connecting …", Scope::StateBusy)]),
+        Some((host, error)) => pen.centered(
+            area,
+            &[
+                (&format!("{} is out of reach", host.name), Scope::StateBad),
+                (error, Scope::Text),
+                ("is hostd running there? `hostd serve` starts it; the console keeps trying", Scope::Dim),
+            ],
+        ),
+    }
+}
