@@ -4,7 +4,7 @@ mod args;
 mod attach;
 mod environment;
 mod exec;
-mod failure;
+pub(crate) mod failure;
 mod fleet;
 mod format;
 mod host;

@@ -1,14 +1,50 @@
-//! The console.
+//! The console's runtime: the terminal, the hosts' clients, the clock. What is shown and why is `tui-core`'s.
+//!
+//! ```text
+//!  crossterm events ──▶ resolve ─┐                        ┌─▶ frame, when something changed, at most 60 a second
+//!  hosts, terminals, logs ──────▶├──▶ update ──▶ state ───┤
+//!  clock, signals ──────────────▶┘                        └─▶ effects: calls, streams, the terminal itself
+//! ```
+//!
+//! Every host has a task of its own, and so has every stream; all of them report through one bounded channel. A slow or
+//! dead host stalls its own tasks and nothing else.
 
-use color_eyre::eyre::bail;
+mod calls;
+mod convert;
+mod hosts;
+mod input;
+mod logs;
+mod run;
+mod screen;
+mod settings;
+mod streams;
+
+use std::{sync::Arc, time::SystemTime};
+
+use color_eyre::eyre::WrapErr as _;
+use tui_core::{Action, State, report::Report, update};
 
 use crate::client::HostAddress;
+use run::Runtime;
+use screen::Screen;
 
-/// Runs the console on these hosts until the user leaves it.
+/// Runs the console on these hosts until the user leaves it. The terminal is restored however it ends.
 ///
 /// # Errors
 /// When there is no terminal to draw on, or it breaks.
 pub(crate) async fn run(hosts: Vec<HostAddress>) -> color_eyre::Result<()> {
-    let _ = hosts;
-    bail!("the console is not built yet; see `pilothouse --help` for the command line")
+    let settings = settings::load();
+    let names: Vec<String> = hosts.iter().map(|host| host.name.clone()).collect();
+    let screen =
+        Screen::enter().wrap_err("the console needs a terminal; see `pilothouse --help` for commands that do not")?;
+    let mut state = State::new(names, Arc::new(settings.keymap), screen.size(), now());
+    let news = settings.problems.into_iter().map(|(kind, text)| Report::Notice(kind, text)).collect();
+    update(&mut state, Action::Reports(news), now());
+    Runtime::new(hosts, state, settings.theme).run(screen).await
+}
+
+/// Milliseconds since the Unix epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

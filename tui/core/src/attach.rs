@@ -71,9 +71,9 @@ impl Viewer {
     /// Takes news of its stream.
     pub fn report(&mut self, report: TerminalReport, now: Millis) {
         match report {
-            TerminalReport::Screen { columns, rows, contents, history } => {
+            TerminalReport::Screen { columns, rows, contents } => {
                 let looked_at = self.terminal.as_ref().map_or(0, |t| t.scrolled().0);
-                let mut terminal = Terminal::from_screen(columns, rows, &contents, history, self.history);
+                let mut terminal = Terminal::from_screen(columns, rows, &contents, self.history);
                 terminal.scroll_to(looked_at);
                 self.terminal = Some(terminal);
                 self.link = Link::Live;

@@ -282,6 +282,13 @@ pub struct Host {
 }
 
 impl Host {
+    /// What to call it: the name it was given, or where that is only an address its own.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        let own = self.info.as_ref().map(|info| &*info.name).filter(|name| !name.is_empty());
+        own.filter(|_| self.name.starts_with("unix:")).unwrap_or(&self.name)
+    }
+
     /// Whether it can be asked something now.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -351,6 +358,6 @@ impl Fleet {
     /// Name of a host, for people.
     #[must_use]
     pub fn host_name(&self, host: HostId) -> &str {
-        self.hosts.get(host).map_or("?", |h| &h.name)
+        self.hosts.get(host).map_or("?", Host::title)
     }
 }

@@ -27,14 +27,7 @@ pub enum Report {
 #[derive(Clone, Debug)]
 pub enum HostReport {
     /// All that is there now; also says that the host is up.
-    Snapshot {
-        /// Of itself.
-        info: Option<HostInfo>,
-        /// All of them.
-        sessions: Vec<Session>,
-        /// All of them.
-        environments: Vec<Environment>,
-    },
+    Snapshot(Box<Snapshot>),
     /// The connection is up again and nothing was missed.
     Resumed,
     /// A session is new or changed.
@@ -49,6 +42,17 @@ pub enum HostReport {
     Lost(String),
 }
 
+/// All that is on a host.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Of itself.
+    pub info: Option<HostInfo>,
+    /// All of them.
+    pub sessions: Vec<Session>,
+    /// All of them.
+    pub environments: Vec<Environment>,
+}
+
 /// News of an open terminal.
 #[derive(Clone, Debug)]
 pub enum TerminalReport {
@@ -58,10 +62,8 @@ pub enum TerminalReport {
         columns: u16,
         /// Of the terminal.
         rows: u16,
-        /// Rows of history, each ended with CR LF, then what draws the screen.
+        /// What draws it on an empty terminal, history first.
         contents: Vec<u8>,
-        /// How many rows of history.
-        history: u32,
     },
     /// What the program wrote.
     Output(Vec<u8>),

@@ -125,6 +125,8 @@ pub struct State {
     pub(crate) take_when_live: bool,
     /// The lists are older than the fleet.
     pub(crate) stale: bool,
+    /// The last update may have changed what is shown.
+    pub(crate) visible: bool,
     /// Effects of the update under way.
     pub(crate) out: Vec<Effect>,
     generation: u64,
@@ -159,11 +161,18 @@ impl State {
             building: BTreeMap::new(),
             take_when_live: false,
             stale: false,
+            visible: true,
             out: Vec::new(),
             generation: 0,
         };
         state.rebuild();
         state
+    }
+
+    /// Whether the last update may have changed what is shown. Keys that only go to a program change nothing here.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        self.visible
     }
 
     /// A ticket never used before.

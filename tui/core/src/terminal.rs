@@ -21,20 +21,11 @@ impl Terminal {
         Self { parser: vt100::Parser::new(side(rows), side(columns), history) }
     }
 
-    /// One that shows this: rows of history, each ended with CR LF, then what draws the screen.
+    /// One that shows what `contents` draw on an empty terminal: history first, then the screen.
     #[must_use]
-    pub fn from_screen(columns: u16, rows: u16, contents: &[u8], history: u32, keep: usize) -> Self {
-        let mut terminal = Self::new(columns, rows, keep);
-        let split = after_lines(contents, history);
-        terminal.output(&contents[..split]);
-        if split > 0 {
-            // What is still on the screen of the history belongs above it.
-            let on_screen = history.min(u32::from(side(rows).get()) - 1) as usize;
-            terminal.output(format!("\x1b[m\x1b[{};1H", side(rows)).as_bytes());
-            terminal.output("\n".repeat(on_screen).as_bytes());
-            terminal.output(b"\x1b[H");
-        }
-        terminal.output(&contents[split..]);
+    pub fn from_screen(columns: u16, rows: u16, contents: &[u8], history: usize) -> Self {
+        let mut terminal = Self::new(columns, rows, history);
+        terminal.output(contents);
         terminal
     }
 
@@ -79,15 +70,6 @@ fn side(length: u16) -> NonZeroU16 {
     NonZeroU16::new(length.clamp(1, SIDE_MAX)).unwrap_or(NonZeroU16::MIN)
 }
 
-/// Where the text after so many lines, each ended with LF, begins.
-fn after_lines(text: &[u8], lines: u32) -> usize {
-    if lines == 0 {
-        return 0;
-    }
-    let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-    ends.map(|(at, _)| at + 1).nth(lines as usize - 1).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -99,26 +81,22 @@ mod tests {
     }
 
     #[test]
-    fn history_stands_above_the_screen() {
-        for history in [1, 2, 3, 7] {
-            let mut contents = (0..history).map(|n| format!("old {n}\r\n")).collect::<String>();
-            contents += "\x1b[H\x1b[Jnew\r\n$ ";
-            let mut terminal = Terminal::from_screen(20, 3, contents.as_bytes(), history, 100);
-            assert_eq!(rows(&terminal), ["new", "$ ", ""], "{history}");
-            assert_eq!(terminal.scrolled(), (0, history as usize));
-            terminal.scroll_to(usize::MAX);
-            assert_eq!(rows(&terminal)[0], "old 0");
-            terminal.scroll(-1000);
-            assert_eq!(rows(&terminal)[0], "new");
-        }
+    fn history_is_looked_at_and_left() {
+        let mut terminal = Terminal::from_screen(20, 3, b"old 0\r\nold 1\r\n\n\n\x1b[H\x1b[Jnew\r\n$ ", 100);
+        assert_eq!(rows(&terminal), ["new", "$ ", ""]);
+        assert_eq!(terminal.scrolled(), (0, 2));
+        terminal.scroll_to(usize::MAX);
+        assert_eq!(rows(&terminal)[0], "old 0");
+        terminal.scroll(-1000);
+        assert_eq!(rows(&terminal)[0], "new");
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 512 } else { 20_000 }))]
         #[test]
-        fn no_bytes_break_it(columns in 0u16..12, rows in 0u16..8, history in 0u32..5, parts in prop::collection::vec(fragment(), 0..40), up in 0usize..9) {
+        fn no_bytes_break_it(columns in 0u16..12, rows in 0u16..8, parts in prop::collection::vec(fragment(), 0..40), up in 0usize..9) {
             let bytes = parts.concat();
-            let mut terminal = Terminal::from_screen(columns, rows, &bytes, history, 20);
+            let mut terminal = Terminal::from_screen(columns, rows, &bytes, 20);
             terminal.output(&bytes);
             terminal.scroll_to(up);
             terminal.output(&bytes);

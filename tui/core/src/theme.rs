@@ -84,6 +84,12 @@ pub struct Theme {
 }
 
 impl Theme {
+    /// Without any style; for when even the shipped themes cannot be read.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self { name: "plain".into(), styles: Vec::new(), depth: Depth::None }
+    }
+
     /// The style of a scope.
     #[must_use]
     pub fn style(&self, scope: Scope) -> Style {

@@ -18,6 +18,7 @@ pub fn update(state: &mut State, action: Action, now: Millis) -> Vec<Effect> {
     state.notices.age(now);
     if let Action::Pend(key) = action {
         state.pending.push(key);
+        state.visible = true;
         return Vec::new();
     }
     let keys = match action {
@@ -25,6 +26,7 @@ pub fn update(state: &mut State, action: Action, now: Millis) -> Vec<Effect> {
         Action::Reports(_) | Action::Tick | Action::Mouse(_) | Action::Resized(..) => None,
         _ => Some(std::mem::take(&mut state.pending)),
     };
+    let text = matches!(action, Action::Type(_) | Action::Paste(_));
     match action {
         Action::Run(command) => state.run(command, &keys.unwrap_or_default()),
         Action::Unbound(keys) => state.unbound(&keys),
@@ -36,6 +38,8 @@ pub fn update(state: &mut State, action: Action, now: Millis) -> Vec<Effect> {
         Action::Pend(_) | Action::Tick => {}
     }
     state.settle();
+    state.visible =
+        !text || state.out.is_empty() || !state.out.iter().all(|effect| matches!(effect, Effect::Input(..)));
     std::mem::take(&mut state.out)
 }
 

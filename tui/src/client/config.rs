@@ -53,6 +53,11 @@ pub(crate) enum ConfigError {
 struct File {
     #[serde(default)]
     hosts: BTreeMap<toml::Spanned<String>, toml::Spanned<String>>,
+    // The console reads these two itself; here they are only no mistake.
+    #[serde(default, rename = "theme")]
+    _theme: Option<String>,
+    #[serde(default, rename = "keymap")]
+    _keymap: Option<String>,
 }
 
 impl Hosts {
@@ -168,7 +173,10 @@ mod tests {
     }
 
     #[rstest]
-    #[case("[hosts]\nnear = \"unix:/a\"\n[colours]\n", "config.toml:3:2: unknown field `colours`, expected `hosts`")]
+    #[case(
+        "[hosts]\nnear = \"unix:/a\"\n[colours]\n",
+        "config.toml:3:2: unknown field `colours`, expected one of `hosts`, `theme`, `keymap`"
+    )]
     #[case("[hosts]\nnear = 4\n", "config.toml:2:8: invalid type: integer `4`, expected a string")]
     #[case("[hosts]\nnear = \"/run/a\"\n", "config.toml:2:8: /run/a: a socket is written unix:/run/a")]
     #[case(

@@ -24,8 +24,8 @@ impl State {
             C::Down => self.step(1),
             C::PageUp => self.step(-self.page()),
             C::PageDown => self.step(self.page()),
-            C::Top => self.to_end(true),
-            C::Bottom => self.to_end(false),
+            C::Top => self.go_to_end(true),
+            C::Bottom => self.go_to_end(false),
             C::NextGroup => self.sessions.step_group(true),
             C::PreviousGroup => self.sessions.step_group(false),
             C::NextYours => self.next_yours(),
@@ -87,7 +87,7 @@ impl State {
         }
     }
 
-    fn to_end(&mut self, top: bool) {
+    fn go_to_end(&mut self, top: bool) {
         match (&mut self.dialog, &mut self.log) {
             (Some(_), _) => self.step(if top { isize::MIN / 2 } else { isize::MAX / 2 }),
             (None, Some(log)) if top => log.to_top(),

@@ -6,7 +6,7 @@ use crate::{
     Report, State,
     fleet::{Connection, HostId, Session},
     notice::Kind,
-    report::HostReport,
+    report::{HostReport, Snapshot},
     text,
 };
 
@@ -32,8 +32,10 @@ impl State {
         let Some(host) = self.fleet.hosts.get_mut(id) else { return };
         self.stale = true;
         match report {
-            HostReport::Snapshot { info, sessions, environments } => {
-                let news = came_back(&mut host.connection, &host.name, now);
+            HostReport::Snapshot(snapshot) => {
+                let Snapshot { info, sessions, environments } = *snapshot;
+                let name = host.title().to_owned();
+                let news = came_back(&mut host.connection, &name, now);
                 host.info = info.map(crate::fleet::HostInfo::cleaned).or(host.info.take());
                 host.sessions = sessions.into_iter().map(|s| (Arc::from(&*s.id), s.cleaned())).collect();
                 host.environments = environments
@@ -44,7 +46,8 @@ impl State {
                 self.tell(news);
             }
             HostReport::Resumed => {
-                let news = came_back(&mut host.connection, &host.name, now);
+                let name = host.title().to_owned();
+                let news = came_back(&mut host.connection, &name, now);
                 self.tell(news);
             }
             HostReport::Session(session) => {
@@ -63,7 +66,8 @@ impl State {
                 host.environments.insert(Arc::from(&*environment.name), environment);
             }
             HostReport::Lost(why) => {
-                let news = lost(&mut host.connection, &host.name, &why, now);
+                let name = host.title().to_owned();
+                let news = lost(&mut host.connection, &name, &why, now);
                 self.tell(news);
             }
         }

@@ -46,8 +46,7 @@ fn hosts(state: &State, area: Rect, pen: &mut Pen) {
     }
     if let [host] = &hosts[..] {
         let (glyph, word, scope) = words::connection(&host.connection);
-        let name = host.info.as_ref().map_or(&host.name, |info| &info.name);
-        let name = crate::text::fit(name, 24);
+        let name = crate::text::fit(host.title(), 24);
         parts.push((if host.is_up() { format!("{glyph} {name}") } else { format!("{glyph} {name} {word}") }, scope));
     } else {
         let up = hosts.iter().filter(|h| h.is_up()).count();

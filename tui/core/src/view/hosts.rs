@@ -35,7 +35,7 @@ fn host_row(host: &Host, area: Rect, row: u16, selected: bool, pen: &mut Pen) {
     let mut line = pen.line(area, row);
     line.put(if selected { "▌" } else { " " }, Scope::SelectionMark);
     line.put(glyph, scope).skip(1).column(word, 10, scope);
-    line.column(name(host), if area.width >= 80 { 20 } else { 16 }, Scope::Strong);
+    line.column(host.title(), if area.width >= 80 { 20 } else { 16 }, Scope::Strong);
     let Some(info) = &host.info else {
         let why = error(host).unwrap_or_default();
         let room = line.room();
@@ -59,10 +59,6 @@ fn usage(line: &mut super::pen::Line, label: &str, used: u64, total: u64) {
     line.skip(2);
 }
 
-fn name(host: &Host) -> &str {
-    host.info.as_ref().filter(|info| !info.name.is_empty()).map_or(&host.name, |info| &info.name)
-}
-
 fn error(host: &Host) -> Option<&str> {
     match &host.connection {
         Connection::Connecting(error) => error.as_deref(),
@@ -73,7 +69,7 @@ fn error(host: &Host) -> Option<&str> {
 
 pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) {
     let host = state.hosts.selected().and_then(|id| state.fleet.hosts.get(*id));
-    let title = host.map_or("", |h| name(h));
+    let title = host.map_or("", Host::title);
     if !layout.is_wide() {
         pen.rule(layout.rule, 0, title, "");
     }

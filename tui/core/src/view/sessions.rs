@@ -132,7 +132,7 @@ fn empty(state: &State, area: Rect, pen: &mut Pen) {
         Some((host, error)) => pen.centered(
             area,
             &[
-                (&format!("{} is out of reach", host.name), Scope::StateBad),
+                (&format!("{} is out of reach", host.title()), Scope::StateBad),
                 (error, Scope::Text),
                 ("is hostd running there? `hostd serve` starts it; the console keeps trying", Scope::Dim),
             ],

@@ -1,0 +1,88 @@
+//! Calls: one question to a host, one answer; and builds, which answer as they go.
+
+use std::time::Duration;
+
+use pilothouse_proto::hostd::v1::{
+    BuildRequest, CreateRequest, DeleteRequest, RestartRequest, SendRequest, environments_client::EnvironmentsClient,
+    sessions_client::SessionsClient,
+};
+use tokio::{sync::mpsc, time::timeout};
+use tonic::{Status, transport::Channel};
+use tui_core::{
+    effect::{Call, Ticket},
+    report::{Answer, BuildReport, Report},
+};
+
+use super::{convert, hosts::explain};
+use crate::client::HostAddress;
+
+/// Deleting waits for a VM to end; nothing takes longer than this unless the host hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks the host and reports its answer.
+pub(super) async fn call(
+    ticket: Ticket,
+    host: HostAddress,
+    channel: Channel,
+    call: Call,
+    reports: mpsc::Sender<Report>,
+) {
+    let report = match call {
+        Call::Build(name) => Report::Build(ticket, build(ticket, &host, channel, name, &reports).await),
+        call => {
+            let answer = match timeout(PATIENCE, ask(channel, call)).await {
+                Ok(answer) => answer.map_err(|status| explain(&host, &status)),
+                Err(_) => Err(format!("no answer within {} seconds; it may still be done", PATIENCE.as_secs())),
+            };
+            Report::Answer(ticket, answer)
+        }
+    };
+    // Nobody listens only when the console ends.
+    let _ = reports.send(report).await;
+}
+
+async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
+    let mut sessions = SessionsClient::new(channel);
+    match call {
+        Call::Create { environment, title, task } => {
+            let request = CreateRequest { environment, title, task, command: vec![] };
+            let session = sessions.create(request).await?.into_inner();
+            return Ok(Answer::Created(Box::new(convert::session(session))));
+        }
+        Call::Send(id, text) => drop(sessions.send(SendRequest { id, text }).await?),
+        Call::Delete(id) => drop(sessions.delete(DeleteRequest { id }).await?),
+        Call::Restart(id) => drop(sessions.restart(RestartRequest { id }).await?),
+        Call::Build(_) => return Err(Status::internal("a build is no single question")),
+    }
+    Ok(Answer::Done)
+}
+
+/// Passes a build's progress on; gives how it ended.
+async fn build(
+    ticket: Ticket,
+    host: &HostAddress,
+    channel: Channel,
+    name: String,
+    reports: &mpsc::Sender<Report>,
+) -> BuildReport {
+    let failed = |status: &Status| BuildReport::Failed(explain(host, status));
+    let request = BuildRequest { name, recipe: String::new(), source: String::new() };
+    let mut stream = match EnvironmentsClient::new(channel).build(request).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => return failed(&status),
+    };
+    loop {
+        match stream.message().await {
+            Err(status) => return failed(&status),
+            Ok(None) => return BuildReport::Failed("the host went away; the build may still go on there".into()),
+            Ok(Some(message)) => match convert::build(message) {
+                None => {}
+                Some(done @ BuildReport::Done(_)) => return done,
+                Some(report) => {
+                    // Nobody listens only when the console ends; the host builds on.
+                    let _ = reports.send(Report::Build(ticket, report)).await;
+                }
+            },
+        }
+    }
+}

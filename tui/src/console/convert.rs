@@ -1,0 +1,133 @@
+//! hostd.v1 as the core's plain data.
+
+use pilothouse_proto::hostd::v1;
+use tui_core::{
+    fleet::{Build, Environment, HostInfo, Session, Turn},
+    report::{BuildReport, HostReport, Snapshot, TerminalReport},
+};
+
+pub(super) fn session(s: v1::Session) -> Session {
+    Session {
+        id: s.id,
+        slug: s.slug,
+        title: s.title,
+        task: s.task,
+        environment: s.environment,
+        build: s.build,
+        owner: s.owner,
+        lifecycle: s.lifecycle,
+        activity: s.activity,
+        turn: Turn::from_word(&s.attention),
+        reason: s.reason,
+        generation: s.generation,
+        created_at: s.created_at,
+        updated_at: s.updated_at,
+        choices: s.choices,
+        command: s.command,
+        repository: s.repository,
+        branch_prefix: s.branch_prefix,
+        cause: s.cause,
+        deleting: s.deleting,
+        vcpus: s.vcpus,
+        memory_bytes: s.memory_bytes,
+        resident_bytes: s.resident_bytes,
+        phases: s.phases.into_iter().map(|phase| (phase.name, phase.micros)).collect(),
+        viewers: s.viewers,
+    }
+}
+
+fn environment(e: v1::Environment) -> Environment {
+    let build = e.build.map(|b| Build {
+        id: b.id,
+        commit: b.commit,
+        created_at: b.created_at,
+        size_bytes: b.size_bytes,
+        base_bytes: b.base_bytes,
+    });
+    Environment {
+        name: e.name,
+        source: e.source,
+        state: e.state,
+        error: e.error,
+        build,
+        sessions: e.sessions,
+        vcpus: e.vcpus,
+        memory_bytes: e.memory_bytes,
+        disk_bytes: e.disk_bytes,
+        repository: e.repository,
+        agent: e.agent,
+    }
+}
+
+fn host(h: v1::HostInfo) -> HostInfo {
+    HostInfo {
+        name: h.name,
+        version: h.version,
+        vmm: h.vmm,
+        accelerator: h.accelerator,
+        accelerator_reason: h.accelerator_reason,
+        qemu_version: h.qemu_version,
+        kernel_version: h.kernel_version,
+        cpus: h.cpus,
+        memory_total: h.memory_total,
+        memory_available: h.memory_available,
+        disk_total: h.disk_total,
+        disk_available: h.disk_available,
+        sessions: h.sessions,
+        running: h.running,
+        started_at: h.started_at,
+        data_directory: h.data_directory,
+        problems: h.problems,
+    }
+}
+
+/// `None`: a change that a newer host knows and we do not.
+pub(super) fn change(change: v1::watch_response::Change) -> Option<HostReport> {
+    use v1::watch_response::Change;
+    Some(match change {
+        Change::Snapshot(snapshot) => HostReport::Snapshot(Box::new(Snapshot {
+            info: snapshot.host.map(host),
+            sessions: snapshot.sessions.into_iter().map(session).collect(),
+            environments: snapshot.environments.into_iter().map(environment).collect(),
+        })),
+        Change::Session(s) => HostReport::Session(Box::new(session(s))),
+        Change::SessionRemoved(id) => HostReport::SessionRemoved(id),
+        Change::Host(info) => HostReport::Info(Box::new(host(info))),
+        Change::Environment(e) => HostReport::Environment(Box::new(environment(e))),
+    })
+}
+
+/// News of a terminal; `None`: something that a newer host knows and we do not.
+pub(super) fn terminal(response: v1::AttachResponse) -> Option<TerminalReport> {
+    use v1::attach_response::Response;
+    Some(match response.response? {
+        Response::Screen(screen) => {
+            let size = screen.size.unwrap_or(v1::Size { columns: 80, rows: 24 });
+            let side = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+            TerminalReport::Screen {
+                columns: side(size.columns),
+                rows: side(size.rows),
+                contents: screen.contents.to_vec(),
+            }
+        }
+        Response::Output(bytes) => TerminalReport::Output(bytes.to_vec()),
+        Response::Role(role) => {
+            TerminalReport::Role { writer: role.writer, name: role.writer_name, viewers: role.viewers }
+        }
+        Response::Ended(ended) => TerminalReport::Ended(ended.reason),
+    })
+}
+
+/// News of a build; `None`: something that a newer host knows and we do not.
+pub(super) fn build(progress: v1::BuildProgress) -> Option<BuildReport> {
+    use v1::build_progress::Progress;
+    Some(match progress.progress? {
+        Progress::Step(step) => BuildReport::Step(step.number, step.count, step.name),
+        Progress::Output(line) => BuildReport::Output(line),
+        Progress::Done(done) => BuildReport::Done(done.cached),
+    })
+}
+
+pub(super) fn size((columns, rows): (u16, u16)) -> v1::Size {
+    v1::Size { columns: columns.into(), rows: rows.into() }
+}

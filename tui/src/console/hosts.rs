@@ -1,0 +1,87 @@
+//! One task for each host: watches it, and again after it went away.
+
+use std::time::Duration;
+
+use pilothouse_proto::hostd::v1::{WatchRequest, host_client::HostClient};
+use tokio::{sync::mpsc, time::timeout};
+use tonic::{Status, transport::Channel};
+use tui_core::report::{HostReport, Report};
+
+use super::convert;
+use crate::{cli::failure::Failure, client::HostAddress};
+
+/// Messages may be so large: a snapshot has all sessions.
+const MESSAGE_MAX: usize = 64 << 20;
+/// A host that has not begun to answer by then is out of reach.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Waits between tries: short at first, for a hostd that restarts, then longer.
+pub(super) struct Backoff(Duration);
+
+impl Backoff {
+    pub(super) fn new() -> Self {
+        Self(Duration::from_millis(100))
+    }
+
+    pub(super) async fn wait(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(Duration::from_secs(2));
+    }
+}
+
+/// Why a call did not work, in words for a person.
+pub(super) fn explain(host: &HostAddress, status: &Status) -> String {
+    let failure = Failure::from_status(host, status);
+    let hints = failure.hints.iter().map(|hint| format!("; {hint}"));
+    failure.message.trim_end().to_owned() + &hints.collect::<String>()
+}
+
+/// What was seen last, to go on from there.
+#[derive(Default)]
+struct Seen {
+    epoch: String,
+    revision: u64,
+}
+
+/// Watches a host for ever; ends when nobody listens any more.
+pub(super) async fn watch(id: usize, host: HostAddress, channel: Channel, reports: mpsc::Sender<Report>) {
+    let mut client = HostClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
+    let mut seen = Seen::default();
+    let mut backoff = Backoff::new();
+    loop {
+        let Err(why) = watch_once(id, &host, &mut client, &mut seen, &mut backoff, &reports).await else { return };
+        if reports.send(Report::Host(id, HostReport::Lost(why))).await.is_err() {
+            return;
+        }
+        backoff.wait().await;
+    }
+}
+
+/// One connection. `Ok`: nobody listens any more.
+async fn watch_once(
+    id: usize,
+    host: &HostAddress,
+    client: &mut HostClient<Channel>,
+    seen: &mut Seen,
+    backoff: &mut Backoff,
+    reports: &mpsc::Sender<Report>,
+) -> Result<(), String> {
+    let request = WatchRequest { epoch: seen.epoch.clone(), revision: seen.revision };
+    let answer = timeout(PATIENCE, client.watch(request)).await;
+    let late = |_| format!("it did not answer within {} seconds", PATIENCE.as_secs());
+    let mut stream = answer.map_err(late)?.map_err(|status| explain(host, &status))?.into_inner();
+    if !seen.epoch.is_empty() && reports.send(Report::Host(id, HostReport::Resumed)).await.is_err() {
+        return Ok(());
+    }
+    loop {
+        let message = stream.message().await.map_err(|status| explain(host, &status))?;
+        let Some(message) = message else { return Err("it closed the connection".into()) };
+        *backoff = Backoff::new();
+        *seen = Seen { epoch: message.epoch, revision: message.revision };
+        if let Some(report) = message.change.and_then(convert::change)
+            && reports.send(Report::Host(id, report)).await.is_err()
+        {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The loop: events, news, time and signals in; frames and effects out.
+
+use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
+
+use color_eyre::eyre::{WrapErr as _, bail};
+use crossterm::event::EventStream;
+use futures::{FutureExt as _, StreamExt as _};
+use pilothouse_proto::hostd::v1::LogRequest;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    task::{AbortHandle, JoinSet},
+    time::{Instant, sleep_until},
+};
+use tonic::transport::Channel;
+use tui_core::{
+    Action, Effect, State, Theme,
+    action::Event,
+    effect::{Slot, Ticket},
+    fleet::{HostId, SessionKey},
+    report::{Report, TerminalReport},
+    resolve, update, view,
+};
+
+use super::{
+    calls, hosts, input, logs, now,
+    screen::{PANICKED, Screen},
+    streams::{self, Ask, Open},
+};
+use crate::client::HostAddress;
+
+/// At most 60 frames a second.
+const FRAME: Duration = Duration::from_micros(16_600);
+/// News that may wait for the console; tasks that have more wait.
+const REPORTS: usize = 256;
+/// News taken in at once, between two looks at the keyboard.
+const BATCH: usize = 64;
+
+/// A running console.
+pub(super) struct Runtime {
+    hosts: Vec<(HostAddress, Channel)>,
+    state: State,
+    theme: Theme,
+    reports: mpsc::Sender<Report>,
+    incoming: mpsc::Receiver<Report>,
+    /// The stream of each slot.
+    open: BTreeMap<Slot, Stream>,
+    /// All tasks; dropped, and so ended, with the console.
+    tasks: JoinSet<()>,
+    /// What is on the screen is older than the state.
+    stale: bool,
+}
+
+struct Stream {
+    ticket: Ticket,
+    asks: mpsc::Sender<Ask>,
+    task: AbortHandle,
+}
+
+impl Runtime {
+    /// Begins to watch the hosts.
+    pub(super) fn new(hosts: Vec<HostAddress>, state: State, theme: Theme) -> Self {
+        let (reports, incoming) = mpsc::channel(REPORTS);
+        let hosts: Vec<_> = hosts.into_iter().map(|host| (host.channel(), host)).map(|(c, h)| (h, c)).collect();
+        let mut tasks = JoinSet::new();
+        for (id, (host, _)) in hosts.iter().enumerate() {
+            // A connection of its own: bulk of a terminal never stands before news.
+            tasks.spawn(hosts::watch(id, host.clone(), host.channel(), reports.clone()));
+        }
+        Self { hosts, state, theme, reports, incoming, open: BTreeMap::new(), tasks, stale: true }
+    }
+
+    /// Runs until the user leaves or a signal ends it.
+    pub(super) async fn run(mut self, mut screen: Screen) -> color_eyre::Result<()> {
+        let mut signals = Signals::new().wrap_err("cannot listen for signals")?;
+        let mut events = EventStream::new();
+        let mut drawn = Instant::now() - FRAME;
+        loop {
+            if self.stale && drawn.elapsed() >= FRAME {
+                screen.draw(|frame| view(&self.state, &self.theme, frame)).wrap_err("cannot draw on the terminal")?;
+                (self.stale, drawn) = (false, Instant::now());
+            }
+            let tick = self.next_tick();
+            let flow = tokio::select! {
+                biased;
+                signal = signals.next() => match signal {
+                    Told::End => ControlFlow::Break(()),
+                    Told::Stop => self.carry_out(vec![Effect::Background], &mut screen)?,
+                },
+                () = PANICKED.notified() => bail!("a part of the console has failed; what it said stands above"),
+                event = events.next() => match event {
+                    Some(event) => self.events(event.wrap_err("cannot read the keyboard")?, &mut events, &mut screen)?,
+                    // The terminal is gone.
+                    None => ControlFlow::Break(()),
+                },
+                Some(report) = self.incoming.recv() => self.news(report, &mut screen)?,
+                () = sleep_until(drawn + FRAME), if self.stale => ControlFlow::Continue(()),
+                () = sleep_until(tick) => self.act(Action::Tick, &mut screen)?,
+                Some(_) = self.tasks.join_next() => ControlFlow::Continue(()),
+            };
+            if flow.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn next_tick(&self) -> Instant {
+        let in_millis = self.state.next_change().map_or(60_000, |at| at.saturating_sub(now()).clamp(10, 60_000));
+        Instant::now() + Duration::from_millis(in_millis.unsigned_abs())
+    }
+
+    /// Takes an event and whatever else is there already: a burst makes one frame.
+    fn events(
+        &mut self,
+        first: crossterm::event::Event,
+        events: &mut EventStream,
+        screen: &mut Screen,
+    ) -> color_eyre::Result<ControlFlow<()>> {
+        let mut next = Some(first);
+        for _ in 0..BATCH {
+            let Some(raw) = next.take() else { break };
+            if let Some(event) = input::event(raw)
+                && self.event(event, screen)?.is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+            next = match events.next().now_or_never() {
+                Some(Some(event)) => Some(event.wrap_err("cannot read the keyboard")?),
+                _ => None,
+            };
+        }
+        // One taken from the stream is never left behind.
+        match next.and_then(input::event) {
+            Some(event) => self.event(event, screen),
+            None => Ok(ControlFlow::Continue(())),
+        }
+    }
+
+    fn event(&mut self, event: Event, screen: &mut Screen) -> color_eyre::Result<ControlFlow<()>> {
+        let keymap = self.state.keymap.clone();
+        match resolve(&keymap, &self.state, event) {
+            Some(action) => self.act(action, screen),
+            None => Ok(ControlFlow::Continue(())),
+        }
+    }
+
+    fn news(&mut self, first: Report, screen: &mut Screen) -> color_eyre::Result<ControlFlow<()>> {
+        let mut batch = vec![first];
+        while batch.len() < BATCH
+            && let Ok(report) = self.incoming.try_recv()
+        {
+            batch.push(report);
+        }
+        self.act(Action::Reports(batch), screen)
+    }
+
+    fn act(&mut self, action: Action, screen: &mut Screen) -> color_eyre::Result<ControlFlow<()>> {
+        let effects = update(&mut self.state, action, now());
+        self.stale |= self.state.changed();
+        let flow = self.carry_out(effects, screen)?;
+        screen.mouse(self.state.wants_mouse()).wrap_err("cannot ask the terminal for the mouse")?;
+        Ok(flow)
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>, screen: &mut Screen) -> color_eyre::Result<ControlFlow<()>> {
+        for effect in effects {
+            match effect {
+                Effect::Quit => return Ok(ControlFlow::Break(())),
+                Effect::Background => {
+                    screen.background().wrap_err("cannot take the terminal again")?;
+                    let (columns, rows) = screen.size();
+                    self.act(Action::Resized(columns, rows), screen)?.is_break();
+                }
+                Effect::Redraw => {
+                    screen.forget().wrap_err("cannot draw on the terminal")?;
+                    self.stale = true;
+                }
+                Effect::OpenTerminal { ticket, session, observe, size, scrollback, delay } => {
+                    self.open_terminal(ticket, &session, observe, size, scrollback, Duration::from_millis(delay));
+                }
+                Effect::OpenLog { ticket, session, serial } => self.open_log(ticket, &session, serial),
+                Effect::Close(slot) => self.close(slot),
+                Effect::Input(ticket, bytes) => self.ask(ticket, Ask::Input(bytes)),
+                Effect::Resize(ticket, size) => self.ask(ticket, Ask::Resize(size)),
+                Effect::Take(ticket) => self.ask(ticket, Ask::Take),
+                Effect::Call(ticket, host, call) => {
+                    if let Some((host, channel)) = self.host(host) {
+                        self.tasks.spawn(calls::call(ticket, host, channel, call, self.reports.clone()));
+                    }
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn host(&self, id: HostId) -> Option<(HostAddress, Channel)> {
+        self.hosts.get(id).cloned()
+    }
+
+    fn open_terminal(
+        &mut self,
+        ticket: Ticket,
+        session: &SessionKey,
+        observe: bool,
+        size: (u16, u16),
+        scrollback: u32,
+        delay: Duration,
+    ) {
+        let Some((host, channel)) = self.host(session.host) else { return };
+        let (asks, asked) = mpsc::channel(streams::WAITING_MAX);
+        let open = Open { ticket, host, id: session.id.to_string(), observe, size, scrollback, delay };
+        let task = self.tasks.spawn(streams::keep_open(open, channel, asked, self.reports.clone()));
+        self.replace(ticket, asks, task);
+    }
+
+    fn open_log(&mut self, ticket: Ticket, session: &SessionKey, serial: bool) {
+        let Some((host, channel)) = self.host(session.host) else { return };
+        let request = LogRequest { id: session.id.to_string(), serial };
+        let task = self.tasks.spawn(logs::read(ticket, host, channel, request, self.reports.clone()));
+        // A log is asked nothing.
+        let (asks, _) = mpsc::channel(1);
+        self.replace(ticket, asks, task);
+    }
+
+    fn replace(&mut self, ticket: Ticket, asks: mpsc::Sender<Ask>, task: AbortHandle) {
+        self.close(ticket.slot);
+        self.open.insert(ticket.slot, Stream { ticket, asks, task });
+    }
+
+    fn close(&mut self, slot: Slot) {
+        if let Some(stream) = self.open.remove(&slot) {
+            stream.task.abort();
+        }
+    }
+
+    /// Asks an open terminal something. What a stalled host does not take is dropped and said to be.
+    fn ask(&mut self, ticket: Ticket, ask: Ask) {
+        let Some(stream) = self.open.get(&ticket.slot).filter(|stream| stream.ticket == ticket) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = stream.asks.try_send(ask) {
+            let stalled = Report::Terminal(ticket, TerminalReport::Stalled);
+            update(&mut self.state, Action::Reports(vec![stalled]), now());
+            self.stale = true;
+        }
+    }
+}
+
+/// What a signal asks for.
+enum Told {
+    End,
+    Stop,
+}
+
+struct Signals {
+    terminate: Signal,
+    hangup: Signal,
+    interrupt: Signal,
+    stop: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            stop: signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::End,
+            _ = self.hangup.recv() => Told::End,
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.stop.recv() => Told::Stop,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The real terminal: taken over, given back.
+
+use std::{
+    io::{self, BufWriter, IsTerminal as _, Stdout, Write as _},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use crossterm::{
+    cursor, event, execute, queue,
+    terminal::{self, BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen},
+};
+use ratatui::{Frame, Terminal, backend::CrosstermBackend};
+use tokio::sync::Notify;
+
+/// Whether the terminal is ours now, for the panic hook.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Told when any task has panicked: the console ends then, since the terminal is restored already.
+pub(super) static PANICKED: Notify = Notify::const_new();
+
+/// The terminal, taken over. Dropping it gives the terminal back.
+pub(super) struct Screen {
+    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    mouse: bool,
+}
+
+impl Screen {
+    /// Takes the terminal over.
+    pub(super) fn enter() -> io::Result<Self> {
+        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+            return Err(io::Error::other("stdin or stdout is no terminal"));
+        }
+        restore_on_panic();
+        take()?;
+        let terminal = Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout())))
+            .inspect_err(|_| give_back())?;
+        Ok(Self { terminal, mouse: false })
+    }
+
+    /// Columns and rows.
+    pub(super) fn size(&self) -> (u16, u16) {
+        self.terminal.size().map_or((80, 24), |size| (size.width, size.height))
+    }
+
+    /// Draws a frame; what is the same as in the last one is not written.
+    pub(super) fn draw(&mut self, view: impl FnOnce(&mut Frame)) -> io::Result<()> {
+        queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
+        self.terminal.draw(view)?;
+        queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
+        io::Write::flush(self.terminal.backend_mut())
+    }
+
+    /// Has everything written again with the next frame.
+    pub(super) fn forget(&mut self) -> io::Result<()> {
+        self.terminal.clear()
+    }
+
+    /// Wants events of the mouse, or no longer.
+    pub(super) fn mouse(&mut self, wanted: bool) -> io::Result<()> {
+        if std::mem::replace(&mut self.mouse, wanted) == wanted {
+            return Ok(());
+        }
+        if wanted {
+            execute!(io::stdout(), event::EnableMouseCapture)
+        } else {
+            execute!(io::stdout(), event::DisableMouseCapture)
+        }
+    }
+
+    /// Gives the terminal back, stops the process as Ctrl-Z does elsewhere, and takes the terminal again afterwards.
+    pub(super) fn background(&mut self) -> io::Result<()> {
+        give_back();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?;
+        take()?;
+        if std::mem::take(&mut self.mouse) {
+            self.mouse(true)?;
+        }
+        self.forget()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+fn take() -> io::Result<()> {
+    terminal::enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    execute!(io::stdout(), EnterAlternateScreen, event::EnableBracketedPaste, cursor::Hide).inspect_err(|_| give_back())
+}
+
+/// Nobody could do anything about an error here: the terminal is gone then.
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let mut out = io::stdout();
+        let _ = queue!(out, event::DisableMouseCapture, event::DisableBracketedPaste, EndSynchronizedUpdate);
+        let _ = queue!(out, LeaveAlternateScreen, cursor::Show);
+        let _ = out.flush();
+        let _ = terminal::disable_raw_mode();
+    }
+}
+
+/// A panic in any task gives the terminal back before it is reported, and ends the console.
+fn restore_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        give_back();
+        report(panic);
+        PANICKED.notify_one();
+    }));
+}
