@@ -7,6 +7,7 @@ mod viewer;
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal},
+    time::Duration,
 };
 
 use pilothouse_proto::hostd::v1::{AttachOpen, AttachRequest, attach_request::Request};
@@ -14,6 +15,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
     task::JoinHandle,
+    time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -26,7 +28,7 @@ use super::{
     terminal::{self, Out, RawMode, Signals, exit_code_of, read_stdin},
 };
 use chord::{Chords, Typed};
-use viewer::{Said, Viewer};
+use viewer::{Said, Shown, Viewer};
 
 /// Rows of the session's history that go into the user's scrollback.
 const HISTORY: u32 = 1000;
@@ -34,8 +36,10 @@ const HISTORY: u32 = 1000;
 const UNDER_WAY: usize = 16;
 /// Input kept for a host that does not take it, in bytes; what is typed beyond it is lost, but Ctrl-] d still works.
 const WAITING_MAX: usize = 64 << 10;
+/// How long the last writing may take when we leave.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// Our keys, in a line.
-const HELP: &str = "Ctrl-] then: d detaches, w makes you the writer, Ctrl-] types a Ctrl-], ? shows this";
+const HELP: &str = "After Ctrl-]: d detach, w type here, Ctrl-] itself, ? this help";
 
 /// Attaches until the user leaves, the session ends, or the host goes.
 pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
@@ -60,14 +64,15 @@ pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
     };
     let responses = responses.map_err(|status| found.host.failure(&status))?.into_inner();
 
-    let raw = RawMode::enter(display::leave().into_bytes()).map_err(local)?;
+    let raw = RawMode::enter(display::leave(None).into_bytes()).map_err(local)?;
     let (said, commands) = mpsc::channel(UNDER_WAY);
     let viewer = Viewer::new(terminal::size(), options.observe);
     let viewer = tokio::spawn(viewer.run(responses, commands));
     let keys = Keys { requests, said, resizes, observe: options.observe, waiting: VecDeque::new(), kept: 0 };
-    let left = keys.run(viewer, signals).await;
+    let shown = keys.run(viewer, signals).await;
+    raw.leave_with(display::leave(shown.last_row).into_bytes());
     drop(raw);
-    match left? {
+    match shown.left? {
         Left::Detached => output::note(&format!("[detached from {slug}; it works on]")),
         Left::Ended(reason) => output::note(&format!("[{slug} has ended: {}]", plain(&reason))),
         Left::Signal(signal) => return Ok(exit_code_of(signal)),
@@ -100,19 +105,32 @@ struct Keys {
 }
 
 impl Keys {
-    async fn run(
-        mut self,
-        mut viewer: JoinHandle<Result<Left, Failure>>,
-        mut signals: Signals,
-    ) -> Result<Left, Failure> {
+    /// Until one side is done; the viewer has written its last then.
+    async fn run(mut self, mut viewer: JoinHandle<Shown>, signals: Signals) -> Shown {
+        let left = tokio::select! {
+            shown = &mut viewer => return shown.unwrap_or_else(|error| nothing(broke(&error))),
+            left = self.pass_on(signals) => left,
+        };
+        self.tell(Said::Leave);
+        match timeout(FAREWELL, &mut viewer).await {
+            Ok(Ok(shown)) => Shown { left, ..shown },
+            // Stuck in writing to a terminal that does not take it.
+            Ok(Err(_)) | Err(_) => {
+                viewer.abort();
+                nothing(left)
+            }
+        }
+    }
+
+    async fn pass_on(&mut self, mut signals: Signals) -> Result<Left, Failure> {
         let (sender, mut typed) = mpsc::channel(UNDER_WAY);
-        read_stdin(sender, |bytes| bytes, None)
-            .map_err(|error| Failure::failed(format!("cannot read keys: {error}")))?;
+        if let Err(error) = read_stdin(sender, |bytes| bytes, None) {
+            return broke(&error);
+        }
         let mut chords = Chords::default();
         let requests = self.requests.clone();
         loop {
             tokio::select! {
-                left = &mut viewer => return left.unwrap_or_else(|error| Err(Failure::failed(format!("broke: {error}")))),
                 signal = signals.next() => return Ok(Left::Signal(signal)),
                 _ = self.resizes.recv() => {
                     self.tell(Said::Resized(terminal::size()));
@@ -160,6 +178,14 @@ impl Keys {
     fn tell(&self, said: Said) {
         let _ = self.said.try_send(said);
     }
+}
+
+fn nothing(left: Result<Left, Failure>) -> Shown {
+    Shown { left, last_row: None }
+}
+
+fn broke(error: &dyn std::error::Error) -> Result<Left, Failure> {
+    Err(Failure::failed(format!("attach broke: {error}")))
 }
 
 fn input_length(request: &Request) -> usize {

@@ -130,7 +130,8 @@ fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a
 /// The machine-readable reason decides where it is more exact than the code.
 fn exit_code(code: Code, reason: &str) -> u8 {
     match (reason, code) {
-        ("BUILD_FAILED", _) => FAILED,
+        // It is not the host that went away.
+        ("BUILD_FAILED" | "GUEST_GONE", _) => FAILED,
         ("BAD_RECIPE" | "ID_AMBIGUOUS", _) | (_, Code::InvalidArgument) => USAGE,
         (_, Code::NotFound) => NOT_FOUND,
         (_, Code::PermissionDenied | Code::Unauthenticated | Code::FailedPrecondition | Code::ResourceExhausted) => {
@@ -182,6 +183,7 @@ mod tests {
 
     #[rstest]
     #[case("BUILD_FAILED", Code::FailedPrecondition, 1)]
+    #[case("GUEST_GONE", Code::Unavailable, 1)]
     #[case("BAD_RECIPE", Code::FailedPrecondition, 2)]
     #[case("ID_AMBIGUOUS", Code::FailedPrecondition, 2)]
     #[case("SESSION_NOT_FOUND", Code::NotFound, 3)]

@@ -70,12 +70,13 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-/// Microseconds as people say them: `350 µs`, `12 ms`, `1.8 s`.
+/// Microseconds as people say them: `350 µs`, `12 ms`, `1.8 s`, `4m12s`.
 pub(crate) fn micros(count: u64) -> String {
     match count {
         0..1000 => format!("{count} µs"),
         1000..1_000_000 => format!("{} ms", count / 1000),
-        _ => format!("{}.{} s", count / 1_000_000, count / 100_000 % 10),
+        1_000_000..120_000_000 => format!("{}.{} s", count / 1_000_000, count / 100_000 % 10),
+        _ => format!("{}m{:02}s", count / 60_000_000, count / 1_000_000 % 60),
     }
 }
 
@@ -135,6 +136,7 @@ mod tests {
     #[case(999, "999 µs")]
     #[case(1_999, "1 ms")]
     #[case(1_850_000, "1.8 s")]
+    #[case(185_000_000, "3m05s")]
     fn short_times_have_their_unit(#[case] count: u64, #[case] want: &str) {
         assert_eq!(micros(count), want);
     }

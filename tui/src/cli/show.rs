@@ -66,7 +66,7 @@ fn facts(host: &str, s: &Session) -> Facts {
         ("agent", s.command.iter().map(|word| plain(word)).collect::<Vec<_>>().join(" ")),
         ("repository", plain(&s.repository)),
         ("may push to", plain(&s.branch_prefix)),
-        ("size", format!("{} vcpus, {memory}", s.vcpus)),
+        ("size", format!("{} {}, {memory}", s.vcpus, if s.vcpus == 1 { "vcpu" } else { "vcpus" })),
         ("starts", s.generation.to_string()),
         (
             "last start",

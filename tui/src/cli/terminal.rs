@@ -60,6 +60,13 @@ impl RawMode {
         tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw)?;
         Ok(guard)
     }
+
+    /// Writes this instead when it ends.
+    pub(crate) fn leave_with(&self, leave: Vec<u8>) {
+        if let Some(saved) = SAVED.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            saved.1 = leave;
+        }
+    }
 }
 
 impl Drop for RawMode {

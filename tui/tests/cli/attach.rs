@@ -82,7 +82,7 @@ async fn keys_go_there_and_back_until_the_chord() {
     at.shows("abc").await;
     until("keys arrive", || fake.state.heard() == "\r\nabc\u{3}\u{1d}").await;
     at.type_in(b"\x1d?");
-    at.shows("Ctrl-] then: d detaches").await;
+    at.shows("After Ctrl-]: d detach").await;
     at.type_in(b"\x1dd");
     assert_eq!(at.ends().await, 0);
     at.shows("[detached from alpha; it works on]").await;

@@ -35,9 +35,10 @@ pub(crate) fn enter() -> String {
     "\x1b[22;0t".into()
 }
 
-/// After everything: all modes off, the title back, the cursor below what is left to see.
-pub(crate) fn leave() -> String {
-    format!("{RESET}\x1b[23;0t{BOTTOM}\r\n")
+/// After everything: all modes off, the title back, the cursor below `row`, or below all where that is not known.
+pub(crate) fn leave(row: Option<u16>) -> String {
+    let to = row.map_or(BOTTOM.into(), |row| format!("\x1b[{row};1H"));
+    format!("{RESET}\x1b[23;0t{to}\r\n")
 }
 
 /// The state of the user's terminal.
@@ -147,6 +148,17 @@ impl Display {
     /// Whether a line of ours is shown.
     pub(crate) fn has_notice(&self) -> bool {
         self.notice
+    }
+
+    /// The last row, from 1, with anything on it, where the user's terminal shows just what a shell would have left.
+    pub(crate) fn last_row(&self) -> Option<u16> {
+        let screen = self.parser.screen();
+        if self.first || !self.is_direct() || screen.alternate_screen() {
+            return None;
+        }
+        let rows = screen.rows(0, u16::MAX).enumerate().filter(|(_, row)| !row.trim().is_empty());
+        let last = rows.last().map_or(0, |(at, _)| at).max(usize::from(screen.cursor_position().0));
+        u16::try_from(last + 1).ok()
     }
 
     fn is_direct(&self) -> bool {
@@ -314,10 +326,21 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_after_stands_right_below() {
+        let (mut display, mut user) = (Display::new(SMALL), terminal(&SMALL));
+        assert_eq!(display.last_row(), None);
+        user.process(&display.screen(&screen(SMALL, "one\r\ntwo\x1b[H", 0)));
+        user.process(leave(display.last_row()).as_bytes());
+        assert_eq!(user.screen().cursor_position(), (2, 0));
+        display.output(b"\x1b[?1049h");
+        assert_eq!(display.last_row(), None);
+    }
+
+    #[test]
     fn leaving_ends_every_mode() {
         let mut user = terminal(&SMALL);
         user.process(b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[?1003h\x1b[?1006h\x1b[?1h\x1b=\x1b[31m");
-        user.process(leave().as_bytes());
+        user.process(leave(None).as_bytes());
         let screen = user.screen();
         assert!(!screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste());
         assert!(!screen.application_cursor() && !screen.application_keypad());

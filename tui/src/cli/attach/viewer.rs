@@ -31,6 +31,8 @@ pub(crate) enum Said {
     Typed,
     /// The user's terminal has this size now.
     Resized(Size),
+    /// It is over.
+    Leave,
 }
 
 /// Shows a session's terminal.
@@ -39,22 +41,46 @@ pub(crate) struct Viewer {
     observe: bool,
     /// As the host said last.
     role: Option<Role>,
-    /// When our line came, and when it goes.
+    /// Our line, when it came, and when it goes.
+    notice: String,
     since: Instant,
     until: Instant,
     welcomed: bool,
+}
+
+/// How the showing ended, and the last row with anything on it.
+pub(crate) struct Shown {
+    pub(crate) left: Result<Left, Failure>,
+    pub(crate) last_row: Option<u16>,
 }
 
 impl Viewer {
     /// On a terminal of this size.
     pub(crate) fn new(size: Size, observe: bool) -> Self {
         let now = Instant::now();
-        Self { display: Display::new(size), observe, role: None, since: now, until: now, welcomed: false }
+        Self {
+            display: Display::new(size),
+            observe,
+            role: None,
+            notice: String::new(),
+            since: now,
+            until: now,
+            welcomed: false,
+        }
     }
 
-    /// Shows until the end. The next part is asked for when this one is written.
-    pub(crate) async fn run(
-        mut self,
+    /// Shows until the end, and takes our line away.
+    pub(crate) async fn run(mut self, responses: Streaming<AttachResponse>, said: mpsc::Receiver<Said>) -> Shown {
+        let mut left = self.show(responses, said).await;
+        if let Err(failure) = show(self.display.end_notice()).await {
+            left = left.and(Err(failure));
+        }
+        Shown { left, last_row: self.display.last_row() }
+    }
+
+    /// The next part is asked for when this one is written.
+    async fn show(
+        &mut self,
         mut responses: Streaming<AttachResponse>,
         mut said: mpsc::Receiver<Said>,
     ) -> Result<Left, Failure> {
@@ -65,12 +91,14 @@ impl Viewer {
                     Err(status) => return Ok(Left::Broken(status)),
                     Ok(None) => return Ok(Left::Ended("the host closed it".into())),
                     Ok(Some(AttachResponse { response: Some(Response::Ended(ended)) })) => {
-                        show(self.display.end_notice()).await?;
                         return Ok(Left::Ended(ended.reason));
                     }
                     Ok(Some(message)) => self.received(message),
                 },
-                Some(said) = said.recv() => self.heard(said),
+                said = said.recv() => match said {
+                    None | Some(Said::Leave) => return Ok(Left::Detached),
+                    Some(said) => self.heard(said),
+                },
                 () = sleep_until(self.until), if self.display.has_notice() => self.display.end_notice(),
             };
             show(bytes).await?;
@@ -80,11 +108,14 @@ impl Viewer {
     fn received(&mut self, message: AttachResponse) -> Vec<u8> {
         match message.response {
             Some(Response::Screen(screen)) => {
+                let unread = self.display.has_notice() && Instant::now() < self.until;
                 let mut bytes = self.display.screen(&screen);
                 if self.is_watcher() {
                     bytes.extend(self.say_role());
                 } else if !std::mem::replace(&mut self.welcomed, true) {
                     bytes.extend(self.notice(WELCOME));
+                } else if unread {
+                    bytes.extend(self.display.show_notice(&self.notice));
                 }
                 bytes
             }
@@ -107,6 +138,7 @@ impl Viewer {
             Said::Typed if self.is_watcher() => self.say_role(),
             Said::Typed => self.display.end_notice(),
             Said::Resized(size) => self.display.resized(size),
+            Said::Leave => Vec::new(),
         }
     }
 
@@ -128,6 +160,7 @@ impl Viewer {
     fn notice(&mut self, text: &str) -> Vec<u8> {
         self.since = Instant::now();
         self.until = self.since + NOTICE;
+        text.clone_into(&mut self.notice);
         self.display.show_notice(text)
     }
 }
