@@ -1,9 +1,10 @@
 //! The guests' kernel: found in the data folder, or fetched into it. Never installed on the host.
 //!
-//! `kernel/RELEASE/` holds `vmlinuz`, `modules/NN-NAME.ko` in the order in which they are to be loaded, and `complete`,
+//! `kernel/RELEASE/` holds `vmlinux` (or `vmlinuz`, see [`image`]), `modules/NN-NAME.ko` in the order in which they are to be loaded, and `complete`,
 //! written last, which names the modules it was made for. The folder is renamed into place as a whole.
 
 mod fetch;
+mod image;
 
 use std::{
     fs, io,
@@ -14,6 +15,10 @@ pub(super) use fetch::{Fetch, Source};
 
 /// What a guest needs beyond what is built in, by name. No network card has a driver.
 pub(super) const MODULES: &[&str] = &["virtio_mmio", "virtio_blk", "virtio_console", "overlay"];
+
+/// Uncompressed, where it could be unpacked; else as Debian has it.
+const VMLINUX: &str = "vmlinux";
+const VMLINUZ: &str = "vmlinuz";
 
 /// A kernel ready for use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,12 +52,14 @@ fn open(folder: &Path, release: String) -> io::Result<Kernel> {
         .map(|entry| entry.map(|e| e.path()))
         .collect::<io::Result<Vec<PathBuf>>>()?;
     modules.sort();
-    Ok(Kernel { release, image: folder.join("vmlinuz"), modules })
+    let image = [VMLINUX, VMLINUZ].map(|name| folder.join(name)).into_iter().find(|path| path.exists());
+    let image = image.ok_or(io::ErrorKind::NotFound)?;
+    Ok(Kernel { release, image, modules })
 }
 
 /// What `complete` says.
 fn marker() -> String {
-    format!("1 {}\n", MODULES.join(" "))
+    format!("2 {}\n", MODULES.join(" "))
 }
 
 /// Whether a name can be a kernel's release: also keeps paths and options out of command lines.
@@ -80,6 +87,7 @@ mod tests {
         for name in ["01-b.ko", "00-a.ko"] {
             fs::write(folder.join("modules").join(name), "").unwrap();
         }
+        fs::write(folder.join(VMLINUZ), "").unwrap();
         if let Some(marker) = marker {
             fs::write(folder.join("complete"), marker).unwrap();
         }

@@ -8,15 +8,17 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{MODULES, is_release, marker};
+use super::{MODULES, VMLINUX, VMLINUZ, image, is_release, marker};
 use crate::vm::{
     VmError,
-    file::failed,
+    file::{self, failed},
     program::{APT_CACHE, APT_GET, DEPMOD, DPKG_DEB, MODPROBE, Search, XZ},
 };
 
 /// Debian's package that depends on the newest kernel for VMs.
 const META: &str = "linux-image-cloud-amd64";
+/// More is neither a kernel nor a module.
+const IMAGE_MAX: u64 = 256 << 20;
 const QUICK: Duration = Duration::from_secs(60);
 const DOWNLOAD: Duration = Duration::from_secs(20 * 60);
 
@@ -97,12 +99,18 @@ impl Fetch<'_> {
         let modules = made.join("modules");
         fs::create_dir_all(&modules).map_err(failed(&modules))?;
         let image = root.join("boot").join(format!("vmlinuz-{release}"));
-        fs::copy(&image, made.join("vmlinuz")).map_err(failed(&image))?;
+        let packed = file::read_bounded(&image, IMAGE_MAX).map_err(failed(&image))?;
+        let unpacked = tokio::task::spawn_blocking(move || match image::unpack(&packed) {
+            Some(kernel) => (VMLINUX, kernel),
+            None => (VMLINUZ, packed),
+        });
+        let (name, bytes) = unpacked.await.map_err(|error| VmError::Kernel(error.to_string()))?;
+        file::write_durably(&made.join(name), &bytes).map_err(failed(&made))?;
         for (number, module) in self.load_order(&tree, release).await?.iter().enumerate() {
             self.copy_module(module, number, &modules).await?;
         }
         let complete = made.join("complete");
-        fs::write(&complete, marker()).map_err(failed(&complete))?;
+        file::write_durably(&complete, marker().as_bytes()).map_err(failed(&complete))?;
         Ok(made)
     }
 
@@ -148,7 +156,8 @@ impl Fetch<'_> {
     async fn copy_module(&self, module: &Path, number: usize, folder: &Path) -> Result<(), VmError> {
         let name = module.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let copy = folder.join(format!("{number:02}-{name}"));
-        fs::copy(module, &copy).map_err(failed(module))?;
+        let bytes = file::read_bounded(module, IMAGE_MAX).map_err(failed(module))?;
+        file::write_durably(&copy, &bytes).map_err(failed(&copy))?;
         if name.ends_with(".ko.xz") {
             self.search.run(XZ, &[Path::new("--decompress"), &copy], None, QUICK).await?;
         } else if !name.ends_with(".ko") {

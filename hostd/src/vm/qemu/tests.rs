@@ -39,8 +39,8 @@ fn fake(script: &str) -> (tempfile::TempDir, Qemu) {
     let data = tempfile::tempdir().unwrap();
     let kernel = data.path().join("kernel/6.1");
     fs::create_dir_all(kernel.join("modules")).unwrap();
+    fs::write(kernel.join("complete"), format!("2 {}\n", kernel::MODULES.join(" "))).unwrap();
     fs::write(kernel.join("vmlinuz"), "no kernel").unwrap();
-    fs::write(kernel.join("complete"), format!("1 {}\n", kernel::MODULES.join(" "))).unwrap();
     let program = data.path().join(QEMU.name);
     program::put_script(&program, script);
     let qemu = Qemu::new(data.path(), program).with_path(data.path().into());
