@@ -208,6 +208,9 @@ impl Environments {
             }
             files::remove(&workshop).await?;
         }
+        for image in base::unfinished(&self.shelf.bases).await? {
+            files::remove(&image).await?;
+        }
         Ok(())
     }
 

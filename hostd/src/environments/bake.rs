@@ -51,15 +51,19 @@ pub(super) async fn bake(vmm: &dyn Vmm, gateway: Arc<Gateway>, batch: &Batch<'_>
         cause = vm.ended() => Err(ended_early(&*vm, &cause, batch.progress).await),
     };
     let finished = match done {
-        Ok(()) => power_off(&*vm, batch.progress).await,
+        Ok((_link, client)) => power_off(&*vm, client, batch.progress).await,
         Err(error) => Err(error),
     };
     vm.end().await;
     finished
 }
 
-/// Everything up to a synced disk. The link ends with it, so that the power-off is not taken for a lost guest.
-async fn inside(vm: Arc<dyn Vm>, gateway: Arc<Gateway>, batch: &Batch<'_>) -> Result<(), EnvironmentError> {
+/// Everything up to a synced disk.
+async fn inside(
+    vm: Arc<dyn Vm>,
+    gateway: Arc<Gateway>,
+    batch: &Batch<'_>,
+) -> Result<(Link, GuestClient<Channel>), EnvironmentError> {
     let progress = batch.progress;
     let link = Link::start(vm.clone(), identity(batch)?, gateway, Arc::new(caller(batch)));
     let hello = match link.client(BOOT_DEADLINE).await {
@@ -69,29 +73,23 @@ async fn inside(vm: Arc<dyn Vm>, gateway: Arc<Gateway>, batch: &Batch<'_>) -> Re
             return Err(progress.failure(&error.to_string()));
         }
     };
-    let client = &hello.client;
+    let mut client = hello.client.clone();
     if let Some(repository) = &batch.recipe.repository {
         progress.step(format!("clone {} at {}", repository.branch, batch.commit.get(..12).unwrap_or(batch.commit)));
-        clone(client, batch).await?;
+        clone(&client, batch).await?;
     }
     let directory = batch.recipe.repository.as_ref().map_or("/", |repository| &repository.path);
     for command in &batch.recipe.setup {
         progress.step(format!("setup: {}", hostd_core::text::one_line(command)));
-        exec::run(client, &["sh", "-c", command], directory, progress).await?;
+        exec::run(&client, &["sh", "-c", command], directory, progress).await?;
     }
     progress.step("power off and keep the disk");
-    let mut client = client.clone();
     let quiesce = client.quiesce(QuiesceRequest { freeze: false, trim: true });
     match timeout(POWER_OFF_DEADLINE, quiesce).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(status)) => {
-            return Err(progress.failure(&format!("the guest's disk was not synced: {}", status.message())));
-        }
-        Err(_) => return Err(progress.failure("the guest's disk was not synced in time")),
+        Ok(Ok(_)) => Ok((link, client)),
+        Ok(Err(status)) => Err(progress.failure(&format!("the guest's disk was not synced: {}", status.message()))),
+        Err(_) => Err(progress.failure("the guest's disk was not synced in time")),
     }
-    // The connection may end before the answer arrives; whether it worked is seen by the VM.
-    let _ = timeout(POWER_OFF_DEADLINE, client.power_off(PowerOffRequest {})).await;
-    Ok(())
 }
 
 /// The branch, at the very commit that the build is named by; and who commits are by, until an agent says otherwise.
@@ -111,8 +109,13 @@ async fn clone(client: &GuestClient<Channel>, batch: &Batch<'_>) -> Result<(), E
     Ok(())
 }
 
-async fn power_off(vm: &dyn Vm, progress: &Progress) -> Result<(), EnvironmentError> {
-    match timeout(POWER_OFF_DEADLINE, vm.ended()).await {
+async fn power_off(vm: &dyn Vm, mut client: GuestClient<Channel>, progress: &Progress) -> Result<(), EnvironmentError> {
+    let ended = async {
+        // The connection may end before the answer arrives; whether it worked is seen by the VM.
+        let _ = client.power_off(PowerOffRequest {}).await;
+        vm.ended().await
+    };
+    match timeout(POWER_OFF_DEADLINE, ended).await {
         Ok(Cause::PoweredOff) => Ok(()),
         Ok(cause) => Err(ended_early(vm, &cause, progress).await),
         Err(_) => Err(progress.failure("the VM did not power off in time")),

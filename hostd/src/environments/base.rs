@@ -25,6 +25,9 @@ use crate::{process::Group, vm::VmError};
 /// Raised when the same inputs would give another image.
 const FORMAT: &str = "base 1";
 
+/// Extension of an image that is being made.
+const UNFINISHED: &str = "new";
+
 /// Runs in mmdebstrap's namespace with the new root as `$1` and the image as standard input. The image is opened by that, and
 /// not by its path, because without root the namespace's user has no way to it. The bind mount hides /proc, /sys and /dev.
 const MAKE_IMAGE: &str = r#"set -e
@@ -74,7 +77,7 @@ impl Base {
             progress.output(format!("{} is there already", self.hash));
             return Ok(stat);
         }
-        let fresh = self.path.with_extension("new");
+        let fresh = self.path.with_extension(UNFINISHED);
         files::remove(&fresh).await?;
         let made = self.bootstrap(&fresh, progress).await;
         if let Err(error) = made {
@@ -134,6 +137,12 @@ impl Base {
             .stderr(Stdio::piped());
         command
     }
+}
+
+/// Images that were never finished.
+pub(super) async fn unfinished(bases: &Path) -> Result<Vec<PathBuf>, EnvironmentError> {
+    let paths = files::names(bases).await?.into_iter().map(|name| bases.join(name));
+    Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == UNFINISHED)).collect())
 }
 
 /// mke2fs is an administrators' program, which Debian leaves out of a user's PATH.

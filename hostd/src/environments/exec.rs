@@ -14,7 +14,7 @@ use super::{EnvironmentError, lines::Lines, progress::Progress};
 /// For one command; a build that hangs would keep all others from being made.
 const DEADLINE: Duration = Duration::from_secs(2 * 3600);
 
-/// Runs a command without input to its end; its output becomes the step's.
+/// Runs a command (never empty) without input to its end; its output becomes the step's.
 ///
 /// # Errors
 /// The step's failure, where the command fails, takes too long, or the guest does not answer.
@@ -31,10 +31,8 @@ pub(super) async fn run(
     };
     match exit {
         Exit { code: 0, .. } => Ok(()),
-        Exit { signal: 0, code } => {
-            Err(progress.failure(&format!("`{}` ended with exit code {code}", command.join(" "))))
-        }
-        Exit { signal, .. } => Err(progress.failure(&format!("`{}` was ended by signal {signal}", command.join(" ")))),
+        Exit { signal: 0, code } => Err(progress.failure(&format!("{} ended with exit code {code}", command[0]))),
+        Exit { signal, .. } => Err(progress.failure(&format!("{} was ended by signal {signal}", command[0]))),
     }
 }
 

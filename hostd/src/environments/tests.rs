@@ -1,1 +1,267 @@
+//! Whole builds with pretended guests, real git and real files. Real VMs have their turn in the end-to-end tests.
 
+mod fake;
+
+use std::{os::unix::fs::PermissionsExt, time::Duration};
+
+use tempfile::TempDir;
+
+use super::*;
+use base::Base;
+use fake::Fake;
+
+const RECIPE: &str = r#"
+name = "python"
+base = { debian = "bookworm" }
+repository = { url = "http://pilothouse.internal/git/widgets.git", path = "/work/widgets" }
+setup = ["make all"]
+agent = { command = ["sh"] }
+size = { vcpus = 1, memory = "64MiB", disk = "1GiB" }
+"#;
+
+struct Fixture {
+    data: TempDir,
+    vmm: Arc<Fake>,
+    environments: Arc<Environments>,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let (vmm, environments) = open(data.path()).await;
+        let fixture = Self { data, vmm, environments };
+        fixture.git(&["init", "-q", "--bare", "git/widgets.git"]).await;
+        fixture.commit().await;
+        fixture.put_base(RECIPE);
+        fixture
+    }
+
+    async fn git(&self, args: &[&str]) -> String {
+        let mut git = crate::forge::git(self.data.path());
+        let output = git.args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(args).output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// A new commit on main.
+    async fn commit(&self) -> String {
+        let tree = self.git(&["--git-dir=git/widgets.git", "mktree"]).await;
+        let old = self.environments.forge.head("widgets", "main").await.unwrap_or_default();
+        let mut args = vec!["--git-dir=git/widgets.git", "commit-tree", "-m", "x", &tree];
+        if !old.is_empty() {
+            args.extend(["-p", &old]);
+        }
+        let commit = self.git(&args).await;
+        self.git(&["--git-dir=git/widgets.git", "update-ref", "refs/heads/main", &commit]).await;
+        commit
+    }
+
+    /// Pretends that the recipe's base was made already.
+    fn put_base(&self, recipe: &str) -> Base {
+        let base = Base::of(&Recipe::parse("x", recipe).unwrap(), &self.environments.shelf.bases);
+        std::fs::write(&base.path, "base").unwrap();
+        base
+    }
+
+    async fn register(&self, recipe: &str) {
+        self.environments.register("x.toml", recipe).await.unwrap();
+    }
+
+    async fn build(&self) -> Vec<BuildEvent> {
+        all(self.environments.build("python").await.unwrap()).await
+    }
+
+    async fn built(&self) -> (EnvironmentInfo, bool) {
+        match self.build().await.pop() {
+            Some(BuildEvent::Done { info, cached }) => (info, cached),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn failed(&self) -> (String, String) {
+        match self.build().await.pop() {
+            Some(BuildEvent::Failed(EnvironmentError::BuildFailed { step, output })) => (step, output),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.data.path().join(folder)).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+async fn open(data: &Path) -> (Arc<Fake>, Arc<Environments>) {
+    let vmm = Arc::new(Fake::default());
+    let gateway = Arc::new(Gateway::new(data.join("git")));
+    (vmm.clone(), Environments::open(data, vmm, gateway).await.unwrap())
+}
+
+async fn all(mut events: mpsc::Receiver<BuildEvent>) -> Vec<BuildEvent> {
+    let mut all = vec![];
+    while let Some(event) = events.recv().await {
+        all.push(event);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_build_is_made_once_and_kept() {
+    let fixture = Fixture::new().await;
+    fixture.register(RECIPE).await;
+    assert_eq!(
+        fixture.environments.ready("python").unwrap_err().to_string(),
+        "environment `python` has no build yet; run `pilothouse env build python`"
+    );
+    let events = fixture.build().await;
+    let steps = events.iter().filter_map(|event| match event {
+        BuildEvent::Step { number, count, name } => Some(format!("{number}/{count} {name}")),
+        _ => None,
+    });
+    let commit = fixture.environments.get("python").unwrap().build.unwrap().commit;
+    let expected = [
+        "1/6 kernel of the guests".into(),
+        "2/6 base system: Debian bookworm".into(),
+        "3/6 start a VM on the base".into(),
+        format!("4/6 clone main at {}", &commit[..12]),
+        "5/6 setup: make all".into(),
+        "6/6 power off and keep the disk".into(),
+    ];
+    assert_eq!(steps.collect::<Vec<_>>(), expected);
+    let commands = fixture.vmm.commands.lock().unwrap().clone();
+    assert_eq!(commands[2], "/: git clone --branch main -- http://pilothouse.internal/git/widgets.git /work/widgets");
+    assert_eq!(
+        commands[3..],
+        [format!("/: git -C /work/widgets reset --quiet --hard {commit}"), "/work/widgets: sh -c make all".into()]
+    );
+
+    let ready = fixture.environments.ready("python").unwrap();
+    let mode = std::fs::metadata(&ready.layers[1]).unwrap().permissions().mode();
+    assert_eq!((ready.layers.len(), mode & 0o777), (2, 0o444));
+    assert_eq!(fixture.names(&format!("builds/{}", ready.id)), ["disk.qcow2", "log", "manifest.json"]);
+
+    assert!(fixture.built().await.1, "the second time it is there already");
+    assert_eq!(open(fixture.data.path()).await.1.ready("python").unwrap(), ready);
+    fixture.commit().await;
+    let (info, cached) = fixture.built().await;
+    assert!(!cached && info.build.unwrap().id != ready.id);
+}
+
+#[tokio::test]
+async fn a_recipe_that_changes_nothing_on_disk_takes_effect_without_a_build() {
+    let fixture = Fixture::new().await;
+    fixture.register(RECIPE).await;
+    let (before, _) = fixture.built().await;
+    fixture.register(&RECIPE.replace(r#"["sh"]"#, r#"["bash"]"#)).await;
+    assert_eq!(fixture.environments.ready("python").unwrap().recipe.agent.command, ["sh"]);
+    let (after, cached) = fixture.built().await;
+    assert!(cached && after.build == before.build);
+    assert_eq!(fixture.environments.ready("python").unwrap().recipe.agent.command, ["bash"]);
+}
+
+#[tokio::test]
+async fn a_failed_build_leaves_the_old_one_in_use() {
+    let fixture = Fixture::new().await;
+    fixture.register(RECIPE).await;
+    let ready = {
+        fixture.built().await;
+        fixture.environments.ready("python").unwrap()
+    };
+    fixture.register(&RECIPE.replace("make all", "make fail")).await;
+    let (step, output) = fixture.failed().await;
+    assert_eq!(
+        (step.as_str(), output.as_str()),
+        ("setup: make fail", "ran sh -c make fail\nsh ended with exit code 3")
+    );
+    let info = fixture.environments.get("python").unwrap();
+    assert_eq!((info.state, info.error.contains("make fail")), (EnvironmentState::Failed, true));
+    assert_eq!(fixture.environments.ready("python").unwrap(), ready);
+    assert_eq!(fixture.names("builds"), std::slice::from_ref(&ready.id));
+    assert!(fixture.names("environments/python").contains(&"log".to_owned()));
+    assert_eq!(open(fixture.data.path()).await.1.get("python").unwrap(), info);
+}
+
+#[tokio::test]
+async fn a_vm_that_dies_is_reported_with_its_last_words() {
+    let fixture = Fixture::new().await;
+    fixture.register(&RECIPE.replace("make all", "make die")).await;
+    let (step, output) = fixture.failed().await;
+    assert_eq!(step, "setup: make die");
+    assert!(output.starts_with("kernel: last words\nthe VM ended too early:"), "{output}");
+    assert!(fixture.names("builds").is_empty());
+}
+
+#[tokio::test]
+async fn builds_of_one_recipe_are_joined_and_others_wait() {
+    let fixture = Fixture::new().await;
+    fixture.register(RECIPE).await;
+    let first = fixture.environments.build("python").await.unwrap();
+    let second = fixture.environments.build("python").await.unwrap();
+    let changed = RECIPE.replace("make all", "make more");
+    fixture.register(&changed).await;
+    let third = fixture.environments.build("python").await.unwrap();
+    let (first, second, third) = tokio::join!(all(first), all(second), all(third));
+    assert_eq!(format!("{first:?}"), format!("{second:?}"));
+    assert_ne!(format!("{first:?}"), format!("{third:?}"));
+    assert_eq!(fixture.vmm.started.lock().unwrap().len(), 2);
+    assert_eq!(fixture.environments.get("python").unwrap().state, EnvironmentState::Ready);
+    assert_eq!(fixture.environments.ready("python").unwrap().recipe.setup, ["make more"]);
+}
+
+#[tokio::test]
+async fn a_base_made_anew_is_another_base() {
+    let fixture = Fixture::new().await;
+    fixture.register(RECIPE).await;
+    fixture.built().await;
+    let base = fixture.put_base(RECIPE);
+    let later = std::time::SystemTime::now() + Duration::from_secs(60);
+    std::fs::File::options().write(true).open(&base.path).unwrap().set_modified(later).unwrap();
+    let environments = open(fixture.data.path()).await.1;
+    assert!(matches!(environments.ready("python"), Err(EnvironmentError::NoBuild { .. })));
+    assert!(!fixture.built().await.1, "it is built again");
+}
+
+#[tokio::test]
+async fn what_was_cut_off_is_swept() {
+    let fixture = Fixture::new().await;
+    let workshop = fixture.data.path().join("builds/new-0123");
+    std::fs::create_dir_all(workshop.join("vm")).unwrap();
+    std::fs::write(fixture.data.path().join("bases/4567.new"), "").unwrap();
+    let (vmm, _environments) = open(fixture.data.path()).await;
+    assert_eq!(*vmm.leftovers.lock().unwrap(), [workshop.join("vm")]);
+    assert!(fixture.names("builds").is_empty() && fixture.names("bases").len() == 1);
+}
+
+#[tokio::test]
+async fn closing_ends_a_build() {
+    let fixture = Fixture::new().await;
+    fixture.register(&RECIPE.replace("make all", "make hang")).await;
+    let mut events = fixture.environments.build("python").await.unwrap();
+    while !matches!(events.recv().await, Some(BuildEvent::Step { number: 5, .. })) {}
+    tokio::time::timeout(Duration::from_secs(20), fixture.environments.close()).await.unwrap();
+    assert!(
+        matches!(all(events).await.pop(), Some(BuildEvent::Failed(error)) if error.to_string().ends_with("hostd was ended"))
+    );
+    assert_eq!(fixture.vmm.leftovers.lock().unwrap().len(), 1);
+    assert!(fixture.names("builds").is_empty());
+}
+
+#[tokio::test]
+async fn errors_say_what_to_do_and_leave_nothing_behind() {
+    let fixture = Fixture::new().await;
+    let unknown = fixture.environments.get("demoo").unwrap_err();
+    assert_eq!(unknown.to_string(), "there is no environment `demoo`; known are: demo");
+    let unknown = fixture.environments.build("demoo").await.unwrap_err();
+    assert!(matches!(unknown, EnvironmentError::NotFound { .. }));
+    let bad = fixture.environments.register("a/bad.toml", "name = 3").await.unwrap_err();
+    assert_eq!(bad.to_string(), "a/bad.toml:1:8: invalid type: integer `3`, expected a string");
+    let large = fixture.environments.register("x", &RECIPE.replace("64MiB", "1TiB")).await.unwrap_err();
+    assert!(large.to_string().starts_with("environment `python` asks for 1048576 MiB of memory, but this host has "));
+    assert!(fixture.names("environments").is_empty());
+    fixture.register(&RECIPE.replace("widgets.git", "gadgets.git")).await;
+    let (step, output) = fixture.failed().await;
+    assert_eq!(step, "repository");
+    assert!(output.starts_with("there is no repository `gadgets`; make it with `git clone --bare SOURCE "), "{output}");
+}
