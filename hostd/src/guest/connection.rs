@@ -48,7 +48,10 @@ async fn exchange(io: &mut (impl AsyncBufRead + AsyncWrite + Unpin), nonce: [u8;
     loop {
         let piece = io.fill_buf().await?;
         if piece.is_empty() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the VM closed the port before the guest answered on it",
+            ));
         }
         let length = piece.len();
         let found = scanner.find(piece);

@@ -1,1 +1,246 @@
+//! The host's end against the guest's, over in-memory ports that break as virtio-serial ports do.
 
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use guest::{link, machine::Machine, service::Guest, tunnel};
+use hostd_core::session::Cause;
+use pilothouse_proto::{
+    guest::v1::{EventsRequest, HandshakeRequest, event::Event},
+    link::LENGTH,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::{Identity, Link, LinkError, LinkState};
+use crate::{
+    gateway::{Caller, Gateway},
+    vm::{Io, Port, Vm, VmError, snapshot::store::Manifest},
+};
+
+struct NoMachine;
+
+impl Machine for NoMachine {
+    fn adopt(&self, _: &HandshakeRequest) -> io::Result<()> {
+        Ok(())
+    }
+    fn freeze(&self, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+    fn sync(&self) {}
+    fn trim(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+    fn power_off(&self) -> io::Error {
+        io::ErrorKind::Unsupported.into()
+    }
+}
+
+struct Wire(mpsc::Receiver<DuplexStream>);
+
+impl link::Wire for Wire {
+    type Io = DuplexStream;
+    async fn connection(&mut self) -> io::Result<DuplexStream> {
+        self.0.recv().await.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// What a port does with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Good,
+    /// Bytes of an earlier connection come first.
+    Stale,
+    /// Nobody answers.
+    Deaf,
+    /// It cannot be connected.
+    Gone,
+}
+
+/// A VM whose ports lead to a guest in this process, through a relay that can be cut.
+struct Ports {
+    link: mpsc::Sender<DuplexStream>,
+    tunnel: mpsc::Sender<DuplexStream>,
+    mood: Mutex<Mood>,
+    relays: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Ports {
+    fn new() -> (Arc<Self>, Guest, tunnel::Gateway) {
+        let (link, links) = mpsc::channel(4);
+        let (tunnel, tunnels) = mpsc::channel(4);
+        let guest = Guest::new(Arc::new(NoMachine), None, vec![]);
+        let gateway = tunnel::Gateway::default();
+        tokio::spawn(guest::link::serve(Wire(links), guest.clone()));
+        tokio::spawn(guest::tunnel::keep(Wire(tunnels), gateway.clone()));
+        let ports = Self { link, tunnel, mood: Mutex::new(Mood::Good), relays: Mutex::default() };
+        (Arc::new(ports), guest, gateway)
+    }
+
+    fn mood(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    fn cut(&self) {
+        self.relays.lock().unwrap().drain(..).for_each(|relay| relay.abort());
+    }
+}
+
+#[async_trait]
+impl Vm for Ports {
+    async fn connect(&self, port: Port) -> io::Result<Box<dyn Io>> {
+        let mood = *self.mood.lock().unwrap();
+        let (near, mut middle) = duplex(64 << 10);
+        match mood {
+            Mood::Gone => return Err(io::ErrorKind::ConnectionRefused.into()),
+            Mood::Stale => middle.write_all(b"\0\0\x08\x06PLTHLNK1stale stale stale").await?,
+            Mood::Good | Mood::Deaf => {}
+        }
+        let (far, mut guest) = duplex(64 << 10);
+        let wires = if port == Port::Link { &self.link } else { &self.tunnel };
+        let deaf = if mood == Mood::Deaf {
+            Some(far)
+        } else {
+            wires.send(far).await.map_err(io::Error::other).map(|()| None)?
+        };
+        let relay = tokio::spawn(async move {
+            let _ = tokio::io::copy_bidirectional(&mut middle, &mut guest).await;
+            drop(deaf);
+        });
+        self.relays.lock().unwrap().push(relay);
+        Ok(Box::new(near))
+    }
+    async fn ended(&self) -> Cause {
+        std::future::pending().await
+    }
+    async fn end(&self) {}
+    async fn serial(&self) -> Vec<u8> {
+        vec![]
+    }
+    async fn snapshot(&self, _: &Path) -> Result<Manifest, VmError> {
+        Err(VmError::Kernel("a test".into()))
+    }
+    async fn go_on(&self) -> Result<(), VmError> {
+        Ok(())
+    }
+    fn resident(&self) -> u64 {
+        0
+    }
+}
+
+fn start(ports: &Arc<Ports>) -> Link {
+    let identity = Identity {
+        session_id: "01JTEST".into(),
+        slug: "fix-parser".into(),
+        machine_id: "0123456789abcdef0123456789abcdef".into(),
+        generation: 1,
+    };
+    let caller = Caller {
+        session_id: "01JTEST".into(),
+        slug: "fix-parser".into(),
+        environment: "demo".into(),
+        repository: None,
+        branch_prefix: None,
+        egress: vec![],
+    };
+    Link::start(ports.clone(), identity, Arc::new(Gateway::new(PathBuf::from("/no/such/folder"))), Arc::new(caller))
+}
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn comes_up_again_after_every_cut() {
+    let (ports, guest, _) = Ports::new();
+    let link = start(&ports);
+    let mut state = link.state();
+    for number in 1..=5 {
+        let hello = link.client(SOON).await.unwrap();
+        assert_eq!(hello.handshake.protocol, 1);
+        guest.events().push(Event::OomKilled("x".into()));
+        let mut events = hello.client.clone().events(EventsRequest { after: number - 1 }).await.unwrap().into_inner();
+        assert_eq!(events.message().await.unwrap().unwrap().sequence, number);
+        if number % 2 == 0 {
+            ports.mood(Mood::Stale);
+        }
+        ports.cut();
+        timeout(SOON, state.wait_for(|state| matches!(state, LinkState::Down))).await.unwrap().unwrap();
+        assert!(events.message().await.is_err(), "calls of a connection end with it");
+        ports.mood(Mood::Good);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn says_why_it_is_not_up() {
+    let (ports, ..) = Ports::new();
+    ports.mood(Mood::Gone);
+    let link = start(&ports);
+    let LinkError::Silent { last, .. } = link.client(Duration::from_secs(5)).await.unwrap_err() else {
+        panic!("closed")
+    };
+    assert!(last.contains("refused"), "{last}");
+    ports.mood(Mood::Deaf);
+    let LinkError::Silent { last, .. } = link.client(Duration::from_secs(15)).await.unwrap_err() else {
+        panic!("closed")
+    };
+    assert!(last.contains("does not answer"), "{last}");
+    ports.mood(Mood::Good);
+    link.client(SOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn ends_with_its_last_owner() {
+    let (ports, ..) = Ports::new();
+    let link = start(&ports);
+    let hello = link.client(SOON).await.unwrap();
+    let mut state = link.state();
+    drop(link);
+    timeout(SOON, async { while state.changed().await.is_ok() {} }).await.unwrap();
+    let ended = async { while hello.client.clone().events(EventsRequest { after: 0 }).await.is_ok() {} };
+    timeout(SOON, ended).await.unwrap();
+}
+
+#[tokio::test]
+async fn brings_the_guests_requests_to_the_gateway() {
+    let (ports, _, gateway) = Ports::new();
+    let _link = start(&ports);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(guest::proxy::serve(listener, gateway));
+    for _ in 0..3 {
+        let mut program = tokio::net::TcpStream::connect(address).await.unwrap();
+        program.write_all(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; 12];
+        timeout(SOON, program.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 403");
+        ports.cut();
+    }
+}
+
+/// A guest that answers the preamble and then says what it likes.
+#[tokio::test(start_paused = true)]
+async fn outlives_a_guest_that_talks_nonsense() {
+    let (links, mut connections) = mpsc::channel::<DuplexStream>(4);
+    let (tunnel, mut tunnels) = mpsc::channel::<DuplexStream>(4);
+    tokio::spawn(async move { while tunnels.recv().await.is_some() {} });
+    tokio::spawn(async move {
+        while let Some(mut io) = connections.recv().await {
+            let mut preamble = [0; LENGTH];
+            let _ = io.read_exact(&mut preamble).await;
+            let _ = io.write_all(&preamble).await;
+            let _ = io.write_all(&[0xff; 4096]).await;
+        }
+    });
+    let ports = Ports { link: links, tunnel, mood: Mutex::new(Mood::Good), relays: Mutex::default() };
+    let link = start(&Arc::new(ports));
+    let error = link.client(Duration::from_secs(20)).await.unwrap_err();
+    assert!(matches!(error, LinkError::Silent { .. }));
+}
