@@ -68,11 +68,8 @@ impl Failure {
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
         let message = plain_lines(status.message());
         let message = if message.trim().is_empty() { status.code().to_string() } else { message };
-        let failure = Self::new(exit_code(status.code(), &reason), message);
-        match hint(&reason) {
-            Some(hint) if !failure.message.contains("pilothouse ") => failure.hint(hint),
-            _ => failure,
-        }
+        // A host's messages say what to do themselves.
+        Self::new(exit_code(status.code(), &reason), message)
     }
 
     fn unreachable(host: &HostAddress, status: &Status) -> Self {
@@ -139,16 +136,6 @@ fn exit_code(code: Code, reason: &str) -> u8 {
         }
         (_, Code::Unavailable | Code::DeadlineExceeded) => UNREACHABLE,
         _ => FAILED,
-    }
-}
-
-fn hint(reason: &str) -> Option<&'static str> {
-    match reason {
-        "SESSION_NOT_FOUND" => Some("`pilothouse ls` lists the sessions"),
-        "ENVIRONMENT_NOT_FOUND" => Some("`pilothouse env ls` lists the environments"),
-        "NO_BUILD" => Some("`pilothouse env build NAME` builds an environment"),
-        "ID_AMBIGUOUS" => Some("give more of the id, or the whole slug"),
-        _ => None,
     }
 }
 

@@ -51,7 +51,7 @@ fn ask(found: &[On<'_, Session>]) -> Result<bool, Failure> {
     for on in found {
         output::note(&loss(&on.it));
     }
-    output::note("VM, disk and all that was not pushed are lost. Delete? [y/N] ");
+    output::write_stderr("VM, disk and all that was not pushed are lost. Delete? [y/N] ");
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::failed(format!("no answer: {error}")))?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

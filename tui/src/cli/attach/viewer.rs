@@ -152,7 +152,7 @@ impl Viewer {
         let text = match (self.is_watcher(), self.observe) {
             (false, _) => "you type here now".into(),
             (true, true) => format!("you observe, {who}; Ctrl-] d detaches"),
-            (true, false) => format!("you watch, {who}; Ctrl-] w makes you the writer, Ctrl-] d detaches"),
+            (true, false) => format!("{who}, you watch; Ctrl-] w takes over, d detaches"),
         };
         self.notice(&text)
     }
