@@ -169,7 +169,7 @@ impl Environments {
         };
         fits(recipe)?;
         let layers = vec![self.shelf.base(manifest), self.shelf.disk(&manifest.id)];
-        Ok(ReadyBuild { id: manifest.id.clone(), recipe: recipe.clone(), layers })
+        Ok(ReadyBuild { id: manifest.id.clone(), recipe: recipe.clone(), layers, template: None })
     }
 
     /// Ends builds that are under way and waits until nothing of them runs any more. For the end of hostd.

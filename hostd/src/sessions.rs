@@ -19,6 +19,7 @@ mod resolve;
 mod running;
 mod start;
 mod supervisor;
+mod suspend;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -26,7 +27,7 @@ mod view;
 pub use board::{Board, Change, EnvironmentView, News, Reader, Snapshot};
 pub use create::Order;
 pub use error::FleetError;
-pub use fleet::{Fleet, Parts};
+pub use fleet::{Busy, Fleet, Parts};
 pub use host::{HostStatus, memory_total};
 pub use view::SessionView;
 

@@ -30,7 +30,7 @@ pub struct Record {
 }
 
 /// What a session's VM is made from, fixed at dispatch, and how its last start went.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// Immutable images below its disk, bottom first.
     pub layers: Vec<PathBuf>,
@@ -39,6 +39,53 @@ pub struct Machine {
     /// The parts of its last start, in order.
     #[serde(default)]
     pub phases: Vec<Phase>,
+    /// Name of the layer that it writes to, in its folder.
+    #[serde(default = "first_disk")]
+    pub disk: String,
+    /// Folder of the template that its first start clones; None: it boots.
+    #[serde(default)]
+    pub template: Option<PathBuf>,
+    /// The template that its memory is a view of in its present life; None: its memory is its own.
+    #[serde(default)]
+    pub view_of: Option<PathBuf>,
+    /// Its last snapshot, where it has one.
+    #[serde(default)]
+    pub snapshot: Option<Snapshot>,
+    /// Seconds that it may wait before it is suspended.
+    #[serde(default)]
+    pub suspend_after: Option<u64>,
+}
+
+/// A snapshot of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Where its memory and devices are.
+    pub folder: PathBuf,
+    /// Their size on disk.
+    pub bytes: u64,
+    /// Offset of the terminal's output that had been taken.
+    pub terminal: u64,
+    /// When it was made, Unix milliseconds.
+    pub at: i64,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            layers: vec![],
+            egress: vec![],
+            phases: vec![],
+            disk: first_disk(),
+            template: None,
+            view_of: None,
+            snapshot: None,
+            suspend_after: None,
+        }
+    }
+}
+
+fn first_disk() -> String {
+    "disk.qcow2".into()
 }
 
 /// A part of a start.

@@ -27,6 +27,9 @@ pub(super) async fn attach(
         return Err(invalid("the first message of Attach must be `open`"));
     };
     let terminal = api.fleet.terminal(&open.id)?;
+    if !open.observe {
+        api.fleet.wake(&open.id).await?;
+    }
     let history = usize::try_from(open.scrollback.min(HISTORY_MAX)).unwrap_or(0);
     let wish = Wish { name, observe: open.observe, size: open.size.map(convert::size), history };
     let viewer = Arc::new(terminal.attach(wish).await);

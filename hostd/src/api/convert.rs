@@ -41,6 +41,8 @@ pub(super) fn session(view: &SessionView) -> wire::Session {
         resident_bytes: view.resident,
         phases: view.phases.iter().map(|p| wire::Phase { name: p.name.clone(), micros: p.micros }).collect(),
         viewers: count(view.viewers),
+        suspended_bytes: view.suspended,
+        resumed_in_ms: view.resumed_in,
     }
 }
 

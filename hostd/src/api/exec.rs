@@ -23,12 +23,16 @@ pub(super) async fn exec(api: &Api, request: Request<Streaming<ExecRequest>>) ->
     if start.command.is_empty() {
         return Err(status::invalid("the command is empty"));
     }
-    let mut client = api.fleet.guest(&start.id).await?;
+    let (mut client, busy) = api.fleet.guest(&start.id).await?;
     let start = stream::once(std::future::ready(towards_start(start)));
     // Where the caller's stream breaks, the answers are dropped, and with them this call.
     let rest = requests.take_while(|r| std::future::ready(r.is_ok())).flat_map(|r| stream::iter(towards(r)));
     let answers = client.exec(start.chain(rest)).await.map_err(|error| status::guest(&error))?.into_inner();
-    let answers = answers.map(|answer| answer.map(back).map_err(|error| status::guest(&error)));
+    // Held until the command's last answer.
+    let answers = answers.map(move |answer| {
+        let _ = &busy;
+        answer.map(back).map_err(|error| status::guest(&error))
+    });
     Ok(until_closing(answers, &api.closing))
 }
 

@@ -1,7 +1,7 @@
 use pilothouse_proto::hostd::v1::{
     AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, ExecRequest, ExecResponse, GetRequest,
-    ListRequest, ListResponse, LogRequest, LogResponse, RestartRequest, SendRequest, SendResponse, Session,
-    sessions_server::Sessions,
+    ListRequest, ListResponse, LogRequest, LogResponse, RestartRequest, ResumeRequest, SendRequest, SendResponse,
+    Session, SuspendRequest, sessions_server::Sessions,
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
@@ -37,6 +37,16 @@ impl Sessions for Api {
 
     async fn restart(&self, request: Request<RestartRequest>) -> Result<Response<Session>, Status> {
         let view = self.fleet.restart(&request.into_inner().id).await?;
+        Ok(Response::new(convert::session(&view)))
+    }
+
+    async fn suspend(&self, request: Request<SuspendRequest>) -> Result<Response<Session>, Status> {
+        let view = self.fleet.suspend(&request.into_inner().id).await?;
+        Ok(Response::new(convert::session(&view)))
+    }
+
+    async fn resume(&self, request: Request<ResumeRequest>) -> Result<Response<Session>, Status> {
+        let view = self.fleet.resume(&request.into_inner().id).await?;
         Ok(Response::new(convert::session(&view)))
     }
 

@@ -77,6 +77,8 @@ pub struct ReadyBuild {
     pub recipe: Recipe,
     /// Immutable images, bottom first.
     pub layers: Vec<PathBuf>,
+    /// Folder of its template: a VM that has booted on these layers, to be cloned.
+    pub template: Option<PathBuf>,
 }
 
 /// Progress of a build.

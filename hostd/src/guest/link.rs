@@ -74,6 +74,7 @@ pub enum LinkError {
 pub struct Link {
     state: watch::Receiver<LinkState>,
     last: Arc<Mutex<String>>,
+    stop: CancellationToken,
     _stop: DropGuard,
 }
 
@@ -87,7 +88,12 @@ impl Link {
         let keeper = Keeper { vm: vm.clone(), identity, state: sender, last: last.clone(), stop: stop.clone() };
         tokio::spawn(stop.clone().run_until_cancelled_owned(keeper.run()));
         tokio::spawn(stop.clone().run_until_cancelled_owned(tunnel::run(vm, gateway, caller)));
-        Self { state, last, _stop: stop.drop_guard() }
+        Self { state, last, _stop: stop.clone().drop_guard(), stop }
+    }
+
+    /// Ends it now, whoever else still holds it: calls under way fail, and it is never up again.
+    pub fn close(&self) {
+        self.stop.cancel();
     }
 
     /// Where the link stands; changes are seen by every receiver.

@@ -70,7 +70,13 @@ pub(super) fn session(order: Order, build: ReadyBuild) -> Result<(Record, Vec<Ef
         task: order.task,
     };
     let (session, effects) = Session::new(new, now());
-    let machine = Machine { layers: build.layers, egress: recipe.egress, phases: vec![] };
+    let machine = Machine {
+        layers: build.layers,
+        egress: recipe.egress,
+        template: build.template,
+        suspend_after: Some(recipe.suspend_after),
+        ..Machine::default()
+    };
     Ok((Record { session, machine }, effects))
 }
 

@@ -77,6 +77,8 @@ pub(super) struct Handle {
     /// The VM that runs, once its guest has shaken hands.
     pub(super) live: watch::Sender<Option<Live>>,
     pub(super) terminal: Terminal,
+    /// How many use its guest.
+    pub(super) busy: watch::Sender<usize>,
     /// Cancelled when its supervisor has ended.
     pub(super) gone: CancellationToken,
 }
@@ -100,6 +102,7 @@ impl Host {
             terminal: Terminal::new(&self.directory(&session.id), over(session)),
             record: watch::channel(Arc::new(record)).0,
             live: watch::channel(None).0,
+            busy: watch::channel(0).0,
             gone: CancellationToken::new(),
         });
         self.handles().insert(handle.id.clone(), handle.clone());
@@ -115,7 +118,13 @@ impl Handle {
         // In steps, so that not every page that a guest touches is news.
         let resident = self.live.borrow().as_ref().map_or(0, |live| live.vm.resident()) & !((4 << 20) - 1);
         let viewers = *self.terminal.viewers().borrow();
-        SessionView { session: record.session.clone(), phases: record.machine.phases.clone(), resident, viewers }
+        let machine = &record.machine;
+        let snapshot = machine.snapshot.as_ref();
+        let suspended = snapshot.filter(|_| record.session.lifecycle == Lifecycle::Suspended).map_or(0, |s| s.bytes);
+        let resumed = snapshot.is_some() && record.session.lifecycle == Lifecycle::Running;
+        let resumed_in = if resumed { machine.phases.iter().map(|p| p.micros).sum::<u64>() / 1000 } else { 0 };
+        let (session, phases) = (record.session.clone(), machine.phases.clone());
+        SessionView { session, phases, resident, viewers, suspended, resumed_in }
     }
 }
 
@@ -228,6 +237,45 @@ impl Fleet {
         self.command(&*self.handle(asked)?, Input::Restart).await
     }
 
+    /// Puts it to disk; returns when it is there.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::Denied`] where it cannot be suspended, which leaves it as it was.
+    pub async fn suspend(&self, asked: &str) -> Result<SessionView, FleetError> {
+        let handle = self.handle(asked)?;
+        self.command(&handle, Input::Suspend).await?;
+        let view = settled(&handle, |lifecycle| *lifecycle == Lifecycle::Suspending).await?;
+        match view.session.lifecycle {
+            Lifecycle::Suspended | Lifecycle::Resuming => Ok(view),
+            _ => Err(FleetError::Denied(hostd_core::attention(&view.session).reason)),
+        }
+    }
+
+    /// Brings it back from disk; returns when it runs.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::Denied`] where it cannot be resumed, which leaves its snapshot as it was.
+    pub async fn resume(&self, asked: &str) -> Result<SessionView, FleetError> {
+        let handle = self.handle(asked)?;
+        self.command(&handle, Input::Resume).await?;
+        let moving = |lifecycle: &Lifecycle| matches!(lifecycle, Lifecycle::Suspending | Lifecycle::Resuming);
+        let view = settled(&handle, moving).await?;
+        match view.session.lifecycle {
+            Lifecycle::Suspended => Err(FleetError::Denied(hostd_core::attention(&view.session).reason)),
+            _ => Ok(view),
+        }
+    }
+
+    /// Resumes it if it is suspended, without waiting for it: somebody wants to use it.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`].
+    pub async fn wake(&self, asked: &str) -> Result<(), FleetError> {
+        let handle = self.handle(asked)?;
+        let asleep = matches!(handle.record.borrow().session.lifecycle, Lifecycle::Suspended | Lifecycle::Suspending);
+        if asleep { self.command(&handle, Input::Resume).await.map(drop) } else { Ok(()) }
+    }
+
     /// Types a message to its agent, now or when it runs.
     ///
     /// # Errors
@@ -257,12 +305,17 @@ impl Fleet {
         }
     }
 
-    /// A client of its guest.
+    /// A client of its guest, which is resumed for it. While [`Busy`] is held the session is not suspended for idleness.
     ///
     /// # Errors
-    /// As [`Fleet::get`], and [`FleetError::NotRunning`].
-    pub async fn guest(&self, asked: &str) -> Result<GuestClient<Channel>, FleetError> {
+    /// As [`Fleet::resume`], and [`FleetError::NotRunning`].
+    pub async fn guest(&self, asked: &str) -> Result<(GuestClient<Channel>, Busy), FleetError> {
         let handle = self.handle(asked)?;
+        let busy = Busy::new(handle.clone());
+        let lifecycle = handle.record.borrow().session.lifecycle.clone();
+        if matches!(lifecycle, Lifecycle::Suspended | Lifecycle::Suspending | Lifecycle::Resuming) {
+            self.resume(&handle.id).await?;
+        }
         let live = handle.live.borrow().clone();
         let Some(live) = live else {
             let word = handle.record.borrow().session.lifecycle.word();
@@ -273,7 +326,7 @@ impl Fleet {
             return Err(FleetError::NotRunning(format!("the session is {word}; {help}")));
         };
         let hello = live.link.client(LINK_WAIT).await.map_err(|error| FleetError::NotRunning(error.to_string()))?;
-        Ok(hello.client.clone())
+        Ok((hello.client.clone(), busy))
     }
 
     /// What its guest wrote to the serial console lately, where a VM runs.
@@ -312,6 +365,33 @@ impl Fleet {
         handle.messages.send(Message::Command { input, answer }).await.map_err(|_| FleetError::Stopping)?;
         answered.await.map_err(|_| FleetError::Stopping)??;
         Ok(handle.view())
+    }
+}
+
+/// The session once it is past what `moving` says.
+async fn settled(handle: &Handle, moving: impl Fn(&Lifecycle) -> bool) -> Result<SessionView, FleetError> {
+    let mut record = handle.record.subscribe();
+    let done = record.wait_for(|record| !moving(&record.session.lifecycle));
+    tokio::select! {
+        done = done => done.map(drop).map_err(|_| FleetError::Stopping)?,
+        () = handle.gone.cancelled() => return Err(FleetError::Stopping),
+    }
+    Ok(handle.view())
+}
+
+/// Somebody uses the session's guest.
+pub struct Busy(Arc<Handle>);
+
+impl Busy {
+    fn new(handle: Arc<Handle>) -> Self {
+        handle.busy.send_modify(|count| *count += 1);
+        Self(handle)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 

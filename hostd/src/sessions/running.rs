@@ -54,6 +54,12 @@ impl Running {
         self.tasks.shutdown().await;
     }
 
+    /// Ends what watches it, and hands the VM over.
+    pub(super) async fn release(mut self) -> Live {
+        self.tasks.shutdown().await;
+        self.live
+    }
+
     /// Ends the VM, now.
     pub(super) async fn end(mut self) {
         self.live.vm.end().await;

@@ -1,6 +1,11 @@
 //! A cold start: disk, VM, shaken hand, agent.
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use hostd_core::{Cause, Session};
 use pilothouse_proto::guest::v1::{HandshakeResponse, StartAgentRequest};
@@ -29,7 +34,8 @@ const BOOT_STEPS: usize = 16;
 /// A start that came to its end.
 pub(super) struct Started {
     pub(super) running: Running,
-    pub(super) phases: Vec<Phase>,
+    /// What it is made from now, with the parts of this start.
+    pub(super) machine: Machine,
 }
 
 /// Why a start came to nothing; nothing is left of its VM.
@@ -58,8 +64,8 @@ pub(super) async fn start(
         return Err(NotStarted::Cancelled);
     }
     fail::fail_point!("start::before-vm");
-    let vm = host.parts.vmm.start(spec(&record, &directory)).await.map_err(|e| NotStarted::Failed(e.to_string()))?;
-    clock.phase("vm");
+    let (vm, record) =
+        begin(&host, &record, &directory, &mut clock).await.map_err(|e| NotStarted::Failed(e.to_string()))?;
     fail::fail_point!("start::after-vm");
     let result = tokio::select! {
         () = cancel.cancelled() => Err(NotStarted::Cancelled),
@@ -69,7 +75,8 @@ pub(super) async fn start(
     match result {
         Ok((link, pump)) => {
             let live = Live { vm, link: Arc::new(link) };
-            Ok(Started { running: Running::new(generation, live, pump, &handle.messages), phases: clock.phases })
+            let machine = Machine { phases: clock.phases, ..record.machine };
+            Ok(Started { running: Running::new(generation, live, pump, &handle.messages), machine })
         }
         Err(why) => {
             vm.end().await;
@@ -78,12 +85,43 @@ pub(super) async fn start(
     }
 }
 
+/// A VM for a session's first start is a clone of its template; any later one, and one whose template does not fit this
+/// machine any more, boots from the disk.
+async fn begin(
+    host: &Host,
+    record: &Record,
+    directory: &Path,
+    clock: &mut Clock,
+) -> Result<(Arc<dyn Vm>, Record), VmError> {
+    let fresh = record.session.generation == 1;
+    if let Some(template) = record.machine.template.as_ref().filter(|_| fresh) {
+        let cloned = with_memory(record, Some(template.clone()));
+        match host.parts.vmm.resume(spec(&cloned, directory), template).await {
+            Ok(vm) => {
+                clock.phase("clone");
+                clock.boots = false;
+                return Ok((vm, cloned));
+            }
+            Err(error) => tracing::warn!(slug = record.session.slug, %error, "it boots, because it cannot be cloned"),
+        }
+    }
+    let booted = with_memory(record, None);
+    let vm = host.parts.vmm.start(spec(&booted, directory)).await?;
+    clock.phase("vm");
+    Ok((vm, booted))
+}
+
+fn with_memory(record: &Record, view_of: Option<PathBuf>) -> Record {
+    let machine = Machine { view_of, snapshot: None, ..record.machine.clone() };
+    Record { session: record.session.clone(), machine }
+}
+
 /// Its folder and its own layer, unless they are there from an earlier start.
-async fn disk(host: &Host, record: &Record, directory: &Path) -> Result<(), VmError> {
+pub(super) async fn disk(host: &Host, record: &Record, directory: &Path) -> Result<(), VmError> {
     let failed = |error| VmError::File { path: directory.into(), error };
     tokio::fs::create_dir_all(directory).await.map_err(failed)?;
     fail::fail_point!("start::before-disk");
-    let disk = directory.join(DISK);
+    let disk = directory.join(&record.machine.disk);
     if !tokio::fs::try_exists(&disk).await.map_err(failed)? {
         // Under another name until it is whole.
         let new = directory.join("disk.new.qcow2");
@@ -99,17 +137,14 @@ async fn disk(host: &Host, record: &Record, directory: &Path) -> Result<(), VmEr
     Ok(())
 }
 
-/// A session's own writable layer, in its folder.
-const DISK: &str = "disk.qcow2";
-
-fn spec(record: &Record, directory: &Path) -> VmSpec {
+pub(super) fn spec(record: &Record, directory: &Path) -> VmSpec {
     VmSpec {
         name: record.session.slug.clone(),
         directory: directory.into(),
         size: record.session.size,
         layers: record.machine.layers.clone(),
-        disk: directory.join(DISK),
-        memory: Memory::Own,
+        disk: directory.join(&record.machine.disk),
+        memory: record.machine.view_of.clone().map_or(Memory::Own, Memory::Clone),
     }
 }
 
@@ -166,13 +201,13 @@ fn agent(session: &Session, terminal: &Terminal) -> StartAgentRequest {
     }
 }
 
-fn identity(session: &Session, generation: u64) -> Identity {
+pub(super) fn identity(session: &Session, generation: u64) -> Identity {
     // The same in all its lives, and of no other session.
     let machine_id = blake3::hash(format!("machine-id {}", session.id).as_bytes()).to_hex()[..32].to_owned();
     Identity { session_id: session.id.clone(), slug: session.slug.clone(), machine_id, generation }
 }
 
-fn caller(session: &Session, machine: &Machine) -> Caller {
+pub(super) fn caller(session: &Session, machine: &Machine) -> Caller {
     Caller {
         session_id: session.id.clone(),
         slug: session.slug.clone(),
@@ -184,17 +219,19 @@ fn caller(session: &Session, machine: &Machine) -> Caller {
 }
 
 /// Takes the time of the parts of a start.
-struct Clock {
+pub(super) struct Clock {
     last: Instant,
-    phases: Vec<Phase>,
+    /// Whether the guest boots: a clone tells of its template's boot.
+    boots: bool,
+    pub(super) phases: Vec<Phase>,
 }
 
 impl Clock {
-    fn new() -> Self {
-        Self { last: Instant::now(), phases: vec![] }
+    pub(super) fn new() -> Self {
+        Self { last: Instant::now(), boots: true, phases: vec![] }
     }
 
-    fn phase(&mut self, name: &str) {
+    pub(super) fn phase(&mut self, name: &str) {
         let micros = micros(self.last.elapsed());
         self.last = Instant::now();
         self.phases.push(Phase { name: name.into(), micros });
@@ -204,7 +241,7 @@ impl Clock {
     fn boot(&mut self, handshake: &HandshakeResponse) {
         let whole = micros(self.last.elapsed());
         let mut before = 0;
-        for step in handshake.boot.iter().take(BOOT_STEPS) {
+        for step in handshake.boot.iter().take(BOOT_STEPS).filter(|_| self.boots) {
             let until = step.uptime_micros.clamp(before, whole.max(before));
             let name = hostd_core::text::slug(&step.name, 24);
             self.phases.push(Phase { name, micros: until - before });

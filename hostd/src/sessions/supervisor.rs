@@ -1,9 +1,10 @@
-use std::{future::pending, ops::ControlFlow, sync::Arc};
+use std::{future::pending, ops::ControlFlow, sync::Arc, time::Duration};
 
 use hostd_core::{Cause, Effect, Input, Lifecycle, Session, session::step};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
     task::{JoinHandle, JoinSet},
+    time::Instant,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -14,8 +15,9 @@ use super::{
     now,
     running::Running,
     start::{NotStarted, Started, start},
+    suspend::{Awake, resume, suspend},
 };
-use crate::store::{Owed, Record, StoreError};
+use crate::store::{Machine, Owed, Record, StoreError};
 
 /// Who is told what became of a command.
 type Answer = oneshot::Sender<Result<(), FleetError>>;
@@ -62,8 +64,10 @@ pub(super) struct Supervisor {
     /// Being carried out; their answers settle them.
     owed: Vec<Owed>,
     starting: Option<Starting>,
+    suspending: Option<JoinHandle<Result<Machine, Awake>>>,
     running: Option<Running>,
     place: Option<OwnedSemaphorePermit>,
+    grace: Grace,
     /// Whoever waits for the session to be gone.
     deleters: Vec<Answer>,
     /// Waits for places, types messages; ended with the supervisor.
@@ -71,18 +75,45 @@ pub(super) struct Supervisor {
     _gone: DropGuard,
 }
 
+/// A start or a resume under way.
 struct Starting {
     generation: u64,
+    resumes: bool,
     cancel: CancellationToken,
     task: JoinHandle<Result<Started, NotStarted>>,
+}
+
+/// How long a session that waits may go on waiting in memory.
+#[derive(Default)]
+struct Grace(Option<(Duration, Instant)>);
+
+impl Grace {
+    /// Begins to run, stops, or runs on.
+    fn set(&mut self, after: Option<Duration>) {
+        self.0 = match (after, self.0) {
+            (Some(after), Some((same, until))) if after == same => Some((same, until)),
+            (Some(after), _) => Some((after, Instant::now() + after)),
+            (None, _) => None,
+        };
+    }
+
+    async fn over(&self) {
+        match self.0 {
+            Some((_, until)) => tokio::time::sleep_until(until).await,
+            None => pending().await,
+        }
+    }
 }
 
 /// What woke the supervisor.
 enum Woken {
     Message(Option<Message>),
     Start(Result<Started, NotStarted>),
+    Suspend(Result<Machine, Awake>),
     Ended(Cause),
     Viewers,
+    Busy,
+    Quiet,
 }
 
 impl Supervisor {
@@ -92,8 +123,10 @@ impl Supervisor {
             inbox,
             owed: vec![],
             starting: None,
+            suspending: None,
             running: None,
             place: None,
+            grace: Grace::default(),
             deleters: vec![],
             tasks: JoinSet::new(),
             _gone: handle.gone.clone().drop_guard(),
@@ -103,26 +136,43 @@ impl Supervisor {
 
     pub(super) async fn run(mut self, first: Vec<Owed>) {
         let mut viewers = self.handle.terminal.viewers();
+        let mut busy = self.handle.busy.subscribe();
         let mut flow = self.carry_out(first).await;
+        self.look_at_grace();
         while flow.is_continue() {
             let woken = tokio::select! {
                 message = self.inbox.recv() => Woken::Message(message),
                 started = finished(self.starting.as_mut()) => Woken::Start(started),
+                suspended = put_down(self.suspending.as_mut()) => Woken::Suspend(suspended),
                 cause = ended(self.running.as_ref()) => Woken::Ended(cause),
                 Ok(()) = viewers.changed() => Woken::Viewers,
+                Ok(()) = busy.changed() => Woken::Busy,
+                () = self.grace.over() => Woken::Quiet,
             };
             flow = match woken {
                 Woken::Message(Some(message)) => self.message(message).await,
                 Woken::Message(None) => ControlFlow::Break(()),
                 Woken::Start(result) => self.start_ended(result).await,
+                Woken::Suspend(result) => self.suspend_ended(result).await,
                 Woken::Ended(cause) => self.vm_ended(cause).await,
+                Woken::Busy => ControlFlow::Continue(()),
+                Woken::Quiet => self.report(Input::Suspend).await,
                 Woken::Viewers => {
                     self.host.board.session(self.handle.view());
                     ControlFlow::Continue(())
                 }
             };
             while self.tasks.try_join_next().is_some() {}
+            self.look_at_grace();
         }
+    }
+
+    /// Its grace runs while it waits and nobody uses it.
+    fn look_at_grace(&mut self) {
+        let record = self.handle.record.borrow().clone();
+        let used = *self.handle.terminal.viewers().borrow() > 0 || *self.handle.busy.borrow() > 0;
+        let after = record.machine.suspend_after.filter(|_| record.session.waits() && !used);
+        self.grace.set(after.map(Duration::from_secs));
     }
 
     async fn message(&mut self, message: Message) -> ControlFlow<()> {
@@ -234,23 +284,8 @@ impl Supervisor {
                 Effect::Type { generation, text } => self.type_message(*generation, text.clone()),
                 Effect::End => self.end().await,
                 Effect::Remove => return self.remove().await,
-                Effect::Suspend | Effect::Resume { .. } => {
-                    let why = "this hostd cannot suspend sessions yet".to_owned();
-                    let answer = match &owed.effect {
-                        Effect::Suspend => Input::SuspendFailed { why },
-                        _ => Input::ResumeFailed { why },
-                    };
-                    // Neither asks for more than messages to be typed.
-                    if let Ok(more) = self.feed(answer).await {
-                        for next in more {
-                            if let Effect::Type { generation, text } = &next.effect {
-                                self.type_message(*generation, text.clone());
-                            }
-                            self.owed.push(next);
-                        }
-                    }
-                    continue;
-                }
+                Effect::Suspend => self.suspend(),
+                Effect::Resume { generation } => self.resume(*generation),
             }
             self.owed.push(owed);
         }
@@ -269,20 +304,57 @@ impl Supervisor {
     fn start(&mut self, generation: u64) {
         let cancel = CancellationToken::new();
         let task = tokio::spawn(start(self.host.clone(), self.handle.clone(), generation, cancel.clone()));
-        self.starting = Some(Starting { generation, cancel, task });
+        self.starting = Some(Starting { generation, resumes: false, cancel, task });
+    }
+
+    fn resume(&mut self, generation: u64) {
+        let cancel = CancellationToken::new();
+        let task = tokio::spawn(resume(self.host.clone(), self.handle.clone(), generation, cancel.clone()));
+        self.starting = Some(Starting { generation, resumes: true, cancel, task });
+    }
+
+    /// A VM that ended this moment is reported as ended instead.
+    fn suspend(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.handle.live.send_replace(None);
+            self.suspending = Some(tokio::spawn(suspend(self.host.clone(), self.handle.clone(), running)));
+        }
+    }
+
+    async fn suspend_ended(&mut self, result: Result<Machine, Awake>) -> ControlFlow<()> {
+        self.suspending = None;
+        let input = match result {
+            Ok(machine) => {
+                self.change(machine);
+                Input::Suspended
+            }
+            Err(Awake::Runs { running, why }) => {
+                self.handle.live.send_replace(Some(running.live.clone()));
+                self.running = Some(running);
+                Input::SuspendFailed { why }
+            }
+            Err(Awake::Ended(cause)) => Input::VmEnded { generation: self.session().generation, cause },
+        };
+        self.report(input).await
+    }
+
+    /// What it is made from; committed with the input that follows.
+    fn change(&self, machine: Machine) {
+        self.handle.record.send_modify(|record| Arc::make_mut(record).machine = machine);
     }
 
     async fn start_ended(&mut self, result: Result<Started, NotStarted>) -> ControlFlow<()> {
-        let Some(Starting { generation, .. }) = self.starting.take() else { return ControlFlow::Continue(()) };
+        let Some(Starting { generation, resumes, .. }) = self.starting.take() else { return ControlFlow::Continue(()) };
         self.place = None;
         let input = match result {
-            Ok(Started { running, phases }) => {
+            Ok(Started { running, machine }) => {
                 self.handle.live.send_replace(Some(running.live.clone()));
                 self.running = Some(running);
-                self.handle.record.send_modify(|record| Arc::make_mut(record).machine.phases = phases);
-                Input::Started { generation }
+                self.change(machine);
+                if resumes { Input::Resumed { generation } } else { Input::Started { generation } }
             }
             Err(NotStarted::Ended(cause)) => Input::VmEnded { generation, cause },
+            Err(NotStarted::Failed(why)) if resumes => Input::ResumeFailed { why },
             Err(NotStarted::Failed(why)) => Input::StartFailed { generation, why },
             Err(NotStarted::Cancelled) => return ControlFlow::Continue(()),
         };
@@ -321,6 +393,11 @@ impl Supervisor {
             }
         }
         self.place = None;
+        if let Some(suspending) = self.suspending.take()
+            && let Ok(Err(Awake::Runs { running, .. })) = suspending.await
+        {
+            running.end().await;
+        }
         if let Some(running) = self.running.take() {
             running.end().await;
         }
@@ -362,6 +439,10 @@ impl Supervisor {
 
     /// hostd ends. What had not begun begins again with the next hostd.
     async fn stop(&mut self) {
+        if let Some(suspending) = self.suspending.take() {
+            let result = put_down(Some(&mut { suspending })).await;
+            let _ = self.suspend_ended(result).await;
+        }
         if let Some(running) = self.running.take() {
             self.handle.live.send_replace(None);
             let generation = running.generation;
@@ -385,6 +466,15 @@ async fn finished(starting: Option<&mut Starting>) -> Result<Started, NotStarted
     match starting {
         Some(starting) => {
             (&mut starting.task).await.unwrap_or_else(|error| Err(NotStarted::Failed(format!("hostd failed: {error}"))))
+        }
+        None => pending().await,
+    }
+}
+
+async fn put_down(suspending: Option<&mut JoinHandle<Result<Machine, Awake>>>) -> Result<Machine, Awake> {
+    match suspending {
+        Some(task) => {
+            task.await.unwrap_or_else(|error| Err(Awake::Ended(Cause::VmDied(format!("hostd failed: {error}")))))
         }
         None => pending().await,
     }

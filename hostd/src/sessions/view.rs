@@ -13,4 +13,8 @@ pub struct SessionView {
     pub resident: u64,
     /// Attached terminals.
     pub viewers: usize,
+    /// Bytes of its snapshot, while it is suspended.
+    pub suspended: u64,
+    /// Milliseconds that its last resume took, while it runs after one.
+    pub resumed_in: u64,
 }

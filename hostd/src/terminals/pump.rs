@@ -36,6 +36,16 @@ impl Pump {
         Ok(Self { terminal, log, towards: Towards { input, sizes, pending: None } })
     }
 
+    /// The agent is the same as before: its output goes on at `offset`.
+    ///
+    /// # Errors
+    /// Where the folder of the terminal cannot be written.
+    pub async fn go_on(terminal: Terminal, offset: u64) -> io::Result<Self> {
+        let log = Log::open(terminal.directory()).await?;
+        let (input, sizes) = terminal.go_on(offset).await;
+        Ok(Self { terminal, log, towards: Towards { input, sizes, pending: None } })
+    }
+
     /// Goes on until all output has come. Where the stream breaks, it is opened again at the offset reached, with the next
     /// `client`; None: there will be no more.
     pub async fn run<F, C>(mut self, client: C)

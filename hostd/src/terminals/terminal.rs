@@ -167,8 +167,19 @@ impl Terminal {
         (receiver, self.inner.size.subscribe(), first)
     }
 
+    /// The same agent's output goes on at `offset`. What comes back is the input for it.
+    pub(super) async fn go_on(&self, offset: u64) -> (mpsc::Receiver<Input>, watch::Receiver<Size>) {
+        self.inner.load().await;
+        let (sender, receiver) = mpsc::channel(INPUT_QUEUE);
+        let mut state = self.inner.lock();
+        state.input = Some(sender);
+        state.offset = offset;
+        state.ended = None;
+        (receiver, self.inner.size.subscribe())
+    }
+
     /// The next byte wanted from the guest.
-    pub(super) fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.inner.lock().offset
     }
 

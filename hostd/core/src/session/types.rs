@@ -120,6 +120,14 @@ impl Session {
         (session, vec![Effect::Admit])
     }
 
+    /// Whether its VM may be suspended once its grace is over: its agent waits for something, or has ended, and nothing is
+    /// on its way to it.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        let quiet = self.activity != Activity::Working || self.exited.is_some();
+        quiet && self.lifecycle == Lifecycle::Running && !self.typing && self.inbox.is_empty() && !self.deleting
+    }
+
     /// What its branches begin with: it may push to these alone.
     #[must_use]
     pub fn branch_prefix(&self) -> String {
