@@ -15,8 +15,10 @@ mod new;
 mod output;
 mod remove;
 mod restart;
+mod resume;
 mod send;
 mod show;
+mod suspend;
 mod table;
 mod terminal;
 mod wait;
@@ -75,6 +77,8 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Rm(options) => remove::run(&fleet, options).await,
         Command::Wait(options) => wait::run(&fleet, options).await,
         Command::Restart(options) => restart::run(&fleet, options).await,
+        Command::Suspend(options) => suspend::run(&fleet, options).await,
+        Command::Resume(options) => resume::run(&fleet, options).await,
         Command::Host(command) => host::run(&fleet, command).await,
         Command::Env(command) => environment::run(&fleet, command).await,
         Command::Completions { shell } => completions(shell),

@@ -25,7 +25,7 @@ fn record(id: &str, slug: &str) -> Record {
         1,
     );
     let phases = vec![Phase { name: "kernel".into(), micros: 7 }];
-    Record { session, machine: Machine { layers: vec!["/a.ext4".into()], egress: vec![], phases } }
+    Record { session, machine: Machine { layers: vec!["/a.ext4".into()], phases, ..Machine::default() } }
 }
 
 fn outbox(path: &Path) -> Vec<(String, String)> {

@@ -98,6 +98,7 @@ commands! {
     Answer8 "answer-8" "Send the eighth answer that the agent offers" Session Safe,
     Answer9 "answer-9" "Send the ninth answer that the agent offers" Session Safe,
     Restart "restart" "Boot a stopped or crashed session again from its disk" Session Asks,
+    Suspend "suspend" "Suspend the session to disk, or resume a suspended one" Session Safe,
     Delete "delete" "Delete the session, its VM and its disk" Session Asks,
     Log "log" "Show all that is kept of the agent's terminal" Session Safe,
     SerialLog "serial-log" "Show the serial console of the session's VM" Session Safe,

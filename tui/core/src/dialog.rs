@@ -210,6 +210,8 @@ impl Asked {
             Call::Send(..) => ("Sent to", "send to"),
             Call::Delete(_) => ("Deleted", "delete"),
             Call::Restart(_) => ("Restarting", "restart"),
+            Call::Suspend(_) => ("Suspended", "suspend"),
+            Call::Resume(_) => ("Resumed", "resume"),
             Call::Build(_) => ("Built", "build"),
         };
         Self { host, done: format!("{done} {about}"), failed: format!("Could not {failed} {about}") }

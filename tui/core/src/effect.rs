@@ -87,6 +87,10 @@ pub enum Call {
     Delete(String),
     /// Restart this session.
     Restart(String),
+    /// Put this session to disk.
+    Suspend(String),
+    /// Bring this session back.
+    Resume(String),
     /// Build this environment.
     Build(String),
 }

@@ -97,6 +97,7 @@ pub struct Session {
     pub vcpus: u32,
     pub memory_bytes: u64,
     pub resident_bytes: u64,
+    pub suspended_bytes: u64,
     pub phases: Vec<(String, u64)>,
     pub viewers: u32,
 }
@@ -141,8 +142,8 @@ impl Session {
                 "waiting-review" => "review",
                 other => other,
             },
-            ("stopped" | "crashed", over @ "done") => over,
-            ("stopped", over @ "failed") => over,
+            ("stopped" | "crashed" | "suspended", over @ "done") => over,
+            ("stopped" | "suspended", over @ "failed") => over,
             (lifecycle, _) => lifecycle,
         }
     }

@@ -54,6 +54,10 @@ pub(crate) enum Command {
     Wait(Wait),
     /// Boot a stopped or crashed session again from its disk
     Restart(Restart),
+    /// Put a running session to disk: it costs nothing until it is resumed
+    Suspend(Suspend),
+    /// Bring a suspended session back, exactly where it was
+    Resume(Resume),
     /// Hosts: ls, show
     #[command(subcommand)]
     Host(HostCommand),
@@ -245,6 +249,35 @@ pub(crate) struct Wait {
 #[command(after_help = "Example:
   pilothouse restart fix-parser")]
 pub(crate) struct Restart {
+    /// Slug, id, or a unique prefix
+    #[arg(value_name = "SESSION")]
+    pub(crate) id: String,
+    /// Print the session as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Of `suspend`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pilothouse suspend fix-parser
+  pilothouse suspend fix-parser --json | jq .suspended_bytes")]
+pub(crate) struct Suspend {
+    /// Slug, id, or a unique prefix
+    #[arg(value_name = "SESSION")]
+    pub(crate) id: String,
+    /// Print the session as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Of `resume`.
+#[derive(Debug, Args)]
+#[command(after_help = "exec, send and attach resume a session by themselves.
+
+Example:
+  pilothouse resume fix-parser")]
+pub(crate) struct Resume {
     /// Slug, id, or a unique prefix
     #[arg(value_name = "SESSION")]
     pub(crate) id: String,

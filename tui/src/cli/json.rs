@@ -33,6 +33,8 @@ pub(crate) struct Session<'a> {
     vcpus: u32,
     memory_bytes: u64,
     resident_bytes: u64,
+    suspended_bytes: u64,
+    resumed_in_ms: Option<u64>,
     viewers: u32,
     phases: Vec<Phase<'a>>,
 }
@@ -72,6 +74,8 @@ impl<'a> Session<'a> {
             vcpus: session.vcpus,
             memory_bytes: session.memory_bytes,
             resident_bytes: session.resident_bytes,
+            suspended_bytes: session.suspended_bytes,
+            resumed_in_ms: Some(session.resumed_in_ms).filter(|ms| *ms > 0),
             viewers: session.viewers,
             phases: session.phases.iter().map(|p| Phase { name: &p.name, micros: p.micros }).collect(),
         }
@@ -214,8 +218,8 @@ mod tests {
         let session = api::Session { created_at: 1_700_000_000_000, ..Default::default() };
         let session = Session::new("near", &session);
         let want = "activity attention branch_prefix build cause choices command created_at deleting environment \
-            generation host id lifecycle memory_bytes owner phases reason repository resident_bytes slug task title \
-            updated_at vcpus viewers";
+            generation host id lifecycle memory_bytes owner phases reason repository resident_bytes resumed_in_ms slug \
+            suspended_bytes task title updated_at vcpus viewers";
         assert_eq!(keys(&session).join(" "), want);
         let value = serde_json::to_value(&session).unwrap();
         assert_eq!(value["created_at"], "2023-11-14T22:13:20.000Z");

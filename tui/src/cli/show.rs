@@ -48,6 +48,9 @@ pub(crate) fn when(unix_millis: i64) -> String {
 fn facts(host: &str, s: &Session) -> Facts {
     let deleting = if s.deleting { ", is being deleted" } else { "" };
     let memory = match s.resident_bytes {
+        0 if s.suspended_bytes > 0 => {
+            format!("{} ({} on disk while suspended)", bytes(s.memory_bytes), bytes(s.suspended_bytes))
+        }
         0 => bytes(s.memory_bytes),
         resident => format!("{} ({} held now)", bytes(s.memory_bytes), bytes(resident)),
     };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pilothouse_proto::hostd::v1::{
-    BuildRequest, CreateRequest, DeleteRequest, RestartRequest, SendRequest, environments_client::EnvironmentsClient,
-    sessions_client::SessionsClient,
+    BuildRequest, CreateRequest, DeleteRequest, RestartRequest, ResumeRequest, SendRequest, SuspendRequest,
+    environments_client::EnvironmentsClient, sessions_client::SessionsClient,
 };
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Status, transport::Channel};
@@ -51,6 +51,8 @@ async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
         }
         Call::Send(id, text) => drop(sessions.send(SendRequest { id, text }).await?),
         Call::Delete(id) => drop(sessions.delete(DeleteRequest { id }).await?),
+        Call::Suspend(id) => drop(sessions.suspend(SuspendRequest { id }).await?),
+        Call::Resume(id) => drop(sessions.resume(ResumeRequest { id }).await?),
         Call::Restart(id) => drop(sessions.restart(RestartRequest { id }).await?),
         Call::Build(_) => return Err(Status::internal("a build is no single question")),
     }

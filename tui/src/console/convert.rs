@@ -31,6 +31,7 @@ pub(super) fn session(s: v1::Session) -> Session {
         vcpus: s.vcpus,
         memory_bytes: s.memory_bytes,
         resident_bytes: s.resident_bytes,
+        suspended_bytes: s.suspended_bytes,
         phases: s.phases.into_iter().map(|phase| (phase.name, phase.micros)).collect(),
         viewers: s.viewers,
     }

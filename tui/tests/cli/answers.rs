@@ -32,6 +32,7 @@ async fn sessions_are_listed_shown_created_and_sent_to() {
 #[rstest]
 #[case(&["show", "nobody"], 3, "error: there is no such session\n")]
 #[case(&["show", ""], 2, "error: more than one session is meant\n")]
+#[case(&["resume", "alpha"], 4, "error: could not be resumed: its template is gone\n")]
 #[case(&["restart", "alpha"], 4, "error: it is running; only a stopped or crashed session can be restarted\n")]
 #[case(&["new", "--env", "other"], 4, "error: the environment was never built\n")]
 #[case(&["host", "show", "x"], 3, "error: there is no host `x`\nhint: `pilothouse host ls` lists them\n")]

@@ -56,6 +56,22 @@ impl State {
         }));
     }
 
+    /// Loses nothing either way, so it asks nothing.
+    pub(crate) fn suspend_or_resume(&mut self) {
+        let Some((key, session)) = self.selected() else { return };
+        let name = session.name().to_owned();
+        let call = match &*session.lifecycle {
+            "running" => Call::Suspend(key.id.to_string()),
+            "suspended" => Call::Resume(key.id.to_string()),
+            other => {
+                let text =
+                    format!("{name} is {other}; only a running or a suspended session can be put away or resumed");
+                return self.notice(Kind::Info, &text);
+            }
+        };
+        self.call(key.host, call, &name);
+    }
+
     pub(crate) fn ask_delete(&mut self) {
         let Some((key, session)) = self.selected() else { return };
         let name = session.name().to_owned();

@@ -50,6 +50,7 @@ impl State {
             C::New => self.open_form(),
             C::Message => self.open_message(),
             C::Restart => self.ask_restart(),
+            C::Suspend => self.suspend_or_resume(),
             C::Delete => self.ask_delete(),
             C::Build => self.build(),
             C::Yes => self.yes(),

@@ -105,6 +105,9 @@ fn facts(state: &State, key: &SessionKey, session: &Session) -> Vec<(&'static st
 fn memory(session: &Session) -> String {
     match (session.memory_bytes, session.resident_bytes) {
         (0, _) => String::new(),
+        (all, 0) if session.suspended_bytes > 0 => {
+            format!("{} on disk of {}", text::bytes(session.suspended_bytes), text::bytes(all))
+        }
         (all, 0) => text::bytes(all),
         (all, held) => format!("{} of {}", text::bytes(held), text::bytes(all)),
     }

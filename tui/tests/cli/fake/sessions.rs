@@ -2,9 +2,9 @@ use std::{process::Stdio, sync::Arc};
 
 use pilothouse_proto::hostd::v1::{
     AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, Ended, ExecExit, ExecRequest,
-    ExecResponse, ExecStart, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse, RestartRequest, Role,
-    Screen, SendRequest, SendResponse, Session, attach_request, attach_response, exec_request, exec_response,
-    sessions_server::Sessions,
+    ExecResponse, ExecStart, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse, RestartRequest,
+    ResumeRequest, Role, Screen, SendRequest, SendResponse, Session, SuspendRequest, attach_request, attach_response,
+    exec_request, exec_response, sessions_server::Sessions,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -55,6 +55,16 @@ impl Sessions for State {
             "DENIED",
             "it is running; only a stopped or crashed session can be restarted",
         ))
+    }
+
+    async fn suspend(&self, request: Request<SuspendRequest>) -> Result<Response<Session>, Status> {
+        let found = self.find(&request.into_inner().id)?;
+        Ok(Response::new(Session { lifecycle: "suspended".into(), suspended_bytes: 1 << 20, ..found.into_inner() }))
+    }
+
+    async fn resume(&self, request: Request<ResumeRequest>) -> Result<Response<Session>, Status> {
+        self.find(&request.into_inner().id)?;
+        Err(status(Code::FailedPrecondition, "DENIED", "could not be resumed: its template is gone"))
     }
 
     async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
