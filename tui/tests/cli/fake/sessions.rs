@@ -59,7 +59,7 @@ impl Sessions for State {
 
     async fn suspend(&self, request: Request<SuspendRequest>) -> Result<Response<Session>, Status> {
         let found = self.find(&request.into_inner().id)?;
-        Ok(Response::new(Session { lifecycle: "suspended".into(), suspended_bytes: 1 << 20, ..found.into_inner() }))
+        Ok(Response::new(Session { lifecycle: "suspended".into(), suspended_bytes: 1 << 20, ..found }))
     }
 
     async fn resume(&self, request: Request<ResumeRequest>) -> Result<Response<Session>, Status> {
