@@ -1,5 +1,7 @@
 //! Text fields, of one line or several.
 
+use std::ops::Range;
+
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
@@ -176,29 +178,35 @@ impl Field {
             let column = self.text.get(from..self.cursor).map_or(0, str::width);
             return (vec![self.text[from..].to_owned()], (0, column));
         }
-        let mut rows = vec![String::new()];
-        let mut used = 0;
-        let mut cursor = (0, 0);
+        let ranges = self.broken(columns);
+        let row = ranges.iter().rposition(|r| r.start <= self.cursor).unwrap_or(0);
+        let column = ranges.get(row).map_or(0, |r| self.text[r.start..self.cursor].width());
+        let rows = ranges.into_iter().map(|r| self.text[r].to_owned()).collect();
+        (rows, (row, column.min(columns - 1)))
+    }
+
+    /// The parts of the text that are rows: broken after blanks where there are some. Blanks at a row's end may hang over.
+    fn broken(&self, columns: usize) -> Vec<Range<usize>> {
+        let (mut rows, mut start, mut used, mut chance) = (Vec::new(), 0, 0, None);
         for (at, grapheme) in self.text.grapheme_indices(true) {
-            if grapheme != "\n" && used + grapheme.width() > columns - 1 {
-                rows.push(String::new());
-                used = 0;
-            }
-            if at == self.cursor {
-                cursor = (rows.len() - 1, used);
-            }
             if grapheme == "\n" {
-                rows.push(String::new());
-                used = 0;
-            } else if let Some(row) = rows.last_mut() {
-                row.push_str(grapheme);
-                used += grapheme.width();
+                rows.push(start..at);
+                (start, used, chance) = (at + 1, 0, None);
+                continue;
+            }
+            let blank = grapheme.trim().is_empty();
+            if used + grapheme.width() > columns - 1 && at > start && !blank {
+                let cut = chance.take().unwrap_or(at);
+                rows.push(start..cut);
+                (start, used) = (cut, self.text[cut..at].width());
+            }
+            used += grapheme.width();
+            if blank {
+                chance = Some(at + grapheme.len());
             }
         }
-        if self.cursor >= self.text.len() {
-            cursor = (rows.len() - 1, used);
-        }
-        (rows, cursor)
+        rows.push(start..self.text.len());
+        rows
     }
 }
 
@@ -244,6 +252,13 @@ mod tests {
         let (rows, (row, column)) = field.rows(10);
         assert_eq!((rows.len(), row), (1, 0));
         assert!(column < 10 && rows[0].width() == column);
+    }
+
+    #[test]
+    fn long_lines_are_broken_after_blanks() {
+        let mut field = Field::lines();
+        field.insert("one two three\nabcdefghijkl");
+        assert_eq!(field.rows(9), (["one two ", "three", "abcdefgh", "ijkl"].map(str::to_owned).to_vec(), (3, 4)));
     }
 
     proptest! {

@@ -83,14 +83,14 @@ impl Keymap {
         all
     }
 
-    /// The shortest chord that means this command where these conditions hold.
+    /// The shortest chord, as written, that means this command where these conditions hold.
     #[must_use]
     pub fn keys_for(&self, command: Command, now: Conditions) -> Option<Vec<Key>> {
         self.bindings()
             .into_iter()
             .filter(|b| b.command == command && self.meaning(&b.keys, now) == Meaning::Run(command))
             .map(|b| b.keys)
-            .min_by_key(Vec::len)
+            .min_by_key(|keys| crate::key::chord(keys).len())
     }
 }
 

@@ -55,8 +55,8 @@ impl Layout {
     }
 
     fn stacked(self, body: Rect, wanted: usize) -> Self {
-        // The list gets what it needs, up to a good half.
-        let most = (body.height * 9 / 20).max(5);
+        // The list gets what it needs, up to half.
+        let most = (body.height / 2).max(5);
         let list = u16::try_from(wanted).unwrap_or(most).clamp(4, most);
         Self {
             list: Rect { height: list, ..body },

@@ -27,6 +27,8 @@ pub mod log;
 pub mod notice;
 pub mod preview;
 pub mod report;
+#[cfg(test)]
+mod samples;
 pub mod state;
 pub mod terminal;
 pub mod text;

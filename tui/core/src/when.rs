@@ -116,6 +116,15 @@ impl When {
     }
 }
 
+impl When {
+    /// A case where it holds, as small as can be.
+    #[must_use]
+    pub fn example(&self) -> Conditions {
+        let wanted = self.alternatives.iter().take(1).flatten().filter(|(_, wanted)| *wanted);
+        wanted.fold(Conditions::default().with(Condition::Always), |now, (condition, _)| now.with(*condition))
+    }
+}
+
 impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -80,8 +80,7 @@ impl State {
             title: format!("Delete {name}?"),
             text: format!(
                 "{} is {}. Its VM ends, its disk and its logs are removed for good.{pushed}",
-                session.slug,
-                session.word()
+                session.slug, session.lifecycle
             ),
             host: key.host,
             call: Call::Delete(key.id.to_string()),

@@ -86,11 +86,10 @@ fn facts(state: &State, key: &SessionKey, session: &Session) -> Vec<(&'static st
         if session.branch_prefix.is_empty() { String::new() } else { format!("pushes to {}*", session.branch_prefix) };
     let repository = if session.repository.is_empty() { String::new() } else { join(&[&session.repository, &pushes]) };
     let cpus = text::count(session.vcpus as usize, "vcpu");
-    let watched = if session.viewers > 0 { format!("{} attached", session.viewers) } else { String::new() };
     let generation =
         if session.generation > 1 { format!("start number {}", session.generation) } else { String::new() };
     vec![
-        ("session", join(&[&session.slug, &by, &watched])),
+        ("session", join(&[&session.slug, &by])),
         ("lifecycle", join(&[&session.lifecycle, &session.activity, &generation])),
         ("environment", join(&[&session.environment, host, &build])),
         ("repository", repository),

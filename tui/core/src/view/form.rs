@@ -99,6 +99,6 @@ fn text_field(field: &Field, placeholder: &str, focus: bool, area: Rect, pen: &m
     if field.is_empty() {
         pen.line(area, 0).put(placeholder, Scope::Placeholder);
     }
-    let (x, y) = (u16::try_from(column).ok()?, u16::try_from(row - top).ok()?);
+    let (x, y) = (u16::try_from(column).ok()?, u16::try_from(row.checked_sub(top)?).ok()?);
     (x < area.width && y < area.height).then_some((area.x + x, area.y + y))
 }

@@ -6,9 +6,14 @@ use super::pen::Pen;
 use crate::{
     Command, Keymap, State, Theme,
     command::{Danger, Group},
-    key, text,
+    key,
+    keymap::{Binding, Meaning},
+    text,
     theme::Scope,
+    when::When,
 };
+
+const ANSWERS: &str = "Send the answer of this number, where the agent offers some";
 
 /// A line of the help.
 enum Entry {
@@ -40,6 +45,7 @@ pub(super) fn draw(state: &State, top: usize, theme: &Theme, frame: &mut Frame) 
     let height: usize = area.height.into();
     let top = top.min(entries.len().saturating_sub(height));
     let keys_width = usize::from(area.width) / 4;
+    let name_width = if area.width >= 88 { 15 } else { 0 };
     for (n, entry) in (0..).zip(entries.iter().skip(top).take(height)) {
         let mut line = pen.line(area, n);
         match entry {
@@ -48,9 +54,10 @@ pub(super) fn draw(state: &State, top: usize, theme: &Theme, frame: &mut Frame) 
                 line.put(title, Scope::DialogTitle);
             }
             Entry::Command(command, keys) => {
-                line.column(keys, keys_width, Scope::Key).column(command.name(), 16, Scope::Dim);
+                line.column(keys, keys_width, Scope::Key).column(command.name(), name_width, Scope::Dim);
                 let room = line.room();
-                line.put(&text::fit(command.doc(), room), Scope::Dialog);
+                let doc = if command.answer().is_some() { ANSWERS } else { command.doc() };
+                line.put(&text::fit(doc, room), Scope::Dialog);
                 if command.danger() == Danger::Asks {
                     line.put(" (asks)", Scope::StateAsks);
                 }
@@ -74,18 +81,32 @@ fn entries(keymap: &Keymap) -> Vec<Entry> {
             entries.push(Entry::Gap);
         }
         entries.push(Entry::Heading(group.title()));
-        for command in Command::ALL.iter().filter(|c| c.group() == group) {
-            let mut keys: Vec<String> = Vec::new();
-            for binding in bindings.iter().filter(|b| b.command == *command) {
-                let written = key::chord(&binding.keys);
-                if !keys.contains(&written) {
-                    keys.push(written);
-                }
-            }
-            keys.sort_by_key(String::len);
-            keys.truncate(3);
-            entries.push(Entry::Command(*command, keys.join(", ")));
+        // The nine answers are one line.
+        for command in Command::ALL.iter().filter(|c| c.group() == group && c.answer().is_none_or(|n| n == 0)) {
+            let keys = keys_of(keymap, &bindings, *command);
+            let keys = match (&keys[..], command.answer()) {
+                ([first, .., last], Some(_)) => format!("{first} to {last}"),
+                _ => keys.into_iter().take(3).collect::<Vec<_>>().join(", "),
+            };
+            entries.push(Entry::Command(*command, keys));
         }
     }
     entries
+}
+
+/// The keys of a command where it is bound first, without those that a later layer takes away.
+fn keys_of(keymap: &Keymap, bindings: &[Binding], command: Command) -> Vec<String> {
+    let same = |c: Command| c == command || (c.answer().is_some() && command.answer().is_some());
+    let mut place: Option<&When> = None;
+    let mut keys: Vec<String> = Vec::new();
+    for binding in bindings.iter().filter(|b| same(b.command)) {
+        let here = **place.get_or_insert(binding.when) == *binding.when;
+        let holds = keymap.meaning(&binding.keys, binding.when.example()) == Meaning::Run(binding.command);
+        let written = key::chord(&binding.keys);
+        if here && holds && !keys.contains(&written) {
+            keys.push(written);
+        }
+    }
+    keys.sort_by_key(String::len);
+    keys
 }

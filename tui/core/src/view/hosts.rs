@@ -112,15 +112,16 @@ fn facts(state: &State, host: &Host) -> Vec<(&'static str, String)> {
         Connection::Lost(since, _) => {
             facts.push(("lost", format!("{} ago; trying again", text::age(state.now - since))))
         }
-        Connection::Connecting(_) => facts.push(("address", host.name.clone())),
+        Connection::Connecting(_) => {}
     }
+    facts.push(("address", host.name.clone()));
     if let Some(info) = &host.info {
-        facts.extend(info_facts(state, host, info));
+        facts.extend(info_facts(state, info));
     }
     facts
 }
 
-fn info_facts(state: &State, host: &Host, info: &HostInfo) -> Vec<(&'static str, String)> {
+fn info_facts(state: &State, info: &HostInfo) -> Vec<(&'static str, String)> {
     let left = |available, total| format!("{} free of {}", text::bytes(available), text::bytes(total));
     let known = |text: &str| if text.is_empty() { "not there yet".to_owned() } else { text.to_owned() };
     let accelerator = match &*info.accelerator_reason {
@@ -128,7 +129,6 @@ fn info_facts(state: &State, host: &Host, info: &HostInfo) -> Vec<(&'static str,
         why => format!("{} ({why})", info.accelerator),
     };
     vec![
-        ("address", host.name.clone()),
         ("sessions", format!("{} running of {}", info.running, info.sessions)),
         ("memory", left(info.memory_available, info.memory_total)),
         ("disk", format!("{} in {}", left(info.disk_available, info.disk_total), info.data_directory)),

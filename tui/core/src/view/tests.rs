@@ -1,1 +1,328 @@
+use ratatui::{Terminal, backend::TestBackend};
+use rstest::rstest;
 
+use super::{sessions::BUILT, view};
+use crate::{
+    Action, Report, State, Theme,
+    attach::Link,
+    effect::{Slot, Ticket},
+    fleet::Turn,
+    notice::Kind,
+    report::{BuildReport, HostReport, LogReport, TerminalReport},
+    samples::{self, NOW, console, fleet, press, report, show_screen, terminal, type_text},
+    theme::Depth,
+    update,
+};
+
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
+
+fn draw(state: &State, theme: &Theme) -> TestBackend {
+    let mut screen = Terminal::new(TestBackend::new(state.size.0, state.size.1)).unwrap();
+    screen.draw(|frame| view(state, theme, frame)).unwrap();
+    screen.backend().clone()
+}
+
+fn dark() -> Theme {
+    Theme::shipped("dark").unwrap().unwrap()
+}
+
+/// Text at all sizes.
+fn snapshots(name: &str, prepare: impl Fn((u16, u16)) -> State) {
+    for size in SIZES {
+        let state = prepare(size);
+        insta::assert_snapshot!(format!("{name}_{}x{}", size.0, size.1), draw(&state, &dark()));
+    }
+}
+
+#[test]
+fn sessions() {
+    snapshots("sessions", fleet);
+}
+
+#[test]
+fn sessions_of_several_hosts() {
+    snapshots("several_hosts", |size| {
+        let mut state = console(&["near", "far", "gone"], size);
+        report(&mut state, Report::Host(0, samples::snapshot("near", samples::sessions())));
+        report(
+            &mut state,
+            Report::Host(
+                1,
+                samples::snapshot(
+                    "far",
+                    vec![samples::session("port-to-arm", Turn::Agent, "running", "working", "working")],
+                ),
+            ),
+        );
+        report(&mut state, Report::Host(1, HostReport::Lost("it closed the connection".into())));
+        report(&mut state, Report::Host(2, HostReport::Lost("host gone is out of reach: no such file".into())));
+        press(&mut state, "j j");
+        state
+    });
+}
+
+#[test]
+fn nothing_yet() {
+    snapshots("empty", |size| {
+        let mut state = console(&["local"], size);
+        report(&mut state, Report::Host(0, samples::snapshot("local", vec![])));
+        state
+    });
+    snapshots("connecting", |size| console(&["local"], size));
+    snapshots("out_of_reach", |size| {
+        let mut state = console(&["local"], size);
+        let why = "the host is out of reach: /run/hostd.sock: No such file or directory (os error 2)";
+        report(&mut state, Report::Host(0, HostReport::Lost(why.into())));
+        state
+    });
+}
+
+#[test]
+fn crashes() {
+    snapshots("crashes", |size| {
+        let mut state = fleet(size);
+        press(&mut state, "C");
+        show_screen(&mut state);
+        state
+    });
+}
+
+#[test]
+fn hosts() {
+    snapshots("hosts", |size| {
+        let mut state = console(&["near", "far"], size);
+        report(&mut state, Report::Host(0, samples::snapshot("near", samples::sessions())));
+        let mut troubled = samples::info("far");
+        troubled.problems = vec!["qemu-system-x86_64 was not found; install it (qemu-system-x86) and try again".into()];
+        report(&mut state, Report::Host(1, HostReport::Info(Box::new(troubled))));
+        report(
+            &mut state,
+            Report::Host(1, HostReport::Lost("host far hung up (/run/far.sock); hostd may have ended".into())),
+        );
+        press(&mut state, "H j");
+        state
+    });
+}
+
+#[test]
+fn environments() {
+    snapshots("environments", |size| {
+        let mut state = fleet(size);
+        press(&mut state, "E G");
+        state
+    });
+    snapshots("building", |size| {
+        let mut state = fleet(size);
+        press(&mut state, "E b");
+        let ticket = build_ticket(&state);
+        for news in [
+            BuildReport::Step(3, 6, "setup: python3 -m compileall .".into()),
+            BuildReport::Output("Listing '.'...".into()),
+            BuildReport::Output("Compiling './widgets/store.py'...".into()),
+        ] {
+            report(&mut state, Report::Build(ticket, news));
+        }
+        state
+    });
+}
+
+fn build_ticket(state: &State) -> Ticket {
+    Ticket { slot: Slot::Call, generation: *state.building.keys().next().unwrap() }
+}
+
+fn attached(size: (u16, u16)) -> State {
+    let mut state = fleet(size);
+    press(&mut state, "enter");
+    show_screen(&mut state);
+    role(&mut state, true);
+    state
+}
+
+fn role(state: &mut State, writer: bool) {
+    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+    let name = if writer { "anna" } else { "bert" };
+    terminal(state, ticket, TerminalReport::Role { writer, name: name.into(), viewers: 2 });
+}
+
+#[test]
+fn attached_terminals() {
+    snapshots("attached", attached);
+    snapshots("watching", |size| {
+        let mut state = attached(size);
+        role(&mut state, false);
+        state
+    });
+    snapshots("reconnecting", |size| {
+        let mut state = attached(size);
+        let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+        terminal(&mut state, ticket, TerminalReport::Lost("the host hung up".into()));
+        state
+    });
+    snapshots("history", |size| {
+        let mut state = attached(size);
+        let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+        let lines = (0..100).map(|n| format!("line {n}\r\n")).collect::<String>();
+        terminal(&mut state, ticket, TerminalReport::Output(lines.into_bytes()));
+        press(&mut state, "ctrl-] [ pageup k");
+        state
+    });
+}
+
+#[test]
+fn dialogs() {
+    for (name, keys) in [("help", "?"), ("palette", ":"), ("delete", "d"), ("message", "m"), ("form", "n")] {
+        snapshots(name, |size| {
+            let mut state = fleet(size);
+            press(&mut state, keys);
+            state
+        });
+    }
+    snapshots("form_filled", |size| {
+        let mut state = fleet(size);
+        press(&mut state, "n tab");
+        type_text(&mut state, "Fix the login page");
+        press(&mut state, "tab");
+        type_text(&mut state, "The login page forgets the name after a wrong password. Find out why, and fix it.");
+        press(&mut state, "enter enter");
+        type_text(&mut state, "Add a test.");
+        press(&mut state, "ctrl-s");
+        let generation = *state.calls.keys().next().unwrap();
+        let why = "the environment demo was never built; `pilothouse env build demo` builds it";
+        report(&mut state, Report::Answer(Ticket { slot: Slot::Call, generation }, Err(why.into())));
+        state
+    });
+    snapshots("palette_typed", |size| {
+        let mut state = fleet(size);
+        press(&mut state, ":");
+        type_text(&mut state, "del");
+        state
+    });
+}
+
+#[test]
+fn notices_and_filters() {
+    snapshots("notices", |size| {
+        let mut state = fleet(size);
+        for (kind, text) in [
+            (Kind::Good, "Created fix the login page"),
+            (Kind::Warning, "local is out of reach: it closed the connection; trying again"),
+            (
+                Kind::Error,
+                "Could not delete speed up the parser: the host did not answer within 60 seconds; it may still be done",
+            ),
+        ] {
+            report(&mut state, Report::Notice(kind, text.into()));
+        }
+        state
+    });
+    snapshots("filtering", |size| {
+        let mut state = fleet(size);
+        press(&mut state, "/");
+        type_text(&mut state, "dark");
+        state
+    });
+}
+
+#[test]
+fn logs() {
+    snapshots("log", |size| {
+        let mut state = fleet(size);
+        press(&mut state, "j L");
+        let ticket = state.log.as_ref().unwrap().ticket;
+        let lines =
+            (0..90).map(|n| format!("[    {n}.000000] virtio_blk virtio1: something happened\r\n")).collect::<String>();
+        report(&mut state, Report::Log(ticket, LogReport::Data(lines.into_bytes())));
+        report(&mut state, Report::Log(ticket, LogReport::End));
+        state
+    });
+}
+
+/// Colours of both themes, and of terminals with fewer or none: cells with their styles.
+#[rstest]
+#[case("dark", Depth::True)]
+#[case("light", Depth::True)]
+#[case("dark", Depth::Ansi)]
+#[case("dark", Depth::None)]
+fn themes(#[case] name: &str, #[case] depth: Depth) {
+    let theme = Theme::shipped(name).unwrap().unwrap().at(depth);
+    let mut state = fleet((80, 24));
+    report(&mut state, Report::Notice(Kind::Good, "Created it".into()));
+    let backend = draw(&state, &theme);
+    insta::assert_snapshot!(format!("theme_{name}_{depth:?}"), styled(&backend));
+}
+
+/// Each row as runs of text with their colours and modifiers.
+fn styled(backend: &TestBackend) -> String {
+    let buffer = backend.buffer();
+    let mut out = String::new();
+    for y in 0..buffer.area.height {
+        let mut last = None;
+        for x in 0..buffer.area.width {
+            let cell = &buffer[(x, y)];
+            let style = (cell.fg, cell.bg, cell.modifier);
+            if last != Some(style) {
+                out += &format!("\n  {y:>2},{x:<3} {:?} on {:?} {:?} ", cell.fg, cell.bg, cell.modifier);
+                last = Some(style);
+            }
+            out += cell.symbol();
+        }
+    }
+    out
+}
+
+#[test]
+fn of_thousands_of_sessions_only_those_seen_are_built() {
+    let mut state = console(&["local"], (120, 40));
+    let many = (0..5000)
+        .map(|n| samples::session(&format!("session-{n}"), Turn::Agent, "running", "working", "working"))
+        .collect();
+    report(&mut state, Report::Host(0, samples::snapshot("local", many)));
+    press(&mut state, "G");
+    BUILT.with(|built| built.set(0));
+    let backend = draw(&state, &dark());
+    let built = BUILT.with(std::cell::Cell::get);
+    assert!((20..40).contains(&built), "{built}");
+    assert!(backend.to_string().contains("5000"));
+}
+
+#[test]
+fn foreign_text_brings_no_control_characters_to_the_screen() {
+    let mut state = console(&["lo\x1b]0;x\x07cal"], (120, 40));
+    let hostile = "a\x1b[31m\u{9b}31m\r\n\u{202e}b\0";
+    let mut session = samples::session("x", Turn::You, "running", "needs-input", hostile);
+    session.title = hostile.into();
+    session.choices = vec![hostile.into()];
+    session.task = hostile.into();
+    report(&mut state, Report::Host(0, samples::snapshot(hostile, vec![session])));
+    let ticket = state.preview.as_ref().unwrap().ticket;
+    let contents = "\x1b]0;t\x07\u{85}\u{202e}x\x1b[6n\x1bPq\x1b\\".as_bytes().to_vec();
+    terminal(&mut state, ticket, TerminalReport::Screen { columns: 20, rows: 5, contents });
+    report(&mut state, Report::Notice(Kind::Error, hostile.into()));
+    for keys in ["", "?", "esc d", "esc n", "esc m", "esc L", "q enter"] {
+        if !keys.is_empty() {
+            press(&mut state, keys);
+        }
+        let backend = draw(&state, &dark());
+        let cells = backend.buffer().content();
+        assert!(cells.iter().all(|cell| cell.symbol().chars().all(crate::text::harmless)), "{keys}");
+    }
+}
+
+#[test]
+fn drawing_with_a_stale_size_is_survived() {
+    let state = attached((200, 60));
+    let mut small = Terminal::new(TestBackend::new(10, 4)).unwrap();
+    small.draw(|frame| view(&state, &dark(), frame)).unwrap();
+    assert_eq!(state.attach.as_ref().unwrap().viewer.link, Link::Live);
+    for size in [(1, 1), (3, 2), (12, 5), (0, 0)] {
+        for keys in ["", "H", "E", "C", "?", "esc n", "esc :", "esc m", "esc d", "n L", "q enter"] {
+            let mut state = fleet((80, 24));
+            update(&mut state, Action::Resized(size.0, size.1), NOW);
+            if !keys.is_empty() {
+                press(&mut state, keys);
+            }
+            let mut screen = Terminal::new(TestBackend::new(size.0.max(1), size.1.max(1))).unwrap();
+            screen.draw(|frame| view(&state, &dark(), frame)).unwrap();
+        }
+    }
+}
