@@ -23,6 +23,16 @@ impl Fuzzy {
         }
     }
 
+    /// Whether each of the words matches one of these texts. Narrower than matching all texts as one: letters spread over
+    /// several of them mean nothing.
+    pub fn matches(&mut self, texts: &[&str]) -> bool {
+        let Self { matcher, pattern, buffer } = self;
+        pattern
+            .atoms
+            .iter()
+            .all(|word| texts.iter().any(|text| word.score(Utf32Str::new(text, buffer), matcher).is_some()))
+    }
+
     /// How well it matches; higher is better. `None`: it does not.
     pub fn score(&mut self, text: &str) -> Option<u32> {
         self.pattern.score(Utf32Str::new(text, &mut self.buffer), &mut self.matcher)
@@ -68,6 +78,8 @@ mod tests {
         assert!(fuzzy.score("fix-login").is_some());
         assert!(fuzzy.score("golf").is_none());
         assert!(Fuzzy::new("").score("anything").is_some());
+        assert!(Fuzzy::new("fix demo").matches(&["fix-login", "demo"]));
+        assert!(!Fuzzy::new("fdemo").matches(&["fix-login", "demo"]));
     }
 
     #[test]

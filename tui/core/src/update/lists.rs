@@ -17,29 +17,29 @@ impl State {
         self.rebuild_sessions();
         self.rebuild_crashes();
         let mut wanted = self.wanted(View::Hosts);
-        let hosts = (0..self.fleet.hosts.len()).filter(|&n| wanted(&host_text(&self.fleet.hosts[n])));
+        let hosts = (0..self.fleet.hosts.len()).filter(|&n| wanted(&host_texts(&self.fleet.hosts[n])));
         let rows = hosts.map(Row::Item).collect();
         self.hosts.set(rows);
         let mut wanted = self.wanted(View::Environments);
         let environments = self.fleet.environments().into_iter();
-        let rows = environments.filter(|key| self.fleet.environment(key).is_some_and(|e| wanted(&environment_text(e))));
+        let rows =
+            environments.filter(|key| self.fleet.environment(key).is_some_and(|e| wanted(&environment_texts(e))));
         let rows = rows.map(Row::Item).collect();
         self.environments.set(rows);
     }
 
-    /// Says of a text whether a list's filter wants it.
-    fn wanted(&self, view: View) -> impl FnMut(&str) -> bool + use<> {
+    /// Says of something's texts whether a list's filter wants it.
+    fn wanted(&self, view: View) -> impl FnMut(&[&str]) -> bool + use<> {
         let field = &self.filters[view as usize].field;
         let mut fuzzy = (!field.is_empty()).then(|| Fuzzy::new(field.text()));
-        move |text| fuzzy.as_mut().is_none_or(|fuzzy| fuzzy.score(text).is_some())
+        move |texts| fuzzy.as_mut().is_none_or(|fuzzy| fuzzy.matches(texts))
     }
 
     fn rebuild_sessions(&mut self) {
         let mut wanted = self.wanted(View::Sessions);
         let mut groups: [Vec<(i64, SessionKey)>; Turn::ALL.len()] = Default::default();
-        let narrowed = !self.filters[View::Sessions as usize].field.is_empty();
         for (key, session) in self.fleet.sessions() {
-            if !narrowed || wanted(&session_text(session, self.fleet.host_name(key.host))) {
+            if wanted(&session_texts(session, self.fleet.host_name(key.host))) {
                 groups[session.turn as usize].push((rank(session), key));
             }
         }
@@ -60,7 +60,7 @@ impl State {
             .fleet
             .sessions()
             .filter(|(_, s)| s.crashed())
-            .filter(|(key, s)| wanted(&session_text(s, self.fleet.host_name(key.host))))
+            .filter(|(key, s)| wanted(&session_texts(s, self.fleet.host_name(key.host))))
             .map(|(key, s)| (Reverse(s.updated_at), key))
             .collect();
         crashed.sort();
@@ -88,15 +88,14 @@ fn rank(session: &Session) -> i64 {
     }
 }
 
-fn session_text(s: &Session, host: &str) -> String {
-    format!("{} {} {} {} {} {host}", s.title, s.slug, s.word(), s.reason, s.environment)
+fn session_texts<'a>(s: &'a Session, host: &'a str) -> [&'a str; 6] {
+    [&s.title, &s.slug, s.word(), &s.reason, &s.environment, host]
 }
 
-fn host_text(host: &Host) -> String {
-    let info = host.info.as_ref().map_or("", |info| &info.name);
-    format!("{} {info}", host.name)
+fn host_texts(host: &Host) -> [&str; 2] {
+    [&host.name, host.title()]
 }
 
-fn environment_text(e: &Environment) -> String {
-    format!("{} {} {}", e.name, e.state, e.repository)
+fn environment_texts(e: &Environment) -> [&str; 3] {
+    [&e.name, &e.state, &e.repository]
 }

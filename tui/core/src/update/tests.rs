@@ -1,1 +1,406 @@
+use crate::{
+    Action, Effect, Report, State,
+    action::{Event, Mouse, MouseKind},
+    attach::Link,
+    dialog::{Dialog, FormField},
+    effect::{Call, Slot, Ticket},
+    fleet::{Connection, Turn},
+    notice::Kind,
+    report::{Answer, HostReport, TerminalReport},
+    samples::{self, NOW, console, event, fleet, press, report, session, show_screen, snapshot, terminal, type_text},
+    state::View,
+    update,
+};
 
+mod random;
+
+const SIZE: (u16, u16) = (120, 40);
+
+fn selected(state: &State) -> &str {
+    state.selected().map_or("", |(_, session)| &session.slug)
+}
+
+fn calls(effects: &[Effect]) -> Vec<&Call> {
+    effects.iter().filter_map(|effect| if let Effect::Call(_, _, call) = effect { Some(call) } else { None }).collect()
+}
+
+fn ticket(effects: &[Effect]) -> Ticket {
+    let found = effects.iter().find_map(|effect| match effect {
+        Effect::Call(ticket, ..) | Effect::OpenTerminal { ticket, .. } | Effect::OpenLog { ticket, .. } => {
+            Some(*ticket)
+        }
+        _ => None,
+    });
+    found.unwrap()
+}
+
+fn last_notice(state: &State) -> &str {
+    state.notices.all().last().map_or("", |notice| &notice.text)
+}
+
+fn attach(size: (u16, u16)) -> State {
+    let mut state = fleet(size);
+    press(&mut state, "enter");
+    show_screen(&mut state);
+    role(&mut state, true);
+    state
+}
+
+fn role(state: &mut State, writer: bool) -> Vec<Effect> {
+    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+    terminal(state, ticket, TerminalReport::Role { writer, name: "x".into(), viewers: 1 })
+}
+
+#[test]
+fn keys_move_through_the_groups() {
+    let mut state = fleet(SIZE);
+    assert_eq!(selected(&state), "pick-a-database");
+    press(&mut state, "j");
+    assert_eq!(selected(&state), "speed-up-the-parser");
+    press(&mut state, "} down down");
+    assert_eq!(selected(&state), "upgrade-dependencies");
+    press(&mut state, "u");
+    assert_eq!(selected(&state), "pick-a-database");
+    press(&mut state, "G");
+    assert_eq!(selected(&state), "wait-for-a-place");
+    press(&mut state, "g");
+    assert_eq!(selected(&state), "pick-a-database");
+}
+
+#[test]
+fn the_selected_session_stays_selected_as_the_list_changes() {
+    let mut state = fleet(SIZE);
+    press(&mut state, "j");
+    let mut changed = samples::sessions().remove(1);
+    (changed.turn, changed.lifecycle, changed.cause) = (Turn::Agent, "running".into(), String::new());
+    report(&mut state, Report::Host(0, HostReport::Session(Box::new(changed))));
+    assert_eq!(selected(&state), "speed-up-the-parser");
+    let id = state.selected_key().unwrap().id.to_string();
+    report(&mut state, Report::Host(0, HostReport::SessionRemoved(id)));
+    assert_ne!(selected(&state), "speed-up-the-parser");
+    assert_ne!(selected(&state), "");
+}
+
+#[test]
+fn the_preview_follows_the_selection_and_late_news_is_dropped() {
+    let mut state = fleet(SIZE);
+    let old = state.preview.as_ref().unwrap().ticket;
+    let effects = press(&mut state, "j");
+    let new = ticket(&effects);
+    assert!(matches!(&effects[..], [Effect::OpenTerminal { observe: true, delay: 60, .. }]));
+    terminal(&mut state, old, samples::screen());
+    assert!(state.preview.as_ref().unwrap().terminal.is_none());
+    terminal(&mut state, new, samples::screen());
+    assert!(state.preview.as_ref().unwrap().terminal.is_some());
+    press(&mut state, "k");
+    let preview = state.preview.as_ref().unwrap();
+    assert!(preview.terminal.is_some() && preview.link == Link::Connecting, "the last screen is shown at once");
+    let effects = press(&mut state, "G");
+    assert_eq!(effects, [Effect::Close(Slot::Preview)], "a session that never started has no terminal");
+}
+
+#[test]
+fn a_preview_is_opened_again_when_its_session_has_restarted() {
+    let mut state = fleet(SIZE);
+    let preview = state.preview.as_ref().unwrap().ticket;
+    assert!(terminal(&mut state, preview, TerminalReport::Ended("the VM has ended".into())).is_empty());
+    let mut again = samples::sessions().remove(0);
+    again.generation += 1;
+    let effects = report(&mut state, Report::Host(0, HostReport::Session(Box::new(again))));
+    assert!(ticket(&effects) > preview);
+}
+
+#[test]
+fn a_filter_narrows_and_is_cleared() {
+    let mut state = fleet(SIZE);
+    press(&mut state, "/");
+    type_text(&mut state, "docs");
+    assert_eq!(state.sessions.items(), 1);
+    press(&mut state, "enter");
+    assert_eq!(selected(&state), "translate-the-docs");
+    press(&mut state, "esc");
+    assert_eq!(state.sessions.items(), 9);
+    assert_eq!(selected(&state), "translate-the-docs");
+}
+
+#[test]
+fn what_is_typed_goes_to_the_program_and_chords_do_not() {
+    let mut state = attach(SIZE);
+    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+    assert_eq!(press(&mut state, "q"), [Effect::Input(ticket, b"q".to_vec())]);
+    assert!(!state.changed(), "a key that only goes to the program draws nothing");
+    assert_eq!(press(&mut state, "ctrl-]"), []);
+    assert_eq!(press(&mut state, "ctrl-]"), [Effect::Input(ticket, vec![0x1d])]);
+    press(&mut state, "ctrl-] x");
+    assert!(last_notice(&state).starts_with("ctrl-] x means nothing here"));
+    let pasted = event(&mut state, Event::Paste("a\nb".into()));
+    assert_eq!(pasted, [Effect::Input(ticket, b"a\rb".to_vec())]);
+    let effects = press(&mut state, "ctrl-] d");
+    assert_eq!(effects[0], Effect::Close(Slot::Attach));
+    assert!(state.attach.is_none() && state.preview.as_ref().unwrap().terminal.is_some());
+}
+
+#[test]
+fn news_does_not_break_a_chord() {
+    let mut state = attach(SIZE);
+    press(&mut state, "ctrl-]");
+    update(&mut state, Action::Tick, NOW + 1000);
+    report(&mut state, Report::Host(0, HostReport::Resumed));
+    press(&mut state, "d");
+    assert!(state.attach.is_none());
+}
+
+#[test]
+fn an_observer_writes_nothing_until_it_takes_the_writing() {
+    let mut state = attach(SIZE);
+    role(&mut state, false);
+    assert_eq!(press(&mut state, "x"), []);
+    assert_eq!(last_notice(&state), "You only watch; ctrl-] w makes you the writer");
+    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+    assert_eq!(press(&mut state, "ctrl-] w"), [Effect::Take(ticket)]);
+    role(&mut state, true);
+    assert_eq!(press(&mut state, "x").len(), 1);
+}
+
+#[test]
+fn one_that_only_observes_opens_another_stream_to_write() {
+    let mut state = fleet(SIZE);
+    assert!(matches!(press(&mut state, "o")[1], Effect::OpenTerminal { observe: true, .. }));
+    show_screen(&mut state);
+    role(&mut state, false);
+    assert!(matches!(press(&mut state, "ctrl-] w")[0], Effect::OpenTerminal { observe: false, .. }));
+    show_screen(&mut state);
+    let effects = role(&mut state, false);
+    assert!(matches!(effects[..], [Effect::Take(_)]));
+}
+
+#[test]
+fn the_writers_window_is_told_and_told_again_after_a_break() {
+    let mut state = attach(SIZE);
+    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+    let resized = |state: &mut State, c, r| update(state, Action::Resized(c, r), NOW);
+    assert_eq!(resized(&mut state, 100, 30), [Effect::Resize(ticket, (100, 29))]);
+    role(&mut state, false);
+    assert_eq!(resized(&mut state, 90, 30), []);
+    assert_eq!(role(&mut state, true), [Effect::Resize(ticket, (90, 29))]);
+    terminal(&mut state, ticket, TerminalReport::Lost("gone".into()));
+    assert_eq!(press(&mut state, "x"), [], "nothing goes into a broken stream");
+    terminal(&mut state, ticket, samples::screen());
+    assert_eq!(role(&mut state, true), [Effect::Resize(ticket, (90, 29))]);
+}
+
+#[test]
+fn history_is_looked_at_by_keys_and_left() {
+    let mut state = attach((80, 24));
+    press(&mut state, "pageup");
+    assert_eq!(last_notice(&state), "There is no history yet");
+    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+    let lines = (0..100).map(|n| format!("{n}\r\n")).collect::<String>();
+    terminal(&mut state, ticket, TerminalReport::Output(lines.into_bytes()));
+    let scrolled = |state: &State| {
+        let attach = state.attach.as_ref().unwrap();
+        (attach.scrolling, attach.viewer.terminal.as_ref().unwrap().scrolled().0)
+    };
+    press(&mut state, "pageup");
+    assert_eq!(scrolled(&state), (true, 22));
+    press(&mut state, "j j k");
+    assert_eq!(scrolled(&state), (true, 21));
+    press(&mut state, "pagedown");
+    assert_eq!(scrolled(&state), (false, 0), "past the end is the live screen");
+    press(&mut state, "ctrl-] [ g q");
+    assert_eq!(scrolled(&state), (false, 0));
+    let alternate = TerminalReport::Output(b"\x1b[?1049h".to_vec());
+    terminal(&mut state, ticket, alternate);
+    assert_eq!(press(&mut state, "pageup"), [Effect::Input(ticket, b"\x1b[5~".to_vec())]);
+}
+
+#[test]
+fn an_ended_terminal_is_left_by_a_plain_key() {
+    let mut state = attach(SIZE);
+    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+    terminal(&mut state, ticket, TerminalReport::Ended("the agent has ended".into()));
+    press(&mut state, "x");
+    assert!(state.attach.is_some());
+    press(&mut state, "q");
+    assert!(state.attach.is_none());
+}
+
+#[test]
+fn the_mouse_goes_to_a_program_that_asked() {
+    let mut state = attach(SIZE);
+    let click = Mouse { kind: MouseKind::Down(0), column: 3, row: 4, ctrl: false, alt: false, shift: false };
+    assert!(!state.wants_mouse());
+    assert_eq!(event(&mut state, Event::Mouse(click)), []);
+    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+    terminal(&mut state, ticket, TerminalReport::Output(b"\x1b[?1000h\x1b[?1006h".to_vec()));
+    assert!(state.wants_mouse());
+    assert_eq!(event(&mut state, Event::Mouse(click)), [Effect::Input(ticket, b"\x1b[<0;4;5M".to_vec())]);
+}
+
+#[test]
+fn deleting_asks_and_only_y_confirms() {
+    let mut state = fleet(SIZE);
+    for no in ["n", "esc", "enter esc", "q"] {
+        assert_eq!(press(&mut state, &format!("d {no}")), [], "{no}");
+        assert!(state.dialog.is_none());
+    }
+    let effects = press(&mut state, "d y");
+    let id = state.selected_key().unwrap().id.to_string();
+    assert_eq!(calls(&effects), [&Call::Delete(id)]);
+    report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Done)));
+    assert_eq!(last_notice(&state), "Deleted pick a database");
+    report(&mut state, Report::Answer(ticket(&effects), Err("late".into())));
+    assert_eq!(last_notice(&state), "Deleted pick a database", "an answer counts once");
+}
+
+#[test]
+fn only_what_is_over_is_restarted() {
+    let mut state = fleet(SIZE);
+    press(&mut state, "r");
+    assert!(last_notice(&state).contains("only a stopped or crashed session"));
+    let effects = press(&mut state, "j r y");
+    assert!(matches!(calls(&effects)[..], [Call::Restart(_)]));
+}
+
+#[test]
+fn answers_are_sent_by_number() {
+    let mut state = fleet(SIZE);
+    let id = state.selected_key().unwrap().id.to_string();
+    assert_eq!(calls(&press(&mut state, "2")), [&Call::Send(id, "SQLite".into())]);
+    assert_eq!(press(&mut state, "7"), []);
+    assert_eq!(last_notice(&state), "pick a database offers no answer 7");
+    assert_eq!(calls(&press(&mut state, "j 1")), Vec::<&Call>::new(), "nothing is offered here");
+}
+
+#[test]
+fn a_message_stays_until_it_was_sent() {
+    let mut state = fleet(SIZE);
+    press(&mut state, "m enter");
+    assert!(matches!(&state.dialog, Some(Dialog::Message(m)) if m.error.is_some()));
+    type_text(&mut state, "use q: SQLite");
+    let effects = press(&mut state, "enter");
+    assert!(matches!(calls(&effects)[..], [Call::Send(_, text)] if text == "use q: SQLite"));
+    assert_eq!(press(&mut state, "enter"), [], "not twice");
+    report(&mut state, Report::Answer(ticket(&effects), Err("it is stopped; restart it".into())));
+    assert!(matches!(&state.dialog, Some(Dialog::Message(m)) if m.field.text() == "use q: SQLite"));
+    let effects = press(&mut state, "enter");
+    report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Done)));
+    assert!(state.dialog.is_none());
+}
+
+#[test]
+fn a_form_loses_nothing() {
+    let mut state = fleet(SIZE);
+    press(&mut state, "n ctrl-s");
+    assert!(matches!(&state.dialog, Some(Dialog::Form(form)) if form.error.is_some()));
+    press(&mut state, "tab");
+    type_text(&mut state, "Fix it");
+    press(&mut state, "enter");
+    event(&mut state, Event::Paste("one\ntwo".into()));
+    press(&mut state, "esc");
+    assert!(state.dialog.is_none());
+    press(&mut state, "n");
+    let effects = press(&mut state, "alt-enter");
+    let create = Call::Create { environment: "demo".into(), title: "Fix it".into(), task: "one\ntwo".into() };
+    assert_eq!(calls(&effects), [&create]);
+    report(&mut state, Report::Answer(ticket(&effects), Err("no room".into())));
+    assert!(matches!(&state.dialog, Some(Dialog::Form(form)) if form.task.text() == "one\ntwo"));
+    let effects = press(&mut state, "ctrl-s");
+    let created = session("fix-it", Turn::Agent, "queued", "working", "waits for a place to start");
+    report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Created(Box::new(created.clone())))));
+    assert!(state.dialog.is_none());
+    report(&mut state, Report::Host(0, HostReport::Session(Box::new(created))));
+    assert_eq!(selected(&state), "fix-it");
+    press(&mut state, "n");
+    assert!(matches!(&state.dialog, Some(Dialog::Form(form)) if form.title.is_empty()));
+}
+
+#[test]
+fn a_form_chooses_among_environments() {
+    let mut state = fleet(SIZE);
+    press(&mut state, "n");
+    let chosen = |state: &State| match &state.dialog {
+        Some(Dialog::Form(form)) => form.environment().map(|key| key.name.to_string()),
+        _ => None,
+    };
+    assert_eq!(chosen(&state).as_deref(), Some("demo"), "one that is ready");
+    press(&mut state, "j");
+    assert_eq!(chosen(&state).as_deref(), Some("python"));
+    press(&mut state, "k k");
+    assert_eq!(chosen(&state).as_deref(), Some("rust"));
+    press(&mut state, "esc E j n");
+    assert_eq!(chosen(&state).as_deref(), Some("python"), "the selected one is meant");
+    assert!(matches!(&state.dialog, Some(Dialog::Form(form)) if form.focus == FormField::Title));
+}
+
+#[test]
+fn a_host_that_goes_is_shown_and_nothing_is_forgotten() {
+    let mut state = fleet(SIZE);
+    report(&mut state, Report::Host(0, HostReport::Lost("hung up".into())));
+    assert!(matches!(&state.fleet.hosts[0].connection, Connection::Lost(NOW, why) if why == "hung up"));
+    assert_eq!(last_notice(&state), "local is out of reach: hung up; trying again");
+    report(&mut state, Report::Host(0, HostReport::Lost("refused".into())));
+    assert!(matches!(&state.fleet.hosts[0].connection, Connection::Lost(NOW, why) if why == "refused"));
+    assert_eq!(state.sessions.items(), 9);
+    report(&mut state, Report::Host(0, snapshot("local", vec![])));
+    assert_eq!((state.sessions.items(), last_notice(&state)), (0, "local is back"));
+}
+
+#[test]
+fn what_happens_elsewhere_is_told() {
+    let mut state = fleet(SIZE);
+    let mut crashed = samples::sessions().remove(4);
+    (crashed.lifecycle, crashed.cause) = ("crashed".into(), "its guest stopped answering".into());
+    report(&mut state, Report::Host(0, HostReport::Session(Box::new(crashed))));
+    assert_eq!(last_notice(&state), "add dark mode crashed: its guest stopped answering");
+}
+
+#[test]
+fn notices_go_by_themselves_and_the_clock_knows_when() {
+    let mut state = console(&["local"], SIZE);
+    report(&mut state, Report::Notice(Kind::Good, "done".into()));
+    let until = state.next_change().unwrap();
+    assert!(until > NOW);
+    update(&mut state, Action::Tick, until);
+    assert!(state.notices.all().is_empty());
+    assert_eq!(state.next_change(), None);
+}
+
+#[test]
+fn views_are_reached_by_key_and_palette() {
+    let mut state = fleet(SIZE);
+    press(&mut state, "tab tab");
+    assert_eq!(state.view, View::Environments);
+    press(&mut state, "shift-tab");
+    assert_eq!(state.view, View::Hosts);
+    press(&mut state, ":");
+    type_text(&mut state, "crash");
+    press(&mut state, "enter");
+    assert_eq!(state.view, View::Crashes);
+    assert_eq!(selected(&state), "speed-up-the-parser");
+    assert_eq!(press(&mut state, "q"), [Effect::Quit]);
+}
+
+#[test]
+fn a_log_is_read_and_left() {
+    let mut state = fleet(SIZE);
+    let effects = press(&mut state, "L");
+    assert!(matches!(&effects[..], [Effect::OpenLog { serial: true, .. }, Effect::Close(Slot::Preview)]));
+    assert_eq!(press(&mut state, "q")[0], Effect::Close(Slot::Log));
+    assert!(state.log.is_none());
+}
+
+#[test]
+fn a_build_is_followed_and_not_begun_twice() {
+    let mut state = fleet(SIZE);
+    let effects = press(&mut state, "E b");
+    assert_eq!(calls(&effects), [&Call::Build("demo".into())]);
+    assert_eq!(press(&mut state, "b"), []);
+    let ticket = ticket(&effects);
+    report(&mut state, Report::Build(ticket, crate::report::BuildReport::Failed("step 2 failed".into())));
+    assert_eq!(last_notice(&state), "Could not build demo: step 2 failed");
+    assert!(state.builds.values().next().unwrap().failed.is_some());
+    let effects = press(&mut state, "b");
+    report(&mut state, Report::Build(self::ticket(&effects), crate::report::BuildReport::Done(true)));
+    assert!(state.builds.is_empty());
+}

@@ -55,10 +55,16 @@ fn environment_row(state: &State, key: &EnvironmentKey, (area, row): (Rect, u16)
     let rest = match (environment.build.is_some(), environment.error.is_empty()) {
         (_, false) => (text::one_line(&environment.error, 400), Scope::StateBad),
         (false, true) => ("press b to build it".to_owned(), Scope::Dim),
-        (true, true) => (environment.repository.clone(), Scope::Dim),
+        (true, true) => (short(&environment.repository).to_owned(), Scope::Dim),
     };
     let room = line.room().saturating_sub(1);
     line.put(&text::fit(&rest.0, room), rest.1);
+}
+
+/// A repository's name out of its URL.
+fn short(url: &str) -> &str {
+    let name = url.rsplit('/').next().unwrap_or(url);
+    name.strip_suffix(".git").unwrap_or(name)
 }
 
 fn progress(building: &Building, line: &mut super::pen::Line) {
