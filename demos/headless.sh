@@ -11,7 +11,7 @@ follow() {
         while IFS=$'\x1f' read -r id slug lifecycle activity attention reason; do
             if [ "${seen[$id]-}" != "$lifecycle $activity $reason" ]; then
                 seen[$id]="$lifecycle $activity $reason"
-                say "$(printf '%-16s %-9s turn: %-7s %s' "$slug" "$lifecycle" "$attention" "$reason")"
+                say "$(printf '%-20s %-9s turn: %-7s %s' "$slug" "$lifecycle" "$attention" "$reason")"
             fi
             case $lifecycle/$activity in
                 running/done | stopped/done) over=$((over + 1)) ;;

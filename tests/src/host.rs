@@ -172,6 +172,12 @@ impl Host {
         self.cli(["show", "--json", id]).json()
     }
 
+    /// The slug of a session.
+    #[must_use]
+    pub fn slug(&self, id: &str) -> String {
+        self.show(id)["slug"].as_str().unwrap().to_owned()
+    }
+
     /// All sessions as `ls --json` gives them.
     #[must_use]
     pub fn ls(&self) -> Vec<Value> {

@@ -30,7 +30,7 @@ const GOOD: &str = "name = \"x\"\nbase = { debian = \"bookworm\" }\nagent = { co
 
 fn recipes_are_checked(host: &Host) {
     build(host, &format!("{GOOD}colour = \"red\"\n")).assert_failed(2, &["bad.toml:5:1", "colour"]);
-    build(host, &GOOD.replace("vcpus = 1", "vcpus = \"one\"")).assert_failed(2, &["bad.toml:4:18", "vcpus"]);
+    build(host, &GOOD.replace("vcpus = 1", "vcpus = \"one\"")).assert_failed(2, &["bad.toml:4:18", "expected an integer"]);
     build(host, &GOOD.replace("256MiB", "a lot")).assert_failed(2, &["bad.toml:4:", "a lot"]);
     build(host, &GOOD.replace("agent", "agents")).assert_failed(2, &["bad.toml:", "agent"]);
     build(host, "name = ").assert_failed(2, &["bad.toml:1:8"]);
@@ -65,7 +65,7 @@ fn ids_are_checked(host: &Host) {
     host.cli(["rm", "--yes", "twin"]).assert_failed(2, &["twin-one"]);
     assert_eq!(host.ls().len(), 2);
     assert_eq!(host.show("twin-t")["id"], ids[1].as_str());
-    assert_eq!(host.show(&ids[0].to_lowercase())["slug"], "twin-one");
+    assert_eq!(host.show(&ids[0].to_lowercase())["title"], "twin one");
     let _ = host.cli(["rm", "--yes", "twin-one", "twin-two"]).text();
 }
 

@@ -1,6 +1,5 @@
 //! Sessions: each in a machine of its own, seen, used and gone again.
 
-use serde_json::Value;
 use tests::Host;
 
 /// Two sessions are two machines without a network card, sized as their environment says.
@@ -19,7 +18,7 @@ fn sessions_live_apart() {
     }
     let boot = |id: &str| host.exec(id, &["cat", "/proc/sys/kernel/random/boot_id"]).text();
     assert_ne!(boot(&a), boot(&b));
-    assert_eq!(host.exec("first", &["hostname"]).text(), "first");
+    assert_eq!(host.exec("first", &["cat", "/proc/sys/kernel/hostname"]).text(), host.slug(&a));
     exec_passes_everything_through(&host, &a);
     list_tells_all(&host);
     delete_leaves_nothing(&host, &a, &b);
@@ -58,9 +57,7 @@ fn list_tells_all(host: &Host) {
         assert_eq!(session["generation"], 1);
         assert_eq!(session["id"].as_str().map(str::len), Some(26));
     }
-    let mut slugs: Vec<&Value> = sessions.iter().map(|session| &session["slug"]).collect();
-    slugs.sort_by_key(|slug| slug.to_string());
-    assert_eq!(slugs, ["first", "second"]);
+    assert!(sessions.iter().all(|one| one["slug"].as_str().unwrap().starts_with(one["title"].as_str().unwrap())));
 }
 
 fn delete_leaves_nothing(host: &Host, a: &str, b: &str) {
