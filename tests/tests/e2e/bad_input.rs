@@ -35,7 +35,7 @@ fn recipes_are_checked(host: &Host) {
     build(host, &GOOD.replace("agent", "agents")).assert_failed(2, &["bad.toml:", "agent"]);
     build(host, "name = ").assert_failed(2, &["bad.toml:1:8"]);
     build(host, &GOOD.replace("\"x\"", "\"../x\"")).assert_failed(2, &["bad.toml:1:8"]);
-    host.cli(["env", "build", "./no-such.toml"]).assert_failed(1, &["no-such.toml"]);
+    host.cli(["env", "build", "./no-such.toml"]).assert_failed(2, &["no-such.toml"]);
 }
 
 fn names_are_checked(host: &Host) {
