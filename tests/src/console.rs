@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     num::NonZero,
     process::Command,
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -34,12 +34,19 @@ struct Seen {
     ended: bool,
 }
 
+type Shared = Arc<(Mutex<Seen>, Condvar)>;
+
+/// A wait that failed panics with the lock held; what was seen is as good as before.
+fn lock(seen: &Shared) -> MutexGuard<'_, Seen> {
+    seen.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A running program and its screen. Dropping it ends the program.
 pub struct Console {
     child: Box<dyn Child + Send + Sync>,
     master: Box<dyn MasterPty + Send>,
     writer: Box<dyn Write + Send>,
-    seen: Arc<(Mutex<Seen>, Condvar)>,
+    seen: Shared,
 }
 
 impl Console {
@@ -58,7 +65,7 @@ impl Console {
             loop {
                 // An error is how a PTY says that its other end is closed.
                 let count = reader.read(&mut buffer).unwrap_or(0);
-                let mut seen = shared.0.lock().unwrap();
+                let mut seen = lock(&shared);
                 seen.screen.process(&buffer[..count]);
                 seen.bytes.extend_from_slice(&buffer[..count]);
                 seen.ended = count == 0;
@@ -80,54 +87,54 @@ impl Console {
 
     /// Changes the size of the window.
     pub fn resize(&mut self, columns: u16, rows: u16) {
-        self.seen.0.lock().unwrap().screen.screen_mut().set_size(cells(rows), cells(columns));
+        lock(&self.seen).screen.screen_mut().set_size(cells(rows), cells(columns));
         self.master.resize(size(columns, rows)).unwrap();
     }
 
     /// What stands on the screen.
     #[must_use]
     pub fn contents(&self) -> String {
-        self.seen.0.lock().unwrap().screen.screen().contents()
+        lock(&self.seen).screen.screen().contents()
     }
 
     /// Every byte that was drawn.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
-        self.seen.0.lock().unwrap().bytes.clone()
+        lock(&self.seen).bytes.clone()
     }
 
     /// How many bytes were drawn so far.
     #[must_use]
     pub fn drawn(&self) -> usize {
-        self.seen.0.lock().unwrap().bytes.len()
+        lock(&self.seen).bytes.len()
     }
 
     /// Waits until `byte` has been drawn after the first `from` bytes.
     pub fn wait_for_byte(&self, from: usize, byte: u8, within: Duration) {
         let end = Instant::now() + within;
-        let mut seen = self.seen.0.lock().unwrap();
+        let mut seen = lock(&self.seen);
         while !seen.bytes[from..].contains(&byte) {
             let left = end.saturating_duration_since(Instant::now());
             assert!(!left.is_zero() && !seen.ended, "{byte:?} was not drawn:\n{}", seen.screen.screen().contents());
-            seen = self.seen.1.wait_timeout(seen, left).unwrap().0;
+            seen = self.seen.1.wait_timeout(seen, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Whether the screen is the alternate one, as full-screen programs use it.
     #[must_use]
     pub fn alternate(&self) -> bool {
-        self.seen.0.lock().unwrap().screen.screen().alternate_screen()
+        lock(&self.seen).screen.screen().alternate_screen()
     }
 
     /// Waits until the screen answers `wanted`. Panics with the screen after `within`.
     pub fn wait_until(&self, what: &str, within: Duration, wanted: impl Fn(&vt100::Screen) -> bool) {
         let end = Instant::now() + within;
-        let mut seen = self.seen.0.lock().unwrap();
+        let mut seen = lock(&self.seen);
         while !wanted(seen.screen.screen()) {
             let left = end.saturating_duration_since(Instant::now());
             let contents = seen.screen.screen().contents();
             assert!(!left.is_zero() && !seen.ended, "waited in vain for {what} (ended: {}):\n{contents}", seen.ended);
-            seen = self.seen.1.wait_timeout(seen, left).unwrap().0;
+            seen = self.seen.1.wait_timeout(seen, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -144,11 +151,11 @@ impl Console {
     /// Waits until the program has ended; its exit code.
     pub fn wait_for_end(&mut self, within: Duration) -> u32 {
         let end = Instant::now() + within;
-        let mut seen = self.seen.0.lock().unwrap();
+        let mut seen = lock(&self.seen);
         while !seen.ended {
             let left = end.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "the program goes on:\n{}", seen.screen.screen().contents());
-            seen = self.seen.1.wait_timeout(seen, left).unwrap().0;
+            seen = self.seen.1.wait_timeout(seen, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         drop(seen);
         self.child.wait().unwrap().exit_code()

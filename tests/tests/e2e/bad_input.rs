@@ -42,7 +42,7 @@ fn names_are_checked(host: &Host) {
     host.cli(["new", "--env", "nope", "do it"]).assert_failed(3, &["nope", "tools"]);
     host.cli(["env", "build", "nope"]).assert_failed(3, &["nope"]);
     host.cli(["env", "show", "nope"]).assert_failed(3, &["nope"]);
-    for command in [&["show"][..], &["attach"], &["log"], &["rm", "--yes"], &["restart"]] {
+    for command in [&["show"][..], &["log"], &["rm", "--yes"], &["restart"]] {
         host.cli(command.iter().chain(&["nobody"])).assert_failed(3, &["nobody"]);
     }
     host.exec("nobody", &["true"]).assert_failed(3, &["nobody"]);

@@ -20,15 +20,16 @@ fn a_session_from_birth_to_deletion() {
     console.wait_for("heard good day", SOON);
 
     console.send(keys::ENTER);
+    console.wait_for("writing", SOON);
     console.send("from the keyboard\r");
     console.wait_for("heard from the keyboard", SOON);
     console.send(keys::PREFIX);
     console.send("d");
 
-    console.send("D");
+    console.send("d");
     console.send("n");
     assert_eq!(host.ls().len(), 1);
-    console.send("D");
+    console.send("d");
     console.send("y");
     console.wait_for_no("watcher", BOOT);
     tests::until("it to be gone", SOON, || host.ls().is_empty().then_some(()));
