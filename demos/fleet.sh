@@ -36,6 +36,7 @@ hostd_pid='' hostd_start=''
 titles=("csv list" "round discount" "low stock" "widget pages")
 tasks=("Give list a --csv option" "Fix the discount that loses a cent" "Say which widgets are low in stock"
     "Write a page about every widget")
+ids=()
 declare -A slugs=()
 
 began=${EPOCHREALTIME/[.,]/}
@@ -127,6 +128,7 @@ dispatch() {
         git -C "$data/git/widgets.git" update-ref --stdin
     for i in "${!tasks[@]}"; do
         id=$(pilothouse new --env demo --title "${titles[i]}" "${tasks[i]}")
+        ids+=("$id")
         slugs[$id]=$(pilothouse show --json "$id" | jq -r .slug)
         say "dispatched ${slugs[$id]}: ${tasks[i]}"
     done

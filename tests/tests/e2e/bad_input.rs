@@ -30,7 +30,8 @@ const GOOD: &str = "name = \"x\"\nbase = { debian = \"bookworm\" }\nagent = { co
 
 fn recipes_are_checked(host: &Host) {
     build(host, &format!("{GOOD}colour = \"red\"\n")).assert_failed(2, &["bad.toml:5:1", "colour"]);
-    build(host, &GOOD.replace("vcpus = 1", "vcpus = \"one\"")).assert_failed(2, &["bad.toml:4:18", "expected an integer"]);
+    build(host, &GOOD.replace("vcpus = 1", "vcpus = \"one\""))
+        .assert_failed(2, &["bad.toml:4:18", "expected an integer"]);
     build(host, &GOOD.replace("256MiB", "a lot")).assert_failed(2, &["bad.toml:4:", "a lot"]);
     build(host, &GOOD.replace("agent", "agents")).assert_failed(2, &["bad.toml:", "agent"]);
     build(host, "name = ").assert_failed(2, &["bad.toml:1:8"]);
