@@ -23,7 +23,10 @@ mod table;
 mod terminal;
 mod wait;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, Parser};
 
@@ -93,6 +96,10 @@ fn completions(shell: clap_complete::Shell) -> Outcome {
 }
 
 async fn console(hosts: Vec<crate::client::HostAddress>) -> Outcome {
+    if !(io::stdin().is_terminal() && output::is_terminal()) {
+        let hint = "`pilothouse ls` lists the sessions, `pilothouse --help` the other commands";
+        return Err(Failure::usage("the console needs a terminal on stdin and stdout").hint(hint));
+    }
     match crate::console::run(hosts).await {
         Ok(()) => Ok(0),
         Err(error) => Err(Failure::failed(format!("{error:#}"))),

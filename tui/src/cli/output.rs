@@ -17,11 +17,19 @@ pub(crate) fn width() -> Option<usize> {
     Some(if size.ws_col == 0 { 80 } else { usize::from(size.ws_col) })
 }
 
-/// Whether to colour: on a terminal that can, for people who did not say no.
+/// Whether to colour stdout: a terminal that can, and people who did not say no.
 pub(crate) fn colour() -> bool {
-    let unset = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let smart = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
-    is_terminal() && unset && smart
+    is_terminal() && wants_colour()
+}
+
+/// Whether colours are wanted on a terminal.
+pub(crate) fn wants_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && is_smart()
+}
+
+/// Whether terminals here understand control sequences.
+pub(crate) fn is_smart() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
 }
 
 /// Prints `text` as it is.

@@ -177,6 +177,7 @@ mod tests {
         "[hosts]\nnear = \"unix:/a\"\n[colours]\n",
         "config.toml:3:2: unknown field `colours`, expected one of `hosts`, `theme`, `keymap`"
     )]
+    #[case("theme = 1", "config.toml:1:9: invalid type: integer `1`, expected a string")]
     #[case("[hosts]\nnear = 4\n", "config.toml:2:8: invalid type: integer `4`, expected a string")]
     #[case("[hosts]\nnear = \"/run/a\"\n", "config.toml:2:8: /run/a: a socket is written unix:/run/a")]
     #[case(
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn hosts_are_chosen_in_order_of_how_near_they_were_said() {
-        let hosts = parse("[hosts]\nnear = \"unix:/a\"\nfar = \"unix:/b\"\n").unwrap();
+        let hosts = parse("theme = \"dark\"\n[hosts]\nnear = \"unix:/a\"\nfar = \"unix:/b\"\n").unwrap();
         let names = |named: &[&str], default| {
             let named = named.iter().map(ToString::to_string).collect::<Vec<_>>();
             let chosen = hosts.choose(&named, default).unwrap();

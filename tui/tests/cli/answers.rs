@@ -38,6 +38,7 @@ async fn sessions_are_listed_shown_created_and_sent_to() {
 #[case(&["host", "show", "x"], 3, "error: there is no host `x`\nhint: `pilothouse host ls` lists them\n")]
 #[case(&["--host", "x", "ls"], 2, "")]
 #[case(&["frobnicate"], 2, "")]
+#[case(&[], 2, "the other commands\n")]
 #[case(&["new", "fix it"], 2, "")]
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_are_one_line_with_an_exit_code(#[case] arguments: &[&str], #[case] code: i32, #[case] says: &str) {
