@@ -47,7 +47,7 @@ fn print(many: bool, all: &[(String, Environment)]) -> Result<(), Failure> {
         return Ok(());
     }
     let mut columns = vec![
-        Column::flexible("ENVIRONMENT", 10),
+        Column::fixed("ENVIRONMENT"),
         Column::fixed("STATE"),
         Column::fixed("BUILT"),
         Column::fixed("SESSIONS"),

@@ -38,11 +38,12 @@ fn print(fleet: &Fleet, mut sessions: Vec<(String, Session)>) -> Result<(), Fail
     sessions.sort_by_key(|(_, session)| (rank(&session.attention), session.created_at));
     let many = fleet.hosts().len() > 1;
     let mut columns = vec![
-        Column::flexible("SESSION", 12),
+        // Never cut: people copy it.
+        Column::fixed("SESSION"),
         Column::fixed("STATE"),
         Column::fixed("TURN"),
-        Column::flexible("WHY", 16),
-        Column::flexible("TITLE", 10).expendable(4),
+        Column::flexible("WHY", 20),
+        Column::flexible("TITLE", 20).expendable(4),
         Column::flexible("ENVIRONMENT", 8).expendable(3),
         Column::fixed("AGE").expendable(2),
     ];
