@@ -1,4 +1,4 @@
-//! Virtual machines: one trait, [`Vmm`], carried out by [`qemu`] (and later by a simulated one).
+//! Virtual machines: one trait, [`Vmm`], carried out by [`qemu`] and, for tests and load, by [`simulated`].
 //!
 //! A [`Vm`] belongs to one owner, its session's supervisor (or an environment's build); nobody else touches it.
 
@@ -10,6 +10,7 @@ mod initramfs;
 mod kernel;
 mod program;
 pub mod qemu;
+pub mod simulated;
 pub mod snapshot;
 mod tsc;
 

@@ -1,0 +1,158 @@
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use hostd_core::session::Cause;
+use hyper::server::conn::http2;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    service::TowerToHyperService,
+};
+use pilothouse_proto::{guest::v1::guest_server::GuestServer, link::LENGTH};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    sync::watch,
+    task::AbortHandle,
+    time::{Instant, sleep_until},
+};
+
+use super::{Options, Random, died, guest::Guest, no_memory};
+use crate::vm::{Io, Port, Vm, VmError, snapshot::store::Manifest};
+
+/// Bytes under way, each way, on a port.
+const PORT: usize = 64 << 10;
+
+/// One simulated VM: a guest and its two ports.
+pub(super) struct Machine {
+    name: String,
+    resident: u64,
+    guest: Guest,
+    up_at: Instant,
+    /// Set once, when it ends.
+    cause: Arc<watch::Sender<Option<Cause>>>,
+    /// What runs on the ports: link, tunnel.
+    connections: Mutex<[Option<AbortHandle>; 2]>,
+    fate: Option<AbortHandle>,
+}
+
+impl Machine {
+    pub(super) fn start(options: &Options, name: &str, mut random: Random) -> Self {
+        let cause = Arc::new(watch::Sender::new(None));
+        let up_at = Instant::now() + random.duration(&options.boot);
+        let resident = (64 << 20) + random.below(128 << 20);
+        let fate = random.chance(options.death).then(|| {
+            let (after, cause) = (random.duration(&options.death_after), cause.clone());
+            let dies = async move {
+                tokio::time::sleep(after).await;
+                end(&cause, died());
+            };
+            tokio::spawn(dies).abort_handle()
+        });
+        let guest = Guest::new(options.script.clone(), random, cause.clone());
+        Self { name: name.into(), resident, guest, up_at, cause, connections: Mutex::default(), fate }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, [Option<AbortHandle>; 2]> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a VM, unless it has ended already.
+pub(super) fn end(cause: &watch::Sender<Option<Cause>>, why: Cause) {
+    cause.send_if_modified(|cause| {
+        let first = cause.is_none();
+        cause.get_or_insert(why);
+        first
+    });
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        end(&self.cause, Cause::VmDied("nobody has it any more".into()));
+        self.fate.iter().for_each(AbortHandle::abort);
+        self.lock().iter().flatten().for_each(AbortHandle::abort);
+    }
+}
+
+#[async_trait]
+impl Vm for Machine {
+    async fn connect(&self, port: Port) -> io::Result<Box<dyn Io>> {
+        let mut ended = self.cause.subscribe();
+        if ended.borrow().is_some() {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let (near, far) = duplex(PORT);
+        let (guest, up_at) = (self.guest.clone(), self.up_at);
+        let lives = async move {
+            sleep_until(up_at).await;
+            match port {
+                Port::Link => serve(far, guest).await,
+                Port::Tunnel => idle(far).await,
+            }
+        };
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                _ = ended.wait_for(Option::is_some) => {}
+                _ = lives => {}
+            }
+        });
+        // One connection at a time: the new one ends the old one.
+        if let Some(before) = self.lock()[port as usize].replace(task.abort_handle()) {
+            before.abort();
+        }
+        Ok(Box::new(near))
+    }
+
+    async fn ended(&self) -> Cause {
+        let mut ended = self.cause.subscribe();
+        match ended.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(cause)) => cause.clone(),
+            Ok(None) | Err(_) => died(),
+        }
+    }
+
+    async fn end(&self) {
+        end(&self.cause, Cause::VmDied("it was ended".into()));
+    }
+
+    async fn serial(&self) -> Vec<u8> {
+        format!("[    0.000000] simulated guest of {}\r\n", self.name).into_bytes()
+    }
+
+    async fn snapshot(&self, folder: &Path) -> Result<Manifest, VmError> {
+        Err(no_memory(folder))
+    }
+
+    async fn go_on(&self) -> Result<(), VmError> {
+        Ok(())
+    }
+
+    fn resident(&self) -> u64 {
+        if self.cause.borrow().is_some() { 0 } else { self.resident }
+    }
+}
+
+/// Answers the preamble; an in-memory port has nothing stale before it.
+async fn greet(io: &mut DuplexStream) -> io::Result<()> {
+    let mut preamble = [0; LENGTH];
+    io.read_exact(&mut preamble).await?;
+    io.write_all(&preamble).await
+}
+
+async fn serve(mut io: DuplexStream, guest: Guest) -> io::Result<()> {
+    greet(&mut io).await?;
+    let service = TowerToHyperService::new(GuestServer::new(guest));
+    let server = http2::Builder::new(TokioExecutor::new());
+    server.serve_connection(TokioIo::new(io), service).await.map_err(io::Error::other)
+}
+
+/// Simulated programs connect to nothing, so the tunnel is there and silent.
+async fn idle(mut io: DuplexStream) -> io::Result<()> {
+    greet(&mut io).await?;
+    let mut bytes = [0; 1024];
+    while io.read(&mut bytes).await? > 0 {}
+    Ok(())
+}

@@ -1,0 +1,141 @@
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use hostd_core::session::{Cause, Size};
+use pilothouse_proto::guest::v1::{
+    EventsRequest, ExecRequest, ExecStart, PowerOffRequest, StartAgentRequest, TerminalOpen, TerminalRequest, event,
+    exec_request, exec_response, guest_client::GuestClient, terminal_request::Request,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+
+use super::{Options, Script, Simulated};
+use crate::{
+    gateway::{Caller, Gateway},
+    guest::{Identity, Link},
+    vm::{Memory, Vm, VmError, VmSpec, Vmm as _},
+};
+
+fn spec(name: &str) -> VmSpec {
+    VmSpec {
+        name: name.into(),
+        directory: PathBuf::from("/no/such/folder"),
+        size: Size { vcpus: 1, memory: 1 << 28, disk: 1 << 33 },
+        layers: vec![],
+        disk: PathBuf::from("/no/such/disk"),
+        memory: Memory::Own,
+    }
+}
+
+fn link(vm: &Arc<dyn Vm>) -> Link {
+    let (slug, session_id) = ("fix-parser".to_string(), "01JTEST".to_string());
+    let caller = Caller {
+        session_id: session_id.clone(),
+        slug: slug.clone(),
+        environment: "demo".into(),
+        repository: None,
+        branch_prefix: None,
+        egress: vec![],
+    };
+    let identity = Identity { session_id, slug, machine_id: "0".repeat(32), generation: 1 };
+    Link::start(vm.clone(), identity, Arc::new(Gateway::new("/no/such/folder".into())), Arc::new(caller))
+}
+
+const SOON: Duration = Duration::from_secs(3600);
+
+/// The whole life of an agent: its output and events, with every question answered.
+async fn life(seed: u64, name: &str) -> (String, Vec<event::Event>) {
+    let script = Script { asks: 0.5, ..Options::default().script };
+    let vm = Simulated::new(Options { seed, script, ..Options::default() }).start(spec(name)).await.unwrap();
+    let link = link(&vm);
+    let mut client = link.client(SOON).await.unwrap().client.clone();
+    let command = vec!["claude".to_string()];
+    client.start_agent(StartAgentRequest { command, ..Default::default() }).await.unwrap();
+    let (send, receiver) = mpsc::channel(4);
+    send.send(TerminalRequest { request: Some(Request::Open(TerminalOpen { offset: 0 })) }).await.unwrap();
+    let mut output = client.terminal(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+    let mut told = client.events(EventsRequest { after: 0 }).await.unwrap().into_inner();
+    let mut events = Vec::new();
+    while !matches!(events.last(), Some(event::Event::AgentExited(_))) {
+        let event = told.message().await.unwrap().unwrap().event.unwrap();
+        if matches!(&event, event::Event::Status(status) if status.activity == "needs-input") {
+            send.send(TerminalRequest { request: Some(Request::Input("yes\r".into())) }).await.unwrap();
+        }
+        events.push(event);
+    }
+    let mut text = Vec::new();
+    while let Some(answer) = output.message().await.unwrap() {
+        assert_eq!(answer.offset, text.len() as u64);
+        text.extend(answer.output);
+    }
+    (String::from_utf8(text).unwrap(), events)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_and_name_give_the_same_life() {
+    let mut asked = 0;
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let (output, events) = life(7, name).await;
+        assert!(output.starts_with("simulated agent: claude\r\n[1/"), "{output}");
+        asked += usize::from(output.contains("you said: yes"));
+        assert_eq!((output.clone(), events), life(7, name).await);
+        assert_ne!(output, life(8, name).await.0);
+    }
+    assert!((1..6).contains(&asked), "{asked} of 6 asked");
+}
+
+async fn exec(client: &mut GuestClient<Channel>, command: &[&str], stdin: &'static [u8]) -> (Vec<u8>, i32) {
+    let command = command.iter().map(ToString::to_string).collect();
+    let start = exec_request::Request::Start(ExecStart { command, ..ExecStart::default() });
+    let requests = [start, exec_request::Request::Stdin(stdin.into())].map(|r| ExecRequest { request: Some(r) });
+    let mut answers = client.exec(tokio_stream::iter(requests)).await.unwrap().into_inner();
+    let mut out = Vec::new();
+    loop {
+        match answers.message().await.unwrap().unwrap().response.unwrap() {
+            exec_response::Response::Stdout(bytes) | exec_response::Response::Stderr(bytes) => out.extend(bytes),
+            exec_response::Response::Exit(exit) => return (out, exit.code),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_a_few_commands_and_powers_off() {
+    let vm = Simulated::new(Options::default()).start(spec("a")).await.unwrap();
+    let link = link(&vm);
+    let mut client = link.client(SOON).await.unwrap().client.clone();
+    assert_eq!(exec(&mut client, &["echo", "a", "b"], b"").await, (b"a b\n".to_vec(), 0));
+    assert_eq!(exec(&mut client, &["cat"], b"\0\xff").await, (b"\0\xff".to_vec(), 0));
+    assert_eq!(exec(&mut client, &["sh", "-c", "exit 7"], b"").await, (vec![], 7));
+    assert_eq!(exec(&mut client, &["git", "clone"], b"").await.1, 0);
+    assert!(vm.resident() > 0);
+    let _ = client.power_off(PowerOffRequest {}).await;
+    assert_eq!(vm.ended().await, Cause::PoweredOff);
+    assert_eq!(vm.resident(), 0);
+    vm.end().await;
+    assert_eq!(vm.ended().await, Cause::PoweredOff, "the first cause stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_come_in_their_share_and_by_the_seed() {
+    let options = Options { start_failure: 0.2, death: 0.5, ..Options::default() };
+    let mut lives = Vec::new();
+    for _ in 0..2 {
+        let vmm = Simulated::new(options.clone());
+        let mut life = Vec::new();
+        for n in 0..200 {
+            life.push(match vmm.start(spec(&n.to_string())).await {
+                Err(VmError::Failed { .. }) => "failed",
+                Err(error) => panic!("{error}"),
+                Ok(vm) => match tokio::time::timeout(SOON, vm.ended()).await {
+                    Ok(Cause::VmDied(_)) => "died",
+                    Ok(cause) => panic!("{cause}"),
+                    Err(_) => "lived",
+                },
+            });
+        }
+        lives.push(life);
+    }
+    assert_eq!(lives[0], lives[1]);
+    let count = |what| lives[0].iter().filter(|life| **life == what).count();
+    assert!((20..60).contains(&count("failed")) && (50..110).contains(&count("died")), "{:?}", lives[0]);
+}
