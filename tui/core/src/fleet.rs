@@ -154,10 +154,10 @@ impl Session {
         if self.title.is_empty() { &self.slug } else { &self.title }
     }
 
-    /// Whether it crashed and somebody may want to know why.
+    /// Whether it crashed before it was done, so that somebody may want to know why.
     #[must_use]
     pub fn crashed(&self) -> bool {
-        self.lifecycle == "crashed" && !self.deleting
+        self.word() == "crashed"
     }
 
     /// Whether it can be booted again.

@@ -116,6 +116,15 @@ impl<H, K: Clone + PartialEq> List<H, K> {
         self.go(at);
     }
 
+    /// Moves to the next, or where there is none to the previous.
+    pub fn step_aside(&mut self) {
+        let at = self.at;
+        self.step(1);
+        if self.at == at {
+            self.step(-1);
+        }
+    }
+
     /// Moves to the first.
     pub fn top(&mut self) {
         self.offset = 0;

@@ -49,6 +49,11 @@ impl Notices {
         self.0.push(Notice { kind, text, until: now + stays });
     }
 
+    /// Drops those that begin so: they are no longer true.
+    pub fn withdraw(&mut self, beginning: &str) {
+        self.0.retain(|n| !n.text.starts_with(beginning));
+    }
+
     /// Drops those whose time is over.
     pub fn age(&mut self, now: Millis) {
         self.0.retain(|n| n.until > now);

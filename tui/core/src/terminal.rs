@@ -40,6 +40,12 @@ impl Terminal {
         self.parser.screen()
     }
 
+    /// Whether nothing stands on the screen.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.screen().rows(0, SIDE_MAX).all(|row| row.trim().is_empty())
+    }
+
     /// Columns and rows.
     #[must_use]
     pub fn size(&self) -> (u16, u16) {

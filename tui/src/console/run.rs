@@ -1,10 +1,10 @@
 //! The loop: events, news, time and signals in; frames and effects out.
 
-use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
+use std::{collections::BTreeMap, io, ops::ControlFlow, time::Duration};
 
 use color_eyre::eyre::{WrapErr as _, bail};
-use crossterm::event::EventStream;
-use futures::{FutureExt as _, StreamExt as _};
+use crossterm::event::{Event as Raw, EventStream};
+use futures::StreamExt as _;
 use pilothouse_proto::hostd::v1::LogRequest;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -33,6 +33,8 @@ use crate::client::HostAddress;
 const FRAME: Duration = Duration::from_micros(16_600);
 /// News that may wait for the console; tasks that have more wait.
 const REPORTS: usize = 256;
+/// Keys that may wait for the console; a paste is one event.
+const EVENTS: usize = 256;
 /// News taken in at once, between two looks at the keyboard.
 const BATCH: usize = 64;
 
@@ -73,7 +75,7 @@ impl Runtime {
     /// Runs until the user leaves or a signal ends it.
     pub(super) async fn run(mut self, mut screen: Screen) -> color_eyre::Result<()> {
         let mut signals = Signals::new().wrap_err("cannot listen for signals")?;
-        let mut events = EventStream::new();
+        let mut events = self.read_events();
         let mut drawn = Instant::now() - FRAME;
         loop {
             if self.stale && drawn.elapsed() >= FRAME {
@@ -88,8 +90,8 @@ impl Runtime {
                     Told::Stop => self.carry_out(vec![Effect::Background], &mut screen)?,
                 },
                 () = PANICKED.notified() => bail!("a part of the console has failed; what it said stands above"),
-                event = events.next() => match event {
-                    Some(event) => self.events(event.wrap_err("cannot read the keyboard")?, &mut events, &mut screen)?,
+                event = events.recv() => match event {
+                    Some(event) => self.events(event, &mut events, &mut screen)?,
                     // The terminal is gone.
                     None => ControlFlow::Break(()),
                 },
@@ -104,6 +106,21 @@ impl Runtime {
         }
     }
 
+    /// Reads the keyboard in a task of its own: crossterm's stream wakes only the task that polled it first, so it must not
+    /// be polled in passing.
+    fn read_events(&mut self) -> mpsc::Receiver<io::Result<Raw>> {
+        let (sender, events) = mpsc::channel(EVENTS);
+        self.tasks.spawn(async move {
+            let mut stream = EventStream::new();
+            while let Some(event) = stream.next().await {
+                if sender.send(event).await.is_err() {
+                    return;
+                }
+            }
+        });
+        events
+    }
+
     fn next_tick(&self) -> Instant {
         let in_millis = self.state.next_change().map_or(60_000, |at| at.saturating_sub(now()).clamp(10, 60_000));
         Instant::now() + Duration::from_millis(in_millis.unsigned_abs())
@@ -112,28 +129,22 @@ impl Runtime {
     /// Takes an event and whatever else is there already: a burst makes one frame.
     fn events(
         &mut self,
-        first: crossterm::event::Event,
-        events: &mut EventStream,
+        first: io::Result<Raw>,
+        events: &mut mpsc::Receiver<io::Result<Raw>>,
         screen: &mut Screen,
     ) -> color_eyre::Result<ControlFlow<()>> {
         let mut next = Some(first);
-        for _ in 0..BATCH {
-            let Some(raw) = next.take() else { break };
-            if let Some(event) = input::event(raw)
+        let mut taken = 0;
+        while let Some(raw) = next.take() {
+            if let Some(event) = input::event(raw.wrap_err("cannot read the keyboard")?)
                 && self.event(event, screen)?.is_break()
             {
                 return Ok(ControlFlow::Break(()));
             }
-            next = match events.next().now_or_never() {
-                Some(Some(event)) => Some(event.wrap_err("cannot read the keyboard")?),
-                _ => None,
-            };
+            taken += 1;
+            next = if taken < BATCH { events.try_recv().ok() } else { None };
         }
-        // One taken from the stream is never left behind.
-        match next.and_then(input::event) {
-            Some(event) => self.event(event, screen),
-            None => Ok(ControlFlow::Continue(())),
-        }
+        Ok(ControlFlow::Continue(()))
     }
 
     fn event(&mut self, event: Event, screen: &mut Screen) -> color_eyre::Result<ControlFlow<()>> {
@@ -258,7 +269,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,

@@ -90,7 +90,18 @@ impl State {
 
     pub(crate) fn yes(&mut self) {
         if let Some(Dialog::Question(question)) = self.dialog.take() {
+            if matches!(question.call, Call::Delete(_)) {
+                self.look_away();
+            }
             self.call(question.host, question.call, &question.about);
+        }
+    }
+
+    /// Selects the neighbour of what is about to go: a session being deleted changes its place first.
+    fn look_away(&mut self) {
+        match self.view {
+            View::Crashes => self.crashes.step_aside(),
+            _ => self.sessions.step_aside(),
         }
     }
 

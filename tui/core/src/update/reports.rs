@@ -36,6 +36,7 @@ impl State {
                 let Snapshot { info, sessions, environments } = *snapshot;
                 let name = host.title().to_owned();
                 let news = came_back(&mut host.connection, &name, now);
+                self.notices.withdraw(&format!("{name} is out of reach"));
                 host.info = info.map(crate::fleet::HostInfo::cleaned).or(host.info.take());
                 host.sessions = sessions.into_iter().map(|s| (Arc::from(&*s.id), s.cleaned())).collect();
                 host.environments = environments
@@ -48,6 +49,7 @@ impl State {
             HostReport::Resumed => {
                 let name = host.title().to_owned();
                 let news = came_back(&mut host.connection, &name, now);
+                self.notices.withdraw(&format!("{name} is out of reach"));
                 self.tell(news);
             }
             HostReport::Session(session) => {

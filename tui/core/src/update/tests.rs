@@ -244,9 +244,10 @@ fn deleting_asks_and_only_y_confirms() {
         assert_eq!(press(&mut state, &format!("d {no}")), [], "{no}");
         assert!(state.dialog.is_none());
     }
-    let effects = press(&mut state, "d y");
     let id = state.selected_key().unwrap().id.to_string();
+    let effects = press(&mut state, "d y");
     assert_eq!(calls(&effects), [&Call::Delete(id)]);
+    assert_eq!(selected(&state), "speed-up-the-parser", "its neighbour is next");
     report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Done)));
     assert_eq!(last_notice(&state), "Deleted pick a database");
     report(&mut state, Report::Answer(ticket(&effects), Err("late".into())));

@@ -55,16 +55,27 @@ pub(super) fn wide(state: &State, key: &SessionKey, session: &Session, area: Rec
     // The facts stand apart where there is room.
     used += u16::from(area.height > 30);
     for (label, value) in facts(state, key, session).iter().filter(|(_, value)| !value.is_empty()) {
-        if used + 8 > area.height {
-            break;
-        }
-        let mut line = pen.line(area, used);
-        line.skip(1).column(label, 11, Scope::Dim);
-        let room = line.room().saturating_sub(1);
-        line.put(&text::fit(value, room), Scope::Text);
-        used += 1;
+        used += fact(label, value, area, used, pen);
     }
     used
+}
+
+/// A fact in one row, or two where there is room for the terminal still. Gives the rows used.
+fn fact(label: &str, value: &str, area: Rect, row: u16, pen: &mut Pen) -> u16 {
+    if row + 8 > area.height {
+        return 0;
+    }
+    let room = usize::from(area.width).saturating_sub(14);
+    let lines = match area.height {
+        0..=30 => vec![text::fit(value, room)],
+        _ => text::wrap(value, room),
+    };
+    for (n, line) in (0..).zip(lines.iter().take(2)) {
+        let label = if n == 0 { label } else { "" };
+        let more = if n == 1 && lines.len() > 2 { "…" } else { "" };
+        pen.line(area, row + n).skip(1).column(label, 11, Scope::Dim).put(line, Scope::Text).put(more, Scope::Dim);
+    }
+    u16::try_from(lines.len().min(2)).unwrap_or(2)
 }
 
 fn choices(session: &Session, area: Rect, row: u16, pen: &mut Pen) {
@@ -108,7 +119,7 @@ fn memory(session: &Session) -> String {
             format!("{} on disk of {}", text::bytes(session.suspended_bytes), text::bytes(all))
         }
         (all, 0) => text::bytes(all),
-        (all, held) => format!("{} of {}", text::bytes(held), text::bytes(all)),
+        (all, held) => format!("{} ({} held)", text::bytes(all), text::bytes(held)),
     }
 }
 

@@ -36,7 +36,10 @@ pub(super) fn draw(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) {
         let used = details::narrow(state, key, session, area, pen);
         below(area, used)
     };
-    match viewer.and_then(|v| v.terminal.as_ref()) {
+    // While its VM boots the screen is there and empty.
+    let boots = matches!(&*session.lifecycle, "queued" | "starting");
+    let shown = viewer.and_then(|v| v.terminal.as_ref()).filter(|t| !boots || !t.is_blank());
+    match shown {
         Some(terminal) => {
             if let Some(cursor) = draw_terminal(terminal, screen, Follow::End, pen) {
                 pen.buffer[cursor].set_style(Style::new().add_modifier(Modifier::REVERSED));
@@ -74,7 +77,7 @@ fn nothing(state: &State, session: &Session, viewer: Option<&Viewer>, area: Rect
         (None, _) if session.generation == 0 => "It has not started yet".to_owned(),
         (Some(Link::Refused(why) | Link::Ended(why)), _) => why.clone(),
         (Some(Link::Lost(_, why)), _) => format!("Reconnecting: {why}"),
-        (_, "starting") => "Its VM boots".to_owned(),
+        (_, "starting" | "queued") => "Its VM boots".to_owned(),
         (None, _) if !state.preview_shown => String::new(),
         _ => "Connecting …".to_owned(),
     };
