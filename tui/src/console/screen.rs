@@ -9,7 +9,7 @@ use crossterm::{
     cursor, event, execute, queue,
     terminal::{self, BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen},
 };
-use ratatui::{Frame, Terminal, backend::CrosstermBackend};
+use ratatui::{Frame, Terminal, backend::CrosstermBackend, layout::Rect};
 use tokio::sync::Notify;
 
 /// Whether the terminal is ours now, for the panic hook.
@@ -49,9 +49,11 @@ impl Screen {
         io::Write::flush(self.terminal.backend_mut())
     }
 
-    /// Has everything written again with the next frame.
+    /// Has everything written again with the next frame. Not `clear`, which asks the terminal where its cursor is and cannot
+    /// hear the answer: the events' task reads the keyboard.
     pub(super) fn forget(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }
 
     /// Wants events of the mouse, or no longer.
