@@ -18,7 +18,6 @@ const AT_ONCE: usize = 4;
 const BUSY: usize = 6;
 
 #[test]
-#[ignore = "loads the whole machine for minutes; tests/run.sh runs it on its own"]
 fn fifty_cold_boots_on_a_busy_machine() {
     let host = Host::start();
     let (next, over) = (AtomicUsize::new(0), AtomicBool::new(false));

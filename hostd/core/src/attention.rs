@@ -73,6 +73,10 @@ fn derive(s: &Session) -> (Turn, String) {
         Lifecycle::Stopped { cause } if !s.activity.is_over() => {
             (Turn::You, format!("stopped before the agent was done: {cause}"))
         }
+        // Somebody put it to disk while it was at work: nothing moves until somebody brings it back.
+        Lifecycle::Suspended if s.activity == Activity::Working && s.exited.is_none() => {
+            (Turn::Nobody, "suspended while at work; resume it to go on".into())
+        }
         Lifecycle::Running
         | Lifecycle::Suspending
         | Lifecycle::Suspended

@@ -7,4 +7,5 @@ mod console;
 mod git;
 mod restart;
 mod sessions;
+mod suspend;
 mod terminals;

@@ -11,7 +11,7 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -102,7 +102,8 @@ impl Ram {
 
     fn write_file(&self, path: &Path, runs: &[Run]) -> Result<Saved, SnapshotError> {
         let io = |error| SnapshotError::Io { path: path.into(), error };
-        let file = File::options().write(true).create_new(true).open(path).map_err(io)?;
+        // A guest's memory holds its secrets.
+        let file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
         let out = io::BufWriter::with_capacity(1 << 20, Hashing { inner: file, hash: blake3::Hasher::new(), bytes: 0 });
         let mut out = zstd::Encoder::new(out, LEVEL).map_err(io)?;
         out.write_all(&header(self.bytes, runs)).map_err(io)?;

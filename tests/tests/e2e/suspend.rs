@@ -1,0 +1,77 @@
+//! To disk and back: nothing of a suspended session runs, and nothing of it is lost.
+
+use std::fs;
+
+use tests::{Host, until, wait::SOON};
+
+/// Keeps a secret in memory alone, an open file that it appends to, and a pipe between two processes; ticks.
+const TICKER: &str = "secret=$(head -c 16 /dev/urandom | md5sum | cut -c 1-32); exec 3>>/root/ticks; \
+    (i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done) | while read -r tick; do \
+    echo $tick >&3; echo \"$secret\" >/run/secret; done";
+
+#[test]
+fn a_session_goes_on_where_it_was() {
+    let host = Host::start();
+    let id = host.session("sleeper", &["sh", "-c", TICKER]);
+    let read = |script: &str| host.exec(&id, &["sh", "-c", script]).text();
+    read("until [ -s /run/secret ]; do sleep 0.1; done");
+    let (secret, boot) = (read("cat /run/secret"), read("cat /proc/sys/kernel/random/boot_id"));
+    for cycle in 0..3 {
+        let suspended = host.cli(["suspend", "--json", &id]).json();
+        assert_eq!(suspended["lifecycle"], "suspended", "{suspended}");
+        assert!(suspended["suspended_bytes"].as_u64().unwrap() > 0, "{suspended}");
+        assert_eq!(suspended["resident_bytes"], 0);
+        host.wait_for_no_vm();
+        // Looking does not wake it, and a repeat changes nothing.
+        let _ = host.cli(["log", &id]).text();
+        let _ = host.cli(["suspend", &id]).text();
+        assert_eq!(host.show(&id)["lifecycle"], "suspended");
+        // Using it does.
+        assert_eq!(read("cat /run/secret"), secret);
+        let resumed = host.show(&id);
+        assert_eq!((&resumed["lifecycle"], &resumed["generation"]), (&"running".into(), &(cycle + 2).into()));
+        assert!(resumed["resumed_in_ms"].as_u64().unwrap() > 0, "{resumed}");
+    }
+    assert_eq!(read("cat /proc/sys/kernel/random/boot_id"), boot);
+    let before = read("tail -n 1 /root/ticks");
+    until("another tick", SOON, || (read("tail -n 1 /root/ticks") != before).then_some(()));
+    assert_eq!(read("awk '$1 != NR { print \"at\", NR, $1; exit }' /root/ticks"), "", "a tick was lost or doubled");
+    let _ = host.cli(["suspend", &id]).text();
+    let _ = host.cli(["rm", "--yes", &id]).text();
+    assert!(!host.data().join("sessions").join(&id).exists());
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_and_kept() {
+    let host = Host::start();
+    let id = host.session("damaged", &["sleep", "1000000"]);
+    let _ = host.cli(["suspend", &id]).text();
+    let memory = host.data().join("sessions").join(&id).join("snapshot/memory.zst");
+    let good = fs::read(&memory).unwrap();
+    let mut bad = good.clone();
+    let middle = bad.len() / 2;
+    bad[middle] ^= 1;
+    fs::write(&memory, &bad).unwrap();
+    host.cli(["resume", &id]).assert_failed(4, &["memory.zst is damaged"]);
+    assert_eq!(host.show(&id)["lifecycle"], "suspended");
+    assert_eq!(fs::read(&memory).unwrap(), bad, "the evidence was overwritten");
+    host.wait_for_no_vm();
+    fs::write(&memory, &good).unwrap();
+    let _ = host.cli(["resume", &id]).text();
+    assert_eq!(host.exec(&id, &["echo", "back"]).text(), "back");
+}
+
+#[test]
+fn who_waits_is_suspended_by_itself_and_woken_by_a_message() {
+    let host = Host::start();
+    let asks = "session status needs-input 'which colour?'; read -r colour; session status done \"painted $colour\"";
+    let id = host.session("asker", &["sh", "-c", asks]);
+    host.wait_for(&id, "activity", "needs-input");
+    host.wait_for(&id, "lifecycle", "suspended");
+    let shown = host.show(&id);
+    assert_eq!(shown["attention"], "you", "{shown}");
+    assert!(shown["reason"].as_str().unwrap().contains("which colour?"), "{shown}");
+    let _ = host.cli(["send", &id, "green"]).text();
+    host.wait_for(&id, "activity", "done");
+    assert!(host.show(&id)["reason"].as_str().unwrap().contains("painted green"));
+}
