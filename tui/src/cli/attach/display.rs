@@ -337,6 +337,55 @@ mod tests {
     }
 
     #[test]
+    fn hostile_bytes_and_sizes_break_nothing() {
+        const PARTS: [&[u8]; 22] = [
+            b"\x1b[",
+            b"\x1b]0;",
+            b"\x1b[?1049h",
+            b"\x1b[?1049l",
+            b"\x1b[r",
+            b";",
+            b"9",
+            b"1",
+            b"H",
+            b"A",
+            b"L",
+            b"P",
+            b"@",
+            b"\r\n",
+            b"\x08",
+            b"\t",
+            "\u{732b}".as_bytes(),
+            "e\u{301}".as_bytes(),
+            b"\xff\x80",
+            b"x",
+            b"\x1bM",
+            b"\x1b[2;3r",
+        ];
+        let mut random = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = |bound: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % bound
+        };
+        for _ in 0..400 {
+            let mut size = || Size { columns: next(6) as u32, rows: next(6) as u32 };
+            let (ours, theirs) = (size(), size());
+            let mut display = Display::new(Size { columns: ours.columns.max(1), rows: ours.rows.max(1) });
+            display.screen(&screen(theirs, "start", 0));
+            for _ in 0..60 {
+                let bytes: Vec<u8> = (0..next(12)).flat_map(|_| PARTS[next(PARTS.len())]).copied().collect();
+                match next(8) {
+                    0 => drop(display.show_notice("ours")),
+                    1 => drop(display.end_notice()),
+                    2 => drop(display.resized(Size { columns: 1 + next(6) as u32, rows: 1 + next(6) as u32 })),
+                    3 => drop(display.last_row()),
+                    _ => drop(display.output(&bytes)),
+                }
+            }
+        }
+    }
+
+    #[test]
     fn leaving_ends_every_mode() {
         let mut user = terminal(&SMALL);
         user.process(b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[?1003h\x1b[?1006h\x1b[?1h\x1b=\x1b[31m");
