@@ -13,10 +13,12 @@ follow() {
                 seen[$id]="$lifecycle $activity $reason"
                 say "$(printf '%-20s %-9s turn: %-7s %s' "$slug" "$lifecycle" "$attention" "$reason")"
             fi
+            # A session that waits or is done may be suspended meanwhile: that changes nothing for it.
             case $lifecycle/$activity in
-                running/done | stopped/done) over=$((over + 1)) ;;
-                crashed/* | stopped/* | */failed) show_trouble "$id" && fail "$slug: $reason" ;;
-                running/needs-input)
+                crashed/* | */failed) show_trouble "$id" && fail "$slug: $reason" ;;
+                */done) over=$((over + 1)) ;;
+                stopped/*) show_trouble "$id" && fail "$slug: $reason" ;;
+                */needs-input)
                     if [ -z "${answered[$id]-}" ]; then
                         answered[$id]=yes
                         say "sending 20 to $slug"
