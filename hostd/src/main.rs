@@ -1,6 +1,6 @@
 //! `hostd`: see `hostd --help`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use color_eyre::eyre::{Context as _, OptionExt as _};
@@ -78,7 +78,8 @@ fn run(serve: Serve) -> color_eyre::Result<()> {
     #[cfg(feature = "failpoints")]
     let _scenario = fail::FailScenario::setup();
     let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new("info"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     let VmmName::Qemu = serve.vmm;
     let data = match serve.data {
         Some(data) => data,

@@ -1,6 +1,6 @@
 //! From what hostd knows to what is on the wire.
 
-use hostd_core::{Lifecycle, attention};
+use hostd_core::{Lifecycle, attention, text};
 use pilothouse_proto::hostd::v1 as wire;
 
 use crate::{
@@ -8,6 +8,9 @@ use crate::{
     sessions::{Change, EnvironmentView, HostStatus, News, SessionView, Snapshot},
     terminals::{Shown, Size},
 };
+
+/// Longest task, and word of a command, in lists; in bytes.
+const BRIEF_MAX: usize = 256;
 
 pub(super) fn session(view: &SessionView) -> wire::Session {
     let s = &view.session;
@@ -44,6 +47,16 @@ pub(super) fn session(view: &SessionView) -> wire::Session {
         suspended_bytes: view.suspended,
         resumed_in_ms: view.resumed_in,
     }
+}
+
+/// For lists, snapshots and changes: a task may be long, there may be many sessions, and a message holds 4 MiB.
+pub(super) fn session_in_brief(view: &SessionView) -> wire::Session {
+    let mut session = session(view);
+    session.task = text::clean(&session.task, BRIEF_MAX);
+    for word in &mut session.command {
+        *word = text::clean(word, BRIEF_MAX);
+    }
+    session
 }
 
 pub(super) fn environment(view: &EnvironmentView) -> wire::Environment {
@@ -104,7 +117,7 @@ pub(super) fn news(epoch: &str, revision: u64, news: &News) -> wire::WatchRespon
     use wire::watch_response::Change as Wire;
     let change = match news {
         News::Snapshot(all) => Wire::Snapshot(snapshot(all)),
-        News::Change(Change::Session(view)) => Wire::Session(session(view)),
+        News::Change(Change::Session(view)) => Wire::Session(session_in_brief(view)),
         News::Change(Change::Removed(id)) => Wire::SessionRemoved(id.clone()),
         News::Change(Change::Host(status)) => Wire::Host(host(status)),
         News::Change(Change::Environment(view)) => Wire::Environment(environment(view)),
@@ -115,7 +128,7 @@ pub(super) fn news(epoch: &str, revision: u64, news: &News) -> wire::WatchRespon
 fn snapshot(all: &Snapshot) -> wire::Snapshot {
     wire::Snapshot {
         host: Some(host(&all.host)),
-        sessions: all.sessions.iter().map(|view| session(view)).collect(),
+        sessions: all.sessions.iter().map(|view| session_in_brief(view)).collect(),
         environments: all.environments.iter().map(environment).collect(),
     }
 }

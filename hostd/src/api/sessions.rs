@@ -22,7 +22,7 @@ impl Sessions for Api {
     }
 
     async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
-        let sessions = self.fleet.list().iter().map(convert::session).collect();
+        let sessions = self.fleet.list().iter().map(convert::session_in_brief).collect();
         Ok(Response::new(ListResponse { sessions }))
     }
 

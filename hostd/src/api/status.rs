@@ -31,7 +31,15 @@ pub(super) fn guest(error: &Status) -> Status {
             status(error.code(), "GUEST_REFUSED", text)
         }
         Code::Cancelled => status(Code::Cancelled, "CANCELLED", "the call was cancelled"),
-        _ => status(Code::Unavailable, "GUEST_GONE", format!("the connection to the session's guest ended: {text}")),
+        // Not Unavailable, which is what clients understand as a host out of reach.
+        _ => {
+            tracing::debug!(text, "a call to a guest ended early");
+            status(
+                Code::Aborted,
+                "GUEST_GONE",
+                "the session's VM ended meanwhile, or the connection to its guest broke",
+            )
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A link that stays down so long while its VM runs is given up, and the VM with it.
-const LINK_LOST: Duration = Duration::from_secs(60);
+const LINK_LOST: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 60 });
 /// For the last output of a VM that has ended to be read.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// For a guest to power off.

@@ -3,7 +3,7 @@ use std::{future::pending, ops::ControlFlow, sync::Arc, time::Duration};
 use hostd_core::{Cause, Effect, Input, Lifecycle, Session, session::step};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
-    task::{JoinHandle, JoinSet},
+    task::{JoinError, JoinHandle, JoinSet},
     time::Instant,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -105,10 +105,13 @@ impl Grace {
     }
 }
 
+/// What became of a start; an error where its task panicked.
+type Start = Result<Result<Started, NotStarted>, JoinError>;
+
 /// What woke the supervisor.
 enum Woken {
     Message(Option<Message>),
-    Start(Result<Started, NotStarted>),
+    Start(Start),
     Suspend(Result<Machine, Awake>),
     Ended(Cause),
     Viewers,
@@ -343,9 +346,13 @@ impl Supervisor {
         self.handle.record.send_modify(|record| Arc::make_mut(record).machine = machine);
     }
 
-    async fn start_ended(&mut self, result: Result<Started, NotStarted>) -> ControlFlow<()> {
+    async fn start_ended(&mut self, result: Start) -> ControlFlow<()> {
         let Some(Starting { generation, resumes, .. }) = self.starting.take() else { return ControlFlow::Continue(()) };
         self.place = None;
+        let result = match result {
+            Ok(result) => result,
+            Err(error) => Err(NotStarted::Failed(self.after_panic(&error).await)),
+        };
         let input = match result {
             Ok(Started { running, machine }) => {
                 self.handle.live.send_replace(Some(running.live.clone()));
@@ -359,6 +366,14 @@ impl Supervisor {
             Err(NotStarted::Cancelled) => return ControlFlow::Continue(()),
         };
         self.report(input).await
+    }
+
+    /// Ends what a start may have left that did not come to its end.
+    async fn after_panic(&self, error: &JoinError) -> String {
+        if let Err(left) = self.host.parts.vmm.end_leftover(&self.host.directory(&self.handle.id)).await {
+            tracing::error!(slug = self.session().slug, error = %left, "its VM may still run");
+        }
+        format!("hostd failed: {error}; please report this")
     }
 
     async fn vm_ended(&mut self, cause: Cause) -> ControlFlow<()> {
@@ -462,11 +477,9 @@ fn refusable(input: &Input) -> bool {
     matches!(input, Input::Restart | Input::Suspend | Input::Resume | Input::Send { .. })
 }
 
-async fn finished(starting: Option<&mut Starting>) -> Result<Started, NotStarted> {
+async fn finished(starting: Option<&mut Starting>) -> Start {
     match starting {
-        Some(starting) => {
-            (&mut starting.task).await.unwrap_or_else(|error| Err(NotStarted::Failed(format!("hostd failed: {error}"))))
-        }
+        Some(starting) => (&mut starting.task).await,
         None => pending().await,
     }
 }

@@ -1,1 +1,7 @@
-mod placeholder {}
+mod board;
+#[cfg(feature = "failpoints")]
+mod faults;
+mod guest;
+mod lives;
+mod restarts;
+mod world;

@@ -1,0 +1,91 @@
+use futures::FutureExt as _;
+use hostd_core::{
+    Lifecycle, Session,
+    session::{NewSession, Size},
+};
+
+use super::super::{Board, Change, HostStatus, News, SessionView};
+
+fn view(id: &str, viewers: usize) -> SessionView {
+    let (session, _) = Session::new(
+        NewSession {
+            id: id.into(),
+            slug: id.to_lowercase(),
+            title: String::new(),
+            task: String::new(),
+            environment: "demo".into(),
+            build: String::new(),
+            owner: String::new(),
+            command: vec![],
+            directory: "/".into(),
+            repository: None,
+            size: Size { vcpus: 1, memory: 1, disk: 1 },
+        },
+        1,
+    );
+    SessionView { session, phases: vec![], resident: 0, viewers, suspended: 0, resumed_in: 0 }
+}
+
+fn snapshot_ids(news: &News) -> Vec<String> {
+    match news {
+        News::Snapshot(all) => all.sessions.iter().map(|view| view.session.id.clone()).collect(),
+        News::Change(change) => panic!("not a snapshot: {change:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_and_then_every_change_with_the_next_revision() {
+    let board = Board::new("e".into());
+    board.session(view("A", 0));
+    let mut reader = board.read("", 0);
+    let (revision, news) = reader.next().await;
+    assert_eq!(snapshot_ids(&news), ["A"]);
+    board.session(view("B", 0));
+    board.session(view("B", 0));
+    board.removed("A");
+    board.removed("A");
+    let (next, news) = reader.next().await;
+    assert_eq!((next, &news), (revision + 1, &News::Change(Change::Session(view("B", 0).into()))));
+    assert_eq!(reader.next().await, (revision + 2, News::Change(Change::Removed("A".into()))));
+    assert!(reader.next().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn a_reconnect_goes_on_where_it_was() {
+    let board = Board::new("e".into());
+    board.session(view("A", 0));
+    let (revision, _) = board.read("", 0).next().await;
+    board.session(view("B", 0));
+    assert_eq!(board.read("e", revision).next().await.1, News::Change(Change::Session(view("B", 0).into())));
+    // Of another run of hostd, or of the future: a snapshot.
+    for (epoch, revision) in [("other", revision), ("e", 999)] {
+        assert_eq!(snapshot_ids(&board.read(epoch, revision).next().await.1), ["A", "B"]);
+    }
+}
+
+#[tokio::test]
+async fn who_is_too_far_behind_gets_a_snapshot() {
+    let board = Board::new("e".into());
+    board.session(view("A", 0));
+    let mut reader = board.read("", 0);
+    reader.next().await;
+    for viewers in 1..=5000 {
+        board.session(view("A", viewers));
+    }
+    let (revision, news) = reader.next().await;
+    let News::Snapshot(all) = news else { panic!("{news:?}") };
+    assert_eq!((revision, all.sessions[0].viewers), (5001, 5000));
+    assert!(reader.next().now_or_never().is_none());
+}
+
+#[test]
+fn the_host_counts_its_sessions() {
+    let board = Board::new("e".into());
+    let mut running = view("A", 0);
+    running.session.lifecycle = Lifecycle::Running;
+    board.session(running);
+    board.session(view("B", 0));
+    board.host(HostStatus::default());
+    let host = board.snapshot().host;
+    assert_eq!((host.sessions, host.running), (2, 1));
+}

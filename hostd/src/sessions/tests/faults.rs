@@ -1,0 +1,105 @@
+//! hostd dies between any two steps: the next one converges. Run alone, for failpoints are of the whole process:
+//! `cargo test -p hostd --features failpoints --lib faults`.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use rstest::rstest;
+use tokio::sync::Notify;
+
+use super::{
+    super::FleetError,
+    world::{World, until_is},
+};
+
+/// Stops whoever comes first to a failpoint, for ever: to the rest of the world that hostd is dead.
+struct Death {
+    point: &'static str,
+    reached: Arc<Notify>,
+    _scenario: fail::FailScenario<'static>,
+}
+
+impl Death {
+    fn at(point: &'static str) -> Self {
+        let scenario = fail::FailScenario::setup();
+        let (reached, first) = (Arc::new(Notify::new()), AtomicBool::new(true));
+        let tell = reached.clone();
+        fail::cfg_callback(point, move || {
+            if first.swap(false, Ordering::Relaxed) {
+                tell.notify_one();
+                loop {
+                    std::thread::park();
+                }
+            }
+        })
+        .unwrap();
+        Self { point, reached, _scenario: scenario }
+    }
+
+    async fn come(self) {
+        let reached = tokio::time::timeout(std::time::Duration::from_secs(30), self.reached.notified()).await;
+        assert!(reached.is_ok(), "{} was never reached", self.point);
+    }
+}
+
+/// One test at a time, on a runtime whose parked threads nobody waits for.
+fn run(test: impl Future<Output = ()>) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(6).enable_all().build().unwrap();
+    runtime.block_on(test);
+    runtime.shutdown_background();
+}
+
+#[rstest]
+#[case("start::before-disk")]
+#[case("start::half-disk")]
+#[case("start::before-vm")]
+#[case("start::after-vm")]
+#[case("start::before-agent")]
+#[case("start::after-agent")]
+#[case("store::before-commit")]
+#[case("store::after-commit")]
+fn a_start_that_hostd_did_not_survive_is_begun_again(#[case] point: &'static str) {
+    run(async {
+        let world = World::new();
+        world.session("fix").await;
+        let death = Death::at(point);
+        let dead = tokio::spawn({
+            let data = world.clone();
+            async move { data.fleet().await }
+        });
+        death.come().await;
+        dead.abort();
+        let fleet = world.fleet().await;
+        let view = until_is(&fleet, "fix", "running").await;
+        assert!(view.session.generation >= 1);
+        fleet.stop().await;
+    });
+}
+
+#[rstest]
+#[case("delete::before-files")]
+#[case("delete::after-files")]
+fn a_deletion_that_hostd_did_not_survive_is_finished(#[case] point: &'static str) {
+    run(async {
+        let world = World::new();
+        world.session("fix").await;
+        let dead = world.fleet().await;
+        until_is(&dead, "fix", "running").await;
+        let death = Death::at(point);
+        tokio::spawn(async move { dead.delete("fix").await });
+        death.come().await;
+        let fleet = world.fleet().await;
+        // Its row tells the next hostd to go on where the dead one was.
+        let mut reader = fleet.board().read("", 0);
+        while !matches!(fleet.get("fix"), Err(FleetError::NotFound(_))) {
+            reader.next().await;
+        }
+        assert!(!world.folder.path().join("sessions").join("01J00000000000000000000000").exists());
+        fleet.stop().await;
+        assert!(world.fleet().await.list().is_empty());
+    });
+}

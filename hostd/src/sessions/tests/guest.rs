@@ -1,0 +1,142 @@
+//! A guest of memory: an agent that writes what it is given, reports what a test says, and ends when told.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
+use hostd_core::Cause;
+use pilothouse_proto::guest::v1::{
+    self as wire, BootStep, Event, EventsRequest, ExecRequest, ExecResponse, HandshakeRequest, HandshakeResponse,
+    PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest, StartAgentResponse,
+    TerminalRequest, TerminalResponse, event, guest_server, terminal_request::Request as Part,
+};
+use tokio::sync::watch;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[derive(Clone)]
+pub(super) struct Guest {
+    /// Set when its VM is gone.
+    pub(super) ended: watch::Sender<Option<Cause>>,
+    /// What hostd asked for.
+    pub(super) agent: Arc<Mutex<Option<StartAgentRequest>>>,
+    output: watch::Sender<(Vec<u8>, bool)>,
+    events: watch::Sender<Vec<Event>>,
+    /// Every acknowledgement that came.
+    pub(super) acknowledged: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Default for Guest {
+    fn default() -> Self {
+        Self {
+            ended: watch::channel(None).0,
+            agent: Arc::default(),
+            output: watch::channel((b"ready\r\n".to_vec(), false)).0,
+            events: watch::channel(vec![]).0,
+            acknowledged: Arc::default(),
+        }
+    }
+}
+
+impl Guest {
+    pub(super) fn write(&self, bytes: &[u8]) {
+        self.output.send_modify(|output| output.0.extend_from_slice(bytes));
+    }
+
+    pub(super) fn report(&self, event: event::Event) {
+        self.events.send_modify(|events| {
+            let sequence = events.len() as u64 + 1;
+            events.push(Event { sequence, unix_nanos: 0, event: Some(event) });
+        });
+    }
+
+    pub(super) fn status(&self, activity: &str, text: &str) {
+        let status = wire::Status { activity: activity.into(), text: text.into(), choices: vec![] };
+        self.report(event::Event::Status(status));
+    }
+
+    pub(super) fn exit(&self, code: i32) {
+        self.report(event::Event::AgentExited(wire::Exit { code, signal: 0 }));
+        self.output.send_modify(|output| output.1 = true);
+    }
+
+    pub(super) fn environment(&self) -> HashMap<String, String> {
+        self.agent.lock().unwrap().as_ref().unwrap().environment.clone()
+    }
+}
+
+#[async_trait]
+impl guest_server::Guest for Guest {
+    type TerminalStream = Answers<TerminalResponse>;
+    type ExecStream = Answers<ExecResponse>;
+    type EventsStream = Answers<Event>;
+
+    async fn handshake(&self, request: Request<HandshakeRequest>) -> Result<Response<HandshakeResponse>, Status> {
+        assert_eq!(request.into_inner().machine_id.len(), 32);
+        let boot = vec![BootStep { name: "kernel".into(), uptime_micros: 1 }];
+        Ok(Response::new(HandshakeResponse { protocol: 1, boot, ..HandshakeResponse::default() }))
+    }
+
+    async fn start_agent(&self, request: Request<StartAgentRequest>) -> Result<Response<StartAgentResponse>, Status> {
+        *self.agent.lock().unwrap() = Some(request.into_inner());
+        Ok(Response::new(StartAgentResponse::default()))
+    }
+
+    async fn terminal(
+        &self,
+        request: Request<Streaming<TerminalRequest>>,
+    ) -> Result<Response<Self::TerminalStream>, Status> {
+        let mut requests = request.into_inner();
+        let Some(Part::Open(open)) = requests.message().await?.unwrap().request else { panic!("not opened") };
+        let guest = self.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(TerminalRequest { request })) = requests.message().await {
+                if let Some(Part::Input(bytes)) = request {
+                    guest.write(&bytes);
+                }
+            }
+        });
+        let output = self.output.subscribe();
+        let answers = stream::unfold((output, open.offset, false), |(mut output, offset, over)| async move {
+            if over {
+                return None;
+            }
+            let from = usize::try_from(offset).unwrap();
+            let (bytes, end) = output.wait_for(|(bytes, end)| bytes.len() > from || *end).await.ok()?.clone();
+            let piece = Bytes::copy_from_slice(&bytes[from..]);
+            let answer = TerminalResponse { offset, output: piece, end };
+            Some((Ok(answer), (output, bytes.len() as u64, end)))
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn exec(&self, _: Request<Streaming<ExecRequest>>) -> Result<Response<Self::ExecStream>, Status> {
+        Err(Status::unimplemented("exec"))
+    }
+
+    async fn quiesce(&self, _: Request<QuiesceRequest>) -> Result<Response<QuiesceResponse>, Status> {
+        Ok(Response::new(QuiesceResponse::default()))
+    }
+
+    async fn events(&self, request: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
+        let after = request.into_inner().after;
+        self.acknowledged.lock().unwrap().push(after);
+        let events = self.events.subscribe();
+        let answers = stream::unfold((events, after), |(mut events, after)| async move {
+            let next = usize::try_from(after).unwrap();
+            let event = events.wait_for(|events| events.len() > next).await.ok()?[next].clone();
+            Some((Ok(event), (events, after + 1)))
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+
+    async fn power_off(&self, _: Request<PowerOffRequest>) -> Result<Response<PowerOffResponse>, Status> {
+        self.ended.send_replace(Some(Cause::PoweredOff));
+        Ok(Response::new(PowerOffResponse {}))
+    }
+}

@@ -1,0 +1,207 @@
+use std::sync::atomic::Ordering;
+
+use hostd_core::{Activity, Cause, Lifecycle, attention};
+
+use super::{
+    super::FleetError,
+    world::{World, until, until_is},
+};
+use crate::terminals::{Shown, Wish};
+
+#[tokio::test]
+async fn a_session_starts_and_its_agent_gets_what_it_needs() {
+    let world = World::new();
+    let id = world.session("fix").await.session.id;
+    let fleet = world.fleet().await;
+    let view = until_is(&fleet, "fix", "running").await;
+    assert_eq!(view.session.generation, 1);
+    let phases: Vec<_> = view.phases.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(phases, ["disk", "vm", "kernel", "handshake", "agent"]);
+    let vm = world.vmm.vm(0);
+    assert_eq!((vm.spec.name.as_str(), vm.spec.layers[0].to_str()), ("fix", Some("/base.ext4")));
+    let agent = vm.guest.agent.lock().unwrap().clone().unwrap();
+    assert_eq!((agent.command, agent.directory), (vec!["agent".to_owned(), "--fast".into()], "/work".into()));
+    let environment = vm.guest.environment();
+    let expected = [("SESSION", id.as_str()), ("SLUG", "fix"), ("TASK", "do it"), ("BRANCH", "agent/fix/work")];
+    for (name, value) in expected {
+        assert_eq!(environment[&format!("PILOTHOUSE_{name}")], value);
+    }
+    assert!(until(&fleet, "fix", |v| v.resident > 0).await.resident == 64 << 20);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_agent_says_is_seen_and_acknowledged() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    let vm = world.vmm.vm(0);
+    vm.guest.status("needs-input", "which one?");
+    vm.guest.status("no such thing", "");
+    let view = until(&fleet, "fix", |v| v.session.activity == Activity::NeedsInput).await;
+    assert_eq!(attention(&view.session).reason, "asks: which one?");
+    // A broken link loses no event, and brings none twice.
+    vm.unplug();
+    vm.guest.status("working", "on it");
+    until(&fleet, "fix", |v| v.session.text == "on it").await;
+    assert_eq!(*vm.guest.acknowledged.lock().unwrap(), [0, 2]);
+    let viewer = fleet.terminal("fix").unwrap().attach(Wish::default()).await;
+    vm.guest.exit(0);
+    let view = until(&fleet, "fix", |v| v.session.exited == Some(0)).await;
+    assert_eq!((view.session.activity, view.session.lifecycle), (Activity::Done, Lifecycle::Running));
+    loop {
+        if let Shown::Ended(reason) = viewer.next().await {
+            assert_eq!(reason, "the agent ended with exit code 0");
+            break;
+        }
+    }
+    assert!(matches!(fleet.send("fix", "more").await, Err(FleetError::Denied(_))));
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn messages_are_typed_in_order_also_over_a_broken_link() {
+    let world = World::new();
+    world.session("fix").await;
+    world.vmm.silent.store(true, Ordering::Relaxed);
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "starting").await;
+    fleet.send("fix", "early").await.unwrap();
+    world.vmm.silent.store(false, Ordering::Relaxed);
+    until_is(&fleet, "fix", "running").await;
+    world.vmm.vm(0).unplug();
+    for n in 0..20 {
+        fleet.send("fix", &format!("message {n}")).await.unwrap();
+    }
+    until(&fleet, "fix", |v| v.session.inbox.is_empty()).await;
+    let viewer = fleet.terminal("fix").unwrap().attach(Wish { history: 100, ..Wish::default() }).await;
+    let mut seen = String::new();
+    while !seen.contains("message 19") {
+        match viewer.next().await {
+            Shown::Screen(screen) => seen = String::from_utf8_lossy(&screen.contents).into_owned(),
+            Shown::Output(bytes) => seen.push_str(&String::from_utf8_lossy(&bytes)),
+            _ => {}
+        }
+    }
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_vm_that_dies_is_told_of_and_can_be_booted_again() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    assert!(matches!(fleet.restart("fix").await, Err(FleetError::Denied(_))));
+    world.vmm.vm(0).gone(Cause::GuestReset("Kernel panic - not syncing".into()));
+    let view = until_is(&fleet, "fix", "crashed").await;
+    let expected = "crashed: the guest's kernel reset the machine: Kernel panic - not syncing";
+    assert_eq!(attention(&view.session).reason, expected);
+    assert!(matches!(fleet.guest("fix").await, Err(FleetError::NotRunning(_))));
+    assert!(matches!(fleet.send("fix", "hello").await, Err(FleetError::Denied(_))));
+    fleet.restart("fix").await.unwrap();
+    let view = until_is(&fleet, "fix", "running").await;
+    assert_eq!((view.session.generation, world.vmm.started()), (2, 2));
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn an_ended_agent_is_restarted_in_a_new_vm() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    world.vmm.vm(0).guest.exit(3);
+    until(&fleet, "fix", |v| v.session.activity == Activity::Failed).await;
+    fleet.restart("fix").await.unwrap();
+    until(&fleet, "fix", |v| v.session.generation == 2 && v.session.lifecycle == Lifecycle::Running).await;
+    assert_eq!(world.vmm.running(), 1);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_that_fails_says_why() {
+    let world = World::new();
+    world.session("fix").await;
+    *world.vmm.fails.lock().unwrap() = Some("no such machine".into());
+    let fleet = world.fleet().await;
+    let view = until_is(&fleet, "fix", "crashed").await;
+    assert_eq!(attention(&view.session).reason, "crashed: could not start: made-up failed: no such machine");
+    fleet.restart("fix").await.unwrap();
+    until_is(&fleet, "fix", "running").await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_link_that_stays_down_is_given_up() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    world.vmm.silent.store(true, Ordering::Relaxed);
+    world.vmm.vm(0).unplug();
+    let view = until_is(&fleet, "fix", "crashed").await;
+    assert_eq!(attention(&view.session).reason, "crashed: its guest stopped answering");
+    assert_eq!(world.vmm.running(), 0);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn deleting_takes_everything_with_it_whatever_it_is_doing() {
+    let world = World::new();
+    for slug in ["boots", "runs", "crashed"] {
+        world.session(slug).await;
+    }
+    let fleet = world.fleet().await;
+    until_is(&fleet, "runs", "running").await;
+    until_is(&fleet, "crashed", "running").await;
+    let number = (0..3).find(|&n| world.vmm.vm(n).spec.name == "crashed").unwrap();
+    world.vmm.vm(number).gone(Cause::LinkLost);
+    until_is(&fleet, "crashed", "crashed").await;
+    until_is(&fleet, "boots", "running").await;
+    let number = (0..3).find(|&n| world.vmm.vm(n).spec.name == "boots").unwrap();
+    world.vmm.vm(number).gone(Cause::LinkLost);
+    until_is(&fleet, "boots", "crashed").await;
+    world.vmm.silent.store(true, Ordering::Relaxed);
+    fleet.restart("boots").await.unwrap();
+    until_is(&fleet, "boots", "starting").await;
+    for slug in ["boots", "runs", "crashed"] {
+        let twice = tokio::join!(fleet.delete(slug), fleet.delete(slug));
+        assert!(twice.0.is_ok() && matches!(twice.1, Ok(_) | Err(FleetError::NotFound(_))), "{twice:?}");
+        assert!(matches!(fleet.get(slug), Err(FleetError::NotFound(_))));
+    }
+    assert_eq!(world.vmm.running(), 0);
+    assert_eq!(std::fs::read_dir(world.folder.path().join("sessions")).unwrap().count(), 0);
+    fleet.stop().await;
+    assert!(world.fleet().await.list().is_empty());
+}
+
+#[tokio::test]
+async fn only_so_many_boot_at_a_time() {
+    let world = World::new();
+    let places = usize::try_from(super::super::host::cpus()).unwrap();
+    for n in 0..places + 3 {
+        world.session(&format!("s{n}")).await;
+    }
+    world.vmm.silent.store(true, Ordering::Relaxed);
+    let fleet = world.fleet().await;
+    let starting = |fleet: &super::super::Fleet| {
+        fleet.list().iter().filter(|v| v.session.lifecycle == Lifecycle::Starting).count()
+    };
+    while world.vmm.started() < places {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((starting(&fleet), world.vmm.started()), (places, places));
+    // Whoever gives up its place lets the next one in.
+    let first = fleet.list().into_iter().find(|v| v.session.lifecycle == Lifecycle::Starting).unwrap();
+    fleet.delete(&first.session.id).await.unwrap();
+    while world.vmm.started() < places + 1 {
+        tokio::task::yield_now().await;
+    }
+    world.vmm.silent.store(false, Ordering::Relaxed);
+    for view in fleet.list() {
+        until_is(&fleet, &view.session.slug, "running").await;
+    }
+    fleet.stop().await;
+}

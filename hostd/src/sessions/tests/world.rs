@@ -1,0 +1,253 @@
+//! A host whose VMs are made up: their guests speak the real `guest.v1` over memory.
+
+use std::{
+    future::ready,
+    io,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::{StreamExt as _, stream};
+use hostd_core::{
+    Cause, Session,
+    session::{NewSession, Size},
+};
+use pilothouse_proto::{guest::v1::guest_server::GuestServer, link};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+    task::JoinSet,
+};
+
+use super::guest::Guest;
+use crate::{
+    environments::Environments,
+    gateway::Gateway,
+    sessions::{Fleet, News, Parts, SessionView},
+    store::{Machine, Record, Store},
+    vm::{Io, Port, Vm, VmError, VmSpec, Vmm, VmmInfo, snapshot::store::Manifest},
+};
+
+/// Longest that anything here may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Makes VMs of memory.
+#[derive(Default)]
+pub(super) struct MadeUp {
+    /// Guests do not answer while this is set.
+    pub(super) silent: Arc<AtomicBool>,
+    /// The next start fails so.
+    pub(super) fails: Mutex<Option<String>>,
+    pub(super) vms: Mutex<Vec<Arc<MadeUpVm>>>,
+    pub(super) leftovers: AtomicUsize,
+}
+
+pub(super) struct MadeUpVm {
+    pub(super) spec: VmSpec,
+    pub(super) guest: Guest,
+    silent: Arc<AtomicBool>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl MadeUp {
+    pub(super) fn vm(&self, number: usize) -> Arc<MadeUpVm> {
+        self.vms.lock().unwrap()[number].clone()
+    }
+
+    pub(super) fn started(&self) -> usize {
+        self.vms.lock().unwrap().len()
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.vms.lock().unwrap().iter().filter(|vm| vm.guest.ended.borrow().is_none()).count()
+    }
+}
+
+#[async_trait]
+impl Vmm for MadeUp {
+    fn info(&self) -> VmmInfo {
+        VmmInfo { name: "made-up", ..VmmInfo::default() }
+    }
+
+    async fn prepare(&self, _: &(dyn Fn(String) + Send + Sync)) -> Result<(), VmError> {
+        Ok(())
+    }
+
+    async fn create_disk(&self, disk: &Path, _: u64) -> Result<(), VmError> {
+        std::fs::write(disk, "disk").map_err(|error| VmError::File { path: disk.into(), error })
+    }
+
+    async fn start(&self, spec: VmSpec) -> Result<Arc<dyn Vm>, VmError> {
+        assert!(spec.disk.exists());
+        if let Some(output) = self.fails.lock().unwrap().take() {
+            return Err(VmError::Failed { program: "made-up".into(), output });
+        }
+        let vm =
+            Arc::new(MadeUpVm { spec, guest: Guest::default(), silent: self.silent.clone(), tasks: Mutex::default() });
+        self.vms.lock().unwrap().push(vm.clone());
+        Ok(vm)
+    }
+
+    async fn resume(&self, _: VmSpec, _: &Path) -> Result<Arc<dyn Vm>, VmError> {
+        Err(VmError::Failed { program: "made-up".into(), output: "no snapshots".into() })
+    }
+
+    async fn end_leftover(&self, _: &Path) -> Result<bool, VmError> {
+        self.leftovers.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
+    }
+}
+
+impl MadeUpVm {
+    /// It is gone, so.
+    pub(super) fn gone(&self, cause: Cause) {
+        self.guest.ended.send_if_modified(|ended| {
+            let first = ended.is_none();
+            ended.get_or_insert(cause);
+            first
+        });
+        self.tasks.lock().unwrap().abort_all();
+    }
+
+    /// Its connections break; new ones may be made.
+    pub(super) fn unplug(&self) {
+        self.tasks.lock().unwrap().abort_all();
+    }
+}
+
+#[async_trait]
+impl Vm for MadeUpVm {
+    async fn connect(&self, port: Port) -> io::Result<Box<dyn Io>> {
+        if port == Port::Tunnel || self.guest.ended.borrow().is_some() {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let (host, mut guest) = tokio::io::duplex(256 << 10);
+        if !self.silent.load(Ordering::Relaxed) {
+            // The server keeps its connections; what can be cut is the cable.
+            let (mut inner, server) = tokio::io::duplex(256 << 10);
+            tokio::spawn(serve(self.guest.clone(), server));
+            self.tasks.lock().unwrap().spawn(async move {
+                let _ = tokio::io::copy_bidirectional(&mut guest, &mut inner).await;
+            });
+        } else {
+            self.tasks.lock().unwrap().spawn(async move {
+                let _ = tokio::io::copy(&mut guest, &mut tokio::io::sink()).await;
+            });
+        }
+        Ok(Box::new(host))
+    }
+
+    async fn ended(&self) -> Cause {
+        let mut ended = self.guest.ended.subscribe();
+        let ended = ended.wait_for(Option::is_some).await.unwrap().clone();
+        self.tasks.lock().unwrap().abort_all();
+        ended.unwrap()
+    }
+
+    async fn end(&self) {
+        self.gone(Cause::VmDied("ended".into()));
+    }
+
+    async fn serial(&self) -> Vec<u8> {
+        b"Linux version 6\n".into()
+    }
+
+    async fn snapshot(&self, _: &Path) -> Result<Manifest, VmError> {
+        Err(VmError::Failed { program: "made-up".into(), output: "no snapshots".into() })
+    }
+
+    async fn go_on(&self) -> Result<(), VmError> {
+        Ok(())
+    }
+
+    fn resident(&self) -> u64 {
+        64 << 20
+    }
+}
+
+async fn serve(guest: Guest, mut io: DuplexStream) {
+    let mut preamble = [0; link::LENGTH];
+    if io.read_exact(&mut preamble).await.is_err() || io.write_all(&preamble).await.is_err() {
+        return;
+    }
+    // A stream that ends would end its connections too.
+    let incoming = stream::once(ready(Ok::<_, io::Error>(io))).chain(stream::pending());
+    let server = tonic::transport::Server::builder().add_service(GuestServer::new(guest));
+    server.serve_with_incoming(incoming).await.unwrap();
+}
+
+/// A data folder with made-up VMs.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) folder: Arc<tempfile::TempDir>,
+    pub(super) vmm: Arc<MadeUp>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self { folder: Arc::new(tempfile::tempdir().unwrap()), vmm: Arc::default() }
+    }
+
+    /// A hostd on the folder, as after a start; an earlier one must be stopped or is taken for killed.
+    pub(super) async fn fleet(&self) -> Arc<Fleet> {
+        let data = self.folder.path();
+        let (store, records) = Store::open(&data.join("store.sqlite")).unwrap();
+        let vmm: Arc<dyn Vmm> = self.vmm.clone();
+        let gateway = Arc::new(Gateway::new(data.join("git")));
+        let environments = Environments::open(data, vmm.clone(), gateway.clone()).await.unwrap();
+        let parts = Parts { data: data.into(), store, vmm, gateway, environments };
+        Fleet::open(parts, records, "epoch".into()).await.unwrap()
+    }
+
+    /// Puts a new session into the store, for the next hostd.
+    pub(super) async fn session(&self, slug: &str) -> Record {
+        let (store, known) = Store::open(&self.folder.path().join("store.sqlite")).unwrap();
+        let (session, effects) = Session::new(
+            NewSession {
+                id: format!("01J{:023}", known.len()),
+                slug: slug.into(),
+                title: slug.into(),
+                task: "do it".into(),
+                environment: "demo".into(),
+                build: "b".into(),
+                owner: "sam".into(),
+                command: vec!["agent".into(), "--fast".into()],
+                directory: "/work".into(),
+                repository: Some("widgets".into()),
+                size: Size { vcpus: 1, memory: 256 << 20, disk: 1 << 30 },
+            },
+            1,
+        );
+        let machine = Machine { layers: vec!["/base.ext4".into()], ..Machine::default() };
+        let record = Record { session, machine };
+        store.add(&record, effects).await.unwrap();
+        record
+    }
+}
+
+/// Waits until the board shows the session so.
+pub(super) async fn until(fleet: &Fleet, slug: &str, what: impl Fn(&SessionView) -> bool) -> SessionView {
+    let mut reader = fleet.board().read("", 0);
+    let wait = async {
+        loop {
+            if let Ok(view) = fleet.get(slug)
+                && what(&view)
+            {
+                return view;
+            }
+            let (_, News::Snapshot(_) | News::Change(_)) = reader.next().await;
+        }
+    };
+    match tokio::time::timeout(DEADLINE, wait).await {
+        Ok(view) => view,
+        Err(_) => panic!("not in time: {:?}", fleet.get(slug)),
+    }
+}
+
+pub(super) async fn until_is(fleet: &Fleet, slug: &str, lifecycle: &str) -> SessionView {
+    until(fleet, slug, |view| view.session.lifecycle.word() == lifecycle).await
+}
