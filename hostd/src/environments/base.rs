@@ -2,6 +2,8 @@
 //!
 //! The file system is as big as the recipe's `size.disk` from the start (the file is sparse), so that a guest never has to
 //! grow it; recipes that differ in it do not share a base.
+//!
+//! Without root, mmdebstrap works in a user namespace, for which the user needs a range in /etc/subuid.
 
 use std::{
     fs::File,
@@ -90,13 +92,16 @@ impl Base {
     }
 
     async fn bootstrap(&self, image: &Path, progress: &Progress) -> Result<(), EnvironmentError> {
+        if !rustix::process::geteuid().is_root() && !is_on_path("newuidmap") {
+            return Err(missing("newuidmap", "uidmap"));
+        }
         let file = File::create_new(image).map_err(at(image))?;
         // For mmdebstrap's own user, where hostd is not root. The data folder keeps everyone else out.
         fs::set_permissions(image, PermissionsExt::from_mode(0o666)).await.map_err(at(image))?;
         let (mut bootstrap, pipes) = match Group::spawn(&mut self.command(file)) {
             Ok(spawned) => spawned,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(VmError::Missing { program: "mmdebstrap".into(), package: "mmdebstrap" }.into());
+                return Err(missing("mmdebstrap", "mmdebstrap"));
             }
             Err(error) => return Err(at("mmdebstrap")(error)),
         };
@@ -150,6 +155,14 @@ fn path_with_sbin() -> std::ffi::OsString {
     let mut path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
     path.push(":/usr/sbin:/sbin");
     path
+}
+
+fn is_on_path(program: &str) -> bool {
+    std::env::split_paths(&path_with_sbin()).any(|folder| folder.join(program).is_file())
+}
+
+fn missing(program: &str, package: &'static str) -> EnvironmentError {
+    VmError::Missing { program: program.into(), package }.into()
 }
 
 async fn follow(mut output: impl tokio::io::AsyncRead + Unpin, progress: &Progress) {
