@@ -88,22 +88,19 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
         let mut line = String::new();
-        for word in paragraph.split_word_bounds() {
-            if line.width() + word.width() > columns && !line.is_empty() {
+        for word in paragraph.split_inclusive(' ') {
+            if line.width() + word.trim_end().width() > columns && !line.is_empty() {
                 lines.push(line.trim_end().to_owned());
                 line = String::new();
-                if word.trim().is_empty() {
-                    continue;
-                }
             }
             for grapheme in word.graphemes(true) {
-                if line.width() + grapheme.width() > columns && !line.is_empty() {
+                if line.width() + grapheme.width() > columns && !line.is_empty() && grapheme != " " {
                     lines.push(std::mem::take(&mut line));
                 }
                 line.push_str(grapheme);
             }
         }
-        lines.push(line);
+        lines.push(line.trim_end().to_owned());
     }
     lines
 }

@@ -12,8 +12,6 @@ use crate::{
     theme::Scope,
 };
 
-const GAUGE: usize = 10;
-
 pub(super) fn draw(state: &State, area: Rect, pen: &mut Pen) {
     let rows = state.hosts.shown(area.height.into());
     if rows.is_empty() {
@@ -35,7 +33,8 @@ fn host_row(host: &Host, area: Rect, row: u16, selected: bool, pen: &mut Pen) {
     let mut line = pen.line(area, row);
     line.put(if selected { "▌" } else { " " }, Scope::SelectionMark);
     line.put(glyph, scope).skip(1).column(word, 10, scope);
-    line.column(host.title(), if area.width >= 80 { 20 } else { 16 }, Scope::Strong);
+    let (name, gauge) = if area.width >= 78 { (20, 10) } else { (12, 6) };
+    line.column(host.title(), name, Scope::Strong);
     let Some(info) = &host.info else {
         let why = error(host).unwrap_or_default();
         let room = line.room();
@@ -44,18 +43,23 @@ fn host_row(host: &Host, area: Rect, row: u16, selected: bool, pen: &mut Pen) {
     };
     line.column_right(&format!("{}/{}", info.running, info.sessions), 7, Scope::Text);
     line.put("run  ", Scope::Dim);
-    usage(&mut line, "mem", info.memory_total - info.memory_available.min(info.memory_total), info.memory_total);
-    if line.room() > GAUGE + 5 {
-        usage(&mut line, "disk", info.disk_total - info.disk_available.min(info.disk_total), info.disk_total);
+    usage(
+        &mut line,
+        ("mem", gauge),
+        info.memory_total - info.memory_available.min(info.memory_total),
+        info.memory_total,
+    );
+    if line.room() > gauge + 5 {
+        usage(&mut line, ("disk", gauge), info.disk_total - info.disk_available.min(info.disk_total), info.disk_total);
     }
     if !info.problems.is_empty() {
         line.put(&format!("! {}", text::count(info.problems.len(), "problem")), Scope::StateAsks);
     }
 }
 
-fn usage(line: &mut super::pen::Line, label: &str, used: u64, total: u64) {
+fn usage(line: &mut super::pen::Line, (label, columns): (&str, usize), used: u64, total: u64) {
     line.put(label, Scope::Dim).skip(1);
-    Pen::gauge(line, GAUGE, used, total);
+    Pen::gauge(line, columns, used, total);
     line.skip(2);
 }
 
