@@ -64,9 +64,14 @@ fn a_damaged_snapshot_is_refused_and_kept() {
 #[test]
 fn who_waits_is_suspended_by_itself_and_woken_by_a_message() {
     let host = Host::start();
+    // The same build, with less patience.
+    let recipe = fs::read_to_string(tests::paths::root().join("tests/environments/tools.toml")).unwrap();
+    let recipe = recipe.replace("name = \"tools\"", "name = \"naps\"").replace("24h", "2s");
+    let file = host.data().join("naps.toml");
+    fs::write(&file, recipe).unwrap();
+    let _ = host.cli(["env", "build", file.to_str().unwrap()]).text();
     let asks = "session status needs-input 'which colour?'; read -r colour; session status done \"painted $colour\"";
-    let id = host.session("asker", &["sh", "-c", asks]);
-    host.wait_for(&id, "activity", "needs-input");
+    let id = host.cli(["new", "--env", "naps", "--title", "asker", "--", "sh", "-c", asks]).text();
     host.wait_for(&id, "lifecycle", "suspended");
     let shown = host.show(&id);
     assert_eq!(shown["attention"], "you", "{shown}");
