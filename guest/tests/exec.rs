@@ -84,8 +84,9 @@ async fn pushes_back_when_the_caller_does_not_read() {
     let host = Host::new();
     let mut client = host.connect().await;
     let file = tempfile::NamedTempFile::new().unwrap();
+    // Ends with the pipe: this test's end stops everything at once, also what would have ended the command.
     let script =
-        format!("i=0; while :; do head -c 65536 /dev/zero; i=$((i+1)); echo $i > {}; done", file.path().display());
+        format!("i=0; while head -c 65536 /dev/zero; do i=$((i+1)); echo $i > {} || exit; done", file.path().display());
     let mut answers =
         client.exec(tokio_stream::iter(vec![start(&["sh", "-c", &script], None)])).await.unwrap().into_inner();
     let written = || fs::read_to_string(file.path()).unwrap_or_default().trim().parse::<u64>().unwrap_or(0);

@@ -23,6 +23,7 @@ use crate::{
     vm::{
         Vmm,
         qemu::{Choice, Qemu},
+        simulated::{self, Simulated},
     },
 };
 
@@ -36,6 +37,8 @@ pub struct Options {
     pub data: PathBuf,
     /// Empty: `hostd.sock` in the data folder.
     pub listen: Vec<Listen>,
+    /// Guests are made up, and nothing is run.
+    pub simulated: bool,
     /// For QEMU.
     pub accelerator: Choice,
     /// The static `pilothouse-guest`.
@@ -86,7 +89,8 @@ async fn open(options: &Options, data: &Path) -> color_eyre::Result<Arc<Fleet>> 
         Some(kernel) => qemu.with_kernel(kernel),
         None => qemu,
     };
-    let vmm: Arc<dyn Vmm> = Arc::new(qemu);
+    let vmm: Arc<dyn Vmm> =
+        if options.simulated { Arc::new(Simulated::new(simulated::Options::default())) } else { Arc::new(qemu) };
     for problem in vmm.info().problems {
         tracing::warn!(problem, "VMs cannot start yet");
     }

@@ -60,6 +60,8 @@ struct Serve {
 enum VmmName {
     /// Real VMs
     Qemu,
+    /// Made-up guests with made-up agents, to try the console with; nothing is run
+    Simulated,
 }
 
 fn main() -> ExitCode {
@@ -80,7 +82,6 @@ fn run(serve: Serve) -> color_eyre::Result<()> {
     let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new("info"))?;
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
-    let VmmName::Qemu = serve.vmm;
     let data = match serve.data {
         Some(data) => data,
         None => default_data()?,
@@ -89,7 +90,9 @@ fn run(serve: Serve) -> color_eyre::Result<()> {
         Some(guest) => guest,
         None => std::env::current_exe().wrap_err("where hostd itself is")?.with_file_name("pilothouse-guest"),
     };
-    let options = Options { data, listen: serve.listen, accelerator: serve.accel, guest, kernel: serve.kernel };
+    let simulated = matches!(serve.vmm, VmmName::Simulated);
+    let options =
+        Options { data, listen: serve.listen, simulated, accelerator: serve.accel, guest, kernel: serve.kernel };
     tokio::runtime::Runtime::new().wrap_err("the runtime did not start")?.block_on(daemon::run(options))
 }
 

@@ -1,7 +1,6 @@
 //! The rules of a Pilothouse host. Pure: no tokio, no files, no clock; `Cargo.toml` has no crate that could do IO.
 
 pub mod attention;
-pub mod capacity;
 pub mod recipe;
 pub mod requirements;
 pub mod session;
