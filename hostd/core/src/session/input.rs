@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Activity, Cause};
 
-/// What the agent says of itself. Foreign: [`step`] bounds and cleans it.
+/// What the agent says of itself. Foreign: [`step`](super::step) bounds and cleans it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// What it is doing.

@@ -144,8 +144,9 @@ async fn here(
     heard: Heard,
 ) {
     use exec_request::Request;
-    let mut command = Command::new(&start.command[0]);
-    command.args(&start.command[1..]).envs(&start.environment).kill_on_drop(true);
+    // A shell cannot trap what it was started to ignore, as it may have been where these tests run in the background.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").args(&start.command).envs(&start.environment).kill_on_drop(true);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let pid = child.id().unwrap();
