@@ -14,7 +14,7 @@ child='' child_start=''
 step_format() { cargo fmt --all --check; }
 step_shell() { git ls-files -z '*.sh' .ci/run demos/widgets/ci demos/widgets/bin demos/widgets/tools ':!demos/widgets/tests' | xargs -0 shellcheck -x; }
 # In release too: what it makes of proc macros, build scripts and SQLite serves the build as well.
-step_lints() { cargo clippy --release --locked --workspace --all-targets --quiet -- -D warnings && cargo clippy --release --locked -p tests --test boots --quiet -- -D warnings; }
+step_lints() { cargo clippy --release --locked --workspace --all-targets --quiet -- -D warnings && cargo clippy --release --locked --workspace --test boots --quiet -- -D warnings; }
 step_docs() { RUSTDOCFLAGS=-Dwarnings cargo doc --release --locked --workspace --no-deps --quiet; }
 step_dependencies() {
     cargo deny --locked check --hide-inclusion-graph bans licenses sources
@@ -31,7 +31,7 @@ step_build() {
 }
 step_tests() { RUST_TEST_THREADS=${RUST_TEST_THREADS:-2} cargo test --release --locked --workspace --quiet --no-fail-fast; }
 # Alone, because it loads the machine on purpose.
-step_boots() { cargo test --release --locked --quiet -p tests --test boots -- --nocapture; }
+step_boots() { cargo test --release --locked --quiet --workspace --test boots -- --nocapture; }
 step_demo() { demos/fleet.sh --headless --data "$CARGO_TARGET_DIR/pilothouse-test-data/demo"; }
 
 # What a step started ends with it, also on Ctrl-C: a step is its own process group, recorded by its leader.
