@@ -11,5 +11,6 @@ CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" 
 [ $# -gt 0 ] || set -- "$target/release" "$target/debug"
 for folder in "$@"; do
     mkdir -p "$folder"
-    install -m 755 "$target/$triple/guest/pilothouse-guest" "$folder/pilothouse-guest"
+    # Under a name of its own: cargo puts the dynamic one, which cannot be /init, where it likes.
+    install -m 755 "$target/$triple/guest/pilothouse-guest" "$folder/pilothouse-guest-static"
 done

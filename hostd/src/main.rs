@@ -48,7 +48,7 @@ struct Serve {
     /// How QEMU runs their processors: auto, kvm or tcg (auto: kvm where it works)
     #[arg(long, value_name = "ACCELERATOR", default_value = "auto")]
     accel: Choice,
-    /// The program that goes into every guest [default: pilothouse-guest beside hostd]
+    /// The program that goes into every guest [default: pilothouse-guest-static beside hostd]
     #[arg(long, value_name = "FILE", env = "PILOTHOUSE_GUEST")]
     guest: Option<PathBuf>,
     /// The guests' kernel: a .deb, or a folder with boot/ and lib/modules/ [default: fetched with apt]
@@ -88,7 +88,7 @@ fn run(serve: Serve) -> color_eyre::Result<()> {
     };
     let guest = match serve.guest {
         Some(guest) => guest,
-        None => std::env::current_exe().wrap_err("where hostd itself is")?.with_file_name("pilothouse-guest"),
+        None => std::env::current_exe().wrap_err("where hostd itself is")?.with_file_name("pilothouse-guest-static"),
     };
     let simulated = matches!(serve.vmm, VmmName::Simulated);
     let options =

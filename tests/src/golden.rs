@@ -61,7 +61,7 @@ pub fn import_widgets(data: &Path) {
 
 /// A hash of what the golden folder is made from: the programs, the recipe, the sample repository.
 fn inputs() -> String {
-    let mut files = vec![paths::program("hostd"), paths::program("pilothouse-guest")];
+    let mut files = vec![paths::program("hostd"), paths::program("pilothouse-guest-static")];
     let mut list = Command::new("git");
     list.args(["ls-files", "demos/widgets", "tests/environments"]).current_dir(paths::root());
     files.extend(run(&mut list, &[]).text().lines().map(|line| paths::root().join(line)));

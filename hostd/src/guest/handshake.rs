@@ -48,7 +48,7 @@ pub(super) async fn shake(client: &mut GuestClient<Channel>, identity: &Identity
     if answer.protocol != PROTOCOL {
         return Err(format!(
             "the guest speaks version {} of the link's protocol, this hostd version {PROTOCOL}; \
-             put the pilothouse-guest of this hostd beside it, and restart the session",
+             put the pilothouse-guest-static of this hostd beside it, and restart the session",
             answer.protocol
         ));
     }

@@ -62,7 +62,7 @@ pub(crate) async fn measure(host: &Host) {
 }
 
 async fn boot(data: &Path, gateway: &Arc<Gateway>) -> Arc<dyn Vm> {
-    let vmm = Arc::new(Qemu::new(data, paths::program("pilothouse-guest")));
+    let vmm = Arc::new(Qemu::new(data, paths::program("pilothouse-guest-static")));
     vmm.prepare(&|_| ()).await.unwrap();
     let environments = Environments::open(data, vmm.clone(), gateway.clone()).await.unwrap();
     let build = environments.ready("tools").unwrap();
