@@ -28,6 +28,9 @@ check:
     cargo fmt --all --check
     cargo clippy --release --workspace --all-targets -- -D warnings
 
-# Figures: link, keystroke echo against ssh, cold boot in parts.
+# Figures beside peers measured in the same run: the spine's (link, keystrokes, cold boot) and the snapshots'.
 bench:
-    cargo bench -p tests
+    tests/setup.sh benches
+    cargo build --release --locked --workspace
+    tests/build-guest.sh target/release
+    cargo bench --locked --workspace --bench spine --bench snapshots

@@ -67,10 +67,10 @@ remove_all() {
     echo "$data is gone."
 }
 
-# Processes of VMs that have their disk in the data folder, as pids.
+# vms [FOLDER]: processes of VMs that have files open in it, as pids; default: the data folder.
 vms() {
     local pid
-    for pid in $(users_of "$data"); do
+    for pid in $(users_of "${1:-$data}"); do
         case $(readlink "/proc/$pid/exe") in */qemu-system-*) echo "$pid" ;; esac
     done
 }

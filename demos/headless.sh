@@ -2,16 +2,24 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154  # data, ids and slugs are fleet.sh's
 
-# Prints every change of a session's state until all are over; answers the one that asks. Ten minutes at most.
+# Prints every change of a session's state until all are over, and plays the person: answers the one that asks, reviews and
+# merges. Fifteen minutes at most.
 follow() {
-    local deadline=$((SECONDS + 600)) over slug lifecycle activity attention reason id
-    declare -A seen=() answered=()
+    local deadline=$((SECONDS + 900)) over slug lifecycle activity attention reason id bytes before
+    declare -A seen=() answered=() asked=()
     while :; do
         over=0
-        while IFS=$'\x1f' read -r id slug lifecycle activity attention reason; do
+        while IFS=$'\x1f' read -r id slug lifecycle activity attention reason bytes; do
             if [ "${seen[$id]-}" != "$lifecycle $activity $reason" ]; then
+                before=${seen[$id]-}
                 seen[$id]="$lifecycle $activity $reason"
-                say "$(printf '%-20s %-9s turn: %-7s %s' "$slug" "$lifecycle" "$attention" "$reason")"
+                say "$(printf '%-20s %-10s turn: %-7s %s' "$slug" "$lifecycle" "$attention" "$reason")"
+                case $lifecycle,$before in
+                    suspended,suspended*) ;;
+                    suspended,*)
+                        say "$(printf '%-20s            on disk: %d KiB, in memory: nothing' "$slug" $((bytes / 1024)))"
+                        ;;
+                esac
             fi
             # A session that waits or is done may be suspended meanwhile: that changes nothing for it.
             case $lifecycle/$activity in
@@ -26,11 +34,43 @@ follow() {
                     fi
                     ;;
             esac
-        done < <(pilothouse ls --json | jq -r '.[] | [.id, .slug, .lifecycle, .activity, .attention, .reason] | join("\u001f")')
-        [ $over -lt ${#ids[@]} ] || return 0
+        done < <(pilothouse ls --json | jq -r '.[] | [.id, .slug, .lifecycle, .activity, .attention, .reason, .suspended_bytes] | join("\u001f")')
+        [ $over -lt ${#ids[@]} ] || break
+        review
         [ $SECONDS -lt $deadline ] || fail "not all sessions were done within ten minutes"
         sleep 0.3
     done
+    echo
+    for id in "${ids[@]}"; do history "${slugs[$id]}"; done
+}
+
+# Every suspend and every wake of a session, from hostd's log: no change is too quick for that.
+history() {
+    local lines
+    lines=$(plain <"$data/hostd.log" | grep -F "slug=\"$1\"" | grep -E 'to="(suspended|resuming)"' || true)
+    grep -q 'to="suspended"' <<<"$lines" || fail "$1 was never suspended while it waited"
+    say "$1 on disk and back:"
+    sed -E 's/^([^ ]*T)?([0-9:]{8})[^ ]*.*to="([a-z]+)".*reason="(.*)"$/              \2  \3  \4/' <<<"$lines"
+}
+
+# Looks through the review queue as a person would: asks the pages' author for a change once, approves and merges the rest.
+review() {
+    local pull session standing
+    while IFS=$'\x1f' read -r pull session standing; do
+        if [ "$standing" = approved ]; then
+            say "merging $pull"
+            pilothouse review merge --yes "$pull" >/dev/null
+        elif [ "$session" = "${ids[3]}" ] && [ -z "${asked[$session]-}" ]; then
+            asked[$session]=yes
+            say "asking for a change of $pull, on a line of its index"
+            pilothouse review comment "$pull" --file docs/README.md --line 1 "Say how many there are." >/dev/null
+            pilothouse review request-changes "$pull" "One line of the index" >/dev/null
+        elif [ "$standing" != changes-requested ]; then
+            say "approving $pull"
+            pilothouse review approve "$pull" "Good." >/dev/null
+        fi
+    done < <(pilothouse review ls --json |
+        jq -r '.[] | select(.checks_state == "passed") | [.id, .session, .review] | join("\u001f")')
 }
 
 show_trouble() {
@@ -58,38 +98,40 @@ prove_isolation() {
     [ ${#boots[@]} -eq ${#ids[@]} ] || fail "two sessions have the same boot id"
     id=${ids[0]}
     say "${slugs[$id]} tries to push to main:"
-    if pilothouse exec "$id" -- git push origin HEAD:main 2>&1 | sed 's/^/            /'; then
+    if pilothouse exec "$id" -- git push --force origin HEAD:main 2>&1 | sed 's/^/            /'; then
         fail "the push to main went through"
     fi
 }
 
-# One of the agents is known to fail its checks first, and to see it.
+# One of the agents is known to fail its checks first, and to be told so.
 prove_second_try() {
-    pilothouse log "${ids[1]}" | grep -q 'ci: failed' || fail "${slugs[${ids[1]}]} should have failed its checks first"
-    say "${slugs[${ids[1]}]} saw its checks fail before they passed"
+    pilothouse log "${ids[1]}" | grep -q 'The checks of #.* failed' ||
+        fail "${slugs[${ids[1]}]} should have failed its checks first"
+    say "${slugs[${ids[1]}]} was told that its checks failed, and mended it"
 }
 
-# Each branch has a commit on top of main, and its checks pass in a checkout of their own.
+# All four are merged, and the checks pass in a checkout of what they came to together.
 prove_work() {
-    local id branch checkout
-    for id in "${ids[@]}"; do
-        branch=agent/${slugs[$id]}/work
-        git -C "$data/git/widgets.git" rev-parse --quiet --verify "$branch" >/dev/null || fail "$branch was not pushed"
-        [ "$(git -C "$data/git/widgets.git" rev-list --count "main..$branch")" -gt 0 ] || fail "$branch has no commit"
-        checkout=$(mktemp -d)
-        git -C "$data/git/widgets.git" archive "$branch" | tar -x -C "$checkout"
-        "$checkout/ci" >"$checkout/output" || { cat "$checkout/output" >&2; fail "the checks of $branch fail"; }
-        rm -rf "$checkout"
-        say "$(git -C "$data/git/widgets.git" log -1 --format="%h on $branch: %s" "$branch")"
-        say "    $(git -C "$data/git/widgets.git" diff --shortstat "main...$branch"); its checks pass"
-    done
+    local widgets=$data/git/widgets.git checkout merged
+    merged=$(pilothouse review ls --all --json |
+        jq '[.[] | select(.state == "merged" and (.session | IN($ARGS.positional[])))] | length' --args "${ids[@]}")
+    [ "$merged" -eq ${#ids[@]} ] || fail "$merged of ${#ids[@]} pull requests are merged"
+    say "main of the repository, with all $merged pull requests merged:"
+    git -C "$widgets" log --oneline --graph main | sed 's/^/            /'
+    [ -z "$(git -C "$widgets" for-each-ref refs/heads/agent)" ] || fail "branches are left of merged pull requests"
+    checkout=$(mktemp -d)
+    git -C "$widgets" archive main | tar -x -C "$checkout"
+    "$checkout/ci" >"$checkout/output" || { cat "$checkout/output" >&2; fail "the checks of main fail"; }
+    rm -rf "$checkout"
+    say "its checks pass"
 }
 
 prove_nothing_left() {
     local id
     for id in "${ids[@]}"; do pilothouse rm --yes "$id" >/dev/null; done
     [ "$(pilothouse ls --json)" = "[]" ] || fail "sessions are left after they were deleted"
-    [ -z "$(vms)" ] || fail "VMs are left after their sessions were deleted: $(vms)"
+    # One that stands ready for a session to come is hostd's, and ends with it.
+    [ -z "$(vms "$data/sessions")" ] || fail "VMs are left of deleted sessions: $(vms "$data/sessions")"
     [ -z "$(ls -A "$data/sessions")" ] || fail "files are left of deleted sessions: $(ls "$data/sessions")"
     say "all sessions deleted; no VM and no file of them is left"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Pilothouse needs on Debian 12 or 13 and is not there yet. Says nothing where nothing is missing.
-# Usage: tests/setup.sh [demo|tests]    default: tests, which also brings the checkers
+# Usage: tests/setup.sh [demo|tests|benches]    default: tests, which also brings the checkers; benches: their peers too
 # Asks before it uses sudo; without a terminal it prints the command instead and fails. As root it just does it.
 set -euo pipefail
 # shellcheck source=tests/common.sh
@@ -47,6 +47,12 @@ jq                 jq
 LIST
     [ "$(id -u)" = 0 ] || echo "newuidmap uidmap"
     [ "$1" = demo ] || echo "shellcheck shellcheck"
+    [ "$1" != benches ] || cat <<'LIST'
+ssh                openssh-client
+virsh              libvirt-clients
+libvirtd           libvirt-daemon
+/usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so libvirt-daemon-driver-qemu
+LIST
 }
 
 missing_packages() {
@@ -62,13 +68,13 @@ missing_packages() {
 # The version of a package that apt would install; nothing where there is none.
 candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p' | grep -vx '(none)' || true; }
 
-# Where qemu-utils is installed from a newer release than the qemu-system-x86 on offer, the two exclude each other, and
-# qemu-utils has to step back to the same version.
+# Nothing is ever removed. Where qemu-utils is installed from a newer release than the qemu-system-x86 on offer, the two
+# exclude each other, and qemu-utils has to step back to the same version.
 install_packages() {
     may_install "$@"
     say "installing; apt's lists are refreshed first"
     as_root apt-get update -qq
-    local arguments=(install -y -qq --no-install-recommends "$@")
+    local arguments=(install -y -qq --no-install-recommends --no-remove "$@")
     local version
     version=$(candidate qemu-system-x86)
     if [[ " $* " = *" qemu-system-x86 "* ]] && ! apt-get --simulate "${arguments[@]}" >/dev/null 2>&1; then
@@ -106,7 +112,7 @@ setup_rust() {
         rustup default stable
         rust_is_good || fail "the Rust on PATH ($(command -v cargo)) is older than $rust_needed; remove it or put rustup's first"
     fi
-    if [ "$1" = tests ] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+    if [ "$1" != demo ] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
         rustup component add clippy rustfmt || fail "cargo fmt and cargo clippy are missing; install rustfmt and clippy"
     fi
 }
@@ -121,7 +127,7 @@ setup_deny() {
 
 what=${1:-tests}
 case $what in
-    demo | tests) ;;
+    demo | tests | benches) ;;
     *) sed -n '3s/^# //p' "$0" >&2; exit 2 ;;
 esac
 setup_packages "$what"

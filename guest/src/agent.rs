@@ -17,6 +17,7 @@ use tokio::{
 use crate::{
     process::{self, LEFT_MAX, LaunchError, Pty, SILENCE, Started, Streams, Window},
     ring::Ring,
+    who::Who,
 };
 
 /// Bytes of output kept: `TERMINAL_RING` of the contract.
@@ -111,6 +112,13 @@ impl Agent {
     pub fn proto(&self) -> AgentState {
         let state = self.state();
         AgentState { started: state.context.is_some(), pid: state.pid, exit: state.exit }
+    }
+
+    /// Gives the commands that are run beside it from now on the names of this session. The agent keeps its own.
+    pub fn rename(&self, who: &Who) {
+        if let Some(context) = &mut self.state().context {
+            who.rename(&mut context.environment);
+        }
     }
 
     /// None before it was started.

@@ -1,30 +1,65 @@
-//! The `session` command: how an agent tells people of itself.
+//! The `session` command: how an agent tells people of itself, opens pull requests, and waits.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::statuses::{Request, Response, SOCKET};
+use crate::{
+    statuses::{Request, Response, SOCKET, TIMEOUT_MAX},
+    who::Who,
+};
 
-/// How long the guest's supervisor may take to answer.
+/// How long the guest's supervisor may take to take a status.
 const WITHIN: Duration = Duration::from_secs(10);
 /// Longest answer.
-const ANSWER_MAX: u64 = 64 << 10;
+const ANSWER_MAX: u64 = 2 << 20;
+/// Exit code of a wait whose time is up, as of timeout(1).
+const TIMED_OUT: u8 = 124;
 
 const EXAMPLES: &str = "\
 Examples:
   session status working \"writing tests for the parser\"
   session status needs-input \"Which database?\" --choice postgres --choice sqlite
   session status done \"the pull request is ready\"
-  session status failed \"the tests need a network\"";
+  session status failed \"the tests need a network\"
+  session pr open --title \"Fix the date parser\"
+  session wait checks --timeout 30m | jq -r .outcome";
 
-/// Tells the people who watch this session about it.
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  session show
+  session show --json
+  git push origin HEAD:agent/$(hostname)/work     the same branch, for a shell";
+
+const PR_EXAMPLES: &str = "\
+Push a branch first: git push origin HEAD:refs/heads/agent/SLUG/NAME. Later pushes to it are revisions of the same pull
+request.
+
+Examples:
+  session pr open --title \"Fix the date parser\" --body \"Closes the bug with leap seconds.\"
+  session pr open --title \"Fix the date parser\" --branch work --json";
+
+const WAIT_HELP: &str = "\
+What is printed, one object:
+  checks   {\"answer\":\"checks\", \"number\", \"head\", \"outcome\": passed|failed|none, \"checks\": [{\"name\", \"state\",
+           \"summary\", \"url\", \"log\"}]}; `log` is the end of a failed check's output
+  review   {\"answer\":\"review\", \"number\", \"head\", \"state\": open|merged|closed, \"reviews\": [{\"by\", \"verdict\", \"body\",
+           \"comments\": [{\"path\", \"line\", \"quote\", \"body\"}]}]}
+  message  {\"answer\":\"message\", \"text\"}
+  and      {\"answer\":\"timed-out\"} with exit code 124
+
+Examples:
+  session wait checks
+  session wait review --timeout 8h
+  session wait message | jq -r .text";
+
+/// Tells the people who watch this session about it, opens its pull requests, and waits for what becomes of them.
 #[derive(Debug, Parser)]
 #[command(name = "session", version, after_help = EXAMPLES)]
 struct Arguments {
@@ -51,6 +86,80 @@ enum Command {
         /// An answer to choose from, with needs-input; may be repeated, at most 16 times.
         #[arg(long = "choice", value_name = "ANSWER")]
         choices: Vec<String>,
+    },
+    /// Says which session this is now: its slug, id, branch and generation.
+    ///
+    /// A fork has the memory of the session that it was made from, and programs in it keep the environment variables of that
+    /// one; this is right for the fork.
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show {
+        /// Print a JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Pull requests: open
+    #[command(subcommand)]
+    Pr(Pr),
+    /// Sleeps until something has come to pass, and prints it as JSON.
+    ///
+    /// The VM may be suspended meanwhile; it is resumed for the answer. What came to pass before the wait began counts too:
+    /// checks that are done, a review that this session was not told of yet, a message that was not read.
+    #[command(after_help = WAIT_HELP)]
+    Wait {
+        /// What.
+        what: What,
+        /// At most so long, e.g. 90s, 30m or 8h; without it, for ever.
+        #[arg(long, value_parser = seconds)]
+        timeout: Option<u64>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// The checks of the session's pull request: all required ones passed, or the first failed.
+    Checks,
+    /// A review of the session's pull request, or its end.
+    Review,
+    /// A message of a person.
+    Message,
+}
+
+/// `90`, `90s`, `30m`, `8h`, `2d`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let wrong = || "say a number of seconds, minutes, hours or days, e.g. 90s, 30m, 8h, 2d".to_owned();
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 's')) => (&text[..at], 1),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 'h')) => (&text[..at], 3600),
+        Some((at, 'd')) => (&text[..at], 24 * 3600),
+        _ => (text, 1),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(wrong)?;
+    if (1..=TIMEOUT_MAX).contains(&seconds) { Ok(seconds) } else { Err("from 1s to 365d are possible".into()) }
+}
+
+#[derive(Debug, Subcommand)]
+enum Pr {
+    /// Opens a pull request for a branch that was pushed, and prints its number.
+    ///
+    /// For a branch that has one already, it prints the number of that.
+    #[command(after_help = PR_EXAMPLES)]
+    Open {
+        /// In a line, what it does; at most 256 bytes.
+        #[arg(long, value_name = "TEXT")]
+        title: String,
+        /// Why, and what reviewers should know; at most 16 KiB.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        body: String,
+        /// The branch; not needed where only one was pushed.
+        #[arg(long, value_name = "NAME", default_value = "")]
+        branch: String,
+        /// The branch that it shall go into, if not the repository's default.
+        #[arg(long, value_name = "NAME", default_value = "")]
+        base: String,
+        /// Print all that is known of it as JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -79,22 +188,78 @@ pub fn run() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    let Command::Status { activity, text, choices } = arguments.command;
-    if activity != Activity::NeedsInput && !choices.is_empty() {
-        return fail(2, "--choice goes with `session status needs-input` alone");
-    }
-    let activity = activity.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
-    let request = Request::Status { activity, text, choices };
-    if let Err(why) = request.check() {
-        return fail(2, &why);
-    }
-    match ask(&arguments.socket, &request) {
-        Ok(Response { error: None }) => ExitCode::SUCCESS,
-        Ok(Response { error: Some(why) }) => fail(1, &why),
-        Err(error) => {
-            let socket = arguments.socket.display();
-            fail(1, &format!("no answer at {socket}: {error}; `session` works inside a Pilothouse session only"))
+    let socket = &arguments.socket;
+    match arguments.command {
+        Command::Status { activity, choices, .. } if activity != Activity::NeedsInput && !choices.is_empty() => {
+            fail(2, "--choice goes with `session status needs-input` alone")
         }
+        Command::Status { activity, text, choices } => {
+            let activity = activity.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
+            match tell(socket, &Request::Status { activity, text, choices }, Some(WITHIN)) {
+                Ok(_) => ExitCode::SUCCESS,
+                Err(code) => code,
+            }
+        }
+        Command::Show { json } => show(&socket.with_file_name("session.json"), json),
+        Command::Wait { what, timeout } => {
+            let what = what.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
+            match tell(socket, &Request::Wait { what, timeout: timeout.unwrap_or_default() }, None) {
+                Ok(answer) => match print(&answer, true) {
+                    ExitCode::SUCCESS if answer["answer"] == "timed-out" => ExitCode::from(TIMED_OUT),
+                    code => code,
+                },
+                Err(code) => code,
+            }
+        }
+        Command::Pr(Pr::Open { title, body, branch, base, json }) => {
+            // The host may be away for long; it is waited for.
+            match tell(socket, &Request::OpenPull { title, body, branch, base }, None) {
+                Ok(answer) => print(&answer, json),
+                Err(code) => code,
+            }
+        }
+    }
+}
+
+fn show(path: &Path, json: bool) -> ExitCode {
+    let who = match Who::read(path) {
+        Ok(who) => who,
+        Err(error) => {
+            let path = path.display();
+            return fail(1, &format!("{path}: {error}; `session` works inside a Pilothouse session only"));
+        }
+    };
+    let text = if json {
+        who.text()
+    } else {
+        let Who { id, slug, branch, generation } = who;
+        format!("session     {slug}\nid          {id}\nbranch      {branch}\ngeneration  {generation}\n")
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Sends a request and returns what it was answered. What went wrong has been said then.
+fn tell(socket: &Path, request: &Request, within: Option<Duration>) -> Result<serde_json::Value, ExitCode> {
+    request.check().map_err(|why| fail(2, &why))?;
+    match ask(socket, request, within) {
+        Ok(Response { error: None, answer }) => Ok(answer.unwrap_or_default()),
+        Ok(Response { error: Some(why), .. }) => Err(fail(1, &why)),
+        Err(error) => {
+            let socket = socket.display();
+            let text = format!("no answer at {socket}: {error}; `session` works inside a Pilothouse session only");
+            Err(fail(1, &text))
+        }
+    }
+}
+
+fn print(pull: &serde_json::Value, json: bool) -> ExitCode {
+    let text = if json { pull.to_string() } else { pull["number"].to_string() };
+    match writeln!(io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 
@@ -103,9 +268,9 @@ fn fail(code: u8, why: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn ask(socket: &std::path::Path, request: &Request) -> io::Result<Response> {
+fn ask(socket: &Path, request: &Request, within: Option<Duration>) -> io::Result<Response> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(WITHIN))?;
+    stream.set_read_timeout(within)?;
     stream.set_write_timeout(Some(WITHIN))?;
     let mut line = serde_json::to_string(request)?;
     line.push('\n');

@@ -5,13 +5,14 @@
 //!                                   ├─ link:    guest.v1.Guest served on the port pilothouse.link
 //!                                   ├─ tunnel:  guest.v1.Gateway called on the port pilothouse.tunnel
 //!                                   ├─ proxy:   127.0.0.1:3128, each connection one Tunnel stream
-//!                                   ├─ statuses: /run/pilothouse/session.sock, what `session status` talks to
+//!                                   ├─ statuses: /run/pilothouse/session.sock, what the `session` command talks to
 //!                                   └─ agent and exec'd commands, in cgroups of their own
 //! ```
 //!
 //! Everything but [`init`] and [`machine`] runs anywhere, so most tests need no VM.
 
 pub mod agent;
+pub mod asks;
 pub mod command;
 mod descriptor;
 pub mod environment;
@@ -26,6 +27,8 @@ pub mod service;
 pub mod statuses;
 pub mod supervisor;
 pub mod tunnel;
+pub mod waits;
+pub mod who;
 
 /// Where our own files are in a running guest.
 pub const FOLDER: &str = "/run/pilothouse";

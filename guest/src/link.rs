@@ -1,12 +1,10 @@
 //! The guest's end of a virtio-serial port: connections, one after another, each begun with a preamble.
 
-mod greet;
 mod port;
 mod serve;
 
 use std::{future::Future, io};
 
-pub use greet::{Greeted, greet};
 pub use port::{Connection, Port};
 pub use serve::serve;
 use tokio::io::{AsyncRead, AsyncWrite};

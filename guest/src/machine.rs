@@ -6,6 +6,7 @@ pub mod oom;
 
 use std::io;
 
+pub use identity::BOOT_ID;
 pub use linux::Linux;
 use pilothouse_proto::guest::v1::HandshakeRequest;
 
@@ -16,6 +17,12 @@ pub trait Machine: Send + Sync + 'static {
     /// # Errors
     /// What it cannot live without could not be set.
     fn adopt(&self, identity: &HandshakeRequest) -> io::Result<()>;
+
+    /// Steps the wall clock: the machine stood still for a while.
+    ///
+    /// # Errors
+    /// It could not be set.
+    fn set_clock(&self, unix_nanos: i64) -> io::Result<()>;
 
     /// Freezes user processes, and returns when they are; or thaws them.
     ///

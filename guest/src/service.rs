@@ -8,14 +8,17 @@ mod terminal;
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures::Stream;
 use pilothouse_proto::guest::v1::{
-    BootStep, Event, EventsRequest, ExecRequest, ExecResponse, HandshakeRequest, HandshakeResponse, PowerOffRequest,
-    PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest, StartAgentResponse, TerminalRequest,
-    TerminalResponse, event, guest_server,
+    AnswerRequest, AnswerResponse, BootStep, Event, EventsRequest, ExecRequest, ExecResponse, HandshakeRequest,
+    HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest,
+    StartAgentResponse, TerminalRequest, TerminalResponse, event, guest_server,
 };
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
@@ -24,8 +27,9 @@ use crate::{
     agent::{Agent, Context},
     environment,
     events::Events,
-    machine::Machine,
+    machine::{self, Machine},
     process::{self, Cgroups, Launch, LaunchError, Started},
+    waits::Waits,
 };
 
 /// Commands that run at a time.
@@ -43,9 +47,14 @@ struct Inner {
     cgroups: Option<Cgroups>,
     agent: Agent,
     events: Events,
+    waits: Waits,
     boot: Mutex<Vec<BootStep>>,
-    /// Of the life that was last taken on.
-    generation: Mutex<Option<u64>>,
+    /// The kernel's, which all clones of a template share.
+    boot_id: String,
+    /// Whose life was last taken on: session and generation.
+    life: Mutex<Option<(String, u64)>>,
+    /// User processes are frozen, and the machine may stand still.
+    quiet: AtomicBool,
     execs: Arc<Semaphore>,
 }
 
@@ -53,13 +62,17 @@ impl Guest {
     /// A guest on this machine that was booted by these steps.
     #[must_use]
     pub fn new(machine: Arc<dyn Machine>, cgroups: Option<Cgroups>, boot: Vec<BootStep>) -> Self {
+        let events = Events::default();
         Self(Arc::new(Inner {
             machine,
             cgroups,
             agent: Agent::default(),
-            events: Events::default(),
+            waits: Waits::new(events.clone()),
+            events,
             boot: Mutex::new(boot),
-            generation: Mutex::default(),
+            boot_id: std::fs::read_to_string(machine::BOOT_ID).unwrap_or_default().trim().into(),
+            life: Mutex::default(),
+            quiet: AtomicBool::default(),
             execs: Arc::new(Semaphore::new(EXECS_MAX)),
         }))
     }
@@ -68,6 +81,12 @@ impl Guest {
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.0.events
+    }
+
+    /// What its agent waits for.
+    #[must_use]
+    pub fn waits(&self) -> &Waits {
+        &self.0.waits
     }
 
     /// Starts a program in one of our cgroups.
@@ -145,11 +164,18 @@ impl guest_server::Guest for Guest {
     }
 
     async fn quiesce(&self, request: Request<QuiesceRequest>) -> Result<Response<QuiesceResponse>, Status> {
-        power::quiesce(self.0.machine.clone(), request.into_inner()).await.map(Response::new)
+        let request = request.into_inner();
+        self.0.quiet.fetch_or(request.freeze, Ordering::Relaxed);
+        power::quiesce(self.0.machine.clone(), request).await.map(Response::new)
     }
 
     async fn events(&self, request: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
         Ok(Response::new(self.follow(request.into_inner().after)))
+    }
+
+    async fn answer(&self, request: Request<AnswerRequest>) -> Result<Response<AnswerResponse>, Status> {
+        let AnswerRequest { wait, json } = request.into_inner();
+        Ok(Response::new(AnswerResponse { known: self.0.waits.answer(wait, json) }))
     }
 
     async fn power_off(&self, _: Request<PowerOffRequest>) -> Result<Response<PowerOffResponse>, Status> {

@@ -1,17 +1,18 @@
-//! The socket that `session status` speaks to: one line of JSON in, one line out.
+//! The socket that `session` speaks to: one line of JSON in, one line out. A status is an event of the guest; everything else
+//! is asked of the host.
 
 use std::{convert::Infallible, fs, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
 
 use pilothouse_proto::guest::v1::{Status, event::Event};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{UnixListener, UnixStream},
+    io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{UnixListener, unix::OwnedWriteHalf},
     sync::Semaphore,
     time::{sleep, timeout},
 };
 
-use crate::events::Events;
+use crate::{asks, events::Events, tunnel::Gateway, waits::Waits};
 
 /// Where it is, for every user.
 pub const SOCKET: &str = "/run/pilothouse/session.sock";
@@ -24,11 +25,18 @@ pub const CHOICE_MAX: usize = 256;
 /// What an agent may say it is doing.
 pub const ACTIVITIES: [&str; 5] = ["working", "needs-input", "idle", "done", "failed"];
 
+/// What an agent may wait for.
+pub const WAITS: [&str; 3] = ["checks", "review", "message"];
+/// Longest wait with an end, in seconds: a year.
+pub const TIMEOUT_MAX: u64 = 365 * 24 * 3600;
+
 /// Longest line: every bound above, and JSON's escapes.
 const LINE_MAX: u64 = 64 << 10;
 /// Connections at a time; more wait.
 const CONNECTIONS_MAX: usize = 16;
-/// How long one may take.
+/// Questions to the host at a time; further ones are refused.
+const ASKS_MAX: usize = 16;
+/// How long a status, or the line of a question, may take.
 const WITHIN: Duration = Duration::from_secs(5);
 /// After an accept that failed, e.g. for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -48,13 +56,38 @@ pub enum Request {
         #[serde(default)]
         choices: Vec<String>,
     },
+    /// Opens a pull request.
+    OpenPull {
+        /// One line.
+        title: String,
+        /// May be empty.
+        #[serde(default)]
+        body: String,
+        /// May be empty: the only one that was pushed.
+        #[serde(default)]
+        branch: String,
+        /// May be empty: the repository's default branch.
+        #[serde(default)]
+        base: String,
+    },
+    /// The agent waits for something; answered when it has come to pass.
+    Wait {
+        /// One of [`WAITS`].
+        what: String,
+        /// Seconds; 0: for ever.
+        #[serde(default)]
+        timeout: u64,
+    },
 }
 
-/// What is answered: nothing, or why not.
+/// What is answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Response {
-    /// For people.
+    /// Why not, for people.
     pub error: Option<String>,
+    /// What the host said; its shape is the question's.
+    #[serde(default)]
+    pub answer: Option<serde_json::Value>,
 }
 
 impl Request {
@@ -63,7 +96,11 @@ impl Request {
     /// # Errors
     /// A text for people.
     pub fn check(&self) -> Result<(), String> {
-        let Self::Status { activity, text, choices } = self;
+        let (activity, text, choices) = match self {
+            Self::Status { activity, text, choices } => (activity, text, choices),
+            Self::OpenPull { title, body, branch, base } => return asks::check(title, body, [branch, base]),
+            Self::Wait { what, timeout } => return check_wait(what, *timeout),
+        };
         if !ACTIVITIES.contains(&activity.as_str()) {
             Err(format!("{activity:?} is no activity: say one of {}", ACTIVITIES.join(", ")))
         } else if text.len() > TEXT_MAX {
@@ -78,11 +115,21 @@ impl Request {
     }
 }
 
+fn check_wait(what: &str, timeout: u64) -> Result<(), String> {
+    if !WAITS.contains(&what) {
+        Err(format!("nobody can wait for {what:?}: say one of {}", WAITS.join(", ")))
+    } else if timeout > TIMEOUT_MAX {
+        Err(format!("a timeout has at most {TIMEOUT_MAX} seconds"))
+    } else {
+        Ok(())
+    }
+}
+
 /// Listens at `socket` for every user of the guest, for ever.
 ///
 /// # Errors
 /// The socket cannot be made.
-pub async fn run(socket: &Path, events: Events) -> io::Result<Infallible> {
+pub async fn run(socket: &Path, events: Events, waits: Waits, gateway: Gateway) -> io::Result<Infallible> {
     if let Some(folder) = socket.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -90,35 +137,76 @@ pub async fn run(socket: &Path, events: Events) -> io::Result<Infallible> {
     let listener = UnixListener::bind(socket)?;
     fs::set_permissions(socket, fs::Permissions::from_mode(0o666))?;
     let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let asking = Arc::new(Semaphore::new(ASKS_MAX));
     loop {
         let permit = free.clone().acquire_owned().await.map_err(io::Error::other)?;
         match listener.accept().await {
             Err(_) => sleep(PAUSE).await,
             Ok((stream, _)) => {
-                let events = events.clone();
+                let (events, waits, gateway, asking) = (events.clone(), waits.clone(), gateway.clone(), asking.clone());
                 tokio::spawn(async move {
-                    let _ = timeout(WITHIN, answer(stream, &events)).await;
+                    let (reader, mut writer) = stream.into_split();
+                    let mut reader = BufReader::new(reader.take(LINE_MAX));
+                    let taken = timeout(WITHIN, read(&mut reader)).await;
+                    // A question may wait for long, and must not keep statuses out.
                     drop(permit);
+                    let Ok(Ok(request)) = taken else { return };
+                    let response = match request {
+                        Ok(Request::Status { activity, text, choices }) => {
+                            events.push(Event::Status(Status { activity, text, choices }));
+                            Response::default()
+                        }
+                        Ok(Request::Wait { what, timeout }) => match waits.begin(what, timeout) {
+                            Ok(mut waiting) => tokio::select! {
+                                answer = waiting.answer() => waited(answer),
+                                () = hung_up(&mut reader) => return,
+                            },
+                            Err(why) => refused(why),
+                        },
+                        Ok(question) => match asking.try_acquire_owned() {
+                            // Whoever hangs up wants no answer any more.
+                            Ok(_place) => tokio::select! {
+                                response = asks::ask(&gateway, question) => response,
+                                () = hung_up(&mut reader) => return,
+                            },
+                            Err(_) => refused(format!("{ASKS_MAX} questions wait for answers already; end some")),
+                        },
+                        Err(why) => refused(why),
+                    };
+                    let _ = timeout(WITHIN, answer(&mut writer, &response)).await;
                 });
             }
         }
     }
 }
 
-async fn answer(stream: UnixStream, events: &Events) -> io::Result<()> {
-    let (reader, mut writer) = stream.into_split();
+/// The request, or why it is none.
+async fn read(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Result<Request, String>> {
     let mut line = String::new();
-    BufReader::new(reader.take(LINE_MAX)).read_line(&mut line).await?;
-    let error = take(&line, events).err();
-    let mut answer = serde_json::to_string(&Response { error })?;
-    answer.push('\n');
-    writer.write_all(answer.as_bytes()).await
+    reader.read_line(&mut line).await?;
+    let request = serde_json::from_str(&line).map_err(|error| format!("not understood: {error}"));
+    Ok(request.and_then(|request: Request| request.check().map(|()| request)))
 }
 
-fn take(line: &str, events: &Events) -> Result<(), String> {
-    let request: Request = serde_json::from_str(line).map_err(|error| format!("not understood: {error}"))?;
-    request.check()?;
-    let Request::Status { activity, text, choices } = request;
-    events.push(Event::Status(Status { activity, text, choices }));
-    Ok(())
+/// Waits until nobody is at the other end.
+async fn hung_up(reader: &mut (impl AsyncBufRead + Unpin)) {
+    let mut more = [0; 64];
+    while let Ok(1..) = reader.read(&mut more).await {}
+}
+
+async fn answer(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
+    let mut line = serde_json::to_string(response)?;
+    line.push('\n');
+    writer.write_all(line.as_bytes()).await
+}
+
+fn waited(answer: Option<String>) -> Response {
+    match answer.and_then(|answer| serde_json::from_str(&answer).ok()) {
+        Some(answer) => Response { error: None, answer: Some(answer) },
+        None => refused("the host answered something that this guest does not know".into()),
+    }
+}
+
+pub(crate) fn refused(why: String) -> Response {
+    Response { error: Some(why), answer: None }
 }

@@ -41,7 +41,7 @@ async fn serve(devices: &Devices, boot: Vec<BootStep>) -> io::Result<Infallible>
     };
     let guest = Guest::new(Arc::new(Linux::new(cgroups.clone())), cgroups, boot);
     let gateway = Gateway::default();
-    let events = guest.events().clone();
+    let (events, waits) = (guest.events().clone(), guest.waits().clone());
     let optional = |what: &'static str, result: io::Result<Infallible>| match result {
         Ok(never) => match never {},
         Err(error) => report(&format!("{what} does not work: {error}")),
@@ -53,7 +53,7 @@ async fn serve(devices: &Devices, boot: Vec<BootStep>) -> io::Result<Infallible>
             tokio::join!(
                 async { optional("the tunnel", tunnel::keep(tunnel, gateway.clone()).await) },
                 async { optional("the proxy", proxy::run(gateway.clone()).await) },
-                async { optional("`session status`", statuses::run(Path::new(statuses::SOCKET), events.clone()).await) },
+                async { optional("`session`", statuses::run(Path::new(statuses::SOCKET), events.clone(), waits, gateway.clone()).await) },
                 async { optional("the watch for OOM kills", oom::watch(Path::new("/dev/kmsg"), events.clone()).await) },
             );
             std::future::pending::<Infallible>().await

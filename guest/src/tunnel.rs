@@ -4,6 +4,7 @@ use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use pilothouse_proto::{
+    greet::greet,
     guest::v1::gateway_client::GatewayClient,
     link::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW},
 };
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
-use crate::link::{Wire, greet};
+use crate::link::Wire;
 
 mod watched;
 
@@ -50,7 +51,7 @@ pub async fn keep<W: Wire>(mut wire: W, gateway: Gateway) -> io::Result<Infallib
     loop {
         let io = wire.connection().await?;
         let over = CancellationToken::new();
-        if let Ok(io) = greet(io, false).await
+        if let Ok(io) = greet(io).await
             && let Ok(channel) = channel(Watched::new(io, over.clone())).await
         {
             gateway.0.send_replace(Some(GatewayClient::new(channel).max_decoding_message_size(MESSAGE_MAX)));

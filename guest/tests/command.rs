@@ -1,6 +1,6 @@
 //! The `session` command against a supervisor's socket.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
@@ -8,22 +8,33 @@ use std::{
     io::Write as _,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
-use guest::{events::Events, statuses};
-use pilothouse_proto::guest::v1::{Status, event::Event};
+use guest::{events::Events, statuses, tunnel::Gateway, waits::Waits};
+use pilothouse_proto::guest::v1::{Status, Wait, event::Event};
+
+fn command(socket: &Path, verb: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pilothouse-guest"));
+    command.arg(verb).env("PILOTHOUSE_SOCKET", socket);
+    command
+}
 
 fn session(socket: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pilothouse-guest"));
-    command.arg("status").args(arguments).env("PILOTHOUSE_SOCKET", socket).output().unwrap()
+    command(socket, "status").args(arguments).output().unwrap()
 }
 
 fn listen(folder: &tempfile::TempDir) -> (PathBuf, Events) {
-    let (socket, events) = (folder.path().join("run/session.sock"), Events::default());
-    let (path, sink) = (socket.clone(), events.clone());
-    tokio::spawn(async move { statuses::run(&path, sink).await });
+    let (socket, events, _) = listen_for_waits(folder);
     (socket, events)
+}
+
+fn listen_for_waits(folder: &tempfile::TempDir) -> (PathBuf, Events, Waits) {
+    let (socket, events) = (folder.path().join("run/session.sock"), Events::default());
+    let waits = Waits::new(events.clone());
+    let (path, sink, begun) = (socket.clone(), events.clone(), waits.clone());
+    tokio::spawn(async move { statuses::run(&path, sink, begun, Gateway::default()).await });
+    (socket, events, waits)
 }
 
 async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -49,6 +60,25 @@ async fn statuses_become_events() {
         assert_eq!(event.event, Some(Event::Status(Status { activity: activity.into(), text: text.into(), choices })));
     }
     assert_eq!(events.next(0), None);
+}
+
+#[test]
+fn shows_which_session_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pilothouse-guest"));
+        command
+            .arg("show")
+            .args(arguments)
+            .env("PILOTHOUSE_SOCKET", folder.path().join("session.sock"))
+            .output()
+            .unwrap()
+    };
+    assert_eq!(run(&[]).status.code(), Some(1));
+    let text = r#"{"id":"01J","slug":"fix","branch":"agent/fix/work","generation":2}"#.to_owned() + "\n";
+    std::fs::write(folder.path().join("session.json"), &text).unwrap();
+    assert_eq!(String::from_utf8(run(&["--json"]).stdout).unwrap(), text);
+    assert!(String::from_utf8(run(&[]).stdout).unwrap().contains("branch      agent/fix/work\n"));
 }
 
 #[tokio::test]
@@ -97,4 +127,55 @@ fn help_has_examples() {
     let output = Command::new(env!("CARGO_BIN_EXE_pilothouse-guest")).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && help.contains("session status needs-input \"Which database?\""), "{help}");
+}
+
+#[tokio::test]
+async fn a_wait_sleeps_until_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, events, waits) = listen_for_waits(&folder);
+    support::eventually("the socket is there", || socket.exists()).await;
+    for (answer, code) in [(r#"{"answer":"message","text":"ü\n"}"#, 0), (r#"{"answer":"timed-out"}"#, 124)] {
+        let path = socket.clone();
+        let waiting = in_background(move || {
+            command(&path, "wait").args(["checks", "--timeout", "2h"]).stdout(Stdio::piped()).spawn().unwrap()
+        });
+        let waiting = waiting.await;
+        support::eventually("the host is asked", || events.next(0).is_some()).await;
+        let event = events.next(0).unwrap();
+        events.acknowledge(event.sequence);
+        let Some(Event::Wait(Wait { id, what, timeout_seconds })) = event.event else { panic!("{event:?}") };
+        assert_eq!((what.as_str(), timeout_seconds), ("checks", 7200));
+        assert!(waits.answer(id, answer.into()));
+        let output = in_background(move || waiting.wait_with_output().unwrap()).await;
+        assert_eq!((output.status.code(), output.stdout), (Some(code), format!("{answer}\n").into_bytes()));
+    }
+}
+
+#[tokio::test]
+async fn a_wait_that_is_ended_is_withdrawn_and_a_second_one_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, events, _) = listen_for_waits(&folder);
+    support::eventually("the socket is there", || socket.exists()).await;
+    let mut first = command(&socket, "wait").arg("message").spawn().unwrap();
+    support::eventually("the host is asked", || events.next(0).is_some()).await;
+    let second = in_background(move || command(&socket, "wait").arg("review").output().unwrap()).await;
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(second.status.code() == Some(1) && said.contains("another `session wait` is under way"), "{said}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    support::eventually("the host is told", || events.next(1).is_some()).await;
+    assert_eq!(events.next(1).unwrap().event, Some(Event::WaitWithdrawn(1)));
+}
+
+#[test]
+fn a_wait_says_what_is_wrong_with_it() {
+    for (arguments, says) in [
+        (&["dinner"][..], "invalid value 'dinner'"),
+        (&["checks", "--timeout", "0"], "from 1s to 365d"),
+        (&["checks", "--timeout", "soon"], "e.g. 90s"),
+    ] {
+        let output = command(Path::new("/nowhere"), "wait").args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(says), "{said}");
+    }
 }

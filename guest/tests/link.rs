@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use guest::events::Events;
 use pilothouse_proto::{
-    guest::v1::{EventsRequest, QuiesceRequest, event},
+    guest::v1::{EventsRequest, HandshakeRequest, QuiesceRequest, event},
     link::{MAGIC, preamble},
 };
 use support::{Host, client, greet, handshake};
@@ -24,7 +24,7 @@ async fn ended(mut io: DuplexStream) {
 }
 
 #[tokio::test]
-async fn shakes_hands_on_every_connection_and_adopts_each_generation_once() {
+async fn shakes_hands_on_every_connection_and_adopts_each_life_once() {
     let host = Host::new();
     for generation in [1, 1, 2, 2, 2, 1] {
         let mut client = host.connect().await;
@@ -34,6 +34,23 @@ async fn shakes_hands_on_every_connection_and_adopts_each_generation_once() {
     }
     let generations: Vec<u64> = host.machine.adopted.lock().unwrap().iter().map(|r| r.generation).collect();
     assert_eq!(generations, [1, 2, 1]);
+    let other = HandshakeRequest { session_id: "01JOTHER".into(), ..handshake(1) };
+    host.connect().await.handshake(other.clone()).await.unwrap();
+    assert_eq!(host.machine.adopted.lock().unwrap().last(), Some(&other), "a clone of the same generation");
+}
+
+#[tokio::test]
+async fn a_machine_that_stood_still_gets_the_time_again() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    client.handshake(handshake(1)).await.unwrap();
+    client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
+    drop(client);
+    let mut client = host.connect().await;
+    for unix_nanos in [5, 6] {
+        client.handshake(HandshakeRequest { unix_nanos, ..handshake(1) }).await.unwrap();
+    }
+    assert_eq!((&*host.machine.clock.lock().unwrap(), *host.machine.frozen.lock().unwrap()), (&vec![5], false));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use pilothouse_proto::guest::v1::{
-    TunnelFrame,
+    AskRequest, AskResponse, TunnelFrame,
     gateway_server::{Gateway, GatewayServer},
 };
 use support::{Connections, greet};
@@ -38,6 +38,10 @@ impl Gateway for Echo {
             frame => frame,
         });
         Ok(Response::new(Box::pin(frames)))
+    }
+
+    async fn ask(&self, _: Request<AskRequest>) -> Result<Response<AskResponse>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 }
 

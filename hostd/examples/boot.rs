@@ -58,7 +58,7 @@ async fn boot(qemu: &Qemu, data: &Path, layers: &[PathBuf]) -> Result<()> {
     let vm = qemu.start(spec).await?;
     let started = start.elapsed();
     let answered = timeout(WITHIN, greet(&vm)).await;
-    let (all, resident) = (start.elapsed(), vm.resident() >> 20);
+    let (all, resident) = (start.elapsed(), vm.memory().private >> 20);
     let serial = vm.serial().await;
     vm.end().await;
     if !matches!(answered, Ok(Ok(()))) {

@@ -1,13 +1,18 @@
 //! tonic services: convert, call, convert back. No rule lives here.
 
 mod attach;
+mod checks;
 mod convert;
+mod diff;
 mod environments;
 mod exec;
 mod host;
 mod listen;
 mod log;
 mod principal;
+mod pulls;
+mod repositories;
+mod reviews;
 mod sessions;
 mod status;
 mod streams;
@@ -15,13 +20,15 @@ mod streams;
 use std::{future::Future, sync::Arc};
 
 use pilothouse_proto::hostd::v1::{
-    environments_server::EnvironmentsServer, host_server::HostServer, sessions_server::SessionsServer,
+    checks_server::ChecksServer, diffs_server::DiffsServer, environments_server::EnvironmentsServer,
+    host_server::HostServer, repositories_server::RepositoriesServer, reviews_server::ReviewsServer,
+    sessions_server::SessionsServer,
 };
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use crate::sessions::Fleet;
+use crate::{ci::Ci, sessions::Fleet};
 
 pub use listen::{Listen, ListenError, Socket};
 pub use principal::Principal;
@@ -33,6 +40,7 @@ const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 #[derive(Clone)]
 struct Api {
     fleet: Arc<Fleet>,
+    ci: Arc<Ci>,
     /// Cancelled when hostd ends: streams that would go on for ever end then.
     closing: CancellationToken,
 }
@@ -41,12 +49,21 @@ struct Api {
 ///
 /// # Errors
 /// Where the server cannot run at all.
-pub async fn serve(fleet: Arc<Fleet>, sockets: Vec<Socket>, closing: CancellationToken) -> color_eyre::Result<()> {
-    let api = Api { fleet, closing: closing.clone() };
+pub async fn serve(
+    fleet: Arc<Fleet>,
+    ci: Arc<Ci>,
+    sockets: Vec<Socket>,
+    closing: CancellationToken,
+) -> color_eyre::Result<()> {
+    let api = Api { fleet, ci, closing: closing.clone() };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<SessionsServer<Api>>().await;
     health.set_serving::<EnvironmentsServer<Api>>().await;
     health.set_serving::<HostServer<Api>>().await;
+    health.set_serving::<ReviewsServer<Api>>().await;
+    health.set_serving::<ChecksServer<Api>>().await;
+    health.set_serving::<RepositoriesServer<Api>>().await;
+    health.set_serving::<DiffsServer<Api>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(pilothouse_proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -64,7 +81,11 @@ pub async fn serve(fleet: Arc<Fleet>, sockets: Vec<Socket>, closing: Cancellatio
         .layer(tonic::service::InterceptorLayer::new(move |request| principals.check(request)))
         .add_service(SessionsServer::new(api.clone()))
         .add_service(EnvironmentsServer::new(api.clone()))
-        .add_service(HostServer::new(api))
+        .add_service(HostServer::new(api.clone()))
+        .add_service(ReviewsServer::new(api.clone()))
+        .add_service(ChecksServer::new(api.clone()))
+        .add_service(DiffsServer::new(api.clone()))
+        .add_service(RepositoriesServer::new(api))
         .add_service(health_service)
         .add_service(reflection)
         .serve_with_incoming_shutdown(futures::stream::select_all(listeners), closed(closing))

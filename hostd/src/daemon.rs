@@ -3,6 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File},
     io::{Read as _, Write as _},
+    net::SocketAddr,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,12 +13,17 @@ use std::{
 use color_eyre::eyre::{Context as _, bail};
 use rustix::fs::{FlockOperation, flock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     api::{self, Listen, Socket},
+    ci::{self, Ci},
+    diff::Diffs,
     environments::Environments,
+    forge::{Forge, Local},
     gateway::Gateway,
+    reports::{self, Endpoint},
+    selftest::SelfTest,
     sessions::{Fleet, Parts},
     store::Store,
     vm::{
@@ -37,6 +43,10 @@ pub struct Options {
     pub data: PathBuf,
     /// Empty: `hostd.sock` in the data folder.
     pub listen: Vec<Listen>,
+    /// Where reports of checks are taken over HTTP; None: nowhere.
+    pub checks: Option<SocketAddr>,
+    /// The file with their token; None: in the data folder.
+    pub checks_token: Option<PathBuf>,
     /// Guests are made up, and nothing is run.
     pub simulated: bool,
     /// For QEMU.
@@ -45,6 +55,8 @@ pub struct Options {
     pub guest: PathBuf,
     /// The guests' kernel; None: fetched when it is needed.
     pub kernel: Option<PathBuf>,
+    /// Bytes of memory that VMs of sessions together may use; None: all but a reserve.
+    pub memory: Option<u64>,
 }
 
 /// Serves until SIGTERM, SIGINT or SIGHUP, then powers off all VMs. A second signal ends at once; what still runs then is
@@ -58,9 +70,16 @@ pub async fn run(options: Options) -> color_eyre::Result<()> {
     let data = fs::canonicalize(&options.data).wrap_err_with(|| options.data.display().to_string())?;
     let _lock = lock(&data)?;
     let sockets = listen(&options.listen, &data)?;
-    let fleet = open(&options, &data).await?;
+    let reports = match options.checks {
+        Some(address) => Some(open_reports(address, &options, &data).await?),
+        None => None,
+    };
+    let (fleet, ci) = open(&options, &data).await?;
+    let forge: Arc<dyn Forge> = Arc::new(fleet.forge().clone());
+    // Ended with this run.
+    let _reports = reports.map(|endpoint| AbortOnDropHandle::new(tokio::spawn(endpoint.serve(forge))));
     let closing = CancellationToken::new();
-    let mut server = tokio::spawn(api::serve(fleet.clone(), sockets, closing.clone()));
+    let mut server = tokio::spawn(api::serve(fleet.clone(), ci.clone(), sockets, closing.clone()));
     tracing::info!(data = %data.display(), "hostd serves");
     let served = tokio::select! {
         served = &mut server => Some(served),
@@ -68,7 +87,7 @@ pub async fn run(options: Options) -> color_eyre::Result<()> {
     };
     tracing::info!("hostd ends; its VMs are powered off");
     let end = async {
-        fleet.stop().await;
+        tokio::join!(fleet.stop(), ci.close());
         fleet.environments().close().await;
         closing.cancel();
         match served {
@@ -83,8 +102,9 @@ pub async fn run(options: Options) -> color_eyre::Result<()> {
     }
 }
 
-async fn open(options: &Options, data: &Path) -> color_eyre::Result<Arc<Fleet>> {
+async fn open(options: &Options, data: &Path) -> color_eyre::Result<(Arc<Fleet>, Arc<Ci>)> {
     let qemu = Qemu::new(data, options.guest.clone()).with_accelerator(options.accelerator);
+    let qemu = qemu.with_prover(Arc::new(SelfTest::new(data)));
     let qemu = match &options.kernel {
         Some(kernel) => qemu.with_kernel(kernel),
         None => qemu,
@@ -96,10 +116,32 @@ async fn open(options: &Options, data: &Path) -> color_eyre::Result<Arc<Fleet>> 
     }
     let path = data.join("store.sqlite");
     let (store, records) = tokio::task::spawn_blocking(move || Store::open(&path)).await??;
-    let gateway = Arc::new(Gateway::new(data.join("git")));
+    let forge = Local::new(store.clone(), data);
+    forge.catch_up().await;
+    let gateway = Arc::new(Gateway::new(data.join("git")).with_forge(Arc::new(forge.clone())));
     let environments = Environments::open(data, vmm.clone(), gateway.clone()).await?;
-    let parts = Parts { data: data.into(), store, vmm, gateway, environments };
-    Ok(Fleet::open(parts, records, ulid::Ulid::new().to_string()).await?)
+    let diffs = Diffs::open(data).wrap_err("the folder for diffs")?;
+    let parts = Parts {
+        data: data.into(),
+        store,
+        vmm: vmm.clone(),
+        gateway: gateway.clone(),
+        environments: environments.clone(),
+        forge: forge.clone(),
+        diffs,
+        memory: options.memory,
+    };
+    let fleet = Fleet::open(parts, records, ulid::Ulid::new().to_string()).await?;
+    let sessions = fleet.clone();
+    let parts = ci::Parts { data: data.into(), forge, environments, vmm, gateway, sessions, most: None };
+    Ok((fleet, Ci::start(parts)))
+}
+
+async fn open_reports(address: SocketAddr, options: &Options, data: &Path) -> color_eyre::Result<Endpoint> {
+    let token = options.checks_token.clone().unwrap_or_else(|| reports::default_token(data));
+    let endpoint = Endpoint::open(address, &token).await.wrap_err("reports of checks")?;
+    tracing::info!(address = %endpoint.address()?, token = %token.display(), "takes reports of checks over HTTP");
+    Ok(endpoint)
 }
 
 fn listen(addresses: &[Listen], data: &Path) -> color_eyre::Result<Vec<Socket>> {
@@ -135,15 +177,20 @@ fn lock(data: &Path) -> color_eyre::Result<File> {
 }
 
 /// The signals that end hostd.
-struct Signals([Signal; 3]);
+pub struct Signals([Signal; 3]);
 
 impl Signals {
-    fn new() -> color_eyre::Result<Self> {
+    /// Listens to them from now on.
+    ///
+    /// # Errors
+    /// Where the system does not allow it.
+    pub fn new() -> color_eyre::Result<Self> {
         let listen = |kind| signal(kind).wrap_err("signals cannot be listened to");
         Ok(Self([listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?]))
     }
 
-    async fn next(&mut self) {
+    /// Waits for any of them. Cancel safe.
+    pub async fn next(&mut self) {
         let [terminate, interrupt, hangup] = &mut self.0;
         tokio::select! {
             _ = terminate.recv() => {}

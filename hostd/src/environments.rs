@@ -2,23 +2,27 @@
 //!
 //! ```text
 //! recipe ──▶ base (mmdebstrap, bases/HASH.ext4) ──▶ VM: clone, setup, power off ──▶ builds/ID/disk.qcow2
-//!                                                                       sessions: own layer on disk.qcow2 on the base
+//!            builds/ID/template (memory, devices) ◀── VM: boot, freeze ◀──────────────┘
+//!                                                     sessions: clones of it, own layer on disk.qcow2 on the base
 //! ```
-//! A build is named by the hash of its inputs (base, repository, commit, setup): the same inputs are built once. What is
-//! built is never changed and never in the way of what is in use: it is made in a folder of its own and renamed when whole.
+//! A build is named by the hash of its inputs (base, repository, commit, setup, and the machine that its template is): the
+//! same inputs are built once. What is built is never changed and never in the way of what is in use: it is made in a folder
+//! of its own and renamed when whole.
 
 mod bake;
 mod base;
 mod build;
 mod catalog;
+mod collect;
 mod exec;
 mod files;
 mod lines;
 mod manifest;
 mod mirrors;
 mod progress;
+mod template;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod types;
 
 use std::{
@@ -31,7 +35,7 @@ use hostd_core::Recipe;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{forge::Forge, gateway::Gateway, vm::Vmm};
+use crate::{forge::Repositories, gateway::Gateway, vm::Vmm};
 use catalog::{Catalog, Current, Entry};
 use manifest::Shelf;
 use progress::Progress;
@@ -45,7 +49,7 @@ const CHANGES: usize = 64;
 pub struct Environments {
     vmm: Arc<dyn Vmm>,
     gateway: Arc<Gateway>,
-    forge: Forge,
+    forge: Repositories,
     shelf: Shelf,
     catalog: Catalog,
     entries: Mutex<BTreeMap<String, Entry>>,
@@ -69,7 +73,7 @@ impl Environments {
             bases: files::folder(data.join("bases")).await?,
         };
         let catalog = Catalog { root: files::folder(data.join("environments")).await? };
-        let forge = Forge::new(files::folder(data.join("git")).await?);
+        let forge = Repositories::new(files::folder(data.join("git")).await?);
         let entries = Mutex::new(catalog.load(&shelf).await?);
         let environments = Self {
             vmm,
@@ -169,7 +173,8 @@ impl Environments {
         };
         fits(recipe)?;
         let layers = vec![self.shelf.base(manifest), self.shelf.disk(&manifest.id)];
-        Ok(ReadyBuild { id: manifest.id.clone(), recipe: recipe.clone(), layers, template: None })
+        let template = manifest.template_bytes.map(|_| self.shelf.template(&manifest.id));
+        Ok(ReadyBuild { id: manifest.id.clone(), recipe: recipe.clone(), layers, template })
     }
 
     /// Ends builds that are under way and waits until nothing of them runs any more. For the end of hostd.

@@ -1,34 +1,158 @@
-//! Repositories and their git: bare repositories `NAME.git` in one folder.
+//! Forges: where repositories and pull requests live.
 //!
-//! git runs here with an environment of its own: no configuration of the machine or of the user who started hostd takes part.
+//! [`Forge`] is what the host asks of one; [`Local`] is the one that is built in. A forge's [`Hint`]s say that something may
+//! have changed, and no more: whoever gets one reads the state again. Where hints come from (a push through the gateway, a
+//! web hook and its signature) is the adapter's business.
 
+mod git;
 mod hooks;
+mod local;
+mod repositories;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
+use std::{fmt::Debug, io, path::PathBuf};
+
+use async_trait::async_trait;
+use hostd_core::{
+    checks::{Check, CheckState, Outcome, outcome},
+    pulls::{NewPull, NewReview, PullRequest, Refusal, Rules, Standing, Who},
 };
+use tokio::sync::broadcast;
 
-use hostd_core::recipe::is_repository_name;
-use tokio::process::Command;
+use crate::store::StoreError;
 
+pub use crate::store::Which;
+pub(crate) use git::{git, trust};
 pub(crate) use hooks::{PREFIX_VARIABLE, SLUG_VARIABLE, install};
+pub use local::{Import, Local};
+pub use repositories::{Repositories, RepositoryInfo};
 
-/// For a question to git about a repository on this machine's disk.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// What the host asks of a forge.
+#[async_trait]
+pub trait Forge: Debug + Send + Sync {
+    /// Pull requests as last read, by repository and number.
+    async fn pulls(&self, which: Which) -> Result<Vec<Pull>, ForgeError>;
+
+    /// One pull request, read again.
+    async fn pull(&self, id: &PullId) -> Result<Pull, ForgeError>;
+
+    /// The branches of a repository whose names begin so, in order.
+    async fn branches(&self, repository: &str, prefix: &str) -> Result<Vec<String>, ForgeError>;
+
+    /// Opens a pull request for a branch that was pushed; the open one of that branch, if there is one.
+    async fn open(&self, new: NewPull) -> Result<Pull, ForgeError>;
+
+    /// Gives a review. The places of its comments must be there in the head commit.
+    async fn review(&self, id: &PullId, review: NewReview) -> Result<Pull, ForgeError>;
+
+    /// Merges it, whole or not at all. `head` is the commit that `who` saw.
+    async fn merge(&self, id: &PullId, who: Who, head: &str) -> Result<Pull, ForgeError>;
+
+    /// Keeps what is known of a check of a commit. True: it is news.
+    async fn report(&self, repository: &str, commit: &str, report: Report) -> Result<bool, ForgeError>;
+
+    /// The checks of a commit, by name.
+    async fn checks(&self, repository: &str, commit: &str) -> Result<Vec<Check>, ForgeError>;
+
+    /// Something may have been pushed to branches of this repository whose names begin so: reads it again.
+    async fn look(&self, repository: &str, branches: &str) -> Result<(), ForgeError>;
+
+    /// What may have changed, from now on. Who lags reads everything again.
+    fn hints(&self) -> broadcast::Receiver<Hint>;
+}
+
+/// Names a pull request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PullId {
+    /// Its repository.
+    pub repository: String,
+    /// From 1.
+    pub number: u64,
+}
+
+impl PullId {
+    /// Of this pull request.
+    #[must_use]
+    pub fn of(pull: &PullRequest) -> Self {
+        Self { repository: pull.repository.clone(), number: pull.number }
+    }
+}
+
+impl std::fmt::Display for PullId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}#{}", self.repository, self.number)
+    }
+}
+
+/// A pull request with all that decides about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pull {
+    /// The pull request.
+    pub pull: PullRequest,
+    /// Of its repository.
+    pub rules: Rules,
+    /// Of its head commit, by name.
+    pub checks: Vec<Check>,
+}
+
+impl Pull {
+    /// What its checks come to.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        outcome(&self.rules.required_checks, &self.checks)
+    }
+
+    /// How its reviews stand.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.pull.standing(&self.rules)
+    }
+}
+
+/// What is known of a check. Its texts are foreign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Unique on its commit.
+    pub name: String,
+    /// Where it stands.
+    pub state: CheckState,
+    /// In a line, what it found.
+    pub summary: String,
+    /// Where people read more: http or https.
+    pub url: String,
+    /// What it printed, to be kept; None: what was kept before stays.
+    pub log: Option<Vec<u8>>,
+}
+
+/// Something may have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// The same for the same news, however often it comes.
+    pub id: String,
+    /// Where.
+    pub repository: String,
+    /// What.
+    pub about: About,
+}
+
+/// What may have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The pull request of this number: revisions, reviews, state.
+    Pull(u64),
+    /// The checks of this commit.
+    Checks(String),
+    /// The repository itself: it is new, or has other rules.
+    Repository,
+}
 
 /// Why a question to the forge has no answer. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ForgeError {
     /// No such repository.
-    #[error("there is no repository `{name}`; make it with `git clone --bare SOURCE {}`", .path.display())]
+    #[error("there is no repository `{name}`; add it with `pilothouse repo add SOURCE --name {name}`")]
     NoRepository {
         /// Asked for.
         name: String,
-        /// Where it would be.
-        path: PathBuf,
     },
     /// The repository has no such branch.
     #[error("repository `{name}` has no branch `{branch}`; push one to {}", .path.display())]
@@ -40,103 +164,70 @@ pub enum ForgeError {
         /// Where it is.
         path: PathBuf,
     },
+    /// The repository has no such commit.
+    #[error("repository `{name}` has no commit `{commit}`; give its whole id, as `git rev-parse HEAD` prints it")]
+    NoCommit {
+        /// The repository.
+        name: String,
+        /// Asked for.
+        commit: String,
+    },
+    /// No such pull request.
+    #[error("there is no pull request {0}; `pilothouse review ls --all` lists them")]
+    NoPull(PullId),
+    /// What a comment is about is not there.
+    #[error("{0}")]
+    NoPlace(String),
+    /// Something in the request is not allowed.
+    #[error("{0}")]
+    Invalid(String),
+    /// The rules refuse it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It cannot be merged as it is.
+    #[error("{0}")]
+    NotMergeable(String),
+    /// Both sides changed the same.
+    #[error("{id} conflicts with `{base}` in {}; merge or rebase `{base}` into it, and push", .paths.join(", "))]
+    Conflicts {
+        /// The pull request.
+        id: PullId,
+        /// The branch it is to be merged into.
+        base: String,
+        /// Where, at most [`ForgeError::PATHS`].
+        paths: Vec<String>,
+    },
+    /// A repository could not be brought in; nothing of it is left.
+    #[error("{0}")]
+    NotImported(String),
+    /// The name belongs to another repository.
+    #[error("there is a repository `{0}` already; choose another name with --name")]
+    Taken(String),
     /// git is not there, or did not answer.
     #[error("git: {0}; is git installed?")]
     Git(io::Error),
+    /// git answered otherwise than it should.
+    #[error("{what} failed: git says: {said}")]
+    GitFailed {
+        /// What was to be done.
+        what: &'static str,
+        /// Its words.
+        said: String,
+    },
+    /// A file of ours.
+    #[error("{}: {error}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Not kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-/// The local forge.
-#[derive(Clone, Debug)]
-pub struct Forge {
-    root: PathBuf,
-}
-
-impl Forge {
-    /// The forge whose repositories are the `NAME.git` folders in `root`.
-    #[must_use]
-    pub fn new(root: PathBuf) -> Self {
-        Self { root }
-    }
-
-    /// Where a repository is, if there is one of that name.
-    #[must_use]
-    pub fn repository(&self, name: &str) -> Option<PathBuf> {
-        let path = self.path(name);
-        (is_repository_name(name) && path.join("HEAD").is_file()).then_some(path)
-    }
-
-    /// The commit that a branch points at.
-    ///
-    /// # Errors
-    /// [`ForgeError`] where there is no such repository or branch, or git fails.
-    pub async fn head(&self, name: &str, branch: &str) -> Result<String, ForgeError> {
-        let Some(path) = self.repository(name) else {
-            return Err(ForgeError::NoRepository { name: name.into(), path: self.path(name) });
-        };
-        let mut git = git(&self.root);
-        trust(&mut git, &path, &[]);
-        git.arg("--git-dir").arg(&path).args(["rev-parse", "--verify", "--quiet", "--end-of-options"]);
-        git.arg(format!("refs/heads/{branch}^{{commit}}"));
-        let output = tokio::time::timeout(DEADLINE, git.output()).await;
-        let output = output.map_err(|_| ForgeError::Git(io::ErrorKind::TimedOut.into()))?.map_err(ForgeError::Git)?;
-        let commit = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if !output.status.success() || commit.len() < 40 || !commit.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(ForgeError::NoBranch { name: name.into(), branch: branch.into(), path });
-        }
-        Ok(commit)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.root.join(format!("{name}.git"))
-    }
-}
-
-/// A git command that knows nothing but what it is told. Ended when dropped.
-pub(crate) fn git(directory: &Path) -> Command {
-    let mut git = Command::new("git");
-    git.env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()))
-        .env("LANG", "C.UTF-8")
-        .env("HOME", directory)
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    git
-}
-
-/// Gives git its configuration. The repository may belong to another user than hostd's: it is in hostd's own folder.
-pub(crate) fn trust(git: &mut Command, repository: &Path, settings: &[(&str, &str)]) {
-    git.env("GIT_CONFIG_COUNT", (settings.len() + 1).to_string());
-    git.env("GIT_CONFIG_KEY_0", "safe.directory").env("GIT_CONFIG_VALUE_0", repository);
-    for (number, (key, value)) in (1..).zip(settings) {
-        git.env(format!("GIT_CONFIG_KEY_{number}"), key).env(format!("GIT_CONFIG_VALUE_{number}"), value);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn heads_are_found_or_said_to_be_missing() {
-        let root = tempfile::tempdir().unwrap();
-        let forge = Forge::new(root.path().into());
-        assert!(matches!(forge.head("a", "main").await, Err(ForgeError::NoRepository { .. })));
-        assert!(forge.repository("../a").is_none());
-        let run = async |args: &[&str]| {
-            let output = git(root.path()).args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(args).output().await;
-            let output = output.unwrap();
-            assert!(output.status.success(), "{output:?}");
-            String::from_utf8(output.stdout).unwrap().trim().to_owned()
-        };
-        run(&["init", "-q", "--bare", "a.git"]).await;
-        assert!(matches!(forge.head("a", "main").await, Err(ForgeError::NoBranch { .. })));
-        let tree = run(&["--git-dir=a.git", "mktree"]).await;
-        let commit = run(&["--git-dir=a.git", "commit-tree", "-m", "x", &tree]).await;
-        run(&["--git-dir=a.git", "update-ref", "refs/heads/main", &commit]).await;
-        assert_eq!(forge.head("a", "main").await.unwrap(), commit);
-    }
+impl ForgeError {
+    /// Most paths that are named.
+    pub const PATHS: usize = 20;
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod answer;
+mod ask;
 mod cgi;
 mod egress;
 mod forward;
@@ -18,7 +19,7 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -26,7 +27,10 @@ use hostd_core::recipe::INTERNAL_HOST;
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use crate::{forge::Forge, vm::Io};
+use crate::{
+    forge::{Forge, Repositories},
+    vm::Io,
+};
 use answer::Body;
 
 /// Connections of one session at a time; each has at most one git process or one connection to the world.
@@ -56,7 +60,8 @@ pub struct Caller {
 /// Serves guests' connections to the world.
 #[derive(Debug)]
 pub struct Gateway {
-    forge: Forge,
+    repositories: Repositories,
+    forge: Option<Arc<dyn Forge>>,
     hooks: tokio::sync::OnceCell<PathBuf>,
     git_root: PathBuf,
     connections: Mutex<HashMap<String, usize>>,
@@ -66,8 +71,14 @@ impl Gateway {
     /// A gateway whose repositories are the `NAME.git` folders in `git_root`.
     #[must_use]
     pub fn new(git_root: PathBuf) -> Self {
-        let forge = Forge::new(git_root.clone());
-        Self { forge, hooks: tokio::sync::OnceCell::new(), git_root, connections: Mutex::default() }
+        let repositories = Repositories::new(git_root.clone());
+        Self { repositories, forge: None, hooks: tokio::sync::OnceCell::new(), git_root, connections: Mutex::default() }
+    }
+
+    /// Tells this forge of pushes.
+    #[must_use]
+    pub fn with_forge(self, forge: Arc<dyn Forge>) -> Self {
+        Self { forge: Some(forge), ..self }
     }
 
     /// Serves one HTTP/1.1 proxy connection until either side ends it. Every byte of `io` is foreign. Dropping it ends
@@ -150,6 +161,20 @@ impl Gateway {
                 answer::text(StatusCode::NOT_FOUND, &format!("pilothouse: there is no {path:?} here\n{}", help(caller)))
             }
         }
+    }
+
+    /// Lets the forge read what was pushed.
+    fn look_after_push(&self, caller: &Caller) -> cgi::Then {
+        let Caller { repository, branch_prefix, .. } = caller.clone();
+        let (Some(forge), Some(repository), Some(branches)) = (self.forge.clone(), repository, branch_prefix) else {
+            return cgi::Then::nothing();
+        };
+        let slug = caller.slug.clone();
+        cgi::Then::new(async move {
+            if let Err(error) = forge.look(&repository, &branches).await {
+                tracing::warn!(slug, repository, %error, "what was pushed cannot be read yet");
+            }
+        })
     }
 
     /// The hooks' folder; written when the first push asks for it.

@@ -7,6 +7,7 @@
 //!
 //! The guest is hostile: what it sends is bounded in size, number and time, and at worst its own link goes down.
 
+pub(crate) mod command;
 mod connection;
 mod handshake;
 mod link;

@@ -1,15 +1,20 @@
 //! The Pilothouse host daemon: runs every agent session in a microVM of its own.
 //!
-//! Dependencies point one way: `api -> sessions -> hostd_core`; adapters (`vm`, `guest`, `environments`, `forge`, `gateway`,
-//! `store`, `terminals`) know nothing of `api`, and `main` ties them together.
+//! Dependencies point one way: `api -> sessions -> hostd_core`; adapters (`vm`, `guest`, `environments`, `ci`, `forge`,
+//! `gateway`, `reports`, `store`, `terminals`) know nothing of `api`, and `main` ties them together.
 
 pub mod api;
+pub mod ci;
 pub mod daemon;
+pub mod diff;
+pub mod doctor;
 pub mod environments;
 pub mod forge;
 pub mod gateway;
 pub mod guest;
 mod process;
+pub mod reports;
+pub mod selftest;
 pub mod sessions;
 pub mod store;
 pub mod terminals;

@@ -1,14 +1,16 @@
 //! `hostd`: see `hostd --help`.
 
-use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use color_eyre::eyre::{Context as _, OptionExt as _};
-use hostd::{
-    api::Listen,
-    daemon::{self, Options},
-    vm::qemu::Choice,
-};
+use color_eyre::eyre::{Context as _, OptionExt as _, bail};
+use hostd::{api::Listen, daemon, doctor, vm::qemu::Choice};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 const EXAMPLES: &str = "Examples:
@@ -16,8 +18,20 @@ const EXAMPLES: &str = "Examples:
       keeps everything in your data folder and listens on its hostd.sock
   hostd serve --data /srv/pilothouse --listen unix:/run/pilothouse/hostd.sock
       elsewhere; clients say --host unix:/run/pilothouse/hostd.sock
+  hostd serve --memory 16GiB
+      leaves the rest of the memory to others
   RUST_LOG=hostd=debug hostd serve --accel tcg
-      emulates the processors, and tells more on stderr";
+      emulates the processors, and tells more on stderr
+  hostd doctor
+      says whether this machine can run sessions, and what to do where not";
+
+const DOCTOR: &str = "Examples:
+  hostd doctor
+      looks at the machine, and clones, suspends and resumes a VM on it
+  hostd doctor --data /srv/pilothouse --json
+      for the folder of a hostd that may be running, for scripts
+
+Exit code: 0 sessions can run here (there may be warnings), 1 something failed.";
 
 /// Runs every agent session in a microVM of its own.
 #[derive(Parser)]
@@ -32,19 +46,48 @@ enum Command {
     /// Serve until a signal ends it; its VMs are powered off then
     #[command(after_help = EXAMPLES)]
     Serve(Serve),
+    /// Say whether this machine can run sessions, and what to do where not
+    #[command(after_help = DOCTOR)]
+    Doctor(Doctor),
 }
 
 #[derive(Args)]
 struct Serve {
-    /// Folder of sessions, builds and repositories [default: pilothouse in your data folder]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    base: Base,
     /// Where to listen, may be repeated [default: hostd.sock in the data folder]
     #[arg(long, value_name = "unix:PATH")]
     listen: Vec<Listen>,
     /// What runs the VMs
     #[arg(long, value_enum, default_value_t = VmmName::Qemu)]
     vmm: VmmName,
+    /// How much of this host's memory sessions together may use, e.g. 8GiB; more of them wait [default: all but a reserve]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    memory: Option<u64>,
+    /// Take reports of checks over HTTP here, e.g. 127.0.0.1:7070: POST /repositories/NAME/commits/COMMIT/checks/CHECK with
+    /// `{"state": "passed"}` and `Authorization: Bearer TOKEN`
+    #[arg(long, value_name = "ADDR:PORT")]
+    checks_listen: Option<SocketAddr>,
+    /// File with their token [default: checks.token in the data folder; made where it is not there]
+    #[arg(long, value_name = "FILE", requires = "checks_listen")]
+    checks_token: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Doctor {
+    #[command(flatten)]
+    base: Base,
+    /// As JSON, for scripts
+    #[arg(long)]
+    json: bool,
+}
+
+/// What VMs are made with, and where.
+#[derive(Args)]
+struct Base {
+    /// Folder of sessions, builds and repositories [default: pilothouse in your data folder]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// How QEMU runs their processors: auto, kvm or tcg (auto: kvm where it works)
     #[arg(long, value_name = "ACCELERATOR", default_value = "auto")]
     accel: Choice,
@@ -65,35 +108,91 @@ enum VmmName {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let Command::Serve(serve) = cli.command;
-    match run(serve) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("hostd: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let done = match Cli::parse().command {
+        Command::Serve(serve) => run(serve).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(doctor) => examine(doctor),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("hostd: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 fn run(serve: Serve) -> color_eyre::Result<()> {
     #[cfg(feature = "failpoints")]
     let _scenario = fail::FailScenario::setup();
-    let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new("info"))?;
+    log_to_stderr("info")?;
+    let (data, guest) = serve.base.places()?;
+    let options = daemon::Options {
+        data,
+        listen: serve.listen,
+        checks: serve.checks_listen,
+        checks_token: serve.checks_token,
+        simulated: matches!(serve.vmm, VmmName::Simulated),
+        accelerator: serve.base.accel,
+        guest,
+        kernel: serve.base.kernel,
+        memory: serve.memory,
+    };
+    tokio::runtime::Runtime::new().wrap_err("the runtime did not start")?.block_on(daemon::run(options))
+}
+
+fn examine(doctor: Doctor) -> color_eyre::Result<ExitCode> {
+    log_to_stderr("error")?;
+    let (data, guest) = doctor.base.places()?;
+    let options = doctor::Options { data, accelerator: doctor.base.accel, guest, kernel: doctor.base.kernel };
+    let cancel = CancellationToken::new();
+    let look = async {
+        let signals = daemon::Signals::new()?;
+        tokio::spawn(cancel_on_signal(signals, cancel.clone()));
+        let say = |line: String| eprintln!("{line}");
+        Ok::<_, color_eyre::Report>(doctor::examine(&options, &say, &cancel).await)
+    };
+    let report = tokio::runtime::Runtime::new().wrap_err("the runtime did not start")?.block_on(look)?;
+    if cancel.is_cancelled() {
+        bail!("interrupted; nothing is left of it");
+    }
+    let mut stdout = std::io::stdout().lock();
+    if doctor.json {
+        writeln!(stdout, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        write!(stdout, "{}", report.table(colour))?;
+    }
+    Ok(if report.status == doctor::Status::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn cancel_on_signal(mut signals: daemon::Signals, cancel: CancellationToken) {
+    signals.next().await;
+    cancel.cancel();
+}
+
+fn log_to_stderr(level: &str) -> color_eyre::Result<()> {
+    let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(level))?;
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
-    let data = match serve.data {
-        Some(data) => data,
-        None => default_data()?,
-    };
-    let guest = match serve.guest {
-        Some(guest) => guest,
-        None => std::env::current_exe().wrap_err("where hostd itself is")?.with_file_name("pilothouse-guest-static"),
-    };
-    let simulated = matches!(serve.vmm, VmmName::Simulated);
-    let options =
-        Options { data, listen: serve.listen, simulated, accelerator: serve.accel, guest, kernel: serve.kernel };
-    tokio::runtime::Runtime::new().wrap_err("the runtime did not start")?.block_on(daemon::run(options))
+    Ok(())
+}
+
+impl Base {
+    /// The data folder and the guest's program.
+    fn places(&self) -> color_eyre::Result<(PathBuf, PathBuf)> {
+        let data = match &self.data {
+            Some(data) => data.clone(),
+            None => default_data()?,
+        };
+        let guest = match &self.guest {
+            Some(guest) => guest.clone(),
+            None => {
+                std::env::current_exe().wrap_err("where hostd itself is")?.with_file_name("pilothouse-guest-static")
+            }
+        };
+        Ok((data, guest))
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    hostd_core::recipe::bytes(text).ok_or_else(|| "write a number of KiB, MiB, GiB or TiB, such as 8GiB".into())
 }
 
 fn default_data() -> color_eyre::Result<PathBuf> {

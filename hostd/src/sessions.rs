@@ -8,27 +8,37 @@
 //!
 //! A supervisor owns its session's VM: it alone starts and ends it.
 
+mod accounts;
 mod board;
 mod create;
+mod diff;
 mod error;
 mod events;
 mod fleet;
+mod fork;
 mod host;
+mod layers;
+mod pool;
 mod refresh;
 mod resolve;
+mod room;
 mod running;
+mod shelf;
 mod start;
 mod supervisor;
 mod suspend;
 #[cfg(test)]
 mod tests;
 mod view;
+mod waits;
 
-pub use board::{Board, Change, EnvironmentView, News, Reader, Snapshot};
+pub use accounts::Accounts;
+pub use board::{Board, Change, EnvironmentView, News, Reader, Snapshot, WarmView};
 pub use create::Order;
 pub use error::FleetError;
 pub use fleet::{Busy, Fleet, Parts};
-pub use host::{HostStatus, memory_total};
+pub use fork::ForkOrder;
+pub use host::{HostStatus, memory_available, memory_total};
 pub use view::SessionView;
 
 /// Milliseconds since the Unix epoch.

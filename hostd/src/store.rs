@@ -1,10 +1,11 @@
-//! SQLite: sessions and the outbox of effects.
+//! SQLite: sessions, the outbox of effects, and the local forge's pull requests and checks.
 //!
 //! A session's state and the effects that its step asked for are committed in one transaction; an effect's row stays until it
 //! has been carried out. All access is from one thread of its own: callers wait for its answer, never for a lock.
 
 mod error;
 mod open;
+mod pulls;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::StoreError;
+pub use pulls::{PullRecord, Which};
 
 /// Requests that may wait for the thread.
 const QUEUE: usize = 256;
@@ -51,9 +53,15 @@ pub struct Machine {
     /// Its last snapshot, where it has one.
     #[serde(default)]
     pub snapshot: Option<Snapshot>,
+    /// The last event of the guest's present boot that was taken.
+    #[serde(default)]
+    pub heard: u64,
     /// Seconds that it may wait before it is suspended.
     #[serde(default)]
     pub suspend_after: Option<u64>,
+    /// The repository's branch that its clone was made of; empty: not known, or no repository.
+    #[serde(default)]
+    pub branch: String,
 }
 
 /// A snapshot of a session.
@@ -79,7 +87,9 @@ impl Default for Machine {
             template: None,
             view_of: None,
             snapshot: None,
+            heard: 0,
             suspend_after: None,
+            branch: String::new(),
         }
     }
 }
@@ -141,10 +151,21 @@ impl Store {
     pub async fn add(&self, record: &Record, effects: Vec<Effect>) -> Result<Vec<Owed>, StoreError> {
         let row = Row::of(record)?;
         self.transact(move |tx| {
-            tx.execute(
-                "INSERT INTO sessions (id, slug, state, machine) VALUES (?1, ?2, ?3, ?4)",
-                params![row.id, row.slug, row.state, row.machine],
-            )?;
+            insert(tx, &row)?;
+            owe(tx, &row.id, effects)
+        })
+        .await
+    }
+
+    /// Keeps a fork, its first effects, and the session that it was made from as it is now: both or neither.
+    ///
+    /// # Errors
+    /// As [`Store::add`].
+    pub async fn fork(&self, original: &Record, fork: &Record, effects: Vec<Effect>) -> Result<Vec<Owed>, StoreError> {
+        let (original, row) = (Row::of(original)?, Row::of(fork)?);
+        self.transact(move |tx| {
+            update(tx, &original)?;
+            insert(tx, &row)?;
             owe(tx, &row.id, effects)
         })
         .await
@@ -240,6 +261,11 @@ impl Row {
             machine: serde_json::to_string(&record.machine).map_err(json)?,
         })
     }
+}
+
+fn insert(tx: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO sessions (id, slug, state, machine) VALUES (?1, ?2, ?3, ?4)";
+    tx.execute(sql, params![row.id, row.slug, row.state, row.machine]).map(drop)
 }
 
 fn update(tx: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {

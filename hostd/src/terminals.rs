@@ -16,7 +16,7 @@ mod terminal;
 mod tests;
 mod viewer;
 
-pub use files::log_files;
+pub use files::{copy, log_files};
 pub use pump::Pump;
 pub use terminal::{NotTyped, Terminal};
 pub use viewer::{Role, Screen, Shown, Viewer, Wish};

@@ -39,6 +39,8 @@ pub struct VmmInfo {
     pub kernel: String,
     /// What keeps VMs from starting, each with what to do. Empty: ready.
     pub problems: Vec<String>,
+    /// What works, but worse than it could.
+    pub warnings: Vec<String>,
 }
 
 /// What a VM is started with.
@@ -135,8 +137,16 @@ pub trait Vmm: Send + Sync + 'static {
     fn info(&self) -> VmmInfo;
     /// Fetches and prepares what every VM needs (kernel, initramfs) if it is not there. `progress` gets lines for people.
     async fn prepare(&self, progress: &(dyn Fn(String) + Send + Sync)) -> Result<(), VmError>;
+    /// What a snapshot depends on that a VM of this size is made here now, without its disks, in one word; None where VMs
+    /// cannot be snapshot. After [`Vmm::prepare`].
+    async fn fingerprint(&self, _size: Size) -> Result<Option<String>, VmError> {
+        Ok(None)
+    }
     /// Makes an empty writable layer of `bytes` virtual size.
     async fn create_disk(&self, disk: &Path, bytes: u64) -> Result<(), VmError>;
+    /// Merges the layers from number `own` on into one new layer of `bytes` virtual size, at `to`, which stands for them above
+    /// the others. They are only read: VMs may run on them. On an error nothing is left at `to`.
+    async fn merge(&self, layers: &[PathBuf], own: usize, to: &Path, bytes: u64) -> Result<(), VmError>;
     /// Starts a VM; returns when its process runs and its control socket has answered. Nothing is left behind on an error.
     async fn start(&self, spec: VmSpec) -> Result<Arc<dyn Vm>, VmError>;
     /// Starts a VM from a snapshot: `spec.memory` is [`Memory::Clone`] of the template that the snapshot is against, or that
@@ -160,8 +170,26 @@ pub trait Vm: Send + Sync + 'static {
     /// Stops it and writes a snapshot of its memory and devices, which replaces the one at `folder` when it is whole. The VM
     /// stays stopped, also on an error: then [`Vm::go_on`], or [`Vm::end`].
     async fn snapshot(&self, folder: &Path) -> Result<snapshot::store::Manifest, VmError>;
+    /// Freezes what the disk of a stopped VM is now: from here on it writes to `top`, an empty layer made by
+    /// [`Vmm::create_disk`], and what it wrote to before is one more layer below. On an error its disk is as it was.
+    async fn pivot(&self, top: &Path) -> Result<(), VmError>;
     /// Lets a stopped VM run.
     async fn go_on(&self) -> Result<(), VmError>;
-    /// Bytes of memory its process holds now; 0 when it is gone.
-    fn resident(&self) -> u64;
+    /// It stands still because the host's disk is full; it goes on by itself when there is room.
+    fn stalled(&self) -> bool {
+        false
+    }
+    /// What its process holds of the host's memory now. Cheap.
+    fn memory(&self) -> MemoryUse;
+    /// The same, but of what others have mapped too only its part, so that those of all VMs add up. Takes milliseconds.
+    fn memory_part(&self) -> MemoryUse;
+}
+
+/// What a VM holds of its host's memory, in bytes; nothing when it is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Its own: what the guest has written, and what QEMU itself needs. Gone with it.
+    pub private: u64,
+    /// Of files in the page cache, which others may use too: its template, QEMU's program.
+    pub shared: u64,
 }

@@ -2,7 +2,9 @@
 //!
 //! The host sends [`MAGIC`] and a nonce of 16 random bytes; the guest answers with the same 24 bytes. A port that was just
 //! connected may still hold bytes of an earlier connection, in both directions: each side throws away whatever comes before
-//! the preamble that it waits for.
+//! the preamble that it waits for. A preamble may be lost that way too: a guest that has not seen its earlier connection end
+//! takes it for a part of that. So a host without an answer sends another, with another nonce, and waits for the answer to
+//! the last one sent. The guest answers each, so nothing of the exchange is under way any more when that answer is there.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The golden data folder: kernel, initramfs, base image and build of the `tools` environment, made once by the real
+//! The golden data folder: kernel, initramfs, base image, build and template of the `tools` environment, made once by the real
 //! programs and given to every test as links.
 
 use std::{
@@ -16,7 +16,7 @@ use crate::{host::Host, paths, run};
 /// What a test's data folder shares with the golden one: files that are never changed in place.
 const LINKED: [&str; 4] = ["kernel", "initramfs", "bases", "builds"];
 /// What it gets a copy of.
-const COPIED: [&str; 2] = ["environments", "git"];
+const COPIED: [&str; 3] = ["environments", "git", "selftest"];
 
 /// Fills `data` with what was baked.
 pub fn give(data: &Path) {
@@ -62,6 +62,8 @@ pub fn import_widgets(data: &Path) {
 /// A hash of what the golden folder is made from: the programs, the recipe, the sample repository.
 fn inputs() -> String {
     let mut files = vec![paths::program("hostd"), paths::program("pilothouse-guest-static")];
+    // A template is of one QEMU.
+    files.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()).map(|p| p.join("qemu-system-x86_64")));
     let mut list = Command::new("git");
     list.args(["ls-files", "demos/widgets", "tests/environments"]).current_dir(paths::root());
     files.extend(run(&mut list, &[]).text().lines().map(|line| paths::root().join(line)));

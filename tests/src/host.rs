@@ -25,6 +25,8 @@ pub struct Host {
     // Short, whatever the path of the data folder: a socket's path has 107 bytes.
     sockets: TempDir,
     environment: Vec<(String, String)>,
+    /// Bytes that its sessions' folder has, where it is a file system of its own.
+    room: Option<u64>,
     daemon: Option<(Child, Process)>,
     // Last, so that it goes after everything that uses it.
     _folder: Option<TempDir>,
@@ -45,6 +47,14 @@ impl Host {
         Self::serve(folder.path().to_owned(), Some(folder), environment)
     }
 
+    /// The same, with so many bytes of room for its sessions: a file system of its own, in a name space of hostd's.
+    #[must_use]
+    pub fn start_cramped(room: u64) -> Self {
+        let folder = tempfile::Builder::new().prefix("run-").tempdir_in(paths::cache()).unwrap();
+        golden::give(folder.path());
+        Self::serve_in(folder.path().to_owned(), Some(folder), &[], Some(room))
+    }
+
     /// On an empty data folder.
     #[must_use]
     pub fn empty(environment: &[(&str, &str)]) -> Self {
@@ -59,9 +69,13 @@ impl Host {
     }
 
     fn serve(data: PathBuf, folder: Option<TempDir>, environment: &[(&str, &str)]) -> Self {
+        Self::serve_in(data, folder, environment, None)
+    }
+
+    fn serve_in(data: PathBuf, folder: Option<TempDir>, environment: &[(&str, &str)], room: Option<u64>) -> Self {
         let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let sockets = tempfile::Builder::new().prefix("pilothouse-test-").tempdir().unwrap();
-        let mut host = Self { data, sockets, environment, daemon: None, _folder: folder };
+        let mut host = Self { data, sockets, environment, room, daemon: None, _folder: folder };
         host.launch();
         host
     }
@@ -69,7 +83,18 @@ impl Host {
     /// Starts hostd (again) and waits until it answers.
     pub fn launch(&mut self) {
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
-        let mut command = Command::new(paths::program("hostd"));
+        let mut command = match self.room {
+            None => Command::new(paths::program("hostd")),
+            Some(room) => {
+                let sessions = self.data.join("sessions");
+                fs::create_dir_all(&sessions).unwrap();
+                let mut command = Command::new("unshare");
+                let mount = "mount -t tmpfs -o size=$1,mode=700 room \"$2\" && shift 2 && exec \"$@\"";
+                command.args(["-Urm", "sh", "-c", mount, "sh", &room.to_string()]).arg(sessions);
+                command.arg(paths::program("hostd"));
+                command
+            }
+        };
         command.args(["serve", "--data"]).arg(&self.data).args(["--listen", &self.address()]);
         command.envs(self.environment.iter().map(|(k, v)| (k, v))).stdout(log.try_clone().unwrap()).stderr(log);
         let child = command.spawn().unwrap();
@@ -94,6 +119,13 @@ impl Host {
             process.end(Duration::from_secs(20));
             let _ = child.wait();
         }
+    }
+
+    /// Its sessions' folder, as hostd sees it.
+    #[must_use]
+    pub fn sessions(&self) -> PathBuf {
+        let (child, _) = self.daemon.as_ref().unwrap();
+        PathBuf::from(format!("/proc/{}/root{}", child.id(), self.data.join("sessions").display()))
     }
 
     /// Its data folder.
@@ -164,6 +196,18 @@ impl Host {
         let id = self.dispatch(title, command);
         self.wait_for(&id, "lifecycle", "running");
         id
+    }
+
+    /// The folders of its templates.
+    #[must_use]
+    pub fn templates(&self) -> Vec<PathBuf> {
+        let builds = fs::read_dir(self.data.join("builds")).unwrap();
+        builds.map(|build| build.unwrap().path().join("template")).filter(|template| template.exists()).collect()
+    }
+
+    /// Takes the templates away: sessions boot from now on.
+    pub fn boot_only(&self) {
+        self.templates().iter().for_each(|template| fs::remove_dir_all(template).unwrap());
     }
 
     /// A session as `show --json` gives it.

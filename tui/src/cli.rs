@@ -2,10 +2,13 @@
 
 mod args;
 mod attach;
+mod checks;
+mod diff;
 mod environment;
 mod exec;
 pub(crate) mod failure;
 mod fleet;
+mod fork;
 mod format;
 mod host;
 mod json;
@@ -14,8 +17,10 @@ mod log;
 mod new;
 mod output;
 mod remove;
+mod repo;
 mod restart;
 mod resume;
+mod review;
 mod send;
 mod show;
 mod suspend;
@@ -82,6 +87,11 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Restart(options) => restart::run(&fleet, options).await,
         Command::Suspend(options) => suspend::run(&fleet, options).await,
         Command::Resume(options) => resume::run(&fleet, options).await,
+        Command::Diff(options) => diff::run(&fleet, options).await,
+        Command::Review(command) => review::run(&fleet, command).await,
+        Command::Checks(command) => checks::run(&fleet, command).await,
+        Command::Repo(command) => repo::run(&fleet, command).await,
+        Command::Fork(options) => fork::run(&fleet, options).await,
         Command::Host(command) => host::run(&fleet, command).await,
         Command::Env(command) => environment::run(&fleet, command).await,
         Command::Completions { shell } => completions(shell),

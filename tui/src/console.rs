@@ -11,9 +11,11 @@
 
 mod calls;
 mod convert;
+mod diffs;
 mod hosts;
 mod input;
 mod logs;
+mod pulls;
 mod run;
 mod screen;
 mod settings;

@@ -6,12 +6,13 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use pilothouse_proto::{
+    greet::greet,
     guest::v1::guest_server::GuestServer,
     link::{CHUNK, CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, STREAMS_MAX},
 };
 use tokio::time::sleep;
 
-use super::{Wire, greet};
+use super::Wire;
 use crate::service::Guest;
 
 /// After a connection that failed at once: a host that sends nonsense must not keep the processor busy.
@@ -25,7 +26,7 @@ pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible>
     loop {
         let io = wire.connection().await?;
         // However a connection ends, the next one begins with a preamble.
-        if let Ok(io) = greet(io, true).await {
+        if let Ok(io) = greet(io).await {
             let service = GuestServer::new(guest.clone()).max_decoding_message_size(MESSAGE_MAX);
             let _ = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())

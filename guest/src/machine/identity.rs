@@ -5,12 +5,19 @@ use std::{fs, io, os::unix::fs::OpenOptionsExt as _, path::Path};
 use pilothouse_proto::guest::v1::HandshakeRequest;
 use rustix::{
     ioctl,
+    mount::mount_bind,
     system::sethostname,
     time::{ClockId, Timespec, clock_settime},
 };
 
-use crate::init::report;
+use crate::{
+    init::report,
+    who::{WHO, Who},
+};
 
+/// The kernel's boot id, and what stands in its place in a clone.
+pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const OWN_BOOT_ID: &str = "/run/pilothouse/boot_id";
 /// Marks our line in /etc/hosts.
 const MARK: &str = "# pilothouse";
 
@@ -20,9 +27,16 @@ pub(super) fn adopt(identity: &HandshakeRequest) -> io::Result<()> {
     set_clock(identity.unix_nanos)?;
     give_entropy(&identity.entropy)?;
     sethostname(identity.slug.as_bytes())?;
+    // A resumed session keeps its own; a clone or a fork has that of whoever booted.
+    if Who::read(Path::new(WHO)).is_ok_and(|who| who.id != identity.session_id)
+        && let Err(error) = renew_boot_id()
+    {
+        report(&format!("the boot id stays as it is: {error}"));
+    }
     for (file, text) in [
         ("/etc/hostname", format!("{}\n", identity.slug)),
         ("/etc/machine-id", format!("{}\n", identity.machine_id)),
+        (WHO, Who::of(identity).text()),
         ("/etc/hosts", hosts(&fs::read_to_string("/etc/hosts").unwrap_or_default(), &identity.slug)),
     ] {
         if let Err(error) = write(Path::new(file), &text) {
@@ -32,7 +46,7 @@ pub(super) fn adopt(identity: &HandshakeRequest) -> io::Result<()> {
     Ok(())
 }
 
-fn set_clock(unix_nanos: i64) -> io::Result<()> {
+pub(super) fn set_clock(unix_nanos: i64) -> io::Result<()> {
     let (tv_sec, tv_nsec) = (unix_nanos.div_euclid(1_000_000_000), unix_nanos.rem_euclid(1_000_000_000));
     Ok(clock_settime(ClockId::Realtime, Timespec { tv_sec, tv_nsec })?)
 }
@@ -63,6 +77,15 @@ fn give_entropy(bytes: &[u8]) -> io::Result<()> {
     unsafe { ioctl::ioctl(&random, ioctl::Setter::<ADD, Pool>::new(pool)) }?;
     // SAFETY: RNDRESEEDCRNG takes no argument.
     unsafe { ioctl::ioctl(&random, ioctl::NoArg::<RESEED>::new()) }?;
+    Ok(())
+}
+
+/// Puts a boot id of its own over the kernel's, as containers have it.
+fn renew_boot_id() -> io::Result<()> {
+    fs::write(OWN_BOOT_ID, fs::read_to_string("/proc/sys/kernel/random/uuid")?)?;
+    if fs::read_to_string(OWN_BOOT_ID)? != fs::read_to_string(BOOT_ID)? {
+        mount_bind(OWN_BOOT_ID, BOOT_ID)?;
+    }
     Ok(())
 }
 

@@ -39,6 +39,10 @@ impl Machine for Linux {
         identity::adopt(identity)
     }
 
+    fn set_clock(&self, unix_nanos: i64) -> io::Result<()> {
+        identity::set_clock(unix_nanos)
+    }
+
     fn freeze(&self, freeze: bool) -> io::Result<()> {
         match &self.cgroups {
             Some(cgroups) => cgroups.freeze(freeze),

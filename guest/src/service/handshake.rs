@@ -1,4 +1,4 @@
-use std::{fs, sync::PoisonError};
+use std::sync::{PoisonError, atomic::Ordering};
 
 use pilothouse_proto::{
     guest::v1::{HandshakeRequest, HandshakeResponse},
@@ -8,7 +8,7 @@ use rustix::system::uname;
 use tonic::Status;
 
 use super::Guest;
-use crate::init::step;
+use crate::{init::step, who::Who};
 
 /// Bytes of entropy that a handshake brings.
 const ENTROPY: std::ops::RangeInclusive<usize> = 32..=512;
@@ -16,19 +16,26 @@ const ENTROPY: std::ops::RangeInclusive<usize> = 32..=512;
 pub(super) async fn shake(guest: &Guest, request: HandshakeRequest) -> Result<HandshakeResponse, Status> {
     check(&request)?;
     let machine = guest.0.machine.clone();
-    let fresh = guest.generation() != Some(request.generation);
-    let generation = request.generation;
+    let life = (request.session_id.clone(), request.generation);
+    let fresh = guest.life().as_ref() != Some(&life);
+    let quiet = guest.0.quiet.load(Ordering::Relaxed);
+    if fresh {
+        guest.0.agent.rename(&Who::of(&request));
+    }
     let done = tokio::task::spawn_blocking(move || {
         // Names and random numbers are new before anybody runs who could use the old ones.
         if fresh {
             machine.adopt(&request)?;
+        } else if quiet {
+            machine.set_clock(request.unix_nanos)?;
         }
         machine.freeze(false)
     });
     done.await
         .map_err(|error| Status::internal(error.to_string()))?
         .map_err(|error| Status::internal(format!("the guest could not take on its identity: {error}")))?;
-    guest.set_generation(generation);
+    guest.0.quiet.store(false, Ordering::Relaxed);
+    guest.set_life(life);
     Ok(answer(guest))
 }
 
@@ -41,7 +48,7 @@ fn answer(guest: &Guest) -> HandshakeResponse {
     HandshakeResponse {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").into(),
-        boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().into(),
+        boot_id: guest.0.boot_id.clone(),
         kernel: uname().release().to_string_lossy().into_owned(),
         agent: Some(guest.0.agent.proto()),
         terminal_start,
@@ -51,12 +58,12 @@ fn answer(guest: &Guest) -> HandshakeResponse {
 }
 
 impl Guest {
-    fn generation(&self) -> Option<u64> {
-        *self.0.generation.lock().unwrap_or_else(PoisonError::into_inner)
+    fn life(&self) -> Option<(String, u64)> {
+        self.0.life.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set_generation(&self, generation: u64) {
-        *self.0.generation.lock().unwrap_or_else(PoisonError::into_inner) = Some(generation);
+    fn set_life(&self, life: (String, u64)) {
+        *self.0.life.lock().unwrap_or_else(PoisonError::into_inner) = Some(life);
     }
 }
 

@@ -36,6 +36,7 @@ use tower::service_fn;
 #[derive(Debug, Default)]
 pub struct Fake {
     pub adopted: Mutex<Vec<HandshakeRequest>>,
+    pub clock: Mutex<Vec<i64>>,
     pub frozen: Mutex<bool>,
     pub syncs: AtomicU32,
 }
@@ -43,6 +44,11 @@ pub struct Fake {
 impl Machine for Fake {
     fn adopt(&self, identity: &HandshakeRequest) -> io::Result<()> {
         self.adopted.lock().unwrap().push(identity.clone());
+        Ok(())
+    }
+
+    fn set_clock(&self, unix_nanos: i64) -> io::Result<()> {
+        self.clock.lock().unwrap().push(unix_nanos);
         Ok(())
     }
 

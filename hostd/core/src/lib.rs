@@ -1,9 +1,15 @@
 //! The rules of a Pilothouse host. Pure: no tokio, no files, no clock; `Cargo.toml` has no crate that could do IO.
 
 pub mod attention;
+pub mod capacity;
+pub mod checks;
+pub mod ci;
+pub mod diff;
+pub mod pulls;
 pub mod recipe;
 pub mod requirements;
 pub mod session;
+pub mod shelf;
 pub mod text;
 
 /// Milliseconds since the Unix epoch. Time always comes in as a value; nothing here reads a clock.

@@ -11,7 +11,7 @@ mod words;
 
 use crate::session::Size;
 
-pub use words::{is_branch_name, is_repository_name};
+pub use words::{bytes, is_branch_name, is_repository_name};
 
 /// Where guests find the local forge.
 pub const INTERNAL_HOST: &str = "pilothouse.internal";
@@ -29,8 +29,8 @@ pub struct Recipe {
     pub setup: Vec<String>,
     /// What works in it.
     pub agent: Agent,
-    /// Command of its checks; empty: none.
-    pub ci: Vec<String>,
+    /// What is run on each revision of a pull request, in this order; names differ.
+    pub ci: Vec<CiCheck>,
     /// Of its VMs.
     pub size: Size,
     /// How many VMs stand ready.
@@ -68,6 +68,21 @@ pub struct Agent {
     pub command: Vec<String>,
     /// Whether the task is also its last argument.
     pub task_argument: bool,
+    /// Whether results of checks and reviews are typed into its terminal, because it cannot run `session wait`.
+    pub typed_events: bool,
+}
+
+/// One of the checks of an environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CiCheck {
+    /// Letters, digits, dot, underscore, slash and dash; at most 64.
+    pub name: String,
+    /// Program and arguments, run in the repository.
+    pub command: Vec<String>,
+    /// Seconds that it may take.
+    pub timeout: u64,
+    /// Whether a pull request may be merged only when it has passed.
+    pub required: bool,
 }
 
 /// VMs that stand ready for sessions to come.

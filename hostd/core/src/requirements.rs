@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Everything that must be the same when a snapshot is loaded as it was when it was written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requirements {
     /// Accelerator: tcg or kvm.

@@ -15,21 +15,35 @@
 //!    └──── Restart, if the agent has ended ┘
 //! ```
 //!
+//! Nobody starts or is resumed before there is room ([`crate::capacity`]): a queued session and a suspended one that is
+//! wanted ask for it with [`Effect::Admit`], say why they wait, and go on with [`Input::Admitted`].
+//!
+//! A fork is made from the snapshot of a session, suspended or running; a running one stands still for it, which is
+//! [`Session::forking`], and then runs on as if nothing had been. The fork begins suspended and wanted.
+//!
+//! A suspended session that could not be resumed can be restarted too: it boots from its disk as it was suspended.
+//!
 //! Deleting is legal in every state: it sets [`Session::deleting`], asks for [`Effect::Remove`], and from then on only
 //! [`Input::HostRestarted`] does anything (it asks again). A generation numbers the life of one VM; what an earlier one still
 //! reports is ignored.
 //!
 //! A message for the agent stays in [`Session::inbox`] until it has been typed: one is typed at a time, and what a VM did not
 //! get before it ended waits for the next.
+//!
+//! A [`Wait`] of the agent is answered the same way: what answers it is worked out from each [`Input::Observed`], kept in
+//! [`Session::answer`] until the agent has it, and brings a suspended session back.
 
 mod input;
 mod lifecycle;
 mod step;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod types;
+mod wait;
 
 pub use input::{Denied, Effect, Input, Status};
 pub use lifecycle::{Activity, Cause, Lifecycle};
 pub use step::step;
-pub use types::{NewSession, Session, Size};
+pub use types::{NewFork, NewSession, Session, Size};
+pub use wait::{Answer, CheckSeen, CommentSeen, Failure, Fate, Observation, Pull, ReviewSeen, Wait, WaitFor};

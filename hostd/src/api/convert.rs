@@ -4,8 +4,9 @@ use hostd_core::{Lifecycle, attention, text};
 use pilothouse_proto::hostd::v1 as wire;
 
 use crate::{
-    environments::{BuildInfo, EnvironmentInfo},
-    sessions::{Change, EnvironmentView, HostStatus, News, SessionView, Snapshot},
+    environments::BuildInfo,
+    sessions::now,
+    sessions::{Accounts, Change, EnvironmentView, HostStatus, News, SessionView, Snapshot},
     terminals::{Shown, Size},
 };
 
@@ -14,7 +15,7 @@ const BRIEF_MAX: usize = 256;
 
 pub(super) fn session(view: &SessionView) -> wire::Session {
     let s = &view.session;
-    let attention = attention(s);
+    let attention = attention(s, now());
     wire::Session {
         id: s.id.clone(),
         slug: s.slug.clone(),
@@ -41,11 +42,13 @@ pub(super) fn session(view: &SessionView) -> wire::Session {
         deleting: s.deleting,
         vcpus: s.size.vcpus,
         memory_bytes: s.size.memory,
-        resident_bytes: view.resident,
+        resident_bytes: view.memory.private.saturating_add(view.memory.shared),
         phases: view.phases.iter().map(|p| wire::Phase { name: p.name.clone(), micros: p.micros }).collect(),
         viewers: count(view.viewers),
         suspended_bytes: view.suspended,
         resumed_in_ms: view.resumed_in,
+        forked_from: s.forked_from.clone().unwrap_or_default(),
+        used_bytes: view.memory.private,
     }
 }
 
@@ -60,11 +63,16 @@ pub(super) fn session_in_brief(view: &SessionView) -> wire::Session {
 }
 
 pub(super) fn environment(view: &EnvironmentView) -> wire::Environment {
-    wire::Environment { sessions: count(view.sessions), ..environment_info(&view.info) }
-}
-
-/// Without the number of its sessions.
-pub(super) fn environment_info(info: &EnvironmentInfo) -> wire::Environment {
+    let (info, warm) = (&view.info, view.warm);
+    let build = |build: &BuildInfo| wire::Build {
+        id: build.id.clone(),
+        commit: build.commit.clone(),
+        created_at: build.created_at,
+        size_bytes: build.size_bytes,
+        base_bytes: build.base_bytes,
+        template_bytes: build.template_bytes,
+        sessions: count(view.users.get(&build.id).copied().unwrap_or(0)),
+    };
     wire::Environment {
         name: info.name.clone(),
         recipe: info.recipe.clone(),
@@ -72,22 +80,17 @@ pub(super) fn environment_info(info: &EnvironmentInfo) -> wire::Environment {
         state: info.state.word().into(),
         error: info.error.clone(),
         build: info.build.as_ref().map(build),
-        sessions: 0,
+        sessions: count(view.sessions),
         vcpus: info.size.vcpus,
         memory_bytes: info.size.memory,
         disk_bytes: info.size.disk,
         repository: info.repository.clone(),
         agent: info.agent.clone(),
-    }
-}
-
-fn build(info: &BuildInfo) -> wire::Build {
-    wire::Build {
-        id: info.id.clone(),
-        commit: info.commit.clone(),
-        created_at: info.created_at,
-        size_bytes: info.size_bytes,
-        base_bytes: info.base_bytes,
+        older: info.older.iter().map(build).collect(),
+        warm_ready: warm.ready,
+        warm_wanted: warm.wanted,
+        warm_min: info.warm.min,
+        warm_max: info.warm.max,
     }
 }
 
@@ -109,7 +112,26 @@ pub(super) fn host(status: &HostStatus) -> wire::HostInfo {
         running: status.running,
         started_at: status.started_at,
         data_directory: status.data.to_string_lossy().into_owned(),
-        problems: status.vmm.problems.clone(),
+        problems: [status.vmm.problems.clone(), status.vmm.warnings.clone()].concat(),
+        accounts: None,
+    }
+}
+
+pub(super) fn accounts(a: &Accounts) -> wire::HostAccounts {
+    wire::HostAccounts {
+        memory_private: a.memory_private,
+        memory_shared: a.memory_shared,
+        memory_cache: a.memory_cache,
+        memory_free: a.memory_free,
+        memory_reserve: a.memory_reserve,
+        memory_most: a.memory_most,
+        disk_bases: a.disk_bases,
+        disk_builds: a.disk_builds,
+        disk_layers: a.disk_layers,
+        disk_snapshots: a.disk_snapshots,
+        disk_logs: a.disk_logs,
+        disk_other: a.disk_other,
+        disk_reserve: a.disk_reserve,
     }
 }
 

@@ -16,9 +16,8 @@ use crate::environments::{BuildEvent, EnvironmentInfo};
 const RECIPE_MAX: usize = 256 << 10;
 
 impl Api {
-    fn with_sessions(&self, info: &EnvironmentInfo) -> Environment {
-        let sessions = self.fleet.list().iter().filter(|view| view.session.environment == info.name).count();
-        Environment { sessions: convert::count(sessions), ..convert::environment_info(info) }
+    fn shown(&self, info: EnvironmentInfo) -> Environment {
+        convert::environment(&self.fleet.board().view(info))
     }
 }
 
@@ -27,13 +26,13 @@ impl Environments for Api {
     type BuildStream = Answers<BuildProgress>;
 
     async fn list(&self, _: Request<ListEnvironmentsRequest>) -> Result<Response<ListEnvironmentsResponse>, Status> {
-        let environments = self.fleet.environments().list().iter().map(|info| self.with_sessions(info)).collect();
+        let environments = self.fleet.environments().list().into_iter().map(|info| self.shown(info)).collect();
         Ok(Response::new(ListEnvironmentsResponse { environments }))
     }
 
     async fn get(&self, request: Request<GetEnvironmentRequest>) -> Result<Response<Environment>, Status> {
         let info = self.fleet.environments().get(&request.into_inner().name).map_err(|e| failed(&e))?;
-        Ok(Response::new(self.with_sessions(&info)))
+        Ok(Response::new(self.shown(info)))
     }
 
     async fn build(&self, request: Request<BuildRequest>) -> Result<Response<Self::BuildStream>, Status> {
@@ -71,7 +70,7 @@ impl Api {
             BuildEvent::Step { number, count, name } => Progress::Step(BuildStep { number, count, name }),
             BuildEvent::Output(line) => Progress::Output(line),
             BuildEvent::Done { info, cached } => {
-                Progress::Done(BuildDone { environment: Some(self.with_sessions(&info)), cached })
+                Progress::Done(BuildDone { environment: Some(self.shown(*info)), cached })
             }
             BuildEvent::Failed(error) => return Err(failed(&error)),
         };

@@ -13,7 +13,8 @@ impl Host for Api {
 
     async fn get(&self, _: Request<GetHostRequest>) -> Result<Response<HostInfo>, Status> {
         self.fleet.look().await;
-        Ok(Response::new(convert::host(&self.fleet.board().snapshot().host)))
+        let accounts = Some(convert::accounts(&self.fleet.accounts().await?));
+        Ok(Response::new(HostInfo { accounts, ..convert::host(&self.fleet.board().snapshot().host) }))
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {

@@ -1,12 +1,12 @@
 use pilothouse_proto::hostd::v1::{
-    AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, ExecRequest, ExecResponse, GetRequest,
-    ListRequest, ListResponse, LogRequest, LogResponse, RestartRequest, ResumeRequest, SendRequest, SendResponse,
-    Session, SuspendRequest, sessions_server::Sessions,
+    AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, ExecRequest, ExecResponse,
+    ForkRequest, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse, RestartRequest, ResumeRequest,
+    SendRequest, SendResponse, Session, SuspendRequest, sessions_server::Sessions,
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{Api, attach, convert, exec, log, principal::owner, streams::Answers};
-use crate::sessions::Order;
+use crate::sessions::{ForkOrder, Order};
 
 #[async_trait]
 impl Sessions for Api {
@@ -47,6 +47,13 @@ impl Sessions for Api {
 
     async fn resume(&self, request: Request<ResumeRequest>) -> Result<Response<Session>, Status> {
         let view = self.fleet.resume(&request.into_inner().id).await?;
+        Ok(Response::new(convert::session(&view)))
+    }
+
+    async fn fork(&self, request: Request<ForkRequest>) -> Result<Response<Session>, Status> {
+        let owner = owner(&request);
+        let ForkRequest { id, title } = request.into_inner();
+        let view = self.fleet.fork(&id, ForkOrder { title, owner }).await?;
         Ok(Response::new(convert::session(&view)))
     }
 

@@ -68,11 +68,13 @@ impl From<FleetError> for Status {
             FleetError::NotRunning(_) => (Code::FailedPrecondition, "NOT_RUNNING"),
             FleetError::HostNotReady(_) => (Code::FailedPrecondition, "HOST_NOT_READY"),
             FleetError::TooLarge { .. } => (Code::ResourceExhausted, "TOO_LARGE"),
+            FleetError::NotForked(_) => (Code::Internal, "NOT_FORKED"),
             FleetError::NotRemoved(_) => (Code::Internal, "NOT_REMOVED"),
             FleetError::Stopping => return stopping(),
             FleetError::Store(StoreError::Closed) => return stopping(),
             FleetError::Store(_) => (Code::Internal, "STORE"),
             FleetError::Environment(error) => return environment(error),
+            FleetError::Diff(error) => return super::diff::failed(error),
         };
         status(code, reason, error.to_string())
     }

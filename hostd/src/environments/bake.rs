@@ -10,7 +10,7 @@ use tonic::transport::Channel;
 use super::{EnvironmentError, exec, files, progress::Progress};
 use crate::{
     gateway::{Caller, Gateway},
-    guest::{Identity, Link},
+    guest::{Hello, Identity, Link},
     vm::{Memory, Vm, VmSpec, Vmm},
 };
 
@@ -31,6 +31,38 @@ pub(super) struct Batch<'a> {
     pub(super) progress: &'a Progress,
 }
 
+impl Batch<'_> {
+    pub(super) fn disk(&self) -> PathBuf {
+        self.workshop.join("disk.qcow2")
+    }
+
+    /// The folder of whichever VM of the build runs, one at a time.
+    pub(super) fn vm(&self) -> PathBuf {
+        self.workshop.join("vm")
+    }
+
+    pub(super) fn slug(&self, what: &str) -> String {
+        format!("{what}-{}", self.recipe.name)
+    }
+
+    /// Of this VM of the build, and of no other.
+    pub(super) fn identity(&self, what: &str, generation: u64) -> Result<Identity, EnvironmentError> {
+        let identity = Identity::passing(format!("{what}-{}", self.id), self.slug(what), generation);
+        identity.map_err(|why| self.progress.failure(&why))
+    }
+
+    fn caller(&self) -> Caller {
+        Caller {
+            session_id: self.id.into(),
+            slug: self.slug("build"),
+            environment: self.recipe.name.clone(),
+            repository: self.recipe.local_repository().map(str::to_owned),
+            branch_prefix: None,
+            egress: self.recipe.egress.clone(),
+        }
+    }
+}
+
 /// How many steps [`bake`] takes.
 pub(super) fn steps(recipe: &Recipe) -> u32 {
     let commands = recipe.setup.len() + usize::from(recipe.repository.is_some());
@@ -38,18 +70,15 @@ pub(super) fn steps(recipe: &Recipe) -> u32 {
 }
 
 /// Makes `workshop/disk.qcow2`. The VM is gone afterwards, however it went.
-pub(super) async fn bake(vmm: &dyn Vmm, gateway: Arc<Gateway>, batch: &Batch<'_>) -> Result<(), EnvironmentError> {
+pub(super) async fn bake(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_>) -> Result<(), EnvironmentError> {
     batch.progress.step("start a VM on the base");
-    let directory = files::folder(batch.workshop.join("vm")).await?;
-    let disk = batch.workshop.join("disk.qcow2");
+    let (directory, disk) = (files::folder(batch.vm()).await?, batch.disk());
     vmm.create_disk(&disk, batch.recipe.size.disk).await?;
     let layers = vec![batch.base.clone()];
-    let spec = VmSpec { name: slug(batch), directory, size: batch.recipe.size, layers, disk, memory: Memory::Own };
+    let spec =
+        VmSpec { name: batch.slug("build"), directory, size: batch.recipe.size, layers, disk, memory: Memory::Own };
     let vm = vmm.start(spec).await?;
-    let done = tokio::select! {
-        done = inside(vm.clone(), gateway, batch) => done,
-        cause = vm.ended() => Err(ended_early(&*vm, &cause, batch.progress).await),
-    };
+    let done = unless_it_ends(&*vm, batch.progress, inside(vm.clone(), gateway, batch)).await;
     let finished = match done {
         Ok((_link, client)) => power_off(&*vm, client, batch.progress).await,
         Err(error) => Err(error),
@@ -61,18 +90,11 @@ pub(super) async fn bake(vmm: &dyn Vmm, gateway: Arc<Gateway>, batch: &Batch<'_>
 /// Everything up to a synced disk.
 async fn inside(
     vm: Arc<dyn Vm>,
-    gateway: Arc<Gateway>,
+    gateway: &Arc<Gateway>,
     batch: &Batch<'_>,
 ) -> Result<(Link, GuestClient<Channel>), EnvironmentError> {
     let progress = batch.progress;
-    let link = Link::start(vm.clone(), identity(batch)?, gateway, Arc::new(caller(batch)));
-    let hello = match link.client(BOOT_DEADLINE).await {
-        Ok(hello) => hello,
-        Err(error) => {
-            progress.text(&vm.serial().await);
-            return Err(progress.failure(&error.to_string()));
-        }
-    };
+    let (link, hello) = meet(vm, batch.identity("build", 1)?, gateway, batch).await?;
     let mut client = hello.client.clone();
     if let Some(repository) = &batch.recipe.repository {
         progress.step(format!("clone {} at {}", repository.branch, batch.commit.get(..12).unwrap_or(batch.commit)));
@@ -89,6 +111,35 @@ async fn inside(
         Ok(Ok(_)) => Ok((link, client)),
         Ok(Err(status)) => Err(progress.failure(&format!("the guest's disk was not synced: {}", status.message()))),
         Err(_) => Err(progress.failure("the guest's disk was not synced in time")),
+    }
+}
+
+/// Shakes hands with a VM of the build.
+pub(super) async fn meet(
+    vm: Arc<dyn Vm>,
+    identity: Identity,
+    gateway: &Arc<Gateway>,
+    batch: &Batch<'_>,
+) -> Result<(Link, Arc<Hello>), EnvironmentError> {
+    let link = Link::start(vm.clone(), identity, gateway.clone(), Arc::new(batch.caller()));
+    match link.client(BOOT_DEADLINE).await {
+        Ok(hello) => Ok((link, hello)),
+        Err(error) => {
+            batch.progress.text(&vm.serial().await);
+            Err(batch.progress.failure(&error.to_string()))
+        }
+    }
+}
+
+/// What comes of `work`, or that its VM ended meanwhile.
+pub(super) async fn unless_it_ends<T>(
+    vm: &dyn Vm,
+    progress: &Progress,
+    work: impl Future<Output = Result<T, EnvironmentError>>,
+) -> Result<T, EnvironmentError> {
+    tokio::select! {
+        done = work => done,
+        cause = vm.ended() => Err(ended_early(vm, &cause, progress).await),
     }
 }
 
@@ -125,30 +176,4 @@ async fn power_off(vm: &dyn Vm, mut client: GuestClient<Channel>, progress: &Pro
 async fn ended_early(vm: &dyn Vm, cause: &Cause, progress: &Progress) -> EnvironmentError {
     progress.text(&vm.serial().await);
     progress.failure(&format!("the VM ended too early: {cause}"))
-}
-
-fn identity(batch: &Batch<'_>) -> Result<Identity, EnvironmentError> {
-    let mut machine_id = [0_u8; 16];
-    getrandom::fill(&mut machine_id).map_err(|error| batch.progress.failure(&format!("no random bytes: {error}")))?;
-    Ok(Identity {
-        session_id: batch.id.into(),
-        slug: slug(batch),
-        machine_id: machine_id.iter().map(|byte| format!("{byte:02x}")).collect(),
-        generation: 1,
-    })
-}
-
-fn caller(batch: &Batch<'_>) -> Caller {
-    Caller {
-        session_id: batch.id.into(),
-        slug: slug(batch),
-        environment: batch.recipe.name.clone(),
-        repository: batch.recipe.local_repository().map(str::to_owned),
-        branch_prefix: None,
-        egress: batch.recipe.egress.clone(),
-    }
-}
-
-fn slug(batch: &Batch<'_>) -> String {
-    format!("build-{}", batch.recipe.name)
 }

@@ -1,4 +1,4 @@
-//! Base images: a Debian with packages, as one ext4 file, made by mmdebstrap and kept for ever under the hash of its inputs.
+//! Base images: a Debian with packages, as one ext4 file, made by mmdebstrap and kept under the hash of its inputs.
 //!
 //! The file system is as big as the recipe's `size.disk` from the start (the file is sparse), so that a guest never has to
 //! grow it; recipes that differ in it do not share a base.
@@ -148,6 +148,12 @@ impl Base {
 pub(super) async fn unfinished(bases: &Path) -> Result<Vec<PathBuf>, EnvironmentError> {
     let paths = files::names(bases).await?.into_iter().map(|name| bases.join(name));
     Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == UNFINISHED)).collect())
+}
+
+/// Images that are whole.
+pub(super) async fn finished(bases: &Path) -> Result<Vec<PathBuf>, EnvironmentError> {
+    let paths = files::names(bases).await?.into_iter().map(|name| bases.join(name));
+    Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == "ext4")).collect())
 }
 
 /// mke2fs is an administrators' program, which Debian leaves out of a user's PATH.

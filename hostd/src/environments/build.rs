@@ -12,6 +12,7 @@ use super::{
     files,
     manifest::{self, Manifest},
     progress::Progress,
+    template,
 };
 
 /// What is to be built.
@@ -23,17 +24,11 @@ pub(super) struct Job {
 /// Builds, and says how it went: to the readers of its progress, and to those who watch environments.
 pub(super) async fn run(environments: Arc<Environments>, job: Job) {
     let name = &job.recipe.name;
-    let published = match in_turn(&environments, &job).await {
+    match in_turn(&environments, &job).await {
         Ok((manifest, cached)) => {
-            let published = environments.catalog.publish(name, &manifest.id, &job.progress.recipe).await;
-            published.map(|()| (Current { manifest, recipe: job.recipe.clone() }, cached))
-        }
-        Err(error) => Err(error),
-    };
-    match published {
-        Ok((current, cached)) => {
+            let current = Current { manifest, recipe: job.recipe.clone() };
             let info = environments.finished(&job, Ok(current));
-            job.progress.end(BuildEvent::Done { info, cached });
+            job.progress.end(BuildEvent::Done { info: Box::new(info), cached });
         }
         Err(error) => {
             let kept = environments.catalog.keep_failure(name, &error.to_string(), &job.progress.log()).await;
@@ -46,11 +41,16 @@ pub(super) async fn run(environments: Arc<Environments>, job: Job) {
     }
 }
 
-/// The build, and whether it was there already. One at a time on a host: each fills its processors by itself.
+/// The build, published, and whether it was there already. One at a time on a host: each fills its processors by itself.
 async fn in_turn(environments: &Environments, job: &Job) -> Result<(Manifest, bool), EnvironmentError> {
     let _turn = environments.turn.lock().await;
+    let made = async {
+        let made = make(environments, job).await?;
+        environments.catalog.publish(&job.recipe.name, &made.0.id, &job.progress.recipe).await?;
+        Ok(made)
+    };
     let made = tokio::select! {
-        made = make(environments, job) => made,
+        made = made => made,
         () = environments.closing.cancelled() => Err(job.progress.failure("hostd was ended")),
     };
     if made.is_err()
@@ -66,23 +66,31 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
     super::fits(recipe)?;
     let commit = commit(environments, recipe).await?;
     let base = Base::of(recipe, &environments.shelf.bases);
-    let id = manifest::id(recipe, &base, &commit);
-    if let Some(manifest) = environments.shelf.find(&id).await? {
-        // What every VM needs may have gone since.
-        environments.vmm.prepare(&|line| progress.output(line)).await?;
-        return Ok((manifest, true));
-    }
-    progress.plan(bake::steps(recipe) + 2);
+    let steps = bake::steps(recipe) + 2;
+    progress.plan(steps + template::STEPS);
     progress.step("kernel of the guests");
     environments.vmm.prepare(&|line| progress.output(line)).await?;
+    let machine = environments.vmm.fingerprint(recipe.size).await?;
+    let id =
+        match place(environments, |attempt| manifest::id(recipe, &base, &commit, machine.as_deref(), attempt)).await? {
+            Place::Taken(manifest) => return Ok((*manifest, true)),
+            Place::Free(id) => id,
+        };
+    if machine.is_none() {
+        progress.plan(steps);
+    }
     progress.step(format!("base system: Debian {}", recipe.base.debian));
     let base_stat = base.make(progress).await?;
     let workshop = environments.shelf.workshop(&id).await?;
     let batch = Batch { id: &id, recipe, commit: &commit, base: base.path.clone(), workshop, progress };
-    bake::bake(&*environments.vmm, environments.gateway.clone(), &batch).await?;
+    let vmm = &*environments.vmm;
+    bake::bake(vmm, &environments.gateway, &batch).await?;
+    if machine.is_some() {
+        template::make(vmm, &environments.gateway, &batch).await?;
+    }
 
-    let disk = batch.workshop.join("disk.qcow2");
-    files::remove(&batch.workshop.join("vm")).await?;
+    let disk = batch.disk();
+    files::remove(&batch.vm()).await?;
     files::freeze(&disk).await?;
     let manifest = Manifest {
         format: manifest::FORMAT,
@@ -95,14 +103,37 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
         created_at: jiff::Timestamp::now().as_millisecond(),
         size_bytes: files::stat(&disk).await.map_or(0, |stat| stat.on_disk),
         base_bytes: base_stat.on_disk,
+        template_bytes: match machine {
+            Some(_) => Some(files::on_disk(&batch.workshop.join(template::FOLDER)).await?),
+            None => None,
+        },
     };
     manifest::write(&batch.workshop, &manifest).await?;
     files::write(&batch.workshop.join("log"), progress.log().as_bytes()).await?;
-    let folder = environments.shelf.folder(&id);
-    // What stands there was found not to be whole.
-    files::remove(&folder).await?;
-    files::publish(&batch.workshop, &folder).await?;
+    files::publish(&batch.workshop, &environments.shelf.folder(&id)).await?;
     Ok((manifest, false))
+}
+
+/// Where a build goes.
+enum Place {
+    /// There it is already.
+    Taken(Box<Manifest>),
+    /// Nothing has this id yet.
+    Free(String),
+}
+
+/// The first of these ids that is whole or free. A folder that is not whole any more is left alone: sessions may lie on it.
+async fn place(environments: &Environments, id: impl Fn(u32) -> String) -> Result<Place, EnvironmentError> {
+    let shelf = &environments.shelf;
+    let mut attempt = 0;
+    loop {
+        let id = id(attempt);
+        match shelf.find(&id).await? {
+            Some(manifest) if shelf.can_be_cloned(&manifest).await => return Ok(Place::Taken(Box::new(manifest))),
+            None if !files::exists(&shelf.folder(&id)).await => return Ok(Place::Free(id)),
+            Some(_) | None => attempt += 1,
+        }
+    }
 }
 
 /// The commit at the head of the recipe's branch; empty where it has no repository.

@@ -8,7 +8,7 @@
 //! ```
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,7 +17,7 @@ use hostd_core::Recipe;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    EnvironmentError, EnvironmentInfo, EnvironmentState, files,
+    BuildInfo, EnvironmentError, EnvironmentInfo, EnvironmentState, files,
     manifest::{Manifest, Shelf},
     progress::Progress,
 };
@@ -32,6 +32,8 @@ pub(super) struct Entry {
     pub(super) text: String,
     pub(super) recipe: Recipe,
     pub(super) current: Option<Current>,
+    /// Builds of it that are not in use, and that sessions lie on.
+    pub(super) older: Vec<BuildInfo>,
     pub(super) error: String,
     pub(super) building: Option<Arc<Progress>>,
 }
@@ -53,7 +55,8 @@ struct Pointer {
 
 impl Entry {
     pub(super) fn new(source: &str, text: &str, recipe: Recipe) -> Self {
-        Self { source: source.into(), text: text.into(), recipe, current: None, error: String::new(), building: None }
+        let (source, text) = (source.into(), text.into());
+        Self { source, text, recipe, current: None, older: vec![], error: String::new(), building: None }
     }
 
     pub(super) fn info(&self) -> EnvironmentInfo {
@@ -70,9 +73,11 @@ impl Entry {
             state,
             error: self.error.clone(),
             build: self.current.as_ref().map(|current| current.manifest.info()),
+            older: self.older.clone(),
             size: self.recipe.size,
             repository: self.recipe.repository.as_ref().map(|r| r.url.clone()).unwrap_or_default(),
             agent: self.recipe.agent.command.clone(),
+            warm: self.current.as_ref().map(|current| current.recipe.warm).unwrap_or_default(),
         }
     }
 }
@@ -126,6 +131,20 @@ impl Catalog {
         files::write(&folder.join("current.json"), text.as_bytes()).await?;
         files::remove(&folder.join("error")).await?;
         files::remove(&folder.join("log")).await
+    }
+
+    /// The builds that all environments point at, also those that could not be loaded; None: not to be known.
+    pub(super) async fn pointers(&self) -> Result<Option<BTreeSet<String>>, EnvironmentError> {
+        let mut builds = BTreeSet::new();
+        for name in files::names(&self.root).await? {
+            let Some(text) = files::read(&self.root.join(&name).join("current.json")).await? else { continue };
+            let Ok(pointer) = serde_json::from_str::<Pointer>(&text) else {
+                tracing::warn!(environment = name, "current.json makes no sense; no build is removed");
+                return Ok(None);
+            };
+            builds.insert(pointer.build);
+        }
+        Ok(Some(builds))
     }
 
     /// Keeps why a build failed, and all it said.

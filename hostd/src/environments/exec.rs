@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use pilothouse_proto::guest::v1::{
-    ExecRequest, ExecStart, Exit, exec_request, exec_response, guest_client::GuestClient,
-};
-use tokio::{sync::mpsc, time::timeout};
-use tokio_stream::wrappers::ReceiverStream;
+use pilothouse_proto::guest::v1::{ExecStart, Exit, guest_client::GuestClient};
+use tokio::time::timeout;
 use tonic::transport::Channel;
 
 use super::{EnvironmentError, lines::Lines, progress::Progress};
+use crate::guest::command::{self, Output};
 
 /// For one command; a build that hangs would keep all others from being made.
 const DEADLINE: Duration = Duration::from_secs(2 * 3600);
@@ -29,15 +27,11 @@ pub(super) async fn run(
         Ok(Err(status)) => return Err(progress.failure(&format!("the guest does not answer: {}", status.message()))),
         Err(_) => return Err(progress.failure(&format!("it took longer than {} min", DEADLINE.as_secs() / 60))),
     };
-    match exit {
-        Exit { code: 0, .. } => Ok(()),
-        Exit { signal: 0, code } => Err(progress.failure(&format!("{} ended with exit code {code}", command[0]))),
-        Exit { signal, .. } => Err(progress.failure(&format!("{} was ended by signal {signal}", command[0]))),
-    }
+    command::bad_end(&exit).map_or(Ok(()), |end| Err(progress.failure(&format!("{} {end}", command[0]))))
 }
 
 async fn follow(
-    mut client: GuestClient<Channel>,
+    client: GuestClient<Channel>,
     command: &[&str],
     directory: &str,
     progress: &Progress,
@@ -48,26 +42,14 @@ async fn follow(
         directory: directory.into(),
         terminal: None,
     };
-    // The sender lives as long as the command: the end of the requests would say that nobody wants it any more.
-    let (requests, receiver) = mpsc::channel(2);
-    for request in [exec_request::Request::Start(start), exec_request::Request::StdinEnd(true)] {
-        let sent = requests.send(ExecRequest { request: Some(request) }).await;
-        sent.map_err(|_| tonic::Status::internal("the request went nowhere"))?;
-    }
-    let mut responses = client.exec(ReceiverStream::new(receiver)).await?.into_inner();
     let (mut out, mut err) = (Lines::default(), Lines::default());
     let mut line = |line| progress.output(line);
-    while let Some(response) = responses.message().await? {
-        match response.response {
-            Some(exec_response::Response::Stdout(bytes)) => out.push(&bytes, &mut line),
-            Some(exec_response::Response::Stderr(bytes)) => err.push(&bytes, &mut line),
-            Some(exec_response::Response::Exit(exit)) => {
-                out.finish(&mut line);
-                err.finish(&mut line);
-                return Ok(exit);
-            }
-            None => {}
-        }
-    }
-    Err(tonic::Status::unavailable("the command's output ended without an exit code"))
+    let exit = command::follow(client, start, |piece| match piece {
+        Output::Out(bytes) => out.push(&bytes, &mut line),
+        Output::Err(bytes) => err.push(&bytes, &mut line),
+    });
+    let exit = exit.await?;
+    out.finish(&mut line);
+    err.finish(&mut line);
+    Ok(exit)
 }

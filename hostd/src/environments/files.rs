@@ -58,6 +58,14 @@ pub(super) async fn remove(path: &Path) -> Result<(), EnvironmentError> {
     }
 }
 
+/// Removes a folder that others may be looking for: it is gone whole before any part of it is.
+pub(super) async fn withdraw(folder: &Path) -> Result<(), EnvironmentError> {
+    let aside = folder.with_file_name(format!("new-gone-{}", folder.file_name().unwrap_or_default().to_string_lossy()));
+    remove(&aside).await?;
+    fs::rename(folder, &aside).await.map_err(at(folder))?;
+    remove(&aside).await
+}
+
 /// Names in a folder; none where there is no folder.
 pub(super) async fn names(path: &Path) -> Result<Vec<String>, EnvironmentError> {
     let mut entries = match fs::read_dir(path).await {
@@ -88,6 +96,20 @@ pub(super) async fn stat(path: &Path) -> Option<Stat> {
     let metadata = fs::metadata(path).await.ok().filter(std::fs::Metadata::is_file)?;
     let age = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     Some(Stat { stamp: u64::try_from(age.as_nanos()).ok()?, on_disk: metadata.blocks() * 512 })
+}
+
+/// Whether there is anything of this name.
+pub(super) async fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).await.is_ok()
+}
+
+/// Bytes on disk of the files in a folder.
+pub(super) async fn on_disk(folder: &Path) -> Result<u64, EnvironmentError> {
+    let mut bytes = 0;
+    for name in names(folder).await? {
+        bytes += stat(&folder.join(name)).await.map_or(0, |stat| stat.on_disk);
+    }
+    Ok(bytes)
 }
 
 /// Makes a finished image safe: on disk whole, and written by nobody any more.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use hostd_core::{Recipe, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use super::{BuildInfo, EnvironmentError, base::Base, files};
+use super::{BuildInfo, EnvironmentError, base::Base, files, template};
 
 /// Raised when the same inputs would give another build.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// A finished build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub(super) struct Manifest {
     pub(super) created_at: UnixMillis,
     pub(super) size_bytes: u64,
     pub(super) base_bytes: u64,
+    /// Bytes on disk of its template; None: its sessions boot.
+    pub(super) template_bytes: Option<u64>,
 }
 
 impl Manifest {
@@ -39,15 +41,18 @@ impl Manifest {
             created_at: self.created_at,
             size_bytes: self.size_bytes,
             base_bytes: self.base_bytes,
+            template_bytes: self.template_bytes.unwrap_or(0),
         }
     }
 }
 
-/// The id of the build that a recipe gives at a commit: whatever decides what is on its disk, and nothing else.
-pub(super) fn id(recipe: &Recipe, base: &Base, commit: &str) -> String {
+/// The id of the build that a recipe gives at a commit: whatever decides what is on its disk and in its template, and nothing
+/// else. `machine` is the fingerprint of the VM that its template is (see `Vmm::fingerprint`), so that an upgrade of QEMU or
+/// of the kernel makes another build. `attempt` counts those of the same inputs whose files have gone since.
+pub(super) fn id(recipe: &Recipe, base: &Base, commit: &str, machine: Option<&str>, attempt: u32) -> String {
     let repository = recipe.repository.as_ref().map(|r| [&r.url, &r.branch, &r.path]);
     // JSON, so that no two lists of words look alike.
-    let inputs = serde_json::json!([FORMAT, base.hash, repository, commit, recipe.setup]);
+    let inputs = serde_json::json!([FORMAT, base.hash, repository, commit, recipe.setup, machine, attempt]);
     blake3::hash(inputs.to_string().as_bytes()).to_hex()[..16].to_owned()
 }
 
@@ -67,6 +72,10 @@ impl Shelf {
         self.folder(id).join("disk.qcow2")
     }
 
+    pub(super) fn template(&self, id: &str) -> PathBuf {
+        self.folder(id).join(template::FOLDER)
+    }
+
     pub(super) fn base(&self, manifest: &Manifest) -> PathBuf {
         self.bases.join(format!("{}.ext4", manifest.base))
     }
@@ -81,6 +90,23 @@ impl Shelf {
             && base.is_some_and(|base| base.stamp == manifest.base_stamp)
             && files::stat(&self.disk(id)).await.is_some();
         Ok(whole.then_some(manifest))
+    }
+
+    /// Whether a build has the template that it was made with.
+    pub(super) async fn can_be_cloned(&self, manifest: &Manifest) -> bool {
+        let lies_there = files::stat(&self.template(&manifest.id).join("manifest.json")).await.is_some();
+        manifest.template_bytes.is_none() || lies_there
+    }
+
+    /// Ids of all builds, with the manifests of those that have one that can be read.
+    pub(super) async fn all(&self) -> Result<Vec<(String, Option<Manifest>)>, EnvironmentError> {
+        let mut all = vec![];
+        for id in files::names(&self.builds).await?.into_iter().filter(|name| !name.starts_with(WORKSHOP)) {
+            let text = files::read(&self.folder(&id).join("manifest.json")).await?;
+            let manifest = text.and_then(|text| serde_json::from_str(&text).ok());
+            all.push((id, manifest));
+        }
+        Ok(all)
     }
 
     /// A fresh folder to build in, on the same file system.
@@ -110,18 +136,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_depends_on_what_is_on_the_disk_alone() {
-        let of = |text: &str, commit: &str| {
+    fn an_id_depends_on_what_is_built_alone() {
+        let on = |text: &str, commit: &str, machine: &str| {
             let text = format!("name='a'\nbase.debian='bookworm'\nagent.command=['sh']\n{text}");
             let recipe = Recipe::parse("x", &text).unwrap();
-            id(&recipe, &Base::of(&recipe, Path::new("/b")), commit)
+            id(&recipe, &Base::of(&recipe, Path::new("/b")), commit, Some(machine), 0)
         };
+        let of = |text: &str, commit: &str| on(text, commit, "qemu");
         let one = of("setup=['a b']", "c0ffee");
         assert_eq!(one, of("setup=['a b']\nsize.vcpus=2\nci.command=['x']\negress=['a:1']", "c0ffee"));
         for other in [
             of("setup=['a','b']", "c0ffee"),
             of("setup=['a b']", "decaf"),
             of("setup=['a b']\nsize.disk='9GiB'", "c0ffee"),
+            on("setup=['a b']", "c0ffee", "a newer qemu"),
         ] {
             assert_ne!(one, other);
         }

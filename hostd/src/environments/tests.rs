@@ -1,16 +1,17 @@
 //! Whole builds with pretended guests, real git and real files. Real VMs have their turn in the end-to-end tests.
 
-mod fake;
+pub(crate) mod fake;
 
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::vm::Memory;
 use base::Base;
 use fake::Fake;
 
-const RECIPE: &str = r#"
+pub(crate) const RECIPE: &str = r#"
 name = "python"
 base = { debian = "bookworm" }
 repository = { url = "http://pilothouse.internal/git/widgets.git", path = "/work/widgets" }
@@ -19,14 +20,14 @@ agent = { command = ["sh"] }
 size = { vcpus = 1, memory = "64MiB", disk = "1GiB" }
 "#;
 
-struct Fixture {
-    data: TempDir,
-    vmm: Arc<Fake>,
-    environments: Arc<Environments>,
+pub(crate) struct Fixture {
+    pub(crate) data: TempDir,
+    pub(crate) vmm: Arc<Fake>,
+    pub(crate) environments: Arc<Environments>,
 }
 
 impl Fixture {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let data = tempfile::tempdir().unwrap();
         let (vmm, environments) = open(data.path()).await;
         let fixture = Self { data, vmm, environments };
@@ -36,7 +37,7 @@ impl Fixture {
         fixture
     }
 
-    async fn git(&self, args: &[&str]) -> String {
+    pub(crate) async fn git(&self, args: &[&str]) -> String {
         let mut git = crate::forge::git(self.data.path());
         let output = git.args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(args).output().await.unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -63,7 +64,7 @@ impl Fixture {
         base
     }
 
-    async fn register(&self, recipe: &str) {
+    pub(crate) async fn register(&self, recipe: &str) {
         self.environments.register("x.toml", recipe).await.unwrap();
     }
 
@@ -71,9 +72,9 @@ impl Fixture {
         all(self.environments.build("python").await.unwrap()).await
     }
 
-    async fn built(&self) -> (EnvironmentInfo, bool) {
+    pub(crate) async fn built(&self) -> (EnvironmentInfo, bool) {
         match self.build().await.pop() {
-            Some(BuildEvent::Done { info, cached }) => (info, cached),
+            Some(BuildEvent::Done { info, cached }) => (*info, cached),
             other => panic!("{other:?}"),
         }
     }
@@ -85,7 +86,7 @@ impl Fixture {
         }
     }
 
-    fn names(&self, folder: &str) -> Vec<String> {
+    pub(crate) fn names(&self, folder: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.data.path().join(folder)).unwrap();
         let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
@@ -122,25 +123,33 @@ async fn a_build_is_made_once_and_kept() {
     });
     let commit = fixture.environments.get("python").unwrap().build.unwrap().commit;
     let expected = [
-        "1/6 kernel of the guests".into(),
-        "2/6 base system: Debian bookworm".into(),
-        "3/6 start a VM on the base".into(),
-        format!("4/6 clone main at {}", &commit[..12]),
-        "5/6 setup: make all".into(),
-        "6/6 power off and keep the disk".into(),
+        "1/9 kernel of the guests".into(),
+        "2/9 base system: Debian bookworm".into(),
+        "3/9 start a VM on the base".into(),
+        format!("4/9 clone main at {}", &commit[..12]),
+        "5/9 setup: make all".into(),
+        "6/9 power off and keep the disk".into(),
+        "7/9 boot the template".into(),
+        "8/9 freeze it".into(),
+        "9/9 prove it by a clone".into(),
     ];
     assert_eq!(steps.collect::<Vec<_>>(), expected);
     let commands = fixture.vmm.commands.lock().unwrap().clone();
     assert_eq!(commands[2], "/: git clone --branch main -- http://pilothouse.internal/git/widgets.git /work/widgets");
     assert_eq!(
-        commands[3..],
+        commands[3..5],
         [format!("/: git -C /work/widgets reset --quiet --hard {commit}"), "/work/widgets: sh -c make all".into()]
     );
+    assert_eq!(commands[5..], ["/: true", "/: true"], "the template's, and its clone's");
 
     let ready = fixture.environments.ready("python").unwrap();
     let mode = std::fs::metadata(&ready.layers[1]).unwrap().permissions().mode();
     assert_eq!((ready.layers.len(), mode & 0o777), (2, 0o444));
-    assert_eq!(fixture.names(&format!("builds/{}", ready.id)), ["disk.qcow2", "log", "manifest.json"]);
+    assert_eq!(fixture.names(&format!("builds/{}", ready.id)), ["disk.qcow2", "log", "manifest.json", "template"]);
+    let template = ready.template.clone().unwrap();
+    assert_eq!(fixture.names(template.to_str().unwrap()), ["devices", "manifest.json", "ram"]);
+    let memories: Vec<_> = fixture.vmm.started.lock().unwrap().iter().map(|spec| spec.memory.clone()).collect();
+    assert!(matches!(&memories[..], [Memory::Own, Memory::Template(_), Memory::Clone(_)]), "{memories:?}");
 
     assert!(fixture.built().await.1, "the second time it is there already");
     assert_eq!(open(fixture.data.path()).await.1.ready("python").unwrap(), ready);
@@ -184,6 +193,90 @@ async fn a_failed_build_leaves_the_old_one_in_use() {
 }
 
 #[tokio::test]
+async fn a_template_whose_clone_is_no_clone_is_not_published() {
+    let fixture = Fixture::new().await;
+    fixture.register(RECIPE).await;
+    fixture.vmm.forgets.store(true, std::sync::atomic::Ordering::Relaxed);
+    let (step, output) = fixture.failed().await;
+    assert_eq!(step, "prove it by a clone");
+    assert!(output.contains("booted, instead of going on"), "{output}");
+    assert!(fixture.names("builds").is_empty());
+}
+
+#[tokio::test]
+async fn another_machine_makes_another_build_and_leaves_the_old_one() {
+    let fixture = Fixture::new().await;
+    fixture.register(RECIPE).await;
+    fixture.built().await;
+    let old = fixture.environments.ready("python").unwrap();
+    *fixture.vmm.machine.lock().unwrap() = Some("a newer qemu".into());
+    assert!(!fixture.built().await.1);
+    let new = fixture.environments.ready("python").unwrap();
+    assert!(new.id != old.id && new.template != old.template && old.layers[1].exists());
+    *fixture.vmm.machine.lock().unwrap() = None;
+    let events = fixture.build().await;
+    assert!(matches!(events.last(), Some(BuildEvent::Done { cached: false, .. })));
+    assert!(events.iter().any(|event| matches!(event, BuildEvent::Step { number: 6, count: 6, .. })), "{events:?}");
+    assert_eq!(fixture.environments.ready("python").unwrap().template, None);
+}
+
+#[tokio::test]
+async fn a_template_that_is_gone_is_made_again_beside() {
+    let fixture = Fixture::new().await;
+    fixture.register(RECIPE).await;
+    fixture.built().await;
+    let old = fixture.environments.ready("python").unwrap();
+    std::fs::remove_dir_all(old.template.as_ref().unwrap()).unwrap();
+    assert_eq!(open(fixture.data.path()).await.1.ready("python").unwrap(), old, "its sessions boot");
+    assert!(!fixture.built().await.1);
+    let new = fixture.environments.ready("python").unwrap();
+    assert!(new.id != old.id && old.layers[1].exists());
+    assert!(fixture.built().await.1);
+}
+
+#[tokio::test]
+async fn what_nobody_needs_any_more_is_removed() {
+    let fixture = Fixture::new().await;
+    fixture.register(RECIPE).await;
+    fixture.built().await;
+    let old = fixture.environments.ready("python").unwrap();
+    let stray = fixture.data.path().join("bases/0123456789abcdef.ext4");
+    std::fs::write(&stray, "no recipe asks for it").unwrap();
+    fixture.commit().await;
+    fixture.built().await;
+    let new = fixture.environments.ready("python").unwrap();
+
+    fixture.environments.collect(&old.layers).await.unwrap();
+    let info = fixture.environments.get("python").unwrap();
+    assert_eq!(info.older.iter().map(|build| &build.id).collect::<Vec<_>>(), [&old.id]);
+    assert!(old.layers.iter().all(|layer| layer.exists()) && !stray.exists());
+
+    fixture.environments.collect(&[]).await.unwrap();
+    assert_eq!(fixture.names("builds"), std::slice::from_ref(&new.id));
+    assert!(new.layers.iter().all(|layer| layer.exists()));
+    assert!(fixture.environments.get("python").unwrap().older.is_empty());
+    assert_eq!(open(fixture.data.path()).await.1.ready("python").unwrap(), new);
+}
+
+#[tokio::test]
+async fn nothing_is_removed_while_a_build_is_under_way_or_its_users_are_unknown() {
+    let fixture = Fixture::new().await;
+    fixture.register(RECIPE).await;
+    fixture.built().await;
+    fixture.register(&RECIPE.replace("make all", "make hang")).await;
+    let mut events = fixture.environments.build("python").await.unwrap();
+    while !matches!(events.recv().await, Some(BuildEvent::Step { number: 5, .. })) {}
+    fixture.environments.collect(&[]).await.unwrap();
+    assert_eq!(fixture.names("builds").len(), 2);
+    fixture.environments.close().await;
+    let pointer = fixture.data.path().join("environments/python/current.json");
+    std::fs::write(pointer, "garbage").unwrap();
+    let (_, environments) = open(fixture.data.path()).await;
+    environments.collect(&[]).await.unwrap();
+    assert_eq!(fixture.names("builds").len(), 1);
+}
+
+#[tokio::test]
 async fn a_vm_that_dies_is_reported_with_its_last_words() {
     let fixture = Fixture::new().await;
     fixture.register(&RECIPE.replace("make all", "make die")).await;
@@ -205,7 +298,7 @@ async fn builds_of_one_recipe_are_joined_and_others_wait() {
     let (first, second, third) = tokio::join!(all(first), all(second), all(third));
     assert_eq!(format!("{first:?}"), format!("{second:?}"));
     assert_ne!(format!("{first:?}"), format!("{third:?}"));
-    assert_eq!(fixture.vmm.started.lock().unwrap().len(), 2);
+    assert_eq!(fixture.vmm.started.lock().unwrap().len(), 6, "of each build three");
     assert_eq!(fixture.environments.get("python").unwrap().state, EnvironmentState::Ready);
     assert_eq!(fixture.environments.ready("python").unwrap().recipe.setup, ["make more"]);
 }
@@ -263,5 +356,5 @@ async fn errors_say_what_to_do_and_leave_nothing_behind() {
     fixture.register(&RECIPE.replace("widgets.git", "gadgets.git")).await;
     let (step, output) = fixture.failed().await;
     assert_eq!(step, "repository");
-    assert!(output.starts_with("there is no repository `gadgets`; make it with `git clone --bare SOURCE "), "{output}");
+    assert!(output.starts_with("there is no repository `gadgets`; add it with `pilothouse repo add "), "{output}");
 }

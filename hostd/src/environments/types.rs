@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf, sync::Arc};
 
-use hostd_core::{Recipe, RecipeError, UnixMillis, session::Size};
+use hostd_core::{Recipe, RecipeError, UnixMillis, recipe::Warm, session::Size};
 
 use crate::vm::VmError;
 
@@ -45,12 +45,16 @@ pub struct EnvironmentInfo {
     pub error: String,
     /// The build in use.
     pub build: Option<BuildInfo>,
+    /// Earlier ones, which sessions still lie on.
+    pub older: Vec<BuildInfo>,
     /// Of its VMs.
     pub size: Size,
     /// Its repository's URL; empty: none.
     pub repository: String,
     /// Its agent's command.
     pub agent: Vec<String>,
+    /// How many VMs of the build in use stand ready.
+    pub warm: Warm,
 }
 
 /// A build, for people.
@@ -66,6 +70,8 @@ pub struct BuildInfo {
     pub size_bytes: u64,
     /// Bytes on disk of the base, shared with other builds.
     pub base_bytes: u64,
+    /// Bytes on disk of its template; 0: it has none, its sessions boot.
+    pub template_bytes: u64,
 }
 
 /// What a session starts from.
@@ -98,7 +104,7 @@ pub enum BuildEvent {
     /// Last: the environment is ready.
     Done {
         /// As it stands now.
-        info: EnvironmentInfo,
+        info: Box<EnvironmentInfo>,
         /// Nothing had to be done.
         cached: bool,
     },

@@ -3,7 +3,7 @@
 use std::{io, process::Stdio, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures::stream;
+use futures::{future::BoxFuture, stream};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::{
     Response, StatusCode,
@@ -27,9 +27,10 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(900);
 /// Of what the process says on stderr.
 const STDERR_BYTES: usize = 4096;
 
-/// Runs a CGI command. `caller` stands in the log.
-pub(super) async fn run(command: Command, body: Incoming, caller: &str) -> Response<Body> {
-    match start(command, body, caller).await {
+/// Runs a CGI command. `caller` stands in the log. `then` is done after it has ended, and before its answer does: whoever
+/// has the whole answer finds it done.
+pub(super) async fn run(command: Command, body: Incoming, caller: &str, then: Then) -> Response<Body> {
+    match start(command, body, caller, then).await {
         Ok(response) => response,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             answer::text(StatusCode::INTERNAL_SERVER_ERROR, "pilothouse: git is not installed on the host")
@@ -41,7 +42,7 @@ pub(super) async fn run(command: Command, body: Incoming, caller: &str) -> Respo
     }
 }
 
-async fn start(mut command: Command, body: Incoming, caller: &str) -> io::Result<Response<Body>> {
+async fn start(mut command: Command, body: Incoming, caller: &str, then: Then) -> io::Result<Response<Body>> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let (group, pipes) = Group::spawn(&mut command)?;
     let (Some(stdin), Some(stdout), Some(stderr)) = (pipes.stdin, pipes.stdout, pipes.stderr) else {
@@ -49,6 +50,7 @@ async fn start(mut command: Command, body: Incoming, caller: &str) -> io::Result
     };
     let process = Process {
         group,
+        then,
         _feed: AbortOnDropHandle::new(tokio::spawn(feed(stdin, body))),
         _listen: AbortOnDropHandle::new(tokio::spawn(listen(stderr, caller.to_owned()))),
     };
@@ -67,6 +69,7 @@ async fn chunk(
     match stdout.read_buf(&mut bytes).await {
         Ok(0) => {
             process.group.finish().await;
+            process.then.take().await;
             None
         }
         Ok(_) => Some((Ok(Frame::data(bytes.freeze())), Some((stdout, process)))),
@@ -128,6 +131,36 @@ async fn listen(mut stderr: ChildStderr, caller: String) {
 /// The process, with what keeps its pipes moving.
 struct Process {
     group: Group,
+    then: Then,
     _feed: AbortOnDropHandle<()>,
     _listen: AbortOnDropHandle<()>,
+}
+
+/// What is still to be done. It is done even when its process was given up: that may have done its work.
+pub(super) struct Then(Option<BoxFuture<'static, ()>>);
+
+impl Then {
+    /// Nothing.
+    pub(super) fn nothing() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn new(then: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Some(Box::pin(then)))
+    }
+
+    async fn take(&mut self) {
+        if let Some(then) = &mut self.0 {
+            then.await;
+            self.0 = None;
+        }
+    }
+}
+
+impl Drop for Then {
+    fn drop(&mut self) {
+        if let (Some(then), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(then);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use super::{
     Caller, Gateway,
     answer::{self, Body},
-    cgi,
+    cgi::{self, Then},
 };
 use crate::forge::{self, PREFIX_VARIABLE, SLUG_VARIABLE};
 
@@ -46,12 +46,19 @@ impl Operation {
 
 pub(super) async fn answer(gateway: &Gateway, caller: &Caller, request: Request<Incoming>) -> Response<Body> {
     match prepare(gateway, caller, &request).await {
-        Ok(command) => cgi::run(command, request.into_body(), &caller.slug).await,
+        Ok(command) => {
+            let then = if is_push(&request) { gateway.look_after_push(caller) } else { Then::nothing() };
+            cgi::run(command, request.into_body(), &caller.slug, then).await
+        }
         Err((status, text)) => {
             tracing::info!(caller = caller.slug, "refused: {text}");
             answer::text(status, &format!("pilothouse: {text}"))
         }
     }
+}
+
+fn is_push(request: &Request<Incoming>) -> bool {
+    request.method() == Method::POST && request.uri().path().ends_with("/git-receive-pack")
 }
 
 /// The git command that answers the request, or why there is none.
@@ -73,7 +80,7 @@ async fn prepare(
     let Some(operation) = Operation::of(request.method(), rest, request.uri().query()) else {
         return Err((StatusCode::NOT_FOUND, "only git's smart HTTP protocol is spoken here; update your git".into()));
     };
-    let Some(repository) = gateway.forge.repository(name) else {
+    let Some(repository) = gateway.repositories.repository(name) else {
         return Err((StatusCode::NOT_FOUND, format!("the repository `{name}` is not on this host any more")));
     };
     let mut command = http_backend(gateway, &repository, name, operation);
@@ -82,7 +89,15 @@ async fn prepare(
     if operation.push {
         allow_push(gateway, caller, &mut command, &repository).await?;
     } else {
-        forge::trust(&mut command, &repository, &[("uploadpack.allowFilter", "true"), ("http.receivepack", "false")]);
+        forge::trust(
+            &mut command,
+            &repository,
+            &[
+                ("uploadpack.allowFilter", "true"),
+                ("uploadpack.allowReachableSHA1InWant", "true"),
+                ("http.receivepack", "false"),
+            ],
+        );
     }
     Ok(command)
 }
@@ -161,6 +176,8 @@ async fn allow_push(
         ("http.receivepack", "true"),
         ("receive.maxInputSize", PUSH_BYTES),
         ("receive.fsckObjects", "true"),
+        // Pull requests read from it what was pushed, and what a force-push replaced.
+        ("core.logAllRefUpdates", "always"),
         // In the background it would outlive the process that we watch.
         ("gc.autoDetach", "false"),
         ("maintenance.autoDetach", "false"),

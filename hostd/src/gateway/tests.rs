@@ -1,5 +1,6 @@
 //! The gateway with real git on both sides; only the VM is missing: its connections come over TCP.
 
+mod ask;
 mod git;
 mod world;
 
@@ -18,11 +19,16 @@ use super::*;
 struct Fixture {
     folder: TempDir,
     proxy: String,
+    gateway: Arc<Gateway>,
     _accept: AbortOnDropHandle<()>,
 }
 
 impl Fixture {
     async fn new(caller: Caller) -> Self {
+        Self::with(caller, |gateway, _| gateway).await
+    }
+
+    async fn with(caller: Caller, made: impl FnOnce(Gateway, &Path) -> Gateway) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("git");
         std::fs::create_dir_all(&root).unwrap();
@@ -39,16 +45,16 @@ impl Fixture {
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = listener.local_addr().unwrap().to_string();
-        let gateway = Arc::new(Gateway::new(root));
-        let caller = Arc::new(caller);
+        let gateway = Arc::new(made(Gateway::new(root), folder.path()));
+        let (served_by, caller) = (gateway.clone(), Arc::new(caller));
         let accept = tokio::spawn(async move {
             let mut served = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (gateway, caller) = (gateway.clone(), caller.clone());
+                let (gateway, caller) = (served_by.clone(), caller.clone());
                 served.spawn(async move { gateway.serve(&caller, stream).await });
             }
         });
-        Self { folder, proxy, _accept: AbortOnDropHandle::new(accept) }
+        Self { folder, proxy, gateway, _accept: AbortOnDropHandle::new(accept) }
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {

@@ -18,8 +18,11 @@ use crate::vm::{Io, Port, Vm};
 
 /// How long a port may take to be connected.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a guest may take to answer the preamble, before the host tries a new connection.
-const ECHO_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a guest may take to answer a preamble, before the host tries a new connection.
+const ECHO_TIMEOUT: Duration = Duration::from_secs(4);
+/// From the first preamble to the second. Each further pause is twice as long: sooner or later it is longer than the guest
+/// takes to answer, however busy it is.
+const RESEND: Duration = Duration::from_millis(25);
 
 /// A connected port after the preamble: the next byte, each way, is HTTP/2's.
 pub(super) type Connected = BufReader<Box<dyn Io>>;
@@ -32,19 +35,30 @@ pub(super) async fn connect(vm: &dyn Vm, port: Port) -> io::Result<Connected> {
     let io = timeout(CONNECT_TIMEOUT, vm.connect(port)).await.map_err(|_| timed_out("the port did not connect"))??;
     // HTTP/2 reads larger pieces than this, so the buffer is bypassed once the preamble is through.
     let mut io = BufReader::with_capacity(4096, io);
-    let mut nonce = [0; link::NONCE];
-    getrandom::fill(&mut nonce).map_err(io::Error::other)?;
-    timeout(ECHO_TIMEOUT, exchange(&mut io, nonce))
+    timeout(ECHO_TIMEOUT, exchange(&mut io))
         .await
         .map_err(|_| timed_out("the guest does not answer on its port"))??;
     Ok(io)
 }
 
-async fn exchange(io: &mut (impl AsyncBufRead + AsyncWrite + Unpin), nonce: [u8; link::NONCE]) -> io::Result<()> {
-    let ours = link::preamble(nonce);
-    io.write_all(&ours).await?;
-    io.flush().await?;
-    let mut scanner = Scanner::new(ours);
+/// Sends preambles until the last one sent is answered.
+async fn exchange(io: &mut (impl AsyncBufRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    let mut pause = RESEND;
+    loop {
+        let mut nonce = [0; link::NONCE];
+        getrandom::fill(&mut nonce).map_err(io::Error::other)?;
+        let ours = link::preamble(nonce);
+        io.write_all(&ours).await?;
+        io.flush().await?;
+        match timeout(pause, answer(io, Scanner::new(ours))).await {
+            Ok(answered) => return answered,
+            Err(_) => pause *= 2,
+        }
+    }
+}
+
+/// Skips to what the scanner wants. Cancel safe, in that what was read was of no use.
+async fn answer(io: &mut (impl AsyncBufRead + Unpin), mut scanner: Scanner<{ link::LENGTH }>) -> io::Result<()> {
     loop {
         let piece = io.fill_buf().await?;
         if piece.is_empty() {

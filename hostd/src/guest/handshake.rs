@@ -28,6 +28,19 @@ pub struct Identity {
     pub generation: u64,
 }
 
+impl Identity {
+    /// Of a VM that lives once, for something that is no session.
+    ///
+    /// # Errors
+    /// A text for people, where the system has no random bytes.
+    pub(crate) fn passing(id: String, slug: String, generation: u64) -> Result<Self, String> {
+        let mut machine_id = [0_u8; 16];
+        getrandom::fill(&mut machine_id).map_err(|error| format!("no random bytes: {error}"))?;
+        let machine_id = machine_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { session_id: id, slug, machine_id, generation })
+    }
+}
+
 /// Shakes hands; an error is a text for people.
 pub(super) async fn shake(client: &mut GuestClient<Channel>, identity: &Identity) -> Result<HandshakeResponse, String> {
     let mut entropy = vec![0; ENTROPY];

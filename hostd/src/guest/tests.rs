@@ -15,22 +15,25 @@ use pilothouse_proto::{
     link::LENGTH,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, duplex, split},
     sync::mpsc,
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{Identity, Link, LinkError, LinkState};
 use crate::{
     gateway::{Caller, Gateway},
-    vm::{Io, Port, Vm, VmError, snapshot::store::Manifest},
+    vm::{Io, MemoryUse, Port, Vm, VmError, snapshot::store::Manifest},
 };
 
 struct NoMachine;
 
 impl Machine for NoMachine {
     fn adopt(&self, _: &HandshakeRequest) -> io::Result<()> {
+        Ok(())
+    }
+    fn set_clock(&self, _: i64) -> io::Result<()> {
         Ok(())
     }
     fn freeze(&self, _: bool) -> io::Result<()> {
@@ -60,6 +63,10 @@ enum Mood {
     Good,
     /// Bytes of an earlier connection come first.
     Stale,
+    /// What the host says first is lost.
+    Forgetful,
+    /// Every byte takes long.
+    Slow,
     /// Nobody answers.
     Deaf,
     /// It cannot be connected.
@@ -103,7 +110,7 @@ impl Vm for Ports {
         match mood {
             Mood::Gone => return Err(io::ErrorKind::ConnectionRefused.into()),
             Mood::Stale => middle.write_all(b"\0\0\x08\x06PLTHLNK1stale stale stale").await?,
-            Mood::Good | Mood::Deaf => {}
+            Mood::Good | Mood::Deaf | Mood::Forgetful | Mood::Slow => {}
         }
         let (far, mut guest) = duplex(64 << 10);
         let wires = if port == Port::Link { &self.link } else { &self.tunnel };
@@ -113,7 +120,14 @@ impl Vm for Ports {
             wires.send(far).await.map_err(io::Error::other).map(|()| None)?
         };
         let relay = tokio::spawn(async move {
-            let _ = tokio::io::copy_bidirectional(&mut middle, &mut guest).await;
+            if mood == Mood::Forgetful {
+                let _ = middle.read_exact(&mut [0; LENGTH]).await;
+            }
+            if mood == Mood::Slow {
+                slowly(middle, guest).await;
+            } else {
+                let _ = tokio::io::copy_bidirectional(&mut middle, &mut guest).await;
+            }
             drop(deaf);
         });
         self.relays.lock().unwrap().push(relay);
@@ -132,9 +146,34 @@ impl Vm for Ports {
     async fn go_on(&self) -> Result<(), VmError> {
         Ok(())
     }
-    fn resident(&self) -> u64 {
-        0
+    fn memory(&self) -> MemoryUse {
+        MemoryUse::default()
     }
+    fn memory_part(&self) -> MemoryUse {
+        MemoryUse::default()
+    }
+    async fn pivot(&self, _: &Path) -> Result<(), VmError> {
+        Err(VmError::Kernel("a test".into()))
+    }
+}
+
+/// Each piece arrives a while after it was sent.
+async fn slowly(near: DuplexStream, far: DuplexStream) {
+    let ((mut from_host, mut to_host), (mut from_guest, mut to_guest)) = (split(near), split(far));
+    let there = async { while delayed(&mut from_host, &mut to_guest).await.is_ok() {} };
+    let back = async { while delayed(&mut from_guest, &mut to_host).await.is_ok() {} };
+    tokio::join!(there, back);
+}
+
+async fn delayed(from: &mut ReadHalf<DuplexStream>, to: &mut WriteHalf<DuplexStream>) -> io::Result<()> {
+    let mut piece = [0; 4096];
+    let length = from.read(&mut piece).await?;
+    if length == 0 {
+        to.shutdown().await?;
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    sleep(Duration::from_millis(350)).await;
+    to.write_all(&piece[..length]).await
 }
 
 fn start(ports: &Arc<Ports>) -> Link {
@@ -175,6 +214,23 @@ async fn comes_up_again_after_every_cut() {
         timeout(SOON, state.wait_for(|state| matches!(state, LinkState::Down))).await.unwrap().unwrap();
         assert!(events.message().await.is_err(), "calls of a connection end with it");
         ports.mood(Mood::Good);
+    }
+}
+
+/// On both ports; the second connection of each goes through a port of the same mood.
+#[tokio::test(start_paused = true)]
+async fn asks_again_where_its_first_words_are_lost_or_late() {
+    for mood in [Mood::Forgetful, Mood::Slow] {
+        let (ports, _, gateway) = Ports::new();
+        ports.mood(mood);
+        let link = start(&ports);
+        for _ in 0..2 {
+            link.client(SOON).await.unwrap();
+            assert!(gateway.client(SOON).await.is_some(), "{mood:?}: no tunnel");
+            let mut state = link.state();
+            ports.cut();
+            timeout(SOON, state.wait_for(|state| matches!(state, LinkState::Down))).await.unwrap().unwrap();
+        }
     }
 }
 

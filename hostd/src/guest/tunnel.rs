@@ -15,7 +15,7 @@ use hyper_util::{
 };
 use pilothouse_proto::{
     guest::v1::{
-        TunnelFrame,
+        AskRequest, AskResponse, TunnelFrame,
         gateway_server::{Gateway as GatewayRpc, GatewayServer},
     },
     link::{CHUNK, CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, STREAMS_MAX},
@@ -90,6 +90,12 @@ impl GatewayRpc for Tunnels {
         tasks.spawn(feed(request.into_inner(), writer));
         let frames = ReaderStream::with_capacity(reader, CHUNK);
         Ok(Response::new(Tunnel { frames, _tasks: tasks, _permit: permit }))
+    }
+
+    async fn ask(&self, request: Request<AskRequest>) -> Result<Response<AskResponse>, Status> {
+        let permit = self.free.clone().try_acquire_owned();
+        let _permit = permit.map_err(|_| Status::resource_exhausted("too many questions at once"))?;
+        self.gateway.ask(&self.caller, request.into_inner()).await.map(Response::new)
     }
 }
 

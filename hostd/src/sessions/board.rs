@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hostd_core::Lifecycle;
+use hostd_core::{Lifecycle, Session};
 use tokio::sync::watch;
 
 use super::{HostStatus, SessionView};
@@ -14,13 +14,36 @@ use crate::environments::EnvironmentInfo;
 /// Changes kept for readers that are behind; who is further behind gets a snapshot.
 const KEPT: usize = 1024;
 
-/// An environment, and how many sessions run on it.
+/// An environment, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentView {
     /// As it stands.
     pub info: EnvironmentInfo,
     /// That were made from it.
     pub sessions: usize,
+    /// The same for each of its builds, by id.
+    pub users: BTreeMap<String, usize>,
+    /// VMs that stand ready for sessions to come.
+    pub warm: WarmView,
+}
+
+/// An environment's warm VMs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WarmView {
+    /// There are.
+    pub ready: u32,
+    /// There are to be.
+    pub wanted: u32,
+}
+
+impl EnvironmentView {
+    fn new<'a>(info: EnvironmentInfo, warm: WarmView, sessions: impl Iterator<Item = &'a Session>) -> Self {
+        let mut users = BTreeMap::new();
+        for session in sessions.filter(|session| session.environment == info.name) {
+            *users.entry(session.build.clone()).or_default() += 1;
+        }
+        Self { sessions: users.values().sum(), info, users, warm }
+    }
 }
 
 /// One change.
@@ -71,6 +94,7 @@ struct Inner {
     changes: VecDeque<Change>,
     sessions: BTreeMap<String, Arc<SessionView>>,
     environments: BTreeMap<String, EnvironmentInfo>,
+    warm: BTreeMap<String, WarmView>,
     host: HostStatus,
 }
 
@@ -144,6 +168,22 @@ impl Board {
         });
     }
 
+    /// How an environment's warm VMs stand.
+    pub fn warm(&self, name: &str, warm: WarmView) {
+        self.change(|inner| {
+            if inner.warm.insert(name.into(), warm).unwrap_or_default() == warm {
+                return vec![];
+            }
+            inner.environment(name).map(Change::Environment).into_iter().collect()
+        });
+    }
+
+    /// This environment, which may have changed since it was last shown, as it would be shown.
+    #[must_use]
+    pub fn view(&self, info: EnvironmentInfo) -> EnvironmentView {
+        self.lock().view(info)
+    }
+
     /// The host may have changed. Its counts of sessions are the board's own.
     pub fn host(&self, mut host: HostStatus) {
         self.change(|inner| {
@@ -180,9 +220,12 @@ impl Board {
 
 impl Inner {
     fn environment(&self, name: &str) -> Option<EnvironmentView> {
-        let info = self.environments.get(name)?.clone();
-        let sessions = self.sessions.values().filter(|s| s.session.environment == name).count();
-        Some(EnvironmentView { info, sessions })
+        Some(self.view(self.environments.get(name)?.clone()))
+    }
+
+    fn view(&self, info: EnvironmentInfo) -> EnvironmentView {
+        let warm = self.warm.get(&info.name).copied().unwrap_or_default();
+        EnvironmentView::new(info, warm, self.sessions.values().map(|view| &view.session))
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -1,9 +1,9 @@
 //! From a request to a new session, or to the reason why not.
 
-use hostd_core::{Effect, Session, session::NewSession, text};
+use hostd_core::{Effect, Session, capacity::Room, session::NewSession, text};
 use ulid::Ulid;
 
-use super::{FleetError, memory_total, now};
+use super::{FleetError, now};
 use crate::{
     environments::ReadyBuild,
     store::{Machine, Record},
@@ -37,11 +37,11 @@ pub struct Order {
 }
 
 /// Whether this host could run such a session at all.
-pub(super) fn check_host(vmm: &VmmInfo, build: &ReadyBuild) -> Result<(), FleetError> {
+pub(super) fn check_host(vmm: &VmmInfo, build: &ReadyBuild, room: &Room) -> Result<(), FleetError> {
     if !vmm.problems.is_empty() {
         return Err(FleetError::HostNotReady(vmm.problems.clone()));
     }
-    let (needed, host) = (build.recipe.size.memory, memory_total());
+    let (needed, host) = (build.recipe.size.memory, room.memory_most());
     if needed > host {
         return Err(FleetError::TooLarge { needed, host });
     }
@@ -53,11 +53,11 @@ pub(super) fn session(order: Order, build: ReadyBuild) -> Result<(Record, Vec<Ef
     check(&order)?;
     let id = Ulid::new().to_string();
     let title = title(&order);
-    let suffix = id[id.len() - SLUG_SUFFIX..].to_ascii_lowercase();
     let recipe = build.recipe;
     let repository = recipe.local_repository().map(str::to_owned);
+    let branch = recipe.repository.as_ref().map_or_else(String::new, |r| r.branch.clone());
     let new = NewSession {
-        slug: format!("{}-{suffix}", text::slug(&title, SLUG_MAX)),
+        slug: slug(&id, &title),
         id,
         title,
         environment: order.environment,
@@ -67,10 +67,12 @@ pub(super) fn session(order: Order, build: ReadyBuild) -> Result<(Record, Vec<Ef
         directory: recipe.repository.map_or_else(|| "/".into(), |r| r.path),
         repository,
         size: recipe.size,
+        typed_events: recipe.agent.typed_events,
         task: order.task,
     };
     let (session, effects) = Session::new(new, now());
     let machine = Machine {
+        branch,
         layers: build.layers,
         egress: recipe.egress,
         template: build.template,
@@ -78,6 +80,12 @@ pub(super) fn session(order: Order, build: ReadyBuild) -> Result<(Record, Vec<Ef
         ..Machine::default()
     };
     Ok((Record { session, machine }, effects))
+}
+
+/// From the title, and the id's random end to make it unique.
+pub(super) fn slug(id: &str, title: &str) -> String {
+    let suffix = id[id.len() - SLUG_SUFFIX..].to_ascii_lowercase();
+    format!("{}-{suffix}", text::slug(title, SLUG_MAX))
 }
 
 fn command(own: Vec<String>, agent: &hostd_core::recipe::Agent, task: &str) -> Vec<String> {
@@ -92,8 +100,12 @@ fn title(order: &Order) -> String {
     let first_line = order.task.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let program = order.command.first().map_or(order.environment.as_str(), String::as_str);
     let text = [order.title.as_str(), first_line, program].into_iter().find(|t| !t.trim().is_empty());
-    let title = text::clean(&text::one_line(text.unwrap_or("session")), TITLE_MAX.1);
-    title.chars().take(TITLE_MAX.0).collect()
+    cut(text.unwrap_or("session"))
+}
+
+/// A title, cleaned and not too long.
+pub(super) fn cut(title: &str) -> String {
+    text::clean(&text::one_line(title), TITLE_MAX.1).chars().take(TITLE_MAX.0).collect()
 }
 
 fn check(order: &Order) -> Result<(), FleetError> {

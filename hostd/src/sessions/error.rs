@@ -1,4 +1,4 @@
-use crate::{environments::EnvironmentError, store::StoreError};
+use crate::{diff::DiffError, environments::EnvironmentError, store::StoreError};
 
 /// Why a request to the fleet was not carried out. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum FleetError {
     #[error("this host cannot start VMs: {}", .0.join("; "))]
     HostNotReady(Vec<String>),
     /// The VM would not fit this host.
-    #[error("the session's VM needs {} MiB of memory, but this host has {} MiB; lower `size.memory` of its environment", .needed >> 20, .host >> 20)]
+    #[error("the session's VM needs {} MiB of memory, but this host gives at most {} MiB; lower `size.memory` of its environment", .needed >> 20, .host >> 20)]
     TooLarge {
         /// Bytes.
         needed: u64,
@@ -37,9 +37,15 @@ pub enum FleetError {
     /// Its environment.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
+    /// Its changes.
+    #[error(transparent)]
+    Diff(#[from] DiffError),
     /// Not kept.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// No fork was made of it, and nothing of one is left.
+    #[error("the session could not be forked: {0}")]
+    NotForked(String),
     /// Its files could not be removed.
     #[error("the session could not be removed: {0}; put that right and delete it again")]
     NotRemoved(String),

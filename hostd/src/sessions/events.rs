@@ -2,12 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hostd_core::{Activity, Input, Status, session};
-use pilothouse_proto::guest::v1::{Event, EventsRequest, event};
+use hostd_core::{
+    Activity, Input, Status,
+    session::{self, Wait, WaitFor},
+};
+use pilothouse_proto::guest::v1::{self as wire, Event, EventsRequest, event};
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status as Rpc;
 
-use super::{running::up, supervisor::Message};
+use super::{now, running::up, supervisor::Message};
 use crate::guest::Link;
 
 /// Events taken before they are acknowledged, by asking for those after them; the guest keeps many more.
@@ -15,9 +18,9 @@ const BATCH: u64 = 128;
 /// Before a broken stream is opened again.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Reports events for as long as it runs.
-pub(super) async fn report(link: Arc<Link>, generation: u64, reports: mpsc::Sender<Message>) {
-    let mut committed = 0;
+/// Reports events for as long as it runs, those after the last that was `heard`.
+pub(super) async fn report(link: Arc<Link>, generation: u64, heard: u64, reports: mpsc::Sender<Message>) {
+    let mut committed = heard;
     while let Some(mut client) = up(&link).await {
         let asked = client.events(EventsRequest { after: committed }).await;
         let result = match asked {
@@ -47,7 +50,7 @@ async fn take(
         let sequence = event.sequence;
         if let Some(input) = input(generation, event) {
             let (done, wait) = oneshot::channel();
-            let sent = reports.send(Message::Report { input, done }).await;
+            let sent = reports.send(Message::Report { input, sequence, done }).await;
             if sent.is_err() || wait.await.is_err() {
                 return Err(Rpc::cancelled("its supervisor has ended"));
             }
@@ -72,12 +75,26 @@ fn input(generation: u64, event: Event) -> Option<Input> {
             let status = Status { activity, text: status.text, choices: status.choices };
             Some(Input::AgentStatus { generation, status })
         }
+        event::Event::Wait(wait) => waits(generation, wait),
+        event::Event::WaitWithdrawn(id) => Some(Input::WaitWithdrawn { generation, id }),
         event::Event::OomKilled(name) => {
             let name = hostd_core::text::one_line(&hostd_core::text::clean(&name, 64));
             tracing::info!(generation, name, "a guest ran out of memory and killed a process");
             None
         }
     }
+}
+
+/// What its agent waits for.
+fn waits(generation: u64, wire::Wait { id, what, timeout_seconds }: wire::Wait) -> Option<Input> {
+    let Some(what) = WaitFor::from_word(&what) else {
+        tracing::debug!("the guest waits for something that does not exist");
+        return None;
+    };
+    let since = now();
+    let millis = i64::try_from(timeout_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
+    let until = (millis > 0).then(|| since.saturating_add(millis));
+    Some(Input::WaitBegan { generation, wait: Wait { id, what, since, until } })
 }
 
 /// Whether this input says how the agent ended.

@@ -6,24 +6,31 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream};
-use hostd_core::{Input, Lifecycle, Session, UnixMillis, session::step, text};
+use hostd_core::{Input, Lifecycle, Session, UnixMillis, capacity::Room, session::step, text};
 use pilothouse_proto::guest::v1::guest_client::GuestClient;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use super::{
-    Board, FleetError, Order, SessionView, create, host, now, refresh,
+    Board, FleetError, Order, SessionView, create, fork, host, layers, now,
+    pool::{self, Pool},
+    refresh,
     resolve::resolve,
+    room::Rooms,
     running::Live,
+    shelf::Shelf,
     supervisor::{Message, Supervisor},
+    suspend,
 };
 use crate::{
+    diff::Diffs,
     environments::Environments,
+    forge::Local,
     gateway::Gateway,
     store::{Owed, Record, Store, StoreError},
     terminals::Terminal,
-    vm::Vmm,
+    vm::{MemoryUse, Vmm},
 };
 
 /// Messages that may wait for one supervisor.
@@ -33,7 +40,7 @@ const SLUG_TRIES: usize = 5;
 /// Longest message for an agent, in bytes.
 const MESSAGE_MAX: usize = 32 << 10;
 /// How long a call waits for a link that is down.
-const LINK_WAIT: Duration = Duration::from_secs(10);
+pub(super) const LINK_WAIT: Duration = Duration::from_secs(10);
 /// Leftover VMs that are ended at a time.
 const LEFTOVERS: usize = 8;
 
@@ -49,12 +56,18 @@ pub struct Parts {
     pub gateway: Arc<Gateway>,
     /// What they are made from.
     pub environments: Arc<Environments>,
+    /// Where their repositories and pull requests are.
+    pub forge: Local,
+    /// What shows their changes.
+    pub diffs: Diffs,
+    /// Bytes of the host's memory that their VMs together may use; None: all but a reserve.
+    pub memory: Option<u64>,
 }
 
 /// All sessions of this host.
 pub struct Fleet {
-    host: Arc<Host>,
-    refresh: CancellationToken,
+    pub(super) host: Arc<Host>,
+    pub(super) refresh: CancellationToken,
 }
 
 /// What all supervisors share.
@@ -63,14 +76,19 @@ pub(super) struct Host {
     pub(super) board: Arc<Board>,
     /// Places for cold starts: a booting guest takes a processor.
     pub(super) places: Arc<Semaphore>,
+    /// Turns for merging layers, which is all reading and writing.
+    pub(super) merges: Semaphore,
+    pub(super) rooms: Rooms,
     pub(super) started_at: UnixMillis,
+    pub(super) shelf: Shelf,
+    pub(super) pool: Pool,
     handles: Mutex<BTreeMap<String, Arc<Handle>>>,
 }
 
 /// The outside of one supervisor.
 pub(super) struct Handle {
     pub(super) id: String,
-    slug: String,
+    pub(super) slug: String,
     pub(super) messages: mpsc::Sender<Message>,
     /// As last committed.
     pub(super) record: watch::Sender<Arc<Record>>,
@@ -79,20 +97,26 @@ pub(super) struct Handle {
     pub(super) terminal: Terminal,
     /// How many use its guest.
     pub(super) busy: watch::Sender<usize>,
+    /// Changes when the forge may have news for it.
+    pub(super) forge_news: watch::Sender<()>,
     /// Cancelled when its supervisor has ended.
     pub(super) gone: CancellationToken,
 }
 
 impl Host {
+    pub(super) fn sessions(&self) -> PathBuf {
+        self.parts.data.join("sessions")
+    }
+
     pub(super) fn directory(&self, id: &str) -> PathBuf {
-        self.parts.data.join("sessions").join(id)
+        self.sessions().join(id)
     }
 
     pub(super) fn handles(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Handle>>> {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn spawn(self: &Arc<Self>, record: Record, owed: Vec<Owed>) -> Arc<Handle> {
+    pub(super) fn spawn(self: &Arc<Self>, record: Record, owed: Vec<Owed>) -> Arc<Handle> {
         let (messages, inbox) = mpsc::channel(QUEUE);
         let session = &record.session;
         let handle = Arc::new(Handle {
@@ -103,6 +127,7 @@ impl Host {
             record: watch::channel(Arc::new(record)).0,
             live: watch::channel(None).0,
             busy: watch::channel(0).0,
+            forge_news: watch::channel(()).0,
             gone: CancellationToken::new(),
         });
         self.handles().insert(handle.id.clone(), handle.clone());
@@ -116,15 +141,20 @@ impl Handle {
     pub(super) fn view(&self) -> SessionView {
         let record = self.record.borrow().clone();
         // In steps, so that not every page that a guest touches is news.
-        let resident = self.live.borrow().as_ref().map_or(0, |live| live.vm.resident()) & !((4 << 20) - 1);
+        let steps = |bytes: u64| bytes & !((4 << 20) - 1);
+        let memory = self.live.borrow().as_ref().map(|live| live.vm.memory()).unwrap_or_default();
+        let memory = MemoryUse { private: steps(memory.private), shared: steps(memory.shared) };
         let viewers = *self.terminal.viewers().borrow();
         let machine = &record.machine;
         let snapshot = machine.snapshot.as_ref();
         let suspended = snapshot.filter(|_| record.session.lifecycle == Lifecycle::Suspended).map_or(0, |s| s.bytes);
         let resumed = snapshot.is_some() && record.session.lifecycle == Lifecycle::Running;
         let resumed_in = if resumed { machine.phases.iter().map(|p| p.micros).sum::<u64>() / 1000 } else { 0 };
-        let (session, phases) = (record.session.clone(), machine.phases.clone());
-        SessionView { session, phases, resident, viewers, suspended, resumed_in }
+        let (mut session, phases) = (record.session.clone(), machine.phases.clone());
+        if self.live.borrow().as_ref().is_some_and(|live| live.vm.stalled()) {
+            session.notice = super::suspend::STALLED.into();
+        }
+        SessionView { session, phases, memory, viewers, suspended, resumed_in }
     }
 }
 
@@ -144,18 +174,39 @@ impl Fleet {
     /// # Errors
     /// Where the store cannot be written.
     pub async fn open(parts: Parts, records: Vec<Record>, epoch: String) -> Result<Arc<Self>, StoreError> {
-        let places = Arc::new(Semaphore::new(host::cpus().max(1) as usize));
+        let cpus = host::cpus().max(1) as usize;
+        let (places, merges) = (Arc::new(Semaphore::new(cpus)), Semaphore::new(cpus));
         let board = Board::new(epoch);
-        let host = Arc::new(Host { parts, board, places, started_at: now(), handles: Mutex::default() });
+        let rooms = Rooms::new(parts.memory);
+        let host = Arc::new(Host {
+            parts,
+            board,
+            places,
+            merges,
+            rooms,
+            started_at: now(),
+            shelf: Shelf::default(),
+            pool: Pool::default(),
+            handles: Mutex::default(),
+        });
+        fork::sweep(&host.parts.data, &records).await;
         stream::iter(&records).for_each_concurrent(LEFTOVERS, |record| end_leftover(&host, record)).await;
+        pool::sweep(&host).await;
+        layers::sweep(&host, &records).await;
         for mut record in records {
-            let stepped = step(&record.session, Input::HostRestarted, now());
+            let mut input = Input::HostRestarted;
+            if let Some(machine) = suspend::recover(&host, &record).await {
+                tracing::info!(slug = record.session.slug, "its suspend was finished");
+                (record.machine, input) = (machine, Input::Suspended);
+            }
+            let stepped = step(&record.session, input, now());
             let (session, effects) = stepped.unwrap_or_else(|_| (record.session.clone(), vec![]));
             record.session = session;
             let owed = host.parts.store.converge(&record, effects).await?;
             host.spawn(record, owed);
         }
         let refresh = refresh::start(&host);
+        tokio::spawn(pool::keep(host.clone()));
         Ok(Arc::new(Self { host, refresh }))
     }
 
@@ -171,9 +222,21 @@ impl Fleet {
         &self.host.parts.environments
     }
 
+    /// The forge.
+    #[must_use]
+    pub fn forge(&self) -> &Local {
+        &self.host.parts.forge
+    }
+
     /// Brings onto the board what changes without anybody saying so: memory, disk, viewers.
     pub async fn look(&self) {
         refresh::look(&self.host).await;
+    }
+
+    /// What this host has left now, beside its sessions and the starts under way. Reads a few files of /proc.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        self.host.room()
     }
 
     /// All sessions, oldest first.
@@ -190,14 +253,18 @@ impl Fleet {
         if self.refresh.is_cancelled() {
             return Err(FleetError::Stopping);
         }
+        let _shelf = self.host.shelf.hold().await;
         let build = self.host.parts.environments.ready(&order.environment)?;
         let vmm = self.host.parts.vmm.clone();
         let info = tokio::task::spawn_blocking(move || vmm.info()).await.map_err(|_| FleetError::Stopping)?;
-        create::check_host(&info, &build)?;
+        create::check_host(&info, &build, &self.host.room())?;
         for _ in 0..SLUG_TRIES {
             let (record, effects) = create::session(order.clone(), build.clone())?;
             match self.host.parts.store.add(&record, effects).await {
-                Ok(owed) => return Ok(self.host.spawn(record, owed).view()),
+                Ok(owed) => {
+                    self.host.pool.dispatched(&order.environment);
+                    return Ok(self.host.spawn(record, owed).view());
+                }
                 Err(StoreError::SlugTaken) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -244,24 +311,25 @@ impl Fleet {
     pub async fn suspend(&self, asked: &str) -> Result<SessionView, FleetError> {
         let handle = self.handle(asked)?;
         self.command(&handle, Input::Suspend).await?;
-        let view = settled(&handle, |lifecycle| *lifecycle == Lifecycle::Suspending).await?;
+        let view = settled(&handle, |session| session.lifecycle == Lifecycle::Suspending).await?;
         match view.session.lifecycle {
             Lifecycle::Suspended | Lifecycle::Resuming => Ok(view),
-            _ => Err(FleetError::Denied(hostd_core::attention(&view.session).reason)),
+            _ => Err(FleetError::Denied(hostd_core::attention(&view.session, now()).reason)),
         }
     }
 
-    /// Brings it back from disk; returns when it runs.
+    /// Brings it back from disk; returns when it runs, or when it is known to wait for room, which its reason says.
     ///
     /// # Errors
     /// As [`Fleet::get`], and [`FleetError::Denied`] where it cannot be resumed, which leaves its snapshot as it was.
     pub async fn resume(&self, asked: &str) -> Result<SessionView, FleetError> {
         let handle = self.handle(asked)?;
         self.command(&handle, Input::Resume).await?;
-        let moving = |lifecycle: &Lifecycle| matches!(lifecycle, Lifecycle::Suspending | Lifecycle::Resuming);
-        let view = settled(&handle, moving).await?;
+        let view = settled(&handle, Session::moves).await?;
         match view.session.lifecycle {
-            Lifecycle::Suspended => Err(FleetError::Denied(hostd_core::attention(&view.session).reason)),
+            Lifecycle::Suspended if !view.session.wanted => {
+                Err(FleetError::Denied(hostd_core::attention(&view.session, now()).reason))
+            }
             _ => Ok(view),
         }
     }
@@ -312,14 +380,16 @@ impl Fleet {
     pub async fn guest(&self, asked: &str) -> Result<(GuestClient<Channel>, Busy), FleetError> {
         let handle = self.handle(asked)?;
         let busy = Busy::new(handle.clone());
-        let lifecycle = handle.record.borrow().session.lifecycle.clone();
-        if matches!(lifecycle, Lifecycle::Suspended | Lifecycle::Suspending | Lifecycle::Resuming) {
+        let asleep = handle.record.borrow().session.lifecycle == Lifecycle::Suspended;
+        if asleep || handle.record.borrow().session.moves() {
             self.resume(&handle.id).await?;
         }
         let live = handle.live.borrow().clone();
         let Some(live) = live else {
-            let word = handle.record.borrow().session.lifecycle.word();
+            let session = handle.record.borrow().session.clone();
+            let word = session.lifecycle.word();
             let help = match word {
+                "suspended" => &hostd_core::attention(&session, now()).reason,
                 "stopped" | "crashed" => "restart it first",
                 _ => "wait until it runs",
             };
@@ -344,6 +414,7 @@ impl Fleet {
     /// Powers off every VM and ends all supervisors; no VM is left when this returns. Nothing is created any more.
     pub async fn stop(&self) {
         self.refresh.cancel();
+        self.host.pool.close().await;
         let handles: Vec<_> = self.host.handles().values().cloned().collect();
         stream::iter(handles)
             .for_each_concurrent(None, |handle| async move {
@@ -354,7 +425,11 @@ impl Fleet {
             .await;
     }
 
-    fn handle(&self, asked: &str) -> Result<Arc<Handle>, FleetError> {
+    pub(super) fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    pub(super) fn handle(&self, asked: &str) -> Result<Arc<Handle>, FleetError> {
         let handles = self.host.handles();
         let id = resolve(asked, handles.values().map(|h| (h.id.as_str(), h.slug.as_str())))?;
         handles.get(id).cloned().ok_or_else(|| FleetError::NotFound(asked.into()))
@@ -369,9 +444,9 @@ impl Fleet {
 }
 
 /// The session once it is past what `moving` says.
-async fn settled(handle: &Handle, moving: impl Fn(&Lifecycle) -> bool) -> Result<SessionView, FleetError> {
+pub(super) async fn settled(handle: &Handle, moving: impl Fn(&Session) -> bool) -> Result<SessionView, FleetError> {
     let mut record = handle.record.subscribe();
-    let done = record.wait_for(|record| !moving(&record.session.lifecycle));
+    let done = record.wait_for(|record| !moving(&record.session));
     tokio::select! {
         done = done => done.map(drop).map_err(|_| FleetError::Stopping)?,
         () = handle.gone.cancelled() => return Err(FleetError::Stopping),
@@ -383,7 +458,7 @@ async fn settled(handle: &Handle, moving: impl Fn(&Lifecycle) -> bool) -> Result
 pub struct Busy(Arc<Handle>);
 
 impl Busy {
-    fn new(handle: Arc<Handle>) -> Self {
+    pub(super) fn new(handle: Arc<Handle>) -> Self {
         handle.busy.send_modify(|count| *count += 1);
         Self(handle)
     }

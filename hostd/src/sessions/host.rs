@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use hostd_core::UnixMillis;
 
-use crate::vm::VmmInfo;
+use crate::vm::{VmmInfo, identity::kib};
 
 /// The host as it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,13 +58,17 @@ pub fn memory_total() -> u64 {
     meminfo(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemTotal:")
 }
 
+/// Bytes of memory that new programs could have; 0 where the system does not say.
+#[must_use]
+pub fn memory_available() -> u64 {
+    meminfo(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemAvailable:")
+}
+
 pub(super) fn cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
 }
 
 /// A line of /proc/meminfo, in bytes.
-fn meminfo(text: &str, name: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let kib = line.and_then(|rest| rest.split_whitespace().next()).and_then(|n| n.parse::<u64>().ok());
-    kib.unwrap_or(0).saturating_mul(1024)
+pub(super) fn meminfo(text: &str, name: &str) -> u64 {
+    kib(text, name).unwrap_or(0)
 }

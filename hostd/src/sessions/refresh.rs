@@ -8,7 +8,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{HostStatus, fleet::Host};
+use super::{HostStatus, fleet::Host, shelf, waits};
+use crate::environments::EnvironmentState;
 
 /// Between two looks, while somebody watches.
 const EVERY: Duration = Duration::from_secs(2);
@@ -18,6 +19,8 @@ pub(super) fn start(host: &Arc<Host>) -> CancellationToken {
     let stop = CancellationToken::new();
     tokio::spawn(stop.clone().run_until_cancelled_owned(numbers(host.clone())));
     tokio::spawn(stop.clone().run_until_cancelled_owned(environments(host.clone())));
+    tokio::spawn(stop.clone().run_until_cancelled_owned(shelf::tidy(host.clone())));
+    tokio::spawn(stop.clone().run_until_cancelled_owned(waits::pass_on(host.clone())));
     stop
 }
 
@@ -59,7 +62,12 @@ async fn environments(host: Arc<Host>) {
     all();
     loop {
         match changes.recv().await {
-            Ok(info) => host.board.environment(info),
+            Ok(info) => {
+                if info.state != EnvironmentState::Building {
+                    host.shelf.look_again();
+                }
+                host.board.environment(info);
+            }
             Err(RecvError::Lagged(_)) => all(),
             Err(RecvError::Closed) => return,
         }

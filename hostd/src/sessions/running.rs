@@ -34,15 +34,16 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn new(generation: u64, live: Live, pump: Pump, reports: &mpsc::Sender<Message>) -> Self {
+    /// Takes the guest's events after the last that was `heard`.
+    pub(super) fn new(generation: u64, live: Live, pump: Pump, heard: u64, reports: &mpsc::Sender<Message>) -> Self {
         let mut tasks = JoinSet::new();
         let link = live.link.clone();
         tasks.spawn(pump.run(move || {
             let link = link.clone();
             async move { up(&link).await }
         }));
-        tasks.spawn(events::report(live.link.clone(), generation, reports.clone()));
-        tasks.spawn(watch_link(live.link.clone(), generation, reports.clone()));
+        tasks.spawn(events::report(live.link.clone(), generation, heard, reports.clone()));
+        tasks.spawn(watch_link(live.clone(), generation, reports.clone()));
         Self { generation, live, tasks }
     }
 
@@ -93,14 +94,15 @@ pub(super) async fn up(
     }
 }
 
-async fn watch_link(link: Arc<Link>, generation: u64, reports: mpsc::Sender<Message>) {
-    let mut state = link.state();
+async fn watch_link(live: Live, generation: u64, reports: mpsc::Sender<Message>) {
+    let mut state = live.link.state();
     loop {
         if state.wait_for(|state| matches!(state, LinkState::Down)).await.is_err() {
             return;
         }
         let up = state.wait_for(|state| matches!(state, LinkState::Up(_)));
-        if timeout(LINK_LOST, up).await.is_err() {
+        // A guest that stands still cannot answer.
+        if timeout(LINK_LOST, up).await.is_err() && !live.vm.stalled() {
             let _ = reports.send(Message::LinkLost { generation }).await;
             return;
         }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     fleet::{Handle, Host},
+    pool,
     running::{Live, Running},
 };
 use crate::{
@@ -36,6 +37,8 @@ pub(super) struct Started {
     pub(super) running: Running,
     /// What it is made from now, with the parts of this start.
     pub(super) machine: Machine,
+    /// Why it booted, where it was to be a clone.
+    pub(super) why_booted: Option<String>,
 }
 
 /// Why a start came to nothing; nothing is left of its VM.
@@ -58,14 +61,18 @@ pub(super) async fn start(
     let record = handle.record.borrow().clone();
     let directory = host.directory(&handle.id);
     let mut clock = Clock::new();
-    disk(&host, &record, &directory).await.map_err(|e| NotStarted::Failed(e.to_string()))?;
-    clock.phase("disk");
-    if cancel.is_cancelled() {
-        return Err(NotStarted::Cancelled);
-    }
-    fail::fail_point!("start::before-vm");
-    let (vm, record) =
-        begin(&host, &record, &directory, &mut clock).await.map_err(|e| NotStarted::Failed(e.to_string()))?;
+    let (vm, record, why_booted) = match warm(&host, &record, &directory, &mut clock).await {
+        Some((vm, record)) => (vm, record, None),
+        None => {
+            disk(&host, &record, &directory).await.map_err(|e| NotStarted::Failed(e.to_string()))?;
+            clock.phase("disk");
+            if cancel.is_cancelled() {
+                return Err(NotStarted::Cancelled);
+            }
+            fail::fail_point!("start::before-vm");
+            begin(&host, &record, &directory, &mut clock).await.map_err(|e| NotStarted::Failed(e.to_string()))?
+        }
+    };
     fail::fail_point!("start::after-vm");
     let result = tokio::select! {
         () = cancel.cancelled() => Err(NotStarted::Cancelled),
@@ -76,7 +83,7 @@ pub(super) async fn start(
         Ok((link, pump)) => {
             let live = Live { vm, link: Arc::new(link) };
             let machine = Machine { phases: clock.phases, ..record.machine };
-            Ok(Started { running: Running::new(generation, live, pump, &handle.messages), machine })
+            Ok(Started { running: Running::new(generation, live, pump, 0, &handle.messages), machine, why_booted })
         }
         Err(why) => {
             vm.end().await;
@@ -85,14 +92,26 @@ pub(super) async fn start(
     }
 }
 
+/// A VM that stands ready for this session's first start.
+async fn warm(host: &Arc<Host>, record: &Record, directory: &Path, clock: &mut Clock) -> Option<(Arc<dyn Vm>, Record)> {
+    let template = record.machine.template.as_ref().filter(|_| record.session.generation == 1)?;
+    tokio::fs::create_dir_all(directory).await.ok()?;
+    let disk = directory.join(&record.machine.disk);
+    let vm = pool::take(host, &record.session.id, &record.session.build, &disk).await?;
+    clock.phase("warm");
+    clock.boots = false;
+    Some((vm, with_memory(record, Some(template.clone()))))
+}
+
 /// A VM for a session's first start is a clone of its template; any later one, and one whose template does not fit this
-/// machine any more, boots from the disk.
+/// machine any more, boots from the disk; then it is said why.
 async fn begin(
     host: &Host,
     record: &Record,
     directory: &Path,
     clock: &mut Clock,
-) -> Result<(Arc<dyn Vm>, Record), VmError> {
+) -> Result<(Arc<dyn Vm>, Record, Option<String>), VmError> {
+    let mut why_booted = None;
     let fresh = record.session.generation == 1;
     if let Some(template) = record.machine.template.as_ref().filter(|_| fresh) {
         let cloned = with_memory(record, Some(template.clone()));
@@ -100,19 +119,22 @@ async fn begin(
             Ok(vm) => {
                 clock.phase("clone");
                 clock.boots = false;
-                return Ok((vm, cloned));
+                return Ok((vm, cloned, None));
             }
-            Err(error) => tracing::warn!(slug = record.session.slug, %error, "it boots, because it cannot be cloned"),
+            Err(error) => {
+                tracing::warn!(slug = record.session.slug, %error, "it boots, because it cannot be cloned");
+                why_booted = Some(format!("{error}; run `pilothouse env build {}`", record.session.environment));
+            }
         }
     }
     let booted = with_memory(record, None);
     let vm = host.parts.vmm.start(spec(&booted, directory)).await?;
     clock.phase("vm");
-    Ok((vm, booted))
+    Ok((vm, booted, why_booted))
 }
 
 fn with_memory(record: &Record, view_of: Option<PathBuf>) -> Record {
-    let machine = Machine { view_of, snapshot: None, ..record.machine.clone() };
+    let machine = Machine { view_of, snapshot: None, heard: 0, ..record.machine.clone() };
     Record { session: record.session.clone(), machine }
 }
 

@@ -4,14 +4,15 @@
 //! only then it is ended, and the layer that it wrote to is frozen with it. In: a VM with a new layer on top starts from the
 //! snapshot, which stays as it is. What goes wrong on the way out lets the VM run on; on the way in it changes nothing.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{io::ErrorKind, path::Path, sync::Arc, time::Duration};
 
-use hostd_core::Cause;
+use hostd_core::{Cause, Lifecycle};
 use pilothouse_proto::guest::v1::QuiesceRequest;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    diff::keep,
     fleet::{Handle, Host},
     now,
     running::{Live, Running},
@@ -21,9 +22,21 @@ use crate::{
     guest::Link,
     store::{Machine, Record, Snapshot},
     terminals::Pump,
-    vm::Vm,
+    vm::{
+        Vm, VmError,
+        snapshot::{SnapshotError, store::Manifest},
+    },
 };
 
+/// Of a session's snapshot in its folder.
+const SNAPSHOT: &str = "snapshot";
+/// Of the file in a session's folder that says how far its terminal was taken when its last suspend began.
+const OFFSET: &str = "snapshot.offset";
+/// What can be done about a snapshot that cannot be used.
+const OFFER: &str = "; put back what has changed and resume it, or restart it: \
+    that boots it from its disk as it was suspended, and gives up its memory";
+/// Of a VM that cannot write.
+pub(super) const STALLED: &str = "stands still, because the host's disk is full; make room on it, and it goes on";
 /// For the link of a running guest to be up.
 const LINK: Duration = Duration::from_secs(20);
 /// For a guest to freeze and sync.
@@ -46,7 +59,8 @@ pub(super) enum Awake {
 
 /// Puts a running session to disk; returns what its next life is made from.
 pub(super) async fn suspend(host: Arc<Host>, handle: Arc<Handle>, running: Running) -> Result<Machine, Awake> {
-    if let Err(why) = quiesce(&running).await {
+    keep(&host, &handle, &running.live).await;
+    if let Err(why) = quiesce(&running, true).await {
         return Err(Awake::Runs { running, why });
     }
     let generation = running.generation;
@@ -54,23 +68,36 @@ pub(super) async fn suspend(host: Arc<Host>, handle: Arc<Handle>, running: Runni
     link.close();
     drop(link);
     let record = handle.record.borrow().clone();
-    let folder = host.directory(&handle.id).join("snapshot");
+    let folder = host.directory(&handle.id).join(SNAPSHOT);
+    keep_offset(&host, &record, handle.terminal.offset()).await;
     fail::fail_point!("suspend::before-snapshot");
     match vm.snapshot(&folder).await {
         Ok(manifest) => {
             fail::fail_point!("suspend::after-snapshot");
             vm.end().await;
-            let bytes = manifest.memory.bytes.saturating_add(manifest.devices.bytes);
-            let snapshot = Snapshot { folder, bytes, terminal: handle.terminal.offset(), at: now() };
-            Ok(put_down(&host, &record, snapshot).await)
+            fail::fail_point!("suspend::after-end");
+            Ok(put_down(&host, &record, &manifest, handle.terminal.offset()).await)
         }
-        Err(error) => Err(run_on(&host, &handle, &record, generation, vm, error.to_string()).await),
+        Err(error) => Err(run_on(&host, &handle, &record, generation, vm, advised(&error)).await),
     }
 }
 
-async fn quiesce(running: &Running) -> Result<(), String> {
+/// The error, with what to do where that is not in it.
+fn advised(error: &VmError) -> String {
+    let (VmError::File { error: io, .. } | VmError::Snapshot(SnapshotError::Io { error: io, .. })) = error else {
+        return error.to_string();
+    };
+    let full = matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge);
+    format!("{error}{}", if full { "; make room on the host's disk and suspend it again" } else { "" })
+}
+
+/// Freezes the guest's user processes and writes all to its disk; what the disk no longer needs is told where asked for.
+pub(super) async fn quiesce(running: &Running, trim: bool) -> Result<(), String> {
+    if running.live.vm.stalled() {
+        return Err(STALLED.into());
+    }
     let hello = running.live.link.client(LINK).await.map_err(|error| error.to_string())?;
-    let asked = timeout(QUIESCE, hello.client.clone().quiesce(QuiesceRequest { freeze: true, trim: true })).await;
+    let asked = timeout(QUIESCE, hello.client.clone().quiesce(QuiesceRequest { freeze: true, trim })).await;
     match asked {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(status)) => {
@@ -80,26 +107,70 @@ async fn quiesce(running: &Running) -> Result<(), String> {
     }
 }
 
-/// The layer that was written to is frozen with the memory.
-async fn put_down(host: &Host, record: &Record, snapshot: Snapshot) -> Machine {
+/// What becomes of a session that hostd's death caught after its snapshot was whole and before that was committed. None: it
+/// was not so, or its VM may still run.
+pub(super) async fn recover(host: &Host, record: &Record) -> Option<Machine> {
+    if record.session.lifecycle != Lifecycle::Suspending {
+        return None;
+    }
+    let directory = host.directory(&record.session.id);
+    host.parts.vmm.end_leftover(&directory).await.ok()?;
+    let folder = directory.join(SNAPSHOT);
+    let manifest = tokio::task::spawn_blocking(move || Manifest::read(&folder)).await.ok()?.ok()?;
+    if manifest.disk != record.machine.disk {
+        return None;
+    }
+    let kept = tokio::fs::read_to_string(directory.join(OFFSET)).await.unwrap_or_default();
+    let offset = kept.strip_prefix(record.machine.disk.as_str()).and_then(|rest| rest.trim().parse().ok());
+    Some(put_down(host, record, &manifest, offset.unwrap_or_default()).await)
+}
+
+/// How far the terminal was taken, for [`recover`]; where it is lost, some of the output is shown twice.
+async fn keep_offset(host: &Host, record: &Record, offset: u64) {
+    let path = host.directory(&record.session.id).join(OFFSET);
+    if let Err(error) = tokio::fs::write(&path, format!("{} {offset}\n", record.machine.disk)).await {
+        tracing::debug!(?path, %error, "the terminal's offset is not kept");
+    }
+}
+
+/// The layer that was written to is frozen with the memory; the next life writes to another.
+async fn put_down(host: &Host, record: &Record, manifest: &Manifest, terminal: u64) -> Machine {
     let mut machine = record.machine.clone();
-    let layer = host.directory(&record.session.id).join(&machine.disk);
-    if let Err(error) = freeze(layer.clone()).await {
+    let directory = host.directory(&record.session.id);
+    let layer = directory.join(&machine.disk);
+    if let Err(error) = freeze(&layer).await {
         // Nobody but hostd writes there; the rights are a second guard.
         tracing::warn!(slug = record.session.slug, %error, "a frozen layer kept its rights");
     }
     machine.layers.push(layer);
-    machine.snapshot = Some(snapshot);
+    machine.disk = top(record.session.generation + 1);
+    let bytes = manifest.memory.bytes.saturating_add(manifest.devices.bytes);
+    machine.snapshot = Some(Snapshot { folder: directory.join(SNAPSHOT), bytes, terminal, at: now() });
     machine
 }
 
-async fn freeze(layer: PathBuf) -> std::io::Result<()> {
+pub(super) async fn freeze(layer: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     tokio::fs::set_permissions(layer, std::fs::Permissions::from_mode(0o444)).await
 }
 
-/// A suspend failed: the VM goes on as if nothing had been, or is gone.
-async fn run_on(
+/// The name of the layer that a life begins to write to.
+pub(super) fn top(generation: u64) -> String {
+    format!("disk-{generation}.qcow2")
+}
+
+/// Removes the snapshot once nothing can go back to it.
+pub(super) async fn forget_snapshot(host: &Host, id: &str) {
+    let folder = host.directory(id).join(SNAPSHOT);
+    if let Err(error) = tokio::fs::remove_dir_all(&folder).await
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(?folder, %error, "an old snapshot is left behind");
+    }
+}
+
+/// A VM that stands still goes on as if nothing had been, or is gone.
+pub(super) async fn run_on(
     host: &Arc<Host>,
     handle: &Handle,
     record: &Record,
@@ -107,6 +178,12 @@ async fn run_on(
     vm: Arc<dyn Vm>,
     why: String,
 ) -> Awake {
+    // One that was published before it failed is of a moment that the disk is about to leave.
+    let folder = host.directory(&handle.id).join(SNAPSHOT);
+    let published = tokio::task::spawn_blocking(move || Manifest::read(&folder)).await;
+    if published.is_ok_and(|read| read.is_ok_and(|manifest| manifest.disk == record.machine.disk)) {
+        forget_snapshot(host, &handle.id).await;
+    }
     if let Err(error) = vm.go_on().await {
         vm.end().await;
         return Awake::Ended(Cause::VmDied(format!("{why}; and then it did not go on: {error}")));
@@ -133,7 +210,7 @@ pub(super) async fn resume(
         return Err(failed("it has no snapshot; restart it to boot it from its disk".into()));
     };
     let mut clock = Clock::new();
-    let machine = Machine { disk: format!("disk-{generation}.qcow2"), ..record.machine.clone() };
+    let machine = Machine { disk: top(generation), ..record.machine.clone() };
     let above = Record { session: record.session.clone(), machine };
     let directory = host.directory(&handle.id);
     let top = directory.join(&above.machine.disk);
@@ -147,7 +224,8 @@ pub(super) async fn resume(
         Ok(vm) => vm,
         Err(error) => {
             let _ = tokio::fs::remove_file(&top).await;
-            return Err(failed(error.to_string()));
+            let help = if matches!(error, VmError::Snapshot(_)) { OFFER } else { "" };
+            return Err(failed(format!("{error}{help}")));
         }
     };
     clock.phase("vm");
@@ -161,7 +239,7 @@ pub(super) async fn resume(
         Ok(running) => {
             clock.phase("handshake");
             let phases = clock.phases;
-            Ok(Started { running, machine: Machine { phases, ..above.machine } })
+            Ok(Started { running, machine: Machine { phases, ..above.machine }, why_booted: None })
         }
         Err(why) => {
             vm.end().await;
@@ -185,5 +263,5 @@ async fn wake(
     link.client(HANDSHAKE).await.map_err(|error| error.to_string())?;
     let pump = Pump::go_on(handle.terminal.clone(), terminal);
     let pump = pump.await.map_err(|error| format!("the terminal's log: {error}"))?;
-    Ok(Running::new(generation, Live { vm, link: Arc::new(link) }, pump, &handle.messages))
+    Ok(Running::new(generation, Live { vm, link: Arc::new(link) }, pump, record.machine.heard, &handle.messages))
 }

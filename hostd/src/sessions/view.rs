@@ -1,6 +1,6 @@
 use hostd_core::Session;
 
-use crate::store::Phase;
+use crate::{store::Phase, vm::MemoryUse};
 
 /// A session as people see it: its state, and what only its running parts know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,8 +9,8 @@ pub struct SessionView {
     pub session: Session,
     /// How its last start went.
     pub phases: Vec<Phase>,
-    /// Bytes that its VM's process holds now; 0 without one.
-    pub resident: u64,
+    /// What its VM holds of the host's memory now; nothing without one.
+    pub memory: MemoryUse,
     /// Attached terminals.
     pub viewers: usize,
     /// Bytes of its snapshot, while it is suspended.

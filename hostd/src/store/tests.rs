@@ -21,6 +21,7 @@ fn record(id: &str, slug: &str) -> Record {
             directory: "/".into(),
             repository: Some("widgets".into()),
             size: Size { vcpus: 1, memory: 1, disk: 1 },
+            typed_events: false,
         },
         1,
     );

@@ -65,6 +65,23 @@ pub(super) fn replay(directory: &Path) -> Vec<u8> {
     bytes
 }
 
+/// Gives a folder the terminal of another as it was last: what is drawn again after a restart, and its size.
+///
+/// # Errors
+/// Where it cannot be written.
+pub async fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    let copied = tokio::task::spawn_blocking(move || {
+        let [_, log] = log_files(&to);
+        fs::write(log, replay(&from))?;
+        match fs::copy(size_file(&from), size_file(&to)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    });
+    copied.await.map_err(io::Error::other)?
+}
+
 fn tail(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut file = fs::File::open(path)?;
     let from = file.metadata()?.len().saturating_sub(max);

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use super::MemoryUse;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
@@ -41,15 +42,35 @@ impl ProcessIdentity {
         stat(self.pid).is_ok_and(|(state, _)| state != 'Z') && Self::of(self.pid).is_ok_and(|now| now == *self)
     }
 
-    /// Bytes of memory it holds now; 0 where it is gone.
+    /// What it holds of the memory now.
     #[must_use]
-    pub fn resident(&self) -> u64 {
-        let pages = fs::read_to_string(format!("/proc/{}/statm", self.pid))
-            .ok()
-            .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok())
-            .unwrap_or(0);
-        // Asked afterwards: were the pid another's by now, so would be the number.
-        if self.lives() { pages.saturating_mul(rustix::param::page_size() as u64) } else { 0 }
+    pub fn memory(&self) -> MemoryUse {
+        self.read("statm", |text| {
+            let mut fields = text.split_whitespace().map(|n| n.parse::<u64>().unwrap_or(0));
+            let page = rustix::param::page_size() as u64;
+            let (resident, shared) = (fields.nth(1)?.saturating_mul(page), fields.next()?.saturating_mul(page));
+            Some(MemoryUse { private: resident.saturating_sub(shared), shared })
+        })
+    }
+
+    /// The same, but of pages that several processes have mapped only its part. Walks its page tables.
+    #[must_use]
+    pub fn memory_part(&self) -> MemoryUse {
+        self.read("smaps_rollup", |text| {
+            let field = |name| kib(text, name);
+            let anonymous = field("Anonymous:")?;
+            let all = field("Pss:")?;
+            let own = field("Pss_Anon:").unwrap_or(anonymous);
+            Some(MemoryUse { private: anonymous.saturating_add(field("Swap:")?), shared: all.saturating_sub(own) })
+        })
+    }
+
+    /// Of a file in its folder in /proc; nothing where it is gone or may not be looked at.
+    fn read(&self, file: &str, parse: impl FnOnce(&str) -> Option<MemoryUse>) -> MemoryUse {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.pid)).unwrap_or_default();
+        let read = parse(&text).unwrap_or_default();
+        // Asked afterwards: were the pid another's by now, so would be the numbers.
+        if self.lives() { read } else { MemoryUse::default() }
     }
 
     /// Kills it and waits until it is gone. False: it was gone already.
@@ -80,6 +101,12 @@ impl ProcessIdentity {
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, format!("process {} does not end", self.pid)))
     }
+}
+
+/// A line of KiB in one of /proc's files, in bytes.
+pub(crate) fn kib(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()?.saturating_mul(1024))
 }
 
 /// Waits for a process to end. False: `within` is over.
@@ -127,14 +154,15 @@ mod tests {
     fn knows_itself() {
         let me = ProcessIdentity::of(std::process::id()).unwrap();
         assert!(me.lives());
-        assert!(me.resident() > 100_000);
+        assert!(me.memory().private > 100_000 && me.memory().shared > 100_000);
+        assert!(me.memory_part().private > 100_000 && me.memory_part().shared <= me.memory().shared);
         for other in [
             ProcessIdentity { start_time: me.start_time + 1, ..me.clone() },
             ProcessIdentity { boot_id: "another".into(), ..me.clone() },
             ProcessIdentity { pid: u32::MAX, ..me.clone() },
         ] {
             assert!(!other.lives());
-            assert_eq!(other.resident(), 0);
+            assert_eq!((other.memory(), other.memory_part()), Default::default());
         }
     }
 

@@ -39,6 +39,7 @@ pub(super) const APT_GET: Program = Program { name: "apt-get", package: "apt" };
 pub(super) const DPKG_DEB: Program = Program { name: "dpkg-deb", package: "dpkg" };
 pub(super) const DEPMOD: Program = Program { name: "depmod", package: "kmod" };
 pub(super) const MODPROBE: Program = Program { name: "modprobe", package: "kmod" };
+pub(super) const MKE2FS: Program = Program { name: "mke2fs", package: "e2fsprogs" };
 pub(super) const XZ: Program = Program { name: "xz", package: "xz-utils" };
 
 /// Where programs are looked for.

@@ -7,15 +7,21 @@
 //! for a later step; until then a QEMU that a guest has taken over has the rights of hostd's user.
 
 mod argv;
+mod diagnosis;
+mod disk;
 mod hashes;
 mod leftover;
 mod machine;
+mod merge;
+mod migration;
 mod process;
+mod proof;
 mod qmp;
 mod record;
 mod serial;
 mod snapshot;
 mod sockets;
+mod stall;
 mod version;
 
 use std::{
@@ -27,7 +33,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use hostd_core::requirements::Requirements;
+use hostd_core::{requirements::Requirements, session::Size};
 use serde_json::json;
 use tokio::{net::UnixStream, sync::Mutex, time::timeout};
 
@@ -39,34 +45,39 @@ use super::{
     initramfs,
     kernel::{self, Fetch, Kernel, Source},
     program::{self, APT_CACHE, APT_GET, DEPMOD, DPKG_DEB, MODPROBE, QEMU, QEMU_IMG, Search},
-    snapshot::store::Manifest,
+    snapshot::store::{Manifest, Method},
     tsc::Tsc,
 };
+pub use diagnosis::{BLANK, Confinement, KernelFiles, Tool};
 use machine::{KILL, Machine};
 use process::Process;
+pub use proof::{Proof, Prover};
 use qmp::Qmp;
 use record::Record;
 use serial::Serial;
-use snapshot::Layout;
+use snapshot::{Layout, Load};
 use sockets::Listeners;
 
 /// For QEMU to start and greet: it loads the kernel meanwhile, perhaps from a slow disk.
 const GREETING: Duration = Duration::from_secs(60);
 const CREATE_DISK: Duration = Duration::from_secs(60);
 
-/// Makes VMs with the host's QEMU.
-#[derive(Debug)]
+/// Makes VMs with the host's QEMU. Clones share what they have found out about its files.
+#[derive(Clone, Debug)]
 pub struct Qemu {
     data: PathBuf,
     guest_binary: PathBuf,
     accelerator: Choice,
     kernel_source: Source,
     search: Search,
-    tsc: Tsc,
-    version: version::Cache,
-    hashes: hashes::Cache,
-    /// Held while something is fetched: the second who asks waits for the first.
-    preparing: Mutex<()>,
+    tsc: Arc<Tsc>,
+    version: Arc<version::Cache>,
+    hashes: Arc<hashes::Cache>,
+    /// Held while something is fetched or tried: the second who asks waits for the first.
+    preparing: Arc<Mutex<()>>,
+    /// Whatever was proven.
+    method: Option<Method>,
+    prover: Option<Arc<dyn Prover>>,
 }
 
 impl Qemu {
@@ -79,10 +90,12 @@ impl Qemu {
             accelerator: Choice::Auto,
             kernel_source: Source::Apt,
             search: Search::default(),
-            tsc: Tsc::start(),
-            version: version::Cache::default(),
-            hashes: hashes::Cache::default(),
-            preparing: Mutex::new(()),
+            tsc: Arc::new(Tsc::start()),
+            version: Arc::default(),
+            hashes: Arc::default(),
+            preparing: Arc::default(),
+            method: None,
+            prover: None,
         }
     }
 
@@ -105,6 +118,18 @@ impl Qemu {
         Self { search: Search { path: Some(path) }, ..self }
     }
 
+    /// Writes snapshots by this method, whatever was proven.
+    #[must_use]
+    pub fn with_method(self, method: Method) -> Self {
+        Self { method: Some(method), ..self }
+    }
+
+    /// Finds out by this, as part of [`Vmm::prepare`], which method works with a QEMU that it has not met before.
+    #[must_use]
+    pub fn with_prover(self, prover: Arc<dyn Prover>) -> Self {
+        Self { prover: Some(prover), ..self }
+    }
+
     fn kernel(&self) -> Option<Kernel> {
         kernel::newest(&self.data.join("kernel"))
     }
@@ -124,13 +149,14 @@ impl Qemu {
 
     /// What a VM of this kind is started with, and what a snapshot of it will depend on.
     async fn plan(&self, spec: &VmSpec, program: &Path) -> Result<Plan, VmError> {
-        let none = || VmError::Kernel("none was prepared yet; build an environment first".into());
-        let kernel = self.kernel().ok_or_else(none)?;
+        let kernel = self.kernel().ok_or_else(no_kernel)?;
         let initramfs = self.initramfs(&kernel)?;
         let version = self.version.of(program);
         Ok(Plan {
             accelerator: accelerator::choose(self.accelerator).0,
             tsc_khz: self.tsc.khz().await,
+            memory: mapped(&spec.memory)?,
+            method: self.method(),
             maps_read_only: version::at_least(&version, (8, 2)),
             layers: spec.layers.iter().map(|layer| absolute(layer)).collect(),
             disk: absolute(&spec.disk),
@@ -143,24 +169,40 @@ impl Qemu {
         })
     }
 
+    /// What a snapshot depends on of a VM of this size, whatever its disks and its template.
+    async fn requirements(&self, size: Size) -> Result<Requirements, VmError> {
+        let program = self.search.find(QEMU)?;
+        let none = PathBuf::new;
+        let (directory, disk, memory) = (none(), none(), Memory::Own);
+        let spec = VmSpec { name: String::new(), directory, size, layers: vec![], disk, memory };
+        let plan = self.plan(&spec, &program).await?;
+        plan.requirements(&plan.machine(&spec, argv::Sockets { qmp: 0, link: 0, tunnel: 0 }, false), &spec.memory)
+    }
+
     async fn launch(&self, spec: &VmSpec, from: Option<&Path>) -> Result<Machine, VmError> {
         let program = self.search.find(QEMU)?;
         let folder = &spec.directory;
         let plan = self.plan(spec, &program).await?;
         let sockets = Listeners::bind(folder).map_err(failed(folder))?;
-        let machine = plan.machine(spec, &sockets, from.is_some());
-        let requirements = plan.requirements(&machine)?;
+        let numbers = argv::Sockets {
+            qmp: sockets.qmp.as_raw_fd(),
+            link: sockets.link.as_raw_fd(),
+            tunnel: sockets.tunnel.as_raw_fd(),
+        };
+        let machine = plan.machine(spec, numbers, from.is_some());
+        let requirements = plan.requirements(&machine, &spec.memory)?;
         let snapshot = from.map(|from| snapshot::open(from, &requirements)).transpose()?;
         let (argv, ram) = (machine.argv()?, machine.ram());
         let serial = Serial::fresh(folder);
         let mut inherited = vec![sockets.qmp, sockets.link, sockets.tunnel];
-        let load = snapshot.map(|(devices, delta)| {
+        let load = snapshot.map(|(devices, load)| {
             let number = devices.as_raw_fd();
             inherited.push(devices);
-            (number, delta)
+            (number, load)
         });
         let mut process = process::spawn(&program, &argv, inherited).map_err(failed(&program))?;
-        let layout = Layout { pid: process.pid, ram, memory: spec.memory.clone(), requirements };
+        let disk = spec.disk.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let layout = Layout { pid: process.pid, ram, memory: plan.memory, disk, method: plan.method, requirements };
         let words = std::iter::once(program.into_os_string()).chain(argv).map(|a| a.to_string_lossy().into_owned());
         match take_over(folder, &mut process, words.collect(), &layout, load).await {
             Ok((identity, qmp)) => Ok(Machine::start(folder, process, identity, qmp, layout, serial)),
@@ -190,11 +232,17 @@ impl Qemu {
     }
 }
 
+fn no_kernel() -> VmError {
+    VmError::Kernel("none was prepared yet; build an environment first".into())
+}
+
 /// What does not change between two VMs of a kind.
 struct Plan {
     accelerator: Accelerator,
     tsc_khz: Option<u64>,
     version: String,
+    memory: Memory,
+    method: Method,
     maps_read_only: bool,
     layers: Vec<PathBuf>,
     disk: PathBuf,
@@ -206,13 +254,13 @@ struct Plan {
 }
 
 impl Plan {
-    fn machine<'a>(&'a self, spec: &'a VmSpec, sockets: &Listeners, incoming: bool) -> argv::Machine<'a> {
+    fn machine<'a>(&'a self, spec: &'a VmSpec, sockets: argv::Sockets, incoming: bool) -> argv::Machine<'a> {
         argv::Machine {
             name: &spec.name,
             accelerator: self.accelerator,
             vcpus: spec.size.vcpus,
             size: spec.size.memory,
-            memory: &spec.memory,
+            memory: &self.memory,
             incoming,
             maps_read_only: self.maps_read_only,
             kernel: &self.kernel,
@@ -220,15 +268,11 @@ impl Plan {
             tsc_khz: self.tsc_khz,
             layers: &self.layers,
             disk: &self.disk,
-            sockets: argv::Sockets {
-                qmp: sockets.qmp.as_raw_fd(),
-                link: sockets.link.as_raw_fd(),
-                tunnel: sockets.tunnel.as_raw_fd(),
-            },
+            sockets,
         }
     }
 
-    fn requirements(&self, machine: &argv::Machine<'_>) -> Result<Requirements, VmError> {
+    fn requirements(&self, machine: &argv::Machine<'_>, memory: &Memory) -> Result<Requirements, VmError> {
         let kvm = self.accelerator == Accelerator::Kvm;
         Ok(Requirements {
             accelerator: self.accelerator.name().into(),
@@ -236,7 +280,7 @@ impl Plan {
             qemu_version: self.version.clone(),
             kernel: self.kernel_hash.clone(),
             initramfs: self.initramfs_hash.clone(),
-            template: match machine.memory {
+            template: match memory {
                 Memory::Clone(folder) => Manifest::template(folder)?,
                 Memory::Own | Memory::Template(_) => String::new(),
             },
@@ -247,13 +291,21 @@ impl Plan {
     }
 }
 
+/// What is mapped as RAM: of a template that QEMU wrote as one stream nothing can be.
+fn mapped(memory: &Memory) -> Result<Memory, VmError> {
+    Ok(match memory {
+        Memory::Clone(folder) if Manifest::read(folder)?.method == Method::Full => Memory::Own,
+        other => other.clone(),
+    })
+}
+
 /// From a started process to a running VM: recorded first, so that a later hostd finds whatever runs.
 async fn take_over(
     folder: &Path,
     process: &mut Process,
     argv: Vec<String>,
     layout: &Layout,
-    load: Option<(i32, Option<PathBuf>)>,
+    load: Option<(i32, Load)>,
 ) -> Result<(ProcessIdentity, Qmp<UnixStream>), VmError> {
     let identity = ProcessIdentity::of(process.pid).map_err(failed(folder))?;
     Record::new(identity.clone(), argv).write(folder).map_err(failed(folder))?;
@@ -266,8 +318,8 @@ async fn take_over(
         Qmp::open(stream, GREETING).await
     };
     let mut qmp = greeted.await.map_err(said)?;
-    if let Some((devices, delta)) = load {
-        snapshot::load(&mut qmp, layout, delta, devices).await?;
+    if let Some((devices, load)) = load {
+        snapshot::load(&mut qmp, layout, load, devices).await?;
     }
     qmp.execute("cont", json!({}), GREETING).await.map_err(said)?;
     Ok((identity, qmp))
@@ -289,6 +341,7 @@ impl Vmm for Qemu {
         let problems = problems.chain(self.check_guest_binary().err()).map(|error| error.to_string()).collect();
         VmmInfo {
             name: "qemu",
+            warnings: self.proof().and_then(|proof| proof.warning()).into_iter().collect(),
             accelerator: accelerator.name(),
             accelerator_reason,
             version: self.search.find(QEMU).map(|program| self.version.of(&program)).unwrap_or_default(),
@@ -304,7 +357,12 @@ impl Vmm for Qemu {
             Fetch { folder: &folder, search: &self.search, progress }.run(&self.kernel_source).await?;
         }
         let none = || VmError::Kernel(format!("{} has none after preparing it", folder.display()));
-        self.initramfs(&self.kernel().ok_or_else(none)?).map(drop)
+        self.initramfs(&self.kernel().ok_or_else(none)?)?;
+        self.prove(progress).await
+    }
+
+    async fn fingerprint(&self, size: Size) -> Result<Option<String>, VmError> {
+        self.requirements(size).await.map(|requirements| Some(fingerprint(&requirements)))
     }
 
     async fn create_disk(&self, disk: &Path, bytes: u64) -> Result<(), VmError> {
@@ -317,6 +375,17 @@ impl Vmm for Qemu {
             let _ = std::fs::remove_file(&disk);
         }
         made.map(drop)
+    }
+
+    async fn merge(&self, layers: &[PathBuf], own: usize, to: &Path, bytes: u64) -> Result<(), VmError> {
+        let layers: Vec<_> = layers.iter().map(|layer| absolute(layer)).collect();
+        let to = absolute(to);
+        self.create_disk(&to, bytes).await?;
+        let merged = merge::merge(&self.search, &layers, own, &to).await;
+        if merged.is_err() {
+            let _ = std::fs::remove_file(&to);
+        }
+        merged
     }
 
     async fn start(&self, spec: VmSpec) -> Result<Arc<dyn Vm>, VmError> {
@@ -332,11 +401,19 @@ impl Vmm for Qemu {
     }
 }
 
+/// One word for all of them but the clock's rate, which is measured and never quite the same.
+fn fingerprint(requirements: &Requirements) -> String {
+    let timeless = Requirements { tsc_khz: None, ..requirements.clone() };
+    blake3::hash(serde_json::json!(timeless).to_string().as_bytes()).to_hex().to_string()
+}
+
 /// QEMU runs in another folder. A path that cannot be made absolute fails where it is used.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+#[cfg(test)]
+mod refusals;
 #[cfg(test)]
 #[path = "qemu/tests.rs"]
 mod tests;

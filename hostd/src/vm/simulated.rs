@@ -14,7 +14,7 @@ mod tests;
 use std::{
     collections::HashMap,
     ops::RangeInclusive,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -103,6 +103,7 @@ impl Vmm for Simulated {
             version: env!("CARGO_PKG_VERSION").into(),
             kernel: guest::KERNEL.into(),
             problems: vec![],
+            warnings: vec![],
         }
     }
 
@@ -113,6 +114,10 @@ impl Vmm for Simulated {
     async fn create_disk(&self, disk: &Path, _: u64) -> Result<(), VmError> {
         let written = tokio::fs::write(disk, "A simulated VM has no disk.\n").await;
         written.map_err(|error| VmError::File { path: disk.into(), error })
+    }
+
+    async fn merge(&self, _: &[PathBuf], _: usize, to: &Path, bytes: u64) -> Result<(), VmError> {
+        self.create_disk(to, bytes).await
     }
 
     async fn start(&self, spec: VmSpec) -> Result<Arc<dyn Vm>, VmError> {

@@ -5,7 +5,9 @@ use tests::Host;
 const BOOTS: usize = 5;
 
 /// Boots a few times, one after the other, and prints the medians of every part.
-pub(crate) fn measure(host: &Host) {
+pub(crate) fn measure() {
+    let host = Host::start();
+    host.boot_only();
     let mut parts: Vec<(String, Vec<u64>)> = Vec::new();
     for number in 0..BOOTS {
         let id = host.session(&format!("cold {number}"), &["sleep", "1000000"]);

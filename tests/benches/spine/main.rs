@@ -22,7 +22,7 @@ fn main() {
         machine["accelerator_reason"].as_str().unwrap_or("?")
     );
     let runtime = Runtime::new().unwrap();
-    boot::measure(&host);
+    boot::measure();
     runtime.block_on(link::measure(&host));
     echo::measure(&runtime, &host);
 }

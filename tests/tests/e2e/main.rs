@@ -3,9 +3,20 @@
 
 mod bad_input;
 mod broken_host;
+mod ci;
+mod clones;
 mod console;
+mod cycles;
+mod diffs;
+mod doctor;
+mod fork;
+mod full_disk;
 mod git;
+mod layers;
+mod migration;
 mod restart;
+mod reviews;
 mod sessions;
 mod suspend;
 mod terminals;
+mod waits;

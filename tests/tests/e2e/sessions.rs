@@ -16,8 +16,8 @@ fn sessions_live_apart() {
         let disk: u64 = host.exec(id, &["sh", "-c", "df --output=size / | tail -n 1"]).text().trim().parse().unwrap();
         assert!((1_800_000..=2 << 20).contains(&disk), "{disk} KiB");
     }
-    let boot = |id: &str| host.exec(id, &["cat", "/proc/sys/kernel/random/boot_id"]).text();
-    assert_ne!(boot(&a), boot(&b));
+    let machine = |id: &str| host.exec(id, &["cat", "/etc/machine-id"]).text();
+    assert_ne!(machine(&a), machine(&b));
     assert_eq!(host.exec("first", &["cat", "/proc/sys/kernel/hostname"]).text(), host.slug(&a));
     exec_passes_everything_through(&host, &a);
     list_tells_all(&host);

@@ -1,11 +1,11 @@
 //! To disk and back: nothing of a suspended session runs, and nothing of it is lost.
 
-use std::fs;
+use std::{fs, thread, time::Instant};
 
-use tests::{Host, until, wait::SOON};
+use tests::{Host, Outcome, until, wait::SOON};
 
 /// Keeps a secret in memory alone, an open file that it appends to, and a pipe between two processes; ticks.
-const TICKER: &str = "secret=$(head -c 16 /dev/urandom | md5sum | cut -c 1-32); exec 3>>/root/ticks; \
+pub(super) const TICKER: &str = "secret=$(head -c 16 /dev/urandom | md5sum | cut -c 1-32); exec 3>>/root/ticks; \
     (i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done) | while read -r tick; do \
     echo $tick >&3; echo \"$secret\" >/run/secret; done";
 
@@ -45,6 +45,7 @@ fn a_session_goes_on_where_it_was() {
 fn a_damaged_snapshot_is_refused_and_kept() {
     let host = Host::start();
     let id = host.session("damaged", &["sleep", "1000000"]);
+    let _ = host.exec(&id, &["sh", "-c", "echo kept >/root/kept; echo lost >/run/lost"]).text();
     let _ = host.cli(["suspend", &id]).text();
     let memory = host.data().join("sessions").join(&id).join("snapshot/memory.zst");
     let good = fs::read(&memory).unwrap();
@@ -52,13 +53,54 @@ fn a_damaged_snapshot_is_refused_and_kept() {
     let middle = bad.len() / 2;
     bad[middle] ^= 1;
     fs::write(&memory, &bad).unwrap();
-    host.cli(["resume", &id]).assert_failed(4, &["memory.zst is damaged"]);
+    host.cli(["resume", &id]).assert_failed(4, &["memory.zst is damaged", "restart it"]);
     assert_eq!(host.show(&id)["lifecycle"], "suspended");
     assert_eq!(fs::read(&memory).unwrap(), bad, "the evidence was overwritten");
     host.wait_for_no_vm();
     fs::write(&memory, &good).unwrap();
     let _ = host.cli(["resume", &id]).text();
-    assert_eq!(host.exec(&id, &["echo", "back"]).text(), "back");
+    assert_eq!(host.exec(&id, &["cat", "/run/lost"]).text(), "lost");
+
+    // Where it cannot be mended: from its disk, after a question.
+    let _ = host.cli(["suspend", &id]).text();
+    host.cli(["restart", "--yes", &id]).assert_failed(4, &["resume it"]);
+    fs::write(&memory, &bad).unwrap();
+    host.cli(["resume", &id]).assert_failed(4, &["memory.zst is damaged"]);
+    host.cli(["restart", &id]).assert_failed(2, &["--yes"]);
+    let _ = host.cli(["restart", "--yes", &id]).text();
+    host.wait_for(&id, "lifecycle", "running");
+    assert_eq!(
+        host.exec(&id, &["sh", "-c", "cat /root/kept; cat /run/lost 2>&1 || true"]).text().lines().next(),
+        Some("kept")
+    );
+    assert!(host.exec(&id, &["cat", "/run/lost"]).code != 0);
+    until("the snapshot to be gone", SOON, || (!memory.exists()).then_some(()));
+    assert!(host.show(&id)["resumed_in_ms"].is_null());
+}
+
+/// All at once, on however few processors.
+#[test]
+fn twelve_sessions_come_back_together() {
+    let host = Host::start();
+    let ids: Vec<String> =
+        (0..12).map(|n| host.session(&format!("one of twelve {n}"), &["sleep", "1000000"])).collect();
+    let all = |verb: &str, what: &(dyn Fn(&str, usize) -> Outcome + Sync)| {
+        let began = Instant::now();
+        thread::scope(|scope| {
+            for (n, id) in ids.iter().enumerate() {
+                scope.spawn(move || what(id, n).text());
+            }
+        });
+        println!("twelve sessions: {verb} in {:?}", began.elapsed());
+    };
+    all("written to", &|id, n| host.exec(id, &["sh", "-c", &format!("echo {n} >/run/mine")]));
+    all("suspended", &|id, _| host.cli(["suspend", id]));
+    assert_eq!(host.vms(), []);
+    all("resumed", &|id, _| host.cli(["resume", id]));
+    for (n, id) in ids.iter().enumerate() {
+        assert_eq!(host.exec(id, &["cat", "/run/mine"]).text(), n.to_string());
+        assert_eq!(host.show(id)["generation"], 2);
+    }
 }
 
 #[test]

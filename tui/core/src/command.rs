@@ -56,8 +56,12 @@ pub enum Group {
     Lists,
     /// For the selected session.
     Session,
+    /// For the selected pull request.
+    Review,
     /// For environments.
     Environments,
+    /// Among changes.
+    Diff,
     /// In an attached terminal.
     Attached,
     /// In dialogs and text fields.
@@ -66,8 +70,16 @@ pub enum Group {
 
 impl Group {
     /// In the order of the help.
-    pub const ALL: [Self; 6] =
-        [Self::Session, Self::Lists, Self::Everywhere, Self::Environments, Self::Attached, Self::Dialogs];
+    pub const ALL: [Self; 8] = [
+        Self::Session,
+        Self::Review,
+        Self::Lists,
+        Self::Everywhere,
+        Self::Environments,
+        Self::Diff,
+        Self::Attached,
+        Self::Dialogs,
+    ];
 
     /// Its heading.
     #[must_use]
@@ -76,7 +88,9 @@ impl Group {
             Self::Everywhere => "Everywhere",
             Self::Lists => "Lists",
             Self::Session => "The selected session",
+            Self::Review => "The selected pull request",
             Self::Environments => "Environments",
+            Self::Diff => "Among changes",
             Self::Attached => "In an attached terminal",
             Self::Dialogs => "Dialogs and text",
         }
@@ -99,10 +113,17 @@ commands! {
     Answer9 "answer-9" "Send the ninth answer that the agent offers" Session Safe,
     Restart "restart" "Boot a stopped or crashed session again from its disk" Session Asks,
     Suspend "suspend" "Suspend the session to disk, or resume a suspended one" Session Safe,
+    Fork "fork" "Fork: another session from this one as it is now" Session Safe,
     Delete "delete" "Delete the session, its VM and its disk" Session Asks,
     Log "log" "Show all that is kept of the agent's terminal" Session Safe,
     SerialLog "serial-log" "Show the serial console of the session's VM" Session Safe,
+    Diff "diff" "Show what the session or the pull request changed" Session Safe,
     Preview "preview" "Show or hide the preview beside the list" Session Safe,
+
+    Approve "approve" "Approve the pull request's head" Review Safe,
+    RequestChanges "request-changes" "Say what must change before a merge" Review Safe,
+    Comment "comment" "Comment on the pull request" Review Safe,
+    Merge "merge" "Merge the pull request, as its repository says" Review Asks,
 
     Up "up" "Move up" Lists Safe,
     Down "down" "Move down" Lists Safe,
@@ -118,6 +139,7 @@ commands! {
     FilterClear "filter-clear" "Show everything again" Lists Safe,
 
     ShowSessions "sessions" "Show the sessions" Everywhere Safe,
+    ShowReview "review" "Show the queue of pull requests" Everywhere Safe,
     ShowHosts "hosts" "Show the hosts" Everywhere Safe,
     ShowEnvironments "environments" "Show the environments" Everywhere Safe,
     ShowCrashes "crashes" "Show the crashed sessions" Everywhere Safe,
@@ -129,6 +151,11 @@ commands! {
     Redraw "redraw" "Draw the whole window again" Everywhere Safe,
     Background "background" "Stop the console; `fg` in the shell brings it back" Everywhere Safe,
     Quit "quit" "Leave the console; the sessions go on" Everywhere Safe,
+
+    NextHunk "next-hunk" "Go to the next change" Diff Safe,
+    PreviousHunk "previous-hunk" "Go to the change before" Diff Safe,
+    NextFile "next-file" "Go to the next file" Diff Safe,
+    PreviousFile "previous-file" "Go to the file before" Diff Safe,
 
     Build "build" "Build the selected environment" Environments Safe,
 
@@ -171,11 +198,11 @@ impl Command {
     #[must_use]
     pub fn in_palette(self) -> bool {
         match self.group() {
-            Group::Attached | Group::Dialogs => false,
+            Group::Attached | Group::Dialogs | Group::Diff => false,
             Group::Lists => matches!(self, Self::NextYours | Self::Filter | Self::FilterClear),
             Group::Session => self.answer().is_none(),
             Group::Everywhere => !matches!(self, Self::Back | Self::Palette | Self::NextView | Self::PreviousView),
-            Group::Environments => true,
+            Group::Environments | Group::Review => true,
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     effect::Call,
     fleet::{EnvironmentKey, Fleet, HostId, SessionKey},
     fuzzy::Fuzzy,
+    pull::PullKey,
 };
 
 /// The dialog on top.
@@ -18,7 +19,7 @@ pub enum Dialog {
     Question(Question),
     /// A new session.
     Form(Box<Form>),
-    /// A message to an agent.
+    /// A message to an agent, or a review.
     Message(Message),
 }
 
@@ -176,10 +177,26 @@ impl Form {
     }
 }
 
-/// A message to an agent.
+/// Whom a message is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The agent of this session.
+    Session(SessionKey),
+    /// The readers of this pull request.
+    Pull {
+        /// Which.
+        key: PullKey,
+        /// The head that was on the screen.
+        head: String,
+        /// comment or request-changes.
+        verdict: &'static str,
+    },
+}
+
+/// A message to an agent, or a review.
 pub struct Message {
     /// To whom.
-    pub session: SessionKey,
+    pub target: Target,
     /// Its name.
     pub name: String,
     /// What is typed.
@@ -212,7 +229,12 @@ impl Asked {
             Call::Restart(_) => ("Restarting", "restart"),
             Call::Suspend(_) => ("Suspended", "suspend"),
             Call::Resume(_) => ("Resumed", "resume"),
+            Call::Fork(_) => ("Forked", "fork"),
             Call::Build(_) => ("Built", "build"),
+            Call::Review { verdict: "approve", .. } => ("Approved", "approve"),
+            Call::Review { verdict: "request-changes", .. } => ("Requested changes to", "request changes to"),
+            Call::Review { .. } => ("Commented on", "comment on"),
+            Call::Merge { .. } => ("Merged", "merge"),
         };
         Self { host, done: format!("{done} {about}"), failed: format!("Could not {failed} {about}") }
     }

@@ -1,5 +1,6 @@
 //! What the runtime is asked to do.
 
+use crate::diff::Subject;
 use crate::fleet::{HostId, SessionKey};
 
 /// Names one use of one slot. Answers under a ticket that is no longer the slot's are late and dropped.
@@ -11,7 +12,7 @@ pub struct Ticket {
     pub generation: u64,
 }
 
-/// What a stream or call is for. The first three hold one stream each: opening another ends the former.
+/// What a stream or call is for. The first four hold one stream each: opening another ends the former.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
     /// The terminal beside the list.
@@ -20,6 +21,8 @@ pub enum Slot {
     Attach,
     /// The log in the whole window.
     Log,
+    /// The changes in the whole window.
+    Diff,
     /// A call; any number.
     Call,
 }
@@ -56,6 +59,13 @@ pub enum Effect {
     Resize(Ticket, (u16, u16)),
     /// Become the writer.
     Take(Ticket),
+    /// Read what was changed.
+    OpenDiff {
+        /// Of the diff.
+        ticket: Ticket,
+        /// Whose.
+        subject: Subject,
+    },
     /// Read a log.
     OpenLog {
         /// Of the log.
@@ -91,6 +101,26 @@ pub enum Call {
     Suspend(String),
     /// Bring this session back.
     Resume(String),
+    /// Make another session from this one.
+    Fork(String),
     /// Build this environment.
     Build(String),
+    /// Review a pull request.
+    Review {
+        /// `REPOSITORY#NUMBER`.
+        id: String,
+        /// The commit that was looked at.
+        head: String,
+        /// comment, approve or request-changes.
+        verdict: &'static str,
+        /// In words; may be empty with approve.
+        body: String,
+    },
+    /// Merge a pull request.
+    Merge {
+        /// `REPOSITORY#NUMBER`.
+        id: String,
+        /// The commit that was looked at.
+        head: String,
+    },
 }

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{Millis, text};
+use crate::{
+    Millis,
+    pull::{Pull, PullKey},
+    text,
+};
 
 /// A host's place in the list that the console was started with.
 pub type HostId = usize;
@@ -96,7 +100,7 @@ pub struct Session {
     pub deleting: bool,
     pub vcpus: u32,
     pub memory_bytes: u64,
-    pub resident_bytes: u64,
+    pub used_bytes: u64,
     pub suspended_bytes: u64,
     pub phases: Vec<(String, u64)>,
     pub viewers: u32,
@@ -160,10 +164,10 @@ impl Session {
         self.word() == "crashed"
     }
 
-    /// Whether it can be booted again.
+    /// Whether it can be booted again. Of a suspended one its host knows: only where it could not be resumed.
     #[must_use]
     pub fn can_restart(&self) -> bool {
-        matches!(&*self.lifecycle, "crashed" | "stopped") && !self.deleting
+        matches!(&*self.lifecycle, "crashed" | "stopped" | "suspended") && !self.deleting
     }
 }
 
@@ -182,9 +186,13 @@ pub struct Environment {
     pub disk_bytes: u64,
     pub repository: String,
     pub agent: Vec<String>,
+    pub older: Vec<Build>,
+    pub warm_ready: u32,
+    pub warm_wanted: u32,
+    pub warm_max: u32,
 }
 
-/// A build in use.
+/// A build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // As hostd.v1.Build.
 pub struct Build {
@@ -193,6 +201,8 @@ pub struct Build {
     pub created_at: Millis,
     pub size_bytes: u64,
     pub base_bytes: u64,
+    pub template_bytes: u64,
+    pub sessions: u32,
 }
 
 impl Environment {
@@ -204,7 +214,8 @@ impl Environment {
         }
         self.error = text::many_lines(&self.error, 1 << 14);
         self.agent = self.agent.iter().take(64).map(|a| text::one_line(a, 1024)).collect();
-        if let Some(build) = &mut self.build {
+        self.older.truncate(64);
+        for build in self.build.iter_mut().chain(&mut self.older) {
             build.id = text::one_line(&build.id, 64);
             build.commit = text::one_line(&build.commit, 64);
         }
@@ -280,6 +291,8 @@ pub struct Host {
     pub sessions: BTreeMap<Arc<str>, Session>,
     /// By name.
     pub environments: BTreeMap<Arc<str>, Environment>,
+    /// The open ones, by repository and number.
+    pub pulls: BTreeMap<(Arc<str>, u64), Pull>,
 }
 
 impl Host {
@@ -314,6 +327,7 @@ impl Fleet {
             info: None,
             sessions: BTreeMap::new(),
             environments: BTreeMap::new(),
+            pulls: BTreeMap::new(),
         };
         Self { hosts: names.into_iter().map(host).collect() }
     }
@@ -354,6 +368,24 @@ impl Fleet {
             .collect();
         all.sort();
         all
+    }
+
+    /// A pull request.
+    #[must_use]
+    pub fn pull(&self, key: &PullKey) -> Option<&Pull> {
+        self.hosts.get(key.host)?.pulls.get(&(key.repository.clone(), key.number))
+    }
+
+    /// Every open pull request with its key.
+    pub fn pulls(&self) -> impl Iterator<Item = (PullKey, &Pull)> {
+        self.hosts.iter().enumerate().flat_map(|(host, h)| {
+            let key = move |(repository, number): &(Arc<str>, u64)| PullKey {
+                host,
+                repository: repository.clone(),
+                number: *number,
+            };
+            h.pulls.iter().map(move |(place, pull)| (key(place), pull))
+        })
     }
 
     /// Name of a host, for people.

@@ -35,7 +35,7 @@ impl Layout {
         let top = height.min(2);
         let body = Rect::new(0, top, width, height.saturating_sub(top + 1));
         let none = Self { header, list: body, rule: Rect::default(), beside: None, footer };
-        let wanted = state.preview_shown || matches!(state.view, View::Hosts | View::Environments);
+        let wanted = state.preview_shown || matches!(state.view, View::Review | View::Hosts | View::Environments);
         match () {
             () if !wanted => none,
             () if width >= WIDE => none.side_by_side(body),
@@ -77,6 +77,47 @@ impl Layout {
 #[must_use]
 pub fn attached(size: (u16, u16)) -> (u16, u16) {
     (size.0.max(1), size.1.saturating_sub(1).max(1))
+}
+
+/// The parts of a window of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiffLayout {
+    /// The list of files.
+    pub files: Rect,
+    /// Between it and the lines.
+    pub rule: Rect,
+    /// The lines of the selected file.
+    pub lines: Rect,
+}
+
+impl DiffLayout {
+    /// Of this window, with so many files.
+    #[must_use]
+    pub fn of((width, height): (u16, u16), files: usize) -> Self {
+        let body = Rect::new(0, height.min(1), width, height.saturating_sub(2));
+        if width >= WIDE {
+            let left = (width / 4).clamp(32, 60);
+            return Self {
+                files: Rect { width: left, ..body },
+                rule: Rect { x: left, width: 1, ..body },
+                lines: Rect { x: left + 1, width: width - left - 1, ..body },
+            };
+        }
+        let most = (body.height / 4).max(1);
+        let list = u16::try_from(files).unwrap_or(most).clamp(1, most).min(body.height);
+        let rule = u16::from(body.height > list);
+        Self {
+            files: Rect { height: list, ..body },
+            rule: Rect { y: body.y + list, height: rule, ..body },
+            lines: Rect { y: body.y + list + rule, height: body.height - list - rule, ..body },
+        }
+    }
+
+    /// Rows of lines that are shown.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.lines.height.into()
+    }
 }
 
 /// Rows of a log in this window: all but its heading and the hints.

@@ -14,6 +14,7 @@ pub mod action;
 pub mod attach;
 pub mod command;
 pub mod dialog;
+pub mod diff;
 pub mod edit;
 pub mod effect;
 pub mod files;
@@ -26,6 +27,7 @@ pub mod list;
 pub mod log;
 pub mod notice;
 pub mod preview;
+pub mod pull;
 pub mod report;
 #[cfg(test)]
 mod samples;

@@ -1,9 +1,11 @@
 //! What the runtime reports: news of hosts, terminals' bytes, answers to effects.
 
 use crate::{
+    diff::DiffReport,
     effect::Ticket,
     fleet::{Environment, HostId, HostInfo, Session},
     notice::Kind,
+    pull::Pull,
 };
 
 /// News for the console. What carries a ticket that is no longer the slot's is dropped.
@@ -15,6 +17,8 @@ pub enum Report {
     Terminal(Ticket, TerminalReport),
     /// Of an open log.
     Log(Ticket, LogReport),
+    /// Of an open diff.
+    Diff(Ticket, DiffReport),
     /// A call is answered: what came of it, or the error for people.
     Answer(Ticket, Result<Answer, String>),
     /// A build goes on.
@@ -38,6 +42,10 @@ pub enum HostReport {
     Info(Box<HostInfo>),
     /// An environment is new or changed.
     Environment(Box<Environment>),
+    /// The open pull requests that are there now.
+    Queue(Vec<Pull>),
+    /// A pull request is new or changed; one that is over leaves the queue.
+    Pull(Box<Pull>),
     /// The connection is gone, or did not come about; why.
     Lost(String),
 }

@@ -6,6 +6,7 @@ use crate::{
     Effect, Keymap, Millis,
     attach::{Attach, Viewer},
     dialog::{Asked, Dialog, Form, FormField},
+    diff::DiffView,
     edit::Field,
     effect::{Slot, Ticket},
     fleet::{EnvironmentKey, Fleet, HostId, Session, SessionKey, Turn},
@@ -15,6 +16,7 @@ use crate::{
     log::LogView,
     notice::Notices,
     preview::Screens,
+    pull::PullKey,
     text,
     when::{Condition, Conditions},
 };
@@ -24,6 +26,8 @@ use crate::{
 pub enum View {
     /// Sessions by attention.
     Sessions,
+    /// Open pull requests.
+    Review,
     /// Hosts.
     Hosts,
     /// Environments.
@@ -34,13 +38,14 @@ pub enum View {
 
 impl View {
     /// In the order of the header.
-    pub const ALL: [Self; 4] = [Self::Sessions, Self::Hosts, Self::Environments, Self::Crashes];
+    pub const ALL: [Self; 5] = [Self::Sessions, Self::Review, Self::Hosts, Self::Environments, Self::Crashes];
 
     /// Its name.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
             Self::Sessions => "Sessions",
+            Self::Review => "Review",
             Self::Hosts => "Hosts",
             Self::Environments => "Environments",
             Self::Crashes => "Crashes",
@@ -89,6 +94,8 @@ pub struct State {
     pub view: View,
     /// Sessions by attention; headings with their counts.
     pub sessions: List<(Turn, usize), SessionKey>,
+    /// Open pull requests.
+    pub pulls: List<(), PullKey>,
     /// Hosts.
     pub hosts: List<(), HostId>,
     /// Environments.
@@ -96,7 +103,7 @@ pub struct State {
     /// Crashed sessions, the latest first.
     pub crashes: List<(), SessionKey>,
     /// What each list is narrowed to, in the order of [`View::ALL`].
-    pub filters: [Filter; 4],
+    pub filters: [Filter; 5],
     /// The preview is wanted.
     pub preview_shown: bool,
     /// The terminal beside the list.
@@ -107,6 +114,8 @@ pub struct State {
     pub attach: Option<Attach>,
     /// The log in the whole window.
     pub log: Option<LogView>,
+    /// The changes in the whole window.
+    pub diff: Option<DiffView>,
     /// The dialog on top.
     pub dialog: Option<Dialog>,
     /// A new session that was begun and put away.
@@ -143,6 +152,7 @@ impl State {
             fleet: Fleet::new(hosts),
             view: View::Sessions,
             sessions: List::default(),
+            pulls: List::default(),
             hosts: List::default(),
             environments: List::default(),
             crashes: List::default(),
@@ -152,6 +162,7 @@ impl State {
             screens: Screens::default(),
             attach: None,
             log: None,
+            diff: None,
             dialog: None,
             draft: None,
             builds: BTreeMap::new(),
@@ -197,7 +208,7 @@ impl State {
         match self.view {
             View::Sessions => self.sessions.selected(),
             View::Crashes => self.crashes.selected(),
-            View::Hosts | View::Environments => None,
+            View::Review | View::Hosts | View::Environments => None,
         }
     }
 
@@ -213,6 +224,7 @@ impl State {
     pub fn rows_wanted(&self) -> usize {
         match self.view {
             View::Sessions => self.sessions.rows().len(),
+            View::Review => self.pulls.rows().len(),
             View::Hosts => self.hosts.rows().len(),
             View::Environments => self.environments.rows().len(),
             View::Crashes => self.crashes.rows().len(),
@@ -228,6 +240,7 @@ impl State {
             (None, Some(attach), _) => attach_conditions(now, attach),
             (None, None, Some(log)) if log.filtering => now.with(Condition::Filter).with(Condition::Text),
             (None, None, Some(log)) => now.with(Condition::Log).with_if(Condition::Filtered, !log.filter.is_empty()),
+            (None, None, None) if self.diff.is_some() => now.with(Condition::Diff),
             (None, None, None) if self.filter().typing => now.with(Condition::Filter).with(Condition::Text),
             (None, None, None) => self.list_conditions(now),
         }
@@ -236,6 +249,7 @@ impl State {
     fn list_conditions(&self, now: Conditions) -> Conditions {
         let view = match self.view {
             View::Sessions => Condition::Sessions,
+            View::Review => Condition::Review,
             View::Hosts => Condition::Hosts,
             View::Environments => Condition::Environments,
             View::Crashes => Condition::Crashes,
@@ -279,6 +293,10 @@ impl State {
         let mut times: Vec<Millis> = match self.view {
             View::Sessions => self.sessions.shown(height).iter().filter_map(|r| item(r).and_then(session)).collect(),
             View::Crashes => self.crashes.shown(height).iter().filter_map(|r| item(r).and_then(session)).collect(),
+            View::Review => {
+                let opened = |key| self.fleet.pull(key).map(|pull| pull.created_at);
+                self.pulls.shown(height).iter().filter_map(|r| item(r).and_then(opened)).collect()
+            }
             View::Hosts => self.fleet.hosts.iter().filter_map(|h| h.info.as_ref().map(|i| i.started_at)).collect(),
             View::Environments => {
                 let built = |key| self.fleet.environment(key)?.build.as_ref().map(|b| b.created_at);

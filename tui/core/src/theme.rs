@@ -71,6 +71,11 @@ scopes! {
     StatusObserver "status.observer" "You only watch.",
     StatusScroll "status.scroll" "You look at the history.",
     StatusLost "status.lost" "The connection is gone.",
+    DiffHunk "diff.hunk" "Where a change is.",
+    DiffAdded "diff.added" "Lines that are new.",
+    DiffAddedPart "diff.added.part" "What is new in them.",
+    DiffRemoved "diff.removed" "Lines that are gone.",
+    DiffRemovedPart "diff.removed.part" "What is gone of them.",
     Terminal "terminal" "A session's terminal where the program sets no colours.",
 }
 
@@ -119,6 +124,8 @@ impl Theme {
                         | Scope::StatusObserver
                         | Scope::StatusScroll
                         | Scope::StatusLost
+                        | Scope::DiffAddedPart
+                        | Scope::DiffRemovedPart
                 );
             style.fg = style.fg.map(|c| depth.bring_down(c)).filter(|_| depth != Depth::None);
             style.bg = style.bg.map(|c| depth.bring_down(c)).filter(|_| depth != Depth::None);

@@ -2,8 +2,10 @@
 
 mod calls;
 mod commands;
+mod diffs;
 mod lists;
 mod reports;
+mod reviews;
 mod terminals;
 mod typing;
 

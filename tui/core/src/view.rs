@@ -4,6 +4,7 @@ mod attached;
 mod chrome;
 mod details;
 mod dialogs;
+mod diff;
 mod environments;
 mod form;
 mod help;
@@ -13,6 +14,7 @@ mod notices;
 mod palette;
 mod pen;
 mod preview;
+mod review;
 mod sessions;
 mod terminal;
 mod words;
@@ -35,6 +37,8 @@ pub fn view(state: &State, theme: &Theme, frame: &mut Frame) {
         attached::draw(state, attach, theme, frame);
     } else if let Some(log) = &state.log {
         log::draw(state, log, theme, frame);
+    } else if let Some(diff) = &state.diff {
+        diff::draw(state, diff, theme, frame);
     } else {
         lists(state, theme, frame);
     }
@@ -56,6 +60,7 @@ fn lists(state: &State, theme: &Theme, frame: &mut Frame) {
     match state.view {
         View::Sessions => sessions::draw(state, layout.list, &mut pen),
         View::Crashes => sessions::draw_crashes(state, layout.list, &mut pen),
+        View::Review => review::draw(state, layout.list, &mut pen),
         View::Hosts => hosts::draw(state, layout.list, &mut pen),
         View::Environments => environments::draw(state, layout.list, &mut pen),
     }
@@ -63,6 +68,7 @@ fn lists(state: &State, theme: &Theme, frame: &mut Frame) {
         chrome::separator(&layout, &mut pen);
         match state.view {
             View::Sessions | View::Crashes => preview::draw(state, &layout, beside, &mut pen),
+            View::Review => review::draw_details(state, &layout, beside, &mut pen),
             View::Hosts => hosts::draw_details(state, &layout, beside, &mut pen),
             View::Environments => environments::draw_details(state, &layout, beside, &mut pen),
         }

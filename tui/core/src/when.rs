@@ -25,10 +25,12 @@ macro_rules! conditions {
 conditions! {
     /// Always.
     Always = "always",
-    /// One of the four lists has the keyboard, no dialog and no terminal.
+    /// One of the lists has the keyboard, no dialog and no terminal.
     List = "list",
     /// The list of sessions has the keyboard.
     Sessions = "sessions",
+    /// The queue of pull requests has the keyboard.
+    Review = "review",
     /// The list of hosts has the keyboard.
     Hosts = "hosts",
     /// The list of environments has the keyboard.
@@ -51,6 +53,8 @@ conditions! {
     Writer = "writer",
     /// A session's log has the whole window.
     Log = "log",
+    /// The changes of a session or a pull request have the whole window.
+    Diff = "diff",
     /// The form for a new session is open.
     Form = "form",
     /// The line for a message is open.

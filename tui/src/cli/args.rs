@@ -1,10 +1,16 @@
 //! The arguments, as `--help` shows them.
 
+mod diff;
+mod forge;
+
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use super::format;
+
+pub(crate) use diff::Diff;
+pub(crate) use forge::{ChecksCommand, Of, RepoCommand, ReviewCommand, Said};
 
 /// The terminal fleet console for coding agents. Without a command it opens the console.
 #[derive(Debug, Parser)]
@@ -58,6 +64,19 @@ pub(crate) enum Command {
     Suspend(Suspend),
     /// Bring a suspended session back, exactly where it was
     Resume(Resume),
+    /// Show what a session or a pull request changed, or what differs between two revisions
+    Diff(Diff),
+    /// Pull requests: ls, show, comment, approve, request-changes, merge
+    #[command(subcommand)]
+    Review(ReviewCommand),
+    /// Results of CI: ls, log, report
+    #[command(subcommand)]
+    Checks(ChecksCommand),
+    /// Repositories: ls, add, show, set
+    #[command(subcommand)]
+    Repo(RepoCommand),
+    /// Make another session from one as it is now, on branches of its own. Prints its id
+    Fork(Fork),
     /// Hosts: ls, show
     #[command(subcommand)]
     Host(HostCommand),
@@ -246,12 +265,21 @@ pub(crate) struct Wait {
 
 /// Of `restart`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  pilothouse restart fix-parser")]
+#[command(
+    after_help = "A suspended session can be restarted where it could not be resumed: it boots from its disk as it was
+suspended, and what was in its memory is given up.
+
+Examples:
+  pilothouse restart fix-parser
+  pilothouse restart fix-parser --yes"
+)]
 pub(crate) struct Restart {
     /// Slug, id, or a unique prefix
     #[arg(value_name = "SESSION")]
     pub(crate) id: String,
+    /// Do not ask before a suspended session's memory is given up
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
     /// Print the session as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -282,6 +310,29 @@ pub(crate) struct Resume {
     #[arg(value_name = "SESSION")]
     pub(crate) id: String,
     /// Print the session as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Of `fork`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The fork has the same memory, processes and files, and its own name, identity and branches. A running
+session stands still for a moment and goes on; a suspended one stays suspended. Programs that run already keep
+the environment variables that they were started with: inside, `session show` says which session it is now.
+
+Examples:
+  pilothouse fork fix-parser
+  id=$(pilothouse fork fix-parser --title 'the other way') && pilothouse send \"$id\" Try it without regexes"
+)]
+pub(crate) struct Fork {
+    /// Slug, id, or a unique prefix
+    #[arg(value_name = "SESSION")]
+    pub(crate) id: String,
+    /// What people call it; "fork of ..." otherwise
+    #[arg(long, short = 't')]
+    pub(crate) title: Option<String>,
+    /// Print the whole session as JSON instead of its id
     #[arg(long)]
     pub(crate) json: bool,
 }

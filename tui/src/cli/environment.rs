@@ -3,7 +3,7 @@
 mod build;
 
 use jiff::Timestamp;
-use pilothouse_proto::hostd::v1::Environment;
+use pilothouse_proto::hostd::v1::{Build, Environment};
 
 use super::{
     args::EnvCommand,
@@ -51,6 +51,8 @@ fn print(many: bool, all: &[(String, Environment)]) -> Result<(), Failure> {
         Column::fixed("STATE"),
         Column::fixed("BUILT"),
         Column::fixed("SESSIONS"),
+        Column::fixed("WARM"),
+        Column::fixed("ON DISK"),
         Column::fixed("SIZE").expendable(1),
         Column::flexible("REPOSITORY", 8).expendable(2),
         Column::flexible("AGENT", 8).expendable(3),
@@ -58,7 +60,13 @@ fn print(many: bool, all: &[(String, Environment)]) -> Result<(), Failure> {
     if many {
         columns.insert(1, Column::flexible("HOST", 8));
     }
-    let rows: Vec<_> = all.iter().map(|(host, it)| row(many.then_some(host), it)).collect();
+    let rows: Vec<_> = all
+        .iter()
+        .flat_map(|(host, it)| {
+            let host = many.then_some(host);
+            std::iter::once(row(host, it)).chain(it.older.iter().map(move |build| older(host, build)))
+        })
+        .collect();
     output::print(&render(&columns, &rows, output::width(), output::colour()))
 }
 
@@ -75,6 +83,8 @@ fn row(host: Option<&String>, it: &Environment) -> Vec<Cell> {
         Cell(plain(&it.state), tone),
         built.into(),
         it.sessions.to_string().into(),
+        warm(it).into(),
+        it.build.as_ref().map(on_disk).unwrap_or_default().into(),
         size(it).into(),
         plain(&it.repository).into(),
         plain(&it.agent.join(" ")).into(),
@@ -83,6 +93,32 @@ fn row(host: Option<&String>, it: &Environment) -> Vec<Cell> {
         row.insert(1, plain(host).into());
     }
     row
+}
+
+/// A build that is not in use any more, below its environment.
+fn older(host: Option<&String>, build: &Build) -> Vec<Cell> {
+    let mut row: Vec<Cell> = vec![
+        format!("  {}", plain(&build.id)).into(),
+        Cell("older".into(), Tone::Dim),
+        (age(build.created_at, Timestamp::now()) + " ago").into(),
+        build.sessions.to_string().into(),
+        String::new().into(),
+        on_disk(build).into(),
+    ];
+    if let Some(host) = host {
+        row.insert(1, plain(host).into());
+    }
+    row
+}
+
+/// Without the base, which others may share.
+fn on_disk(build: &Build) -> String {
+    bytes(build.size_bytes.saturating_add(build.template_bytes))
+}
+
+/// VMs that stand ready, of those that are wanted.
+fn warm(it: &Environment) -> String {
+    if it.warm_max == 0 { String::new() } else { format!("{}/{}", it.warm_ready, it.warm_wanted) }
 }
 
 fn size(it: &Environment) -> String {
@@ -109,8 +145,16 @@ async fn show(fleet: &Fleet, name: &str, json: bool) -> Outcome {
         ("agent", plain(&it.agent.join(" "))),
         ("sessions", it.sessions.to_string()),
     ];
+    if it.warm_max > 0 {
+        let (ready, wanted, min, max) = (it.warm_ready, it.warm_wanted, it.warm_min, it.warm_max);
+        facts.push(("warm VMs", format!("{ready} ready of {wanted} wanted ({min} to {max})")));
+    }
     if let Some(build) = &it.build {
-        let sizes = format!("{} on a base of {}", bytes(build.size_bytes), bytes(build.base_bytes));
+        let template = match build.template_bytes {
+            0 => "no template: its sessions boot".into(),
+            some => format!("a template of {}", bytes(some)),
+        };
+        let sizes = format!("{} on a base of {}, {template}", bytes(build.size_bytes), bytes(build.base_bytes));
         facts.extend([
             ("build", plain(&build.id)),
             ("commit", plain(&build.commit)),
@@ -118,6 +162,11 @@ async fn show(fleet: &Fleet, name: &str, json: bool) -> Outcome {
         ]);
         facts.push(("on disk", sizes));
     }
+    let older = it.older.iter().map(|build| {
+        let sessions = if build.sessions == 1 { "1 session".into() } else { format!("{} sessions", build.sessions) };
+        format!("{}, built {}, {sessions}, {}", plain(&build.id), when(build.created_at), on_disk(build))
+    });
+    facts.push(("older builds", older.collect::<Vec<_>>().join("\n")));
     let text = lines(&facts, output::colour()) + "\n" + plain_lines(&it.recipe).trim_end() + "\n";
     output::print(&text)?;
     Ok(0)

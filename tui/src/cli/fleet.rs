@@ -5,7 +5,9 @@ use std::{future::Future, time::Duration};
 use futures::future::join_all;
 use pilothouse_proto::hostd::v1::{
     Environment, GetEnvironmentRequest, GetHostRequest, GetRequest, HostInfo, ListEnvironmentsRequest, ListRequest,
-    Session, environments_client::EnvironmentsClient, host_client::HostClient, sessions_client::SessionsClient,
+    Session, checks_client::ChecksClient, diffs_client::DiffsClient, environments_client::EnvironmentsClient,
+    host_client::HostClient, repositories_client::RepositoriesClient, reviews_client::ReviewsClient,
+    sessions_client::SessionsClient,
 };
 use tonic::{Response, Status, transport::Channel};
 
@@ -59,6 +61,26 @@ impl Host {
     /// Its environments.
     pub(crate) fn environments(&self) -> EnvironmentsClient<Channel> {
         EnvironmentsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
+    }
+
+    /// Its pull requests.
+    pub(crate) fn reviews(&self) -> ReviewsClient<Channel> {
+        ReviewsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
+    }
+
+    /// Their checks.
+    pub(crate) fn checks(&self) -> ChecksClient<Channel> {
+        ChecksClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
+    }
+
+    /// Its repositories.
+    pub(crate) fn repositories(&self) -> RepositoriesClient<Channel> {
+        RepositoriesClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
+    }
+
+    /// What differs on it.
+    pub(crate) fn diffs(&self) -> DiffsClient<Channel> {
+        DiffsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
     }
 
     /// Itself.
@@ -122,7 +144,7 @@ impl Fleet {
         &self.hosts
     }
 
-    /// Every session of every host that answers. Those that do not are told on stderr; if none does, that is the failure.
+    /// Every session of every host that answers, by [`Fleet::gather`].
     pub(crate) async fn sessions(&self) -> Result<Vec<On<'_, (String, Vec<Session>)>>, Failure> {
         self.gather(async |host: &Host| Ok((host.name().await, host.sessions_list().await?))).await
     }
@@ -132,7 +154,8 @@ impl Fleet {
         self.gather(async |host: &Host| Ok((host.name().await, host.environments_list().await?))).await
     }
 
-    async fn gather<'a, T>(
+    /// What every host answers. Those that do not are told on stderr; if none does, that is the failure.
+    pub(crate) async fn gather<'a, T>(
         &'a self,
         question: impl AsyncFn(&'a Host) -> Result<T, Failure>,
     ) -> Result<Vec<On<'a, T>>, Failure> {
@@ -171,13 +194,21 @@ impl Fleet {
 
     /// The environment of this name, on the one host that has it.
     pub(crate) async fn environment(&self, name: &str) -> Result<On<'_, Environment>, Failure> {
-        let request = || GetEnvironmentRequest { name: name.to_owned() };
-        let found = join_all(self.hosts.iter().map(|host| {
-            let mut client = host.environments();
-            async move { host.ask(client.get(request())).await }
-        }));
-        let found = self.found(found.await)?;
-        self.single(found, &format!("environment `{}`", plain(name)), |environment| environment.name.clone())
+        let asked = async |host: &Host| {
+            host.ask(host.environments().get(GetEnvironmentRequest { name: name.to_owned() })).await
+        };
+        self.find(&format!("environment `{}`", plain(name)), asked, |environment| environment.name.clone()).await
+    }
+
+    /// What `question` finds on exactly one host.
+    pub(crate) async fn find<'a, T>(
+        &'a self,
+        what: &str,
+        question: impl AsyncFn(&'a Host) -> Result<T, Failure>,
+        name: impl Fn(&T) -> String,
+    ) -> Result<On<'a, T>, Failure> {
+        let answers = join_all(self.hosts.iter().map(|host| question(host))).await;
+        self.single(self.found(answers)?, what, name)
     }
 
     /// The only host, for what must happen on one.

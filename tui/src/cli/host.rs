@@ -1,7 +1,7 @@
 //! `host ls` and `host show`.
 
 use futures::future::join_all;
-use pilothouse_proto::hostd::v1::HostInfo;
+use pilothouse_proto::hostd::v1::{HostAccounts, HostInfo};
 
 use super::{
     args::HostCommand,
@@ -115,6 +115,33 @@ async fn find<'a>(fleet: &'a Fleet, wanted: &str) -> Result<(&'a Host, HostInfo)
     })
 }
 
+fn memory_use(a: &HostAccounts) -> String {
+    let of = |what: &str, amount| format!("{what} {}", bytes(amount));
+    [
+        of("sessions alone", a.memory_private),
+        of("shared by them", a.memory_shared),
+        of("page cache", a.memory_cache),
+        of("free", a.memory_free),
+        of("reserve", a.memory_reserve),
+        of("at most for sessions", a.memory_most),
+    ]
+    .join(", ")
+}
+
+fn disk_use(a: &HostAccounts) -> String {
+    let of = |what: &str, amount| format!("{what} {}", bytes(amount));
+    [
+        of("bases", a.disk_bases),
+        of("builds and templates", a.disk_builds),
+        of("sessions' disks", a.disk_layers),
+        of("snapshots", a.disk_snapshots),
+        of("logs", a.disk_logs),
+        of("other", a.disk_other),
+        of("reserve", a.disk_reserve),
+    ]
+    .join(", ")
+}
+
 fn facts(name: &str, host: &Host, info: &HostInfo) -> Vec<(&'static str, String)> {
     let accelerator = match info.accelerator_reason.as_str() {
         "" => plain(&info.accelerator),
@@ -132,6 +159,8 @@ fn facts(name: &str, host: &Host, info: &HostInfo) -> Vec<(&'static str, String)
         ("cpus", info.cpus.to_string()),
         ("memory", free(info.memory_available, info.memory_total)),
         ("disk", free(info.disk_available, info.disk_total)),
+        ("memory use", info.accounts.as_ref().map(memory_use).unwrap_or_default()),
+        ("disk use", info.accounts.as_ref().map(disk_use).unwrap_or_default()),
         ("sessions", format!("{}, {} running", info.sessions, info.running)),
         ("data", plain(&info.data_directory)),
         ("started", when(info.started_at)),

@@ -1,10 +1,14 @@
 //! The stable shapes of `--json`. A field may be added; none is renamed, removed or given another meaning. Times are RFC
 //! 3339 in UTC, sizes are bytes, and what does not exist is null. The tests pin the names.
 
+mod pulls;
+
 use pilothouse_proto::hostd::v1 as api;
 use serde::Serialize;
 
 use super::format::time;
+
+pub(crate) use pulls::{Check, Pull, Repository, WholePull};
 
 /// A session: an element of `ls`, and what `show`, `new`, `restart` and `wait` print.
 #[derive(Debug, Serialize)]
@@ -31,11 +35,14 @@ pub(crate) struct Session<'a> {
     repository: Option<&'a str>,
     branch_prefix: Option<&'a str>,
     vcpus: u32,
+    /// Of the host's, that is its VM's alone now; 0 while it is suspended.
     memory_bytes: u64,
+    memory_size_bytes: u64,
     resident_bytes: u64,
     suspended_bytes: u64,
     resumed_in_ms: Option<u64>,
     viewers: u32,
+    forked_from: Option<&'a str>,
     phases: Vec<Phase<'a>>,
 }
 
@@ -72,11 +79,13 @@ impl<'a> Session<'a> {
             repository: some(&session.repository),
             branch_prefix: some(&session.branch_prefix),
             vcpus: session.vcpus,
-            memory_bytes: session.memory_bytes,
+            memory_bytes: session.used_bytes,
+            memory_size_bytes: session.memory_bytes,
             resident_bytes: session.resident_bytes,
             suspended_bytes: session.suspended_bytes,
             resumed_in_ms: Some(session.resumed_in_ms).filter(|ms| *ms > 0),
             viewers: session.viewers,
+            forked_from: some(&session.forked_from),
             phases: session.phases.iter().map(|p| Phase { name: &p.name, micros: p.micros }).collect(),
         }
     }
@@ -97,10 +106,21 @@ pub(crate) struct Environment<'a> {
     repository: Option<&'a str>,
     agent: &'a [String],
     build: Option<Build<'a>>,
+    older_builds: Vec<Build<'a>>,
+    warm: Warm,
     recipe: &'a str,
 }
 
-/// The build in use.
+/// VMs that stand ready.
+#[derive(Debug, Serialize)]
+struct Warm {
+    ready: u32,
+    wanted: u32,
+    min: u32,
+    max: u32,
+}
+
+/// A build.
 #[derive(Debug, Serialize)]
 struct Build<'a> {
     id: &'a str,
@@ -108,6 +128,22 @@ struct Build<'a> {
     created_at: String,
     size_bytes: u64,
     base_bytes: u64,
+    template_bytes: u64,
+    sessions: u32,
+}
+
+impl<'a> Build<'a> {
+    fn new(build: &'a api::Build) -> Self {
+        Self {
+            id: &build.id,
+            commit: some(&build.commit),
+            created_at: time(build.created_at),
+            size_bytes: build.size_bytes,
+            base_bytes: build.base_bytes,
+            template_bytes: build.template_bytes,
+            sessions: build.sessions,
+        }
+    }
 }
 
 impl<'a> Environment<'a> {
@@ -125,13 +161,14 @@ impl<'a> Environment<'a> {
             disk_bytes: environment.disk_bytes,
             repository: some(&environment.repository),
             agent: &environment.agent,
-            build: environment.build.as_ref().map(|build| Build {
-                id: &build.id,
-                commit: some(&build.commit),
-                created_at: time(build.created_at),
-                size_bytes: build.size_bytes,
-                base_bytes: build.base_bytes,
-            }),
+            build: environment.build.as_ref().map(Build::new),
+            older_builds: environment.older.iter().map(Build::new).collect(),
+            warm: Warm {
+                ready: environment.warm_ready,
+                wanted: environment.warm_wanted,
+                min: environment.warm_min,
+                max: environment.warm_max,
+            },
             recipe: &environment.recipe,
         }
     }
@@ -167,6 +204,45 @@ struct HostInfo<'a> {
     started_at: String,
     data_directory: &'a str,
     problems: &'a [String],
+    accounts: Option<Accounts>,
+}
+
+/// What memory and disk are used for, in bytes.
+#[derive(Debug, Serialize)]
+struct Accounts {
+    memory_private: u64,
+    memory_shared: u64,
+    memory_cache: u64,
+    memory_free: u64,
+    memory_reserve: u64,
+    memory_most: u64,
+    disk_bases: u64,
+    disk_builds: u64,
+    disk_layers: u64,
+    disk_snapshots: u64,
+    disk_logs: u64,
+    disk_other: u64,
+    disk_reserve: u64,
+}
+
+impl Accounts {
+    fn new(a: &api::HostAccounts) -> Self {
+        Self {
+            memory_private: a.memory_private,
+            memory_shared: a.memory_shared,
+            memory_cache: a.memory_cache,
+            memory_free: a.memory_free,
+            memory_reserve: a.memory_reserve,
+            memory_most: a.memory_most,
+            disk_bases: a.disk_bases,
+            disk_builds: a.disk_builds,
+            disk_layers: a.disk_layers,
+            disk_snapshots: a.disk_snapshots,
+            disk_logs: a.disk_logs,
+            disk_other: a.disk_other,
+            disk_reserve: a.disk_reserve,
+        }
+    }
 }
 
 impl<'a> Host<'a> {
@@ -194,6 +270,7 @@ impl<'a> Host<'a> {
                 started_at: time(info.started_at),
                 data_directory: &info.data_directory,
                 problems: &info.problems,
+                accounts: info.accounts.as_ref().map(Accounts::new),
             }),
         }
     }
@@ -218,8 +295,8 @@ mod tests {
         let session = api::Session { created_at: 1_700_000_000_000, ..Default::default() };
         let session = Session::new("near", &session);
         let want = "activity attention branch_prefix build cause choices command created_at deleting environment \
-            generation host id lifecycle memory_bytes owner phases reason repository resident_bytes resumed_in_ms slug \
-            suspended_bytes task title updated_at vcpus viewers";
+            forked_from generation host id lifecycle memory_bytes memory_size_bytes owner phases reason repository \
+            resident_bytes resumed_in_ms slug suspended_bytes task title updated_at vcpus viewers";
         assert_eq!(keys(&session).join(" "), want);
         let value = serde_json::to_value(&session).unwrap();
         assert_eq!(value["created_at"], "2023-11-14T22:13:20.000Z");
@@ -230,15 +307,19 @@ mod tests {
     fn environment_fields_are_pinned() {
         let environment = api::Environment { build: Some(api::Build::default()), ..Default::default() };
         let environment = Environment::new("near", &environment);
-        let want = "agent build disk_bytes error host memory_bytes name recipe repository sessions source state vcpus";
+        let want = "agent build disk_bytes error host memory_bytes name older_builds recipe repository sessions source \
+            state vcpus warm";
         assert_eq!(keys(&environment).join(" "), want);
-        assert_eq!(keys(&environment.build).join(" "), "base_bytes commit created_at id size_bytes");
+        assert_eq!(
+            keys(&environment.build).join(" "),
+            "base_bytes commit created_at id sessions size_bytes template_bytes"
+        );
     }
 
     #[test]
     fn host_fields_are_pinned() {
         let info = api::HostInfo::default();
-        let want = "accelerator accelerator_reason address cpus data_directory disk_available disk_total error \
+        let want = "accelerator accelerator_reason accounts address cpus data_directory disk_available disk_total error \
             kernel_version memory_available memory_total name problems qemu_version reachable running sessions \
             started_at version vmm";
         assert_eq!(keys(&Host::new("near", "unix:/a".into(), Ok(&info))).join(" "), want);

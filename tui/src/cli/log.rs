@@ -4,7 +4,12 @@ mod harmless;
 
 use pilothouse_proto::hostd::v1::LogRequest;
 
-use super::{args::Log, failure::Outcome, fleet::Fleet, output};
+use super::{
+    args::Log,
+    failure::{Failure, Outcome},
+    fleet::Fleet,
+    output,
+};
 use harmless::Harmless;
 
 /// Prints it.
@@ -13,17 +18,39 @@ pub(crate) async fn run(fleet: &Fleet, options: Log) -> Outcome {
     let request = LogRequest { id: found.it.id, serial: options.serial };
     let failure = |status| found.host.failure(&status);
     let mut log = found.host.sessions().log(request).await.map_err(failure)?.into_inner();
-    let mut filter = output::is_terminal().then(Harmless::default);
-    let mut ends_line = true;
+    let mut shown = Shown::new();
     while let Some(part) = log.message().await.map_err(failure)? {
-        ends_line = part.data.last().map_or(ends_line, |byte| *byte == b'\n');
-        match &mut filter {
-            Some(filter) => output::write(&filter.feed(&part.data))?,
-            None => output::write(&part.data)?,
+        shown.write(&part.data)?;
+    }
+    shown.end()
+}
+
+/// A log on its way to stdout: all of it, or on a terminal what is harmless there.
+pub(crate) struct Shown {
+    filter: Option<Harmless>,
+    ends_line: bool,
+}
+
+impl Shown {
+    /// Nothing so far.
+    pub(crate) fn new() -> Self {
+        Self { filter: output::is_terminal().then(Harmless::default), ends_line: true }
+    }
+
+    /// The next piece.
+    pub(crate) fn write(&mut self, data: &[u8]) -> Result<(), Failure> {
+        self.ends_line = data.last().map_or(self.ends_line, |byte| *byte == b'\n');
+        match &mut self.filter {
+            Some(filter) => output::write(&filter.feed(data)),
+            None => output::write(data),
         }
     }
-    if filter.is_some() {
-        output::print(if ends_line { "\x1b[0m" } else { "\x1b[0m\n" })?;
+
+    /// That was all.
+    pub(crate) fn end(self) -> Outcome {
+        if self.filter.is_some() {
+            output::print(if self.ends_line { "\x1b[0m" } else { "\x1b[0m\n" })?;
+        }
+        Ok(0)
     }
-    Ok(0)
 }

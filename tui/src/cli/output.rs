@@ -1,6 +1,6 @@
 //! Our own stdout: whether it is a terminal, how wide, and printing to it.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -55,6 +55,21 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 /// Says something beside the output, for people; a lost stderr is no failure.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Asks on the terminal before something is lost: `does` what, `question` with what it costs, and what to say after a no.
+///
+/// # Errors
+/// After a no; and a usage error where there is no terminal to ask on.
+pub(crate) fn confirm(does: &str, question: &str, otherwise: &str) -> Result<(), Failure> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        let failure = Failure::usage(format!("{does} and there is no terminal to ask on"));
+        return Err(failure.hint("say --yes if you mean it"));
+    }
+    write_stderr(question);
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::failed(format!("no answer: {error}")))?;
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(Failure::failed(otherwise)) }
 }
 
 /// Stdout broke. A reader that went away, like `head`, is no error.

@@ -1,13 +1,11 @@
 //! `rm`: deletes sessions, after a question.
 
-use std::io::{self, BufRead, IsTerminal};
-
 use jiff::Timestamp;
 use pilothouse_proto::hostd::v1::{DeleteRequest, Session};
 
 use super::{
     args::Rm,
-    failure::{Failure, NOT_FOUND, Outcome},
+    failure::{NOT_FOUND, Outcome},
     fleet::{Fleet, On},
     format::{age, plain},
     output,
@@ -22,8 +20,10 @@ pub(crate) async fn run(fleet: &Fleet, options: Rm) -> Outcome {
             found.push(on);
         }
     }
-    if !options.yes && !ask(&found)? {
-        return Err(Failure::failed("nothing was deleted"));
+    if !options.yes {
+        let losses: String = found.iter().map(|on| loss(&on.it) + "\n").collect();
+        let question = format!("{losses}VM, disk and all that was not pushed are lost. Delete? [y/N] ");
+        output::confirm("rm deletes for good", &question, "nothing was deleted")?;
     }
     let mut first = None;
     for on in found {
@@ -40,21 +40,6 @@ pub(crate) async fn run(fleet: &Fleet, options: Rm) -> Outcome {
         }
     }
     Ok(first.unwrap_or(0))
-}
-
-fn ask(found: &[On<'_, Session>]) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(
-            Failure::usage("rm deletes for good and there is no terminal to ask on").hint("say --yes if you mean it")
-        );
-    }
-    for on in found {
-        output::note(&loss(&on.it));
-    }
-    output::write_stderr("VM, disk and all that was not pushed are lost. Delete? [y/N] ");
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::failed(format!("no answer: {error}")))?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 fn loss(session: &Session) -> String {

@@ -1,12 +1,23 @@
-//! `restart`: boots a stopped or crashed session again.
+//! `restart`: boots a stopped or crashed session again, or one that could not be resumed, after a question.
 
 use pilothouse_proto::hostd::v1::RestartRequest;
 
-use super::{args::Restart, failure::Outcome, fleet::Fleet, json, output};
+use super::{args::Restart, failure::Outcome, fleet::Fleet, format::plain, json, output};
 
 /// Restarts it; it is on its way when this returns.
 pub(crate) async fn run(fleet: &Fleet, options: Restart) -> Outcome {
     let found = fleet.session(&options.id).await?;
+    if found.it.lifecycle == "suspended" && !options.yes {
+        let slug = plain(&found.it.slug);
+        output::confirm(
+            &format!("restarting {slug} gives up what is in its memory"),
+            &format!(
+                "{slug} is suspended: {}\nIts memory is given up. Boot it from its disk? [y/N] ",
+                plain(&found.it.reason)
+            ),
+            "nothing was restarted",
+        )?;
+    }
     let request = RestartRequest { id: found.it.id };
     let session = found.host.sessions().restart(request).await.map_err(|status| found.host.failure(&status))?;
     if options.json {

@@ -2,15 +2,18 @@
 
 use pilothouse_proto::hostd::v1::ResumeRequest;
 
-use super::{args::Resume, failure::Outcome, fleet::Fleet, json, output};
+use super::{args::Resume, failure::Outcome, fleet::Fleet, format::plain, json, output};
 
-/// Returns when it runs.
+/// Returns when it runs, or when its host has no room for it now: it is resumed by itself then.
 pub(crate) async fn run(fleet: &Fleet, options: Resume) -> Outcome {
     let found = fleet.session(&options.id).await?;
     let request = ResumeRequest { id: found.it.id };
     let session = found.host.sessions().resume(request).await.map_err(|status| found.host.failure(&status))?;
+    let session = session.into_inner();
     if options.json {
-        output::print_json(&json::Session::new(&found.host.name().await, session.get_ref()))?;
+        output::print_json(&json::Session::new(&found.host.name().await, &session))?;
+    } else if session.lifecycle == "suspended" {
+        output::note(&format!("{} {}; it is resumed when there is room", plain(&session.slug), plain(&session.reason)));
     }
     Ok(0)
 }

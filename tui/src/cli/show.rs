@@ -47,17 +47,18 @@ pub(crate) fn when(unix_millis: i64) -> String {
 
 fn facts(host: &str, s: &Session) -> Facts {
     let deleting = if s.deleting { ", is being deleted" } else { "" };
-    let memory = match s.resident_bytes {
+    let memory = match s.used_bytes {
         0 if s.suspended_bytes > 0 => {
             format!("{} ({} on disk while suspended)", bytes(s.memory_bytes), bytes(s.suspended_bytes))
         }
         0 => bytes(s.memory_bytes),
-        resident => format!("{} ({} held now)", bytes(s.memory_bytes), bytes(resident)),
+        used => format!("{} (takes {} of the host, QEMU's own included)", bytes(s.memory_bytes), bytes(used)),
     };
     vec![
         ("session", plain(&s.slug)),
         ("id", plain(&s.id)),
         ("title", plain(&s.title)),
+        ("fork of", plain(&s.forked_from)),
         ("host", plain(host)),
         ("owner", plain(&s.owner)),
         ("state", format!("{}, {}{deleting}", plain(&s.lifecycle), plain(&s.activity))),

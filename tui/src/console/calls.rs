@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use pilothouse_proto::hostd::v1::{
-    BuildRequest, CreateRequest, DeleteRequest, RestartRequest, ResumeRequest, SendRequest, SuspendRequest,
-    environments_client::EnvironmentsClient, sessions_client::SessionsClient,
+    BuildRequest, CreateRequest, DeleteRequest, ForkRequest, MergePullRequest, RestartRequest, ResumeRequest,
+    SendRequest, SubmitReviewRequest, SuspendRequest, environments_client::EnvironmentsClient,
+    reviews_client::ReviewsClient, sessions_client::SessionsClient,
 };
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Status, transport::Channel};
@@ -18,6 +19,9 @@ use crate::client::HostAddress;
 
 /// Deleting waits for a VM to end; nothing takes longer than this unless the host hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Largest answer, in bytes: a pull request with all that was said.
+const ANSWER_MAX: usize = 64 << 20;
 
 /// Asks the host and reports its answer.
 pub(super) async fn call(
@@ -42,6 +46,7 @@ pub(super) async fn call(
 }
 
 async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
+    let mut reviews = ReviewsClient::new(channel.clone()).max_decoding_message_size(ANSWER_MAX);
     let mut sessions = SessionsClient::new(channel);
     match call {
         Call::Create { environment, title, task } => {
@@ -54,6 +59,15 @@ async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
         Call::Suspend(id) => drop(sessions.suspend(SuspendRequest { id }).await?),
         Call::Resume(id) => drop(sessions.resume(ResumeRequest { id }).await?),
         Call::Restart(id) => drop(sessions.restart(RestartRequest { id }).await?),
+        Call::Review { id, head, verdict, body } => {
+            let request = SubmitReviewRequest { id, verdict: verdict.into(), head, body, comments: vec![] };
+            drop(reviews.submit_review(request).await?);
+        }
+        Call::Merge { id, head } => drop(reviews.merge_pull(MergePullRequest { id, head }).await?),
+        Call::Fork(id) => {
+            let session = sessions.fork(ForkRequest { id, title: String::new() }).await?.into_inner();
+            return Ok(Answer::Created(Box::new(convert::session(session))));
+        }
         Call::Build(_) => return Err(Status::internal("a build is no single question")),
     }
     Ok(Answer::Done)

@@ -3,6 +3,7 @@
 use pilothouse_proto::hostd::v1;
 use tui_core::{
     fleet::{Build, Environment, HostInfo, Session, Turn},
+    pull::{Check, Pull, Review, Revision, Thread},
     report::{BuildReport, HostReport, Snapshot, TerminalReport},
 };
 
@@ -30,27 +31,69 @@ pub(super) fn session(s: v1::Session) -> Session {
         deleting: s.deleting,
         vcpus: s.vcpus,
         memory_bytes: s.memory_bytes,
-        resident_bytes: s.resident_bytes,
+        used_bytes: s.used_bytes,
         suspended_bytes: s.suspended_bytes,
         phases: s.phases.into_iter().map(|phase| (phase.name, phase.micros)).collect(),
         viewers: s.viewers,
     }
 }
 
+pub(super) fn pull(p: v1::Pull) -> Pull {
+    let check = |c: v1::Check| Check { name: c.name, state: c.state, required: c.required, summary: c.summary };
+    let review = |r: v1::Review| Review { who: r.who, verdict: r.verdict, revision: r.revision, body: r.body };
+    let thread = |t: v1::ReviewThread| Thread {
+        path: t.path,
+        line: t.line,
+        quote: t.quote,
+        revision: t.revision,
+        comments: t.comments.into_iter().map(|c| (c.who, c.body)).collect(),
+    };
+    let revision = |r: v1::Revision| Revision { number: r.number, head: r.head, forced: r.forced, at: r.at };
+    Pull {
+        repository: p.repository,
+        number: p.number,
+        title: p.title,
+        body: p.body,
+        author: p.author,
+        head_branch: p.head_branch,
+        base_branch: p.base_branch,
+        head: p.head,
+        revision: p.revision,
+        state: p.state,
+        standing: p.standing,
+        outcome: p.outcome,
+        outcome_text: p.outcome_text,
+        blocked: p.blocked,
+        merge_method: p.merge_method,
+        created_at: p.created_at,
+        updated_at: p.updated_at,
+        revisions: p.revisions.into_iter().map(revision).collect(),
+        checks: p.checks.into_iter().map(check).collect(),
+        reviews: p.reviews.into_iter().map(review).collect(),
+        threads: p.threads.into_iter().map(thread).collect(),
+    }
+}
+
 fn environment(e: v1::Environment) -> Environment {
-    let build = e.build.map(|b| Build {
+    let build = |b: v1::Build| Build {
         id: b.id,
         commit: b.commit,
         created_at: b.created_at,
         size_bytes: b.size_bytes,
         base_bytes: b.base_bytes,
-    });
+        template_bytes: b.template_bytes,
+        sessions: b.sessions,
+    };
     Environment {
         name: e.name,
         source: e.source,
         state: e.state,
         error: e.error,
-        build,
+        build: e.build.map(build),
+        older: e.older.into_iter().map(build).collect(),
+        warm_ready: e.warm_ready,
+        warm_wanted: e.warm_wanted,
+        warm_max: e.warm_max,
         sessions: e.sessions,
         vcpus: e.vcpus,
         memory_bytes: e.memory_bytes,

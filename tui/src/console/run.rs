@@ -16,6 +16,7 @@ use tonic::transport::Channel;
 use tui_core::{
     Action, Effect, State, Theme,
     action::Event,
+    diff::Subject,
     effect::{Slot, Ticket},
     fleet::{HostId, SessionKey},
     report::{Report, TerminalReport},
@@ -23,7 +24,7 @@ use tui_core::{
 };
 
 use super::{
-    calls, hosts, input, logs, now,
+    calls, diffs, hosts, input, logs, now, pulls,
     screen::{PANICKED, Screen},
     streams::{self, Ask, Open},
 };
@@ -68,6 +69,7 @@ impl Runtime {
         for (id, (host, _)) in hosts.iter().enumerate() {
             // A connection of its own: bulk of a terminal never stands before news.
             tasks.spawn(hosts::watch(id, host.clone(), host.channel(), reports.clone()));
+            tasks.spawn(pulls::watch(id, host.channel(), reports.clone()));
         }
         Self { hosts, state, theme, reports, incoming, open: BTreeMap::new(), tasks, stale: true }
     }
@@ -190,6 +192,7 @@ impl Runtime {
                     self.open_terminal(ticket, &session, observe, size, scrollback, Duration::from_millis(delay));
                 }
                 Effect::OpenLog { ticket, session, serial } => self.open_log(ticket, &session, serial),
+                Effect::OpenDiff { ticket, subject } => self.open_diff(ticket, subject),
                 Effect::Close(slot) => self.close(slot),
                 Effect::Input(ticket, bytes) => self.ask(ticket, Ask::Input(bytes)),
                 Effect::Resize(ticket, size) => self.ask(ticket, Ask::Resize(size)),
@@ -229,6 +232,18 @@ impl Runtime {
         let request = LogRequest { id: session.id.to_string(), serial };
         let task = self.tasks.spawn(logs::read(ticket, host, channel, request, self.reports.clone()));
         // A log is asked nothing.
+        let (asks, _) = mpsc::channel(1);
+        self.replace(ticket, asks, task);
+    }
+
+    fn open_diff(&mut self, ticket: Ticket, subject: Subject) {
+        let host = match &subject {
+            Subject::Session(key) => key.host,
+            Subject::Pull(key) => key.host,
+        };
+        let Some((host, channel)) = self.host(host) else { return };
+        let task = self.tasks.spawn(diffs::read(ticket, host, channel, subject, self.reports.clone()));
+        // It is asked nothing.
         let (asks, _) = mpsc::channel(1);
         self.replace(ticket, asks, task);
     }

@@ -26,6 +26,9 @@ async fn sessions_are_listed_shown_created_and_sent_to() {
     assert_eq!(fake.run(&["send", "al", "use", "two"]).await.code, 0);
     assert_eq!(fake.state.heard(), "use two");
     assert_eq!(fake.run(&["log", "al"]).await.stdout, b"\x1b[31mred\x1b[2J\xff\n");
+    let ran = fake.run(&["fork", "al", "--title", "other way", "--json"]).await;
+    assert_eq!((&ran.json()["title"], ran.json()["forked_from"].as_str().is_some()), (&"other way".into(), true));
+    assert!(fake.run(&["fork", "al"]).await.text().ends_with('\n'));
     assert_eq!(fake.run(&["host", "show", "madeup", "--json"]).await.json()["cpus"], 2);
 }
 
@@ -113,11 +116,27 @@ async fn a_host_out_of_reach_says_what_to_do() {
 #[case(&["rm"])]
 #[case(&["wait"])]
 #[case(&["restart"])]
+#[case(&["suspend"])]
+#[case(&["resume"])]
+#[case(&["fork"])]
 #[case(&["host", "ls"])]
 #[case(&["host", "show"])]
 #[case(&["env", "ls"])]
 #[case(&["env", "build"])]
 #[case(&["env", "show"])]
+#[case(&["review", "ls"])]
+#[case(&["review", "show"])]
+#[case(&["review", "comment"])]
+#[case(&["review", "approve"])]
+#[case(&["review", "request-changes"])]
+#[case(&["review", "merge"])]
+#[case(&["checks", "ls"])]
+#[case(&["checks", "log"])]
+#[case(&["checks", "report"])]
+#[case(&["repo", "ls"])]
+#[case(&["repo", "add"])]
+#[case(&["repo", "show"])]
+#[case(&["repo", "set"])]
 #[case(&["completions"])]
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_has_help_with_an_example(#[case] arguments: &[&str]) {

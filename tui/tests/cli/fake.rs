@@ -2,6 +2,7 @@
 
 mod environments;
 mod host;
+pub(crate) mod pulls;
 mod sessions;
 
 use std::{
@@ -10,7 +11,8 @@ use std::{
 };
 
 use pilothouse_proto::hostd::v1::{
-    Session, WatchResponse, environments_server::EnvironmentsServer, host_server::HostServer,
+    Pull, Session, WatchResponse, checks_server::ChecksServer, environments_server::EnvironmentsServer,
+    host_server::HostServer, repositories_server::RepositoriesServer, reviews_server::ReviewsServer,
     sessions_server::SessionsServer, watch_response::Change,
 };
 use tempfile::TempDir;
@@ -31,6 +33,7 @@ pub(crate) struct Fake {
 /// What it knows.
 pub(crate) struct State {
     sessions: Mutex<Vec<Session>>,
+    pulls: Mutex<Vec<Pull>>,
     changes: broadcast::Sender<WatchResponse>,
     /// What was typed into attached terminals, and which commands were hung up on.
     heard: Arc<Mutex<Vec<u8>>>,
@@ -40,10 +43,18 @@ impl Fake {
     /// With these sessions.
     pub(crate) async fn start(sessions: Vec<Session>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let state = State { sessions: Mutex::new(sessions), changes: broadcast::channel(64).0, heard: Arc::default() };
+        let (pulls, changes) = (Mutex::default(), broadcast::channel(64).0);
+        let state = State { sessions: Mutex::new(sessions), pulls, changes, heard: Arc::default() };
         let state = Arc::new(state);
         let server = serve(folder.path().join("hostd.sock"), state.clone());
         Self { folder, state, server }
+    }
+
+    /// With these pull requests.
+    pub(crate) async fn with_pulls(pulls: Vec<Pull>) -> Self {
+        let fake = Self::start(vec![]).await;
+        *fake.state.pulls.lock().unwrap() = pulls;
+        fake
     }
 
     /// Ends it as kill -9 would, connections included.
@@ -96,6 +107,9 @@ fn serve(socket: PathBuf, state: Arc<State>) -> JoinHandle<()> {
             tonic::transport::Server::builder()
                 .add_service(SessionsServer::from_arc(state.clone()))
                 .add_service(EnvironmentsServer::from_arc(state.clone()))
+                .add_service(ReviewsServer::from_arc(state.clone()))
+                .add_service(ChecksServer::from_arc(state.clone()))
+                .add_service(RepositoriesServer::from_arc(state.clone()))
                 .add_service(HostServer::from_arc(state))
                 .serve_with_incoming(incoming)
                 .await

@@ -8,4 +8,5 @@ mod environments;
 mod exec;
 mod fake;
 mod program;
+mod reviews;
 mod wait;

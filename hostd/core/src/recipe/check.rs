@@ -1,10 +1,10 @@
 //! From the raw shape to a checked recipe.
 
-use std::ops::RangeInclusive;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use toml::Spanned;
 
-use super::{Agent, Base, Recipe, Repository, Warm, raw, words};
+use super::{Agent, Base, CiCheck, Recipe, Repository, Warm, raw, words};
 use crate::session::Size;
 
 const MIB: u64 = 1 << 20;
@@ -30,8 +30,12 @@ pub(super) fn recipe(raw: raw::Recipe) -> Checked<Recipe> {
         base: base(raw.base)?,
         repository: raw.repository.map(repository).transpose()?,
         setup: list(raw.setup, "setup", |command| argument(command, false))?,
-        agent: Agent { command: command(raw.agent.command)?, task_argument: raw.agent.task_argument },
-        ci: raw.ci.map_or(Ok(vec![]), |ci| command(ci.command))?,
+        agent: Agent {
+            command: command(raw.agent.command)?,
+            task_argument: raw.agent.task_argument,
+            typed_events: raw.agent.typed_events,
+        },
+        ci: raw.ci.map_or(Ok(vec![]), ci)?,
         size: size(&raw.size)?,
         warm: warm(&raw.warm)?,
         suspend_after: suspend(&raw.suspend)?,
@@ -60,6 +64,45 @@ fn repository(raw: raw::Repository) -> Checked<Repository> {
             None => "main".into(),
         },
         path: word(raw.path, words::is_guest_path, "repository.path", path)?,
+    })
+}
+
+/// The checks; a command alone is one that is called `ci`.
+fn ci(raw: Spanned<raw::Ci>) -> Checked<Vec<CiCheck>> {
+    const DEFAULT: u64 = 30 * 60;
+    let at = raw.span().start;
+    let raw::Ci { command: alone, checks } = raw.into_inner();
+    match alone {
+        Some(alone) if checks.is_empty() => {
+            Ok(vec![CiCheck { name: "ci".into(), command: command(alone)?, timeout: DEFAULT, required: true }])
+        }
+        Some(alone) => {
+            let message = "ci has both command and checks; make the command one of the checks".into();
+            Err(Wrong { at: alone.span().start, message })
+        }
+        None if checks.is_empty() => {
+            Err(Wrong { at, message: "ci has neither command nor checks; give one of them, or leave ci out".into() })
+        }
+        None => {
+            let mut names = BTreeSet::new();
+            list(checks, "ci.checks", |raw| check(raw.into_inner(), DEFAULT, &mut names))
+        }
+    }
+}
+
+fn check(raw: raw::CiCheck, timeout: u64, names: &mut BTreeSet<String>) -> Checked<CiCheck> {
+    const DAY: u64 = 24 * 3600;
+    let at = raw.name.span().start;
+    let allowed = "letters, digits, dot, underscore, slash and dash, at most 64";
+    let name = word(raw.name, words::is_check_name, "name", allowed)?;
+    if !names.insert(name.clone()) {
+        return Err(Wrong { at, message: format!("there are two checks {name:?}; their names must differ") });
+    }
+    Ok(CiCheck {
+        name,
+        command: command(raw.command)?,
+        timeout: time(raw.timeout.as_ref(), "timeout", DAY, timeout)?,
+        required: raw.required.unwrap_or(true),
     })
 }
 
@@ -108,10 +151,16 @@ fn warm(raw: &raw::Warm) -> Checked<Warm> {
 fn suspend(raw: &raw::Suspend) -> Checked<u64> {
     const DEFAULT: u64 = 60;
     const WEEK: u64 = 7 * 24 * 3600;
-    let Some(after) = &raw.after else { return Ok(DEFAULT) };
-    words::seconds(after.as_ref())
-        .filter(|seconds| (1..=WEEK).contains(seconds))
-        .ok_or_else(|| wrong(after, "suspend.after", "a time such as \"90s\", \"5m\" or \"1h\", from 1s to 168h"))
+    time(raw.after.as_ref(), "suspend.after", WEEK, DEFAULT)
+}
+
+/// A time in seconds, from one to `most`, which is whole hours.
+fn time(raw: Option<&Spanned<String>>, key: &str, most: u64, default: u64) -> Checked<u64> {
+    let Some(raw) = raw else { return Ok(default) };
+    words::seconds(raw.as_ref()).filter(|seconds| (1..=most).contains(seconds)).ok_or_else(|| {
+        let hours = most / 3600;
+        wrong(raw, key, &format!("a time such as \"90s\", \"5m\" or \"1h\", from 1s to {hours}h"))
+    })
 }
 
 /// An amount of bytes; whole MiB, because QEMU and disk images want whole pages and sectors.
@@ -142,7 +191,7 @@ fn word(raw: Spanned<String>, fits: impl Fn(&str) -> bool, key: &str, allowed: &
     if fits(raw.as_ref()) { Ok(raw.into_inner()) } else { Err(wrong(&raw, key, allowed)) }
 }
 
-fn list<T>(raw: Vec<Spanned<T>>, key: &str, mut each: impl FnMut(Spanned<T>) -> Checked<T>) -> Checked<Vec<T>> {
+fn list<T, U>(raw: Vec<Spanned<T>>, key: &str, mut each: impl FnMut(Spanned<T>) -> Checked<U>) -> Checked<Vec<U>> {
     if let Some(first_too_many) = raw.get(LIST_MAX) {
         let message = format!("{key} has {} entries; allowed: at most {LIST_MAX}", raw.len());
         return Err(Wrong { at: first_too_many.span().start, message });

@@ -14,7 +14,7 @@ pub(super) struct Recipe {
     #[serde(default)]
     pub(super) setup: Vec<Text>,
     pub(super) agent: Agent,
-    pub(super) ci: Option<Ci>,
+    pub(super) ci: Option<Spanned<Ci>>,
     #[serde(default)]
     pub(super) size: Size,
     #[serde(default)]
@@ -47,12 +47,25 @@ pub(super) struct Agent {
     pub(super) command: Spanned<Vec<Text>>,
     #[serde(default)]
     pub(super) task_argument: bool,
+    #[serde(default)]
+    pub(super) typed_events: bool,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table with the key command")]
+#[serde(deny_unknown_fields, expecting = "a table with the key command or checks")]
 pub(super) struct Ci {
+    pub(super) command: Option<Spanned<Vec<Text>>>,
+    #[serde(default)]
+    pub(super) checks: Vec<Spanned<CiCheck>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with the keys name and command")]
+pub(super) struct CiCheck {
+    pub(super) name: Text,
     pub(super) command: Spanned<Vec<Text>>,
+    pub(super) timeout: Option<Text>,
+    pub(super) required: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]

@@ -20,7 +20,10 @@ fn a_full_recipe_is_read() {
     let recipe = Recipe::parse("x", FULL).unwrap();
     assert_eq!(recipe.local_repository(), Some("widgets"));
     assert_eq!(recipe.base.packages, ["git", "python3", "g++"]);
-    assert_eq!(recipe.agent, Agent { command: vec!["claude".into(), String::new()], task_argument: true });
+    assert_eq!(
+        recipe.agent,
+        Agent { command: vec!["claude".into(), String::new()], task_argument: true, typed_events: false }
+    );
     assert_eq!(recipe.size, Size { vcpus: 2, memory: 512 << 20, disk: 8 << 30 });
     assert_eq!((recipe.warm, recipe.suspend_after), (Warm { min: 1, max: 4 }, 300));
     assert_eq!(recipe.egress, ["packages.example.com:443", "[::1]:80", "192.0.2.1:8080"]);
@@ -37,6 +40,26 @@ fn the_least_recipe_has_defaults() {
 fn shipped_recipes_are_good() {
     let text = include_str!("../../../../environments/demo.toml");
     assert_eq!(Recipe::parse("demo.toml", text).unwrap().name, "demo");
+}
+
+#[test]
+fn checks_are_read_and_a_command_alone_is_one() {
+    let check = |name: &str, words: &[&str], timeout, required| CiCheck {
+        name: name.into(),
+        command: words.iter().map(|word| (*word).to_owned()).collect(),
+        timeout,
+        required,
+    };
+    assert_eq!(Recipe::parse("x", FULL).unwrap().ci, [check("ci", &["./ci"], 1800, true)]);
+    let inline = r#"ci = { checks = [{ name = "unit", command = ["./ci", "unit"], timeout = "10m" },
+        { name = "lint/all", command = ["./lint"], required = false }] }"#;
+    let both = [check("unit", &["./ci", "unit"], 600, true), check("lint/all", &["./lint"], 1800, false)];
+    let with = |ci: &str| Recipe::parse("x", &FULL.replace(r#"ci = { command = ["./ci"] }"#, ci)).unwrap().ci;
+    assert_eq!(with(inline), both);
+    let tables = "\n[[ci.checks]]\nname = 'unit'\ncommand = ['./ci', 'unit']\ntimeout = '600s'\n\
+                  [[ci.checks]]\nname = 'lint/all'\ncommand = ['./lint']\nrequired = false\n";
+    let text = FULL.replace(r#"ci = { command = ["./ci"] }"#, "") + tables;
+    assert_eq!(Recipe::parse("x", &text).unwrap().ci, both);
 }
 
 /// Each case replaces a piece of the full recipe.
@@ -120,6 +143,36 @@ fn shipped_recipes_are_good() {
     r#"["claude", ""]"#,
     r#"["", "x"]"#,
     r#"5:22: command is ""; allowed: not empty, at most 4096 bytes without NUL"#
+)]
+#[case::ci_empty(
+    r#"ci = { command = ["./ci"] }"#,
+    r#"ci = {}"#,
+    "6:6: ci has neither command nor checks; give one of them, or leave ci out"
+)]
+#[case::ci_both(
+    r#"ci = { command = ["./ci"] }"#,
+    r#"ci = { command = ["./ci"], checks = [{ name = "a", command = ["b"] }] }"#,
+    "6:18: ci has both command and checks; make the command one of the checks"
+)]
+#[case::ci_unknown_key(
+    r#"ci = { command = ["./ci"] }"#,
+    r#"ci = { checks = [{ name = "a", cmd = ["b"] }] }"#,
+    "6:32: unknown key `cmd`, expected one of `name`, `command`, `timeout`, `required`"
+)]
+#[case::ci_name(
+    r#"ci = { command = ["./ci"] }"#,
+    r#"ci = { checks = [{ name = "a b", command = ["b"] }] }"#,
+    r#"6:27: name is "a b"; allowed: letters, digits, dot, underscore, slash and dash, at most 64"#
+)]
+#[case::ci_twice(
+    r#"ci = { command = ["./ci"] }"#,
+    r#"ci = { checks = [{ name = "a", command = ["b"] }, { name = "a", command = ["b"] }] }"#,
+    r#"6:60: there are two checks "a"; their names must differ"#
+)]
+#[case::ci_timeout(
+    r#"ci = { command = ["./ci"] }"#,
+    r#"ci = { checks = [{ name = "a", command = ["b"], timeout = "25h" }] }"#,
+    r#"6:59: timeout is "25h"; allowed: a time such as "90s", "5m" or "1h", from 1s to 24h"#
 )]
 #[case::vcpus_none(r#"vcpus = 2"#, r#"vcpus = 0"#, "7:18: size.vcpus is 0; allowed: from 1 to 64")]
 #[case::vcpus_many(r#"vcpus = 2"#, r#"vcpus = 65"#, "7:18: size.vcpus is 65; allowed: from 1 to 64")]

@@ -42,6 +42,12 @@ pub(super) fn is_environment_name(name: &str) -> bool {
         && name.bytes().all(|b| lower_or_digit(b) || b == b'-')
 }
 
+/// The name of a check, which stands in command lines and in tables.
+pub(super) fn is_check_name(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._/-".contains(&b);
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.len() <= 64 && name.bytes().all(fits)
+}
+
 pub(super) fn is_suite(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.len() <= 40
@@ -87,7 +93,8 @@ pub(super) fn is_destination(text: &str) -> bool {
 }
 
 /// Bytes of `512MiB`, `8GiB`, ...
-pub(super) fn bytes(text: &str) -> Option<u64> {
+#[must_use]
+pub fn bytes(text: &str) -> Option<u64> {
     let units = [("KiB", KIB), ("MiB", KIB * KIB), ("GiB", KIB * KIB * KIB), ("TiB", KIB * KIB * KIB * KIB)];
     let (number, unit) = units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;
     number_of(number)?.checked_mul(unit)

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, Cause};
+use super::{Activity, Answer, Cause, Observation, Wait};
 
 /// What the agent says of itself. Foreign: [`step`](super::step) bounds and cleans it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +29,33 @@ pub enum Input {
         /// Without a line end.
         text: String,
     },
+    /// A person: make another one from it as it is.
+    Fork,
+    /// It was forked, or could not be; its VM runs on.
+    Forked,
     /// The host has a place for it.
     Admitted,
+    /// The host has no room for it now.
+    Waits {
+        /// In words for a person.
+        why: String,
+    },
+    /// The host will never have room for it.
+    Refused {
+        /// With what to do.
+        why: String,
+    },
     /// VM booted, hand shaken, agent started.
     Started {
         /// Of the VM that reports.
         generation: u64,
+    },
+    /// It was to be a clone of its template, and had to boot instead.
+    Booted {
+        /// Of the VM that reports.
+        generation: u64,
+        /// With what to do.
+        why: String,
     },
     /// The start was given up; nothing of the VM is left.
     StartFailed {
@@ -86,6 +107,37 @@ pub enum Input {
         /// What it said.
         status: Status,
     },
+    /// The agent waits for something.
+    WaitBegan {
+        /// Of the VM that reports.
+        generation: u64,
+        /// For what.
+        wait: Wait,
+    },
+    /// It does not wait any more, though it was not answered.
+    WaitWithdrawn {
+        /// Of the VM that reports.
+        generation: u64,
+        /// Of the wait.
+        id: u64,
+    },
+    /// The wait has lasted as long as it may.
+    TimeIsUp {
+        /// Of the wait.
+        id: u64,
+    },
+    /// The forge was read: the session's pull request, where it has one.
+    Observed(Option<Box<Observation>>),
+    /// The agent has the answer that it waited for.
+    Told {
+        /// Of the VM that got it.
+        generation: u64,
+    },
+    /// Nobody waited for it in the guest.
+    NotTold {
+        /// Of the VM that did not get it.
+        generation: u64,
+    },
     /// The agent's process ended.
     AgentExited {
         /// Of the VM that reports.
@@ -99,7 +151,7 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "effect")]
 pub enum Effect {
-    /// Find it a place; answered by [`Input::Admitted`].
+    /// Find it a place; answered by [`Input::Admitted`] or [`Input::Refused`], and in between by [`Input::Waits`].
     Admit,
     /// Boot its VM, shake hands, start the agent; answered by [`Input::Started`] or [`Input::StartFailed`].
     Start {
@@ -121,6 +173,18 @@ pub enum Effect {
         /// Without a line end.
         text: String,
     },
+    /// Read the session's pull request from the forge; answered by [`Input::Observed`].
+    Observe,
+    /// Hand this over to the command that waits; answered by [`Input::Told`] or [`Input::NotTold`]. A repeat is harmless: the
+    /// guest takes an answer once.
+    Tell {
+        /// Of the VM that is to get it.
+        generation: u64,
+        /// Id of the wait.
+        wait: u64,
+        /// What.
+        answer: Answer,
+    },
     /// End the VM if there is one; nothing is reported.
     End,
     /// End the VM if there is one, remove every file of the session, forget it.
@@ -136,7 +200,8 @@ impl Effect {
             _ => false,
         };
         match (self, input) {
-            (Self::Admit, Input::Admitted)
+            (Self::Admit, Input::Admitted | Input::Refused { .. })
+            | (Self::Observe, Input::Observed(_))
             | (Self::Suspend, Input::Suspended | Input::SuspendFailed { .. } | Input::VmEnded { .. })
             | (Self::Resume { .. }, Input::ResumeFailed { .. }) => true,
             (
@@ -144,13 +209,18 @@ impl Effect {
                 Input::Started { generation: of } | Input::StartFailed { generation: of, .. },
             )
             | (Self::Resume { generation }, Input::Resumed { generation: of })
-            | (Self::Type { generation, .. }, Input::Typed { generation: of } | Input::NotTyped { generation: of }) => {
+            | (Self::Type { generation, .. }, Input::Typed { generation: of } | Input::NotTyped { generation: of })
+            | (Self::Tell { generation, .. }, Input::Told { generation: of } | Input::NotTold { generation: of }) => {
                 generation == of
             }
-            (Self::Start { generation } | Self::Resume { generation } | Self::Type { generation, .. }, _) => {
-                ends(*generation)
-            }
-            (Self::Admit | Self::Suspend | Self::End | Self::Remove, _) => false,
+            (
+                Self::Start { generation }
+                | Self::Resume { generation }
+                | Self::Type { generation, .. }
+                | Self::Tell { generation, .. },
+                _,
+            ) => ends(*generation),
+            (Self::Admit | Self::Observe | Self::Suspend | Self::End | Self::Remove, _) => false,
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::{Activity, Cause, Denied, Effect, Input, Lifecycle, Session, Status};
+use super::{Activity, Cause, Denied, Effect, Input, Lifecycle, Session, Status, tell};
 use crate::{UnixMillis, text};
 
 /// Longest status text kept, in bytes.
@@ -24,7 +24,7 @@ pub fn step(session: &Session, input: Input, now: UnixMillis) -> Result<(Session
 fn while_deleting(input: &Input) -> Result<Vec<Effect>, Denied> {
     match input {
         Input::HostRestarted => Ok(vec![Effect::Remove]),
-        Input::Restart | Input::Suspend | Input::Resume | Input::Send { .. } => {
+        Input::Restart | Input::Suspend | Input::Resume | Input::Fork | Input::Send { .. } => {
             Err(Denied("the session is being deleted".into()))
         }
         _ => Ok(vec![]),
@@ -40,6 +40,7 @@ fn apply(s: &mut Session, input: Input) -> Result<Vec<Effect>, Denied> {
         Input::Restart => restart(s),
         Input::Suspend => suspend(s),
         Input::Resume => resume(s),
+        Input::Fork => fork(s).map(|()| vec![]),
         Input::Send { text } => send(s, text),
         report => Ok(reported(s, report)),
     }
@@ -49,7 +50,20 @@ fn apply(s: &mut Session, input: Input) -> Result<Vec<Effect>, Denied> {
 fn reported(s: &mut Session, input: Input) -> Vec<Effect> {
     match input {
         Input::Admitted => admitted(s),
+        Input::Waits { why } if waits_for_room(s) => {
+            s.waiting = text::one_line(&text::clean(&why, TEXT_MAX));
+            vec![]
+        }
+        Input::Refused { why } => refused(s, why),
+        Input::Forked if s.forking => {
+            s.forking = false;
+            tell::go_on(s)
+        }
         Input::Started { generation } => up(s, &Lifecycle::Starting, generation),
+        Input::Booted { generation, why } if s.lifecycle == Lifecycle::Running && s.generation == generation => {
+            s.notice = format!("booted instead of being cloned: {}", text::clean(&why, TEXT_MAX));
+            vec![]
+        }
         Input::StartFailed { generation, why } => ended(s, generation, Cause::StartFailed(why)),
         Input::Suspended => suspended(s),
         Input::SuspendFailed { why } => suspend_failed(s, &why),
@@ -61,9 +75,15 @@ fn reported(s: &mut Session, input: Input) -> Vec<Effect> {
         Input::Typed { generation } if s.generation == generation => typed(s),
         Input::NotTyped { generation } if s.generation == generation => {
             s.typing = false;
-            vec![]
+            if s.answer.is_some() { tell::go_on(s) } else { vec![] }
         }
         Input::AgentStatus { generation, status } if s.generation == generation => agent_status(s, status),
+        Input::WaitBegan { generation, wait } if s.generation == generation => tell::began(s, wait),
+        Input::WaitWithdrawn { generation, id } if s.generation == generation => tell::withdrawn(s, id),
+        Input::Told { generation } if s.generation == generation => tell::told(s),
+        Input::NotTold { generation } if s.generation == generation => tell::not_told(s),
+        Input::TimeIsUp { id } => tell::time_is_up(s, id),
+        Input::Observed(seen) => tell::observed(s, seen.map(|seen| *seen)),
         Input::AgentExited { generation, code } if s.generation == generation => agent_exited(s, code),
         _ => vec![],
     }
@@ -71,7 +91,11 @@ fn reported(s: &mut Session, input: Input) -> Vec<Effect> {
 
 fn restart(s: &mut Session) -> Result<Vec<Effect>, Denied> {
     match s.lifecycle {
+        _ if s.forking => Err(forked_now()),
         Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } => Ok(again(s, vec![Effect::Admit])),
+        // Its memory is given up only where it could not be brought back.
+        Lifecycle::Suspended if !s.notice.is_empty() => Ok(again(s, vec![Effect::Admit])),
+        Lifecycle::Suspended => Err(Denied("it is suspended, and its memory is kept; resume it".into())),
         Lifecycle::Running if s.exited.is_some() => Ok(again(s, vec![Effect::End, Effect::Admit])),
         Lifecycle::Queued | Lifecycle::Starting => Ok(vec![]),
         Lifecycle::Running => {
@@ -84,6 +108,8 @@ fn restart(s: &mut Session) -> Result<Vec<Effect>, Denied> {
 fn again(s: &mut Session, effects: Vec<Effect>) -> Vec<Effect> {
     s.lifecycle = Lifecycle::Queued;
     s.typing = false;
+    s.wanted = false;
+    s.waiting.clear();
     s.notice.clear();
     set_activity(s, Activity::Working, String::new());
     effects
@@ -92,25 +118,33 @@ fn again(s: &mut Session, effects: Vec<Effect>) -> Vec<Effect> {
 fn suspend(s: &mut Session) -> Result<Vec<Effect>, Denied> {
     match s.lifecycle {
         Lifecycle::Running if s.typing => Err(Denied("a message is being typed into it; try again".into())),
+        Lifecycle::Running if s.forking => Err(forked_now()),
+        Lifecycle::Running if s.telling => Err(Denied("it is being told what it waits for; try again".into())),
         Lifecycle::Running => {
             s.lifecycle = Lifecycle::Suspending;
-            s.wake = false;
+            s.wake = tell::has_something(s);
             s.notice.clear();
             Ok(vec![Effect::Suspend])
         }
         Lifecycle::Suspending => {
-            // Messages must be typed whatever a person says.
-            s.wake = !s.inbox.is_empty();
+            // What is there for the agent must reach it whatever a person says.
+            s.wake = tell::has_something(s);
             Ok(vec![])
         }
-        Lifecycle::Suspended => Ok(vec![]),
+        Lifecycle::Suspended => {
+            if !tell::has_something(s) {
+                s.wanted = false;
+                s.waiting.clear();
+            }
+            Ok(vec![])
+        }
         _ => Err(Denied(format!("it is {}; only a running session can be suspended", s.lifecycle.word()))),
     }
 }
 
 fn resume(s: &mut Session) -> Result<Vec<Effect>, Denied> {
     match s.lifecycle {
-        Lifecycle::Suspended => Ok(begin_resume(s)),
+        Lifecycle::Suspended => Ok(want(s)),
         Lifecycle::Suspending => {
             s.wake = true;
             Ok(vec![])
@@ -120,6 +154,28 @@ fn resume(s: &mut Session) -> Result<Vec<Effect>, Denied> {
         }
         _ => Ok(vec![]),
     }
+}
+
+/// What is denied has no memory that could be shared, or not yet.
+fn fork(s: &mut Session) -> Result<(), Denied> {
+    match s.lifecycle {
+        _ if s.forking => Err(forked_now()),
+        Lifecycle::Running if s.typing => Err(Denied("a message is being typed into it; try again".into())),
+        Lifecycle::Running if s.telling => Err(Denied("it is being told what it waits for; try again".into())),
+        Lifecycle::Running => {
+            s.forking = true;
+            Ok(())
+        }
+        Lifecycle::Suspended => Ok(()),
+        Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } => {
+            Err(Denied(format!("it is {}: it has no memory to fork; restart it first", s.lifecycle.word())))
+        }
+        _ => Err(Denied(format!("it is {}; fork it when it runs or is suspended", s.lifecycle.word()))),
+    }
+}
+
+fn forked_now() -> Denied {
+    Denied("it is being forked at this moment; try again".into())
 }
 
 fn send(s: &mut Session, text: String) -> Result<Vec<Effect>, Denied> {
@@ -136,8 +192,8 @@ fn send(s: &mut Session, text: String) -> Result<Vec<Effect>, Denied> {
         _ => s.inbox.push(text),
     }
     match s.lifecycle {
-        Lifecycle::Running => Ok(type_next(s)),
-        Lifecycle::Suspended => Ok(begin_resume(s)),
+        Lifecycle::Running => Ok(tell::go_on(s)),
+        Lifecycle::Suspended => Ok(want(s)),
         Lifecycle::Suspending => {
             s.wake = true;
             Ok(vec![])
@@ -147,8 +203,8 @@ fn send(s: &mut Session, text: String) -> Result<Vec<Effect>, Denied> {
 }
 
 /// Types the oldest message, unless one is being typed or nobody would read it.
-fn type_next(s: &mut Session) -> Vec<Effect> {
-    if s.typing || s.lifecycle != Lifecycle::Running || s.exited.is_some() {
+pub(super) fn type_next(s: &mut Session) -> Vec<Effect> {
+    if s.typing || s.forking || s.lifecycle != Lifecycle::Running || s.exited.is_some() {
         return vec![];
     }
     let Some(text) = s.inbox.first().cloned() else { return vec![] };
@@ -165,16 +221,45 @@ fn typed(s: &mut Session) -> Vec<Effect> {
         return vec![];
     }
     s.inbox.drain(..1.min(s.inbox.len()));
-    type_next(s)
+    tell::go_on(s)
+}
+
+/// Somebody wants it back: as soon as there is room.
+pub(super) fn want(s: &mut Session) -> Vec<Effect> {
+    if std::mem::replace(&mut s.wanted, true) {
+        return vec![];
+    }
+    s.notice.clear();
+    vec![Effect::Admit]
+}
+
+fn waits_for_room(s: &Session) -> bool {
+    s.lifecycle == Lifecycle::Queued || s.wanted
+}
+
+fn refused(s: &mut Session, why: String) -> Vec<Effect> {
+    if s.lifecycle == Lifecycle::Queued {
+        s.lifecycle = Lifecycle::Crashed { cause: Cause::StartFailed(why).cleaned(TEXT_MAX) };
+    } else if std::mem::take(&mut s.wanted) {
+        s.notice = format!("could not be resumed: {}", text::clean(&why, TEXT_MAX));
+    }
+    s.waiting.clear();
+    vec![]
 }
 
 fn admitted(s: &mut Session) -> Vec<Effect> {
+    if s.wanted {
+        return begin_resume(s);
+    }
     if s.lifecycle != Lifecycle::Queued {
         return vec![];
     }
+    s.waiting.clear();
     s.lifecycle = Lifecycle::Starting;
     s.generation += 1;
     s.exited = None;
+    tell::forget(s);
+    s.asked = 0;
     vec![Effect::Start { generation: s.generation }]
 }
 
@@ -185,7 +270,7 @@ fn up(s: &mut Session, from: &Lifecycle, generation: u64) -> Vec<Effect> {
     }
     s.lifecycle = Lifecycle::Running;
     s.notice.clear();
-    type_next(s)
+    tell::go_on(s)
 }
 
 fn suspended(s: &mut Session) -> Vec<Effect> {
@@ -193,7 +278,7 @@ fn suspended(s: &mut Session) -> Vec<Effect> {
         return vec![];
     }
     s.lifecycle = Lifecycle::Suspended;
-    if std::mem::take(&mut s.wake) { begin_resume(s) } else { vec![] }
+    if std::mem::take(&mut s.wake) { want(s) } else { vec![] }
 }
 
 fn suspend_failed(s: &mut Session, why: &str) -> Vec<Effect> {
@@ -203,11 +288,13 @@ fn suspend_failed(s: &mut Session, why: &str) -> Vec<Effect> {
     s.lifecycle = Lifecycle::Running;
     s.wake = false;
     s.notice = format!("could not be suspended: {}", text::clean(why, TEXT_MAX));
-    type_next(s)
+    tell::go_on(s)
 }
 
 fn begin_resume(s: &mut Session) -> Vec<Effect> {
     s.lifecycle = Lifecycle::Resuming;
+    s.wanted = false;
+    s.waiting.clear();
     s.generation += 1;
     s.notice.clear();
     vec![Effect::Resume { generation: s.generation }]
@@ -232,6 +319,8 @@ fn ended(s: &mut Session, generation: u64, cause: Cause) -> Vec<Effect> {
     }
     s.wake = false;
     s.typing = false;
+    s.forking = false;
+    tell::forget(s);
     s.lifecycle = if cause.in_order() { Lifecycle::Stopped { cause } } else { Lifecycle::Crashed { cause } };
     vec![]
 }
@@ -239,6 +328,18 @@ fn ended(s: &mut Session, generation: u64, cause: Cause) -> Vec<Effect> {
 fn host_restarted(s: &mut Session) -> Vec<Effect> {
     s.wake = false;
     s.typing = false;
+    s.forking = false;
+    s.waiting.clear();
+    s.telling = false;
+    let mut effects = back(s);
+    // What happened on the forge meanwhile told nobody.
+    if s.wait.is_some() || s.pull.is_some() {
+        effects.push(Effect::Observe);
+    }
+    effects
+}
+
+fn back(s: &mut Session) -> Vec<Effect> {
     match s.lifecycle {
         // The agent had not begun, or nobody was told that it had: begin again.
         Lifecycle::Queued | Lifecycle::Starting => {
@@ -247,9 +348,14 @@ fn host_restarted(s: &mut Session) -> Vec<Effect> {
         }
         Lifecycle::Running | Lifecycle::Suspending => {
             s.lifecycle = Lifecycle::Crashed { cause: Cause::HostRestarted };
+            tell::forget(s);
             vec![]
         }
-        Lifecycle::Resuming => begin_resume(s),
+        Lifecycle::Resuming => {
+            s.lifecycle = Lifecycle::Suspended;
+            want(s)
+        }
+        Lifecycle::Suspended if s.wanted => vec![Effect::Admit],
         Lifecycle::Suspended | Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } => vec![],
     }
 }
@@ -270,10 +376,11 @@ fn agent_exited(s: &mut Session, code: i32) -> Vec<Effect> {
         set_activity(s, Activity::Failed, format!("the agent ended with exit code {code}"));
     }
     s.choices.clear();
+    tell::forget(s);
     vec![]
 }
 
-fn set_activity(s: &mut Session, activity: Activity, text: String) {
+pub(super) fn set_activity(s: &mut Session, activity: Activity, text: String) {
     s.activity = activity;
     s.text = text;
     s.choices.clear();

@@ -6,6 +6,7 @@ use super::*;
 use crate::{Turn, attention};
 
 mod histories;
+mod waits;
 
 pub(super) fn new() -> (Session, Vec<Effect>) {
     Session::new(
@@ -21,6 +22,7 @@ pub(super) fn new() -> (Session, Vec<Effect>) {
             directory: "/work".into(),
             repository: None,
             size: Size { vcpus: 1, memory: 512 << 20, disk: 8 << 30 },
+            typed_events: false,
         },
         100,
     )
@@ -69,7 +71,11 @@ fn go_on() -> Effect {
 #[case::suspend_again(Lifecycle::Suspending, Input::Suspend, "suspending", vec![])]
 #[case::suspended(Lifecycle::Suspending, Input::Suspended, "suspended", vec![])]
 #[case::suspend_failed(Lifecycle::Suspending, Input::SuspendFailed { why: "full".into() }, "running", vec![])]
-#[case::resume(Lifecycle::Suspended, Input::Resume, "resuming", vec![Effect::Resume { generation: 4 }])]
+#[case::resume(Lifecycle::Suspended, Input::Resume, "suspended", vec![Effect::Admit])]
+#[case::refused(Lifecycle::Queued, Input::Refused { why: "too large".into() }, "crashed", vec![])]
+#[case::fork(Lifecycle::Running, Input::Fork, "running", vec![])]
+#[case::fork_suspended(Lifecycle::Suspended, Input::Fork, "suspended", vec![])]
+#[case::back_resuming(Lifecycle::Resuming, Input::HostRestarted, "suspended", vec![Effect::Admit])]
 #[case::resumed(Lifecycle::Resuming, Input::Resumed { generation: 3 }, "running", vec![])]
 #[case::resume_failed(Lifecycle::Resuming, Input::ResumeFailed { why: "gone".into() }, "suspended", vec![])]
 #[case::died_resuming(
@@ -84,7 +90,7 @@ fn go_on() -> Effect {
 #[case::back_stopped(stopped(), Input::HostRestarted, "stopped", vec![])]
 #[case::send_running(Lifecycle::Running, message(), "running", vec![go_on()])]
 #[case::send_queued(Lifecycle::Queued, message(), "queued", vec![])]
-#[case::send_suspended(Lifecycle::Suspended, message(), "resuming", vec![Effect::Resume { generation: 4 }])]
+#[case::send_suspended(Lifecycle::Suspended, message(), "suspended", vec![Effect::Admit])]
 fn steps(#[case] from: Lifecycle, #[case] input: Input, #[case] to: &str, #[case] effects: Vec<Effect>) {
     let before = with(from);
     let (after, did) = step(&before, input, 200).unwrap();
@@ -98,9 +104,18 @@ fn steps(#[case] from: Lifecycle, #[case] input: Input, #[case] to: &str, #[case
 #[case::suspend_crashed(crashed(), Input::Suspend, "it is crashed")]
 #[case::resume_stopped(stopped(), Input::Resume, "restart it")]
 #[case::send_crashed(crashed(), message(), "restart it before")]
+#[case::fork_crashed(crashed(), Input::Fork, "it has no memory to fork")]
+#[case::fork_starting(Lifecycle::Starting, Input::Fork, "fork it when it runs or is suspended")]
 fn denials(#[case] from: Lifecycle, #[case] input: Input, #[case] reason: &str) {
     let denied = step(&with(from), input, 200).unwrap_err();
     assert!(denied.0.contains(reason), "{denied}");
+}
+
+#[test]
+fn what_cannot_be_resumed_can_be_booted_from_its_disk() {
+    let (s, _) = step(&with(Lifecycle::Resuming), Input::ResumeFailed { why: "it is damaged".into() }, 200).unwrap();
+    let (s, effects) = step(&s, Input::Restart, 300).unwrap();
+    assert_eq!((s.lifecycle.word(), s.notice.as_str(), effects), ("queued", "", vec![Effect::Admit]));
 }
 
 #[test]
@@ -130,9 +145,9 @@ fn an_answer_closes_the_question() {
     let status =
         Status { activity: Activity::NeedsInput, text: "which?".into(), choices: vec!["a".into(), "b".into()] };
     let (s, _) = step(&running(), Input::AgentStatus { generation: 3, status }, 1).unwrap();
-    assert_eq!(attention(&s).reason, "asks: which?");
+    assert_eq!(attention(&s, 0).reason, "asks: which?");
     let (s, _) = step(&s, message(), 2).unwrap();
-    assert_eq!((attention(&s).turn, s.choices.len()), (Turn::Agent, 0));
+    assert_eq!((attention(&s, 0).turn, s.choices.len()), (Turn::Agent, 0));
 }
 
 #[rstest]
@@ -140,7 +155,7 @@ fn an_answer_closes_the_question() {
 #[case::failed(3, Activity::Failed, Turn::You, "failed: the agent ended with exit code 3")]
 fn an_ended_agent(#[case] code: i32, #[case] activity: Activity, #[case] turn: Turn, #[case] reason: &str) {
     let (s, _) = step(&running(), Input::AgentExited { generation: 3, code }, 1).unwrap();
-    let seen = attention(&s);
+    let seen = attention(&s, 0);
     assert_eq!((s.activity, seen.turn, seen.reason.as_str()), (activity, turn, reason));
     assert!(step(&s, message(), 2).is_err());
     let (s, effects) = step(&s, Input::Restart, 3).unwrap();
@@ -167,7 +182,7 @@ fn foreign_text_is_cleaned_and_bounded() {
     assert!(s.choices.len() == 16 && s.choices.iter().all(|c| c.len() <= 256 && !c.contains('\u{202e}')));
     let cause = Cause::GuestReset("\x1bpanic\r\n".repeat(1000));
     let (s, _) = step(&s, Input::VmEnded { generation: 3, cause }, 2).unwrap();
-    let reason = attention(&s).reason;
+    let reason = attention(&s, 0).reason;
     assert!(reason.len() <= 512 && !reason.contains(char::is_control), "{reason}");
 }
 
@@ -175,7 +190,73 @@ fn foreign_text_is_cleaned_and_bounded() {
 fn a_failed_suspend_keeps_the_question_and_says_why() {
     let asks = Session { activity: Activity::NeedsInput, text: "which?".into(), ..with(Lifecycle::Suspending) };
     let (s, _) = step(&asks, Input::SuspendFailed { why: "the disk is full".into() }, 1).unwrap();
-    assert_eq!(attention(&s).reason, "asks: which? (could not be suspended: the disk is full)");
+    assert_eq!(attention(&s, 0).reason, "asks: which? (could not be suspended: the disk is full)");
+}
+
+#[test]
+fn a_repeated_suspend_wakes_nobody_for_a_message_that_was_there_before() {
+    let (left, _) = step(&running(), message(), 1).unwrap();
+    let (left, _) = step(&left, Input::NotTyped { generation: 3 }, 2).unwrap();
+    let (first, _) = step(&left, Input::Suspend, 3).unwrap();
+    assert_eq!(step(&first, Input::Suspend, 4).unwrap(), (first.clone(), vec![]));
+    let (sent, _) = step(&first, message(), 5).unwrap();
+    assert!(step(&sent, Input::Suspend, 6).unwrap().0.wake, "one that came meanwhile is typed");
+}
+
+#[test]
+fn who_boots_instead_of_being_cloned_says_why() {
+    let booted = |generation| Input::Booted { generation, why: "another QEMU".into() };
+    let (s, effects) = step(&running(), booted(3), 1).unwrap();
+    assert!(attention(&s, 0).reason.ends_with("(booted instead of being cloned: another QEMU)"), "{s:?}");
+    assert_eq!(effects, []);
+    assert_eq!(step(&running(), booted(2), 1).unwrap().0, running());
+}
+
+#[test]
+fn a_wanted_session_waits_for_room_and_says_so() {
+    let (s, effects) = step(&with(Lifecycle::Suspended), Input::Resume, 1).unwrap();
+    assert_eq!((s.wanted, s.moves(), effects), (true, true, vec![Effect::Admit]));
+    assert_eq!(step(&s, Input::Resume, 2).unwrap(), (s.clone(), vec![]));
+    let why = "waits for memory: needs 512 MiB, 300 MiB free";
+    let (waits, _) = step(&s, Input::Waits { why: why.into() }, 3).unwrap();
+    let seen = attention(&waits, 0);
+    assert_eq!((seen.turn, seen.reason.as_str(), waits.moves()), (Turn::Nobody, why, false));
+    let (s, effects) = step(&waits, Input::Admitted, 4).unwrap();
+    assert_eq!((s.waiting.as_str(), s.wanted, effects), ("", false, vec![Effect::Resume { generation: 4 }]));
+    // Who suspends it again takes the wish back; who restarts hostd does not.
+    let (s, effects) = step(&waits, Input::HostRestarted, 4).unwrap();
+    assert_eq!((s.wanted, effects), (true, vec![Effect::Admit]));
+    let (s, _) = step(&waits, Input::Suspend, 4).unwrap();
+    assert_eq!(step(&s, Input::Admitted, 5).unwrap(), (s, vec![]));
+    let (s, _) = step(&waits, Input::Refused { why: "it is too large".into() }, 4).unwrap();
+    assert_eq!((s.wanted, s.notice.as_str()), (false, "could not be resumed: it is too large"));
+}
+
+#[test]
+fn a_running_session_stands_still_to_be_forked() {
+    let (s, _) = step(&running(), Input::Fork, 1).unwrap();
+    assert!(s.forking && s.moves() && !s.waits());
+    for input in [Input::Fork, Input::Suspend, Input::Restart] {
+        assert!(step(&s, input, 2).unwrap_err().0.contains("being forked"));
+    }
+    let (s, effects) = step(&s, message(), 2).unwrap();
+    assert_eq!(effects, []);
+    let (s, effects) = step(&s, Input::Forked, 3).unwrap();
+    assert_eq!((s.forking, effects), (false, vec![go_on()]));
+    assert_eq!(step(&s, Input::Forked, 4).unwrap(), (s, vec![]));
+}
+
+#[test]
+fn a_fork_is_the_same_but_for_its_names() {
+    let asks = Session { activity: Activity::NeedsInput, inbox: vec!["a".into()], forking: true, ..running() };
+    let new = NewFork { id: "F".into(), slug: "fork".into(), title: "fork of fix".into(), owner: "kim".into() };
+    let (fork, effects) = asks.fork(new, 500);
+    assert_eq!(effects, [Effect::Admit]);
+    assert_eq!((fork.id.as_str(), fork.branch_prefix().as_str(), fork.owner.as_str()), ("F", "agent/fork/", "kim"));
+    assert_eq!((&fork.forked_from, fork.created_at), (&Some(asks.id.clone()), 500));
+    assert_eq!((fork.activity, fork.inbox.len(), fork.forking), (Activity::NeedsInput, 0, false));
+    let (fork, effects) = step(&fork, Input::Admitted, 501).unwrap();
+    assert_eq!((fork.lifecycle, effects), (Lifecycle::Resuming, vec![Effect::Resume { generation: 4 }]));
 }
 
 #[test]

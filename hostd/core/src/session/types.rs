@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, Effect, Lifecycle};
+use super::{Activity, Answer, Effect, Lifecycle, Pull, Wait};
 use crate::UnixMillis;
 
 /// A session as the store keeps it. `attention` and its reason are derived, never stored.
@@ -40,7 +40,7 @@ pub struct Session {
     pub generation: u64,
     /// How the agent's process of this generation ended, if it has: its exit code, or 128 + signal.
     pub exited: Option<i32>,
-    /// What went wrong with the last suspend or resume; empty: nothing.
+    /// What went wrong with its cloning, or with the last suspend or resume; empty: nothing.
     pub notice: String,
     /// Messages for the agent, oldest first; at most [`Session::INBOX`]. Each stays until it has been typed.
     pub inbox: Vec<String>,
@@ -48,6 +48,45 @@ pub struct Session {
     pub typing: bool,
     /// Something arrived for the agent while it was being suspended: resume at once.
     pub wake: bool,
+    /// While suspended: somebody wants it back, and it waits for room.
+    #[serde(default)]
+    pub wanted: bool,
+    /// Why it waits for room, while it does; empty: it does not, or nobody has looked yet.
+    #[serde(default)]
+    pub waiting: String,
+    /// Its VM stands still for a moment, because it is being forked.
+    #[serde(default)]
+    pub forking: bool,
+    /// Id of the session that it is a fork of.
+    #[serde(default)]
+    pub forked_from: Option<String>,
+    /// What its agent waits for by command, asleep.
+    #[serde(default)]
+    pub wait: Option<Wait>,
+    /// The wait after it, which began before the answer to it was known to have arrived.
+    #[serde(default)]
+    pub next_wait: Option<Wait>,
+    /// What answers the first, until the agent has it.
+    #[serde(default)]
+    pub answer: Option<Answer>,
+    /// The answer is being handed over.
+    #[serde(default)]
+    pub telling: bool,
+    /// The last thing that this boot of the guest asked for.
+    #[serde(default)]
+    pub asked: u64,
+    /// Its pull request, as last seen.
+    #[serde(default)]
+    pub pull: Option<Pull>,
+    /// The last review that the agent was told of.
+    #[serde(default)]
+    pub reviews_told: u64,
+    /// Head and outcome of the last checks that were typed to the agent.
+    #[serde(default)]
+    pub checks_told: String,
+    /// Its agent cannot wait by command: what it would wait for is typed into its terminal.
+    #[serde(default)]
+    pub typed_events: bool,
     /// Someone asked to delete it; it is gone when the effect is done.
     pub deleting: bool,
     /// Of dispatch.
@@ -81,6 +120,21 @@ pub struct NewSession {
     pub repository: Option<String>,
     /// See [`Session::size`].
     pub size: Size,
+    /// See [`Session::typed_events`].
+    pub typed_events: bool,
+}
+
+/// What tells a fork from the session that it is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewFork {
+    /// See [`Session::id`].
+    pub id: String,
+    /// See [`Session::slug`].
+    pub slug: String,
+    /// See [`Session::title`].
+    pub title: String,
+    /// See [`Session::owner`].
+    pub owner: String,
 }
 
 impl Session {
@@ -90,7 +144,20 @@ impl Session {
     /// A new session and what is to be done first: find it a place.
     #[must_use]
     pub fn new(new: NewSession, now: UnixMillis) -> (Self, Vec<Effect>) {
-        let NewSession { id, slug, title, task, environment, build, owner, command, directory, repository, size } = new;
+        let NewSession {
+            id,
+            slug,
+            title,
+            task,
+            environment,
+            build,
+            owner,
+            command,
+            directory,
+            repository,
+            size,
+            typed_events,
+        } = new;
         let session = Self {
             id,
             slug,
@@ -113,6 +180,19 @@ impl Session {
             inbox: Vec::new(),
             typing: false,
             wake: false,
+            wanted: false,
+            waiting: String::new(),
+            forking: false,
+            forked_from: None,
+            wait: None,
+            next_wait: None,
+            answer: None,
+            telling: false,
+            asked: 0,
+            pull: None,
+            reviews_told: 0,
+            checks_told: String::new(),
+            typed_events,
             deleting: false,
             created_at: now,
             updated_at: now,
@@ -120,12 +200,62 @@ impl Session {
         (session, vec![Effect::Admit])
     }
 
+    /// A fork, made from this session's snapshot, and what is to be done first: find it a place. What waits to be typed, and
+    /// the pull request, are this session's alone; what its agent waits for, the fork's waits for too.
+    #[must_use]
+    pub fn fork(&self, new: NewFork, now: UnixMillis) -> (Self, Vec<Effect>) {
+        let NewFork { id, slug, title, owner } = new;
+        let fork = Self {
+            slug,
+            title,
+            owner,
+            forked_from: Some(self.id.clone()),
+            id,
+            lifecycle: Lifecycle::Suspended,
+            notice: String::new(),
+            inbox: Vec::new(),
+            typing: false,
+            wake: false,
+            wanted: true,
+            waiting: String::new(),
+            forking: false,
+            answer: None,
+            telling: false,
+            pull: None,
+            reviews_told: 0,
+            checks_told: String::new(),
+            deleting: false,
+            created_at: now,
+            updated_at: now,
+            ..self.clone()
+        };
+        let observe = fork.wait.is_some().then_some(Effect::Observe);
+        (fork, std::iter::once(Effect::Admit).chain(observe).collect())
+    }
+
     /// Whether its VM may be suspended once its grace is over: its agent waits for something, or has ended, and nothing is
     /// on its way to it.
     #[must_use]
     pub fn waits(&self) -> bool {
         let quiet = self.activity != Activity::Working || self.exited.is_some();
-        quiet && self.lifecycle == Lifecycle::Running && !self.typing && self.inbox.is_empty() && !self.deleting
+        let taking = self.typing || self.telling || self.answer.is_some() || !self.inbox.is_empty();
+        quiet && self.lifecycle == Lifecycle::Running && !taking && !self.forking && !self.deleting
+    }
+
+    /// What its agent waits for, while nothing answers that.
+    #[must_use]
+    pub fn open_wait(&self) -> Option<&Wait> {
+        self.wait.as_ref().filter(|_| self.answer.is_none())
+    }
+
+    /// Whether it is on its way between memory and disk, or stands still to be forked. Not while it waits for room.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        match self.lifecycle {
+            Lifecycle::Suspending | Lifecycle::Resuming => true,
+            Lifecycle::Suspended => self.wanted && self.waiting.is_empty(),
+            _ => self.forking,
+        }
     }
 
     /// What its branches begin with: it may push to these alone.

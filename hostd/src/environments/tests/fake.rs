@@ -4,36 +4,76 @@ use std::{
     io,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use async_trait::async_trait;
 use futures::{Stream, stream};
-use hostd_core::session::Cause;
+use hostd_core::session::{Cause, Size};
+use hyper::server::conn::http2;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    service::TowerToHyperService,
+};
 use pilothouse_proto::{
+    greet::greet,
     guest::v1::{
-        Event, EventsRequest, ExecRequest, ExecResponse, Exit, HandshakeRequest, HandshakeResponse, PowerOffRequest,
-        PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest, StartAgentResponse, TerminalRequest,
-        TerminalResponse, exec_request, exec_response,
+        AnswerRequest, AnswerResponse, Event, EventsRequest, ExecRequest, ExecResponse, Exit, HandshakeRequest,
+        HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest,
+        StartAgentResponse, TerminalRequest, TerminalResponse, exec_request, exec_response,
         guest_server::{Guest, GuestServer},
     },
     link,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
-    sync::watch,
-};
+use tokio::{io::duplex, sync::watch};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::vm::{Io, Port, Vm, VmError, VmSpec, Vmm, VmmInfo, snapshot::store::Manifest};
+use crate::vm::{
+    Io, Memory, MemoryUse, Port, Vm, VmError, VmSpec, Vmm, VmmInfo,
+    snapshot::store::{Manifest, Stored},
+};
 
 /// What happened, for the tests to look at.
-#[derive(Default)]
-pub(super) struct Fake {
-    pub(super) commands: Arc<Mutex<Vec<String>>>,
-    pub(super) started: Mutex<Vec<VmSpec>>,
-    pub(super) leftovers: Mutex<Vec<PathBuf>>,
-    pub(super) running: Mutex<Option<watch::Sender<Option<Cause>>>>,
+pub(crate) struct Fake {
+    /// The VMs that it makes; None: none that could be snapshot.
+    pub(crate) machine: Mutex<Option<String>>,
+    /// Clones boot instead of going on.
+    pub(crate) forgets: AtomicBool,
+    pub(crate) commands: Arc<Mutex<Vec<String>>>,
+    pub(crate) started: Mutex<Vec<VmSpec>>,
+    pub(crate) leftovers: Mutex<Vec<PathBuf>>,
+    pub(crate) vms: Mutex<Vec<watch::Sender<Option<Cause>>>>,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        Self {
+            machine: Mutex::new(Some("qemu".into())),
+            forgets: AtomicBool::default(),
+            commands: Arc::default(),
+            started: Mutex::default(),
+            leftovers: Mutex::default(),
+            vms: Mutex::default(),
+        }
+    }
+}
+
+impl Fake {
+    /// How many of its VMs run.
+    pub(crate) fn running(&self) -> usize {
+        self.vms.lock().unwrap().iter().filter(|ended| ended.borrow().is_none()).count()
+    }
+
+    fn run(&self, spec: VmSpec, boot_id: &str) -> Arc<dyn Vm> {
+        let (ended, watched) = watch::channel(None);
+        self.vms.lock().unwrap().push(ended.clone());
+        self.started.lock().unwrap().push(spec);
+        let guest = FakeGuest { ended: ended.clone(), commands: self.commands.clone(), boot_id: boot_id.into() };
+        Arc::new(FakeVm { guest, ended, watched })
+    }
 }
 
 #[async_trait]
@@ -52,16 +92,22 @@ impl Vmm for Fake {
         Ok(())
     }
 
-    async fn start(&self, spec: VmSpec) -> Result<Arc<dyn Vm>, VmError> {
-        let (ended, watched) = watch::channel(None);
-        *self.running.lock().unwrap() = Some(ended.clone());
-        self.started.lock().unwrap().push(spec);
-        let guest = FakeGuest { ended: ended.clone(), commands: self.commands.clone() };
-        Ok(Arc::new(FakeVm { guest, ended, watched }))
+    async fn merge(&self, _: &[PathBuf], _: usize, to: &Path, bytes: u64) -> Result<(), VmError> {
+        self.create_disk(to, bytes).await
     }
 
-    async fn resume(&self, _spec: VmSpec, _snapshot: &Path) -> Result<Arc<dyn Vm>, VmError> {
-        Err(VmError::Kernel("not in this test".into()))
+    async fn start(&self, spec: VmSpec) -> Result<Arc<dyn Vm>, VmError> {
+        Ok(self.run(spec, "first"))
+    }
+
+    async fn resume(&self, spec: VmSpec, snapshot: &Path) -> Result<Arc<dyn Vm>, VmError> {
+        assert_eq!(spec.memory, Memory::Clone(snapshot.into()));
+        Manifest::read(snapshot)?;
+        Ok(self.run(spec, if self.forgets.load(Relaxed) { "second" } else { "first" }))
+    }
+
+    async fn fingerprint(&self, _size: Size) -> Result<Option<String>, VmError> {
+        Ok(self.machine.lock().unwrap().clone())
     }
 
     async fn end_leftover(&self, directory: &Path) -> Result<bool, VmError> {
@@ -79,17 +125,15 @@ struct FakeVm {
 #[async_trait]
 impl Vm for FakeVm {
     async fn connect(&self, port: Port) -> io::Result<Box<dyn Io>> {
-        let (host, mut guest) = duplex(1 << 16);
+        let (host, guest) = duplex(1 << 16);
         let service = GuestServer::new(self.guest.clone());
         if port == Port::Tunnel {
             return Err(io::ErrorKind::NotConnected.into());
         }
         tokio::spawn(async move {
-            let mut preamble = link::preamble([0; link::NONCE]);
-            guest.read_exact(&mut preamble).await.unwrap();
-            guest.write_all(&preamble).await.unwrap();
-            let incoming = stream::iter([Ok::<_, io::Error>(guest)]);
-            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await
+            let guest = greet(guest).await.unwrap();
+            let server = http2::Builder::new(TokioExecutor::new());
+            server.serve_connection(TokioIo::new(guest), TowerToHyperService::new(service)).await
         });
         Ok(Box::new(host))
     }
@@ -106,16 +150,33 @@ impl Vm for FakeVm {
         b"kernel: last words\n".to_vec()
     }
 
-    async fn snapshot(&self, _folder: &Path) -> Result<Manifest, VmError> {
-        Err(VmError::Kernel("not in this test".into()))
+    async fn snapshot(&self, folder: &Path) -> Result<Manifest, VmError> {
+        let beside = folder.with_extension("new");
+        std::fs::create_dir(&beside).unwrap();
+        for name in ["ram", "devices"] {
+            std::fs::write(beside.join(name), name).unwrap();
+        }
+        let (ram, devices) = (Stored::stamped(&beside, "ram")?, Stored::of(&beside, "devices")?);
+        let requirements = serde_json::json!({"accelerator": "", "qemu": "", "qemu_version": "", "kernel": "",
+            "initramfs": "", "template": ram.hash, "arguments": [], "tsc_khz": null, "cpu": null});
+        let manifest =
+            Manifest::new(0, serde_json::from_value(requirements).unwrap(), 3, "disk.qcow2".into(), ram, devices);
+        manifest.publish(&beside, folder)?;
+        Ok(manifest)
     }
 
     async fn go_on(&self) -> Result<(), VmError> {
         Ok(())
     }
 
-    fn resident(&self) -> u64 {
-        0
+    fn memory(&self) -> MemoryUse {
+        MemoryUse::default()
+    }
+    fn memory_part(&self) -> MemoryUse {
+        MemoryUse::default()
+    }
+    async fn pivot(&self, _: &Path) -> Result<(), VmError> {
+        Err(VmError::Kernel("a test".into()))
     }
 }
 
@@ -123,6 +184,7 @@ impl Vm for FakeVm {
 struct FakeGuest {
     ended: watch::Sender<Option<Cause>>,
     commands: Arc<Mutex<Vec<String>>>,
+    boot_id: String,
 }
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -134,19 +196,23 @@ impl Guest for FakeGuest {
     type EventsStream = Responses<Event>;
 
     async fn handshake(&self, _: Request<HandshakeRequest>) -> Result<Response<HandshakeResponse>, Status> {
-        Ok(Response::new(HandshakeResponse { protocol: link::PROTOCOL, ..HandshakeResponse::default() }))
+        let boot_id = self.boot_id.clone();
+        Ok(Response::new(HandshakeResponse { protocol: link::PROTOCOL, boot_id, ..HandshakeResponse::default() }))
     }
 
-    /// The last word of the command decides: fail, die, hang.
+    /// The last word of the command decides: fail, die, die-once, hang, flood.
     async fn exec(&self, requests: Request<Streaming<ExecRequest>>) -> Result<Response<Self::ExecStream>, Status> {
         let Some(exec_request::Request::Start(start)) = requests.into_inner().message().await?.unwrap().request else {
             return Err(Status::invalid_argument("start first"));
         };
         let command = start.command.join(" ");
-        self.commands.lock().unwrap().push(format!("{}: {command}", start.directory));
+        let line = format!("{}: {command}", start.directory);
+        let first = !self.commands.lock().unwrap().contains(&line);
+        self.commands.lock().unwrap().push(line);
         let code = match command.rsplit(' ').next() {
             Some("fail") => 3,
-            Some("die") => {
+            Some("flood") => return Ok(Response::new(flood())),
+            Some(word) if word == "die" || (word == "die-once" && first) => {
                 self.ended.send_replace(Some(Cause::GuestReset("panic".into())));
                 return std::future::pending().await;
             }
@@ -161,6 +227,10 @@ impl Guest for FakeGuest {
 
     async fn quiesce(&self, _: Request<QuiesceRequest>) -> Result<Response<QuiesceResponse>, Status> {
         Ok(Response::new(QuiesceResponse::default()))
+    }
+
+    async fn answer(&self, _: Request<AnswerRequest>) -> Result<Response<AnswerResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     async fn power_off(&self, _: Request<PowerOffRequest>) -> Result<Response<PowerOffResponse>, Status> {
@@ -179,4 +249,13 @@ impl Guest for FakeGuest {
     async fn events(&self, _: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
         Err(Status::unimplemented(""))
     }
+}
+
+/// 64 MiB and a last line.
+fn flood() -> Responses<ExecResponse> {
+    let piece = bytes::Bytes::from(vec![b'x'; 32 << 10]);
+    let pieces = std::iter::repeat_n(piece, 2048).chain([b"\nthe end\n".as_slice().into()]);
+    let pieces = pieces.map(exec_response::Response::Stdout);
+    let exit = exec_response::Response::Exit(Exit { code: 0, signal: 0 });
+    Box::pin(stream::iter(pieces.chain([exit]).map(|response| Ok(ExecResponse { response: Some(response) }))))
 }

@@ -5,6 +5,7 @@ use hostd_core::{
 };
 
 use super::super::{Board, Change, HostStatus, News, SessionView};
+use crate::vm::MemoryUse;
 
 fn view(id: &str, viewers: usize) -> SessionView {
     let (session, _) = Session::new(
@@ -20,10 +21,11 @@ fn view(id: &str, viewers: usize) -> SessionView {
             directory: "/".into(),
             repository: None,
             size: Size { vcpus: 1, memory: 1, disk: 1 },
+            typed_events: false,
         },
         1,
     );
-    SessionView { session, phases: vec![], resident: 0, viewers, suspended: 0, resumed_in: 0 }
+    SessionView { session, phases: vec![], memory: MemoryUse::default(), viewers, suspended: 0, resumed_in: 0 }
 }
 
 fn snapshot_ids(news: &News) -> Vec<String> {

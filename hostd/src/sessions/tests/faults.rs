@@ -81,6 +81,63 @@ fn a_start_that_hostd_did_not_survive_is_begun_again(#[case] point: &'static str
 }
 
 #[rstest]
+#[case("suspend::before-snapshot", "crashed")]
+#[case("suspend::after-snapshot", "suspended")]
+#[case("suspend::after-end", "suspended")]
+fn a_suspend_that_hostd_did_not_survive_is_kept_where_it_is_whole(#[case] point: &'static str, #[case] is: &str) {
+    run(async {
+        let world = World::new();
+        world.session("fix").await;
+        let dead = world.fleet().await;
+        until_is(&dead, "fix", "running").await;
+        // An older snapshot is not taken for the new one.
+        dead.suspend("fix").await.unwrap();
+        dead.resume("fix").await.unwrap();
+        let offset = dead.terminal("fix").unwrap().offset();
+        let death = Death::at(point);
+        tokio::spawn(async move { dead.suspend("fix").await.map(drop) });
+        death.come().await;
+        let fleet = world.fleet().await;
+        let view = fleet.get("fix").unwrap();
+        assert_eq!((view.session.lifecycle.word(), view.suspended > 0), (is, is == "suspended"));
+        if is == "suspended" {
+            let resumed = fleet.resume("fix").await.unwrap();
+            assert_eq!(resumed.session.generation, 3);
+            assert_eq!(fleet.terminal("fix").unwrap().offset(), offset);
+        } else {
+            fleet.restart("fix").await.unwrap();
+            until_is(&fleet, "fix", "running").await;
+        }
+        fleet.stop().await;
+    });
+}
+
+#[rstest]
+#[case("merge::before-commit")]
+#[case("merge::after-commit")]
+fn a_merge_that_hostd_did_not_survive_leaves_one_of_both(#[case] point: &'static str) {
+    run(async {
+        let world = World::new();
+        let id = world.session("fix").await.session.id;
+        let dead = world.fleet().await;
+        until_is(&dead, "fix", "running").await;
+        dead.suspend("fix").await.unwrap();
+        dead.resume("fix").await.unwrap();
+        let death = Death::at(point);
+        tokio::spawn(async move { dead.suspend("fix").await.map(drop) });
+        death.come().await;
+        let fleet = world.fleet().await;
+        fleet.resume("fix").await.unwrap();
+        let vm = world.vmm.vm(world.vmm.started() - 1);
+        assert_eq!(std::fs::read_to_string(&vm.spec.layers[1]).unwrap(), "diskdisk");
+        let folder = std::fs::read_dir(world.folder.path().join("sessions").join(id)).unwrap();
+        let layers = folder.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == "qcow2"));
+        assert_eq!((vm.spec.layers.len(), layers.count()), (2, 2));
+        fleet.stop().await;
+    });
+}
+
+#[rstest]
 #[case("delete::before-files")]
 #[case("delete::after-files")]
 fn a_deletion_that_hostd_did_not_survive_is_finished(#[case] point: &'static str) {

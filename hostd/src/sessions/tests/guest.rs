@@ -3,16 +3,20 @@
 use std::{
     collections::HashMap,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use hostd_core::Cause;
 use pilothouse_proto::guest::v1::{
-    self as wire, BootStep, Event, EventsRequest, ExecRequest, ExecResponse, HandshakeRequest, HandshakeResponse,
-    PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest, StartAgentResponse,
-    TerminalRequest, TerminalResponse, event, guest_server, terminal_request::Request as Part,
+    self as wire, AnswerRequest, AnswerResponse, BootStep, Event, EventsRequest, ExecRequest, ExecResponse,
+    HandshakeRequest, HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse,
+    StartAgentRequest, StartAgentResponse, TerminalRequest, TerminalResponse, event, guest_server,
+    terminal_request::Request as Part,
 };
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -27,8 +31,12 @@ pub(super) struct Guest {
     pub(super) agent: Arc<Mutex<Option<StartAgentRequest>>>,
     output: watch::Sender<(Vec<u8>, bool)>,
     events: watch::Sender<Vec<Event>>,
+    /// Events of its life before this one, which memory would keep.
+    before: Arc<AtomicU64>,
     /// Every acknowledgement that came.
     pub(super) acknowledged: Arc<Mutex<Vec<u64>>>,
+    /// Every answer that came.
+    pub(super) answers: Arc<Mutex<Vec<AnswerRequest>>>,
 }
 
 impl Default for Guest {
@@ -38,19 +46,35 @@ impl Default for Guest {
             agent: Arc::default(),
             output: watch::channel((b"ready\r\n".to_vec(), false)).0,
             events: watch::channel(vec![]).0,
+            before: Arc::default(),
             acknowledged: Arc::default(),
+            answers: Arc::default(),
         }
     }
 }
 
 impl Guest {
+    /// The same, in a VM of its own.
+    pub(super) fn again(&self) -> Self {
+        Self { ended: watch::channel(None).0, ..self.clone() }
+    }
+
+    /// As one that was resumed: it has shown so much already.
+    pub(super) fn with_output(output: Vec<u8>) -> Self {
+        Self { output: watch::channel((output, false)).0, ..Self::default() }
+    }
+
+    pub(super) fn output(&self) -> Vec<u8> {
+        self.output.borrow().0.clone()
+    }
+
     pub(super) fn write(&self, bytes: &[u8]) {
         self.output.send_modify(|output| output.0.extend_from_slice(bytes));
     }
 
     pub(super) fn report(&self, event: event::Event) {
         self.events.send_modify(|events| {
-            let sequence = events.len() as u64 + 1;
+            let sequence = self.before.load(Ordering::Relaxed) + events.len() as u64 + 1;
             events.push(Event { sequence, unix_nanos: 0, event: Some(event) });
         });
     }
@@ -125,14 +149,27 @@ impl guest_server::Guest for Guest {
 
     async fn events(&self, request: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
         let after = request.into_inner().after;
+        if self.acknowledged.lock().unwrap().is_empty() {
+            self.before.store(after, Ordering::Relaxed);
+        }
         self.acknowledged.lock().unwrap().push(after);
-        let events = self.events.subscribe();
-        let answers = stream::unfold((events, after), |(mut events, after)| async move {
-            let next = usize::try_from(after).unwrap();
+        let (events, before) = (self.events.subscribe(), self.before.load(Ordering::Relaxed));
+        let answers = stream::unfold((events, after), move |(mut events, after)| async move {
+            let next = usize::try_from(after - before).unwrap();
             let event = events.wait_for(|events| events.len() > next).await.ok()?[next].clone();
             Some((Ok(event), (events, after + 1)))
         });
         Ok(Response::new(answers.boxed()))
+    }
+
+    async fn answer(&self, request: Request<AnswerRequest>) -> Result<Response<AnswerResponse>, Status> {
+        let answer = request.into_inner();
+        let mut answers = self.answers.lock().unwrap();
+        // As a real guest: what is told again is known.
+        if answers.iter().all(|known| known.wait != answer.wait) {
+            answers.push(answer);
+        }
+        Ok(Response::new(AnswerResponse { known: true }))
     }
 
     async fn power_off(&self, _: Request<PowerOffRequest>) -> Result<Response<PowerOffResponse>, Status> {

@@ -26,7 +26,7 @@ async fn a_session_starts_and_its_agent_gets_what_it_needs() {
     for (name, value) in expected {
         assert_eq!(environment[&format!("PILOTHOUSE_{name}")], value);
     }
-    assert!(until(&fleet, "fix", |v| v.resident > 0).await.resident == 64 << 20);
+    assert!(until(&fleet, "fix", |v| v.memory.private > 0).await.memory.private == 64 << 20);
     fleet.stop().await;
 }
 
@@ -40,7 +40,7 @@ async fn what_the_agent_says_is_seen_and_acknowledged() {
     vm.guest.status("needs-input", "which one?");
     vm.guest.status("no such thing", "");
     let view = until(&fleet, "fix", |v| v.session.activity == Activity::NeedsInput).await;
-    assert_eq!(attention(&view.session).reason, "asks: which one?");
+    assert_eq!(attention(&view.session, 0).reason, "asks: which one?");
     // A broken link loses no event, and brings none twice.
     vm.unplug();
     vm.guest.status("working", "on it");
@@ -97,7 +97,7 @@ async fn a_vm_that_dies_is_told_of_and_can_be_booted_again() {
     world.vmm.vm(0).gone(Cause::GuestReset("Kernel panic - not syncing".into()));
     let view = until_is(&fleet, "fix", "crashed").await;
     let expected = "crashed: the guest's kernel reset the machine: Kernel panic - not syncing";
-    assert_eq!(attention(&view.session).reason, expected);
+    assert_eq!(attention(&view.session, 0).reason, expected);
     assert!(matches!(fleet.guest("fix").await, Err(FleetError::NotRunning(_))));
     assert!(matches!(fleet.send("fix", "hello").await, Err(FleetError::Denied(_))));
     fleet.restart("fix").await.unwrap();
@@ -127,7 +127,7 @@ async fn a_start_that_fails_says_why() {
     *world.vmm.fails.lock().unwrap() = Some("no such machine".into());
     let fleet = world.fleet().await;
     let view = until_is(&fleet, "fix", "crashed").await;
-    assert_eq!(attention(&view.session).reason, "crashed: could not start: made-up failed: no such machine");
+    assert_eq!(attention(&view.session, 0).reason, "crashed: could not start: made-up failed: no such machine");
     fleet.restart("fix").await.unwrap();
     until_is(&fleet, "fix", "running").await;
     fleet.stop().await;
@@ -142,7 +142,7 @@ async fn a_link_that_stays_down_is_given_up() {
     world.vmm.silent.store(true, Ordering::Relaxed);
     world.vmm.vm(0).unplug();
     let view = until_is(&fleet, "fix", "crashed").await;
-    assert_eq!(attention(&view.session).reason, "crashed: its guest stopped answering");
+    assert_eq!(attention(&view.session, 0).reason, "crashed: its guest stopped answering");
     assert_eq!(world.vmm.running(), 0);
     fleet.stop().await;
 }

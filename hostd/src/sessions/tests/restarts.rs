@@ -21,7 +21,7 @@ async fn a_stopped_hostd_leaves_nothing_running_and_says_so() {
     let view = fleet.get("fix").unwrap();
     assert_eq!(view.session.lifecycle, Lifecycle::Stopped { cause: Cause::HostStopped { in_order: true } });
     let expected = "stopped before the agent was done: hostd was stopped and powered its VM off";
-    assert_eq!(attention(&view.session).reason, expected);
+    assert_eq!(attention(&view.session, 0).reason, expected);
     fleet.restart("fix").await.unwrap();
     until_is(&fleet, "fix", "running").await;
     fleet.stop().await;
@@ -52,7 +52,7 @@ async fn a_killed_hostd_leaves_sessions_that_crashed() {
     let fleet = world.fleet().await;
     let view = fleet.get("fix").unwrap();
     assert_eq!(view.session.lifecycle, Lifecycle::Crashed { cause: Cause::HostRestarted });
-    assert_eq!(attention(&view.session).reason, "crashed: hostd was restarted while its VM ran");
+    assert_eq!(attention(&view.session, 0).reason, "crashed: hostd was restarted while its VM ran");
     assert_eq!(world.vmm.leftovers.load(Ordering::Relaxed), 2);
 }
 

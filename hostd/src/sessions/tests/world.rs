@@ -1,9 +1,8 @@
 //! A host whose VMs are made up: their guests speak the real `guest.v1` over memory.
 
 use std::{
-    future::ready,
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,24 +11,30 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::{StreamExt as _, stream};
 use hostd_core::{
     Cause, Session,
+    requirements::Requirements,
     session::{NewSession, Size},
 };
-use pilothouse_proto::{guest::v1::guest_server::GuestServer, link};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
-    task::JoinSet,
+use hyper::server::conn::http2;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    service::TowerToHyperService,
 };
+use pilothouse_proto::{greet::greet, guest::v1::guest_server::GuestServer};
+use tokio::{io::DuplexStream, task::JoinSet};
 
 use super::guest::Guest;
 use crate::{
     environments::Environments,
+    forge::Local,
     gateway::Gateway,
     sessions::{Fleet, News, Parts, SessionView},
     store::{Machine, Record, Store},
-    vm::{Io, Port, Vm, VmError, VmSpec, Vmm, VmmInfo, snapshot::store::Manifest},
+    vm::{
+        Io, MemoryUse, Port, Vm, VmError, VmSpec, Vmm, VmmInfo,
+        snapshot::store::{Manifest, Stored},
+    },
 };
 
 /// Longest that anything here may take.
@@ -42,18 +47,40 @@ pub(super) struct MadeUp {
     pub(super) silent: Arc<AtomicBool>,
     /// The next start fails so.
     pub(super) fails: Mutex<Option<String>>,
+    /// Disks cannot be pivoted while this is set.
+    pub(super) stuck: Arc<AtomicBool>,
+    /// The next snapshot ends so.
+    pub(super) saves: Arc<Mutex<Save>>,
     pub(super) vms: Mutex<Vec<Arc<MadeUpVm>>>,
     pub(super) leftovers: AtomicUsize,
+}
+
+/// How a snapshot ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Save {
+    #[default]
+    Good,
+    Fails,
+    Panics,
 }
 
 pub(super) struct MadeUpVm {
     pub(super) spec: VmSpec,
     pub(super) guest: Guest,
     silent: Arc<AtomicBool>,
+    saves: Arc<Mutex<Save>>,
+    stuck: Arc<AtomicBool>,
     tasks: Mutex<JoinSet<()>>,
 }
 
 impl MadeUp {
+    fn vm_of(&self, spec: VmSpec, guest: Guest) -> Arc<MadeUpVm> {
+        let (silent, saves, stuck) = (self.silent.clone(), self.saves.clone(), self.stuck.clone());
+        let vm = Arc::new(MadeUpVm { spec, guest, silent, saves, stuck, tasks: Mutex::default() });
+        self.vms.lock().unwrap().push(vm.clone());
+        vm
+    }
+
     pub(super) fn vm(&self, number: usize) -> Arc<MadeUpVm> {
         self.vms.lock().unwrap()[number].clone()
     }
@@ -86,14 +113,25 @@ impl Vmm for MadeUp {
         if let Some(output) = self.fails.lock().unwrap().take() {
             return Err(VmError::Failed { program: "made-up".into(), output });
         }
-        let vm =
-            Arc::new(MadeUpVm { spec, guest: Guest::default(), silent: self.silent.clone(), tasks: Mutex::default() });
-        self.vms.lock().unwrap().push(vm.clone());
-        Ok(vm)
+        Ok(self.vm_of(spec, Guest::default()))
     }
 
-    async fn resume(&self, _: VmSpec, _: &Path) -> Result<Arc<dyn Vm>, VmError> {
-        Err(VmError::Failed { program: "made-up".into(), output: "no snapshots".into() })
+    async fn merge(&self, layers: &[PathBuf], own: usize, to: &Path, _: u64) -> Result<(), VmError> {
+        let all: Vec<String> = layers[own..].iter().map(|layer| std::fs::read_to_string(layer).unwrap()).collect();
+        std::fs::write(to, all.concat()).map_err(|error| VmError::File { path: to.into(), error })
+    }
+
+    /// Its guest is as the last of that name was; a fork's has its snapshot alone.
+    async fn resume(&self, spec: VmSpec, snapshot: &Path) -> Result<Arc<dyn Vm>, VmError> {
+        for layer in spec.layers.iter().filter(|layer| layer.extension().is_some_and(|e| e == "qcow2")) {
+            assert!(layer.exists(), "{} is gone", layer.display());
+        }
+        assert!(spec.disk.exists());
+        Manifest::read(snapshot)?.check(snapshot, &Requirements::default())?;
+        let last =
+            self.vms.lock().unwrap().iter().rev().find(|vm| vm.spec.name == spec.name).map(|vm| vm.guest.again());
+        let guest = last.unwrap_or_else(|| Guest::with_output(std::fs::read(snapshot.join("memory.zst")).unwrap()));
+        Ok(self.vm_of(spec, guest))
     }
 
     async fn end_leftover(&self, _: &Path) -> Result<bool, VmError> {
@@ -156,28 +194,53 @@ impl Vm for MadeUpVm {
         b"Linux version 6\n".into()
     }
 
-    async fn snapshot(&self, _: &Path) -> Result<Manifest, VmError> {
-        Err(VmError::Failed { program: "made-up".into(), output: "no snapshots".into() })
+    async fn snapshot(&self, folder: &Path) -> Result<Manifest, VmError> {
+        let save = std::mem::take(&mut *self.saves.lock().unwrap());
+        match save {
+            Save::Good => {}
+            Save::Fails => return Err(VmError::Failed { program: "made-up".into(), output: "no room".into() }),
+            Save::Panics => panic!("as the test wants it"),
+        }
+        let beside = folder.with_extension("new");
+        std::fs::create_dir_all(&beside).unwrap();
+        let stored = |name: &str| {
+            std::fs::write(beside.join(name), self.guest.output()).unwrap();
+            Stored::of(&beside, name).unwrap()
+        };
+        let disk = self.spec.disk.file_name().unwrap().to_str().unwrap().to_owned();
+        let manifest = Manifest::new(1, Requirements::default(), 0, disk, stored("memory.zst"), stored("devices"));
+        manifest.publish(&beside, folder)?;
+        Ok(manifest)
     }
 
     async fn go_on(&self) -> Result<(), VmError> {
         Ok(())
     }
 
-    fn resident(&self) -> u64 {
-        64 << 20
+    async fn pivot(&self, top: &Path) -> Result<(), VmError> {
+        assert!(top.exists());
+        if self.stuck.load(Ordering::Relaxed) {
+            return Err(VmError::Failed { program: "made-up".into(), output: "the disk is stuck".into() });
+        }
+        Ok(())
+    }
+
+    fn memory(&self) -> MemoryUse {
+        let lives = self.guest.ended.borrow().is_none();
+        MemoryUse { private: if lives { 64 << 20 } else { 0 }, shared: 0 }
+    }
+
+    fn memory_part(&self) -> MemoryUse {
+        self.memory()
     }
 }
 
-async fn serve(guest: Guest, mut io: DuplexStream) {
-    let mut preamble = [0; link::LENGTH];
-    if io.read_exact(&mut preamble).await.is_err() || io.write_all(&preamble).await.is_err() {
-        return;
-    }
-    // A stream that ends would end its connections too.
-    let incoming = stream::once(ready(Ok::<_, io::Error>(io))).chain(stream::pending());
-    let server = tonic::transport::Server::builder().add_service(GuestServer::new(guest));
-    server.serve_with_incoming(incoming).await.unwrap();
+async fn serve(guest: Guest, io: DuplexStream) {
+    let Ok(io) = greet(io).await else { return };
+    let service = TowerToHyperService::new(GuestServer::new(guest));
+    let server = http2::Builder::new(TokioExecutor::new());
+    // However it ends: the host's end is what is tested.
+    let _ = server.serve_connection(TokioIo::new(io), service).await;
 }
 
 /// A data folder with made-up VMs.
@@ -185,11 +248,13 @@ async fn serve(guest: Guest, mut io: DuplexStream) {
 pub(super) struct World {
     pub(super) folder: Arc<tempfile::TempDir>,
     pub(super) vmm: Arc<MadeUp>,
+    /// Bytes of memory that sessions may use.
+    pub(super) memory: Option<u64>,
 }
 
 impl World {
     pub(super) fn new() -> Self {
-        Self { folder: Arc::new(tempfile::tempdir().unwrap()), vmm: Arc::default() }
+        Self { folder: Arc::new(tempfile::tempdir().unwrap()), vmm: Arc::default(), memory: None }
     }
 
     /// A hostd on the folder, as after a start; an earlier one must be stopped or is taken for killed.
@@ -199,7 +264,10 @@ impl World {
         let vmm: Arc<dyn Vmm> = self.vmm.clone();
         let gateway = Arc::new(Gateway::new(data.join("git")));
         let environments = Environments::open(data, vmm.clone(), gateway.clone()).await.unwrap();
-        let parts = Parts { data: data.into(), store, vmm, gateway, environments };
+        let forge = Local::new(store.clone(), data);
+        let diffs = crate::diff::Diffs::open(data).unwrap();
+        let memory = self.memory;
+        let parts = Parts { data: data.into(), store, vmm, gateway, environments, forge, diffs, memory };
         Fleet::open(parts, records, "epoch".into()).await.unwrap()
     }
 
@@ -219,6 +287,7 @@ impl World {
                 directory: "/work".into(),
                 repository: Some("widgets".into()),
                 size: Size { vcpus: 1, memory: 256 << 20, disk: 1 << 30 },
+                typed_events: false,
             },
             1,
         );

@@ -12,6 +12,8 @@ use crate::vm::{Memory, Port, VmError, accelerator::Accelerator};
 
 /// Of a read-ahead of translated code for each VM, in MiB: the default of 1 GiB suits one VM, not fifty.
 const TB_SIZE: u32 = 64;
+/// Node of the layer that the guest writes to.
+pub(super) const TOP: &str = "disk";
 /// Bytes of serial output that QEMU keeps; a power of two.
 pub(super) const SERIAL_RING: usize = 64 * 1024;
 const MIB: u64 = 1 << 20;
@@ -64,7 +66,7 @@ impl Machine<'_> {
         // Nothing but a full disk stops the VM; any other error is the guest's to see.
         argv.json(
             "-device",
-            &json!({"driver": "virtio-blk-device", "drive": "disk", "werror": "enospc", "rerror": "report"}),
+            &json!({"driver": "virtio-blk-device", "drive": TOP, "werror": "enospc", "rerror": "report"}),
         );
         Ok(argv.0)
     }
@@ -195,7 +197,7 @@ impl Machine<'_> {
             json!({"driver": "file", "node-name": "disk-file", "filename": utf8(self.disk)?, "discard": "unmap"}),
         );
         nodes.push(
-            json!({"driver": "qcow2", "node-name": "disk", "file": "disk-file", "backing": below, "discard": "unmap"}),
+            json!({"driver": "qcow2", "node-name": TOP, "file": "disk-file", "backing": below, "discard": "unmap"}),
         );
         Ok(nodes)
     }
@@ -227,11 +229,11 @@ fn extended(mut object: Value, more: Value) -> Value {
     object
 }
 
-fn utf8(path: &Path) -> Result<&str, VmError> {
+pub(super) fn utf8(path: &Path) -> Result<&str, VmError> {
     path.to_str().ok_or_else(|| bad_layer(path, "is not UTF-8, which QEMU needs; choose another folder"))
 }
 
-fn bad_layer(path: &Path, why: &str) -> VmError {
+pub(super) fn bad_layer(path: &Path, why: &str) -> VmError {
     VmError::File { path: path.to_owned(), error: std::io::Error::new(std::io::ErrorKind::InvalidInput, why) }
 }
 

@@ -18,14 +18,18 @@ use tokio::{
 };
 
 use super::{
+    disk::Disk,
     process::Process,
     qmp::{Event, Qmp, QmpError},
     record::Record,
     serial::Serial,
     snapshot::{self, Layout},
     sockets,
+    stall::Stall,
 };
-use crate::vm::{Io, Port, Vm, VmError, file, identity::ProcessIdentity, program, snapshot::store::Manifest};
+use crate::vm::{
+    Io, MemoryUse, Port, Vm, VmError, file, identity::ProcessIdentity, program, snapshot::store::Manifest,
+};
 
 /// For an answer of QEMU that takes no time.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
@@ -45,12 +49,14 @@ pub(super) struct Machine {
     cause: watch::Receiver<Option<Cause>>,
     /// The serial output as of the end.
     last: watch::Receiver<Vec<u8>>,
+    stalled: watch::Receiver<bool>,
 }
 
 #[derive(Debug)]
 enum Request {
     Serial(oneshot::Sender<Vec<u8>>),
     Snapshot(PathBuf, oneshot::Sender<Result<Manifest, VmError>>),
+    Pivot(PathBuf, oneshot::Sender<Result<(), VmError>>),
     GoOn(oneshot::Sender<Result<(), VmError>>),
     End,
 }
@@ -63,7 +69,9 @@ struct Owner {
     /// None when it broke.
     qmp: Option<Qmp<UnixStream>>,
     layout: Layout,
+    disk: Disk,
     serial: Serial,
+    stall: Stall,
 }
 
 impl Machine {
@@ -79,13 +87,15 @@ impl Machine {
         let (requests, inbox) = mpsc::channel(16);
         let (set_cause, cause) = watch::channel(None);
         let (set_last, last) = watch::channel(Vec::new());
-        let owner = Owner { directory: directory.to_owned(), process, qmp: Some(qmp), layout, serial };
+        let (stall, stalled) = Stall::new();
+        let (folder, disk) = (directory.to_owned(), Disk::default());
+        let owner = Owner { directory: folder, process, qmp: Some(qmp), layout, disk, serial, stall };
         tokio::spawn(async move {
             let (cause, last) = owner.run(inbox).await;
             set_last.send_replace(last);
             set_cause.send_replace(Some(cause));
         });
-        Self { directory: directory.to_owned(), process: identity, requests, cause, last }
+        Self { directory: directory.to_owned(), process: identity, requests, cause, last, stalled }
     }
 }
 
@@ -130,12 +140,25 @@ impl Vm for Machine {
         self.ask(|reply| Request::Snapshot(folder, reply)).await
     }
 
+    async fn pivot(&self, top: &Path) -> Result<(), VmError> {
+        let top = std::path::absolute(top).map_err(file::failed(top))?;
+        self.ask(|reply| Request::Pivot(top, reply)).await
+    }
+
     async fn go_on(&self) -> Result<(), VmError> {
         self.ask(Request::GoOn).await
     }
 
-    fn resident(&self) -> u64 {
-        self.process.resident()
+    fn stalled(&self) -> bool {
+        *self.stalled.borrow()
+    }
+
+    fn memory(&self) -> MemoryUse {
+        self.process.memory()
+    }
+
+    fn memory_part(&self) -> MemoryUse {
+        self.process.memory_part()
     }
 }
 
@@ -181,11 +204,22 @@ impl Owner {
                         let _ = reply.send(self.serial.bytes().to_vec());
                     }
                     Request::Snapshot(folder, reply) => {
+                        self.stall.over();
                         let saved = match &mut self.qmp {
                             Some(qmp) => snapshot::save(qmp, &self.layout, &folder).await,
                             None => Err(gone()),
                         };
                         let _ = reply.send(saved);
+                    }
+                    Request::Pivot(top, reply) => {
+                        let pivoted = match &mut self.qmp {
+                            Some(qmp) => self.disk.pivot(qmp, &top).await,
+                            None => Err(gone()),
+                        };
+                        if pivoted.is_ok() {
+                            self.layout.disk = top.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                        }
+                        let _ = reply.send(pivoted);
                     }
                     Request::GoOn(reply) => {
                         let _ = reply.send(self.go_on().await);
@@ -195,6 +229,9 @@ impl Owner {
                         self.kill().await;
                         return Cause::VmDied("ended by hostd".into());
                     }
+                },
+                () = self.stall.due() => if self.stall.tries() && let Err(error) = self.go_on().await {
+                    tracing::warn!(directory = ?self.directory, %error, "a VM that waits for room does not go on");
                 },
                 event = next_event(&mut self.qmp) => match event {
                     Ok(event) => if let Some(cause) = self.on_event(event).await { return cause },
@@ -211,9 +248,15 @@ impl Owner {
     /// The cause, where an event ends the VM; then the process is gone.
     async fn on_event(&mut self, event: Event) -> Option<Cause> {
         let ended = match event {
-            Event::Shutdown { .. } | Event::DiskStopped { .. } => {
+            Event::Shutdown { .. } => {
                 self.read_serial().await;
                 event
+            }
+            // Nothing but a full disk stops it: see the device's arguments.
+            Event::DiskStopped { reason } => {
+                tracing::warn!(directory = ?self.directory, reason, "a VM waits for room on the disk");
+                self.stall.stopped();
+                return None;
             }
             Event::Other => return None,
         };
@@ -227,11 +270,7 @@ impl Owner {
                 let status = self.quit().await;
                 if status == Cause::PoweredOff { Cause::VmDied("ended from outside hostd".into()) } else { status }
             }
-            Event::DiskStopped { reason } => {
-                self.kill().await;
-                Cause::DiskError(reason)
-            }
-            Event::Other => return None,
+            Event::DiskStopped { .. } | Event::Other => return None,
         })
     }
 

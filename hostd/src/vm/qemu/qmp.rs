@@ -3,12 +3,20 @@
 //! A client of our own: `qapi` reads lines of any length and ends the stream at an event that its schema does not know,
 //! while a QEMU that a guest has taken over may write what it likes, and a newer one has newer events.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest},
+    net::UnixStream,
     time::timeout,
 };
 
@@ -105,10 +113,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Qmp<S> {
     }
 
     async fn exchange(&mut self, command: &str, arguments: Value) -> Result<Value, QmpError> {
+        let (id, line) = self.question(command, &arguments);
+        self.stream.write_all(line.as_bytes()).await?;
+        self.answer(id).await
+    }
+
+    fn question(&mut self, command: &str, arguments: &Value) -> (u64, String) {
         let id = self.next_id;
         self.next_id += 1;
-        let line = json!({"execute": command, "arguments": arguments, "id": id}).to_string() + "\n";
-        self.stream.write_all(line.as_bytes()).await?;
+        (id, json!({"execute": command, "arguments": arguments, "id": id}).to_string() + "\n")
+    }
+
+    async fn answer(&mut self, id: u64) -> Result<Value, QmpError> {
         loop {
             let line = self.line().await?;
             self.keep_event(&line);
@@ -147,6 +163,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Qmp<S> {
             }
         }
     }
+}
+
+impl Qmp<UnixStream> {
+    /// Gives QEMU an open file under this name (`getfd`). Not cancel safe, as [`Qmp::execute`].
+    pub(super) async fn give(&mut self, name: &str, file: BorrowedFd<'_>, within: Duration) -> Result<(), QmpError> {
+        let (id, line) = self.question("getfd", &json!({"fdname": name}));
+        let send = self.stream.async_io(Interest::WRITABLE, || send(self.stream.as_fd(), line.as_bytes(), file));
+        let sent = timeout(within, send).await.map_err(|_| late("getfd"))??;
+        // What did not fit goes without the file, which went with the first byte.
+        let rest = line.as_bytes().get(sent..).unwrap_or_default();
+        let exchange = async {
+            self.stream.write_all(rest).await?;
+            self.answer(id).await
+        };
+        timeout(within, exchange).await.map_err(|_| late("getfd"))?.map(drop)
+    }
+}
+
+/// Sends bytes, and a descriptor beside them.
+fn send(to: BorrowedFd<'_>, bytes: &[u8], file: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    let files = [file];
+    beside.push(SendAncillaryMessage::ScmRights(&files));
+    Ok(sendmsg(to, &[IoSlice::new(bytes)], &mut beside, SendFlags::NOSIGNAL)?)
 }
 
 fn event(name: &str, data: &Value) -> Event {

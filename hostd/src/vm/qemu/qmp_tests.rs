@@ -87,3 +87,41 @@ async fn bounds_lines_and_waiting() {
 fn knows_events(#[case] name: &str, #[case] data: Value, #[case] want: Event) {
     assert_eq!(event(name, &data), want);
 }
+
+#[tokio::test]
+async fn an_open_file_goes_with_its_command() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let server = tokio::spawn(async move {
+        let mut theirs = theirs;
+        theirs.write_all(format!("{GREETING}\n").as_bytes()).await.unwrap();
+        let mut line = [0; 256];
+        assert!(theirs.read(&mut line).await.unwrap() > 0);
+        theirs.write_all(b"{\"return\": {}, \"id\": 0}\n").await.unwrap();
+        let (text, file) = receive(&theirs).await;
+        assert!(text.contains("getfd") && text.contains("\"fdname\":\"state\""), "{text}");
+        std::io::Write::write_all(&mut std::fs::File::from(file), b"written by QEMU").unwrap();
+        theirs.write_all(b"{\"return\": {}, \"id\": 1}\n").await.unwrap();
+    });
+    let mut qmp = Qmp::open(ours, WITHIN).await.unwrap();
+    qmp.give("state", std::fs::File::create(&path).unwrap().as_fd(), WITHIN).await.unwrap();
+    server.await.unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"written by QEMU");
+}
+
+/// A message and the descriptor beside it.
+async fn receive(stream: &UnixStream) -> (String, std::os::fd::OwnedFd) {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    let take = || {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let (mut beside, mut bytes) = (RecvAncillaryBuffer::new(&mut space), [0; 256]);
+        let read = recvmsg(stream, &mut [std::io::IoSliceMut::new(&mut bytes)], &mut beside, RecvFlags::empty())?.bytes;
+        let file = beside.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut files) => files.next(),
+            _ => None,
+        });
+        Ok((String::from_utf8_lossy(&bytes[..read]).into_owned(), file.unwrap()))
+    };
+    stream.async_io(Interest::READABLE, take).await.unwrap()
+}

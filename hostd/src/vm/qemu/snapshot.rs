@@ -3,6 +3,8 @@
 //! The order matters. Out: stop, device state, then the memory, which the device state's writer may still touch. In: memory
 //! first, because virtio checks its rings in RAM as it loads; then device state; then nothing may have been written but the
 //! delta; then it runs.
+//!
+//! Where that does not work on a machine's QEMU, QEMU writes and loads all of it in one stream of its own ([`migration`]).
 
 use std::{
     fs::{File, Permissions},
@@ -13,14 +15,12 @@ use std::{
 };
 
 use hostd_core::requirements::Requirements;
-use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep},
-};
+use serde_json::json;
+use tokio::net::UnixStream;
 
 use super::{
     machine::ANSWER,
+    migration,
     qmp::{Qmp, QmpError},
 };
 use crate::vm::{
@@ -29,16 +29,14 @@ use crate::vm::{
     program::QEMU,
     snapshot::{
         delta::{Ram, Run},
-        store::{Manifest, Stored},
+        store::{Manifest, Method, Stored},
     },
 };
 
 /// For QEMU to write or load device state, some KiB.
 const DEVICES: Duration = Duration::from_secs(30);
-/// Between two looks at whether it has.
-const LOOK: Duration = Duration::from_millis(1);
 const MEMORY_NAME: &str = "memory.zst";
-const DEVICES_NAME: &str = "devices";
+pub(super) const DEVICES_NAME: &str = "devices";
 /// Of a template's RAM in its folder.
 pub(super) const RAM_NAME: &str = "ram";
 
@@ -48,15 +46,23 @@ pub(super) struct Layout {
     pub(super) pid: u32,
     pub(super) ram: u64,
     pub(super) memory: Memory,
+    /// Name of the layer that it writes to.
+    pub(super) disk: String,
+    /// How its snapshots are written.
+    pub(super) method: Method,
     pub(super) requirements: Requirements,
 }
 
+/// What a VM is filled with that starts from a snapshot, beside its devices.
+#[derive(Debug)]
+pub(super) struct Load {
+    /// None: a template's RAM is mapped, and a whole stream has it with the devices.
+    delta: Option<PathBuf>,
+    method: Method,
+}
+
 /// Stops the VM and writes its snapshot.
-pub(super) async fn save<S: AsyncRead + AsyncWrite + Unpin>(
-    qmp: &mut Qmp<S>,
-    layout: &Layout,
-    folder: &Path,
-) -> Result<Manifest, VmError> {
+pub(super) async fn save(qmp: &mut Qmp<UnixStream>, layout: &Layout, folder: &Path) -> Result<Manifest, VmError> {
     qmp.execute("stop", json!({}), ANSWER).await.map_err(refused)?;
     let beside = folder.with_extension("new");
     match std::fs::remove_dir_all(&beside) {
@@ -71,13 +77,13 @@ pub(super) async fn save<S: AsyncRead + AsyncWrite + Unpin>(
     saved
 }
 
-async fn write<S: AsyncRead + AsyncWrite + Unpin>(
-    qmp: &mut Qmp<S>,
-    layout: &Layout,
-    folder: &Path,
-    beside: &Path,
-) -> Result<Manifest, VmError> {
+async fn write(qmp: &mut Qmp<UnixStream>, layout: &Layout, folder: &Path, beside: &Path) -> Result<Manifest, VmError> {
     let devices = beside.join(DEVICES_NAME);
+    if layout.method == Method::Full {
+        migration::save(qmp, &devices).await?;
+        let (layout, folder, beside) = (layout.clone(), folder.to_owned(), beside.to_owned());
+        return blocking(move || whole(layout, &folder, &beside)).await;
+    }
     let arguments = json!({"filename": devices, "live": false});
     qmp.execute("xen-save-devices-state", arguments, DEVICES).await.map_err(refused)?;
     let base = base(qmp).await?;
@@ -97,38 +103,51 @@ async fn write<S: AsyncRead + AsyncWrite + Unpin>(
                 Stored { name: MEMORY_NAME.into(), bytes: saved.file_bytes, hash: saved.hash, stamp: None }
             }
         };
-        let manifest = Manifest::new(now(), requirements, layout.ram, memory, Stored::of(&beside, DEVICES_NAME)?);
+        let manifest =
+            Manifest::new(now(), requirements, layout.ram, layout.disk, memory, Stored::of(&beside, DEVICES_NAME)?);
         manifest.publish(&beside, &folder)?;
         Ok(manifest)
     })
     .await
 }
 
-/// Fills a QEMU that waits for device state: `delta` into its memory, then its devices, from the inherited file `devices`.
-pub(super) async fn load<S: AsyncRead + AsyncWrite + Unpin>(
-    qmp: &mut Qmp<S>,
-    layout: &Layout,
-    delta: Option<PathBuf>,
-    devices: i32,
-) -> Result<(), VmError> {
+/// The manifest of a snapshot that QEMU wrote as one stream.
+fn whole(layout: Layout, folder: &Path, beside: &Path) -> Result<Manifest, VmError> {
+    let memory = beside.join(MEMORY_NAME);
+    File::create(&memory).map_err(failed(&memory))?;
+    for file in [&memory, &beside.join(DEVICES_NAME)] {
+        sync(file)?;
+    }
+    let mut requirements = layout.requirements;
+    let devices = match &layout.memory {
+        Memory::Template(ram) => {
+            // Its RAM is in the stream now.
+            std::fs::remove_file(ram).map_err(failed(ram))?;
+            let stored = Stored::stamped(beside, DEVICES_NAME)?;
+            requirements.template.clone_from(&stored.hash);
+            stored
+        }
+        Memory::Own | Memory::Clone(_) => Stored::of(beside, DEVICES_NAME)?,
+    };
+    let memory = Stored::of(beside, MEMORY_NAME)?;
+    let manifest = Manifest::new(now(), requirements, layout.ram, layout.disk, memory, devices).by(Method::Full);
+    manifest.publish(beside, folder)?;
+    Ok(manifest)
+}
+
+/// Fills a QEMU that waits for it: the delta into its memory, then its devices, from the inherited file `devices`.
+pub(super) async fn load(qmp: &mut Qmp<UnixStream>, layout: &Layout, load: Load, devices: i32) -> Result<(), VmError> {
+    if load.method == Method::Full {
+        return migration::load(qmp, devices, migration::WHOLE).await;
+    }
     let base = base(qmp).await?;
     let (pid, ram) = (layout.pid, layout.ram);
-    let runs = blocking(move || match delta {
+    let runs = blocking(move || match load.delta {
         Some(delta) => Ok(Ram::open(pid, base, ram)?.load(&delta)?),
         None => Ok(Vec::new()),
     })
     .await?;
-    qmp.execute("migrate-incoming", json!({"uri": format!("fd:{devices}")}), ANSWER).await.map_err(refused)?;
-    let deadline = Instant::now() + DEVICES;
-    loop {
-        let answer = qmp.execute("query-migrate", json!({}), ANSWER).await.map_err(refused)?;
-        match answer.get("status").and_then(Value::as_str) {
-            Some("completed") => break,
-            Some("failed") => return Err(said("QEMU could not load the device state of the snapshot")),
-            _ if Instant::now() > deadline => return Err(said("QEMU did not load the device state in time")),
-            _ => sleep(LOOK).await,
-        }
-    }
+    migration::load(qmp, devices, DEVICES).await?;
     blocking(move || {
         let written = Ram::open(pid, base, ram)?.written()?;
         if written == runs {
@@ -142,7 +161,7 @@ pub(super) async fn load<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Address of the guest's first byte of RAM in QEMU.
-async fn base<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -> Result<u64, VmError> {
+async fn base(qmp: &mut Qmp<UnixStream>) -> Result<u64, VmError> {
     let command = json!({"command-line": "gpa2hva 0"});
     let answer = qmp.execute("human-monitor-command", command, ANSWER).await.map_err(refused)?;
     let text = answer.as_str().unwrap_or_default();
@@ -159,14 +178,15 @@ fn template(ram: &Path, folder: &Path) -> Result<Stored, VmError> {
     Ok(Stored::stamped(folder, RAM_NAME)?)
 }
 
-/// What a VM needs that starts from this snapshot: its devices to inherit, and its delta, unless it is a template.
-pub(super) fn open(folder: &Path, here: &Requirements) -> Result<(OwnedFd, Option<PathBuf>), VmError> {
+/// What a VM needs that starts from this snapshot, all of it compared and checked: its devices to inherit, and the rest.
+pub(super) fn open(folder: &Path, here: &Requirements) -> Result<(OwnedFd, Load), VmError> {
     let manifest = Manifest::read(folder)?;
     manifest.check(folder, here)?;
     let path = folder.join(&manifest.devices.name);
     let devices = File::open(&path).map_err(failed(&path))?;
-    let delta = manifest.memory.stamp.is_none().then(|| folder.join(&manifest.memory.name));
-    Ok((devices.into(), delta))
+    let by_us = manifest.method == Method::Delta && manifest.memory.stamp.is_none();
+    let delta = by_us.then(|| folder.join(&manifest.memory.name));
+    Ok((devices.into(), Load { delta, method: manifest.method }))
 }
 
 fn sync(path: &Path) -> Result<(), VmError> {
@@ -178,11 +198,11 @@ fn now() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn refused(error: QmpError) -> VmError {
+pub(super) fn refused(error: QmpError) -> VmError {
     said(&error.to_string())
 }
 
-fn said(output: &str) -> VmError {
+pub(super) fn said(output: &str) -> VmError {
     VmError::Failed { program: QEMU.name.into(), output: output.into() }
 }
 

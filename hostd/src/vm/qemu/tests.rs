@@ -68,6 +68,22 @@ async fn a_start_without_a_kernel_says_so() {
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
 }
 
+/// Whatever of these changes, a template made before does not fit any more.
+#[tokio::test]
+async fn its_machines_are_told_apart() {
+    let (data, qemu) = fake("exit 1");
+    let of = async |size| qemu.fingerprint(size).await.unwrap().unwrap();
+    let first = of(SIZE).await;
+    assert_eq!(first, of(Size { disk: 2 << 30, ..SIZE }).await);
+    assert_ne!(first, of(Size { vcpus: 2, ..SIZE }).await);
+    assert_ne!(first, of(Size { memory: 512 << 20, ..SIZE }).await);
+    fs::write(data.path().join("kernel/6.1/vmlinuz"), "another").unwrap();
+    let second = of(SIZE).await;
+    assert_ne!(first, second);
+    program::put_script(&data.path().join(QEMU.name), "exit 1 # another build");
+    assert_ne!(second, of(SIZE).await);
+}
+
 #[tokio::test]
 async fn nothing_is_left_where_nothing_runs() {
     let (data, qemu) = fake("exit 1");

@@ -46,7 +46,8 @@ pub(super) fn at_least(version: &str, (major, minor): (u32, u32)) -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
 }
 
-fn ask(program: &Path) -> Option<String> {
+/// What a program of QEMU's says of itself; none where it does not.
+pub(super) fn ask(program: &Path) -> Option<String> {
     let mut command = Command::new(program);
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().ok()?;

@@ -4,9 +4,9 @@ use futures::Stream;
 use hostd_core::session::Cause;
 use pilothouse_proto::{
     guest::v1::{
-        BootStep, Event, EventsRequest, ExecRequest, ExecResponse, HandshakeRequest, HandshakeResponse,
-        PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest, StartAgentResponse,
-        TerminalRequest, TerminalResponse, guest_server, terminal_request,
+        AnswerRequest, AnswerResponse, BootStep, Event, EventsRequest, ExecRequest, ExecResponse, HandshakeRequest,
+        HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest,
+        StartAgentResponse, TerminalRequest, TerminalResponse, guest_server, terminal_request,
     },
     link::{CHUNK, PROTOCOL},
 };
@@ -131,6 +131,11 @@ impl guest_server::Guest for Guest {
 
     async fn events(&self, request: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
         Ok(Response::new(self.follow(request.into_inner().after)))
+    }
+
+    async fn answer(&self, _: Request<AnswerRequest>) -> Result<Response<AnswerResponse>, Status> {
+        // Its agent has no commands that could ask.
+        Ok(Response::new(AnswerResponse { known: false }))
     }
 
     async fn power_off(&self, _: Request<PowerOffRequest>) -> Result<Response<PowerOffResponse>, Status> {

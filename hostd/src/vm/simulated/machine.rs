@@ -11,16 +11,16 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
 };
-use pilothouse_proto::{guest::v1::guest_server::GuestServer, link::LENGTH};
+use pilothouse_proto::{greet::greet, guest::v1::guest_server::GuestServer};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    io::{AsyncReadExt as _, DuplexStream, duplex},
     sync::watch,
     task::AbortHandle,
     time::{Instant, sleep_until},
 };
 
 use super::{Options, Random, died, guest::Guest, no_memory};
-use crate::vm::{Io, Port, Vm, VmError, snapshot::store::Manifest};
+use crate::vm::{Io, MemoryUse, Port, Vm, VmError, snapshot::store::Manifest};
 
 /// Bytes under way, each way, on a port.
 const PORT: usize = 64 << 10;
@@ -126,32 +126,34 @@ impl Vm for Machine {
         Err(no_memory(folder))
     }
 
+    async fn pivot(&self, top: &Path) -> Result<(), VmError> {
+        Err(no_memory(top))
+    }
+
     async fn go_on(&self) -> Result<(), VmError> {
         Ok(())
     }
 
-    fn resident(&self) -> u64 {
-        if self.cause.borrow().is_some() { 0 } else { self.resident }
+    fn memory(&self) -> MemoryUse {
+        let private = if self.cause.borrow().is_some() { 0 } else { self.resident };
+        MemoryUse { private, shared: 0 }
+    }
+
+    fn memory_part(&self) -> MemoryUse {
+        self.memory()
     }
 }
 
-/// Answers the preamble; an in-memory port has nothing stale before it.
-async fn greet(io: &mut DuplexStream) -> io::Result<()> {
-    let mut preamble = [0; LENGTH];
-    io.read_exact(&mut preamble).await?;
-    io.write_all(&preamble).await
-}
-
-async fn serve(mut io: DuplexStream, guest: Guest) -> io::Result<()> {
-    greet(&mut io).await?;
+async fn serve(io: DuplexStream, guest: Guest) -> io::Result<()> {
+    let io = greet(io).await?;
     let service = TowerToHyperService::new(GuestServer::new(guest));
     let server = http2::Builder::new(TokioExecutor::new());
     server.serve_connection(TokioIo::new(io), service).await.map_err(io::Error::other)
 }
 
 /// Simulated programs connect to nothing, so the tunnel is there and silent.
-async fn idle(mut io: DuplexStream) -> io::Result<()> {
-    greet(&mut io).await?;
+async fn idle(io: DuplexStream) -> io::Result<()> {
+    let mut io = greet(io).await?;
     let mut bytes = [0; 1024];
     while io.read(&mut bytes).await? > 0 {}
     Ok(())

@@ -107,10 +107,10 @@ async fn runs_a_few_commands_and_powers_off() {
     assert_eq!(exec(&mut client, &["cat"], b"\0\xff").await, (b"\0\xff".to_vec(), 0));
     assert_eq!(exec(&mut client, &["sh", "-c", "exit 7"], b"").await, (vec![], 7));
     assert_eq!(exec(&mut client, &["git", "clone"], b"").await.1, 0);
-    assert!(vm.resident() > 0);
+    assert!(vm.memory().private > 0);
     let _ = client.power_off(PowerOffRequest {}).await;
     assert_eq!(vm.ended().await, Cause::PoweredOff);
-    assert_eq!(vm.resident(), 0);
+    assert_eq!(vm.memory().private, 0);
     vm.end().await;
     assert_eq!(vm.ended().await, Cause::PoweredOff, "the first cause stays");
 }

@@ -20,6 +20,17 @@ const MANIFEST: &str = "manifest.json";
 /// A manifest is some KiB; anything larger is not one.
 const MANIFEST_MAX: u64 = 1 << 20;
 
+/// How a snapshot's memory was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// By us: the pages that differ from the template's, or for a template its RAM file. Devices apart.
+    #[default]
+    Delta,
+    /// By QEMU: all of it, in one migration stream with the devices. Larger and slower; it rests on less.
+    Full,
+}
+
 /// What a snapshot folder holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +43,13 @@ pub struct Manifest {
     pub requirements: Requirements,
     /// Bytes of RAM.
     pub ram: u64,
-    /// The memory: a delta, or for a template the whole RAM.
+    /// Name of the layer that the VM wrote to: frozen with this memory, it goes with it and with no other.
+    #[serde(default)]
+    pub disk: String,
+    /// How it was written.
+    #[serde(default)]
+    pub method: Method,
+    /// The memory: a delta, or for a template the whole RAM. By [`Method::Full`] empty: the devices' file has it.
     pub memory: Stored,
     /// The device state.
     pub devices: Stored,
@@ -57,8 +74,22 @@ pub struct Stored {
 impl Manifest {
     /// A manifest of the version that this hostd writes.
     #[must_use]
-    pub fn new(created_at: i64, requirements: Requirements, ram: u64, memory: Stored, devices: Stored) -> Self {
-        Self { version: VERSION, created_at, requirements, ram, memory, devices }
+    pub fn new(
+        created_at: i64,
+        requirements: Requirements,
+        ram: u64,
+        disk: String,
+        memory: Stored,
+        devices: Stored,
+    ) -> Self {
+        let method = Method::Delta;
+        Self { version: VERSION, created_at, requirements, ram, disk, method, memory, devices }
+    }
+
+    /// The same, written by this method.
+    #[must_use]
+    pub fn by(self, method: Method) -> Self {
+        Self { method, ..self }
     }
 
     /// Reads the manifest of a snapshot folder; the files it names are not looked at.
@@ -85,8 +116,12 @@ impl Manifest {
     /// Where it is gone, damaged or written to.
     pub fn template(folder: &Path) -> Result<String, SnapshotError> {
         let manifest = Self::read(folder)?;
-        manifest.memory.check(folder)?;
-        Ok(manifest.memory.hash)
+        let whole = match manifest.method {
+            Method::Delta => manifest.memory,
+            Method::Full => manifest.devices,
+        };
+        whole.check(folder)?;
+        Ok(whole.hash)
     }
 
     /// Checks every file of the snapshot against its checksum, and its requirements against what is `here`.
@@ -216,7 +251,7 @@ mod tests {
         std::fs::write(temporary.join("memory"), b"pages").unwrap();
         std::fs::write(temporary.join("devices"), b"state").unwrap();
         let stored = |name| Stored::of(&temporary, name).unwrap();
-        let manifest = Manifest::new(1, requirements(), 4096, stored("memory"), stored("devices"));
+        let manifest = Manifest::new(1, requirements(), 4096, "disk.qcow2".into(), stored("memory"), stored("devices"));
         manifest.publish(&temporary, &folder).unwrap();
         (folder, manifest)
     }

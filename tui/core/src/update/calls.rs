@@ -1,8 +1,8 @@
-//! What hosts are asked: create, message, answer, restart, delete, build; and what comes of it.
+//! What hosts are asked: create, message, answer, restart, delete, build, review; and what comes of it.
 
 use crate::{
     Command, Effect, State,
-    dialog::{Asked, Dialog, Question},
+    dialog::{Asked, Dialog, Question, Target},
     effect::{Call, Slot},
     fleet::{EnvironmentKey, HostId, SessionKey},
     notice::Kind,
@@ -21,7 +21,7 @@ impl State {
         found
     }
 
-    fn call(&mut self, host: HostId, call: Call, about: &str) -> u64 {
+    pub(crate) fn call(&mut self, host: HostId, call: Call, about: &str) -> u64 {
         let ticket = self.ticket(Slot::Call);
         self.calls.insert(ticket.generation, Asked::of(&call, host, about));
         self.out.push(Effect::Call(ticket, host, call));
@@ -48,8 +48,13 @@ impl State {
         }
         self.dialog = Some(Dialog::Question(Question {
             title: format!("Restart {name}?"),
-            text: "Its VM boots again from its disk and the agent starts anew. What was in its memory is lost already."
-                .into(),
+            text: if &*session.lifecycle == "suspended" {
+                "Its VM boots from its disk as it was suspended, and the agent starts anew. What is in its memory is \
+                 given up; this is for a session that cannot be resumed."
+            } else {
+                "Its VM boots again from its disk and the agent starts anew. What was in its memory is lost already."
+            }
+            .into(),
             host: key.host,
             call: Call::Restart(key.id.to_string()),
             about: name,
@@ -70,6 +75,17 @@ impl State {
             }
         };
         self.call(key.host, call, &name);
+    }
+
+    /// Takes nothing from the session that is forked, so it asks nothing.
+    pub(crate) fn fork(&mut self) {
+        let Some((key, session)) = self.selected() else { return };
+        let name = session.name().to_owned();
+        if !matches!(&*session.lifecycle, "running" | "suspended") {
+            let text = format!("{name} is {}; only a running or a suspended session can be forked", session.lifecycle);
+            return self.notice(Kind::Info, &text);
+        }
+        self.call(key.host, Call::Fork(key.id.to_string()), &name);
     }
 
     pub(crate) fn ask_delete(&mut self) {
@@ -192,6 +208,7 @@ impl State {
         if look && self.attach.is_none() {
             self.view = View::Sessions;
             self.log = None;
+            self.close_diff();
         }
     }
 
@@ -219,8 +236,12 @@ impl State {
             message.error = Some("There is nothing to send yet".into());
             return;
         }
-        let (key, name, text) = (message.session.clone(), message.name.clone(), message.field.text().to_owned());
-        let sending = self.call(key.host, Call::Send(key.id.to_string(), text), &name);
+        let (name, body) = (message.name.clone(), message.field.text().to_owned());
+        let (host, call) = match message.target.clone() {
+            Target::Session(key) => (key.host, Call::Send(key.id.to_string(), body)),
+            Target::Pull { key, head, verdict } => (key.host, Call::Review { id: key.id(), head, verdict, body }),
+        };
+        let sending = self.call(host, call, &name);
         if let Some(Dialog::Message(message)) = &mut self.dialog {
             (message.sending, message.error) = (Some(sending), None);
         }

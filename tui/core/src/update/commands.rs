@@ -2,7 +2,7 @@
 
 use crate::{
     Command, Effect, State,
-    dialog::{Dialog, Form, Message, Palette},
+    dialog::{Dialog, Form, Message, Palette, Target},
     edit::Field,
     effect::Slot,
     key::Key,
@@ -33,6 +33,7 @@ impl State {
             C::FilterDone => self.set_filtering(false),
             C::FilterClear => self.clear_filter(),
             C::ShowSessions => self.show(View::Sessions),
+            C::ShowReview => self.show(View::Review),
             C::ShowHosts => self.show(View::Hosts),
             C::ShowEnvironments => self.show(View::Environments),
             C::ShowCrashes => self.show(View::Crashes),
@@ -47,12 +48,22 @@ impl State {
             C::Preview => self.preview_shown = !self.preview_shown,
             C::Log => self.open_log(false),
             C::SerialLog => self.open_log(true),
+            C::Diff => self.open_diff(),
+            C::NextHunk => self.step_hunk(true),
+            C::PreviousHunk => self.step_hunk(false),
+            C::NextFile => self.step_file(1),
+            C::PreviousFile => self.step_file(-1),
             C::New => self.open_form(),
             C::Message => self.open_message(),
             C::Restart => self.ask_restart(),
             C::Suspend => self.suspend_or_resume(),
+            C::Fork => self.fork(),
             C::Delete => self.ask_delete(),
             C::Build => self.build(),
+            C::Approve => self.approve(),
+            C::RequestChanges => self.open_review("request-changes"),
+            C::Comment => self.open_review("comment"),
+            C::Merge => self.ask_merge(),
             C::Yes => self.yes(),
             C::No => self.dialog = None,
             C::Submit => self.submit(),
@@ -65,6 +76,7 @@ impl State {
         let rows = match (&self.dialog, &self.log) {
             (Some(_), _) => usize::from(self.size.1).saturating_sub(6),
             (None, Some(_)) => log_rows(self.size),
+            (None, None) if self.diff.is_some() => self.diff_rows(),
             (None, None) => Layout::of(self).list.height.into(),
         };
         isize::try_from(rows.saturating_sub(1).max(1)).unwrap_or(1)
@@ -79,8 +91,10 @@ impl State {
             (Some(Dialog::Palette(palette)), _) => palette.step(by),
             (Some(_), _) => {}
             (None, Some(log)) => log.scroll(by, height),
+            (None, None) if self.diff.is_some() => self.scroll_diff(by),
             (None, None) => match self.view {
                 View::Sessions => self.sessions.step(by),
+                View::Review => self.pulls.step(by),
                 View::Hosts => self.hosts.step(by),
                 View::Environments => self.environments.step(by),
                 View::Crashes => self.crashes.step(by),
@@ -93,9 +107,12 @@ impl State {
             (Some(_), _) => self.step(if top { isize::MIN / 2 } else { isize::MAX / 2 }),
             (None, Some(log)) if top => log.to_top(),
             (None, Some(log)) => log.to_end(),
+            (None, None) if self.diff.is_some() => self.diff.iter_mut().for_each(|diff| diff.to_end(top)),
             (None, None) => match (self.view, top) {
                 (View::Sessions, true) => self.sessions.top(),
                 (View::Sessions, false) => self.sessions.bottom(),
+                (View::Review, true) => self.pulls.top(),
+                (View::Review, false) => self.pulls.bottom(),
                 (View::Hosts, true) => self.hosts.top(),
                 (View::Hosts, false) => self.hosts.bottom(),
                 (View::Environments, true) => self.environments.top(),
@@ -119,6 +136,7 @@ impl State {
     fn show(&mut self, view: View) {
         self.view = view;
         self.log = None;
+        self.close_diff();
         self.dialog = None;
     }
 
@@ -160,6 +178,7 @@ impl State {
                 self.log = None;
                 self.out.push(Effect::Close(Slot::Log));
             }
+            None if self.diff.is_some() => self.close_diff(),
             None => {
                 self.notices.clear();
             }
@@ -188,7 +207,8 @@ impl State {
 
     fn open_message(&mut self) {
         let Some((key, name)) = self.need_session() else { return };
-        let message = Message { session: key, name, field: Field::line(), error: None, sending: None };
+        let target = Target::Session(key);
+        let message = Message { target, name, field: Field::line(), error: None, sending: None };
         self.dialog = Some(Dialog::Message(message));
     }
 }

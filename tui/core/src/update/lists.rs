@@ -8,6 +8,7 @@ use crate::{
     fuzzy::Fuzzy,
     layout::Layout,
     list::Row,
+    pull::Pull,
     state::View,
 };
 
@@ -16,6 +17,7 @@ impl State {
     pub(crate) fn rebuild(&mut self) {
         self.rebuild_sessions();
         self.rebuild_crashes();
+        self.rebuild_pulls();
         let mut wanted = self.wanted(View::Hosts);
         let hosts = (0..self.fleet.hosts.len()).filter(|&n| wanted(&host_texts(&self.fleet.hosts[n])));
         let rows = hosts.map(Row::Item).collect();
@@ -54,6 +56,17 @@ impl State {
         self.sessions.set(rows);
     }
 
+    /// What wants a verdict first; of these, what waits longest.
+    fn rebuild_pulls(&mut self) {
+        let mut wanted = self.wanted(View::Review);
+        let mut pulls: Vec<_> = (self.fleet.pulls())
+            .filter(|(_, pull)| wanted(&pull_texts(pull)))
+            .map(|(key, pull)| ((pull.rank(), pull.created_at), key))
+            .collect();
+        pulls.sort();
+        self.pulls.set(pulls.into_iter().map(|(_, key)| Row::Item(key)).collect());
+    }
+
     fn rebuild_crashes(&mut self) {
         let mut wanted = self.wanted(View::Crashes);
         let mut crashed: Vec<_> = self
@@ -72,6 +85,7 @@ impl State {
         let height = Layout::of(self).list.height.into();
         match self.view {
             View::Sessions => self.sessions.settle(height),
+            View::Review => self.pulls.settle(height),
             View::Hosts => self.hosts.settle(height),
             View::Environments => self.environments.settle(height),
             View::Crashes => self.crashes.settle(height),
@@ -94,6 +108,10 @@ fn session_texts<'a>(s: &'a Session, host: &'a str) -> [&'a str; 6] {
 
 fn host_texts(host: &Host) -> [&str; 2] {
     [&host.name, host.title()]
+}
+
+fn pull_texts(p: &Pull) -> [&str; 5] {
+    [&p.title, &p.author, &p.repository, &p.standing, &p.outcome_text]
 }
 
 fn environment_texts(e: &Environment) -> [&str; 3] {

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    Report, State,
+    Effect, Report, State,
+    effect::Slot,
     fleet::{Connection, HostId, Session},
     notice::Kind,
+    pull::Pull,
     report::{HostReport, Snapshot},
     text,
 };
@@ -19,6 +21,13 @@ impl State {
             Report::Log(ticket, report) => {
                 if let Some(log) = self.log.as_mut().filter(|log| log.ticket == ticket) {
                     log.report(report);
+                }
+            }
+            Report::Diff(ticket, report) => {
+                if let Some(diff) = self.diff.as_mut().filter(|diff| diff.ticket == ticket)
+                    && diff.report(report)
+                {
+                    self.out.push(Effect::Close(Slot::Diff));
                 }
             }
             Report::Answer(ticket, result) => self.answered(ticket.generation, result),
@@ -66,6 +75,18 @@ impl State {
             HostReport::Environment(environment) => {
                 let environment = environment.cleaned();
                 host.environments.insert(Arc::from(&*environment.name), environment);
+            }
+            HostReport::Queue(pulls) => {
+                let open = pulls.into_iter().map(Pull::cleaned).filter(Pull::is_open);
+                host.pulls = open.map(|pull| ((Arc::from(&*pull.repository), pull.number), pull)).collect();
+            }
+            HostReport::Pull(pull) => {
+                let pull = pull.cleaned();
+                let place = (Arc::from(&*pull.repository), pull.number);
+                match pull.is_open() {
+                    true => drop(host.pulls.insert(place, pull)),
+                    false => drop(host.pulls.remove(&place)),
+                }
             }
             HostReport::Lost(why) => {
                 let name = host.title().to_owned();

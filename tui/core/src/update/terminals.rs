@@ -45,6 +45,7 @@ impl State {
     fn wanted_preview(&self) -> Option<SessionKey> {
         let shown = self.attach.is_none()
             && self.log.is_none()
+            && self.diff.is_none()
             && self.preview_shown
             && matches!(self.view, View::Sessions | View::Crashes)
             && Layout::of(self).beside.is_some();
@@ -97,6 +98,7 @@ impl State {
         let viewer = self.open(Slot::Attach, key, observe, size, HISTORY, 0);
         self.dialog = None;
         self.log = None;
+        self.close_diff();
         self.attach = Some(Attach { viewer, observe, scrolling: false, told: Some(size) });
     }
 

@@ -3,6 +3,7 @@ use crate::{
     action::{Event, Mouse, MouseKind},
     attach::Link,
     dialog::{Dialog, FormField},
+    diff::{DiffReport, Reading, Subject},
     effect::{Call, Slot, Ticket},
     fleet::{Connection, Turn},
     notice::Kind,
@@ -370,7 +371,7 @@ fn notices_go_by_themselves_and_the_clock_knows_when() {
 #[test]
 fn views_are_reached_by_key_and_palette() {
     let mut state = fleet(SIZE);
-    press(&mut state, "tab tab");
+    press(&mut state, "tab tab tab");
     assert_eq!(state.view, View::Environments);
     press(&mut state, "shift-tab");
     assert_eq!(state.view, View::Hosts);
@@ -392,6 +393,27 @@ fn a_log_is_read_and_left() {
 }
 
 #[test]
+fn changes_are_read_and_left() {
+    let mut state = fleet(SIZE);
+    let effects = press(&mut state, "c");
+    assert!(matches!(
+        &effects[..],
+        [Effect::OpenDiff { subject: Subject::Session(_), .. }, Effect::Close(Slot::Preview)]
+    ));
+    // News of another one are late.
+    let late = Ticket { slot: Slot::Diff, generation: 0 };
+    report(&mut state, Report::Diff(late, DiffReport::Failed("no".into())));
+    assert_eq!(state.diff.as_ref().unwrap().reading, Reading::Going);
+    assert_eq!(press(&mut state, "n p ] [ j k G g pageup pagedown"), []);
+    assert_eq!(press(&mut state, "q")[0], Effect::Close(Slot::Diff));
+    assert!(state.diff.is_none());
+    let mut state = samples::review(SIZE);
+    let effects = press(&mut state, "d");
+    assert!(matches!(&effects[..], [Effect::OpenDiff { subject: Subject::Pull(_), .. }, ..]));
+    assert_eq!(press(&mut state, "q"), [Effect::Close(Slot::Diff)]);
+}
+
+#[test]
 fn a_build_is_followed_and_not_begun_twice() {
     let mut state = fleet(SIZE);
     let effects = press(&mut state, "E b");
@@ -404,4 +426,63 @@ fn a_build_is_followed_and_not_begun_twice() {
     let effects = press(&mut state, "b");
     report(&mut state, Report::Build(self::ticket(&effects), crate::report::BuildReport::Done(true)));
     assert!(state.builds.is_empty());
+}
+
+fn selected_pull(state: &State) -> u64 {
+    state.pulls.selected().map_or(0, |key| key.number)
+}
+
+#[test]
+fn the_queue_begins_with_what_wants_a_verdict() {
+    let mut state = samples::review(SIZE);
+    assert_eq!((state.view, state.pulls.items(), selected_pull(&state)), (View::Review, 4, 13));
+    press(&mut state, "j");
+    assert_eq!(selected_pull(&state), 12);
+    // What is merged leaves, and what stood below it takes its place.
+    let mut merged = samples::pulls().remove(0);
+    merged.state = "merged".into();
+    report(&mut state, Report::Host(0, HostReport::Pull(Box::new(merged))));
+    assert_eq!((state.pulls.items(), selected_pull(&state)), (3, 9));
+    press(&mut state, "/ d a r k enter");
+    assert_eq!((state.pulls.items(), selected_pull(&state)), (1, 8));
+}
+
+#[test]
+fn verdicts_are_of_the_head_on_the_screen() {
+    let mut state = samples::review(SIZE);
+    let head = samples::pulls()[1].head.clone();
+    let effects = press(&mut state, "a");
+    let (id, verdict) = ("widgets#13".to_owned(), "approve");
+    let approve = Call::Review { id: id.clone(), head: head.clone(), verdict, body: String::new() };
+    assert_eq!(calls(&effects), [&approve]);
+    report(&mut state, Report::Answer(ticket(&effects), Err("the head has moved".into())));
+    assert_eq!(last_notice(&state), "Could not approve #13 Translate the docs: the head has moved");
+    for (key, verdict) in [("c", "comment"), ("x", "request-changes")] {
+        press(&mut state, key);
+        assert!(press(&mut state, "enter").is_empty(), "nothing is typed yet");
+        // A push meanwhile does not change what was looked at.
+        let moved = crate::pull::Pull { head: "ffff".into(), ..samples::pulls().remove(1) };
+        report(&mut state, Report::Host(0, HostReport::Pull(Box::new(moved))));
+        type_text(&mut state, "why?");
+        let effects = press(&mut state, "enter");
+        let said = Call::Review { id: id.clone(), head: head.clone(), verdict, body: "why?".into() };
+        assert_eq!(calls(&effects), [&said]);
+        report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Done)));
+        assert!(state.dialog.is_none());
+        report(&mut state, Report::Host(0, HostReport::Queue(samples::pulls())));
+    }
+}
+
+#[test]
+fn merging_asks_and_says_what_is_missing() {
+    let mut state = samples::review(SIZE);
+    assert!(press(&mut state, "M").is_empty() && state.dialog.is_none());
+    assert!(last_notice(&state).starts_with("#13 Translate the docs cannot be merged: it is not approved"));
+    press(&mut state, "j j");
+    assert!(calls(&press(&mut state, "M")).is_empty() && matches!(state.dialog, Some(Dialog::Question(_))));
+    let head = samples::pulls()[2].head.clone();
+    assert_eq!(calls(&press(&mut state, "y")), [&Call::Merge { id: "widgets#9".into(), head }]);
+    press(&mut state, "S");
+    press(&mut state, ": m e r g e enter");
+    assert_eq!(last_notice(&state), "Select a pull request first (in Review)");
 }

@@ -10,7 +10,10 @@ pub(super) fn header(state: &State, layout: &Layout, pen: &mut Pen) {
     let area = layout.header;
     let narrow = area.width < 90;
     let mut line = pen.line(area, 0);
-    line.put(" pilothouse ", Scope::Brand);
+    // Narrow windows have better use for the room.
+    if !narrow {
+        line.put(" pilothouse ", Scope::Brand);
+    }
     for view in View::ALL {
         let count = count(state, view);
         let active = view == state.view;
@@ -30,6 +33,7 @@ pub(super) fn header(state: &State, layout: &Layout, pen: &mut Pen) {
 fn count(state: &State, view: View) -> usize {
     match view {
         View::Sessions => state.fleet.hosts.iter().map(|h| h.sessions.len()).sum(),
+        View::Review => state.fleet.hosts.iter().map(|h| h.pulls.len()).sum(),
         View::Hosts => state.fleet.hosts.len(),
         View::Environments => state.fleet.hosts.iter().map(|h| h.environments.len()).sum(),
         View::Crashes => state.fleet.sessions().filter(|(_, s)| s.crashed()).count(),
@@ -123,7 +127,7 @@ fn list_hints(state: &State) -> Vec<(Command, &'static str)> {
                 hints.push((C::Answer1, "answer"));
             }
             hints.extend([(C::Message, "message"), (C::New, "new")]);
-            if session.can_restart() {
+            if session.can_restart() && &*session.lifecycle != "suspended" {
                 hints.push((C::Restart, "restart"));
             }
             hints.extend([(C::Delete, "delete"), (C::Log, "log")]);
@@ -139,9 +143,15 @@ fn list_hints(state: &State) -> Vec<(Command, &'static str)> {
                 (C::Delete, "delete"),
             ]);
         }
+        (View::Review, _) if state.pulls.items() > 0 => hints.extend([
+            (C::Approve, "approve"),
+            (C::RequestChanges, "request changes"),
+            (C::Comment, "comment"),
+            (C::Merge, "merge"),
+        ]),
         (View::Environments, _) => hints.extend([(C::Build, "build"), (C::New, "new session")]),
         (View::Sessions, None) => hints.push((C::New, "new")),
-        (View::Crashes, None) | (View::Hosts, _) => {}
+        (View::Crashes, None) | (View::Hosts | View::Review, _) => {}
     }
     hints.extend([
         (C::Filter, "filter"),

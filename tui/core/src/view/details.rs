@@ -113,13 +113,14 @@ fn facts(state: &State, key: &SessionKey, session: &Session) -> Vec<(&'static st
 }
 
 fn memory(session: &Session) -> String {
-    match (session.memory_bytes, session.resident_bytes) {
+    match (session.memory_bytes, session.used_bytes) {
         (0, _) => String::new(),
         (all, 0) if session.suspended_bytes > 0 => {
             format!("{} on disk of {}", text::bytes(session.suspended_bytes), text::bytes(all))
         }
         (all, 0) => text::bytes(all),
-        (all, held) => format!("{} ({} held)", text::bytes(all), text::bytes(held)),
+        // QEMU's own included, so that it may be more than the guest ever has.
+        (all, used) => format!("{} (takes {})", text::bytes(all), text::bytes(used)),
     }
 }
 

@@ -5,7 +5,7 @@ use ratatui::{Frame, layout::Rect};
 use super::pen::Pen;
 use crate::{
     State, Theme,
-    dialog::{Message, Question},
+    dialog::{Message, Question, Target},
     text,
     theme::Scope,
 };
@@ -33,14 +33,20 @@ pub(super) fn question(state: &State, question: &Question, theme: &Theme, frame:
 
 pub(super) fn message(state: &State, message: &Message, theme: &Theme, frame: &mut Frame) {
     let mut pen = Pen::new(frame.buffer_mut(), theme);
-    let title = format!("Message to {}", message.name);
+    let (title, hint) = match &message.target {
+        Target::Session(_) => (format!("Message to {}", message.name), "a line typed into its terminal, with Enter"),
+        Target::Pull { verdict: "comment", .. } => {
+            (format!("Comment on {}", message.name), "what reviewer and agent read")
+        }
+        Target::Pull { .. } => (format!("Request changes to {}", message.name), "what must change before a merge"),
+    };
     let area = pen.boxed(middle(state, 76, 6), &title, Scope::DialogBorder, Scope::DialogTitle);
     let field = Rect { y: area.y + 1, height: 1.min(area.height.saturating_sub(1)), ..area };
     pen.style(field, Scope::FieldFocus);
     let (rows, (_, column)) = message.field.rows(field.width.into());
     let mut line = pen.line(field, 0);
     match message.field.is_empty() {
-        true => line.put("a line typed into its terminal, with Enter", Scope::Placeholder),
+        true => line.put(hint, Scope::Placeholder),
         false => line.put(&rows.concat(), Scope::FieldFocus),
     };
     let row = area.height.saturating_sub(1);

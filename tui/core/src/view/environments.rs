@@ -49,9 +49,13 @@ fn environment_row(state: &State, key: &EnvironmentKey, (area, row): (Rect, u16)
         return;
     }
     let age = environment.build.as_ref().map_or_else(String::new, |b| text::age(state.now - b.created_at));
-    let size = environment.build.as_ref().map_or_else(String::new, |b| text::bytes(b.size_bytes + b.base_bytes));
+    let size = environment
+        .build
+        .as_ref()
+        .map_or_else(String::new, |b| text::bytes(b.size_bytes + b.base_bytes + b.template_bytes));
     line.column_right(&size, 8, Scope::Text).column_right(&age, 5, Scope::Dim).skip(1);
     line.column(&text::count(environment.sessions as usize, "session"), 12, Scope::Dim);
+    line.column(&warm(environment), 9, Scope::Dim);
     let rest = match (environment.build.is_some(), environment.error.is_empty()) {
         (_, false) => (text::one_line(&environment.error, 400), Scope::StateBad),
         (false, true) => ("press b to build it".to_owned(), Scope::Dim),
@@ -59,6 +63,12 @@ fn environment_row(state: &State, key: &EnvironmentKey, (area, row): (Rect, u16)
     };
     let room = line.room().saturating_sub(1);
     line.put(&text::fit(&rest.0, room), rest.1);
+}
+
+/// VMs that stand ready, of those that are wanted; empty where it never has any.
+fn warm(environment: &Environment) -> String {
+    let Environment { warm_ready: ready, warm_wanted: wanted, warm_max, .. } = environment;
+    if *warm_max == 0 { String::new() } else { format!("{ready}/{wanted} warm") }
 }
 
 /// A repository's name out of its URL.
@@ -152,16 +162,29 @@ fn facts(state: &State, e: &Environment) -> Vec<(&'static str, String)> {
         |b| {
             let commit =
                 if b.commit.is_empty() { String::new() } else { format!(" · commit {}", text::fit(&b.commit, 13)) };
-            let disk = format!("{} and {} shared", text::bytes(b.size_bytes), text::bytes(b.base_bytes));
+            let own = text::bytes(b.size_bytes + b.template_bytes);
+            let disk = format!("{own} and {} shared", text::bytes(b.base_bytes));
             format!("{} · {} ago{commit} · {disk}", b.id, text::age(state.now - b.created_at))
         },
     );
-    vec![
-        ("build", build),
+    let older = e.older.iter().map(|b| {
+        let (age, users) = (text::age(state.now - b.created_at), text::count(b.sessions as usize, "session"));
+        let build = format!("{} · {age} ago · {users} · {}", b.id, text::bytes(b.size_bytes + b.template_bytes));
+        ("older build", build)
+    });
+    let warm = match e.warm_max {
+        0 => String::new(),
+        max => format!("{} ready of {} wanted, at most {max}", e.warm_ready, e.warm_wanted),
+    };
+    let mut facts = vec![("build", build)];
+    facts.extend(older);
+    facts.extend([
         ("sessions", e.sessions.to_string()),
+        ("warm", warm),
         ("size", size),
         ("repository", e.repository.clone()),
         ("agent", e.agent.join(" ")),
         ("recipe", e.source.clone()),
-    ]
+    ]);
+    facts
 }

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use super::{pen::Pen, words};
 use crate::{
     State,
-    fleet::{Connection, Host, HostInfo},
+    fleet::{Connection, Environment, Host, HostInfo},
     layout::Layout,
     list::Row,
     text,
@@ -121,8 +121,16 @@ fn facts(state: &State, host: &Host) -> Vec<(&'static str, String)> {
     facts.push(("address", host.name.clone()));
     if let Some(info) = &host.info {
         facts.extend(info_facts(state, info));
+        let warm = warm(host);
+        facts.extend((warm.1 > 0).then(|| ("warm VMs", format!("{} ready of {} wanted", warm.0, warm.1))));
     }
     facts
+}
+
+/// Of all its environments: ready, and wanted or there though not wanted.
+fn warm(host: &Host) -> (u32, u32) {
+    let add = |(ready, wanted), e: &Environment| (ready + e.warm_ready, wanted + e.warm_wanted.max(e.warm_ready));
+    host.environments.values().fold((0, 0), add)
 }
 
 fn info_facts(state: &State, info: &HostInfo) -> Vec<(&'static str, String)> {

@@ -5,6 +5,7 @@ use super::{sessions::BUILT, view};
 use crate::{
     Action, Report, State, Theme,
     attach::Link,
+    diff::{DiffReport, Side},
     effect::{Slot, Ticket},
     fleet::Turn,
     notice::Kind,
@@ -102,6 +103,64 @@ fn hosts() {
         press(&mut state, "H j");
         state
     });
+}
+
+#[test]
+fn review() {
+    snapshots("review", |size| {
+        let mut state = samples::review(size);
+        press(&mut state, "j");
+        state
+    });
+    snapshots("review_none", |size| {
+        let mut state = fleet(size);
+        press(&mut state, "R");
+        state
+    });
+    snapshots("merge", |size| {
+        let mut state = samples::review(size);
+        press(&mut state, "j j M");
+        state
+    });
+    snapshots("request_changes", |size| {
+        let mut state = samples::review(size);
+        press(&mut state, "x");
+        type_text(&mut state, "Handle the empty file");
+        state
+    });
+}
+
+#[test]
+fn changes() {
+    snapshots("diff", |size| {
+        let mut state = samples::changes(size);
+        press(&mut state, "]");
+        state
+    });
+    snapshots("diff_renamed", |size| {
+        let mut state = samples::changes(size);
+        press(&mut state, "] ] ]");
+        state
+    });
+    snapshots("diff_empty", |size| {
+        let mut state = fleet(size);
+        press(&mut state, "c");
+        let ticket = state.diff.as_ref().unwrap().ticket;
+        report(&mut state, Report::Diff(ticket, DiffReport::Listed(false)));
+        report(&mut state, Report::Diff(ticket, DiffReport::End));
+        state
+    });
+}
+
+#[test]
+fn only_visible_lines_of_a_large_change_are_drawn() {
+    let mut state = samples::changes((80, 24));
+    let ticket = state.diff.as_ref().unwrap().ticket;
+    let line = |n: u32| samples::line(Side::New, &format!("line {n}"), &[]);
+    report(&mut state, Report::Diff(ticket, DiffReport::Lines(0, (0..20_000).map(line).collect())));
+    press(&mut state, "G");
+    let drawn = draw(&state, &dark()).to_string();
+    assert!(drawn.contains("line 19999") && !drawn.contains("line 19900"), "{drawn}");
 }
 
 #[test]

@@ -21,6 +21,45 @@ pub(super) fn look(word: &str) -> (&'static str, Scope) {
     }
 }
 
+/// Glyph and style of how reviews stand.
+pub(super) fn standing(word: &str) -> (&'static str, Scope) {
+    match word {
+        "approved" => ("✓", Scope::StateGood),
+        "changes-requested" => ("◔", Scope::StateBusy),
+        _ => ("?", Scope::StateAsks),
+    }
+}
+
+/// The same in a short word.
+pub(super) fn standing_word(word: &str) -> &str {
+    match word {
+        "waiting" => "review",
+        "outdated" => "again",
+        "changes-requested" => "changes",
+        other => other,
+    }
+}
+
+/// Glyph and style of what checks come to.
+pub(super) fn outcome(word: &str) -> (&'static str, Scope) {
+    match word {
+        "passed" => ("✓", Scope::StateGood),
+        "failed" => ("✗", Scope::StateBad),
+        "pending" => ("◐", Scope::StateBusy),
+        _ => ("○", Scope::StateQuiet),
+    }
+}
+
+/// Glyph and style of a check's state.
+pub(super) fn check(word: &str) -> (&'static str, Scope) {
+    match word {
+        "passed" => ("✓", Scope::StateGood),
+        "failed" | "errored" => ("✗", Scope::StateBad),
+        "running" => ("◐", Scope::StateBusy),
+        _ => ("○", Scope::StateQuiet),
+    }
+}
+
 /// Glyph, word and style of a connection.
 pub(super) fn connection(connection: &Connection) -> (&'static str, &'static str, Scope) {
     match connection {

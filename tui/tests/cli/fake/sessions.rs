@@ -2,9 +2,9 @@ use std::{process::Stdio, sync::Arc};
 
 use pilothouse_proto::hostd::v1::{
     AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, Ended, ExecExit, ExecRequest,
-    ExecResponse, ExecStart, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse, RestartRequest,
-    ResumeRequest, Role, Screen, SendRequest, SendResponse, Session, SuspendRequest, attach_request, attach_response,
-    exec_request, exec_response, sessions_server::Sessions,
+    ExecResponse, ExecStart, ForkRequest, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse,
+    RestartRequest, ResumeRequest, Role, Screen, SendRequest, SendResponse, Session, SuspendRequest, attach_request,
+    attach_response, exec_request, exec_response, sessions_server::Sessions,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -65,6 +65,12 @@ impl Sessions for State {
     async fn resume(&self, request: Request<ResumeRequest>) -> Result<Response<Session>, Status> {
         self.find(&request.into_inner().id)?;
         Err(status(Code::FailedPrecondition, "DENIED", "could not be resumed: its template is gone"))
+    }
+
+    async fn fork(&self, request: Request<ForkRequest>) -> Result<Response<Session>, Status> {
+        let ForkRequest { id, title } = request.into_inner();
+        let found = self.find(&id)?;
+        Ok(Response::new(Session { title, forked_from: found.id, ..session("forked") }))
     }
 
     async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {

@@ -6,7 +6,7 @@ use super::super::{Activity, Cause, Effect, Input, Lifecycle, Session, Status, s
 use crate::attention;
 
 /// The parts of the world that answer effects; generations are those of the effects or one off.
-fn input() -> impl Strategy<Value = Input> {
+pub(super) fn input() -> impl Strategy<Value = Input> {
     let generation = 0_u64..6;
     let cause = prop_oneof![
         Just(Cause::PoweredOff),
@@ -17,10 +17,14 @@ fn input() -> impl Strategy<Value = Input> {
     let activity = prop_oneof![Just(Activity::NeedsInput), Just(Activity::Idle), Just(Activity::Failed)];
     prop_oneof![
         1 => Just(Input::Delete),
-        4 => prop_oneof![Just(Input::Restart), Just(Input::Suspend), Just(Input::Resume)],
+        4 => prop_oneof![Just(Input::Restart), Just(Input::Suspend), Just(Input::Resume), Just(Input::Fork)],
+        2 => Just(Input::Forked),
+        2 => any::<String>().prop_map(|why| Input::Waits { why }),
+        1 => any::<String>().prop_map(|why| Input::Refused { why }),
         6 => Just(Input::Send { text: String::new() }),
         6 => Just(Input::Admitted),
         6 => generation.clone().prop_map(|generation| Input::Started { generation }),
+        1 => generation.clone().prop_map(|generation| Input::Booted { generation, why: "no template".into() }),
         2 => (generation.clone(), any::<String>()).prop_map(|(generation, why)| Input::StartFailed { generation, why }),
         3 => Just(Input::Suspended),
         2 => any::<String>().prop_map(|why| Input::SuspendFailed { why }),
@@ -38,16 +42,22 @@ fn input() -> impl Strategy<Value = Input> {
 }
 
 /// What must be true of every session.
-fn legal(s: &Session) {
+pub(super) fn legal(s: &Session) {
     assert!(!s.typing || (s.lifecycle == Lifecycle::Running && !s.inbox.is_empty()), "types nothing: {s:?}");
+    assert!(!s.telling || (s.lifecycle == Lifecycle::Running && s.wait.is_some() && s.answer.is_some()), "{s:?}");
+    assert!(s.answer.is_none() || s.wait.is_some());
+    assert!(!s.forking || (s.lifecycle == Lifecycle::Running && !s.typing), "forked: {s:?}");
+    assert!(!s.wanted || s.lifecycle == Lifecycle::Suspended, "wanted: {s:?}");
+    assert!(s.waiting.is_empty() || s.lifecycle == Lifecycle::Queued || s.wanted, "waits: {s:?}");
     assert!(s.inbox.len() <= Session::INBOX);
-    assert!(s.generation > 0 || matches!(s.lifecycle, Lifecycle::Queued));
-    let seen = attention(s);
+    // Refused before its first start, at the earliest.
+    assert!(s.generation > 0 || matches!(s.lifecycle, Lifecycle::Queued | Lifecycle::Crashed { .. }));
+    let seen = attention(s, 0);
     assert!(!seen.reason.trim().is_empty() && !seen.reason.contains(char::is_control), "{seen:?}");
 }
 
 /// What must be true of every step.
-fn lawful(before: &Session, after: &Session, input: &Input, effects: &[Effect]) {
+pub(super) fn lawful(before: &Session, after: &Session, input: &Input, effects: &[Effect]) {
     assert!(after.generation >= before.generation && after.updated_at >= before.updated_at);
     assert!(after.deleting >= before.deleting);
     for effect in effects {
@@ -61,7 +71,14 @@ fn lawful(before: &Session, after: &Session, input: &Input, effects: &[Effect]) 
             Effect::Type { generation, text } => {
                 assert!(after.typing && *generation == after.generation && after.inbox.first() == Some(text));
             }
-            Effect::Admit => assert!(after.lifecycle == Lifecycle::Queued),
+            Effect::Admit => assert!(after.lifecycle == Lifecycle::Queued || after.wanted),
+            Effect::Observe => {}
+            Effect::Tell { generation, wait, answer } => {
+                assert!(after.telling && *generation == after.generation);
+                assert!(
+                    after.wait.as_ref().map(|wait| wait.id) == Some(*wait) && after.answer.as_ref() == Some(answer)
+                );
+            }
             Effect::Suspend => assert!(after.lifecycle == Lifecycle::Suspending),
             Effect::Remove => assert!(after.deleting),
             Effect::End => assert!(!after.lifecycle.has_vm()),
@@ -84,7 +101,8 @@ proptest! {
                 *text = format!("message {sent}");
             }
             let Ok((next, effects)) = step(&session, input.clone(), 200 + i64::try_from(now).unwrap()) else {
-                let command = matches!(input, Input::Send { .. } | Input::Restart | Input::Suspend | Input::Resume);
+                let command =
+                    matches!(input, Input::Send { .. } | Input::Restart | Input::Suspend | Input::Resume | Input::Fork);
                 prop_assert!(command);
                 continue;
             };

@@ -29,6 +29,8 @@ enum HostNews {
     Snapshot(usize),
     Session(usize, usize),
     Removed(usize),
+    Queue(usize),
+    Pull(usize),
     Lost,
     Resumed,
 }
@@ -49,7 +51,7 @@ fn key() -> impl Strategy<Value = Key> {
         Code::PageDown,
         Code::Delete,
     ];
-    let chars = "qjkgGndyrlLmoubEHCSp/:?123{} é";
+    let chars = "qjkgGndyrlLmoubEHCSRaxcMp/:?123{} é";
     prop_oneof![
         3 => prop::sample::select(chars.chars().collect::<Vec<_>>()).prop_map(Key::char),
         1 => prop::sample::select("]lzscd[wu".chars().collect::<Vec<_>>()).prop_map(Key::ctrl),
@@ -104,6 +106,8 @@ fn step() -> impl Strategy<Value = Step> {
         (0usize..12).prop_map(HostNews::Snapshot),
         (0usize..12, 0usize..9).prop_map(|(which, like)| HostNews::Session(which, like)),
         (0usize..12).prop_map(HostNews::Removed),
+        (0usize..5).prop_map(HostNews::Queue),
+        (0usize..5).prop_map(HostNews::Pull),
         Just(HostNews::Lost),
         Just(HostNews::Resumed),
     ];
@@ -137,6 +141,12 @@ fn host_news(news: HostNews) -> HostReport {
         HostNews::Snapshot(count) => snapshot("made up", (0..count).map(|n| made(n, n)).collect()),
         HostNews::Session(which, like) => HostReport::Session(Box::new(made(which, like))),
         HostNews::Removed(which) => HostReport::SessionRemoved(format!("ID{which}")),
+        HostNews::Queue(count) => HostReport::Queue(samples::pulls().into_iter().take(count).collect()),
+        HostNews::Pull(which) => {
+            let mut pull = samples::pulls().swap_remove(which % 4);
+            pull.state = if which == 4 { "merged" } else { "open" }.into();
+            HostReport::Pull(Box::new(pull))
+        }
         HostNews::Lost => HostReport::Lost("gone".into()),
         HostNews::Resumed => HostReport::Resumed,
     }

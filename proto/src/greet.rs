@@ -1,3 +1,5 @@
+//! The guest's half of the preamble, over any stream of bytes.
+
 use std::{
     io,
     pin::Pin,
@@ -5,10 +7,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use pilothouse_proto::link::{MAGIC, NONCE, Scanner, preamble};
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, ReadBuf,
 };
+
+use crate::link::{MAGIC, NONCE, Scanner, preamble};
 
 /// A connection after its preamble.
 #[derive(Debug)]
@@ -18,22 +21,18 @@ pub struct Greeted<T> {
     io: BufReader<T>,
 }
 
-/// Skips to the host's preamble and answers it.
-///
-/// `host_first` says who speaks after that: where it is the host, a host that gave up and tries again (its new preamble then
-/// follows the old one) is answered again.
+/// Skips to the host's preamble and answers it, and every one that follows it at once: a host that waits for an answer sends
+/// one after another, and goes on with the last. On both ports the host speaks first after that (an HTTP/2 server does not
+/// wait for its client), so the first bytes that are no preamble are HTTP/2's.
 ///
 /// # Errors
 /// The connection ended.
-pub async fn greet<T: AsyncRead + AsyncWrite + Unpin>(io: T, host_first: bool) -> io::Result<Greeted<T>> {
+pub async fn greet<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> io::Result<Greeted<T>> {
     // Later reads are larger than this buffer and bypass it.
     let mut io = BufReader::with_capacity(4096, io);
     skip_magic(&mut io).await?;
     loop {
         answer(&mut io).await?;
-        if !host_first {
-            return Ok(Greeted { first: Bytes::new(), io });
-        }
         let mut first = [0; MAGIC.len()];
         io.read_exact(&mut first).await?;
         if first != MAGIC {

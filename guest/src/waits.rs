@@ -1,0 +1,121 @@
+//! `session wait`: a command that sleeps until the host answers it. It needs no connection for that, and may be suspended
+//! with its VM meanwhile.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pilothouse_proto::guest::v1::{Wait, event};
+use tokio::sync::oneshot;
+
+use crate::events::Events;
+
+/// The wait under way, if any. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Waits {
+    events: Events,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last: u64,
+    /// Its id, and where its answer goes.
+    open: Option<(u64, oneshot::Sender<String>)>,
+    /// The last that has its answer.
+    answered: u64,
+}
+
+impl Waits {
+    /// None yet; the host is told by these events.
+    #[must_use]
+    pub fn new(events: Events) -> Self {
+        Self { events, state: Arc::default() }
+    }
+
+    /// Tells the host that something is waited for, for so many seconds; 0: for ever.
+    ///
+    /// # Errors
+    /// A text for people, where another wait is under way.
+    pub fn begin(&self, what: String, timeout_seconds: u64) -> Result<Waiting, String> {
+        let (id, answer) = {
+            let mut state = self.lock();
+            if state.open.is_some() {
+                return Err("another `session wait` is under way in this session; end it first".into());
+            }
+            state.last += 1;
+            let (sender, answer) = oneshot::channel();
+            state.open = Some((state.last, sender));
+            (state.last, answer)
+        };
+        self.events.push(event::Event::Wait(Wait { id, what, timeout_seconds }));
+        Ok(Waiting { waits: self.clone(), id, answer })
+    }
+
+    /// Gives the JSON of an answer to whoever sleeps for it. False: nobody does, nor did. A repeat, from a host that did not
+    /// hear that the answer arrived, changes nothing.
+    #[must_use]
+    pub fn answer(&self, id: u64, json: String) -> bool {
+        let mut state = self.lock();
+        let open = state.open.take_if(|(open, _)| *open == id);
+        if open.is_some_and(|(_, answer)| answer.send(json).is_ok()) {
+            state.answered = id;
+        }
+        state.answered == id
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A wait; dropped before its answer it is withdrawn.
+#[derive(Debug)]
+pub struct Waiting {
+    waits: Waits,
+    id: u64,
+    answer: oneshot::Receiver<String>,
+}
+
+impl Waiting {
+    /// Sleeps until the answer is there. None: it never will be.
+    pub async fn answer(&mut self) -> Option<String> {
+        (&mut self.answer).await.ok()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let open = self.waits.lock().open.take_if(|(open, _)| *open == self.id);
+        if open.is_some() {
+            self.waits.events.push(event::Event::WaitWithdrawn(self.id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_reaches_whoever_waits_and_a_repeat_nobody() {
+        let waits = Waits::new(Events::default());
+        let mut waiting = waits.begin("checks".into(), 0).unwrap();
+        assert!(waits.begin("review".into(), 0).unwrap_err().contains("under way"));
+        assert!(!waits.answer(2, String::new()));
+        assert!(waits.answer(1, "{}".into()));
+        assert!(waits.answer(1, "[]".into()), "a host that did not hear asks again");
+        assert_eq!(waiting.answer().await, Some("{}".into()));
+        drop(waiting);
+        let wait = Wait { id: 1, what: "checks".into(), timeout_seconds: 0 };
+        assert_eq!(waits.events.next(0).unwrap().event, Some(event::Event::Wait(wait)));
+        assert_eq!(waits.events.next(1), None);
+    }
+
+    #[test]
+    fn who_goes_away_withdraws() {
+        let waits = Waits::new(Events::default());
+        drop(waits.begin("checks".into(), 0).unwrap());
+        assert_eq!(waits.events.next(1).unwrap().event, Some(event::Event::WaitWithdrawn(1)));
+        assert!(!waits.answer(1, String::new()));
+        assert_eq!(waits.begin("checks".into(), 0).unwrap().id, 2);
+    }
+}

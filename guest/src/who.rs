@@ -1,0 +1,88 @@
+//! Which session this is, for programs in it: `/run/pilothouse/session.json`, written anew with each new identity.
+//!
+//! A program keeps the environment that it was started with. After a fork, the memory of the fork has the same programs, and
+//! their variables still name the original; this file is right at any time.
+
+use std::{collections::HashMap, fs, io, path::Path};
+
+use pilothouse_proto::guest::v1::HandshakeRequest;
+use serde::{Deserialize, Serialize};
+
+/// Where it is, beside the socket of the `session` command.
+pub const WHO: &str = "/run/pilothouse/session.json";
+
+/// What the file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// ULID.
+    pub id: String,
+    /// Its hostname too.
+    pub slug: String,
+    /// The branch it is to work on; it may push to all that begin with `agent/SLUG/`.
+    pub branch: String,
+    /// One higher after each start, resume or fork.
+    pub generation: u64,
+}
+
+impl Who {
+    /// Of an identity that the host gave.
+    #[must_use]
+    pub fn of(identity: &HandshakeRequest) -> Self {
+        Self {
+            id: identity.session_id.clone(),
+            slug: identity.slug.clone(),
+            branch: format!("agent/{}/work", identity.slug),
+            generation: identity.generation,
+        }
+    }
+
+    /// What the file holds: one line of JSON.
+    #[must_use]
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default() + "\n"
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// Where it is not there, or is not what was written.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
+    }
+
+    /// Puts its names in the place of those that a program was started with.
+    pub fn rename(&self, environment: &mut HashMap<String, String>) {
+        for (name, value) in [("SESSION", &self.id), ("SLUG", &self.slug), ("BRANCH", &self.branch)] {
+            if let Some(known) = environment.get_mut(&format!("PILOTHOUSE_{name}")) {
+                known.clone_from(value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_read_as_written_and_renames_what_is_named() {
+        let identity = HandshakeRequest {
+            session_id: "01J".into(),
+            slug: "fork-of-fix".into(),
+            generation: 3,
+            ..HandshakeRequest::default()
+        };
+        let who = Who::of(&identity);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.json");
+        assert!(Who::read(&path).is_err());
+        fs::write(&path, who.text()).unwrap();
+        assert_eq!(Who::read(&path).unwrap(), who);
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut environment =
+            HashMap::from([variable("PILOTHOUSE_BRANCH", "agent/fix/work"), variable("PATH", "/bin")]);
+        who.rename(&mut environment);
+        assert_eq!(environment["PILOTHOUSE_BRANCH"], "agent/fork-of-fix/work");
+        assert_eq!(environment.len(), 2);
+    }
+}

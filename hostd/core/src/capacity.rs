@@ -1,0 +1,269 @@
+//! Room on a host: who may start, who waits, and how many warm VMs are kept. Pure: measurements come in, plans go out.
+
+/// What a host has left, as measured just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of memory the host has in all.
+    pub memory_total: u64,
+    /// Bytes of memory that can be had without swapping (`MemAvailable`).
+    pub memory_available: u64,
+    /// Bytes of memory that starts already under way have yet to take.
+    pub memory_promised: u64,
+    /// Bytes of memory that all VMs together may use; `None`: what the host has.
+    pub memory_limit: Option<u64>,
+    /// Bytes of memory that VMs use now, each counted once.
+    pub memory_used: u64,
+    /// Bytes that the file system of the data folder has in all.
+    pub disk_total: u64,
+    /// Bytes free where the data folder is.
+    pub disk_available: u64,
+}
+
+/// What a VM will take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Bytes of memory, at the most.
+    pub memory: u64,
+    /// Bytes of disk that it will need at once.
+    pub disk: u64,
+}
+
+/// Whether a VM may start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Now.
+    Admit,
+    /// When something has ended; why, in words for a person.
+    Wait(String),
+    /// Never on this host; why, in words for a person.
+    Refuse(String),
+}
+
+/// An environment's warm VMs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stock {
+    /// Its name.
+    pub environment: String,
+    /// Kept whatever the demand is.
+    pub min: u32,
+    /// Never more than these.
+    pub max: u32,
+    /// Warm and ready.
+    pub ready: u32,
+    /// On their way.
+    pub starting: u32,
+    /// Sessions that will be wanted soon; today those dispatched in the last minutes, later a forecast.
+    pub demand: u32,
+    /// What one more will take.
+    pub need: Need,
+}
+
+/// What is to be done about the warm VMs, one step at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolStep {
+    /// Start one.
+    Start {
+        /// Of this environment.
+        environment: String,
+    },
+    /// End one.
+    End {
+        /// Of this environment.
+        environment: String,
+    },
+}
+
+const MIB: u64 = 1 << 20;
+/// Kept free for hostd and the host itself: a sixteenth of the memory, at least this.
+const MEMORY_RESERVE: u64 = 512 * MIB;
+/// Kept free on disk, so that a suspend always finds room.
+const DISK_RESERVE: u64 = 2048 * MIB;
+
+impl Room {
+    /// Bytes of memory that are kept free for the host itself.
+    #[must_use]
+    pub fn memory_reserve(&self) -> u64 {
+        (self.memory_total / 16).max(MEMORY_RESERVE).min(self.memory_total / 2)
+    }
+
+    /// Bytes of disk that are kept free, so that a suspend always finds room.
+    #[must_use]
+    pub fn disk_reserve(&self) -> u64 {
+        DISK_RESERVE.min(self.disk_total / 4)
+    }
+
+    /// Bytes of memory that may be given out.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let of_host = self.memory_available.saturating_sub(self.memory_reserve());
+        let of_limit = self.memory_limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.memory_used));
+        of_host.min(of_limit).saturating_sub(self.memory_promised)
+    }
+
+    /// Bytes of memory that VMs can ever have.
+    #[must_use]
+    pub fn memory_most(&self) -> u64 {
+        self.memory_total.saturating_sub(self.memory_reserve()).min(self.memory_limit.unwrap_or(u64::MAX))
+    }
+
+    /// Bytes of disk that may be given out.
+    #[must_use]
+    pub fn disk(&self) -> u64 {
+        self.disk_available.saturating_sub(self.disk_reserve())
+    }
+
+    /// Whether a VM that takes `need` may start.
+    #[must_use]
+    pub fn admit(&self, need: Need) -> Admission {
+        let most = self.memory_most();
+        if need.memory > most {
+            let (need, most) = (need.memory / MIB, most / MIB);
+            return Admission::Refuse(format!(
+                "it needs {need} MiB of memory, and this host gives at most {most} MiB; lower `size.memory` of its environment"
+            ));
+        }
+        if need.memory > self.memory() {
+            let (need, free) = (need.memory / MIB, self.memory() / MIB);
+            return Admission::Wait(format!("waits for memory: needs {need} MiB, {free} MiB free"));
+        }
+        if self.disk() == 0 || need.disk > self.disk() {
+            let (need, free) = (need.disk / MIB, self.disk() / MIB);
+            return Admission::Wait(format!(
+                "waits for disk space: needs {need} MiB, {free} MiB free beyond the reserve"
+            ));
+        }
+        Admission::Admit
+    }
+}
+
+/// The next step towards the right number of warm VMs; `None` when it is right.
+///
+/// Warm VMs go before anything else suffers: where the room is gone, or is too small for the session that is `waiting` for it,
+/// one is ended, and none is started while a session waits. Otherwise the environment that lacks most
+/// of what it wants gets one more, if it fits. One at a time: each step is planned on what the last one left.
+#[must_use]
+pub fn plan_pool(stocks: &[Stock], room: &Room, waiting: Option<Need>) -> Option<PoolStep> {
+    let surplus = |s: &&Stock| i64::from(s.ready) - i64::from(s.wanted());
+    let in_the_way = waiting.is_some_and(|need| matches!(room.admit(need), Admission::Wait(_)));
+    if in_the_way || room.memory() == 0 || room.disk() == 0 {
+        let most = stocks.iter().filter(|s| s.ready > 0).max_by_key(surplus)?;
+        return Some(PoolStep::End { environment: most.environment.clone() });
+    }
+    if let Some(over) = stocks.iter().filter(|s| s.ready > 0 && surplus(s) > 0).max_by_key(surplus) {
+        return Some(PoolStep::End { environment: over.environment.clone() });
+    }
+    if waiting.is_some() || stocks.iter().any(|s| s.starting > 0) {
+        return None;
+    }
+    let lacking = stocks.iter().filter(|s| s.ready < s.wanted() && room.admit(s.need) == Admission::Admit);
+    lacking.min_by_key(surplus).map(|s| PoolStep::Start { environment: s.environment.clone() })
+}
+
+impl Stock {
+    /// How many there are to be.
+    #[must_use]
+    pub fn wanted(&self) -> u32 {
+        self.demand.clamp(self.min, self.max.max(self.min))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn room(available: u64) -> Room {
+        Room {
+            memory_total: 16 * GIB,
+            memory_available: available,
+            memory_promised: 0,
+            memory_limit: None,
+            memory_used: 2 * GIB,
+            disk_total: 200 * GIB,
+            disk_available: 100 * GIB,
+        }
+    }
+
+    fn stock(environment: &str, ready: u32, demand: u32) -> Stock {
+        let need = Need { memory: GIB / 2, disk: 0 };
+        Stock { environment: environment.into(), min: 1, max: 3, ready, starting: 0, demand, need }
+    }
+
+    #[test]
+    fn who_never_fits_is_refused_and_who_does_not_fit_now_waits() {
+        let need = |memory| Need { memory, disk: 0 };
+        assert_eq!(room(8 * GIB).admit(need(GIB)), Admission::Admit);
+        assert!(
+            matches!(room(8 * GIB).admit(need(7 * GIB + GIB / 2)), Admission::Wait(why) if why.contains("7680 MiB"))
+        );
+        assert!(matches!(room(8 * GIB).admit(need(16 * GIB)), Admission::Refuse(_)));
+        let promised = Room { memory_promised: 7 * GIB, ..room(8 * GIB) };
+        assert!(matches!(promised.admit(need(GIB)), Admission::Wait(_)));
+        let full = Room { disk_available: GIB, ..room(8 * GIB) };
+        assert!(matches!(full.admit(Need { memory: GIB, disk: 1 }), Admission::Wait(why) if why.contains("disk")));
+        let limited = Room { memory_limit: Some(3 * GIB), ..room(8 * GIB) };
+        assert_eq!(limited.admit(need(GIB)), Admission::Admit);
+        let wait = Admission::Wait("waits for memory: needs 1024 MiB, 512 MiB free".into());
+        assert_eq!(Room { memory_promised: GIB / 2, ..limited }.admit(need(GIB)), wait);
+        assert!(matches!(limited.admit(need(4 * GIB)), Admission::Refuse(why) if why.contains("at most 3072 MiB")));
+    }
+
+    #[test]
+    fn the_pool_fills_shrinks_and_yields() {
+        let start = |name: &str| Some(PoolStep::Start { environment: name.into() });
+        let end = |name: &str| Some(PoolStep::End { environment: name.into() });
+        assert_eq!(plan_pool(&[stock("a", 1, 0), stock("b", 0, 0)], &room(8 * GIB), None), start("b"));
+        assert_eq!(plan_pool(&[stock("a", 1, 9), stock("b", 0, 0)], &room(8 * GIB), None), start("a"));
+        assert_eq!(plan_pool(&[stock("a", 3, 9), stock("b", 1, 0)], &room(8 * GIB), None), None);
+        assert_eq!(plan_pool(&[stock("a", 3, 0), stock("b", 1, 0)], &room(8 * GIB), None), end("a"));
+        assert_eq!(plan_pool(&[stock("a", 1, 0), stock("b", 1, 0)], &room(GIB), None), end("b"));
+        assert_eq!(
+            plan_pool(&[Stock { starting: 1, ..stock("a", 0, 0) }, stock("b", 0, 0)], &room(8 * GIB), None),
+            None
+        );
+    }
+
+    #[test]
+    fn a_session_that_waits_goes_before_the_pool() {
+        let need = |memory| Some(Need { memory, disk: 0 });
+        let end = Some(PoolStep::End { environment: "a".into() });
+        assert_eq!(plan_pool(&[stock("a", 1, 0)], &room(2 * GIB), need(3 * GIB)), end, "it does not fit beside them");
+        assert_eq!(plan_pool(&[stock("a", 0, 0)], &room(2 * GIB), need(3 * GIB)), None);
+        assert_eq!(plan_pool(&[stock("a", 0, 0)], &room(8 * GIB), need(GIB)), None, "it fits, and comes first");
+        assert_eq!(plan_pool(&[stock("a", 1, 0)], &room(8 * GIB), need(GIB)), None);
+    }
+
+    proptest! {
+        /// From any stock, the steps come to an end, within bounds and without a start that does not fit.
+        #[test]
+        fn the_plan_converges(ready in prop::collection::vec((0u32..6, 0u32..6, 0u32..4), 1..5), free in 0u64..16) {
+            let mut stocks: Vec<Stock> = ready
+                .iter()
+                .enumerate()
+                .map(|(i, &(ready, demand, min))| Stock { min, ..stock(&i.to_string(), ready, demand) })
+                .collect();
+            let mut room = room(free * GIB);
+            for _ in 0..100 {
+                let Some(plan) = plan_pool(&stocks, &room, None) else { return Ok(()) };
+                let (name, more) = match &plan {
+                    PoolStep::Start { environment } => (environment, true),
+                    PoolStep::End { environment } => (environment, false),
+                };
+                let stock = stocks.iter_mut().find(|s| s.environment == *name).unwrap();
+                if more {
+                    prop_assert_eq!(room.admit(stock.need), Admission::Admit);
+                    room.memory_available -= stock.need.memory;
+                    stock.ready += 1;
+                    prop_assert!(stock.ready <= stock.max.max(stock.min));
+                } else {
+                    // What the host itself uses does not shrink: ending frees, but a full host stays full here.
+                    stock.ready -= 1;
+                }
+            }
+            prop_assert!(false, "no end: {stocks:?}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+use crate::checks::{Check, CheckState};
+
+/// Names a check of a commit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The repository's name.
+    pub repository: String,
+    /// Whole id.
+    pub commit: String,
+    /// The check's name.
+    pub name: String,
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { repository, commit, name } = self;
+        write!(f, "`{name}` of {repository} at {}", commit.get(..12).unwrap_or(commit))
+    }
+}
+
+/// The summary of a check that was cancelled because nobody waits for that commit any more.
+pub const SUPERSEDED: &str = "superseded";
+
+/// Whether a check of a commit that somebody waits for is still to be run; `known` is what was reported of it. A run that was
+/// under way when its host died is, and so is one that was superseded by a commit that has been withdrawn since.
+#[must_use]
+pub fn is_wanted(known: Option<&Check>) -> bool {
+    known.is_none_or(|check| {
+        !check.state.is_over() || (check.state == CheckState::Cancelled && check.summary == SUPERSEDED)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::queued(CheckState::Queued, "", true)]
+    #[case::cut_off(CheckState::Running, "", true)]
+    #[case::passed(CheckState::Passed, "", false)]
+    #[case::failed(CheckState::Failed, SUPERSEDED, false)]
+    #[case::errored(CheckState::Errored, "", false)]
+    #[case::cancelled_by_somebody(CheckState::Cancelled, "by ann", false)]
+    #[case::withdrawn(CheckState::Cancelled, SUPERSEDED, true)]
+    fn what_is_not_over_is_wanted(#[case] state: CheckState, #[case] summary: &str, #[case] wanted: bool) {
+        let check = Check {
+            name: "unit".into(),
+            state,
+            summary: summary.into(),
+            url: String::new(),
+            log: None,
+            started_at: 1,
+            updated_at: 1,
+        };
+        assert_eq!(is_wanted(Some(&check)), wanted);
+    }
+
+    #[test]
+    fn what_was_never_run_is_wanted() {
+        assert!(is_wanted(None));
+    }
+}

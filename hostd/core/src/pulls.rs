@@ -1,0 +1,27 @@
+//! Pull requests: their revisions, reviews and threads, and when they may be merged.
+//!
+//! ```text
+//!          Merge                Merged
+//!   open ────────▶ merging ───────────────▶ merged
+//!    │ ▲              │
+//!    │ └──────────────┘ Abandoned
+//!    └─────────────────────────────────────▶ closed      BranchGone
+//! ```
+//!
+//! Every push to the head branch makes a [`Revision`]. A [`Review`] is of one head commit, the one that its reviewer saw: it
+//! is refused when the head has moved meanwhile, and an approval counts for that commit alone. A request for changes stands
+//! until its reviewer says otherwise.
+//!
+//! `merging` is written down before the base branch moves, so that a host that dies in between can tell whether it did.
+
+mod merge;
+mod step;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use merge::{MergeMethod, Rules, may_merge};
+pub use step::{NewComment, NewReview, PullInput, Refusal, step};
+pub use types::{
+    Author, Comment, Merge, NewPull, Place, PullRequest, PullState, Review, Revision, Standing, Thread, Verdict, Who,
+};

@@ -1,0 +1,108 @@
+use serde::{Deserialize, Serialize};
+
+use super::{PullRequest, PullState, Refusal, Verdict, Who, step::short};
+use crate::checks::{Check, Outcome, outcome};
+
+/// How a pull request's commits come into the base branch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MergeMethod {
+    /// By a commit with both as parents.
+    #[default]
+    Merge,
+    /// As one commit on top of the base.
+    Squash,
+    /// By moving the base to the head; refused where it is not an ancestor.
+    FastForward,
+}
+
+impl MergeMethod {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Merge, Self::Squash, Self::FastForward];
+
+    /// The word of the API and of `--json`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Merge => "merge",
+            Self::Squash => "squash",
+            Self::FastForward => "fast-forward",
+        }
+    }
+
+    /// The method of this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.word() == word)
+    }
+}
+
+/// What a repository asks of its pull requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rules {
+    /// Names of the checks that must pass.
+    pub required_checks: Vec<String>,
+    /// How many people must approve the head.
+    pub approvals: u32,
+    /// How they are merged.
+    pub method: MergeMethod,
+    /// Whether the head branch stays after the merge.
+    pub keep_branches: bool,
+}
+
+impl Default for Rules {
+    /// No checks, one approval, by merge commit, branches cleaned up.
+    fn default() -> Self {
+        Self { required_checks: vec![], approvals: 1, method: MergeMethod::Merge, keep_branches: false }
+    }
+}
+
+/// Whether `who`, who saw `head`, may merge it now.
+///
+/// # Errors
+/// The [`Refusal`] that most deserves to be told.
+pub fn may_merge(pull: &PullRequest, rules: &Rules, checks: &[Check], who: &Who, head: &str) -> Result<(), Refusal> {
+    if pull.state != PullState::Open {
+        return Err(Refusal::NotOpen { number: pull.number, state: pull.state.word() });
+    }
+    if who.session.is_some() {
+        return Err(Refusal::NotAPerson { what: "merging" });
+    }
+    if head != pull.head() {
+        return Err(Refusal::moved(pull, head));
+    }
+    let verdicts = pull.verdicts();
+    if let Some(review) = verdicts.iter().find(|review| review.verdict == Verdict::RequestChanges) {
+        return Err(Refusal::ChangesRequested { by: review.who.name.clone(), revision: review.revision });
+    }
+    approved(pull, rules)?;
+    if rules.required_checks.is_empty() {
+        return Ok(());
+    }
+    match outcome(&rules.required_checks, checks) {
+        Outcome::Passed | Outcome::Nothing => Ok(()),
+        Outcome::Failed { name, state, .. } => Err(Refusal::ChecksFailed { name, state: state.word() }),
+        Outcome::Pending { open, .. } => {
+            Err(Refusal::ChecksMissing { head: short(pull.head()), names: open.join(", ") })
+        }
+    }
+}
+
+fn approved(pull: &PullRequest, rules: &Rules) -> Result<(), Refusal> {
+    let verdicts = pull.verdicts();
+    let approvals = || verdicts.iter().filter(|review| review.verdict == Verdict::Approve);
+    let have = approvals().filter(|review| review.head == pull.head()).count();
+    let needed = rules.approvals as usize;
+    if have >= needed {
+        return Ok(());
+    }
+    match approvals().find(|review| review.head != pull.head()) {
+        Some(old) => Err(Refusal::ApprovalOutdated {
+            by: old.who.name.clone(),
+            approved: old.revision,
+            revision: pull.revision(),
+        }),
+        None => Err(Refusal::NotApproved { have, needed }),
+    }
+}

@@ -1,0 +1,205 @@
+//! Who may say and merge what, and that no order of events breaks a pull request.
+
+use proptest::{collection::vec, prelude::*, sample::select};
+use rstest::rstest;
+
+use super::*;
+use crate::checks::{Check, CheckState};
+
+const HEADS: [&str; 4] = ["aaaa", "bbbb", "cccc", "dddd"];
+
+fn pull() -> PullRequest {
+    let author = Author { session: "01A".into(), slug: "fix-parser".into() };
+    let new = NewPull {
+        repository: "widgets".into(),
+        title: "Fix the\nparser".into(),
+        body: String::new(),
+        author,
+        head_branch: "agent/fix-parser/work".into(),
+        base_branch: "main".into(),
+    };
+    PullRequest::new(new, 7, HEADS[0].into(), 1)
+}
+
+fn review(name: &str, head: &str, verdict: Verdict) -> PullInput {
+    let body = if verdict == Verdict::Approve { String::new() } else { "why?".into() };
+    PullInput::Review(NewReview { who: Who::person(name), head: head.into(), verdict, body, comments: vec![] })
+}
+
+fn push(head: &str) -> PullInput {
+    PullInput::Pushed { head: head.into(), forced: false }
+}
+
+fn after(inputs: Vec<PullInput>) -> PullRequest {
+    inputs.into_iter().fold(pull(), |pull, input| step(&pull, input, 2).unwrap())
+}
+
+fn check(name: &str, state: CheckState) -> Check {
+    let (summary, url) = (String::new(), String::new());
+    Check { name: name.into(), state, summary, url, log: None, started_at: 0, updated_at: 0 }
+}
+
+fn rules(required: &[&str]) -> Rules {
+    Rules { required_checks: required.iter().map(ToString::to_string).collect(), ..Rules::default() }
+}
+
+fn merge(head: &str) -> Merge {
+    let (by, commit) = ("ann".into(), "ffff".into());
+    Merge { by, head: head.into(), commit, method: MergeMethod::Merge, at: 3 }
+}
+
+use CheckState::{Errored, Failed, Passed, Running};
+use Verdict::{Approve, RequestChanges};
+
+#[rstest]
+#[case::ready(vec![review("ann", "aaaa", Approve)], &[("unit", Passed)], "aaaa", "")]
+#[case::nobody_looked(vec![], &[("unit", Passed)], "aaaa", "it is not approved (0 of 1 approvals)")]
+#[case::unseen(vec![review("ann", "aaaa", Approve)], &[("unit", Passed)], "bbbb", "you saw bbbb, but it is aaaa")]
+#[case::checks_missing(vec![review("ann", "aaaa", Approve)], &[], "aaaa", "not done: unit")]
+#[case::checks_running(vec![review("ann", "aaaa", Approve)], &[("unit", Running)], "aaaa", "not done: unit")]
+#[case::checks_failed(vec![review("ann", "aaaa", Approve)], &[("unit", Failed)], "aaaa", "check `unit` failed")]
+#[case::checks_errored(vec![review("ann", "aaaa", Approve)], &[("unit", Errored)], "aaaa", "check `unit` errored")]
+#[case::changed_since(
+    vec![review("ann", "aaaa", Approve), push("bbbb")], &[("unit", Passed)], "bbbb",
+    "ann approved revision 1, but the head is revision 2 now"
+)]
+#[case::changes_requested(
+    vec![review("bob", "aaaa", RequestChanges), push("bbbb"), review("ann", "bbbb", Approve)],
+    &[("unit", Passed)], "bbbb", "bob requested changes on revision 1"
+)]
+#[case::changes_made(
+    vec![review("ann", "aaaa", RequestChanges), push("bbbb"), review("ann", "bbbb", Approve)],
+    &[("unit", Passed)], "bbbb", ""
+)]
+#[case::pushed_back(
+    vec![review("ann", "aaaa", Approve), push("bbbb"), push("aaaa")], &[("unit", Passed)], "aaaa", ""
+)]
+#[case::merged(vec![PullInput::Merge(merge("aaaa")), PullInput::Merged], &[], "aaaa", "#7 is merged")]
+#[case::being_merged(vec![PullInput::Merge(merge("aaaa"))], &[], "aaaa", "#7 is merging")]
+#[case::closed(vec![PullInput::BranchGone], &[], "aaaa", "#7 is closed")]
+fn merging(
+    #[case] inputs: Vec<PullInput>,
+    #[case] checks: &[(&str, CheckState)],
+    #[case] seen: &str,
+    #[case] refused: &str,
+) {
+    let checks: Vec<Check> = checks.iter().map(|(name, state)| check(name, *state)).collect();
+    let answer = may_merge(&after(inputs), &rules(&["unit"]), &checks, &Who::person("ann"), seen);
+    let says = answer.err().map(|refusal| refusal.to_string()).unwrap_or_default();
+    assert!(says.contains(refused) && says.is_empty() == refused.is_empty(), "{says}");
+}
+
+#[test]
+fn checks_that_are_not_required_keep_nobody() {
+    let pull = after(vec![review("ann", "aaaa", Approve)]);
+    may_merge(&pull, &rules(&[]), &[check("lint", Failed)], &Who::person("ann"), "aaaa").unwrap();
+}
+
+#[test]
+fn sessions_neither_merge_nor_judge() {
+    let session = Who { name: "fix-parser".into(), session: Some("01A".into()) };
+    let refused = may_merge(&pull(), &rules(&[]), &[], &session, "aaaa").unwrap_err();
+    assert_eq!(refused.to_string(), "merging is for people; a session may not");
+    let verdict = |verdict| {
+        let review =
+            NewReview { who: session.clone(), head: "aaaa".into(), verdict, body: "x".into(), comments: vec![] };
+        step(&pull(), PullInput::Review(review), 2)
+    };
+    assert!(verdict(Approve).is_err() && verdict(Verdict::Comment).is_ok());
+}
+
+#[rstest]
+#[case::old_head(review("ann", "bbbb", Approve), "the head has moved: you saw bbbb")]
+#[case::no_text(
+    PullInput::Review(NewReview {
+        who: Who::person("ann"), head: "aaaa".into(), verdict: RequestChanges, body: " \n".into(), comments: vec![]
+    }),
+    "needs a text"
+)]
+#[case::no_thread(
+    PullInput::Review(NewReview {
+        who: Who::person("ann"), head: "aaaa".into(), verdict: Verdict::Comment, body: String::new(),
+        comments: vec![NewComment::In { thread: 9, body: "x".into() }]
+    }),
+    "has no thread 9"
+)]
+fn reviews_are_refused(#[case] input: PullInput, #[case] says: &str) {
+    let refused = step(&pull(), input, 2).unwrap_err().to_string();
+    assert!(refused.contains(says), "{refused}");
+}
+
+#[rstest]
+#[case::new(vec![], Standing::Waiting)]
+#[case::commented(vec![review("ann", "aaaa", Verdict::Comment)], Standing::Waiting)]
+#[case::approved(vec![review("ann", "aaaa", Approve), review("ann", "aaaa", Verdict::Comment)], Standing::Approved)]
+#[case::changed_since(vec![review("ann", "aaaa", Approve), push("bbbb")], Standing::Outdated)]
+#[case::disputed(vec![review("ann", "aaaa", Approve), review("bob", "aaaa", RequestChanges)], Standing::ChangesRequested)]
+#[case::answered(vec![review("bob", "aaaa", RequestChanges), push("bbbb")], Standing::Outdated)]
+#[case::settled(vec![review("bob", "aaaa", RequestChanges), review("bob", "aaaa", Approve)], Standing::Approved)]
+fn standings(#[case] inputs: Vec<PullInput>, #[case] standing: Standing) {
+    assert_eq!(after(inputs).standing(&Rules::default()), standing);
+}
+
+#[test]
+fn threads_keep_what_they_were_about() {
+    let place = Place { path: "src/a.rs".into(), line: Some(3), quote: "let \x1b[2Ja = 1;".into() };
+    let comments = vec![NewComment::At { place, body: "why?".into() }];
+    let review = NewReview {
+        who: Who::person("ann"),
+        head: "aaaa".into(),
+        verdict: Verdict::Comment,
+        body: String::new(),
+        comments,
+    };
+    let answer = NewReview {
+        who: Who { name: "fix-parser".into(), session: Some("01A".into()) },
+        head: "bbbb".into(),
+        comments: vec![NewComment::In { thread: 1, body: "because".into() }],
+        ..review.clone()
+    };
+    let pull = after(vec![PullInput::Review(review), push("bbbb"), PullInput::Review(answer)]);
+    let thread = &pull.threads[0];
+    assert_eq!((thread.head.as_str(), thread.revision, thread.place.quote.as_str()), ("aaaa", 1, "let [2Ja = 1;"));
+    let said: Vec<_> = thread.comments.iter().map(|c| (c.review, c.who.name.as_str(), c.body.as_str())).collect();
+    assert_eq!(said, [(1, "ann", "why?"), (2, "fix-parser", "because")]);
+}
+
+fn input() -> impl Strategy<Value = PullInput> {
+    let head = || select(&HEADS[..]);
+    let verdict = select(&[Verdict::Comment, Approve, RequestChanges][..]);
+    prop_oneof![
+        6 => (head(), any::<bool>()).prop_map(|(head, forced)| PullInput::Pushed { head: head.into(), forced }),
+        6 => (select(&["ann", "bob"][..]), head(), verdict).prop_map(|(who, head, verdict)| review(who, head, verdict)),
+        2 => head().prop_map(|head| PullInput::Merge(merge(head))),
+        1 => Just(PullInput::Merged),
+        2 => Just(PullInput::Abandoned),
+        1 => Just(PullInput::BranchGone),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn nothing_breaks_a_pull_request(inputs in vec(input(), 0..40)) {
+        let mut pull = pull();
+        for (now, input) in (2..).zip(inputs) {
+            let Ok(next) = step(&pull, input.clone(), now) else { continue };
+            // A repeat of all but what people say changes nothing.
+            if !matches!(input, PullInput::Review(_) | PullInput::Merge(_)) {
+                prop_assert_eq!(&step(&next, input.clone(), now).unwrap(), &next);
+            }
+            let numbers: Vec<_> = next.revisions.iter().map(|revision| revision.number).collect();
+            prop_assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]) && !numbers.is_empty());
+            prop_assert!(next.revisions.windows(2).all(|pair| pair[0].head != pair[1].head));
+            prop_assert!(next.updated_at >= pull.updated_at && next.reviews.len() >= pull.reviews.len());
+            // What is over stays so, and an approval that lets it be merged is of this very head.
+            prop_assert!(pull.state.is_open() || next.state == pull.state);
+            if may_merge(&next, &Rules::default(), &[], &Who::person("x"), next.head()).is_ok() {
+                prop_assert!(next.reviews.iter().any(|r| r.verdict == Approve && r.head == next.head()));
+                prop_assert_eq!(next.standing(&Rules::default()), Standing::Approved);
+            }
+            let kept: PullRequest = serde_json::from_str(&serde_json::to_string(&next).unwrap()).unwrap();
+            prop_assert_eq!(&kept, &next);
+            pull = next;
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Waits and their answers: none is lost, none is told twice, none is of another head commit.
+//!
+//! What answers a wait is worked out again from each observation of the forge until it is handed over, so that it does not
+//! matter when, or how often, or in which state of the VM an event comes.
+
+use super::{
+    Activity, Effect, Lifecycle, Session, Wait, WaitFor,
+    step::{set_activity, type_next, want},
+    wait::{Answer, Observation},
+};
+
+/// The agent waits, or is said to once more.
+pub(super) fn began(s: &mut Session, wait: Wait) -> Vec<Effect> {
+    if wait.id <= s.asked || s.exited.is_some() {
+        return vec![];
+    }
+    s.asked = wait.id;
+    if s.telling {
+        // What became of the answer to the one before is still to be heard.
+        s.next_wait = Some(wait);
+        return vec![];
+    }
+    begin(s, wait)
+}
+
+fn begin(s: &mut Session, wait: Wait) -> Vec<Effect> {
+    s.answer = None;
+    let what = wait.what;
+    s.wait = Some(wait);
+    match what {
+        WaitFor::Checks => set_activity(s, Activity::WaitingChecks, String::new()),
+        WaitFor::Review => set_activity(s, Activity::WaitingReview, String::new()),
+        // A question stays open.
+        WaitFor::Message if s.activity == Activity::NeedsInput => {}
+        WaitFor::Message => set_activity(s, Activity::Idle, "waits for a message".into()),
+    }
+    if what == WaitFor::Message { bring(s) } else { vec![Effect::Observe] }
+}
+
+/// The command that waited has ended by itself.
+pub(super) fn withdrawn(s: &mut Session, id: u64) -> Vec<Effect> {
+    s.next_wait.take_if(|wait| wait.id == id);
+    match &s.wait {
+        Some(wait) if wait.id == id && !s.telling => over(s),
+        _ => vec![],
+    }
+}
+
+/// The forge was read.
+pub(super) fn observed(s: &mut Session, seen: Option<Observation>) -> Vec<Effect> {
+    let seen = seen.map(Observation::cleaned);
+    s.pull = seen.as_ref().map(|seen| seen.pull.clone());
+    match &s.wait {
+        Some(wait) if wait.what != WaitFor::Message && !s.telling && s.answer != Some(Answer::TimedOut) => {
+            s.answer = match &seen {
+                Some(seen) => seen.answers(wait.what, s.reviews_told),
+                None => Some(Answer::NoPullRequest),
+            };
+        }
+        None if s.typed_events => {
+            if let Some(seen) = seen {
+                by_terminal(s, &seen);
+            }
+        }
+        _ => {}
+    }
+    bring(s)
+}
+
+/// A wait has lasted as long as it may.
+pub(super) fn time_is_up(s: &mut Session, id: u64) -> Vec<Effect> {
+    match &s.wait {
+        Some(wait) if wait.id == id && s.answer.is_none() && !s.telling => {
+            s.answer = Some(Answer::TimedOut);
+            bring(s)
+        }
+        _ => vec![],
+    }
+}
+
+/// The agent has its answer.
+pub(super) fn told(s: &mut Session) -> Vec<Effect> {
+    if !s.telling {
+        return vec![];
+    }
+    match s.answer.take() {
+        Some(Answer::Message { .. }) => drop(s.inbox.drain(..1.min(s.inbox.len()))),
+        Some(answer) => s.reviews_told = s.reviews_told.max(answer.last_review().unwrap_or_default()),
+        None => {}
+    }
+    over(s)
+}
+
+/// Nobody waits there any more: the answer stays for the next wait.
+pub(super) fn not_told(s: &mut Session) -> Vec<Effect> {
+    if s.telling { over(s) } else { vec![] }
+}
+
+fn over(s: &mut Session) -> Vec<Effect> {
+    let next = s.next_wait.take();
+    forget(s);
+    if matches!(s.activity, Activity::WaitingChecks | Activity::WaitingReview | Activity::Idle | Activity::NeedsInput) {
+        set_activity(s, Activity::Working, String::new());
+    }
+    match next {
+        Some(wait) => begin(s, wait),
+        None => go_on(s),
+    }
+}
+
+/// What slept in the guest is gone with it.
+pub(super) fn forget(s: &mut Session) {
+    (s.wait, s.next_wait, s.answer, s.telling) = (None, None, None, false);
+}
+
+/// Whether something is there for an agent that could take it.
+pub(super) fn has_something(s: &Session) -> bool {
+    s.exited.is_none() && (s.answer.is_some() || !s.inbox.is_empty())
+}
+
+/// Something is there for the agent, or nothing: lets it have it, which may mean to bring it back first.
+fn bring(s: &mut Session) -> Vec<Effect> {
+    if !has_something(s) {
+        return vec![];
+    }
+    match s.lifecycle {
+        Lifecycle::Running => go_on(s),
+        Lifecycle::Suspended => want(s),
+        Lifecycle::Suspending => {
+            s.wake = true;
+            vec![]
+        }
+        _ => vec![],
+    }
+}
+
+/// Gives the agent what is there for it, one thing at a time: the answer that it waits for, else the oldest message.
+pub(super) fn go_on(s: &mut Session) -> Vec<Effect> {
+    let Some(wait) = &s.wait else { return type_next(s) };
+    if s.telling || s.typing || s.forking || s.lifecycle != Lifecycle::Running || s.exited.is_some() {
+        return vec![];
+    }
+    let id = wait.id;
+    if wait.what == WaitFor::Message && s.answer.is_none() {
+        s.answer = s.inbox.first().map(|text| Answer::Message { text: text.clone() });
+    }
+    match s.answer.clone() {
+        Some(answer) => {
+            s.telling = true;
+            vec![Effect::Tell { generation: s.generation, wait: id, answer }]
+        }
+        // It is not in the way of a wait for something else.
+        None => type_next(s),
+    }
+}
+
+/// For an agent that does not wait by command: what is new goes to its inbox.
+fn by_terminal(s: &mut Session, seen: &Observation) {
+    if s.exited.is_some() || s.inbox.len() + 2 > Session::INBOX {
+        return;
+    }
+    if let Some(answer @ Answer::Checks { .. }) = seen.answers(WaitFor::Checks, 0) {
+        let key = format!("{} {}", seen.pull.head, seen.pull.outcome().unwrap_or_default());
+        if seen.pull.total > 0 && key != s.checks_told {
+            s.checks_told = key;
+            s.inbox.push(answer.in_words());
+        }
+    }
+    if let Some(answer) = seen.answers(WaitFor::Review, s.reviews_told)
+        && let Some(last) = answer.last_review()
+    {
+        s.reviews_told = last;
+        s.inbox.push(answer.in_words());
+    }
+}

@@ -1,0 +1,270 @@
+//! Waits: one step at a time, and whole histories with every event early, late, twice and in every state.
+
+use proptest::{collection::vec, prelude::*};
+use rstest::rstest;
+
+use super::{
+    super::*,
+    histories::{input, lawful, legal},
+    new, running, with,
+};
+use crate::{
+    Turn, attention,
+    checks::CheckState,
+    pulls::{Standing, Verdict},
+};
+
+fn wait(id: u64, what: WaitFor) -> Input {
+    Input::WaitBegan { generation: 3, wait: Wait { id, what, since: 100, until: None } }
+}
+
+fn check(name: &str, state: CheckState) -> CheckSeen {
+    let log = if state.is_bad() { "line one\nline two".into() } else { String::new() };
+    CheckSeen { name: name.into(), state, summary: String::new(), url: String::new(), log }
+}
+
+fn review(id: u64) -> ReviewSeen {
+    let comments =
+        vec![CommentSeen { path: "src/a.rs".into(), line: Some(7), quote: "let x;".into(), body: "why?".into() }];
+    ReviewSeen { id, by: "kim".into(), verdict: Verdict::RequestChanges, body: "not yet".into(), comments }
+}
+
+/// A pull request whose two checks stand so.
+fn seen(head: &str, states: [CheckState; 2], reviews: u64) -> Observation {
+    let checks: Vec<_> = ["unit", "integration"].iter().zip(states).map(|(name, state)| check(name, state)).collect();
+    let passed = states.iter().filter(|state| **state == CheckState::Passed).count();
+    let bad = checks.iter().find(|check| check.state.is_bad());
+    Observation {
+        pull: Pull {
+            number: 5,
+            fate: Fate::Open,
+            head: head.into(),
+            passed: u32::try_from(passed).unwrap(),
+            total: 2,
+            failed: bad.map(|check| Failure { name: check.name.clone(), at: 0 }),
+            standing: Standing::Waiting,
+            since: 0,
+        },
+        checks,
+        reviews: (1..=reviews).map(review).collect(),
+    }
+}
+
+fn observed(head: &str, states: [CheckState; 2]) -> Input {
+    Input::Observed(Some(Box::new(seen(head, states, 0))))
+}
+
+use CheckState::{Failed, Passed, Running as Runs};
+
+fn all(session: Session, inputs: impl IntoIterator<Item = Input>) -> (Session, Vec<Effect>) {
+    let mut effects = vec![];
+    let session = inputs.into_iter().fold(session, |session, input| {
+        let (next, did) = step(&session, input, 200).unwrap();
+        effects.extend(did);
+        next
+    });
+    (session, effects)
+}
+
+fn tells(effects: &[Effect]) -> Vec<(u64, &Answer)> {
+    let tell = |effect: &'_ Effect| matches!(effect, Effect::Tell { .. });
+    effects
+        .iter()
+        .filter(|e| tell(e))
+        .map(|e| match e {
+            Effect::Tell { wait, answer, .. } => (*wait, answer),
+            _ => unreachable!(),
+        })
+        .collect()
+}
+
+#[test]
+fn a_wait_reads_the_forge_and_is_answered_once_the_checks_are_done() {
+    let inputs = [wait(1, WaitFor::Checks), observed("a", [Passed, Runs]), observed("a", [Passed, Passed])];
+    let (s, effects) = all(running(), inputs);
+    assert_eq!(effects[0], Effect::Observe);
+    let told = tells(&effects);
+    assert!(matches!(told[..], [(1, Answer::Checks { outcome, head, .. })] if outcome == "passed" && head == "a"));
+    let (s, _) = all(s, [Input::Told { generation: 3 }, observed("a", [Passed, Passed])]);
+    assert_eq!((s.wait, s.answer, s.activity), (None, None, Activity::Working));
+}
+
+#[test]
+fn the_first_failure_answers_with_its_log_before_all_are_done() {
+    let (_, effects) = all(running(), [wait(1, WaitFor::Checks), observed("a", [Runs, Failed])]);
+    let told = tells(&effects);
+    let [(1, Answer::Checks { outcome, checks, .. })] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((outcome.as_str(), checks[1].log.as_str()), ("failed", "line one\nline two"));
+}
+
+#[test]
+fn an_answer_brings_a_suspended_session_back_and_is_told_then() {
+    let (s, _) = all(running(), [wait(1, WaitFor::Checks), Input::Suspend, Input::Suspended]);
+    assert_eq!(s.lifecycle, Lifecycle::Suspended);
+    let (s, effects) = all(s, [observed("a", [Passed, Runs])]);
+    assert_eq!((s.lifecycle.clone(), effects), (Lifecycle::Suspended, vec![]));
+    let (s, _) = all(s, [observed("a", [Passed, Passed])]);
+    let s = Session { lifecycle: Lifecycle::Resuming, generation: 4, ..s };
+    let (_, effects) = all(s, [Input::Resumed { generation: 4 }]);
+    assert_eq!(tells(&effects).len(), 1);
+}
+
+#[test]
+fn an_answer_while_it_is_put_down_is_not_lost() {
+    let inputs = [wait(1, WaitFor::Checks), Input::Suspend, observed("a", [Passed, Passed])];
+    let (s, _) = all(running(), inputs);
+    assert!(s.wake && s.answer.is_some());
+    let (s, effects) = all(s, [Input::Suspended]);
+    assert!(!effects.is_empty() && s.answer.is_some());
+}
+
+#[test]
+fn a_push_before_the_answer_is_told_takes_it_back() {
+    let inputs = [wait(1, WaitFor::Checks), Input::Suspend, observed("a", [Failed, Runs]), observed("b", [Runs, Runs])];
+    let (s, _) = all(running(), inputs);
+    assert_eq!(s.answer, None);
+}
+
+#[test]
+fn reviews_are_told_once_and_those_before_the_wait_count() {
+    let review = |count| Input::Observed(Some(Box::new(seen("a", [Passed, Passed], count))));
+    let (s, effects) = all(running(), [review(1), wait(1, WaitFor::Review), review(1)]);
+    assert!(matches!(tells(&effects)[..], [(1, Answer::Review { reviews, .. })] if reviews.len() == 1));
+    let (s, effects) = all(s, [Input::Told { generation: 3 }, wait(2, WaitFor::Review), review(1)]);
+    assert!(tells(&effects).is_empty());
+    let (_, effects) = all(s, [review(3)]);
+    let told = tells(&effects);
+    assert!(matches!(told[..], [(2, Answer::Review { reviews, .. })] if reviews.len() == 2 && reviews[0].id == 2));
+}
+
+#[test]
+fn a_message_answers_a_wait_for_one_and_is_not_typed_as_well() {
+    let send = |text: &str| Input::Send { text: text.into() };
+    let (s, effects) = all(running(), [wait(1, WaitFor::Message), send("a"), send("b")]);
+    assert_eq!(tells(&effects), [(1, &Answer::Message { text: "a".into() })]);
+    let (s, effects) = all(s, [Input::Told { generation: 3 }]);
+    assert_eq!(effects, [Effect::Type { generation: 3, text: "b".into() }]);
+    assert_eq!(s.inbox, ["b"]);
+}
+
+#[test]
+fn a_message_does_not_end_a_wait_for_checks() {
+    let (s, effects) = all(running(), [wait(1, WaitFor::Checks), Input::Send { text: "a".into() }]);
+    assert!(effects.contains(&Effect::Type { generation: 3, text: "a".into() }));
+    let (s, effects) = all(s, [observed("a", [Passed, Passed]), Input::Typed { generation: 3 }]);
+    assert_eq!((tells(&effects).len(), s.telling), (1, true));
+}
+
+#[test]
+fn a_command_that_was_ended_waits_no_more() {
+    let gone = Input::WaitWithdrawn { generation: 3, id: 1 };
+    let (s, effects) = all(running(), [wait(1, WaitFor::Checks), gone.clone(), observed("a", [Passed, Passed])]);
+    assert!(tells(&effects).is_empty() && s.wait.is_none());
+    // One that has begun meanwhile goes on.
+    let (s, _) = all(running(), [wait(1, WaitFor::Checks), wait(2, WaitFor::Review), gone]);
+    assert_eq!(s.wait.map(|wait| wait.id), Some(2));
+}
+
+#[rstest]
+#[case::time_is_up(Input::TimeIsUp { id: 1 }, Answer::TimedOut)]
+#[case::no_pull_request(Input::Observed(None), Answer::NoPullRequest)]
+fn ends_without_result(#[case] input: Input, #[case] answer: Answer) {
+    let (_, effects) = all(running(), [wait(1, WaitFor::Checks), input]);
+    assert_eq!(tells(&effects), [(1, &answer)]);
+}
+
+#[test]
+fn a_host_that_comes_back_reads_the_forge_again() {
+    let (s, _) = all(running(), [wait(1, WaitFor::Checks), Input::Suspend, Input::Suspended]);
+    let (s, effects) = all(s, [Input::HostRestarted]);
+    assert!(effects.contains(&Effect::Observe) && s.wait.is_some());
+    let (s, effects) = all(with(Lifecycle::Running), [wait(1, WaitFor::Checks), Input::HostRestarted]);
+    assert!(s.wait.is_none() && !effects.is_empty());
+}
+
+#[test]
+fn an_agent_that_cannot_wait_reads_it_on_its_terminal_once() {
+    let agent = Session { typed_events: true, ..running() };
+    let (s, effects) = all(agent, [observed("a", [Passed, Failed]), observed("a", [Passed, Failed])]);
+    let [Effect::Type { text, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(text, "The checks of pull request #5: `integration` failed. The end of the log: line one | line two");
+    let (_, effects) = all(s, [Input::Typed { generation: 3 }, observed("b", [Passed, Passed])]);
+    assert_eq!(effects.len(), 1);
+}
+
+#[rstest]
+#[case(wait(1, WaitFor::Checks), [Runs, Failed], Turn::Agent, "working")]
+#[case(wait(1, WaitFor::Checks), [Runs, Passed], Turn::Checks, "waits on checks: 1 of 2")]
+#[case(wait(1, WaitFor::Review), [Passed, Passed], Turn::You, "review of #5 by you since 2 h")]
+#[case(wait(1, WaitFor::Review), [Runs, Passed], Turn::Checks, "waits for review of #5 after its checks: 1 of 2")]
+fn whose_turn(#[case] wait: Input, #[case] states: [CheckState; 2], #[case] turn: Turn, #[case] reason: &str) {
+    let (s, effects) = all(running(), [wait, observed("a", states)]);
+    let told = effects.iter().any(|effect| matches!(effect, Effect::Tell { .. }));
+    let (s, _) = if told { all(s, [Input::Told { generation: 3 }]) } else { (s, vec![]) };
+    let seen = attention(&s, 2 * 3600 * 1000 + 5);
+    assert_eq!((seen.turn, seen.reason.as_str()), (turn, reason));
+}
+
+/// A step of a history: what the world says, or what the machine itself asked for and got.
+fn event() -> impl Strategy<Value = Input> {
+    let state = || prop_oneof![Just(Runs), Just(Passed), Just(Failed)];
+    let what = prop_oneof![Just(WaitFor::Checks), Just(WaitFor::Review), Just(WaitFor::Message)];
+    let generation = 0_u64..6;
+    prop_oneof![
+        8 => input(),
+        4 => (generation.clone(), 1_u64..8, what).prop_map(|(generation, id, what)| {
+            Input::WaitBegan { generation, wait: Wait { id, what, since: 0, until: None } }
+        }),
+        1 => (generation.clone(), 1_u64..8).prop_map(|(generation, id)| Input::WaitWithdrawn { generation, id }),
+        6 => (0_u8..3, state(), state(), 0_u64..4).prop_map(|(head, unit, integration, reviews)| {
+            Input::Observed(Some(Box::new(seen(&head.to_string(), [unit, integration], reviews))))
+        }),
+        1 => Just(Input::Observed(None)),
+        1 => (1_u64..8).prop_map(|id| Input::TimeIsUp { id }),
+        4 => generation.clone().prop_map(|generation| Input::Told { generation }),
+        1 => generation.prop_map(|generation| Input::NotTold { generation }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_wait_is_lost_none_fires_twice_none_of_another_head(events in vec(event(), 0..150)) {
+        let (mut session, _) = new();
+        let mut head: Option<String> = None;
+        let mut done: Vec<(u64, u64)> = vec![];
+        let mut boots = 0;
+        for (now, event) in events.into_iter().enumerate() {
+            let Ok((next, effects)) = step(&session, event.clone(), 200 + i64::try_from(now).unwrap()) else { continue };
+            legal(&next);
+            lawful(&session, &next, &event, &effects);
+            if let Input::Observed(seen) = &event && !session.deleting {
+                head = seen.as_ref().map(|seen| seen.pull.head.clone());
+            }
+            if next.lifecycle == Lifecycle::Starting && session.lifecycle != Lifecycle::Starting {
+                boots += 1;
+            }
+            for effect in &effects {
+                let Effect::Tell { answer, wait, .. } = effect else { continue };
+                if let Answer::Checks { head: of, .. } | Answer::Review { head: of, .. } = answer {
+                    prop_assert_eq!(Some(of), head.as_ref(), "of another head");
+                }
+                prop_assert!(!done.contains(&(boots, *wait)), "a second time");
+            }
+            // An answer that was handed over is over; one that was not may be handed over again after a resume.
+            if let Input::Told { generation } = event
+                && session.telling && session.generation == generation
+            {
+                done.push((boots, session.wait.as_ref().unwrap().id));
+            }
+            // What is there for a running agent is on its way to it.
+            let free = next.lifecycle == Lifecycle::Running && next.exited.is_none() && !next.typing && !next.deleting;
+            prop_assert!(!free || next.answer.is_none() || next.telling, "lost: {next:?}");
+            // And what came while it slept wakes it, unless it was tried and did not work.
+            let asleep = next.lifecycle == Lifecycle::Suspended && session.lifecycle == Lifecycle::Suspended;
+            if asleep && !next.deleting && matches!(event, Input::Observed(_)) && next.answer.is_some() {
+                prop_assert!(!effects.is_empty(), "sleeps on: {next:?}");
+            }
+            session = next;
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! What agents wait for (`session wait`), what the forge shows of their pull request, and what answers a wait.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    UnixMillis,
+    checks::CheckState,
+    pulls::{Standing, Verdict},
+    text,
+};
+
+/// What an agent may wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitFor {
+    /// The checks of its pull request: all required ones have passed, or the first has failed.
+    Checks,
+    /// A review of its pull request that it was not told of, or the end of that.
+    Review,
+    /// A message of a person.
+    Message,
+}
+
+impl WaitFor {
+    /// What `session wait` calls it.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "checks" => Some(Self::Checks),
+            "review" => Some(Self::Review),
+            "message" => Some(Self::Message),
+            _ => None,
+        }
+    }
+}
+
+/// A command of the agent that sleeps until it is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// The guest's, rising since its boot.
+    pub id: u64,
+    /// For what.
+    pub what: WaitFor,
+    /// Since when.
+    pub since: UnixMillis,
+    /// Until when at most; None: for ever.
+    pub until: Option<UnixMillis>,
+}
+
+/// Where a session's pull request stands, as last read from the forge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pull {
+    /// In its repository.
+    pub number: u64,
+    /// Whether it is over.
+    pub fate: Fate,
+    /// Its head commit.
+    pub head: String,
+    /// How many checks of the head have passed.
+    pub passed: u32,
+    /// Of how many that count: the required ones, or all where none is required.
+    pub total: u32,
+    /// The first of them that failed.
+    pub failed: Option<Failure>,
+    /// How its reviews stand.
+    pub standing: Standing,
+    /// Since when its head is what it is.
+    pub since: UnixMillis,
+}
+
+impl Pull {
+    /// What the checks of its head come to, once nothing more will come of them; None: not yet.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&'static str> {
+        match (&self.failed, self.total) {
+            (Some(_), _) => Some("failed"),
+            (None, 0) => Some("none"),
+            (None, total) if self.passed >= total => Some("passed"),
+            (None, _) => None,
+        }
+    }
+}
+
+/// Whether a pull request is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// Not yet.
+    Open,
+    /// The base branch has it.
+    Merged,
+    /// Its branch is gone.
+    Closed,
+}
+
+/// A check that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its name.
+    pub name: String,
+    /// When.
+    pub at: UnixMillis,
+}
+
+/// What the forge shows of a session's pull request. Foreign: [`step`](super::step) bounds and cleans it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// Where it stands.
+    pub pull: Pull,
+    /// The checks of its head that count.
+    pub checks: Vec<CheckSeen>,
+    /// Its reviews by others than the session, oldest first.
+    pub reviews: Vec<ReviewSeen>,
+}
+
+/// A check, as an agent is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckSeen {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub state: CheckState,
+    /// In a line.
+    pub summary: String,
+    /// Where to read more.
+    pub url: String,
+    /// The end of its output; empty where it passed.
+    pub log: String,
+}
+
+/// A review, as an agent is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReviewSeen {
+    /// In its pull request, rising.
+    pub id: u64,
+    /// Who gave it.
+    pub by: String,
+    /// What they make of it.
+    pub verdict: Verdict,
+    /// In general.
+    pub body: String,
+    /// On lines and files.
+    pub comments: Vec<CommentSeen>,
+}
+
+/// A comment, as an agent is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommentSeen {
+    /// Of the file.
+    pub path: String,
+    /// From 1; None: the whole file.
+    pub line: Option<u32>,
+    /// The line that it is about.
+    pub quote: String,
+    /// What is said.
+    pub body: String,
+}
+
+/// What a wait is answered with; its JSON is what `session wait` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "answer")]
+pub enum Answer {
+    /// The checks are done.
+    Checks {
+        /// Of the pull request.
+        number: u64,
+        /// The commit that they are of.
+        head: String,
+        /// passed, failed, or none where there are no checks.
+        outcome: String,
+        /// All that count.
+        checks: Vec<CheckSeen>,
+    },
+    /// There are reviews, or the pull request is over.
+    Review {
+        /// Of the pull request.
+        number: u64,
+        /// Its head commit.
+        head: String,
+        /// Whether it is over.
+        state: Fate,
+        /// Those that the agent was not told of.
+        reviews: Vec<ReviewSeen>,
+    },
+    /// A person's message.
+    Message {
+        /// Which.
+        text: String,
+    },
+    /// Nothing of the kind happened in time.
+    TimedOut,
+    /// There is no pull request that could have checks or reviews.
+    NoPullRequest,
+}
+
+/// Most checks, and most reviews, in an answer.
+const LIST_MAX: usize = 64;
+/// Most comments of a review in an answer.
+const COMMENTS_MAX: usize = 200;
+/// Longest text in an answer, in bytes.
+const TEXT_MAX: usize = 16 << 10;
+/// Lines of a log that are typed.
+const WORDS_LINES: usize = 12;
+/// Of all texts together, in bytes; what comes after is left out.
+const ALL_MAX: usize = 128 << 10;
+
+impl Observation {
+    /// What answers this wait now; None: nothing yet. `told` is the last review that the agent knows of.
+    pub(super) fn answers(&self, what: WaitFor, told: u64) -> Option<Answer> {
+        let Pull { number, fate, head, .. } = &self.pull;
+        match what {
+            WaitFor::Checks => Some(Answer::Checks {
+                number: *number,
+                head: head.clone(),
+                outcome: self.pull.outcome()?.into(),
+                checks: self.checks.clone(),
+            }),
+            WaitFor::Review => {
+                let reviews: Vec<_> = self.reviews.iter().filter(|review| review.id > told).cloned().collect();
+                let news = !reviews.is_empty() || *fate != Fate::Open;
+                news.then(|| Answer::Review { number: *number, head: head.clone(), state: *fate, reviews })
+            }
+            WaitFor::Message => None,
+        }
+    }
+
+    /// The same within its bounds, with nothing in it that could trouble a terminal.
+    pub(super) fn cleaned(mut self) -> Self {
+        let mut left = ALL_MAX;
+        let mut clean = |text: &mut String| {
+            *text = text::clean(text, TEXT_MAX.min(left));
+            left -= text.len();
+        };
+        clean(&mut self.pull.head);
+        self.checks.truncate(LIST_MAX);
+        if let Some(failed) = &mut self.pull.failed {
+            failed.name = text::one_line(&text::clean(&failed.name, crate::checks::NAME_MAX));
+        }
+        for check in &mut self.checks {
+            [&mut check.name, &mut check.summary, &mut check.url, &mut check.log].into_iter().for_each(&mut clean);
+        }
+        // The newest are what counts.
+        self.reviews.drain(..self.reviews.len().saturating_sub(LIST_MAX));
+        for review in &mut self.reviews {
+            review.comments.truncate(COMMENTS_MAX);
+            [&mut review.by, &mut review.body].into_iter().for_each(&mut clean);
+            for comment in &mut review.comments {
+                [&mut comment.path, &mut comment.quote, &mut comment.body].into_iter().for_each(&mut clean);
+            }
+        }
+        self
+    }
+}
+
+impl Answer {
+    /// The same for an agent that reads its terminal alone; one line.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Checks { number, outcome, checks, .. } if outcome == "failed" => {
+                let bad: Vec<_> = checks.iter().filter(|check| check.state.is_bad()).collect();
+                let names: Vec<_> =
+                    bad.iter().map(|check| format!("`{}` {}", check.name, check.state.word())).collect();
+                let log = bad.first().map_or("", |check| check.log.as_str());
+                let mut tail: Vec<&str> = log.lines().rev().take(WORDS_LINES).collect();
+                tail.reverse();
+                let (names, tail) = (names.join(", "), tail.join(" | "));
+                text::one_line(&format!("The checks of pull request #{number}: {names}. The end of the log: {tail}"))
+            }
+            Self::Checks { number, .. } => format!("The checks of pull request #{number} have passed."),
+            Self::Review { number, state, reviews, .. } => {
+                let mut words: Vec<String> = reviews.iter().map(ReviewSeen::in_words).collect();
+                if *state != Fate::Open {
+                    let word = if *state == Fate::Merged { "merged" } else { "closed" };
+                    words.push(format!("Pull request #{number} is {word}."));
+                }
+                text::one_line(&format!("Review of pull request #{number}: {}", words.join(" ")))
+            }
+            Self::Message { text } => text.clone(),
+            Self::TimedOut => "Nothing happened in time.".into(),
+            Self::NoPullRequest => "There is no pull request.".into(),
+        }
+    }
+
+    /// The last review in it.
+    pub(super) fn last_review(&self) -> Option<u64> {
+        match self {
+            Self::Review { reviews, .. } => reviews.last().map(|review| review.id),
+            _ => None,
+        }
+    }
+}
+
+impl ReviewSeen {
+    fn in_words(&self) -> String {
+        let mut words = format!("{} says {}", self.by, self.verdict.word());
+        if !self.body.is_empty() {
+            words += &format!(": {}", self.body);
+        }
+        for comment in &self.comments {
+            let line = comment.line.map_or_else(String::new, |line| format!(":{line}"));
+            words += &format!(" | {}{line}: {}", comment.path, comment.body);
+        }
+        words + "."
+    }
+}

@@ -1,0 +1,256 @@
+//! CI of this host: runs the checks of environments on every revision of a pull request, each in a VM of its own.
+//!
+//! ```text
+//!  forge's hints ──▶ look: heads of open pull requests ─▶ wanted checks ─▶ queue ─▶ plan (core) ─▶ run ─▶ report
+//!                     └─ a head that moved, a pull request that is over ─▶ cancelled          clone of the template
+//! ```
+//!
+//! Nothing but logs of runs is kept here: what was reported to the forge says what is left to do. A run that was under way
+//! when hostd died is reported as running, and begins again.
+
+mod error;
+mod log;
+mod look;
+mod room;
+mod run;
+#[cfg(test)]
+mod tests;
+mod vm;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use hostd_core::{
+    Lifecycle,
+    capacity::Room,
+    checks::CheckState,
+    ci::{Key, SUPERSEDED},
+    recipe::CiCheck,
+};
+use tokio::sync::{Notify, broadcast::error::RecvError};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    environments::{Environments, ReadyBuild},
+    forge::{About, Forge as _, Hint, Local, Report},
+    gateway::Gateway,
+    sessions::Fleet,
+    vm::{Vm, Vmm},
+};
+
+pub use error::RerunError;
+pub use log::Log;
+
+/// How often the host's room is looked at while runs wait for it.
+const LOOK_AGAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 2 });
+
+/// What CI has to know of sessions.
+pub trait Sessions: Send + Sync {
+    /// How many wait for a place; they go first.
+    fn waiting(&self) -> usize;
+    /// What the host has left, as if nothing were run here.
+    fn room(&self) -> Room;
+    /// The environment of the session of this id, if it is still there.
+    fn environment(&self, id: &str) -> Option<String>;
+}
+
+impl Sessions for Fleet {
+    fn waiting(&self) -> usize {
+        let waits = |lifecycle: &Lifecycle| matches!(lifecycle, Lifecycle::Queued | Lifecycle::Resuming);
+        self.list().iter().filter(|view| waits(&view.session.lifecycle)).count()
+    }
+
+    fn room(&self) -> Room {
+        self.room()
+    }
+
+    fn environment(&self, id: &str) -> Option<String> {
+        self.get(id).ok().map(|view| view.session.environment)
+    }
+}
+
+/// What it works with.
+pub struct Parts {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Where revisions come from and results go.
+    pub forge: Local,
+    /// Whose checks are run.
+    pub environments: Arc<Environments>,
+    /// What starts the VMs.
+    pub vmm: Arc<dyn Vmm>,
+    /// Their way to the repository.
+    pub gateway: Arc<Gateway>,
+    /// Who goes first.
+    pub sessions: Arc<dyn Sessions>,
+    /// Most runs at a time; None: as many as there are processors.
+    pub most: Option<usize>,
+}
+
+/// The runs of this host.
+pub struct Ci {
+    parts: Parts,
+    runs: Mutex<BTreeMap<Key, Run>>,
+    /// The turn of the next run.
+    orders: AtomicU64,
+    /// Something ended or was asked for.
+    wake: Notify,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+/// A run that waits or is under way.
+struct Run {
+    order: u64,
+    job: Job,
+    log: Arc<Log>,
+    /// Somebody asked for it, though no pull request has this head.
+    asked: bool,
+    state: State,
+}
+
+enum State {
+    Queued,
+    Running {
+        cancel: CancellationToken,
+        vm: Option<Arc<dyn Vm>>,
+    },
+    /// It is over, and the forge could not be told.
+    Lost,
+}
+
+/// What is to be run, and in what.
+#[derive(Clone)]
+struct Job {
+    check: CiCheck,
+    build: ReadyBuild,
+}
+
+impl Ci {
+    /// Ends what an earlier hostd left, and begins with what is to be done. In the background: a fleet need not wait for it.
+    #[must_use]
+    pub fn start(parts: Parts) -> Arc<Self> {
+        let ci = Arc::new(Self {
+            parts,
+            runs: Mutex::default(),
+            orders: AtomicU64::default(),
+            wake: Notify::new(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        });
+        ci.tasks.spawn(ci.clone().serve());
+        ci
+    }
+
+    /// Ends every run and waits until no VM of them is left. They begin again with the next hostd.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// The log of a run that waits or is under way.
+    #[must_use]
+    pub fn log(&self, key: &Key) -> Option<Arc<Log>> {
+        self.runs().get(key).map(|run| run.log.clone())
+    }
+
+    async fn serve(self: Arc<Self>) {
+        // Subscribed before the first look: what comes after it is not missed.
+        let mut hints = self.parts.forge.hints();
+        let mut builds = self.parts.environments.changes();
+        self.sweep().await;
+        self.forget_superseded().await;
+        loop {
+            if let Err(error) = self.look().await {
+                tracing::warn!(%error, "what CI has to do cannot be read");
+            }
+            loop {
+                self.start_what_fits().await;
+                let waits = self.runs().values().any(|run| matches!(run.state, State::Queued));
+                tokio::select! {
+                    () = self.closing.cancelled() => return,
+                    hint = hints.recv() => if news(&hint) { break },
+                    build = builds.recv() => if !matches!(build, Err(RecvError::Closed)) { break },
+                    () = self.wake.notified() => {}
+                    () = tokio::time::sleep(LOOK_AGAIN), if waits => {}
+                }
+            }
+        }
+    }
+
+    /// Puts a check into the queue, unless it is there.
+    async fn enqueue(&self, key: Key, job: Job, asked: bool) {
+        {
+            let mut runs = self.runs();
+            if runs.get(&key).is_some_and(|run| !matches!(run.state, State::Lost)) {
+                return;
+            }
+            let order = self.orders.fetch_add(1, Relaxed);
+            let run = Run { order, job, log: Arc::new(Log::new()), asked, state: State::Queued };
+            runs.insert(key.clone(), run);
+        }
+        if !self.report(&key, CheckState::Queued, "", None).await {
+            self.forget(&key);
+        }
+    }
+
+    /// Nobody waits for this run any more.
+    async fn supersede(&self, key: &Key) {
+        let queued = {
+            let mut runs = self.runs();
+            match runs.get(key).map(|run| &run.state) {
+                Some(State::Running { cancel, .. }) => {
+                    cancel.cancel();
+                    false
+                }
+                Some(State::Queued) => runs.remove(key).inspect(|run| run.log.end()).is_some(),
+                Some(State::Lost) => runs.remove(key).is_none(),
+                None => false,
+            }
+        };
+        if queued {
+            self.report(key, CheckState::Cancelled, SUPERSEDED, None).await;
+        }
+    }
+
+    /// True: the forge has it.
+    async fn report(&self, key: &Key, state: CheckState, summary: &str, log: Option<Vec<u8>>) -> bool {
+        let report = Report { name: key.name.clone(), state, summary: summary.into(), url: String::new(), log };
+        match self.parts.forge.report(&key.repository, &key.commit, report).await {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!(check = %key, %error, "the result of a check cannot be kept");
+                false
+            }
+        }
+    }
+
+    fn forget(&self, key: &Key) {
+        self.runs().remove(key);
+        self.wake.notify_one();
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.parts.data.join("ci")
+    }
+
+    fn runs(&self) -> MutexGuard<'_, BTreeMap<Key, Run>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether there may be other heads, or other checks to run.
+fn news(hint: &Result<Hint, RecvError>) -> bool {
+    match hint {
+        Ok(hint) => !matches!(hint.about, About::Checks(_)),
+        Err(error) => matches!(error, RecvError::Lagged(_)),
+    }
+}

@@ -1,0 +1,151 @@
+//! What is to be run, read from the forge and the environments.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hostd_core::{
+    checks::CheckState,
+    ci::{Key, SUPERSEDED, is_wanted},
+    pulls::PullRequest,
+};
+
+use super::{Ci, Job, RerunError};
+use crate::forge::{Forge as _, ForgeError, Which};
+
+/// The checks that environments have for a repository: by environment.
+type Works = BTreeMap<String, Vec<(String, Vec<Job>)>>;
+
+impl Ci {
+    /// Queues what is to be run, and cancels what nobody waits for any more.
+    pub(super) async fn look(&self) -> Result<(), ForgeError> {
+        // Those that end while the forge is read are over, whatever was read of them.
+        let before: BTreeSet<Key> = self.runs().keys().cloned().collect();
+        let works = self.works();
+        self.suggest_rules(&works).await;
+        let mut heads = BTreeSet::new();
+        for whole in self.parts.forge.pulls(Which::default()).await? {
+            let pull = &whole.pull;
+            heads.insert((pull.repository.clone(), pull.head().to_owned()));
+            for job in self.jobs_of(&works, pull) {
+                let known = whole.checks.iter().find(|check| check.name == job.check.name);
+                let key = key(&pull.repository, pull.head(), &job);
+                if !before.contains(&key) && is_wanted(known) {
+                    self.enqueue(key, job, false).await;
+                }
+            }
+        }
+        for key in before {
+            let asked = self.runs().get(&key).is_some_and(|run| run.asked);
+            if !asked && !heads.contains(&(key.repository.clone(), key.commit.clone())) {
+                self.supersede(&key).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a check of a commit again: the one of this name, or without a name all that are over and did not pass. Returns
+    /// the names of those that are under way now.
+    ///
+    /// # Errors
+    /// [`RerunError`].
+    pub async fn rerun(&self, repository: &str, commit: &str, name: Option<&str>) -> Result<Vec<String>, RerunError> {
+        let commit = self.parts.forge.commit(repository, commit).await?;
+        let which = Which { repository: Some(repository.into()), ..Which::default() };
+        let pulls = self.parts.forge.pulls(which).await?;
+        let pull = pulls.iter().map(|whole| &whole.pull).find(|pull| pull.head() == commit);
+        let works = self.works();
+        let jobs = match pull {
+            Some(pull) => self.jobs_of(&works, pull),
+            None => unique(works.get(repository).into_iter().flatten(), None),
+        };
+        let names: Vec<String> = match name {
+            Some(name) => vec![name.into()],
+            None => {
+                let bad = self.parts.forge.checks(repository, &commit).await?.into_iter();
+                let ours = |name: &String| jobs.iter().any(|job| job.check.name == *name);
+                bad.filter(|check| check.state.is_bad()).map(|check| check.name).filter(ours).collect()
+            }
+        };
+        if names.is_empty() {
+            return Err(RerunError::NothingBad);
+        }
+        for name in &names {
+            let Some(job) = jobs.iter().find(|job| job.check.name == *name) else {
+                let known = jobs.iter().map(|job| job.check.name.clone()).collect();
+                return Err(RerunError::NotOurs { name: name.clone(), known });
+            };
+            self.enqueue(key(repository, &commit, job), job.clone(), pull.is_none()).await;
+        }
+        self.wake.notify_one();
+        Ok(names)
+    }
+
+    /// A hostd that died may have left runs as under way that nobody waits for any more.
+    pub(super) async fn forget_superseded(&self) {
+        let works = self.works();
+        let all = Which { all: true, ..Which::default() };
+        let pulls = match self.parts.forge.pulls(all).await {
+            Ok(pulls) => pulls,
+            Err(error) => return tracing::warn!(%error, "pull requests cannot be read"),
+        };
+        for whole in pulls {
+            let pull = &whole.pull;
+            let names: BTreeSet<_> = self.jobs_of(&works, pull).into_iter().map(|job| job.check.name).collect();
+            let mut commits = vec![];
+            if pull.state.is_open() {
+                commits.extend(pull.revisions.iter().map(|r| r.head.as_str()).filter(|head| *head != pull.head()));
+            } else if whole.checks.iter().any(|check| !check.state.is_over()) {
+                commits.push(pull.head());
+            }
+            for commit in commits {
+                let checks = self.parts.forge.checks(&pull.repository, commit).await.unwrap_or_default();
+                for check in checks.iter().filter(|check| !check.state.is_over() && names.contains(&check.name)) {
+                    let (repository, commit) = (pull.repository.clone(), commit.to_owned());
+                    let key = Key { repository, commit, name: check.name.clone() };
+                    self.report(&key, CheckState::Cancelled, SUPERSEDED, None).await;
+                }
+            }
+        }
+    }
+
+    /// What those environments have that are built.
+    fn works(&self) -> Works {
+        let mut works = Works::new();
+        for info in self.parts.environments.list() {
+            let Ok(build) = self.parts.environments.ready(&info.name) else { continue };
+            let Some(repository) = build.recipe.local_repository().map(str::to_owned) else { continue };
+            let checks = build.recipe.ci.iter().cloned();
+            let jobs = checks.map(|check| Job { check, build: build.clone() }).collect();
+            works.entry(repository).or_default().push((info.name, jobs));
+        }
+        works
+    }
+
+    /// The checks of a pull request: of all environments of its repository; of one name, that of its session's.
+    fn jobs_of(&self, works: &Works, pull: &PullRequest) -> Vec<Job> {
+        let own = self.parts.sessions.environment(&pull.author.session);
+        unique(works.get(&pull.repository).into_iter().flatten(), own.as_deref())
+    }
+
+    /// What is not required cannot be waited for.
+    async fn suggest_rules(&self, works: &Works) {
+        for (repository, environments) in works {
+            let jobs = unique(environments.iter(), None).into_iter();
+            let required = jobs.filter(|job| job.check.required).map(|job| job.check.name).collect();
+            if let Err(error) = self.parts.forge.suggest_checks(repository, required).await {
+                tracing::debug!(repository, %error, "its checks are not required");
+            }
+        }
+    }
+}
+
+/// One check of each name; those of the environment `first` go before others.
+fn unique<'a>(environments: impl Iterator<Item = &'a (String, Vec<Job>)>, first: Option<&str>) -> Vec<Job> {
+    let mut all: Vec<_> = environments.collect();
+    all.sort_by_key(|(name, _)| Some(name.as_str()) != first);
+    let mut names = BTreeSet::new();
+    all.into_iter().flat_map(|(_, jobs)| jobs).filter(|job| names.insert(&job.check.name)).cloned().collect()
+}
+
+fn key(repository: &str, commit: &str, job: &Job) -> Key {
+    Key { repository: repository.into(), commit: commit.into(), name: job.check.name.clone() }
+}

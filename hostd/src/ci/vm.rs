@@ -1,0 +1,229 @@
+//! One attempt of a run, in a VM of its own.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use hostd_core::{ci::Key, text};
+use pilothouse_proto::guest::v1::{ExecStart, guest_client::GuestClient};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+use ulid::Ulid;
+
+use super::{Ci, Job, Log, State};
+use crate::{
+    gateway::Caller,
+    guest::{
+        Identity, Link,
+        command::{self, Output},
+    },
+    vm::{Memory, Vm, VmError, VmSpec},
+};
+
+/// From the start of the VM to the guest's shaken hand. Emulated guests on a busy host are slow.
+const BOOT_DEADLINE: Duration = Duration::from_secs(300);
+/// For the commit to be fetched and checked out.
+const FETCH_DEADLINE: Duration = Duration::from_secs(600);
+
+/// How an attempt ended.
+pub(super) enum End {
+    /// Well.
+    Passed,
+    /// The check says no; in a line, why.
+    Failed(String),
+    /// The check took longer than it may.
+    TimedOut,
+    /// It says nothing of the commit; in a line, why.
+    Broken(String),
+    /// Nobody waits for it any more.
+    Cancelled,
+    /// hostd ends.
+    Closing,
+}
+
+impl Ci {
+    /// Runs a check once. Neither its VM nor its folder is left.
+    pub(super) async fn attempt(&self, key: &Key, job: &Job, log: &Log, cancel: &CancellationToken) -> End {
+        let id = Ulid::new().to_string();
+        let folder = self.folder().join(&id);
+        let end = match self.machine(&id, &folder, job, log).await {
+            Err(error) => End::Broken(format!("its VM did not start: {error}")),
+            Ok(vm) => {
+                self.set_vm(key, Some(vm.clone()));
+                let end = tokio::select! {
+                    biased;
+                    () = self.closing.cancelled() => End::Closing,
+                    () = cancel.cancelled() => End::Cancelled,
+                    cause = vm.ended() => {
+                        log.push(&vm.serial().await);
+                        End::Broken(format!("its VM ended: {cause}"))
+                    }
+                    end = self.inside(vm.clone(), &id, key, job, log) => end,
+                };
+                vm.end().await;
+                self.set_vm(key, None);
+                end
+            }
+        };
+        if let Err(error) = remove(&folder).await {
+            tracing::warn!(folder = %folder.display(), %error, "a run's folder is left; the next hostd removes it");
+        }
+        end
+    }
+
+    /// Ends the VMs that an earlier hostd left, and removes their folders.
+    pub(super) async fn sweep(&self) {
+        // Nothing was ever run where there is no folder.
+        let Ok(mut entries) = tokio::fs::read_dir(self.folder()).await else { return };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let folder = entry.path();
+            match self.parts.vmm.end_leftover(&folder).await {
+                Ok(true) => tracing::info!(folder = %folder.display(), "ended the VM of a run that was cut off"),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(folder = %folder.display(), %error, "a run's VM may still run");
+                    continue;
+                }
+            }
+            if let Err(error) = remove(&folder).await {
+                tracing::warn!(folder = %folder.display(), %error, "what is left of a run cannot be removed");
+            }
+        }
+    }
+
+    fn set_vm(&self, key: &Key, now: Option<Arc<dyn Vm>>) {
+        if let Some(State::Running { vm, .. }) = self.runs().get_mut(key).map(|run| &mut run.state) {
+            *vm = now;
+        }
+    }
+
+    /// A clone of the build's template; where there is none, or it does not fit this machine any more, its disk boots.
+    async fn machine(&self, id: &str, folder: &Path, job: &Job, log: &Log) -> Result<Arc<dyn Vm>, VmError> {
+        let (vmm, build) = (&self.parts.vmm, &job.build);
+        let failed = |error| VmError::File { path: folder.into(), error };
+        tokio::fs::create_dir_all(folder).await.map_err(failed)?;
+        let disk = folder.join("disk.qcow2");
+        vmm.create_disk(&disk, build.recipe.size.disk).await?;
+        let spec = |memory| VmSpec {
+            name: slug(id, job),
+            directory: folder.into(),
+            size: build.recipe.size,
+            layers: build.layers.clone(),
+            disk: disk.clone(),
+            memory,
+        };
+        if let Some(template) = &build.template {
+            match vmm.resume(spec(Memory::Clone(template.clone())), template).await {
+                Ok(vm) => return Ok(vm),
+                Err(error) => {
+                    tracing::warn!(environment = build.recipe.name, %error, "a run boots, because it cannot be cloned");
+                    log.note(&format!("it boots: {error}; run `pilothouse env build {}`", build.recipe.name));
+                }
+            }
+        }
+        vmm.start(spec(Memory::Own)).await
+    }
+
+    /// Everything between the start and the end of the VM.
+    async fn inside(&self, vm: Arc<dyn Vm>, id: &str, key: &Key, job: &Job, log: &Log) -> End {
+        let identity = match Identity::passing(format!("ci-{id}"), slug(id, job), 1) {
+            Ok(identity) => identity,
+            Err(why) => return End::Broken(why),
+        };
+        let link = Link::start(vm.clone(), identity, self.parts.gateway.clone(), Arc::new(caller(id, key, job)));
+        let client = match link.client(BOOT_DEADLINE).await {
+            Ok(hello) => hello.client.clone(),
+            Err(error) => {
+                log.push(&vm.serial().await);
+                return End::Broken(error.to_string());
+            }
+        };
+        match timeout(FETCH_DEADLINE, fetch(&client, key, job, log)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => return End::Broken(why),
+            Err(_) => return End::Broken(format!("the commit was not there after {} s", FETCH_DEADLINE.as_secs())),
+        }
+        log.note(&job.check.command.join(" "));
+        let limit = Duration::from_secs(job.check.timeout);
+        match timeout(limit, run(&client, key, job, &job.check.command, log)).await {
+            Ok(Ok(None)) => End::Passed,
+            Ok(Ok(Some(end))) => End::Failed(match log.last_line() {
+                last if last.is_empty() => end,
+                last => format!("{end}: {last}"),
+            }),
+            Ok(Err(why)) => End::Broken(why),
+            Err(_) => End::TimedOut,
+        }
+    }
+}
+
+/// Puts the commit into the working tree. What the setup left beside it stays.
+async fn fetch(client: &GuestClient<Channel>, key: &Key, job: &Job, log: &Log) -> Result<(), String> {
+    let commands: [&[&str]; 2] = [
+        &["git", "fetch", "--quiet", "origin", &key.commit],
+        &["git", "checkout", "--quiet", "--force", "--detach", &key.commit],
+    ];
+    for command in commands {
+        let words: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+        if let Some(end) = run(client, key, job, &words, log).await? {
+            return Err(format!("`git {}` of the commit {end}", command[1]));
+        }
+    }
+    Ok(())
+}
+
+/// Runs a command in the repository. None: it ended well; otherwise how. An error says that it was not seen to end.
+async fn run(
+    client: &GuestClient<Channel>,
+    key: &Key,
+    job: &Job,
+    words: &[String],
+    log: &Log,
+) -> Result<Option<String>, String> {
+    let variables = [
+        ("CI", "true"),
+        ("DEBIAN_FRONTEND", "noninteractive"),
+        ("PILOTHOUSE_CHECK", &key.name),
+        ("PILOTHOUSE_COMMIT", &key.commit),
+        ("PILOTHOUSE_REPOSITORY", &key.repository),
+    ];
+    let start = ExecStart {
+        command: words.to_vec(),
+        environment: variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        directory: directory(job),
+        terminal: None,
+    };
+    let exit = command::follow(client.clone(), start, |(Output::Out(bytes) | Output::Err(bytes))| log.push(&bytes));
+    match exit.await {
+        Ok(exit) => Ok(command::bad_end(&exit)),
+        Err(status) => Err(format!("the guest does not answer: {}", text::clean(status.message(), 256))),
+    }
+}
+
+fn directory(job: &Job) -> String {
+    job.build.recipe.repository.as_ref().map_or_else(|| "/".into(), |repository| repository.path.clone())
+}
+
+/// It may read the repository and push nothing.
+fn caller(id: &str, key: &Key, job: &Job) -> Caller {
+    Caller {
+        session_id: format!("ci-{id}"),
+        slug: slug(id, job),
+        environment: job.build.recipe.name.clone(),
+        repository: Some(key.repository.clone()),
+        branch_prefix: None,
+        egress: job.build.recipe.egress.clone(),
+    }
+}
+
+/// Its hostname, too.
+fn slug(id: &str, job: &Job) -> String {
+    let end = id[id.len().saturating_sub(4)..].to_ascii_lowercase();
+    format!("ci-{}-{end}", text::slug(&job.check.name, 28))
+}
+
+async fn remove(folder: &Path) -> std::io::Result<()> {
+    match tokio::fs::remove_dir_all(folder).await {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}

@@ -1,0 +1,100 @@
+//! `hostd doctor`: whether this machine can run sessions, what it lacks, and what to do about it.
+//!
+//! It looks at the machine and then goes once around the circle of snapshots with VMs of its own ([`crate::selftest`]). It
+//! needs neither a running hostd nor a built environment, and disturbs neither: what it makes is in a folder of its own and
+//! removed afterwards. Only the guests' kernel stays, which hostd would fetch as well.
+
+mod check;
+mod confinement;
+mod machine;
+mod programs;
+mod snapshots;
+mod table;
+
+use std::{
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+pub use check::{Check, Status};
+
+use crate::{
+    selftest::Circle,
+    vm::{
+        Vmm as _,
+        qemu::{Choice, Qemu},
+    },
+};
+
+/// What is examined.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The data folder; made where it is not there.
+    pub data: PathBuf,
+    /// For QEMU.
+    pub accelerator: Choice,
+    /// The static `pilothouse-guest`.
+    pub guest: PathBuf,
+    /// The guests' kernel; None: fetched where there is none.
+    pub kernel: Option<PathBuf>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The worst of all checks.
+    pub status: Status,
+    /// In the order in which they matter.
+    pub checks: Vec<Check>,
+    /// How the circle of snapshots went; none: it broke, or could not begin.
+    pub circle: Option<Circle>,
+}
+
+impl Report {
+    /// For people; in colour where asked.
+    #[must_use]
+    pub fn table(&self, colour: bool) -> String {
+        table::of(self, colour)
+    }
+}
+
+/// Examines this machine; `progress` gets lines for people. Where `cancel` is cancelled it ends soon, with what it has found.
+pub async fn examine(
+    options: &Options,
+    progress: &(dyn Fn(String) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Report {
+    let mut qemu = Qemu::new(&options.data, options.guest.clone()).with_accelerator(options.accelerator);
+    if let Some(kernel) = &options.kernel {
+        qemu = qemu.with_kernel(kernel);
+    }
+    let folder = make_folder(&options.data);
+    let mut checks = vec![programs::accelerator(&qemu.info()), programs::emulator(&qemu), programs::images(&qemu)];
+    let prepared = match &folder {
+        Ok(()) => cancel.run_until_cancelled(qemu.prepare(progress)).await,
+        Err(_) => None,
+    };
+    checks.push(programs::kernel(&qemu, prepared));
+    checks.push(programs::guest(&qemu));
+    let (snapshots, circle) = snapshots::check(&qemu, &options.data, &checks, progress, cancel).await;
+    checks.push(snapshots);
+    checks.push(confinement::check(circle.as_ref()));
+    checks.push(machine::ptrace());
+    checks.push(machine::cgroups());
+    checks.push(machine::data(&options.data, folder));
+    checks.push(machine::disk(&options.data));
+    checks.push(machine::memory());
+    checks.extend(programs::helpers(&qemu));
+    let status = checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
+    Report { status, checks, circle }
+}
+
+/// Private: sessions' disks will be in it.
+fn make_folder(data: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(data)?;
+    tempfile::tempfile_in(data).map(drop)
+}

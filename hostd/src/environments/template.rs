@@ -1,0 +1,96 @@
+//! The last part of a build: its disk boots once more, and that VM, frozen, is what sessions are cloned from. A clone has to
+//! answer before anybody gets to see it.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use pilothouse_proto::guest::v1::QuiesceRequest;
+use tokio::time::timeout;
+
+use super::{
+    EnvironmentError,
+    bake::{self, Batch},
+    exec, files,
+};
+use crate::{
+    gateway::Gateway,
+    vm::{Memory, Vm, VmSpec, Vmm},
+};
+
+/// How many steps [`make`] takes.
+pub(super) const STEPS: u32 = 3;
+/// In a build's folder.
+pub(super) const FOLDER: &str = "template";
+/// For the guest to freeze and sync.
+const QUIESCE: Duration = Duration::from_secs(60);
+
+/// Makes `workshop/template` from a disk that was baked. No VM is left afterwards, however it went.
+pub(super) async fn make(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_>) -> Result<(), EnvironmentError> {
+    batch.progress.step("boot the template");
+    let ram = batch.workshop.join("template.ram");
+    let original = spec(batch, vec![batch.base.clone()], batch.disk(), Memory::Template(ram));
+    let vm = vmm.start(original).await?;
+    let settled = bake::unless_it_ends(&*vm, batch.progress, settle(vm.clone(), gateway, batch)).await;
+    let frozen = match settled {
+        Ok(boot_id) => {
+            batch.progress.step("freeze it");
+            let written = vm.snapshot(&batch.workshop.join(FOLDER)).await;
+            written.map(|_| boot_id).map_err(|error| batch.progress.failure(&error.to_string()))
+        }
+        Err(error) => Err(error),
+    };
+    vm.end().await;
+    prove(vmm, gateway, batch, &frozen?).await
+}
+
+/// Boots until nothing is left to be done, and freezes its processes; returns its boot id.
+async fn settle(vm: Arc<dyn Vm>, gateway: &Arc<Gateway>, batch: &Batch<'_>) -> Result<String, EnvironmentError> {
+    let identity = batch.identity("build", 0)?;
+    let (link, hello) = bake::meet(vm, identity, gateway, batch).await?;
+    // The first command brings into memory what every later one needs.
+    exec::run(&hello.client, &["true"], "/", batch.progress).await?;
+    let asked = timeout(QUIESCE, hello.client.clone().quiesce(QuiesceRequest { freeze: true, trim: true })).await;
+    link.close();
+    match asked {
+        Ok(Ok(_)) => Ok(hello.handshake.boot_id.clone()),
+        Ok(Err(status)) => Err(batch.progress.failure(&format!("the guest did not freeze: {}", status.message()))),
+        Err(_) => Err(batch.progress.failure("the guest did not freeze in time")),
+    }
+}
+
+/// Starts a clone and lets it answer. It is gone afterwards, with all that it wrote.
+async fn prove(
+    vmm: &dyn Vmm,
+    gateway: &Arc<Gateway>,
+    batch: &Batch<'_>,
+    boot_id: &str,
+) -> Result<(), EnvironmentError> {
+    batch.progress.step("prove it by a clone");
+    let template = batch.workshop.join(FOLDER);
+    let scratch = batch.workshop.join("proof.qcow2");
+    vmm.create_disk(&scratch, batch.recipe.size.disk).await?;
+    let layers = vec![batch.base.clone(), batch.disk()];
+    let clone = spec(batch, layers, scratch.clone(), Memory::Clone(template.clone()));
+    let vm = vmm.resume(clone, &template).await.map_err(|error| batch.progress.failure(&error.to_string()))?;
+    let proved = bake::unless_it_ends(&*vm, batch.progress, answer(vm.clone(), gateway, batch, boot_id)).await;
+    vm.end().await;
+    files::remove(&scratch).await?;
+    proved
+}
+
+async fn answer(
+    vm: Arc<dyn Vm>,
+    gateway: &Arc<Gateway>,
+    batch: &Batch<'_>,
+    boot_id: &str,
+) -> Result<(), EnvironmentError> {
+    let (_link, hello) = bake::meet(vm, batch.identity("proof", 1)?, gateway, batch).await?;
+    if hello.handshake.boot_id != boot_id {
+        return Err(batch.progress.failure("the clone booted, instead of going on where the template was"));
+    }
+    exec::run(&hello.client, &["true"], "/", batch.progress).await
+}
+
+fn spec(batch: &Batch<'_>, layers: Vec<PathBuf>, disk: PathBuf, memory: Memory) -> VmSpec {
+    let (name, directory) = (batch.slug("build"), batch.vm());
+    VmSpec { name, directory, size: batch.recipe.size, layers, disk, memory }
+}

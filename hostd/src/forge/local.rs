@@ -1,0 +1,255 @@
+//! The built-in forge: bare repositories, and pull requests in the store.
+//!
+//! ```text
+//!  push ──▶ gateway ──▶ git receive-pack ──▶ branch and its reflog ──▶ look: one revision for each entry   (revisions)
+//!  merge: rules ─▶ merge-tree, commit-tree ─▶ `merging` kept ─▶ update-ref ─▶ branch deleted ─▶ `merged`   (merge)
+//! ```
+//!
+//! Each revision's head is kept under `refs/pull/NUMBER/REVISION`, so that a force-push throws nothing away.
+
+mod checks;
+mod import;
+mod merge;
+mod places;
+mod revisions;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use futures::{StreamExt as _, stream};
+use hostd_core::{
+    UnixMillis,
+    checks::Check,
+    pulls::{NewComment, NewPull, NewReview, PullInput, PullRequest, PullState, Refusal, Rules, Who, step},
+};
+use tokio::sync::broadcast;
+use ulid::Ulid;
+
+use super::{About, Forge, ForgeError, Hint, Pull, PullId, Report, Repositories, RepositoryInfo, Which};
+use crate::store::{PullRecord, Store, StoreError};
+
+pub use import::Import;
+
+/// Hints that a slow reader may be behind.
+const HINTS: usize = 256;
+/// Pull requests that are read again at a time.
+const AT_A_TIME: usize = 4;
+
+/// The built-in forge. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Local {
+    store: Store,
+    repositories: Repositories,
+    /// Kept logs of checks.
+    logs: PathBuf,
+    hints: broadcast::Sender<Hint>,
+}
+
+impl Local {
+    /// The forge of this data folder; nothing is read yet.
+    #[must_use]
+    pub fn new(store: Store, data: &Path) -> Self {
+        let repositories = Repositories::new(data.join("git"));
+        Self { store, repositories, logs: data.join("checks"), hints: broadcast::channel(HINTS).0 }
+    }
+
+    /// Finishes what an earlier hostd left half done, and reads every open pull request again, so that no push is lost that
+    /// came while it died. What cannot be read is told in the log.
+    pub async fn catch_up(&self) {
+        self.remove_half_imports().await;
+        match self.store.pulls(Which::default()).await {
+            Ok(open) => self.read_all(open, true).await,
+            Err(error) => tracing::error!(%error, "pull requests cannot be read"),
+        }
+    }
+
+    /// All repositories, by name.
+    ///
+    /// # Errors
+    /// As [`Repositories::names`].
+    pub async fn repositories(&self) -> Result<Vec<RepositoryInfo>, ForgeError> {
+        let names = self.repositories.names().await?;
+        let infos = stream::iter(names).map(async |name| self.repositories.info(&name).await).buffered(AT_A_TIME);
+        infos.collect::<Vec<_>>().await.into_iter().collect()
+    }
+
+    /// One repository.
+    ///
+    /// # Errors
+    /// As [`Repositories::info`].
+    pub async fn repository(&self, name: &str) -> Result<RepositoryInfo, ForgeError> {
+        self.repositories.info(name).await
+    }
+
+    /// What a repository asks of its pull requests.
+    ///
+    /// # Errors
+    /// [`ForgeError::Store`].
+    pub async fn rules(&self, name: &str) -> Result<Rules, ForgeError> {
+        Ok(self.store.rules(name).await?)
+    }
+
+    /// Gives a repository other rules.
+    ///
+    /// # Errors
+    /// [`ForgeError::NoRepository`], and [`ForgeError::Invalid`] for a check that cannot be.
+    pub async fn set_rules(&self, name: &str, rules: Rules) -> Result<(), ForgeError> {
+        self.repositories.open(name)?;
+        rules.required_checks.iter().try_for_each(|check| checks::check_name(check))?;
+        self.store.set_rules(name, rules).await?;
+        self.hint(name, About::Repository);
+        Ok(())
+    }
+
+    /// Lets a repository's pull requests wait for these checks, as long as nobody has given it rules.
+    ///
+    /// # Errors
+    /// [`ForgeError::NoRepository`], [`ForgeError::Store`].
+    pub async fn suggest_checks(&self, name: &str, required_checks: Vec<String>) -> Result<(), ForgeError> {
+        self.repositories.open(name)?;
+        if self.store.suggest_checks(name, required_checks).await? {
+            self.hint(name, About::Repository);
+        }
+        Ok(())
+    }
+
+    /// A pull request as last read.
+    ///
+    /// # Errors
+    /// [`ForgeError::NoPull`], [`ForgeError::Store`].
+    pub async fn known(&self, id: &PullId) -> Result<Pull, ForgeError> {
+        self.whole(self.record(id).await?.pull).await
+    }
+
+    fn hint(&self, repository: &str, about: About) {
+        // Nobody may be listening.
+        let _ = self.hints.send(Hint { id: Ulid::new().to_string(), repository: repository.into(), about });
+    }
+
+    async fn record(&self, id: &PullId) -> Result<PullRecord, ForgeError> {
+        let found = self.store.pull(&id.repository, id.number).await;
+        found.map_err(|error| match error {
+            StoreError::Gone => ForgeError::NoPull(id.clone()),
+            error => error.into(),
+        })
+    }
+
+    /// With rules and checks.
+    async fn whole(&self, pull: PullRequest) -> Result<Pull, ForgeError> {
+        let rules = self.store.rules(&pull.repository).await?;
+        let checks = self.store.checks(&pull.repository, pull.head()).await?;
+        Ok(Pull { pull, rules, checks })
+    }
+
+    /// Tells the pull request `input`, and everybody that it changed.
+    async fn step(&self, id: &PullId, input: PullInput) -> Result<PullRequest, ForgeError> {
+        let change = move |record: &PullRecord| {
+            let pull = step(&record.pull, input, now())?;
+            Ok::<_, Refusal>(PullRecord { pull, ..record.clone() })
+        };
+        let changed = self.store.change_pull(&id.repository, id.number, change).await?;
+        self.hint(&id.repository, About::Pull(id.number));
+        Ok(changed?.pull)
+    }
+
+    /// `after_death`: hostd may have died in the midst of something.
+    async fn read_all(&self, records: Vec<PullRecord>, after_death: bool) {
+        let read = stream::iter(records).for_each_concurrent(AT_A_TIME, async |record| {
+            let id = PullId::of(&record.pull);
+            let read = if after_death { self.read_again(record).await } else { self.read(record).await.map(drop) };
+            if let Err(error) = read {
+                tracing::warn!(%id, %error, "a pull request cannot be read again");
+            }
+        });
+        read.await;
+    }
+
+    /// Reads an open pull request again. One that is being merged is left to whoever merges it.
+    async fn read(&self, record: PullRecord) -> Result<PullRequest, ForgeError> {
+        if record.pull.state == PullState::Open { self.read_pushes(record).await } else { Ok(record.pull) }
+    }
+}
+
+#[async_trait]
+impl Forge for Local {
+    async fn pulls(&self, which: Which) -> Result<Vec<Pull>, ForgeError> {
+        let records = self.store.pulls(which).await?;
+        let heads = records.iter().map(|r| (r.pull.repository.clone(), r.pull.head().to_owned())).collect();
+        let checks = self.store.checks_of(heads).await?;
+        let mut pulls: Vec<Pull> = Vec::with_capacity(records.len());
+        for (record, checks) in records.into_iter().zip(checks) {
+            let rules = match pulls.last() {
+                Some(last) if last.pull.repository == record.pull.repository => last.rules.clone(),
+                _ => self.store.rules(&record.pull.repository).await?,
+            };
+            pulls.push(Pull { pull: record.pull, rules, checks });
+        }
+        Ok(pulls)
+    }
+
+    async fn pull(&self, id: &PullId) -> Result<Pull, ForgeError> {
+        let pull = self.read(self.record(id).await?).await?;
+        self.whole(pull).await
+    }
+
+    async fn branches(&self, repository: &str, prefix: &str) -> Result<Vec<String>, ForgeError> {
+        let git = self.repositories.open(repository)?;
+        let ran = git.run(["for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/"]).await?;
+        let all = String::from_utf8_lossy(&ran.stdout).into_owned();
+        Ok(all.lines().filter(|name| name.starts_with(prefix)).map(str::to_owned).collect())
+    }
+
+    async fn open(&self, new: NewPull) -> Result<Pull, ForgeError> {
+        let pull = self.open_pull(new).await?;
+        self.whole(pull).await
+    }
+
+    async fn review(&self, id: &PullId, mut review: NewReview) -> Result<Pull, ForgeError> {
+        let seen = self.pull(id).await?.pull;
+        if review.head == seen.head() {
+            let repository = self.repositories.open(&id.repository)?;
+            for comment in &mut review.comments {
+                if let NewComment::At { place, .. } = comment {
+                    places::find(&repository, seen.head(), place).await?;
+                }
+            }
+        }
+        let pull = self.step(id, PullInput::Review(review)).await?;
+        self.whole(pull).await
+    }
+
+    async fn merge(&self, id: &PullId, who: Who, head: &str) -> Result<Pull, ForgeError> {
+        // In a task of its own, so that nobody who hangs up leaves it half done.
+        let (forge, id, head) = (self.clone(), id.clone(), head.to_owned());
+        let merged = tokio::spawn(async move { forge.merge_pull(&id, who, &head).await }).await;
+        let pull = merged.map_err(|error| ForgeError::Git(std::io::Error::other(error)))??;
+        self.whole(pull).await
+    }
+
+    async fn report(&self, repository: &str, commit: &str, report: Report) -> Result<bool, ForgeError> {
+        self.report_check(repository, commit, report).await
+    }
+
+    async fn checks(&self, repository: &str, commit: &str) -> Result<Vec<Check>, ForgeError> {
+        let commit = self.commit(repository, commit).await?;
+        Ok(self.store.checks(repository, &commit).await?)
+    }
+
+    async fn look(&self, repository: &str, branches: &str) -> Result<(), ForgeError> {
+        let which = Which { repository: Some(repository.into()), ..Which::default() };
+        let mut open = self.store.pulls(which).await?;
+        open.retain(|record| record.pull.head_branch.starts_with(branches));
+        self.read_all(open, false).await;
+        Ok(())
+    }
+
+    fn hints(&self) -> broadcast::Receiver<Hint> {
+        self.hints.subscribe()
+    }
+}
+
+fn now() -> UnixMillis {
+    crate::sessions::now()
+}

@@ -1,0 +1,128 @@
+//! Pushes to head branches, read from their reflogs.
+
+use hostd_core::{
+    pulls::{NewPull, PullInput, PullRequest, PullState, Refusal, step},
+    recipe::is_branch_name,
+};
+
+use super::{Local, now};
+use crate::{
+    forge::{About, ForgeError, PullId, git::Repository},
+    store::PullRecord,
+};
+
+/// Entries of a reflog that are read; of more pushes at once, the oldest make no revision.
+const ENTRIES: &str = "--max-count=1000";
+
+impl Local {
+    pub(super) async fn open_pull(&self, mut new: NewPull) -> Result<PullRequest, ForgeError> {
+        let repository = self.repositories.open(&new.repository)?;
+        if new.base_branch.is_empty() {
+            new.base_branch = self.repositories.info(&new.repository).await?.default_branch;
+        }
+        for branch in [&new.head_branch, &new.base_branch] {
+            if !is_branch_name(branch) {
+                return Err(ForgeError::Invalid(format!("{branch:?} cannot be a branch's name")));
+            }
+        }
+        let base = self.repositories.head(&new.repository, &new.base_branch).await?;
+        let Some(head) = repository.commit(&branch(&new.head_branch)).await? else {
+            let help = format!("push it first: git push origin HEAD:refs/heads/{}", new.head_branch);
+            return Err(ForgeError::Invalid(format!("the branch `{}` was not pushed; {help}", new.head_branch)));
+        };
+        if repository.contains(&base, &head).await? {
+            let (head, base) = (&new.head_branch, &new.base_branch);
+            let text = format!("`{head}` has nothing that `{base}` lacks; commit and push something first");
+            return Err(ForgeError::Invalid(text));
+        }
+        let pushes = pushes(&repository, &new.head_branch).await?.len() as u64;
+        let (name, head_branch) = (new.repository.clone(), new.head_branch.clone());
+        let make = move |number| PullRecord { pull: PullRequest::new(new, number, head, now()), pushes };
+        let (record, fresh) = self.store.add_pull(&name, &head_branch, make).await?;
+        if !fresh {
+            return self.read(record).await;
+        }
+        keep(&repository, &record.pull).await?;
+        self.hint(&name, About::Pull(record.pull.number));
+        Ok(record.pull)
+    }
+
+    /// Reads an open pull request again after a death of hostd, which may have come in the midst of a merge, or between a
+    /// revision and its being kept.
+    pub(super) async fn read_again(&self, record: PullRecord) -> Result<(), ForgeError> {
+        let pull = match record.pull.state {
+            PullState::Merging(_) => self.settle(&PullId::of(&record.pull)).await?,
+            _ => self.read(record).await?,
+        };
+        keep(&self.repositories.open(&pull.repository)?, &pull).await
+    }
+
+    /// Makes a revision of each push that is none yet.
+    pub(super) async fn read_pushes(&self, record: PullRecord) -> Result<PullRequest, ForgeError> {
+        let id = PullId::of(&record.pull);
+        let repository = self.repositories.open(&id.repository)?;
+        let Some(tip) = repository.commit(&branch(&record.pull.head_branch)).await? else {
+            return self.step(&id, PullInput::BranchGone).await;
+        };
+        let pushes = pushes(&repository, &record.pull.head_branch).await?;
+        let read = usize::try_from(record.pushes).unwrap_or(usize::MAX);
+        let mut heads = pushes.get(read..).unwrap_or_default().to_vec();
+        // The reflog began anew, was shortened, or does not know of the last push.
+        if heads.last().map_or(record.pull.head(), String::as_str) != tip {
+            heads.push(tip);
+        }
+        let mut inputs = vec![];
+        let mut before = record.pull.head().to_owned();
+        for head in heads {
+            let forced = !repository.contains(&head, &before).await?;
+            before.clone_from(&head);
+            inputs.push(PullInput::Pushed { head, forced });
+        }
+        let count = pushes.len() as u64;
+        if inputs.is_empty() && count == record.pushes {
+            return Ok(record.pull);
+        }
+        let change = move |now_kept: &PullRecord| {
+            // Somebody else was quicker, and has read as much or more.
+            if now_kept.pushes != record.pushes || now_kept.pull.head() != record.pull.head() {
+                return Ok(now_kept.clone());
+            }
+            let told = inputs.into_iter().try_fold(now_kept.pull.clone(), |pull, input| step(&pull, input, now()));
+            Ok::<_, Refusal>(PullRecord { pull: told?, pushes: count })
+        };
+        let pull = self.store.change_pull(&id.repository, id.number, change).await??.pull;
+        keep(&repository, &pull).await?;
+        self.hint(&id.repository, About::Pull(id.number));
+        Ok(pull)
+    }
+}
+
+/// What the branch was set to, oldest first; empty where it has no reflog.
+async fn pushes(repository: &Repository, head_branch: &str) -> Result<Vec<String>, ForgeError> {
+    let ran = repository.run(["log", "--walk-reflogs", "--format=%H", ENTRIES, &branch(head_branch), "--"]).await?;
+    let mut pushes: Vec<String> = String::from_utf8_lossy(&ran.stdout).lines().map(str::to_owned).collect();
+    pushes.reverse();
+    Ok(if ran.code == 0 { pushes } else { vec![] })
+}
+
+/// Keeps the commits of all revisions, so that none is thrown away and each can be fetched. Oldest first: before one that is
+/// kept all are.
+async fn keep(repository: &Repository, pull: &PullRequest) -> Result<(), ForgeError> {
+    let mut lacking = vec![];
+    for revision in pull.revisions.iter().rev() {
+        let name = format!("refs/pull/{}/{}", pull.number, revision.number);
+        if repository.commit(&name).await?.is_some() {
+            break;
+        }
+        lacking.push((name, &revision.head));
+    }
+    for (name, head) in lacking.into_iter().rev() {
+        // False: another reader has just kept it.
+        repository.move_ref(&name, head, "").await?;
+    }
+    Ok(())
+}
+
+pub(super) fn branch(name: &str) -> String {
+    format!("refs/heads/{name}")
+}

@@ -1,0 +1,186 @@
+//! The built-in forge with real git: what is pushed becomes revisions, what is merged is whole.
+
+mod imports;
+mod merges;
+mod world;
+
+use hostd_core::{
+    checks::CheckState,
+    pulls::{NewComment, NewReview, Place, PullState, Verdict, Who},
+};
+use rstest::rstest;
+
+use super::*;
+use crate::forge::Report;
+use world::{ANN, World};
+
+#[tokio::test]
+async fn every_push_makes_a_revision() {
+    let world = World::new().await;
+    let opened = world.open("one", "a.txt", "1\n").await;
+    assert_eq!((opened.pull.number, opened.pull.revisions.len(), opened.standing().word()), (1, 1, "waiting"));
+    world.push("one", "a.txt", "2\n").await;
+    world.push("one", "a.txt", "3\n").await;
+    // Nobody has looked between these pushes: the reflog knows.
+    world.force_push("one").await;
+    let pull = world.forge.pull(&world.id(1)).await.unwrap().pull;
+    let forced: Vec<bool> = pull.revisions.iter().map(|revision| revision.forced).collect();
+    assert_eq!(forced, [false, false, false, true]);
+    assert_eq!(pull.head(), world.tip("agent/one/work").await);
+    for revision in &pull.revisions {
+        assert_eq!(world.tip_of(&format!("refs/pull/1/{}", revision.number)).await, revision.head);
+    }
+    // Opened again, it is the same.
+    let again = world.forge.open(world.new_pull("one")).await.unwrap();
+    assert_eq!(again.pull, pull);
+}
+
+#[tokio::test]
+async fn a_push_while_no_hostd_looks_is_not_lost() {
+    let world = World::new().await;
+    world.open("one", "a.txt", "1\n").await;
+    world.push("one", "a.txt", "2\n").await;
+    world.force_push("one").await;
+    world.restarted().catch_up().await;
+    let kept = world.store.pull("widgets", 1).await.unwrap();
+    assert_eq!((kept.pull.revisions.len(), kept.pushes), (3, 3));
+    // What died between a revision and its ref is mended too.
+    world.git(&["--git-dir=git/widgets.git", "update-ref", "-d", "refs/pull/1/3"]).await;
+    world.restarted().catch_up().await;
+    assert_eq!(world.tip_of("refs/pull/1/3").await, kept.pull.head());
+}
+
+#[tokio::test]
+async fn readers_at_once_make_no_revision_twice() {
+    let world = World::new().await;
+    world.open("one", "a.txt", "1\n").await;
+    for text in ["2\n", "3\n", "4\n"] {
+        world.push("one", "a.txt", text).await;
+    }
+    let id = world.id(1);
+    let reads = futures::future::join_all((0..8).map(|_| world.forge.pull(&id))).await;
+    for read in reads {
+        read.unwrap();
+    }
+    let pull = world.forge.pull(&world.id(1)).await.unwrap().pull;
+    assert_eq!(pull.revisions.len(), 4);
+}
+
+#[tokio::test]
+async fn a_deleted_branch_closes_and_a_new_push_opens_another() {
+    let world = World::new().await;
+    world.open("one", "a.txt", "1\n").await;
+    world.git(&["--git-dir=git/widgets.git", "update-ref", "-d", "refs/heads/agent/one/work"]).await;
+    assert_eq!(world.forge.pull(&world.id(1)).await.unwrap().pull.state, PullState::Closed);
+    assert_eq!(world.open("one", "a.txt", "2\n").await.pull.number, 2);
+}
+
+#[rstest]
+#[case::not_pushed("two", "main", "was not pushed; push it first: git push origin HEAD:refs/heads/agent/two/work")]
+#[case::no_base("one", "nowhere", "has no branch `nowhere`")]
+#[case::bad_base("one", "-x", "cannot be a branch's name")]
+#[case::nothing_new("same", "main", "has nothing that `main` lacks")]
+#[tokio::test]
+async fn opening_says_what_is_missing(#[case] session: &str, #[case] base: &str, #[case] says: &str) {
+    let world = World::new().await;
+    world.push("one", "a.txt", "1\n").await;
+    let main = world.tip("main").await;
+    world.git(&["--git-dir=git/widgets.git", "update-ref", "refs/heads/agent/same/work", &main]).await;
+    let new = NewPull { base_branch: base.into(), ..world.new_pull(session) };
+    let error = world.forge.open(new).await.unwrap_err().to_string();
+    assert!(error.contains(says), "{error}");
+    assert!(world.forge.pulls(Which { all: true, ..Which::default() }).await.unwrap().is_empty());
+}
+
+fn comment(head: &str, path: &str, line: Option<u32>) -> NewReview {
+    let place = Place { path: path.into(), line, quote: String::new() };
+    let comments = vec![NewComment::At { place, body: "why?".into() }];
+    NewReview { who: Who::person(ANN), head: head.into(), verdict: Verdict::Comment, body: String::new(), comments }
+}
+
+#[tokio::test]
+async fn comments_quote_their_line_or_say_that_it_is_gone() {
+    let world = World::new().await;
+    let head = world.open("one", "a.txt", "1\ntwo\n\n").await.pull.head().to_owned();
+    let id = world.id(1);
+    let pull = world.forge.review(&id, comment(&head, "a.txt", Some(2))).await.unwrap().pull;
+    assert_eq!((pull.threads[0].place.quote.as_str(), pull.threads[0].revision), ("two", 1));
+    world.forge.review(&id, comment(&head, "a.txt", Some(3))).await.unwrap();
+    world.forge.review(&id, comment(&head, "README", None)).await.unwrap();
+    for (path, line, says) in [
+        ("a.txt", Some(4), "`a.txt` has no line 4 (it has 3) in the head commit"),
+        ("a.txt", Some(0), "has no line 0"),
+        ("b.txt", Some(1), "there is no file `b.txt`"),
+        ("sub", None, "there is no file `sub`"),
+        ("../x", None, "is no path in a repository"),
+        ("", None, "is no path in a repository"),
+    ] {
+        let error = world.forge.review(&id, comment(&head, path, line)).await.unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    world.push("one", "a.txt", "1\n").await;
+    let error = world.forge.review(&id, comment(&head, "a.txt", Some(2))).await.unwrap_err().to_string();
+    assert!(error.starts_with("the head has moved: you saw "), "{error}");
+    assert_eq!(world.forge.pull(&id).await.unwrap().pull.threads.len(), 3);
+}
+
+fn report(name: &str, state: CheckState) -> Report {
+    Report { name: name.into(), state, summary: String::new(), url: String::new(), log: None }
+}
+
+#[tokio::test]
+async fn reports_count_for_their_commit_and_a_repeat_is_no_news() {
+    let world = World::new().await;
+    let head = world.open("one", "a.txt", "1\n").await.pull.head().to_owned();
+    world.forge.set_rules("widgets", Rules { required_checks: vec!["unit".into()], ..Rules::default() }).await.unwrap();
+    let mut hints = world.forge.hints();
+    let log = Some(b"1 test failed\n".to_vec());
+    let failed = Report { log, ..report("unit", CheckState::Failed) };
+    assert!(world.forge.report("widgets", &head[..10], failed).await.unwrap());
+    assert_eq!(hints.try_recv().unwrap().about, About::Checks(head.clone()));
+    assert!(!world.forge.report("widgets", &head, report("unit", CheckState::Failed)).await.unwrap());
+    assert!(hints.try_recv().is_err());
+    let whole = world.forge.pull(&world.id(1)).await.unwrap();
+    assert_eq!(whole.outcome().to_string(), "`unit` failed");
+    assert_eq!(world.forge.log(&whole.checks[0]).await.unwrap().unwrap(), b"1 test failed\n");
+    // A run anew has nothing of the old one's log, and none of it is left when its own comes.
+    assert!(world.forge.report("widgets", &head, report("unit", CheckState::Running)).await.unwrap());
+    assert_eq!(world.forge.checks("widgets", &head).await.unwrap()[0].log, None);
+    world.push("one", "a.txt", "2\n").await;
+    assert_eq!(world.forge.pull(&world.id(1)).await.unwrap().outcome().to_string(), "0 of 1 checks passed");
+}
+
+#[rstest]
+#[case::unknown_commit("0123456789012345678901234567890123456789", "unit", "", "has no commit `0123456789")]
+#[case::no_commit("HEAD", "unit", "", "has no commit `HEAD`")]
+#[case::no_name("", "", "", "cannot be a check's name")]
+#[case::bad_name("", "a\nb", "", "cannot be a check's name")]
+#[case::bad_url("", "unit", "javascript:1", "URL is http or https")]
+#[tokio::test]
+async fn foreign_reports_are_checked(#[case] commit: &str, #[case] name: &str, #[case] url: &str, #[case] says: &str) {
+    let world = World::new().await;
+    let commit = if commit.is_empty() { world.tip("main").await } else { commit.into() };
+    let report = Report { url: url.into(), ..report(name, CheckState::Passed) };
+    let error = world.forge.report("widgets", &commit, report).await.unwrap_err().to_string();
+    assert!(error.contains(says), "{error}");
+}
+
+#[tokio::test]
+async fn two_hundred_pull_requests_are_listed() {
+    let world = World::new().await;
+    let main = world.tip("main").await;
+    for number in 0..200_u64 {
+        let head = format!("agent/s{number}/work");
+        let new = NewPull { head_branch: head.clone(), ..world.new_pull("x") };
+        let head_commit = main.clone();
+        let make = move |number| PullRecord { pull: PullRequest::new(new, number, head_commit, now()), pushes: 0 };
+        world.store.add_pull("widgets", &head, make).await.unwrap();
+    }
+    world.forge.report("widgets", &main, report("unit", CheckState::Passed)).await.unwrap();
+    let pulls = world.forge.pulls(Which::default()).await.unwrap();
+    let numbers: Vec<u64> = pulls.iter().map(|whole| whole.pull.number).collect();
+    assert_eq!(numbers, (1..=200).collect::<Vec<_>>());
+    assert!(pulls.iter().all(|whole| whole.outcome().word() == "passed"));
+    let which = Which { session: Some("nobody".into()), ..Which::default() };
+    assert!(world.forge.pulls(which).await.unwrap().is_empty());
+}

@@ -1,0 +1,129 @@
+use hostd_core::pulls::{Merge, MergeMethod, PullInput, PullState, Rules, Who};
+use rstest::rstest;
+
+use super::{
+    super::now,
+    world::{ANN, World},
+};
+use crate::forge::{Forge as _, ForgeError};
+
+async fn rules(world: &World, method: MergeMethod) {
+    world.forge.set_rules("widgets", Rules { method, ..Rules::default() }).await.unwrap();
+}
+
+#[rstest]
+#[case::merge(MergeMethod::Merge, "ann|Merge pull request #1: Work of one|2")]
+#[case::squash(MergeMethod::Squash, "agent|Work of one (#1)|1")]
+#[case::fast_forward(MergeMethod::FastForward, "agent|Write it otherwise|1")]
+#[tokio::test]
+async fn merges_as_the_repository_says(#[case] method: MergeMethod, #[case] expected: &str) {
+    let world = World::new().await;
+    rules(&world, method).await;
+    world.open("one", "a.txt", "1\n").await;
+    world.push("one", "b.txt", "1\n").await;
+    if method == MergeMethod::FastForward {
+        world.force_push("one").await;
+    } else {
+        world.push_main("README", "more\n").await;
+    }
+    let before = world.tip("main").await;
+    let head = world.approve(1).await;
+    let merged = world.forge.merge(&world.id(1), Who::person(ANN), &head).await.unwrap().pull;
+    let PullState::Merged(merge) = &merged.state else { panic!("{:?}", merged.state) };
+    let main = world.tip("main").await;
+    assert_eq!((merge.commit.as_str(), merge.by.as_str(), merge.method), (main.as_str(), ANN, method));
+    let log = world.git(&["--git-dir=git/widgets.git", "log", "-1", "--format=%an|%s|%P", "main"]).await;
+    let (told, parents) = log.rsplit_once('|').unwrap();
+    let parents: Vec<&str> = parents.split(' ').collect();
+    assert_eq!(format!("{told}|{}", parents.len()), expected);
+    assert!(method == MergeMethod::FastForward || parents[0] == before);
+    let files = world.git(&["--git-dir=git/widgets.git", "ls-tree", "--name-only", "main"]).await;
+    assert_eq!(files, "README\na.txt\nb.txt\nsub");
+    // The branch is gone, the commits are not, and a repeat says so.
+    let branches = world.git(&["--git-dir=git/widgets.git", "for-each-ref", "refs/heads/agent"]).await;
+    assert_eq!(world.tip_of(&format!("refs/pull/1/{}", merged.revision())).await, head);
+    assert_eq!(branches, "");
+    let again = world.forge.merge(&world.id(1), Who::person(ANN), &head).await.unwrap_err().to_string();
+    assert_eq!(again, "pull request #1 is merged");
+}
+
+#[tokio::test]
+async fn conflicts_are_named_and_nothing_is_half_done() {
+    let world = World::new().await;
+    world.open("one", "a.txt", "1\n").await;
+    world.push("one", "README", "mine\n").await;
+    world.push_main("README", "theirs\n").await;
+    let (main, head) = (world.tip("main").await, world.approve(1).await);
+    let error = world.forge.merge(&world.id(1), Who::person(ANN), &head).await.unwrap_err();
+    assert!(matches!(&error, ForgeError::Conflicts { paths, .. } if paths == &["README"]), "{error}");
+    assert!(error.to_string().starts_with("widgets#1 conflicts with `main` in README; merge or rebase"), "{error}");
+    assert_eq!(world.tip("main").await, main);
+    assert_eq!(world.forge.pull(&world.id(1)).await.unwrap().pull.state, PullState::Open);
+}
+
+#[tokio::test]
+async fn only_what_was_seen_and_approved_is_merged() {
+    let world = World::new().await;
+    world.open("one", "a.txt", "1\n").await;
+    let head = world.approve(1).await;
+    world.push("one", "a.txt", "2\n").await;
+    let merge = async |head: &str| {
+        let merged = world.forge.merge(&world.id(1), Who::person(ANN), head).await;
+        merged.map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert!(merge(&head).await.unwrap_err().starts_with("the head has moved: you saw "));
+    let new = world.tip("agent/one/work").await;
+    assert_eq!(
+        merge(&new).await.unwrap_err(),
+        "ann approved revision 1, but the head is revision 2 now; it must be approved again"
+    );
+    world.approve(1).await;
+    assert_eq!(merge(&new).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_base_that_moved_is_not_fast_forwarded() {
+    let world = World::new().await;
+    rules(&world, MergeMethod::FastForward).await;
+    world.open("one", "a.txt", "1\n").await;
+    world.push_main("b.txt", "1\n").await;
+    let head = world.approve(1).await;
+    let error = world.forge.merge(&world.id(1), Who::person(ANN), &head).await.unwrap_err().to_string();
+    assert!(error.starts_with("`main` has commits that the head lacks"), "{error}");
+}
+
+/// As a hostd leaves it that dies while it merges, before or after the base branch was moved.
+#[rstest]
+#[case::before(false)]
+#[case::after(true)]
+#[tokio::test]
+async fn a_merge_that_was_cut_off_is_settled(#[case] moved: bool) {
+    let world = World::new().await;
+    world.open("one", "a.txt", "1\n").await;
+    let head = world.approve(1).await;
+    let (by, method) = (ANN.to_owned(), MergeMethod::FastForward);
+    let merge = Merge { by, head: head.clone(), commit: head.clone(), method, at: now() };
+    world.forge.step(&world.id(1), PullInput::Merge(merge)).await.unwrap();
+    if moved {
+        world.git(&["--git-dir=git/widgets.git", "update-ref", "refs/heads/main", &head]).await;
+    }
+    world.restarted().catch_up().await;
+    let kept = world.store.pull("widgets", 1).await.unwrap().pull;
+    assert_eq!(kept.state.word(), if moved { "merged" } else { "open" });
+    let branches = world.git(&["--git-dir=git/widgets.git", "for-each-ref", "refs/heads/agent"]).await;
+    assert_eq!(branches.is_empty(), moved);
+}
+
+#[tokio::test]
+async fn two_who_merge_at_once_merge_once() {
+    let world = World::new().await;
+    world.open("one", "a.txt", "1\n").await;
+    world.open("two", "b.txt", "1\n").await;
+    let (one, two) = (world.approve(1).await, world.approve(2).await);
+    let (first, second) = (world.id(1), world.id(2));
+    let merge = |id, head| world.forge.merge(id, Who::person(ANN), head);
+    let (a, b, c) = tokio::join!(merge(&first, &one), merge(&first, &one), merge(&second, &two));
+    assert!(a.is_ok() != b.is_ok() && c.is_ok(), "{a:?} {b:?} {c:?}");
+    let merges = world.git(&["--git-dir=git/widgets.git", "log", "--merges", "--format=%s", "main"]).await;
+    assert_eq!(merges.lines().count(), 2, "{merges}");
+}

@@ -1,0 +1,50 @@
+//! Commands run in a guest without input, followed to their end.
+
+use bytes::Bytes;
+use pilothouse_proto::guest::v1::{
+    ExecRequest, ExecStart, Exit, exec_request, exec_response, guest_client::GuestClient,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, transport::Channel};
+
+/// A piece of a command's output.
+pub(crate) enum Output {
+    /// From its standard output.
+    Out(Bytes),
+    /// From its standard error.
+    Err(Bytes),
+}
+
+/// Runs a command to its end. Dropped before, the guest ends the command.
+pub(crate) async fn follow(
+    mut client: GuestClient<Channel>,
+    command: ExecStart,
+    mut output: impl FnMut(Output),
+) -> Result<Exit, Status> {
+    // The sender lives as long as the command: the end of the requests would say that nobody wants it any more.
+    let (requests, receiver) = mpsc::channel(2);
+    for request in [exec_request::Request::Start(command), exec_request::Request::StdinEnd(true)] {
+        let sent = requests.send(ExecRequest { request: Some(request) }).await;
+        sent.map_err(|_| Status::internal("the request went nowhere"))?;
+    }
+    let mut responses = client.exec(ReceiverStream::new(receiver)).await?.into_inner();
+    while let Some(response) = responses.message().await? {
+        match response.response {
+            Some(exec_response::Response::Stdout(bytes)) => output(Output::Out(bytes)),
+            Some(exec_response::Response::Stderr(bytes)) => output(Output::Err(bytes)),
+            Some(exec_response::Response::Exit(exit)) => return Ok(exit),
+            None => {}
+        }
+    }
+    Err(Status::unavailable("the command's output ended without an exit code"))
+}
+
+/// How a command ended, after its name; None: well.
+pub(crate) fn bad_end(exit: &Exit) -> Option<String> {
+    match exit {
+        Exit { code: 0, signal: 0 } => None,
+        Exit { signal: 0, code } => Some(format!("ended with exit code {code}")),
+        Exit { signal, .. } => Some(format!("was ended by signal {signal}")),
+    }
+}

@@ -1,0 +1,230 @@
+//! Reports of CI that runs elsewhere, over HTTP. Off unless asked for.
+//!
+//! ```text
+//! POST /repositories/NAME/commits/COMMIT/checks/CHECK      Authorization: Bearer TOKEN
+//! {"state": "failed", "url": "https://ci.example.com/7", "summary": "2 of 40 failed", "log": "..."}
+//! ```
+//!
+//! CHECK may be percent-encoded. Only `state` is needed. Answers are JSON: `{"changed": true}`, or `{"error": "..."}` with 400,
+//! 401, 404 or 405. It speaks plain HTTP: where it is to be reached from elsewhere, TLS belongs in front of it.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use hostd_core::checks::CheckState;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Deserialize;
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+
+use crate::forge::{Forge, ForgeError, Report};
+
+/// Connections at a time; more wait.
+const CONNECTIONS: usize = 32;
+/// For a connection, from its beginning to its end.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Longest body, in bytes.
+const BODY_MAX: usize = 6 << 20;
+/// Bytes of a token that is made here.
+const TOKEN_BYTES: usize = 32;
+/// Shortest token taken, in bytes.
+const TOKEN_MIN: usize = 16;
+/// After an accept that failed, e.g. for want of file descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// An open endpoint.
+#[derive(Debug)]
+pub struct Endpoint {
+    listener: TcpListener,
+    /// Of the token: comparing hashes tells nothing about how much of it was right.
+    token: blake3::Hash,
+}
+
+impl Endpoint {
+    /// Listens, and reads the token; one is made where the file is not there.
+    ///
+    /// # Errors
+    /// The address cannot be listened on, or the token cannot be used; with what to do.
+    pub async fn open(address: SocketAddr, token: &Path) -> io::Result<Self> {
+        let token = read_token(token)?;
+        let listener = TcpListener::bind(address).await.map_err(|error| told(&error, address))?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "reports of checks come over plain HTTP; put TLS in front of it");
+        }
+        Ok(Self { listener, token: blake3::hash(token.as_bytes()) })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Takes reports, for ever.
+    pub async fn serve(self, forge: Arc<dyn Forge>) -> Infallible {
+        let free = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let permit = free.clone().acquire_owned().await;
+            let Ok((stream, _)) = self.listener.accept().await else {
+                sleep(PAUSE).await;
+                continue;
+            };
+            let (forge, token) = (forge.clone(), self.token);
+            tokio::spawn(async move {
+                let service = service_fn(|request| {
+                    let forge = forge.clone();
+                    async move { Ok::<_, Infallible>(answer(&*forge, token, request).await) }
+                });
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(DEADLINE)
+                    .serve_connection(TokioIo::new(stream), service);
+                // Whoever breaks off or dawdles gets no answer.
+                let _ = timeout(DEADLINE, connection).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+fn told(error: &io::Error, what: impl std::fmt::Display) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+/// The token in this file, without white space around it; made where there is no such file.
+fn read_token(path: &Path) -> io::Result<String> {
+    let shown = path.display();
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.trim().len() >= TOKEN_MIN => Ok(text.trim().to_owned()),
+        Ok(_) => {
+            let text = format!("{shown}: a token has at least {TOKEN_MIN} bytes; remove the file to have one made");
+            Err(io::Error::new(io::ErrorKind::InvalidData, text))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut bytes = [0; TOKEN_BYTES];
+            getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+            let token = URL_SAFE_NO_PAD.encode(bytes);
+            let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;
+            io::Write::write_all(&mut file, format!("{token}\n").as_bytes()).map_err(|error| told(&error, shown))?;
+            Ok(token)
+        }
+        Err(error) => Err(told(&error, shown)),
+    }
+}
+
+/// What the body says. Foreign.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    state: String,
+    #[serde(default)]
+    url: String,
+    #[serde(default)]
+    summary: String,
+    log: Option<String>,
+}
+
+async fn answer(forge: &dyn Forge, token: blake3::Hash, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (status, body) = match report(forge, token, request).await {
+        Ok(changed) => (StatusCode::OK, serde_json::json!({ "changed": changed })),
+        Err((status, error)) => (status, serde_json::json!({ "error": error })),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(format!("{body}\n"))));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+async fn report(
+    forge: &dyn Forge,
+    token: blake3::Hash,
+    request: Request<Incoming>,
+) -> Result<bool, (StatusCode, String)> {
+    let wrong = |status: StatusCode, text: &str| (status, text.to_owned());
+    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    if blake3::hash(given.trim().as_bytes()) != token {
+        return Err(wrong(StatusCode::UNAUTHORIZED, "say `Authorization: Bearer TOKEN` with this host's token"));
+    }
+    if request.method() != Method::POST {
+        return Err(wrong(StatusCode::METHOD_NOT_ALLOWED, "reports are POSTed"));
+    }
+    let help = "reports go to /repositories/NAME/commits/COMMIT/checks/CHECK";
+    let path = request.uri().path().to_owned();
+    let parts: Vec<&str> = path.split('/').collect();
+    let ["", "repositories", repository, "commits", commit, "checks", name] = parts[..] else {
+        return Err(wrong(StatusCode::NOT_FOUND, help));
+    };
+    let name = decoded(name).ok_or_else(|| wrong(StatusCode::BAD_REQUEST, "the check's name is not UTF-8"))?;
+    let body = Limited::new(request.into_body(), BODY_MAX).collect().await;
+    let body =
+        body.map_err(|_| (StatusCode::BAD_REQUEST, format!("the body breaks off, or has over {BODY_MAX} bytes")))?;
+    let said: Said = serde_json::from_slice(&body.to_bytes())
+        .map_err(|error| (StatusCode::BAD_REQUEST, format!("the body is not as it should be: {error}")))?;
+    let state = CheckState::from_word(&said.state).ok_or_else(|| {
+        let words = CheckState::ALL.map(CheckState::word).join(", ");
+        (StatusCode::BAD_REQUEST, format!("{:?} is no state; say one of {words}", said.state))
+    })?;
+    let log = said.log.map(String::into_bytes);
+    let report = Report { name, state, summary: said.summary, url: said.url, log };
+    forge.report(repository, commit, report).await.map_err(|error| (status_of(&error), error.to_string()))
+}
+
+fn status_of(error: &ForgeError) -> StatusCode {
+    match error {
+        ForgeError::NoRepository { .. } | ForgeError::NoCommit { .. } => StatusCode::NOT_FOUND,
+        ForgeError::Invalid(_) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// `%XX` as the byte it stands for; None: that is no text.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Where the token is unless said otherwise.
+#[must_use]
+pub fn default_token(data: &Path) -> PathBuf {
+    data.join("checks.token")
+}

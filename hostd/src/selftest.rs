@@ -1,0 +1,156 @@
+//! The whole circle of snapshots, tried with VMs of its own on this machine's QEMU: cold boot, template, clone, suspend,
+//! resume. `hostd doctor` shows how it went, and hostd goes around once for each build of QEMU that it meets: where it breaks,
+//! QEMU's own migration takes its place.
+//!
+//! It needs no base system: the root file system is empty, and what runs in the guest is the guest's own program. It happens
+//! in a folder of its own, which is removed afterwards with everything that ran there, however it ends.
+
+mod circle;
+mod place;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::vm::{
+    qemu::{Confinement, Proof, Prover, Qemu},
+    snapshot::store::Method,
+};
+use circle::Runner;
+use place::Place;
+
+/// How the circle went.
+#[derive(Clone, Debug, Serialize)]
+pub struct Circle {
+    /// Its steps in order.
+    pub steps: Vec<Step>,
+    /// What held the clone's QEMU in.
+    pub confinement: Confinement,
+}
+
+/// A step of the circle.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// cold boot, template, clone, suspend, resume.
+    pub name: &'static str,
+    /// Microseconds.
+    #[serde(rename = "micros", serialize_with = "micros")]
+    pub took: Duration,
+    /// What it put on disk, for those that put something there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+/// Where the circle broke.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{step}: {why}")]
+pub struct Failure {
+    /// The step.
+    pub step: &'static str,
+    /// With what the guest said last, where it came so far.
+    pub why: String,
+}
+
+/// What works here.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The method, and why it is not the better one.
+    pub proof: Proof,
+    /// How its circle went.
+    pub circle: Circle,
+}
+
+/// Finds out which method of snapshots works, the better one first, as [`run`].
+///
+/// # Errors
+/// Where none does: how the better one failed.
+pub async fn prove(
+    qemu: &Qemu,
+    data: &Path,
+    progress: &(dyn Fn(String) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Result<Found, Failure> {
+    let broken = match run(&qemu.clone().with_method(Method::Delta), data, progress, cancel).await {
+        Ok(circle) => return Ok(Found { proof: Proof::new(Method::Delta, String::new()), circle }),
+        Err(failure) => failure,
+    };
+    if cancel.is_cancelled() {
+        return Err(broken);
+    }
+    progress(format!("self-test: snapshots by delta do not work ({broken}); trying QEMU's own migration"));
+    match run(&qemu.clone().with_method(Method::Full), data, progress, cancel).await {
+        Ok(circle) => Ok(Found { proof: Proof::new(Method::Full, broken.to_string()), circle }),
+        Err(failure) => {
+            progress(format!("self-test: that does not work either ({failure})"));
+            Err(broken)
+        }
+    }
+}
+
+/// [`prove`] for a hostd on this data folder.
+#[derive(Clone, Debug)]
+pub struct SelfTest {
+    data: PathBuf,
+}
+
+impl SelfTest {
+    /// Works below this folder.
+    #[must_use]
+    pub fn new(data: &Path) -> Self {
+        Self { data: data.into() }
+    }
+}
+
+#[async_trait]
+impl Prover for SelfTest {
+    async fn prove(&self, qemu: Qemu, progress: &(dyn Fn(String) + Send + Sync)) -> Option<Proof> {
+        // Dropped when the build is, and with it what runs.
+        match prove(&qemu, &self.data, progress, &CancellationToken::new()).await {
+            Ok(found) => Some(found.proof),
+            Err(error) => {
+                tracing::warn!(%error, "snapshots do not work here; `hostd doctor` says more");
+                None
+            }
+        }
+    }
+}
+
+/// Goes once around the circle in a folder below `data`; returns when nothing of it is left. `progress` gets a line for each
+/// step. Where `cancel` is cancelled, or this is dropped, it ends at once.
+///
+/// # Errors
+/// The step that failed and why.
+pub async fn run(
+    qemu: &Qemu,
+    data: &Path,
+    progress: &(dyn Fn(String) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Result<Circle, Failure> {
+    let failed = |why: String| Failure { step: "folder", why };
+    place::sweep(data, qemu).await;
+    let place = Place::make(data).map_err(|error| failed(format!("{}: {error}", data.display())))?;
+    let (lines, mut said) = mpsc::channel(16);
+    let cancel = cancel.child_token();
+    // In a task of its own: where the caller goes away, it still clears away what runs.
+    let _guard = cancel.clone().drop_guard();
+    let runner = Runner::new(qemu.clone(), place.path(), lines);
+    let task = tokio::spawn(async move {
+        let outcome = runner.run(&cancel).await;
+        drop(place);
+        outcome
+    });
+    while let Some(line) = said.recv().await {
+        progress(line);
+    }
+    task.await.unwrap_or_else(|error| Err(failed(error.to_string())))
+}
+
+fn micros<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,148 @@
+//! What the memory and the disk of this host are used for. Read when somebody asks, for it takes a while.
+
+use std::{
+    collections::HashSet,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{Fleet, FleetError, fleet::Host, host::meminfo};
+
+/// Files that are looked at; a data folder has some hundreds.
+const FILES: usize = 200_000;
+/// How deep folders are looked into.
+const DEPTH: usize = 32;
+
+/// Uses of memory and disk, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accounts {
+    /// Memory that is one VM's alone, of all sessions' VMs: what the guests have written, and what QEMU needs.
+    pub memory_private: u64,
+    /// Memory of files that these VMs have mapped, each page counted once: their templates, QEMU's program.
+    pub memory_shared: u64,
+    /// Page cache of the whole host, the shared memory above included; the kernel gives it back where it is needed.
+    pub memory_cache: u64,
+    /// Memory that nobody uses.
+    pub memory_free: u64,
+    /// Memory that is kept for the host itself: nothing starts that would need it.
+    pub memory_reserve: u64,
+    /// Memory that sessions' VMs together may use.
+    pub memory_most: u64,
+    /// Base systems.
+    pub disk_bases: u64,
+    /// Builds and their templates.
+    pub disk_builds: u64,
+    /// Sessions' disks.
+    pub disk_layers: u64,
+    /// Memory and devices of suspended sessions.
+    pub disk_snapshots: u64,
+    /// Terminals and serial consoles.
+    pub disk_logs: u64,
+    /// All else in the data folder: kernels, repositories, the store.
+    pub disk_other: u64,
+    /// Disk that is kept free, so that a suspend finds room.
+    pub disk_reserve: u64,
+}
+
+impl Fleet {
+    /// What memory and disk are used for now.
+    ///
+    /// # Errors
+    /// [`FleetError::Stopping`].
+    pub async fn accounts(&self) -> Result<Accounts, FleetError> {
+        let host = self.host.clone();
+        tokio::task::spawn_blocking(move || read(&host)).await.map_err(|_| FleetError::Stopping)
+    }
+}
+
+fn read(host: &Arc<Host>) -> Accounts {
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let lives: Vec<_> = host.handles().values().filter_map(|handle| handle.live.borrow().clone()).collect();
+    let parts: Vec<_> = lives.iter().map(|live| live.vm.memory_part()).collect();
+    let room = host.room();
+    let mut accounts = Accounts {
+        memory_private: parts.iter().map(|part| part.private).sum(),
+        memory_shared: parts.iter().map(|part| part.shared).sum(),
+        memory_cache: meminfo(&memory, "Cached:").saturating_add(meminfo(&memory, "Buffers:")),
+        memory_free: meminfo(&memory, "MemFree:"),
+        memory_reserve: room.memory_reserve(),
+        memory_most: room.memory_most(),
+        disk_reserve: room.disk_reserve(),
+        ..Accounts::default()
+    };
+    accounts.add_disk(&host.parts.data);
+    accounts
+}
+
+impl Accounts {
+    /// A file that has several names, as layers of forks have, counts once. What goes away meanwhile does not count.
+    fn add_disk(&mut self, data: &Path) {
+        let mut seen = HashSet::new();
+        let mut folders: Vec<(PathBuf, usize)> = vec![(data.into(), 0)];
+        let mut left = FILES;
+        while let Some((folder, depth)) = folders.pop() {
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let Ok(metadata) = entry.metadata() else { continue };
+                if left == 0 {
+                    return;
+                }
+                left -= 1;
+                if metadata.is_dir() && depth < DEPTH {
+                    folders.push((entry.path(), depth + 1));
+                } else if metadata.is_file() && seen.insert((metadata.dev(), metadata.ino())) {
+                    let path = entry.path();
+                    *self.kind(path.strip_prefix(data).unwrap_or(&path)) += metadata.blocks().saturating_mul(512);
+                }
+            }
+        }
+    }
+
+    /// Where this file of the data folder counts.
+    fn kind(&mut self, path: &Path) -> &mut u64 {
+        let parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap_or_default()).collect();
+        match parts.as_slice() {
+            ["bases", ..] => &mut self.disk_bases,
+            ["builds", ..] => &mut self.disk_builds,
+            ["sessions", _, name] if name.ends_with(".qcow2") => &mut self.disk_layers,
+            ["sessions", _, name] if name.contains(".log") => &mut self.disk_logs,
+            ["sessions", _, folder, _, ..] if folder.starts_with("snapshot") => &mut self.disk_snapshots,
+            _ => &mut self.disk_other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_counts_once_and_by_its_kind() {
+        let data = tempfile::tempdir().unwrap();
+        let write = |path: &str, kib: usize| {
+            let path = data.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, vec![1; kib << 10]).unwrap();
+        };
+        for (path, kib) in [
+            ("bases/a.ext4", 64),
+            ("builds/b/disk.qcow2", 32),
+            ("builds/b/template/ram", 16),
+            ("sessions/c/disk.qcow2", 128),
+            ("sessions/c/snapshot/memory.zst", 256),
+            ("sessions/c/terminal.log", 8),
+            ("store.sqlite", 4),
+        ] {
+            write(path, kib);
+        }
+        fs::create_dir_all(data.path().join("sessions/d")).unwrap();
+        fs::hard_link(data.path().join("sessions/c/disk.qcow2"), data.path().join("sessions/d/disk.qcow2")).unwrap();
+        let mut accounts = Accounts::default();
+        accounts.add_disk(data.path());
+        let Accounts { disk_bases, disk_builds, disk_layers, disk_snapshots, disk_logs, disk_other, .. } = accounts;
+        let kib =
+            [disk_bases, disk_builds, disk_layers, disk_snapshots, disk_logs, disk_other].map(|bytes| bytes >> 10);
+        assert_eq!(kib, [64, 48, 128, 256, 8, 4]);
+    }
+}

@@ -1,0 +1,367 @@
+//! Warm VMs: clones of templates that run already, for sessions to come.
+//!
+//! Each has a folder `warm/ID/`, an identity of its own and has shaken hands with it. A session that takes one links its disk
+//! into the session's folder and gives the guest the session's identity; the VM's own files stay in `warm/ID/` until it ends.
+//! What is to be done is planned by [`hostd_core::capacity::plan_pool`], one step at a time, and below the sessions' own
+//! starts: nothing is started while a session starts or waits.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{FutureExt as _, future::join_all};
+use hostd_core::{
+    Lifecycle,
+    capacity::{Need, PoolStep, Stock, plan_pool},
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use ulid::Ulid;
+
+use super::{WarmView, fleet::Host};
+use crate::{
+    environments::ReadyBuild,
+    gateway::Caller,
+    guest::{Identity, Link},
+    vm::{Memory, Vm, VmError, VmSpec},
+};
+
+/// Between two looks when nobody asks for one.
+const EVERY: Duration = Duration::from_secs(3);
+/// Dispatches of this time back count as demand for as many more.
+const DEMAND: Duration = Duration::from_secs(300);
+/// Dispatches that are remembered.
+const REMEMBERED: usize = 256;
+/// For a clone to shake hands.
+const HANDSHAKE: Duration = Duration::from_secs(60);
+/// After one that did not come up.
+const PAUSE: Duration = Duration::from_secs(30);
+/// What of a VM's folder is worth keeping after its end.
+const LOGS: [&str; 2] = ["serial.log", "qemu.log"];
+
+/// The warm VMs of a host.
+#[derive(Default)]
+pub(super) struct Pool {
+    state: Mutex<State>,
+    look: Notify,
+    stop: CancellationToken,
+    /// Cancelled when its task has ended.
+    over: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    ready: Vec<Warm>,
+    /// Folders of those that sessions have, by session.
+    taken: BTreeMap<String, PathBuf>,
+    /// Who was dispatched when, the oldest first.
+    dispatched: VecDeque<(String, Instant)>,
+    /// Nothing is started before: the last one failed.
+    not_before: Option<Instant>,
+}
+
+/// A VM without a session.
+struct Warm {
+    environment: String,
+    build: String,
+    vm: Arc<dyn Vm>,
+    folder: PathBuf,
+}
+
+impl Warm {
+    fn lives(&self) -> bool {
+        self.vm.ended().now_or_never().is_none()
+    }
+
+    async fn end(self) {
+        self.vm.end().await;
+        remove(&self.folder).await;
+    }
+}
+
+impl Pool {
+    /// A session was asked for.
+    pub(super) fn dispatched(&self, environment: &str) {
+        let mut state = self.lock();
+        if state.dispatched.len() == REMEMBERED {
+            state.dispatched.pop_front();
+        }
+        state.dispatched.push_back((environment.into(), Instant::now()));
+        drop(state);
+        self.look.notify_one();
+    }
+
+    /// Bytes of memory that are those VMs' alone which nobody has taken.
+    pub(super) fn used(&self) -> u64 {
+        self.lock().ready.iter().map(|warm| warm.vm.memory().private).sum()
+    }
+
+    /// The folder of the VM that a session has taken, while it runs.
+    pub(super) fn taken(&self, session: &str) -> Option<PathBuf> {
+        self.lock().taken.get(session).cloned()
+    }
+
+    /// Ends all that nobody has taken; nothing is started any more.
+    pub(super) async fn close(&self) {
+        self.stop.cancel();
+        self.over.cancelled().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A VM of this build for the session of this record, whose disk becomes `disk`, where nothing may be yet. What lies in the
+/// VM's own folder is looked after until it ends; then its logs move to the session's.
+pub(super) async fn take(host: &Arc<Host>, session: &str, build: &str, disk: &Path) -> Option<Arc<dyn Vm>> {
+    let warm = {
+        let mut state = host.pool.lock();
+        let at = state.ready.iter().position(|warm| warm.build == build && warm.lives())?;
+        let warm = state.ready.swap_remove(at);
+        state.taken.insert(session.into(), warm.folder.clone());
+        warm
+    };
+    host.pool.look.notify_one();
+    let linked = tokio::fs::hard_link(disk_in(&warm.folder), disk).await;
+    let vm = warm.vm.clone();
+    tokio::spawn(after(host.clone(), session.into(), warm));
+    match linked {
+        Ok(()) => Some(vm),
+        Err(error) => {
+            tracing::warn!(session, disk = %disk.display(), %error, "a warm VM could not be taken");
+            vm.end().await;
+            None
+        }
+    }
+}
+
+/// Tidies up after a VM that a session had taken.
+async fn after(host: Arc<Host>, session: String, warm: Warm) {
+    warm.vm.ended().await;
+    for name in LOGS {
+        // Mostly there is none, and a session that was deleted has no place for it.
+        let _ = tokio::fs::rename(warm.folder.join(name), host.directory(&session).join(name)).await;
+    }
+    host.pool.lock().taken.remove(&session);
+    remove(&warm.folder).await;
+}
+
+/// Ends what an earlier hostd left.
+pub(super) async fn sweep(host: &Host) {
+    let root = root(host);
+    let Ok(mut folders) = tokio::fs::read_dir(&root).await else { return };
+    while let Ok(Some(folder)) = folders.next_entry().await {
+        match host.parts.vmm.end_leftover(&folder.path()).await {
+            Ok(_) => remove(&folder.path()).await,
+            Err(error) => tracing::error!(folder = %folder.path().display(), %error, "a warm VM may still run"),
+        }
+    }
+}
+
+/// Keeps the pool, until it is closed.
+pub(super) async fn keep(host: Arc<Host>) {
+    let _over = host.pool.over.clone().drop_guard();
+    while !host.pool.stop.is_cancelled() {
+        if !step(&host).await {
+            tokio::select! {
+                () = host.pool.stop.cancelled() => {}
+                () = host.pool.look.notified() => {}
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+    let all = std::mem::take(&mut host.pool.lock().ready);
+    join_all(all.into_iter().map(Warm::end)).await;
+}
+
+/// One step; true where another may be due at once.
+async fn step(host: &Arc<Host>) -> bool {
+    let builds = builds(host);
+    for gone in outdated(host, &builds) {
+        tracing::info!(environment = gone.environment, "a warm VM that is of no use any more is ended");
+        gone.end().await;
+    }
+    let stocks = stocks(host, &builds);
+    let queue = queue(host);
+    let measured = host.clone();
+    let Ok(room) = tokio::task::spawn_blocking(move || measured.room()).await else { return false };
+    match plan_pool(&stocks, &room, queue.waiting) {
+        Some(PoolStep::Start { environment }) if !queue.busy && may_start(host) => {
+            let Some(build) = builds.get(&environment) else { return false };
+            start(host, &environment, build).await;
+            stocks_shown(host, &builds);
+            true
+        }
+        Some(PoolStep::End { environment }) => {
+            let one = {
+                let mut state = host.pool.lock();
+                let at = state.ready.iter().position(|warm| warm.environment == environment);
+                at.map(|at| state.ready.swap_remove(at))
+            };
+            if let Some(warm) = one {
+                warm.end().await;
+                host.rooms.freed();
+            }
+            stocks_shown(host, &builds);
+            true
+        }
+        Some(PoolStep::Start { .. }) | None => {
+            show(host, &stocks);
+            false
+        }
+    }
+}
+
+/// The builds that can be cloned, by environment.
+fn builds(host: &Host) -> BTreeMap<String, ReadyBuild> {
+    let environments = &host.parts.environments;
+    let ready = environments.list().into_iter().filter_map(|info| Some((environments.ready(&info.name).ok()?, info)));
+    ready.filter(|(build, _)| build.template.is_some()).map(|(build, info)| (info.name, build)).collect()
+}
+
+/// Those that have died, and those of a build that is not in use any more.
+fn outdated(host: &Host, builds: &BTreeMap<String, ReadyBuild>) -> Vec<Warm> {
+    let of_use = |warm: &Warm| builds.get(&warm.environment).is_some_and(|b| b.id == warm.build) && warm.lives();
+    host.pool.lock().ready.extract_if(.., |warm| !of_use(warm)).collect()
+}
+
+fn stocks(host: &Host, builds: &BTreeMap<String, ReadyBuild>) -> Vec<Stock> {
+    let mut state = host.pool.lock();
+    state.dispatched.retain(|(_, at)| at.elapsed() < DEMAND);
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let stock = |(name, build): (&String, &ReadyBuild)| Stock {
+        environment: name.clone(),
+        min: build.recipe.warm.min,
+        max: build.recipe.warm.max,
+        ready: count(state.ready.iter().filter(|warm| warm.environment == *name).count()),
+        starting: 0,
+        demand: count(state.dispatched.iter().filter(|(of, _)| of == name).count()),
+        need: Need { memory: build.recipe.size.memory, disk: 0 },
+    };
+    builds.iter().map(stock).collect()
+}
+
+fn stocks_shown(host: &Host, builds: &BTreeMap<String, ReadyBuild>) {
+    show(host, &stocks(host, builds));
+}
+
+fn show(host: &Host, stocks: &[Stock]) {
+    for stock in stocks {
+        host.board.warm(&stock.environment, WarmView { ready: stock.ready, wanted: stock.wanted() });
+    }
+}
+
+/// What sessions are about to do.
+struct Queue {
+    /// One starts, is resumed, or waits for its place.
+    busy: bool,
+    /// What the one that has waited longest needs.
+    waiting: Option<Need>,
+}
+
+fn queue(host: &Host) -> Queue {
+    let handles = host.handles();
+    let sessions = || handles.values().map(|handle| handle.record.borrow().session.clone());
+    let starts = |of: &Lifecycle| matches!(of, Lifecycle::Starting | Lifecycle::Resuming);
+    let waiting = sessions().find(|session| session.lifecycle == Lifecycle::Queued || session.wanted);
+    Queue {
+        busy: waiting.is_some() || sessions().any(|session| starts(&session.lifecycle)),
+        waiting: waiting.map(|session| Need { memory: session.size.memory, disk: 0 }),
+    }
+}
+
+fn may_start(host: &Host) -> bool {
+    host.pool.lock().not_before.is_none_or(|until| Instant::now() >= until)
+}
+
+async fn start(host: &Host, environment: &str, build: &ReadyBuild) {
+    match make(host, environment, build).await {
+        Ok(warm) => host.pool.lock().ready.push(warm),
+        Err(why) if host.pool.stop.is_cancelled() => tracing::debug!(environment, why, "no warm VM: hostd ends"),
+        Err(why) => {
+            tracing::warn!(environment, why, "a warm VM did not come up");
+            host.pool.lock().not_before = Some(Instant::now() + PAUSE);
+        }
+    }
+}
+
+/// A clone that has shaken hands; on an error nothing is left of it.
+async fn make(host: &Host, environment: &str, build: &ReadyBuild) -> Result<Warm, String> {
+    let id = Ulid::new().to_string();
+    let folder = root(host).join(&id);
+    let made = async {
+        let vm = clone(host, &id, &folder, build).await.map_err(|error| error.to_string())?;
+        let met = tokio::select! {
+            met = meet(host, &id, environment, vm.clone()) => met,
+            cause = vm.ended() => Err(cause.to_string()),
+            () = host.pool.stop.cancelled() => Err("hostd ends".into()),
+        };
+        if met.is_err() {
+            vm.end().await;
+        }
+        met.map(|()| vm)
+    };
+    match made.await {
+        Ok(vm) => Ok(Warm { environment: environment.into(), build: build.id.clone(), vm, folder }),
+        Err(why) => {
+            remove(&folder).await;
+            Err(why)
+        }
+    }
+}
+
+async fn clone(host: &Host, id: &str, folder: &Path, build: &ReadyBuild) -> Result<Arc<dyn Vm>, VmError> {
+    let failed = |error| VmError::File { path: folder.into(), error };
+    let template = build.template.clone().unwrap_or_default();
+    tokio::fs::create_dir_all(folder).await.map_err(failed)?;
+    let (disk, size) = (disk_in(folder), build.recipe.size);
+    host.parts.vmm.create_disk(&disk, size.disk).await?;
+    let (name, directory, layers) = (name(id), folder.into(), build.layers.clone());
+    let spec = VmSpec { name, directory, size, layers, disk, memory: Memory::Clone(template.clone()) };
+    host.parts.vmm.resume(spec, &template).await
+}
+
+/// It answers, and is nobody's: it may reach nothing.
+async fn meet(host: &Host, id: &str, environment: &str, vm: Arc<dyn Vm>) -> Result<(), String> {
+    let machine_id = blake3::hash(format!("machine-id {id}").as_bytes()).to_hex()[..32].to_owned();
+    let identity = Identity { session_id: id.into(), slug: name(id), machine_id, generation: 1 };
+    let caller = Caller {
+        session_id: id.into(),
+        slug: name(id),
+        environment: environment.into(),
+        repository: None,
+        branch_prefix: None,
+        egress: vec![],
+    };
+    let link = Link::start(vm, identity, host.parts.gateway.clone(), Arc::new(caller));
+    let met = timeout(HANDSHAKE, link.client(HANDSHAKE)).await;
+    link.close();
+    met.map_err(|_| "it did not answer".to_string())?.map(drop).map_err(|error| error.to_string())
+}
+
+fn name(id: &str) -> String {
+    format!("warm-{}", id[id.len().saturating_sub(8)..].to_ascii_lowercase())
+}
+
+fn root(host: &Host) -> PathBuf {
+    host.parts.data.join("warm")
+}
+
+fn disk_in(folder: &Path) -> PathBuf {
+    folder.join("disk.qcow2")
+}
+
+async fn remove(folder: &Path) {
+    if let Err(error) = tokio::fs::remove_dir_all(folder).await
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(folder = %folder.display(), %error, "what is left of a warm VM was not removed");
+    }
+}

@@ -1,0 +1,204 @@
+//! How a supervisor has its session forked: see [`super::super::fork`].
+
+use std::{future::pending, ops::ControlFlow};
+
+use hostd_core::{Cause, Input};
+use tokio::task::{JoinError, JoinHandle};
+
+use super::{
+    super::{
+        FleetError,
+        fork::{Draft, Parted, part},
+        suspend::{Awake, freeze, run_on},
+    },
+    Answer, Supervisor,
+};
+use crate::store::Record;
+
+/// A fork under way; the session has no [`Supervisor::running`] meanwhile.
+pub(super) struct Forking {
+    draft: Draft,
+    answer: Answer,
+    stage: Stage,
+}
+
+/// What a fork goes through.
+enum Stage {
+    /// The VM is brought to a stand.
+    Parts(JoinHandle<Result<Parted, Awake>>),
+    /// It goes on; what became of the fork.
+    GoesOn(JoinHandle<Awake>, Result<(), FleetError>),
+}
+
+/// What became of a stage.
+pub(super) enum Step {
+    Parted(Box<Parted>),
+    Awake(Awake),
+    Panicked(JoinError),
+}
+
+/// The end of the present stage, if there is one. Cancel safe.
+pub(super) async fn stepped(forking: Option<&mut Forking>) -> Step {
+    match forking.map(|forking| &mut forking.stage) {
+        Some(Stage::Parts(task)) => match task.await {
+            Ok(Ok(parted)) => Step::Parted(Box::new(parted)),
+            Ok(Err(awake)) => Step::Awake(awake),
+            Err(error) => Step::Panicked(error),
+        },
+        Some(Stage::GoesOn(task, _)) => task.await.map_or_else(Step::Panicked, Step::Awake),
+        None => pending().await,
+    }
+}
+
+impl Supervisor {
+    pub(super) async fn fork(&mut self, draft: Draft, answer: Answer) {
+        if let Err(error) = self.feed(Input::Fork).await {
+            let _ = answer.send(Err(error));
+            return;
+        }
+        if !self.session().forking {
+            let _ = answer.send(self.fork_suspended(&draft).await);
+            return;
+        }
+        let Some(running) = self.running.take() else {
+            // Its end is about to be reported.
+            let _ = answer.send(Err(FleetError::NotForked("its VM has just ended".into())));
+            return;
+        };
+        self.handle.live.send_replace(None);
+        let task = tokio::spawn(part(self.host.clone(), self.handle.clone(), running, draft.clone()));
+        self.forking = Some(Forking { draft, answer, stage: Stage::Parts(task) });
+    }
+
+    /// Nothing else happens to the session meanwhile: its files are linked in no time.
+    async fn fork_suspended(&self, draft: &Draft) -> Result<(), FleetError> {
+        let original = self.handle.record.borrow().clone();
+        let result = match draft.of_suspended(&self.host, &original).await {
+            Ok((fork, effects)) => {
+                let owed = self.host.parts.store.add(&fork, effects).await;
+                owed.map(|owed| (fork, owed)).map_err(FleetError::from)
+            }
+            Err(error) => Err(FleetError::NotForked(error.to_string())),
+        };
+        self.made(draft, result).await
+    }
+
+    /// The fork begins its own life, or nothing of it is left.
+    async fn made(
+        &self,
+        draft: &Draft,
+        fork: Result<(Record, Vec<super::Owed>), FleetError>,
+    ) -> Result<(), FleetError> {
+        match fork {
+            Ok((fork, owed)) => {
+                draft.done().await;
+                self.host.spawn(fork, owed);
+                Ok(())
+            }
+            Err(error) => {
+                draft.undo().await;
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) async fn fork_stepped(&mut self, step: Step) -> ControlFlow<()> {
+        let Some(forking) = self.forking.take() else { return ControlFlow::Continue(()) };
+        let awake = match step {
+            Step::Parted(parted) => {
+                self.forking = Some(self.parted(*parted, forking).await);
+                return ControlFlow::Continue(());
+            }
+            Step::Awake(awake) => awake,
+            Step::Panicked(error) => self.lost(&error).await,
+        };
+        let input = self.awake(awake, forking).await;
+        self.report(input).await
+    }
+
+    async fn lost(&self, error: &JoinError) -> Awake {
+        Awake::Ended(Cause::VmDied(self.after_panic(error).await))
+    }
+
+    /// Both records are committed, and the VM goes on: whatever becomes of the fork, it writes to its new layer.
+    async fn parted(&mut self, parted: Parted, forking: Forking) -> Forking {
+        let Forking { draft, answer, .. } = forking;
+        let original = self.pivoted(&parted);
+        let result = match draft.of_parted(&self.host, &original, &parted).await {
+            Ok((fork, effects)) => {
+                fail::fail_point!("fork::before-commit");
+                let owed = self.host.parts.store.fork(&original, &fork, effects).await;
+                owed.map(|owed| (fork, owed)).map_err(FleetError::from)
+            }
+            Err(error) => Err(FleetError::NotForked(error.to_string())),
+        };
+        fail::fail_point!("fork::after-commit");
+        let result = self.made(&draft, result).await;
+        if let Some(layer) = original.machine.layers.last()
+            && let Err(error) = freeze(layer).await
+        {
+            // Nobody writes there any more; the rights are a second guard.
+            tracing::warn!(slug = original.session.slug, %error, "a frozen layer kept its rights");
+        }
+        let (host, handle) = (self.host.clone(), self.handle.clone());
+        let Parted { vm, generation, .. } = parted;
+        let task = tokio::spawn(async move { run_on(&host, &handle, &original, generation, vm, String::new()).await });
+        Forking { draft, answer, stage: Stage::GoesOn(task, result) }
+    }
+
+    /// What the session is made from now.
+    fn pivoted(&self, parted: &Parted) -> Record {
+        let mut record = Record::clone(&self.handle.record.borrow());
+        let below = self.host.directory(&self.handle.id).join(&record.machine.disk);
+        record.machine.layers.push(below);
+        record.machine.disk.clone_from(&parted.top);
+        self.change(record.machine.clone());
+        record
+    }
+
+    /// The VM goes on, or is gone; whoever asked is told of the fork.
+    async fn awake(&mut self, awake: Awake, forking: Forking) -> Input {
+        let Forking { draft, answer, stage } = forking;
+        let (input, why) = match awake {
+            Awake::Runs { running, why } => {
+                self.handle.live.send_replace(Some(running.live.clone()));
+                self.running = Some(running);
+                (Input::Forked, why)
+            }
+            Awake::Ended(cause) => {
+                let why = cause.to_string();
+                (Input::VmEnded { generation: self.session().generation, cause }, why)
+            }
+        };
+        let result = match stage {
+            Stage::GoesOn(_, result) => result,
+            Stage::Parts(_) => {
+                draft.undo().await;
+                Err(FleetError::NotForked(why))
+            }
+        };
+        let _ = answer.send(result);
+        input
+    }
+
+    /// Brings a fork under way to its end without one more session: its session is about to end.
+    pub(super) async fn settle_fork(&mut self) {
+        while let Some(mut forking) = self.forking.take() {
+            let awake = match stepped(Some(&mut forking)).await {
+                Step::Awake(awake) => awake,
+                Step::Panicked(error) => self.lost(&error).await,
+                Step::Parted(parted) => {
+                    let original = self.pivoted(&parted);
+                    let Parted { vm, generation, .. } = *parted;
+                    let why = "the session is about to end".into();
+                    run_on(&self.host, &self.handle, &original, generation, vm, why).await
+                }
+            };
+            let input = self.awake(awake, forking).await;
+            // What it would ask for is not done any more.
+            if let Err(error) = self.feed(input).await {
+                tracing::error!(slug = self.session().slug, %error, "the end of a fork was not taken");
+            }
+        }
+    }
+}

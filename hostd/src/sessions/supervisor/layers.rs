@@ -1,0 +1,99 @@
+//! Merging the session's frozen layers, beside its life.
+
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
+
+use tokio::task::{JoinError, JoinHandle};
+
+use super::Supervisor;
+use crate::{
+    sessions::layers::{self, Plan},
+    store::Record,
+};
+
+/// A merge under way.
+pub(super) struct Merging {
+    plan: Plan,
+    pub(super) task: JoinHandle<Result<PathBuf, String>>,
+}
+
+/// What became of it; an error where its task panicked.
+pub(super) type Merged = Result<Result<PathBuf, String>, JoinError>;
+
+impl Supervisor {
+    /// Begins to merge, where there is something to merge and it has not failed before.
+    pub(super) fn look_at_layers(&mut self) {
+        let record = self.handle.record.borrow().clone();
+        if self.merging.is_some() || record.session.deleting {
+            return;
+        }
+        let plan = Plan::of(&self.host, &record.machine).filter(|plan| self.unmerged.as_ref() != Some(plan));
+        let Some(plan) = plan else { return };
+        let (host, id, carried_out) = (self.host.clone(), self.handle.id.clone(), plan.clone());
+        let bytes = record.session.size.disk;
+        let task = tokio::spawn(async move {
+            // As many at a time as cold starts.
+            let _turn = host.merges.acquire().await;
+            carried_out.carry_out(&host, &id, bytes).await
+        });
+        self.merging = Some(Merging { plan, task });
+    }
+
+    /// Commits a merge, then removes what it stands for; and goes on with the resume that waited for it.
+    pub(super) async fn merged(&mut self, result: Merged) -> ControlFlow<()> {
+        let Some(Merging { plan, .. }) = self.merging.take() else { return ControlFlow::Continue(()) };
+        let kept = match result {
+            Ok(Ok(file)) => self.replace(&plan, file).await,
+            Ok(Err(why)) => Err(why),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = kept {
+            tracing::warn!(
+                slug = self.session().slug,
+                why,
+                "its disk's layers are not merged; it goes on with more of them"
+            );
+            self.unmerged = Some(plan);
+        }
+        if let Some(generation) = self.resumes.take() {
+            self.resume(generation);
+        }
+        ControlFlow::Continue(())
+    }
+
+    async fn replace(&self, plan: &Plan, file: PathBuf) -> Result<(), String> {
+        let record = self.handle.record.borrow().clone();
+        let committed = match plan.apply(&record.machine, file.clone()) {
+            Some(machine) => {
+                let next = Record { session: record.session.clone(), machine };
+                fail::fail_point!("merge::before-commit");
+                let committed = self.host.parts.store.commit(&next, vec![], vec![]).await;
+                committed.map(|_| next).map_err(|error| error.to_string())
+            }
+            None => Err("its layers have changed meanwhile".into()),
+        };
+        match committed {
+            Ok(next) => {
+                self.handle.record.send_replace(Arc::new(next));
+                fail::fail_point!("merge::after-commit");
+                layers::remove(&self.host, plan.merged()).await;
+                Ok(())
+            }
+            Err(why) => {
+                layers::remove(&self.host, &[file]).await;
+                Err(why)
+            }
+        }
+    }
+
+    /// Gives up a merge that is under way; what is left of it is swept by the next hostd.
+    pub(super) async fn end_merge(&mut self) {
+        self.resumes = None;
+        if let Some(Merging { task, .. }) = self.merging.take() {
+            task.abort();
+            // Cut off, or done and not committed.
+            if let Ok(Ok(file)) = task.await {
+                layers::remove(&self.host, &[file]).await;
+            }
+        }
+    }
+}

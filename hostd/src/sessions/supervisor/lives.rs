@@ -1,0 +1,216 @@
+//! The VM's lives: started, put to disk, brought back, ended.
+
+use std::{future::pending, ops::ControlFlow, sync::Arc};
+
+use hostd_core::{Cause, Input, Lifecycle};
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::{Message, Place, Starting, Supervisor};
+use crate::{
+    sessions::{
+        running::Running,
+        start::{NotStarted, Started, start},
+        suspend::{Awake, forget_snapshot, resume, suspend},
+    },
+    store::Machine,
+};
+
+/// What became of a start; an error where its task panicked.
+pub(super) type Start = Result<Result<Started, NotStarted>, JoinError>;
+/// The same of a suspend.
+pub(super) type Suspend = Result<Result<Machine, Awake>, JoinError>;
+
+impl Supervisor {
+    pub(super) fn admit(&mut self) {
+        let (host, messages, session) = (self.host.clone(), self.handle.messages.clone(), self.session());
+        let boots = session.lifecycle == Lifecycle::Queued;
+        let looking = self.tasks.spawn(async move {
+            let processor = if boots { host.places.clone().acquire_owned().await.ok() } else { None };
+            let message = match host.admit(session.size.memory, &messages).await {
+                Ok(memory) => Message::Admitted(Place { _processor: processor, _memory: memory }),
+                Err(why) => Message::NoPlace(Input::Refused { why }),
+            };
+            let _ = messages.send(message).await;
+        });
+        if let Some(before) = self.looking.replace(looking) {
+            before.abort();
+        }
+    }
+
+    pub(super) fn start(&mut self, generation: u64) {
+        let cancel = CancellationToken::new();
+        let task = tokio::spawn(start(self.host.clone(), self.handle.clone(), generation, cancel.clone()));
+        self.starting = Some(Starting { generation, resumes: false, cancel, task });
+    }
+
+    pub(super) fn resume(&mut self, generation: u64) {
+        self.look_at_layers();
+        if self.merging.is_some() {
+            self.resumes = Some(generation);
+            return;
+        }
+        let cancel = CancellationToken::new();
+        let task = tokio::spawn(resume(self.host.clone(), self.handle.clone(), generation, cancel.clone()));
+        self.starting = Some(Starting { generation, resumes: true, cancel, task });
+    }
+
+    /// A VM that ended this moment is reported as ended instead.
+    pub(super) fn suspend(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.handle.live.send_replace(None);
+            self.suspending = Some(tokio::spawn(suspend(self.host.clone(), self.handle.clone(), running)));
+        }
+    }
+
+    pub(super) async fn suspend_ended(&mut self, result: Suspend) -> ControlFlow<()> {
+        self.suspending = None;
+        let result = match result {
+            Ok(result) => result,
+            Err(error) => Err(Awake::Ended(Cause::VmDied(self.after_panic(&error).await))),
+        };
+        let input = match result {
+            Ok(machine) => {
+                self.change(machine);
+                Input::Suspended
+            }
+            Err(Awake::Runs { running, why }) => {
+                self.handle.live.send_replace(Some(running.live.clone()));
+                self.running = Some(running);
+                Input::SuspendFailed { why }
+            }
+            Err(Awake::Ended(cause)) => Input::VmEnded { generation: self.session().generation, cause },
+        };
+        self.report(input).await
+    }
+
+    /// What it is made from; committed with the input that follows.
+    pub(super) fn change(&self, machine: Machine) {
+        self.handle.record.send_modify(|record| Arc::make_mut(record).machine = machine);
+    }
+
+    pub(super) async fn start_ended(&mut self, result: Start) -> ControlFlow<()> {
+        let Some(Starting { generation, resumes, .. }) = self.starting.take() else { return ControlFlow::Continue(()) };
+        self.place = None;
+        let result = match result {
+            Ok(result) => result,
+            Err(error) => Err(NotStarted::Failed(self.after_panic(&error).await)),
+        };
+        let mut booted = None;
+        let input = match result {
+            Ok(Started { running, mut machine, why_booted }) => {
+                booted = why_booted.map(|why| Input::Booted { generation, why });
+                if resumes {
+                    machine.heard = machine.heard.max(self.handle.record.borrow().machine.heard);
+                }
+                self.handle.live.send_replace(Some(running.live.clone()));
+                self.running = Some(running);
+                self.change(machine);
+                if resumes { Input::Resumed { generation } } else { Input::Started { generation } }
+            }
+            Err(NotStarted::Ended(cause)) => Input::VmEnded { generation, cause },
+            Err(NotStarted::Failed(why)) if resumes => Input::ResumeFailed { why },
+            Err(NotStarted::Failed(why)) => Input::StartFailed { generation, why },
+            Err(NotStarted::Cancelled) => return ControlFlow::Continue(()),
+        };
+        let booted_anew = matches!(input, Input::Started { .. });
+        let flow = self.report(input).await;
+        if booted_anew {
+            forget_snapshot(&self.host, &self.handle.id).await;
+        }
+        match booted {
+            Some(input) if flow.is_continue() => self.report(input).await,
+            _ => flow,
+        }
+    }
+
+    /// Ends what a start or a suspend may have left that did not come to its end.
+    pub(super) async fn after_panic(&self, error: &JoinError) -> String {
+        let own = self.host.directory(&self.handle.id);
+        for folder in self.host.pool.taken(&self.handle.id).into_iter().chain([own]) {
+            if let Err(left) = self.host.parts.vmm.end_leftover(&folder).await {
+                tracing::error!(slug = self.session().slug, error = %left, "its VM may still run");
+            }
+        }
+        format!("hostd failed: {error}; please report this")
+    }
+
+    pub(super) async fn vm_ended(&mut self, cause: Cause) -> ControlFlow<()> {
+        let Some(running) = self.running.take() else { return ControlFlow::Continue(()) };
+        let generation = running.generation;
+        self.handle.live.send_replace(None);
+        running.last_words().await;
+        // Reports that it sent before it ended come first.
+        while let Ok(message) = self.inbox.try_recv() {
+            if self.message(message).await.is_break() {
+                return ControlFlow::Break(());
+            }
+        }
+        self.report(Input::VmEnded { generation, cause }).await
+    }
+
+    pub(super) fn type_message(&mut self, generation: u64, text: String) {
+        let (terminal, messages) = (self.handle.terminal.clone(), self.handle.messages.clone());
+        self.tasks.spawn(async move {
+            let done = terminal.type_message(&text).await.is_ok();
+            let _ = messages.send(Message::Typed { generation, done }).await;
+        });
+    }
+
+    /// Ends whatever runs or starts; reports nothing.
+    pub(super) async fn end(&mut self) {
+        self.settle_fork().await;
+        self.handle.live.send_replace(None);
+        self.end_merge().await;
+        if let Some(starting) = self.starting.take() {
+            starting.cancel.cancel();
+            match starting.task.await {
+                Ok(Ok(started)) => started.running.end().await,
+                Ok(Err(_)) => {}
+                Err(error) => drop(self.after_panic(&error).await),
+            }
+        }
+        self.place = None;
+        if let Some(suspending) = self.suspending.take() {
+            match suspending.await {
+                Ok(Err(Awake::Runs { running, .. })) => running.end().await,
+                Ok(_) => {}
+                Err(error) => drop(self.after_panic(&error).await),
+            }
+        }
+        if let Some(running) = self.running.take() {
+            running.end().await;
+        }
+        self.host.rooms.freed();
+    }
+
+    /// hostd ends. What had not begun begins again with the next hostd.
+    pub(super) async fn stop(&mut self) {
+        self.settle_fork().await;
+        if let Some(suspending) = self.suspending.take() {
+            let result = suspending.await;
+            let _ = self.suspend_ended(result).await;
+        }
+        if let Some(running) = self.running.take() {
+            self.handle.live.send_replace(None);
+            let generation = running.generation;
+            let in_order = running.power_off().await;
+            let _ = self.report(Input::VmEnded { generation, cause: Cause::HostStopped { in_order } }).await;
+        }
+        self.end().await;
+    }
+}
+
+pub(super) async fn finished<T>(task: Option<&mut JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => pending().await,
+    }
+}
+
+pub(super) async fn ended(running: Option<&Running>) -> Cause {
+    match running {
+        Some(running) => running.live.vm.ended().await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,112 @@
+use std::{fs, path::Path};
+
+use super::world::{Save, World, until, until_is};
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(".qcow2"));
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn a_chain_does_not_grow_and_nothing_of_it_is_lost() {
+    let world = World::new();
+    let id = world.session("fix").await.session.id;
+    let folder = world.folder.path().join("sessions").join(id);
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    for cycle in 1..=6 {
+        fleet.suspend("fix").await.unwrap();
+        let resumed = fleet.resume("fix").await.unwrap();
+        assert_eq!(resumed.session.generation, cycle + 1);
+        let vm = world.vmm.vm(usize::try_from(cycle).unwrap());
+        let chain = &vm.spec.layers;
+        assert_eq!((chain.len(), chain[0].to_str()), (2, Some("/base.ext4")));
+        // The made-up merge writes all of what it merges.
+        assert_eq!(fs::read_to_string(&chain[1]).unwrap(), "disk".repeat(usize::try_from(cycle).unwrap()));
+        let top = vm.spec.disk.file_name().unwrap().to_str().unwrap();
+        assert_eq!(names(&folder), [top, chain[1].file_name().unwrap().to_str().unwrap()]);
+    }
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn what_no_record_names_is_swept() {
+    let world = World::new();
+    let id = world.session("fix").await.session.id;
+    let folder = world.folder.path().join("sessions").join(id);
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    fleet.suspend("fix").await.unwrap();
+    fleet.stop().await;
+    for name in ["merged-1.qcow2", "disk-9.qcow2"] {
+        fs::write(folder.join(name), "half").unwrap();
+    }
+    let fleet = world.fleet().await;
+    assert_eq!(names(&folder), ["disk.qcow2"]);
+    fleet.resume("fix").await.unwrap();
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_resumed_boots_from_its_disk() {
+    let world = World::new();
+    let id = world.session("fix").await.session.id;
+    let folder = world.folder.path().join("sessions").join(id);
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    fleet.suspend("fix").await.unwrap();
+    let error = fleet.restart("fix").await.err().unwrap().to_string();
+    assert!(error.contains("resume it"), "{error}");
+    let memory = folder.join("snapshot/memory.zst");
+    fs::write(&memory, "memory.zsd").unwrap();
+    let error = fleet.resume("fix").await.err().unwrap().to_string();
+    assert!(error.contains("memory.zst is damaged") && error.contains("restart it"), "{error}");
+    let view = fleet.get("fix").unwrap();
+    assert_eq!(hostd_core::attention(&view.session, 0).turn, hostd_core::Turn::You);
+    assert_eq!(fs::read_to_string(&memory).unwrap(), "memory.zsd");
+    // Kept until the guest that boots has shaken hands.
+    world.vmm.silent.store(true, std::sync::atomic::Ordering::Relaxed);
+    fleet.restart("fix").await.unwrap();
+    until_is(&fleet, "fix", "starting").await;
+    assert!(memory.exists());
+    world.vmm.silent.store(false, std::sync::atomic::Ordering::Relaxed);
+    until_is(&fleet, "fix", "running").await;
+    let vm = world.vmm.vm(1);
+    assert_eq!((vm.spec.layers.len(), vm.spec.disk.file_name().unwrap().to_str()), (2, Some("disk-2.qcow2")));
+    fleet.suspend("fix").await.unwrap();
+    fleet.resume("fix").await.unwrap();
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_that_fails_lets_the_session_run_on() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    *world.vmm.saves.lock().unwrap() = Save::Fails;
+    let error = fleet.suspend("fix").await.err().unwrap().to_string();
+    assert!(error.contains("no room"), "{error}");
+    let view = fleet.get("fix").unwrap();
+    assert_eq!((view.session.lifecycle.word(), view.session.generation, world.vmm.running()), ("running", 1, 1));
+    fleet.suspend("fix").await.unwrap();
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_suspend_that_panics_leaves_no_vm() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    let before = world.vmm.leftovers.load(std::sync::atomic::Ordering::Relaxed);
+    *world.vmm.saves.lock().unwrap() = Save::Panics;
+    assert!(fleet.suspend("fix").await.is_err());
+    let view = until(&fleet, "fix", |view| view.session.lifecycle.word() == "crashed").await;
+    assert!(hostd_core::attention(&view.session, 0).reason.contains("please report this"));
+    assert_eq!(world.vmm.leftovers.load(std::sync::atomic::Ordering::Relaxed), before + 1);
+    fleet.stop().await;
+}

@@ -1,0 +1,80 @@
+use hostd_core::{Lifecycle, attention};
+
+use super::{
+    super::{FleetError, SessionView},
+    world::{World, until, until_is},
+};
+
+const MIB: u64 = 1 << 20;
+
+/// Sessions are of 256 MiB, and use 64 once they run.
+async fn small(slugs: &[&str]) -> World {
+    let mut world = World::new();
+    world.memory = Some(300 * MIB);
+    for slug in slugs {
+        world.session(slug).await;
+    }
+    world
+}
+
+#[tokio::test]
+async fn who_does_not_fit_waits_and_says_so() {
+    let world = small(&["one", "two"]).await;
+    let fleet = world.fleet().await;
+    // What was promised to the first is its own when it runs, and then counts by what it uses.
+    let waits = |v: &SessionView| attention(&v.session, 0).reason == "waits for memory: needs 256 MiB, 236 MiB free";
+    let (one, two) = (fleet.get("one").unwrap(), fleet.get("two").unwrap());
+    assert!(one.session.lifecycle == Lifecycle::Queued && two.session.lifecycle == Lifecycle::Queued);
+    // Either may be the first.
+    let first = tokio::select! {
+        view = until_is(&fleet, "one", "running") => view,
+        view = until_is(&fleet, "two", "running") => view,
+    };
+    let second = if first.session.slug == "one" { "two" } else { "one" };
+    let view = until(&fleet, second, waits).await;
+    assert_eq!(view.session.lifecycle, Lifecycle::Queued);
+    fleet.delete(&first.session.slug).await.unwrap();
+    until_is(&fleet, second, "running").await;
+    assert_eq!(world.vmm.running(), 1);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_suspended_session_waits_for_room_too_and_may_be_let_be() {
+    let world = small(&["one"]).await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "one", "running").await;
+    fleet.suspend("one").await.unwrap();
+    fleet.stop().await;
+    drop(fleet);
+    world.session("two").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "two", "running").await;
+    let view = fleet.resume("one").await.unwrap();
+    assert_eq!(view.session.lifecycle, Lifecycle::Suspended);
+    assert!(attention(&view.session, 0).reason.starts_with("waits for memory: needs 256 MiB"));
+    let refused = fleet.guest("one").await.map(drop).unwrap_err();
+    assert!(matches!(refused, FleetError::NotRunning(why) if why.contains("waits for memory")));
+    // A fork of it waits as well.
+    let fork = fleet.fork("one", Default::default()).await.unwrap().session.slug;
+    until(&fleet, &fork, |v| !v.session.waiting.is_empty()).await;
+    fleet.delete(&fork).await.unwrap();
+    fleet.suspend("one").await.unwrap();
+    let reason = attention(&fleet.get("one").unwrap().session, 0).reason;
+    assert!(reason.starts_with("suspended"), "{reason}");
+    fleet.resume("one").await.unwrap();
+    fleet.suspend("two").await.unwrap();
+    until_is(&fleet, "one", "running").await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn who_never_fits_is_refused() {
+    let mut world = small(&["one"]).await;
+    world.memory = Some(128 * MIB);
+    let fleet = world.fleet().await;
+    let view = until_is(&fleet, "one", "crashed").await;
+    let reason = attention(&view.session, 0).reason;
+    assert!(reason.contains("needs 256 MiB of memory, and this host gives at most 128 MiB"), "{reason}");
+    fleet.stop().await;
+}

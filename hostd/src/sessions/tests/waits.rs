@@ -1,0 +1,165 @@
+//! Waits of made-up agents on the real local forge.
+
+use std::process::Command;
+
+use hostd_core::{
+    Activity,
+    checks::CheckState,
+    pulls::{Author, NewPull, NewReview, Rules, Verdict, Who},
+};
+use pilothouse_proto::guest::v1::{AnswerRequest, Wait, event};
+use serde_json::{Value, json};
+
+use super::{
+    super::{Fleet, SessionView},
+    guest::Guest,
+    world::{World, until, until_is},
+};
+use crate::forge::{Forge as _, PullId, Report};
+
+/// The repository `widgets` with a branch of the session `fix`.
+fn repository(world: &World) {
+    let script = "git init -q -b main work && cd work && git commit -q --allow-empty -m Begin \
+        && git clone -q --bare . ../git/widgets.git && git checkout -q -b agent/fix/work \
+        && echo 1 > a && git add a && git commit -q -m One && git push -q ../git/widgets.git HEAD";
+    let who = ["AUTHOR", "COMMITTER"]
+        .into_iter()
+        .flat_map(|who| [(format!("GIT_{who}_NAME"), "agent"), (format!("GIT_{who}_EMAIL"), "agent@example.com")]);
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).current_dir(world.folder.path()).envs(who);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A running session with an open pull request that needs the check `unit`.
+async fn with_pull(world: &World) -> std::sync::Arc<Fleet> {
+    repository(world);
+    let id = world.session("fix").await.session.id;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    let rules = Rules { required_checks: vec!["unit".into()], ..Rules::default() };
+    fleet.forge().set_rules("widgets", rules).await.unwrap();
+    let new = NewPull {
+        repository: "widgets".into(),
+        title: "One".into(),
+        body: String::new(),
+        author: Author { session: id, slug: "fix".into() },
+        head_branch: "agent/fix/work".into(),
+        base_branch: "main".into(),
+    };
+    fleet.forge().open(new).await.unwrap();
+    until(&fleet, "fix", |v| v.session.pull.is_some()).await;
+    fleet
+}
+
+fn waits(guest: &Guest, id: u64, what: &str) {
+    guest.report(event::Event::Wait(Wait { id, what: what.into(), timeout_seconds: 0 }));
+}
+
+async fn check(fleet: &Fleet, state: CheckState) {
+    let id = PullId { repository: "widgets".into(), number: 1 };
+    let head = fleet.forge().pull(&id).await.unwrap().pull.head().to_owned();
+    let log = Some(b"first\nlast\n".to_vec());
+    let report = Report { name: "unit".into(), state, summary: "s".into(), url: String::new(), log };
+    fleet.forge().report("widgets", &head, report).await.unwrap();
+}
+
+fn answers(guest: &Guest) -> Vec<(u64, Value)> {
+    let answers = guest.answers.lock().unwrap();
+    let json = |answer: &AnswerRequest| (answer.wait, serde_json::from_str(&answer.json).unwrap());
+    answers.iter().map(json).collect()
+}
+
+fn works(view: &SessionView) -> bool {
+    view.session.wait.is_none() && view.session.activity == Activity::Working
+}
+
+#[tokio::test]
+async fn a_result_reaches_a_running_agent_that_waits() {
+    let world = World::new();
+    let fleet = with_pull(&world).await;
+    let guest = world.vmm.vm(0).guest.clone();
+    waits(&guest, 1, "checks");
+    until(&fleet, "fix", |v| v.session.activity == Activity::WaitingChecks).await;
+    check(&fleet, CheckState::Running).await;
+    check(&fleet, CheckState::Failed).await;
+    until(&fleet, "fix", works).await;
+    let told = answers(&guest);
+    assert_eq!((told.len(), told[0].0), (1, 1));
+    let check = json!({"name": "unit", "state": "failed", "summary": "s", "url": "", "log": "first\nlast\n"});
+    assert_eq!((&told[0].1["outcome"], &told[0].1["checks"]), (&json!("failed"), &json!([check])));
+    // What is known already is told at once.
+    waits(&guest, 2, "checks");
+    until(&fleet, "fix", |v| v.session.asked == 2 && works(v)).await;
+    assert_eq!(answers(&guest).len(), 2);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_result_wakes_a_suspended_agent_also_after_hostd_was_killed() {
+    let world = World::new();
+    let killed = with_pull(&world).await;
+    waits(&world.vmm.vm(0).guest, 1, "checks");
+    until(&killed, "fix", |v| v.session.activity == Activity::WaitingChecks).await;
+    killed.suspend("fix").await.unwrap();
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "suspended").await;
+    check(&fleet, CheckState::Passed).await;
+    until(&fleet, "fix", |v| v.session.lifecycle.word() == "running" && works(v)).await;
+    let told = answers(&world.vmm.vm(1).guest);
+    assert_eq!((told.len(), &told[0].1["outcome"]), (1, &json!("passed")));
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_result_that_came_while_no_hostd_ran_wakes_it_too() {
+    let world = World::new();
+    let first = with_pull(&world).await;
+    waits(&world.vmm.vm(0).guest, 1, "checks");
+    until(&first, "fix", |v| v.session.activity == Activity::WaitingChecks).await;
+    first.suspend("fix").await.unwrap();
+    first.stop().await;
+    check(&first, CheckState::Passed).await;
+    let fleet = world.fleet().await;
+    until(&fleet, "fix", |v| v.session.lifecycle.word() == "running" && works(v)).await;
+    assert_eq!(answers(&world.vmm.vm(1).guest).len(), 1);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_review_is_told_once_with_its_words() {
+    let world = World::new();
+    let fleet = with_pull(&world).await;
+    let id = PullId { repository: "widgets".into(), number: 1 };
+    let head = fleet.forge().pull(&id).await.unwrap().pull.head().to_owned();
+    let who = Who::person("ann");
+    let review = NewReview { who, head, verdict: Verdict::RequestChanges, body: "not yet".into(), comments: vec![] };
+    fleet.forge().review(&id, review).await.unwrap();
+    let guest = world.vmm.vm(0).guest.clone();
+    waits(&guest, 1, "review");
+    until(&fleet, "fix", |v| v.session.asked == 1 && works(v)).await;
+    let told = answers(&guest);
+    assert_eq!(told[0].1["reviews"][0]["body"], "not yet");
+    waits(&guest, 2, "review");
+    until(&fleet, "fix", |v| v.session.activity == Activity::WaitingReview).await;
+    check(&fleet, CheckState::Passed).await;
+    until(&fleet, "fix", |v| v.session.pull.as_ref().is_some_and(|pull| pull.passed == 1)).await;
+    assert_eq!(answers(&guest).len(), 1);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_and_the_end_of_its_time_answer_too() {
+    let world = World::new();
+    let fleet = with_pull(&world).await;
+    let guest = world.vmm.vm(0).guest.clone();
+    waits(&guest, 1, "message");
+    until(&fleet, "fix", |v| v.session.wait.is_some()).await;
+    fleet.send("fix", "go on").await.unwrap();
+    until(&fleet, "fix", works).await;
+    guest.report(event::Event::Wait(Wait { id: 2, what: "checks".into(), timeout_seconds: 1 }));
+    until(&fleet, "fix", |v| v.session.asked == 2 && works(v)).await;
+    let told = answers(&guest);
+    assert_eq!(told, [(1, json!({"answer": "message", "text": "go on"})), (2, json!({"answer": "timed-out"}))]);
+    fleet.stop().await;
+}

@@ -1,0 +1,254 @@
+//! Pull requests, checks and rules of the local forge.
+
+use hostd_core::{
+    checks::Check,
+    pulls::{PullRequest, Rules},
+};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params, types::Type};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{Store, StoreError};
+
+const SET_RULES: &str = "INSERT INTO repositories (name, rules) VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET rules = excluded.rules";
+
+/// A pull request of the local forge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullRecord {
+    /// Its state, by the rules of the core.
+    pub pull: PullRequest,
+    /// Entries of its head branch's reflog that are in its revisions.
+    pub pushes: u64,
+}
+
+/// Which pull requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Which {
+    /// Of this repository; None: of all.
+    pub repository: Option<String>,
+    /// Of this session's id; None: of all.
+    pub session: Option<String>,
+    /// Those that are over, too.
+    pub all: bool,
+}
+
+impl Store {
+    /// Keeps a new pull request, which `make` makes with its number; the open one of the same head branch instead, if there
+    /// is one. True: it is new.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]; nothing is kept then.
+    pub async fn add_pull(
+        &self,
+        repository: &str,
+        head_branch: &str,
+        make: impl FnOnce(u64) -> PullRecord + Send + 'static,
+    ) -> Result<(PullRecord, bool), StoreError> {
+        let (repository, head_branch) = (repository.to_owned(), head_branch.to_owned());
+        self.transact(move |tx| {
+            let sql = "SELECT state, pushes FROM pulls WHERE repository = ?1 AND head_branch = ?2 AND open = 1";
+            if let Some(known) = tx.query_row(sql, [&repository, &head_branch], record).optional()? {
+                return Ok((known, false));
+            }
+            let next = "INSERT INTO repositories (name, numbers) VALUES (?1, 1)
+                ON CONFLICT (name) DO UPDATE SET numbers = numbers + 1 RETURNING numbers";
+            let number: i64 = tx.query_row(next, [&repository], |row| row.get(0))?;
+            let made = make(number.unsigned_abs());
+            let pull = &made.pull;
+            tx.execute(
+                "INSERT INTO pulls (repository, number, session, head_branch, open, state, pushes)
+                 VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6)",
+                params![repository, number, pull.author.session, head_branch, json(pull)?, integer(made.pushes)],
+            )?;
+            Ok((made, true))
+        })
+        .await
+    }
+
+    /// One pull request.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] where there is none.
+    pub async fn pull(&self, repository: &str, number: u64) -> Result<PullRecord, StoreError> {
+        let repository = repository.to_owned();
+        self.transact(move |tx| one(tx, &repository, number)).await
+    }
+
+    /// Pull requests, by repository and number.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`] for a row that is not understood.
+    pub async fn pulls(&self, which: Which) -> Result<Vec<PullRecord>, StoreError> {
+        self.transact(move |tx| {
+            let Which { repository, session, all } = which;
+            let mut statement = tx.prepare_cached(
+                "SELECT state, pushes FROM pulls WHERE (?1 IS NULL OR repository = ?1) AND (?2 IS NULL OR session = ?2)
+                 AND (?3 OR open = 1) ORDER BY repository, number",
+            )?;
+            statement.query_map(params![repository, session, all], record)?.collect()
+        })
+        .await
+    }
+
+    /// Changes a pull request by `change` in one transaction, and returns it as it is then; what `change` refuses is left
+    /// as it was.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] where there is none, [`StoreError::Write`]. The inner error is that of `change`.
+    pub async fn change_pull<E: Send + 'static>(
+        &self,
+        repository: &str,
+        number: u64,
+        change: impl FnOnce(&PullRecord) -> Result<PullRecord, E> + Send + 'static,
+    ) -> Result<Result<PullRecord, E>, StoreError> {
+        let repository = repository.to_owned();
+        self.transact(move |tx| {
+            let changed = match change(&one(tx, &repository, number)?) {
+                Ok(changed) => changed,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            tx.execute(
+                "UPDATE pulls SET open = ?3, state = ?4, pushes = ?5 WHERE repository = ?1 AND number = ?2",
+                params![
+                    repository,
+                    integer(number),
+                    changed.pull.state.is_open(),
+                    json(&changed.pull)?,
+                    integer(changed.pushes)
+                ],
+            )?;
+            Ok(Ok(changed))
+        })
+        .await
+    }
+
+    /// The checks of a commit, by name.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`] for a row that is not understood.
+    pub async fn checks(&self, repository: &str, commit: &str) -> Result<Vec<Check>, StoreError> {
+        let (repository, commit) = (repository.to_owned(), commit.to_owned());
+        self.transact(move |tx| checks(tx, &repository, &commit)).await
+    }
+
+    /// Those of several commits of repositories, in the same order.
+    ///
+    /// # Errors
+    /// As [`Store::checks`].
+    pub async fn checks_of(&self, commits: Vec<(String, String)>) -> Result<Vec<Vec<Check>>, StoreError> {
+        self.transact(move |tx| commits.iter().map(|(repository, commit)| checks(tx, repository, commit)).collect())
+            .await
+    }
+
+    /// Keeps what `change` makes of a commit's check of this name, and returns what was there before; None from `change`
+    /// keeps it as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub async fn change_check(
+        &self,
+        (repository, commit, name): (&str, &str, &str),
+        change: impl FnOnce(Option<&Check>) -> Option<Check> + Send + 'static,
+    ) -> Result<(Option<Check>, bool), StoreError> {
+        let key = [repository.to_owned(), commit.to_owned(), name.to_owned()];
+        self.transact(move |tx| {
+            let sql = "SELECT state FROM checks WHERE repository = ?1 AND \"commit\" = ?2 AND name = ?3";
+            let before: Option<Check> =
+                tx.query_row(sql, params![key[0], key[1], key[2]], |row| value(row, 0)).optional()?;
+            let Some(after) = change(before.as_ref()) else { return Ok((before, false)) };
+            let [repository, commit, name] = key;
+            tx.execute(
+                "INSERT OR REPLACE INTO checks (repository, \"commit\", name, state) VALUES (?1, ?2, ?3, ?4)",
+                params![repository, commit, name, json(&after)?],
+            )?;
+            Ok((before, true))
+        })
+        .await
+    }
+
+    /// The rules of a repository.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`] for a row that is not understood.
+    pub async fn rules(&self, repository: &str) -> Result<Rules, StoreError> {
+        let name = repository.to_owned();
+        self.transact(move |tx| {
+            let sql = "SELECT rules FROM repositories WHERE name = ?1 AND rules IS NOT NULL";
+            Ok(tx.query_row(sql, [name], |row| value(row, 0)).optional()?.unwrap_or_default())
+        })
+        .await
+    }
+
+    /// Lets a repository ask for these checks, as long as nobody has given it rules. True: it asked for others before.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub async fn suggest_checks(&self, repository: &str, required_checks: Vec<String>) -> Result<bool, StoreError> {
+        let name = repository.to_owned();
+        self.transact(move |tx| {
+            let sql = "SELECT rules FROM repositories WHERE name = ?1 AND rules IS NOT NULL";
+            let kept: Option<KeptRules> = tx.query_row(sql, [&name], |row| value(row, 0)).optional()?;
+            let Some(suggested) = suggestion(kept, required_checks) else { return Ok(false) };
+            tx.execute(SET_RULES, params![name, json(&suggested)?]).map(|_| true)
+        })
+        .await
+    }
+
+    /// Gives a repository these rules.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub async fn set_rules(&self, repository: &str, rules: Rules) -> Result<(), StoreError> {
+        let name = repository.to_owned();
+        self.transact(move |tx| tx.execute(SET_RULES, params![name, json(&rules)?]).map(drop)).await
+    }
+}
+
+/// Rules as they are kept.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptRules {
+    #[serde(flatten)]
+    rules: Rules,
+    /// They come from environments, and no person has said anything.
+    #[serde(default)]
+    suggested: bool,
+}
+
+/// Rules that nobody gave, asking for these checks; None: leave what is there.
+fn suggestion(kept: Option<KeptRules>, required_checks: Vec<String>) -> Option<KeptRules> {
+    let rules = match kept {
+        Some(KeptRules { suggested: true, rules }) => rules,
+        Some(_) => return None,
+        None => Rules::default(),
+    };
+    let differs = rules.required_checks != required_checks;
+    differs.then_some(KeptRules { rules: Rules { required_checks, ..rules }, suggested: true })
+}
+
+fn one(tx: &Transaction<'_>, repository: &str, number: u64) -> rusqlite::Result<PullRecord> {
+    let sql = "SELECT state, pushes FROM pulls WHERE repository = ?1 AND number = ?2";
+    tx.query_row(sql, params![repository, integer(number)], record)
+}
+
+fn checks(tx: &Transaction<'_>, repository: &str, commit: &str) -> rusqlite::Result<Vec<Check>> {
+    let sql = "SELECT state FROM checks WHERE repository = ?1 AND \"commit\" = ?2 ORDER BY name";
+    tx.prepare_cached(sql)?.query_map([repository, commit], |row| value(row, 0))?.collect()
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<PullRecord> {
+    Ok(PullRecord { pull: value(row, 0)?, pushes: row.get::<_, i64>(1)?.unsigned_abs() })
+}
+
+fn value<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let wrong = |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
+    serde_json::from_str(&row.get::<_, String>(column)?).map_err(wrong)
+}
+
+fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+/// SQLite's integers have a sign.
+fn integer(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

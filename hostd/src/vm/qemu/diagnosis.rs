@@ -1,0 +1,176 @@
+//! What `hostd doctor` and the self-test ask of QEMU beyond [`Vmm`](crate::vm::Vmm).
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::{Qemu, record::Record, version};
+use crate::vm::{
+    VmError,
+    file::failed,
+    program::{self, Program},
+};
+
+/// Size of a blank root file system: room for ext4's journal and a few files.
+pub const BLANK: u64 = 64 << 20;
+const MAKE: Duration = Duration::from_secs(60);
+
+/// A program that hostd runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tool {
+    /// Its file.
+    pub path: PathBuf,
+    /// Of the programs that are asked; else empty.
+    pub version: String,
+}
+
+/// The guests' kernel as it lies in the data folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KernelFiles {
+    /// As `uname -r` says in the guest.
+    pub release: String,
+    /// What QEMU boots.
+    pub image: PathBuf,
+    /// Names of the modules that guests load, in that order.
+    pub modules: Vec<String>,
+}
+
+/// What the kernel says of a QEMU's rights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Confinement {
+    /// System calls are filtered (seccomp mode 2).
+    pub seccomp: bool,
+    /// No program that it runs gets more rights.
+    pub no_new_privileges: bool,
+    /// Its effective user.
+    pub user: u32,
+}
+
+impl Qemu {
+    /// The QEMU that makes VMs here.
+    ///
+    /// # Errors
+    /// [`VmError::Missing`].
+    pub fn emulator(&self) -> Result<Tool, VmError> {
+        let path = self.search.find(program::QEMU)?;
+        Ok(Tool { version: self.version.of(&path), path })
+    }
+
+    /// The `qemu-img` that makes disks here.
+    ///
+    /// # Errors
+    /// [`VmError::Missing`].
+    pub fn image_tool(&self) -> Result<Tool, VmError> {
+        let path = self.search.find(program::QEMU_IMG)?;
+        Ok(Tool { version: version::ask(&path).unwrap_or_default(), path })
+    }
+
+    /// Any other program, and the package that has it.
+    ///
+    /// # Errors
+    /// [`VmError::Missing`].
+    pub fn tool(&self, name: &'static str, package: &'static str) -> Result<Tool, VmError> {
+        Ok(Tool { path: self.search.find(Program { name, package })?, version: String::new() })
+    }
+
+    /// The kernel; none: nothing was prepared yet.
+    #[must_use]
+    pub fn kernel_files(&self) -> Option<KernelFiles> {
+        let kernel = self.kernel()?;
+        let name = |path: &PathBuf| Some(path.file_stem()?.to_string_lossy().split_once('-')?.1.to_owned());
+        let modules = kernel.modules.iter().filter_map(name).collect();
+        Some(KernelFiles { release: kernel.release, image: kernel.image, modules })
+    }
+
+    /// Whether a version is this one or a later one; one that is not known is an old one.
+    #[must_use]
+    pub fn is_at_least(version: &str, (major, minor): (u32, u32)) -> bool {
+        version::at_least(version, (major, minor))
+    }
+
+    /// The program that goes into every guest, once it is seen to be there.
+    ///
+    /// # Errors
+    /// With what to do where it is not.
+    pub fn guest_binary(&self) -> Result<&Path, VmError> {
+        self.check_guest_binary().map(|()| self.guest_binary.as_path())
+    }
+
+    /// The initramfs of the present kernel and guest binary, written if it is not there.
+    ///
+    /// # Errors
+    /// There is no kernel, or it cannot be written.
+    pub fn initramfs_file(&self) -> Result<PathBuf, VmError> {
+        self.initramfs(&self.kernel().ok_or_else(super::no_kernel)?)
+    }
+
+    /// Makes a root file system with nothing in it, [`BLANK`] bytes: the guest brings what it needs itself.
+    ///
+    /// # Errors
+    /// mke2fs is missing or fails.
+    pub async fn create_blank_root(&self, path: &Path) -> Result<(), VmError> {
+        let seed = path.with_extension("seed");
+        fs::create_dir_all(seed.join("etc")).map_err(failed(&seed))?;
+        File::create(path).and_then(|file| file.set_len(BLANK)).map_err(failed(path))?;
+        let arguments = ["-q", "-F", "-t", "ext4", "-E", "root_owner=0:0", "-d"].map(Path::new);
+        let arguments: Vec<&Path> = arguments.into_iter().chain([seed.as_path(), path]).collect();
+        let made = self.search.run(program::MKE2FS, &arguments, None, MAKE).await;
+        fs::remove_dir_all(&seed).map_err(failed(&seed))?;
+        made.map(drop)
+    }
+
+    /// What holds the VM of this folder in now.
+    ///
+    /// # Errors
+    /// None runs there.
+    pub fn confinement(directory: &Path) -> io::Result<Confinement> {
+        let record = Record::read(directory).ok_or(io::ErrorKind::NotFound)?;
+        let text = fs::read_to_string(format!("/proc/{}/status", record.process.pid))?;
+        if !record.process.lives() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(parse_status(&text))
+    }
+}
+
+fn parse_status(text: &str) -> Confinement {
+    let field = |name: &str, number: usize| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.split_whitespace().nth(number).and_then(|word| word.parse::<u32>().ok())
+    };
+    Confinement {
+        seccomp: field("Seccomp:", 0) == Some(2),
+        no_new_privileges: field("NoNewPrivs:", 0) == Some(1),
+        // Real, effective, saved, of the file system.
+        user: field("Uid:", 1).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_process_status() {
+        let text = "Name:\tqemu\nUid:\t1\t2\t3\t4\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
+        let held = Confinement { seccomp: true, no_new_privileges: true, user: 2 };
+        assert_eq!(parse_status(text), held);
+        let free = Confinement { seccomp: false, no_new_privileges: false, user: 0 };
+        assert_eq!(parse_status("Uid:\t0\t0\t0\t0\nNoNewPrivs:\t0\nSeccomp:\t0\n"), free);
+    }
+
+    #[tokio::test]
+    async fn a_blank_root_is_an_ext4() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("root.ext4");
+        Qemu::new(folder.path(), "/nonexistent".into()).create_blank_root(&path).await.unwrap();
+        let image = fs::read(&path).unwrap();
+        assert_eq!((image.len() as u64, &image[1080..1082]), (BLANK, &[0x53, 0xef][..]));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

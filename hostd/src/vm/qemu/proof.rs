@@ -1,0 +1,160 @@
+//! Which method of snapshots works with a build of QEMU: tried once by a [`Prover`], kept as
+//! `selftest/HASH-ACCELERATOR.json` in the data folder.
+
+use std::{fmt, fs, io, path::PathBuf};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::Qemu;
+use crate::vm::{
+    VmError, accelerator,
+    file::{self, failed},
+    program::QEMU,
+    snapshot::store::Method,
+};
+
+const VERSION: u32 = 1;
+/// More was not written by us.
+const MAX: u64 = 64 << 10;
+
+/// What came of trying.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    version: u32,
+    /// The one that works.
+    pub method: Method,
+    /// Why it is not the better one; else empty.
+    pub why: String,
+}
+
+/// Finds out which method works.
+#[async_trait]
+pub trait Prover: fmt::Debug + Send + Sync {
+    /// Tries `qemu`, which has no prover, and tells of it in lines for people. None: nothing works, or it was cut short;
+    /// it is tried again then.
+    async fn prove(&self, qemu: Qemu, progress: &(dyn Fn(String) + Send + Sync)) -> Option<Proof>;
+}
+
+impl Proof {
+    /// Of a method that works; `why` is empty for [`Method::Delta`].
+    #[must_use]
+    pub fn new(method: Method, why: String) -> Self {
+        Self { version: VERSION, method, why }
+    }
+
+    /// For those who look at the host.
+    pub(super) fn warning(&self) -> Option<String> {
+        let slower = "suspend and resume are slower and larger here: QEMU writes and loads all memory, because";
+        let again = "`hostd doctor` tries again";
+        (self.method == Method::Full).then(|| format!("{slower} deltas do not work ({}); {again}", self.why))
+    }
+}
+
+impl Qemu {
+    /// What is known of the QEMU here; none: it was not tried yet.
+    #[must_use]
+    pub fn proof(&self) -> Option<Proof> {
+        let bytes = file::read_bounded(&self.proof_file().ok()?, MAX).ok()?;
+        serde_json::from_slice::<Proof>(&bytes).ok().filter(|proof| proof.version == VERSION)
+    }
+
+    /// Remembers it for this build of QEMU.
+    ///
+    /// # Errors
+    /// There is no QEMU, or the file cannot be written.
+    pub fn keep(&self, proof: &Proof) -> Result<(), VmError> {
+        let path = self.proof_file()?;
+        let written = path
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| file::write_durably(&path, &serde_json::to_vec_pretty(proof).map_err(io::Error::from)?));
+        written.map_err(failed(&path))
+    }
+
+    /// How snapshots are written: as asked for, else as proven, else the better way.
+    pub(super) fn method(&self) -> Method {
+        self.method.or_else(|| Some(self.proof()?.method)).unwrap_or_default()
+    }
+
+    /// Tries what was not tried yet. That nothing works keeps no VM from running.
+    pub(super) async fn prove(&self, progress: &(dyn Fn(String) + Send + Sync)) -> Result<(), VmError> {
+        let Some(prover) = self.prover.as_ref().filter(|_| self.method.is_none() && self.proof().is_none()) else {
+            return Ok(());
+        };
+        let bare = Self { prover: None, ..self.clone() };
+        match prover.prove(bare, progress).await {
+            Some(proof) => self.keep(&proof),
+            None => Ok(()),
+        }
+    }
+
+    fn proof_file(&self) -> Result<PathBuf, VmError> {
+        let accelerator = accelerator::choose(self.accelerator).0.name();
+        let hash = self.hashes.of(&self.search.find(QEMU)?)?;
+        Ok(self.data.join("selftest").join(format!("{hash}-{accelerator}.json")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use super::*;
+    use crate::vm::program;
+
+    /// Finds this out, and counts how often it was asked.
+    #[derive(Debug)]
+    struct Finds(Option<Proof>, AtomicU32);
+
+    #[async_trait]
+    impl Prover for Finds {
+        async fn prove(&self, qemu: Qemu, progress: &(dyn Fn(String) + Send + Sync)) -> Option<Proof> {
+            assert!(qemu.prover.is_none());
+            progress("tries".into());
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.clone()
+        }
+    }
+
+    fn qemu(data: &std::path::Path) -> Qemu {
+        program::put_script(&data.join(QEMU.name), "exit 1");
+        Qemu::new(data, data.join("guest")).with_path(data.into())
+    }
+
+    #[tokio::test]
+    async fn each_build_is_tried_once() {
+        let data = tempfile::tempdir().unwrap();
+        let full = Proof::new(Method::Full, "no pagemap".into());
+        let finds = Arc::new(Finds(Some(full.clone()), AtomicU32::new(0)));
+        let qemu = qemu(data.path()).with_prover(finds.clone());
+        assert_eq!((qemu.proof(), qemu.method()), (None, Method::Delta));
+        for _ in 0..2 {
+            qemu.prove(&|_| ()).await.unwrap();
+        }
+        assert_eq!(finds.1.load(Ordering::Relaxed), 1);
+        assert_eq!((qemu.proof(), qemu.method()), (Some(full), Method::Full));
+        assert!(qemu.proof().unwrap().warning().unwrap().contains("no pagemap"));
+        assert_eq!(qemu.clone().with_method(Method::Delta).method(), Method::Delta);
+        program::put_script(&data.path().join(QEMU.name), "exit 1 # another build");
+        assert_eq!(qemu.method(), Method::Delta);
+        qemu.prove(&|_| ()).await.unwrap();
+        assert_eq!(finds.1.load(Ordering::Relaxed), 2);
+        qemu.keep(&Proof::new(Method::Delta, String::new())).unwrap();
+        assert_eq!((qemu.method(), qemu.proof().unwrap().warning()), (Method::Delta, None));
+    }
+
+    #[tokio::test]
+    async fn what_was_not_found_out_is_tried_again() {
+        let data = tempfile::tempdir().unwrap();
+        let finds = Arc::new(Finds(None, AtomicU32::new(0)));
+        let qemu = qemu(data.path()).with_prover(finds.clone());
+        for _ in 0..2 {
+            qemu.prove(&|_| ()).await.unwrap();
+        }
+        assert_eq!((finds.1.load(Ordering::Relaxed), qemu.proof()), (2, None));
+    }
+}

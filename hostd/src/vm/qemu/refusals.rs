@@ -1,0 +1,149 @@
+//! What a snapshot depends on has changed: it is refused before QEMU starts, and left as it is.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use hostd_core::session::Size;
+use rstest::rstest;
+
+use super::*;
+use crate::vm::snapshot::store::Stored;
+
+/// Tells its version, and leaves a mark where it is started.
+const QEMU_SCRIPT: &str =
+    "case $1 in --version) echo 'QEMU emulator version 7.2.22';; *) : >\"$0.started\"; exit 1;; esac";
+
+struct Machine {
+    data: tempfile::TempDir,
+    qemu: Qemu,
+    spec: VmSpec,
+    snapshot: PathBuf,
+}
+
+impl Machine {
+    /// With a session's snapshot against a template; all of it fits.
+    async fn new() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let path = |name: &str| data.path().join(name);
+        fs::create_dir_all(path("kernel/6.1/modules")).unwrap();
+        fs::write(path("kernel/6.1/complete"), format!("2 {}\n", kernel::MODULES.join(" "))).unwrap();
+        fs::write(path("kernel/6.1/vmlinuz"), "a kernel").unwrap();
+        fs::write(path("guest"), "a guest").unwrap();
+        program::put_script(&path(QEMU.name), QEMU_SCRIPT);
+        let qemu = Qemu::new(data.path(), path("guest")).with_path(data.path().into());
+        let qemu = qemu.with_accelerator(Choice::Forced(Accelerator::Tcg));
+        fs::create_dir(path("vm")).unwrap();
+        let spec = VmSpec {
+            name: "test".into(),
+            directory: path("vm"),
+            size: Size { vcpus: 1, memory: 256 << 20, disk: 1 << 30 },
+            layers: vec![],
+            disk: path("vm/disk.qcow2"),
+            memory: Memory::Clone(path("template")),
+        };
+        let machine = Self { snapshot: path("vm/snapshot"), data, qemu, spec };
+        machine.template("template", "all of a template's RAM");
+        machine.save("vm/snapshot", machine.requirements().await, &[("memory.zst", "pages"), ("devices", "state")]);
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.data.path().join(name)
+    }
+
+    /// What this machine offers.
+    async fn requirements(&self) -> Requirements {
+        let program = self.path(QEMU.name);
+        let plan = self.qemu.plan(&self.spec, &program).await.unwrap();
+        let sockets = argv::Sockets { qmp: 3, link: 4, tunnel: 5 };
+        plan.requirements(&plan.machine(&self.spec, sockets, true), &self.spec.memory).unwrap()
+    }
+
+    fn template(&self, name: &str, ram: &str) {
+        let folder = self.path(name);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("ram"), ram).unwrap();
+        fs::write(folder.join("devices"), "state").unwrap();
+        let stored = [Stored::stamped(&folder, "ram").unwrap(), Stored::of(&folder, "devices").unwrap()];
+        self.publish(name, Requirements::default(), stored);
+    }
+
+    fn save(&self, name: &str, requirements: Requirements, files: &[(&str, &str); 2]) {
+        let folder = self.path(name);
+        fs::create_dir(&folder).unwrap();
+        let stored = files.map(|(file, bytes)| {
+            fs::write(folder.join(file), bytes).unwrap();
+            Stored::of(&folder, file).unwrap()
+        });
+        self.publish(name, requirements, stored);
+    }
+
+    fn publish(&self, name: &str, requirements: Requirements, [memory, devices]: [Stored; 2]) {
+        let (folder, beside) = (self.path(name), self.path("beside"));
+        fs::rename(&folder, &beside).unwrap();
+        let manifest = Manifest::new(1, requirements, 256 << 20, "disk.qcow2".into(), memory, devices);
+        manifest.publish(&beside, &folder).unwrap();
+    }
+
+    /// The error of a resume.
+    async fn resume(&self) -> String {
+        self.qemu.resume(self.spec.clone(), &self.snapshot).await.err().unwrap().to_string()
+    }
+
+    fn started(&self) -> bool {
+        self.path("qemu-system-x86_64.started").exists()
+    }
+
+    fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let files = fs::read_dir(&self.snapshot).unwrap().map(|entry| entry.unwrap().path());
+        files.map(|file| (file.clone(), fs::read(file).unwrap())).collect()
+    }
+}
+
+fn flip(file: PathBuf) {
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[2] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn what_fits_is_given_to_qemu() {
+    let machine = Machine::new().await;
+    let error = machine.resume().await;
+    assert!(machine.started(), "{error}");
+}
+
+#[rstest]
+#[case::qemu(|m: &mut Machine| {
+    program::put_script(&m.path(QEMU.name), &format!("# another build\n{QEMU_SCRIPT}"));
+}, "another build of QEMU")]
+#[case::memory(|m: &mut Machine| m.spec.size.memory *= 2, "`256M`, and here it would be with `512M`")]
+#[case::vcpus(|m: &mut Machine| m.spec.size.vcpus = 2, "QEMU was started with `1`, and here it would be with `2`")]
+#[case::kernel(|m: &mut Machine| flip(m.path("kernel/6.1/vmlinuz")), "its guest kernel was ")]
+#[case::initramfs(|m: &mut Machine| flip(m.path("guest")), "its initramfs was ")]
+#[case::accelerator(|m: &mut Machine| {
+    let path = m.path("vm/snapshot/manifest.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text.replace("\"accelerator\": \"tcg\"", "\"accelerator\": \"kvm\"")).unwrap();
+}, "its accelerator was kvm, and here it is tcg")]
+#[case::template(|m: &mut Machine| {
+    m.template("another", "the RAM of another template");
+    m.spec.memory = Memory::Clone(m.path("another"));
+}, "its template was ")]
+#[case::missing_delta(|m: &mut Machine| fs::remove_file(m.path("vm/snapshot/memory.zst")).unwrap(), "snapshot/memory.zst: ")]
+#[case::flipped_memory(|m: &mut Machine| flip(m.path("vm/snapshot/memory.zst")), "snapshot/memory.zst is damaged")]
+#[case::flipped_devices(|m: &mut Machine| flip(m.path("vm/snapshot/devices")), "snapshot/devices is damaged")]
+#[case::missing_manifest(|m: &mut Machine| fs::remove_file(m.path("vm/snapshot/manifest.json")).unwrap(), "manifest.json: ")]
+#[case::touched_template(|m: &mut Machine| flip(m.path("template/ram")), "template/ram is damaged: it was written to")]
+#[case::cut_template(|m: &mut Machine| fs::write(m.path("template/ram"), "short").unwrap(), "template/ram is damaged")]
+#[case::deleted_template(|m: &mut Machine| fs::remove_dir_all(m.path("template")).unwrap(), "template/manifest.json: ")]
+#[tokio::test]
+async fn what_does_not_fit_is_refused_before_qemu_starts(#[case] change: fn(&mut Machine), #[case] said: &str) {
+    let mut machine = Machine::new().await;
+    change(&mut machine);
+    let before = machine.contents();
+    let error = machine.resume().await;
+    assert!(error.contains(said), "{error}");
+    assert!(!machine.started(), "QEMU was started");
+    assert_eq!(machine.contents(), before, "the snapshot was changed");
+    assert!(!machine.path("vm/vm.json").exists());
+}

@@ -1,0 +1,72 @@
+//! The checks of a pull request, in VMs of their own.
+
+use std::fs;
+
+use serde_json::Value;
+use tests::{Host, paths, until, wait::BOOT};
+
+const CHECKS: &str = r#"
+[[ci.checks]]
+name = "unit"
+command = ["sh", "-c", "cat FIX; hostname; grep -q good FIX"]
+
+[[ci.checks]]
+name = "style"
+command = ["git", "diff", "--check", "HEAD~1"]
+required = false
+"#;
+
+const CLONE: &str = "git clone -q http://pilothouse.internal/git/widgets.git /tmp/clone
+cd /tmp/clone
+git config user.email a@b.invalid
+git config user.name A";
+
+#[test]
+fn each_revision_of_a_pull_request_is_checked() {
+    let host = Host::start();
+    let recipe = host.data().join("tools.toml");
+    let tools = fs::read_to_string(paths::root().join("tests/environments/tools.toml")).unwrap();
+    fs::write(&recipe, tools + CHECKS).unwrap();
+    let _ = host.cli(["env", "build", recipe.to_str().unwrap()]).text();
+    let required = || host.cli(["repo", "show", "widgets", "--json"]).json()["rules"]["required_checks"].clone();
+    until("the rules to know the checks", BOOT, || (required() == serde_json::json!(["unit"])).then_some(()));
+
+    let id = host.session("fixer", &[]);
+    let slug = host.slug(&id);
+    let push = |text: &str| {
+        let script = format!(
+            "cd /tmp/clone; echo {text} > FIX; git add FIX; git commit -qm '{text}'; \
+             git push -q origin HEAD:refs/heads/agent/{slug}/work"
+        );
+        let _ = host.exec(&id, &["sh", "-ec", &script]).text();
+    };
+    let _ = host.exec(&id, &["sh", "-ec", CLONE]).text();
+    push("bad");
+    assert_eq!(host.exec(&id, &["sh", "-ec", "cd /tmp/clone; session pr open --title Fix"]).text(), "1");
+    let failed = over(&host, "unit");
+    assert_eq!((&failed["state"], &failed["required"]), (&"failed".into(), &true.into()), "{failed}");
+    let log = host.cli(["checks", "log", "1", "unit"]).text();
+    let lines: Vec<&str> = log.lines().collect();
+    assert!(lines.contains(&"bad") && lines.iter().any(|line| line.starts_with("ci-unit-")), "{log}");
+    assert_eq!(over(&host, "style")["state"], "passed");
+
+    push("good");
+    assert_eq!(over(&host, "unit")["state"], "passed");
+    assert_eq!(host.cli(["checks", "rerun", "1", "unit"]).text(), "unit runs again");
+    let log = host.cli(["checks", "log", "1", "unit", "--follow"]).text();
+    assert!(log.contains("good") && log.trim_end().lines().last().unwrap().contains("passed"), "{log}");
+    over(&host, "style");
+    until("CI to have left nothing", BOOT, || {
+        (host.vms().len() == 1 && fs::read_dir(host.data().join("ci")).unwrap().count() == 0).then_some(())
+    });
+    host.cli(["checks", "rerun", "1", "lint"]).assert_failed(4, &["`lint` is not run here"]);
+}
+
+/// A check of the head, once it is over.
+fn over(host: &Host, name: &str) -> Value {
+    until(&format!("{name} to be over"), BOOT, || {
+        let checks = host.cli(["checks", "ls", "1", "--json"]).json();
+        let check = checks.as_array().unwrap().iter().find(|check| check["name"] == name)?.clone();
+        (check["state"] != "queued" && check["state"] != "running").then_some(check)
+    })
+}

@@ -1,0 +1,90 @@
+//! A fork is the same and another: its memory and disk are the original's, its names are its own, and neither needs the other.
+
+use tests::{Host, until, wait::SOON};
+
+use super::suspend::TICKER;
+
+fn shell(host: &Host, id: &str, script: &str) -> String {
+    host.exec(id, &["sh", "-c", script]).text()
+}
+
+/// Its ticks go on, and none was lost or doubled.
+fn ticks(host: &Host, id: &str) {
+    let last = || shell(host, id, "tail -n 1 /root/ticks");
+    let before = last();
+    until("another tick", SOON, || (last() != before).then_some(()));
+    let wrong = shell(host, id, "awk '$1 != NR { print \"at\", NR, $1; exit }' /root/ticks");
+    assert_eq!(wrong, "", "a tick was lost or doubled");
+}
+
+#[test]
+fn both_go_on_from_the_same_moment_as_different_machines() {
+    let host = Host::start();
+    let id = host.session("forked", &["sh", "-c", TICKER]);
+    shell(&host, &id, "until [ -s /run/secret ]; do sleep 0.1; done; echo shared >/root/file");
+    let secret = shell(&host, &id, "cat /run/secret");
+    let fork = host.cli(["fork", &id, "--title", "the other way"]).text();
+    host.wait_for(&fork, "lifecycle", "running");
+    let (first, second) = (host.show(&id), host.show(&fork));
+    assert_eq!((&first["lifecycle"], &first["generation"]), (&"running".into(), &1.into()), "{first}");
+    assert_eq!((&second["forked_from"], &second["title"]), (&first["id"], &"the other way".into()), "{second}");
+    for one in [&id, &fork] {
+        // The file is gone until the process writes its secret, which is in its memory alone, again.
+        shell(&host, one, "rm -f /run/secret; until [ -s /run/secret ]; do sleep 0.1; done");
+        assert_eq!(shell(&host, one, "cat /run/secret"), secret);
+        ticks(&host, one);
+    }
+    for what in ["hostname", "cat /etc/machine-id", "cat /proc/sys/kernel/random/uuid", "echo $PILOTHOUSE_SLUG"] {
+        assert_ne!(shell(&host, &id, what), shell(&host, &fork, what), "{what}");
+    }
+    let slug = host.slug(&fork);
+    let who: serde_json::Value = serde_json::from_str(&shell(&host, &fork, "session show --json")).unwrap();
+    assert_eq!((&who["id"], &who["slug"]), (&second["id"], &slug.clone().into()));
+    pushes_as_itself(&host, &fork, &slug, &host.slug(&id));
+    // Each writes for itself.
+    shell(&host, &id, "echo mine >/root/file; sync");
+    assert_eq!(shell(&host, &fork, "cat /root/file"), "shared");
+    let _ = host.cli(["rm", "--yes", &id]).text();
+    shell(&host, &fork, "echo more >>/root/file; sync; echo 3 >/proc/sys/vm/drop_caches");
+    assert_eq!(shell(&host, &fork, "cat /root/file"), "shared\nmore");
+    let _ = host.cli(["suspend", &fork]).text();
+    assert_eq!(
+        shell(&host, &fork, "echo 3 >/proc/sys/vm/drop_caches; cat /root/file; git -C /work/widgets fsck 2>&1"),
+        "shared\nmore"
+    );
+    ticks(&host, &fork);
+}
+
+fn pushes_as_itself(host: &Host, fork: &str, slug: &str, original: &str) {
+    let commit = "cd /work/widgets && git config user.email a@b.invalid && git config user.name A && \
+        git commit -q --allow-empty -m fork";
+    shell(host, fork, commit);
+    let push = |branch: &str| {
+        host.exec(fork, &["git", "-C", "/work/widgets", "push", "-q", "origin", &format!("HEAD:refs/heads/{branch}")])
+    };
+    let _ = push(&format!("agent/{slug}/work")).text();
+    let refused = push(&format!("agent/{original}/work"));
+    assert_ne!(refused.code, 0, "{refused}");
+}
+
+#[test]
+fn a_suspended_session_is_forked_without_being_woken() {
+    let host = Host::start();
+    let id = host.session("asleep", &["sh", "-c", TICKER]);
+    shell(&host, &id, "until [ -s /run/secret ]; do sleep 0.1; done");
+    let secret = shell(&host, &id, "cat /run/secret");
+    let _ = host.cli(["suspend", &id]).text();
+    let fork = host.cli(["fork", &id]).text();
+    assert_eq!(shell(&host, &fork, "cat /run/secret"), secret);
+    assert_eq!(host.show(&id)["lifecycle"], "suspended");
+    assert_eq!(host.vms().len(), 1);
+    ticks(&host, &fork);
+    // Nothing of the original goes with its fork, and a fork of a running fork is one too.
+    let again = host.cli(["fork", &fork]).text();
+    host.wait_for(&again, "lifecycle", "running");
+    let _ = host.cli(["rm", "--yes", &fork]).text();
+    for one in [&id, &again] {
+        assert_eq!(shell(&host, one, "cat /run/secret"), secret);
+        ticks(&host, one);
+    }
+}

@@ -1,0 +1,65 @@
+//! A host whose disk is full: nothing is lost, it is said, and it goes on when there is room.
+
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Write as _},
+    path::PathBuf,
+    process::Stdio,
+};
+
+use tests::{Host, until, wait::SOON};
+
+const MIB: u64 = 1 << 20;
+
+/// Takes all room but some for small things.
+fn fill(host: &Host) -> PathBuf {
+    let path = host.sessions().join("filler");
+    let mut file = File::create(&path).unwrap();
+    let mut bytes = 0;
+    let full = loop {
+        match file.write(&[1; 64 << 10]) {
+            Ok(written) => bytes += written as u64,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+    file.set_len(bytes - MIB).unwrap();
+    path
+}
+
+#[test]
+fn a_session_outlives_a_full_disk() {
+    let host = Host::start_cramped(96 * MIB);
+    let id = host.session("cramped", &["sleep", "1000000"]);
+    let read = |script: &str| host.exec(&id, &["sh", "-c", script]).text();
+    read("head -c 4M /dev/urandom >/run/kept");
+    let kept = read("md5sum </run/kept");
+
+    // No room for the snapshot.
+    let filler = fill(&host);
+    host.cli(["suspend", &id]).assert_failed(4, &["No space left", "make room on the host's disk"]);
+    assert_eq!(host.show(&id)["lifecycle"], "running");
+    assert_eq!(read("md5sum </run/kept"), kept);
+    fs::remove_file(&filler).unwrap();
+    let _ = host.cli(["suspend", &id]).text();
+
+    // Nor for the next one: the one before is as it was.
+    let manifest = host.sessions().join(&id).join("snapshot/manifest.json");
+    let good = fs::read(&manifest).unwrap();
+    let filler = fill(&host);
+    assert_eq!(read("md5sum </run/kept"), kept);
+    host.cli(["suspend", &id]).assert_failed(4, &["No space left"]);
+    assert_eq!(fs::read(&manifest).unwrap(), good);
+
+    // Nor for what the guest writes.
+    let mut writer = host.pilothouse();
+    writer.args(["exec", &id, "--", "sh", "-c", "head -c 20M /dev/urandom >/root/big; sync; echo written"]);
+    let writer = writer.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let reason = || host.show(&id)["reason"].as_str().unwrap().to_owned();
+    until("the VM to stand still", SOON, || reason().contains("disk is full").then_some(()));
+    assert_eq!(host.show(&id)["lifecycle"], "running");
+    fs::remove_file(&filler).unwrap();
+    until("the VM to go on", SOON, || (!reason().contains("disk is full")).then_some(()));
+    assert_eq!(read("wc -c </root/big; md5sum </run/kept"), format!("{}\n{kept}", 20 * MIB));
+    drop(writer.wait_with_output().unwrap());
+}

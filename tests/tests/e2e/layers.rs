@@ -1,0 +1,62 @@
+//! A session's disk over many suspends: never a long chain, never another content, and what is deleted is given back.
+
+use std::{fs, os::unix::fs::MetadataExt as _};
+
+use tests::{Host, until, wait::SOON};
+
+const MIB: u64 = 1 << 20;
+
+/// The layers that its VM runs on, as QEMU was told.
+fn chain(host: &Host, id: &str) -> usize {
+    let record = fs::read_to_string(host.data().join("sessions").join(id).join("vm.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let nodes = record["argv"].as_array().unwrap().iter().filter(|word| *word == "-blockdev").count();
+    // A file and its format each.
+    nodes / 2
+}
+
+/// What its own layers take on disk.
+fn own_bytes(host: &Host, id: &str) -> u64 {
+    let files = fs::read_dir(host.data().join("sessions").join(id)).unwrap().flatten();
+    let layers = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "qcow2"));
+    layers.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.blocks() * 512).sum()
+}
+
+#[test]
+fn a_chain_stays_short_and_gives_back_what_is_deleted() {
+    let host = Host::start();
+    let id = host.session("layers", &["sleep", "1000000"]);
+    let run = |script: &str| host.exec(&id, &["sh", "-c", script]).text();
+    run("head -c 64M /dev/urandom >/root/big; head -c 8M /dev/urandom >/root/kept; sync");
+    let (big, kept) = (run("md5sum </root/big"), run("md5sum </root/kept"));
+    for cycle in 1..=8 {
+        // Parts of the file below, over again.
+        run(&format!("echo {cycle} >>/root/cycles; dd if=/dev/urandom of=/root/part{cycle} bs=100k count=3 2>&1"));
+        if cycle == 5 {
+            assert_eq!(run("md5sum </root/big"), big);
+            run("rm /root/big");
+        }
+        let _ = host.cli(["suspend", &id]).text();
+        if cycle == 5 {
+            until("the deleted file's room to be given back", SOON, || {
+                (own_bytes(&host, &id) < 40 * MIB).then_some(())
+            });
+        }
+        let _ = host.cli(["resume", &id]).text();
+        assert!(chain(&host, &id) <= 4, "{} layers after {cycle} suspends", chain(&host, &id));
+    }
+    // Read from the disk, not from memory.
+    run("echo 3 >/proc/sys/vm/drop_caches");
+    assert_eq!(run("md5sum </root/kept"), kept);
+    assert_eq!(run("cat /root/cycles"), "1\n2\n3\n4\n5\n6\n7\n8");
+    assert_eq!(chain(&host, &id), 4);
+    // A crash goes back to the disk.
+    let _ = run("sync");
+    for vm in host.vms() {
+        vm.signal(rustix::process::Signal::KILL);
+    }
+    host.wait_for(&id, "lifecycle", "crashed");
+    let _ = host.cli(["restart", &id]).text();
+    host.wait_for(&id, "lifecycle", "running");
+    assert_eq!(run("md5sum </root/kept; wc -l </root/cycles"), format!("{kept}\n8"));
+}

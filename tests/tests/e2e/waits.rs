@@ -1,0 +1,70 @@
+//! A session that waits is on disk, and wakes with the answer in its hands.
+
+use serde_json::{Value, json};
+use tests::Host;
+
+/// Opens a pull request, then waits for one thing after the other.
+const AGENT: &str = "cd /work/widgets
+echo one >FIX
+git add FIX
+git commit -qm 'Fix it'
+git push -q origin HEAD:refs/heads/$PILOTHOUSE_BRANCH
+session pr open --title 'Fix it'
+for what in checks review message; do
+    session wait $what >/root/$what.new
+    mv /root/$what.new /root/$what
+done
+session wait checks --timeout 1s >/root/late || echo $? >/root/code
+session status done
+sleep 1000000";
+
+fn answer(host: &Host, id: &str, what: &str) -> Value {
+    let text = host.exec(id, &["cat", &format!("/root/{what}")]).text();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn what_a_session_waits_for_wakes_it() {
+    let mut host = Host::start();
+    let _ = host.cli(["repo", "set", "widgets", "--require", "unit", "--require", "lint"]).text();
+    let id = host.session("waiter", &["sh", "-exc", AGENT]);
+    host.wait_for(&id, "activity", "waiting-checks");
+    let _ = host.cli(["suspend", &id]).text();
+    host.wait_for_no_vm();
+
+    // Nobody is there to be told, and hostd dies as well.
+    host.kill();
+    host.launch();
+    let head = host.cli(["review", "show", "1", "--json"]).json()["head"].as_str().unwrap().to_owned();
+    let report = |name: &str, state: &str, log: &[u8]| {
+        let args = ["checks", "report", "--repo", "widgets", "--commit", &head, "--name", name, "--state", state];
+        let _ = host.cli_with(args.iter().chain(&["--log", "-"]), log).text();
+    };
+    report("lint", "passed", b"");
+    host.wait_for(&id, "reason", "waits on checks: 1 of 2");
+    assert_eq!(host.show(&id)["lifecycle"], "suspended");
+    report("unit", "failed", b"first line\nlast line\n");
+    host.wait_for(&id, "activity", "waiting-review");
+    let told = answer(&host, &id, "checks");
+    assert_eq!(
+        (&told["outcome"], &told["head"], &told["number"]),
+        (&"failed".into(), &head.as_str().into(), &1.into())
+    );
+    let unit = told["checks"].as_array().unwrap().iter().find(|check| check["name"] == "unit").unwrap();
+    assert_eq!((&unit["state"], &unit["log"]), (&"failed".into(), &"first line\nlast line\n".into()));
+
+    let _ = host.cli(["suspend", &id]).text();
+    let _ = host.cli(["review", "comment", "1", "--file", "FIX", "--line", "1", "Why one?"]).text();
+    host.wait_for(&id, "activity", "idle");
+    let told = answer(&host, &id, "review");
+    let comment = json!({"path": "FIX", "line": 1, "quote": "one", "body": "Why one?"});
+    assert_eq!((&told["state"], &told["reviews"][0]["comments"]), (&"open".into(), &json!([comment])));
+
+    let _ = host.cli(["suspend", &id]).text();
+    let _ = host.cli(["send", &id, "That will do."]).text();
+    host.wait_for(&id, "activity", "done");
+    assert_eq!(answer(&host, &id, "message"), json!({"answer": "message", "text": "That will do."}));
+    // The checks are done already, so that this wait is over at once.
+    assert_eq!(answer(&host, &id, "late")["outcome"], "failed");
+    assert_eq!(host.show(&id)["generation"], 4);
+}

@@ -1,0 +1,173 @@
+//! Pull requests as the console knows them.
+
+use std::sync::Arc;
+
+use crate::{Millis, fleet::HostId, text};
+
+/// Most revisions, checks, reviews and threads kept of one.
+const KEPT: usize = 100;
+/// Longest text kept, in bytes.
+const TEXT_MAX: usize = 4096;
+
+/// Names a pull request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PullKey {
+    /// Where it is.
+    pub host: HostId,
+    /// Its repository.
+    pub repository: Arc<str>,
+    /// Its number there.
+    pub number: u64,
+}
+
+impl PullKey {
+    /// As its host wants it named.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}#{}", self.repository, self.number)
+    }
+}
+
+/// An open pull request. Words of the API stay words: a newer host may know more of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // The fields are those of hostd.v1.Pull and documented there.
+pub struct Pull {
+    pub repository: String,
+    pub number: u64,
+    pub title: String,
+    pub body: String,
+    pub author: String,
+    pub head_branch: String,
+    pub base_branch: String,
+    pub head: String,
+    pub revision: u32,
+    pub state: String,
+    pub standing: String,
+    pub outcome: String,
+    pub outcome_text: String,
+    pub blocked: String,
+    pub merge_method: String,
+    pub created_at: Millis,
+    pub updated_at: Millis,
+    pub revisions: Vec<Revision>,
+    pub checks: Vec<Check>,
+    pub reviews: Vec<Review>,
+    pub threads: Vec<Thread>,
+}
+
+/// A revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // As hostd.v1.Revision.
+pub struct Revision {
+    pub number: u32,
+    pub head: String,
+    pub forced: bool,
+    pub at: Millis,
+}
+
+/// A check of the head.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // As hostd.v1.Check.
+pub struct Check {
+    pub name: String,
+    pub state: String,
+    pub required: bool,
+    pub summary: String,
+}
+
+/// A review.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // As hostd.v1.Review.
+pub struct Review {
+    pub who: String,
+    pub verdict: String,
+    pub revision: u32,
+    pub body: String,
+}
+
+/// A thread; each comment with who said it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // As hostd.v1.ReviewThread.
+pub struct Thread {
+    pub path: String,
+    pub line: u32,
+    pub quote: String,
+    pub revision: u32,
+    pub comments: Vec<(String, String)>,
+}
+
+impl Pull {
+    /// Without anything that could hurt a terminal or a layout.
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        for line in [
+            &mut self.repository,
+            &mut self.title,
+            &mut self.author,
+            &mut self.head_branch,
+            &mut self.base_branch,
+            &mut self.head,
+            &mut self.state,
+            &mut self.standing,
+            &mut self.outcome,
+            &mut self.outcome_text,
+            &mut self.blocked,
+            &mut self.merge_method,
+        ] {
+            *line = text::one_line(line, TEXT_MAX);
+        }
+        self.body = text::many_lines(&self.body, TEXT_MAX);
+        newest(&mut self.revisions);
+        newest(&mut self.checks);
+        newest(&mut self.reviews);
+        newest(&mut self.threads);
+        for revision in &mut self.revisions {
+            revision.head = text::one_line(&revision.head, 64);
+        }
+        for check in &mut self.checks {
+            for line in [&mut check.name, &mut check.state, &mut check.summary] {
+                *line = text::one_line(line, 512);
+            }
+        }
+        for review in &mut self.reviews {
+            review.who = text::one_line(&review.who, 256);
+            review.verdict = text::one_line(&review.verdict, 64);
+            review.body = text::many_lines(&review.body, TEXT_MAX);
+        }
+        for thread in &mut self.threads {
+            thread.path = text::one_line(&thread.path, TEXT_MAX);
+            thread.quote = text::one_line(&thread.quote, 512);
+            newest(&mut thread.comments);
+            for (who, body) in &mut thread.comments {
+                (*who, *body) = (text::one_line(who, 256), text::many_lines(body, TEXT_MAX));
+            }
+        }
+        self
+    }
+
+    /// Whether it belongs into the queue.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(&*self.state, "open" | "merging")
+    }
+
+    /// What to call it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("#{} {}", self.number, self.title)
+    }
+
+    /// Its place in the queue: what wants a verdict, what can be merged, what its author works on.
+    #[must_use]
+    pub fn rank(&self) -> u8 {
+        match &*self.standing {
+            "approved" => 1,
+            "changes-requested" => 2,
+            _ => 0,
+        }
+    }
+}
+
+fn newest<T>(items: &mut Vec<T>) {
+    items.drain(..items.len().saturating_sub(KEPT));
+}

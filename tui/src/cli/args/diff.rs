@@ -1,0 +1,53 @@
+use std::ffi::OsString;
+
+use clap::Args;
+
+/// Of `diff`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A session's working tree is compared with the merge base of its HEAD and its environment's branch; files
+that git does not track yet are in it, ignored ones are not. Of a suspended session it is as it was
+when it was suspended; it is not woken. On a terminal it is coloured; elsewhere it is a patch that
+`git apply` takes.
+
+Examples:
+  pilothouse diff fix-parser
+  pilothouse diff fix-parser --stat
+  pilothouse diff widgets#12 --revisions 1..2 -- src
+  pilothouse diff --repo widgets main..agent/fix-parser/work | git apply --stat
+  pilothouse diff --repo widgets v1...main --json | jq -r '.files[].new_path'"
+)]
+pub(crate) struct Diff {
+    /// A session (slug, id, or a unique prefix), a pull request (REPOSITORY#NUMBER or #NUMBER), or, with --repo,
+    /// revisions: A..B, or A...B for what B changed since it left A
+    #[arg(value_name = "SESSION|PR|A..B")]
+    pub(crate) what: String,
+    /// Compare two revisions of this repository
+    #[arg(long, value_name = "NAME")]
+    pub(crate) repo: Option<String>,
+    /// Of a pull request: what it changed from one revision to another
+    #[arg(long, value_name = "N..M", value_parser = revisions, conflicts_with = "repo")]
+    pub(crate) revisions: Option<(u32, u32)>,
+    /// How many lines changed in each file
+    #[arg(long, group = "form")]
+    pub(crate) stat: bool,
+    /// The names of the changed files
+    #[arg(long, group = "form")]
+    pub(crate) name_only: bool,
+    /// Print a JSON object
+    #[arg(long, group = "form")]
+    pub(crate) json: bool,
+    /// Lines around each change
+    #[arg(long, short = 'U', value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(..=100))]
+    pub(crate) unified: u32,
+    /// Only these files and folders
+    #[arg(last = true, value_name = "PATH")]
+    pub(crate) paths: Vec<OsString>,
+}
+
+fn revisions(text: &str) -> Result<(u32, u32), String> {
+    let wrong = || format!("`{text}` is no pair of revisions; write it like 1..2");
+    let (from, to) = text.split_once("..").ok_or_else(wrong)?;
+    let number = |text: &str| text.parse().ok().filter(|number| *number > 0).ok_or_else(wrong);
+    Ok((number(from)?, number(to)?))
+}

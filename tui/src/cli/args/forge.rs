@@ -1,0 +1,262 @@
+//! Of pull requests, checks and repositories.
+
+use std::ffi::OsString;
+
+use clap::{Args, Subcommand};
+
+/// Of `review`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReviewCommand {
+    /// List the queue: open pull requests, with checks and reviews
+    #[command(after_help = "Examples:
+  pilothouse review ls
+  pilothouse review ls --json | jq -r '.[] | select(.blocked == null) | .id'")]
+    Ls {
+        /// Of this repository only
+        #[arg(long, value_name = "NAME")]
+        repo: Option<String>,
+        /// Those that are merged or closed, too
+        #[arg(long)]
+        all: bool,
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a pull request: revisions, checks, reviews, threads
+    #[command(after_help = "Examples:\n  pilothouse review show 12\n  pilothouse review show widgets#12 --json")]
+    Show {
+        /// NUMBER, or REPOSITORY#NUMBER
+        #[arg(value_name = "PR")]
+        id: String,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Comment on a pull request, on one of its files or lines, or in a thread
+    #[command(after_help = "Examples:
+  pilothouse review comment 12 Looks good so far
+  pilothouse review comment 12 --file src/parser.rs --line 40 Why not saturate?
+  pilothouse review comment 12 --thread 3 Right, thanks")]
+    Comment {
+        /// What is said, and of what
+        #[command(flatten)]
+        said: Said,
+        /// On this file, as it is in the head commit
+        #[arg(long, value_name = "PATH", conflicts_with = "thread")]
+        file: Option<OsString>,
+        /// On this line of the file
+        #[arg(long, value_name = "N", requires = "file", value_parser = clap::value_parser!(u32).range(1..))]
+        line: Option<u32>,
+        /// In this thread; `review show` has their numbers
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        thread: Option<u64>,
+    },
+    /// Approve the head of a pull request
+    #[command(after_help = "Examples:\n  pilothouse review approve 12\n  pilothouse review approve 12 Nice work")]
+    Approve {
+        /// What is said, and of what
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Say what must change before it can be merged
+    #[command(after_help = "Example:\n  pilothouse review request-changes 12 The empty file is not handled")]
+    RequestChanges {
+        /// What is said, and of what
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Merge a pull request, as its repository says
+    #[command(
+        after_help = "Examples:\n  pilothouse review merge 12\n  pilothouse review merge widgets#12 --yes --json"
+    )]
+    Merge {
+        /// NUMBER, or REPOSITORY#NUMBER
+        #[arg(value_name = "PR")]
+        id: String,
+        /// Refuse unless this is its head commit; otherwise the head that it has now
+        #[arg(long, value_name = "COMMIT")]
+        head: Option<String>,
+        /// Do not ask
+        #[arg(long, short = 'y')]
+        yes: bool,
+        /// Print the pull request as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What a reviewer says.
+#[derive(Debug, Args)]
+pub(crate) struct Said {
+    /// NUMBER, or REPOSITORY#NUMBER
+    #[arg(value_name = "PR")]
+    pub(crate) id: String,
+    /// The words; several are joined by blanks
+    #[arg(value_name = "TEXT")]
+    pub(crate) text: Vec<String>,
+    /// Refuse unless this is its head commit; otherwise the head that it has now
+    #[arg(long, value_name = "COMMIT")]
+    pub(crate) head: Option<String>,
+    /// Print the pull request as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Of `checks`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChecksCommand {
+    /// List the checks of a pull request's head, or of a commit
+    #[command(after_help = "Examples:
+  pilothouse checks ls 12
+  pilothouse checks ls --repo widgets --commit 4f2a91c --json")]
+    Ls {
+        /// Of what
+        #[command(flatten)]
+        of: Of,
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run checks again that the host runs
+    #[command(after_help = "Examples:
+  pilothouse checks rerun 12
+      all of its head that are over and did not pass
+  pilothouse checks rerun 12 unit
+  pilothouse checks rerun --repo widgets --commit 4f2a91c unit")]
+    Rerun {
+        /// Of what
+        #[command(flatten)]
+        of: Of,
+        /// The check's name; otherwise all that are over and did not pass
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Print what a check printed
+    #[command(after_help = "Examples:
+  pilothouse checks log 12 unit | less -R
+  pilothouse checks log 12 unit --follow")]
+    Log {
+        /// Of what
+        #[command(flatten)]
+        of: Of,
+        /// The check's name; not needed where there is one
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        /// Go on until the check is over
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Report a check's state: for CI that runs elsewhere
+    #[command(after_help = "Examples:
+  pilothouse checks report --repo widgets --commit $(git rev-parse HEAD) --name unit --state running
+  pilothouse checks report --repo widgets --commit 4f2a91c --name unit --state failed \\
+      --summary '2 of 40 failed' --url https://ci.example.com/7 --log test.log")]
+    Report {
+        /// The repository's name
+        #[arg(long, value_name = "NAME")]
+        repo: String,
+        /// The commit that was checked; at least 7 digits of its id
+        #[arg(long, value_name = "COMMIT")]
+        commit: String,
+        /// The check's name
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// Where it stands
+        #[arg(long, value_parser = ["queued", "running", "passed", "failed", "errored", "cancelled"])]
+        state: String,
+        /// Where people read more
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// In a line, what it found
+        #[arg(long, value_name = "TEXT")]
+        summary: Option<String>,
+        /// What it printed, to be kept; `-` reads stdin. Of long ones the end is kept
+        #[arg(long, value_name = "FILE")]
+        log: Option<std::path::PathBuf>,
+    },
+}
+
+/// Whose checks.
+#[derive(Debug, Args)]
+pub(crate) struct Of {
+    /// A pull request: NUMBER, or REPOSITORY#NUMBER
+    #[arg(value_name = "PR", required_unless_present = "commit")]
+    pub(crate) pull: Option<String>,
+    /// With --commit: the repository's name
+    #[arg(long, value_name = "NAME", requires = "commit")]
+    pub(crate) repo: Option<String>,
+    /// Of this commit instead
+    #[arg(long, value_name = "COMMIT", requires = "repo")]
+    pub(crate) commit: Option<String>,
+}
+
+/// Of `repo`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RepoCommand {
+    /// List the repositories
+    #[command(after_help = "Example:\n  pilothouse repo ls")]
+    Ls {
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Import a git repository, with all its branches and tags
+    #[command(after_help = "A PATH is one on the host. Recipes then name it http://pilothouse.internal/git/NAME.git.
+
+Examples:
+  pilothouse repo add https://git.example.com/widgets.git
+  pilothouse repo add ~/src/widgets --name widgets --branch trunk")]
+    Add {
+        /// Where it is now
+        #[arg(value_name = "URL|PATH")]
+        source: String,
+        /// What it is called here; made from the source otherwise
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// The branch that pull requests go into; otherwise the one that the source's HEAD names
+        #[arg(long, value_name = "BRANCH")]
+        branch: Option<String>,
+        /// Print the repository as JSON when it is there
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a repository and what it asks of pull requests
+    #[command(
+        after_help = "Examples:\n  pilothouse repo show widgets\n  pilothouse repo show widgets --json | jq .rules"
+    )]
+    Show {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change what a repository asks of pull requests; what is not named stays
+    #[command(after_help = "Examples:
+  pilothouse repo set widgets --require unit --require lint --merge squash
+  pilothouse repo set widgets --require-none --approvals 0")]
+    Set {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// A check that must pass before a merge; may be repeated. Stands for all that were required before
+        #[arg(long, value_name = "CHECK")]
+        require: Vec<String>,
+        /// No check must pass
+        #[arg(long, conflicts_with = "require")]
+        require_none: bool,
+        /// How many people must approve the head
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=100))]
+        approvals: Option<u32>,
+        /// How pull requests are merged
+        #[arg(long, value_name = "METHOD", value_parser = ["merge", "squash", "fast-forward"])]
+        merge: Option<String>,
+        /// Whether head branches stay after the merge
+        #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
+        keep_branches: Option<String>,
+        /// Print the repository as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}

@@ -1,0 +1,162 @@
+//! `diff`: what a session or a pull request changed, or what differs between two revisions.
+
+mod json;
+mod names;
+mod patch;
+mod stat;
+
+use std::{
+    io::{self, IsTerminal as _},
+    os::unix::ffi::OsStringExt as _,
+    time::Duration,
+};
+
+use pilothouse_proto::hostd::v1::{
+    DiffDetail, DiffFile, DiffPiece, DiffPull, DiffRequest, DiffResponse, DiffRevisions, DiffStart, diff_request::Of,
+    diff_response::Response,
+};
+use tokio::time::timeout;
+use tonic::Streaming;
+
+use super::{
+    args::Diff,
+    failure::{Failure, Outcome},
+    fleet::{Fleet, Host},
+    format::plain,
+    output, repo, review,
+    show::when,
+};
+
+/// Something takes so long that people want to hear of it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is done with a difference as it comes.
+trait Form {
+    /// It begins.
+    fn start(&mut self, start: &DiffStart) -> Result<(), Failure>;
+    /// All files are known.
+    fn listed(&mut self, files: &[DiffFile], cut: bool) -> Result<(), Failure>;
+    /// More of a file.
+    fn piece(&mut self, file: &DiffFile, piece: &DiffPiece) -> Result<(), Failure>;
+    /// It was all; an error where something is missing that was asked for.
+    fn end(&mut self) -> Result<(), Failure>;
+}
+
+/// Shows it.
+pub(crate) async fn run(fleet: &Fleet, options: Diff) -> Outcome {
+    let (host, of) = find(fleet, &options).await?;
+    let (detail, mut form): (_, Box<dyn Form>) = match (options.stat, options.name_only, options.json) {
+        (true, ..) => (DiffDetail::Counts, Box::new(stat::Stat::default())),
+        (_, true, _) => (DiffDetail::List, Box::new(names::Names)),
+        (.., true) => (DiffDetail::Hunks, Box::new(json::Json::default())),
+        _ => (DiffDetail::Hunks, Box::new(patch::Patch::new(output::is_terminal(), output::colour()))),
+    };
+    let request = DiffRequest {
+        of: Some(of),
+        paths: options.paths.into_iter().map(|path| path.into_vec().into()).collect(),
+        detail: detail.into(),
+        context: Some(options.unified),
+        file_bytes: 0,
+    };
+    let failure = |status| host.failure(&status);
+    let mut client = host.diffs();
+    let mut answers = patiently(client.get(request)).await.map_err(failure)?.into_inner();
+    follow(host, &mut answers, form.as_mut()).await?;
+    form.end()?;
+    Ok(0)
+}
+
+async fn follow(host: &Host, answers: &mut Streaming<DiffResponse>, form: &mut dyn Form) -> Result<(), Failure> {
+    let failure = |status| host.failure(&status);
+    let (mut files, mut ended) = (Vec::new(), false);
+    while let Some(answer) = answers.message().await.map_err(failure)? {
+        match answer.response {
+            Some(Response::Start(start)) => {
+                tell(&start);
+                form.start(&start)?;
+            }
+            Some(Response::Files(more)) => files.extend(more.files),
+            Some(Response::Listed(listed)) => form.listed(&files, listed.cut)?,
+            Some(Response::Piece(piece)) => {
+                let file = files.get(piece.file as usize);
+                let file =
+                    file.ok_or_else(|| Failure::failed("the host sends changes of a file that it did not list"))?;
+                form.piece(file, &piece)?;
+            }
+            Some(Response::End(_)) => ended = true,
+            None => {}
+        }
+    }
+    if ended { Ok(()) } else { Err(Failure::failed("the host ended the answer early; try again")) }
+}
+
+/// What is beside the changes, for people.
+fn tell(start: &DiffStart) {
+    if start.suspended {
+        output::note(&format!("note: the session is suspended; this is as of {}", when(start.taken_at)));
+    }
+    if !start.missing.is_empty() {
+        output::note(&format!("warning: {}", plain(&start.missing)));
+    }
+}
+
+/// Says that it goes on where that takes its time and somebody looks.
+async fn patiently<T>(work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    if let Ok(done) = timeout(PATIENCE, &mut work).await {
+        return done;
+    }
+    let looks = io::stderr().is_terminal();
+    if looks {
+        output::write_stderr("comparing …");
+    }
+    let done = work.await;
+    if looks {
+        output::write_stderr("\r\x1b[K");
+    }
+    done
+}
+
+async fn find<'a>(fleet: &'a Fleet, options: &Diff) -> Result<(&'a Host, Of), Failure> {
+    if let Some(name) = &options.repo {
+        let (old, new, since_merge_base) = revisions(&options.what)?;
+        let found = repo::find(fleet, name).await?;
+        let revisions = DiffRevisions { repository: found.it.name, old, new, since_merge_base };
+        return Ok((found.host, Of::Revisions(revisions)));
+    }
+    if options.what.contains('#') {
+        let id = options.what.strip_prefix('#').unwrap_or(&options.what);
+        let found = review::find(fleet, id).await?;
+        let (from, to) = options.revisions.unwrap_or_default();
+        return Ok((found.host, Of::Pull(DiffPull { id: review::name(&found.it), from, to })));
+    }
+    if options.revisions.is_some() {
+        return Err(Failure::usage("--revisions is for pull requests").hint("name one like widgets#12"));
+    }
+    if options.what.contains("..") {
+        return Err(Failure::usage(format!("`{}` of which repository?", plain(&options.what))).hint("say --repo NAME"));
+    }
+    let found = fleet.session(&options.what).await?;
+    Ok((found.host, Of::Session(found.it.id)))
+}
+
+/// `A..B` or `A...B`; a side that is left out is HEAD.
+fn revisions(text: &str) -> Result<(String, String, bool), Failure> {
+    let split = text.split_once("...").map(|(old, new)| (old, new, true));
+    let split = split.or_else(|| text.split_once("..").map(|(old, new)| (old, new, false)));
+    let wrong = || Failure::usage(format!("`{}` is no pair of revisions", plain(text))).hint("write it like main..fix");
+    split.map(|(old, new, since)| (old.to_owned(), new.to_owned(), since)).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_of_revisions() {
+        assert_eq!(revisions("a..b").unwrap(), ("a".into(), "b".into(), false));
+        assert_eq!(revisions("a...b").unwrap(), ("a".into(), "b".into(), true));
+        assert_eq!(revisions("..b").unwrap(), (String::new(), "b".into(), false));
+        assert_eq!(revisions("main").unwrap_err().exit, 2);
+    }
+}

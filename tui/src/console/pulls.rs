@@ -1,0 +1,48 @@
+//! One more task for each host: watches its queue of pull requests.
+
+use pilothouse_proto::hostd::v1::{WatchPullsRequest, reviews_client::ReviewsClient, watch_pulls_response::Change};
+use tokio::sync::mpsc;
+use tonic::{Code, Status, transport::Channel};
+use tui_core::report::{HostReport, Report};
+
+use super::{convert, hosts::Backoff};
+
+/// Messages may be so large: a queue has all open pull requests.
+const MESSAGE_MAX: usize = 64 << 20;
+
+/// Watches for ever; ends when nobody listens any more, or the host knows no pull requests. That a host is away is told by
+/// [`super::hosts::watch`].
+pub(super) async fn watch(id: usize, channel: Channel, reports: mpsc::Sender<Report>) {
+    let mut client = ReviewsClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
+    let mut backoff = Backoff::new();
+    loop {
+        match watch_once(id, &mut client, &mut backoff, &reports).await {
+            Ok(()) => return,
+            Err(status) if status.code() == Code::Unimplemented => return,
+            Err(_) => backoff.wait().await,
+        }
+    }
+}
+
+/// One connection. `Ok`: nobody listens any more.
+async fn watch_once(
+    id: usize,
+    client: &mut ReviewsClient<Channel>,
+    backoff: &mut Backoff,
+    reports: &mpsc::Sender<Report>,
+) -> Result<(), Status> {
+    let mut stream = client.watch_pulls(WatchPullsRequest {}).await?.into_inner();
+    while let Some(message) = stream.message().await? {
+        *backoff = Backoff::new();
+        let report = match message.change {
+            Some(Change::Queue(queue)) => HostReport::Queue(queue.pulls.into_iter().map(convert::pull).collect()),
+            Some(Change::Pull(pull)) => HostReport::Pull(Box::new(convert::pull(pull))),
+            // Something that a newer host knows and we do not.
+            None => continue,
+        };
+        if reports.send(Report::Host(id, report)).await.is_err() {
+            return Ok(());
+        }
+    }
+    Err(Status::unavailable("it closed the connection"))
+}

@@ -1,0 +1,178 @@
+//! Pull requests, checks and repositories of the made-up host: what is said of them is heard, and changes little.
+
+use pilothouse_proto::hostd::v1::{
+    AddRepositoryRequest, AddRepositoryResponse, Check, CheckLogRequest, CheckLogResponse, GetPullRequest,
+    GetRepositoryRequest, ListChecksRequest, ListChecksResponse, ListPullsRequest, ListPullsResponse,
+    ListRepositoriesRequest, ListRepositoriesResponse, MergePullRequest, Pull, ReportCheckRequest, ReportCheckResponse,
+    Repository, RerunChecksRequest, RerunChecksResponse, Rules, SetRulesRequest, SubmitReviewRequest,
+    WatchPullsRequest, WatchPullsResponse, add_repository_response::Progress, checks_server::Checks,
+    repositories_server::Repositories, reviews_server::Reviews,
+};
+use tokio_stream::Stream;
+use tonic::{Code, Request, Response, Status};
+
+use super::{State, status};
+
+type Answers<T> = std::pin::Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// An open pull request of `widgets`.
+pub(crate) fn pull(number: u64) -> Pull {
+    Pull {
+        repository: "widgets".into(),
+        number,
+        title: format!("Fix it, part {number}\x1b[2J"),
+        author: "fix-parser".into(),
+        head_branch: "agent/fix-parser/work".into(),
+        base_branch: "main".into(),
+        head: "0123456789abcdef0123456789abcdef01234567".into(),
+        revision: 2,
+        state: "open".into(),
+        standing: "waiting".into(),
+        outcome: "failed".into(),
+        outcome_text: "`unit` failed".into(),
+        blocked: "it is not approved (0 of 1 approvals)".into(),
+        merge_method: "squash".into(),
+        created_at: 1_700_000_000_000,
+        updated_at: 1_700_000_000_000,
+        checks: vec![check()],
+        ..Default::default()
+    }
+}
+
+fn check() -> Check {
+    Check { name: "unit".into(), state: "failed".into(), required: true, has_log: true, ..Default::default() }
+}
+
+impl State {
+    fn pull(&self, id: &str) -> Result<Pull, Status> {
+        let number = id.strip_prefix("widgets#").unwrap_or(id);
+        let pulls = self.pulls.lock().unwrap();
+        let found = pulls.iter().find(|pull| pull.number.to_string() == number).cloned();
+        found.ok_or_else(|| status(Code::NotFound, "PULL_NOT_FOUND", "there is no such pull request"))
+    }
+}
+
+#[tonic::async_trait]
+impl Reviews for State {
+    type WatchPullsStream = Answers<WatchPullsResponse>;
+
+    async fn list_pulls(&self, _: Request<ListPullsRequest>) -> Result<Response<ListPullsResponse>, Status> {
+        Ok(Response::new(ListPullsResponse { pulls: self.pulls.lock().unwrap().clone() }))
+    }
+
+    async fn get_pull(&self, request: Request<GetPullRequest>) -> Result<Response<Pull>, Status> {
+        Ok(Response::new(self.pull(&request.into_inner().id)?))
+    }
+
+    async fn submit_review(&self, request: Request<SubmitReviewRequest>) -> Result<Response<Pull>, Status> {
+        let request = request.into_inner();
+        let pull = self.pull(&request.id)?;
+        if request.head != pull.head {
+            return Err(status(Code::FailedPrecondition, "REFUSED", "the head has moved"));
+        }
+        let comments = request.comments.iter().map(|c| format!(" {}:{}:{}:{}", c.thread, c.path, c.line, c.body));
+        let comments: String = comments.collect();
+        self.hear(format!("{} {} {}{comments}\n", request.id, request.verdict, request.body).as_bytes());
+        Ok(Response::new(pull))
+    }
+
+    async fn merge_pull(&self, request: Request<MergePullRequest>) -> Result<Response<Pull>, Status> {
+        let pull = self.pull(&request.into_inner().id)?;
+        self.hear(b"merge\n");
+        Ok(Response::new(Pull { state: "merged".into(), merge_commit: "fedcba98765432".into(), ..pull }))
+    }
+
+    async fn watch_pulls(&self, _: Request<WatchPullsRequest>) -> Result<Response<Self::WatchPullsStream>, Status> {
+        Err(Status::unimplemented("nobody watches here"))
+    }
+}
+
+#[tonic::async_trait]
+impl Checks for State {
+    type CheckLogStream = Answers<CheckLogResponse>;
+
+    async fn list_checks(&self, _: Request<ListChecksRequest>) -> Result<Response<ListChecksResponse>, Status> {
+        Ok(Response::new(ListChecksResponse { checks: vec![check()], commit: String::new() }))
+    }
+
+    async fn check_log(&self, request: Request<CheckLogRequest>) -> Result<Response<Self::CheckLogStream>, Status> {
+        let CheckLogRequest { pull, repository, commit, name, follow } = request.into_inner();
+        let follows = if follow { " and follows" } else { "" };
+        let data = format!("{pull}|{repository}|{commit}|{name}{follows}\n").into();
+        Ok(Response::new(Box::pin(tokio_stream::once(Ok(CheckLogResponse { data })))))
+    }
+
+    async fn rerun_checks(
+        &self,
+        request: Request<RerunChecksRequest>,
+    ) -> Result<Response<RerunChecksResponse>, Status> {
+        let r = request.into_inner();
+        let names = [r.pull, r.repository, r.commit, r.name].into_iter().filter(|word| !word.is_empty()).collect();
+        Ok(Response::new(RerunChecksResponse { names }))
+    }
+
+    async fn report_check(
+        &self,
+        request: Request<ReportCheckRequest>,
+    ) -> Result<Response<ReportCheckResponse>, Status> {
+        let r = request.into_inner();
+        let log = String::from_utf8_lossy(&r.log).into_owned();
+        let said = [r.repository, r.commit, r.name, r.state, r.url, r.summary, log].join("|");
+        self.hear(format!("{said}\n").as_bytes());
+        Ok(Response::new(ReportCheckResponse { changed: true }))
+    }
+}
+
+#[tonic::async_trait]
+impl Repositories for State {
+    type AddRepositoryStream = Answers<AddRepositoryResponse>;
+
+    async fn list_repositories(
+        &self,
+        _: Request<ListRepositoriesRequest>,
+    ) -> Result<Response<ListRepositoriesResponse>, Status> {
+        Ok(Response::new(ListRepositoriesResponse { repositories: vec![repository(None)] }))
+    }
+
+    async fn get_repository(&self, request: Request<GetRepositoryRequest>) -> Result<Response<Repository>, Status> {
+        match request.into_inner().name.as_str() {
+            "widgets" => Ok(Response::new(repository(None))),
+            _ => Err(status(Code::NotFound, "REPOSITORY_NOT_FOUND", "there is no such repository")),
+        }
+    }
+
+    async fn add_repository(
+        &self,
+        request: Request<AddRepositoryRequest>,
+    ) -> Result<Response<Self::AddRepositoryStream>, Status> {
+        let request = request.into_inner();
+        self.hear(format!("{}|{}|{}\n", request.source, request.name, request.branch).as_bytes());
+        let line = |line: &str| Ok(AddRepositoryResponse { progress: Some(Progress::Line(line.into())) });
+        let last = match request.name.as_str() {
+            "broken" => Err(status(Code::Aborted, "NOT_IMPORTED", "its HEAD names the branch `gone`")),
+            _ => Ok(AddRepositoryResponse { progress: Some(Progress::Done(repository(None))) }),
+        };
+        let lines = vec![line("Cloning\x1b[2J"), line("Receiving objects: 50%"), line("Receiving: 100%, done."), last];
+        Ok(Response::new(Box::pin(tokio_stream::iter(lines))))
+    }
+
+    async fn set_rules(&self, request: Request<SetRulesRequest>) -> Result<Response<Repository>, Status> {
+        Ok(Response::new(repository(request.into_inner().rules)))
+    }
+}
+
+fn repository(rules: Option<Rules>) -> Repository {
+    let before = Rules {
+        required_checks: vec!["unit".into()],
+        approvals: 1,
+        merge_method: "merge".into(),
+        keep_branches: false,
+    };
+    Repository {
+        name: "widgets".into(),
+        default_branch: "main".into(),
+        head: "0123456789abcdef".into(),
+        rules: Some(rules.unwrap_or(before)),
+        ..Default::default()
+    }
+}
