@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -34,6 +34,8 @@ use crate::{
 
 /// Commands that run at a time.
 const EXECS_MAX: usize = 64;
+/// Nothing is started meanwhile.
+const QUIET: &str = "the session is being put to disk at this moment; try again";
 
 /// What a streaming call answers.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -53,8 +55,12 @@ struct Inner {
     boot_id: String,
     /// Whose life was last taken on: session and generation.
     life: Mutex<Option<(String, u64)>>,
-    /// User processes are frozen, and the machine may stand still.
-    quiet: AtomicBool,
+    /// Which freeze user processes are in, or about to be in, when the machine may stand still; 0: none.
+    quiet: AtomicU64,
+    /// How many there were.
+    freezes: AtomicU64,
+    /// Held while the machine freezes or thaws.
+    freezing: Mutex<()>,
     execs: Arc<Semaphore>,
 }
 
@@ -72,7 +78,9 @@ impl Guest {
             boot: Mutex::new(boot),
             boot_id: std::fs::read_to_string(machine::BOOT_ID).unwrap_or_default().trim().into(),
             life: Mutex::default(),
-            quiet: AtomicBool::default(),
+            quiet: AtomicU64::default(),
+            freezes: AtomicU64::default(),
+            freezing: Mutex::default(),
             execs: Arc::new(Semaphore::new(EXECS_MAX)),
         }))
     }
@@ -89,8 +97,21 @@ impl Guest {
         &self.0.waits
     }
 
-    /// Starts a program in one of our cgroups.
+    /// Whether user processes are frozen, or about to be.
+    fn is_quiet(&self) -> bool {
+        self.freeze_number() != 0
+    }
+
+    fn freeze_number(&self) -> u64 {
+        self.0.quiet.load(Ordering::Relaxed)
+    }
+
+    /// Starts a program in one of our cgroups. Not while these are frozen: it would freeze before it has begun, and this
+    /// program would wait for that.
     fn launch(&self, launch: &Launch, cgroup: &str) -> Result<Started, LaunchError> {
+        if self.is_quiet() {
+            return Err(LaunchError { code: 126, message: QUIET.into() });
+        }
         let door = match &self.0.cgroups {
             None => None,
             Some(cgroups) => Some(cgroups.door(cgroup).map_err(|error| LaunchError {
@@ -164,9 +185,7 @@ impl guest_server::Guest for Guest {
     }
 
     async fn quiesce(&self, request: Request<QuiesceRequest>) -> Result<Response<QuiesceResponse>, Status> {
-        let request = request.into_inner();
-        self.0.quiet.fetch_or(request.freeze, Ordering::Relaxed);
-        power::quiesce(self.0.machine.clone(), request).await.map(Response::new)
+        power::quiesce(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn events(&self, request: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {

@@ -4,14 +4,14 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use guest::events::Events;
 use pilothouse_proto::{
     guest::v1::{EventsRequest, HandshakeRequest, QuiesceRequest, event},
     link::{MAGIC, preamble},
 };
-use support::{Host, client, greet, handshake};
+use support::{Host, client, eventually, exec, greet, handshake, start};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
     time::timeout,
@@ -163,4 +163,40 @@ async fn quiesces_until_the_next_handshake() {
     drop(client);
     host.connect().await.handshake(handshake(1)).await.unwrap();
     assert!(!*host.machine.frozen.lock().unwrap());
+}
+
+#[tokio::test]
+async fn a_freeze_that_fails_or_that_nobody_waits_for_does_not_last() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    client.handshake(handshake(1)).await.unwrap();
+    let frozen = || *host.machine.frozen.lock().unwrap();
+
+    host.machine.untrimmable.store(true, Ordering::SeqCst);
+    let error = client.quiesce(QuiesceRequest { freeze: true, trim: true }).await.unwrap_err();
+    assert!(error.message().contains("could not be quieted"), "{error}");
+    eventually("it is thawed after a failure", || !frozen()).await;
+
+    let (go_on, gate) = std::sync::mpsc::sync_channel(0);
+    *host.machine.syncing.lock().unwrap() = Some(gate);
+    let asked = client.quiesce(QuiesceRequest { freeze: true, trim: false });
+    tokio::select! {
+        answer = asked => panic!("{answer:?}"),
+        () = eventually("the freeze", frozen) => {}
+    }
+    eventually("it is thawed, since nobody waits", || !frozen()).await;
+    drop(go_on);
+}
+
+#[tokio::test]
+async fn nothing_is_started_while_all_is_frozen() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    client.handshake(handshake(1)).await.unwrap();
+    client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
+    let command = || vec![start(&["true"], None)];
+    let error = client.exec(tokio_stream::iter(command())).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::Unavailable, "{error}");
+    client.handshake(handshake(2)).await.unwrap();
+    assert_eq!(exec(&mut client, command()).await.text().2, 0);
 }

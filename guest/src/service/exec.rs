@@ -28,6 +28,9 @@ pub(super) async fn run(guest: &Guest, mut requests: Streaming<ExecRequest>) -> 
         return Err(Status::invalid_argument("an exec begins with `start`"));
     };
     let launch = prepare(guest, start)?;
+    if guest.is_quiet() {
+        return Err(Status::unavailable(super::QUIET));
+    }
     match guest.launch(&launch, "exec") {
         Err(error) => Ok(refused(&error)),
         Ok(started) => {

@@ -1,4 +1,4 @@
-use std::sync::{PoisonError, atomic::Ordering};
+use std::sync::PoisonError;
 
 use pilothouse_proto::{
     guest::v1::{HandshakeRequest, HandshakeResponse},
@@ -15,26 +15,26 @@ const ENTROPY: std::ops::RangeInclusive<usize> = 32..=512;
 
 pub(super) async fn shake(guest: &Guest, request: HandshakeRequest) -> Result<HandshakeResponse, Status> {
     check(&request)?;
-    let machine = guest.0.machine.clone();
+    let frozen = guest.clone();
     let life = (request.session_id.clone(), request.generation);
     let fresh = guest.life().as_ref() != Some(&life);
-    let quiet = guest.0.quiet.load(Ordering::Relaxed);
+    let freeze = guest.freeze_number();
     if fresh {
         guest.0.agent.rename(&Who::of(&request));
     }
     let done = tokio::task::spawn_blocking(move || {
+        let machine = &frozen.0.machine;
         // Names and random numbers are new before anybody runs who could use the old ones.
         if fresh {
             machine.adopt(&request)?;
-        } else if quiet {
+        } else if freeze != 0 {
             machine.set_clock(request.unix_nanos)?;
         }
-        machine.freeze(false)
+        frozen.thaw(freeze)
     });
     done.await
         .map_err(|error| Status::internal(error.to_string()))?
         .map_err(|error| Status::internal(format!("the guest could not take on its identity: {error}")))?;
-    guest.0.quiet.store(false, Ordering::Relaxed);
     guest.set_life(life);
     Ok(answer(guest))
 }

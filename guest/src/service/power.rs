@@ -1,21 +1,91 @@
-use std::{convert::Infallible, io, sync::Arc};
+use std::{
+    convert::Infallible,
+    io,
+    sync::{Arc, PoisonError, atomic::Ordering},
+};
 
 use pilothouse_proto::guest::v1::{PowerOffResponse, QuiesceRequest, QuiesceResponse};
+use tokio::runtime::Handle;
 use tonic::Status;
 
-use crate::machine::Machine;
+use super::Guest;
+use crate::{init::report, machine::Machine};
 
-pub(super) async fn quiesce(machine: Arc<dyn Machine>, request: QuiesceRequest) -> Result<QuiesceResponse, Status> {
+/// Freezes and syncs. Where that fails, or nobody waits for it any more, everything runs on.
+pub(super) async fn quiesce(guest: &Guest, request: QuiesceRequest) -> Result<QuiesceResponse, Status> {
+    let freeze = request.freeze.then(|| Freeze::begin(guest));
+    let (machine, held) =
+        (guest.0.machine.clone(), freeze.as_ref().map(|freeze| (freeze.guest.clone(), freeze.number)));
     let done = tokio::task::spawn_blocking(move || {
-        if request.freeze {
-            machine.freeze(true)?;
+        if let Some((guest, number)) = held {
+            guest.freeze(number)?;
         }
         machine.sync();
         let trimmed_bytes = if request.trim { machine.trim()? } else { 0 };
         Ok(QuiesceResponse { trimmed_bytes })
     });
     let done: io::Result<_> = done.await.map_err(|error| Status::internal(error.to_string()))?;
-    done.map_err(|error| Status::failed_precondition(format!("the guest could not be quieted: {error}")))
+    let response =
+        done.map_err(|error| Status::failed_precondition(format!("the guest could not be quieted: {error}")))?;
+    // It lasts until the next handshake.
+    freeze.map(Freeze::keep);
+    Ok(response)
+}
+
+/// A freeze that ends when it is dropped, unless it was kept.
+struct Freeze {
+    guest: Guest,
+    number: u64,
+    lasts: bool,
+}
+
+impl Freeze {
+    fn begin(guest: &Guest) -> Self {
+        let number = guest.0.freezes.fetch_add(1, Ordering::Relaxed) + 1;
+        guest.0.quiet.store(number, Ordering::Relaxed);
+        Self { guest: guest.clone(), number, lasts: false }
+    }
+
+    fn keep(mut self) {
+        self.lasts = true;
+    }
+}
+
+impl Drop for Freeze {
+    fn drop(&mut self) {
+        if self.lasts {
+            return;
+        }
+        let (guest, number) = (self.guest.clone(), self.number);
+        // Without a runtime this program is at its end.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || {
+                if let Err(error) = guest.thaw(number) {
+                    report(&format!("what was frozen does not thaw: {error}"));
+                }
+            });
+        }
+    }
+}
+
+impl Guest {
+    /// Freezes user processes for this freeze, unless it is over already. Blocks.
+    fn freeze(&self, number: u64) -> io::Result<()> {
+        let _one_at_a_time = self.0.freezing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.0.quiet.load(Ordering::Relaxed) != number {
+            return Err(io::Error::other("it is over already"));
+        }
+        self.0.machine.freeze(true)
+    }
+
+    /// Ends this freeze, and nothing if another came after it. Blocks.
+    pub(super) fn thaw(&self, number: u64) -> io::Result<()> {
+        let _one_at_a_time = self.0.freezing.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.0.quiet.compare_exchange(number, 0, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => self.0.machine.freeze(false),
+            Err(_) => Ok(()),
+        }
+    }
 }
 
 pub(super) async fn off(machine: Arc<dyn Machine>) -> Result<PowerOffResponse, Status> {

@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -39,6 +39,10 @@ pub struct Fake {
     pub clock: Mutex<Vec<i64>>,
     pub frozen: Mutex<bool>,
     pub syncs: AtomicU32,
+    /// Set: the disk cannot be trimmed.
+    pub untrimmable: AtomicBool,
+    /// Set: the next sync takes until this says something or is gone.
+    pub syncing: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
 impl Machine for Fake {
@@ -58,11 +62,14 @@ impl Machine for Fake {
     }
 
     fn sync(&self) {
+        if let Some(gate) = self.syncing.lock().unwrap().take() {
+            let _ = gate.recv();
+        }
         self.syncs.fetch_add(1, Ordering::SeqCst);
     }
 
     fn trim(&self) -> io::Result<u64> {
-        Ok(4096)
+        if self.untrimmable.load(Ordering::SeqCst) { Err(io::ErrorKind::Unsupported.into()) } else { Ok(4096) }
     }
 
     fn power_off(&self) -> io::Error {

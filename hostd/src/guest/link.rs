@@ -42,6 +42,16 @@ pub struct Hello {
     pub handshake: HandshakeResponse,
 }
 
+impl Hello {
+    /// Shakes hands once more in the same life, which lets whatever was frozen run.
+    ///
+    /// # Errors
+    /// A text for people.
+    pub(crate) async fn shake_again(&self, identity: &Identity) -> Result<(), String> {
+        handshake::shake(&mut self.client.clone(), identity).await.map(drop)
+    }
+}
+
 /// Where a link stands.
 #[derive(Clone, Debug)]
 pub enum LinkState {

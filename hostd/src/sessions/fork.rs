@@ -189,7 +189,7 @@ pub(super) async fn part(
     if let Err(why) = prepare(&host, &draft, &directory.join(&pivot), record.session.size.disk).await {
         return Err(Awake::Runs { running, why });
     }
-    if let Err(why) = quiesce(&running, false).await {
+    if let Err(why) = quiesce(&handle, &running, false).await {
         return Err(Awake::Runs { running, why });
     }
     let Live { vm, link } = running.release().await;

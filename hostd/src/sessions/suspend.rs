@@ -60,7 +60,7 @@ pub(super) enum Awake {
 /// Puts a running session to disk; returns what its next life is made from.
 pub(super) async fn suspend(host: Arc<Host>, handle: Arc<Handle>, running: Running) -> Result<Machine, Awake> {
     keep(&host, &handle, &running.live).await;
-    if let Err(why) = quiesce(&running, true).await {
+    if let Err(why) = quiesce(&handle, &running, true).await {
         return Err(Awake::Runs { running, why });
     }
     let generation = running.generation;
@@ -92,7 +92,8 @@ fn advised(error: &VmError) -> String {
 }
 
 /// Freezes the guest's user processes and writes all to its disk; what the disk no longer needs is told where asked for.
-pub(super) async fn quiesce(running: &Running, trim: bool) -> Result<(), String> {
+/// Where it fails they run on: the guest sees to that, or does when its host's disk has room again.
+pub(super) async fn quiesce(handle: &Handle, running: &Running, trim: bool) -> Result<(), String> {
     if running.live.vm.stalled() {
         return Err(STALLED.into());
     }
@@ -103,7 +104,14 @@ pub(super) async fn quiesce(running: &Running, trim: bool) -> Result<(), String>
         Ok(Err(status)) => {
             Err(format!("the guest did not freeze: {}", hostd_core::text::clean(status.message(), 1024)))
         }
-        Err(_) => Err(format!("the guest did not freeze within {} s", QUIESCE.as_secs())),
+        Err(_) => {
+            // Its answer may have been on the way.
+            if !running.live.vm.stalled() {
+                let identity = identity(&handle.record.borrow().session, running.generation);
+                let _ = hello.shake_again(&identity).await;
+            }
+            Err(format!("the guest did not freeze within {} s", QUIESCE.as_secs()))
+        }
     }
 }
 

@@ -193,7 +193,7 @@ impl Terminal {
             let lost = format!("\r\n\x1b[m[{} bytes of output were lost]\r\n", offset - state.offset);
             state.show(&lost.into());
         }
-        state.offset = state.offset.max(offset + output.len() as u64);
+        state.offset = state.offset.max(offset.saturating_add(output.len() as u64));
         state.show(&new);
         new
     }
