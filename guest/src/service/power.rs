@@ -28,7 +28,9 @@ pub(super) async fn quiesce(guest: &Guest, request: QuiesceRequest) -> Result<Qu
     let response =
         done.map_err(|error| Status::failed_precondition(format!("the guest could not be quieted: {error}")))?;
     // It lasts until the next handshake.
-    freeze.map(Freeze::keep);
+    if let Some(freeze) = freeze {
+        freeze.keep();
+    }
     Ok(response)
 }
 
