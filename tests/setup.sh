@@ -101,11 +101,37 @@ rust_is_good() {
     have cargo && have rustc && version_at_least "$rust_needed" "$(rustc --version 2>/dev/null | cut -d ' ' -f 2)"
 }
 
+# From Debian 13 on it is a package. Before, its own installer brings it, into the home folder.
+install_rustup() {
+    [ -n "$(candidate rustup)" ] || as_root apt-get update -qq 2>/dev/null || true
+    if [ -n "$(candidate rustup)" ]; then
+        install_packages rustup
+        return 0
+    fi
+    local answer address=https://sh.rustup.rs
+    say "Rust $rust_needed or newer is missing, and apt has no rustup; its own installer is at $address"
+    if [ "$(id -u)" != 0 ]; then
+        [ -t 0 ] || fail "install rustup as https://rustup.rs says, then start again"
+        read -rp "setup: fetch it and run it for $(id -un)? [y/N] " answer
+        case $answer in
+            y | Y | yes) ;;
+            *) fail "nothing was changed" ;;
+        esac
+    fi
+    have curl || install_packages curl
+    local installer
+    installer=$(mktemp)
+    # Whole before any of it runs.
+    curl --proto '=https' --tlsv1.2 --fail --silent --show-error --location --output "$installer" "$address" ||
+        fail "the installer of rustup cannot be fetched from $address; what curl says stands above"
+    sh "$installer" -y --quiet --no-modify-path --default-toolchain none || fail "rustup could not be installed"
+    rm -f "$installer"
+}
+
 setup_rust() {
     if ! rust_is_good; then
-        if ! have rustup && [ -n "$(candidate rustup)" ]; then install_packages rustup; fi
-        have rustup || fail "Rust $rust_needed or newer is needed, and this machine has neither it nor rustup." \
-            "Install rustup as https://rustup.rs says, then start again."
+        have rustup || install_rustup
+        have rustup || fail "rustup was installed, but is not on PATH"
         say "installing stable Rust with rustup"
         rustup toolchain install stable --profile minimal --component clippy --component rustfmt ||
             fail "rustup could not install Rust; what it says stands above"
