@@ -28,9 +28,9 @@ check:
     cargo fmt --all --check
     cargo clippy --release --workspace --all-targets -- -D warnings
 
-# Figures beside peers measured in the same run: the spine's (link, keystrokes, cold boot) and the snapshots'.
+# Figures beside peers measured in the same run: the spine's (link, keystrokes, cold boot), the snapshots', diffs, wakes.
 bench:
     tests/setup.sh benches
     cargo build --release --locked --workspace
     tests/build-guest.sh target/release
-    cargo bench --locked --workspace --bench spine --bench snapshots
+    cargo bench --locked --workspace --bench spine --bench snapshots --bench diffs --bench wakes
