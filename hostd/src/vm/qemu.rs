@@ -9,6 +9,7 @@
 mod argv;
 mod diagnosis;
 mod disk;
+mod halt;
 mod hashes;
 mod leftover;
 mod machine;

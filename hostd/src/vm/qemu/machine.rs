@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     disk::Disk,
+    halt,
     process::Process,
     qmp::{Event, Qmp, QmpError},
     record::Record,
@@ -230,8 +231,8 @@ impl Owner {
                         return Cause::VmDied("ended by hostd".into());
                     }
                 },
-                () = self.stall.due() => if self.stall.tries() && let Err(error) = self.go_on().await {
-                    tracing::warn!(directory = ?self.directory, %error, "a VM that waits for room does not go on");
+                () = self.stall.due() => if self.stall.tries() {
+                    self.try_on().await;
                 },
                 event = next_event(&mut self.qmp) => match event {
                     Ok(event) => if let Some(cause) = self.on_event(event).await { return cause },
@@ -309,11 +310,15 @@ impl Owner {
     }
 
     async fn go_on(&mut self) -> Result<(), VmError> {
-        let qmp = self.qmp.as_mut().ok_or_else(gone)?;
-        let answer = qmp.execute("cont", json!({}), ANSWER).await;
-        answer
-            .map(drop)
-            .map_err(|error| VmError::Failed { program: program::QEMU.name.into(), output: error.to_string() })
+        halt::go_on(self.qmp.as_mut().ok_or_else(gone)?).await
+    }
+
+    /// Not waited for long: it is tried again anyway, and somebody may want to end it meanwhile.
+    async fn try_on(&mut self) {
+        let Some(qmp) = &mut self.qmp else { return };
+        if let Err(error) = qmp.execute("cont", json!({}), ANSWER).await {
+            tracing::warn!(directory = ?self.directory, %error, "a VM that waits for room does not go on");
+        }
     }
 
     async fn read_serial(&mut self) {

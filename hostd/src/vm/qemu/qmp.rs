@@ -30,6 +30,8 @@ const EVENTS: usize = 64;
 pub(super) struct Qmp<S> {
     stream: S,
     unread: Vec<u8>,
+    /// Of commands that were cut off while they were sent.
+    unsent: Vec<u8>,
     events: VecDeque<Event>,
     next_id: u64,
 }
@@ -51,7 +53,7 @@ pub(super) enum QmpError {
     /// QEMU refused it.
     #[error("{0}")]
     Refused(String),
-    /// The connection is of no more use.
+    /// Late; else the connection is of no more use.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -82,7 +84,7 @@ fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, 
 impl<S: AsyncRead + AsyncWrite + Unpin> Qmp<S> {
     /// Waits for the greeting and enters command mode, all `within` this time.
     pub(super) async fn open(stream: S, within: Duration) -> Result<Self, QmpError> {
-        let mut qmp = Self { stream, unread: Vec::new(), events: VecDeque::new(), next_id: 0 };
+        let mut qmp = Self { stream, unread: Vec::new(), unsent: Vec::new(), events: VecDeque::new(), next_id: 0 };
         let greeting = timeout(within, qmp.line()).await.map_err(|_| late("greet"))??;
         if greeting.greeting.is_none() {
             return Err(invalid("the first line is no greeting").into());
@@ -91,7 +93,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Qmp<S> {
         Ok(qmp)
     }
 
-    /// One command and its answer. Not cancel safe: after a cancel or [`QmpError::Io`] the connection is of no more use.
+    /// One command and its answer. One that is late, or cancelled, may still be carried out; its answer is passed over when it
+    /// comes, and the connection stays of use. After any other [`QmpError::Io`] it is of none.
     pub(super) async fn execute(
         &mut self,
         command: &str,
@@ -114,8 +117,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Qmp<S> {
 
     async fn exchange(&mut self, command: &str, arguments: Value) -> Result<Value, QmpError> {
         let (id, line) = self.question(command, &arguments);
-        self.stream.write_all(line.as_bytes()).await?;
+        self.unsent.extend_from_slice(line.as_bytes());
+        self.send().await?;
         self.answer(id).await
+    }
+
+    /// Cancel safe: what has been sent is known.
+    async fn send(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            let sent = self.stream.write(&self.unsent).await?;
+            if sent == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.unsent.drain(..sent);
+        }
+        Ok(())
     }
 
     fn question(&mut self, command: &str, arguments: &Value) -> (u64, String) {
@@ -166,8 +182,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Qmp<S> {
 }
 
 impl Qmp<UnixStream> {
-    /// Gives QEMU an open file under this name (`getfd`). Not cancel safe, as [`Qmp::execute`].
+    /// Gives QEMU an open file under this name (`getfd`). Not cancel safe: after a cancel or [`QmpError::Io`] the
+    /// connection is of no more use.
     pub(super) async fn give(&mut self, name: &str, file: BorrowedFd<'_>, within: Duration) -> Result<(), QmpError> {
+        timeout(within, self.send()).await.map_err(|_| late("getfd"))??;
         let (id, line) = self.question("getfd", &json!({"fdname": name}));
         let send = self.stream.async_io(Interest::WRITABLE, || send(self.stream.as_fd(), line.as_bytes(), file));
         let sent = timeout(within, send).await.map_err(|_| late("getfd"))??;
@@ -215,4 +233,4 @@ fn invalid(why: &str) -> io::Error {
 
 #[cfg(test)]
 #[path = "qmp_tests.rs"]
-mod tests;
+pub(super) mod tests;

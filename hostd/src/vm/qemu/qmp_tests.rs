@@ -18,7 +18,7 @@ async fn play(stream: DuplexStream, answers: Vec<String>) {
     }
 }
 
-async fn open(answers: &[&str]) -> Result<Qmp<DuplexStream>, QmpError> {
+pub(in crate::vm::qemu) async fn open(answers: &[&str]) -> Result<Qmp<DuplexStream>, QmpError> {
     let (ours, theirs) = duplex(1024);
     let mut all = vec!["{\"return\": {}, \"id\": ID}\r\n".to_owned()];
     all.extend(answers.iter().map(|a| (*a).to_owned()));

@@ -19,6 +19,7 @@ use serde_json::json;
 use tokio::net::UnixStream;
 
 use super::{
+    halt,
     machine::ANSWER,
     migration,
     qmp::{Qmp, QmpError},
@@ -63,7 +64,7 @@ pub(super) struct Load {
 
 /// Stops the VM and writes its snapshot.
 pub(super) async fn save(qmp: &mut Qmp<UnixStream>, layout: &Layout, folder: &Path) -> Result<Manifest, VmError> {
-    qmp.execute("stop", json!({}), ANSWER).await.map_err(refused)?;
+    halt::stop(qmp).await?;
     let beside = folder.with_extension("new");
     match std::fs::remove_dir_all(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&beside)(error)),

@@ -1,0 +1,87 @@
+//! Standing still and going on. Before QEMU says that a VM stands, it brings its disk to rest: all that is on the way to it is
+//! written and synced, which a slow or busy one takes its time for.
+
+use std::{io::ErrorKind, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    qmp::{Qmp, QmpError},
+    snapshot::refused,
+};
+use crate::vm::VmError;
+
+/// For an answer of QEMU that waits for the host's disk.
+pub(super) const DISK: Duration = Duration::from_secs(60);
+/// Commands that may be answered late before a VM is given up: one of them may still wait for the stop before it.
+const TRIES: u32 = 3;
+
+/// Brings the VM to a stand. One whose answer is late may stand all the same, or will: [`go_on`] is right for it either way.
+pub(super) async fn stop<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -> Result<(), VmError> {
+    qmp.execute("stop", json!({}), DISK).await.map(drop).map_err(refused)
+}
+
+/// Lets the VM run, and knows that it does.
+pub(super) async fn go_on<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -> Result<(), VmError> {
+    let mut tries = 1;
+    loop {
+        match qmp.execute("cont", json!({}), DISK).await {
+            Ok(_) => return Ok(()),
+            // QEMU does one command after the other: whatever became of that one, this tells.
+            Err(error) if late(&error) && tries < TRIES => {
+                if runs(qmp).await {
+                    return Ok(());
+                }
+            }
+            Err(error) => return Err(refused(error)),
+        }
+        tries += 1;
+    }
+}
+
+async fn runs<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -> bool {
+    let status = qmp.execute("query-status", json!({}), DISK).await;
+    status.is_ok_and(|status| status.get("running").and_then(Value::as_bool) == Some(true))
+}
+
+/// Whether QEMU may still do what it was told.
+pub(super) fn late(error: &QmpError) -> bool {
+    matches!(error, QmpError::Io(error) if error.kind() == ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::qmp::tests::open, *};
+
+    const DONE: &str = "{\"return\": {}, \"id\": ID}\n";
+
+    fn status(running: bool) -> String {
+        format!("{{\"return\": {{\"running\": {running}}}, \"id\": ID}}\n")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_disk_keeps_a_vm_from_nothing() {
+        // The stop and the first `cont` are answered when their time is over.
+        let mut qmp = open(&["", "{\"return\": {}, \"id\": 1}\n", &status(true)]).await.unwrap();
+        let error = stop(&mut qmp).await.unwrap_err().to_string();
+        assert!(error.contains("did not answer stop in time"), "{error}");
+        go_on(&mut qmp).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_still_stands_is_told_again() {
+        let mut qmp = open(&["", &status(false), DONE]).await.unwrap();
+        go_on(&mut qmp).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_given_up_in_the_end_and_at_once_where_qemu_refuses() {
+        let mut qmp = open(&[""; 6]).await.unwrap();
+        let error = go_on(&mut qmp).await.unwrap_err().to_string();
+        assert!(error.contains("did not answer cont in time"), "{error}");
+        let mut qmp = open(&["{\"error\": {\"desc\": \"no\"}, \"id\": ID}\n", DONE]).await.unwrap();
+        let error = go_on(&mut qmp).await.unwrap_err().to_string();
+        assert!(error.ends_with("failed: no"), "{error}");
+    }
+}
