@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    disk::Disk,
+    disk::{Disk, NotPivoted},
     halt,
     process::Process,
     qmp::{Event, Qmp, QmpError},
@@ -38,6 +38,9 @@ pub(super) const ANSWER: Duration = Duration::from_secs(5);
 const QUIT: Duration = Duration::from_secs(60);
 /// For the kernel to clear away a killed process.
 pub(super) const KILL: Duration = Duration::from_secs(30);
+/// Of one that was ended before it could write to a layer that no record names.
+const NO_TOP: &str =
+    "QEMU did not say which layer of its disk is the top, and hostd ended it before it wrote to either";
 /// QEMU's own words in the VM's folder, where it had any.
 const LOG: &str = "qemu.log";
 
@@ -213,12 +216,10 @@ impl Owner {
                         let _ = reply.send(saved);
                     }
                     Request::Pivot(top, reply) => {
-                        let pivoted = match &mut self.qmp {
-                            Some(qmp) => self.disk.pivot(qmp, &top).await,
-                            None => Err(gone()),
-                        };
-                        if pivoted.is_ok() {
-                            self.layout.disk = top.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                        let (pivoted, known) = self.pivot(&top).await;
+                        if !known {
+                            self.kill().await;
+                            return Cause::VmDied(NO_TOP.into());
                         }
                         let _ = reply.send(pivoted);
                     }
@@ -306,6 +307,19 @@ impl Owner {
         let killed = timeout(KILL, self.process.child.kill()).await;
         if !matches!(killed, Ok(Ok(()))) {
             tracing::error!(pid = self.process.pid, "QEMU does not end");
+        }
+    }
+
+    /// And whether it is known which layer the guest would write to now.
+    async fn pivot(&mut self, top: &Path) -> (Result<(), VmError>, bool) {
+        let Some(qmp) = &mut self.qmp else { return (Err(gone()), true) };
+        match self.disk.pivot(qmp, top).await {
+            Ok(()) => {
+                self.layout.disk = top.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                (Ok(()), true)
+            }
+            Err(NotPivoted::AsItWas(error)) => (Err(error), true),
+            Err(NotPivoted::Unknown(error)) => (Err(error), false),
         }
     }
 
