@@ -215,7 +215,10 @@ impl Supervisor {
                     ControlFlow::Continue(())
                 }
                 Woken::TimeIsUp(id) => self.report(Input::TimeIsUp { id }).await,
-                Woken::Quiet => self.report(Input::Suspend).await,
+                Woken::Quiet => {
+                    self.grace.again();
+                    self.report(Input::Suspend).await
+                }
                 Woken::Viewers => {
                     self.host.board.session(self.handle.view());
                     ControlFlow::Continue(())
