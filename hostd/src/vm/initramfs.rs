@@ -19,12 +19,22 @@ const MODULE_MAX: u64 = 64 << 20;
 /// The archive for this kernel and guest binary; written below `folder` if it is not there.
 pub(super) fn ensure(folder: &Path, kernel: &Kernel, guest: &Path) -> Result<PathBuf, VmError> {
     let archive = build(kernel, guest)?;
-    let path = folder.join(format!("{}.cpio", blake3::hash(&archive).to_hex()));
+    let path = folder.join(name(&blake3::hash(&archive).to_hex()));
     if !path.exists() {
         fs::create_dir_all(folder).map_err(failed(folder))?;
         file::write_durably(&path, &archive).map_err(failed(&path))?;
     }
     Ok(path)
+}
+
+/// The archive with this checksum, which may come from a file that others can write; none where there is none.
+pub(super) fn named(folder: &Path, hash: &str) -> Option<PathBuf> {
+    let plain = !hash.is_empty() && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    plain.then(|| folder.join(name(hash))).filter(|path| path.exists())
+}
+
+fn name(hash: &str) -> String {
+    format!("{hash}.cpio")
 }
 
 fn build(kernel: &Kernel, guest: &Path) -> Result<Vec<u8>, VmError> {
@@ -57,6 +67,11 @@ mod tests {
         let written = fs::metadata(&first).unwrap().modified().unwrap();
         assert_eq!(ensure(&folder, &kernel, &at("guest")).unwrap(), first);
         assert_eq!(fs::metadata(&first).unwrap().modified().unwrap(), written);
+        let hash = blake3::hash(&fs::read(&first).unwrap()).to_hex().to_string();
+        assert_eq!(named(&folder, &hash), Some(first.clone()));
+        for other in ["", "00", "../initramfs/00", "../guest"] {
+            assert_eq!(named(&folder, other), None);
+        }
         fs::write(at("guest"), "two").unwrap();
         assert_ne!(ensure(&folder, &kernel, &at("guest")).unwrap(), first);
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);

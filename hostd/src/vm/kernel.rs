@@ -33,13 +33,23 @@ pub(super) struct Kernel {
 
 /// The newest complete kernel below `folder` (the data folder's `kernel`). None: nothing was prepared yet.
 pub(super) fn newest(folder: &Path) -> Option<Kernel> {
-    let mut releases: Vec<String> = fs::read_dir(folder)
-        .ok()?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| is_release(name))
-        .collect();
-    releases.sort_by_cached_key(|release| version_key(release));
-    releases.into_iter().rev().find_map(|release| open(folder, release).ok())
+    releases(folder).into_iter().find_map(|release| open(folder, release).ok())
+}
+
+/// What was booted at some time from the kernels below `folder`, newest first, whatever modules they were made for: who was
+/// booted has its modules.
+pub(super) fn images(folder: &Path) -> Vec<PathBuf> {
+    let both = |release: String| [VMLINUX, VMLINUZ].map(|name| folder.join(&release).join(name));
+    releases(folder).into_iter().flat_map(both).filter(|image| image.exists()).collect()
+}
+
+/// Newest first.
+fn releases(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return vec![] };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut releases: Vec<String> = names.filter(|name| is_release(name)).collect();
+    releases.sort_by_cached_key(|release| std::cmp::Reverse(version_key(release)));
+    releases
 }
 
 /// A kernel's folder, where it is complete and was made for [`MODULES`].

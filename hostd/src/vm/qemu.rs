@@ -15,6 +15,7 @@ mod leftover;
 mod machine;
 mod merge;
 mod migration;
+mod plan;
 mod process;
 mod proof;
 mod qmp;
@@ -148,42 +149,11 @@ impl Qemu {
         })
     }
 
-    /// What a VM of this kind is started with, and what a snapshot of it will depend on.
-    async fn plan(&self, spec: &VmSpec, program: &Path) -> Result<Plan, VmError> {
-        let kernel = self.kernel().ok_or_else(no_kernel)?;
-        let initramfs = self.initramfs(&kernel)?;
-        let version = self.version.of(program);
-        Ok(Plan {
-            accelerator: accelerator::choose(self.accelerator).0,
-            tsc_khz: self.tsc.khz().await,
-            memory: mapped(&spec.memory)?,
-            method: self.method(),
-            maps_read_only: version::at_least(&version, (8, 2)),
-            layers: spec.layers.iter().map(|layer| absolute(layer)).collect(),
-            disk: absolute(&spec.disk),
-            qemu: self.hashes.of(program)?,
-            kernel_hash: self.hashes.of(&kernel.image)?,
-            initramfs_hash: self.hashes.of(&initramfs)?,
-            kernel: kernel.image,
-            initramfs,
-            version,
-        })
-    }
-
-    /// What a snapshot depends on of a VM of this size, whatever its disks and its template.
-    async fn requirements(&self, size: Size) -> Result<Requirements, VmError> {
-        let program = self.search.find(QEMU)?;
-        let none = PathBuf::new;
-        let (directory, disk, memory) = (none(), none(), Memory::Own);
-        let spec = VmSpec { name: String::new(), directory, size, layers: vec![], disk, memory };
-        let plan = self.plan(&spec, &program).await?;
-        plan.requirements(&plan.machine(&spec, argv::Sockets { qmp: 0, link: 0, tunnel: 0 }, false), &spec.memory)
-    }
-
     async fn launch(&self, spec: &VmSpec, from: Option<&Path>) -> Result<Machine, VmError> {
         let program = self.search.find(QEMU)?;
         let folder = &spec.directory;
-        let plan = self.plan(spec, &program).await?;
+        let made = from.map(Manifest::read).transpose()?.map(|manifest| manifest.requirements);
+        let plan = self.plan(spec, &program, made.as_ref()).await?;
         let sockets = Listeners::bind(folder).map_err(failed(folder))?;
         let numbers = argv::Sockets {
             qmp: sockets.qmp.as_raw_fd(),
@@ -191,7 +161,7 @@ impl Qemu {
             tunnel: sockets.tunnel.as_raw_fd(),
         };
         let machine = plan.machine(spec, numbers, from.is_some());
-        let requirements = plan.requirements(&machine, &spec.memory)?;
+        let requirements = plan.requirements(&machine);
         let snapshot = from.map(|from| snapshot::open(from, &requirements)).transpose()?;
         let (argv, ram) = (machine.argv()?, machine.ram());
         let serial = Serial::fresh(folder);
@@ -235,69 +205,6 @@ impl Qemu {
 
 fn no_kernel() -> VmError {
     VmError::Kernel("none was prepared yet; build an environment first".into())
-}
-
-/// What does not change between two VMs of a kind.
-struct Plan {
-    accelerator: Accelerator,
-    tsc_khz: Option<u64>,
-    version: String,
-    memory: Memory,
-    method: Method,
-    maps_read_only: bool,
-    layers: Vec<PathBuf>,
-    disk: PathBuf,
-    kernel: PathBuf,
-    initramfs: PathBuf,
-    qemu: String,
-    kernel_hash: String,
-    initramfs_hash: String,
-}
-
-impl Plan {
-    fn machine<'a>(&'a self, spec: &'a VmSpec, sockets: argv::Sockets, incoming: bool) -> argv::Machine<'a> {
-        argv::Machine {
-            name: &spec.name,
-            accelerator: self.accelerator,
-            vcpus: spec.size.vcpus,
-            size: spec.size.memory,
-            memory: &self.memory,
-            incoming,
-            maps_read_only: self.maps_read_only,
-            kernel: &self.kernel,
-            initramfs: &self.initramfs,
-            tsc_khz: self.tsc_khz,
-            layers: &self.layers,
-            disk: &self.disk,
-            sockets,
-        }
-    }
-
-    fn requirements(&self, machine: &argv::Machine<'_>, memory: &Memory) -> Result<Requirements, VmError> {
-        let kvm = self.accelerator == Accelerator::Kvm;
-        Ok(Requirements {
-            accelerator: self.accelerator.name().into(),
-            qemu: self.qemu.clone(),
-            qemu_version: self.version.clone(),
-            kernel: self.kernel_hash.clone(),
-            initramfs: self.initramfs_hash.clone(),
-            template: match memory {
-                Memory::Clone(folder) => Manifest::template(folder)?,
-                Memory::Own | Memory::Template(_) => String::new(),
-            },
-            arguments: machine.canonical(),
-            tsc_khz: self.tsc_khz,
-            cpu: kvm.then(accelerator::processor),
-        })
-    }
-}
-
-/// What is mapped as RAM: of a template that QEMU wrote as one stream nothing can be.
-fn mapped(memory: &Memory) -> Result<Memory, VmError> {
-    Ok(match memory {
-        Memory::Clone(folder) if Manifest::read(folder)?.method == Method::Full => Memory::Own,
-        other => other.clone(),
-    })
 }
 
 /// From a started process to a running VM: recorded first, so that a later hostd finds whatever runs.

@@ -8,9 +8,9 @@ use rstest::rstest;
 use super::*;
 use crate::vm::snapshot::store::Stored;
 
-/// Tells its version, and leaves a mark where it is started.
+/// Tells its version, and leaves its arguments where it is started.
 const QEMU_SCRIPT: &str =
-    "case $1 in --version) echo 'QEMU emulator version 7.2.22';; *) : >\"$0.started\"; exit 1;; esac";
+    "case $1 in --version) echo 'QEMU emulator version 7.2.22';; *) echo \"$*\" >\"$0.started\"; exit 1;; esac";
 
 struct Machine {
     data: tempfile::TempDir,
@@ -24,9 +24,7 @@ impl Machine {
     async fn new() -> Self {
         let data = tempfile::tempdir().unwrap();
         let path = |name: &str| data.path().join(name);
-        fs::create_dir_all(path("kernel/6.1/modules")).unwrap();
-        fs::write(path("kernel/6.1/complete"), format!("2 {}\n", kernel::MODULES.join(" "))).unwrap();
-        fs::write(path("kernel/6.1/vmlinuz"), "a kernel").unwrap();
+        put_kernel(&path("kernel/6.1"), "a kernel");
         fs::write(path("guest"), "a guest").unwrap();
         program::put_script(&path(QEMU.name), QEMU_SCRIPT);
         let qemu = Qemu::new(data.path(), path("guest")).with_path(data.path().into());
@@ -53,9 +51,9 @@ impl Machine {
     /// What this machine offers.
     async fn requirements(&self) -> Requirements {
         let program = self.path(QEMU.name);
-        let plan = self.qemu.plan(&self.spec, &program).await.unwrap();
+        let plan = self.qemu.plan(&self.spec, &program, None).await.unwrap();
         let sockets = argv::Sockets { qmp: 3, link: 4, tunnel: 5 };
-        plan.requirements(&plan.machine(&self.spec, sockets, true), &self.spec.memory).unwrap()
+        plan.requirements(&plan.machine(&self.spec, sockets, true))
     }
 
     fn template(&self, name: &str, ram: &str) {
@@ -90,13 +88,28 @@ impl Machine {
     }
 
     fn started(&self) -> bool {
-        self.path("qemu-system-x86_64.started").exists()
+        self.started_with().is_some()
+    }
+
+    fn started_with(&self) -> Option<String> {
+        fs::read_to_string(self.path("qemu-system-x86_64.started")).ok()
+    }
+
+    /// The only one so far.
+    fn initramfs(&self) -> PathBuf {
+        fs::read_dir(self.path("initramfs")).unwrap().next().unwrap().unwrap().path()
     }
 
     fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let files = fs::read_dir(&self.snapshot).unwrap().map(|entry| entry.unwrap().path());
         files.map(|file| (file.clone(), fs::read(file).unwrap())).collect()
     }
+}
+
+fn put_kernel(folder: &Path, image: &str) {
+    fs::create_dir_all(folder.join("modules")).unwrap();
+    fs::write(folder.join("complete"), format!("2 {}\n", kernel::MODULES.join(" "))).unwrap();
+    fs::write(folder.join("vmlinuz"), image).unwrap();
 }
 
 fn flip(file: PathBuf) {
@@ -112,6 +125,29 @@ async fn what_fits_is_given_to_qemu() {
     assert!(machine.started(), "{error}");
 }
 
+/// An upgrade strands nobody: what a snapshot was made with is kept, and used again.
+#[tokio::test]
+async fn a_newer_kernel_and_a_newer_guest_are_for_those_who_boot() {
+    let machine = Machine::new().await;
+    let initramfs = machine.initramfs();
+    put_kernel(&machine.path("kernel/6.2"), "a newer kernel");
+    flip(machine.path("guest"));
+    let error = machine.resume().await;
+    let with = machine.started_with().unwrap_or(error);
+    let kernel = machine.path("kernel/6.1/vmlinuz");
+    for file in [&kernel, &initramfs] {
+        assert!(with.contains(file.to_str().unwrap()), "{with}");
+    }
+    // Nor does it take the guest's program to be there.
+    fs::remove_file(machine.path("guest")).unwrap();
+    assert!(!machine.resume().await.contains("PILOTHOUSE_GUEST"));
+    assert!(machine.qemu.start(machine.spec.clone()).await.err().unwrap().to_string().contains("PILOTHOUSE_GUEST"));
+    fs::write(machine.path("guest"), "the newest").unwrap();
+    let _ = machine.qemu.start(machine.spec.clone()).await;
+    let with = machine.started_with().unwrap();
+    assert!(with.contains("kernel/6.2/vmlinuz") && !with.contains(initramfs.to_str().unwrap()), "{with}");
+}
+
 #[rstest]
 #[case::qemu(|m: &mut Machine| {
     program::put_script(&m.path(QEMU.name), &format!("# another build\n{QEMU_SCRIPT}"));
@@ -119,7 +155,14 @@ async fn what_fits_is_given_to_qemu() {
 #[case::memory(|m: &mut Machine| m.spec.size.memory *= 2, "`256M`, and here it would be with `512M`")]
 #[case::vcpus(|m: &mut Machine| m.spec.size.vcpus = 2, "QEMU was started with `1`, and here it would be with `2`")]
 #[case::kernel(|m: &mut Machine| flip(m.path("kernel/6.1/vmlinuz")), "its guest kernel was ")]
-#[case::initramfs(|m: &mut Machine| flip(m.path("guest")), "its initramfs was ")]
+#[case::missing_initramfs(|m: &mut Machine| {
+    flip(m.path("guest"));
+    fs::remove_dir_all(m.path("initramfs")).unwrap();
+}, "its initramfs was ")]
+#[case::flipped_initramfs(|m: &mut Machine| {
+    flip(m.path("guest"));
+    flip(m.initramfs());
+}, "its initramfs was ")]
 #[case::accelerator(|m: &mut Machine| {
     let path = m.path("vm/snapshot/manifest.json");
     let text = fs::read_to_string(&path).unwrap();

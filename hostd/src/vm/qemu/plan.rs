@@ -1,0 +1,157 @@
+//! What a VM is started with, as the data folder and the machine have it, and what a snapshot of it will depend on.
+
+use std::path::{Path, PathBuf};
+
+use hostd_core::{requirements::Requirements, session::Size};
+
+use super::{Qemu, argv, no_kernel, version};
+use crate::vm::{
+    Memory, VmError, VmSpec,
+    accelerator::{self, Accelerator},
+    initramfs, kernel,
+    program::QEMU,
+    snapshot::store::{Manifest, Method},
+};
+
+/// What does not change between two VMs of a kind.
+pub(super) struct Plan {
+    accelerator: Accelerator,
+    tsc_khz: Option<u64>,
+    version: String,
+    pub(super) memory: Memory,
+    pub(super) method: Method,
+    maps_read_only: bool,
+    layers: Vec<PathBuf>,
+    disk: PathBuf,
+    boot: Boot,
+    qemu: String,
+    /// Name of the template that is mapped.
+    template: String,
+}
+
+/// What a guest boots, with the checksums. One that is resumed has it in its memory, and QEMU wants it all the same.
+struct Boot {
+    kernel: PathBuf,
+    kernel_hash: String,
+    initramfs: PathBuf,
+    initramfs_hash: String,
+}
+
+impl Qemu {
+    /// What a VM is started with. One that was `made` before gets the kernel and the initramfs that it was made with, so that
+    /// an upgrade of either strands nobody; today's where they are gone, and then [`Requirements::refusal`] tells.
+    pub(super) async fn plan(
+        &self,
+        spec: &VmSpec,
+        program: &Path,
+        made: Option<&Requirements>,
+    ) -> Result<Plan, VmError> {
+        let tsc_khz = self.tsc.khz().await;
+        self.look(spec, program, made, tsc_khz)
+    }
+
+    fn look(
+        &self,
+        spec: &VmSpec,
+        program: &Path,
+        made: Option<&Requirements>,
+        tsc_khz: Option<u64>,
+    ) -> Result<Plan, VmError> {
+        let version = self.version.of(program);
+        Ok(Plan {
+            accelerator: accelerator::choose(self.accelerator).0,
+            tsc_khz,
+            memory: mapped(&spec.memory)?,
+            method: self.method(),
+            maps_read_only: version::at_least(&version, (8, 2)),
+            layers: spec.layers.iter().map(|layer| super::absolute(layer)).collect(),
+            disk: super::absolute(&spec.disk),
+            boot: self.boot(made)?,
+            qemu: self.hashes.of(program)?,
+            template: match &spec.memory {
+                Memory::Clone(folder) => Manifest::template(folder)?,
+                Memory::Own | Memory::Template(_) => String::new(),
+            },
+            version,
+        })
+    }
+
+    fn boot(&self, made: Option<&Requirements>) -> Result<Boot, VmError> {
+        let today = || self.kernel().ok_or_else(no_kernel);
+        let kernel = match made.and_then(|made| self.kept_kernel(&made.kernel)) {
+            Some(image) => image,
+            None => today()?.image,
+        };
+        let initramfs = match made.and_then(|made| self.kept_initramfs(&made.initramfs)) {
+            Some(archive) => archive,
+            None => self.initramfs(&today()?)?,
+        };
+        let (kernel_hash, initramfs_hash) = (self.hashes.of(&kernel)?, self.hashes.of(&initramfs)?);
+        Ok(Boot { kernel, kernel_hash, initramfs, initramfs_hash })
+    }
+
+    /// Nothing removes kernels: each snapshot finds its own, for as long as nobody takes it away.
+    fn kept_kernel(&self, hash: &str) -> Option<PathBuf> {
+        let images = kernel::images(&self.data.join("kernel"));
+        images.into_iter().find(|image| self.hashes.of(image).is_ok_and(|of| of == hash))
+    }
+
+    /// The same holds for these.
+    fn kept_initramfs(&self, hash: &str) -> Option<PathBuf> {
+        let archive = initramfs::named(&self.data.join("initramfs"), hash)?;
+        self.hashes.of(&archive).is_ok_and(|of| of == hash).then_some(archive)
+    }
+
+    /// What a snapshot depends on of a VM of this size, whatever its disks and its template.
+    pub(super) async fn requirements(&self, size: Size) -> Result<Requirements, VmError> {
+        let program = self.search.find(QEMU)?;
+        let none = PathBuf::new;
+        let (directory, disk, memory) = (none(), none(), Memory::Own);
+        let spec = VmSpec { name: String::new(), directory, size, layers: vec![], disk, memory };
+        let plan = self.plan(&spec, &program, None).await?;
+        Ok(plan.requirements(&plan.machine(&spec, argv::Sockets { qmp: 0, link: 0, tunnel: 0 }, false)))
+    }
+}
+
+impl Plan {
+    pub(super) fn machine<'a>(&'a self, spec: &'a VmSpec, sockets: argv::Sockets, incoming: bool) -> argv::Machine<'a> {
+        argv::Machine {
+            name: &spec.name,
+            accelerator: self.accelerator,
+            vcpus: spec.size.vcpus,
+            size: spec.size.memory,
+            memory: &self.memory,
+            incoming,
+            maps_read_only: self.maps_read_only,
+            kernel: &self.boot.kernel,
+            initramfs: &self.boot.initramfs,
+            tsc_khz: self.tsc_khz,
+            layers: &self.layers,
+            disk: &self.disk,
+            sockets,
+        }
+    }
+
+    pub(super) fn requirements(&self, machine: &argv::Machine<'_>) -> Requirements {
+        let kvm = self.accelerator == Accelerator::Kvm;
+        Requirements {
+            accelerator: self.accelerator.name().into(),
+            qemu: self.qemu.clone(),
+            qemu_version: self.version.clone(),
+            kernel: self.boot.kernel_hash.clone(),
+            initramfs: self.boot.initramfs_hash.clone(),
+            template: self.template.clone(),
+            arguments: machine.canonical(),
+            tsc_khz: self.tsc_khz,
+            cpu: kvm.then(accelerator::processor),
+        }
+    }
+}
+
+/// What is mapped as RAM: of a template that QEMU wrote as one stream nothing can be.
+fn mapped(memory: &Memory) -> Result<Memory, VmError> {
+    Ok(match memory {
+        Memory::Clone(folder) if Manifest::read(folder)?.method == Method::Full => Memory::Own,
+        other => other.clone(),
+    })
+}
