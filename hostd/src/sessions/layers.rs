@@ -38,8 +38,17 @@ impl Plan {
         &self.layers[self.own..]
     }
 
-    /// Makes the file that stands for them; not yet named by any record.
-    pub(super) async fn carry_out(&self, host: &Host, id: &str, bytes: u64) -> Result<PathBuf, String> {
+    /// Makes the file that stands for them; not yet named by any record. For a while they are there twice.
+    pub(super) async fn carry_out(&self, host: &Host, id: &str, bytes: u64) -> Result<PathBuf, NotMerged> {
+        fail::fail_point!("merge::no-room", |_| Err(NotMerged::NoRoom { needed: 1, free: 0 }));
+        let (needed, free) = (on_disk(self.merged()).await, host.room().disk());
+        if needed > free {
+            return Err(NotMerged::NoRoom { needed, free });
+        }
+        self.write(host, id, bytes).await.map_err(NotMerged::Failed)
+    }
+
+    async fn write(&self, host: &Host, id: &str, bytes: u64) -> Result<PathBuf, String> {
         let to = host.directory(id).join(format!("merged-{}.qcow2", Ulid::new()));
         let merged = host.parts.vmm.merge(&self.layers, self.own, &to, bytes).await;
         merged.map_err(|error| error.to_string())?;
@@ -53,6 +62,30 @@ impl Plan {
         let layers = [&self.layers[..self.own], &[file], above].concat();
         Some(Machine { layers, ..machine.clone() })
     }
+}
+
+/// Why layers stay as they are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NotMerged {
+    /// The host's disk has too little room beyond its reserve, in bytes. It may have more another time.
+    NoRoom {
+        /// At the most.
+        needed: u64,
+        /// Of it.
+        free: u64,
+    },
+    /// It would go no better another time.
+    Failed(String),
+}
+
+/// Bytes that these files take; one that cannot be looked at takes none.
+async fn on_disk(files: &[PathBuf]) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut bytes = 0_u64;
+    for file in files {
+        bytes = bytes.saturating_add(tokio::fs::metadata(file).await.map_or(0, |stat| stat.blocks() * 512));
+    }
+    bytes
 }
 
 /// Removes those of these files that no record names any more.
@@ -96,4 +129,19 @@ async fn layers_in(directory: &Path) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_layer_takes_is_what_was_written_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sparse, full) = (folder.path().join("sparse"), folder.path().join("full"));
+        std::fs::File::create(&sparse).and_then(|file| file.set_len(64 << 20)).unwrap();
+        std::fs::write(&full, vec![1; 1 << 20]).unwrap();
+        let bytes = on_disk(&[sparse, full, folder.path().join("none")]).await;
+        assert!((1 << 20..4 << 20).contains(&bytes), "{bytes}");
+    }
 }

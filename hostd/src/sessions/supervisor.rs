@@ -14,6 +14,7 @@ use hostd_core::{Cause, Input, Lifecycle, Session, session::Observation};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
     task::{AbortHandle, JoinHandle, JoinSet},
+    time::Instant,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -108,6 +109,8 @@ pub(super) struct Supervisor {
     merging: Option<Merging>,
     /// Could not be merged.
     unmerged: Option<Plan>,
+    /// There was no room for a merge.
+    no_merge_before: Option<Instant>,
     /// A resume that waits for the merge, so that the chain does not grow.
     resumes: Option<u64>,
     place: Option<Place>,
@@ -165,6 +168,7 @@ impl Supervisor {
             running: None,
             merging: None,
             unmerged: None,
+            no_merge_before: None,
             resumes: None,
             place: None,
             looking: None,

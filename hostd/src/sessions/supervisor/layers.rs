@@ -1,29 +1,35 @@
 //! Merging the session's frozen layers, beside its life.
 
-use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::task::{JoinError, JoinHandle};
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::Instant,
+};
 
 use super::Supervisor;
 use crate::{
-    sessions::layers::{self, Plan},
+    sessions::layers::{self, NotMerged, Plan},
     store::Record,
 };
+
+/// After a merge for which there was no room. A resume does not wait for it.
+const AGAIN: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 60_000 });
 
 /// A merge under way.
 pub(super) struct Merging {
     plan: Plan,
-    pub(super) task: JoinHandle<Result<PathBuf, String>>,
+    pub(super) task: JoinHandle<Result<PathBuf, NotMerged>>,
 }
 
 /// What became of it; an error where its task panicked.
-pub(super) type Merged = Result<Result<PathBuf, String>, JoinError>;
+pub(super) type Merged = Result<Result<PathBuf, NotMerged>, JoinError>;
 
 impl Supervisor {
     /// Begins to merge, where there is something to merge and it has not failed before.
     pub(super) fn look_at_layers(&mut self) {
         let record = self.handle.record.borrow().clone();
-        if self.merging.is_some() || record.session.deleting {
+        if self.merging.is_some() || record.session.deleting || self.no_merge_before > Some(Instant::now()) {
             return;
         }
         let plan = Plan::of(&self.host, &record.machine).filter(|plan| self.unmerged.as_ref() != Some(plan));
@@ -43,7 +49,12 @@ impl Supervisor {
         let Some(Merging { plan, .. }) = self.merging.take() else { return ControlFlow::Continue(()) };
         let kept = match result {
             Ok(Ok(file)) => self.replace(&plan, file).await,
-            Ok(Err(why)) => Err(why),
+            Ok(Err(NotMerged::NoRoom { needed, free })) => {
+                tracing::info!(slug = self.session().slug, needed, free, "no room to merge its disk's layers yet");
+                self.no_merge_before = Some(Instant::now() + AGAIN);
+                Ok(())
+            }
+            Ok(Err(NotMerged::Failed(why))) => Err(why),
             Err(error) => Err(error.to_string()),
         };
         if let Err(why) = kept {
