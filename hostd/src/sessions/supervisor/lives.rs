@@ -70,7 +70,9 @@ impl Supervisor {
             Err(error) => Err(Awake::Ended(Cause::VmDied(self.after_panic(&error).await))),
         };
         let input = match result {
-            Ok(machine) => {
+            Ok(mut machine) => {
+                // Reports that came before its link was closed may have been taken since this was made.
+                machine.heard = machine.heard.max(self.handle.record.borrow().machine.heard);
                 self.change(machine);
                 Input::Suspended
             }

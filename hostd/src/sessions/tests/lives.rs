@@ -1,12 +1,16 @@
 use std::sync::atomic::Ordering;
 
-use hostd_core::{Activity, Cause, Lifecycle, attention};
+use hostd_core::{Activity, Cause, Input, Lifecycle, attention, session::Status};
+use tokio::sync::oneshot;
 
 use super::{
-    super::FleetError,
+    super::{FleetError, supervisor::Message},
     world::{World, until, until_is},
 };
-use crate::terminals::{Shown, Wish};
+use crate::{
+    store::Store,
+    terminals::{Shown, Wish},
+};
 
 #[tokio::test]
 async fn a_session_starts_and_its_agent_gets_what_it_needs() {
@@ -204,4 +208,30 @@ async fn only_so_many_boot_at_a_time() {
         until_is(&fleet, &view.session.slug, "running").await;
     }
     fleet.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_heard_while_it_was_put_down_is_not_heard_again() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    let handle = fleet.handle("fix").unwrap();
+    let held = world.vmm.hold.clone().lock_owned().await;
+    let suspending = tokio::spawn({
+        let fleet = fleet.clone();
+        async move { fleet.suspend("fix").await.map(drop) }
+    });
+    world.vmm.saving.notified().await;
+    let status = Status { activity: Activity::Idle, text: "late".into(), choices: vec![] };
+    let (done, heard) = oneshot::channel();
+    let input = Input::AgentStatus { generation: 1, status };
+    handle.messages.send(Message::Report { input, sequence: 7, done }).await.unwrap();
+    heard.await.unwrap();
+    drop(held);
+    suspending.await.unwrap().unwrap();
+    assert_eq!(handle.record.borrow().machine.heard, 7);
+    fleet.stop().await;
+    let (_, records) = Store::open(&world.folder.path().join("store.sqlite")).unwrap();
+    assert_eq!(records[0].machine.heard, 7);
 }

@@ -22,7 +22,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use pilothouse_proto::{greet::greet, guest::v1::guest_server::GuestServer};
-use tokio::{io::DuplexStream, task::JoinSet};
+use tokio::{io::DuplexStream, sync::Notify, task::JoinSet};
 
 use super::guest::Guest;
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
     sessions::{Fleet, News, Parts, SessionView},
     store::{Machine, Record, Store},
     vm::{
-        Io, MemoryUse, Port, Vm, VmError, VmSpec, Vmm, VmmInfo,
+        Io, Memory, MemoryUse, Port, Vm, VmError, VmSpec, Vmm, VmmInfo,
         snapshot::store::{Manifest, Stored},
     },
 };
@@ -51,6 +51,9 @@ pub(super) struct MadeUp {
     pub(super) stuck: Arc<AtomicBool>,
     /// The next snapshot ends so.
     pub(super) saves: Arc<Mutex<Save>>,
+    /// Told when a snapshot begins, which it does not go beyond while this is locked.
+    pub(super) saving: Arc<Notify>,
+    pub(super) hold: Arc<tokio::sync::Mutex<()>>,
     pub(super) vms: Mutex<Vec<Arc<MadeUpVm>>>,
     pub(super) leftovers: AtomicUsize,
 }
@@ -69,6 +72,8 @@ pub(super) struct MadeUpVm {
     pub(super) guest: Guest,
     silent: Arc<AtomicBool>,
     saves: Arc<Mutex<Save>>,
+    saving: Arc<Notify>,
+    hold: Arc<tokio::sync::Mutex<()>>,
     stuck: Arc<AtomicBool>,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -76,7 +81,8 @@ pub(super) struct MadeUpVm {
 impl MadeUp {
     fn vm_of(&self, spec: VmSpec, guest: Guest) -> Arc<MadeUpVm> {
         let (silent, saves, stuck) = (self.silent.clone(), self.saves.clone(), self.stuck.clone());
-        let vm = Arc::new(MadeUpVm { spec, guest, silent, saves, stuck, tasks: Mutex::default() });
+        let (saving, hold) = (self.saving.clone(), self.hold.clone());
+        let vm = Arc::new(MadeUpVm { spec, guest, silent, saves, saving, hold, stuck, tasks: Mutex::default() });
         self.vms.lock().unwrap().push(vm.clone());
         vm
     }
@@ -127,6 +133,9 @@ impl Vmm for MadeUp {
             assert!(layer.exists(), "{} is gone", layer.display());
         }
         assert!(spec.disk.exists());
+        if let Memory::Clone(template) = &spec.memory {
+            Manifest::template(template)?;
+        }
         Manifest::read(snapshot)?.check(snapshot, &Requirements::default())?;
         let last =
             self.vms.lock().unwrap().iter().rev().find(|vm| vm.spec.name == spec.name).map(|vm| vm.guest.again());
@@ -195,6 +204,8 @@ impl Vm for MadeUpVm {
     }
 
     async fn snapshot(&self, folder: &Path) -> Result<Manifest, VmError> {
+        self.saving.notify_one();
+        drop(self.hold.lock().await);
         let save = std::mem::take(&mut *self.saves.lock().unwrap());
         match save {
             Save::Good => {}
