@@ -7,5 +7,6 @@ mod layers;
 mod lives;
 mod restarts;
 mod room;
+mod suspends;
 mod waits;
 mod world;
