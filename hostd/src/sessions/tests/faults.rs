@@ -10,7 +10,7 @@ use rstest::rstest;
 use tokio::sync::Notify;
 
 use super::{
-    super::FleetError,
+    super::{FleetError, ForkOrder},
     world::{World, until_is},
 };
 
@@ -133,6 +133,99 @@ fn a_merge_that_hostd_did_not_survive_leaves_one_of_both(#[case] point: &'static
         let folder = std::fs::read_dir(world.folder.path().join("sessions").join(id)).unwrap();
         let layers = folder.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == "qcow2"));
         assert_eq!((vm.spec.layers.len(), layers.count()), (2, 2));
+        fleet.stop().await;
+    });
+}
+
+#[rstest]
+#[case("resume::before-vm")]
+#[case("resume::after-vm")]
+fn a_resume_that_hostd_did_not_survive_is_begun_again(#[case] point: &'static str) {
+    run(async {
+        let world = World::new();
+        let id = world.session("fix").await.session.id;
+        let dead = world.fleet().await;
+        until_is(&dead, "fix", "running").await;
+        dead.suspend("fix").await.unwrap();
+        let folder = world.folder.path().join("sessions").join(id);
+        let snapshot = std::fs::read(folder.join("snapshot/manifest.json")).unwrap();
+        let death = Death::at(point);
+        tokio::spawn(async move { dead.resume("fix").await.map(drop) });
+        death.come().await;
+        // Whatever it wrote since is of a life that nobody knows of.
+        std::fs::write(folder.join("disk-2.qcow2"), "written").unwrap();
+        assert_eq!(std::fs::read(folder.join("snapshot/manifest.json")).unwrap(), snapshot);
+        let fleet = world.fleet().await;
+        let view = until_is(&fleet, "fix", "running").await;
+        assert_eq!(view.session.generation, 3);
+        let vm = world.vmm.vm(world.vmm.started() - 1);
+        assert_eq!(std::fs::read_to_string(&vm.spec.disk).unwrap(), "disk");
+        fleet.stop().await;
+    });
+}
+
+#[rstest]
+#[case("fork::before-snapshot", false)]
+#[case("fork::after-snapshot", false)]
+#[case("fork::after-pivot", false)]
+#[case("fork::before-commit", false)]
+#[case("fork::after-commit", true)]
+fn a_fork_that_hostd_did_not_survive_is_whole_or_nothing(#[case] point: &'static str, #[case] made: bool) {
+    run(async {
+        let world = World::new();
+        let id = world.session("fix").await.session.id;
+        let dead = world.fleet().await;
+        until_is(&dead, "fix", "running").await;
+        let death = Death::at(point);
+        tokio::spawn(async move { dead.fork("fix", ForkOrder::default()).await.map(drop) });
+        death.come().await;
+        let fleet = world.fleet().await;
+        let forks: Vec<_> = fleet.list().into_iter().filter(|view| view.session.slug != "fix").collect();
+        assert_eq!(forks.len(), usize::from(made));
+        for fork in &forks {
+            until_is(&fleet, &fork.session.slug, "running").await;
+        }
+        // Its memory is gone with its VM, and its disk is as it was when it stood still.
+        until_is(&fleet, "fix", "crashed").await;
+        fleet.restart("fix").await.unwrap();
+        until_is(&fleet, "fix", "running").await;
+        let vm = world.vmm.vm(world.vmm.started() - 1);
+        let own = &vm.spec.layers[1..];
+        assert_eq!((own.len(), own.iter().all(|layer| layer.exists())), (usize::from(made), true));
+        let sessions = world.folder.path().join("sessions");
+        assert_eq!(std::fs::read_dir(&sessions).unwrap().count(), 1 + usize::from(made));
+        let mut left: Vec<_> = std::fs::read_dir(sessions.join(id)).unwrap().map(|file| file.unwrap().path()).collect();
+        left.retain(|file| file.extension().is_some_and(|e| e == "qcow2"));
+        left.sort();
+        let mut named: Vec<_> = own.iter().chain([&vm.spec.disk]).cloned().collect();
+        named.sort();
+        assert_eq!(left, named);
+        fleet.stop().await;
+    });
+}
+
+#[test]
+fn a_merge_without_room_is_tried_again_and_no_resume_waits_for_it() {
+    run(async {
+        let world = World::new();
+        world.session("fix").await;
+        let fleet = world.fleet().await;
+        until_is(&fleet, "fix", "running").await;
+        let again = async || {
+            fleet.suspend("fix").await.unwrap();
+            fleet.resume("fix").await.unwrap();
+            world.vmm.vm(world.vmm.started() - 1).spec.layers.len()
+        };
+        let scenario = fail::FailScenario::setup();
+        fail::cfg("merge::no-room", "return").unwrap();
+        assert_eq!([again().await, again().await, again().await], [2, 3, 4]);
+        fail::remove("merge::no-room");
+        let mut tries = 0;
+        while again().await > 2 {
+            tries += 1;
+            assert!(tries < 1000, "its layers are never merged");
+        }
+        drop(scenario);
         fleet.stop().await;
     });
 }
