@@ -5,7 +5,9 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use super::{VmError, cpio::Archive, file, file::failed, kernel::Kernel};
@@ -16,8 +18,41 @@ const FOLDERS: &[&str] = &["dev", "modules", "newroot", "proc", "run", "sys"];
 const GUEST_MAX: u64 = 256 << 20;
 const MODULE_MAX: u64 = 64 << 20;
 
-/// The archive for this kernel and guest binary; written below `folder` if it is not there.
-pub(super) fn ensure(folder: &Path, kernel: &Kernel, guest: &Path) -> Result<PathBuf, VmError> {
+/// The last archive, and the files that it was made of as they were.
+#[derive(Debug, Default)]
+pub(super) struct Cache(Mutex<Option<(Vec<Stamp>, PathBuf)>>);
+
+/// A file as it was: path, length, inode, time of the last change in nanoseconds.
+type Stamp = (PathBuf, u64, u64, i64);
+
+impl Cache {
+    /// The archive for this kernel and guest binary; made below `folder` where they have changed or it is not there. Reads
+    /// and writes many MiB then.
+    pub(super) fn ensure(&self, folder: &Path, kernel: &Kernel, guest: &Path) -> Result<PathBuf, VmError> {
+        let files = kernel.modules.iter().map(PathBuf::as_path).chain([guest]);
+        // Before they are read: what changes meanwhile is noticed by the next.
+        let stamps = files.map(stamp).collect::<Result<Vec<_>, _>>()?;
+        // Held meanwhile: whoever comes wants the same.
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, archive)) = &*last
+            && *of == stamps
+            && archive.exists()
+        {
+            return Ok(archive.clone());
+        }
+        let archive = ensure(folder, kernel, guest)?;
+        *last = Some((stamps, archive.clone()));
+        Ok(archive)
+    }
+}
+
+fn stamp(path: &Path) -> Result<Stamp, VmError> {
+    let stat = fs::metadata(path).map_err(failed(path))?;
+    let changed = stat.mtime().wrapping_mul(1_000_000_000).wrapping_add(stat.mtime_nsec());
+    Ok((path.to_owned(), stat.len(), stat.ino(), changed))
+}
+
+fn ensure(folder: &Path, kernel: &Kernel, guest: &Path) -> Result<PathBuf, VmError> {
     let archive = build(kernel, guest)?;
     let path = folder.join(name(&blake3::hash(&archive).to_hex()));
     if !path.exists() {
@@ -78,5 +113,28 @@ mod tests {
         let text = String::from_utf8_lossy(&fs::read(&first).unwrap()).into_owned();
         assert!(text.contains("modules/00-a.ko") && text.contains("newroot") && text.contains("TRAILER!!!"));
         assert!(matches!(ensure(&folder, &kernel, &at("none")), Err(VmError::File { .. })));
+    }
+
+    #[test]
+    fn is_read_again_only_where_something_has_changed() {
+        let data = tempfile::tempdir().unwrap();
+        let guest = data.path().join("guest");
+        fs::write(&guest, "one").unwrap();
+        let kernel = Kernel { release: "6.1".into(), image: data.path().join("vmlinuz"), modules: vec![] };
+        let (cache, folder) = (Cache::default(), data.path().join("initramfs"));
+        let of = || cache.ensure(&folder, &kernel, &guest).unwrap();
+        let first = of();
+        let time = fs::metadata(&guest).unwrap().modified().unwrap();
+        // Nothing tells it from what it was but its bytes, which nobody reads.
+        fs::write(&guest, "two").unwrap();
+        fs::File::options().write(true).open(&guest).unwrap().set_modified(time).unwrap();
+        assert_eq!(of(), first);
+        fs::remove_file(&first).unwrap();
+        let second = of();
+        assert_ne!(second, first);
+        fs::write(&guest, "three").unwrap();
+        assert_ne!(of(), second);
+        fs::remove_file(&guest).unwrap();
+        assert!(matches!(cache.ensure(&folder, &kernel, &guest), Err(VmError::File { .. })));
     }
 }

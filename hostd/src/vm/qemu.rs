@@ -47,7 +47,7 @@ use super::{
     initramfs,
     kernel::{self, Fetch, Kernel, Source},
     program::{self, APT_CACHE, APT_GET, DEPMOD, DPKG_DEB, MODPROBE, QEMU, QEMU_IMG, Search},
-    snapshot::store::{Manifest, Method},
+    snapshot::store::Method,
     tsc::Tsc,
 };
 pub use diagnosis::{BLANK, Confinement, KernelFiles, Tool};
@@ -75,6 +75,7 @@ pub struct Qemu {
     tsc: Arc<Tsc>,
     version: Arc<version::Cache>,
     hashes: Arc<hashes::Cache>,
+    initramfs: Arc<initramfs::Cache>,
     /// Held while something is fetched or tried: the second who asks waits for the first.
     preparing: Arc<Mutex<()>>,
     /// Whatever was proven.
@@ -95,6 +96,7 @@ impl Qemu {
             tsc: Arc::new(Tsc::start()),
             version: Arc::default(),
             hashes: Arc::default(),
+            initramfs: Arc::default(),
             preparing: Arc::default(),
             method: None,
             prover: None,
@@ -138,7 +140,7 @@ impl Qemu {
 
     fn initramfs(&self, kernel: &Kernel) -> Result<PathBuf, VmError> {
         self.check_guest_binary()?;
-        initramfs::ensure(&self.data.join("initramfs"), kernel, &self.guest_binary)
+        self.initramfs.ensure(&self.data.join("initramfs"), kernel, &self.guest_binary)
     }
 
     fn check_guest_binary(&self) -> Result<(), VmError> {
@@ -152,8 +154,11 @@ impl Qemu {
     async fn launch(&self, spec: &VmSpec, from: Option<&Path>) -> Result<Machine, VmError> {
         let program = self.search.find(QEMU)?;
         let folder = &spec.directory;
-        let made = from.map(Manifest::read).transpose()?.map(|manifest| manifest.requirements);
-        let plan = self.plan(spec, &program, made.as_ref()).await?;
+        let made = match from {
+            Some(from) => Some(snapshot::made_with(from).await?),
+            None => None,
+        };
+        let plan = self.plan(spec, &program, made).await?;
         let sockets = Listeners::bind(folder).map_err(failed(folder))?;
         let numbers = argv::Sockets {
             qmp: sockets.qmp.as_raw_fd(),
@@ -162,11 +167,14 @@ impl Qemu {
         };
         let machine = plan.machine(spec, numbers, from.is_some());
         let requirements = plan.requirements(&machine);
-        let snapshot = from.map(|from| snapshot::open(from, &requirements)).transpose()?;
+        let opened = match from {
+            Some(from) => Some(snapshot::open(from, &requirements).await?),
+            None => None,
+        };
         let (argv, ram) = (machine.argv()?, machine.ram());
         let serial = Serial::fresh(folder);
         let mut inherited = vec![sockets.qmp, sockets.link, sockets.tunnel];
-        let load = snapshot.map(|(devices, load)| {
+        let load = opened.map(|(devices, load)| {
             let number = devices.as_raw_fd();
             inherited.push(devices);
             (number, load)
@@ -265,7 +273,8 @@ impl Vmm for Qemu {
             Fetch { folder: &folder, search: &self.search, progress }.run(&self.kernel_source).await?;
         }
         let none = || VmError::Kernel(format!("{} has none after preparing it", folder.display()));
-        self.initramfs(&self.kernel().ok_or_else(none)?)?;
+        let (qemu, kernel) = (self.clone(), self.kernel().ok_or_else(none)?);
+        snapshot::blocking(move || qemu.initramfs(&kernel)).await?;
         self.prove(progress).await
     }
 

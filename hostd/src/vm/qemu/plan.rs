@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use hostd_core::{requirements::Requirements, session::Size};
 
-use super::{Qemu, argv, no_kernel, version};
+use super::{Qemu, argv, no_kernel, snapshot::blocking, version};
 use crate::vm::{
     Memory, VmError, VmSpec,
     accelerator::{self, Accelerator},
@@ -44,12 +44,14 @@ impl Qemu {
         &self,
         spec: &VmSpec,
         program: &Path,
-        made: Option<&Requirements>,
+        made: Option<Requirements>,
     ) -> Result<Plan, VmError> {
         let tsc_khz = self.tsc.khz().await;
-        self.look(spec, program, made, tsc_khz)
+        let (qemu, spec, program) = (self.clone(), spec.clone(), program.to_owned());
+        blocking(move || qemu.look(&spec, &program, made.as_ref(), tsc_khz)).await
     }
 
+    /// Reads files that may have to be read from the disk and hashed.
     fn look(
         &self,
         spec: &VmSpec,

@@ -6,7 +6,7 @@ use hostd_core::session::Size;
 use rstest::rstest;
 
 use super::*;
-use crate::vm::snapshot::store::Stored;
+use crate::vm::snapshot::store::{Manifest, Stored};
 
 /// Tells its version, and leaves its arguments where it is started.
 const QEMU_SCRIPT: &str =

@@ -180,14 +180,25 @@ fn template(ram: &Path, folder: &Path) -> Result<Stored, VmError> {
 }
 
 /// What a VM needs that starts from this snapshot, all of it compared and checked: its devices to inherit, and the rest.
-pub(super) fn open(folder: &Path, here: &Requirements) -> Result<(OwnedFd, Load), VmError> {
-    let manifest = Manifest::read(folder)?;
-    manifest.check(folder, here)?;
-    let path = folder.join(&manifest.devices.name);
-    let devices = File::open(&path).map_err(failed(&path))?;
-    let by_us = manifest.method == Method::Delta && manifest.memory.stamp.is_none();
-    let delta = by_us.then(|| folder.join(&manifest.memory.name));
-    Ok((devices.into(), Load { delta, method: manifest.method }))
+/// Reads all of it.
+pub(super) async fn open(folder: &Path, here: &Requirements) -> Result<(OwnedFd, Load), VmError> {
+    let (folder, here) = (folder.to_owned(), here.clone());
+    blocking(move || {
+        let manifest = Manifest::read(&folder)?;
+        manifest.check(&folder, &here)?;
+        let path = folder.join(&manifest.devices.name);
+        let devices = File::open(&path).map_err(failed(&path))?;
+        let by_us = manifest.method == Method::Delta && manifest.memory.stamp.is_none();
+        let delta = by_us.then(|| folder.join(&manifest.memory.name));
+        Ok((devices.into(), Load { delta, method: manifest.method }))
+    })
+    .await
+}
+
+/// What the snapshot in this folder was made with.
+pub(super) async fn made_with(folder: &Path) -> Result<Requirements, VmError> {
+    let folder = folder.to_owned();
+    blocking(move || Ok(Manifest::read(&folder)?.requirements)).await
 }
 
 fn sync(path: &Path) -> Result<(), VmError> {
@@ -207,6 +218,8 @@ pub(super) fn said(output: &str) -> VmError {
     VmError::Failed { program: QEMU.name.into(), output: output.into() }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, VmError> + Send + 'static) -> Result<T, VmError> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, VmError> + Send + 'static,
+) -> Result<T, VmError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(said(&error.to_string())))
 }
