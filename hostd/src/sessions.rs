@@ -29,6 +29,7 @@ mod supervisor;
 mod suspend;
 #[cfg(test)]
 mod tests;
+mod tops;
 mod view;
 mod waits;
 

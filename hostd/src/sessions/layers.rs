@@ -10,7 +10,7 @@ use std::{
 
 use ulid::Ulid;
 
-use super::fleet::Host;
+use super::{fleet::Host, tops};
 use crate::store::{Machine, Record};
 
 /// Own frozen layers that are worth merging.
@@ -107,6 +107,9 @@ pub(super) async fn sweep(host: &Host, records: &[Record]) {
     for record in records {
         let directory = host.directory(&record.session.id);
         for file in layers_in(&directory).await {
+            if tops::is_ready(&file, record.session.size.disk) {
+                continue;
+            }
             if !known.contains(&file) && tokio::fs::remove_file(&file).await.is_ok() {
                 tracing::info!(slug = record.session.slug, ?file, "removed a layer that was never used");
             }

@@ -16,7 +16,8 @@ use super::{
     fleet::{Handle, Host},
     now,
     running::{Live, Running},
-    start::{Clock, NotStarted, Started, caller, disk, identity, spec},
+    start::{Clock, NotStarted, Started, caller, identity, spec},
+    tops,
 };
 use crate::{
     guest::Link,
@@ -60,7 +61,11 @@ pub(super) enum Awake {
 /// Puts a running session to disk; returns what its next life is made from.
 pub(super) async fn suspend(host: Arc<Host>, handle: Arc<Handle>, running: Running) -> Result<Machine, Awake> {
     keep(&host, &handle, &running.live).await;
-    if let Err(why) = quiesce(&handle, &running, true).await {
+    // The guest is busy with its own for longer than that takes.
+    let directory = host.directory(&handle.id);
+    let bytes = handle.record.borrow().session.size.disk;
+    let next = tops::prepare(&*host.parts.vmm, &directory, bytes);
+    if let (Err(why), ()) = tokio::join!(quiesce(&handle, &running, true), next) {
         return Err(Awake::Runs { running, why });
     }
     let generation = running.generation;
@@ -68,7 +73,7 @@ pub(super) async fn suspend(host: Arc<Host>, handle: Arc<Handle>, running: Runni
     link.close();
     drop(link);
     let record = handle.record.borrow().clone();
-    let folder = host.directory(&handle.id).join(SNAPSHOT);
+    let folder = directory.join(SNAPSHOT);
     keep_offset(&host, &record, handle.terminal.offset()).await;
     fail::fail_point!("suspend::before-snapshot");
     match vm.snapshot(&folder).await {
@@ -222,9 +227,7 @@ pub(super) async fn resume(
     let above = Record { session: record.session.clone(), machine };
     let directory = host.directory(&handle.id);
     let top = directory.join(&above.machine.disk);
-    // Of an attempt that was cut off: nothing in it belongs to this snapshot.
-    let _ = tokio::fs::remove_file(&top).await;
-    disk(&host, &above, &directory).await.map_err(|error| failed(error.to_string()))?;
+    tops::put(&host, &above, &directory).await.map_err(|error| failed(error.to_string()))?;
     clock.phase("disk");
     fail::fail_point!("resume::before-vm");
     let began = host.parts.vmm.resume(spec(&above, &directory), &snapshot.folder).await;

@@ -27,6 +27,7 @@ async fn a_chain_does_not_grow_and_nothing_of_it_is_lost() {
         // The made-up merge writes all of what it merges.
         assert_eq!(fs::read_to_string(&chain[1]).unwrap(), "disk".repeat(usize::try_from(cycle).unwrap()));
         let top = vm.spec.disk.file_name().unwrap().to_str().unwrap();
+        // The next one is made when it is wanted.
         assert_eq!(names(&folder), [top, chain[1].file_name().unwrap().to_str().unwrap()]);
     }
     fleet.stop().await;
@@ -41,11 +42,11 @@ async fn what_no_record_names_is_swept() {
     until_is(&fleet, "fix", "running").await;
     fleet.suspend("fix").await.unwrap();
     fleet.stop().await;
-    for name in ["merged-1.qcow2", "disk-9.qcow2"] {
+    for name in ["merged-1.qcow2", "disk-9.qcow2", "next-1.qcow2", "next.new.qcow2"] {
         fs::write(folder.join(name), "half").unwrap();
     }
     let fleet = world.fleet().await;
-    assert_eq!(names(&folder), ["disk.qcow2"]);
+    assert_eq!(names(&folder), ["disk.qcow2", "next-1073741824.qcow2"]);
     fleet.resume("fix").await.unwrap();
     fleet.stop().await;
 }
@@ -108,5 +109,32 @@ async fn a_suspend_that_panics_leaves_no_vm() {
     let view = until(&fleet, "fix", |view| view.session.lifecycle.word() == "crashed").await;
     assert!(hostd_core::attention(&view.session, 0).reason.contains("please report this"));
     assert_eq!(world.vmm.leftovers.load(std::sync::atomic::Ordering::Relaxed), before + 1);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_resume_finds_its_layer_made_and_empty() {
+    let world = World::new();
+    let id = world.session("fix").await.session.id;
+    let folder = world.folder.path().join("sessions").join(id);
+    let made = || world.vmm.disks.load(std::sync::atomic::Ordering::Relaxed);
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    fleet.suspend("fix").await.unwrap();
+    assert_eq!((made(), names(&folder)), (2, vec!["disk.qcow2".into(), "next-1073741824.qcow2".into()]));
+    // Of an attempt that hostd did not survive.
+    fs::write(folder.join("disk-2.qcow2"), "written").unwrap();
+    fleet.resume("fix").await.unwrap();
+    let vm = world.vmm.vm(1);
+    assert_eq!((made(), fs::read_to_string(&vm.spec.disk).unwrap()), (2, "disk".into()));
+    assert_eq!(names(&folder), ["disk-2.qcow2", "disk.qcow2"]);
+    // One that is gone, or of another size, is made again.
+    fleet.suspend("fix").await.unwrap();
+    fs::rename(folder.join("next-1073741824.qcow2"), folder.join("next-1.qcow2")).unwrap();
+    let before = made();
+    fleet.resume("fix").await.unwrap();
+    assert_eq!(fs::read_to_string(&world.vmm.vm(2).spec.disk).unwrap(), "disk");
+    // A merge makes none here.
+    assert_eq!(made(), before + 1);
     fleet.stop().await;
 }

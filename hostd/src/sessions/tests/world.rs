@@ -56,6 +56,8 @@ pub(super) struct MadeUp {
     pub(super) hold: Arc<tokio::sync::Mutex<()>>,
     pub(super) vms: Mutex<Vec<Arc<MadeUpVm>>>,
     pub(super) leftovers: AtomicUsize,
+    /// Disks that were made.
+    pub(super) disks: AtomicUsize,
 }
 
 /// How a snapshot ends.
@@ -111,6 +113,7 @@ impl Vmm for MadeUp {
     }
 
     async fn create_disk(&self, disk: &Path, _: u64) -> Result<(), VmError> {
+        self.disks.fetch_add(1, Ordering::Relaxed);
         std::fs::write(disk, "disk").map_err(|error| VmError::File { path: disk.into(), error })
     }
 
