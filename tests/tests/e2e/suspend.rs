@@ -1,6 +1,6 @@
 //! To disk and back: nothing of a suspended session runs, and nothing of it is lost.
 
-use std::{fs, thread, time::Instant};
+use std::{collections::BTreeSet, fs, path::Path, thread, time::Instant};
 
 use tests::{Host, Outcome, until, wait::SOON};
 
@@ -20,8 +20,9 @@ fn a_session_goes_on_where_it_was() {
         let suspended = host.cli(["suspend", "--json", &id]).json();
         assert_eq!(suspended["lifecycle"], "suspended", "{suspended}");
         assert!(suspended["suspended_bytes"].as_u64().unwrap() > 0, "{suspended}");
-        assert_eq!(suspended["resident_bytes"], 0);
+        assert_eq!((&suspended["resident_bytes"], &suspended["memory_bytes"]), (&0.into(), &0.into()));
         host.wait_for_no_vm();
+        only_the_delta(&host, &id);
         // Looking does not wake it, and a repeat changes nothing.
         let _ = host.cli(["log", &id]).text();
         let _ = host.cli(["suspend", &id]).text();
@@ -39,6 +40,23 @@ fn a_session_goes_on_where_it_was() {
     let _ = host.cli(["suspend", &id]).text();
     let _ = host.cli(["rm", "--yes", &id]).text();
     assert!(!host.data().join("sessions").join(&id).exists());
+}
+
+/// What a suspended session has on disk beside its disk's layers and what it printed.
+fn only_the_delta(host: &Host, id: &str) {
+    let names = |folder: &Path| {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<BTreeSet<_>>()
+    };
+    let folder = host.data().join("sessions").join(id);
+    let snapshot = folder.join("snapshot");
+    let of_a_vm = |name: &String| name.ends_with(".sock") || name == "vm.json" || name.starts_with("snapshot.new");
+    assert_eq!(names(&folder).into_iter().filter(of_a_vm).collect::<Vec<_>>(), Vec::<String>::new());
+    assert_eq!(names(&snapshot), ["devices", "manifest.json", "memory.zst"].map(str::to_owned).into());
+    let shown = host.show(id);
+    let bytes = |name: &str| fs::metadata(snapshot.join(name)).unwrap().len();
+    assert_eq!(shown["suspended_bytes"], bytes("memory.zst") + bytes("devices"), "{shown}");
+    assert!(shown["suspended_bytes"].as_u64() < shown["memory_size_bytes"].as_u64().map(|all| all / 4), "{shown}");
 }
 
 #[test]
