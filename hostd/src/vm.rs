@@ -137,6 +137,9 @@ pub trait Vmm: Send + Sync + 'static {
     fn info(&self) -> VmmInfo;
     /// Fetches and prepares what every VM needs (kernel, initramfs) if it is not there. `progress` gets lines for people.
     async fn prepare(&self, progress: &(dyn Fn(String) + Send + Sync)) -> Result<(), VmError>;
+    /// Returns when it is known how snapshots are written with what is installed here now, or that it cannot be known; finds
+    /// it out, once, which takes VMs of its own and their time. Before a VM is brought to a stand for [`Vm::snapshot`].
+    async fn settle(&self) {}
     /// What a snapshot depends on that a VM of this size is made here now, without its disks, in one word; None where VMs
     /// cannot be snapshot. After [`Vmm::prepare`].
     async fn fingerprint(&self, _size: Size) -> Result<Option<String>, VmError> {

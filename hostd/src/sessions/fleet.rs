@@ -82,6 +82,8 @@ pub(super) struct Host {
     pub(super) started_at: UnixMillis,
     pub(super) shelf: Shelf,
     pub(super) pool: Pool,
+    /// hostd ends.
+    pub(super) closing: CancellationToken,
     handles: Mutex<BTreeMap<String, Arc<Handle>>>,
 }
 
@@ -187,6 +189,7 @@ impl Fleet {
             started_at: now(),
             shelf: Shelf::default(),
             pool: Pool::default(),
+            closing: CancellationToken::new(),
             handles: Mutex::default(),
         });
         fork::sweep(&host.parts.data, &records).await;
@@ -207,6 +210,7 @@ impl Fleet {
         }
         let refresh = refresh::start(&host);
         tokio::spawn(pool::keep(host.clone()));
+        suspend::settle_early(&host);
         Ok(Arc::new(Self { host, refresh }))
     }
 
@@ -414,6 +418,7 @@ impl Fleet {
     /// Powers off every VM and ends all supervisors; no VM is left when this returns. Nothing is created any more.
     pub async fn stop(&self) {
         self.refresh.cancel();
+        self.host.closing.cancel();
         self.host.pool.close().await;
         let handles: Vec<_> = self.host.handles().values().cloned().collect();
         stream::iter(handles)

@@ -25,7 +25,7 @@ use super::{
     now,
     running::{Live, Running},
     supervisor::Message,
-    suspend::{Awake, quiesce, run_on, top},
+    suspend::{Awake, quiesce, run_on, settle, top},
 };
 use crate::{
     store::{Machine, Record, Snapshot},
@@ -189,6 +189,7 @@ pub(super) async fn part(
     if let Err(why) = prepare(&host, &draft, &directory.join(&pivot), record.session.size.disk).await {
         return Err(Awake::Runs { running, why });
     }
+    settle(&host).await;
     if let Err(why) = quiesce(&handle, &running, false).await {
         return Err(Awake::Runs { running, why });
     }

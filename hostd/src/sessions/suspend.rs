@@ -61,6 +61,7 @@ pub(super) enum Awake {
 /// Puts a running session to disk; returns what its next life is made from.
 pub(super) async fn suspend(host: Arc<Host>, handle: Arc<Handle>, running: Running) -> Result<Machine, Awake> {
     keep(&host, &handle, &running.live).await;
+    settle(&host).await;
     // The guest is busy with its own for longer than that takes.
     let directory = host.directory(&handle.id);
     let bytes = handle.record.borrow().session.size.disk;
@@ -84,6 +85,23 @@ pub(super) async fn suspend(host: Arc<Host>, handle: Arc<Handle>, running: Runni
             Ok(put_down(&host, &record, &manifest, handle.terminal.offset()).await)
         }
         Err(error) => Err(run_on(&host, &handle, &record, generation, vm, advised(&error)).await),
+    }
+}
+
+/// Waits until it is known how snapshots are written here, while the guest still runs; not where hostd ends.
+pub(super) async fn settle(host: &Host) {
+    tokio::select! {
+        () = host.parts.vmm.settle() => {}
+        () = host.closing.cancelled() => {}
+    }
+}
+
+/// [`settle`] before somebody has to wait for it, where there is something that will be put to disk.
+pub(super) fn settle_early(host: &Arc<Host>) {
+    let built = || host.parts.environments.list().iter().any(|environment| environment.build.is_some());
+    if !host.handles().is_empty() || built() {
+        let host = host.clone();
+        tokio::spawn(async move { settle(&host).await });
     }
 }
 

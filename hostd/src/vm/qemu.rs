@@ -80,6 +80,8 @@ pub struct Qemu {
     preparing: Arc<Mutex<()>>,
     /// Whatever was proven.
     method: Option<Method>,
+    /// The proof that was last looked for without being asked to, whatever came of it.
+    tried: Arc<std::sync::Mutex<Option<PathBuf>>>,
     prover: Option<Arc<dyn Prover>>,
 }
 
@@ -99,6 +101,7 @@ impl Qemu {
             initramfs: Arc::default(),
             preparing: Arc::default(),
             method: None,
+            tried: Arc::default(),
             prover: None,
         }
     }
@@ -128,7 +131,8 @@ impl Qemu {
         Self { method: Some(method), ..self }
     }
 
-    /// Finds out by this, as part of [`Vmm::prepare`], which method works with a QEMU that it has not met before.
+    /// Finds out by this which method works with a QEMU that it has not met before: as part of [`Vmm::prepare`], or of
+    /// [`Vmm::settle`].
     #[must_use]
     pub fn with_prover(self, prover: Arc<dyn Prover>) -> Self {
         Self { prover: Some(prover), ..self }
@@ -181,7 +185,7 @@ impl Qemu {
         });
         let mut process = process::spawn(&program, &argv, inherited).map_err(failed(&program))?;
         let disk = spec.disk.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let layout = Layout { pid: process.pid, ram, memory: plan.memory, disk, method: plan.method, requirements };
+        let layout = Layout { pid: process.pid, ram, memory: plan.memory, disk, qemu: self.clone(), requirements };
         let words = std::iter::once(program.into_os_string()).chain(argv).map(|a| a.to_string_lossy().into_owned());
         match take_over(folder, &mut process, words.collect(), &layout, load).await {
             Ok((identity, qmp)) => Ok(Machine::start(folder, process, identity, qmp, layout, serial)),
@@ -276,6 +280,10 @@ impl Vmm for Qemu {
         let (qemu, kernel) = (self.clone(), self.kernel().ok_or_else(none)?);
         snapshot::blocking(move || qemu.initramfs(&kernel)).await?;
         self.prove(progress).await
+    }
+
+    async fn settle(&self) {
+        self.find_method().await;
     }
 
     async fn fingerprint(&self, size: Size) -> Result<Option<String>, VmError> {

@@ -121,6 +121,8 @@ async fn a_resume_finds_its_layer_made_and_empty() {
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "running").await;
     fleet.suspend("fix").await.unwrap();
+    // Once in the beginning, and once now.
+    assert_eq!(world.vmm.settled.load(std::sync::atomic::Ordering::Relaxed), 2);
     assert_eq!((made(), names(&folder)), (2, vec!["disk.qcow2".into(), "next-1073741824.qcow2".into()]));
     // Of an attempt that hostd did not survive.
     fs::write(folder.join("disk-2.qcow2"), "written").unwrap();

@@ -56,6 +56,8 @@ pub(super) struct MadeUp {
     pub(super) hold: Arc<tokio::sync::Mutex<()>>,
     pub(super) vms: Mutex<Vec<Arc<MadeUpVm>>>,
     pub(super) leftovers: AtomicUsize,
+    /// How often it was asked how snapshots are written.
+    pub(super) settled: AtomicUsize,
     /// Disks that were made.
     pub(super) disks: AtomicUsize,
 }
@@ -110,6 +112,10 @@ impl Vmm for MadeUp {
 
     async fn prepare(&self, _: &(dyn Fn(String) + Send + Sync)) -> Result<(), VmError> {
         Ok(())
+    }
+
+    async fn settle(&self) {
+        self.settled.fetch_add(1, Ordering::Relaxed);
     }
 
     async fn create_disk(&self, disk: &Path, _: u64) -> Result<(), VmError> {

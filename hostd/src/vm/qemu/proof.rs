@@ -1,7 +1,7 @@
 //! Which method of snapshots works with a build of QEMU: tried once by a [`Prover`], kept as
 //! `selftest/HASH-ACCELERATOR.json` in the data folder.
 
-use std::{fmt, fs, io, path::PathBuf};
+use std::{fmt, fs, io, path::PathBuf, sync::PoisonError};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,28 @@ impl Qemu {
         }
     }
 
+    /// Waits for a try that is under way, or tries, where the method for this QEMU is not known. Once for each: one that tells
+    /// nothing is not worth the wait of every suspend.
+    pub(super) async fn find_method(&self) {
+        let unknown = || self.method.is_none() && self.prover.is_some() && self.proof().is_none();
+        if !unknown() {
+            return;
+        }
+        let _one_at_a_time = self.preparing.lock().await;
+        let Ok(file) = self.proof_file() else { return };
+        if !unknown() || self.kernel().is_none() {
+            return;
+        }
+        let before = self.tried.lock().unwrap_or_else(PoisonError::into_inner).replace(file.clone());
+        if before.as_ref() == Some(&file) {
+            return;
+        }
+        tracing::info!("tries how snapshots work with this QEMU, which was not met before");
+        if let Err(error) = self.prove(&|line| tracing::info!("{line}")).await {
+            tracing::warn!(%error, "what was found out about this QEMU is not kept");
+        }
+    }
+
     fn proof_file(&self) -> Result<PathBuf, VmError> {
         let accelerator = accelerator::choose(self.accelerator).0.name();
         let hash = self.hashes.of(&self.search.find(QEMU)?)?;
@@ -156,5 +178,32 @@ mod tests {
             qemu.prove(&|_| ()).await.unwrap();
         }
         assert_eq!((finds.1.load(Ordering::Relaxed), qemu.proof()), (2, None));
+    }
+
+    #[tokio::test]
+    async fn a_suspend_tries_what_nobody_has_once() {
+        let data = tempfile::tempdir().unwrap();
+        let finds = Arc::new(Finds(None, AtomicU32::new(0)));
+        let qemu = qemu(data.path()).with_prover(finds.clone());
+        let tries = || finds.1.load(Ordering::Relaxed);
+        // There is nothing yet to try it with.
+        qemu.find_method().await;
+        assert_eq!(tries(), 0);
+        let kernel = data.path().join("kernel/6.1");
+        fs::create_dir_all(kernel.join("modules")).unwrap();
+        fs::write(kernel.join("vmlinuz"), "a kernel").unwrap();
+        fs::write(kernel.join("complete"), format!("2 {}\n", crate::vm::kernel::MODULES.join(" "))).unwrap();
+        tokio::join!(qemu.find_method(), qemu.find_method());
+        assert_eq!(tries(), 1);
+        program::put_script(&data.path().join(QEMU.name), "exit 1 # another build");
+        qemu.find_method().await;
+        assert_eq!(tries(), 2);
+        let found = Arc::new(Finds(Some(Proof::new(Method::Full, "no pagemap".into())), AtomicU32::new(0)));
+        program::put_script(&data.path().join(QEMU.name), "exit 1 # one more build");
+        let qemu = qemu.with_prover(found.clone());
+        for _ in 0..2 {
+            qemu.find_method().await;
+        }
+        assert_eq!((found.1.load(Ordering::Relaxed), qemu.method()), (1, Method::Full));
     }
 }

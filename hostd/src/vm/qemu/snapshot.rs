@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::net::UnixStream;
 
 use super::{
-    halt,
+    Qemu, halt,
     machine::ANSWER,
     migration,
     qmp::{Qmp, QmpError},
@@ -49,8 +49,8 @@ pub(super) struct Layout {
     pub(super) memory: Memory,
     /// Name of the layer that it writes to.
     pub(super) disk: String,
-    /// How its snapshots are written.
-    pub(super) method: Method,
+    /// Knows how its snapshots are written: it may be found out after it was started.
+    pub(super) qemu: Qemu,
     pub(super) requirements: Requirements,
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn save(qmp: &mut Qmp<UnixStream>, layout: &Layout, folder: &Pa
 
 async fn write(qmp: &mut Qmp<UnixStream>, layout: &Layout, folder: &Path, beside: &Path) -> Result<Manifest, VmError> {
     let devices = beside.join(DEVICES_NAME);
-    if layout.method == Method::Full {
+    if layout.qemu.method() == Method::Full {
         migration::save(qmp, &devices).await?;
         let (layout, folder, beside) = (layout.clone(), folder.to_owned(), beside.to_owned());
         return blocking(move || whole(layout, &folder, &beside)).await;
