@@ -6,6 +6,7 @@ use hostd_core::{Recipe, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{BuildInfo, EnvironmentError, base::Base, files, template};
+use crate::vm::snapshot::store::DAMAGED;
 
 /// Raised when the same inputs would give another build.
 pub(super) const FORMAT: u32 = 2;
@@ -92,10 +93,11 @@ impl Shelf {
         Ok(whole.then_some(manifest))
     }
 
-    /// Whether a build has the template that it was made with.
+    /// Whether a build has the template that it was made with, as far as is known.
     pub(super) async fn can_be_cloned(&self, manifest: &Manifest) -> bool {
-        let lies_there = files::stat(&self.template(&manifest.id).join("manifest.json")).await.is_some();
-        manifest.template_bytes.is_none() || lies_there
+        let template = self.template(&manifest.id);
+        let lies_there = files::stat(&template.join("manifest.json")).await.is_some();
+        manifest.template_bytes.is_none() || lies_there && !files::exists(&template.join(DAMAGED)).await
     }
 
     /// Ids of all builds, with the manifests of those that have one that can be read.

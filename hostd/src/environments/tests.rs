@@ -4,6 +4,7 @@ pub(crate) mod fake;
 
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
+use rstest::rstest;
 use tempfile::TempDir;
 
 use super::*;
@@ -220,13 +221,16 @@ async fn another_machine_makes_another_build_and_leaves_the_old_one() {
     assert_eq!(fixture.environments.ready("python").unwrap().template, None);
 }
 
+#[rstest]
+#[case::gone(|template: &Path| std::fs::remove_dir_all(template).unwrap())]
+#[case::damaged(|template: &Path| crate::vm::snapshot::store::Manifest::mark_damaged(template).unwrap())]
 #[tokio::test]
-async fn a_template_that_is_gone_is_made_again_beside() {
+async fn a_template_of_no_use_is_made_again_beside(#[case] spoil: fn(&Path)) {
     let fixture = Fixture::new().await;
     fixture.register(RECIPE).await;
     fixture.built().await;
     let old = fixture.environments.ready("python").unwrap();
-    std::fs::remove_dir_all(old.template.as_ref().unwrap()).unwrap();
+    spoil(old.template.as_ref().unwrap());
     assert_eq!(open(fixture.data.path()).await.1.ready("python").unwrap(), old, "its sessions boot");
     assert!(!fixture.built().await.1);
     let new = fixture.environments.ready("python").unwrap();

@@ -24,6 +24,7 @@ mod serial;
 mod snapshot;
 mod sockets;
 mod stall;
+mod templates;
 mod version;
 
 use std::{
@@ -76,6 +77,7 @@ pub struct Qemu {
     version: Arc<version::Cache>,
     hashes: Arc<hashes::Cache>,
     initramfs: Arc<initramfs::Cache>,
+    templates: Arc<templates::Templates>,
     /// Held while something is fetched or tried: the second who asks waits for the first.
     preparing: Arc<Mutex<()>>,
     /// Whatever was proven.
@@ -99,6 +101,7 @@ impl Qemu {
             version: Arc::default(),
             hashes: Arc::default(),
             initramfs: Arc::default(),
+            templates: Arc::default(),
             preparing: Arc::default(),
             method: None,
             tried: Arc::default(),

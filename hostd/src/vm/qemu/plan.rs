@@ -69,7 +69,11 @@ impl Qemu {
             boot: self.boot(made)?,
             qemu: self.hashes.of(program)?,
             template: match &spec.memory {
-                Memory::Clone(folder) => Manifest::template(folder)?,
+                Memory::Clone(folder) => {
+                    let name = Manifest::template(folder)?;
+                    self.templates.read(folder);
+                    name
+                }
                 Memory::Own | Memory::Template(_) => String::new(),
             },
             version,

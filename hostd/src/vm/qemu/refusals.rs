@@ -190,3 +190,38 @@ async fn what_does_not_fit_is_refused_before_qemu_starts(#[case] change: fn(&mut
     assert_eq!(machine.contents(), before, "the snapshot was changed");
     assert!(!machine.path("vm/vm.json").exists());
 }
+
+/// Its length and its time are as they were: only reading it tells.
+#[tokio::test]
+async fn a_template_with_a_flipped_byte_is_found_and_refused() {
+    let machine = Machine::new().await;
+    let ram = machine.path("template/ram");
+    let time = fs::metadata(&ram).unwrap().modified().unwrap();
+    flip(ram.clone());
+    fs::File::options().write(true).open(&ram).unwrap().set_modified(time).unwrap();
+    machine.qemu.templates.verify(&machine.path("template"));
+    let error = machine.resume().await;
+    assert!(error.contains("template/ram is damaged: its checksum"), "{error}");
+    assert!(error.contains("template/damaged says so"), "{error}");
+    // Also for the next hostd.
+    let next = Qemu::new(machine.data.path(), machine.path("guest")).with_path(machine.data.path().into());
+    let error = next.resume(machine.spec.clone(), &machine.snapshot).await.err().unwrap().to_string();
+    assert!(error.contains("template/ram is damaged"), "{error}");
+}
+
+#[tokio::test]
+async fn a_template_is_read_once_and_a_good_one_is_not_marked() {
+    let machine = Machine::new().await;
+    let template = machine.path("template");
+    let templates = std::sync::Arc::new(templates::Templates::default());
+    templates.read(&template);
+    templates.read(&template);
+    // The thread holds the other one until it is done.
+    while std::sync::Arc::strong_count(&templates) > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!template.join("damaged").exists());
+    flip(template.join("ram"));
+    templates.read(&template);
+    assert_eq!(std::sync::Arc::strong_count(&templates), 1);
+}

@@ -17,6 +17,8 @@ use super::{SnapshotError, delta};
 
 const VERSION: u32 = 1;
 const MANIFEST: &str = "manifest.json";
+/// In the folder of a template whose checksum was found to be another.
+pub const DAMAGED: &str = "damaged";
 /// A manifest is some KiB; anything larger is not one.
 const MANIFEST_MAX: u64 = 1 << 20;
 
@@ -113,15 +115,51 @@ impl Manifest {
     /// The name of the template in this folder, after a look at whether its RAM is still as it was made.
     ///
     /// # Errors
-    /// Where it is gone, damaged or written to.
+    /// Where it is gone, damaged, written to, or marked by [`Manifest::mark_damaged`].
     pub fn template(folder: &Path) -> Result<String, SnapshotError> {
-        let manifest = Self::read(folder)?;
-        let whole = match manifest.method {
-            Method::Delta => manifest.memory,
-            Method::Full => manifest.devices,
-        };
+        let whole = Self::read(folder)?.whole();
+        let mark = folder.join(DAMAGED);
+        if mark.exists() {
+            let what = format!("its checksum is not the one it was made with ({} says so)", mark.display());
+            return Err(SnapshotError::Damaged { path: folder.join(whole.name), what });
+        }
         whole.check(folder)?;
         Ok(whole.hash)
+    }
+
+    /// Reads the whole template in this folder; None: it is what it was made as. Else what is wrong, though nothing but
+    /// reading it tells. Takes as long as that does.
+    ///
+    /// # Errors
+    /// As [`Manifest::template`], which tells of these.
+    pub fn verify_template(folder: &Path) -> Result<Option<SnapshotError>, SnapshotError> {
+        let whole = Self::read(folder)?.whole();
+        whole.check(folder)?;
+        let found = match delta::verify(&folder.join(&whole.name), &whole.hash) {
+            Ok(()) => None,
+            Err(damaged @ SnapshotError::Damaged { .. }) => Some(damaged),
+            Err(error) => return Err(error),
+        };
+        // It may have been written to meanwhile.
+        whole.check(folder)?;
+        Ok(found)
+    }
+
+    /// The template in this folder is not to be used any more; nothing of it is changed.
+    ///
+    /// # Errors
+    /// Where the mark cannot be written.
+    pub fn mark_damaged(folder: &Path) -> Result<(), SnapshotError> {
+        let path = folder.join(DAMAGED);
+        File::create(&path).map(drop).map_err(|error| SnapshotError::Io { path, error })
+    }
+
+    /// The file of a template that is too large to be hashed at each clone.
+    fn whole(self) -> Stored {
+        match self.method {
+            Method::Delta => self.memory,
+            Method::Full => self.devices,
+        }
     }
 
     /// Checks every file of the snapshot against its checksum, and its requirements against what is `here`.
