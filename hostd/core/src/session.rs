@@ -39,11 +39,13 @@ mod step;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod told;
 mod types;
 mod wait;
 
 pub use input::{Denied, Effect, Input, Status};
 pub use lifecycle::{Activity, Cause, Lifecycle};
 pub use step::step;
+pub use told::Told;
 pub use types::{NewFork, NewSession, Session, Size};
 pub use wait::{Answer, CheckSeen, CommentSeen, Failure, Fate, Observation, Pull, ReviewSeen, Wait, WaitFor};

@@ -6,6 +6,7 @@
 use super::{
     Activity, Effect, Lifecycle, Session, Wait, WaitFor,
     step::{set_activity, type_next, want},
+    told::of_checks,
     wait::{Answer, Observation},
 };
 
@@ -49,11 +50,12 @@ pub(super) fn withdrawn(s: &mut Session, id: u64) -> Vec<Effect> {
 /// The forge was read.
 pub(super) fn observed(s: &mut Session, seen: Option<Observation>) -> Vec<Effect> {
     let seen = seen.map(Observation::cleaned);
+    s.told_before();
     s.pull = seen.as_ref().map(|seen| seen.pull.clone());
     match &s.wait {
         Some(wait) if wait.what != WaitFor::Message && !s.telling && s.answer != Some(Answer::TimedOut) => {
             s.answer = match &seen {
-                Some(seen) => seen.answers(wait.what, s.reviews_told),
+                Some(seen) => seen.answers(wait.what, &s.told_of(seen.pull.number)),
                 None => Some(Answer::NoPullRequest),
             };
         }
@@ -85,7 +87,7 @@ pub(super) fn told(s: &mut Session) -> Vec<Effect> {
     }
     match s.answer.take() {
         Some(Answer::Message { .. }) => drop(s.inbox.drain(..1.min(s.inbox.len()))),
-        Some(answer) => s.reviews_told = s.reviews_told.max(answer.last_review().unwrap_or_default()),
+        Some(answer) => s.remember(&answer),
         None => {}
     }
     over(s)
@@ -159,17 +161,15 @@ fn by_terminal(s: &mut Session, seen: &Observation) {
     if s.exited.is_some() || s.inbox.len() + 2 > Session::INBOX {
         return;
     }
-    if let Some(answer @ Answer::Checks { .. }) = seen.answers(WaitFor::Checks, 0) {
-        let key = format!("{} {}", seen.pull.head, seen.pull.outcome().unwrap_or_default());
-        if seen.pull.total > 0 && key != s.checks_told {
-            s.checks_told = key;
-            s.inbox.push(answer.in_words());
-        }
-    }
-    if let Some(answer) = seen.answers(WaitFor::Review, s.reviews_told)
-        && let Some(last) = answer.last_review()
-    {
-        s.reviews_told = last;
+    let told = s.told_of(seen.pull.number);
+    let checks = seen.answers(WaitFor::Checks, &told).filter(|answer| match answer {
+        Answer::Checks { head, outcome, .. } => seen.pull.total > 0 && told.checks != of_checks(head, outcome),
+        _ => false,
+    });
+    let review = seen.answers(WaitFor::Review, &told);
+    let review = review.filter(|answer| matches!(answer, Answer::Review { reviews, .. } if !reviews.is_empty()));
+    for answer in [checks, review].into_iter().flatten() {
+        s.remember(&answer);
         s.inbox.push(answer.in_words());
     }
 }

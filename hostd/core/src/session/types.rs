@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, Answer, Effect, Lifecycle, Pull, Wait};
+use super::{Activity, Answer, Effect, Lifecycle, Pull, Told, Wait};
 use crate::UnixMillis;
 
 /// A session as the store keeps it. `attention` and its reason are derived, never stored.
@@ -78,12 +78,12 @@ pub struct Session {
     /// Its pull request, as last seen.
     #[serde(default)]
     pub pull: Option<Pull>,
-    /// The last review that the agent was told of.
+    /// What the agent was told of its pull requests, the last one last.
+    #[serde(default)]
+    pub told: Vec<Told>,
+    /// The last review that it was told of, in a record of before `told`.
     #[serde(default)]
     pub reviews_told: u64,
-    /// Head and outcome of the last checks that were typed to the agent.
-    #[serde(default)]
-    pub checks_told: String,
     /// Its agent cannot wait by command: what it would wait for is typed into its terminal.
     #[serde(default)]
     pub typed_events: bool,
@@ -190,8 +190,8 @@ impl Session {
             telling: false,
             asked: 0,
             pull: None,
+            told: Vec::new(),
             reviews_told: 0,
-            checks_told: String::new(),
             typed_events,
             deleting: false,
             created_at: now,
@@ -222,8 +222,8 @@ impl Session {
             answer: None,
             telling: false,
             pull: None,
+            told: Vec::new(),
             reviews_told: 0,
-            checks_told: String::new(),
             deleting: false,
             created_at: now,
             updated_at: now,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Told;
 use crate::{
     UnixMillis,
     checks::CheckState,
@@ -205,8 +206,8 @@ const WORDS_LINES: usize = 12;
 const ALL_MAX: usize = 128 << 10;
 
 impl Observation {
-    /// What answers this wait now; None: nothing yet. `told` is the last review that the agent knows of.
-    pub(super) fn answers(&self, what: WaitFor, told: u64) -> Option<Answer> {
+    /// What answers this wait now; None: nothing yet. `told` is what the agent knows of its pull request.
+    pub(super) fn answers(&self, what: WaitFor, told: &Told) -> Option<Answer> {
         let Pull { number, fate, head, .. } = &self.pull;
         match what {
             WaitFor::Checks => Some(Answer::Checks {
@@ -216,7 +217,7 @@ impl Observation {
                 checks: self.checks.clone(),
             }),
             WaitFor::Review => {
-                let reviews: Vec<_> = self.reviews.iter().filter(|review| review.id > told).cloned().collect();
+                let reviews: Vec<_> = self.reviews.iter().filter(|review| review.id > told.review).cloned().collect();
                 let news = !reviews.is_empty() || *fate != Fate::Open;
                 news.then(|| Answer::Review { number: *number, head: head.clone(), state: *fate, reviews })
             }
@@ -279,14 +280,6 @@ impl Answer {
             Self::Message { text } => text.clone(),
             Self::TimedOut => "Nothing happened in time.".into(),
             Self::NoPullRequest => "There is no pull request.".into(),
-        }
-    }
-
-    /// The last review in it.
-    pub(super) fn last_review(&self) -> Option<u64> {
-        match self {
-            Self::Review { reviews, .. } => reviews.last().map(|review| review.id),
-            _ => None,
         }
     }
 }

@@ -138,6 +138,36 @@ fn reviews_are_told_once_and_those_before_the_wait_count() {
 }
 
 #[test]
+fn the_first_review_of_the_next_pull_request_is_told() {
+    let review = |number, count| {
+        let mut seen = seen("a", [Passed, Passed], count);
+        seen.pull.number = number;
+        Input::Observed(Some(Box::new(seen)))
+    };
+    let told = Input::Told { generation: 3 };
+    let (s, _) = all(running(), [wait(1, WaitFor::Review), review(5, 3), told.clone()]);
+    let (s, effects) = all(s, [wait(2, WaitFor::Review), review(6, 1), told]);
+    assert!(matches!(tells(&effects)[..], [(2, Answer::Review { number: 6, reviews, .. })] if reviews.len() == 1));
+    // Back at the one before, nothing is told again.
+    let (_, effects) = all(s, [wait(3, WaitFor::Review), review(5, 3), review(6, 1)]);
+    assert!(tells(&effects).is_empty());
+}
+
+#[test]
+fn a_record_of_before_knows_the_reviews_of_the_pull_request_last_seen() {
+    let mut json = serde_json::to_value(running()).unwrap();
+    json["reviews_told"] = 2.into();
+    json["pull"] = serde_json::to_value(seen("a", [Passed, Passed], 0).pull).unwrap();
+    json.as_object_mut().unwrap().remove("told");
+    let old: Session = serde_json::from_value(json).unwrap();
+    let review = |count| Input::Observed(Some(Box::new(seen("a", [Passed, Passed], count))));
+    let (s, effects) = all(old, [wait(1, WaitFor::Review), review(2)]);
+    assert!(tells(&effects).is_empty());
+    let (_, effects) = all(s, [review(3)]);
+    assert!(matches!(tells(&effects)[..], [(1, Answer::Review { reviews, .. })] if reviews.len() == 1));
+}
+
+#[test]
 fn a_message_answers_a_wait_for_one_and_is_not_typed_as_well() {
     let send = |text: &str| Input::Send { text: text.into() };
     let (s, effects) = all(running(), [wait(1, WaitFor::Message), send("a"), send("b")]);
