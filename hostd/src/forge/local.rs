@@ -123,6 +123,18 @@ impl Local {
         self.whole(self.record(id).await?.pull).await
     }
 
+    /// Ids of the sessions that a hint may concern; None: all that work on its repository.
+    ///
+    /// As of now: what a session's pull request turns into later is told by a hint of its own.
+    pub(crate) async fn concerned(&self, hint: &Hint) -> Option<Vec<String>> {
+        let found = match &hint.about {
+            About::Pull(number) => self.store.authors_of(&hint.repository, *number).await,
+            About::Checks(commit) => self.store.authors_at(&hint.repository, commit).await,
+            About::Repository => return None,
+        };
+        found.inspect_err(|error| tracing::warn!(%error, "whom a hint concerns cannot be read")).ok()
+    }
+
     fn hint(&self, repository: &str, about: About) {
         // Nobody may be listening.
         let _ = self.hints.send(Hint { id: Ulid::new().to_string(), repository: repository.into(), about });

@@ -21,7 +21,7 @@ use super::{
     running::Live,
     shelf::Shelf,
     supervisor::{Message, Supervisor},
-    suspend,
+    suspend, waits,
 };
 use crate::{
     diff::Diffs,
@@ -78,6 +78,8 @@ pub(super) struct Host {
     pub(super) places: Arc<Semaphore>,
     /// Turns for merging layers, which is all reading and writing.
     pub(super) merges: Semaphore,
+    /// Turns for reading sessions' pull requests.
+    pub(super) readings: Semaphore,
     pub(super) rooms: Rooms,
     pub(super) started_at: UnixMillis,
     pub(super) shelf: Shelf,
@@ -185,6 +187,7 @@ impl Fleet {
             board,
             places,
             merges,
+            readings: Semaphore::new(waits::READINGS),
             rooms,
             started_at: now(),
             shelf: Shelf::default(),

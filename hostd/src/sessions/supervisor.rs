@@ -23,7 +23,7 @@ use self::{
     grace::Grace,
     layers::{Merged, Merging},
     lives::{Start, Suspend, ended, finished},
-    waits::over,
+    waits::{Reading, over},
 };
 use super::{
     FleetError,
@@ -78,7 +78,12 @@ pub(super) enum Message {
         done: bool,
     },
     /// The forge was read.
-    Observed(Option<Box<Observation>>),
+    Observed {
+        /// Which reading it was.
+        reading: u64,
+        /// The session's pull request, where it has one.
+        seen: Option<Box<Observation>>,
+    },
     /// An answer was handed over, or nobody waited for it.
     Told {
         /// In which VM.
@@ -116,8 +121,7 @@ pub(super) struct Supervisor {
     place: Option<Place>,
     /// Looks for a place.
     looking: Option<AbortHandle>,
-    /// Reads the forge.
-    observing: Option<AbortHandle>,
+    reading: Reading,
     grace: Grace,
     /// Whoever waits for the session to be gone.
     deleters: Vec<Answer>,
@@ -172,7 +176,7 @@ impl Supervisor {
             resumes: None,
             place: None,
             looking: None,
-            observing: None,
+            reading: Reading::default(),
             grace: Grace::default(),
             deleters: vec![],
             tasks: JoinSet::new(),
@@ -215,7 +219,7 @@ impl Supervisor {
                 Woken::Ended(cause) => self.vm_ended(cause).await,
                 Woken::Busy => ControlFlow::Continue(()),
                 Woken::ForgeNews => {
-                    self.observe();
+                    self.news();
                     ControlFlow::Continue(())
                 }
                 Woken::TimeIsUp(id) => self.report(Input::TimeIsUp { id }).await,
@@ -277,7 +281,11 @@ impl Supervisor {
             Message::NoPlace(input) => return self.report(input).await,
             Message::Typed { generation, done: true } => return self.report(Input::Typed { generation }).await,
             Message::Typed { generation, done: false } => return self.report(Input::NotTyped { generation }).await,
-            Message::Observed(seen) => return self.report(Input::Observed(seen)).await,
+            Message::Observed { reading, seen } => {
+                if self.read(reading) {
+                    return self.report(Input::Observed(seen)).await;
+                }
+            }
             Message::Told { generation, known: true } => return self.report(Input::Told { generation }).await,
             Message::Told { generation, known: false } => return self.report(Input::NotTold { generation }).await,
             Message::LinkLost { generation } => {

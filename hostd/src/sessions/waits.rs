@@ -9,7 +9,10 @@ use hostd_core::{
     session::{Answer, CheckSeen, CommentSeen, Failure, Fate, Observation, Pull as Standing, ReviewSeen},
 };
 use pilothouse_proto::guest::v1::AnswerRequest;
-use tokio::{sync::broadcast::error::RecvError, time::sleep};
+use tokio::{
+    sync::{Semaphore, broadcast::error::RecvError},
+    time::sleep,
+};
 
 use super::{fleet::Host, running::up};
 use crate::{
@@ -26,11 +29,18 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Of a failed check's log, for its agent: its end, in bytes.
 const TAIL: usize = 8 << 10;
 
+/// Readings under way at a time on a host: each runs git.
+pub(super) const READINGS: usize = 4;
+
 /// What is seen of the session's pull request now, however long that takes. The newest open one, else the newest.
-pub(super) async fn observe(forge: Local, session: Session) -> Option<Box<Observation>> {
+pub(super) async fn observe(forge: Local, readings: &Semaphore, session: Session) -> Option<Box<Observation>> {
     sleep(GATHER).await;
     loop {
-        match look(&forge, &session).await {
+        // Never closed.
+        let turn = readings.acquire().await.ok();
+        let seen = look(&forge, &session).await;
+        drop(turn);
+        match seen {
             Ok(seen) => return seen.map(Box::new),
             Err(error) => {
                 tracing::warn!(slug = session.slug, %error, "its pull request cannot be read; trying again");
@@ -151,14 +161,19 @@ pub(super) async fn tell(link: Arc<Link>, wait: u64, answer: Answer) -> Option<b
 pub(super) async fn pass_on(host: Arc<Host>) {
     let mut hints = host.parts.forge.hints();
     loop {
-        let repository = match hints.recv().await {
-            Ok(hint) => Some(hint.repository),
+        let hint = match hints.recv().await {
+            Ok(hint) => Some(hint),
             Err(RecvError::Lagged(_)) => None,
             Err(RecvError::Closed) => return,
         };
+        let concerned = match &hint {
+            Some(hint) => host.parts.forge.concerned(hint).await,
+            None => None,
+        };
         for handle in host.handles().values() {
             let of = handle.record.borrow().session.repository.clone();
-            if of.is_some() && (repository.is_none() || of == repository) {
+            let there = of.is_some() && hint.as_ref().is_none_or(|hint| of.as_ref() == Some(&hint.repository));
+            if there && concerned.as_ref().is_none_or(|ids| ids.contains(&handle.id)) {
                 handle.forge_news.send_replace(());
             }
         }

@@ -4,7 +4,7 @@ use hostd_core::{
     checks::Check,
     pulls::{PullRequest, Rules},
 };
-use rusqlite::{OptionalExtension as _, Row, Transaction, params, types::Type};
+use rusqlite::{OptionalExtension as _, Params, Row, Transaction, params, types::Type};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Store, StoreError};
@@ -88,6 +88,27 @@ impl Store {
             statement.query_map(params![repository, session, all], record)?.collect()
         })
         .await
+    }
+
+    /// Ids of the sessions whose pull request this is.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub async fn authors_of(&self, repository: &str, number: u64) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT session FROM pulls WHERE repository = ?1 AND number = ?2";
+        let repository = repository.to_owned();
+        self.transact(move |tx| texts(tx, sql, params![repository, integer(number)])).await
+    }
+
+    /// Ids of the sessions of which a pull request, whatever became of it, has this head commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub async fn authors_at(&self, repository: &str, commit: &str) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT DISTINCT session FROM pulls
+            WHERE repository = ?1 AND json_extract(state, '$.revisions[#-1].head') = ?2";
+        let (repository, commit) = (repository.to_owned(), commit.to_owned());
+        self.transact(move |tx| texts(tx, sql, params![repository, commit])).await
     }
 
     /// Changes a pull request by `change` in one transaction, and returns it as it is then; what `change` refuses is left
@@ -223,6 +244,10 @@ fn suggestion(kept: Option<KeptRules>, required_checks: Vec<String>) -> Option<K
     };
     let differs = rules.required_checks != required_checks;
     differs.then_some(KeptRules { rules: Rules { required_checks, ..rules }, suggested: true })
+}
+
+fn texts(tx: &Transaction<'_>, sql: &str, params: impl Params) -> rusqlite::Result<Vec<String>> {
+    tx.prepare_cached(sql)?.query_map(params, |row| row.get(0))?.collect()
 }
 
 fn one(tx: &Transaction<'_>, repository: &str, number: u64) -> rusqlite::Result<PullRecord> {

@@ -51,6 +51,24 @@ async fn a_push_while_no_hostd_looks_is_not_lost() {
 }
 
 #[tokio::test]
+async fn a_hint_concerns_whose_pull_request_it_is_of() {
+    let world = World::new().await;
+    let old = world.open("one", "a.txt", "1\n").await.pull.head().to_owned();
+    world.open("two", "b.txt", "1\n").await;
+    world.push("one", "a.txt", "2\n").await;
+    let head = world.forge.pull(&world.id(1)).await.unwrap().pull.head().to_owned();
+    let concerned = async |about| {
+        let hint = Hint { id: String::new(), repository: "widgets".into(), about };
+        world.forge.concerned(&hint).await
+    };
+    let one = Some(vec!["01one".to_owned()]);
+    assert_eq!(concerned(About::Pull(1)).await, one);
+    assert_eq!(concerned(About::Checks(head)).await, one);
+    assert_eq!(concerned(About::Checks(old)).await, Some(vec![]));
+    assert_eq!(concerned(About::Repository).await, None);
+}
+
+#[tokio::test]
 async fn readers_at_once_make_no_revision_twice() {
     let world = World::new().await;
     world.open("one", "a.txt", "1\n").await;

@@ -3,21 +3,58 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use hostd_core::{UnixMillis, session::Answer};
+use tokio::task::AbortHandle;
 
 use super::{Message, Supervisor};
 use crate::sessions::{now, waits};
 
+/// How the forge is read: once at a time.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// Of the last one.
+    number: u64,
+    /// The one under way.
+    task: Option<AbortHandle>,
+    /// There was news since it began.
+    stale: bool,
+}
+
 impl Supervisor {
-    /// Reads the forge; a reading under way begins again.
+    /// Reads the forge because the core asks for it. A reading under way begins again: what it has seen may be older than the
+    /// wait that this is for, and of a head that was replaced since.
     pub(super) fn observe(&mut self) {
-        let (forge, session, messages) = (self.host.parts.forge.clone(), self.session(), self.handle.messages.clone());
-        let reading = self.tasks.spawn(async move {
-            let seen = waits::observe(forge, session).await;
-            let _ = messages.send(Message::Observed(seen)).await;
+        self.reading.number += 1;
+        self.reading.stale = false;
+        let (number, host, session) = (self.reading.number, self.host.clone(), self.session());
+        let messages = self.handle.messages.clone();
+        let task = self.tasks.spawn(async move {
+            let seen = waits::observe(host.parts.forge.clone(), &host.readings, session).await;
+            let _ = messages.send(Message::Observed { reading: number, seen }).await;
         });
-        if let Some(before) = self.observing.replace(reading) {
+        if let Some(before) = self.reading.task.replace(task) {
             before.abort();
         }
+    }
+
+    /// There may be something new. A reading under way goes on, however often that is said; the next one begins after it.
+    pub(super) fn news(&mut self) {
+        if self.reading.task.is_some() {
+            self.reading.stale = true;
+        } else {
+            self.observe();
+        }
+    }
+
+    /// A reading has ended. False: it is not the one that counts.
+    pub(super) fn read(&mut self, number: u64) -> bool {
+        if number != self.reading.number {
+            return false;
+        }
+        self.reading.task = None;
+        if self.reading.stale {
+            self.observe();
+        }
+        true
     }
 
     /// A VM that ended this moment is reported as ended instead.

@@ -96,6 +96,31 @@ async fn a_result_reaches_a_running_agent_that_waits() {
 }
 
 #[tokio::test]
+async fn steady_news_does_not_keep_a_result_back() {
+    let world = World::new();
+    let fleet = with_pull(&world).await;
+    let guest = world.vmm.vm(0).guest.clone();
+    waits(&guest, 1, "checks");
+    until(&fleet, "fix", |v| v.session.activity == Activity::WaitingChecks).await;
+    check(&fleet, CheckState::Failed).await;
+    let id = PullId { repository: "widgets".into(), number: 1 };
+    let head = fleet.forge().pull(&id).await.unwrap().pull.head().to_owned();
+    let steadily = async {
+        for n in 0_u64.. {
+            let (state, summary) = (CheckState::Running, n.to_string());
+            let report = Report { name: "other".into(), state, summary, url: String::new(), log: None };
+            fleet.forge().report("widgets", &head, report).await.unwrap();
+        }
+    };
+    tokio::select! {
+        _ = until(&fleet, "fix", works) => {}
+        () = steadily => {}
+    }
+    assert_eq!(answers(&guest).len(), 1);
+    fleet.stop().await;
+}
+
+#[tokio::test]
 async fn a_result_wakes_a_suspended_agent_also_after_hostd_was_killed() {
     let world = World::new();
     let killed = with_pull(&world).await;
