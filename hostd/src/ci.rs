@@ -102,6 +102,8 @@ pub struct Ci {
     orders: AtomicU64,
     /// Something ended or was asked for.
     wake: Notify,
+    /// What was cancelled may be wanted again: its commit was withdrawn for another, and came back meanwhile.
+    look_again: Notify,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -142,6 +144,7 @@ impl Ci {
             runs: Mutex::default(),
             orders: AtomicU64::default(),
             wake: Notify::new(),
+            look_again: Notify::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         });
@@ -180,6 +183,7 @@ impl Ci {
                     hint = hints.recv() => if news(&hint) { break },
                     build = builds.recv() => if !matches!(build, Err(RecvError::Closed)) { break },
                     () = self.wake.notified() => {}
+                    () = self.look_again.notified() => break,
                     () = tokio::time::sleep(LOOK_AGAIN), if waits => {}
                 }
             }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::UnixMillis;
+use crate::{UnixMillis, ci::SUPERSEDED};
 
 /// Longest name of a check, in bytes.
 pub const NAME_MAX: usize = 128;
@@ -81,6 +81,21 @@ pub struct Check {
     pub updated_at: UnixMillis,
 }
 
+impl Check {
+    /// Whether it was ended only because a newer revision came. It says nothing: where its commit is a head again, it is run
+    /// again.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        self.state == CheckState::Cancelled && self.summary == SUPERSEDED
+    }
+
+    /// Whether something is still to come of it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.state.is_over() || self.is_superseded()
+    }
+}
+
 /// What the checks of a commit come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -150,12 +165,12 @@ pub fn outcome(required: &[String], checks: &[Check]) -> Outcome {
         return Outcome::Nothing;
     }
     let find = |name: &str| checks.iter().find(|check| check.name == name);
-    let bad = names.iter().filter_map(|name| find(name)).filter(|check| check.state.is_bad());
+    let bad = names.iter().filter_map(|name| find(name)).filter(|check| check.state.is_bad() && !check.is_open());
     // Of several at one time, the first by name's place in the list: min_by_key keeps the first.
     if let Some(check) = bad.min_by_key(|check| check.updated_at) {
         return Outcome::Failed { name: check.name.clone(), state: check.state, at: check.updated_at };
     }
-    let is_open = |name: &&&str| find(name).is_none_or(|check| !check.state.is_over());
+    let is_open = |name: &&&str| find(name).is_none_or(Check::is_open);
     let open: Vec<String> = names.iter().filter(is_open).map(|name| (*name).to_owned()).collect();
     match names.len() {
         _ if open.is_empty() => Outcome::Passed,
@@ -188,6 +203,15 @@ mod tests {
         let required: Vec<String> = required.iter().map(ToString::to_string).collect();
         let checks: Vec<Check> = (1..).zip(checks).map(|(at, (name, state))| check(name, *state, at)).collect();
         assert_eq!(outcome(&required, &checks).to_string(), says);
+    }
+
+    #[test]
+    fn what_a_newer_revision_ended_is_no_outcome() {
+        let superseded = Check { summary: SUPERSEDED.into(), ..check("a", CheckState::Cancelled, 1) };
+        let checks = [superseded, check("b", CheckState::Passed, 2)];
+        for required in [vec![], vec!["a".to_owned(), "b".to_owned()]] {
+            assert_eq!(outcome(&required, &checks).to_string(), "1 of 2 checks passed");
+        }
     }
 
     #[test]

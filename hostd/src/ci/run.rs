@@ -44,7 +44,11 @@ impl Ci {
         let kept = kept || self.report(&key, state, &summary, None).await;
         log.end();
         if kept {
-            return self.forget(&key);
+            self.forget(&key);
+            if state == CheckState::Cancelled {
+                self.look_again.notify_one();
+            }
+            return;
         }
         if let Some(run) = self.runs().get_mut(&key) {
             run.state = State::Lost;

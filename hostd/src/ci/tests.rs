@@ -11,7 +11,7 @@ use std::{
 use hostd_core::{
     capacity::Room,
     checks::{Check, CheckState},
-    ci::SUPERSEDED,
+    ci::{Key, SUPERSEDED},
     pulls::{Author, NewPull, Rules},
 };
 
@@ -216,6 +216,19 @@ async fn a_newer_head_cancels_the_run_of_the_older() {
     world.wait_for(&new, "unit", CheckState::Cancelled).await;
     ci.close().await;
     assert!(world.fixture.vmm.running() == 0 && world.fixture.names("ci").is_empty());
+}
+
+#[tokio::test]
+async fn a_commit_that_is_the_head_again_is_run_again() {
+    let world = World::new(&[("unit", "hang")]).await;
+    let ci = world.start();
+    let head = world.open().await;
+    world.wait_for(&head, "unit", CheckState::Running).await;
+    // As when another commit was pushed, and this one again before its run had ended.
+    ci.supersede(&Key { repository: "widgets".into(), commit: head.clone(), name: "unit".into() }).await;
+    world.wait_for(&head, "unit", CheckState::Failed).await;
+    assert_eq!(world.started(), 2);
+    ci.close().await;
 }
 
 #[tokio::test]

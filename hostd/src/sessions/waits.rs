@@ -80,7 +80,8 @@ async fn check(forge: &Local, name: &str, known: Option<&Check>) -> Result<Check
         url: String::new(),
         log: String::new(),
     };
-    if let Some(check) = known {
+    // What was superseded is queued again where its commit is a head again.
+    if let Some(check) = known.filter(|check| !check.is_superseded()) {
         (seen.state, seen.summary, seen.url) = (check.state, check.summary.clone(), check.url.clone());
         if check.state.is_bad() {
             let log = forge.log(check).await?.unwrap_or_default();

@@ -1,4 +1,4 @@
-use crate::checks::{Check, CheckState};
+use crate::checks::Check;
 
 /// Names a check of a commit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,9 +25,7 @@ pub const SUPERSEDED: &str = "superseded";
 /// under way when its host died is, and so is one that was superseded by a commit that has been withdrawn since.
 #[must_use]
 pub fn is_wanted(known: Option<&Check>) -> bool {
-    known.is_none_or(|check| {
-        !check.state.is_over() || (check.state == CheckState::Cancelled && check.summary == SUPERSEDED)
-    })
+    known.is_none_or(Check::is_open)
 }
 
 #[cfg(test)]
@@ -35,6 +33,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::checks::CheckState;
 
     #[rstest]
     #[case::queued(CheckState::Queued, "", true)]
