@@ -50,7 +50,8 @@ What is printed, one object:
   checks   {\"answer\":\"checks\", \"number\", \"head\", \"outcome\": passed|failed|none, \"checks\": [{\"name\", \"state\",
            \"summary\", \"url\", \"log\"}]}; `log` is the end of a failed check's output
   review   {\"answer\":\"review\", \"number\", \"head\", \"state\": open|merged|closed, \"reviews\": [{\"by\", \"verdict\", \"body\",
-           \"comments\": [{\"path\", \"line\", \"quote\", \"body\"}]}]}
+           \"comments\": [{\"path\", \"line\", \"quote\", \"body\"}]}]}; or the answer \"checks\" with the outcome failed, once
+           for each head, since nobody reviews what its checks do not let through
   message  {\"answer\":\"message\", \"text\"}
   and      {\"answer\":\"timed-out\"} with exit code 124
 
@@ -118,7 +119,7 @@ enum Command {
 enum What {
     /// The checks of the session's pull request: all required ones passed, or the first failed.
     Checks,
-    /// A review of the session's pull request, or its end.
+    /// A review of the session's pull request, or its end; or that its checks failed.
     Review,
     /// A message of a person.
     Message,

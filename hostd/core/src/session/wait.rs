@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Told;
+use super::{Told, told::of_checks};
 use crate::{
     UnixMillis,
     checks::CheckState,
@@ -16,7 +16,8 @@ use crate::{
 pub enum WaitFor {
     /// The checks of its pull request: all required ones have passed, or the first has failed.
     Checks,
-    /// A review of its pull request that it was not told of, or the end of that.
+    /// A review of its pull request that it was not told of, or the end of that; or that its checks have failed, if it was not
+    /// told that of this head.
     Review,
     /// A message of a person.
     Message,
@@ -74,7 +75,7 @@ impl Pull {
     #[must_use]
     pub fn outcome(&self) -> Option<&'static str> {
         match (&self.failed, self.total) {
-            (Some(_), _) => Some("failed"),
+            (Some(_), _) => Some(FAILED),
             (None, 0) => Some("none"),
             (None, total) if self.passed >= total => Some("passed"),
             (None, _) => None,
@@ -194,6 +195,8 @@ pub enum Answer {
     NoPullRequest,
 }
 
+/// An outcome.
+const FAILED: &str = "failed";
 /// Most checks, and most reviews, in an answer.
 const LIST_MAX: usize = 64;
 /// Most comments of a review in an answer.
@@ -218,11 +221,19 @@ impl Observation {
             }),
             WaitFor::Review => {
                 let reviews: Vec<_> = self.reviews.iter().filter(|review| review.id > told.review).cloned().collect();
-                let news = !reviews.is_empty() || *fate != Fate::Open;
-                news.then(|| Answer::Review { number: *number, head: head.clone(), state: *fate, reviews })
+                if reviews.is_empty() && *fate == Fate::Open {
+                    return self.bad_news(told);
+                }
+                Some(Answer::Review { number: *number, head: head.clone(), state: *fate, reviews })
             }
             WaitFor::Message => None,
         }
+    }
+
+    /// Nobody reviews what its checks do not let through: who waits for that is told, once.
+    fn bad_news(&self, told: &Told) -> Option<Answer> {
+        let failed = self.pull.outcome() == Some(FAILED) && told.checks != of_checks(&self.pull.head, FAILED);
+        if failed { self.answers(WaitFor::Checks, told) } else { None }
     }
 
     /// The same within its bounds, with nothing in it that could trouble a terminal.
@@ -258,7 +269,7 @@ impl Answer {
     #[must_use]
     pub fn in_words(&self) -> String {
         match self {
-            Self::Checks { number, outcome, checks, .. } if outcome == "failed" => {
+            Self::Checks { number, outcome, checks, .. } if outcome == FAILED => {
                 let bad: Vec<_> = checks.iter().filter(|check| check.state.is_bad()).collect();
                 let names: Vec<_> =
                     bad.iter().map(|check| format!("`{}` {}", check.name, check.state.word())).collect();

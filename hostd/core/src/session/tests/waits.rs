@@ -138,6 +138,26 @@ fn reviews_are_told_once_and_those_before_the_wait_count() {
 }
 
 #[test]
+fn who_waits_for_review_is_told_once_that_the_checks_failed() {
+    let told = Input::Told { generation: 3 };
+    let (s, effects) = all(running(), [wait(1, WaitFor::Review), observed("a", [Passed, Failed]), told.clone()]);
+    assert!(matches!(tells(&effects)[..], [(1, Answer::Checks { outcome, .. })] if outcome == "failed"));
+    let (s, effects) = all(s, [wait(2, WaitFor::Review), observed("a", [Passed, Failed])]);
+    assert!(tells(&effects).is_empty(), "it knows");
+    // Of another head, it does not.
+    let (s, effects) = all(s, [observed("b", [Failed, Passed]), told.clone()]);
+    assert_eq!(tells(&effects).len(), 1);
+    // Who has waited for the checks knows as well.
+    let asked = [wait(3, WaitFor::Checks), observed("c", [Failed, Passed]), told];
+    let (s, _) = all(s, asked);
+    let (s, effects) = all(s, [wait(4, WaitFor::Review), observed("c", [Failed, Passed])]);
+    assert!(tells(&effects).is_empty());
+    // A review goes before.
+    let (_, effects) = all(s, [Input::Observed(Some(Box::new(seen("d", [Failed, Passed], 1))))]);
+    assert!(matches!(tells(&effects)[..], [(4, Answer::Review { .. })]));
+}
+
+#[test]
 fn the_first_review_of_the_next_pull_request_is_told() {
     let review = |number, count| {
         let mut seen = seen("a", [Passed, Passed], count);
