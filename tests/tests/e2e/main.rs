@@ -12,6 +12,7 @@ mod doctor;
 mod fork;
 mod full_disk;
 mod git;
+mod history;
 mod layers;
 mod migration;
 mod restart;
