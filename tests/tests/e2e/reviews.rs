@@ -79,15 +79,44 @@ fn a_queue_of_two_hundred_outlives_hostd() {
         "{CLONE}
         git commit -q --allow-empty -m Many
         git push -q origin $(seq -f 'HEAD:refs/heads/agent/{slug}/b%g' 200)
-        for n in $(seq 200); do session pr open --title \"Part $n\" --branch b$n; done"
+        for n in $(seq 200); do session pr open --title \"Part $n\" --branch b$n; done
+        git commit -q --allow-empty -m More
+        git push -q origin HEAD:refs/heads/agent/{slug}/b42"
     );
     let numbers = shell(&host, &id, &script).text();
     assert_eq!(numbers.lines().count(), 200, "{numbers}");
+    let _ = host.cli(["repo", "set", "widgets", "--require", "unit"]).text();
     host.kill();
     host.launch();
     let all = host.cli(["review", "ls", "--json"]).json();
     assert_eq!(all.as_array().unwrap().len(), 200);
     assert_eq!(host.cli(["review", "show", "117", "--json"]).json()["title"], "Part 117");
+    rules_hold_in_the_queue(&host);
+}
+
+/// All have the same head but number 42, which has moved.
+fn rules_hold_in_the_queue(host: &Host) {
+    let pull = |number: &str| host.cli(["review", "show", number, "--json"]).json();
+    let (old, moved) = (pull("117")["head"].clone(), pull("42"));
+    let old = old.as_str().unwrap();
+    assert_eq!((&moved["revision"], &moved["revisions"][0]["head"]), (&2.into(), &old.into()), "{moved}");
+    host.cli(["review", "approve", "42", "--head", old]).assert_failed(4, &["the head has moved"]);
+    assert!(pull("42")["reviews"].as_array().unwrap().is_empty());
+    for number in ["42", "117"] {
+        let _ = host.cli(["review", "approve", number]).text();
+        host.cli(["review", "merge", number, "--yes"]).assert_failed(4, &["are not done: unit"]);
+    }
+    let report = ["checks", "report", "--repo", "widgets", "--commit", old, "--name", "unit", "--state", "passed"];
+    let _ = host.cli(report).text();
+    let queue = host.cli(["review", "ls", "--json"]).json();
+    let others: Vec<_> = queue.as_array().unwrap().iter().filter(|pull| pull["checks_state"] != "passed").collect();
+    assert_eq!(others.len(), 1, "{others:?}");
+    assert_eq!(others[0]["number"], 42);
+    host.cli(["review", "merge", "42", "--yes"]).assert_failed(4, &["are not done: unit"]);
+    host.cli(["review", "merge", "118", "--yes"]).assert_failed(4, &["it is not approved"]);
+    host.cli(["review", "merge", "117", "--yes", "--head", moved["head"].as_str().unwrap()])
+        .assert_failed(4, &["the head has moved"]);
+    assert_eq!(host.cli(["review", "merge", "117", "--yes", "--json"]).json()["state"], "merged");
 }
 
 #[test]
