@@ -37,7 +37,7 @@ follow() {
         done < <(pilothouse ls --json | jq -r '.[] | [.id, .slug, .lifecycle, .activity, .attention, .reason, .suspended_bytes] | join("\u001f")')
         [ $over -lt ${#ids[@]} ] || break
         review
-        [ $SECONDS -lt $deadline ] || fail "not all sessions were done within ten minutes"
+        [ $SECONDS -lt $deadline ] || fail "not all sessions were done within fifteen minutes"
         sleep 0.3
     done
     echo
