@@ -1,9 +1,9 @@
 //! The checks of a pull request, in VMs of their own.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use serde_json::Value;
-use tests::{Host, paths, until, wait::BOOT};
+use tests::{Host, paths, run, until, wait::BOOT};
 
 const CHECKS: &str = r#"
 [[ci.checks]]
@@ -21,16 +21,27 @@ cd /tmp/clone
 git config user.email a@b.invalid
 git config user.name A";
 
-#[test]
-fn each_revision_of_a_pull_request_is_checked() {
-    let host = Host::start();
+/// Ends when the repository has the branch `go`.
+const PATIENT: &str = r#"
+[[ci.checks]]
+name = "unit"
+command = ["sh", "-c", "echo begun; until git ls-remote --exit-code origin refs/heads/go; do sleep 0.1; done"]
+"#;
+
+/// Builds `tools` with these checks.
+fn build(host: &Host, checks: &str) {
     let recipe = host.data().join("tools.toml");
     let tools = fs::read_to_string(paths::root().join("tests/environments/tools.toml")).unwrap();
-    fs::write(&recipe, tools + CHECKS).unwrap();
+    fs::write(&recipe, tools + checks).unwrap();
     let _ = host.cli(["env", "build", recipe.to_str().unwrap()]).text();
     let required = || host.cli(["repo", "show", "widgets", "--json"]).json()["rules"]["required_checks"].clone();
     until("the rules to know the checks", BOOT, || (required() == serde_json::json!(["unit"])).then_some(()));
+}
 
+#[test]
+fn each_revision_of_a_pull_request_is_checked() {
+    let host = Host::start();
+    build(&host, CHECKS);
     let id = host.session("fixer", &[]);
     let slug = host.slug(&id);
     let push = |text: &str| {
@@ -60,6 +71,45 @@ fn each_revision_of_a_pull_request_is_checked() {
         (host.vms().len() == 1 && fs::read_dir(host.data().join("ci")).unwrap().count() == 0).then_some(())
     });
     host.cli(["checks", "rerun", "1", "lint"]).assert_failed(4, &["`lint` is not run here"]);
+}
+
+/// hostd dies while a check runs: the next one ends its VM, and runs it again from the beginning.
+#[test]
+fn a_check_cut_off_by_a_dead_hostd_runs_again() {
+    let mut host = Host::start();
+    build(&host, PATIENT);
+    let id = host.session("fixer", &[]);
+    let push =
+        format!("git commit -q --allow-empty -m Fix; git push -q origin HEAD:refs/heads/agent/{}/work", host.slug(&id));
+    let _ = host.exec(&id, &["sh", "-ec", &format!("{CLONE}; {push}")]).text();
+    assert_eq!(host.exec(&id, &["session", "pr", "open", "--title", "Fix"]).text(), "1");
+    let folders = || {
+        let entries = fs::read_dir(host.data().join("ci")).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>()
+    };
+    let begun = || {
+        let log = host.cli(["checks", "log", "1", "unit"]);
+        (log.code == 0 && String::from_utf8_lossy(&log.stdout).lines().any(|line| line == "begun")).then_some(())
+    };
+    until("the check to be under way", BOOT, begun);
+    let (cut_off, vms) = (folders(), host.vms());
+    assert_eq!((cut_off.len(), vms.len()), (1, 2));
+
+    host.kill();
+    assert!(vms.iter().all(|vm| vm.runs()), "hostd took its VMs with it");
+    host.launch();
+    until("the VM of the run that was cut off to be gone", BOOT, || vms.iter().all(|vm| !vm.runs()).then_some(()));
+    let again = || {
+        let now: Vec<_> =
+            fs::read_dir(host.data().join("ci")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        (now.len() == 1 && now != cut_off).then_some(())
+    };
+    until("a run in its place", BOOT, again);
+    let bare = host.data().join("git/widgets.git");
+    let _ = run(Command::new("git").arg("-C").arg(bare).args(["update-ref", "refs/heads/go", "main"]), &[]).text();
+    assert_eq!(over(&host, "unit")["state"], "passed");
+    assert_eq!(host.cli(["checks", "log", "1", "unit"]).text().matches("begun\n").count(), 1);
+    host.wait_for_no_vm();
 }
 
 /// A check of the head, once it is over.

@@ -1,7 +1,7 @@
 //! A session that waits is on disk, and wakes with the answer in its hands.
 
 use serde_json::{Value, json};
-use tests::Host;
+use tests::{Host, until, wait::SOON};
 
 /// Opens a pull request, then waits for one thing after the other.
 const AGENT: &str = "cd /work/widgets
@@ -67,4 +67,29 @@ fn what_a_session_waits_for_wakes_it() {
     // The checks are done already, so that this wait is over at once.
     assert_eq!(answer(&host, &id, "late")["outcome"], "failed");
     assert_eq!(host.show(&id)["generation"], 4);
+}
+
+/// A question with choices, asked before the session was suspended, answered by a person who never attaches.
+#[test]
+fn an_answer_from_the_command_line_wakes_who_asked() {
+    let host = Host::start();
+    let agent = "session status needs-input 'red or blue?' --choice red --choice blue; read -r answer; \
+                 session status working \"paints it $answer\"; sleep 1000000";
+    let id = host.session("painter", &["sh", "-c", agent]);
+    host.wait_for(&id, "activity", "needs-input");
+    let _ = host.cli(["suspend", &id]).text();
+    host.wait_for_no_vm();
+    let asking = host.show(&id);
+    assert_eq!((&asking["lifecycle"], &asking["attention"]), (&"suspended".into(), &"you".into()), "{asking}");
+    assert_eq!(asking["choices"], json!(["red", "blue"]));
+    assert!(asking["reason"].as_str().unwrap().contains("red or blue?"), "{asking}");
+
+    let _ = host.cli(["send", &id, "blue"]).text();
+    host.wait_for(&id, "lifecycle", "running");
+    until("the answer to arrive", SOON, || {
+        host.show(&id)["reason"].as_str().unwrap().contains("paints it blue").then_some(())
+    });
+    let woken = host.show(&id);
+    assert_eq!((&woken["generation"], &woken["attention"]), (&2.into(), &"agent".into()), "{woken}");
+    assert_eq!(woken["choices"], json!([]));
 }
