@@ -14,18 +14,20 @@ mod forward;
 mod git;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::{
     collections::HashMap,
     convert::Infallible,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use hostd_core::recipe::INTERNAL_HOST;
+use hostd_core::{capacity::Disk, recipe::INTERNAL_HOST};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Semaphore;
 
 use crate::{
     forge::{Forge, Repositories},
@@ -35,6 +37,8 @@ use answer::Body;
 
 /// Connections of one session at a time; each has at most one git process or one connection to the world.
 const CONNECTIONS: usize = 64;
+/// Longest pack that a guest may push.
+const PUSH_BYTES: u64 = 512 << 20;
 /// For the head of a request, and for the wait between two.
 const HEAD_DEADLINE: Duration = Duration::from_secs(120);
 /// Of a request's head.
@@ -64,7 +68,21 @@ pub struct Gateway {
     forge: Option<Arc<dyn Forge>>,
     hooks: tokio::sync::OnceCell<PathBuf>,
     git_root: PathBuf,
-    connections: Mutex<HashMap<String, usize>>,
+    /// By session.
+    uses: Mutex<HashMap<String, Uses>>,
+    /// Turns for git, of all sessions.
+    turns: Arc<Semaphore>,
+    /// Longest pack that a guest may push, in bytes.
+    push_bytes: u64,
+    /// Measures the disk that a folder is on.
+    disk: fn(&Path) -> Option<Disk>,
+}
+
+/// What a session has of the gateway.
+#[derive(Debug)]
+struct Uses {
+    connections: usize,
+    turns: Arc<Semaphore>,
 }
 
 impl Gateway {
@@ -72,7 +90,16 @@ impl Gateway {
     #[must_use]
     pub fn new(git_root: PathBuf) -> Self {
         let repositories = Repositories::new(git_root.clone());
-        Self { repositories, forge: None, hooks: tokio::sync::OnceCell::new(), git_root, connections: Mutex::default() }
+        Self {
+            repositories,
+            forge: None,
+            hooks: tokio::sync::OnceCell::new(),
+            git_root,
+            uses: Mutex::default(),
+            turns: Arc::new(Semaphore::new(turn::OF_HOST)),
+            push_bytes: PUSH_BYTES,
+            disk: crate::disk::measure,
+        }
     }
 
     /// Tells this forge of pushes.
@@ -177,6 +204,16 @@ impl Gateway {
         })
     }
 
+    /// A turn for git; None: it did not come in time.
+    async fn turn(&self, session: &str) -> Option<turn::Turn> {
+        let of_session = self.uses().get(session).map(|uses| uses.turns.clone())?;
+        turn::Turn::take(of_session, self.turns.clone()).await
+    }
+
+    fn uses(&self) -> MutexGuard<'_, HashMap<String, Uses>> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The hooks' folder; written when the first push asks for it.
     async fn hooks(&self) -> std::io::Result<&PathBuf> {
         self.hooks.get_or_try_init(|| crate::forge::install(&self.git_root)).await
@@ -208,10 +245,12 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     /// None: the session has too many.
     fn take(gateway: &'a Gateway, session: &'a str) -> Option<Self> {
-        let mut connections = gateway.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = connections.entry(session.to_owned()).or_default();
-        (*count < CONNECTIONS).then(|| {
-            *count += 1;
+        let mut uses = gateway.uses();
+        let uses = uses
+            .entry(session.to_owned())
+            .or_insert_with(|| Uses { connections: 0, turns: Arc::new(Semaphore::new(turn::OF_SESSION)) });
+        (uses.connections < CONNECTIONS).then(|| {
+            uses.connections += 1;
             Self { gateway, session }
         })
     }
@@ -219,11 +258,11 @@ impl<'a> Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut connections = self.gateway.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = connections.get_mut(self.session) {
-            *count -= 1;
-            if *count == 0 {
-                connections.remove(self.session);
+        let mut uses = self.gateway.uses();
+        if let Some(of_session) = uses.get_mut(self.session) {
+            of_session.connections -= 1;
+            if of_session.connections == 0 {
+                uses.remove(self.session);
             }
         }
     }

@@ -7,6 +7,7 @@ pub mod api;
 pub mod ci;
 pub mod daemon;
 pub mod diff;
+mod disk;
 pub mod doctor;
 pub mod environments;
 pub mod forge;

@@ -11,6 +11,22 @@ use tokio::{
 /// Between asking a program to end and ending it: it removes its lock files and temporary folders meanwhile.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// A program's own memory in KiB, without the files that it maps, where a guest chose what it reads.
+pub(crate) const MEMORY_KIB: u32 = 1 << 20;
+
+/// The same command with bounds to the memory of its process and of each of its children; its pipes are yet to be set.
+pub(crate) fn bounded(command: &Command) -> Command {
+    let command = command.as_std();
+    let limit = format!("ulimit -d {MEMORY_KIB} && exec \"$@\"");
+    let mut bounded = Command::new("sh");
+    bounded.args(["-c", &limit, "sh"]).arg(command.get_program()).args(command.get_args()).env_clear();
+    bounded.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(directory) = command.get_current_dir() {
+        bounded.current_dir(directory);
+    }
+    bounded
+}
+
 /// A program and its children. Dropped before its end, all of them are asked to end, and ended if they do not.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -69,5 +85,19 @@ fn signal(child: &Child, signal: Signal) {
     if let Some(group) = id {
         // Gone already is what was wanted.
         let _ = kill_process_group(group, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_bounded_cannot_take_more_memory() {
+        let mut command = Command::new("sh");
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("WORD", "kept").current_dir("/");
+        command.args(["-c", "echo $(ulimit -d) $WORD \"$1\" $(pwd)", "sh", "two words"]);
+        let output = bounded(&command).output().await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{MEMORY_KIB} kept two words /\n"));
     }
 }

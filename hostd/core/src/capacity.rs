@@ -19,6 +19,38 @@ pub struct Room {
     pub disk_available: u64,
 }
 
+/// A disk, as measured just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Bytes that its file system has in all.
+    pub total: u64,
+    /// Bytes free.
+    pub available: u64,
+}
+
+impl Disk {
+    /// Bytes that are kept free, so that a suspend always finds room.
+    #[must_use]
+    pub fn reserve(&self) -> u64 {
+        DISK_RESERVE.min(self.total / 4)
+    }
+
+    /// Bytes that may be given out.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        self.available.saturating_sub(self.reserve())
+    }
+
+    /// In words for a person, where nothing may be given out.
+    #[must_use]
+    pub fn below_reserve(&self) -> Option<String> {
+        let (available, reserve) = (self.available / MIB, self.reserve() / MIB);
+        (self.free() == 0).then(|| {
+            format!("the host's disk has {available} MiB free, and {reserve} MiB are kept free for suspends; make room")
+        })
+    }
+}
+
 /// What a VM will take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
@@ -89,7 +121,7 @@ impl Room {
     /// Bytes of disk that are kept free, so that a suspend always finds room.
     #[must_use]
     pub fn disk_reserve(&self) -> u64 {
-        DISK_RESERVE.min(self.disk_total / 4)
+        self.disk_measured().reserve()
     }
 
     /// Bytes of memory that may be given out.
@@ -109,7 +141,11 @@ impl Room {
     /// Bytes of disk that may be given out.
     #[must_use]
     pub fn disk(&self) -> u64 {
-        self.disk_available.saturating_sub(self.disk_reserve())
+        self.disk_measured().free()
+    }
+
+    fn disk_measured(&self) -> Disk {
+        Disk { total: self.disk_total, available: self.disk_available }
     }
 
     /// Whether a VM that takes `need` may start.

@@ -13,15 +13,13 @@ use tokio_util::task::AbortOnDropHandle;
 use super::DiffError;
 use crate::{
     forge,
-    process::{Group, Pipes},
+    process::{self, Group, Pipes},
 };
 
 /// For git to say something more. Comparing the trees of a large repository is one such step.
 pub(super) const DEADLINE: Duration = Duration::from_secs(120);
 /// Of what git says on stderr.
 const STDERR_MAX: usize = 4096;
-/// git's own memory, without the files that it maps: a few crafted trees may name more paths than any memory holds.
-const MEMORY_KIB: u32 = 1 << 20;
 
 /// Waits for a step of git's, no longer than the deadline.
 pub(super) async fn soon<T, E: Into<DiffError>>(step: impl Future<Output = Result<T, E>>) -> Result<T, DiffError> {
@@ -48,16 +46,9 @@ pub(super) struct Git {
 }
 
 impl Git {
-    /// Starts it, with bounds to its memory.
+    /// Starts it, with bounds to its memory: a few crafted trees may name more paths than any memory holds.
     pub(super) fn start(git: &Command, stdin: Stdio) -> io::Result<Self> {
-        let git = git.as_std();
-        let limit = format!("ulimit -d {MEMORY_KIB} && exec \"$@\"");
-        let mut command = Command::new("sh");
-        command.args(["-c", &limit, "sh"]).arg(git.get_program()).args(git.get_args()).env_clear();
-        command.envs(git.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        if let Some(directory) = git.get_current_dir() {
-            command.current_dir(directory);
-        }
+        let mut command = process::bounded(git);
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (group, Pipes { stdin, stdout, stderr }) = Group::spawn(&mut command)?;
         let stderr = AbortOnDropHandle::new(tokio::spawn(listen(stderr)));

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::ForgeError;
-use crate::process::Group;
+use crate::process::{Group, bounded};
 
 /// For one run.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -95,7 +95,7 @@ impl Repository {
         let settings = [("core.hooksPath", "/dev/null"), ("core.logAllRefUpdates", "always")];
         trust(&mut command, &self.path, &settings);
         command.arg("--git-dir").arg(&self.path).args(args).envs(variables.iter().copied());
-        run(&mut command, DEADLINE).await
+        run(&command, DEADLINE).await
     }
 
     /// The commit that a name stands for; None: there is none.
@@ -128,10 +128,11 @@ impl Repository {
     }
 }
 
-/// Runs a command of git to its end.
-pub(super) async fn run(command: &mut Command, deadline: Duration) -> Result<Ran, ForgeError> {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let (mut group, pipes) = Group::spawn(command).map_err(ForgeError::Git)?;
+/// Runs a command of git to its end, with bounds to its memory: guests chose what it reads.
+pub(super) async fn run(command: &Command, deadline: Duration) -> Result<Ran, ForgeError> {
+    let mut command = bounded(command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (mut group, pipes) = Group::spawn(&mut command).map_err(ForgeError::Git)?;
     let all = async {
         let (stdout, stderr) = tokio::join!(take(pipes.stdout, OUTPUT_MAX), take(pipes.stderr, STDERR_MAX));
         let status = group.wait().await?;

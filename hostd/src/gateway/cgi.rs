@@ -17,24 +17,40 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::answer::{self, Body};
-use crate::process::Group;
+use super::{
+    answer::{self, Body},
+    turn::Turn,
+};
+use crate::process::{Group, bounded};
 
 /// Of the process's header.
 const HEAD_BYTES: u64 = 16 * 1024;
 /// For the header: the process may want the whole request first.
 const HEAD_DEADLINE: Duration = Duration::from_secs(900);
+/// For the next piece of the request: who stalls must not keep others from their turn.
+const BODY_DEADLINE: Duration = Duration::from_secs(120);
+/// Of the rest of a request that the process did not want. A client that is cut off while it sends shows that, and not the
+/// answer.
+const REST_BYTES: usize = 8 << 30;
 /// Of what the process says on stderr.
 const STDERR_BYTES: usize = 4096;
 
-/// Runs a CGI command. `caller` stands in the log. `then` is done after it has ended, and before its answer does: whoever
+/// Of git, where a push is longer than it may be. It ends a line and a packet.
+const TOO_LONG: &[u8] = b"fatal: pack exceeds maximum allowed size";
+
+/// Runs a CGI command with bounds to its memory. `turn` is held until it has ended. `caller` stands in the log. Where git says
+/// that a push is too long, `too_long` is said too. `then` is done after it has ended, and before its answer does: whoever
 /// has the whole answer finds it done.
-pub(super) async fn run(command: Command, body: Incoming, caller: &str, then: Then) -> Response<Body> {
-    match start(command, body, caller, then).await {
+pub(super) async fn run(
+    command: &Command,
+    body: Incoming,
+    caller: &str,
+    then: Then,
+    turn: Turn,
+    too_long: Option<String>,
+) -> Response<Body> {
+    match start(bounded(command), body, caller, then, turn, too_long).await {
         Ok(response) => response,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            answer::text(StatusCode::INTERNAL_SERVER_ERROR, "pilothouse: git is not installed on the host")
-        }
         Err(error) => {
             tracing::warn!(caller, %error, "git http-backend");
             answer::text(StatusCode::BAD_GATEWAY, &format!("pilothouse: git on the host failed: {error}"))
@@ -42,7 +58,14 @@ pub(super) async fn run(command: Command, body: Incoming, caller: &str, then: Th
     }
 }
 
-async fn start(mut command: Command, body: Incoming, caller: &str, then: Then) -> io::Result<Response<Body>> {
+async fn start(
+    mut command: Command,
+    body: Incoming,
+    caller: &str,
+    then: Then,
+    turn: Turn,
+    too_long: Option<String>,
+) -> io::Result<Response<Body>> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let (group, pipes) = Group::spawn(&mut command)?;
     let (Some(stdin), Some(stdout), Some(stderr)) = (pipes.stdin, pipes.stdout, pipes.stderr) else {
@@ -51,7 +74,9 @@ async fn start(mut command: Command, body: Incoming, caller: &str, then: Then) -
     let process = Process {
         group,
         then,
-        _feed: AbortOnDropHandle::new(tokio::spawn(feed(stdin, body))),
+        turn: Some(turn),
+        too_long,
+        feed: AbortOnDropHandle::new(tokio::spawn(feed(stdin, body))),
         _listen: AbortOnDropHandle::new(tokio::spawn(listen(stderr, caller.to_owned()))),
     };
     let mut stdout = BufReader::new(stdout);
@@ -70,11 +95,28 @@ async fn chunk(
         Ok(0) => {
             process.group.finish().await;
             process.then.take().await;
+            process.turn = None;
+            // What is left of the request is read first. Its end, however it comes, is all that matters.
+            let _ = (&mut process.feed).await;
             None
         }
-        Ok(_) => Some((Ok(Frame::data(bytes.freeze())), Some((stdout, process)))),
+        Ok(_) => {
+            if let Some(text) = &process.too_long {
+                say(&mut bytes, text);
+            }
+            Some((Ok(Frame::data(bytes.freeze())), Some((stdout, process))))
+        }
         Err(error) => Some((Err(error), None)),
     }
+}
+
+/// Adds a line to what git has said, as a packet of the channel that clients show.
+fn say(bytes: &mut BytesMut, text: &str) {
+    let Some(at) = bytes.windows(TOO_LONG.len()).position(|said| said == TOO_LONG) else { return };
+    let Some(end) = bytes[at..].iter().position(|&byte| byte == b'\n') else { return };
+    let rest = bytes.split_off(at + end + 1);
+    bytes.extend_from_slice(format!("{:04x}\u{2}{text}\n", text.len() + 6).as_bytes());
+    bytes.unsplit(rest);
 }
 
 /// Reads the header: lines of `Name: value` up to an empty one.
@@ -104,12 +146,18 @@ async fn head(stdout: &mut (impl AsyncBufReadExt + Unpin)) -> io::Result<Respons
     }
 }
 
-/// Copies the request's body into the process, no faster than it reads.
-async fn feed(mut stdin: ChildStdin, mut body: Incoming) {
-    while let Some(Ok(frame)) = body.frame().await {
+/// Copies the request's body into the process, no faster than it reads; what it does not want is thrown away.
+async fn feed(stdin: ChildStdin, mut body: Incoming) {
+    let (mut stdin, mut rest) = (Some(stdin), 0);
+    while rest <= REST_BYTES {
+        let Ok(Some(Ok(frame))) = timeout(BODY_DEADLINE, body.frame()).await else { return };
         let Ok(data) = frame.into_data() else { continue };
-        if stdin.write_all(&data).await.is_err() {
-            return;
+        let Some(wants) = &mut stdin else {
+            rest += data.len();
+            continue;
+        };
+        if wants.write_all(&data).await.is_err() {
+            stdin = None;
         }
     }
 }
@@ -132,7 +180,9 @@ async fn listen(mut stderr: ChildStderr, caller: String) {
 struct Process {
     group: Group,
     then: Then,
-    _feed: AbortOnDropHandle<()>,
+    turn: Option<Turn>,
+    too_long: Option<String>,
+    feed: AbortOnDropHandle<()>,
     _listen: AbortOnDropHandle<()>,
 }
 

@@ -16,8 +16,14 @@ use super::{
 };
 use crate::forge::{self, PREFIX_VARIABLE, SLUG_VARIABLE};
 
-/// Longest pack that a guest may push.
-const PUSH_BYTES: &str = "536870912";
+/// What keeps git's memory and processors bounded, whatever a guest pushed: large files are streamed, and what is packed
+/// anew is packed by one thread.
+const BOUNDS: [(&str, &str); 4] = [
+    ("core.bigFileThreshold", "32m"),
+    ("pack.threads", "1"),
+    ("pack.windowMemory", "128m"),
+    ("pack.deltaCacheSize", "64m"),
+];
 
 /// One of the four requests of the smart protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +53,15 @@ impl Operation {
 pub(super) async fn answer(gateway: &Gateway, caller: &Caller, request: Request<Incoming>) -> Response<Body> {
     match prepare(gateway, caller, &request).await {
         Ok(command) => {
-            let then = if is_push(&request) { gateway.look_after_push(caller) } else { Then::nothing() };
-            cgi::run(command, request.into_body(), &caller.slug, then).await
+            let Some(turn) = gateway.turn(&caller.session_id).await else {
+                let text = "pilothouse: git is busy with other transfers of this host; try again in a minute";
+                return answer::text(StatusCode::SERVICE_UNAVAILABLE, text);
+            };
+            let (then, too_long) = match is_push(&request) {
+                true => (gateway.look_after_push(caller), Some(too_long(gateway))),
+                false => (Then::nothing(), None),
+            };
+            cgi::run(&command, request.into_body(), &caller.slug, then, turn, too_long).await
         }
         Err((status, text)) => {
             tracing::info!(caller = caller.slug, "refused: {text}");
@@ -59,6 +72,11 @@ pub(super) async fn answer(gateway: &Gateway, caller: &Caller, request: Request<
 
 fn is_push(request: &Request<Incoming>) -> bool {
     request.method() == Method::POST && request.uri().path().ends_with("/git-receive-pack")
+}
+
+fn too_long(gateway: &Gateway) -> String {
+    let most = longest_push(gateway).unwrap_or(0) >> 20;
+    format!("pilothouse: a push may be {most} MiB long; push fewer commits at a time, and keep large files out of git")
 }
 
 /// The git command that answers the request, or why there is none.
@@ -89,15 +107,12 @@ async fn prepare(
     if operation.push {
         allow_push(gateway, caller, &mut command, &repository).await?;
     } else {
-        forge::trust(
-            &mut command,
-            &repository,
-            &[
-                ("uploadpack.allowFilter", "true"),
-                ("uploadpack.allowReachableSHA1InWant", "true"),
-                ("http.receivepack", "false"),
-            ],
-        );
+        let settings = [
+            ("uploadpack.allowFilter", "true"),
+            ("uploadpack.allowReachableSHA1InWant", "true"),
+            ("http.receivepack", "false"),
+        ];
+        forge::trust(&mut command, &repository, &[&settings[..], &BOUNDS[..]].concat());
     }
     Ok(command)
 }
@@ -170,11 +185,12 @@ async fn allow_push(
     let Some(hooks) = hooks.to_str() else {
         return Err((StatusCode::INTERNAL_SERVER_ERROR, "the host's data folder has a name that is not UTF-8".into()));
     };
+    let most = longest_push(gateway)?.to_string();
     command.env(PREFIX_VARIABLE, prefix).env(SLUG_VARIABLE, &caller.slug);
     let settings = [
         ("core.hooksPath", hooks),
         ("http.receivepack", "true"),
-        ("receive.maxInputSize", PUSH_BYTES),
+        ("receive.maxInputSize", most.as_str()),
         ("receive.fsckObjects", "true"),
         // Pull requests read from it what was pushed, and what a force-push replaced.
         ("core.logAllRefUpdates", "always"),
@@ -182,6 +198,16 @@ async fn allow_push(
         ("gc.autoDetach", "false"),
         ("maintenance.autoDetach", "false"),
     ];
-    forge::trust(command, repository, &settings);
+    forge::trust(command, repository, &[&settings[..], &BOUNDS[..]].concat());
     Ok(())
+}
+
+/// As long as the limit allows and the disk has room for, beside what it keeps free.
+fn longest_push(gateway: &Gateway) -> Result<u64, (StatusCode, String)> {
+    // A disk that cannot be measured does not stand in the way.
+    let Some(disk) = (gateway.disk)(&gateway.git_root) else { return Ok(gateway.push_bytes) };
+    match disk.below_reserve() {
+        Some(why) => Err((StatusCode::INSUFFICIENT_STORAGE, format!("the push was refused: {why}"))),
+        None => Ok(gateway.push_bytes.min(disk.free())),
+    }
 }

@@ -73,6 +73,84 @@ async fn a_big_repository_comes_through_whole() {
 }
 
 #[tokio::test]
+async fn a_push_that_is_too_long_is_refused_midway_and_says_so() {
+    let fixture = Fixture::with(caller(), |gateway, _| Gateway { push_bytes: 4 << 20, ..gateway }).await;
+    fixture.clone_widgets().await;
+    let mut noise = vec![0; 24 << 20];
+    getrandom::fill(&mut noise).unwrap();
+    std::fs::write(fixture.path("widgets/noise"), &noise).unwrap();
+    fixture.git_works("widgets", &["add", "noise"]).await;
+    fixture.git_works("widgets", &["commit", "-q", "-m", "noise"]).await;
+    let output = fixture.git("widgets", &["push", "origin", "HEAD:refs/heads/agent/fix-parser-3f/noise"]).await;
+    let said = text(&output);
+    assert!(!output.status.success() && said.contains("remote: pilothouse: a push may be 4 MiB long; "), "{said}");
+    assert!(said.contains("[remote rejected]") && !said.contains("RPC failed"), "{said}");
+    assert_eq!(commit_of(&fixture.path("git/widgets.git"), "refs/heads/agent/fix-parser-3f/noise"), "");
+}
+
+/// A blob of a terabyte, as it is declared: what comes after the limit is read and thrown away.
+#[tokio::test]
+async fn a_push_without_end_takes_no_more_than_the_limit() {
+    let fixture = Fixture::with(caller(), |gateway, _| Gateway { push_bytes: 4 << 20, ..gateway }).await;
+    let mut stream = TcpStream::connect(&fixture.proxy).await.unwrap();
+    let (zero, one) = ("0".repeat(40), "1".repeat(40));
+    let update = format!("{zero} {one} refs/heads/agent/fix-parser-3f/x\0report-status side-band-64k");
+    // A pack of one blob of 1 TiB, and how its deflated bytes begin; then blocks that are not compressed.
+    let mut body = format!("{:04x}{update}0000", update.len() + 4).into_bytes();
+    body.extend(b"PACK\0\0\0\x02\0\0\0\x01\xb0\x80\x80\x80\x80\x80\x02\x78\x01");
+    let block = [&[0, 0xff, 0xff, 0, 0][..], &vec![0; 0xffff]].concat();
+    let blocks = 4000;
+    let head = format!(
+        "POST http://pilothouse.internal/git/widgets.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Type: application/x-git-receive-pack-request\r\nContent-Length: {}\r\n\r\n",
+        body.len() + block.len() * blocks,
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body).await.unwrap();
+    for _ in 0..blocks {
+        stream.write_all(&block).await.unwrap();
+    }
+    let mut answer = vec![];
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.contains("pilothouse: a push may be 4 MiB long; "), "{answer}");
+    assert!(answer.contains("ng refs/heads/agent/fix-parser-3f/x"), "{answer}");
+    let left = std::fs::read_dir(fixture.path("git/widgets.git/objects")).unwrap().flatten();
+    assert!(!left.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with("tmp_")));
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_pushes_and_serves_the_rest() {
+    let full = |_: &Path| Some(Disk { total: 100 << 30, available: 1 << 30 });
+    let fixture = Fixture::with(caller(), |gateway, _| Gateway { disk: full, ..gateway }).await;
+    fixture.clone_widgets().await;
+    let output = fixture.git("widgets", &["push", "origin", "HEAD:refs/heads/agent/fix-parser-3f/work"]).await;
+    let expected = "remote: pilothouse: the push was refused: the host's disk has 1024 MiB free, and 2048 MiB are kept";
+    assert!(!output.status.success() && text(&output).contains(expected), "{}", text(&output));
+}
+
+#[tokio::test]
+async fn one_session_keeps_no_other_from_git() {
+    let fixture = Fixture::new(caller()).await;
+    let head = "POST http://pilothouse.internal/git/widgets.git/git-upload-pack HTTP/1.1\r\nHost: x\r\n\
+                Content-Type: application/x-git-upload-pack-request\r\nContent-Length: 1000\r\n\r\n";
+    let mut stalled = vec![];
+    for _ in 0..turn::OF_SESSION {
+        let mut stream = TcpStream::connect(&fixture.proxy).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stalled.push(stream);
+    }
+    let root = fixture.path("git");
+    until("git runs", || count_git(&root) >= turn::OF_SESSION).await;
+    let output = fixture.git(".", &["clone", "http://pilothouse.internal/git/widgets.git", "x"]).await;
+    assert!(text(&output).contains("remote: pilothouse: git is busy with other transfers"), "{}", text(&output));
+    assert_eq!(fixture.gateway.turns.available_permits(), turn::OF_HOST - turn::OF_SESSION);
+    drop(stalled);
+    until("git is gone", || count_git(&root) == 0).await;
+    fixture.clone_widgets().await;
+}
+
+#[tokio::test]
 async fn git_ends_when_the_guest_goes_away() {
     let fixture = Fixture::new(caller()).await;
     let mut stream = TcpStream::connect(&fixture.proxy).await.unwrap();

@@ -1,0 +1,34 @@
+//! Turns for git: each of its processes takes memory, a processor and disk of the host.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+/// Of all sessions at a time.
+pub(super) const OF_HOST: usize = 16;
+/// Of one session at a time, so that none keeps the others from theirs.
+pub(super) const OF_SESSION: usize = 2;
+/// For a turn to come.
+const WAIT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 120 });
+
+/// Given back when dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _of_session: OwnedSemaphorePermit,
+    _of_host: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// None: it did not come in time.
+    pub(super) async fn take(session: Arc<Semaphore>, host: Arc<Semaphore>) -> Option<Self> {
+        let both = async {
+            // In this order: who waits for its own does not hold one of the host's.
+            let of_session = session.acquire_owned().await.ok()?;
+            Some(Self { _of_session: of_session, _of_host: host.acquire_owned().await.ok()? })
+        };
+        timeout(WAIT, both).await.ok().flatten()
+    }
+}
