@@ -27,11 +27,12 @@ pub(super) async fn attach(
         return Err(invalid("the first message of Attach must be `open`"));
     };
     let terminal = api.fleet.terminal(&open.id)?;
-    if !open.observe {
+    let observe = open.observe || open.preview;
+    if !observe {
         api.fleet.wake(&open.id).await?;
     }
     let history = usize::try_from(open.scrollback.min(HISTORY_MAX)).unwrap_or(0);
-    let wish = Wish { name, observe: open.observe, size: open.size.map(convert::size), history };
+    let wish = Wish { name, observe, preview: open.preview, size: open.size.map(convert::size), history };
     let viewer = Arc::new(terminal.attach(wish).await);
     let incoming = AbortOnDropHandle::new(tokio::spawn(take(viewer.clone(), requests)));
     let shown = stream::unfold(Some((viewer, incoming)), |attached| async move {

@@ -98,7 +98,7 @@ impl Terminal {
         viewer
     }
 
-    /// How many look at it, and every change of that.
+    /// How many look at it, previews apart, and every change of that.
     #[must_use]
     pub fn viewers(&self) -> watch::Receiver<usize> {
         self.inner.viewers.subscribe()
@@ -243,14 +243,15 @@ impl Inner {
         state.last_viewer += 1;
         let id = state.last_viewer;
         let wake = Arc::new(Notify::new());
-        let writes = state.writer.is_none() && !wish.observe;
-        let resize = wish.size.filter(|_| writes);
+        let waiting = Waiting::new(wish, wake.clone());
+        let writes = state.writer.is_none() && waiting.may_write();
+        let resize = waiting.wish.size.filter(|_| writes);
         if writes {
             state.writer = Some(id);
         }
-        state.viewers.insert(id, Waiting::new(wish, wake.clone()));
+        state.viewers.insert(id, waiting);
         state.tell_roles();
-        self.viewers.send_replace(state.viewers.len());
+        self.viewers.send_replace(state.count());
         (id, wake, resize)
     }
 
@@ -259,10 +260,10 @@ impl Inner {
         state.viewers.remove(&id);
         if state.writer == Some(id) {
             // Who has waited longest writes now.
-            state.writer = state.viewers.iter().find(|(_, v)| !v.wish.observe).map(|(id, _)| *id);
+            state.writer = state.viewers.iter().find(|(_, v)| v.may_write()).map(|(id, _)| *id);
         }
         state.tell_roles();
-        self.viewers.send_replace(state.viewers.len());
+        self.viewers.send_replace(state.count());
         let size = state.writer.and_then(|id| state.viewers.get(&id)).and_then(|v| v.wish.size);
         if let Some(size) = size {
             self.apply(&mut state, size);
@@ -272,7 +273,7 @@ impl Inner {
     pub(super) async fn take(&self, id: u64) {
         let size = {
             let mut state = self.lock();
-            let Some(viewer) = state.viewers.get(&id).filter(|v| !v.wish.observe) else { return };
+            let Some(viewer) = state.viewers.get(&id).filter(|v| v.may_write()) else { return };
             let size = viewer.wish.size;
             state.writer = Some(id);
             state.tell_roles();
@@ -326,8 +327,8 @@ impl Inner {
     /// What this viewer is to see next.
     pub(super) fn shown(&self, id: u64) -> Option<Shown> {
         let mut state = self.lock();
+        let count = state.count();
         let State { emulator, viewers, writer, ended, .. } = &mut *state;
-        let count = viewers.len();
         let writer_name = writer.and_then(|id| viewers.get(&id)).map(|v| v.wish.name.clone()).unwrap_or_default();
         let viewer = viewers.get_mut(&id)?;
         if std::mem::take(&mut viewer.screen_due) {
@@ -345,6 +346,11 @@ impl Inner {
 }
 
 impl State {
+    /// How many look on, previews apart.
+    fn count(&self) -> usize {
+        self.viewers.values().filter(|viewer| !viewer.wish.preview).count()
+    }
+
     /// Output for the emulator and for everybody who looks on.
     fn show(&mut self, bytes: &Bytes) {
         if bytes.is_empty() {

@@ -104,6 +104,29 @@ async fn one_writes_and_its_leaving_makes_the_next_the_writer() {
 }
 
 #[tokio::test]
+async fn a_preview_sees_all_and_counts_as_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let terminal = terminal(folder.path());
+    let (mut input, sizes, _) = terminal.begin().await;
+    let size = Some(Size { columns: 50, rows: 9 });
+    let preview = terminal.attach(Wish { preview: true, size, ..wish("preview") }).await;
+    let (_, role) = joined(&preview).await;
+    assert_eq!(role, Role { writer: false, writer_name: String::new(), viewers: 0 });
+    preview.take().await;
+    preview.resize(Size { columns: 60, rows: 8 }).await;
+    assert!(!preview.input("no".into()).await);
+    assert_eq!((*sizes.borrow(), *terminal.viewers().borrow()), (Size::USUAL, 0));
+    let writer = terminal.attach(wish("sam")).await;
+    assert_eq!(joined(&writer).await.1, Role { writer: true, writer_name: "sam".into(), viewers: 1 });
+    assert!(writer.input("yes".into()).await);
+    assert_eq!(input.recv().await.unwrap().bytes, "yes");
+    assert_eq!(*terminal.viewers().borrow(), 1);
+    drop(writer);
+    assert!(!preview.input("never".into()).await);
+    assert_eq!((*terminal.viewers().borrow(), terminal.size()), (0, Size::USUAL));
+}
+
+#[tokio::test]
 async fn whoever_takes_writes_and_sets_the_size() {
     let folder = tempfile::tempdir().unwrap();
     let terminal = terminal(folder.path());

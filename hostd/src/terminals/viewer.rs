@@ -17,6 +17,8 @@ pub struct Wish {
     pub name: String,
     /// Never to become the writer.
     pub observe: bool,
+    /// A look in passing: observes, and counts as nobody.
+    pub preview: bool,
     /// Of its window; applied where it becomes the writer.
     pub size: Option<Size>,
     /// Rows of history wanted with each screen.
@@ -54,7 +56,7 @@ pub struct Role {
     pub writer: bool,
     /// Name of the one who does; empty: nobody.
     pub writer_name: String,
-    /// How many look on.
+    /// How many look on, previews apart.
     pub viewers: usize,
 }
 
@@ -74,6 +76,10 @@ impl Waiting {
     pub(super) fn new(wish: Wish, wake: Arc<Notify>) -> Self {
         let output = VecDeque::new();
         Self { wish, wake, screen_due: true, role_due: true, joined_alternate: false, output, queued: 0 }
+    }
+
+    pub(super) fn may_write(&self) -> bool {
+        !self.wish.observe && !self.wish.preview
     }
 
     pub(super) fn push(&mut self, bytes: &Bytes) {

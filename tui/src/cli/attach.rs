@@ -53,8 +53,8 @@ pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
     let mut signals = Signals::catch().map_err(local)?;
     let resizes = signal(SignalKind::window_change()).map_err(local)?;
     let (requests, receiver) = mpsc::channel(UNDER_WAY);
-    let open =
-        AttachOpen { id: found.it.id, observe: options.observe, size: Some(terminal::size()), scrollback: HISTORY };
+    let (id, observe, size) = (found.it.id, options.observe, Some(terminal::size()));
+    let open = AttachOpen { id, observe, size, scrollback: HISTORY, preview: false };
     // The channel is empty: there is room.
     let _ = requests.try_send(request(Request::Open(open)));
     let mut sessions = found.host.sessions();

@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming, transport::Channel};
 use tui_core::{
-    effect::Ticket,
+    effect::{Slot, Ticket},
     report::{Report, TerminalReport},
 };
 
@@ -93,6 +93,7 @@ async fn open_once(
         observe: open.observe,
         size: Some(convert::size(open.size)),
         scrollback: open.scrollback,
+        preview: open.ticket.slot == Slot::Preview,
     };
     if requests.try_send(request(Request::Open(first))).is_err() {
         return End::Broken("it could not be opened".into());

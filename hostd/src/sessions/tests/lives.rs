@@ -65,6 +65,25 @@ async fn what_the_agent_says_is_seen_and_acknowledged() {
 }
 
 #[tokio::test]
+async fn who_looks_on_keeps_a_session_awake_and_a_preview_does_not() {
+    let world = World::new();
+    world.session_that("fix", Some(0)).await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    let terminal = fleet.terminal("fix").unwrap();
+    let _preview = terminal.attach(Wish { preview: true, ..Wish::default() }).await;
+    let viewer = terminal.attach(Wish { observe: true, ..Wish::default() }).await;
+    until(&fleet, "fix", |v| v.viewers == 1).await;
+    world.vmm.vm(0).guest.status("needs-input", "which one?");
+    let view = until(&fleet, "fix", |v| v.session.activity == Activity::NeedsInput).await;
+    assert_eq!((view.session.lifecycle, view.viewers), (Lifecycle::Running, 1));
+    drop(viewer);
+    let view = until_is(&fleet, "fix", "suspended").await;
+    assert_eq!(view.viewers, 0);
+    fleet.stop().await;
+}
+
+#[tokio::test]
 async fn messages_are_typed_in_order_also_over_a_broken_link() {
     let world = World::new();
     world.session("fix").await;

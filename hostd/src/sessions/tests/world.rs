@@ -293,6 +293,11 @@ impl World {
 
     /// Puts a new session into the store, for the next hostd.
     pub(super) async fn session(&self, slug: &str) -> Record {
+        self.session_that(slug, None).await
+    }
+
+    /// The same, suspended so many seconds after it began to wait.
+    pub(super) async fn session_that(&self, slug: &str, suspend_after: Option<u64>) -> Record {
         let (store, known) = Store::open(&self.folder.path().join("store.sqlite")).unwrap();
         let (session, effects) = Session::new(
             NewSession {
@@ -311,7 +316,7 @@ impl World {
             },
             1,
         );
-        let machine = Machine { layers: vec!["/base.ext4".into()], ..Machine::default() };
+        let machine = Machine { layers: vec!["/base.ext4".into()], suspend_after, ..Machine::default() };
         let record = Record { session, machine };
         store.add(&record, effects).await.unwrap();
         record
