@@ -28,7 +28,6 @@ use std::{
 };
 
 use hostd_core::{
-    Lifecycle,
     capacity::Room,
     checks::CheckState,
     ci::{Key, SUPERSEDED},
@@ -63,8 +62,7 @@ pub trait Sessions: Send + Sync {
 
 impl Sessions for Fleet {
     fn waiting(&self) -> usize {
-        let waits = |lifecycle: &Lifecycle| matches!(lifecycle, Lifecycle::Queued | Lifecycle::Resuming);
-        self.list().iter().filter(|view| waits(&view.session.lifecycle)).count()
+        self.list().iter().filter(|view| view.session.waits_for_room()).count()
     }
 
     fn room(&self) -> Room {

@@ -14,7 +14,7 @@ use std::{
 
 use futures::{FutureExt as _, future::join_all};
 use hostd_core::{
-    Lifecycle,
+    Lifecycle, Session,
     capacity::{Need, PoolStep, Stock, plan_pool},
 };
 use tokio::{
@@ -270,7 +270,7 @@ fn queue(host: &Host) -> Queue {
     let handles = host.handles();
     let sessions = || handles.values().map(|handle| handle.record.borrow().session.clone());
     let starts = |of: &Lifecycle| matches!(of, Lifecycle::Starting | Lifecycle::Resuming);
-    let waiting = sessions().find(|session| session.lifecycle == Lifecycle::Queued || session.wanted);
+    let waiting = sessions().find(Session::waits_for_room);
     Queue {
         busy: waiting.is_some() || sessions().any(|session| starts(&session.lifecycle)),
         waiting: waiting.map(|session| Need { memory: session.size.memory, disk: 0 }),

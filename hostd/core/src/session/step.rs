@@ -50,7 +50,7 @@ fn apply(s: &mut Session, input: Input) -> Result<Vec<Effect>, Denied> {
 fn reported(s: &mut Session, input: Input) -> Vec<Effect> {
     match input {
         Input::Admitted => admitted(s),
-        Input::Waits { why } if waits_for_room(s) => {
+        Input::Waits { why } if s.waits_for_room() => {
             s.waiting = text::one_line(&text::clean(&why, TEXT_MAX));
             vec![]
         }
@@ -231,10 +231,6 @@ pub(super) fn want(s: &mut Session) -> Vec<Effect> {
     }
     s.notice.clear();
     vec![Effect::Admit]
-}
-
-fn waits_for_room(s: &Session) -> bool {
-    s.lifecycle == Lifecycle::Queued || s.wanted
 }
 
 fn refused(s: &mut Session, why: String) -> Vec<Effect> {

@@ -258,6 +258,12 @@ impl Session {
         }
     }
 
+    /// Whether it wants a place on the host and has none.
+    #[must_use]
+    pub fn waits_for_room(&self) -> bool {
+        self.lifecycle == Lifecycle::Queued || self.wanted
+    }
+
     /// What its branches begin with: it may push to these alone.
     #[must_use]
     pub fn branch_prefix(&self) -> String {

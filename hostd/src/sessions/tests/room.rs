@@ -1,5 +1,7 @@
 use hostd_core::{Lifecycle, attention};
 
+use crate::ci::Sessions;
+
 use super::{
     super::{FleetError, SessionView},
     world::{World, until, until_is},
@@ -53,6 +55,7 @@ async fn a_suspended_session_waits_for_room_too_and_may_be_let_be() {
     let view = fleet.resume("one").await.unwrap();
     assert_eq!(view.session.lifecycle, Lifecycle::Suspended);
     assert!(attention(&view.session, 0).reason.starts_with("waits for memory: needs 256 MiB"));
+    assert_eq!(Sessions::waiting(&*fleet), 1, "checks are run after it");
     let refused = fleet.guest("one").await.map(drop).unwrap_err();
     assert!(matches!(refused, FleetError::NotRunning(why) if why.contains("waits for memory")));
     // A fork of it waits as well.
