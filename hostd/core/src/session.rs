@@ -33,6 +33,7 @@
 //! A [`Wait`] of the agent is answered the same way: what answers it is worked out from each [`Input::Observed`], kept in
 //! [`Session::answer`] until the agent has it, and brings a suspended session back.
 
+mod bounds;
 mod input;
 mod lifecycle;
 mod step;

@@ -49,8 +49,11 @@ pub(super) fn withdrawn(s: &mut Session, id: u64) -> Vec<Effect> {
 
 /// The forge was read.
 pub(super) fn observed(s: &mut Session, seen: Option<Observation>) -> Vec<Effect> {
-    let seen = seen.map(Observation::cleaned);
     s.told_before();
+    let seen = seen.map(|seen| {
+        let told = s.told_of(seen.pull.number);
+        seen.cleaned(&told)
+    });
     s.pull = seen.as_ref().map(|seen| seen.pull.clone());
     match &s.wait {
         Some(wait) if wait.what != WaitFor::Message && !s.telling && s.answer != Some(Answer::TimedOut) => {

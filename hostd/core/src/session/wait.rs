@@ -197,16 +197,8 @@ pub enum Answer {
 
 /// An outcome.
 const FAILED: &str = "failed";
-/// Most checks, and most reviews, in an answer.
-const LIST_MAX: usize = 64;
-/// Most comments of a review in an answer.
-const COMMENTS_MAX: usize = 200;
-/// Longest text in an answer, in bytes.
-const TEXT_MAX: usize = 16 << 10;
 /// Lines of a log that are typed.
 const WORDS_LINES: usize = 12;
-/// Of all texts together, in bytes; what comes after is left out.
-const ALL_MAX: usize = 128 << 10;
 
 impl Observation {
     /// What answers this wait now; None: nothing yet. `told` is what the agent knows of its pull request.
@@ -234,33 +226,6 @@ impl Observation {
     fn bad_news(&self, told: &Told) -> Option<Answer> {
         let failed = self.pull.outcome() == Some(FAILED) && told.checks != of_checks(&self.pull.head, FAILED);
         if failed { self.answers(WaitFor::Checks, told) } else { None }
-    }
-
-    /// The same within its bounds, with nothing in it that could trouble a terminal.
-    pub(super) fn cleaned(mut self) -> Self {
-        let mut left = ALL_MAX;
-        let mut clean = |text: &mut String| {
-            *text = text::clean(text, TEXT_MAX.min(left));
-            left -= text.len();
-        };
-        clean(&mut self.pull.head);
-        self.checks.truncate(LIST_MAX);
-        if let Some(failed) = &mut self.pull.failed {
-            failed.name = text::one_line(&text::clean(&failed.name, crate::checks::NAME_MAX));
-        }
-        for check in &mut self.checks {
-            [&mut check.name, &mut check.summary, &mut check.url, &mut check.log].into_iter().for_each(&mut clean);
-        }
-        // The newest are what counts.
-        self.reviews.drain(..self.reviews.len().saturating_sub(LIST_MAX));
-        for review in &mut self.reviews {
-            review.comments.truncate(COMMENTS_MAX);
-            [&mut review.by, &mut review.body].into_iter().for_each(&mut clean);
-            for comment in &mut review.comments {
-                [&mut comment.path, &mut comment.quote, &mut comment.body].into_iter().for_each(&mut clean);
-            }
-        }
-        self
     }
 }
 

@@ -158,6 +158,26 @@ fn who_waits_for_review_is_told_once_that_the_checks_failed() {
 }
 
 #[test]
+fn a_new_review_has_its_words_however_much_there_was_before() {
+    let long = |len| "x".repeat(len);
+    let mut much = seen("a", [Passed, Failed], 30);
+    much.checks = (0..60).map(|n| CheckSeen { log: long(8 << 10), ..check(&format!("check {n}"), Failed) }).collect();
+    much.reviews.iter_mut().for_each(|review| review.body = long(16 << 10));
+    let told = Told { number: 5, review: 20, ..Told::default() };
+    let s = Session { told: vec![told], ..running() };
+    let (_, effects) = all(s.clone(), [wait(1, WaitFor::Review), Input::Observed(Some(Box::new(much.clone())))]);
+    let told = tells(&effects);
+    let [(1, Answer::Review { reviews, .. })] = &told[..] else { panic!("{told:?}") };
+    let (first, last) = (&reviews[0], &reviews[9]);
+    assert_eq!((first.id, last.id, last.body.len(), last.comments[0].body.as_str()), (21, 30, 16 << 10, "why?"));
+    assert!(first.body.is_empty(), "the oldest are left out first");
+    let (_, effects) = all(s, [wait(1, WaitFor::Checks), Input::Observed(Some(Box::new(much)))]);
+    let told = tells(&effects);
+    let [(1, Answer::Checks { checks, .. })] = &told[..] else { panic!("{told:?}") };
+    assert!(checks.len() == 60 && checks.iter().all(|check| check.name.starts_with("check ")));
+}
+
+#[test]
 fn the_first_review_of_the_next_pull_request_is_told() {
     let review = |number, count| {
         let mut seen = seen("a", [Passed, Passed], count);
