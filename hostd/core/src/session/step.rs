@@ -191,6 +191,10 @@ fn send(s: &mut Session, text: String) -> Result<Vec<Effect>, Denied> {
         }
         _ => s.inbox.push(text),
     }
+    // It is answered, however long it takes until that can be typed: what is sent after it answers another question.
+    if s.activity == Activity::NeedsInput {
+        set_activity(s, Activity::Working, String::new());
+    }
     match s.lifecycle {
         Lifecycle::Running => Ok(tell::go_on(s)),
         Lifecycle::Suspended => Ok(want(s)),

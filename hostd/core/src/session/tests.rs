@@ -151,6 +151,17 @@ fn an_answer_closes_the_question() {
 }
 
 #[rstest]
+#[case::on_disk(Lifecycle::Suspended)]
+#[case::on_its_way_down(Lifecycle::Suspending)]
+#[case::on_its_way_up(Lifecycle::Resuming)]
+fn an_answer_that_cannot_be_typed_yet_closes_the_question_too(#[case] lifecycle: Lifecycle) {
+    let choices = vec!["a".into(), "b".into()];
+    let asks = Session { activity: Activity::NeedsInput, text: "which?".into(), choices, ..with(lifecycle) };
+    let (s, _) = step(&asks, message(), 1).unwrap();
+    assert_eq!((attention(&s, 0).turn, s.choices.len(), s.inbox.len()), (Turn::Agent, 0, 1));
+}
+
+#[rstest]
 #[case::done(0, Activity::Done, Turn::Nobody, "done")]
 #[case::failed(3, Activity::Failed, Turn::You, "failed: the agent ended with exit code 3")]
 fn an_ended_agent(#[case] code: i32, #[case] activity: Activity, #[case] turn: Turn, #[case] reason: &str) {
