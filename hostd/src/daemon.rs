@@ -23,6 +23,7 @@ use crate::{
     forge::{Forge, Local},
     gateway::Gateway,
     reports::{self, Endpoint},
+    room::Rooms,
     selftest::SelfTest,
     sessions::{Fleet, Parts},
     store::Store,
@@ -129,7 +130,7 @@ async fn open(options: &Options, data: &Path) -> color_eyre::Result<(Arc<Fleet>,
         environments: environments.clone(),
         forge: forge.clone(),
         diffs,
-        memory: options.memory,
+        rooms: Rooms::new(data.into(), options.memory),
     };
     let fleet = Fleet::open(parts, records, ulid::Ulid::new().to_string()).await?;
     let sessions = fleet.clone();

@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod guest;
 mod process;
 pub mod reports;
+pub mod room;
 pub mod selftest;
 pub mod sessions;
 pub mod store;

@@ -84,6 +84,8 @@ pub struct Stock {
     pub ready: u32,
     /// On their way.
     pub starting: u32,
+    /// The last one did not come up: no other is started for now.
+    pub paused: bool,
     /// Sessions that will be wanted soon; today those dispatched in the last minutes, later a forecast.
     pub demand: u32,
     /// What one more will take.
@@ -162,10 +164,14 @@ impl Room {
             let (need, free) = (need.memory / MIB, self.memory() / MIB);
             return Admission::Wait(format!("waits for memory: needs {need} MiB, {free} MiB free"));
         }
-        if self.disk() == 0 || need.disk > self.disk() {
-            let (need, free) = (need.disk / MIB, self.disk() / MIB);
+        let disk = self.disk_measured();
+        if let Some(why) = disk.below_reserve() {
+            return Admission::Wait(format!("waits for disk space: {why}"));
+        }
+        if need.disk > disk.free() {
+            let (need, free, reserve) = (need.disk / MIB, disk.available / MIB, disk.reserve() / MIB);
             return Admission::Wait(format!(
-                "waits for disk space: needs {need} MiB, {free} MiB free beyond the reserve"
+                "waits for disk space: needs {need} MiB beside the reserve of {reserve} MiB, {free} MiB free"
             ));
         }
         Admission::Admit
@@ -191,7 +197,7 @@ pub fn plan_pool(stocks: &[Stock], room: &Room, waiting: Option<Need>) -> Option
     if waiting.is_some() || stocks.iter().any(|s| s.starting > 0) {
         return None;
     }
-    let lacking = stocks.iter().filter(|s| s.ready < s.wanted() && room.admit(s.need) == Admission::Admit);
+    let lacking = stocks.iter().filter(|s| !s.paused && s.ready < s.wanted() && room.admit(s.need) == Admission::Admit);
     lacking.min_by_key(surplus).map(|s| PoolStep::Start { environment: s.environment.clone() })
 }
 
@@ -225,7 +231,7 @@ mod tests {
 
     fn stock(environment: &str, ready: u32, demand: u32) -> Stock {
         let need = Need { memory: GIB / 2, disk: 0 };
-        Stock { environment: environment.into(), min: 1, max: 3, ready, starting: 0, demand, need }
+        Stock { environment: environment.into(), min: 1, max: 3, ready, starting: 0, paused: false, demand, need }
     }
 
     #[test]
@@ -239,7 +245,11 @@ mod tests {
         let promised = Room { memory_promised: 7 * GIB, ..room(8 * GIB) };
         assert!(matches!(promised.admit(need(GIB)), Admission::Wait(_)));
         let full = Room { disk_available: GIB, ..room(8 * GIB) };
-        assert!(matches!(full.admit(Need { memory: GIB, disk: 1 }), Admission::Wait(why) if why.contains("disk")));
+        let below = "waits for disk space: the host's disk has 1024 MiB free, and 2048 MiB are kept free for suspends; make room";
+        assert_eq!(full.admit(need(GIB)), Admission::Wait(below.into()));
+        let short = Room { disk_available: 3 * GIB, ..room(8 * GIB) };
+        let why = "waits for disk space: needs 2048 MiB beside the reserve of 2048 MiB, 3072 MiB free";
+        assert_eq!(short.admit(Need { memory: GIB, disk: 2 * GIB }), Admission::Wait(why.into()));
         let limited = Room { memory_limit: Some(3 * GIB), ..room(8 * GIB) };
         assert_eq!(limited.admit(need(GIB)), Admission::Admit);
         let wait = Admission::Wait("waits for memory: needs 1024 MiB, 512 MiB free".into());
@@ -260,6 +270,14 @@ mod tests {
             plan_pool(&[Stock { starting: 1, ..stock("a", 0, 0) }, stock("b", 0, 0)], &room(8 * GIB), None),
             None
         );
+    }
+
+    #[test]
+    fn an_environment_that_does_not_come_up_holds_up_no_other() {
+        let broken = Stock { paused: true, ..stock("a", 0, 0) };
+        let plan = plan_pool(&[broken.clone(), stock("b", 0, 0)], &room(8 * GIB), None);
+        assert_eq!(plan, Some(PoolStep::Start { environment: "b".into() }));
+        assert_eq!(plan_pool(&[broken], &room(8 * GIB), None), None);
     }
 
     #[test]

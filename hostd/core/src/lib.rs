@@ -6,6 +6,7 @@ pub mod checks;
 pub mod ci;
 pub mod diff;
 pub mod pulls;
+pub mod queue;
 pub mod recipe;
 pub mod requirements;
 pub mod session;

@@ -17,7 +17,6 @@ use super::{
     pool::{self, Pool},
     refresh,
     resolve::resolve,
-    room::Rooms,
     running::Live,
     shelf::Shelf,
     supervisor::{Message, Supervisor},
@@ -28,6 +27,7 @@ use crate::{
     environments::Environments,
     forge::Local,
     gateway::Gateway,
+    room::Rooms,
     store::{Owed, Record, Store, StoreError},
     terminals::Terminal,
     vm::{MemoryUse, Vmm},
@@ -60,8 +60,8 @@ pub struct Parts {
     pub forge: Local,
     /// What shows their changes.
     pub diffs: Diffs,
-    /// Bytes of the host's memory that their VMs together may use; None: all but a reserve.
-    pub memory: Option<u64>,
+    /// Where they, and all else that runs here, have their room from.
+    pub rooms: Rooms,
 }
 
 /// All sessions of this host.
@@ -80,7 +80,6 @@ pub(super) struct Host {
     pub(super) merges: Semaphore,
     /// Turns for reading sessions' pull requests.
     pub(super) readings: Semaphore,
-    pub(super) rooms: Rooms,
     pub(super) started_at: UnixMillis,
     pub(super) shelf: Shelf,
     pub(super) pool: Pool,
@@ -181,20 +180,20 @@ impl Fleet {
         let cpus = host::cpus().max(1) as usize;
         let (places, merges) = (Arc::new(Semaphore::new(cpus)), Semaphore::new(cpus));
         let board = Board::new(epoch);
-        let rooms = Rooms::new(parts.memory);
         let host = Arc::new(Host {
             parts,
             board,
             places,
             merges,
             readings: Semaphore::new(waits::READINGS),
-            rooms,
             started_at: now(),
             shelf: Shelf::default(),
             pool: Pool::default(),
             closing: CancellationToken::new(),
             handles: Mutex::default(),
         });
+        let counted = Arc::downgrade(&host);
+        host.parts.rooms.count(move || counted.upgrade().map_or(0, |host| host.memory_used()));
         fork::sweep(&host.parts.data, &records).await;
         stream::iter(&records).for_each_concurrent(LEFTOVERS, |record| end_leftover(&host, record)).await;
         pool::sweep(&host).await;

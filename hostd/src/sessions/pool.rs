@@ -29,6 +29,8 @@ use crate::{
     environments::ReadyBuild,
     gateway::Caller,
     guest::{Identity, Link},
+    room::Kind,
+    store::Record,
     vm::{Memory, Vm, VmError, VmSpec},
 };
 
@@ -62,8 +64,10 @@ struct State {
     taken: BTreeMap<String, PathBuf>,
     /// Who was dispatched when, the oldest first.
     dispatched: VecDeque<(String, Instant)>,
-    /// Nothing is started before: the last one failed.
-    not_before: Option<Instant>,
+    /// Set aside for sessions that are about to start, by session.
+    reserved: BTreeMap<String, Warm>,
+    /// Of these environments none is started before: the last one failed.
+    not_before: BTreeMap<String, Instant>,
 }
 
 /// A VM without a session.
@@ -99,7 +103,8 @@ impl Pool {
 
     /// Bytes of memory that are those VMs' alone which nobody has taken.
     pub(super) fn used(&self) -> u64 {
-        self.lock().ready.iter().map(|warm| warm.vm.memory().private).sum()
+        let state = self.lock();
+        state.ready.iter().chain(state.reserved.values()).map(|warm| warm.vm.memory().private).sum()
     }
 
     /// The folder of the VM that a session has taken, while it runs.
@@ -118,13 +123,47 @@ impl Pool {
     }
 }
 
+/// A warm VM that is set aside for a session until it takes it; one that is not taken goes back when this is dropped.
+pub(super) struct Reserved {
+    host: Arc<Host>,
+    session: String,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let mut state = self.host.pool.lock();
+        if let Some(warm) = state.reserved.remove(&self.session) {
+            state.ready.push(warm);
+        }
+    }
+}
+
+/// Sets one aside for a session's first start. It has its memory already and does not boot, so it waits for neither; None:
+/// there is none, or the disk has no room for what the session would write.
+pub(super) fn reserve(host: &Arc<Host>, record: &Record) -> Option<Reserved> {
+    let Record { session, machine } = record;
+    let first = session.lifecycle == Lifecycle::Queued && session.generation == 0 && machine.template.is_some();
+    if !first || !host.has_disk() {
+        return None;
+    }
+    let mut state = host.pool.lock();
+    let warm = ready(&mut state, &session.build)?;
+    state.reserved.insert(session.id.clone(), warm);
+    Some(Reserved { host: host.clone(), session: session.id.clone() })
+}
+
+fn ready(state: &mut State, build: &str) -> Option<Warm> {
+    let at = state.ready.iter().position(|warm| warm.build == build && warm.lives())?;
+    Some(state.ready.swap_remove(at))
+}
+
 /// A VM of this build for the session of this record, whose disk becomes `disk`, where nothing may be yet. What lies in the
 /// VM's own folder is looked after until it ends; then its logs move to the session's.
 pub(super) async fn take(host: &Arc<Host>, session: &str, build: &str, disk: &Path) -> Option<Arc<dyn Vm>> {
     let warm = {
         let mut state = host.pool.lock();
-        let at = state.ready.iter().position(|warm| warm.build == build && warm.lives())?;
-        let warm = state.ready.swap_remove(at);
+        let reserved = state.reserved.remove(session).filter(Warm::lives);
+        let warm = reserved.or_else(|| ready(&mut state, build))?;
         state.taken.insert(session.into(), warm.folder.clone());
         warm
     };
@@ -177,8 +216,11 @@ pub(super) async fn keep(host: Arc<Host>) {
             }
         }
     }
-    let all = std::mem::take(&mut host.pool.lock().ready);
-    join_all(all.into_iter().map(Warm::end)).await;
+    let (ready, reserved) = {
+        let mut state = host.pool.lock();
+        (std::mem::take(&mut state.ready), std::mem::take(&mut state.reserved))
+    };
+    join_all(ready.into_iter().chain(reserved.into_values()).map(Warm::end)).await;
 }
 
 /// One step; true where another may be due at once.
@@ -190,12 +232,23 @@ async fn step(host: &Arc<Host>) -> bool {
     }
     let stocks = stocks(host, &builds);
     let queue = queue(host);
+    let busy = queue.busy;
     let measured = host.clone();
-    let Ok(room) = tokio::task::spawn_blocking(move || measured.room()).await else { return false };
-    match plan_pool(&stocks, &room, queue.waiting) {
-        Some(PoolStep::Start { environment }) if !queue.busy && may_start(host) => {
+    let (planned, waiting) = (stocks.clone(), queue.waiting);
+    let decided = tokio::task::spawn_blocking(move || {
+        measured.parts.rooms.decide(Kind::Warm, |room| {
+            let step =
+                plan_pool(&planned, room, waiting).filter(|step| !(busy && matches!(step, PoolStep::Start { .. })));
+            let started = planned.iter().find(|s| step == Some(PoolStep::Start { environment: s.environment.clone() }));
+            (step.clone(), started.map(|stock| stock.need.memory))
+        })
+    });
+    let Ok((planned, promise)) = decided.await else { return false };
+    match planned {
+        Some(PoolStep::Start { environment }) => {
             let Some(build) = builds.get(&environment) else { return false };
             start(host, &environment, build).await;
+            drop(promise);
             stocks_shown(host, &builds);
             true
         }
@@ -207,12 +260,12 @@ async fn step(host: &Arc<Host>) -> bool {
             };
             if let Some(warm) = one {
                 warm.end().await;
-                host.rooms.freed();
+                host.parts.rooms.freed();
             }
             stocks_shown(host, &builds);
             true
         }
-        Some(PoolStep::Start { .. }) | None => {
+        None => {
             show(host, &stocks);
             false
         }
@@ -235,6 +288,7 @@ fn outdated(host: &Host, builds: &BTreeMap<String, ReadyBuild>) -> Vec<Warm> {
 fn stocks(host: &Host, builds: &BTreeMap<String, ReadyBuild>) -> Vec<Stock> {
     let mut state = host.pool.lock();
     state.dispatched.retain(|(_, at)| at.elapsed() < DEMAND);
+    state.not_before.retain(|_, until| Instant::now() < *until);
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let stock = |(name, build): (&String, &ReadyBuild)| Stock {
         environment: name.clone(),
@@ -242,6 +296,7 @@ fn stocks(host: &Host, builds: &BTreeMap<String, ReadyBuild>) -> Vec<Stock> {
         max: build.recipe.warm.max,
         ready: count(state.ready.iter().filter(|warm| warm.environment == *name).count()),
         starting: 0,
+        paused: state.not_before.contains_key(name),
         demand: count(state.dispatched.iter().filter(|(of, _)| of == name).count()),
         need: Need { memory: build.recipe.size.memory, disk: 0 },
     };
@@ -271,14 +326,10 @@ fn queue(host: &Host) -> Queue {
     let sessions = || handles.values().map(|handle| handle.record.borrow().session.clone());
     let starts = |of: &Lifecycle| matches!(of, Lifecycle::Starting | Lifecycle::Resuming);
     let waiting = sessions().find(Session::waits_for_room);
-    Queue {
-        busy: waiting.is_some() || sessions().any(|session| starts(&session.lifecycle)),
-        waiting: waiting.map(|session| Need { memory: session.size.memory, disk: 0 }),
-    }
-}
-
-fn may_start(host: &Host) -> bool {
-    host.pool.lock().not_before.is_none_or(|until| Instant::now() >= until)
+    let waiting = waiting.map(|session| Need { memory: session.size.memory, disk: 0 });
+    // Builds wait there too.
+    let waiting = waiting.or_else(|| host.parts.rooms.waiting());
+    Queue { busy: waiting.is_some() || sessions().any(|session| starts(&session.lifecycle)), waiting }
 }
 
 async fn start(host: &Host, environment: &str, build: &ReadyBuild) {
@@ -287,7 +338,7 @@ async fn start(host: &Host, environment: &str, build: &ReadyBuild) {
         Err(why) if host.pool.stop.is_cancelled() => tracing::debug!(environment, why, "no warm VM: hostd ends"),
         Err(why) => {
             tracing::warn!(environment, why, "a warm VM did not come up");
-            host.pool.lock().not_before = Some(Instant::now() + PAUSE);
+            host.pool.lock().not_before.insert(environment.into(), Instant::now() + PAUSE);
         }
     }
 }

@@ -31,12 +31,15 @@ use super::{
     fleet::{Handle, Host},
     fork::Draft,
     layers::Plan,
-    room::Promise,
+    pool::Reserved,
     running::Running,
     start::{NotStarted, Started},
     suspend::Awake,
 };
-use crate::store::{Machine, Owed};
+use crate::{
+    room::Promise,
+    store::{Machine, Owed},
+};
 
 /// Who is told what became of a command.
 type Answer = oneshot::Sender<Result<(), FleetError>>;
@@ -139,10 +142,11 @@ struct Starting {
 }
 
 /// A place on the host, given back when dropped.
-pub(super) struct Place {
+pub(super) enum Place {
     /// A booting guest takes a processor; one that is resumed does not.
-    _processor: Option<OwnedSemaphorePermit>,
-    _memory: Promise,
+    Own { _processor: Option<OwnedSemaphorePermit>, _memory: Promise },
+    /// A VM that runs already has both.
+    Warm(#[expect(dead_code, reason = "held, not read")] Reserved),
 }
 
 /// What woke the supervisor.

@@ -42,7 +42,7 @@ impl Supervisor {
             let (from, to, reason) = (before.lifecycle.word(), after.lifecycle.word(), attention(&after, now()).reason);
             tracing::info!(slug = after.slug, from, to, reason, "session");
             if !after.lifecycle.has_vm() {
-                self.host.rooms.freed();
+                self.host.parts.rooms.freed();
             }
             match over(&after) {
                 Some(reason) => self.handle.terminal.end(reason),

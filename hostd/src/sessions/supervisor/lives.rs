@@ -2,13 +2,14 @@
 
 use std::{future::pending, ops::ControlFlow, sync::Arc};
 
-use hostd_core::{Cause, Input, Lifecycle};
+use hostd_core::{Cause, Input, Lifecycle, queue::Purpose};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{Message, Place, Starting, Supervisor};
 use crate::{
     sessions::{
+        pool,
         running::Running,
         start::{NotStarted, Started, start},
         suspend::{Awake, forget_snapshot, resume, suspend},
@@ -25,10 +26,16 @@ impl Supervisor {
     pub(super) fn admit(&mut self) {
         let (host, messages, session) = (self.host.clone(), self.handle.messages.clone(), self.session());
         let boots = session.lifecycle == Lifecycle::Queued;
+        let record = self.handle.record.borrow().clone();
         let looking = self.tasks.spawn(async move {
+            if let Some(warm) = pool::reserve(&host, &record) {
+                let _ = messages.send(Message::Admitted(Place::Warm(warm))).await;
+                return;
+            }
+            let purpose = if boots { Purpose::Start } else { Purpose::Resume };
             let processor = if boots { host.places.clone().acquire_owned().await.ok() } else { None };
-            let message = match host.admit(session.size.memory, &messages).await {
-                Ok(memory) => Message::Admitted(Place { _processor: processor, _memory: memory }),
+            let message = match host.admit(purpose, session.size.memory, &messages).await {
+                Ok(memory) => Message::Admitted(Place::Own { _processor: processor, _memory: memory }),
                 Err(why) => Message::NoPlace(Input::Refused { why }),
             };
             let _ = messages.send(message).await;
@@ -183,7 +190,7 @@ impl Supervisor {
         if let Some(running) = self.running.take() {
             running.end().await;
         }
-        self.host.rooms.freed();
+        self.host.parts.rooms.freed();
     }
 
     /// hostd ends. What had not begun begins again with the next hostd.

@@ -13,6 +13,7 @@ use std::{
 use async_trait::async_trait;
 use hostd_core::{
     Cause, Session,
+    capacity::Room,
     requirements::Requirements,
     session::{NewSession, Size},
 };
@@ -29,6 +30,7 @@ use crate::{
     environments::Environments,
     forge::Local,
     gateway::Gateway,
+    room::Rooms,
     sessions::{Fleet, News, Parts, SessionView},
     store::{Machine, Record, Store},
     vm::{
@@ -270,11 +272,23 @@ pub(super) struct World {
     pub(super) vmm: Arc<MadeUp>,
     /// Bytes of memory that sessions may use.
     pub(super) memory: Option<u64>,
+    /// What the host has, in place of what this machine has.
+    pub(super) room: Option<Arc<Mutex<Room>>>,
 }
 
 impl World {
     pub(super) fn new() -> Self {
-        Self { folder: Arc::new(tempfile::tempdir().unwrap()), vmm: Arc::default(), memory: None }
+        Self { folder: Arc::new(tempfile::tempdir().unwrap()), vmm: Arc::default(), memory: None, room: None }
+    }
+
+    fn rooms(&self) -> Rooms {
+        match &self.room {
+            Some(room) => {
+                let room = room.clone();
+                Rooms::measured(move || *room.lock().unwrap())
+            }
+            None => Rooms::new(self.folder.path().into(), self.memory),
+        }
     }
 
     /// A hostd on the folder, as after a start; an earlier one must be stopped or is taken for killed.
@@ -286,8 +300,8 @@ impl World {
         let environments = Environments::open(data, vmm.clone(), gateway.clone()).await.unwrap();
         let forge = Local::new(store.clone(), data);
         let diffs = crate::diff::Diffs::open(data).unwrap();
-        let memory = self.memory;
-        let parts = Parts { data: data.into(), store, vmm, gateway, environments, forge, diffs, memory };
+        let rooms = self.rooms();
+        let parts = Parts { data: data.into(), store, vmm, gateway, environments, forge, diffs, rooms };
         Fleet::open(parts, records, "epoch".into()).await.unwrap()
     }
 

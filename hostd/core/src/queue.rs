@@ -1,0 +1,133 @@
+//! The queue for room on a host: who goes next. Pure.
+//!
+//! Somebody waits for a resume, so those go before starts, and starts before builds; among equals whoever came first goes
+//! first. So that none waits for ever, who was passed [`PASSES`] times goes before all that came later, whatever they are.
+//! A resume that does not fit yet is not passed by later resumes nor by starts: a large one gets its room too.
+
+use crate::capacity::{Admission, Need, Room};
+
+/// So often one is passed by those that came later.
+pub const PASSES: u32 = 8;
+
+/// What one waits for; earlier ones go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// To bring a session back.
+    Resume,
+    /// To start one.
+    Start,
+    /// To build an environment.
+    Build,
+}
+
+/// One in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// Its turn: lower ones came first.
+    pub order: u64,
+    /// What for.
+    pub purpose: Purpose,
+    /// What it will take.
+    pub need: Need,
+    /// How often one that came later went before it.
+    pub passed: u32,
+}
+
+impl Waiter {
+    /// Lower ones go first.
+    fn place(&self) -> (Purpose, u64) {
+        let purpose = if self.passed >= PASSES { Purpose::Resume } else { self.purpose };
+        (purpose, self.order)
+    }
+}
+
+/// Whether the one of this order may go now; `None`: it does not wait.
+#[must_use]
+pub fn may_go(queue: &[Waiter], order: u64, room: &Room) -> Option<Admission> {
+    let own = queue.iter().find(|waiter| waiter.order == order)?;
+    let before = queue.iter().filter(|waiter| waiter.place() < own.place()).count();
+    Some(match room.admit(own.need) {
+        Admission::Admit if before == 1 => Admission::Wait("waits for room: another waits for it already".into()),
+        Admission::Admit if before > 0 => {
+            Admission::Wait(format!("waits for room: {before} others wait for it already"))
+        }
+        answer => answer,
+    })
+}
+
+/// It goes: those that came before it were passed once more.
+pub fn leave(queue: &mut Vec<Waiter>, order: u64) {
+    queue.retain(|waiter| waiter.order != order);
+    for passed in queue.iter_mut().filter(|waiter| waiter.order < order) {
+        passed.passed = passed.passed.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn room() -> Room {
+        Room {
+            memory_total: 16 * GIB,
+            memory_available: 4 * GIB,
+            memory_promised: 0,
+            memory_limit: None,
+            memory_used: 0,
+            disk_total: 200 * GIB,
+            disk_available: 100 * GIB,
+        }
+    }
+
+    fn waiter(order: u64, purpose: Purpose, gib: u64) -> Waiter {
+        Waiter { order, purpose, need: Need { memory: gib * GIB, disk: 0 }, passed: 0 }
+    }
+
+    fn goes(queue: &[Waiter], order: u64) -> bool {
+        may_go(queue, order, &room()) == Some(Admission::Admit)
+    }
+
+    #[test]
+    fn a_resume_that_fits_passes_starts_and_builds_and_nobody_passes_it() {
+        use Purpose::{Build, Resume, Start};
+        let queue = [waiter(1, Start, 8), waiter(2, Resume, 1), waiter(3, Start, 1), waiter(4, Resume, 1)];
+        assert_eq!([1, 2, 3, 4].map(|order| goes(&queue, order)), [false, true, false, false]);
+        let queue = [waiter(1, Build, 1), waiter(2, Start, 1)];
+        assert_eq!([1, 2].map(|order| goes(&queue, order)), [false, true]);
+        let queue = [waiter(1, Resume, 8), waiter(2, Resume, 1), waiter(3, Start, 1)];
+        assert_eq!([1, 2, 3].map(|order| goes(&queue, order)), [false; 3]);
+        assert_eq!(may_go(&queue, 7, &room()), None);
+    }
+
+    #[test]
+    fn who_never_fits_is_told_so_whoever_is_before_it() {
+        let queue = [waiter(1, Purpose::Start, 8), waiter(2, Purpose::Start, 64)];
+        assert!(matches!(may_go(&queue, 2, &room()), Some(Admission::Refuse(_))));
+    }
+
+    proptest! {
+        /// However many come after it, it goes after at most so many of them, and after all that were there before.
+        #[test]
+        fn nobody_waits_for_ever(before in 0u64..5, later in prop::collection::vec(0u8..3, 40)) {
+            let purpose = |of: u8| [Purpose::Resume, Purpose::Start, Purpose::Build][usize::from(of)];
+            let mut queue: Vec<Waiter> = (0..before).map(|order| waiter(order, Purpose::Start, 1)).collect();
+            queue.push(waiter(before, Purpose::Build, 1));
+            let mut gone = 0;
+            for (order, of) in (before + 1..).zip(later) {
+                queue.push(waiter(order, purpose(of), 1));
+                let next = queue.iter().map(|waiter| waiter.order).find(|&order| goes(&queue, order)).unwrap();
+                leave(&mut queue, next);
+                if next == before {
+                    return Ok(());
+                }
+                gone += 1;
+                prop_assert!(gone <= before + u64::from(PASSES) * (before + 1), "{queue:?}");
+            }
+            prop_assert!(false, "it never went");
+        }
+    }
+}
