@@ -20,6 +20,7 @@ pub mod effect;
 pub mod files;
 pub mod fleet;
 pub mod fuzzy;
+pub mod guard;
 pub mod key;
 pub mod keymap;
 pub mod layout;

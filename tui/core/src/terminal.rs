@@ -6,19 +6,29 @@ use std::num::NonZeroU16;
 
 pub use encode::{encode_key, encode_mouse, encode_paste};
 
+use crate::guard::guarded;
+
 /// Terminals are at most so wide and high.
 const SIDE_MAX: u16 = 1000;
 
+/// Shown where the parser gave up on what the guest wrote.
+const RESET: &[u8] = b"[the terminal's screen was reset: its output could not be understood]\r\n";
+
 /// A terminal's screen, modes and history.
+///
+/// The bytes are a guest's, and hostile. Where the parser panics on them it is replaced by a fresh one, and a line on the
+/// screen says so.
 pub struct Terminal {
     parser: vt100::Parser,
+    /// As the parser was made: columns, rows, rows of history.
+    made: (u16, u16, usize),
 }
 
 impl Terminal {
     /// An empty one of this size with room for so many rows of history.
     #[must_use]
     pub fn new(columns: u16, rows: u16, history: usize) -> Self {
-        Self { parser: vt100::Parser::new(side(rows), side(columns), history) }
+        Self { parser: parser((columns, rows, history)), made: (columns, rows, history) }
     }
 
     /// One that shows what `contents` draw on an empty terminal: history first, then the screen.
@@ -31,7 +41,7 @@ impl Terminal {
 
     /// Takes what the program wrote.
     pub fn output(&mut self, bytes: &[u8]) {
-        self.parser.process(bytes);
+        self.guarded(|parser| parser.process(bytes));
     }
 
     /// The screen, where the history is looked at: that part of it.
@@ -68,8 +78,19 @@ impl Terminal {
     /// Looks so many rows up from the live screen; as far as there are.
     pub fn scroll_to(&mut self, up: usize) {
         let up = up.min(self.screen().scrollback_len());
-        self.parser.screen_mut().set_scrollback(up);
+        self.guarded(|parser| parser.screen_mut().set_scrollback(up));
     }
+
+    fn guarded(&mut self, work: impl FnOnce(&mut vt100::Parser)) {
+        if guarded(|| work(&mut self.parser)).is_none() {
+            self.parser = parser(self.made);
+            self.parser.process(RESET);
+        }
+    }
+}
+
+fn parser((columns, rows, history): (u16, u16, usize)) -> vt100::Parser {
+    vt100::Parser::new(side(rows), side(columns), history)
 }
 
 fn side(length: u16) -> NonZeroU16 {
@@ -97,6 +118,18 @@ mod tests {
         assert_eq!(rows(&terminal)[0], "new");
     }
 
+    #[test]
+    fn where_the_parser_panics_it_begins_anew() {
+        let mut terminal = Terminal::from_screen(80, 3, b"one\r\ntwo", 100);
+        terminal.guarded(|_| panic!("as the test wants it"));
+        terminal.output(b"three");
+        assert_eq!(
+            rows(&terminal)[..2],
+            ["[the terminal's screen was reset: its output could not be understood]", "three"]
+        );
+        assert_eq!(terminal.size(), (80, 3));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 512 } else { 20_000 }))]
         #[test]
@@ -121,7 +154,7 @@ mod tests {
         prop_oneof![
             prop::collection::vec(any::<u8>(), 0..8),
             "[a-z \r\n\t\u{8}日本é👩\u{200d}\u{300}]{0,8}".prop_map(String::into_bytes),
-            ("\x1b\\[\\??[0-9]{0,3}(;[0-9]{0,3}){0,2}", "[A-Za-z@`]").prop_map(|(a, b)| (a + &b).into_bytes()),
+            ("\x1b\\[\\??[0-9]{0,5}(;[0-9]{0,5}){0,2}", "[A-Za-z@`]").prop_map(|(a, b)| (a + &b).into_bytes()),
             prop::sample::select(vec![
                 "\x1b[?1049h",
                 "\x1b[?1049l",

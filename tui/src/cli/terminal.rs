@@ -1,7 +1,6 @@
 //! The user's terminal: raw mode that always ends, its size, its signals, its keys, and bytes to it.
 
 use std::{
-    cell::Cell,
     io,
     sync::{Mutex, PoisonError},
 };
@@ -27,23 +26,6 @@ const SIDE_MAX: u16 = 1000;
 /// The settings to go back to while the terminal is raw, and what to write then. Not in the guard, so that a panic finds
 /// them too.
 static SAVED: Mutex<Option<(Termios, Vec<u8>)>> = Mutex::new(None);
-
-thread_local! {
-    static QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Does something whose panics are caught and expected, so that the hook says nothing and leaves the terminal alone.
-pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
-    let before = QUIET.replace(true);
-    let done = work();
-    QUIET.set(before);
-    done
-}
-
-/// Whether a panic on this thread is expected.
-pub(crate) fn is_quiet() -> bool {
-    QUIET.get()
-}
 
 /// Raw mode of the terminal on stdin, until dropped.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use crossterm::{
 };
 use ratatui::{Frame, Terminal, backend::CrosstermBackend, layout::Rect};
 use tokio::sync::Notify;
+use tui_core::guard::is_guarded;
 
 /// Whether the terminal is ours now, for the panic hook.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -103,10 +104,13 @@ fn give_back() {
     }
 }
 
-/// A panic in any task gives the terminal back before it is reported, and ends the console.
+/// A panic in any task, unless it is expected, gives the terminal back before it is reported, and ends the console.
 fn restore_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        if is_guarded() {
+            return;
+        }
         give_back();
         report(panic);
         PANICKED.notify_one();

@@ -1,15 +1,13 @@
 //! What the user's terminal is sent: the session's bytes as they are where both have one size, a drawn part of its screen
 //! where they do not, and now and then a line of ours over it. Pure: bytes in, bytes out.
 
-use std::{
-    num::NonZeroU16,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::num::NonZeroU16;
 
 use pilothouse_proto::hostd::v1::{Screen, Size};
+use tui_core::guard::guarded;
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::{format::plain, table::truncate, terminal::quietly};
+use crate::cli::{format::plain, table::truncate};
 
 /// Ends every mode that a program may have set; then the main screen is shown, with the cursor at home.
 const RESET: &str = concat!(
@@ -213,8 +211,7 @@ impl Display {
 
     /// The bytes are a guest's: where the emulator panics on them it starts anew.
     fn feed(&mut self, bytes: &[u8]) {
-        let fed = quietly(|| catch_unwind(AssertUnwindSafe(|| self.parser.process(bytes))));
-        if fed.is_err() {
+        if guarded(|| self.parser.process(bytes)).is_none() {
             self.parser = parser(&self.theirs);
         }
     }
