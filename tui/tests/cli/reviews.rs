@@ -34,6 +34,16 @@ async fn the_queue_is_listed_and_shown() {
 #[case(&["review", "comment", "7", "hm"], "widgets#7 comment hm\n")]
 #[case(&["review", "comment", "7", "--file", "a.rs", "--line", "3", "why?"], "widgets#7 comment  0:a.rs:3:why?\n")]
 #[case(&["review", "comment", "7", "--thread", "2", "so?"], "widgets#7 comment  2::0:so?\n")]
+#[case(
+    &["review", "request-changes", "7", "almost", "--at", "a.rs:3", "why?", "--at", "b:c", "no"],
+    "widgets#7 request-changes almost 0:a.rs:3:why? 0:b:c:0:no\n"
+)]
+#[case(&["review", "comment", "7", "--at", "a.rs:3", "why?"], "widgets#7 comment  0:a.rs:3:why?\n")]
+#[case(&["review", "approve", "7", "--at", "a.rs", "nice", "well", "done"], "widgets#7 approve well done 0:a.rs:0:nice\n")]
+#[case(
+    &["review", "comment", "7", "--file", "a.rs", "so?", "--at", "b.rs:1", "and?"],
+    "widgets#7 comment  0:a.rs:0:so? 0:b.rs:1:and?\n"
+)]
 #[case(&["review", "merge", "7", "--yes"], "merge\n")]
 #[case(
     &["checks", "report", "--repo", "widgets", "--commit", "0123456", "--name", "unit", "--state", "failed",
@@ -54,6 +64,8 @@ async fn the_host_is_told(#[case] arguments: &[&str], #[case] heard: &str) {
 #[case(&["review", "request-changes", "7"], 2, "hint: pilothouse review request-changes 7 TEXT\n")]
 #[case(&["review", "comment", "7", "--line", "3", "x"], 2, "")]
 #[case(&["review", "comment", "7", "--file", "a", "--line", "0", "x"], 2, "")]
+#[case(&["review", "approve", "7", "--at", "a.rs:3", ""], 2, "hint: for example: --at src/parser.rs:40 'Why not saturate?'\n")]
+#[case(&["review", "approve", "7", "--at", "a.rs:3"], 2, "")]
 #[case(&["review", "merge", "7"], 2, "hint: say --yes if you mean it\n")]
 #[case(&["checks", "ls"], 2, "")]
 #[case(&["checks", "report", "--repo", "a", "--commit", "b", "--name", "c", "--state", "good"], 2, "")]

@@ -36,7 +36,8 @@ pub(crate) enum ReviewCommand {
     #[command(after_help = "Examples:
   pilothouse review comment 12 Looks good so far
   pilothouse review comment 12 --file src/parser.rs --line 40 Why not saturate?
-  pilothouse review comment 12 --thread 3 Right, thanks")]
+  pilothouse review comment 12 --thread 3 Right, thanks
+  pilothouse review comment 12 --at src/parser.rs:40 'Why not saturate?' --at NEWS 'Say so here'")]
     Comment {
         /// What is said, and of what
         #[command(flatten)]
@@ -59,7 +60,10 @@ pub(crate) enum ReviewCommand {
         said: Said,
     },
     /// Say what must change before it can be merged
-    #[command(after_help = "Example:\n  pilothouse review request-changes 12 The empty file is not handled")]
+    #[command(after_help = "Examples:
+  pilothouse review request-changes 12 The empty file is not handled
+  pilothouse review request-changes 12 Almost --at src/parser.rs:40 'Why not saturate?'
+      the verdict and its comments in one review, so that the agent reads them together")]
     RequestChanges {
         /// What is said, and of what
         #[command(flatten)]
@@ -94,6 +98,9 @@ pub(crate) struct Said {
     /// The words; several are joined by blanks
     #[arg(value_name = "TEXT")]
     pub(crate) text: Vec<String>,
+    /// With this comment on a line of a file, or on a file, as they are in the head commit; may be repeated
+    #[arg(long, num_args = 2, value_names = ["FILE[:LINE]", "COMMENT"])]
+    pub(crate) at: Vec<OsString>,
     /// Refuse unless this is its head commit; otherwise the head that it has now
     #[arg(long, value_name = "COMMIT")]
     pub(crate) head: Option<String>,
