@@ -123,6 +123,11 @@ commands! {
     Approve "approve" "Approve the pull request's head" Review Safe,
     RequestChanges "request-changes" "Say what must change before a merge" Review Safe,
     Comment "comment" "Comment on the pull request" Review Safe,
+    DiscardDraft "discard-draft" "Discard the comments that were drafted and not sent" Review Asks,
+    CheckLog "check-log" "Show what the selected check prints, live" Review Safe,
+    Rerun "rerun" "Run the selected check again" Review Safe,
+    NextCheck "next-check" "Select the next check" Review Safe,
+    PreviousCheck "previous-check" "Select the check before" Review Safe,
     Merge "merge" "Merge the pull request, as its repository says" Review Asks,
 
     Up "up" "Move up" Lists Safe,
@@ -152,6 +157,7 @@ commands! {
     Background "background" "Stop the console; `fg` in the shell brings it back" Everywhere Safe,
     Quit "quit" "Leave the console; the sessions go on" Everywhere Safe,
 
+    CommentLine "comment-line" "Draft a comment on the selected line of a pull request" Diff Safe,
     NextHunk "next-hunk" "Go to the next change" Diff Safe,
     PreviousHunk "previous-hunk" "Go to the change before" Diff Safe,
     NextFile "next-file" "Go to the next file" Diff Safe,
@@ -202,7 +208,8 @@ impl Command {
             Group::Lists => matches!(self, Self::NextYours | Self::Filter | Self::FilterClear),
             Group::Session => self.answer().is_none(),
             Group::Everywhere => !matches!(self, Self::Back | Self::Palette | Self::NextView | Self::PreviousView),
-            Group::Environments | Group::Review => true,
+            Group::Review => !matches!(self, Self::NextCheck | Self::PreviousCheck),
+            Group::Environments => true,
         }
     }
 }

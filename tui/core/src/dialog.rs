@@ -6,7 +6,7 @@ use crate::{
     effect::Call,
     fleet::{EnvironmentKey, Fleet, HostId, SessionKey},
     fuzzy::Fuzzy,
-    pull::PullKey,
+    pull::{LineComment, PullKey},
 };
 
 /// The dialog on top.
@@ -79,12 +79,18 @@ pub struct Question {
     pub title: String,
     /// What will happen.
     pub text: String,
-    /// The host.
-    pub host: HostId,
-    /// What it is asked then.
-    pub call: Call,
+    /// What is done then.
+    pub then: Then,
     /// Whose name to tell when it is done.
     pub about: String,
+}
+
+/// What is done after a yes.
+pub enum Then {
+    /// A host is asked this.
+    Call(HostId, Call),
+    /// The review of this pull request that is being written is forgotten.
+    Discard(PullKey),
 }
 
 /// A field of [`Form`].
@@ -191,6 +197,17 @@ pub enum Target {
         /// comment or request-changes.
         verdict: &'static str,
     },
+    /// A line of this pull request's head; kept until a verdict takes it along.
+    Line {
+        /// Which pull request.
+        key: PullKey,
+        /// The head that was on the screen.
+        head: String,
+        /// The file there.
+        path: String,
+        /// From 1.
+        line: u32,
+    },
 }
 
 /// A message to an agent, or a review.
@@ -216,6 +233,8 @@ pub struct Asked {
     pub done: String,
     /// What could not be done, e.g. "Could not delete x".
     pub failed: String,
+    /// The pull request that it reviews, and what of its draft goes along.
+    pub review: Option<(PullKey, Vec<LineComment>)>,
 }
 
 impl Asked {
@@ -234,8 +253,9 @@ impl Asked {
             Call::Review { verdict: "approve", .. } => ("Approved", "approve"),
             Call::Review { verdict: "request-changes", .. } => ("Requested changes to", "request changes to"),
             Call::Review { .. } => ("Commented on", "comment on"),
+            Call::Rerun { .. } => ("Runs again:", "run again:"),
             Call::Merge { .. } => ("Merged", "merge"),
         };
-        Self { host, done: format!("{done} {about}"), failed: format!("Could not {failed} {about}") }
+        Self { host, done: format!("{done} {about}"), failed: format!("Could not {failed} {about}"), review: None }
     }
 }

@@ -38,6 +38,8 @@ pub enum Reading {
 /// News of an open diff.
 #[derive(Clone, Debug)]
 pub enum DiffReport {
+    /// The commit whose lines are on the new side; of a working tree there is none.
+    Commit(String),
     /// It begins: something that people should know, and when it looked so, where it is kept from a suspend.
     Start(String, Option<i64>),
     /// More of the list of files.
@@ -132,6 +134,8 @@ pub struct File {
     /// Lines; None: not known yet.
     pub counts: Option<(u64, u64)>,
     rows: Vec<Row>,
+    /// In the new commit; None: it is not there, or its name is no text.
+    place: Option<String>,
     /// Numbers of the next line on both sides.
     next: (u32, u32),
     mode: String,
@@ -157,6 +161,10 @@ pub struct DiffView {
     selected: usize,
     /// First row shown of the selected file.
     top: usize,
+    /// The selected row of it.
+    cursor: usize,
+    /// The commit whose lines are on the new side; empty: none, or not known yet.
+    pub commit: String,
     bytes: usize,
 }
 
@@ -174,6 +182,8 @@ impl DiffView {
             files: vec![],
             selected: 0,
             top: 0,
+            cursor: 0,
+            commit: String::new(),
             bytes: 0,
         }
     }
@@ -202,6 +212,28 @@ impl DiffView {
         self.files.get(self.selected).map_or(&[], |file| &file.rows)
     }
 
+    /// Number of the selected row, from 0.
+    #[must_use]
+    pub fn cursor(&self) -> usize {
+        self.cursor.min(self.rows().len().saturating_sub(1))
+    }
+
+    /// The file in the new commit and the line of a row there; None: it has none.
+    #[must_use]
+    pub fn place_of(&self, row: &Row) -> Option<(&str, u32)> {
+        let path = self.files.get(self.selected)?.place.as_deref()?;
+        match row {
+            Row::Line(Side::Both | Side::New, line, _) => Some((path, *line)),
+            _ => None,
+        }
+    }
+
+    /// The same of the selected row.
+    #[must_use]
+    pub fn place(&self) -> Option<(&str, u32)> {
+        self.place_of(self.rows().get(self.cursor())?)
+    }
+
     /// Whether more of the selected file may come.
     #[must_use]
     pub fn is_coming(&self) -> bool {
@@ -224,6 +256,7 @@ impl DiffView {
     /// Takes news of its stream. True: no more is wanted of it.
     pub fn report(&mut self, report: DiffReport) -> bool {
         match report {
+            DiffReport::Commit(id) => self.commit = text::one_line(&id, 64),
             DiffReport::Start(remark, kept_at) => (self.remark, self.kept_at) = (text::one_line(&remark, 400), kept_at),
             DiffReport::Files(files) => {
                 let room = FILES_MAX.saturating_sub(self.files.len());
@@ -258,46 +291,45 @@ impl DiffView {
         full
     }
 
-    /// Moves by so many rows, of which `height` are shown.
-    pub fn scroll(&mut self, down: isize, height: usize) {
-        let last = self.rows().len().saturating_sub(height);
-        self.top = self.first(height).saturating_add_signed(down).min(last);
+    /// Selects a row so many further down; where `height` rows are shown, it is among them.
+    pub fn step(&mut self, down: isize, height: usize) {
+        let to = self.cursor().saturating_add_signed(down).min(self.rows().len().saturating_sub(1));
+        let first = self.first(height);
+        (self.cursor, self.top) = (to, first.clamp((to + 1).saturating_sub(height.max(1)), to));
     }
 
-    /// Goes to the first row, or the last ones.
+    /// Goes to the first row, or the last one.
     pub fn to_end(&mut self, top: bool) {
-        self.top = if top { 0 } else { usize::MAX };
+        self.go_to(if top { 0 } else { usize::MAX });
+    }
+
+    fn go_to(&mut self, row: usize) {
+        (self.cursor, self.top) = (row, row);
     }
 
     /// Goes to another file.
     pub fn step_file(&mut self, by: isize) {
         let to = self.selected.saturating_add_signed(by).min(self.files.len().saturating_sub(1));
         if mem::replace(&mut self.selected, to) != to {
-            self.top = 0;
+            self.go_to(0);
         }
     }
 
     /// Goes to the next hunk, or the one before, also of another file.
-    pub fn step_hunk(&mut self, forward: bool, height: usize) {
-        let first = self.first(height);
+    pub fn step_hunk(&mut self, forward: bool) {
+        let at = self.cursor();
         let hunks = self.rows().iter().enumerate().filter(|(_, row)| matches!(row, Row::Hunk(_))).map(|(n, _)| n);
-        let found = if forward { hunks.clone().find(|n| *n > first) } else { hunks.clone().rfind(|n| *n < first) };
-        // The last hunks may be in sight already, and cannot come to the top.
-        let found = found.filter(|n| self.first_of(*n, height) != first);
+        let found = if forward { hunks.clone().find(|n| *n > at) } else { hunks.clone().rfind(|n| *n < at) };
         match found {
-            Some(row) => self.top = row,
+            Some(row) => self.go_to(row),
             None if forward && self.selected + 1 < self.files.len() => self.step_file(1),
             None if !forward && self.selected > 0 => {
                 self.step_file(-1);
                 let rows = self.rows();
-                self.top = rows.iter().rposition(|row| matches!(row, Row::Hunk(_))).unwrap_or(0);
+                self.go_to(rows.iter().rposition(|row| matches!(row, Row::Hunk(_))).unwrap_or(0));
             }
             None => {}
         }
-    }
-
-    fn first_of(&self, top: usize, height: usize) -> usize {
-        top.min(self.rows().len().saturating_sub(height))
     }
 }
 
@@ -307,7 +339,8 @@ impl File {
         let (old, new) = (path(&file.old_path), path(&file.new_path));
         let letter = file.status.chars().next().map_or('?', |letter| letter.to_ascii_uppercase());
         let path = if old == new { new } else { format!("{old} → {new}") };
-        Self { path, letter, mode: text::one_line(&file.mode, 60), ..Self::default() }
+        let place = String::from_utf8(file.new_path).ok().filter(|_| file.status != "deleted");
+        Self { path, place, letter, mode: text::one_line(&file.mode, 60), ..Self::default() }
     }
 
     /// The bytes that it takes.
@@ -432,13 +465,13 @@ mod tests {
         let mut places = vec![];
         for _ in 0..5 {
             places.push((diff.selected(), diff.first(5)));
-            diff.step_hunk(true, 5);
+            diff.step_hunk(true);
         }
         assert_eq!(places, [(0, 0), (0, 4), (0, 7), (1, 0), (1, 4)]);
         let mut back = vec![];
         for _ in 0..6 {
             back.push((diff.selected(), diff.first(5)));
-            diff.step_hunk(false, 5);
+            diff.step_hunk(false);
         }
         assert_eq!(back, [(1, 7), (1, 4), (1, 0), (0, 7), (0, 4), (0, 0)]);
     }
@@ -446,7 +479,7 @@ mod tests {
     #[test]
     fn files_are_stepped_through_and_scrolled() {
         let mut diff = view(3, 2);
-        diff.scroll(100, 5);
+        diff.step(100, 5);
         assert_eq!(diff.first(5), 3);
         diff.step_file(1);
         assert_eq!((diff.selected(), diff.first(5)), (1, 0));

@@ -2,6 +2,8 @@
 
 use crate::diff::Subject;
 use crate::fleet::{HostId, SessionKey};
+use crate::log::Source;
+use crate::pull::LineComment;
 
 /// Names one use of one slot. Answers under a ticket that is no longer the slot's are late and dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,10 +72,8 @@ pub enum Effect {
     OpenLog {
         /// Of the log.
         ticket: Ticket,
-        /// Whose.
-        session: SessionKey,
-        /// The VM's serial console instead of the agent's terminal.
-        serial: bool,
+        /// Which.
+        source: Source,
     },
     /// Ask a host.
     Call(Ticket, HostId, Call),
@@ -113,8 +113,19 @@ pub enum Call {
         head: String,
         /// comment, approve or request-changes.
         verdict: &'static str,
-        /// In words; may be empty with approve.
+        /// In words; may be empty with approve, or with comments.
         body: String,
+        /// On lines of the head.
+        comments: Vec<LineComment>,
+    },
+    /// Run a check again.
+    Rerun {
+        /// Of this repository.
+        repository: String,
+        /// Of this commit.
+        commit: String,
+        /// Its name.
+        name: String,
     },
     /// Merge a pull request.
     Merge {

@@ -1,11 +1,29 @@
-//! A session's log in the whole window: plain lines, the newest last.
+//! A log in the whole window, a session's or a check's: plain lines, the newest last.
 
-use crate::{effect::Ticket, fleet::SessionKey, fuzzy::Fuzzy, report::LogReport, text};
+use crate::{effect::Ticket, fleet::SessionKey, fuzzy::Fuzzy, pull::PullKey, report::LogReport, text};
 
 /// At most so many lines are kept; the oldest go.
 const LINES_MAX: usize = 50_000;
 /// A line is cut after so many bytes.
 const LINE_MAX: usize = 4096;
+
+/// Which log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// What is kept of the terminal of a session's agent.
+    Agent(SessionKey),
+    /// The serial console of a session's VM.
+    Serial(SessionKey),
+    /// What a check of a pull request prints, while it runs and afterwards.
+    Check {
+        /// Of which pull request.
+        pull: PullKey,
+        /// The commit that it checks.
+        commit: String,
+        /// Its name.
+        name: String,
+    },
+}
 
 /// How reading it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +38,10 @@ pub enum Reading {
 
 /// A log being looked at.
 pub struct LogView {
-    /// Whose.
-    pub session: SessionKey,
+    /// Which.
+    pub source: Source,
     /// Of its stream.
     pub ticket: Ticket,
-    /// The VM's serial console instead of the agent's terminal.
-    pub serial: bool,
     /// How reading it stands.
     pub reading: Reading,
     /// Bytes of a line that has not ended.
@@ -44,11 +60,10 @@ pub struct LogView {
 impl LogView {
     /// One that nothing was read of yet.
     #[must_use]
-    pub fn new(session: SessionKey, ticket: Ticket, serial: bool) -> Self {
+    pub fn new(source: Source, ticket: Ticket) -> Self {
         Self {
-            session,
+            source,
             ticket,
-            serial,
             reading: Reading::Going,
             rest: Vec::new(),
             lines: Vec::new(),
@@ -203,7 +218,7 @@ mod tests {
 
     fn log(data: &[&[u8]]) -> LogView {
         let ticket = Ticket { slot: Slot::Log, generation: 1 };
-        let mut log = LogView::new(SessionKey { host: 0, id: "a".into() }, ticket, false);
+        let mut log = LogView::new(Source::Agent(SessionKey { host: 0, id: "a".into() }), ticket);
         for bytes in data {
             log.report(LogReport::Data(bytes.to_vec()));
         }

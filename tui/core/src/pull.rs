@@ -96,6 +96,43 @@ pub struct Thread {
     pub comments: Vec<(String, String)>,
 }
 
+/// What is said of a line of the head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineComment {
+    /// The file, in the head commit.
+    pub path: String,
+    /// From 1.
+    pub line: u32,
+    /// What is said.
+    pub body: String,
+}
+
+/// A review that is being written: it goes with the next verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Draft {
+    /// The commit whose lines it is of.
+    pub head: String,
+    /// By path and line.
+    pub comments: Vec<LineComment>,
+}
+
+impl Draft {
+    /// What it says of a line.
+    #[must_use]
+    pub fn at(&self, path: &str, line: u32) -> Option<&str> {
+        self.comments.iter().find(|it| it.path == path && it.line == line).map(|it| &*it.body)
+    }
+
+    /// Says this of a line instead of what it said before; nothing where it is empty.
+    pub fn put(&mut self, comment: LineComment) {
+        self.comments.retain(|it| (&it.path, it.line) != (&comment.path, comment.line));
+        if !comment.body.is_empty() {
+            self.comments.push(comment);
+            self.comments.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
+        }
+    }
+}
+
 impl Pull {
     /// Without anything that could hurt a terminal or a layout.
     #[must_use]

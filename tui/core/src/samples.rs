@@ -339,7 +339,24 @@ pub(crate) fn line(side: Side, text: &str, marks: &[(u32, u32)]) -> NewRow {
 pub(crate) fn changes(size: (u16, u16)) -> State {
     let mut state = fleet(size);
     press(&mut state, "c");
-    let Some(ticket) = state.diff.as_ref().map(|diff| diff.ticket) else { return state };
+    show_changes(&mut state);
+    state
+}
+
+/// The changes of the pull request 12, open.
+pub(crate) fn pull_changes(size: (u16, u16)) -> State {
+    let mut state = review(size);
+    press(&mut state, "j enter");
+    show_changes(&mut state);
+    let (ticket, head) = (state.diff.as_ref().map(|diff| diff.ticket), pulls().remove(0).head);
+    if let Some(ticket) = ticket {
+        report(&mut state, Report::Diff(ticket, DiffReport::Commit(head)));
+    }
+    state
+}
+
+fn show_changes(state: &mut State) {
+    let Some(ticket) = state.diff.as_ref().map(|diff| diff.ticket) else { return };
     let file = |status: &str, old: &str, new: &str, mode: &str| NewFile {
         status: status.into(),
         old_path: old.into(),
@@ -383,7 +400,6 @@ pub(crate) fn changes(size: (u16, u16)) -> State {
         DiffReport::FileEnd(3, end("same", 0, 0)),
     ];
     for news in news {
-        report(&mut state, Report::Diff(ticket, news));
+        report(state, Report::Diff(ticket, news));
     }
-    state
 }

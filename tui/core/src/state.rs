@@ -16,7 +16,7 @@ use crate::{
     log::LogView,
     notice::Notices,
     preview::Screens,
-    pull::PullKey,
+    pull::{Draft, PullKey},
     text,
     when::{Condition, Conditions},
 };
@@ -96,6 +96,10 @@ pub struct State {
     pub sessions: List<(Turn, usize), SessionKey>,
     /// Open pull requests.
     pub pulls: List<(), PullKey>,
+    /// The name of the check that was chosen, in whichever pull request has one of that name.
+    pub check: Option<String>,
+    /// Reviews that are being written; none of them is empty.
+    pub drafts: BTreeMap<PullKey, Draft>,
     /// Hosts.
     pub hosts: List<(), HostId>,
     /// Environments.
@@ -153,6 +157,8 @@ impl State {
             view: View::Sessions,
             sessions: List::default(),
             pulls: List::default(),
+            check: None,
+            drafts: BTreeMap::new(),
             hosts: List::default(),
             environments: List::default(),
             crashes: List::default(),

@@ -1,6 +1,7 @@
 //! What changes: one action in, effects out.
 
 mod calls;
+mod checks;
 mod commands;
 mod diffs;
 mod lists;

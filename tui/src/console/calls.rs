@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use pilothouse_proto::hostd::v1::{
-    BuildRequest, CreateRequest, DeleteRequest, ForkRequest, MergePullRequest, RestartRequest, ResumeRequest,
-    SendRequest, SubmitReviewRequest, SuspendRequest, environments_client::EnvironmentsClient,
-    reviews_client::ReviewsClient, sessions_client::SessionsClient,
+    BuildRequest, CreateRequest, DeleteRequest, ForkRequest, MergePullRequest, RerunChecksRequest, RestartRequest,
+    ResumeRequest, SendRequest, SubmitReviewRequest, SuspendRequest, checks_client::ChecksClient,
+    environments_client::EnvironmentsClient, reviews_client::ReviewsClient, sessions_client::SessionsClient,
 };
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Status, transport::Channel};
@@ -47,7 +47,7 @@ pub(super) async fn call(
 
 async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
     let mut reviews = ReviewsClient::new(channel.clone()).max_decoding_message_size(ANSWER_MAX);
-    let mut sessions = SessionsClient::new(channel);
+    let mut sessions = SessionsClient::new(channel.clone());
     match call {
         Call::Create { environment, title, task } => {
             let request = CreateRequest { environment, title, task, command: vec![] };
@@ -59,9 +59,14 @@ async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
         Call::Suspend(id) => drop(sessions.suspend(SuspendRequest { id }).await?),
         Call::Resume(id) => drop(sessions.resume(ResumeRequest { id }).await?),
         Call::Restart(id) => drop(sessions.restart(RestartRequest { id }).await?),
-        Call::Review { id, head, verdict, body } => {
-            let request = SubmitReviewRequest { id, verdict: verdict.into(), head, body, comments: vec![] };
+        Call::Review { id, head, verdict, body, comments } => {
+            let comments = comments.into_iter().map(convert::comment).collect();
+            let request = SubmitReviewRequest { id, verdict: verdict.into(), head, body, comments };
             drop(reviews.submit_review(request).await?);
+        }
+        Call::Rerun { repository, commit, name } => {
+            let request = RerunChecksRequest { pull: String::new(), repository, commit, name };
+            drop(ChecksClient::new(channel).rerun_checks(request).await?);
         }
         Call::Merge { id, head } => drop(reviews.merge_pull(MergePullRequest { id, head }).await?),
         Call::Fork(id) => {

@@ -3,7 +3,7 @@
 use pilothouse_proto::hostd::v1;
 use tui_core::{
     fleet::{Build, Environment, HostInfo, Session, Turn},
-    pull::{Check, Pull, Review, Revision, Thread},
+    pull::{Check, LineComment, Pull, Review, Revision, Thread},
     report::{BuildReport, HostReport, Snapshot, TerminalReport},
 };
 
@@ -170,6 +170,11 @@ pub(super) fn build(progress: v1::BuildProgress) -> Option<BuildReport> {
         Progress::Output(line) => BuildReport::Output(line),
         Progress::Done(done) => BuildReport::Done(done.cached),
     })
+}
+
+pub(super) fn comment(comment: LineComment) -> v1::NewReviewComment {
+    let LineComment { path, line, body } = comment;
+    v1::NewReviewComment { thread: 0, path, line, body }
 }
 
 pub(super) fn size((columns, rows): (u16, u16)) -> v1::Size {

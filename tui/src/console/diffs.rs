@@ -46,8 +46,15 @@ async fn pass(
     };
     let detail = DiffDetail::Hunks.into();
     let request = DiffRequest { of: Some(of), detail, file_bytes: FILE_BYTES, ..DiffRequest::default() };
+    let of_pull = matches!(request.of, Some(Of::Pull(_)));
     let mut stream = DiffsClient::new(channel).get(request).await?.into_inner();
     while let Some(message) = stream.message().await? {
+        if let (true, Some(Response::Start(start))) = (of_pull, &message.response) {
+            let commit = DiffReport::Commit(start.new.clone());
+            if reports.send(Report::Diff(ticket, commit)).await.is_err() {
+                return Ok(());
+            }
+        }
         for report in message.response.into_iter().flat_map(news) {
             if reports.send(Report::Diff(ticket, report)).await.is_err() {
                 return Ok(());

@@ -1,10 +1,14 @@
-//! Reading a session's log.
+//! Reading a log: a session's to its end, a check's as long as it runs.
 
-use pilothouse_proto::hostd::v1::{LogRequest, sessions_client::SessionsClient};
+use bytes::Bytes;
+use pilothouse_proto::hostd::v1::{
+    CheckLogRequest, LogRequest, checks_client::ChecksClient, sessions_client::SessionsClient,
+};
 use tokio::sync::mpsc;
-use tonic::{Status, transport::Channel};
+use tonic::{Status, Streaming, transport::Channel};
 use tui_core::{
     effect::Ticket,
+    log::Source,
     report::{LogReport, Report},
 };
 
@@ -16,10 +20,10 @@ pub(super) async fn read(
     ticket: Ticket,
     host: HostAddress,
     channel: Channel,
-    request: LogRequest,
+    source: Source,
     reports: mpsc::Sender<Report>,
 ) {
-    let last = match pass(ticket, channel, request, &reports).await {
+    let last = match open(ticket, channel, source, &reports).await {
         Ok(()) => LogReport::End,
         Err(status) => LogReport::Failed(explain(&host, &status)),
     };
@@ -27,15 +31,29 @@ pub(super) async fn read(
     let _ = reports.send(Report::Log(ticket, last)).await;
 }
 
-async fn pass(
+async fn open(ticket: Ticket, channel: Channel, source: Source, reports: &mpsc::Sender<Report>) -> Result<(), Status> {
+    let (id, serial) = match source {
+        Source::Check { pull, commit, name } => {
+            let repository = pull.repository.to_string();
+            let request = CheckLogRequest { pull: String::new(), repository, commit, name, follow: true };
+            let stream = ChecksClient::new(channel).check_log(request).await?.into_inner();
+            return pass(ticket, stream, |message| message.data, reports).await;
+        }
+        Source::Agent(key) => (key.id.to_string(), false),
+        Source::Serial(key) => (key.id.to_string(), true),
+    };
+    let stream = SessionsClient::new(channel).log(LogRequest { id, serial }).await?.into_inner();
+    pass(ticket, stream, |message| message.data, reports).await
+}
+
+async fn pass<M>(
     ticket: Ticket,
-    channel: Channel,
-    request: LogRequest,
+    mut stream: Streaming<M>,
+    data: impl Fn(M) -> Bytes,
     reports: &mpsc::Sender<Report>,
 ) -> Result<(), Status> {
-    let mut stream = SessionsClient::new(channel).log(request).await?.into_inner();
     while let Some(message) = stream.message().await? {
-        let report = Report::Log(ticket, LogReport::Data(message.data.to_vec()));
+        let report = Report::Log(ticket, LogReport::Data(data(message).to_vec()));
         if reports.send(report).await.is_err() {
             break;
         }

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, io, ops::ControlFlow, time::Duration};
 use color_eyre::eyre::{WrapErr as _, bail};
 use crossterm::event::{Event as Raw, EventStream};
 use futures::StreamExt as _;
-use pilothouse_proto::hostd::v1::LogRequest;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -19,6 +18,7 @@ use tui_core::{
     diff::Subject,
     effect::{Slot, Ticket},
     fleet::{HostId, SessionKey},
+    log::Source,
     report::{Report, TerminalReport},
     resolve, update, view,
 };
@@ -191,7 +191,7 @@ impl Runtime {
                 Effect::OpenTerminal { ticket, session, observe, size, scrollback, delay } => {
                     self.open_terminal(ticket, &session, observe, size, scrollback, Duration::from_millis(delay));
                 }
-                Effect::OpenLog { ticket, session, serial } => self.open_log(ticket, &session, serial),
+                Effect::OpenLog { ticket, source } => self.open_log(ticket, source),
                 Effect::OpenDiff { ticket, subject } => self.open_diff(ticket, subject),
                 Effect::Close(slot) => self.close(slot),
                 Effect::Input(ticket, bytes) => self.ask(ticket, Ask::Input(bytes)),
@@ -227,10 +227,13 @@ impl Runtime {
         self.replace(ticket, asks, task);
     }
 
-    fn open_log(&mut self, ticket: Ticket, session: &SessionKey, serial: bool) {
-        let Some((host, channel)) = self.host(session.host) else { return };
-        let request = LogRequest { id: session.id.to_string(), serial };
-        let task = self.tasks.spawn(logs::read(ticket, host, channel, request, self.reports.clone()));
+    fn open_log(&mut self, ticket: Ticket, source: Source) {
+        let host = match &source {
+            Source::Agent(key) | Source::Serial(key) => key.host,
+            Source::Check { pull, .. } => pull.host,
+        };
+        let Some((host, channel)) = self.host(host) else { return };
+        let task = self.tasks.spawn(logs::read(ticket, host, channel, source, self.reports.clone()));
         // A log is asked nothing.
         let (asks, _) = mpsc::channel(1);
         self.replace(ticket, asks, task);

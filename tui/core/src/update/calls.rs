@@ -2,10 +2,11 @@
 
 use crate::{
     Command, Effect, State,
-    dialog::{Asked, Dialog, Question, Target},
+    dialog::{Asked, Dialog, Question, Target, Then},
     effect::{Call, Slot},
     fleet::{EnvironmentKey, HostId, SessionKey},
     notice::Kind,
+    pull::LineComment,
     report::{Answer, BuildReport},
     state::{Building, View},
     text,
@@ -55,8 +56,7 @@ impl State {
                 "Its VM boots again from its disk and the agent starts anew. What was in its memory is lost already."
             }
             .into(),
-            host: key.host,
-            call: Call::Restart(key.id.to_string()),
+            then: Then::Call(key.host, Call::Restart(key.id.to_string())),
             about: name,
         }));
     }
@@ -98,18 +98,21 @@ impl State {
                 "{} is {}. Its VM ends, its disk and its logs are removed for good.{pushed}",
                 session.slug, session.lifecycle
             ),
-            host: key.host,
-            call: Call::Delete(key.id.to_string()),
+            then: Then::Call(key.host, Call::Delete(key.id.to_string())),
             about: name,
         }));
     }
 
     pub(crate) fn yes(&mut self) {
         if let Some(Dialog::Question(question)) = self.dialog.take() {
-            if matches!(question.call, Call::Delete(_)) {
+            let (host, call) = match question.then {
+                Then::Call(host, call) => (host, call),
+                Then::Discard(key) => return drop(self.drafts.remove(&key)),
+            };
+            if matches!(call, Call::Delete(_)) {
                 self.look_away();
             }
-            self.call(question.host, question.call, &question.about);
+            self.call(host, call, &question.about);
         }
     }
 
@@ -187,6 +190,9 @@ impl State {
                     self.draft = None;
                 }
                 self.notice(Kind::Good, &asked.done);
+                if let Some((key, sent)) = asked.review {
+                    self.drafted_sent(&key, &sent);
+                }
                 if let Answer::Created(session) = answer {
                     self.created(SessionKey { host: asked.host, id: session.id.as_str().into() }, in_dialog);
                 }
@@ -232,16 +238,27 @@ impl State {
         if message.sending.is_some() {
             return;
         }
-        if message.field.text().trim().is_empty() {
+        let drafted = match &message.target {
+            Target::Pull { key, .. } => self.drafts.contains_key(key),
+            Target::Line { .. } => true,
+            Target::Session(_) => false,
+        };
+        if message.field.text().trim().is_empty() && !drafted {
             message.error = Some("There is nothing to send yet".into());
             return;
         }
-        let (name, body) = (message.name.clone(), message.field.text().to_owned());
-        let (host, call) = match message.target.clone() {
-            Target::Session(key) => (key.host, Call::Send(key.id.to_string(), body)),
-            Target::Pull { key, head, verdict } => (key.host, Call::Review { id: key.id(), head, verdict, body }),
+        let (name, body) = (message.name.clone(), message.field.text().trim().to_owned());
+        let sending = match message.target.clone() {
+            Target::Session(key) => {
+                let body = message.field.text().to_owned();
+                Some(self.call(key.host, Call::Send(key.id.to_string(), body), &name))
+            }
+            Target::Pull { key, head, verdict } => self.submit_review(&key, head, verdict, body, &name),
+            Target::Line { key, head, path, line } => {
+                return self.draft_comment(key, head, LineComment { path, line, body });
+            }
         };
-        let sending = self.call(host, call, &name);
+        let Some(sending) = sending else { return };
         if let Some(Dialog::Message(message)) = &mut self.dialog {
             (message.sending, message.error) = (Some(sending), None);
         }

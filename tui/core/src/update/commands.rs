@@ -5,9 +5,10 @@ use crate::{
     dialog::{Dialog, Form, Message, Palette, Target},
     edit::Field,
     effect::Slot,
+    fleet::SessionKey,
     key::Key,
     layout::{Layout, log_rows},
-    log::LogView,
+    log::{LogView, Source},
     notice::Kind,
     state::View,
 };
@@ -46,9 +47,11 @@ impl State {
             C::Background => self.out.push(Effect::Background),
             C::Quit => self.out.push(Effect::Quit),
             C::Preview => self.preview_shown = !self.preview_shown,
-            C::Log => self.open_log(false),
-            C::SerialLog => self.open_log(true),
+            C::Log => self.open_session_log(Source::Agent),
+            C::SerialLog => self.open_session_log(Source::Serial),
             C::Diff => self.open_diff(),
+            C::CommentLine => self.open_line_comment(),
+            C::DiscardDraft => self.ask_discard(),
             C::NextHunk => self.step_hunk(true),
             C::PreviousHunk => self.step_hunk(false),
             C::NextFile => self.step_file(1),
@@ -64,6 +67,10 @@ impl State {
             C::RequestChanges => self.open_review("request-changes"),
             C::Comment => self.open_review("comment"),
             C::Merge => self.ask_merge(),
+            C::CheckLog => self.open_check_log(),
+            C::Rerun => self.rerun(),
+            C::NextCheck => self.step_check(1),
+            C::PreviousCheck => self.step_check(-1),
             C::Yes => self.yes(),
             C::No => self.dialog = None,
             C::Submit => self.submit(),
@@ -185,11 +192,16 @@ impl State {
         }
     }
 
-    fn open_log(&mut self, serial: bool) {
-        let Some((key, _)) = self.need_session() else { return };
+    fn open_session_log(&mut self, source: impl FnOnce(SessionKey) -> Source) {
+        if let Some((key, _)) = self.need_session() {
+            self.open_log(source(key));
+        }
+    }
+
+    pub(crate) fn open_log(&mut self, source: Source) {
         let ticket = self.ticket(Slot::Log);
-        self.log = Some(LogView::new(key.clone(), ticket, serial));
-        self.out.push(Effect::OpenLog { ticket, session: key, serial });
+        self.log = Some(LogView::new(source.clone(), ticket));
+        self.out.push(Effect::OpenLog { ticket, source });
     }
 
     fn open_form(&mut self) {

@@ -34,12 +34,11 @@ impl State {
 
     pub(crate) fn scroll_diff(&mut self, by: isize) {
         let rows = self.diff_rows();
-        self.diff.iter_mut().for_each(|diff| diff.scroll(by, rows));
+        self.diff.iter_mut().for_each(|diff| diff.step(by, rows));
     }
 
     pub(crate) fn step_hunk(&mut self, forward: bool) {
-        let rows = self.diff_rows();
-        self.diff.iter_mut().for_each(|diff| diff.step_hunk(forward, rows));
+        self.diff.iter_mut().for_each(|diff| diff.step_hunk(forward));
     }
 
     pub(crate) fn step_file(&mut self, by: isize) {

@@ -13,7 +13,9 @@ use crate::{
     update,
 };
 
+mod checks;
 mod random;
+mod verdicts;
 
 const SIZE: (u16, u16) = (120, 40);
 
@@ -387,7 +389,10 @@ fn views_are_reached_by_key_and_palette() {
 fn a_log_is_read_and_left() {
     let mut state = fleet(SIZE);
     let effects = press(&mut state, "L");
-    assert!(matches!(&effects[..], [Effect::OpenLog { serial: true, .. }, Effect::Close(Slot::Preview)]));
+    assert!(matches!(
+        &effects[..],
+        [Effect::OpenLog { source: crate::log::Source::Serial(_), .. }, Effect::Close(Slot::Preview)]
+    ));
     assert_eq!(press(&mut state, "q")[0], Effect::Close(Slot::Log));
     assert!(state.log.is_none());
 }
@@ -453,7 +458,7 @@ fn verdicts_are_of_the_head_on_the_screen() {
     let head = samples::pulls()[1].head.clone();
     let effects = press(&mut state, "a");
     let (id, verdict) = ("widgets#13".to_owned(), "approve");
-    let approve = Call::Review { id: id.clone(), head: head.clone(), verdict, body: String::new() };
+    let approve = Call::Review { id: id.clone(), head: head.clone(), verdict, body: String::new(), comments: vec![] };
     assert_eq!(calls(&effects), [&approve]);
     report(&mut state, Report::Answer(ticket(&effects), Err("the head has moved".into())));
     assert_eq!(last_notice(&state), "Could not approve #13 Translate the docs: the head has moved");
@@ -465,7 +470,7 @@ fn verdicts_are_of_the_head_on_the_screen() {
         report(&mut state, Report::Host(0, HostReport::Pull(Box::new(moved))));
         type_text(&mut state, "why?");
         let effects = press(&mut state, "enter");
-        let said = Call::Review { id: id.clone(), head: head.clone(), verdict, body: "why?".into() };
+        let said = Call::Review { id: id.clone(), head: head.clone(), verdict, body: "why?".into(), comments: vec![] };
         assert_eq!(calls(&effects), [&said]);
         report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Done)));
         assert!(state.dialog.is_none());

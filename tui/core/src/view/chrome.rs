@@ -148,6 +148,8 @@ fn list_hints(state: &State) -> Vec<(Command, &'static str)> {
             (C::RequestChanges, "request changes"),
             (C::Comment, "comment"),
             (C::Merge, "merge"),
+            (C::CheckLog, "check's log"),
+            (C::Rerun, "run it again"),
         ]),
         (View::Environments, _) => hints.extend([(C::Build, "build"), (C::New, "new session")]),
         (View::Sessions, None) => hints.push((C::New, "new")),

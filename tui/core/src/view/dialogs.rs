@@ -38,6 +38,9 @@ pub(super) fn message(state: &State, message: &Message, theme: &Theme, frame: &m
         Target::Pull { verdict: "comment", .. } => {
             (format!("Comment on {}", message.name), "what reviewer and agent read")
         }
+        Target::Line { .. } => {
+            (format!("Comment on {}", message.name), "kept, and sent with your verdict; empty: none")
+        }
         Target::Pull { .. } => (format!("Request changes to {}", message.name), "what must change before a merge"),
     };
     let area = pen.boxed(middle(state, 76, 6), &title, Scope::DialogBorder, Scope::DialogTitle);

@@ -7,6 +7,7 @@ use crate::{
     Command, State, Theme,
     diff::{DiffView, File, Reading, Row, Side, Subject},
     layout::DiffLayout,
+    pull::Draft,
     text,
     theme::Scope,
 };
@@ -29,18 +30,24 @@ pub(super) fn draw(state: &State, diff: &DiffView, theme: &Theme, frame: &mut Fr
         (false, _) => {
             files(diff, layout.files, &mut pen);
             rule(diff, &layout, &mut pen);
-            lines(diff, layout.lines, &mut pen);
+            lines(state, diff, layout.lines, &mut pen);
         }
     }
     let footer = Rect { y: area.bottom().saturating_sub(1), height: area.height.min(1), ..area };
-    let hints = [
-        (Command::Back, "back"),
+    let mut hints = vec![(Command::Back, "back")];
+    if matches!(diff.subject, Subject::Pull(_)) {
+        hints.push((Command::CommentLine, "comment on the line"));
+    }
+    if draft(state, diff).is_some() {
+        hints.push((Command::DiscardDraft, "discard"));
+    }
+    hints.extend([
         (Command::NextHunk, "next change"),
         (Command::PreviousHunk, "previous"),
         (Command::NextFile, "next file"),
         (Command::PreviousFile, "previous"),
         (Command::Help, "help"),
-    ];
+    ]);
     chrome::draw_hints(state, footer, &hints, &mut pen);
 }
 
@@ -52,7 +59,9 @@ fn summary(state: &State, diff: &DiffView) -> String {
         Reading::Failed(_) => "broken off · ",
         Reading::Done => "",
     };
-    format!("{kept}{going}{} +{added} -{removed}", text::count(diff.files().len(), "file"))
+    let drafted = draft(state, diff).map_or(0, |draft| draft.comments.len());
+    let drafted = if drafted == 0 { String::new() } else { format!("{} drafted · ", text::count(drafted, "comment")) };
+    format!("{drafted}{kept}{going}{} +{added} -{removed}", text::count(diff.files().len(), "file"))
 }
 
 fn files(diff: &DiffView, area: Rect, pen: &mut Pen) {
@@ -112,7 +121,7 @@ fn rule(diff: &DiffView, layout: &DiffLayout, pen: &mut Pen) {
     }
 }
 
-fn lines(diff: &DiffView, area: Rect, pen: &mut Pen) {
+fn lines(state: &State, diff: &DiffView, area: Rect, pen: &mut Pen) {
     let height = usize::from(area.height);
     let rows = diff.rows();
     if let (true, Reading::Failed(why)) = (rows.is_empty(), &diff.reading) {
@@ -121,7 +130,9 @@ fn lines(diff: &DiffView, area: Rect, pen: &mut Pen) {
     if rows.is_empty() && diff.is_coming() {
         return pen.centered(area, &[("Reading …", Scope::StateBusy)]);
     }
-    for (number, row) in (0..).zip(rows.iter().skip(diff.first(height)).take(height)) {
+    let drafts = draft(state, diff);
+    let first = diff.first(height);
+    for (number, row) in (0..).zip(rows.iter().skip(first).take(height)) {
         let mut line = pen.line(area, number);
         match row {
             Row::Hunk(heading) => drop(line.put(heading, Scope::DiffHunk)),
@@ -138,5 +149,18 @@ fn lines(diff: &DiffView, area: Rect, pen: &mut Pen) {
                 }
             }
         }
+        let said = diff.place_of(row).and_then(|(path, at)| drafts?.at(path, at));
+        if let Some(said) = said {
+            line.put(&format!("  ✎ {said}"), Scope::Hint);
+        }
+        if first + usize::from(number) == diff.cursor() {
+            pen.style(Rect { y: area.y + number, height: 1, ..area }, Scope::Selection);
+        }
     }
+}
+
+/// What this person has drafted of the commit that is shown.
+fn draft<'a>(state: &'a State, diff: &DiffView) -> Option<&'a Draft> {
+    let Subject::Pull(key) = &diff.subject else { return None };
+    state.drafts.get(key).filter(|draft| draft.head == diff.commit)
 }

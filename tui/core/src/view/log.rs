@@ -1,4 +1,4 @@
-//! A session's log in the whole window.
+//! A log in the whole window.
 
 use ratatui::{Frame, layout::Rect};
 
@@ -6,7 +6,7 @@ use super::{chrome, pen::Pen};
 use crate::{
     Command, State, Theme,
     layout::log_rows,
-    log::{LogView, Reading},
+    log::{LogView, Reading, Source},
     text,
     theme::Scope,
 };
@@ -15,12 +15,10 @@ pub(super) fn draw(state: &State, log: &LogView, theme: &Theme, frame: &mut Fram
     let area = frame.area();
     let height = log_rows(state.size);
     let mut pen = Pen::new(frame.buffer_mut(), theme);
-    let name = state.fleet.session(&log.session).map_or("deleted session", |s| s.name());
-    let what = if log.serial { "serial console" } else { "log" };
-    pen.rule(area, 0, &format!("{what} of {name}"), &place(log, height));
+    pen.rule(area, 0, &title(state, &log.source), &place(log, height));
     let body = Rect { y: area.y + 1, height: area.height.saturating_sub(2), ..area };
     match (log.is_empty(), &log.reading) {
-        (_, Reading::Failed(why)) => pen.centered(body, &[(why, Scope::StateBad)]),
+        (true, Reading::Failed(why)) => pen.centered(body, &[(why, Scope::StateBad)]),
         (true, Reading::Going) => pen.centered(body, &[("Reading …", Scope::StateBusy)]),
         (true, Reading::Done) if !log.filter.is_empty() => pen.centered(body, &[("Nothing matches", Scope::Dim)]),
         (true, Reading::Done) => pen.centered(body, &[("Nothing is kept of it", Scope::Dim)]),
@@ -38,9 +36,26 @@ pub(super) fn draw(state: &State, log: &LogView, theme: &Theme, frame: &mut Fram
     }
 }
 
+fn title(state: &State, source: &Source) -> String {
+    let name = |key| state.fleet.session(key).map_or("deleted session", |s| s.name());
+    match source {
+        Source::Agent(key) => format!("log of {}", name(key)),
+        Source::Serial(key) => format!("serial console of {}", name(key)),
+        Source::Check { pull, commit, name } => {
+            let old = state.fleet.pull(pull).is_some_and(|known| known.head != *commit);
+            format!("{name} of {}{}", pull.id(), if old { ", of an older revision" } else { "" })
+        }
+    }
+}
+
 fn place(log: &LogView, height: usize) -> String {
     let last = (log.first(height) + height).min(log.len());
-    let reading = if log.reading == Reading::Going { "reading · " } else { "" };
+    let reading = match (&log.reading, &log.source) {
+        (Reading::Going, Source::Check { .. }) => "live · ",
+        (Reading::Going, _) => "reading · ",
+        (Reading::Failed(_), _) => "broken off · ",
+        (Reading::Done, _) => "",
+    };
     format!("{reading}{last} of {}", text::count(log.len(), "line"))
 }
 

@@ -7,7 +7,7 @@ use crate::{
     State,
     layout::Layout,
     list::Row,
-    pull::{Check, Pull, PullKey, Thread},
+    pull::{Check, Draft, Pull, PullKey, Thread},
     text,
     theme::Scope,
 };
@@ -69,7 +69,10 @@ pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut
     for line in text::wrap(&pull.body, lines.columns()).iter().take(6).filter(|_| !pull.body.is_empty()) {
         lines.put(line, Scope::Text);
     }
-    checks(pull, &mut lines);
+    if let Some(draft) = state.pulls.selected().and_then(|key| state.drafts.get(key)) {
+        drafted(pull, draft, &mut lines);
+    }
+    checks(pull, state.selected_check(), &mut lines);
     reviews(pull, &mut lines);
     for thread in pull.threads.iter().rev() {
         draw_thread(pull, thread, &mut lines);
@@ -120,12 +123,25 @@ fn facts(state: &State, pull: &Pull) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn checks(pull: &Pull, lines: &mut Lines) {
+/// What goes with the next verdict.
+fn drafted(pull: &Pull, draft: &Draft, lines: &mut Lines) {
+    let old = if draft.head == pull.head { "" } else { ", on an older revision: no verdict can take them along" };
+    lines.heading(&format!("{} drafted, not sent yet{old}", text::count(draft.comments.len(), "comment")));
+    for comment in &draft.comments {
+        let place = format!("{}:{}", text::one_line(&comment.path, 1024), comment.line);
+        for line in text::wrap(&format!("{place}  {}", comment.body), lines.columns()) {
+            lines.put(&line, Scope::Text);
+        }
+    }
+}
+
+fn checks(pull: &Pull, selected: Option<usize>, lines: &mut Lines) {
     lines.heading(&pull.outcome_text);
-    for Check { name, state, required, summary } in &pull.checks {
+    for (at, Check { name, state, required, summary }) in pull.checks.iter().enumerate() {
         let (glyph, scope) = words::check(state);
         let mut line = lines.pen.line(lines.area, lines.row);
-        line.skip(1).put(glyph, scope).skip(1).column(name, 20, Scope::Text).column(state, 9, scope);
+        line.put(if selected == Some(at) { "▌" } else { " " }, Scope::SelectionMark);
+        line.put(glyph, scope).skip(1).column(name, 20, Scope::Text).column(state, 9, scope);
         line.column(if *required { "required" } else { "" }, 8, Scope::Dim);
         let room = line.room().saturating_sub(1);
         line.put(&text::fit(summary, room), Scope::Dim);

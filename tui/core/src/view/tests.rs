@@ -131,6 +131,23 @@ fn review() {
 }
 
 #[test]
+fn checks() {
+    snapshots("check_log", |size| {
+        let mut state = samples::review(size);
+        press(&mut state, "j l");
+        let ticket = state.log.as_ref().unwrap().ticket;
+        let lines = "test parser::empty ... ok\r\ntest parser::\x1b[31mlong\x1b[m ... FAILED\n\nfailures:\n";
+        report(&mut state, Report::Log(ticket, LogReport::Data(lines.into())));
+        state
+    });
+    snapshots("check_chosen", |size| {
+        let mut state = samples::review(size);
+        press(&mut state, "j ] ]");
+        state
+    });
+}
+
+#[test]
 fn changes() {
     snapshots("diff", |size| {
         let mut state = samples::changes(size);
@@ -140,6 +157,20 @@ fn changes() {
     snapshots("diff_renamed", |size| {
         let mut state = samples::changes(size);
         press(&mut state, "] ] ]");
+        state
+    });
+    snapshots("diff_commented", |size| {
+        let mut state = samples::pull_changes(size);
+        press(&mut state, "] j j j c");
+        type_text(&mut state, "Why not create it always?");
+        press(&mut state, "enter");
+        state
+    });
+    snapshots("drafted", |size| {
+        let mut state = samples::pull_changes(size);
+        press(&mut state, "] j j j c");
+        type_text(&mut state, "Why not create it always?");
+        press(&mut state, "enter q D");
         state
     });
     snapshots("diff_empty", |size| {
