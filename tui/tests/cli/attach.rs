@@ -1,76 +1,12 @@
 //! `attach` and `exec -t` on a real PTY.
 
-use std::{
-    io::{Read, Write},
-    sync::{Arc, Mutex},
-    time::Instant,
-};
-
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use portable_pty::PtySize;
 
 use crate::{
     fake::{Fake, session},
-    program::{DEADLINE, until},
+    program::until,
+    terminal::OnTerminal,
 };
-
-/// The program on a terminal, and what that shows.
-struct OnTerminal {
-    child: Box<dyn Child + Send + Sync>,
-    master: Box<dyn MasterPty + Send>,
-    keys: Box<dyn Write + Send>,
-    screen: Arc<Mutex<vt100::Parser>>,
-}
-
-impl OnTerminal {
-    fn start(fake: &Fake, arguments: &[&str]) -> Self {
-        let size = PtySize { rows: 10, cols: 60, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_pilothouse"));
-        command.args(arguments);
-        command.env_clear();
-        command.env("HOME", fake.folder.path());
-        command.env("TERM", "xterm-256color");
-        command.env("PILOTHOUSE_HOST", fake.address());
-        let child = pair.slave.spawn_command(command).unwrap();
-        let mut output = pair.master.try_clone_reader().unwrap();
-        let screen = vt100::Parser::new(10.try_into().unwrap(), 60.try_into().unwrap(), 0);
-        let screen = Arc::new(Mutex::new(screen));
-        let shown = screen.clone();
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = output.read(&mut buffer) {
-                shown.lock().unwrap().process(&buffer[..count]);
-            }
-        });
-        let keys = pair.master.take_writer().unwrap();
-        Self { child, master: pair.master, keys, screen }
-    }
-
-    async fn shows(&self, text: &str) {
-        until(text, || self.screen.lock().unwrap().screen().contents().contains(text)).await;
-    }
-
-    fn type_in(&mut self, keys: &[u8]) {
-        self.keys.write_all(keys).unwrap();
-    }
-
-    fn is_raw(&self) -> bool {
-        let slave = std::fs::File::open(self.master.tty_name().unwrap()).unwrap();
-        let modes = rustix::termios::tcgetattr(slave).unwrap();
-        !modes.local_modes.contains(rustix::termios::LocalModes::ICANON)
-    }
-
-    async fn ends(&mut self) -> u32 {
-        let until = Instant::now() + DEADLINE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.exit_code();
-            }
-            assert!(Instant::now() < until, "it does not end");
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_go_there_and_back_until_the_chord() {
@@ -121,8 +57,7 @@ async fn the_terminal_is_restored_when_the_host_dies_or_a_signal_comes() {
     let mut other = OnTerminal::start(&fake, &["attach", "alpha"]);
     at.shows("hello").await;
     other.shows("hello").await;
-    let pid = rustix::process::Pid::from_raw(other.child.process_id().unwrap() as i32).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    other.signal(rustix::process::Signal::TERM);
     assert_eq!((other.ends().await, other.is_raw()), (143, false));
     fake.kill().await;
     assert_eq!((at.ends().await, at.is_raw()), (5, false));

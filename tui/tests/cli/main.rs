@@ -4,9 +4,11 @@
 
 mod answers;
 mod attach;
+mod console;
 mod environments;
 mod exec;
 mod fake;
 mod program;
 mod reviews;
+mod terminal;
 mod wait;

@@ -6,9 +6,9 @@ use pilothouse_proto::hostd::v1::{
     ListRepositoriesRequest, ListRepositoriesResponse, MergePullRequest, Pull, ReportCheckRequest, ReportCheckResponse,
     Repository, RerunChecksRequest, RerunChecksResponse, Rules, SetRulesRequest, SubmitReviewRequest,
     WatchPullsRequest, WatchPullsResponse, add_repository_response::Progress, checks_server::Checks,
-    repositories_server::Repositories, reviews_server::Reviews,
+    repositories_server::Repositories, reviews_server::Reviews, watch_pulls_response,
 };
-use tokio_stream::Stream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Request, Response, Status};
 
 use super::{State, status};
@@ -83,7 +83,9 @@ impl Reviews for State {
     }
 
     async fn watch_pulls(&self, _: Request<WatchPullsRequest>) -> Result<Response<Self::WatchPullsStream>, Status> {
-        Err(Status::unimplemented("nobody watches here"))
+        let queue = ListPullsResponse { pulls: self.pulls.lock().unwrap().clone() };
+        let queue = WatchPullsResponse { change: Some(watch_pulls_response::Change::Queue(queue)) };
+        Ok(Response::new(Box::pin(tokio_stream::once(Ok(queue)).chain(tokio_stream::pending()))))
     }
 }
 
@@ -107,7 +109,9 @@ impl Checks for State {
         request: Request<RerunChecksRequest>,
     ) -> Result<Response<RerunChecksResponse>, Status> {
         let r = request.into_inner();
-        let names = [r.pull, r.repository, r.commit, r.name].into_iter().filter(|word| !word.is_empty()).collect();
+        let names = [r.pull, r.repository, r.commit, r.name].into_iter().filter(|word| !word.is_empty());
+        let names: Vec<String> = names.collect();
+        self.hear(format!("again {}\n", names.join(" ")).as_bytes());
         Ok(Response::new(RerunChecksResponse { names }))
     }
 

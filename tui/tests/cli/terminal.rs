@@ -1,0 +1,86 @@
+//! The program on a real PTY.
+
+use std::{
+    io::{Read, Write},
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+use crate::{
+    fake::Fake,
+    program::{DEADLINE, until},
+};
+
+/// The program on a terminal, and what that shows.
+pub(crate) struct OnTerminal {
+    pub(crate) child: Box<dyn Child + Send + Sync>,
+    pub(crate) master: Box<dyn MasterPty + Send>,
+    keys: Box<dyn Write + Send>,
+    pub(crate) screen: Arc<Mutex<vt100::Parser>>,
+    /// How the terminal was set before.
+    pub(crate) before: rustix::termios::Termios,
+}
+
+impl OnTerminal {
+    pub(crate) fn start(fake: &Fake, arguments: &[&str]) -> Self {
+        let size = PtySize { rows: 10, cols: 60, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_pilothouse"));
+        command.args(arguments);
+        command.env_clear();
+        command.env("HOME", fake.folder.path());
+        command.env("TERM", "xterm-256color");
+        command.env("PILOTHOUSE_HOST", fake.address());
+        let name = pair.master.tty_name().unwrap();
+        let before = rustix::termios::tcgetattr(std::fs::File::open(name).unwrap()).unwrap();
+        let child = pair.slave.spawn_command(command).unwrap();
+        let mut output = pair.master.try_clone_reader().unwrap();
+        let screen = vt100::Parser::new(10.try_into().unwrap(), 60.try_into().unwrap(), 0);
+        let screen = Arc::new(Mutex::new(screen));
+        let shown = screen.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut buffer) {
+                shown.lock().unwrap().process(&buffer[..count]);
+            }
+        });
+        let keys = pair.master.take_writer().unwrap();
+        Self { child, master: pair.master, keys, screen, before }
+    }
+
+    pub(crate) async fn shows(&self, text: &str) {
+        until(text, || self.screen.lock().unwrap().screen().contents().contains(text)).await;
+    }
+
+    pub(crate) fn type_in(&mut self, keys: &[u8]) {
+        self.keys.write_all(keys).unwrap();
+    }
+
+    pub(crate) fn is_raw(&self) -> bool {
+        !self.modes().local_modes.contains(rustix::termios::LocalModes::ICANON)
+    }
+
+    /// How the terminal is set.
+    pub(crate) fn modes(&self) -> rustix::termios::Termios {
+        let slave = std::fs::File::open(self.master.tty_name().unwrap()).unwrap();
+        rustix::termios::tcgetattr(slave).unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.process_id().unwrap() as i32).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    pub(crate) async fn ends(&mut self) -> u32 {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.exit_code();
+            }
+            assert!(Instant::now() < until, "it does not end");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+}
