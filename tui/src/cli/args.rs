@@ -203,6 +203,9 @@ pub(crate) struct Send {
     /// What to type; several words are joined by blanks
     #[arg(required = true, value_name = "TEXT")]
     pub(crate) text: Vec<String>,
+    /// Print the session that it was sent to, as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Of `log`.
@@ -233,6 +236,9 @@ pub(crate) struct Rm {
     /// Do not ask
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
+    /// Print a JSON array: of each whether it is gone, and why not
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Of `wait`.

@@ -10,7 +10,7 @@ use super::format::time;
 
 pub(crate) use pulls::{Check, Pull, Repository, WholePull};
 
-/// A session: an element of `ls`, and what `show`, `new`, `restart` and `wait` print.
+/// A session: an element of `ls`, and what `show`, `new`, `send`, `restart` and `wait` print.
 #[derive(Debug, Serialize)]
 pub(crate) struct Session<'a> {
     id: &'a str,
@@ -44,6 +44,18 @@ pub(crate) struct Session<'a> {
     viewers: u32,
     forked_from: Option<&'a str>,
     phases: Vec<Phase<'a>>,
+}
+
+/// What became of one that was to be deleted: an element of `rm`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Deleted {
+    pub(crate) id: String,
+    pub(crate) slug: String,
+    pub(crate) host: String,
+    /// It is gone.
+    pub(crate) deleted: bool,
+    /// Why not.
+    pub(crate) error: Option<String>,
 }
 
 /// A part of the last start.

@@ -5,10 +5,10 @@ use pilothouse_proto::hostd::v1::{DeleteRequest, Session};
 
 use super::{
     args::Rm,
-    failure::{NOT_FOUND, Outcome},
+    failure::{Failure, NOT_FOUND, Outcome},
     fleet::{Fleet, On},
     format::{age, plain},
-    output,
+    json, output,
 };
 
 /// Deletes them. All are found before the first is touched; one that cannot be deleted does not keep the others.
@@ -25,21 +25,35 @@ pub(crate) async fn run(fleet: &Fleet, options: Rm) -> Outcome {
         let question = format!("{losses}VM, disk and all that was not pushed are lost. Delete? [y/N] ");
         output::confirm("rm deletes for good", &question, "nothing was deleted")?;
     }
-    let mut first = None;
+    let (mut first, mut all) = (None, Vec::new());
     for on in found {
-        match on.host.sessions().delete(DeleteRequest { id: on.it.id.clone() }).await {
-            Ok(_) => output::print(&format!("deleted {}\n", plain(&on.it.slug)))?,
-            Err(status) => {
-                let failure = on.host.failure(&status);
-                // Somebody was quicker: it is gone, as wanted.
-                if failure.exit != NOT_FOUND {
-                    output::note(&format!("error: {}: {}", plain(&on.it.slug), failure.message));
-                    first.get_or_insert(failure.exit);
-                }
+        let error = delete(&on).await.err();
+        match &error {
+            None if options.json => {}
+            None => output::print(&format!("deleted {}\n", plain(&on.it.slug)))?,
+            Some(failure) => {
+                output::note(&format!("error: {}: {}", plain(&on.it.slug), failure.message));
+                first.get_or_insert(failure.exit);
             }
         }
+        if options.json {
+            let (host, Session { id, slug, .. }) = (on.host.name().await, on.it);
+            all.push(json::Deleted { id, slug, host, deleted: error.is_none(), error: error.map(|it| it.message) });
+        }
+    }
+    if options.json {
+        output::print_json(&all)?;
     }
     Ok(first.unwrap_or(0))
+}
+
+async fn delete(on: &On<'_, Session>) -> Result<(), Failure> {
+    let deleted = on.host.sessions().delete(DeleteRequest { id: on.it.id.clone() }).await;
+    match deleted.map_err(|status| on.host.failure(&status)) {
+        // Somebody was quicker: it is gone, as wanted.
+        Err(failure) if failure.exit != NOT_FOUND => Err(failure),
+        _ => Ok(()),
+    }
 }
 
 fn loss(session: &Session) -> String {

@@ -44,6 +44,9 @@ impl Sessions for State {
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
         let found = self.find(&request.into_inner().id)?;
+        if found.slug == "stuck" {
+            return Err(status(Code::Internal, "FILE", "its disk cannot be removed"));
+        }
         self.remove(&found.id);
         Ok(Response::new(DeleteResponse { id: found.id }))
     }
