@@ -12,7 +12,7 @@ use pilothouse_proto::hostd::v1::{
 use tonic::{Response, Status, transport::Channel};
 
 use super::{
-    failure::{Failure, NOT_FOUND, UNREACHABLE},
+    failure::{Failure, NOT_FOUND, UNREACHABLE, USAGE},
     format::plain,
     output,
 };
@@ -184,11 +184,16 @@ impl Fleet {
             let mut client = host.sessions();
             async move { host.ask(client.get(request())).await }
         }));
-        let mut found = self.found(found.await)?;
-        // A whole name beats a prefix of another.
-        if found.iter().any(|on| is_exactly(&on.it, id)) {
-            found.retain(|on| is_exactly(&on.it, id));
+        let mut answers = found.await;
+        // A whole name beats a prefix of another, also where on another host it is one of several.
+        if answers.iter().flatten().any(|session| is_exactly(session, id)) {
+            for answer in &mut answers {
+                if answer.as_ref().map_or_else(|failure| failure.exit == USAGE, |session| !is_exactly(session, id)) {
+                    *answer = Err(Failure::new(NOT_FOUND, ""));
+                }
+            }
         }
+        let found = self.found(answers)?;
         self.single(found, &format!("session `{}`", plain(id)), |session| session.slug.clone())
     }
 

@@ -64,6 +64,33 @@ async fn deleting_needs_a_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_script_reads_which_are_gone_and_who_was_told() {
+    let fake = Fake::start(vec![session("alpha"), session("stuck"), session("beta")]).await;
+    let ran = fake.run(&["send", "alpha", "go", "on", "--json"]).await;
+    assert_eq!((ran.code, ran.json()["slug"].as_str(), fake.state.heard().as_str()), (0, Some("alpha"), "go on"));
+    let ran = fake.run(&["rm", "--yes", "--json", "alpha", "stuck", "beta"]).await;
+    let all = ran.json();
+    let told = |n: usize| (all[n]["slug"].as_str(), all[n]["deleted"].as_bool(), all[n]["error"].as_str());
+    assert_eq!(told(0), (Some("alpha"), Some(true), None));
+    assert_eq!(told(1), (Some("stuck"), Some(false), Some("its disk cannot be removed")));
+    assert_eq!(told(2), (Some("beta"), Some(true), None));
+    assert_eq!((ran.code, all[1]["host"].as_str(), fake.state.sessions().len()), (1, Some("madeup"), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_name_is_found_although_it_is_a_prefix_of_several_elsewhere() {
+    let near = Fake::start(vec![session("alpha-one"), session("alpha-two")]).await;
+    let far = Fake::start(vec![session("alpha")]).await;
+    let home = tempfile::tempdir().unwrap();
+    let (a, b) = (near.address(), far.address());
+    let arguments = ["--host", &a, "--host", &b, "show", "alpha", "--json"];
+    let ran = run(command(home.path(), None, &arguments), b"").await;
+    assert_eq!((ran.code, ran.json()["slug"].as_str()), (0, Some("alpha")), "{ran:?}");
+    let ran = run(command(home.path(), None, &["--host", &a, "--host", &b, "show", "alp"]), b"").await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn several_hosts_are_one_fleet() {
     let (near, far) = (Fake::start(vec![session("alpha")]).await, Fake::start(vec![session("beta")]).await);
     let home = tempfile::tempdir().unwrap();
