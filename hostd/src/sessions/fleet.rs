@@ -37,8 +37,6 @@ use crate::{
 const QUEUE: usize = 64;
 /// New ids that are tried where a slug is taken.
 const SLUG_TRIES: usize = 5;
-/// Longest message for an agent, in bytes.
-const MESSAGE_MAX: usize = 32 << 10;
 /// How long a call waits for a link that is down.
 pub(super) const LINK_WAIT: Duration = Duration::from_secs(10);
 /// Leftover VMs that are ended at a time.
@@ -355,11 +353,11 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::get`], [`FleetError::Denied`], and [`FleetError::Invalid`] for a message that is empty or too long.
     pub async fn send(&self, asked: &str, message: &str) -> Result<(), FleetError> {
-        if message.len() > MESSAGE_MAX {
+        if message.len() > Session::MESSAGE {
             let help = "put the rest into a file of the session";
-            return Err(FleetError::Invalid(format!("the message is longer than {MESSAGE_MAX} bytes; {help}")));
+            return Err(FleetError::Invalid(format!("the message is longer than {} bytes; {help}", Session::MESSAGE)));
         }
-        let text = text::clean(message.trim_end(), MESSAGE_MAX);
+        let text = text::clean(message.trim_end(), Session::MESSAGE);
         if text.is_empty() {
             return Err(FleetError::Invalid("the message is empty".into()));
         }

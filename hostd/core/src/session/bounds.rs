@@ -49,13 +49,14 @@ fn clean_checks(checks: &mut Vec<CheckSeen>) {
     }
 }
 
-/// The newest are what counts.
+/// The newest are what counts. Of none the name is missing of whoever gave it.
 fn clean_reviews(reviews: &mut Vec<ReviewSeen>) {
     let mut budget = Budget(ALL_MAX);
     reviews.drain(..reviews.len().saturating_sub(LIST_MAX));
+    reviews.iter_mut().for_each(|review| review.by = text::clean(&review.by, NAME_MAX));
     for review in reviews.iter_mut().rev() {
         review.comments.truncate(COMMENTS_MAX);
-        [&mut review.by, &mut review.body].into_iter().for_each(|text| budget.clean(text));
+        budget.clean(&mut review.body);
         for comment in &mut review.comments {
             let texts = [&mut comment.path, &mut comment.quote, &mut comment.body];
             texts.into_iter().for_each(|text| budget.clean(text));

@@ -4,7 +4,7 @@
 //! matter when, or how often, or in which state of the VM an event comes.
 
 use super::{
-    Activity, Effect, Lifecycle, Session, Wait, WaitFor,
+    Activity, Effect, Fate, Lifecycle, Session, Wait, WaitFor,
     step::{set_activity, type_next, want},
     told::of_checks,
     wait::{Answer, Observation},
@@ -170,7 +170,10 @@ fn by_terminal(s: &mut Session, seen: &Observation) {
         _ => false,
     });
     let review = seen.answers(WaitFor::Review, &told);
-    let review = review.filter(|answer| matches!(answer, Answer::Review { reviews, .. } if !reviews.is_empty()));
+    let review = review.filter(|answer| match answer {
+        Answer::Review { state, reviews, .. } => !reviews.is_empty() || (*state != Fate::Open && !told.over),
+        _ => false,
+    });
     for answer in [checks, review].into_iter().flatten() {
         s.remember(&answer);
         s.inbox.push(answer.in_words());

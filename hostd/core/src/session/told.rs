@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Session};
+use super::{Answer, Fate, Session};
 
 /// Pull requests of which that is kept: the last.
 const KEPT: usize = 16;
@@ -18,6 +18,9 @@ pub struct Told {
     /// Head and outcome of the last checks; empty: none.
     #[serde(default)]
     pub checks: String,
+    /// That it is merged or closed.
+    #[serde(default)]
+    pub over: bool,
 }
 
 impl Session {
@@ -34,10 +37,11 @@ impl Session {
                 let checks = of_checks(head, outcome);
                 self.keep(Told { checks, ..self.told_of(*number) });
             }
-            Answer::Review { number, reviews, .. } => {
+            Answer::Review { number, state, reviews, .. } => {
                 let told = self.told_of(*number);
                 let last = reviews.iter().map(|review| review.id).max().unwrap_or_default();
-                self.keep(Told { review: told.review.max(last), ..told });
+                let over = told.over || *state != Fate::Open;
+                self.keep(Told { review: told.review.max(last), over, ..told });
             }
             Answer::Message { .. } | Answer::TimedOut | Answer::NoPullRequest => {}
         }

@@ -140,6 +140,8 @@ pub struct NewFork {
 impl Session {
     /// How many messages may wait to be typed.
     pub const INBOX: usize = 64;
+    /// Longest message that is typed, in bytes.
+    pub const MESSAGE: usize = 32 << 10;
 
     /// A new session and what is to be done first: find it a place.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Told, told::of_checks};
+use super::{Session, Told, told::of_checks};
 use crate::{
     UnixMillis,
     checks::CheckState,
@@ -230,9 +230,13 @@ impl Observation {
 }
 
 impl Answer {
-    /// The same for an agent that reads its terminal alone; one line.
+    /// The same for an agent that reads its terminal alone; one line of at most [`Session::MESSAGE`] bytes.
     #[must_use]
     pub fn in_words(&self) -> String {
+        text::clean(&self.words(), Session::MESSAGE)
+    }
+
+    fn words(&self) -> String {
         match self {
             Self::Checks { number, outcome, checks, .. } if outcome == FAILED => {
                 let bad: Vec<_> = checks.iter().filter(|check| check.state.is_bad()).collect();
@@ -246,12 +250,14 @@ impl Answer {
             }
             Self::Checks { number, .. } => format!("The checks of pull request #{number} have passed."),
             Self::Review { number, state, reviews, .. } => {
-                let mut words: Vec<String> = reviews.iter().map(ReviewSeen::in_words).collect();
-                if *state != Fate::Open {
-                    let word = if *state == Fate::Merged { "merged" } else { "closed" };
-                    words.push(format!("Pull request #{number} is {word}."));
-                }
-                text::one_line(&format!("Review of pull request #{number}: {}", words.join(" ")))
+                // What may be cut comes last.
+                let mut words = vec![match state {
+                    Fate::Open => format!("Review of pull request #{number}:"),
+                    Fate::Merged => format!("Pull request #{number} is merged."),
+                    Fate::Closed => format!("Pull request #{number} is closed."),
+                }];
+                words.extend(reviews.iter().map(ReviewSeen::in_words));
+                text::one_line(&words.join(" "))
             }
             Self::Message { text } => text.clone(),
             Self::TimedOut => "Nothing happened in time.".into(),
@@ -268,7 +274,11 @@ impl ReviewSeen {
         }
         for comment in &self.comments {
             let line = comment.line.map_or_else(String::new, |line| format!(":{line}"));
-            words += &format!(" | {}{line}: {}", comment.path, comment.body);
+            let quote = match comment.quote.trim() {
+                "" => String::new(),
+                quote => format!(" `{quote}`"),
+            };
+            words += &format!(" | {}{line}{quote}: {}", comment.path, comment.body);
         }
         words + "."
     }
