@@ -49,6 +49,7 @@ pub(super) fn withdrawn(s: &mut Session, id: u64) -> Vec<Effect> {
 
 /// The forge was read.
 pub(super) fn observed(s: &mut Session, seen: Option<Observation>) -> Vec<Effect> {
+    let before = (s.answer.clone(), s.inbox.len());
     s.told_before();
     let seen = seen.map(|seen| {
         let told = s.told_of(seen.pull.number);
@@ -68,6 +69,11 @@ pub(super) fn observed(s: &mut Session, seen: Option<Observation>) -> Vec<Effect
             }
         }
         _ => {}
+    }
+    let could_not = s.lifecycle == Lifecycle::Suspended && !s.notice.is_empty();
+    if could_not && before == (s.answer.clone(), s.inbox.len()) {
+        // It was tried for this, and says why that failed: it is left to a person.
+        return vec![];
     }
     bring(s)
 }

@@ -110,6 +110,21 @@ fn an_answer_brings_a_suspended_session_back_and_is_told_then() {
 }
 
 #[test]
+fn what_could_not_be_resumed_is_not_tried_again_for_the_same_answer() {
+    let inputs = [wait(1, WaitFor::Checks), Input::Suspend, Input::Suspended, observed("a", [Failed, Runs])];
+    let (s, _) = all(running(), inputs);
+    assert!(s.wanted);
+    let failed = Input::ResumeFailed { why: "another QEMU".into() };
+    let (s, _) = all(s, [Input::Admitted, failed]);
+    let (same, effects) = all(s, [observed("a", [Failed, Runs])]);
+    assert_eq!((same.notice.as_str(), effects.len(), same.wanted), ("could not be resumed: another QEMU", 0, false));
+    // Something else may be worth another try, and so may a person's word.
+    let (_, effects) = all(same.clone(), [observed("b", [Failed, Runs])]);
+    assert_eq!(effects, [Effect::Admit]);
+    assert_eq!(all(same, [Input::Resume]).1, [Effect::Admit]);
+}
+
+#[test]
 fn an_answer_while_it_is_put_down_is_not_lost() {
     let inputs = [wait(1, WaitFor::Checks), Input::Suspend, observed("a", [Passed, Passed])];
     let (s, _) = all(running(), inputs);
@@ -365,8 +380,9 @@ proptest! {
             prop_assert!(!free || next.answer.is_none() || next.telling, "lost: {next:?}");
             // And what came while it slept wakes it, unless it was tried and did not work.
             let asleep = next.lifecycle == Lifecycle::Suspended && session.lifecycle == Lifecycle::Suspended;
+            let tried = !session.notice.is_empty() && session.answer == next.answer;
             if asleep && !next.deleting && matches!(event, Input::Observed(_)) && next.answer.is_some() {
-                prop_assert!(!effects.is_empty(), "sleeps on: {next:?}");
+                prop_assert!(next.wanted || tried, "sleeps on: {next:?}");
             }
             session = next;
         }
