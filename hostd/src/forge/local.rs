@@ -15,7 +15,11 @@ mod revisions;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
@@ -45,6 +49,8 @@ pub struct Local {
     /// Kept logs of checks.
     logs: PathBuf,
     hints: broadcast::Sender<Hint>,
+    /// Pull requests that somebody merges at this moment.
+    merges: Arc<Mutex<BTreeSet<PullId>>>,
 }
 
 impl Local {
@@ -52,7 +58,13 @@ impl Local {
     #[must_use]
     pub fn new(store: Store, data: &Path) -> Self {
         let repositories = Repositories::new(data.join("git"));
-        Self { store, repositories, logs: data.join("checks"), hints: broadcast::channel(HINTS).0 }
+        Self {
+            store,
+            repositories,
+            logs: data.join("checks"),
+            hints: broadcast::channel(HINTS).0,
+            merges: Arc::default(),
+        }
     }
 
     /// Finishes what an earlier hostd left half done, and reads every open pull request again, so that no push is lost that
@@ -178,9 +190,17 @@ impl Local {
         read.await;
     }
 
-    /// Reads an open pull request again. One that is being merged is left to whoever merges it.
+    /// Reads an open pull request again. One that is being merged is left to whoever merges it, and settled where nobody
+    /// does any more.
     async fn read(&self, record: PullRecord) -> Result<PullRequest, ForgeError> {
-        if record.pull.state == PullState::Open { self.read_pushes(record).await } else { Ok(record.pull) }
+        match record.pull.state {
+            PullState::Open => self.read_pushes(record).await,
+            PullState::Merging(_) => {
+                let id = PullId::of(&record.pull);
+                if self.is_merged_now(&id) { Ok(record.pull) } else { self.settle(&id).await }
+            }
+            PullState::Merged(_) | PullState::Closed => Ok(record.pull),
+        }
     }
 }
 

@@ -1,13 +1,21 @@
 //! Merging by real git in the bare repository, without a work tree. Only the last step, moving the base branch, is seen from
 //! outside, and git does that whole or not at all.
 
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
 use hostd_core::{
-    pulls::{Merge, MergeMethod, PullInput, PullRequest, PullState, Rules, Who, may_merge},
+    pulls::{Merge, MergeMethod, PullInput, PullRequest, PullState, Refusal, Rules, Who, may_merge, step},
     text,
 };
 
 use super::{Local, now, revisions::branch};
-use crate::forge::{Forge as _, ForgeError, PullId, git::Repository};
+use crate::{
+    forge::{About, Forge as _, ForgeError, PullId, git::Repository},
+    store::PullRecord,
+};
 
 /// How often a base branch may move under a merge before it is given up.
 const TRIES: usize = 3;
@@ -17,6 +25,9 @@ impl Local {
         let whole = self.pull(id).await?;
         may_merge(&whole.pull, &whole.rules, &whole.checks, &who, head)?;
         let (pull, rules) = (whole.pull, whole.rules);
+        // From here to the end it is not settled by whoever reads it.
+        let busy = || Refusal::NotOpen { number: id.number, state: "merging" };
+        let _turn = Turn::take(&self.merges, id).ok_or_else(busy)?;
         let repository = self.repositories.open(&id.repository)?;
         let base_ref = branch(&pull.base_branch);
         for _ in 0..TRIES {
@@ -37,6 +48,10 @@ impl Local {
         Err(ForgeError::NotMergeable(text))
     }
 
+    pub(super) fn is_merged_now(&self, id: &PullId) -> bool {
+        lock(&self.merges).contains(id)
+    }
+
     /// Ends `merging`, by what git says: the base branch has the commit, or it does not.
     pub(super) async fn settle(&self, id: &PullId) -> Result<PullRequest, ForgeError> {
         let pull = self.record(id).await?.pull;
@@ -48,7 +63,7 @@ impl Local {
             None => false,
         };
         if !done {
-            return self.step(id, PullInput::Abandoned).await;
+            return self.end_merge(id, pull.state, PullInput::Abandoned).await;
         }
         if !self.store.rules(&id.repository).await?.keep_branches {
             // With what was pushed since the merge began, the branch stays.
@@ -58,8 +73,48 @@ impl Local {
                 tracing::info!(%id, "the branch stays: {}", ran.stderr);
             }
         }
-        self.step(id, PullInput::Merged).await
+        self.end_merge(id, pull.state.clone(), PullInput::Merged).await
     }
+
+    /// Ends the merge that was judged, and no other that has begun meanwhile.
+    async fn end_merge(&self, id: &PullId, judged: PullState, end: PullInput) -> Result<PullRequest, ForgeError> {
+        let change = move |record: &PullRecord| {
+            if record.pull.state != judged {
+                return Ok(record.clone());
+            }
+            let pull = step(&record.pull, end, now())?;
+            Ok::<_, Refusal>(PullRecord { pull, ..record.clone() })
+        };
+        let changed = self.store.change_pull(&id.repository, id.number, change).await?;
+        self.hint(&id.repository, About::Pull(id.number));
+        Ok(changed?.pull)
+    }
+}
+
+type Turns = Mutex<BTreeSet<PullId>>;
+
+/// Somebody merges this pull request, until it is dropped.
+struct Turn {
+    turns: Arc<Turns>,
+    id: PullId,
+}
+
+impl Turn {
+    /// None: somebody else does.
+    fn take(turns: &Arc<Turns>, id: &PullId) -> Option<Self> {
+        let first = lock(turns).insert(id.clone());
+        first.then(|| Self { turns: turns.clone(), id: id.clone() })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        lock(&self.turns).remove(&self.id);
+    }
+}
+
+fn lock(turns: &Turns) -> MutexGuard<'_, BTreeSet<PullId>> {
+    turns.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The commit that the base branch is to point to.

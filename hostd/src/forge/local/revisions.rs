@@ -1,7 +1,7 @@
 //! Pushes to head branches, read from their reflogs.
 
 use hostd_core::{
-    pulls::{NewPull, PullInput, PullRequest, PullState, Refusal, step},
+    pulls::{NewPull, PullInput, PullRequest, Refusal, step},
     recipe::is_branch_name,
 };
 
@@ -50,10 +50,7 @@ impl Local {
     /// Reads an open pull request again after a death of hostd, which may have come in the midst of a merge, or between a
     /// revision and its being kept.
     pub(super) async fn read_again(&self, record: PullRecord) -> Result<(), ForgeError> {
-        let pull = match record.pull.state {
-            PullState::Merging(_) => self.settle(&PullId::of(&record.pull)).await?,
-            _ => self.read(record).await?,
-        };
+        let pull = self.read(record).await?;
         keep(&self.repositories.open(&pull.repository)?, &pull).await
     }
 

@@ -6,13 +6,19 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use hostd_core::{
+    checks::CheckState,
+    pulls::{NewReview, Verdict, Who},
+};
 use rstest::rstest;
 use tokio::sync::Notify;
 
 use super::{
     super::{FleetError, ForkOrder},
+    waits::{check, with_pull},
     world::{World, until_is},
 };
+use crate::forge::{Forge as _, PullId};
 
 /// Stops whoever comes first to a failpoint, for ever: to the rest of the world that hostd is dead.
 struct Death {
@@ -226,6 +232,32 @@ fn a_merge_without_room_is_tried_again_and_no_resume_waits_for_it() {
             assert!(tries < 1000, "its layers are never merged");
         }
         drop(scenario);
+        fleet.stop().await;
+    });
+}
+
+#[rstest]
+#[case("forge::before-update-ref", "open")]
+#[case("forge::after-update-ref", "merged")]
+fn a_merge_of_a_pull_request_that_hostd_did_not_survive_is_settled(#[case] point: &'static str, #[case] is: &str) {
+    run(async {
+        let world = World::new();
+        let dead = with_pull(&world).await;
+        check(&dead, CheckState::Passed).await;
+        let id = PullId { repository: "widgets".into(), number: 1 };
+        let head = dead.forge().pull(&id).await.unwrap().pull.head().to_owned();
+        let (who, verdict, body, comments) = (Who::person("ann"), Verdict::Approve, String::new(), vec![]);
+        let review = NewReview { who: who.clone(), head: head.clone(), verdict, body, comments };
+        dead.forge().review(&id, review).await.unwrap();
+        let death = Death::at(point);
+        let merge = (dead.forge().clone(), id.clone(), who.clone(), head.clone());
+        tokio::spawn(async move { merge.0.merge(&merge.1, merge.2, &merge.3).await });
+        death.come().await;
+        let fleet = world.fleet().await;
+        assert_eq!(fleet.forge().pull(&id).await.unwrap().pull.state.word(), is);
+        // Nothing is in the way of another try.
+        let again = fleet.forge().merge(&id, who, &head).await;
+        assert_eq!(again.is_ok(), is == "open", "{again:?}");
         fleet.stop().await;
     });
 }

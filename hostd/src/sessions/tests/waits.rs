@@ -1,6 +1,6 @@
 //! Waits of made-up agents on the real local forge.
 
-use std::process::Command;
+use std::{process::Command, sync::Arc};
 
 use hostd_core::{
     Activity,
@@ -32,7 +32,7 @@ fn repository(world: &World) {
 }
 
 /// A running session with an open pull request that needs the check `unit`.
-async fn with_pull(world: &World) -> std::sync::Arc<Fleet> {
+pub(super) async fn with_pull(world: &World) -> Arc<Fleet> {
     repository(world);
     let id = world.session("fix").await.session.id;
     let fleet = world.fleet().await;
@@ -56,7 +56,7 @@ fn waits(guest: &Guest, id: u64, what: &str) {
     guest.report(event::Event::Wait(Wait { id, what: what.into(), timeout_seconds: 0 }));
 }
 
-async fn check(fleet: &Fleet, state: CheckState) {
+pub(super) async fn check(fleet: &Fleet, state: CheckState) {
     let id = PullId { repository: "widgets".into(), number: 1 };
     let head = fleet.forge().pull(&id).await.unwrap().pull.head().to_owned();
     let log = Some(b"first\nlast\n".to_vec());

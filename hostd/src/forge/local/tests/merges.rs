@@ -97,7 +97,7 @@ async fn a_base_that_moved_is_not_fast_forwarded() {
 #[case::before(false)]
 #[case::after(true)]
 #[tokio::test]
-async fn a_merge_that_was_cut_off_is_settled(#[case] moved: bool) {
+async fn a_merge_that_was_cut_off_is_settled(#[case] moved: bool, #[values(true, false)] restarted: bool) {
     let world = World::new().await;
     world.open("one", "a.txt", "1\n").await;
     let head = world.approve(1).await;
@@ -107,7 +107,12 @@ async fn a_merge_that_was_cut_off_is_settled(#[case] moved: bool) {
     if moved {
         world.git(&["--git-dir=git/widgets.git", "update-ref", "refs/heads/main", &head]).await;
     }
-    world.restarted().catch_up().await;
+    if restarted {
+        world.restarted().catch_up().await;
+    } else {
+        // Whoever merged it could not settle it: the next reader does.
+        world.forge.pull(&world.id(1)).await.unwrap();
+    }
     let kept = world.store.pull("widgets", 1).await.unwrap().pull;
     assert_eq!(kept.state.word(), if moved { "merged" } else { "open" });
     let branches = world.git(&["--git-dir=git/widgets.git", "for-each-ref", "refs/heads/agent"]).await;
