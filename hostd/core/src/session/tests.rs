@@ -6,6 +6,7 @@ use super::*;
 use crate::{Turn, attention};
 
 mod histories;
+mod waiting;
 mod waits;
 
 pub(super) fn new() -> (Session, Vec<Effect>) {

@@ -1,13 +1,8 @@
-//! Waits: one step at a time, and whole histories with every event early, late, twice and in every state.
+//! Waits: one step at a time; whole histories in `waiting`.
 
-use proptest::{collection::vec, prelude::*};
 use rstest::rstest;
 
-use super::{
-    super::*,
-    histories::{input, lawful, legal},
-    new, running, with,
-};
+use super::{super::*, running, with};
 use crate::{
     Turn, attention,
     checks::CheckState,
@@ -30,7 +25,7 @@ fn review(id: u64) -> ReviewSeen {
 }
 
 /// A pull request whose two checks stand so.
-fn seen(head: &str, states: [CheckState; 2], reviews: u64) -> Observation {
+pub(super) fn seen(head: &str, states: [CheckState; 2], reviews: u64) -> Observation {
     let checks: Vec<_> = ["unit", "integration"].iter().zip(states).map(|(name, state)| check(name, state)).collect();
     let passed = states.iter().filter(|state| **state == CheckState::Passed).count();
     let bad = checks.iter().find(|check| check.state.is_bad());
@@ -322,69 +317,4 @@ fn whose_turn(#[case] wait: Input, #[case] states: [CheckState; 2], #[case] turn
     let (s, _) = if told { all(s, [Input::Told { generation: 3 }]) } else { (s, vec![]) };
     let seen = attention(&s, 2 * 3600 * 1000 + 5);
     assert_eq!((seen.turn, seen.reason.as_str()), (turn, reason));
-}
-
-/// A step of a history: what the world says, or what the machine itself asked for and got.
-fn event() -> impl Strategy<Value = Input> {
-    let state = || prop_oneof![Just(Runs), Just(Passed), Just(Failed)];
-    let what = prop_oneof![Just(WaitFor::Checks), Just(WaitFor::Review), Just(WaitFor::Message)];
-    let generation = 0_u64..6;
-    prop_oneof![
-        8 => input(),
-        4 => (generation.clone(), 1_u64..8, what).prop_map(|(generation, id, what)| {
-            Input::WaitBegan { generation, wait: Wait { id, what, since: 0, until: None } }
-        }),
-        1 => (generation.clone(), 1_u64..8).prop_map(|(generation, id)| Input::WaitWithdrawn { generation, id }),
-        6 => (0_u8..3, state(), state(), 0_u64..4).prop_map(|(head, unit, integration, reviews)| {
-            Input::Observed(Some(Box::new(seen(&head.to_string(), [unit, integration], reviews))))
-        }),
-        1 => Just(Input::Observed(None)),
-        1 => (1_u64..8).prop_map(|id| Input::TimeIsUp { id }),
-        4 => generation.clone().prop_map(|generation| Input::Told { generation }),
-        1 => generation.prop_map(|generation| Input::NotTold { generation }),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn no_wait_is_lost_none_fires_twice_none_of_another_head(events in vec(event(), 0..150)) {
-        let (mut session, _) = new();
-        let mut head: Option<String> = None;
-        let mut done: Vec<(u64, u64)> = vec![];
-        let mut boots = 0;
-        for (now, event) in events.into_iter().enumerate() {
-            let Ok((next, effects)) = step(&session, event.clone(), 200 + i64::try_from(now).unwrap()) else { continue };
-            legal(&next);
-            lawful(&session, &next, &event, &effects);
-            if let Input::Observed(seen) = &event && !session.deleting {
-                head = seen.as_ref().map(|seen| seen.pull.head.clone());
-            }
-            if next.lifecycle == Lifecycle::Starting && session.lifecycle != Lifecycle::Starting {
-                boots += 1;
-            }
-            for effect in &effects {
-                let Effect::Tell { answer, wait, .. } = effect else { continue };
-                if let Answer::Checks { head: of, .. } | Answer::Review { head: of, .. } = answer {
-                    prop_assert_eq!(Some(of), head.as_ref(), "of another head");
-                }
-                prop_assert!(!done.contains(&(boots, *wait)), "a second time");
-            }
-            // An answer that was handed over is over; one that was not may be handed over again after a resume.
-            if let Input::Told { generation } = event
-                && session.telling && session.generation == generation
-            {
-                done.push((boots, session.wait.as_ref().unwrap().id));
-            }
-            // What is there for a running agent is on its way to it.
-            let free = next.lifecycle == Lifecycle::Running && next.exited.is_none() && !next.typing && !next.deleting && !next.forking;
-            prop_assert!(!free || next.answer.is_none() || next.telling, "lost: {next:?}");
-            // And what came while it slept wakes it, unless it was tried and did not work.
-            let asleep = next.lifecycle == Lifecycle::Suspended && session.lifecycle == Lifecycle::Suspended;
-            let tried = !session.notice.is_empty() && session.answer == next.answer;
-            if asleep && !next.deleting && matches!(event, Input::Observed(_)) && next.answer.is_some() {
-                prop_assert!(next.wanted || tried, "sleeps on: {next:?}");
-            }
-            session = next;
-        }
-    }
 }

@@ -1,0 +1,174 @@
+//! Whole histories of waits: every event early, late, twice and in every state.
+
+use std::collections::BTreeSet;
+
+use proptest::{collection::vec, prelude::*};
+
+use super::{
+    super::*,
+    histories::{input, lawful, legal},
+    new,
+    waits::seen,
+};
+use crate::checks::CheckState::{Failed, Passed, Running as Runs};
+
+/// In an event: of the VM that is there then, so that histories get somewhere.
+const NOW: u64 = 5;
+
+/// A step of a history: what the world says, or what the machine itself asked for and got.
+fn event() -> impl Strategy<Value = Input> {
+    let state = || prop_oneof![Just(Runs), Just(Passed), Just(Failed)];
+    let what = prop_oneof![Just(WaitFor::Checks), Just(WaitFor::Review), Just(WaitFor::Message)];
+    let fate = prop_oneof![8 => Just(Fate::Open), 1 => Just(Fate::Merged), 1 => Just(Fate::Closed)];
+    let generation = prop_oneof![3 => Just(NOW), 1 => 0..NOW];
+    let pull = (5_u64..8, fate, 0_u8..3, 0_u64..4);
+    prop_oneof![
+        4 => input().prop_map(|input| if input == Input::Delete { Input::Restart } else { input }),
+        // Down and up again, which is what it is about.
+        6 => prop_oneof![
+            Just(Input::Suspend),
+            Just(Input::Suspended),
+            Just(Input::Resume),
+            Just(Input::Admitted),
+            Just(Input::Started { generation: NOW }),
+            Just(Input::Resumed { generation: NOW }),
+        ],
+        6 => (generation.clone(), 1_u64..60, what).prop_map(|(generation, id, what)| {
+            Input::WaitBegan { generation, wait: Wait { id, what, since: 0, until: None } }
+        }),
+        1 => (generation.clone(), 1_u64..30).prop_map(|(generation, id)| Input::WaitWithdrawn { generation, id }),
+        6 => (pull, state(), state()).prop_map(|((number, fate, head, reviews), unit, integration)| {
+            let mut seen = seen(&head.to_string(), [unit, integration], reviews);
+            (seen.pull.number, seen.pull.fate) = (number, fate);
+            Input::Observed(Some(Box::new(seen)))
+        }),
+        1 => Just(Input::Observed(None)),
+        1 => (1_u64..30).prop_map(|id| Input::TimeIsUp { id }),
+        4 => generation.clone().prop_map(|generation| Input::Told { generation }),
+        1 => generation.prop_map(|generation| Input::NotTold { generation }),
+    ]
+}
+
+/// With the generation that is meant.
+fn meant(mut event: Input, current: u64) -> Input {
+    if let Input::Started { generation }
+    | Input::Resumed { generation }
+    | Input::Typed { generation }
+    | Input::VmEnded { generation, .. }
+    | Input::WaitBegan { generation, .. }
+    | Input::WaitWithdrawn { generation, .. }
+    | Input::Told { generation }
+    | Input::NotTold { generation } = &mut event
+        && *generation == NOW
+    {
+        *generation = current;
+    }
+    event
+}
+
+/// The command that sleeps in the guest, followed beside the machine: until it was answered, ended by itself, or gone with
+/// its boot.
+fn sleeper(asleep: Option<u64>, before: &Session, after: &Session, event: &Input) -> Option<u64> {
+    let booted = after.lifecycle == Lifecycle::Starting && before.lifecycle != Lifecycle::Starting;
+    let down = matches!(after.lifecycle, Lifecycle::Queued | Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. });
+    if booted || down || after.exited.is_some() || after.deleting {
+        return None;
+    }
+    match event {
+        Input::WaitBegan { generation, wait } if *generation == before.generation && wait.id > before.asked => {
+            Some(wait.id)
+        }
+        Input::WaitWithdrawn { generation, id } if *generation == before.generation => {
+            asleep.filter(|asleep| asleep != id)
+        }
+        Input::Told { generation } | Input::NotTold { generation }
+            if *generation == before.generation && before.telling =>
+        {
+            asleep.filter(|asleep| before.wait.as_ref().is_none_or(|wait| wait.id != *asleep))
+        }
+        _ => asleep,
+    }
+}
+
+/// What an observation is of.
+fn of(answer: &Answer) -> Option<(u64, &str)> {
+    match answer {
+        Answer::Checks { number, head, .. } | Answer::Review { number, head, .. } => Some((*number, head)),
+        _ => None,
+    }
+}
+
+/// What was followed of a history.
+#[derive(Default)]
+struct Shadow {
+    /// Pull request and head as last seen.
+    head: Option<(u64, String)>,
+    /// Boot and id of the waits that have their answer.
+    done: BTreeSet<(u64, u64)>,
+    /// Pull request and id of the reviews that the agent has.
+    reviews: BTreeSet<(u64, u64)>,
+    boots: u64,
+    asleep: Option<u64>,
+}
+
+impl Shadow {
+    fn follow(&mut self, before: &Session, after: &Session, event: &Input, effects: &[Effect]) {
+        if let Input::Observed(seen) = event
+            && !before.deleting
+        {
+            self.head = seen.as_ref().map(|seen| (seen.pull.number, seen.pull.head.clone()));
+        }
+        if after.lifecycle == Lifecycle::Starting && before.lifecycle != Lifecycle::Starting {
+            self.boots += 1;
+        }
+        for effect in effects {
+            let Effect::Tell { answer, wait, .. } = effect else { continue };
+            if let Some((number, head)) = of(answer) {
+                assert_eq!(self.head, Some((number, head.to_owned())), "of another head");
+            }
+            assert!(!self.done.contains(&(self.boots, *wait)), "a second time");
+        }
+        // An answer that was handed over is over; one that was not may be handed over again after a resume.
+        if let Input::Told { generation } = event
+            && before.telling
+            && before.generation == *generation
+        {
+            self.done.insert((self.boots, before.wait.as_ref().unwrap().id));
+            if let Some(Answer::Review { number, reviews, .. }) = &before.answer {
+                assert!(reviews.iter().all(|review| self.reviews.insert((*number, review.id))), "told twice");
+            }
+        }
+        self.asleep = sleeper(self.asleep, before, after, event);
+        let known = [&after.wait, &after.next_wait].into_iter().flatten().any(|wait| Some(wait.id) == self.asleep);
+        assert!(self.asleep.is_none() || known, "sleeps for ever: {:?} of {after:?}", self.asleep);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_wait_is_lost_none_fires_twice_none_of_another_head(events in vec(event(), 0..150), typed_events in any::<bool>()) {
+        let mut session = Session { typed_events, ..new().0 };
+        let mut shadow = Shadow::default();
+        for (now, event) in events.into_iter().enumerate() {
+            let event = meant(event, session.generation);
+            let Ok((next, effects)) = step(&session, event.clone(), 200 + i64::try_from(now).unwrap()) else { continue };
+            legal(&next);
+            lawful(&session, &next, &event, &effects);
+            shadow.follow(&session, &next, &event, &effects);
+            // What is there for a running agent is on its way to it.
+            let free = next.lifecycle == Lifecycle::Running
+                && next.exited.is_none()
+                && !next.typing
+                && !next.deleting
+                && !next.forking;
+            prop_assert!(!free || next.answer.is_none() || next.telling, "lost: {next:?}");
+            // And what came while it slept wakes it, unless it was tried and did not work.
+            let asleep = next.lifecycle == Lifecycle::Suspended && session.lifecycle == Lifecycle::Suspended;
+            let tried = !session.notice.is_empty() && session.answer == next.answer;
+            if asleep && !next.deleting && matches!(event, Input::Observed(_)) && next.answer.is_some() {
+                prop_assert!(next.wanted || tried, "sleeps on: {next:?}");
+            }
+            session = next;
+        }
+    }
+}
