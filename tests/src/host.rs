@@ -106,6 +106,11 @@ impl Host {
         });
     }
 
+    /// Changes the environment of the next hostd that is launched.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.into(), value.into()));
+    }
+
     /// Kills hostd with -9.
     pub fn kill(&mut self) {
         let (mut child, process) = self.daemon.take().unwrap();

@@ -20,4 +20,5 @@ mod reviews;
 mod sessions;
 mod suspend;
 mod terminals;
+mod upgrades;
 mod waits;
