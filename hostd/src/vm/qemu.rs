@@ -162,8 +162,8 @@ impl Qemu {
         let program = self.search.find(QEMU)?;
         let folder = &spec.directory;
         let made = match from {
-            Some(from) => Some(snapshot::made_with(from).await?),
-            None => None,
+            Some(from) if !is_template(from, &spec.memory) => Some(snapshot::made_with(from).await?),
+            _ => None,
         };
         let plan = self.plan(spec, &program, made).await?;
         let sockets = Listeners::bind(folder).map_err(failed(folder))?;
@@ -216,6 +216,11 @@ impl Qemu {
             }
         }
     }
+}
+
+/// A session that begins gets today's guest: one whose template has another boots, and it is said how to mend that.
+fn is_template(snapshot: &Path, memory: &Memory) -> bool {
+    matches!(memory, Memory::Clone(template) if template == snapshot)
 }
 
 fn no_kernel() -> VmError {

@@ -57,12 +57,16 @@ impl Machine {
     }
 
     fn template(&self, name: &str, ram: &str) {
+        self.template_of(name, ram, Requirements::default());
+    }
+
+    fn template_of(&self, name: &str, ram: &str, requirements: Requirements) {
         let folder = self.path(name);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("ram"), ram).unwrap();
         fs::write(folder.join("devices"), "state").unwrap();
         let stored = [Stored::stamped(&folder, "ram").unwrap(), Stored::of(&folder, "devices").unwrap()];
-        self.publish(name, Requirements::default(), stored);
+        self.publish(name, requirements, stored);
     }
 
     fn save(&self, name: &str, requirements: Requirements, files: &[(&str, &str); 2]) {
@@ -146,6 +150,22 @@ async fn a_newer_kernel_and_a_newer_guest_are_for_those_who_boot() {
     let _ = machine.qemu.start(machine.spec.clone()).await;
     let with = machine.started_with().unwrap();
     assert!(with.contains("kernel/6.2/vmlinuz") && !with.contains(initramfs.to_str().unwrap()), "{with}");
+}
+
+/// Who begins a session wants today's.
+#[tokio::test]
+async fn a_template_of_another_guest_is_not_cloned() {
+    let machine = Machine::new().await;
+    let (template, requirements) = (machine.path("template"), machine.requirements().await);
+    fs::remove_dir_all(&template).unwrap();
+    machine.template_of("template", "all of a template's RAM", requirements);
+    let clone = async || machine.qemu.resume(machine.spec.clone(), &template).await.err().unwrap().to_string();
+    let error = clone().await;
+    assert!(machine.started(), "{error}");
+    fs::remove_file(machine.path("qemu-system-x86_64.started")).unwrap();
+    flip(machine.path("guest"));
+    let error = clone().await;
+    assert!(error.contains("its initramfs was ") && !machine.started(), "{error}");
 }
 
 #[rstest]
