@@ -21,7 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::{
     fork::{Forking, Step, stepped},
     grace::Grace,
-    layers::{Merged, Merging},
+    layers::{Merged, Merging, room_again},
     lives::{Start, Suspend, ended, finished},
     waits::{Reading, over},
 };
@@ -161,6 +161,7 @@ enum Woken {
     Busy,
     ForgeNews,
     TimeIsUp(u64),
+    Room,
     Quiet,
 }
 
@@ -211,6 +212,7 @@ impl Supervisor {
                 Ok(()) = busy.changed() => Woken::Busy,
                 Ok(()) = forge_news.changed() => Woken::ForgeNews,
                 id = over(limit) => Woken::TimeIsUp(id),
+                () = room_again(self.no_merge_before) => Woken::Room,
                 () = self.grace.over() => Woken::Quiet,
             };
             flow = match woken {
@@ -224,6 +226,10 @@ impl Supervisor {
                 Woken::Busy => ControlFlow::Continue(()),
                 Woken::ForgeNews => {
                     self.news();
+                    ControlFlow::Continue(())
+                }
+                Woken::Room => {
+                    self.no_merge_before = None;
                     ControlFlow::Continue(())
                 }
                 Woken::TimeIsUp(id) => self.report(Input::TimeIsUp { id }).await,

@@ -1,10 +1,10 @@
 //! Merging the session's frozen layers, beside its life.
 
-use std::{ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::pending, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     task::{JoinError, JoinHandle},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 
 use super::Supervisor;
@@ -25,11 +25,19 @@ pub(super) struct Merging {
 /// What became of it; an error where its task panicked.
 pub(super) type Merged = Result<Result<PathBuf, NotMerged>, JoinError>;
 
+/// When there may be room again.
+pub(super) async fn room_again(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => pending().await,
+    }
+}
+
 impl Supervisor {
     /// Begins to merge, where there is something to merge and it has not failed before.
     pub(super) fn look_at_layers(&mut self) {
         let record = self.handle.record.borrow().clone();
-        if self.merging.is_some() || record.session.deleting || self.no_merge_before > Some(Instant::now()) {
+        if self.merging.is_some() || record.session.deleting || self.no_merge_before.is_some() {
             return;
         }
         let plan = Plan::of(&self.host, &record.machine).filter(|plan| self.unmerged.as_ref() != Some(plan));
