@@ -28,7 +28,6 @@ use std::{
 };
 
 use hostd_core::{
-    capacity::Room,
     checks::CheckState,
     ci::{Key, SUPERSEDED},
     recipe::CiCheck,
@@ -40,8 +39,9 @@ use crate::{
     environments::{Environments, ReadyBuild},
     forge::{About, Forge as _, Hint, Local, Report},
     gateway::Gateway,
+    room::{Promise, Rooms},
     sessions::Fleet,
-    vm::{Vm, Vmm},
+    vm::Vmm,
 };
 
 pub use error::RerunError;
@@ -54,8 +54,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 2 })
 pub trait Sessions: Send + Sync {
     /// How many wait for a place; they go first.
     fn waiting(&self) -> usize;
-    /// What the host has left, as if nothing were run here.
-    fn room(&self) -> Room;
+    /// Where they, and runs, have their room from.
+    fn rooms(&self) -> &Rooms;
     /// The environment of the session of this id, if it is still there.
     fn environment(&self, id: &str) -> Option<String>;
 }
@@ -65,8 +65,8 @@ impl Sessions for Fleet {
         self.list().iter().filter(|view| view.session.waits_for_room()).count()
     }
 
-    fn room(&self) -> Room {
-        self.room()
+    fn rooms(&self) -> &Rooms {
+        self.rooms()
     }
 
     fn environment(&self, id: &str) -> Option<String> {
@@ -120,7 +120,8 @@ enum State {
     Queued,
     Running {
         cancel: CancellationToken,
-        vm: Option<Arc<dyn Vm>>,
+        /// Its VM's memory, until it is over.
+        promise: Promise,
     },
     /// It is over, and the forge could not be told.
     Lost,

@@ -120,7 +120,8 @@ async fn open(options: &Options, data: &Path) -> color_eyre::Result<(Arc<Fleet>,
     let forge = Local::new(store.clone(), data);
     forge.catch_up().await;
     let gateway = Arc::new(Gateway::new(data.join("git")).with_forge(Arc::new(forge.clone())));
-    let environments = Environments::open(data, vmm.clone(), gateway.clone()).await?;
+    let rooms = Rooms::new(data.into(), options.memory);
+    let environments = Environments::open(data, vmm.clone(), gateway.clone(), rooms.clone()).await?;
     let diffs = Diffs::open(data).wrap_err("the folder for diffs")?;
     let parts = Parts {
         data: data.into(),
@@ -130,7 +131,7 @@ async fn open(options: &Options, data: &Path) -> color_eyre::Result<(Arc<Fleet>,
         environments: environments.clone(),
         forge: forge.clone(),
         diffs,
-        rooms: Rooms::new(data.into(), options.memory),
+        rooms,
     };
     let fleet = Fleet::open(parts, records, ulid::Ulid::new().to_string()).await?;
     let sessions = fleet.clone();

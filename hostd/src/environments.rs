@@ -35,7 +35,7 @@ use hostd_core::Recipe;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{forge::Repositories, gateway::Gateway, vm::Vmm};
+use crate::{forge::Repositories, gateway::Gateway, room::Rooms, vm::Vmm};
 use catalog::{Catalog, Current, Entry};
 use manifest::Shelf;
 use progress::Progress;
@@ -50,6 +50,7 @@ pub struct Environments {
     vmm: Arc<dyn Vmm>,
     gateway: Arc<Gateway>,
     forge: Repositories,
+    rooms: Rooms,
     shelf: Shelf,
     catalog: Catalog,
     entries: Mutex<BTreeMap<String, Entry>>,
@@ -63,11 +64,16 @@ pub struct Environments {
 }
 
 impl Environments {
-    /// Reads what the data folder knows, and sweeps builds that an earlier hostd left half done.
+    /// Reads what the data folder knows; builds have their room from `rooms`. Sweeps builds that an earlier hostd left half done.
     ///
     /// # Errors
     /// [`EnvironmentError::File`] where the data folder cannot be read or written.
-    pub async fn open(data: &Path, vmm: Arc<dyn Vmm>, gateway: Arc<Gateway>) -> Result<Arc<Self>, EnvironmentError> {
+    pub async fn open(
+        data: &Path,
+        vmm: Arc<dyn Vmm>,
+        gateway: Arc<Gateway>,
+        rooms: Rooms,
+    ) -> Result<Arc<Self>, EnvironmentError> {
         let shelf = Shelf {
             builds: files::folder(data.join("builds")).await?,
             bases: files::folder(data.join("bases")).await?,
@@ -79,6 +85,7 @@ impl Environments {
             vmm,
             gateway,
             forge,
+            rooms,
             shelf,
             catalog,
             entries,

@@ -10,6 +10,7 @@ use hostd_core::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Ci, Job, State};
+use crate::room::{Kind, Promise};
 
 /// Bytes that a run may write to its disk before others have to wait.
 const SCRATCH: u64 = 256 << 20;
@@ -18,49 +19,48 @@ impl Ci {
     /// Starts runs until the plan says to wait.
     pub(super) async fn start_what_fits(self: &Arc<Self>) {
         while !self.closing.is_cancelled() {
-            match self.plan() {
-                Next::Start(key) => self.begin(&key),
-                Next::Refuse(key, why) => {
+            let (next, promise) = self.plan();
+            match (next, promise) {
+                (Next::Start(key), Some(promise)) => self.begin(&key, promise),
+                (Next::Start(_) | Next::Nothing, _) => return,
+                (Next::Refuse(key, why), _) => {
                     if let Some(run) = self.runs().remove(&key) {
                         run.log.end();
                     }
                     self.report(&key, CheckState::Errored, &why, None).await;
                 }
-                Next::Wait(why) => return tracing::debug!(why, "CI waits"),
-                Next::Nothing => return,
+                (Next::Wait(why), _) => return tracing::debug!(why, "CI waits"),
             }
         }
     }
 
-    fn plan(&self) -> Next<Key> {
+    /// What is next, and the memory that it was promised.
+    fn plan(&self) -> (Next<Key>, Option<Promise>) {
         let sessions = self.parts.sessions.waiting();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let runs = self.runs();
-        let (mut queued, mut running, mut promised, mut used) = (vec![], 0, 0, 0);
-        for (key, run) in runs.iter() {
+        let (mut queued, mut running) = (vec![], 0);
+        for (key, run) in self.runs().iter() {
             match &run.state {
                 State::Queued => {
                     queued.push(Queued { key: key.clone(), order: run.order, need: need(&run.job) });
                 }
-                State::Running { vm, .. } => {
-                    running += 1;
-                    let taken = vm.as_ref().map_or(0, |vm| vm.memory().private);
-                    used += taken;
-                    promised += need(&run.job).memory.saturating_sub(taken);
-                }
+                State::Running { .. } => running += 1,
                 State::Lost => {}
             }
         }
         if queued.is_empty() {
-            return Next::Nothing;
+            return (Next::Nothing, None);
         }
-        let mut room = self.parts.sessions.room();
-        room.memory_promised = room.memory_promised.saturating_add(promised);
-        room.memory_used = room.memory_used.saturating_add(used);
-        ci::next(&queued, &Place { room, most: self.parts.most.unwrap_or(processors), running, sessions })
+        let most = self.parts.most.unwrap_or(processors);
+        self.parts.sessions.rooms().decide(Kind::Ci, |room| {
+            let next = ci::next(&queued, &Place { room: *room, most, running, sessions });
+            let started = queued.iter().find(|run| matches!(&next, Next::Start(key) if *key == run.key));
+            let memory = started.map(|run| run.need.memory);
+            (next, memory)
+        })
     }
 
-    fn begin(self: &Arc<Self>, key: &Key) {
+    fn begin(self: &Arc<Self>, key: &Key, promise: Promise) {
         let cancel = CancellationToken::new();
         let mut runs = self.runs();
         let Some(run) = runs.get_mut(key) else { return };
@@ -68,7 +68,7 @@ impl Ci {
         if let Ok(build) = self.parts.environments.ready(&run.job.build.recipe.name) {
             run.job.build = build;
         }
-        run.state = State::Running { cancel: cancel.clone(), vm: None };
+        run.state = State::Running { cancel: cancel.clone(), promise };
         self.tasks.spawn(self.clone().run(key.clone(), run.job.clone(), run.log.clone(), cancel));
     }
 }

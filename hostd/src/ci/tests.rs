@@ -9,7 +9,6 @@ use std::{
 };
 
 use hostd_core::{
-    capacity::Room,
     checks::{Check, CheckState},
     ci::{Key, SUPERSEDED},
     pulls::{Author, NewPull, Rules},
@@ -20,6 +19,7 @@ use crate::{
     environments::tests::{Fixture, RECIPE},
     forge::{Forge as _, Local},
     gateway::Gateway,
+    room::{Kind, Rooms},
     store::Store,
     vm::Memory,
 };
@@ -29,24 +29,15 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const BRANCH: &str = "agent/fixer/work";
 
 /// How many sessions wait for a place.
-#[derive(Default)]
-struct Waiting(AtomicUsize);
+struct Waiting(AtomicUsize, Rooms);
 
 impl Sessions for Waiting {
     fn waiting(&self) -> usize {
         self.0.load(Relaxed)
     }
 
-    fn room(&self) -> Room {
-        Room {
-            memory_total: 16 << 30,
-            memory_available: 8 << 30,
-            memory_promised: 0,
-            memory_limit: None,
-            memory_used: 0,
-            disk_total: 100 << 30,
-            disk_available: 50 << 30,
-        }
+    fn rooms(&self) -> &Rooms {
+        &self.1
     }
 
     fn environment(&self, _: &str) -> Option<String> {
@@ -74,7 +65,8 @@ impl World {
         let (store, _) = Store::open(&fixture.data.path().join("store.sqlite")).unwrap();
         let forge = Local::new(store, fixture.data.path());
         fixture.git(&["--git-dir=git/widgets.git", "config", "core.logAllRefUpdates", "always"]).await;
-        let world = Self { fixture, forge, waiting: Arc::default(), most: 4 };
+        let waiting = Arc::new(Waiting(AtomicUsize::default(), fixture.rooms.clone()));
+        let world = Self { fixture, forge, waiting, most: 4 };
         world.push("first").await;
         world
     }
@@ -102,7 +94,7 @@ impl World {
     }
 
     fn start(&self) -> Arc<Ci> {
-        let Fixture { data, vmm, environments } = &self.fixture;
+        let Fixture { data, vmm, environments, .. } = &self.fixture;
         Ci::start(Parts {
             data: data.path().into(),
             forge: self.forge.clone(),
@@ -312,5 +304,20 @@ async fn rules_that_a_person_gave_are_left_alone() {
     let head = world.open().await;
     world.wait_for(&head, "unit", CheckState::Passed).await;
     assert_eq!(world.forge.rules("widgets").await.unwrap(), rules);
+    ci.close().await;
+}
+
+#[tokio::test]
+async fn what_sessions_were_promised_is_not_given_to_runs_and_the_other_way_round() {
+    let world = World::new(&[("unit", "hang")]).await;
+    let rooms = world.fixture.rooms.clone();
+    let all = rooms.room().memory();
+    let (_, session) = rooms.decide(Kind::Session, |_| ((), Some(all)));
+    let head = world.open().await;
+    let ci = world.start();
+    world.wait_for(&head, "unit", CheckState::Queued).await;
+    drop(session);
+    world.wait_for(&head, "unit", CheckState::Running).await;
+    assert_eq!(rooms.room().memory(), all - (64 << 20));
     ci.close().await;
 }

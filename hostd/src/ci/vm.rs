@@ -91,8 +91,8 @@ impl Ci {
     }
 
     fn set_vm(&self, key: &Key, now: Option<Arc<dyn Vm>>) {
-        if let Some(State::Running { vm, .. }) = self.runs().get_mut(key).map(|run| &mut run.state) {
-            *vm = now;
+        if let Some(State::Running { promise, .. }) = self.runs().get(key).map(|run| &run.state) {
+            promise.set_vm(now);
         }
     }
 

@@ -11,6 +11,7 @@ use super::{EnvironmentError, exec, files, progress::Progress};
 use crate::{
     gateway::{Caller, Gateway},
     guest::{Hello, Identity, Link},
+    room::Promise,
     vm::{Memory, Vm, VmSpec, Vmm},
 };
 
@@ -29,6 +30,8 @@ pub(super) struct Batch<'a> {
     /// The disk, to be made, and the VM's own files go here.
     pub(super) workshop: PathBuf,
     pub(super) progress: &'a Progress,
+    /// Of whichever VM of the build runs.
+    pub(super) promise: &'a Promise,
 }
 
 impl Batch<'_> {
@@ -78,12 +81,14 @@ pub(super) async fn bake(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_
     let spec =
         VmSpec { name: batch.slug("build"), directory, size: batch.recipe.size, layers, disk, memory: Memory::Own };
     let vm = vmm.start(spec).await?;
+    batch.promise.set_vm(Some(vm.clone()));
     let done = unless_it_ends(&*vm, batch.progress, inside(vm.clone(), gateway, batch)).await;
     let finished = match done {
         Ok((_link, client)) => power_off(&*vm, client, batch.progress).await,
         Err(error) => Err(error),
     };
     vm.end().await;
+    batch.promise.set_vm(None);
     finished
 }
 

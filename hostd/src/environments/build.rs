@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hostd_core::Recipe;
+use hostd_core::{Recipe, capacity::Need, queue::Purpose};
 
 use super::{
     BuildEvent, EnvironmentError, Environments,
@@ -14,6 +14,7 @@ use super::{
     progress::Progress,
     template,
 };
+use crate::room::{Kind, Promise};
 
 /// What is to be built.
 pub(super) struct Job {
@@ -82,7 +83,8 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
     progress.step(format!("base system: Debian {}", recipe.base.debian));
     let base_stat = base.make(progress).await?;
     let workshop = environments.shelf.workshop(&id).await?;
-    let batch = Batch { id: &id, recipe, commit: &commit, base: base.path.clone(), workshop, progress };
+    let promise = &room(environments, job).await?;
+    let batch = Batch { id: &id, recipe, commit: &commit, base: base.path.clone(), workshop, progress, promise };
     let vmm = &*environments.vmm;
     bake::bake(vmm, &environments.gateway, &batch).await?;
     if machine.is_some() {
@@ -112,6 +114,17 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
     files::write(&batch.workshop.join("log"), progress.log().as_bytes()).await?;
     files::publish(&batch.workshop, &environments.shelf.folder(&id)).await?;
     Ok((manifest, false))
+}
+
+/// Memory for the VMs of a build, one at a time; waits for it behind sessions.
+async fn room(environments: &Environments, job: &Job) -> Result<Promise, EnvironmentError> {
+    let need = Need { memory: job.recipe.size.memory, disk: 0 };
+    let say = |why| {
+        job.progress.output(why);
+        std::future::ready(())
+    };
+    let admitted = environments.rooms.admit(Kind::Build, Purpose::Build, need, say).await;
+    admitted.map_err(|why| job.progress.failure(&why))
 }
 
 /// Where a build goes.

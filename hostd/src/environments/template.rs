@@ -29,6 +29,7 @@ pub(super) async fn make(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_
     let ram = batch.workshop.join("template.ram");
     let original = spec(batch, vec![batch.base.clone()], batch.disk(), Memory::Template(ram));
     let vm = vmm.start(original).await?;
+    batch.promise.set_vm(Some(vm.clone()));
     let settled = bake::unless_it_ends(&*vm, batch.progress, settle(vm.clone(), gateway, batch)).await;
     let frozen = match settled {
         Ok(boot_id) => {
@@ -39,6 +40,7 @@ pub(super) async fn make(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_
         Err(error) => Err(error),
     };
     vm.end().await;
+    batch.promise.set_vm(None);
     prove(vmm, gateway, batch, &frozen?).await
 }
 
@@ -71,8 +73,10 @@ async fn prove(
     let layers = vec![batch.base.clone(), batch.disk()];
     let clone = spec(batch, layers, scratch.clone(), Memory::Clone(template.clone()));
     let vm = vmm.resume(clone, &template).await.map_err(|error| batch.progress.failure(&error.to_string()))?;
+    batch.promise.set_vm(Some(vm.clone()));
     let proved = bake::unless_it_ends(&*vm, batch.progress, answer(vm.clone(), gateway, batch, boot_id)).await;
     vm.end().await;
+    batch.promise.set_vm(None);
     files::remove(&scratch).await?;
     proved
 }

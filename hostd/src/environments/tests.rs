@@ -8,9 +8,10 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use super::*;
-use crate::vm::Memory;
+use crate::{room::Kind, vm::Memory};
 use base::Base;
 use fake::Fake;
+use hostd_core::capacity::Room;
 
 pub(crate) const RECIPE: &str = r#"
 name = "python"
@@ -25,13 +26,16 @@ pub(crate) struct Fixture {
     pub(crate) data: TempDir,
     pub(crate) vmm: Arc<Fake>,
     pub(crate) environments: Arc<Environments>,
+    /// Of a host of 16 GiB, half of it available.
+    pub(crate) rooms: Rooms,
 }
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
         let data = tempfile::tempdir().unwrap();
-        let (vmm, environments) = open(data.path()).await;
-        let fixture = Self { data, vmm, environments };
+        let rooms = rooms();
+        let (vmm, environments) = open_with(data.path(), rooms.clone()).await;
+        let fixture = Self { data, vmm, environments, rooms };
         fixture.git(&["init", "-q", "--bare", "git/widgets.git"]).await;
         fixture.commit().await;
         fixture.put_base(RECIPE);
@@ -95,10 +99,26 @@ impl Fixture {
     }
 }
 
+fn rooms() -> Rooms {
+    Rooms::measured(|| Room {
+        memory_total: 16 << 30,
+        memory_available: 8 << 30,
+        memory_promised: 0,
+        memory_limit: None,
+        memory_used: 0,
+        disk_total: 100 << 30,
+        disk_available: 50 << 30,
+    })
+}
+
 async fn open(data: &Path) -> (Arc<Fake>, Arc<Environments>) {
+    open_with(data, rooms()).await
+}
+
+async fn open_with(data: &Path, rooms: Rooms) -> (Arc<Fake>, Arc<Environments>) {
     let vmm = Arc::new(Fake::default());
     let gateway = Arc::new(Gateway::new(data.join("git")));
-    (vmm.clone(), Environments::open(data, vmm, gateway).await.unwrap())
+    (vmm.clone(), Environments::open(data, vmm, gateway, rooms).await.unwrap())
 }
 
 async fn all(mut events: mpsc::Receiver<BuildEvent>) -> Vec<BuildEvent> {
@@ -107,6 +127,20 @@ async fn all(mut events: mpsc::Receiver<BuildEvent>) -> Vec<BuildEvent> {
         all.push(event);
     }
     all
+}
+
+#[tokio::test]
+async fn a_build_waits_for_room_and_says_so() {
+    let fixture = Fixture::new().await;
+    fixture.register(RECIPE).await;
+    let (_, promise) = fixture.rooms.decide(Kind::Session, |room| ((), Some(room.memory())));
+    let mut events = fixture.environments.build("python").await.unwrap();
+    let waits = |event: &BuildEvent| matches!(event, BuildEvent::Output(line) if line.starts_with("waits for memory"));
+    while !waits(&events.recv().await.unwrap()) {}
+    assert_eq!(fixture.vmm.running(), 0);
+    drop(promise);
+    assert!(matches!(all(events).await.pop(), Some(BuildEvent::Done { .. })));
+    assert_eq!(fixture.rooms.room().memory_promised, 0);
 }
 
 #[tokio::test]

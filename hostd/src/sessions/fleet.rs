@@ -243,6 +243,12 @@ impl Fleet {
         self.host.room()
     }
 
+    /// Where its VMs have their room from.
+    #[must_use]
+    pub fn rooms(&self) -> &Rooms {
+        &self.host.parts.rooms
+    }
+
     /// All sessions, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<SessionView> {

@@ -52,6 +52,8 @@ const LOGS: [&str; 2] = ["serial.log", "qemu.log"];
 pub(super) struct Pool {
     state: Mutex<State>,
     look: Notify,
+    /// Told when one is ready.
+    stocked: Notify,
     stop: CancellationToken,
     /// Cancelled when its task has ended.
     over: CancellationToken,
@@ -90,6 +92,11 @@ impl Warm {
 }
 
 impl Pool {
+    /// Looks at once at what is to be done.
+    pub(super) fn look_again(&self) {
+        self.look.notify_one();
+    }
+
     /// A session was asked for.
     pub(super) fn dispatched(&self, environment: &str) {
         let mut state = self.lock();
@@ -98,7 +105,7 @@ impl Pool {
         }
         state.dispatched.push_back((environment.into(), Instant::now()));
         drop(state);
-        self.look.notify_one();
+        self.look_again();
     }
 
     /// Bytes of memory that are those VMs' alone which nobody has taken.
@@ -134,13 +141,26 @@ impl Drop for Reserved {
         let mut state = self.host.pool.lock();
         if let Some(warm) = state.reserved.remove(&self.session) {
             state.ready.push(warm);
+            self.host.pool.stocked.notify_waiters();
         }
+    }
+}
+
+/// Waits until one can be set aside for this session. Cancel safe.
+pub(super) async fn reserved(host: &Arc<Host>, record: &Record) -> Reserved {
+    loop {
+        let mut stocked = std::pin::pin!(host.pool.stocked.notified());
+        stocked.as_mut().enable();
+        if let Some(reserved) = reserve(host, record) {
+            return reserved;
+        }
+        stocked.await;
     }
 }
 
 /// Sets one aside for a session's first start. It has its memory already and does not boot, so it waits for neither; None:
 /// there is none, or the disk has no room for what the session would write.
-pub(super) fn reserve(host: &Arc<Host>, record: &Record) -> Option<Reserved> {
+fn reserve(host: &Arc<Host>, record: &Record) -> Option<Reserved> {
     let Record { session, machine } = record;
     let first = session.lifecycle == Lifecycle::Queued && session.generation == 0 && machine.template.is_some();
     if !first || !host.has_disk() {
@@ -167,7 +187,7 @@ pub(super) async fn take(host: &Arc<Host>, session: &str, build: &str, disk: &Pa
         state.taken.insert(session.into(), warm.folder.clone());
         warm
     };
-    host.pool.look.notify_one();
+    host.pool.look_again();
     let linked = tokio::fs::hard_link(disk_in(&warm.folder), disk).await;
     let vm = warm.vm.clone();
     tokio::spawn(after(host.clone(), session.into(), warm));
@@ -322,19 +342,31 @@ struct Queue {
 }
 
 fn queue(host: &Host) -> Queue {
-    let handles = host.handles();
-    let sessions = || handles.values().map(|handle| handle.record.borrow().session.clone());
+    let sessions: Vec<Session> = host.handles().values().map(|handle| handle.record.borrow().session.clone()).collect();
     let starts = |of: &Lifecycle| matches!(of, Lifecycle::Starting | Lifecycle::Resuming);
-    let waiting = sessions().find(Session::waits_for_room);
+    let waiting = {
+        let state = host.pool.lock();
+        // Who is about to take a warm VM does not wait for memory, and that VM is not in its way.
+        let served = |session: &Session| {
+            let first = session.lifecycle == Lifecycle::Queued && session.generation == 0;
+            let ready = || state.ready.iter().any(|warm| warm.build == session.build);
+            first && (state.reserved.contains_key(&session.id) || ready())
+        };
+        sessions.iter().filter(|session| session.waits_for_room()).find(|session| !served(session))
+    };
     let waiting = waiting.map(|session| Need { memory: session.size.memory, disk: 0 });
     // Builds wait there too.
     let waiting = waiting.or_else(|| host.parts.rooms.waiting());
-    Queue { busy: waiting.is_some() || sessions().any(|session| starts(&session.lifecycle)), waiting }
+    let busy = sessions.iter().any(|session| waits(&session) || starts(&session.lifecycle));
+    Queue { busy: busy || waiting.is_some(), waiting }
 }
 
 async fn start(host: &Host, environment: &str, build: &ReadyBuild) {
     match make(host, environment, build).await {
-        Ok(warm) => host.pool.lock().ready.push(warm),
+        Ok(warm) => {
+            host.pool.lock().ready.push(warm);
+            host.pool.stocked.notify_waiters();
+        }
         Err(why) if host.pool.stop.is_cancelled() => tracing::debug!(environment, why, "no warm VM: hostd ends"),
         Err(why) => {
             tracing::warn!(environment, why, "a warm VM did not come up");

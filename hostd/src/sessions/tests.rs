@@ -5,6 +5,7 @@ mod forks;
 mod guest;
 mod layers;
 mod lives;
+mod pool;
 mod restarts;
 mod room;
 mod suspends;

@@ -10,6 +10,7 @@ use std::{
 use hostd::{
     environments::Environments,
     gateway::Gateway,
+    room::Rooms,
     vm::{Memory, VmSpec, Vmm, qemu::Qemu},
 };
 use hostd_core::session::Size;
@@ -43,7 +44,10 @@ impl Rig {
         let qemu = Qemu::new(folder.path(), paths::program("pilothouse-guest-static"));
         qemu.prepare(&|_| ()).await.unwrap();
         let gateway = Arc::new(Gateway::new(folder.path().join("git")));
-        let environments = Environments::open(folder.path(), Arc::new(qemu.clone()), gateway).await.unwrap();
+        let environments =
+            Environments::open(folder.path(), Arc::new(qemu.clone()), gateway, Rooms::new(folder.path().into(), None))
+                .await
+                .unwrap();
         let build = environments.ready("tools").unwrap();
         Self { folder, qemu, layers: build.layers, disk: build.recipe.size.disk, number: 0 }
     }

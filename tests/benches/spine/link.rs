@@ -6,6 +6,7 @@ use hostd::{
     environments::Environments,
     gateway::{Caller, Gateway},
     guest::{Identity, Link},
+    room::Rooms,
     vm::{Memory, Vm, VmSpec, Vmm, qemu::Qemu},
 };
 use pilothouse_proto::guest::v1::{
@@ -64,7 +65,8 @@ pub(crate) async fn measure(host: &Host) {
 async fn boot(data: &Path, gateway: &Arc<Gateway>) -> Arc<dyn Vm> {
     let vmm = Arc::new(Qemu::new(data, paths::program("pilothouse-guest-static")));
     vmm.prepare(&|_| ()).await.unwrap();
-    let environments = Environments::open(data, vmm.clone(), gateway.clone()).await.unwrap();
+    let environments =
+        Environments::open(data, vmm.clone(), gateway.clone(), Rooms::new(data.into(), None)).await.unwrap();
     let build = environments.ready("tools").unwrap();
     let directory = data.join("sessions/bench");
     std::fs::create_dir_all(&directory).unwrap();

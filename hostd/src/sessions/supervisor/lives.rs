@@ -28,15 +28,18 @@ impl Supervisor {
         let boots = session.lifecycle == Lifecycle::Queued;
         let record = self.handle.record.borrow().clone();
         let looking = self.tasks.spawn(async move {
-            if let Some(warm) = pool::reserve(&host, &record) {
-                let _ = messages.send(Message::Admitted(Place::Warm(warm))).await;
-                return;
-            }
             let purpose = if boots { Purpose::Start } else { Purpose::Resume };
-            let processor = if boots { host.places.clone().acquire_owned().await.ok() } else { None };
-            let message = match host.admit(purpose, session.size.memory, &messages).await {
-                Ok(memory) => Message::Admitted(Place::Own { _processor: processor, _memory: memory }),
-                Err(why) => Message::NoPlace(Input::Refused { why }),
+            let own = async {
+                let processor = if boots { host.places.clone().acquire_owned().await.ok() } else { None };
+                match host.admit(purpose, session.size.memory, &messages).await {
+                    Ok(memory) => Message::Admitted(Place::Own { _processor: processor, _memory: memory }),
+                    Err(why) => Message::NoPlace(Input::Refused { why }),
+                }
+            };
+            let message = tokio::select! {
+                biased;
+                warm = pool::reserved(&host, &record) => Message::Admitted(Place::Warm(warm)),
+                message = own => message,
             };
             let _ = messages.send(message).await;
         });

@@ -297,10 +297,10 @@ impl World {
         let (store, records) = Store::open(&data.join("store.sqlite")).unwrap();
         let vmm: Arc<dyn Vmm> = self.vmm.clone();
         let gateway = Arc::new(Gateway::new(data.join("git")));
-        let environments = Environments::open(data, vmm.clone(), gateway.clone()).await.unwrap();
+        let rooms = self.rooms();
+        let environments = Environments::open(data, vmm.clone(), gateway.clone(), rooms.clone()).await.unwrap();
         let forge = Local::new(store.clone(), data);
         let diffs = crate::diff::Diffs::open(data).unwrap();
-        let rooms = self.rooms();
         let parts = Parts { data: data.into(), store, vmm, gateway, environments, forge, diffs, rooms };
         Fleet::open(parts, records, "epoch".into()).await.unwrap()
     }

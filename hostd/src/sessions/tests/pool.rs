@@ -1,0 +1,112 @@
+//! Warm VMs of a fleet on a host whose memory is as the test says.
+
+use std::sync::{Arc, Mutex};
+
+use hostd_core::capacity::Room;
+
+use super::{
+    super::{Fleet, News, Order, Parts},
+    world::until_is,
+};
+use crate::{
+    environments::tests::{Fixture, RECIPE},
+    forge::Local,
+    gateway::Gateway,
+    room::Rooms,
+    store::Store,
+};
+
+const MIB: u64 = 1 << 20;
+/// Of the host below.
+const RESERVE: u64 = 1024 * MIB;
+
+/// A host of 16 GiB, an environment of 64 MiB that keeps two warm VMs, and what is available now.
+struct Warm {
+    fixture: Fixture,
+    room: Arc<Mutex<Room>>,
+    fleet: Arc<Fleet>,
+}
+
+impl Warm {
+    async fn new() -> Self {
+        let fixture = Fixture::new().await;
+        fixture.register(&RECIPE.replace("setup", "warm = { min = 2, max = 2 }\nsetup")).await;
+        fixture.built().await;
+        let room = Arc::new(Mutex::new(Room {
+            memory_total: 16 * RESERVE,
+            memory_available: 8 * RESERVE,
+            memory_promised: 0,
+            memory_limit: None,
+            memory_used: 0,
+            disk_total: 100 << 30,
+            disk_available: 50 << 30,
+        }));
+        let data = fixture.data.path();
+        let (store, records) = Store::open(&data.join("store.sqlite")).unwrap();
+        let measured = room.clone();
+        let parts = Parts {
+            data: data.into(),
+            forge: Local::new(store.clone(), data),
+            store,
+            vmm: fixture.vmm.clone(),
+            gateway: Arc::new(Gateway::new(data.join("git"))),
+            environments: fixture.environments.clone(),
+            diffs: crate::diff::Diffs::open(data).unwrap(),
+            rooms: Rooms::measured(move || *measured.lock().unwrap()),
+        };
+        let fleet = Fleet::open(parts, records, "epoch".into()).await.unwrap();
+        let warm = Self { fixture, room, fleet };
+        warm.until_running(2).await;
+        warm
+    }
+
+    fn available(&self, bytes: u64) {
+        self.room.lock().unwrap().memory_available = bytes;
+    }
+
+    /// Waits until so many VMs run.
+    async fn until_running(&self, count: usize) {
+        let mut reader = self.fleet.board().read("", 0);
+        let reached = async {
+            while self.fixture.vmm.running() != count {
+                self.fleet.host().pool.look_again();
+                let (_, News::Snapshot(_) | News::Change(_)) = reader.next().await;
+            }
+        };
+        let reached = tokio::time::timeout(std::time::Duration::from_secs(30), reached).await;
+        assert!(reached.is_ok(), "{} run", self.fixture.vmm.running());
+    }
+
+    fn order(&self) -> Order {
+        Order { environment: "python".into(), task: "do it".into(), owner: "sam".into(), ..Order::default() }
+    }
+}
+
+#[tokio::test]
+async fn the_pool_is_gone_when_memory_is_and_comes_back_with_it() {
+    let warm = Warm::new().await;
+    warm.available(RESERVE / 2);
+    warm.until_running(0).await;
+    warm.available(8 * RESERVE);
+    warm.until_running(2).await;
+    warm.fleet.stop().await;
+    assert_eq!(warm.fixture.vmm.running(), 0);
+}
+
+#[tokio::test]
+async fn a_warm_vm_is_used_where_memory_has_no_room_for_another() {
+    let warm = Warm::new().await;
+    let started = warm.fixture.vmm.started.lock().unwrap().len();
+    // All places to boot in are taken, too.
+    let places = warm.fleet.host().places.clone();
+    let _booting = places.acquire_many_owned(u32::try_from(places_of(&warm)).unwrap()).await.unwrap();
+    warm.available(RESERVE + 32 * MIB);
+    let slug = warm.fleet.create(warm.order()).await.unwrap().session.slug;
+    until_is(&warm.fleet, &slug, "running").await;
+    assert_eq!(warm.fixture.vmm.started.lock().unwrap().len(), started, "it was not booted");
+    warm.fleet.stop().await;
+}
+
+fn places_of(warm: &Warm) -> usize {
+    warm.fleet.host().places.available_permits()
+}
