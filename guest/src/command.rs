@@ -21,6 +21,8 @@ const WITHIN: Duration = Duration::from_secs(10);
 const ANSWER_MAX: u64 = 2 << 20;
 /// Exit code of a wait whose time is up, as of timeout(1).
 const TIMED_OUT: u8 = 124;
+/// Exit code of a wait for checks or a review where there is no pull request.
+const NO_PULL_REQUEST: u8 = 3;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,6 +56,7 @@ What is printed, one object:
            for each head, since nobody reviews what its checks do not let through
   message  {\"answer\":\"message\", \"text\"}
   and      {\"answer\":\"timed-out\"} with exit code 124
+           {\"answer\":\"no-pull-request\"} with exit code 3, where checks or review have none to be of
 
 Examples:
   session wait checks
@@ -178,7 +181,7 @@ enum Activity {
     Failed,
 }
 
-/// Runs it: 0 done, 1 failed, 2 wrong usage.
+/// Runs it: 0 done, 1 failed, 2 wrong usage, and of `wait` those above.
 #[must_use]
 pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -207,6 +210,7 @@ pub fn run() -> ExitCode {
             match tell(socket, &Request::Wait { what, timeout: timeout.unwrap_or_default() }, None) {
                 Ok(answer) => match print(&answer, true) {
                     ExitCode::SUCCESS if answer["answer"] == "timed-out" => ExitCode::from(TIMED_OUT),
+                    ExitCode::SUCCESS if answer["answer"] == "no-pull-request" => ExitCode::from(NO_PULL_REQUEST),
                     code => code,
                 },
                 Err(code) => code,

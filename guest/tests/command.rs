@@ -134,7 +134,11 @@ async fn a_wait_sleeps_until_its_answer() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, events, waits) = listen_for_waits(&folder);
     support::eventually("the socket is there", || socket.exists()).await;
-    for (answer, code) in [(r#"{"answer":"message","text":"ü\n"}"#, 0), (r#"{"answer":"timed-out"}"#, 124)] {
+    for (answer, code) in [
+        (r#"{"answer":"message","text":"ü\n"}"#, 0),
+        (r#"{"answer":"timed-out"}"#, 124),
+        (r#"{"answer":"no-pull-request"}"#, 3),
+    ] {
         let path = socket.clone();
         let waiting = in_background(move || {
             command(&path, "wait").args(["checks", "--timeout", "2h"]).stdout(Stdio::piped()).spawn().unwrap()
