@@ -5,8 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
-use pilothouse_proto::guest::v1::{AgentState, Exit};
+use bytes::{Bytes, BytesMut};
+use pilothouse_proto::{
+    guest::v1::{AgentState, Exit},
+    link::CHUNK,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     process::Child,
@@ -153,11 +156,14 @@ impl Agent {
         self.0.news.subscribe()
     }
 
-    /// Types; waits while the terminal takes nothing. Dropped if there is no agent (any more).
-    pub async fn input(&self, bytes: Bytes) {
+    /// Types the next piece of what waits, as soon as the terminal takes it. Dropped if there is no agent (any more). Cancel
+    /// safe.
+    pub async fn input(&self, waiting: &mut BytesMut) {
         let running = self.state().running.clone();
-        if let Some(running) = running {
-            let _ = running.input.send(bytes).await;
+        let Some(running) = running else { return waiting.clear() };
+        match running.input.reserve().await {
+            Ok(place) => place.send(waiting.split_to(waiting.len().min(CHUNK)).freeze()),
+            Err(_) => waiting.clear(),
         }
     }
 

@@ -109,6 +109,23 @@ async fn keeps_the_end_of_much_output_and_never_stops_the_agent() {
 }
 
 #[tokio::test]
+async fn a_size_does_not_wait_behind_input_that_the_agent_does_not_read() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    let script = "stty raw -echo; trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done";
+    client.start_agent(agent(script)).await.unwrap();
+    let (send, mut answers) = open(&mut client, 0).await;
+    let (first, _) = read(&mut answers, 0, "ready").await;
+    for _ in 0..12 {
+        let input = Request::Input(vec![b'x'; 32 << 10].into());
+        timeout(Duration::from_secs(20), say(&send, input)).await.expect("it is not taken");
+    }
+    say(&send, Request::Resize(Size { columns: 61, rows: 17 })).await;
+    let (more, _) = read(&mut answers, first.len() as u64, "17 61").await;
+    assert!(!more.contains('x'), "{more:?}");
+}
+
+#[tokio::test]
 async fn ends_although_something_keeps_the_terminal_open() {
     let host = Host::new();
     let mut client = host.connect().await;

@@ -1,3 +1,4 @@
+use bytes::BytesMut;
 use pilothouse_proto::{
     guest::v1::{TerminalRequest, TerminalResponse, terminal_request::Request},
     link::CHUNK,
@@ -7,6 +8,9 @@ use tonic::{Status, Streaming};
 
 use super::{Answers, check};
 use crate::agent::{Agent, Output};
+
+/// Input that may wait for the agent, in bytes; then no more is read of the stream, sizes included.
+const WAITING_MAX: usize = 1 << 20;
 
 /// Opens the agent's terminal: its output from the offset of the first message on, and a task for what is typed.
 pub(super) async fn open(
@@ -26,14 +30,25 @@ pub(super) async fn open(
     Ok(Box::pin(futures::stream::unfold(follow, Follow::next)))
 }
 
-/// Input and sizes. What is out of bounds ends this direction; a well-behaved host sends no such thing.
+/// Input and sizes: a size does not wait for an agent that reads nothing. What is out of bounds ends this direction; a
+/// well-behaved host sends no such thing.
 async fn take(agent: Agent, mut requests: Streaming<TerminalRequest>) {
-    while let Ok(Some(message)) = requests.message().await {
-        match message.request {
-            Some(Request::Input(bytes)) if check::chunk(&bytes).is_ok() => agent.input(bytes).await,
-            Some(Request::Resize(size)) if let Ok(window) = check::size(&size) => agent.resize(window),
-            _ => return,
+    let mut waiting = BytesMut::new();
+    loop {
+        tokio::select! {
+            biased;
+            message = requests.message(), if waiting.len() < WAITING_MAX => {
+                match message.ok().flatten().and_then(|message| message.request) {
+                    Some(Request::Input(bytes)) if check::chunk(&bytes).is_ok() => waiting.extend_from_slice(&bytes),
+                    Some(Request::Resize(size)) if let Ok(window) = check::size(&size) => agent.resize(window),
+                    _ => break,
+                }
+            }
+            () = agent.input(&mut waiting), if !waiting.is_empty() => {}
         }
+    }
+    while !waiting.is_empty() {
+        agent.input(&mut waiting).await;
     }
 }
 

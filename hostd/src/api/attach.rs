@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use futures::stream;
+use bytes::BytesMut;
+use futures::{Stream, StreamExt as _, stream};
 use pilothouse_proto::hostd::v1::{AttachRequest, AttachResponse, attach_request::Request as Part};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Status, Streaming};
@@ -15,6 +16,8 @@ use crate::terminals::{Shown, Viewer, Wish};
 
 /// Most rows of history in a screen.
 const HISTORY_MAX: u32 = 10_000;
+/// Input that may wait for the agent, in bytes; then no more is read of the stream, sizes included.
+const WAITING_MAX: usize = 1 << 20;
 
 /// A live terminal: what the viewer is shown, while a task of its own takes what it sends.
 pub(super) async fn attach(
@@ -44,16 +47,65 @@ pub(super) async fn attach(
     Ok(until_closing(shown, &api.closing))
 }
 
-/// Until the client ends its half: it looks on then.
-async fn take(viewer: Arc<Viewer>, mut requests: Streaming<AttachRequest>) {
-    while let Ok(Some(AttachRequest { request: Some(part) })) = requests.message().await {
-        match part {
-            Part::Input(bytes) => {
-                viewer.input(bytes).await;
+/// Until the client ends its half: it looks on then. Where the agent reads nothing, what is typed waits, and not what comes
+/// after it.
+async fn take(viewer: Arc<Viewer>, mut requests: impl Stream<Item = Result<AttachRequest, Status>> + Unpin) {
+    let mut waiting = BytesMut::new();
+    loop {
+        tokio::select! {
+            biased;
+            message = requests.next(), if waiting.len() < WAITING_MAX => {
+                let Some(Ok(AttachRequest { request: Some(part) })) = message else { break };
+                match part {
+                    Part::Input(bytes) if viewer.writes() => waiting.extend_from_slice(&bytes),
+                    Part::Resize(size) => viewer.resize(convert::size(size)).await,
+                    Part::Take(true) => viewer.take().await,
+                    Part::Input(_) | Part::Take(false) | Part::Open(_) => {}
+                }
             }
-            Part::Resize(size) => viewer.resize(convert::size(size)).await,
-            Part::Take(true) => viewer.take().await,
-            Part::Take(false) | Part::Open(_) => {}
+            () = viewer.write(&mut waiting), if !waiting.is_empty() => {}
         }
+    }
+    while !waiting.is_empty() {
+        viewer.write(&mut waiting).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::ReceiverStream;
+
+    use super::*;
+    use crate::terminals::{Size, Terminal};
+
+    #[tokio::test]
+    async fn a_size_does_not_wait_behind_input_that_nobody_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let terminal = Terminal::new(folder.path(), None);
+        let (mut typed, mut sizes, _) = terminal.begin().await;
+        let viewer = Arc::new(terminal.attach(Wish::default()).await);
+        let (requests, receiver) = mpsc::channel(1);
+        let taking = tokio::spawn(take(viewer, ReceiverStream::new(receiver)));
+        let say = async |part| requests.send(Ok(AttachRequest { request: Some(part) })).await.unwrap();
+        // More pieces than wait for the guest.
+        for n in 0..1000 {
+            say(Part::Input(format!("{n} ").into())).await;
+        }
+        let size = pilothouse_proto::hostd::v1::Size { columns: 50, rows: 9 };
+        say(Part::Resize(size)).await;
+        let wanted = Size { columns: 50, rows: 9 };
+        let changed = tokio::time::timeout(Duration::from_secs(20), sizes.wait_for(|size| *size == wanted)).await;
+        assert!(changed.is_ok(), "it waits behind the input");
+        drop(requests);
+        let mut all = Vec::new();
+        while all.len() < 3890 {
+            all.extend_from_slice(&typed.recv().await.unwrap().bytes);
+        }
+        let expected: String = (0..1000).map(|n| format!("{n} ")).collect();
+        assert_eq!(String::from_utf8(all).unwrap(), expected, "nothing is lost, and in order");
+        taking.await.unwrap();
     }
 }

@@ -101,37 +101,55 @@ async fn converse(
     }
 }
 
-/// Ends when the connection takes no more.
+/// Ends when the connection takes no more. A size goes before all input that is not under way yet, and only the latest one.
 async fn forward(towards: &mut Towards, requests: mpsc::Sender<TerminalRequest>) {
     // The agent may have been started with another size, or an earlier connection may have missed a change.
     towards.sizes.mark_changed();
     loop {
-        if let Some(Input { bytes, taken }) = towards.pending.take() {
-            for piece in pieces(&bytes) {
-                let request = TerminalRequest { request: Some(Request::Input(piece)) };
-                if requests.send(request).await.is_err() {
-                    towards.pending = Some(Input { bytes, taken });
-                    return;
-                }
-            }
-            if let Some(taken) = taken {
-                let _ = taken.send(());
-            }
+        if towards.pending.is_none() && !towards.wait().await {
+            return;
         }
+        let Ok(place) = requests.reserve().await else { return };
+        match towards.sizes.has_changed() {
+            Ok(true) => place.send(resize(*towards.sizes.borrow_and_update())),
+            Ok(false) => place.send(towards.piece()),
+            Err(_) => return,
+        }
+    }
+}
+
+impl Towards {
+    /// Until there is a new size, or input is pending. False: there will be neither.
+    async fn wait(&mut self) -> bool {
         tokio::select! {
             biased;
-            changed = towards.sizes.changed() => {
-                let size = *towards.sizes.borrow_and_update();
-                if changed.is_err() || requests.send(resize(size)).await.is_err() {
-                    return;
-                }
+            changed = self.sizes.changed() => {
+                self.sizes.mark_changed();
+                changed.is_ok()
             }
-            input = towards.input.recv() => match input {
-                Some(input) => towards.pending = Some(input),
+            input = self.input.recv() => match input {
+                Some(input) => {
+                    self.pending = Some(input);
+                    true
+                }
                 // No more input, but more output may come.
                 None => std::future::pending().await,
             },
         }
+    }
+
+    /// The next piece of what is pending.
+    fn piece(&mut self) -> TerminalRequest {
+        let piece = match &mut self.pending {
+            Some(pending) => pending.bytes.split_to(pending.bytes.len().min(INPUT_MAX)),
+            None => Bytes::new(),
+        };
+        if let Some(done) = self.pending.take_if(|pending| pending.bytes.is_empty())
+            && let Some(taken) = done.taken
+        {
+            let _ = taken.send(());
+        }
+        TerminalRequest { request: Some(Request::Input(piece)) }
     }
 }
 
@@ -140,7 +158,36 @@ fn resize(size: Size) -> TerminalRequest {
     TerminalRequest { request: Some(Request::Resize(size)) }
 }
 
-fn pieces(bytes: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
-    let bytes = bytes.clone();
-    (0..bytes.len()).step_by(INPUT_MAX).map(move |from| bytes.slice(from..bytes.len().min(from + INPUT_MAX)))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_size_goes_before_input_and_the_latest_alone() {
+        let (typed, input) = mpsc::channel(64);
+        let (resized, sizes) = watch::channel(Size::USUAL);
+        for _ in 0..8 {
+            typed.send(Input { bytes: vec![b'x'; 2 * INPUT_MAX].into(), taken: None }).await.unwrap();
+        }
+        let mut towards = Towards { input, sizes, pending: None };
+        let (requests, mut sent) = mpsc::channel(2);
+        let forwarding = tokio::spawn(async move { forward(&mut towards, requests).await });
+        let mut next = async || sent.recv().await.unwrap().request.unwrap();
+        assert_eq!(TerminalRequest { request: Some(next().await) }, resize(Size::USUAL));
+        assert!(matches!(next().await, Request::Input(_)));
+        for columns in 1..=9 {
+            resized.send_replace(Size { columns, rows: 9 });
+        }
+        let mut before = 0;
+        while let Request::Input(_) = next().await {
+            before += 1;
+        }
+        assert!(before <= 3, "{before} pieces went before it");
+        let mut rest = 0;
+        while rest + before < 15 {
+            assert!(matches!(next().await, Request::Input(bytes) if bytes.len() == INPUT_MAX));
+            rest += 1;
+        }
+        forwarding.abort();
+    }
 }

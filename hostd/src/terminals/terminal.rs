@@ -4,7 +4,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, OnceCell, mpsc, oneshot, watch};
 
 use super::{
@@ -39,8 +39,8 @@ pub(super) struct Inner {
 }
 
 /// Towards the guest.
-pub(super) struct Input {
-    pub(super) bytes: Bytes,
+pub(crate) struct Input {
+    pub(crate) bytes: Bytes,
     /// Told when the guest's connection has taken it.
     pub(super) taken: Option<oneshot::Sender<()>>,
 }
@@ -153,7 +153,7 @@ impl Terminal {
     }
 
     /// A new agent's output begins, at offset 0. What comes back is the input for it, and what to log first.
-    pub(super) async fn begin(&self) -> (mpsc::Receiver<Input>, watch::Receiver<Size>, &'static [u8]) {
+    pub(crate) async fn begin(&self) -> (mpsc::Receiver<Input>, watch::Receiver<Size>, &'static [u8]) {
         self.inner.load().await;
         let (sender, receiver) = mpsc::channel(INPUT_QUEUE);
         let mut state = self.inner.lock();
@@ -309,19 +309,21 @@ impl Inner {
         true
     }
 
-    pub(super) async fn input(&self, id: u64, bytes: Bytes) -> bool {
+    pub(super) fn writes(&self, id: u64) -> bool {
+        self.lock().writer == Some(id)
+    }
+
+    pub(super) async fn write(&self, id: u64, waiting: &mut BytesMut) {
         let input = {
             let state = self.lock();
-            if state.writer != Some(id) {
-                return false;
-            }
-            state.input.clone()
+            state.input.clone().filter(|_| state.writer == Some(id))
         };
         // Without an agent there is nobody to read it: it is lost, as on a terminal whose program has ended.
-        if let Some(input) = input {
-            let _ = input.send(Input { bytes, taken: None }).await;
+        let Some(input) = input else { return waiting.clear() };
+        match input.reserve().await {
+            Ok(place) => place.send(Input { bytes: waiting.split().freeze(), taken: None }),
+            Err(_) => waiting.clear(),
         }
-        true
     }
 
     /// What this viewer is to see next.

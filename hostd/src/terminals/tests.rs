@@ -20,6 +20,13 @@ fn terminal(directory: &Path) -> Terminal {
     Terminal::new(directory, None)
 }
 
+/// Writes it; whether it was the writer.
+async fn input(viewer: &Viewer, text: &str) -> bool {
+    let writes = viewer.writes();
+    viewer.write(&mut text.into()).await;
+    writes
+}
+
 /// The first two answers, which are always these.
 async fn joined(viewer: &Viewer) -> (String, Role) {
     let screen = viewer.next().await;
@@ -86,43 +93,43 @@ async fn a_viewer_that_lags_gets_a_fresh_screen_and_holds_nobody_up() {
 async fn one_writes_and_its_leaving_makes_the_next_the_writer() {
     let folder = tempfile::tempdir().unwrap();
     let terminal = terminal(folder.path());
-    let (mut input, _, _) = terminal.begin().await;
+    let (mut typed, _, _) = terminal.begin().await;
     let first = terminal.attach(wish("first")).await;
     let observer = terminal.attach(Wish { observe: true, ..wish("observer") }).await;
     let second = terminal.attach(Wish { size: Some(Size { columns: 100, rows: 30 }), ..wish("second") }).await;
-    assert!(!observer.input("no".into()).await && !second.input("no".into()).await);
-    assert!(first.input("yes".into()).await);
-    assert_eq!(input.recv().await.unwrap().bytes, "yes");
+    assert!(!input(&observer, "no").await && !input(&second, "no").await);
+    assert!(input(&first, "yes").await);
+    assert_eq!(typed.recv().await.unwrap().bytes, "yes");
     observer.take().await;
-    assert!(first.input("still".into()).await);
+    assert!(input(&first, "still").await);
     assert_eq!(terminal.size(), Size::USUAL);
     drop(first);
-    assert!(second.input("now".into()).await);
+    assert!(input(&second, "now").await);
     assert_eq!(terminal.size(), Size { columns: 100, rows: 30 });
     drop(second);
-    assert!(!observer.input("never".into()).await);
+    assert!(!input(&observer, "never").await);
 }
 
 #[tokio::test]
 async fn a_preview_sees_all_and_counts_as_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let terminal = terminal(folder.path());
-    let (mut input, sizes, _) = terminal.begin().await;
+    let (mut typed, sizes, _) = terminal.begin().await;
     let size = Some(Size { columns: 50, rows: 9 });
     let preview = terminal.attach(Wish { preview: true, size, ..wish("preview") }).await;
     let (_, role) = joined(&preview).await;
     assert_eq!(role, Role { writer: false, writer_name: String::new(), viewers: 0 });
     preview.take().await;
     preview.resize(Size { columns: 60, rows: 8 }).await;
-    assert!(!preview.input("no".into()).await);
+    assert!(!input(&preview, "no").await);
     assert_eq!((*sizes.borrow(), *terminal.viewers().borrow()), (Size::USUAL, 0));
     let writer = terminal.attach(wish("sam")).await;
     assert_eq!(joined(&writer).await.1, Role { writer: true, writer_name: "sam".into(), viewers: 1 });
-    assert!(writer.input("yes".into()).await);
-    assert_eq!(input.recv().await.unwrap().bytes, "yes");
+    assert!(input(&writer, "yes").await);
+    assert_eq!(typed.recv().await.unwrap().bytes, "yes");
     assert_eq!(*terminal.viewers().borrow(), 1);
     drop(writer);
-    assert!(!preview.input("never".into()).await);
+    assert!(!input(&preview, "never").await);
     assert_eq!((*terminal.viewers().borrow(), terminal.size()), (0, Size::USUAL));
 }
 
@@ -196,14 +203,14 @@ async fn a_message_is_typed_with_enter_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let terminal = terminal(folder.path());
     assert_eq!(terminal.type_message("too early").await, Err(NotTyped));
-    let (mut input, _, _) = terminal.begin().await;
+    let (mut typed, _, _) = terminal.begin().await;
     terminal.feed(0, "\x1b[?2004h".into());
     let typing = tokio::spawn({
         let terminal = terminal.clone();
         async move { terminal.type_message("a\nb").await }
     });
     for expected in ["\x1b[200~a\nb\x1b[201~", "\r"] {
-        let piece = input.recv().await.unwrap();
+        let piece = typed.recv().await.unwrap();
         assert_eq!(piece.bytes, expected);
         piece.taken.unwrap().send(()).unwrap();
     }

@@ -139,9 +139,16 @@ impl Viewer {
         }
     }
 
-    /// Writes to the agent; waits while the guest does not read. False: it is not the writer, and nothing was written.
-    pub async fn input(&self, bytes: Bytes) -> bool {
-        self.terminal.input(self.id, bytes).await
+    /// Whether it is the writer.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.terminal.writes(self.id)
+    }
+
+    /// Writes what waits, as soon as there is room for it. Where it is not the writer, or no agent reads, what waits is lost.
+    /// Cancel safe.
+    pub async fn write(&self, waiting: &mut BytesMut) {
+        self.terminal.write(self.id, waiting).await;
     }
 
     /// Its window has this size now; applied if it is the writer.
