@@ -82,7 +82,7 @@ pub(super) fn pull_for_watch(whole: &Pull) -> wire::Pull {
     let cut = |body: &mut String| *body = text::clean(body, WATCHED_TEXT);
     cut(&mut pull.body);
     newest(&mut pull.revisions);
-    newest(&mut pull.checks);
+    most_telling(&mut pull.checks);
     newest(&mut pull.reviews);
     newest(&mut pull.threads);
     pull.reviews.iter_mut().for_each(|review| cut(&mut review.body));
@@ -91,6 +91,19 @@ pub(super) fn pull_for_watch(whole: &Pull) -> wire::Pull {
         thread.comments.iter_mut().for_each(|comment| cut(&mut comment.body));
     }
     pull
+}
+
+/// As many as watchers are told of: what failed first, of that what is required, then what is not over; by name otherwise.
+fn most_telling(checks: &mut Vec<wire::Check>) {
+    checks.sort_by_key(|check| {
+        let state = match check.state.as_str() {
+            "failed" | "errored" => 0,
+            "passed" => 2,
+            _ => 1,
+        };
+        (state, !check.required)
+    });
+    checks.truncate(WATCHED);
 }
 
 fn newest<T>(items: &mut Vec<T>) {
@@ -227,5 +240,26 @@ impl From<ForgeError> for Status {
             ForgeError::Store(_) => (Code::Internal, "STORE"),
         };
         status(code, reason, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watchers_are_told_of_what_failed_however_many_checks_there_are() {
+        let check = |n: usize, state: &str, required| wire::Check {
+            name: format!("{n:02}"),
+            state: state.into(),
+            required,
+            ..wire::Check::default()
+        };
+        let mut checks: Vec<_> = (0..50).map(|n| check(n, "passed", n == 40)).collect();
+        (checks[3], checks[4], checks[5]) =
+            (check(3, "running", false), check(4, "failed", false), check(5, "errored", true));
+        most_telling(&mut checks);
+        let names: Vec<_> = checks.iter().map(|check| check.name.as_str()).collect();
+        assert_eq!((names.len(), &names[..6]), (WATCHED, &["05", "04", "03", "40", "00", "01"][..]));
     }
 }
