@@ -17,6 +17,9 @@ mod sessions;
 mod status;
 mod streams;
 
+#[cfg(test)]
+mod tests;
+
 use std::{future::Future, sync::Arc};
 
 use pilothouse_proto::hostd::v1::{
@@ -27,6 +30,8 @@ use pilothouse_proto::hostd::v1::{
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
 use crate::{ci::Ci, sessions::Fleet};
 
@@ -56,18 +61,7 @@ pub async fn serve(
     closing: CancellationToken,
 ) -> color_eyre::Result<()> {
     let api = Api { fleet, ci, closing: closing.clone() };
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<SessionsServer<Api>>().await;
-    health.set_serving::<EnvironmentsServer<Api>>().await;
-    health.set_serving::<HostServer<Api>>().await;
-    health.set_serving::<ReviewsServer<Api>>().await;
-    health.set_serving::<ChecksServer<Api>>().await;
-    health.set_serving::<RepositoriesServer<Api>>().await;
-    health.set_serving::<DiffsServer<Api>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(pilothouse_proto::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+    let (health, reflection) = about().await?;
     let mut guards = Vec::with_capacity(sockets.len());
     let mut listeners = Vec::with_capacity(sockets.len());
     for Socket { listener, guard } in sockets {
@@ -86,12 +80,29 @@ pub async fn serve(
         .add_service(ChecksServer::new(api.clone()))
         .add_service(DiffsServer::new(api.clone()))
         .add_service(RepositoriesServer::new(api))
-        .add_service(health_service)
+        .add_service(health)
         .add_service(reflection)
         .serve_with_incoming_shutdown(futures::stream::select_all(listeners), closed(closing))
         .await?;
     drop(guards);
     Ok(())
+}
+
+/// What is said of the API itself: that its services are there, and what they take.
+async fn about() -> color_eyre::Result<(HealthServer<impl Health>, ServerReflectionServer<impl ServerReflection>)> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<SessionsServer<Api>>().await;
+    health.set_serving::<EnvironmentsServer<Api>>().await;
+    health.set_serving::<HostServer<Api>>().await;
+    health.set_serving::<ReviewsServer<Api>>().await;
+    health.set_serving::<ChecksServer<Api>>().await;
+    health.set_serving::<RepositoriesServer<Api>>().await;
+    health.set_serving::<DiffsServer<Api>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(pilothouse_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    Ok((health_service, reflection))
 }
 
 fn closed(closing: CancellationToken) -> impl Future<Output = ()> {

@@ -27,6 +27,13 @@ impl Allowed {
         Self { users: users.into() }
     }
 
+    /// As hostd of another user, where root does not call either.
+    #[cfg(test)]
+    pub(super) fn nobody_here() -> Self {
+        let uid = rustix::process::geteuid().as_raw() + 1;
+        Self { users: vec![Principal { name: "somebody".into(), uid }] }
+    }
+
     /// Lets the call through with its [`Principal`].
     // tonic's interceptors return this type.
     #[allow(clippy::result_large_err)]
@@ -67,6 +74,23 @@ mod tests {
         assert_eq!(user_name(passwd, 0), "root");
         assert_eq!(user_name(passwd, 1000), "sam");
         assert_eq!(user_name(passwd, 7), "uid 7");
+    }
+
+    #[tokio::test]
+    async fn only_known_users_are_let_through() {
+        let own = rustix::process::geteuid().as_raw();
+        let (near, _far) = tokio::net::UnixStream::pair().unwrap();
+        let call = || {
+            let mut request = Request::new(());
+            let peer_cred = Some(near.peer_cred().unwrap());
+            request.extensions_mut().insert(UdsConnectInfo { peer_addr: None, peer_cred });
+            request
+        };
+        let known = Allowed { users: vec![Principal { name: "sam".into(), uid: own }] };
+        assert_eq!(owner(&known.check(call()).unwrap()), "sam");
+        let refused = Allowed::nobody_here().check(call()).unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+        assert!(Allowed::of_this_process().check(call()).is_ok());
     }
 
     #[test]
