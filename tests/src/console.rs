@@ -23,6 +23,8 @@ pub mod keys {
     pub const DOWN: &str = "\x1b[B";
     /// The default prefix of the console while attached: Ctrl-].
     pub const PREFIX: &str = "\x1d";
+    /// Ctrl-S, which sends what is filled in.
+    pub const SAVE: &str = "\x13";
     /// Ctrl-C.
     pub const INTERRUPT: &str = "\x03";
 }

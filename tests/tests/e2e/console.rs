@@ -6,32 +6,65 @@ use tests::{
     wait::{BOOT, SOON},
 };
 
+/// Rows of an attached terminal: one of the window's is the console's own.
+fn asks_its_size(console: &mut Console, columns: u16, rows: u16) {
+    console.send("stty size\r");
+    console.wait_for(&format!("{} {columns}", rows - 1), SOON);
+}
+
 /// From an empty host to a session created, watched, spoken to, attached and deleted, by keys alone.
 #[test]
 fn a_session_from_birth_to_deletion() {
     let host = Host::start();
-    let _ = host.session("watcher", &["sh", "-c", "echo look here; while read -r line; do echo \"heard $line\"; done"]);
     let mut console = Console::start(&host.pilothouse(), 120, 36);
-    console.wait_for("watcher", SOON);
-    console.wait_for("look here", SOON);
+    console.wait_for("Sessions 0", SOON);
+
+    // The form: the environment that is ready is chosen already.
+    console.send("n");
+    console.wait_for("◂ tools ▸", SOON);
+    console.send("\tfirst steps\t");
+    console.send("Look around");
+    console.wait_for("Look around", SOON);
+    console.send(keys::SAVE);
+    console.wait_for("Sessions 1", BOOT);
+    console.wait_for("first steps", SOON);
+    console.wait_for("bash-", BOOT);
+    assert_eq!(host.ls()[0]["task"], "Look around");
 
     console.send("m");
-    console.send("good day\r");
-    console.wait_for("heard good day", SOON);
+    console.send("echo heard $((6 * 7))\r");
+    console.wait_for("heard 42", SOON);
 
     console.send(keys::ENTER);
     console.wait_for("writing", SOON);
-    console.send("from the keyboard\r");
-    console.wait_for("heard from the keyboard", SOON);
+    console.send("echo typed $((6 * 9))\r");
+    console.wait_for("typed 54", SOON);
+    asks_its_size(&mut console, 120, 36);
+    console.resize(90, 30);
+    asks_its_size(&mut console, 90, 30);
+
+    // What went off the screen is looked at, and left again.
+    console.send("clear; seq 1000 1200; echo the end of $((1 + 1)) hundred\r");
+    console.wait_for("the end of 2 hundred", SOON);
+    console.wait_for_no("1001", SOON);
+    console.send(keys::PREFIX);
+    console.send("[g");
+    console.wait_for_no("the end of 2 hundred", SOON);
+    console.wait_for("heard 42", SOON);
+    console.send("G");
+    console.wait_for("the end of 2 hundred", SOON);
     console.send(keys::PREFIX);
     console.send("d");
+    console.wait_for("Sessions 1", SOON);
 
     console.send("d");
+    console.wait_for("yes, do it", SOON);
     console.send("n");
+    console.wait_for_no("yes, do it", SOON);
     assert_eq!(host.ls().len(), 1);
     console.send("d");
     console.send("y");
-    console.wait_for_no("watcher", BOOT);
+    console.wait_for_no("first steps", BOOT);
     tests::until("it to be gone", SOON, || host.ls().is_empty().then_some(()));
     console.send("q");
     assert_eq!(console.wait_for_end(SOON), 0);
