@@ -1,6 +1,6 @@
 //! With real git.
 
-use std::{path::Path, process::Command};
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path, process::Command};
 
 use hostd_core::diff::Status;
 
@@ -29,7 +29,7 @@ impl World {
         self.folder.path().join("work")
     }
 
-    fn write(&self, path: &str, contents: impl AsRef<[u8]>) {
+    fn write(&self, path: impl AsRef<Path>, contents: impl AsRef<[u8]>) {
         let path = self.work().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, contents).unwrap();
@@ -113,9 +113,10 @@ async fn seen(mut answers: Answers) -> Seen {
 }
 
 impl Seen {
-    fn file(&self, path: &str) -> (&File, FileEnd, &str) {
-        let found = self.files.iter().position(|file| file.change.new_path == path.as_bytes());
-        let at = found.unwrap_or_else(|| panic!("no {path}: {:?}", self.files));
+    fn file(&self, path: impl AsRef<[u8]>) -> (&File, FileEnd, &str) {
+        let path = path.as_ref();
+        let found = self.files.iter().position(|file| file.change.new_path == path);
+        let at = found.unwrap_or_else(|| panic!("no {}: {:?}", path.escape_ascii(), self.files));
         (&self.files[at], self.ends[at].unwrap(), &self.lines[at])
     }
 }
@@ -159,6 +160,35 @@ async fn all_kinds_of_changes() {
     assert!(seen.file("latin").1.not_utf8 && !seen.file("changed").1.not_utf8);
     let kinds: Vec<_> = seen.files.iter().filter(|f| f.change.new_path == b"kind").map(|f| f.change.status).collect();
     assert_eq!(kinds, [Status::Deleted, Status::Added]);
+}
+
+/// git has paths of any bytes but NUL, and so they come.
+#[tokio::test]
+async fn paths_need_not_be_utf8() {
+    let world = World::new();
+    let write = |path: &[u8], contents: &str| world.write(OsStr::from_bytes(path), contents);
+    write(b"bad\xff.txt", "one\n");
+    write(b"bad\xfe.txt", "other\n");
+    write(b"d\xe9\n/\x1b[2J", &"many lines\n".repeat(20));
+    world.commit("main");
+    write(b"bad\xff.txt", "two\n");
+    write(b"bad\xfe.txt", "another\n");
+    write(b"\x80 \"new\"", "new\n");
+    let moved = [&b"d\xe9\n/\x1b[2J"[..], b"moved\xc3"].map(|path| world.work().join(OsStr::from_bytes(path)));
+    std::fs::rename(&moved[0], &moved[1]).unwrap();
+    world.commit("topic");
+    let seen = world.between("main", "topic", Wish::default()).await;
+    assert_eq!(seen.files.len(), 4, "{seen:?}");
+    assert_eq!(seen.file(b"bad\xff.txt").2, "-one\n+two\n");
+    assert_eq!(seen.file(b"bad\xfe.txt").2, "-other\n+another\n");
+    assert_eq!(seen.file(b"\x80 \"new\"").2, "+new\n");
+    let (file, end, _) = seen.file(b"moved\xc3");
+    assert_eq!((file.change.status, &file.change.old_path[..]), (Status::Renamed, &b"d\xe9\n/\x1b[2J"[..]));
+    // Only contents count for this.
+    assert!(!end.not_utf8);
+    let one = Wish { paths: vec![Bytes::from_static(b"bad\xff.txt")], ..Wish::default() };
+    let seen = world.between("main", "topic", one).await;
+    assert_eq!((seen.files.len(), seen.file(b"bad\xff.txt").2), (1, "-one\n+two\n"));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What changed: between revisions, and in a session's working tree, live and suspended.
 
-use std::{fs, path::Path, process::Command};
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path, process::Command};
 
 use tests::{Host, run};
 
@@ -25,12 +25,15 @@ fn patches_between_revisions_are_git_s() {
     {
         fs::write(work.join(path), contents).unwrap();
     }
+    let foreign = work.join(OsStr::from_bytes(b"bad\xff.txt"));
+    fs::write(&foreign, "1\n").unwrap();
     git(&work, &["add", "-A"]);
     git(&work, &["commit", "-q", "-m", "one"]);
     git(&work, &["push", "-q", "origin", "main"]);
     git(&work, &["mv", "moved", "to"]);
     fs::write(work.join("to"), lines.replace("line 7\n", "line seven\n").replace("line 290\n", "")).unwrap();
     fs::write(work.join("dir with blank/\u{fc}\t\""), b"1\ncaf\xe9 \x1b[2J").unwrap();
+    fs::write(&foreign, "2\n").unwrap();
     fs::remove_file(work.join("gone")).unwrap();
     std::os::unix::fs::symlink("kept", work.join("link")).unwrap();
     fs::write(work.join("empty"), "").unwrap();
@@ -57,6 +60,8 @@ fn patches_between_revisions_are_git_s() {
     let file = json["files"].as_array().unwrap().iter().find(|file| file["new_path"] == "to").unwrap();
     assert_eq!((&file["status"], &file["hunks"][0]["lines"][0]["text"]), (&"renamed".into(), &"line 7".into()));
     assert_eq!(file["hunks"][0]["lines"][0]["marks"], serde_json::json!([[5, 6]]));
+    let file = json["files"].as_array().unwrap().iter().find(|file| file["new_path"] == "bad\u{fffd}.txt").unwrap();
+    assert_eq!((&file["hunks"][0]["lines"][1]["text"], &file["not_utf8"]), (&"2".into(), &false.into()));
     diff(&["main..nothing"]).assert_failed(3, &["no revision `nothing`"]);
     diff(&["main"]).assert_failed(2, &["no pair of revisions"]);
     host.cli(["diff", "--repo", "b", "x..y"]).assert_failed(3, &["`b`"]);

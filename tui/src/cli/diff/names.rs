@@ -59,5 +59,6 @@ mod tests {
     fn names_are_quoted_as_git_does() {
         assert_eq!(quoted("a/", b"x y"), "a/x y");
         assert_eq!(quoted("a/", "\u{fc}\t\"\\\x07".as_bytes()), r#""a/\303\274\t\"\\\007""#);
+        assert_eq!(quoted("b/", b"bad\xff.txt"), r#""b/bad\377.txt""#);
     }
 }
