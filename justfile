@@ -10,6 +10,10 @@ demo *ARGS:
 test *STEPS:
     tests/run.sh {{STEPS}}
 
+# Fuzz targets, for some seconds each; or the ones named: just fuzz 600 qmp
+fuzz *ARGS:
+    tests/fuzz.sh {{ARGS}}
+
 # What this machine lacks, installed.
 setup:
     tests/setup.sh

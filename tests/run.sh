@@ -6,18 +6,19 @@ set -euo pipefail
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
 cd "$root"
-steps=(format shell lints docs dependencies build tests boots demo)
+steps=(format shell lints docs dependencies build fuzz tests boots demo)
 failed=()
 table=()
 child='' child_start=''
 
-step_format() { cargo fmt --all --check; }
+step_format() { cargo fmt --all --check && cargo fmt --manifest-path fuzz/Cargo.toml --check; }
 step_shell() { git ls-files -z '*.sh' .ci/run demos/widgets/ci demos/widgets/bin demos/widgets/tools ':!demos/widgets/tests' | xargs -0 shellcheck -x; }
 # In release too: what it makes of proc macros, build scripts and SQLite serves the build as well.
 step_lints() { cargo clippy --release --locked --workspace --all-targets --quiet -- -D warnings && cargo clippy --release --locked --workspace --test boots --quiet -- -D warnings; }
 step_docs() { RUSTDOCFLAGS=-Dwarnings cargo doc --release --locked --workspace --no-deps --quiet; }
 step_dependencies() {
     cargo deny --locked check --hide-inclusion-graph bans licenses sources
+    cargo deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check --hide-inclusion-graph bans licenses sources
     # Advisories come from the net: known ones fail, an unreachable database is said and not held against the tree.
     if cargo deny --locked fetch db 2>"$CARGO_TARGET_DIR/advisories.log"; then
         cargo deny --locked check --hide-inclusion-graph advisories
@@ -29,6 +30,7 @@ step_build() {
     cargo build --release --locked --workspace --quiet
     tests/build-guest.sh "$CARGO_TARGET_DIR/release"
 }
+step_fuzz() { tests/fuzz.sh; }
 step_tests() { RUST_TEST_THREADS=${RUST_TEST_THREADS:-2} cargo test --release --locked --workspace --quiet --no-fail-fast; }
 # Alone, because it loads the machine on purpose.
 step_boots() { cargo test --release --locked --quiet --workspace --test boots -- --nocapture; }

@@ -49,6 +49,7 @@ jq                 jq
 LIST
     [ "$(id -u)" = 0 ] || echo "newuidmap uidmap"
     [ "$1" = demo ] || echo "shellcheck shellcheck"
+    [ "$1" = demo ] || echo "c++                g++"
     [ "$1" != benches ] || cat <<'LIST'
 ssh                openssh-client
 virsh              libvirt-clients

@@ -181,7 +181,8 @@ pub async fn run(socket: &Path, events: Events, waits: Waits, gateway: Gateway) 
 }
 
 /// The request, or why it is none.
-async fn read(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Result<Request, String>> {
+#[doc(hidden)]
+pub async fn read(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Result<Request, String>> {
     let mut line = String::new();
     reader.read_line(&mut line).await?;
     let request = serde_json::from_str(&line).map_err(|error| format!("not understood: {error}"));

@@ -37,6 +37,8 @@ use crate::forge::Repositories;
 pub use error::DiffError;
 use trees::Trees;
 pub use working_tree::WorkingTree;
+#[cfg(fuzzing)]
+pub use working_tree::head_line;
 
 /// Answers under way to one reader, of at most about [`pieces::BYTES`] each.
 const QUEUE: usize = 4;

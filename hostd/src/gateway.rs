@@ -11,6 +11,8 @@ mod ask;
 mod cgi;
 mod egress;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod git;
 #[cfg(test)]
 mod tests;

@@ -174,25 +174,45 @@ async fn report(
     if request.method() != Method::POST {
         return Err(wrong(StatusCode::METHOD_NOT_ALLOWED, "reports are POSTed"));
     }
-    let help = "reports go to /repositories/NAME/commits/COMMIT/checks/CHECK";
     let path = request.uri().path().to_owned();
-    let parts: Vec<&str> = path.split('/').collect();
-    let ["", "repositories", repository, "commits", commit, "checks", name] = parts[..] else {
-        return Err(wrong(StatusCode::NOT_FOUND, help));
-    };
-    let name = decoded(name).ok_or_else(|| wrong(StatusCode::BAD_REQUEST, "the check's name is not UTF-8"))?;
+    let (repository, commit, name) = place(&path)?;
     let body = Limited::new(request.into_body(), BODY_MAX).collect().await;
     let body =
         body.map_err(|_| (StatusCode::BAD_REQUEST, format!("the body breaks off, or has over {BODY_MAX} bytes")))?;
-    let said: Said = serde_json::from_slice(&body.to_bytes())
+    let report = said(name, &body.to_bytes())?;
+    forge.report(repository, commit, report).await.map_err(|error| (status_of(&error), error.to_string()))
+}
+
+/// The repository, commit and check that a path names.
+fn place(path: &str) -> Result<(&str, &str, String), (StatusCode, String)> {
+    let help = "reports go to /repositories/NAME/commits/COMMIT/checks/CHECK";
+    let parts: Vec<&str> = path.split('/').collect();
+    let ["", "repositories", repository, "commits", commit, "checks", name] = parts[..] else {
+        return Err((StatusCode::NOT_FOUND, help.into()));
+    };
+    let name = decoded(name).ok_or_else(|| (StatusCode::BAD_REQUEST, "the check's name is not UTF-8".to_owned()))?;
+    Ok((repository, commit, name))
+}
+
+/// What a body says of the check of this name.
+fn said(name: String, body: &[u8]) -> Result<Report, (StatusCode, String)> {
+    let said: Said = serde_json::from_slice(body)
         .map_err(|error| (StatusCode::BAD_REQUEST, format!("the body is not as it should be: {error}")))?;
     let state = CheckState::from_word(&said.state).ok_or_else(|| {
         let words = CheckState::ALL.map(CheckState::word).join(", ");
         (StatusCode::BAD_REQUEST, format!("{:?} is no state; say one of {words}", said.state))
     })?;
     let log = said.log.map(String::into_bytes);
-    let report = Report { name, state, summary: said.summary, url: said.url, log };
-    forge.report(repository, commit, report).await.map_err(|error| (status_of(&error), error.to_string()))
+    Ok(Report { name, state, summary: said.summary, url: said.url, log })
+}
+
+/// What the fuzz targets feed: the path of a request and its body.
+///
+/// # Errors
+/// It is no report.
+#[cfg(fuzzing)]
+pub fn read(path: &str, body: &[u8]) -> Result<Report, String> {
+    place(path).and_then(|(_, _, name)| said(name, body)).map_err(|(_, text)| text)
 }
 
 fn status_of(error: &ForgeError) -> StatusCode {

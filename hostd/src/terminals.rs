@@ -10,6 +10,8 @@
 mod boundary;
 mod emulator;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod pump;
 mod terminal;
 #[cfg(test)]

@@ -14,6 +14,9 @@ pub mod simulated;
 pub mod snapshot;
 mod tsc;
 
+#[cfg(fuzzing)]
+pub use kernel::unpack;
+
 use std::{
     io,
     path::{Path, PathBuf},

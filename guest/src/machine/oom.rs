@@ -37,7 +37,9 @@ pub async fn watch(log: &Path, events: Events) -> io::Result<Infallible> {
 }
 
 /// The name of the process that this record of /dev/kmsg says was killed.
-fn killed(record: &str) -> Option<String> {
+#[doc(hidden)]
+#[must_use]
+pub fn killed(record: &str) -> Option<String> {
     let (prefix, message) = record.split_once(';')?;
     let priority: u32 = prefix.split(',').next()?.parse().ok()?;
     // Facility 0 is the kernel itself: programs may write here too.

@@ -155,6 +155,20 @@ impl HeadLine {
     }
 }
 
+/// What the fuzz targets feed: the output of the script in pieces; how many bytes of it are the pack's.
+///
+/// # Errors
+/// It does not begin as it should.
+#[cfg(fuzzing)]
+pub fn head_line(pieces: impl Iterator<Item = Vec<u8>>) -> Result<usize, DiffError> {
+    let mut head = HeadLine::default();
+    let mut pack = 0;
+    for piece in pieces {
+        pack += head.take(piece.into())?.len();
+    }
+    head.whole().map(|_| pack)
+}
+
 fn malformed() -> DiffError {
     io::Error::new(io::ErrorKind::InvalidData, "the guest's answer has another form").into()
 }

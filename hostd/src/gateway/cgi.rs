@@ -120,7 +120,7 @@ fn say(bytes: &mut BytesMut, text: &str) {
 }
 
 /// Reads the header: lines of `Name: value` up to an empty one.
-async fn head(stdout: &mut (impl AsyncBufReadExt + Unpin)) -> io::Result<Response<Body>> {
+pub(super) async fn head(stdout: &mut (impl AsyncBufReadExt + Unpin)) -> io::Result<Response<Body>> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut response = answer::empty();
     let mut stdout = stdout.take(HEAD_BYTES);

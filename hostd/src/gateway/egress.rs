@@ -45,7 +45,7 @@ impl Destination {
     }
 
     /// Whether an egress entry names it.
-    fn is(&self, entry: &str) -> bool {
+    pub(super) fn is(&self, entry: &str) -> bool {
         let Some((host, port)) = entry.rsplit_once(':') else { return false };
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let same_host = match self.literal() {

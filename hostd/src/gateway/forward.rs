@@ -113,7 +113,7 @@ async fn forward(
 }
 
 /// Removes the headers that speak of one connection alone, and those meant for the proxy.
-fn only_end_to_end(headers: &mut HeaderMap) {
+pub(super) fn only_end_to_end(headers: &mut HeaderMap) {
     const OF_ONE_HOP: [&str; 9] = [
         "connection",
         "keep-alive",

@@ -13,6 +13,13 @@ use std::{
 
 pub(super) use fetch::{Fetch, Source};
 
+/// What the fuzz targets feed: see [`image::unpack`].
+#[cfg(fuzzing)]
+#[must_use]
+pub fn unpack(image: &[u8]) -> Option<Vec<u8>> {
+    image::unpack(image)
+}
+
 /// What a guest needs beyond what is built in, by name. No network card has a driver.
 pub(super) const MODULES: &[&str] = &["virtio_mmio", "virtio_blk", "virtio_console", "overlay"];
 

@@ -9,6 +9,8 @@
 mod argv;
 mod diagnosis;
 mod disk;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod halt;
 mod hashes;
 mod leftover;

@@ -1,0 +1,35 @@
+//! The preamble of a link's connections, on both sides.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pilothouse_fuzz::{block_on, in_pieces};
+use pilothouse_proto::{
+    greet::greet,
+    link::{LENGTH, MAGIC, Scanner, preamble},
+};
+use tokio::io::{AsyncReadExt as _, join};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((stream, pieces)) = in_pieces(data) else { return };
+    finds(MAGIC, stream, pieces.clone());
+    finds(preamble(*b"PLTHLNK1PLTHLNPL"), stream, pieces);
+    let mut answers = Vec::new();
+    if let Ok(mut greeted) = block_on(greet(join(stream, &mut answers))) {
+        let read = block_on(greeted.read_to_end(&mut Vec::new())).expect("bytes in memory");
+        assert!(read >= MAGIC.len() && read + LENGTH <= stream.len());
+    }
+    assert!(answers.chunks(LENGTH).all(|answer| answer.len() == LENGTH && answer.starts_with(&MAGIC)));
+});
+
+/// In whatever pieces it comes: the first match is found, and where it ends.
+fn finds<'a, const N: usize>(wanted: [u8; N], stream: &[u8], pieces: impl Iterator<Item = &'a [u8]>) {
+    let mut scanner = Scanner::new(wanted);
+    let mut before = 0;
+    let found = pieces.into_iter().find_map(|piece| {
+        let found = scanner.find(piece).map(|end| before + end);
+        before += piece.len();
+        found
+    });
+    let expected = stream.windows(N).position(|part| part == wanted).map(|at| at + N);
+    assert_eq!(found, expected);
+}
