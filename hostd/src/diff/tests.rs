@@ -283,7 +283,7 @@ async fn many_files_are_listed_before_the_first_is_compared() {
     world.write("a", "1\n");
     world.commit("main");
     for n in 0..1500 {
-        world.write(&format!("d{}/{n}", n % 7), format!("{n}\n"));
+        world.write(format!("d{}/{n}", n % 7), format!("{n}\n"));
     }
     world.commit("topic");
     let seen = world.between("main", "topic", Wish::default()).await;
