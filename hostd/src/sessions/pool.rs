@@ -357,7 +357,7 @@ fn queue(host: &Host) -> Queue {
     let waiting = waiting.map(|session| Need { memory: session.size.memory, disk: 0 });
     // Builds wait there too.
     let waiting = waiting.or_else(|| host.parts.rooms.waiting());
-    let busy = sessions.iter().any(|session| waits(&session) || starts(&session.lifecycle));
+    let busy = sessions.iter().any(|session| session.waits_for_room() || starts(&session.lifecycle));
     Queue { busy: busy || waiting.is_some(), waiting }
 }
 
