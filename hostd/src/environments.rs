@@ -184,6 +184,21 @@ impl Environments {
         Ok(ReadyBuild { id: manifest.id.clone(), recipe: recipe.clone(), layers, template })
     }
 
+    /// Names of the checks that this host's CI runs on every open pull request of a repository.
+    #[must_use]
+    pub fn ci_checks(&self, repository: &str) -> Vec<String> {
+        let mut names = vec![];
+        for info in self.list() {
+            let Ok(build) = self.ready(&info.name) else { continue };
+            if build.recipe.local_repository() == Some(repository) {
+                names.extend(build.recipe.ci.iter().map(|check| check.name.clone()));
+            }
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
     /// Ends builds that are under way and waits until nothing of them runs any more. For the end of hostd.
     pub async fn close(&self) {
         self.closing.cancel();

@@ -156,6 +156,8 @@ async fn every_check_of_a_head_runs_in_a_clone_of_its_own() {
     assert!(specs.len() == 2 && specs.iter().all(|spec| matches!(spec.memory, Memory::Clone(_))), "{specs:?}");
     assert_ne!(specs[0].disk, specs[1].disk);
     assert_eq!(world.forge.rules("widgets").await.unwrap().required_checks, ["unit", "style"]);
+    assert_eq!(world.fixture.environments.ci_checks("widgets"), ["style", "unit"]);
+    assert!(world.fixture.environments.ci_checks("other").is_empty());
     ci.close().await;
     assert!(world.fixture.names("ci").is_empty() && world.fixture.vmm.running() == 0);
 

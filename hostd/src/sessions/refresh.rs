@@ -65,6 +65,7 @@ async fn environments(host: Arc<Host>) {
             Ok(info) => {
                 if info.state != EnvironmentState::Building {
                     host.shelf.look_again();
+                    waits::environments_changed(&host);
                 }
                 host.board.environment(info);
             }

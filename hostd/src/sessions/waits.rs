@@ -9,12 +9,12 @@ use hostd_core::{
     session::{Answer, CheckSeen, CommentSeen, Failure, Fate, Observation, Pull as Standing, ReviewSeen},
 };
 use pilothouse_proto::guest::v1::AnswerRequest;
-use tokio::{
-    sync::{Semaphore, broadcast::error::RecvError},
-    time::sleep,
-};
+use tokio::{sync::broadcast::error::RecvError, time::sleep};
 
-use super::{fleet::Host, running::up};
+use super::{
+    fleet::{Host, Parts},
+    running::up,
+};
 use crate::{
     forge::{Forge as _, ForgeError, Local, Pull, PullId, Which},
     guest::Link,
@@ -33,12 +33,12 @@ const TAIL: usize = 8 << 10;
 pub(super) const READINGS: usize = 4;
 
 /// What is seen of the session's pull request now, however long that takes. The newest open one, else the newest.
-pub(super) async fn observe(forge: Local, readings: &Semaphore, session: Session) -> Option<Box<Observation>> {
+pub(super) async fn observe(host: &Host, session: Session) -> Option<Box<Observation>> {
     sleep(GATHER).await;
     loop {
         // Never closed.
-        let turn = readings.acquire().await.ok();
-        let seen = look(&forge, &session).await;
+        let turn = host.readings.acquire().await.ok();
+        let seen = look(&host.parts, &session).await;
         drop(turn);
         match seen {
             Ok(seen) => return seen.map(Box::new),
@@ -50,26 +50,33 @@ pub(super) async fn observe(forge: Local, readings: &Semaphore, session: Session
     }
 }
 
-async fn look(forge: &Local, session: &Session) -> Result<Option<Observation>, ForgeError> {
+async fn look(parts: &Parts, session: &Session) -> Result<Option<Observation>, ForgeError> {
+    let forge = &parts.forge;
     let which = Which { repository: session.repository.clone(), session: Some(session.id.clone()), all: true };
     let pulls = forge.pulls(which).await?;
     let newest = pulls.into_iter().max_by_key(|pull| (pull.pull.state.is_open(), pull.pull.number));
     let Some(known) = newest else { return Ok(None) };
     let pull = if known.pull.state.is_open() { forge.pull(&PullId::of(&known.pull)).await? } else { known };
+    let names = counted(&pull, parts.environments.ci_checks(&pull.pull.repository));
     let mut checks = Vec::new();
-    for name in counted(&pull) {
+    for name in &names {
         checks.push(check(forge, name, pull.checks.iter().find(|check| check.name == *name)).await?);
     }
     let reviews = reviews(&pull.pull, &session.id);
-    Ok(Some(Observation { pull: standing(&pull), checks, reviews }))
+    Ok(Some(Observation { pull: standing(&pull, &names), checks, reviews }))
 }
 
-/// Names of the checks that count: the required ones, or all where none is required.
-fn counted(pull: &Pull) -> Vec<&String> {
-    match pull.rules.required_checks.as_slice() {
-        [] => pull.checks.iter().map(|check| &check.name).collect(),
-        required => required.iter().collect(),
+/// Names of the checks that count: the required ones, or all where none is required. To these belong those that CI is going
+/// to run (`ours`): a push is seen before CI has queued them, and there being none of them yet is no result.
+fn counted(pull: &Pull, ours: Vec<String>) -> Vec<String> {
+    if !pull.rules.required_checks.is_empty() {
+        return pull.rules.required_checks.clone();
     }
+    let mut names: Vec<String> = pull.checks.iter().map(|check| check.name.clone()).collect();
+    if pull.pull.state.is_open() {
+        names.extend(ours.into_iter().filter(|name| pull.checks.iter().all(|check| check.name != *name)));
+    }
+    names
 }
 
 async fn check(forge: &Local, name: &str, known: Option<&Check>) -> Result<CheckSeen, ForgeError> {
@@ -91,9 +98,8 @@ async fn check(forge: &Local, name: &str, known: Option<&Check>) -> Result<Check
     Ok(seen)
 }
 
-fn standing(pull: &Pull) -> Standing {
-    let names = counted(pull);
-    let passes = |name: &&&String| pull.checks.iter().any(|c| c.name == ***name && c.state == CheckState::Passed);
+fn standing(pull: &Pull, names: &[String]) -> Standing {
+    let passes = |name: &&String| pull.checks.iter().any(|c| c.name == **name && c.state == CheckState::Passed);
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Standing {
         number: pull.pull.number,
@@ -178,5 +184,52 @@ pub(super) async fn pass_on(host: Arc<Host>) {
                 handle.forge_news.send_replace(());
             }
         }
+    }
+}
+
+/// Which checks CI runs may have changed.
+pub(super) fn environments_changed(host: &Host) {
+    for handle in host.handles().values() {
+        if handle.record.borrow().session.repository.is_some() {
+            handle.forge_news.send_replace(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hostd_core::{
+        checks::Check,
+        pulls::{Author, NewPull, Rules},
+    };
+
+    use super::*;
+
+    fn outcome(required: &[&str], reported: &[(&str, CheckState)], ours: &[&str]) -> Option<&'static str> {
+        let author = Author { session: "01".into(), slug: "fix".into() };
+        let (title, body, head_branch, base_branch) = ("Fix".into(), String::new(), "work".into(), "main".into());
+        let new = NewPull { repository: "widgets".into(), title, body, author, head_branch, base_branch };
+        let check = |(name, state): &(&str, CheckState)| {
+            let (summary, url) = (String::new(), String::new());
+            Check { name: (*name).into(), state: *state, summary, url, log: None, started_at: 1, updated_at: 1 }
+        };
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let pull = Pull {
+            pull: PullRequest::new(new, 1, "a".into(), 1),
+            rules: Rules { required_checks: names(required), ..Rules::default() },
+            checks: reported.iter().map(check).collect(),
+        };
+        standing(&pull, &counted(&pull, names(ours))).outcome()
+    }
+
+    #[test]
+    fn what_ci_has_yet_to_queue_is_waited_for() {
+        use CheckState::{Failed, Passed};
+        assert_eq!(outcome(&[], &[], &[]), Some("none"));
+        assert_eq!(outcome(&[], &[], &["unit"]), None);
+        assert_eq!(outcome(&[], &[("style", Passed)], &["style", "unit"]), None);
+        assert_eq!(outcome(&[], &[("style", Failed)], &["style", "unit"]), Some("failed"));
+        assert_eq!(outcome(&[], &[("style", Passed), ("unit", Passed)], &["style", "unit"]), Some("passed"));
+        assert_eq!(outcome(&["style"], &[("style", Passed)], &["style", "unit"]), Some("passed"));
     }
 }

@@ -28,7 +28,7 @@ impl Supervisor {
         let (number, host, session) = (self.reading.number, self.host.clone(), self.session());
         let messages = self.handle.messages.clone();
         let task = self.tasks.spawn(async move {
-            let seen = waits::observe(host.parts.forge.clone(), &host.readings, session).await;
+            let seen = waits::observe(&host, session).await;
             let _ = messages.send(Message::Observed { reading: number, seen }).await;
         });
         if let Some(before) = self.reading.task.replace(task) {
