@@ -20,6 +20,7 @@ mod host;
 mod layers;
 mod pool;
 mod refresh;
+mod relief;
 mod resolve;
 mod room;
 mod running;

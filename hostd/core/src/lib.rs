@@ -8,6 +8,7 @@ pub mod diff;
 pub mod pulls;
 pub mod queue;
 pub mod recipe;
+pub mod relief;
 pub mod requirements;
 pub mod session;
 pub mod shelf;

@@ -100,6 +100,8 @@ pub(super) struct Handle {
     pub(super) busy: watch::Sender<usize>,
     /// Changes when the forge may have news for it.
     pub(super) forge_news: watch::Sender<()>,
+    /// Why it was suspended while at work, until it runs again.
+    pub(super) relieved: watch::Sender<Option<String>>,
     /// Cancelled when its supervisor has ended.
     pub(super) gone: CancellationToken,
 }
@@ -129,6 +131,7 @@ impl Host {
             live: watch::channel(None).0,
             busy: watch::channel(0).0,
             forge_news: watch::channel(()).0,
+            relieved: watch::channel(None).0,
             gone: CancellationToken::new(),
         });
         self.handles().insert(handle.id.clone(), handle.clone());
@@ -154,6 +157,10 @@ impl Handle {
         let (mut session, phases) = (record.session.clone(), machine.phases.clone());
         if self.live.borrow().as_ref().is_some_and(|live| live.vm.stalled()) {
             session.notice = super::suspend::STALLED.into();
+        }
+        if let Some(why) = self.relieved.borrow().as_ref().filter(|_| session.wanted && session.notice.is_empty()) {
+            let waits = if session.waiting.is_empty() { "it comes back when there is room" } else { &session.waiting };
+            session.waiting = format!("{why}; {waits}");
         }
         SessionView { session, phases, memory, viewers, suspended, resumed_in }
     }

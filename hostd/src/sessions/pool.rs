@@ -31,7 +31,7 @@ use crate::{
     guest::{Identity, Link},
     room::Kind,
     store::Record,
-    vm::{Memory, Vm, VmError, VmSpec},
+    vm::{Memory, MemoryUse, Vm, VmError, VmSpec},
 };
 
 /// Between two looks when nobody asks for one.
@@ -112,6 +112,21 @@ impl Pool {
     pub(super) fn used(&self) -> u64 {
         let state = self.lock();
         state.ready.iter().chain(state.reserved.values()).map(|warm| warm.vm.memory().private).sum()
+    }
+
+    /// How many VMs nobody has taken.
+    pub(super) fn ready(&self) -> u32 {
+        u32::try_from(self.lock().ready.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Of those VMs, each page that they share counted for its part.
+    pub(super) fn memory_part(&self) -> MemoryUse {
+        let state = self.lock();
+        let mut all = MemoryUse::default();
+        for part in state.ready.iter().chain(state.reserved.values()).map(|warm| warm.vm.memory_part()) {
+            (all.private, all.shared) = (all.private + part.private, all.shared + part.shared);
+        }
+        all
     }
 
     /// The folder of the VM that a session has taken, while it runs.

@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{HostStatus, fleet::Host, shelf, waits};
+use super::{HostStatus, fleet::Host, relief, shelf, waits};
 use crate::environments::EnvironmentState;
 
 /// Between two looks, while somebody watches.
@@ -20,6 +20,7 @@ pub(super) fn start(host: &Arc<Host>) -> CancellationToken {
     tokio::spawn(stop.clone().run_until_cancelled_owned(numbers(host.clone())));
     tokio::spawn(stop.clone().run_until_cancelled_owned(environments(host.clone())));
     tokio::spawn(stop.clone().run_until_cancelled_owned(shelf::tidy(host.clone())));
+    tokio::spawn(stop.clone().run_until_cancelled_owned(relief::watch(host.clone())));
     tokio::spawn(stop.clone().run_until_cancelled_owned(waits::pass_on(host.clone())));
     stop
 }

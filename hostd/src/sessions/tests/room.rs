@@ -1,4 +1,6 @@
-use hostd_core::{Lifecycle, attention};
+use std::sync::{Arc, Mutex};
+
+use hostd_core::{Lifecycle, attention, capacity::Room};
 
 use crate::ci::Sessions;
 
@@ -79,5 +81,39 @@ async fn who_never_fits_is_refused() {
     let view = until_is(&fleet, "one", "crashed").await;
     let reason = attention(&view.session, 0).reason;
     assert!(reason.contains("needs 256 MiB of memory, and this host gives at most 128 MiB"), "{reason}");
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn memory_that_runs_short_suspends_who_is_not_used_until_there_is_room() {
+    let mut world = World::new();
+    let room = Arc::new(Mutex::new(Room {
+        memory_total: 16 << 30,
+        memory_available: 8 << 30,
+        memory_promised: 0,
+        memory_limit: None,
+        memory_used: 0,
+        disk_total: 100 << 30,
+        disk_available: 50 << 30,
+    }));
+    world.room = Some(room.clone());
+    for slug in ["one", "two"] {
+        world.session(slug).await;
+    }
+    let fleet = world.fleet().await;
+    until_is(&fleet, "one", "running").await;
+    until_is(&fleet, "two", "running").await;
+    let _busy = fleet.guest("two").await.unwrap();
+    room.lock().unwrap().memory_available = 512 * MIB;
+    let view = until(&fleet, "one", |v| v.session.waiting.contains("waits for memory")).await;
+    assert_eq!(view.session.lifecycle, Lifecycle::Suspended);
+    let reason = attention(&view.session, 0).reason;
+    let why =
+        "suspended because the host's memory ran short: 512 MiB were available, and 1024 MiB are kept for the host";
+    assert!(reason.starts_with(why), "{reason}");
+    assert_eq!((fleet.get("two").unwrap().session.lifecycle, world.vmm.running()), (Lifecycle::Running, 1));
+    room.lock().unwrap().memory_available = 8 << 30;
+    let view = until_is(&fleet, "one", "running").await;
+    assert!(view.session.waiting.is_empty());
     fleet.stop().await;
 }
