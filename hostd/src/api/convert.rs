@@ -132,6 +132,11 @@ pub(super) fn accounts(a: &Accounts) -> wire::HostAccounts {
         disk_logs: a.disk_logs,
         disk_other: a.disk_other,
         disk_reserve: a.disk_reserve,
+        memory_warm: a.memory_warm,
+        memory_ci: a.memory_ci,
+        memory_builds: a.memory_builds,
+        disk_warm: a.disk_warm,
+        disk_ci: a.disk_ci,
     }
 }
 

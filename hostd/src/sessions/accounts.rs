@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{Fleet, FleetError, fleet::Host, host::meminfo};
+use crate::room::Kind;
 
 /// Files that are looked at; a data folder has some hundreds.
 const FILES: usize = 200_000;
@@ -20,7 +21,13 @@ const DEPTH: usize = 32;
 pub struct Accounts {
     /// Memory that is one VM's alone, of all sessions' VMs: what the guests have written, and what QEMU needs.
     pub memory_private: u64,
-    /// Memory of files that these VMs have mapped, each page counted once: their templates, QEMU's program.
+    /// The same of warm VMs that no session has yet.
+    pub memory_warm: u64,
+    /// The same of VMs of checks under way.
+    pub memory_ci: u64,
+    /// The same of VMs of builds under way.
+    pub memory_builds: u64,
+    /// Memory of files that all these VMs have mapped, each page counted once: their templates, QEMU's program.
     pub memory_shared: u64,
     /// Page cache of the whole host, the shared memory above included; the kernel gives it back where it is needed.
     pub memory_cache: u64,
@@ -38,6 +45,10 @@ pub struct Accounts {
     pub disk_layers: u64,
     /// Memory and devices of suspended sessions.
     pub disk_snapshots: u64,
+    /// Disks of warm VMs.
+    pub disk_warm: u64,
+    /// Disks of checks under way.
+    pub disk_ci: u64,
     /// Terminals and serial consoles.
     pub disk_logs: u64,
     /// All else in the data folder: kernels, repositories, the store.
@@ -61,10 +72,15 @@ fn read(host: &Arc<Host>) -> Accounts {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let lives: Vec<_> = host.handles().values().filter_map(|handle| handle.live.borrow().clone()).collect();
     let parts: Vec<_> = lives.iter().map(|live| live.vm.memory_part()).collect();
-    let room = host.room();
+    let (room, rooms) = (host.room(), &host.parts.rooms);
+    let (warm, ci, builds) = (host.pool.memory_part(), rooms.of_kind(Kind::Ci), rooms.of_kind(Kind::Build));
+    let others = [warm, ci, builds].map(|part| part.shared).iter().sum::<u64>();
     let mut accounts = Accounts {
         memory_private: parts.iter().map(|part| part.private).sum(),
-        memory_shared: parts.iter().map(|part| part.shared).sum(),
+        memory_warm: warm.private,
+        memory_ci: ci.private,
+        memory_builds: builds.private,
+        memory_shared: parts.iter().map(|part| part.shared).sum::<u64>().saturating_add(others),
         memory_cache: meminfo(&memory, "Cached:").saturating_add(meminfo(&memory, "Buffers:")),
         memory_free: meminfo(&memory, "MemFree:"),
         memory_reserve: room.memory_reserve(),
@@ -105,6 +121,8 @@ impl Accounts {
         match parts.as_slice() {
             ["bases", ..] => &mut self.disk_bases,
             ["builds", ..] => &mut self.disk_builds,
+            ["warm", ..] => &mut self.disk_warm,
+            ["ci", ..] => &mut self.disk_ci,
             ["sessions", _, name] if name.ends_with(".qcow2") => &mut self.disk_layers,
             ["sessions", _, name] if name.contains(".log") => &mut self.disk_logs,
             ["sessions", _, folder, _, ..] if folder.starts_with("snapshot") => &mut self.disk_snapshots,
@@ -132,6 +150,8 @@ mod tests {
             ("sessions/c/disk.qcow2", 128),
             ("sessions/c/snapshot/memory.zst", 256),
             ("sessions/c/terminal.log", 8),
+            ("warm/e/disk.qcow2", 12),
+            ("ci/f/disk.qcow2", 20),
             ("store.sqlite", 4),
         ] {
             write(path, kib);
@@ -141,6 +161,7 @@ mod tests {
         let mut accounts = Accounts::default();
         accounts.add_disk(data.path());
         let Accounts { disk_bases, disk_builds, disk_layers, disk_snapshots, disk_logs, disk_other, .. } = accounts;
+        assert_eq!([accounts.disk_warm, accounts.disk_ci].map(|bytes| bytes >> 10), [12, 20]);
         let kib =
             [disk_bases, disk_builds, disk_layers, disk_snapshots, disk_logs, disk_other].map(|bytes| bytes >> 10);
         assert_eq!(kib, [64, 48, 128, 256, 8, 4]);

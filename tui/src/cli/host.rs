@@ -119,6 +119,9 @@ fn memory_use(a: &HostAccounts) -> String {
     let of = |what: &str, amount| format!("{what} {}", bytes(amount));
     [
         of("sessions alone", a.memory_private),
+        of("warm VMs", a.memory_warm),
+        of("CI", a.memory_ci),
+        of("builds", a.memory_builds),
         of("shared by them", a.memory_shared),
         of("page cache", a.memory_cache),
         of("free", a.memory_free),
@@ -135,6 +138,8 @@ fn disk_use(a: &HostAccounts) -> String {
         of("builds and templates", a.disk_builds),
         of("sessions' disks", a.disk_layers),
         of("snapshots", a.disk_snapshots),
+        of("warm VMs", a.disk_warm),
+        of("CI", a.disk_ci),
         of("logs", a.disk_logs),
         of("other", a.disk_other),
         of("reserve", a.disk_reserve),

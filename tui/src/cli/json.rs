@@ -235,6 +235,11 @@ struct Accounts {
     disk_logs: u64,
     disk_other: u64,
     disk_reserve: u64,
+    memory_warm: u64,
+    memory_ci: u64,
+    memory_builds: u64,
+    disk_warm: u64,
+    disk_ci: u64,
 }
 
 impl Accounts {
@@ -253,6 +258,11 @@ impl Accounts {
             disk_logs: a.disk_logs,
             disk_other: a.disk_other,
             disk_reserve: a.disk_reserve,
+            memory_warm: a.memory_warm,
+            memory_ci: a.memory_ci,
+            memory_builds: a.memory_builds,
+            disk_warm: a.disk_warm,
+            disk_ci: a.disk_ci,
         }
     }
 }
