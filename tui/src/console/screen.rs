@@ -116,3 +116,60 @@ fn restore_on_panic() {
         PANICKED.notify_one();
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Read as _};
+
+    use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+    use rustix::termios::{Termios, tcgetattr};
+    use tui_core::guard::guarded;
+
+    use super::*;
+
+    /// In a process and on a terminal of its own, by the test below.
+    #[test]
+    #[ignore = "takes the terminal that it runs on"]
+    fn panics_on_a_terminal() {
+        let screen = Screen::enter().unwrap();
+        assert!(guarded(|| panic!("as the guest wants it")).is_none());
+        println!("expected: taken {}", TAKEN.load(Ordering::SeqCst));
+        let _ = std::panic::catch_unwind(|| panic!("as the test wants it"));
+        println!("unexpected: taken {}", TAKEN.load(Ordering::SeqCst));
+        // Never dropped, so the hook alone has given the terminal back.
+        std::mem::forget(screen);
+    }
+
+    fn settings(modes: &Termios) -> impl PartialEq + std::fmt::Debug + use<> {
+        (modes.input_modes, modes.output_modes, modes.control_modes, modes.local_modes)
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_unless_it_is_expected() {
+        let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let name = pair.master.tty_name().unwrap();
+        let modes = || tcgetattr(File::open(&name).unwrap()).unwrap();
+        let before = modes();
+        let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+        command.args(["--ignored", "--exact", "--nocapture", "console::screen::tests::panics_on_a_terminal"]);
+        command.env("RUST_BACKTRACE", "0");
+        let mut output = pair.master.try_clone_reader().unwrap();
+        let mut child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        // An error is how a PTY says that its other end is closed.
+        let mut bytes = Vec::new();
+        let _ = output.read_to_end(&mut bytes);
+        assert!(child.wait().unwrap().success());
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.contains("expected: taken true") && !text.contains("as the guest wants it"), "{text}");
+        let mut shown = vt100::Parser::default();
+        shown.process(&bytes);
+        let screen = shown.screen();
+        assert!(!screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste());
+        // What it said stands where people read it.
+        assert!(screen.contents().contains("as the test wants it"), "{}", screen.contents());
+        assert!(screen.contents().contains("unexpected: taken false") && !screen.contents().contains("taken true"));
+        assert_eq!(settings(&modes()), settings(&before));
+    }
+}
