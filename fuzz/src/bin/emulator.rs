@@ -12,6 +12,7 @@ fuzz_target!(
             [columns, rows, ..] => Size::clamped(u32::from(*columns), u32::from(*rows)),
             _ => Size::USUAL,
         };
-        emulator(data.chunks(256).map(|bytes| (bytes.get(2..).unwrap_or_default(), piece(bytes))));
+        let pieces = data.chunks(256).map(|bytes| (bytes.get(2..).unwrap_or_default(), piece(bytes)));
+        emulator(pieces.chain([(&[][..], Size::USUAL)]));
     }
 );
