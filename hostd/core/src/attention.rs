@@ -7,6 +7,8 @@ use crate::{
     text,
 };
 
+/// In milliseconds.
+const MINUTE: UnixMillis = 60_000;
 /// Longest reason, in bytes.
 const REASON_MAX: usize = 512;
 
@@ -63,6 +65,14 @@ pub fn attention(session: &Session, now: UnixMillis) -> Attention {
         reason = format!("{reason} ({})", session.notice);
     }
     Attention { turn, reason: text::clean(&text::one_line(&reason), REASON_MAX) }
+}
+
+/// The same in steps of a minute since the session last changed: for telling news of it from what is known, as the ages in
+/// the reason grow.
+#[must_use]
+pub fn attention_by_minute(session: &Session, now: UnixMillis) -> Attention {
+    let since = now.saturating_sub(session.updated_at).max(0);
+    attention(session, session.updated_at.saturating_add(since - since % MINUTE))
 }
 
 fn derive(s: &Session, now: UnixMillis) -> (Turn, String) {

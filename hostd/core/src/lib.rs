@@ -17,6 +17,6 @@ pub mod text;
 /// Milliseconds since the Unix epoch. Time always comes in as a value; nothing here reads a clock.
 pub type UnixMillis = i64;
 
-pub use attention::{Attention, Turn, attention};
+pub use attention::{Attention, Turn, attention, attention_by_minute};
 pub use recipe::{Recipe, RecipeError};
 pub use session::{Activity, Cause, Denied, Effect, Input, Lifecycle, Session, Status, step};

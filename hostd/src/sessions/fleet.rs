@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream};
-use hostd_core::{Input, Lifecycle, Session, UnixMillis, capacity::Room, session::step, text};
+use hostd_core::{Input, Lifecycle, Session, UnixMillis, attention_by_minute, capacity::Room, session::step, text};
 use pilothouse_proto::guest::v1::guest_client::GuestClient;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -162,7 +162,8 @@ impl Handle {
             let waits = if session.waiting.is_empty() { "it comes back when there is room" } else { &session.waiting };
             session.waiting = format!("{why}; {waits}");
         }
-        SessionView { session, phases, memory, viewers, suspended, resumed_in }
+        let attention = attention_by_minute(&session, now());
+        SessionView { session, attention, phases, memory, viewers, suspended, resumed_in }
     }
 }
 

@@ -1,4 +1,4 @@
-use hostd_core::Session;
+use hostd_core::{Attention, Session};
 
 use crate::{store::Phase, vm::MemoryUse};
 
@@ -7,6 +7,8 @@ use crate::{store::Phase, vm::MemoryUse};
 pub struct SessionView {
     /// By the rules of the core.
     pub session: Session,
+    /// Whose turn it is and why, as of its last full minute: so the ages in the reason are news once a minute.
+    pub attention: Attention,
     /// How its last start went.
     pub phases: Vec<Phase>,
     /// What its VM holds of the host's memory now; nothing without one.

@@ -1,7 +1,8 @@
 use futures::FutureExt as _;
 use hostd_core::{
-    Lifecycle, Session,
-    session::{NewSession, Size},
+    Activity, Lifecycle, Session, attention_by_minute,
+    pulls::Standing,
+    session::{Fate, NewSession, Pull, Size},
 };
 
 use super::super::{Board, Change, HostStatus, News, SessionView};
@@ -25,7 +26,16 @@ fn view(id: &str, viewers: usize) -> SessionView {
         },
         1,
     );
-    SessionView { session, phases: vec![], memory: MemoryUse::default(), viewers, suspended: 0, resumed_in: 0 }
+    let attention = attention_by_minute(&session, 1);
+    SessionView {
+        session,
+        attention,
+        phases: vec![],
+        memory: MemoryUse::default(),
+        viewers,
+        suspended: 0,
+        resumed_in: 0,
+    }
 }
 
 fn snapshot_ids(news: &News) -> Vec<String> {
@@ -50,6 +60,37 @@ async fn a_snapshot_and_then_every_change_with_the_next_revision() {
     assert_eq!((next, &news), (revision + 1, &News::Change(Change::Session(view("B", 0).into()))));
     assert_eq!(reader.next().await, (revision + 2, News::Change(Change::Removed("A".into()))));
     assert!(reader.next().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn an_age_is_news_once_a_minute() {
+    let board = Board::new("e".into());
+    let mut waits = view("A", 0);
+    waits.session.activity = Activity::WaitingReview;
+    waits.session.lifecycle = Lifecycle::Suspended;
+    waits.session.pull = Some(Pull {
+        number: 5,
+        fate: Fate::Open,
+        head: "a".into(),
+        passed: 1,
+        total: 1,
+        failed: None,
+        standing: Standing::Waiting,
+        since: 1,
+    });
+    let mut reasons = vec![];
+    let mut reader = board.read("", 0);
+    for seconds in [0, 2, 59, 60, 62, 3599, 3600, 3720] {
+        let attention = attention_by_minute(&waits.session, 1 + seconds * 1000);
+        board.session(SessionView { attention, ..waits.clone() });
+        match reader.next().now_or_never() {
+            Some((_, News::Change(Change::Session(view)))) => reasons.push(view.attention.reason.clone()),
+            Some((_, News::Snapshot(all))) => reasons.push(all.sessions[0].attention.reason.clone()),
+            _ => {}
+        }
+    }
+    let reasons: Vec<_> = reasons.iter().map(|reason| reason.rsplit_once("since ").unwrap().1).collect();
+    assert_eq!(reasons, ["0 s", "1 min", "59 min", "1 h"]);
 }
 
 #[tokio::test]
