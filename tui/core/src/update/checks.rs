@@ -29,7 +29,7 @@ impl State {
         }
     }
 
-    /// What it found before is kept until it is over, so it asks nothing.
+    /// Costs a run and nothing else, so it asks nothing.
     pub(crate) fn rerun(&mut self) {
         let Some((key, pull)) = self.need_pull() else { return };
         if let Some(check) = self.need_check(&pull.checks) {
