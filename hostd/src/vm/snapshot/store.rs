@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::unix::fs::MetadataExt,
-    path::Path,
+    path::{Component, Path},
 };
 
 use hostd_core::requirements::Requirements;
@@ -232,7 +232,7 @@ impl Stored {
     fn check(&self, folder: &Path) -> Result<(), SnapshotError> {
         // The name comes from a file: it may not lead out of the folder.
         let path = folder.join(&self.name);
-        if Path::new(&self.name).components().count() != 1 || self.name == ".." {
+        if !matches!(Path::new(&self.name).components().collect::<Vec<_>>()[..], [Component::Normal(_)]) {
             return Err(SnapshotError::Damaged { path, what: "its name leads out of the snapshot's folder".into() });
         }
         let metadata = std::fs::metadata(&path).map_err(|error| SnapshotError::Io { path: path.clone(), error })?;
@@ -334,8 +334,11 @@ mod tests {
     fn a_manifest_that_is_not_whole_or_leads_elsewhere_is_refused() {
         let parent = tempfile::tempdir().unwrap();
         let (folder, mut manifest) = written(parent.path());
-        manifest.memory.name = "../x".into();
-        assert!(manifest.check(&folder, &requirements()).unwrap_err().to_string().contains("leads out"));
+        for name in ["../x", "..", ".", "/", "/x", ""] {
+            manifest.memory.name = name.into();
+            let error = manifest.check(&folder, &requirements()).unwrap_err().to_string();
+            assert!(error.contains("leads out"), "{name}: {error}");
+        }
         let path = folder.join(MANIFEST);
         let text = std::fs::read_to_string(&path).unwrap();
         for bad in [&text[..text.len() / 2], "", "[]", &text.replace("\"version\": 1", "\"version\": 9")] {
