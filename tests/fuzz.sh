@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets in fuzz/src/bin and lets each run for some seconds, as many at a time as there are processors. A
 # crash, an input that takes ten seconds, or one that takes a GiB fails it; the input is kept, and its path printed.
-# Usage: tests/fuzz.sh [SECONDS [TARGET...]]     default: 6 seconds each, all of them
+# Usage: tests/fuzz.sh [SECONDS [TARGET...]]     default: 5 seconds each, all of them
 # One input again: fuzz/target/x86_64-unknown-linux-gnu/debug/TARGET FILE
 set -euo pipefail
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
 cd "$root/fuzz"
-seconds=${1:-6}
+seconds=${1:-5}
 targets=("${@:2}")
 triple=x86_64-unknown-linux-gnu
 built=target/$triple/debug
@@ -17,7 +17,7 @@ built=target/$triple/debug
 build() {
     local flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
     flags+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
-    flags+=" -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Ccodegen-units=16"
+    flags+=" -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
     CARGO_TARGET_DIR=target RUSTFLAGS=$flags cargo build --quiet --locked --target "$triple" --bins
 }
 
