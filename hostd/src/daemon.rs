@@ -78,6 +78,7 @@ pub async fn run(options: Options) -> color_eyre::Result<()> {
     let (fleet, ci) = open(&options, &data).await?;
     let forge: Arc<dyn Forge> = Arc::new(fleet.forge().clone());
     // Ended with this run.
+    let _tidy = AbortOnDropHandle::new(tokio::spawn(fleet.forge().clone().tidy()));
     let _reports = reports.map(|endpoint| AbortOnDropHandle::new(tokio::spawn(endpoint.serve(forge))));
     let closing = CancellationToken::new();
     let mut server = tokio::spawn(api::serve(fleet.clone(), ci.clone(), sockets, closing.clone()));

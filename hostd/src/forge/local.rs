@@ -11,6 +11,7 @@ mod checks;
 mod import;
 mod merge;
 mod places;
+mod retention;
 mod revisions;
 #[cfg(test)]
 mod tests;

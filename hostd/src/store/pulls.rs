@@ -1,6 +1,9 @@
 //! Pull requests, checks and rules of the local forge.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use hostd_core::{
+    UnixMillis,
     checks::Check,
     pulls::{PullRequest, Rules},
 };
@@ -187,6 +190,28 @@ impl Store {
         .await
     }
 
+    /// Forgets checks that were last changed before, but those of revisions of open pull requests. Returns how many, and the
+    /// ids of all logs that are still named, with whether their pull request is open.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`] for a row that is not understood.
+    pub async fn forget_checks(&self, before: UnixMillis) -> Result<(usize, BTreeMap<String, bool>), StoreError> {
+        self.transact(move |tx| {
+            let open = open_heads(tx)?;
+            let (mut forgotten, mut named) = (0, BTreeMap::new());
+            for Kept { row, of, check } in all_checks(tx)? {
+                let is_open = open.contains(&of);
+                if !is_open && check.updated_at < before {
+                    forgotten += tx.execute("DELETE FROM checks WHERE rowid = ?1", [row])?;
+                } else if let Some(log) = check.log {
+                    *named.entry(log).or_default() |= is_open;
+                }
+            }
+            Ok((forgotten, named))
+        })
+        .await
+    }
+
     /// The rules of a repository.
     ///
     /// # Errors
@@ -248,6 +273,31 @@ fn suggestion(kept: Option<KeptRules>, required_checks: Vec<String>) -> Option<K
 
 fn texts(tx: &Transaction<'_>, sql: &str, params: impl Params) -> rusqlite::Result<Vec<String>> {
     tx.prepare_cached(sql)?.query_map(params, |row| row.get(0))?.collect()
+}
+
+/// Repository and commit of every revision of an open pull request.
+fn open_heads(tx: &Transaction<'_>) -> rusqlite::Result<BTreeSet<(String, String)>> {
+    let mut heads = BTreeSet::new();
+    let mut open = tx.prepare_cached("SELECT state FROM pulls WHERE open")?;
+    for pull in open.query_map([], |row| value::<PullRequest>(row, 0))? {
+        let PullRequest { repository, revisions, .. } = pull?;
+        heads.extend(revisions.into_iter().map(|revision| (repository.clone(), revision.head)));
+    }
+    Ok(heads)
+}
+
+/// A check as it is kept.
+struct Kept {
+    row: i64,
+    /// Repository and commit.
+    of: (String, String),
+    check: Check,
+}
+
+fn all_checks(tx: &Transaction<'_>) -> rusqlite::Result<Vec<Kept>> {
+    let sql = "SELECT rowid, repository, \"commit\", state FROM checks";
+    let kept = |row: &Row<'_>| Ok(Kept { row: row.get(0)?, of: (row.get(1)?, row.get(2)?), check: value(row, 3)? });
+    tx.prepare_cached(sql)?.query_map([], kept)?.collect()
 }
 
 fn one(tx: &Transaction<'_>, repository: &str, number: u64) -> rusqlite::Result<PullRecord> {

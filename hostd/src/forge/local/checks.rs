@@ -97,7 +97,7 @@ impl Local {
         Ok(id)
     }
 
-    fn log_path(&self, id: &str) -> std::path::PathBuf {
+    pub(super) fn log_path(&self, id: &str) -> std::path::PathBuf {
         self.logs.join(format!("{id}.log"))
     }
 }

@@ -202,3 +202,33 @@ async fn two_hundred_pull_requests_are_listed() {
     let which = Which { session: Some("nobody".into()), ..Which::default() };
     assert!(world.forge.pulls(which).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn results_and_logs_of_pull_requests_that_are_over_are_kept_for_a_while() {
+    const HOUR: i64 = 3600 * 1000;
+    let world = World::new().await;
+    let (over, open) = (world.open("one", "a.txt", "1\n").await, world.open("two", "b.txt", "1\n").await);
+    for pull in [&over, &open] {
+        let report = Report {
+            name: "unit".into(),
+            state: CheckState::Passed,
+            summary: String::new(),
+            url: String::new(),
+            log: Some(b"fine".to_vec()),
+        };
+        world.forge.report("widgets", pull.pull.head(), report).await.unwrap();
+    }
+    world.git(&["--git-dir=git/widgets.git", "update-ref", "-d", "refs/heads/agent/one/work"]).await;
+    assert_eq!(world.forge.pull(&world.id(1)).await.unwrap().pull.state, PullState::Closed);
+    // What a commit that failed leaves.
+    std::fs::write(world.path("checks/orphan.log"), "x").unwrap();
+    assert_eq!(world.forge.sweep_checks(now(), 1 << 20).await.unwrap(), (0, 0));
+    assert_eq!(world.forge.sweep_checks(now() + 2 * HOUR, 1 << 20).await.unwrap(), (0, 1));
+    assert_eq!(world.forge.sweep_checks(now() + 31 * 24 * HOUR, 1 << 20).await.unwrap(), (1, 1));
+    assert!(world.forge.checks("widgets", over.pull.head()).await.unwrap().is_empty());
+    let kept = world.forge.checks("widgets", open.pull.head()).await.unwrap();
+    assert_eq!(world.forge.log(&kept[0]).await.unwrap().unwrap(), b"fine");
+    // Where there is no room for it, the result stays.
+    assert_eq!(world.forge.sweep_checks(now(), 3).await.unwrap(), (0, 1));
+    assert_eq!(world.forge.log(&kept[0]).await.unwrap(), None);
+}
