@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Runs in a session's guest: prints a line with what is compared, then a pack of what the working tree has and its merge
 # base has not. Neither the repository's index nor its objects are touched.
 # $1: where it is, $2: the branch that it left, $3: bytes of a pack that are taken
