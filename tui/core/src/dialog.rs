@@ -110,6 +110,8 @@ pub struct Form {
     pub environments: Vec<EnvironmentKey>,
     /// Which one.
     pub chosen: usize,
+    /// Somebody chose it: it stays, whatever else is there by and by.
+    pub by_hand: bool,
     /// What to call it.
     pub title: Field,
     /// What to do.
@@ -129,6 +131,7 @@ impl Form {
         let mut form = Self {
             environments: Vec::new(),
             chosen: 0,
+            by_hand: false,
             title: Field::line(),
             task: Field::lines(),
             focus: FormField::Environment,
@@ -136,20 +139,22 @@ impl Form {
             sending: None,
         };
         form.refresh(fleet);
-        // An environment that is ready is the likely one, and then the next thing to do is to write.
-        let ready = |key: &EnvironmentKey| fleet.environment(key).is_some_and(|e| e.state == "ready");
-        form.chosen = form.environments.iter().position(ready).unwrap_or(0);
         if form.environments.len() == 1 {
             form.focus = FormField::Title;
         }
         form
     }
 
-    /// Takes the environments that there are now; the chosen one stays chosen.
+    /// Takes the environments that there are now. The chosen one stays chosen; where nobody chose, one that is ready is the
+    /// likely one.
     pub fn refresh(&mut self, fleet: &Fleet) {
         let chosen = self.environment().cloned();
         self.environments = fleet.environments();
-        self.chosen = chosen.and_then(|c| self.environments.iter().position(|e| *e == c)).unwrap_or(0);
+        let place = |of: &dyn Fn(&EnvironmentKey) -> bool| self.environments.iter().position(of);
+        let is_ready = |key: &EnvironmentKey| fleet.environment(key).is_some_and(|e| e.state == "ready");
+        let stays = chosen.filter(|key| self.by_hand || is_ready(key));
+        let same = stays.and_then(|chosen| place(&|key| *key == chosen));
+        self.chosen = same.or_else(|| place(&is_ready)).unwrap_or(0);
     }
 
     /// The chosen one.
@@ -160,6 +165,7 @@ impl Form {
 
     /// Chooses another one, around the ends.
     pub fn choose(&mut self, by: isize) {
+        self.by_hand = true;
         let all = self.environments.len().max(1);
         self.chosen = (self.chosen + all).saturating_add_signed(by) % all;
     }

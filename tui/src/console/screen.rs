@@ -127,10 +127,10 @@ mod tests {
 
     use super::*;
 
-    /// In a process and on a terminal of its own, by the test below.
-    #[test]
-    #[ignore = "takes the terminal that it runs on"]
-    fn panics_on_a_terminal() {
+    /// Set in the process that the test below starts: itself, on a terminal that it may take.
+    const ON_TERMINAL: &str = "PILOTHOUSE_TEST_ON_TERMINAL";
+
+    fn panic_on_a_terminal() {
         let screen = Screen::enter().unwrap();
         assert!(guarded(|| panic!("as the guest wants it")).is_none());
         println!("expected: taken {}", TAKEN.load(Ordering::SeqCst));
@@ -146,13 +146,18 @@ mod tests {
 
     #[test]
     fn a_panic_gives_the_terminal_back_unless_it_is_expected() {
+        if std::env::var_os(ON_TERMINAL).is_some() {
+            return panic_on_a_terminal();
+        }
         let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
         let name = pair.master.tty_name().unwrap();
         let modes = || tcgetattr(File::open(&name).unwrap()).unwrap();
         let before = modes();
         let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
-        command.args(["--ignored", "--exact", "--nocapture", "console::screen::tests::panics_on_a_terminal"]);
+        let own = "console::screen::tests::a_panic_gives_the_terminal_back_unless_it_is_expected";
+        command.args(["--exact", "--nocapture", own]);
+        command.env(ON_TERMINAL, "1");
         command.env("RUST_BACKTRACE", "0");
         let mut output = pair.master.try_clone_reader().unwrap();
         let mut child = pair.slave.spawn_command(command).unwrap();

@@ -211,7 +211,7 @@ impl State {
         if let Some(key) = self.environments.selected().filter(|_| self.view == View::Environments)
             && let Some(at) = form.environments.iter().position(|e| e == key)
         {
-            form.chosen = at;
+            (form.chosen, form.by_hand) = (at, true);
             form.focus = crate::dialog::FormField::Title;
         }
         self.dialog = Some(Dialog::Form(form));

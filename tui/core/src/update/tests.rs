@@ -338,6 +338,33 @@ fn a_form_chooses_among_environments() {
 }
 
 #[test]
+fn a_form_that_was_opened_early_chooses_what_turns_out_to_be_ready() {
+    let mut state = fleet(SIZE);
+    let told = |name: &str, word: &str| {
+        let all = crate::samples::environments();
+        let one = all.into_iter().find(|e| e.name == name).unwrap();
+        let one = crate::fleet::Environment { state: word.into(), ..one };
+        Report::Host(0, HostReport::Environment(Box::new(one)))
+    };
+    report(&mut state, told("demo", "unbuilt"));
+    report(&mut state, told("python", "unbuilt"));
+    report(&mut state, told("rust", "unbuilt"));
+    press(&mut state, "n");
+    let chosen = |state: &State| match &state.dialog {
+        Some(Dialog::Form(form)) => form.environment().map(|key| key.name.to_string()),
+        _ => None,
+    };
+    assert_eq!(chosen(&state).as_deref(), Some("demo"));
+    report(&mut state, told("rust", "ready"));
+    assert_eq!(chosen(&state).as_deref(), Some("rust"));
+    report(&mut state, told("demo", "ready"));
+    assert_eq!(chosen(&state).as_deref(), Some("rust"), "it stays");
+    press(&mut state, "k");
+    report(&mut state, told("python", "unbuilt"));
+    assert_eq!(chosen(&state).as_deref(), Some("python"), "what was chosen by hand stays, ready or not");
+}
+
+#[test]
 fn a_host_that_goes_is_shown_and_nothing_is_forgotten() {
     let mut state = fleet(SIZE);
     report(&mut state, Report::Host(0, HostReport::Lost("hung up".into())));
