@@ -33,7 +33,7 @@ step_build() {
 step_fuzz() { tests/fuzz.sh; }
 step_tests() { RUST_TEST_THREADS=${RUST_TEST_THREADS:-2} cargo test --release --locked --workspace --quiet --no-fail-fast; }
 # hostd dies at each named point; what is shipped has none of them compiled in.
-step_faults() { cargo test --release --locked --workspace --lib --features hostd/failpoints --quiet -- faults; }
+step_faults() { cargo test --release --locked --workspace --exclude tests --lib --features hostd/failpoints --quiet -- faults; }
 # Alone, because it loads the machine on purpose.
 step_boots() { cargo test --release --locked --quiet --workspace --test boots -- --nocapture; }
 step_demo() { demos/fleet.sh --headless --data "$CARGO_TARGET_DIR/pilothouse-test-data/demo"; }
