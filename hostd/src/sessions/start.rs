@@ -9,8 +9,9 @@ use std::{
 
 use hostd_core::{Cause, Session};
 use pilothouse_proto::guest::v1::{HandshakeResponse, StartAgentRequest};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 
 use super::{
     fleet::{Handle, Host},
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     gateway::Caller,
-    guest::{Hello, Identity, Link},
+    guest::{Identity, Link},
     store::{Machine, Phase, Record},
     terminals::{Pump, Terminal},
     vm::{Memory, Vm, VmError, VmSpec},
@@ -29,6 +30,8 @@ use crate::{
 const HANDSHAKE: Duration = Duration::from_secs(120);
 /// For the guest to start the agent.
 const AGENT: Duration = Duration::from_secs(30);
+/// Before it is asked again, where it did not answer.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Parts of a guest's boot that are believed.
 const BOOT_STEPS: usize = 16;
 
@@ -187,23 +190,33 @@ async fn bring_up(
     fail::fail_point!("start::before-agent");
     let pump = Pump::begin(terminal.clone()).await.map_err(|error| format!("the terminal's log: {error}"))?;
     let request = agent(session, terminal);
-    start_agent(&hello, request).await?;
+    start_agent(&link, request).await?;
     clock.phase("agent");
     fail::fail_point!("start::after-agent");
     Ok((link, pump))
 }
 
-async fn start_agent(hello: &Hello, request: StartAgentRequest) -> Result<(), String> {
+/// Where the connection is lost on the way the next one is asked: a guest starts its agent once, however often it is told to.
+async fn start_agent(link: &Link, request: StartAgentRequest) -> Result<(), String> {
     let program = request.command.first().cloned().unwrap_or_default();
-    let mut client = hello.client.clone();
-    match timeout(AGENT, client.start_agent(request)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(status)) => {
-            let why = hostd_core::text::clean(status.message(), 1024);
-            Err(format!("the agent `{program}` did not start: {why}"))
+    let started = async {
+        loop {
+            let hello = link.client(AGENT).await.map_err(|error| error.to_string())?;
+            match hello.client.clone().start_agent(request.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument) => {
+                    let why = hostd_core::text::clean(status.message(), 1024);
+                    return Err(format!("the agent `{program}` did not start: {why}"));
+                }
+                Err(status) => {
+                    tracing::warn!(program, %status, "the agent is not started yet; trying again");
+                    sleep(AGAIN).await;
+                }
+            }
         }
-        Err(_) => Err(format!("the guest did not start the agent `{program}` within {} s", AGENT.as_secs())),
-    }
+    };
+    let late = || Err(format!("the guest did not start the agent `{program}` within {} s", AGENT.as_secs()));
+    timeout(AGENT, started).await.unwrap_or_else(|_| late())
 }
 
 fn agent(session: &Session, terminal: &Terminal) -> StartAgentRequest {

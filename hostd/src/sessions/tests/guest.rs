@@ -19,7 +19,7 @@ use pilothouse_proto::guest::v1::{
     terminal_request::Request as Part,
 };
 use tokio::sync::watch;
-use tonic::{Request, Response, Status, Streaming, async_trait};
+use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -29,6 +29,8 @@ pub(super) struct Guest {
     pub(super) ended: watch::Sender<Option<Cause>>,
     /// What hostd asked for.
     pub(super) agent: Arc<Mutex<Option<StartAgentRequest>>>,
+    /// What becomes of the next starts of the agent, where that is not that it starts.
+    pub(super) no_agent: Arc<Mutex<Vec<Code>>>,
     output: watch::Sender<(Vec<u8>, bool)>,
     events: watch::Sender<Vec<Event>>,
     /// Events of its life before this one, which memory would keep.
@@ -44,6 +46,7 @@ impl Default for Guest {
         Self {
             ended: watch::channel(None).0,
             agent: Arc::default(),
+            no_agent: Arc::default(),
             output: watch::channel((b"ready\r\n".to_vec(), false)).0,
             events: watch::channel(vec![]).0,
             before: Arc::default(),
@@ -54,6 +57,11 @@ impl Default for Guest {
 }
 
 impl Guest {
+    /// One that answers so to the next starts of its agent.
+    pub(super) fn failing(no_agent: Arc<Mutex<Vec<Code>>>) -> Self {
+        Self { no_agent, ..Self::default() }
+    }
+
     /// The same, in a VM of its own.
     pub(super) fn again(&self) -> Self {
         Self { ended: watch::channel(None).0, ..self.clone() }
@@ -107,6 +115,9 @@ impl guest_server::Guest for Guest {
     }
 
     async fn start_agent(&self, request: Request<StartAgentRequest>) -> Result<Response<StartAgentResponse>, Status> {
+        if let Some(code) = self.no_agent.lock().unwrap().pop() {
+            return Err(Status::new(code, "as the test wants it"));
+        }
         *self.agent.lock().unwrap() = Some(request.into_inner());
         Ok(Response::new(StartAgentResponse::default()))
     }

@@ -2,6 +2,7 @@ use std::sync::atomic::Ordering;
 
 use hostd_core::{Activity, Cause, Input, Lifecycle, attention, session::Status};
 use tokio::sync::oneshot;
+use tonic::Code;
 
 use super::{
     super::{FleetError, supervisor::Message},
@@ -31,6 +32,23 @@ async fn a_session_starts_and_its_agent_gets_what_it_needs() {
         assert_eq!(environment[&format!("PILOTHOUSE_{name}")], value);
     }
     assert!(until(&fleet, "fix", |v| v.memory.private > 0).await.memory.private == 64 << 20);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_is_started_again_where_the_connection_was_lost_and_not_where_it_cannot_be() {
+    let world = World::new();
+    world.session("fix").await;
+    world.vmm.no_agent.lock().unwrap().extend([Code::Unavailable, Code::Internal]);
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    assert!(world.vmm.no_agent.lock().unwrap().is_empty());
+    world.vmm.no_agent.lock().unwrap().push(Code::FailedPrecondition);
+    fleet.stop().await;
+    world.session("other").await;
+    let fleet = world.fleet().await;
+    let view = until_is(&fleet, "other", "crashed").await;
+    assert!(attention(&view.session, 0).reason.contains("`agent` did not start: as the test wants it"));
     fleet.stop().await;
 }
 

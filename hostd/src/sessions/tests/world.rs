@@ -24,6 +24,7 @@ use hyper_util::{
 };
 use pilothouse_proto::{greet::greet, guest::v1::guest_server::GuestServer};
 use tokio::{io::DuplexStream, sync::Notify, task::JoinSet};
+use tonic::Code;
 
 use super::guest::Guest;
 use crate::{
@@ -45,6 +46,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Makes VMs of memory.
 #[derive(Default)]
 pub(super) struct MadeUp {
+    /// What guests answer to the next starts of their agents, where that is not that they started.
+    pub(super) no_agent: Arc<Mutex<Vec<Code>>>,
     /// Guests do not answer while this is set.
     pub(super) silent: Arc<AtomicBool>,
     /// The next start fails so.
@@ -130,7 +133,7 @@ impl Vmm for MadeUp {
         if let Some(output) = self.fails.lock().unwrap().take() {
             return Err(VmError::Failed { program: "made-up".into(), output });
         }
-        Ok(self.vm_of(spec, Guest::default()))
+        Ok(self.vm_of(spec, Guest::failing(self.no_agent.clone())))
     }
 
     async fn merge(&self, layers: &[PathBuf], own: usize, to: &Path, _: u64) -> Result<(), VmError> {
