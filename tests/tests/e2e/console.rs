@@ -50,7 +50,8 @@ fn a_session_from_birth_to_deletion() {
     console.send(keys::PREFIX);
     console.send("[g");
     console.wait_for_no("the end of 2 hundred", SOON);
-    console.wait_for("heard 42", SOON);
+    // `clear` forgets what was before it.
+    console.wait_for("1001", SOON);
     console.send("G");
     console.wait_for("the end of 2 hundred", SOON);
     console.send(keys::PREFIX);
