@@ -61,13 +61,9 @@ impl Local {
         let Some(tip) = repository.commit(&branch(&record.pull.head_branch)).await? else {
             return self.step(&id, PullInput::BranchGone).await;
         };
+        // After the tip: git writes the reflog first, so it knows of that push, and maybe of a later one.
         let pushes = pushes(&repository, &record.pull.head_branch).await?;
-        let read = usize::try_from(record.pushes).unwrap_or(usize::MAX);
-        let mut heads = pushes.get(read..).unwrap_or_default().to_vec();
-        // The reflog began anew, was shortened, or does not know of the last push.
-        if heads.last().map_or(record.pull.head(), String::as_str) != tip {
-            heads.push(tip);
-        }
+        let heads = unread(&pushes, &record, tip);
         let mut inputs = vec![];
         let mut before = record.pull.head().to_owned();
         for head in heads {
@@ -92,6 +88,18 @@ impl Local {
         self.hint(&id.repository, About::Pull(id.number));
         Ok(pull)
     }
+}
+
+/// Heads that are no revisions yet, oldest first. `tip` is of before `pushes` were read.
+fn unread(pushes: &[String], record: &PullRecord, tip: String) -> Vec<String> {
+    let read = usize::try_from(record.pushes).unwrap_or(usize::MAX);
+    let mut heads = pushes.get(read..).unwrap_or_default().to_vec();
+    // Else the reflog began anew, was shortened, or does not know of the last push.
+    let is_known = if heads.is_empty() { record.pull.head() == tip } else { pushes.contains(&tip) };
+    if !is_known {
+        heads.push(tip);
+    }
+    heads
 }
 
 /// What the branch was set to, oldest first; empty where it has no reflog.
@@ -122,4 +130,34 @@ async fn keep(repository: &Repository, pull: &PullRequest) -> Result<(), ForgeEr
 
 pub(super) fn branch(name: &str) -> String {
     format!("refs/heads/{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use hostd_core::pulls::Author;
+
+    use super::*;
+
+    #[test]
+    fn a_push_between_two_looks_makes_one_revision() {
+        let new = NewPull {
+            repository: "widgets".into(),
+            title: "Fix".into(),
+            body: String::new(),
+            author: Author { session: "01one".into(), slug: "one".into() },
+            base_branch: "main".into(),
+            head_branch: "agent/one/work".into(),
+        };
+        let record = PullRecord { pull: PullRequest::new(new, 1, "b".into(), 1), pushes: 2 };
+        let unread = |pushes: &[&str], tip: &str| {
+            let pushes: Vec<String> = pushes.iter().map(ToString::to_string).collect();
+            unread(&pushes, &record, tip.into())
+        };
+        assert_eq!(unread(&["a", "b"], "b"), [""; 0]);
+        assert_eq!(unread(&["a", "b", "c"], "c"), ["c"]);
+        assert_eq!(unread(&["a", "b", "c"], "b"), ["c"], "pushed after the tip was read");
+        assert_eq!(unread(&["a", "b", "a"], "a"), ["a"], "back to what it was");
+        assert_eq!(unread(&["d"], "d"), ["d"], "a reflog that began anew");
+        assert_eq!(unread(&[], "d"), ["d"], "none");
+    }
 }
