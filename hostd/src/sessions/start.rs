@@ -64,8 +64,8 @@ enum Down {
 
 /// Starts this generation of a session. Where `cancel` is cancelled it gives up at the next step.
 ///
-/// A guest that falls silent between its handshake and its agent gets a second chance, in another VM: seen under TCG, about
-/// once in a hundred boots on a machine with three times as much to do as it can.
+/// A guest that falls silent between its handshake and its agent gets a second chance, in another VM: seen in 3 of 200 boots
+/// under TCG, on a machine with three times as much to do as it can. A stopgap: why they fall silent is not known.
 pub(super) async fn start(
     host: Arc<Host>,
     handle: Arc<Handle>,
