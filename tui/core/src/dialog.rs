@@ -1,7 +1,7 @@
 //! What opens above the lists: help, palette, questions, forms.
 
 use crate::{
-    Command,
+    Command, Millis,
     edit::Field,
     effect::Call,
     fleet::{EnvironmentKey, Fleet, HostId, SessionKey},
@@ -235,10 +235,14 @@ pub struct Message {
 pub struct Asked {
     /// Whom.
     pub host: HostId,
+    /// What.
+    pub call: Call,
     /// What is done, e.g. "Deleted x".
     pub done: String,
-    /// What could not be done, e.g. "Could not delete x".
-    pub failed: String,
+    /// What is to be done, e.g. "delete x".
+    pub what: String,
+    /// The session whose question it answers, as it was changed last then.
+    pub question: Option<(SessionKey, Millis)>,
     /// The pull request that it reviews, and what of its draft goes along.
     pub review: Option<(PullKey, Vec<LineComment>)>,
 }
@@ -246,8 +250,8 @@ pub struct Asked {
 impl Asked {
     /// For this call, about something of this name.
     #[must_use]
-    pub fn of(call: &Call, host: HostId, about: &str) -> Self {
-        let (done, failed) = match call {
+    pub fn of(call: Call, host: HostId, about: &str) -> Self {
+        let (done, what) = match &call {
             Call::Create { .. } => ("Created", "create"),
             Call::Send(..) => ("Sent to", "send to"),
             Call::Delete(_) => ("Deleted", "delete"),
@@ -262,6 +266,7 @@ impl Asked {
             Call::Rerun { .. } => ("Runs again:", "run again:"),
             Call::Merge { .. } => ("Merged", "merge"),
         };
-        Self { host, done: format!("{done} {about}"), failed: format!("Could not {failed} {about}"), review: None }
+        let (done, what) = (format!("{done} {about}"), format!("{what} {about}"));
+        Self { host, call, done, what, question: None, review: None }
     }
 }

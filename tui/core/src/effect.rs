@@ -135,3 +135,17 @@ pub enum Call {
         head: String,
     },
 }
+
+impl Call {
+    /// Whether it does once more what the other one does: the same kind of thing to the same object. One object takes one
+    /// message and one verdict at a time, whatever they say.
+    #[must_use]
+    pub fn repeats(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Send(id, _), Self::Send(of, _))
+            | (Self::Review { id, .. }, Self::Review { id: of, .. })
+            | (Self::Merge { id, .. }, Self::Merge { id: of, .. }) => id == of,
+            _ => self == other,
+        }
+    }
+}

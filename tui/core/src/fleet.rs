@@ -344,6 +344,10 @@ impl Fleet {
         self.hosts.get(key.host)?.sessions.get(&key.id)
     }
 
+    pub(crate) fn session_mut(&mut self, key: &SessionKey) -> Option<&mut Session> {
+        self.hosts.get_mut(key.host)?.sessions.get_mut(&key.id)
+    }
+
     /// Every session with its key.
     pub fn sessions(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
         self.hosts.iter().enumerate().flat_map(|(host, h)| {

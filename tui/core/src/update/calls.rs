@@ -1,7 +1,7 @@
 //! What hosts are asked: create, message, answer, restart, delete, build, review; and what comes of it.
 
 use crate::{
-    Command, Effect, State,
+    Command, Effect, Millis, State,
     dialog::{Asked, Dialog, Question, Target, Then},
     effect::{Call, Slot},
     fleet::{EnvironmentKey, HostId, SessionKey},
@@ -22,21 +22,37 @@ impl State {
         found
     }
 
-    pub(crate) fn call(&mut self, host: HostId, call: Call, about: &str) -> u64 {
+    /// Asks a host and gives the ticket's generation; None, and a notice, where it is asked the same already: a key that
+    /// bounces does nothing twice.
+    pub(crate) fn call(&mut self, host: HostId, call: Call, about: &str) -> Option<u64> {
+        if let Some(asked) = self.calls.values().find(|asked| asked.host == host && call.repeats(&asked.call)) {
+            let text = format!("Already asked to {}", asked.what);
+            self.notice(Kind::Info, &text);
+            return None;
+        }
         let ticket = self.ticket(Slot::Call);
-        self.calls.insert(ticket.generation, Asked::of(&call, host, about));
+        self.calls.insert(ticket.generation, Asked::of(call.clone(), host, about));
         self.out.push(Effect::Call(ticket, host, call));
-        ticket.generation
+        Some(ticket.generation)
     }
 
     pub(crate) fn answer(&mut self, number: usize) {
         let Some((key, session)) = self.selected() else { return };
-        let (key, name) = (key.clone(), session.name().to_owned());
-        match session.choices.get(number).cloned() {
-            Some(choice) => {
-                self.call(key.host, Call::Send(key.id.to_string(), choice.clone()), &format!("{name}: {choice}"));
-            }
-            None => self.notice(Kind::Info, &format!("{name} offers no answer {}", number + 1)),
+        let (key, name, asked_at) = (key.clone(), session.name().to_owned(), session.updated_at);
+        let Some(choice) = session.choices.get(number).cloned() else {
+            return self.notice(Kind::Info, &format!("{name} offers no answer {}", number + 1));
+        };
+        let about = format!("{name}: {choice}");
+        let sending = self.call(key.host, Call::Send(key.id.to_string(), choice), &about);
+        if let Some(asked) = sending.and_then(|generation| self.calls.get_mut(&generation)) {
+            asked.question = Some((key, asked_at));
+        }
+    }
+
+    /// What was answered is asked no more, also where the host's news of it are still on their way.
+    fn question_over(&mut self, key: &SessionKey, asked_at: Millis) {
+        if let Some(session) = self.fleet.session_mut(key).filter(|session| session.updated_at == asked_at) {
+            session.choices.clear();
         }
     }
 
@@ -109,10 +125,10 @@ impl State {
                 Then::Call(host, call) => (host, call),
                 Then::Discard(key) => return drop(self.drafts.remove(&key)),
             };
-            if matches!(call, Call::Delete(_)) {
+            let delete = matches!(call, Call::Delete(_));
+            if self.call(host, call, &question.about).is_some() && delete {
                 self.look_away();
             }
-            self.call(host, call, &question.about);
         }
     }
 
@@ -193,6 +209,9 @@ impl State {
                 if let Some((key, sent)) = asked.review {
                     self.drafted_sent(&key, &sent);
                 }
+                if let Some((key, asked_at)) = asked.question {
+                    self.question_over(&key, asked_at);
+                }
                 if let Answer::Created(session) = answer {
                     self.created(SessionKey { host: asked.host, id: session.id.as_str().into() }, in_dialog);
                 }
@@ -202,7 +221,7 @@ impl State {
                 match &mut self.dialog {
                     Some(Dialog::Form(form)) if in_dialog => (form.sending, form.error) = (None, Some(why)),
                     Some(Dialog::Message(message)) if in_dialog => (message.sending, message.error) = (None, Some(why)),
-                    _ => self.notice(Kind::Error, &format!("{}: {why}", asked.failed)),
+                    _ => self.notice(Kind::Error, &format!("Could not {}: {why}", asked.what)),
                 }
             }
         }
@@ -251,7 +270,7 @@ impl State {
         let sending = match message.target.clone() {
             Target::Session(key) => {
                 let body = message.field.text().to_owned();
-                Some(self.call(key.host, Call::Send(key.id.to_string(), body), &name))
+                self.call(key.host, Call::Send(key.id.to_string(), body), &name)
             }
             Target::Pull { key, head, verdict } => self.submit_review(&key, head, verdict, body, &name),
             Target::Line { key, head, path, line } => {
@@ -281,7 +300,7 @@ impl State {
         }
         let about = text::fit(if title.is_empty() { &task } else { &title }, 60);
         let call = Call::Create { environment: environment.name.to_string(), title, task };
-        let sending = self.call(environment.host, call, &about);
+        let Some(sending) = self.call(environment.host, call, &about) else { return };
         if let Some(Dialog::Form(form)) = &mut self.dialog {
             (form.sending, form.error) = (Some(sending), None);
         }

@@ -38,15 +38,10 @@ impl State {
         body: String,
         name: &str,
     ) -> Option<u64> {
-        // Twice the same comments would be two threads.
-        if self.calls.values().any(|asked| asked.review.as_ref().is_some_and(|(sent, _)| sent == key)) {
-            self.notice(Kind::Info, &format!("A review of {name} is on its way already"));
-            return None;
-        }
         // Lines have their numbers in one commit: the host refuses the whole where it is not the head any more.
         let Draft { head, comments } = self.drafts.get(key).cloned().unwrap_or(Draft { head, comments: vec![] });
         let call = Call::Review { id: key.id(), head, verdict, body, comments: comments.clone() };
-        let generation = self.call(key.host, call, name);
+        let generation = self.call(key.host, call, name)?;
         if let Some(asked) = self.calls.get_mut(&generation) {
             asked.review = Some((key.clone(), comments));
         }

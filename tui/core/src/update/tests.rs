@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod checks;
+mod once;
 mod random;
 mod verdicts;
 
