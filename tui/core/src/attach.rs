@@ -4,6 +4,7 @@ use crate::{
     Millis,
     effect::Ticket,
     fleet::{Session, SessionKey},
+    key::Key,
     report::TerminalReport,
     terminal::Terminal,
 };
@@ -104,6 +105,52 @@ impl Viewer {
     }
 }
 
+/// A key or a paste for a terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// A key.
+    Key(Key),
+    /// A paste.
+    Paste(String),
+}
+
+/// What was typed into a terminal that is not there yet. How it is encoded depends on what the program asked for.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    typed: Vec<Typed>,
+    /// A key counts as one.
+    bytes: usize,
+}
+
+impl Ahead {
+    /// Pasted bytes and keys kept.
+    pub const MAX: usize = 64 << 10;
+
+    /// Keeps one; false: there is no room for it.
+    #[must_use]
+    pub fn keep(&mut self, typed: Typed) -> bool {
+        let bytes = self.bytes + if let Typed::Paste(text) = &typed { text.len() } else { 1 };
+        let fits = bytes <= Self::MAX;
+        if fits {
+            self.bytes = bytes;
+            self.typed.push(typed);
+        }
+        fits
+    }
+
+    /// Whether nothing was typed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.typed.is_empty()
+    }
+
+    /// All of it, in the order in which it came.
+    #[must_use]
+    pub fn typed(&self) -> &[Typed] {
+        &self.typed
+    }
+}
+
 /// The terminal in the whole window.
 pub struct Attach {
     /// The terminal.
@@ -114,4 +161,6 @@ pub struct Attach {
     pub scrolling: bool,
     /// The size that the writer's window was last said to have.
     pub told: Option<(u16, u16)>,
+    /// What is typed until it is known who writes.
+    pub ahead: Option<Ahead>,
 }

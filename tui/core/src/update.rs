@@ -4,6 +4,7 @@ mod calls;
 mod checks;
 mod commands;
 mod diffs;
+mod input;
 mod lists;
 mod reports;
 mod reviews;

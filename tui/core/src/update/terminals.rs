@@ -2,16 +2,14 @@
 
 use crate::{
     Command, Effect, State,
-    action::Mouse,
-    attach::{Attach, Life, Link, Role, Viewer},
+    attach::{Ahead, Attach, Life, Link, Role, Viewer},
     effect::{Slot, Ticket},
     fleet::SessionKey,
-    key::{Code, Key},
+    key::Key,
     layout::{Layout, attached},
     notice::Kind,
     report::TerminalReport,
     state::View,
-    terminal::{encode_key, encode_mouse, encode_paste},
 };
 
 /// A preview is opened so many milliseconds after it was selected: running through the list opens none.
@@ -99,10 +97,10 @@ impl State {
         self.dialog = None;
         self.log = None;
         self.close_diff();
-        self.attach = Some(Attach { viewer, observe, scrolling: false, told: Some(size) });
+        self.attach = Some(attach(viewer, observe, size));
     }
 
-    fn detach(&mut self) {
+    pub(crate) fn detach(&mut self) {
         if let Some(attach) = self.attach.take() {
             self.keep_screen(attach.viewer);
             self.out.push(Effect::Close(Slot::Attach));
@@ -126,8 +124,12 @@ impl State {
             // Whoever writes next may have set another size meanwhile: say ours again.
             attach.told = None;
         }
-        if role && ticket.slot == Slot::Attach && std::mem::take(&mut self.take_when_live) {
-            self.take();
+        if ticket.slot == Slot::Attach {
+            let takes = role && std::mem::take(&mut self.take_when_live);
+            if takes {
+                self.take();
+            }
+            self.settle_ahead(role && !takes);
         }
     }
 
@@ -155,7 +157,7 @@ impl State {
         }
         let size = attached(self.size);
         let viewer = self.open(Slot::Attach, key, observe, size, HISTORY, 0);
-        self.attach = Some(Attach { viewer, observe, scrolling: false, told: Some(size) });
+        self.attach = Some(attach(viewer, observe, size));
     }
 
     fn take(&mut self) {
@@ -221,55 +223,9 @@ impl State {
             }
         }
     }
+}
 
-    pub(crate) fn type_into_terminal(&mut self, key: Key) {
-        let Some(attach) = &self.attach else { return };
-        let over = matches!(attach.viewer.link, Link::Ended(_) | Link::Refused(_));
-        if over && matches!(key.code, Code::Esc | Code::Enter | Code::Char('q')) {
-            return self.detach();
-        }
-        if let Some(terminal) = &attach.viewer.terminal {
-            let bytes = encode_key(key, terminal.screen());
-            self.input(bytes);
-        }
-    }
-
-    pub(crate) fn paste_into_terminal(&mut self, text: &str) {
-        let terminal = self.attach.as_ref().and_then(|a| a.viewer.terminal.as_ref());
-        if let Some(bytes) = terminal.map(|t| encode_paste(text, t.screen())) {
-            self.input(bytes);
-        }
-    }
-
-    pub(crate) fn mouse(&mut self, mouse: Mouse) {
-        if !self.wants_mouse() {
-            return;
-        }
-        let terminal = self.attach.as_ref().and_then(|a| a.viewer.terminal.as_ref());
-        if let Some(terminal) = terminal {
-            let (columns, rows) = terminal.size();
-            if mouse.column < columns
-                && mouse.row < rows
-                && let Some(bytes) = encode_mouse(mouse, mouse.column, mouse.row, terminal.screen())
-            {
-                self.input(bytes);
-            }
-        }
-    }
-
-    fn input(&mut self, bytes: Vec<u8>) {
-        let Some(attach) = &self.attach else { return };
-        let (ticket, live, writer) =
-            (attach.viewer.ticket, attach.viewer.link == Link::Live, attach.viewer.role.writer);
-        if bytes.is_empty() || !live {
-            return;
-        }
-        if writer {
-            self.out.push(Effect::Input(ticket, bytes));
-        } else {
-            let take = self.keymap.keys_for(Command::Take, self.conditions()).map(|keys| crate::key::chord(&keys));
-            let how = take.map_or_else(String::new, |keys| format!("; {keys} makes you the writer"));
-            self.notice(Kind::Info, &format!("You only watch{how}"));
-        }
-    }
+fn attach(viewer: Viewer, observe: bool, size: (u16, u16)) -> Attach {
+    let ahead = (!observe).then(Ahead::default);
+    Attach { viewer, observe, scrolling: false, told: Some(size), ahead }
 }

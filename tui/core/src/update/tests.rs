@@ -13,6 +13,7 @@ use crate::{
     update,
 };
 
+mod ahead;
 mod checks;
 mod once;
 mod random;
