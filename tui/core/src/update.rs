@@ -1,5 +1,6 @@
 //! What changes: one action in, effects out.
 
+mod builds;
 mod calls;
 mod checks;
 mod commands;

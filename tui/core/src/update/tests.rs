@@ -15,8 +15,11 @@ use crate::{
 
 mod ahead;
 mod checks;
+mod forms;
 mod once;
+mod queue;
 mod random;
+mod terminals;
 mod verdicts;
 
 const SIZE: (u16, u16) = (120, 40);
@@ -129,23 +132,6 @@ fn a_filter_narrows_and_is_cleared() {
 }
 
 #[test]
-fn what_is_typed_goes_to_the_program_and_chords_do_not() {
-    let mut state = attach(SIZE);
-    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
-    assert_eq!(press(&mut state, "q"), [Effect::Input(ticket, b"q".to_vec())]);
-    assert!(!state.changed(), "a key that only goes to the program draws nothing");
-    assert_eq!(press(&mut state, "ctrl-]"), []);
-    assert_eq!(press(&mut state, "ctrl-]"), [Effect::Input(ticket, vec![0x1d])]);
-    press(&mut state, "ctrl-] x");
-    assert!(last_notice(&state).starts_with("ctrl-] x means nothing here"));
-    let pasted = event(&mut state, Event::Paste("a\nb".into()));
-    assert_eq!(pasted, [Effect::Input(ticket, b"a\rb".to_vec())]);
-    let effects = press(&mut state, "ctrl-] d");
-    assert_eq!(effects[0], Effect::Close(Slot::Attach));
-    assert!(state.attach.is_none() && state.preview.as_ref().unwrap().terminal.is_some());
-}
-
-#[test]
 fn news_does_not_break_a_chord() {
     let mut state = attach(SIZE);
     press(&mut state, "ctrl-]");
@@ -153,93 +139,6 @@ fn news_does_not_break_a_chord() {
     report(&mut state, Report::Host(0, HostReport::Resumed));
     press(&mut state, "d");
     assert!(state.attach.is_none());
-}
-
-#[test]
-fn an_observer_writes_nothing_until_it_takes_the_writing() {
-    let mut state = attach(SIZE);
-    role(&mut state, false);
-    assert_eq!(press(&mut state, "x"), []);
-    assert_eq!(last_notice(&state), "You only watch; ctrl-] w makes you the writer");
-    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
-    assert_eq!(press(&mut state, "ctrl-] w"), [Effect::Take(ticket)]);
-    role(&mut state, true);
-    assert_eq!(press(&mut state, "x").len(), 1);
-}
-
-#[test]
-fn one_that_only_observes_opens_another_stream_to_write() {
-    let mut state = fleet(SIZE);
-    assert!(matches!(press(&mut state, "o")[1], Effect::OpenTerminal { observe: true, .. }));
-    show_screen(&mut state);
-    role(&mut state, false);
-    assert!(matches!(press(&mut state, "ctrl-] w")[0], Effect::OpenTerminal { observe: false, .. }));
-    show_screen(&mut state);
-    let effects = role(&mut state, false);
-    assert!(matches!(effects[..], [Effect::Take(_)]));
-}
-
-#[test]
-fn the_writers_window_is_told_and_told_again_after_a_break() {
-    let mut state = attach(SIZE);
-    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
-    let resized = |state: &mut State, c, r| update(state, Action::Resized(c, r), NOW);
-    assert_eq!(resized(&mut state, 100, 30), [Effect::Resize(ticket, (100, 29))]);
-    role(&mut state, false);
-    assert_eq!(resized(&mut state, 90, 30), []);
-    assert_eq!(role(&mut state, true), [Effect::Resize(ticket, (90, 29))]);
-    terminal(&mut state, ticket, TerminalReport::Lost("gone".into()));
-    assert_eq!(press(&mut state, "x"), [], "nothing goes into a broken stream");
-    terminal(&mut state, ticket, samples::screen());
-    assert_eq!(role(&mut state, true), [Effect::Resize(ticket, (90, 29))]);
-}
-
-#[test]
-fn history_is_looked_at_by_keys_and_left() {
-    let mut state = attach((80, 24));
-    press(&mut state, "pageup");
-    assert_eq!(last_notice(&state), "There is no history yet");
-    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
-    let lines = (0..100).map(|n| format!("{n}\r\n")).collect::<String>();
-    terminal(&mut state, ticket, TerminalReport::Output(lines.into_bytes()));
-    let scrolled = |state: &State| {
-        let attach = state.attach.as_ref().unwrap();
-        (attach.scrolling, attach.viewer.terminal.as_ref().unwrap().scrolled().0)
-    };
-    press(&mut state, "pageup");
-    assert_eq!(scrolled(&state), (true, 22));
-    press(&mut state, "j j k");
-    assert_eq!(scrolled(&state), (true, 21));
-    press(&mut state, "pagedown");
-    assert_eq!(scrolled(&state), (false, 0), "past the end is the live screen");
-    press(&mut state, "ctrl-] [ g q");
-    assert_eq!(scrolled(&state), (false, 0));
-    let alternate = TerminalReport::Output(b"\x1b[?1049h".to_vec());
-    terminal(&mut state, ticket, alternate);
-    assert_eq!(press(&mut state, "pageup"), [Effect::Input(ticket, b"\x1b[5~".to_vec())]);
-}
-
-#[test]
-fn an_ended_terminal_is_left_by_a_plain_key() {
-    let mut state = attach(SIZE);
-    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
-    terminal(&mut state, ticket, TerminalReport::Ended("the agent has ended".into()));
-    press(&mut state, "x");
-    assert!(state.attach.is_some());
-    press(&mut state, "q");
-    assert!(state.attach.is_none());
-}
-
-#[test]
-fn the_mouse_goes_to_a_program_that_asked() {
-    let mut state = attach(SIZE);
-    let click = Mouse { kind: MouseKind::Down(0), column: 3, row: 4, ctrl: false, alt: false, shift: false };
-    assert!(!state.wants_mouse());
-    assert_eq!(event(&mut state, Event::Mouse(click)), []);
-    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
-    terminal(&mut state, ticket, TerminalReport::Output(b"\x1b[?1000h\x1b[?1006h".to_vec()));
-    assert!(state.wants_mouse());
-    assert_eq!(event(&mut state, Event::Mouse(click)), [Effect::Input(ticket, b"\x1b[<0;4;5M".to_vec())]);
 }
 
 #[test]
@@ -292,78 +191,6 @@ fn a_message_stays_until_it_was_sent() {
     let effects = press(&mut state, "enter");
     report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Done)));
     assert!(state.dialog.is_none());
-}
-
-#[test]
-fn a_form_loses_nothing() {
-    let mut state = fleet(SIZE);
-    press(&mut state, "n ctrl-s");
-    assert!(matches!(&state.dialog, Some(Dialog::Form(form)) if form.error.is_some()));
-    press(&mut state, "tab");
-    type_text(&mut state, "Fix it");
-    press(&mut state, "enter");
-    event(&mut state, Event::Paste("one\ntwo".into()));
-    press(&mut state, "esc");
-    assert!(state.dialog.is_none());
-    press(&mut state, "n");
-    let effects = press(&mut state, "alt-enter");
-    let create = Call::Create { environment: "demo".into(), title: "Fix it".into(), task: "one\ntwo".into() };
-    assert_eq!(calls(&effects), [&create]);
-    report(&mut state, Report::Answer(ticket(&effects), Err("no room".into())));
-    assert!(matches!(&state.dialog, Some(Dialog::Form(form)) if form.task.text() == "one\ntwo"));
-    let effects = press(&mut state, "ctrl-s");
-    let created = session("fix-it", Turn::Agent, "queued", "working", "waits for a place to start");
-    report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Created(Box::new(created.clone())))));
-    assert!(state.dialog.is_none());
-    report(&mut state, Report::Host(0, HostReport::Session(Box::new(created))));
-    assert_eq!(selected(&state), "fix-it");
-    press(&mut state, "n");
-    assert!(matches!(&state.dialog, Some(Dialog::Form(form)) if form.title.is_empty()));
-}
-
-#[test]
-fn a_form_chooses_among_environments() {
-    let mut state = fleet(SIZE);
-    press(&mut state, "n");
-    let chosen = |state: &State| match &state.dialog {
-        Some(Dialog::Form(form)) => form.environment().map(|key| key.name.to_string()),
-        _ => None,
-    };
-    assert_eq!(chosen(&state).as_deref(), Some("demo"), "one that is ready");
-    press(&mut state, "j");
-    assert_eq!(chosen(&state).as_deref(), Some("python"));
-    press(&mut state, "k k");
-    assert_eq!(chosen(&state).as_deref(), Some("rust"));
-    press(&mut state, "esc E j n");
-    assert_eq!(chosen(&state).as_deref(), Some("python"), "the selected one is meant");
-    assert!(matches!(&state.dialog, Some(Dialog::Form(form)) if form.focus == FormField::Title));
-}
-
-#[test]
-fn a_form_that_was_opened_early_chooses_what_turns_out_to_be_ready() {
-    let mut state = fleet(SIZE);
-    let told = |name: &str, word: &str| {
-        let all = crate::samples::environments();
-        let one = all.into_iter().find(|e| e.name == name).unwrap();
-        let one = crate::fleet::Environment { state: word.into(), ..one };
-        Report::Host(0, HostReport::Environment(Box::new(one)))
-    };
-    report(&mut state, told("demo", "unbuilt"));
-    report(&mut state, told("python", "unbuilt"));
-    report(&mut state, told("rust", "unbuilt"));
-    press(&mut state, "n");
-    let chosen = |state: &State| match &state.dialog {
-        Some(Dialog::Form(form)) => form.environment().map(|key| key.name.to_string()),
-        _ => None,
-    };
-    assert_eq!(chosen(&state).as_deref(), Some("demo"));
-    report(&mut state, told("rust", "ready"));
-    assert_eq!(chosen(&state).as_deref(), Some("rust"));
-    report(&mut state, told("demo", "ready"));
-    assert_eq!(chosen(&state).as_deref(), Some("rust"), "it stays");
-    press(&mut state, "k");
-    report(&mut state, told("python", "unbuilt"));
-    assert_eq!(chosen(&state).as_deref(), Some("python"), "what was chosen by hand stays, ready or not");
 }
 
 #[test]
@@ -460,63 +287,4 @@ fn a_build_is_followed_and_not_begun_twice() {
     let effects = press(&mut state, "b");
     report(&mut state, Report::Build(self::ticket(&effects), crate::report::BuildReport::Done(true)));
     assert!(state.builds.is_empty());
-}
-
-fn selected_pull(state: &State) -> u64 {
-    state.pulls.selected().map_or(0, |key| key.number)
-}
-
-#[test]
-fn the_queue_begins_with_what_wants_a_verdict() {
-    let mut state = samples::review(SIZE);
-    assert_eq!((state.view, state.pulls.items(), selected_pull(&state)), (View::Review, 4, 13));
-    press(&mut state, "j");
-    assert_eq!(selected_pull(&state), 12);
-    // What is merged leaves, and what stood below it takes its place.
-    let mut merged = samples::pulls().remove(0);
-    merged.state = "merged".into();
-    report(&mut state, Report::Host(0, HostReport::Pull(Box::new(merged))));
-    assert_eq!((state.pulls.items(), selected_pull(&state)), (3, 9));
-    press(&mut state, "/ d a r k enter");
-    assert_eq!((state.pulls.items(), selected_pull(&state)), (1, 8));
-}
-
-#[test]
-fn verdicts_are_of_the_head_on_the_screen() {
-    let mut state = samples::review(SIZE);
-    let head = samples::pulls()[1].head.clone();
-    let effects = press(&mut state, "a");
-    let (id, verdict) = ("widgets#13".to_owned(), "approve");
-    let approve = Call::Review { id: id.clone(), head: head.clone(), verdict, body: String::new(), comments: vec![] };
-    assert_eq!(calls(&effects), [&approve]);
-    report(&mut state, Report::Answer(ticket(&effects), Err("the head has moved".into())));
-    assert_eq!(last_notice(&state), "Could not approve #13 Translate the docs: the head has moved");
-    for (key, verdict) in [("c", "comment"), ("x", "request-changes")] {
-        press(&mut state, key);
-        assert!(press(&mut state, "enter").is_empty(), "nothing is typed yet");
-        // A push meanwhile does not change what was looked at.
-        let moved = crate::pull::Pull { head: "ffff".into(), ..samples::pulls().remove(1) };
-        report(&mut state, Report::Host(0, HostReport::Pull(Box::new(moved))));
-        type_text(&mut state, "why?");
-        let effects = press(&mut state, "enter");
-        let said = Call::Review { id: id.clone(), head: head.clone(), verdict, body: "why?".into(), comments: vec![] };
-        assert_eq!(calls(&effects), [&said]);
-        report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Done)));
-        assert!(state.dialog.is_none());
-        report(&mut state, Report::Host(0, HostReport::Queue(samples::pulls())));
-    }
-}
-
-#[test]
-fn merging_asks_and_says_what_is_missing() {
-    let mut state = samples::review(SIZE);
-    assert!(press(&mut state, "M").is_empty() && state.dialog.is_none());
-    assert!(last_notice(&state).starts_with("#13 Translate the docs cannot be merged: it is not approved"));
-    press(&mut state, "j j");
-    assert!(calls(&press(&mut state, "M")).is_empty() && matches!(state.dialog, Some(Dialog::Question(_))));
-    let head = samples::pulls()[2].head.clone();
-    assert_eq!(calls(&press(&mut state, "y")), [&Call::Merge { id: "widgets#9".into(), head }]);
-    press(&mut state, "S");
-    press(&mut state, ": m e r g e enter");
-    assert_eq!(last_notice(&state), "Select a pull request first (in Review)");
 }
