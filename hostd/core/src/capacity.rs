@@ -210,14 +210,14 @@ impl Stock {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    const GIB: u64 = 1 << 30;
+    pub(crate) const GIB: u64 = 1 << 30;
 
-    fn room(available: u64) -> Room {
+    pub(crate) fn room(available: u64) -> Room {
         Room {
             memory_total: 16 * GIB,
             memory_available: available,

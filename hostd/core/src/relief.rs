@@ -58,20 +58,7 @@ pub fn plan(residents: &[Resident], room: &Room, warm: u32) -> Option<Relief> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const GIB: u64 = 1 << 30;
-
-    fn room(available: u64) -> Room {
-        Room {
-            memory_total: 16 * GIB,
-            memory_available: available,
-            memory_promised: 0,
-            memory_limit: None,
-            memory_used: 6 * GIB,
-            disk_total: 200 * GIB,
-            disk_available: 100 * GIB,
-        }
-    }
+    use crate::capacity::tests::{GIB, room};
 
     fn resident(id: &str, gib: u64, waits: bool, used: bool) -> Resident {
         Resident { id: id.into(), memory: gib * GIB, waits, used }
@@ -87,7 +74,7 @@ mod tests {
         assert_eq!(gone(&all, &room(GIB), 0), None);
         assert_eq!(gone(&all, &room(GIB - 1), 1), None);
         assert_eq!(gone(&all, &room(GIB - 1), 0), Some(("a".into(), false)));
-        let limited = Room { memory_limit: Some(5 * GIB), ..room(8 * GIB) };
+        let limited = Room { memory_limit: Some(5 * GIB), memory_used: 6 * GIB, ..room(8 * GIB) };
         let relief = plan(&all, &limited, 0).unwrap();
         assert!(relief.why.ends_with("VMs used 6144 MiB of the 5120 MiB that they may"), "{}", relief.why);
     }

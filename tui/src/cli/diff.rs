@@ -33,7 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What is done with a difference as it comes.
 trait Form {
     /// It begins.
-    fn start(&mut self, start: &DiffStart) -> Result<(), Failure>;
+    fn start(&mut self, _start: &DiffStart) -> Result<(), Failure> {
+        Ok(())
+    }
     /// All files are known.
     fn listed(&mut self, files: &[DiffFile], cut: bool) -> Result<(), Failure>;
     /// More of a file.

@@ -116,35 +116,35 @@ async fn find<'a>(fleet: &'a Fleet, wanted: &str) -> Result<(&'a Host, HostInfo)
 }
 
 fn memory_use(a: &HostAccounts) -> String {
-    let of = |what: &str, amount| format!("{what} {}", bytes(amount));
-    [
-        of("sessions alone", a.memory_private),
-        of("warm VMs", a.memory_warm),
-        of("CI", a.memory_ci),
-        of("builds", a.memory_builds),
-        of("shared by them", a.memory_shared),
-        of("page cache", a.memory_cache),
-        of("free", a.memory_free),
-        of("reserve", a.memory_reserve),
-        of("at most for sessions", a.memory_most),
-    ]
-    .join(", ")
+    amounts(&[
+        ("sessions alone", a.memory_private),
+        ("warm VMs", a.memory_warm),
+        ("CI", a.memory_ci),
+        ("builds", a.memory_builds),
+        ("shared by them", a.memory_shared),
+        ("page cache", a.memory_cache),
+        ("free", a.memory_free),
+        ("reserve", a.memory_reserve),
+        ("at most for sessions", a.memory_most),
+    ])
 }
 
 fn disk_use(a: &HostAccounts) -> String {
-    let of = |what: &str, amount| format!("{what} {}", bytes(amount));
-    [
-        of("bases", a.disk_bases),
-        of("builds and templates", a.disk_builds),
-        of("sessions' disks", a.disk_layers),
-        of("snapshots", a.disk_snapshots),
-        of("warm VMs", a.disk_warm),
-        of("CI", a.disk_ci),
-        of("logs", a.disk_logs),
-        of("other", a.disk_other),
-        of("reserve", a.disk_reserve),
-    ]
-    .join(", ")
+    amounts(&[
+        ("bases", a.disk_bases),
+        ("builds and templates", a.disk_builds),
+        ("sessions' disks", a.disk_layers),
+        ("snapshots", a.disk_snapshots),
+        ("warm VMs", a.disk_warm),
+        ("CI", a.disk_ci),
+        ("logs", a.disk_logs),
+        ("other", a.disk_other),
+        ("reserve", a.disk_reserve),
+    ])
+}
+
+fn amounts(of: &[(&str, u64)]) -> String {
+    of.iter().map(|(what, amount)| format!("{what} {}", bytes(*amount))).collect::<Vec<_>>().join(", ")
 }
 
 fn facts(name: &str, host: &Host, info: &HostInfo) -> Vec<(&'static str, String)> {

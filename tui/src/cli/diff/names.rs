@@ -1,4 +1,4 @@
-use pilothouse_proto::hostd::v1::{DiffFile, DiffPiece, DiffStart};
+use pilothouse_proto::hostd::v1::{DiffFile, DiffPiece};
 
 use super::Form;
 use crate::cli::{failure::Failure, output};
@@ -7,10 +7,6 @@ use crate::cli::{failure::Failure, output};
 pub(super) struct Names;
 
 impl Form for Names {
-    fn start(&mut self, _: &DiffStart) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn listed(&mut self, files: &[DiffFile], cut: bool) -> Result<(), Failure> {
         let mut names = String::new();
         for file in files {

@@ -1,6 +1,6 @@
 //! A patch as `git diff` writes it; on a terminal with colours and without what could play tricks with it.
 
-use pilothouse_proto::hostd::v1::{DiffFile, DiffHunk, DiffLine, DiffLineEnding, DiffLineKind, DiffPiece, DiffStart};
+use pilothouse_proto::hostd::v1::{DiffFile, DiffHunk, DiffLine, DiffLineEnding, DiffLineKind, DiffPiece};
 
 use super::{Form, names::quoted};
 use crate::cli::{failure::Failure, format::plain_lines, output};
@@ -127,10 +127,6 @@ impl Patch {
 }
 
 impl Form for Patch {
-    fn start(&mut self, _: &DiffStart) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn listed(&mut self, _: &[DiffFile], cut: bool) -> Result<(), Failure> {
         self.cut = cut;
         Ok(())

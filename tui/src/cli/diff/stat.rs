@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use pilothouse_proto::hostd::v1::{DiffFile, DiffPiece, DiffStart};
+use pilothouse_proto::hostd::v1::{DiffFile, DiffPiece};
 
 use super::{Form, names::quoted};
 use crate::cli::{
@@ -29,10 +29,6 @@ struct Row {
 }
 
 impl Form for Stat {
-    fn start(&mut self, _: &DiffStart) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn listed(&mut self, _: &[DiffFile], cut: bool) -> Result<(), Failure> {
         self.cut = cut;
         Ok(())
