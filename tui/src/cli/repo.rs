@@ -1,9 +1,8 @@
 //! `repo`: the repositories of the hosts.
 
-use std::{
-    io::{self, IsTerminal},
-    path::{Component, Path, PathBuf},
-};
+mod progress;
+
+use std::path::{Component, Path, PathBuf};
 
 use pilothouse_proto::hostd::v1::{
     AddRepositoryRequest, GetRepositoryRequest, ListRepositoriesRequest, Repository, Rules, SetRulesRequest,
@@ -17,7 +16,7 @@ use super::{
     format::plain,
     json, output,
     show::lines,
-    table::{Cell, Column, Tone, render, truncate},
+    table::{Cell, Column, Tone, render},
 };
 
 /// Runs one of them.
@@ -144,36 +143,16 @@ async fn add(fleet: &Fleet, request: AddRepositoryRequest, json: bool) -> Outcom
     let host = fleet.only("add")?;
     let answer = host.repositories().add_repository(request).await.map_err(|status| host.failure(&status))?;
     let mut parts = answer.into_inner();
-    let live = io::stderr().is_terminal() && output::is_smart();
-    let clear = || {
-        if live {
-            output::write_stderr("\r\x1b[K");
-        }
-    };
+    let mut progress = progress::Import::new();
     loop {
-        let part = parts.message().await.map_err(|status| {
-            clear();
-            host.failure(&status)
-        })?;
+        let part = parts.message().await.map_err(|status| progress.failed(host.failure(&status)))?;
         match part.and_then(|part| part.progress) {
-            Some(Progress::Line(line)) if live => {
-                let line = truncate(&plain(&line), output::stderr_width().saturating_sub(1));
-                output::write_stderr(&format!("\r\x1b[K{line}"));
-            }
-            // Elsewhere only what ends a step.
-            Some(Progress::Line(line)) => {
-                if !line.contains('%') || line.contains("done") {
-                    output::note(&plain(&line));
-                }
-            }
+            Some(Progress::Line(line)) => progress.line(&line),
             Some(Progress::Done(repository)) => {
-                clear();
+                progress.done();
                 return added(host, &repository, json).await;
             }
-            None => {
-                clear();
-                return Err(Failure::failed("the host ended the import without a word"));
-            }
+            None => return Err(progress.failed(Failure::failed("the host ended the import without a word"))),
         }
     }
 }

@@ -79,6 +79,15 @@ async fn errors_have_an_exit_code(#[case] arguments: &[&str], #[case] code: i32,
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn gits_words_of_a_failed_import_stand_once() {
+    let fake = Fake::start(vec![]).await;
+    let ran = fake.run(&["repo", "add", "/srv/a", "--name", "no-git"]).await;
+    let error =
+        "error: /srv/a could not be cloned:\nwarning: slow\nfatal: '/srv/a' is no repository\nfatal: Could not read.\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, format!("Cloning\n{error}").as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_is_no_text_is_refused() {
     let fake = Fake::with_pulls(vec![pull(7)]).await;
     let mut command = fake.command(&["review", "comment", "7", "why?", "--file"]);

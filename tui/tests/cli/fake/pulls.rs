@@ -153,6 +153,13 @@ impl Repositories for State {
         self.hear(format!("{}|{}|{}\n", request.source, request.name, request.branch).as_bytes());
         let line = |line: &str| Ok(AddRepositoryResponse { progress: Some(Progress::Line(line.into())) });
         let last = match request.name.as_str() {
+            "no-git" => {
+                let words = "fatal: '/srv/a' is no repository\nfatal: Could not read.";
+                let lines = ["Cloning", "warning: slow"].into_iter().chain(words.lines()).map(line);
+                let error = format!("/srv/a could not be cloned:\nwarning: slow\n{words}");
+                let last = Err(status(Code::Aborted, "NOT_IMPORTED", &error));
+                return Ok(Response::new(Box::pin(tokio_stream::iter(lines.chain([last]).collect::<Vec<_>>()))));
+            }
             "broken" => Err(status(Code::Aborted, "NOT_IMPORTED", "its HEAD names the branch `gone`")),
             _ => Ok(AddRepositoryResponse { progress: Some(Progress::Done(repository(None))) }),
         };
