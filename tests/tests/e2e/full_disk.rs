@@ -10,8 +10,12 @@ use std::{
 use tests::{Host, until, wait::SOON};
 
 const MIB: u64 = 1 << 20;
+/// Random bytes that the guest holds in memory: each of its snapshots is at least as large.
+const KEPT: u64 = 8 * MIB;
+/// Left free beside the filler.
+const LEFT: u64 = 5 * MIB;
 
-/// Takes all room but some for small things.
+/// Takes all room but what the guest's own housekeeping needs: a snapshot needs more, with [`KEPT`] random bytes in it.
 fn fill(host: &Host) -> PathBuf {
     let path = host.sessions().join("filler");
     let mut file = File::create(&path).unwrap();
@@ -23,7 +27,7 @@ fn fill(host: &Host) -> PathBuf {
         }
     };
     assert_eq!(full.kind(), ErrorKind::StorageFull);
-    file.set_len(bytes - MIB).unwrap();
+    file.set_len(bytes - LEFT).unwrap();
     path
 }
 
@@ -32,7 +36,7 @@ fn a_session_outlives_a_full_disk() {
     let host = Host::start_cramped(96 * MIB);
     let id = host.session("cramped", &["sleep", "1000000"]);
     let read = |script: &str| host.exec(&id, &["sh", "-c", script]).text();
-    read("head -c 4M /dev/urandom >/run/kept");
+    read(&format!("head -c {KEPT} /dev/urandom >/run/kept; sync"));
     let kept = read("md5sum </run/kept");
 
     // No room for the snapshot.
