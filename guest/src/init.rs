@@ -12,6 +12,7 @@ mod devices;
 mod modules;
 mod reaper;
 mod root;
+mod timer;
 
 use std::{fs, io, io::Write as _, process::ExitCode};
 

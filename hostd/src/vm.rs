@@ -181,6 +181,8 @@ pub trait Vm: Send + Sync + 'static {
     async fn pivot(&self, top: &Path) -> Result<(), VmError>;
     /// Lets a stopped VM run.
     async fn go_on(&self) -> Result<(), VmError>;
+    /// Its guest has shaken hands: it does not boot again from now on.
+    fn came_up(&self) {}
     /// It stands still because the host's disk is full; it goes on by itself when there is room.
     fn stalled(&self) -> bool {
         false

@@ -1,5 +1,6 @@
 //! The wire contracts of Pilothouse, generated from the `.proto` files beside this crate.
 
+pub mod console;
 pub mod greet;
 pub mod link;
 

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use pilothouse_proto::guest::v1::BootStep;
+use pilothouse_proto::{console::BOOT_AGAIN, guest::v1::BootStep};
 use rustix::mount::{MountFlags, mount};
 
-use super::{BootError, Devices, Doing as _, devices, modules, root, step};
+use super::{BootError, Devices, Doing as _, devices, modules, reset, root, step, timer};
 
 /// How long disk and ports may take to appear. Long: a busy host starves its emulated guests.
 const DEVICES_WITHIN: Duration = Duration::from_secs(60);
@@ -14,6 +14,9 @@ pub(super) fn boot(steps: &mut Vec<BootStep>) -> Result<Devices, BootError> {
     mount("proc", "/proc", "proc", quiet, None).doing("mounting /proc")?;
     mount("sysfs", "/sys", "sysfs", quiet, None).doing("mounting /sys")?;
     mount("devtmpfs", "/dev", "devtmpfs", MountFlags::NOSUID, Some(c"mode=0755")).doing("mounting /dev")?;
+    if let Some(why) = timer::fault() {
+        reset(&format!("{BOOT_AGAIN}: {why}"));
+    }
 
     // Before the modules, or a device could appear unheard.
     let news = devices::News::listen().doing("listening for devices")?;

@@ -149,6 +149,7 @@ impl Keeper {
             let begun = Instant::now();
             match self.connect().await {
                 Ok((hello, over)) => {
+                    self.vm.came_up();
                     info!(slug = self.identity.slug, generation = self.identity.generation, "link up");
                     pause = PAUSE;
                     self.state.send_replace(LinkState::Up(Arc::new(hello)));

@@ -54,64 +54,34 @@ pub(super) enum NotStarted {
     Failed(String),
 }
 
-/// Why a VM came to no agent.
-enum Down {
-    /// Its guest shook hands, and then said nothing any more.
-    Silent(String),
-    /// Anything else.
-    Failed(NotStarted),
-}
-
 /// Starts this generation of a session. Where `cancel` is cancelled it gives up at the next step.
-///
-/// A guest that falls silent between its handshake and its agent gets a second chance, in another VM: seen in 3 of 200 boots
-/// under TCG, on a machine with three times as much to do as it can. A stopgap: why they fall silent is not known.
 pub(super) async fn start(
     host: Arc<Host>,
     handle: Arc<Handle>,
     generation: u64,
     cancel: CancellationToken,
 ) -> Result<Started, NotStarted> {
-    let first = match start_once(&host, &handle, generation, &cancel).await {
-        Ok(started) => return Ok(started),
-        Err(Down::Failed(why)) => return Err(why),
-        Err(Down::Silent(why)) => why,
-    };
-    tracing::warn!(slug = handle.slug, why = first, "its guest fell silent; starting it once more");
-    let second = start_once(&host, &handle, generation, &cancel).await;
-    second.map_err(|down| match down {
-        Down::Failed(why) => why,
-        Down::Silent(why) => NotStarted::Failed(format!("{why}, twice")),
-    })
-}
-
-async fn start_once(
-    host: &Arc<Host>,
-    handle: &Handle,
-    generation: u64,
-    cancel: &CancellationToken,
-) -> Result<Started, Down> {
-    let failed = |why: String| Down::Failed(NotStarted::Failed(why));
     let record = handle.record.borrow().clone();
     let directory = host.directory(&handle.id);
+    let failed = |error: VmError| NotStarted::Failed(error.to_string());
     let mut clock = Clock::new();
-    let (vm, record, why_booted) = match warm(host, &record, &directory, &mut clock).await {
+    let (vm, record, why_booted) = match warm(&host, &record, &directory, &mut clock).await {
         Some((vm, record)) => (vm, record, None),
         None => {
-            disk(host, &record, &directory).await.map_err(|e| failed(e.to_string()))?;
+            disk(&host, &record, &directory).await.map_err(failed)?;
             clock.phase("disk");
             if cancel.is_cancelled() {
-                return Err(Down::Failed(NotStarted::Cancelled));
+                return Err(NotStarted::Cancelled);
             }
             fail::fail_point!("start::before-vm");
-            begin(host, &record, &directory, &mut clock).await.map_err(|e| failed(e.to_string()))?
+            begin(&host, &record, &directory, &mut clock).await.map_err(failed)?
         }
     };
     fail::fail_point!("start::after-vm");
     let result = tokio::select! {
-        () = cancel.cancelled() => Err(Down::Failed(NotStarted::Cancelled)),
-        cause = vm.ended() => Err(Down::Failed(NotStarted::Ended(cause))),
-        up = bring_up(host, &record, generation, &handle.terminal, vm.clone(), &mut clock) => up,
+        () = cancel.cancelled() => Err(NotStarted::Cancelled),
+        cause = vm.ended() => Err(NotStarted::Ended(cause)),
+        up = bring_up(&host, &record, generation, &handle.terminal, vm.clone(), &mut clock) => up,
     };
     match result {
         Ok((link, pump)) => {
@@ -212,15 +182,15 @@ async fn bring_up(
     terminal: &Terminal,
     vm: Arc<dyn Vm>,
     clock: &mut Clock,
-) -> Result<(Link, Pump), Down> {
-    let failed = |why: String| Down::Failed(NotStarted::Failed(why));
+) -> Result<(Link, Pump), NotStarted> {
     let session = &record.session;
     let caller = Arc::new(caller(session, &record.machine));
     let link = Link::start(vm, identity(session, generation), host.parts.gateway.clone(), caller);
-    let hello = link.client(HANDSHAKE).await.map_err(|error| failed(error.to_string()))?;
+    let hello = link.client(HANDSHAKE).await.map_err(|error| NotStarted::Failed(error.to_string()))?;
     clock.boot(&hello.handshake);
     fail::fail_point!("start::before-agent");
-    let pump = Pump::begin(terminal.clone()).await.map_err(|error| failed(format!("the terminal's log: {error}")))?;
+    let pump = Pump::begin(terminal.clone()).await;
+    let pump = pump.map_err(|error| NotStarted::Failed(format!("the terminal's log: {error}")))?;
     let request = agent(session, terminal);
     start_agent(&link, request).await?;
     clock.phase("agent");
@@ -229,18 +199,16 @@ async fn bring_up(
 }
 
 /// Where the connection is lost on the way the next one is asked: a guest starts its agent once, however often it is told to.
-async fn start_agent(link: &Link, request: StartAgentRequest) -> Result<(), Down> {
+async fn start_agent(link: &Link, request: StartAgentRequest) -> Result<(), NotStarted> {
     let program = request.command.first().cloned().unwrap_or_default();
     let started = async {
         loop {
-            let hello = link.client(AGENT).await.map_err(|error| Down::Silent(error.to_string()))?;
+            let hello = link.client(AGENT).await.map_err(|error| NotStarted::Failed(error.to_string()))?;
             match hello.client.clone().start_agent(request.clone()).await {
                 Ok(_) => return Ok(()),
                 Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument) => {
                     let why = hostd_core::text::clean(status.message(), 1024);
-                    return Err(Down::Failed(NotStarted::Failed(format!(
-                        "the agent `{program}` did not start: {why}"
-                    ))));
+                    return Err(NotStarted::Failed(format!("the agent `{program}` did not start: {why}")));
                 }
                 Err(status) => {
                     tracing::warn!(program, %status, "the agent is not started yet; trying again");
@@ -250,7 +218,7 @@ async fn start_agent(link: &Link, request: StartAgentRequest) -> Result<(), Down
         }
     };
     let late = || format!("the guest did not start the agent `{program}` within {} s", AGENT.as_secs());
-    timeout(AGENT, started).await.unwrap_or_else(|_| Err(Down::Silent(late())))
+    timeout(AGENT, started).await.unwrap_or_else(|_| Err(NotStarted::Failed(late())))
 }
 
 fn agent(session: &Session, terminal: &Terminal) -> StartAgentRequest {

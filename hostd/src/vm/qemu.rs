@@ -193,7 +193,7 @@ impl Qemu {
         let layout = Layout { pid: process.pid, ram, memory: plan.memory, disk, qemu: self.clone(), requirements };
         let words = std::iter::once(program.into_os_string()).chain(argv).map(|a| a.to_string_lossy().into_owned());
         match take_over(folder, &mut process, words.collect(), &layout, load).await {
-            Ok((identity, qmp)) => Ok(Machine::start(folder, process, identity, qmp, layout, serial)),
+            Ok((identity, qmp)) => Ok(Machine::start(folder, process, identity, qmp, layout, serial, from.is_some())),
             Err(error) => {
                 // It may have ended by itself; one that cannot be killed would stay in its record.
                 let _ = timeout(KILL, process.child.kill()).await;

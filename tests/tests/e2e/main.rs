@@ -20,5 +20,6 @@ mod reviews;
 mod sessions;
 mod suspend;
 mod terminals;
+mod timers;
 mod upgrades;
 mod waits;

@@ -53,19 +53,13 @@ async fn an_agent_is_started_again_where_the_connection_was_lost_and_not_where_i
 }
 
 #[tokio::test]
-async fn a_guest_that_falls_silent_before_its_agent_gets_another_vm_once() {
+async fn a_guest_that_falls_silent_before_its_agent_is_given_up() {
     let world = World::new();
-    world.session("fix").await;
     world.vmm.no_agent.lock().unwrap().push(Code::DeadlineExceeded);
-    let fleet = world.fleet().await;
-    let view = until_is(&fleet, "fix", "running").await;
-    assert_eq!((world.vmm.started(), world.vmm.running(), view.session.generation), (2, 1, 1));
-    fleet.stop().await;
-    world.vmm.no_agent.lock().unwrap().extend([Code::DeadlineExceeded; 2]);
     world.session("other").await;
     let fleet = world.fleet().await;
     let view = until_is(&fleet, "other", "crashed").await;
-    assert!(attention(&view.session, 0).reason.contains("within 2 s, twice"));
+    assert!(attention(&view.session, 0).reason.contains("within 2 s"));
     assert_eq!(world.vmm.running(), 0);
     fleet.stop().await;
 }

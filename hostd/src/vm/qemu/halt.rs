@@ -4,7 +4,10 @@
 use std::{io::ErrorKind, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::sleep,
+};
 
 use super::{
     qmp::{Qmp, QmpError},
@@ -16,6 +19,10 @@ use crate::vm::VmError;
 pub(super) const DISK: Duration = Duration::from_secs(60);
 /// Commands that may be answered late before a VM is given up: one of them may still wait for the stop before it.
 const TRIES: u32 = 3;
+/// Between two looks whether QEMU has reset the machine.
+const RESET: Duration = Duration::from_millis(20);
+/// Such looks.
+const RESETS: u32 = 250;
 
 /// Brings the VM to a stand. One whose answer is late may stand all the same, or will: [`go_on`] is right for it either way.
 pub(super) async fn stop<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -> Result<(), VmError> {
@@ -38,6 +45,25 @@ pub(super) async fn go_on<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -
         }
         tries += 1;
     }
+}
+
+/// Boots a guest anew that has reset its machine, on which QEMU stands still: see the action `reboot` of its arguments, by
+/// which it would take our own reset too for the end.
+pub(super) async fn boot_again<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -> Result<(), VmError> {
+    let on_reset = |action| ("set-action", json!({"reboot": action}));
+    for (command, arguments) in [on_reset("reset"), ("system_reset", json!({})), on_reset("shutdown")] {
+        qmp.execute(command, arguments, DISK).await.map_err(refused)?;
+    }
+    // Asked for, but not done yet: until then it refuses to go on.
+    let mut tries = 0;
+    while let Err(error) = go_on(qmp).await {
+        tries += 1;
+        if tries == RESETS {
+            return Err(error);
+        }
+        sleep(RESET).await;
+    }
+    Ok(())
 }
 
 async fn runs<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -> bool {
@@ -73,6 +99,15 @@ mod tests {
     async fn what_still_stands_is_told_again() {
         let mut qmp = open(&["", &status(false), DONE]).await.unwrap();
         go_on(&mut qmp).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_is_reset_before_it_goes_on() {
+        let refusal = "{\"error\": {\"desc\": \"Resetting the Virtual Machine is required\"}, \"id\": ID}\n";
+        let mut qmp = open(&[DONE, DONE, DONE, refusal, refusal, DONE]).await.unwrap();
+        boot_again(&mut qmp).await.unwrap();
+        let mut qmp = open(&[DONE, refusal]).await.unwrap();
+        assert!(boot_again(&mut qmp).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

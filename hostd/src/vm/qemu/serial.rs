@@ -12,6 +12,8 @@ use crate::vm::file;
 const NAME: &str = "serial.log";
 /// The log of the VM that ran here before.
 const PREVIOUS: &str = "serial.previous.log";
+/// What the kernel itself says last, whyever it resets.
+const FAREWELL: &str = "reboot: Restarting system";
 /// Of a line that stands in a cause.
 const LINE: usize = 300;
 
@@ -67,7 +69,7 @@ impl Serial {
         let lines = || text.lines().rev().map(|line| text::one_line(&text::clean(line, LINE)));
         lines()
             .find(|line| line.contains("Kernel panic - not syncing") && !line.contains("end Kernel panic"))
-            .or_else(|| lines().find(|line| !line.is_empty()))
+            .or_else(|| lines().find(|line| !line.is_empty() && !line.ends_with(FAREWELL)))
             .unwrap_or_default()
     }
 }
@@ -107,6 +109,7 @@ mod tests {
         let panic = b"[ 1.0] Kernel panic - not syncing: Attempted to kill init!\r\n[ 1.0] CPU: 0\r\n\
                       [ 1.1] ---[ end Kernel panic - not syncing: Attempted to kill init! ]---\r\n";
         assert_eq!(words(panic), "[ 1.0] Kernel panic - not syncing: Attempted to kill init!");
+        assert_eq!(words(b"no disk\r\n[    2.413656] reboot: Restarting system\r\n"), "no disk");
         assert_eq!(words(&[b'x'; 5000]).len(), LINE);
     }
 }

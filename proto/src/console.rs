@@ -1,0 +1,4 @@
+//! What a guest says to its host before there is a link: lines on its serial console.
+
+/// In the last line before a reset: nothing is wrong with the guest but this boot, and it wants to be booted once more.
+pub const BOOT_AGAIN: &str = "wants to be booted again";
