@@ -126,6 +126,15 @@ impl Host {
         }
     }
 
+    /// The most memory that hostd has had at once, in bytes.
+    #[must_use]
+    pub fn peak(&self) -> u64 {
+        let (child, _) = self.daemon.as_ref().unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+    }
+
     /// Its sessions' folder, as hostd sees it.
     #[must_use]
     pub fn sessions(&self) -> PathBuf {

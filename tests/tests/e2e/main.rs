@@ -15,6 +15,7 @@ mod git;
 mod history;
 mod layers;
 mod migration;
+mod push_limit;
 mod restart;
 mod reviews;
 mod sessions;
