@@ -16,7 +16,7 @@ command = ["git", "diff", "--check", "HEAD~1"]
 required = false
 "#;
 
-const CLONE: &str = "git clone -q http://pilothouse.internal/git/widgets.git /tmp/clone
+pub(super) const CLONE: &str = "git clone -q http://pilothouse.internal/git/widgets.git /tmp/clone
 cd /tmp/clone
 git config user.email a@b.invalid
 git config user.name A";
@@ -29,7 +29,7 @@ command = ["sh", "-c", "echo begun; until git ls-remote --exit-code origin refs/
 "#;
 
 /// Builds `tools` with these checks.
-fn build(host: &Host, checks: &str) {
+pub(super) fn build(host: &Host, checks: &str) {
     let recipe = host.data().join("tools.toml");
     let tools = fs::read_to_string(paths::root().join("tests/environments/tools.toml")).unwrap();
     fs::write(&recipe, tools + checks).unwrap();
@@ -113,7 +113,7 @@ fn a_check_cut_off_by_a_dead_hostd_runs_again() {
 }
 
 /// A check of the head, once it is over.
-fn over(host: &Host, name: &str) -> Value {
+pub(super) fn over(host: &Host, name: &str) -> Value {
     until(&format!("{name} to be over"), BOOT, || {
         let checks = host.cli(["checks", "ls", "1", "--json"]).json();
         let check = checks.as_array().unwrap().iter().find(|check| check["name"] == name)?.clone();

@@ -4,6 +4,7 @@
 mod bad_input;
 mod broken_host;
 mod ci;
+mod ci_limits;
 mod clones;
 mod console;
 mod cycles;
