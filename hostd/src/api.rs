@@ -33,7 +33,7 @@ use tonic::transport::Server;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
-use crate::{ci::Ci, sessions::Fleet};
+use crate::{ci::Ci, forge::Importer, sessions::Fleet};
 
 pub use listen::{Listen, ListenError, Socket};
 pub use principal::Principal;
@@ -46,6 +46,8 @@ const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 struct Api {
     fleet: Arc<Fleet>,
     ci: Arc<Ci>,
+    /// Of the forge that is built in.
+    importer: Arc<dyn Importer>,
     /// Cancelled when hostd ends: streams that would go on for ever end then.
     closing: CancellationToken,
 }
@@ -57,10 +59,11 @@ struct Api {
 pub async fn serve(
     fleet: Arc<Fleet>,
     ci: Arc<Ci>,
+    importer: Arc<dyn Importer>,
     sockets: Vec<Socket>,
     closing: CancellationToken,
 ) -> color_eyre::Result<()> {
-    let api = Api { fleet, ci, closing: closing.clone() };
+    let api = Api { fleet, ci, importer, closing: closing.clone() };
     let (health, reflection) = about().await?;
     let mut guards = Vec::with_capacity(sockets.len());
     let mut listeners = Vec::with_capacity(sockets.len());

@@ -37,7 +37,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     environments::{Environments, ReadyBuild},
-    forge::{About, Forge as _, Hint, Local, Report},
+    forge::{About, Forge, Heard, Report},
     gateway::Gateway,
     room::{Promise, Rooms},
     sessions::Fleet,
@@ -79,7 +79,7 @@ pub struct Parts {
     /// The data folder.
     pub data: PathBuf,
     /// Where revisions come from and results go.
-    pub forge: Local,
+    pub forge: Arc<dyn Forge>,
     /// Whose checks are run.
     pub environments: Arc<Environments>,
     /// What starts the VMs.
@@ -179,7 +179,7 @@ impl Ci {
                 let waits = self.runs().values().any(|run| matches!(run.state, State::Queued));
                 tokio::select! {
                     () = self.closing.cancelled() => return,
-                    hint = hints.recv() => if news(&hint) { break },
+                    Some(heard) = hints.next() => if news(&heard) { break },
                     build = builds.recv() => if !matches!(build, Err(RecvError::Closed)) { break },
                     () = self.wake.notified() => {}
                     () = self.look_again.notified() => break,
@@ -251,9 +251,9 @@ impl Ci {
 }
 
 /// Whether there may be other heads, or other checks to run.
-fn news(hint: &Result<Hint, RecvError>) -> bool {
-    match hint {
-        Ok(hint) => !matches!(hint.about, About::Checks(_)),
-        Err(error) => matches!(error, RecvError::Lagged(_)),
+fn news(heard: &Heard) -> bool {
+    match heard {
+        Heard::Hint(hint) => !matches!(hint.about, About::Checks(_)),
+        Heard::Missed => true,
     }
 }

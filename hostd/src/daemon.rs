@@ -75,13 +75,13 @@ pub async fn run(options: Options) -> color_eyre::Result<()> {
         Some(address) => Some(open_reports(address, &options, &data).await?),
         None => None,
     };
-    let (fleet, ci) = open(&options, &data).await?;
-    let forge: Arc<dyn Forge> = Arc::new(fleet.forge().clone());
+    let (fleet, ci, local) = open(&options, &data).await?;
     // Ended with this run.
-    let _tidy = AbortOnDropHandle::new(tokio::spawn(fleet.forge().clone().tidy()));
-    let _reports = reports.map(|endpoint| AbortOnDropHandle::new(tokio::spawn(endpoint.serve(forge))));
+    let _tidy = AbortOnDropHandle::new(tokio::spawn(local.clone().tidy()));
+    let _reports = reports.map(|endpoint| AbortOnDropHandle::new(tokio::spawn(endpoint.serve(fleet.forge().clone()))));
     let closing = CancellationToken::new();
-    let mut server = tokio::spawn(api::serve(fleet.clone(), ci.clone(), sockets, closing.clone()));
+    let importer = Arc::new(local);
+    let mut server = tokio::spawn(api::serve(fleet.clone(), ci.clone(), importer, sockets, closing.clone()));
     tracing::info!(data = %data.display(), "hostd serves");
     let served = tokio::select! {
         served = &mut server => Some(served),
@@ -104,7 +104,7 @@ pub async fn run(options: Options) -> color_eyre::Result<()> {
     }
 }
 
-async fn open(options: &Options, data: &Path) -> color_eyre::Result<(Arc<Fleet>, Arc<Ci>)> {
+async fn open(options: &Options, data: &Path) -> color_eyre::Result<(Arc<Fleet>, Arc<Ci>, Local)> {
     let qemu = Qemu::new(data, options.guest.clone()).with_accelerator(options.accelerator);
     let qemu = qemu.with_prover(Arc::new(SelfTest::new(data)));
     let qemu = match &options.kernel {
@@ -118,9 +118,10 @@ async fn open(options: &Options, data: &Path) -> color_eyre::Result<(Arc<Fleet>,
     }
     let path = data.join("store.sqlite");
     let (store, records) = tokio::task::spawn_blocking(move || Store::open(&path)).await??;
-    let forge = Local::new(store.clone(), data);
-    forge.catch_up().await;
-    let gateway = Arc::new(Gateway::new(data.join("git")).with_forge(Arc::new(forge.clone())));
+    let local = Local::new(store.clone(), data);
+    local.catch_up().await;
+    let forge: Arc<dyn Forge> = Arc::new(local.clone());
+    let gateway = Arc::new(Gateway::new(data.join("git")).with_forge(forge.clone()));
     let rooms = Rooms::new(data.into(), options.memory);
     let environments = Environments::open(data, vmm.clone(), gateway.clone(), rooms.clone()).await?;
     let diffs = Diffs::open(data).wrap_err("the folder for diffs")?;
@@ -137,7 +138,7 @@ async fn open(options: &Options, data: &Path) -> color_eyre::Result<(Arc<Fleet>,
     let fleet = Fleet::open(parts, records, ulid::Ulid::new().to_string()).await?;
     let sessions = fleet.clone();
     let parts = ci::Parts { data: data.into(), forge, environments, vmm, gateway, sessions, most: None };
-    Ok((fleet, Ci::start(parts)))
+    Ok((fleet, Ci::start(parts), local))
 }
 
 async fn open_reports(address: SocketAddr, options: &Options, data: &Path) -> color_eyre::Result<Endpoint> {

@@ -14,10 +14,7 @@ use super::{
     status::{invalid, status},
     streams::{Answers, until_closing},
 };
-use crate::{
-    ci::RerunError,
-    forge::{Forge as _, Report},
-};
+use crate::{ci::RerunError, forge::Report};
 
 /// Largest piece of a log.
 const PIECE: usize = 64 << 10;
@@ -38,14 +35,15 @@ impl Checks for Api {
         let CheckLogRequest { pull, repository, commit, name, follow } = request.into_inner();
         let (repository, commit, checks) = self.checks_of(&pull, &repository, &commit).await?;
         let check = choose(&checks, &name, &commit)?;
-        if let Some(log) = self.ci.log(&Key { repository, commit: commit.clone(), name: check.name.clone() }) {
+        let key = Key { repository: repository.clone(), commit, name: check.name.clone() };
+        if let Some(log) = self.ci.log(&key) {
             let pieces = stream::unfold((log, 0), move |(log, mut offset)| async move {
                 let data = log.next(&mut offset, follow).await?;
                 Some((Ok(CheckLogResponse { data }), (log, offset)))
             });
             return Ok(Response::new(until_closing(pieces, &self.closing)));
         }
-        let Some(log) = self.fleet.forge().log(check).await? else {
+        let Some(log) = self.fleet.forge().log(&repository, check).await? else {
             let elsewhere = match check.url.as_str() {
                 "" => "whoever reported it gave none".to_owned(),
                 url => format!("read it at {url}"),

@@ -12,10 +12,7 @@ use super::{
     Api, status,
     streams::{Answers, until_closing},
 };
-use crate::{
-    diff::{Answer, Detail, DiffError, Ending, File, FileEnd, PieceHunk, PieceLine, Revisions, Start, Wish},
-    forge::Forge as _,
-};
+use crate::diff::{Answer, Detail, DiffError, Ending, File, FileEnd, PieceHunk, PieceLine, Revisions, Start, Wish};
 
 #[async_trait]
 impl Diffs for Api {

@@ -3,7 +3,6 @@
 use hostd_core::{
     checks::Check,
     pulls::{MergeMethod, PullState, Rules, Who, may_merge},
-    recipe::INTERNAL_HOST,
     text,
 };
 use pilothouse_proto::hostd::v1 as wire;
@@ -14,7 +13,7 @@ use super::{
     status::{invalid, status, stopping},
 };
 use crate::{
-    forge::{Forge as _, ForgeError, Pull, PullId, RepositoryInfo, Which},
+    forge::{ForgeError, Pull, PullId, RepositoryInfo, Which},
     store::StoreError,
 };
 
@@ -162,8 +161,8 @@ pub(super) fn repository(info: &RepositoryInfo, rules: &Rules, open_pulls: usize
         name: info.name.clone(),
         default_branch: info.default_branch.clone(),
         head: info.head.clone(),
-        url: format!("http://{INTERNAL_HOST}/git/{}.git", info.name),
-        path: info.path.to_string_lossy().into_owned(),
+        url: info.url.clone(),
+        path: info.path.as_ref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
         rules: Some(wire::Rules {
             required_checks: rules.required_checks.clone(),
             approvals: rules.approvals,
@@ -234,6 +233,7 @@ impl From<ForgeError> for Status {
             // Not FailedPrecondition: nobody forbids it, it went wrong.
             ForgeError::NotImported(_) => (Code::Aborted, "NOT_IMPORTED"),
             ForgeError::Taken(_) => (Code::AlreadyExists, "TAKEN"),
+            ForgeError::Unavailable(_) => (Code::Unavailable, "FORGE_UNAVAILABLE"),
             ForgeError::Git(_) | ForgeError::GitFailed { .. } => (Code::Internal, "GIT"),
             ForgeError::File { .. } => (Code::Internal, "FILE"),
             ForgeError::Store(StoreError::Closed) => return stopping(),

@@ -14,7 +14,7 @@ use super::{
     status::stopping,
     streams::{Answers, until_closing},
 };
-use crate::forge::{Forge as _, ForgeError, Import, RepositoryInfo, Which};
+use crate::forge::{ForgeError, Import, RepositoryInfo, Which};
 
 /// Lines of progress that may wait for the caller.
 const LINES: usize = 64;
@@ -49,7 +49,7 @@ impl Repositories for Api {
         let import = Import { source, name, branch };
         // Dropped with the stream, and the import with it.
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
-            let info = api.fleet.forge().import(import, progress).await?;
+            let info = api.importer.import(import, progress).await?;
             api.whole(info).await
         }));
         let lines = ReceiverStream::new(lines).map(|line| Ok(message(Progress::Line(line))));

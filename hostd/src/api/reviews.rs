@@ -4,7 +4,6 @@ use pilothouse_proto::hostd::v1::{
     GetPullRequest, ListPullsRequest, ListPullsResponse, MergePullRequest, NewReviewComment, Pull, SubmitReviewRequest,
     WatchPullsRequest, WatchPullsResponse, reviews_server::Reviews, watch_pulls_response::Change,
 };
-use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
     status::{invalid, stopping},
     streams::{Answers, until_closing},
 };
-use crate::forge::{About, Forge as _, ForgeError, Hint, PullId, Which};
+use crate::forge::{About, ForgeError, Hint, Hints, PullId, Which};
 
 #[async_trait]
 impl Reviews for Api {
@@ -93,7 +92,7 @@ fn new_comment(comment: NewReviewComment) -> NewComment {
 /// What a watcher is yet to be told.
 struct Watch {
     api: Api,
-    hints: Receiver<Hint>,
+    hints: Hints,
     /// The next one last.
     ready: Vec<WatchPullsResponse>,
 }
@@ -104,12 +103,8 @@ impl Watch {
             if let Some(next) = self.ready.pop() {
                 return Ok(next);
             }
-            let hint = match self.hints.recv().await {
-                Ok(hint) => Some(hint),
-                Err(RecvError::Lagged(_)) => None,
-                Err(RecvError::Closed) => return Err(stopping()),
-            };
-            self.ready = self.changes(hint).await?;
+            let heard = self.hints.next().await.ok_or_else(stopping)?;
+            self.ready = self.changes(heard.hint()).await?;
         }
     }
 
@@ -120,8 +115,12 @@ impl Watch {
         };
         match about {
             About::Pull(number) => {
-                let whole = forge.known(&PullId { repository, number }).await?;
-                Ok(vec![change(Change::Pull(pulls::pull_for_watch(&whole)))])
+                match forge.known(&PullId { repository, number }).await {
+                    Ok(whole) => Ok(vec![change(Change::Pull(pulls::pull_for_watch(&whole)))]),
+                    // Not yet.
+                    Err(ForgeError::NoPull(_)) => Ok(vec![]),
+                    Err(error) => Err(error),
+                }
             }
             About::Checks(commit) => {
                 let of_repository = forge.pulls(Which { repository: Some(repository), ..Which::default() }).await?;

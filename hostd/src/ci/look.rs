@@ -9,7 +9,7 @@ use hostd_core::{
 };
 
 use super::{Ci, Job, RerunError};
-use crate::forge::{Forge as _, ForgeError, Which};
+use crate::forge::{ForgeError, Which};
 
 /// The checks that environments have for a repository: by environment.
 type Works = BTreeMap<String, Vec<(String, Vec<Job>)>>;

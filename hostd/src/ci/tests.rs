@@ -97,7 +97,7 @@ impl World {
         let Fixture { data, vmm, environments, .. } = &self.fixture;
         Ci::start(Parts {
             data: data.path().into(),
-            forge: self.forge.clone(),
+            forge: Arc::new(self.forge.clone()),
             environments: environments.clone(),
             vmm: vmm.clone(),
             gateway: Arc::new(Gateway::new(data.path().join("git"))),
@@ -118,7 +118,7 @@ impl World {
                 if let Some(check) = self.check(commit, name).await.filter(|check| check.state == state) {
                     return check;
                 }
-                let _ = hints.recv().await;
+                let _ = hints.next().await;
             }
         };
         let reached = tokio::time::timeout(DEADLINE, reached).await;
@@ -129,7 +129,7 @@ impl World {
     }
 
     async fn log(&self, check: &Check) -> String {
-        String::from_utf8(self.forge.log(check).await.unwrap().unwrap()).unwrap()
+        String::from_utf8(self.forge.log("widgets", check).await.unwrap().unwrap()).unwrap()
     }
 
     /// How often CI has started a VM: the build has started three.
@@ -273,7 +273,7 @@ async fn checks_run_again_by_name() {
     while world.check(&head, "style").await.unwrap().log == log
         || world.check(&head, "style").await.unwrap().state != CheckState::Failed
     {
-        tokio::time::timeout(DEADLINE, hints.recv()).await.unwrap().unwrap();
+        tokio::time::timeout(DEADLINE, hints.next()).await.unwrap().unwrap();
     }
     assert_eq!(world.started(), 3);
     let error = ci.rerun("widgets", &head, Some("lint")).await.unwrap_err();

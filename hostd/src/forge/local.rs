@@ -32,10 +32,10 @@ use hostd_core::{
 use tokio::sync::broadcast;
 use ulid::Ulid;
 
-use super::{About, Forge, ForgeError, Hint, Pull, PullId, Report, Repositories, RepositoryInfo, Which};
+use super::{About, Forge, ForgeError, Hint, Hints, Pull, PullId, Report, Repositories, RepositoryInfo, Which};
 use crate::store::{PullRecord, Store, StoreError};
 
-pub use import::Import;
+pub use import::{Import, Importer};
 
 /// Hints that a slow reader may be behind.
 const HINTS: usize = 256;
@@ -76,76 +76,6 @@ impl Local {
             Ok(open) => self.read_all(open, true).await,
             Err(error) => tracing::error!(%error, "pull requests cannot be read"),
         }
-    }
-
-    /// All repositories, by name.
-    ///
-    /// # Errors
-    /// As [`Repositories::names`].
-    pub async fn repositories(&self) -> Result<Vec<RepositoryInfo>, ForgeError> {
-        let names = self.repositories.names().await?;
-        let infos = stream::iter(names).map(async |name| self.repositories.info(&name).await).buffered(AT_A_TIME);
-        infos.collect::<Vec<_>>().await.into_iter().collect()
-    }
-
-    /// One repository.
-    ///
-    /// # Errors
-    /// As [`Repositories::info`].
-    pub async fn repository(&self, name: &str) -> Result<RepositoryInfo, ForgeError> {
-        self.repositories.info(name).await
-    }
-
-    /// What a repository asks of its pull requests.
-    ///
-    /// # Errors
-    /// [`ForgeError::Store`].
-    pub async fn rules(&self, name: &str) -> Result<Rules, ForgeError> {
-        Ok(self.store.rules(name).await?)
-    }
-
-    /// Gives a repository other rules.
-    ///
-    /// # Errors
-    /// [`ForgeError::NoRepository`], and [`ForgeError::Invalid`] for a check that cannot be.
-    pub async fn set_rules(&self, name: &str, rules: Rules) -> Result<(), ForgeError> {
-        self.repositories.open(name)?;
-        rules.required_checks.iter().try_for_each(|check| checks::check_name(check))?;
-        self.store.set_rules(name, rules).await?;
-        self.hint(name, About::Repository);
-        Ok(())
-    }
-
-    /// Lets a repository's pull requests wait for these checks, as long as nobody has given it rules.
-    ///
-    /// # Errors
-    /// [`ForgeError::NoRepository`], [`ForgeError::Store`].
-    pub async fn suggest_checks(&self, name: &str, required_checks: Vec<String>) -> Result<(), ForgeError> {
-        self.repositories.open(name)?;
-        if self.store.suggest_checks(name, required_checks).await? {
-            self.hint(name, About::Repository);
-        }
-        Ok(())
-    }
-
-    /// A pull request as last read.
-    ///
-    /// # Errors
-    /// [`ForgeError::NoPull`], [`ForgeError::Store`].
-    pub async fn known(&self, id: &PullId) -> Result<Pull, ForgeError> {
-        self.whole(self.record(id).await?.pull).await
-    }
-
-    /// Ids of the sessions that a hint may concern; None: all that work on its repository.
-    ///
-    /// As of now: what a session's pull request turns into later is told by a hint of its own.
-    pub(crate) async fn concerned(&self, hint: &Hint) -> Option<Vec<String>> {
-        let found = match &hint.about {
-            About::Pull(number) => self.store.authors_of(&hint.repository, *number).await,
-            About::Checks(commit) => self.store.authors_at(&hint.repository, commit).await,
-            About::Repository => return None,
-        };
-        found.inspect_err(|error| tracing::warn!(%error, "whom a hint concerns cannot be read")).ok()
     }
 
     fn hint(&self, repository: &str, about: About) {
@@ -207,6 +137,47 @@ impl Local {
 
 #[async_trait]
 impl Forge for Local {
+    async fn repositories(&self) -> Result<Vec<RepositoryInfo>, ForgeError> {
+        let names = self.repositories.names().await?;
+        let infos = stream::iter(names).map(async |name| self.repositories.info(&name).await).buffered(AT_A_TIME);
+        infos.collect::<Vec<_>>().await.into_iter().collect()
+    }
+
+    async fn repository(&self, name: &str) -> Result<RepositoryInfo, ForgeError> {
+        self.repositories.info(name).await
+    }
+
+    async fn rules(&self, repository: &str) -> Result<Rules, ForgeError> {
+        Ok(self.store.rules(repository).await?)
+    }
+
+    async fn set_rules(&self, repository: &str, rules: Rules) -> Result<(), ForgeError> {
+        self.repositories.open(repository)?;
+        rules.required_checks.iter().try_for_each(|check| checks::check_name(check))?;
+        self.store.set_rules(repository, rules).await?;
+        self.hint(repository, About::Repository);
+        Ok(())
+    }
+
+    async fn suggest_checks(&self, repository: &str, required: Vec<String>) -> Result<(), ForgeError> {
+        self.repositories.open(repository)?;
+        if self.store.suggest_checks(repository, required).await? {
+            self.hint(repository, About::Repository);
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, repository: &str, commit: &str) -> Result<String, ForgeError> {
+        self.whole_id(repository, commit).await
+    }
+
+    async fn branches(&self, repository: &str, prefix: &str) -> Result<Vec<String>, ForgeError> {
+        let git = self.repositories.open(repository)?;
+        let ran = git.run(["for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/"]).await?;
+        let all = String::from_utf8_lossy(&ran.stdout).into_owned();
+        Ok(all.lines().filter(|name| name.starts_with(prefix)).map(str::to_owned).collect())
+    }
+
     async fn pulls(&self, which: Which) -> Result<Vec<Pull>, ForgeError> {
         let records = self.store.pulls(which).await?;
         let heads = records.iter().map(|r| (r.pull.repository.clone(), r.pull.head().to_owned())).collect();
@@ -222,16 +193,13 @@ impl Forge for Local {
         Ok(pulls)
     }
 
+    async fn known(&self, id: &PullId) -> Result<Pull, ForgeError> {
+        self.whole(self.record(id).await?.pull).await
+    }
+
     async fn pull(&self, id: &PullId) -> Result<Pull, ForgeError> {
         let pull = self.read(self.record(id).await?).await?;
         self.whole(pull).await
-    }
-
-    async fn branches(&self, repository: &str, prefix: &str) -> Result<Vec<String>, ForgeError> {
-        let git = self.repositories.open(repository)?;
-        let ran = git.run(["for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/"]).await?;
-        let all = String::from_utf8_lossy(&ran.stdout).into_owned();
-        Ok(all.lines().filter(|name| name.starts_with(prefix)).map(str::to_owned).collect())
     }
 
     async fn open(&self, new: NewPull) -> Result<Pull, ForgeError> {
@@ -266,8 +234,12 @@ impl Forge for Local {
     }
 
     async fn checks(&self, repository: &str, commit: &str) -> Result<Vec<Check>, ForgeError> {
-        let commit = self.commit(repository, commit).await?;
+        let commit = self.whole_id(repository, commit).await?;
         Ok(self.store.checks(repository, &commit).await?)
+    }
+
+    async fn log(&self, _: &str, check: &Check) -> Result<Option<Vec<u8>>, ForgeError> {
+        self.kept_log(check).await
     }
 
     async fn look(&self, repository: &str, branches: &str) -> Result<(), ForgeError> {
@@ -278,8 +250,17 @@ impl Forge for Local {
         Ok(())
     }
 
-    fn hints(&self) -> broadcast::Receiver<Hint> {
-        self.hints.subscribe()
+    fn hints(&self) -> Hints {
+        Hints::new(self.hints.subscribe())
+    }
+
+    async fn concerned(&self, hint: &Hint) -> Option<Vec<String>> {
+        let found = match &hint.about {
+            About::Pull(number) => self.store.authors_of(&hint.repository, *number).await,
+            About::Checks(commit) => self.store.authors_at(&hint.repository, commit).await,
+            About::Repository => return None,
+        };
+        found.inspect_err(|error| tracing::warn!(%error, "whom a hint concerns cannot be read")).ok()
     }
 }
 

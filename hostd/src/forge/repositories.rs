@@ -4,27 +4,14 @@
 
 use std::path::PathBuf;
 
-use hostd_core::recipe::is_repository_name;
+use hostd_core::recipe::{INTERNAL_HOST, is_repository_name};
 
-use super::{ForgeError, git::Repository};
+use super::{ForgeError, RepositoryInfo, git::Repository};
 
 /// The repositories.
 #[derive(Clone, Debug)]
 pub struct Repositories {
     root: PathBuf,
-}
-
-/// A repository as it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RepositoryInfo {
-    /// Its name.
-    pub name: String,
-    /// Where it is.
-    pub path: PathBuf,
-    /// The branch that its HEAD names; empty: its HEAD is broken.
-    pub default_branch: String,
-    /// What that branch points to; empty: it is not there.
-    pub head: String,
 }
 
 impl Repositories {
@@ -53,7 +40,8 @@ impl Repositories {
     pub async fn head(&self, name: &str, branch: &str) -> Result<String, ForgeError> {
         let repository = self.open(name)?;
         let head = repository.commit(&format!("refs/heads/{branch}")).await?;
-        head.ok_or_else(|| ForgeError::NoBranch { name: name.into(), branch: branch.into(), path: repository.path })
+        let place = || repository.path.display().to_string();
+        head.ok_or_else(|| ForgeError::NoBranch { name: name.into(), branch: branch.into(), place: place() })
     }
 
     /// The names of all, in order.
@@ -85,7 +73,8 @@ impl Repositories {
         let repository = self.open(name)?;
         let branch = repository.run(["symbolic-ref", "--quiet", "--short", "HEAD"]).await?.line();
         let head = repository.commit("HEAD").await?.unwrap_or_default();
-        Ok(RepositoryInfo { name: name.into(), path: repository.path, default_branch: branch, head })
+        let url = format!("http://{INTERNAL_HOST}/git/{name}.git");
+        Ok(RepositoryInfo { name: name.into(), url, path: Some(repository.path), default_branch: branch, head })
     }
 
     pub(super) fn open(&self, name: &str) -> Result<Repository, ForgeError> {

@@ -73,7 +73,7 @@ async fn only(forge: &dyn Forge, repository: &str, prefix: &str) -> Result<Strin
 fn refused(error: &ForgeError) -> Status {
     let text = text::clean(&error.to_string(), 2048);
     match error {
-        ForgeError::Store(_) => Status::unavailable(text),
+        ForgeError::Store(_) | ForgeError::Unavailable(_) => Status::unavailable(text),
         _ => Status::failed_precondition(text),
     }
 }

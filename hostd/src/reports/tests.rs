@@ -71,7 +71,7 @@ async fn a_report_is_taken_once() {
     assert!(again.ends_with("{\"changed\":false}\n"), "{again}");
     let checks = world.forge.checks("widgets", &world.commit).await.unwrap();
     assert_eq!((checks[0].name.as_str(), checks[0].state), ("unit tests", CheckState::Failed));
-    assert_eq!(world.forge.log(&checks[0]).await.unwrap().unwrap(), b"no\n");
+    assert_eq!(world.forge.log("widgets", &checks[0]).await.unwrap().unwrap(), b"no\n");
 }
 
 #[rstest]

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     diff::Diffs,
     environments::Environments,
-    forge::Local,
+    forge::Forge,
     gateway::Gateway,
     room::Rooms,
     store::{Owed, Record, Store, StoreError},
@@ -55,7 +55,7 @@ pub struct Parts {
     /// What they are made from.
     pub environments: Arc<Environments>,
     /// Where their repositories and pull requests are.
-    pub forge: Local,
+    pub forge: Arc<dyn Forge>,
     /// What shows their changes.
     pub diffs: Diffs,
     /// Where they, and all else that runs here, have their room from.
@@ -236,7 +236,7 @@ impl Fleet {
 
     /// The forge.
     #[must_use]
-    pub fn forge(&self) -> &Local {
+    pub fn forge(&self) -> &Arc<dyn Forge> {
         &self.host.parts.forge
     }
 

@@ -1,4 +1,5 @@
 mod board;
+mod elsewhere;
 #[cfg(feature = "failpoints")]
 mod faults;
 mod forks;

@@ -9,21 +9,21 @@ use hostd_core::{
     session::{Answer, CheckSeen, CommentSeen, Failure, Fate, Observation, Pull as Standing, ReviewSeen},
 };
 use pilothouse_proto::guest::v1::AnswerRequest;
-use tokio::{sync::broadcast::error::RecvError, time::sleep};
+use tokio::time::sleep;
 
 use super::{
     fleet::{Host, Parts},
     running::up,
 };
 use crate::{
-    forge::{Forge as _, ForgeError, Local, Pull, PullId, Which},
+    forge::{Forge, ForgeError, Heard, Pull, PullId, Which},
     guest::Link,
 };
 
 /// News gather for so long before they are read: a review's comments come together.
 const GATHER: Duration = Duration::from_millis(50);
 /// Before a forge that could not be read is read again.
-const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 2000 });
 /// Before an answer that did not reach the guest is sent again.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Of a failed check's log, for its agent: its end, in bytes.
@@ -60,7 +60,8 @@ async fn look(parts: &Parts, session: &Session) -> Result<Option<Observation>, F
     let names = counted(&pull, parts.environments.ci_checks(&pull.pull.repository));
     let mut checks = Vec::new();
     for name in &names {
-        checks.push(check(forge, name, pull.checks.iter().find(|check| check.name == *name)).await?);
+        let known = pull.checks.iter().find(|check| check.name == *name);
+        checks.push(check(&**forge, &pull.pull.repository, name, known).await?);
     }
     let reviews = reviews(&pull.pull, &session.id);
     Ok(Some(Observation { pull: standing(&pull, &names), checks, reviews }))
@@ -79,7 +80,12 @@ fn counted(pull: &Pull, ours: Vec<String>) -> Vec<String> {
     names
 }
 
-async fn check(forge: &Local, name: &str, known: Option<&Check>) -> Result<CheckSeen, ForgeError> {
+async fn check(
+    forge: &dyn Forge,
+    repository: &str,
+    name: &str,
+    known: Option<&Check>,
+) -> Result<CheckSeen, ForgeError> {
     let mut seen = CheckSeen {
         name: name.into(),
         state: CheckState::Queued,
@@ -91,7 +97,7 @@ async fn check(forge: &Local, name: &str, known: Option<&Check>) -> Result<Check
     if let Some(check) = known.filter(|check| !check.is_superseded()) {
         (seen.state, seen.summary, seen.url) = (check.state, check.summary.clone(), check.url.clone());
         if check.state.is_bad() {
-            let log = forge.log(check).await?.unwrap_or_default();
+            let log = forge.log(repository, check).await?.unwrap_or_default();
             seen.log = String::from_utf8_lossy(&log[log.len().saturating_sub(TAIL)..]).into_owned();
         }
     }
@@ -167,12 +173,7 @@ pub(super) async fn tell(link: Arc<Link>, wait: u64, answer: Answer) -> Option<b
 /// Passes the forge's hints on to the sessions that they may concern, for ever.
 pub(super) async fn pass_on(host: Arc<Host>) {
     let mut hints = host.parts.forge.hints();
-    loop {
-        let hint = match hints.recv().await {
-            Ok(hint) => Some(hint),
-            Err(RecvError::Lagged(_)) => None,
-            Err(RecvError::Closed) => return,
-        };
+    while let Some(hint) = hints.next().await.map(Heard::hint) {
         let concerned = match &hint {
             Some(hint) => host.parts.forge.concerned(hint).await,
             None => None,

@@ -18,11 +18,7 @@ const SUMMARY_MAX: usize = 512;
 const URL_MAX: usize = 2048;
 
 impl Local {
-    /// The whole id of a commit, of which at least 7 digits are given.
-    ///
-    /// # Errors
-    /// [`ForgeError::NoRepository`], [`ForgeError::NoCommit`].
-    pub async fn commit(&self, repository: &str, commit: &str) -> Result<String, ForgeError> {
+    pub(super) async fn whole_id(&self, repository: &str, commit: &str) -> Result<String, ForgeError> {
         let git = self.repositories.open(repository)?;
         let gone = || ForgeError::NoCommit { name: repository.into(), commit: text::clean(commit, 64) };
         if !(7..=64).contains(&commit.len()) || !commit.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -43,7 +39,7 @@ impl Local {
         if !is_web || url.len() > URL_MAX {
             return Err(ForgeError::Invalid(format!("a check's URL is http or https, at most {URL_MAX} bytes")));
         }
-        let commit = self.commit(repository, commit).await?;
+        let commit = self.whole_id(repository, commit).await?;
         let kept = match &log {
             Some(log) => Some(self.keep_log(log).await?),
             None => None,
@@ -74,11 +70,8 @@ impl Local {
         Ok(changed)
     }
 
-    /// The kept log of a check; None: nothing was kept.
-    ///
-    /// # Errors
-    /// [`ForgeError::File`].
-    pub async fn log(&self, check: &Check) -> Result<Option<Vec<u8>>, ForgeError> {
+    /// None: nothing was kept.
+    pub(super) async fn kept_log(&self, check: &Check) -> Result<Option<Vec<u8>>, ForgeError> {
         let Some(id) = &check.log else { return Ok(None) };
         let path = self.log_path(id);
         match fs::read(&path).await {

@@ -1,7 +1,8 @@
 //! Bringing in a repository: cloned beside, looked at, then renamed into its place.
 
-use std::{collections::VecDeque, path::Path, process::Stdio, time::Duration};
+use std::{collections::VecDeque, fmt::Debug, path::Path, process::Stdio, time::Duration};
 
+use async_trait::async_trait;
 use hostd_core::{
     recipe::{is_branch_name, is_repository_name},
     text,
@@ -42,13 +43,20 @@ pub struct Import {
     pub branch: String,
 }
 
-impl Local {
+/// What only a forge on this host can do: repositories are brought in to it. Another has them already.
+#[async_trait]
+pub trait Importer: Debug + Send + Sync {
     /// Brings in a repository with all its branches and tags. Lines of progress go to `progress`, and are lost where nobody
     /// takes them. Dropping it leaves nothing.
     ///
     /// # Errors
     /// [`ForgeError::Invalid`], [`ForgeError::Taken`], and [`ForgeError::NotImported`] with git's words.
-    pub async fn import(&self, import: Import, progress: mpsc::Sender<String>) -> Result<RepositoryInfo, ForgeError> {
+    async fn import(&self, import: Import, progress: mpsc::Sender<String>) -> Result<RepositoryInfo, ForgeError>;
+}
+
+#[async_trait]
+impl Importer for Local {
+    async fn import(&self, import: Import, progress: mpsc::Sender<String>) -> Result<RepositoryInfo, ForgeError> {
         let name = name(&import)?;
         check_source(&import.source)?;
         let place = self.repositories.path(&name);
@@ -72,7 +80,9 @@ impl Local {
         self.hint(&name, About::Repository);
         self.repositories.info(&name).await
     }
+}
 
+impl Local {
     /// What an earlier hostd left of imports.
     pub(super) async fn remove_half_imports(&self) {
         let Ok(mut entries) = fs::read_dir(self.repositories.root()).await else { return };

@@ -4,6 +4,7 @@ mod imports;
 mod merges;
 mod world;
 
+use futures::FutureExt as _;
 use hostd_core::{
     checks::CheckState,
     pulls::{NewComment, NewReview, Place, PullState, Verdict, Who},
@@ -11,7 +12,7 @@ use hostd_core::{
 use rstest::rstest;
 
 use super::*;
-use crate::forge::Report;
+use crate::forge::{Heard, Report};
 use world::{ANN, World};
 
 #[tokio::test]
@@ -155,12 +156,13 @@ async fn reports_count_for_their_commit_and_a_repeat_is_no_news() {
     let log = Some(b"1 test failed\n".to_vec());
     let failed = Report { log, ..report("unit", CheckState::Failed) };
     assert!(world.forge.report("widgets", &head[..10], failed).await.unwrap());
-    assert_eq!(hints.try_recv().unwrap().about, About::Checks(head.clone()));
+    let about = |heard: Heard| heard.hint().map(|hint| hint.about);
+    assert_eq!(hints.next().await.and_then(about), Some(About::Checks(head.clone())));
     assert!(!world.forge.report("widgets", &head, report("unit", CheckState::Failed)).await.unwrap());
-    assert!(hints.try_recv().is_err());
+    assert_eq!(hints.next().now_or_never(), None);
     let whole = world.forge.pull(&world.id(1)).await.unwrap();
     assert_eq!(whole.outcome().to_string(), "`unit` failed");
-    assert_eq!(world.forge.log(&whole.checks[0]).await.unwrap().unwrap(), b"1 test failed\n");
+    assert_eq!(world.forge.log("widgets", &whole.checks[0]).await.unwrap().unwrap(), b"1 test failed\n");
     // A run anew has nothing of the old one's log, and none of it is left when its own comes.
     assert!(world.forge.report("widgets", &head, report("unit", CheckState::Running)).await.unwrap());
     assert_eq!(world.forge.checks("widgets", &head).await.unwrap()[0].log, None);
@@ -227,8 +229,8 @@ async fn results_and_logs_of_pull_requests_that_are_over_are_kept_for_a_while() 
     assert_eq!(world.forge.sweep_checks(now() + 31 * 24 * HOUR, 1 << 20).await.unwrap(), (1, 1));
     assert!(world.forge.checks("widgets", over.pull.head()).await.unwrap().is_empty());
     let kept = world.forge.checks("widgets", open.pull.head()).await.unwrap();
-    assert_eq!(world.forge.log(&kept[0]).await.unwrap().unwrap(), b"fine");
+    assert_eq!(world.forge.log("widgets", &kept[0]).await.unwrap().unwrap(), b"fine");
     // Where there is no room for it, the result stays.
     assert_eq!(world.forge.sweep_checks(now(), 3).await.unwrap(), (0, 1));
-    assert_eq!(world.forge.log(&kept[0]).await.unwrap(), None);
+    assert_eq!(world.forge.log("widgets", &kept[0]).await.unwrap(), None);
 }

@@ -3,7 +3,7 @@ use pilothouse_proto::guest::v1::{AskRequest, OpenPull, PullOpened, ask_request,
 
 use super::*;
 use crate::{
-    forge::{Local, PullId},
+    forge::{Local, PullId, elsewhere::Elsewhere},
     store::Store,
 };
 
@@ -71,4 +71,17 @@ async fn who_cannot_push_opens_nothing(#[case] caller: Caller, #[case] says: &st
     assert!(refused.message().contains(says), "{refused:?}");
     let nothing = AskRequest { id: "1".into(), request: None };
     assert_eq!(fixture.gateway.ask(&caller, nothing).await.unwrap_err().code(), tonic::Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn a_forge_that_does_not_answer_is_asked_again() {
+    let forge = Arc::new(Elsewhere::new(1));
+    let fixture = Fixture::with(caller(), |gateway, _| gateway.with_forge(forge.clone())).await;
+    for questions in [1, 0] {
+        forge.down(questions);
+        let open = OpenPull { title: "Fix it".into(), ..OpenPull::default() };
+        let request = AskRequest { id: "1".into(), request: Some(ask_request::Request::OpenPull(open)) };
+        let answer = fixture.gateway.ask(&caller(), request).await;
+        assert_eq!(answer.err().map(|status| status.code()), (questions > 0).then_some(tonic::Code::Unavailable));
+    }
 }

@@ -18,7 +18,7 @@ use super::{
     waits::{check, with_pull},
     world::{World, until_is},
 };
-use crate::forge::{Forge as _, PullId};
+use crate::forge::PullId;
 
 /// Stops whoever comes first to a failpoint, for ever: to the rest of the world that hostd is dead.
 struct Death {

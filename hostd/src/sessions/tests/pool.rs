@@ -46,7 +46,7 @@ impl Warm {
         let measured = room.clone();
         let parts = Parts {
             data: data.into(),
-            forge: Local::new(store.clone(), data),
+            forge: Arc::new(Local::new(store.clone(), data)),
             store,
             vmm: fixture.vmm.clone(),
             gateway: Arc::new(Gateway::new(data.join("git"))),

@@ -15,7 +15,7 @@ use super::{
     guest::Guest,
     world::{World, until, until_is},
 };
-use crate::forge::{Forge as _, PullId, Report};
+use crate::forge::{PullId, Report};
 
 /// The repository `widgets` with a branch of the session `fix`.
 fn repository(world: &World) {
@@ -52,7 +52,7 @@ pub(super) async fn with_pull(world: &World) -> Arc<Fleet> {
     fleet
 }
 
-fn waits(guest: &Guest, id: u64, what: &str) {
+pub(super) fn waits(guest: &Guest, id: u64, what: &str) {
     guest.report(event::Event::Wait(Wait { id, what: what.into(), timeout_seconds: 0 }));
 }
 
@@ -64,13 +64,13 @@ pub(super) async fn check(fleet: &Fleet, state: CheckState) {
     fleet.forge().report("widgets", &head, report).await.unwrap();
 }
 
-fn answers(guest: &Guest) -> Vec<(u64, Value)> {
+pub(super) fn answers(guest: &Guest) -> Vec<(u64, Value)> {
     let answers = guest.answers.lock().unwrap();
     let json = |answer: &AnswerRequest| (answer.wait, serde_json::from_str(&answer.json).unwrap());
     answers.iter().map(json).collect()
 }
 
-fn works(view: &SessionView) -> bool {
+pub(super) fn works(view: &SessionView) -> bool {
     view.session.wait.is_none() && view.session.activity == Activity::Working
 }
 

@@ -29,7 +29,7 @@ use tonic::Code;
 use super::guest::Guest;
 use crate::{
     environments::Environments,
-    forge::Local,
+    forge::{Forge, Local},
     gateway::Gateway,
     room::Rooms,
     sessions::{Fleet, News, Parts, SessionView},
@@ -277,11 +277,19 @@ pub(super) struct World {
     pub(super) memory: Option<u64>,
     /// What the host has, in place of what this machine has.
     pub(super) room: Option<Arc<Mutex<Room>>>,
+    /// In place of the one that is built in.
+    pub(super) forge: Option<Arc<dyn Forge>>,
 }
 
 impl World {
     pub(super) fn new() -> Self {
-        Self { folder: Arc::new(tempfile::tempdir().unwrap()), vmm: Arc::default(), memory: None, room: None }
+        Self {
+            folder: Arc::new(tempfile::tempdir().unwrap()),
+            vmm: Arc::default(),
+            memory: None,
+            room: None,
+            forge: None,
+        }
     }
 
     fn rooms(&self) -> Rooms {
@@ -302,7 +310,7 @@ impl World {
         let gateway = Arc::new(Gateway::new(data.join("git")));
         let rooms = self.rooms();
         let environments = Environments::open(data, vmm.clone(), gateway.clone(), rooms.clone()).await.unwrap();
-        let forge = Local::new(store.clone(), data);
+        let forge = self.forge.clone().unwrap_or_else(|| Arc::new(Local::new(store.clone(), data)));
         let diffs = crate::diff::Diffs::open(data).unwrap();
         let parts = Parts { data: data.into(), store, vmm, gateway, environments, forge, diffs, rooms };
         Fleet::open(parts, records, "epoch".into()).await.unwrap()

@@ -1,7 +1,10 @@
 use rstest::rstest;
 use tokio::sync::mpsc;
 
-use super::{super::Import, world::World};
+use super::{
+    super::{Forge as _, Import, Importer as _},
+    world::World,
+};
 
 async fn import(world: &World, source: &str, name: &str, branch: &str) -> Result<String, String> {
     let import = Import { source: source.into(), name: name.into(), branch: branch.into() };

@@ -1,0 +1,253 @@
+//! A made-up forge elsewhere, for tests: nothing but [`Forge`], on values in memory. What changes there is seen once
+//! [`Elsewhere::show`] says so, and told by the hints that a test sends: late, twice, in any order, or never.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use hostd_core::{
+    checks::Check,
+    pulls::{NewPull, NewReview, PullInput, PullRequest, PullState, Rules, Who, may_merge, step},
+};
+use tokio::sync::broadcast;
+
+use super::{About, Forge, ForgeError, Hint, Hints, Pull, PullId, Report, RepositoryInfo, Which};
+
+/// The only repository.
+pub(crate) const NAME: &str = "widgets";
+
+/// See above.
+#[derive(Debug)]
+pub(crate) struct Elsewhere {
+    state: Mutex<State>,
+    hints: broadcast::Sender<Hint>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    now: World,
+    shown: World,
+    /// How often pull requests of a session were asked for.
+    readings: BTreeMap<String, usize>,
+    /// So many questions get no answer.
+    down: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+struct World {
+    pulls: BTreeMap<u64, PullRequest>,
+    /// By commit and name.
+    checks: BTreeMap<(String, String), Check>,
+    logs: BTreeMap<String, Vec<u8>>,
+    rules: Rules,
+    time: i64,
+}
+
+impl World {
+    fn whole(&self, pull: &PullRequest) -> Pull {
+        Pull { pull: pull.clone(), rules: self.rules.clone(), checks: self.checks(pull.head()) }
+    }
+
+    fn checks(&self, commit: &str) -> Vec<Check> {
+        self.checks.iter().filter(|((of, _), _)| of == commit).map(|(_, check)| check.clone()).collect()
+    }
+
+    fn pull(&self, id: &PullId) -> Result<Pull, ForgeError> {
+        let found = self.pulls.get(&id.number).filter(|_| id.repository == NAME);
+        found.map(|pull| self.whole(pull)).ok_or_else(|| ForgeError::NoPull(id.clone()))
+    }
+
+    fn tick(&mut self) -> i64 {
+        self.time += 1;
+        self.time
+    }
+
+    fn change(&mut self, id: &PullId, input: PullInput) -> Result<(), ForgeError> {
+        let now = self.tick();
+        let pull = self.pull(id)?.pull;
+        self.pulls.insert(id.number, step(&pull, input, now)?);
+        Ok(())
+    }
+}
+
+impl Elsewhere {
+    /// With nothing in it, and room for so many hints that nobody has heard.
+    pub(crate) fn new(hints: usize) -> Self {
+        Self { state: Mutex::default(), hints: broadcast::channel(hints).0 }
+    }
+
+    /// What changed of this pull request can be read from now on.
+    pub(crate) fn show(&self, number: u64) {
+        let state = &mut *self.state();
+        let (now, shown) = (&state.now, &mut state.shown);
+        let Some(pull) = now.pulls.get(&number) else { return };
+        shown.pulls.insert(number, pull.clone());
+        for check in now.checks(pull.head()) {
+            shown.checks.insert((pull.head().into(), check.name.clone()), check);
+        }
+        shown.logs.clone_from(&now.logs);
+    }
+
+    /// Sends a hint, whether it is true or not.
+    pub(crate) fn hint(&self, id: &str, about: About) {
+        let _ = self.hints.send(Hint { id: id.into(), repository: NAME.into(), about });
+    }
+
+    /// The branch of this pull request points to another commit now.
+    pub(crate) fn push(&self, number: u64, head: &str) {
+        let id = PullId { repository: NAME.into(), number };
+        self.state().now.change(&id, PullInput::Pushed { head: head.into(), forced: false }).unwrap();
+    }
+
+    /// The next questions get no answer.
+    pub(crate) fn down(&self, questions: usize) {
+        self.state().down = questions;
+    }
+
+    /// How often this session's pull requests were read.
+    pub(crate) fn readings(&self, session: &str) -> usize {
+        self.state().readings.get(session).copied().unwrap_or(0)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asked(&self) -> Result<MutexGuard<'_, State>, ForgeError> {
+        let mut state = self.state();
+        if state.down > 0 {
+            state.down -= 1;
+            return Err(ForgeError::Unavailable("the forge does not answer; it is asked again".into()));
+        }
+        Ok(state)
+    }
+}
+
+#[async_trait]
+impl Forge for Elsewhere {
+    async fn repositories(&self) -> Result<Vec<RepositoryInfo>, ForgeError> {
+        Ok(vec![self.repository(NAME).await?])
+    }
+
+    async fn repository(&self, name: &str) -> Result<RepositoryInfo, ForgeError> {
+        drop(self.asked()?);
+        if name != NAME {
+            return Err(ForgeError::NoRepository { name: name.into() });
+        }
+        let (url, default_branch) = (format!("https://forge.example/{NAME}.git"), "main".into());
+        Ok(RepositoryInfo { name: NAME.into(), url, path: None, default_branch, head: "0".repeat(40) })
+    }
+
+    async fn rules(&self, _: &str) -> Result<Rules, ForgeError> {
+        Ok(self.asked()?.shown.rules.clone())
+    }
+
+    async fn set_rules(&self, _: &str, rules: Rules) -> Result<(), ForgeError> {
+        let mut state = self.asked()?;
+        (state.now.rules, state.shown.rules) = (rules.clone(), rules);
+        Ok(())
+    }
+
+    async fn suggest_checks(&self, _: &str, _: Vec<String>) -> Result<(), ForgeError> {
+        Ok(())
+    }
+
+    async fn commit(&self, repository: &str, commit: &str) -> Result<String, ForgeError> {
+        let state = self.asked()?;
+        let mut heads = state.now.pulls.values().flat_map(|pull| &pull.revisions).map(|revision| &revision.head);
+        let found = heads.find(|head| head.starts_with(commit)).cloned();
+        found.ok_or_else(|| ForgeError::NoCommit { name: repository.into(), commit: commit.into() })
+    }
+
+    async fn branches(&self, _: &str, prefix: &str) -> Result<Vec<String>, ForgeError> {
+        drop(self.asked()?);
+        Ok(vec![format!("{prefix}work")])
+    }
+
+    async fn pulls(&self, which: Which) -> Result<Vec<Pull>, ForgeError> {
+        let mut state = self.asked()?;
+        if let Some(session) = &which.session {
+            *state.readings.entry(session.clone()).or_default() += 1;
+        }
+        let wanted = |pull: &&PullRequest| {
+            which.session.as_ref().is_none_or(|session| pull.author.session == *session)
+                && which.repository.as_ref().is_none_or(|name| name == NAME)
+                && (which.all || pull.state.is_open())
+        };
+        Ok(state.shown.pulls.values().filter(wanted).map(|pull| state.shown.whole(pull)).collect())
+    }
+
+    async fn known(&self, id: &PullId) -> Result<Pull, ForgeError> {
+        self.state().shown.pull(id)
+    }
+
+    async fn pull(&self, id: &PullId) -> Result<Pull, ForgeError> {
+        self.asked()?.shown.pull(id)
+    }
+
+    async fn open(&self, new: NewPull) -> Result<Pull, ForgeError> {
+        let mut state = self.asked()?;
+        let known = state.now.pulls.values().find(|pull| pull.state.is_open() && pull.head_branch == new.head_branch);
+        if let Some(known) = known {
+            return Ok(state.now.whole(known));
+        }
+        let (number, now) = (state.now.pulls.len() as u64 + 1, state.now.tick());
+        let pull = PullRequest::new(new, number, format!("{number:040}"), now);
+        state.now.pulls.insert(number, pull.clone());
+        state.shown.pulls.insert(number, pull.clone());
+        Ok(state.now.whole(&pull))
+    }
+
+    async fn review(&self, id: &PullId, review: NewReview) -> Result<Pull, ForgeError> {
+        let mut state = self.asked()?;
+        state.now.change(id, PullInput::Review(review))?;
+        state.now.pull(id)
+    }
+
+    async fn merge(&self, id: &PullId, who: Who, head: &str) -> Result<Pull, ForgeError> {
+        let mut state = self.asked()?;
+        let whole = state.now.pull(id)?;
+        may_merge(&whole.pull, &whole.rules, &whole.checks, &who, head)?;
+        let (by, head, method, at) = (who.name, head.to_owned(), whole.rules.method, state.now.tick());
+        let merge = hostd_core::pulls::Merge { by, commit: head.clone(), head, method, at };
+        let pull = PullRequest { state: PullState::Merged(merge), ..whole.pull };
+        state.now.pulls.insert(id.number, pull);
+        state.now.pull(id)
+    }
+
+    async fn report(&self, _: &str, commit: &str, report: Report) -> Result<bool, ForgeError> {
+        let mut state = self.asked()?;
+        let now = state.now.tick();
+        let Report { name, state: stands, summary, url, log } = report;
+        let key = (commit.to_owned(), name.clone());
+        let before = state.now.checks.get(&key).filter(|before| !before.state.is_over());
+        let started_at = before.map_or(now, |before| before.started_at);
+        let log = log.map(|log| {
+            let id = now.to_string();
+            state.now.logs.insert(id.clone(), log);
+            id
+        });
+        let check = Check { name, state: stands, summary, url, log, started_at, updated_at: now };
+        state.now.checks.insert(key, check);
+        Ok(true)
+    }
+
+    async fn checks(&self, _: &str, commit: &str) -> Result<Vec<Check>, ForgeError> {
+        Ok(self.asked()?.shown.checks(commit))
+    }
+
+    async fn log(&self, _: &str, check: &Check) -> Result<Option<Vec<u8>>, ForgeError> {
+        let state = self.asked()?;
+        Ok(check.log.as_ref().and_then(|id| state.shown.logs.get(id)).cloned())
+    }
+
+    async fn look(&self, _: &str, _: &str) -> Result<(), ForgeError> {
+        Ok(())
+    }
+
+    fn hints(&self) -> Hints {
+        Hints::new(self.hints.subscribe())
+    }
+}
