@@ -57,10 +57,12 @@ What is printed, one object:
   message  {\"answer\":\"message\", \"text\"}
   and      {\"answer\":\"timed-out\"} with exit code 124
            {\"answer\":\"no-pull-request\"} with exit code 3, where checks or review have none to be of
+A --pr that is not the session's own is refused, with exit code 1 and nothing printed.
 
 Examples:
   session wait checks
   session wait review --timeout 8h
+  session wait checks --pr 12
   session wait message | jq -r .text";
 
 /// Tells the people who watch this session about it, opens its pull requests, and waits for what becomes of them.
@@ -112,6 +114,9 @@ enum Command {
     Wait {
         /// What.
         what: What,
+        /// Of this pull request of the session, as `session pr open` printed it; without it, of the newest, open ones first.
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+        pr: Option<u64>,
         /// At most so long, e.g. 90s, 30m or 8h; without it, for ever.
         #[arg(long, value_parser = seconds)]
         timeout: Option<u64>,
@@ -205,9 +210,10 @@ pub fn run() -> ExitCode {
             }
         }
         Command::Show { json } => show(&socket.with_file_name("session.json"), json),
-        Command::Wait { what, timeout } => {
+        Command::Wait { what, pr, timeout } => {
             let what = what.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
-            match tell(socket, &Request::Wait { what, timeout: timeout.unwrap_or_default() }, None) {
+            let (timeout, pull) = (timeout.unwrap_or_default(), pr.unwrap_or_default());
+            match tell(socket, &Request::Wait { what, timeout, pull }, None) {
                 Ok(answer) => match print(&answer, true) {
                     ExitCode::SUCCESS if answer["answer"] == "timed-out" => ExitCode::from(TIMED_OUT),
                     ExitCode::SUCCESS if answer["answer"] == "no-pull-request" => ExitCode::from(NO_PULL_REQUEST),

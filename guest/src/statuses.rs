@@ -77,6 +77,9 @@ pub enum Request {
         /// Seconds; 0: for ever.
         #[serde(default)]
         timeout: u64,
+        /// Number of one of the session's pull requests; 0: the newest.
+        #[serde(default)]
+        pull: u64,
     },
 }
 
@@ -99,7 +102,7 @@ impl Request {
         let (activity, text, choices) = match self {
             Self::Status { activity, text, choices } => (activity, text, choices),
             Self::OpenPull { title, body, branch, base } => return asks::check(title, body, [branch, base]),
-            Self::Wait { what, timeout } => return check_wait(what, *timeout),
+            Self::Wait { what, timeout, pull } => return check_wait(what, *timeout, *pull),
         };
         if !ACTIVITIES.contains(&activity.as_str()) {
             Err(format!("{activity:?} is no activity: say one of {}", ACTIVITIES.join(", ")))
@@ -115,11 +118,13 @@ impl Request {
     }
 }
 
-fn check_wait(what: &str, timeout: u64) -> Result<(), String> {
+fn check_wait(what: &str, timeout: u64, pull: u64) -> Result<(), String> {
     if !WAITS.contains(&what) {
         Err(format!("nobody can wait for {what:?}: say one of {}", WAITS.join(", ")))
     } else if timeout > TIMEOUT_MAX {
         Err(format!("a timeout has at most {TIMEOUT_MAX} seconds"))
+    } else if what == "message" && pull > 0 {
+        Err("a message is of no pull request; --pr goes with `session wait checks` and `session wait review`".into())
     } else {
         Ok(())
     }
@@ -156,7 +161,7 @@ pub async fn run(socket: &Path, events: Events, waits: Waits, gateway: Gateway) 
                             events.push(Event::Status(Status { activity, text, choices }));
                             Response::default()
                         }
-                        Ok(Request::Wait { what, timeout }) => match waits.begin(what, timeout) {
+                        Ok(Request::Wait { what, timeout, pull }) => match waits.begin(what, pull, timeout) {
                             Ok(mut waiting) => tokio::select! {
                                 answer = waiting.answer() => waited(answer),
                                 () = hung_up(&mut reader) => return,
@@ -202,7 +207,9 @@ async fn answer(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<
 }
 
 fn waited(answer: Option<String>) -> Response {
-    match answer.and_then(|answer| serde_json::from_str(&answer).ok()) {
+    let answer: Option<serde_json::Value> = answer.and_then(|answer| serde_json::from_str(&answer).ok());
+    match answer {
+        Some(answer) if answer["answer"] == "refused" => refused(answer["why"].as_str().unwrap_or("refused").into()),
         Some(answer) => Response { error: None, answer: Some(answer) },
         None => refused("the host answered something that this guest does not know".into()),
     }

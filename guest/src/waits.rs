@@ -31,11 +31,12 @@ impl Waits {
         Self { events, state: Arc::default() }
     }
 
-    /// Tells the host that something is waited for, for so many seconds; 0: for ever.
+    /// Tells the host that something is waited for, of the pull request of this number (0: the newest), for so many seconds (0:
+    /// for ever).
     ///
     /// # Errors
     /// A text for people, where another wait is under way.
-    pub fn begin(&self, what: String, timeout_seconds: u64) -> Result<Waiting, String> {
+    pub fn begin(&self, what: String, pull: u64, timeout_seconds: u64) -> Result<Waiting, String> {
         let (id, answer) = {
             let mut state = self.lock();
             if state.open.is_some() {
@@ -46,7 +47,7 @@ impl Waits {
             state.open = Some((state.last, sender));
             (state.last, answer)
         };
-        self.events.push(event::Event::Wait(Wait { id, what, timeout_seconds }));
+        self.events.push(event::Event::Wait(Wait { id, what, timeout_seconds, pull }));
         Ok(Waiting { waits: self.clone(), id, answer })
     }
 
@@ -98,14 +99,14 @@ mod tests {
     #[tokio::test]
     async fn an_answer_reaches_whoever_waits_and_a_repeat_nobody() {
         let waits = Waits::new(Events::default());
-        let mut waiting = waits.begin("checks".into(), 0).unwrap();
-        assert!(waits.begin("review".into(), 0).unwrap_err().contains("under way"));
+        let mut waiting = waits.begin("checks".into(), 7, 0).unwrap();
+        assert!(waits.begin("review".into(), 0, 0).unwrap_err().contains("under way"));
         assert!(!waits.answer(2, String::new()));
         assert!(waits.answer(1, "{}".into()));
         assert!(waits.answer(1, "[]".into()), "a host that did not hear asks again");
         assert_eq!(waiting.answer().await, Some("{}".into()));
         drop(waiting);
-        let wait = Wait { id: 1, what: "checks".into(), timeout_seconds: 0 };
+        let wait = Wait { id: 1, what: "checks".into(), timeout_seconds: 0, pull: 7 };
         assert_eq!(waits.events.next(0).unwrap().event, Some(event::Event::Wait(wait)));
         assert_eq!(waits.events.next(1), None);
     }
@@ -113,9 +114,9 @@ mod tests {
     #[test]
     fn who_goes_away_withdraws() {
         let waits = Waits::new(Events::default());
-        drop(waits.begin("checks".into(), 0).unwrap());
+        drop(waits.begin("checks".into(), 0, 0).unwrap());
         assert_eq!(waits.events.next(1).unwrap().event, Some(event::Event::WaitWithdrawn(1)));
         assert!(!waits.answer(1, String::new()));
-        assert_eq!(waits.begin("checks".into(), 0).unwrap().id, 2);
+        assert_eq!(waits.begin("checks".into(), 0, 0).unwrap().id, 2);
     }
 }

@@ -134,24 +134,35 @@ async fn a_wait_sleeps_until_its_answer() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, events, waits) = listen_for_waits(&folder);
     support::eventually("the socket is there", || socket.exists()).await;
-    for (answer, code) in [
-        (r#"{"answer":"message","text":"ü\n"}"#, 0),
-        (r#"{"answer":"timed-out"}"#, 124),
-        (r#"{"answer":"no-pull-request"}"#, 3),
+    for (answer, code, pr) in [
+        (r#"{"answer":"message","text":"ü\n"}"#, 0, 0),
+        (r#"{"answer":"timed-out"}"#, 124, 12),
+        (r#"{"answer":"no-pull-request"}"#, 3, 0),
+        (r##"{"answer":"refused","why":"#12 is no pull request of this session"}"##, 1, 12),
     ] {
         let path = socket.clone();
         let waiting = in_background(move || {
-            command(&path, "wait").args(["checks", "--timeout", "2h"]).stdout(Stdio::piped()).spawn().unwrap()
+            let mut wait = command(&path, "wait");
+            wait.args(["checks", "--timeout", "2h"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+            if pr > 0 {
+                wait.args(["--pr", &pr.to_string()]);
+            }
+            wait.spawn().unwrap()
         });
         let waiting = waiting.await;
         support::eventually("the host is asked", || events.next(0).is_some()).await;
         let event = events.next(0).unwrap();
         events.acknowledge(event.sequence);
-        let Some(Event::Wait(Wait { id, what, timeout_seconds })) = event.event else { panic!("{event:?}") };
-        assert_eq!((what.as_str(), timeout_seconds), ("checks", 7200));
+        let Some(Event::Wait(Wait { id, what, timeout_seconds, pull })) = event.event else { panic!("{event:?}") };
+        assert_eq!((what.as_str(), timeout_seconds, pull), ("checks", 7200, pr));
         assert!(waits.answer(id, answer.into()));
         let output = in_background(move || waiting.wait_with_output().unwrap()).await;
-        assert_eq!((output.status.code(), output.stdout), (Some(code), format!("{answer}\n").into_bytes()));
+        let (printed, said) = match code {
+            1 => (String::new(), "session: #12 is no pull request of this session\n"),
+            _ => (format!("{answer}\n"), ""),
+        };
+        assert_eq!((output.status.code(), output.stdout), (Some(code), printed.into_bytes()));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), said);
     }
 }
 
@@ -177,6 +188,9 @@ fn a_wait_says_what_is_wrong_with_it() {
         (&["dinner"][..], "invalid value 'dinner'"),
         (&["checks", "--timeout", "0"], "from 1s to 365d"),
         (&["checks", "--timeout", "soon"], "e.g. 90s"),
+        (&["checks", "--pr", "0"], "0 is not in 1.."),
+        (&["review", "--pr", "widgets#1"], "invalid value 'widgets#1'"),
+        (&["message", "--pr", "1"], "--pr goes with `session wait checks` and `session wait review`"),
     ] {
         let output = command(Path::new("/nowhere"), "wait").args(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -120,6 +120,7 @@ fn news(s: &Session) -> String {
         }
         Some(Answer::TimedOut) => "its wait has lasted long enough".into(),
         Some(Answer::NoPullRequest) => "there is no pull request".into(),
+        Some(Answer::Refused { .. }) => "its wait names a pull request that is not its own".into(),
         Some(Answer::Message { .. }) | None => "a message".into(),
     }
 }

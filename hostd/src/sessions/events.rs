@@ -86,7 +86,7 @@ fn input(generation: u64, event: Event) -> Option<Input> {
 }
 
 /// What its agent waits for.
-fn waits(generation: u64, wire::Wait { id, what, timeout_seconds }: wire::Wait) -> Option<Input> {
+fn waits(generation: u64, wire::Wait { id, what, timeout_seconds, pull }: wire::Wait) -> Option<Input> {
     let Some(what) = WaitFor::from_word(&what) else {
         tracing::debug!("the guest waits for something that does not exist");
         return None;
@@ -94,7 +94,8 @@ fn waits(generation: u64, wire::Wait { id, what, timeout_seconds }: wire::Wait) 
     let since = now();
     let millis = i64::try_from(timeout_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
     let until = (millis > 0).then(|| since.saturating_add(millis));
-    Some(Input::WaitBegan { generation, wait: Wait { id, what, since, until } })
+    let pull = Some(pull).filter(|number| *number > 0 && what != WaitFor::Message);
+    Some(Input::WaitBegan { generation, wait: Wait { id, what, pull, since, until } })
 }
 
 /// Whether this input says how the agent ended.

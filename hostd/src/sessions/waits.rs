@@ -32,7 +32,8 @@ const TAIL: usize = 8 << 10;
 /// Readings under way at a time on a host: each runs git.
 pub(super) const READINGS: usize = 4;
 
-/// What is seen of the session's pull request now, however long that takes. The newest open one, else the newest.
+/// What is seen of the session's pull request now, however long that takes: of the one that its wait names, else of the newest
+/// open one, else of the newest.
 pub(super) async fn observe(host: &Host, session: Session) -> Option<Box<Observation>> {
     sleep(GATHER).await;
     loop {
@@ -54,8 +55,10 @@ async fn look(parts: &Parts, session: &Session) -> Result<Option<Observation>, F
     let forge = &parts.forge;
     let which = Which { repository: session.repository.clone(), session: Some(session.id.clone()), all: true };
     let pulls = forge.pulls(which).await?;
-    let newest = pulls.into_iter().max_by_key(|pull| (pull.pull.state.is_open(), pull.pull.number));
-    let Some(known) = newest else { return Ok(None) };
+    let own = pulls.iter().map(|pull| pull.pull.number).collect();
+    let named = session.wait.as_ref().and_then(|wait| wait.pull);
+    let rank = |pull: &Pull| (Some(pull.pull.number) == named, pull.pull.state.is_open(), pull.pull.number);
+    let Some(known) = pulls.into_iter().max_by_key(rank) else { return Ok(None) };
     let pull = if known.pull.state.is_open() { forge.pull(&PullId::of(&known.pull)).await? } else { known };
     let names = counted(&pull, parts.environments.ci_checks(&pull.pull.repository));
     let mut checks = Vec::new();
@@ -64,7 +67,7 @@ async fn look(parts: &Parts, session: &Session) -> Result<Option<Observation>, F
         checks.push(check(&**forge, &pull.pull.repository, name, known).await?);
     }
     let reviews = reviews(&pull.pull, &session.id);
-    Ok(Some(Observation { pull: standing(&pull, &names), checks, reviews }))
+    Ok(Some(Observation { own, pull: standing(&pull, &names), checks, reviews }))
 }
 
 /// Names of the checks that count: the required ones, or all where none is required. To these belong those that CI is going

@@ -14,11 +14,19 @@ const CHOICES_MAX: (usize, usize) = (16, 256);
 /// [`Denied`] for a person's command that makes no sense in this state, with a reason fit for them.
 pub fn step(session: &Session, input: Input, now: UnixMillis) -> Result<(Session, Vec<Effect>), Denied> {
     let mut next = session.clone();
-    let effects = if session.deleting { while_deleting(&input)? } else { apply(&mut next, input)? };
+    let mut effects = if session.deleting { while_deleting(&input)? } else { apply(&mut next, input)? };
+    // What is seen is of the pull request that its wait names.
+    if names(&next) != names(session) && !effects.contains(&Effect::Observe) {
+        effects.push(Effect::Observe);
+    }
     if next != *session {
         next.updated_at = now.max(session.updated_at);
     }
     Ok((next, effects))
+}
+
+fn names(s: &Session) -> Option<u64> {
+    s.wait.as_ref().and_then(|wait| wait.pull)
 }
 
 fn while_deleting(input: &Input) -> Result<Vec<Effect>, Denied> {

@@ -58,9 +58,10 @@ pub(super) fn observed(s: &mut Session, seen: Option<Observation>) -> Vec<Effect
     s.pull = seen.as_ref().map(|seen| seen.pull.clone());
     match &s.wait {
         Some(wait) if wait.what != WaitFor::Message && !s.telling && s.answer != Some(Answer::TimedOut) => {
-            s.answer = match &seen {
-                Some(seen) => seen.answers(wait.what, &s.told_of(seen.pull.number)),
-                None => Some(Answer::NoPullRequest),
+            s.answer = match (&seen, wait.pull) {
+                (Some(seen), _) => seen.answers_to(wait, &s.told_of(seen.pull.number)),
+                (None, Some(number)) => Some(Answer::not_own(number, &[])),
+                (None, None) => Some(Answer::NoPullRequest),
             };
         }
         None if s.typed_events => {

@@ -43,7 +43,7 @@ impl Session {
                 let over = told.over || *state != Fate::Open;
                 self.keep(Told { review: told.review.max(last), over, ..told });
             }
-            Answer::Message { .. } | Answer::TimedOut | Answer::NoPullRequest => {}
+            Answer::Message { .. } | Answer::TimedOut | Answer::NoPullRequest | Answer::Refused { .. } => {}
         }
     }
 

@@ -43,6 +43,9 @@ pub struct Wait {
     pub id: u64,
     /// For what.
     pub what: WaitFor,
+    /// Of which of the session's pull requests, by number; None: of the newest, open ones first.
+    #[serde(default)]
+    pub pull: Option<u64>,
     /// Since when.
     pub since: UnixMillis,
     /// Until when at most; None: for ever.
@@ -104,9 +107,12 @@ pub struct Failure {
     pub at: UnixMillis,
 }
 
-/// What the forge shows of a session's pull request. Foreign: [`step`](super::step) bounds and cleans it.
+/// What the forge shows of a session's pull request: the one that its wait names, if that is its own, else the newest, open ones
+/// first. Foreign: [`step`](super::step) bounds and cleans it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
+    /// Numbers of all the session's pull requests, rising.
+    pub own: Vec<u64>,
     /// Where it stands.
     pub pull: Pull,
     /// The checks of its head that count.
@@ -193,15 +199,32 @@ pub enum Answer {
     TimedOut,
     /// There is no pull request that could have checks or reviews.
     NoPullRequest,
+    /// The pull request that it names is not the session's.
+    Refused {
+        /// With what to do, for its agent.
+        why: String,
+    },
 }
 
 /// An outcome.
 const FAILED: &str = "failed";
 /// Lines of a log that are typed.
 const WORDS_LINES: usize = 12;
+/// Pull requests that a refusal names: the newest.
+const NAMED: usize = 8;
 
 impl Observation {
-    /// What answers this wait now; None: nothing yet. `told` is what the agent knows of its pull request.
+    /// What answers this wait now; None: nothing yet. `told` is what the agent knows of the pull request that is seen.
+    pub(super) fn answers_to(&self, wait: &Wait, told: &Told) -> Option<Answer> {
+        match wait.pull {
+            Some(number) if !self.own.contains(&number) => Some(Answer::not_own(number, &self.own)),
+            // Of before the wait.
+            Some(number) if number != self.pull.number => None,
+            _ => self.answers(wait.what, told),
+        }
+    }
+
+    /// What there is to be said of it to whoever waits for this.
     pub(super) fn answers(&self, what: WaitFor, told: &Told) -> Option<Answer> {
         let Pull { number, fate, head, .. } = &self.pull;
         match what {
@@ -230,6 +253,21 @@ impl Observation {
 }
 
 impl Answer {
+    /// This number is none of the session's `own`.
+    pub(super) fn not_own(number: u64, own: &[u64]) -> Self {
+        let names: Vec<_> = own.iter().rev().take(NAMED).map(|number| format!("#{number}")).collect();
+        let why = match &names[..] {
+            [] => format!(
+                "this session has no pull request #{number}, nor any other; open one with `session pr open --title TEXT`"
+            ),
+            names => format!(
+                "#{number} is no pull request of this session; wait for one of {}, or without --pr for the newest",
+                names.join(", ")
+            ),
+        };
+        Self::Refused { why }
+    }
+
     /// The same for an agent that reads its terminal alone; one line of at most [`Session::MESSAGE`] bytes.
     #[must_use]
     pub fn in_words(&self) -> String {
@@ -262,6 +300,7 @@ impl Answer {
             Self::Message { text } => text.clone(),
             Self::TimedOut => "Nothing happened in time.".into(),
             Self::NoPullRequest => "There is no pull request.".into(),
+            Self::Refused { why } => why.clone(),
         }
     }
 }

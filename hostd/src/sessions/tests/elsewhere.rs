@@ -7,10 +7,11 @@ use hostd_core::{
     checks::CheckState::{self, Failed, Passed, Running},
     pulls::{Author, NewPull, NewReview, Rules, Verdict, Who},
 };
+use pilothouse_proto::guest::v1::{Wait, event};
 use serde_json::json;
 
 use super::{
-    super::Fleet,
+    super::{Fleet, SessionView},
     guest::Guest,
     waits::{answers, waits, works},
     world::{World, until, until_is},
@@ -22,6 +23,13 @@ use crate::forge::{
 
 /// Hints that a reader may be behind.
 const HINTS: usize = 16;
+
+async fn open(forge: &Elsewhere, id: &str, slug: &str, branch: &str) {
+    let author = Author { session: id.into(), slug: slug.into() };
+    let (title, body, head_branch) = ("One".into(), String::new(), format!("agent/{slug}/{branch}"));
+    let new = NewPull { repository: NAME.into(), title, body, author, head_branch, base_branch: "main".into() };
+    forge.open(new).await.unwrap();
+}
 
 struct There {
     forge: Arc<Elsewhere>,
@@ -39,10 +47,7 @@ impl There {
         let rules = Rules { required_checks: vec!["unit".into()], ..Rules::default() };
         forge.set_rules(NAME, rules).await.unwrap();
         for (id, slug) in ids.iter().zip(["fix", "other"]) {
-            let author = Author { session: id.clone(), slug: slug.into() };
-            let (title, body, head_branch) = ("One".into(), String::new(), format!("agent/{slug}/work"));
-            let new = NewPull { repository: NAME.into(), title, body, author, head_branch, base_branch: "main".into() };
-            forge.open(new).await.unwrap();
+            open(&forge, id, slug, "work").await;
         }
         let fleet = world.fleet().await;
         let there = Self { forge, world, fleet, ids };
@@ -165,5 +170,35 @@ async fn a_result_is_told_though_its_hint_was_missed_and_the_forge_did_not_answe
     }
     until(&there.fleet, "fix", works).await;
     assert_eq!(answers(&guest)[0].1["outcome"], "passed");
+    there.fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_wait_for_one_of_several_pull_requests_is_answered_by_that_one() {
+    let there = There::new().await;
+    let sees = |number| move |view: &SessionView| view.session.pull.as_ref().is_some_and(|pull| pull.number == number);
+    let wait = |id, pull| event::Event::Wait(Wait { id, what: "checks".into(), pull, timeout_seconds: 0 });
+    open(&there.forge, &there.ids[0], "fix", "more").await;
+    there.forge.hint("opened", About::Pull(3));
+    until(&there.fleet, "fix", sees(3)).await;
+    let guest = there.guest("fix");
+    guest.report(wait(1, 1));
+    until(&there.fleet, "fix", sees(1)).await;
+    let newest = format!("{:040}", 3);
+    there.report(&newest, Passed).await;
+    there.forge.show(3);
+    there.forge.hint("passed", About::Checks(newest));
+    there.settled("a").await;
+    assert!(answers(&guest).is_empty(), "that was another");
+    there.report(&first(), Failed).await;
+    there.forge.show(1);
+    there.forge.hint("failed", About::Checks(first()));
+    until(&there.fleet, "fix", |view| works(view) && sees(3)(view)).await;
+    let told = answers(&guest);
+    assert_eq!((&told[0].1["number"], &told[0].1["outcome"]), (&json!(1), &json!("failed")));
+    guest.report(wait(2, 2));
+    until(&there.fleet, "fix", |view| view.session.asked == 2 && works(view)).await;
+    let why = "#2 is no pull request of this session; wait for one of #3, #1, or without --pr for the newest";
+    assert_eq!(answers(&guest)[1].1, json!({"answer": "refused", "why": why}));
     there.fleet.stop().await;
 }

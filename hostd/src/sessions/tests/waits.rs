@@ -53,7 +53,7 @@ pub(super) async fn with_pull(world: &World) -> Arc<Fleet> {
 }
 
 pub(super) fn waits(guest: &Guest, id: u64, what: &str) {
-    guest.report(event::Event::Wait(Wait { id, what: what.into(), timeout_seconds: 0 }));
+    guest.report(event::Event::Wait(Wait { id, what: what.into(), ..Wait::default() }));
 }
 
 pub(super) async fn check(fleet: &Fleet, state: CheckState) {
@@ -182,7 +182,7 @@ async fn a_message_and_the_end_of_its_time_answer_too() {
     until(&fleet, "fix", |v| v.session.wait.is_some()).await;
     fleet.send("fix", "go on").await.unwrap();
     until(&fleet, "fix", works).await;
-    guest.report(event::Event::Wait(Wait { id: 2, what: "checks".into(), timeout_seconds: 1 }));
+    guest.report(event::Event::Wait(Wait { id: 2, what: "checks".into(), timeout_seconds: 1, pull: 0 }));
     until(&fleet, "fix", |v| v.session.asked == 2 && works(v)).await;
     let told = answers(&guest);
     assert_eq!(told, [(1, json!({"answer": "message", "text": "go on"})), (2, json!({"answer": "timed-out"}))]);

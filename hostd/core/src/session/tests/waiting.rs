@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proptest::{collection::vec, prelude::*};
+use proptest::{collection::vec, option, prelude::*};
 
 use super::{
     super::*,
@@ -33,13 +33,16 @@ fn event() -> impl Strategy<Value = Input> {
             Just(Input::Started { generation: NOW }),
             Just(Input::Resumed { generation: NOW }),
         ],
-        6 => (generation.clone(), 1_u64..60, what).prop_map(|(generation, id, what)| {
-            Input::WaitBegan { generation, wait: Wait { id, what, since: 0, until: None } }
+        6 => (generation.clone(), 1_u64..60, what, option::weighted(0.3, 5_u64..9)).prop_map(|(generation, id, what, pull)| {
+            Input::WaitBegan { generation, wait: Wait { id, what, pull, since: 0, until: None } }
         }),
         1 => (generation.clone(), 1_u64..30).prop_map(|(generation, id)| Input::WaitWithdrawn { generation, id }),
-        6 => (pull, state(), state()).prop_map(|((number, fate, head, reviews), unit, integration)| {
+        6 => (pull, vec(5_u64..8, 0..3), state(), state()).prop_map(|(pull, mut own, unit, integration)| {
+            let (number, fate, head, reviews) = pull;
             let mut seen = seen(&head.to_string(), [unit, integration], reviews);
             (seen.pull.number, seen.pull.fate) = (number, fate);
+            own.push(number);
+            seen.own = own;
             Input::Observed(Some(Box::new(seen)))
         }),
         1 => Just(Input::Observed(None)),
@@ -103,6 +106,8 @@ fn of(answer: &Answer) -> Option<(u64, &str)> {
 struct Shadow {
     /// Pull request and head as last seen.
     head: Option<(u64, String)>,
+    /// The session's pull requests, as last seen.
+    own: Vec<u64>,
     /// Boot and id of the waits that have their answer.
     done: BTreeSet<(u64, u64)>,
     /// Pull request and id of the reviews that the agent has.
@@ -117,14 +122,20 @@ impl Shadow {
             && !before.deleting
         {
             self.head = seen.as_ref().map(|seen| (seen.pull.number, seen.pull.head.clone()));
+            self.own = seen.as_ref().map_or_else(Vec::new, |seen| seen.own.clone());
         }
         if after.lifecycle == Lifecycle::Starting && before.lifecycle != Lifecycle::Starting {
             self.boots += 1;
         }
         for effect in effects {
             let Effect::Tell { answer, wait, .. } = effect else { continue };
+            let named = after.wait.as_ref().and_then(|wait| wait.pull);
             if let Some((number, head)) = of(answer) {
                 assert_eq!(self.head, Some((number, head.to_owned())), "of another head");
+                assert!(named.is_none_or(|named| named == number), "of another pull request");
+            }
+            if let Answer::Refused { .. } = answer {
+                assert!(named.is_some_and(|named| !self.own.contains(&named)), "its own is refused");
             }
             assert!(!self.done.contains(&(self.boots, *wait)), "a second time");
         }
@@ -138,6 +149,8 @@ impl Shadow {
                 assert!(reviews.iter().all(|review| self.reviews.insert((*number, review.id))), "told twice");
             }
         }
+        let named = |session: &Session| session.wait.as_ref().and_then(|wait| wait.pull);
+        assert!(named(before) == named(after) || effects.contains(&Effect::Observe), "the other is not looked at");
         self.asleep = sleeper(self.asleep, before, after, event);
         let known = [&after.wait, &after.next_wait].into_iter().flatten().any(|wait| Some(wait.id) == self.asleep);
         assert!(self.asleep.is_none() || known, "sleeps for ever: {:?} of {after:?}", self.asleep);

@@ -10,7 +10,11 @@ use crate::{
 };
 
 fn wait(id: u64, what: WaitFor) -> Input {
-    Input::WaitBegan { generation: 3, wait: Wait { id, what, since: 100, until: None } }
+    Input::WaitBegan { generation: 3, wait: Wait { id, what, pull: None, since: 100, until: None } }
+}
+
+fn wait_of(id: u64, what: WaitFor, number: u64) -> Input {
+    Input::WaitBegan { generation: 3, wait: Wait { id, what, pull: Some(number), since: 100, until: None } }
 }
 
 fn check(name: &str, state: CheckState) -> CheckSeen {
@@ -30,6 +34,7 @@ pub(super) fn seen(head: &str, states: [CheckState; 2], reviews: u64) -> Observa
     let passed = states.iter().filter(|state| **state == CheckState::Passed).count();
     let bad = checks.iter().find(|check| check.state.is_bad());
     Observation {
+        own: vec![5],
         pull: Pull {
             number: 5,
             fate: Fate::Open,
@@ -201,6 +206,63 @@ fn the_first_review_of_the_next_pull_request_is_told() {
     // Back at the one before, nothing is told again.
     let (_, effects) = all(s, [wait(3, WaitFor::Review), review(5, 3), review(6, 1)]);
     assert!(tells(&effects).is_empty());
+}
+
+/// A pull request of a session that has the fifth and the sixth.
+fn of_two(number: u64, states: [CheckState; 2]) -> Input {
+    let mut seen = seen("a", states, 1);
+    (seen.own, seen.pull.number) = (vec![5, 6], number);
+    Input::Observed(Some(Box::new(seen)))
+}
+
+#[rstest]
+#[case::checks(WaitFor::Checks)]
+#[case::review(WaitFor::Review)]
+fn a_wait_that_names_a_pull_request_is_answered_by_that_one(#[case] what: WaitFor) {
+    let (s, effects) = all(running(), [of_two(6, [Passed, Passed]), wait_of(1, what, 5), of_two(6, [Passed, Passed])]);
+    assert_eq!(effects, [Effect::Observe], "of another it says nothing");
+    let (s, effects) = all(s, [of_two(5, [Passed, Passed])]);
+    let told = tells(&effects);
+    assert!(matches!(told[..], [(1, Answer::Checks { number: 5, .. } | Answer::Review { number: 5, .. })]), "{told:?}");
+    // Afterwards people are shown the newest again.
+    let (s, effects) = all(s, [Input::Told { generation: 3 }]);
+    assert_eq!((effects, s.activity), (vec![Effect::Observe], Activity::Working));
+}
+
+#[rstest]
+#[case(Input::WaitWithdrawn { generation: 3, id: 1 })]
+#[case(Input::AgentExited { generation: 3, code: 0 })]
+#[case(Input::VmEnded { generation: 3, cause: Cause::LinkLost })]
+#[case(wait(2, WaitFor::Message))]
+#[case(wait(2, WaitFor::Checks))]
+#[case(wait_of(2, WaitFor::Checks, 6))]
+fn the_newest_is_seen_again_however_such_a_wait_ends(#[case] end: Input) {
+    let (s, _) = all(running(), [wait_of(1, WaitFor::Checks, 5), of_two(5, [Runs, Passed])]);
+    let (_, effects) = all(s, [end]);
+    assert_eq!(effects, [Effect::Observe]);
+}
+
+#[test]
+fn a_pull_request_of_another_is_refused_with_those_that_there_are() {
+    let (_, effects) = all(running(), [wait_of(1, WaitFor::Review, 7), of_two(6, [Passed, Passed])]);
+    let told = tells(&effects);
+    let [(1, Answer::Refused { why })] = &told[..] else { panic!("{told:?}") };
+    let says = "#7 is no pull request of this session; wait for one of #6, #5, or without --pr for the newest";
+    assert_eq!(why, says);
+    let (_, effects) = all(running(), [wait_of(1, WaitFor::Review, 7), Input::Observed(None)]);
+    let told = tells(&effects);
+    let [(1, Answer::Refused { why })] = &told[..] else { panic!("{told:?}") };
+    assert!(why.ends_with("nor any other; open one with `session pr open --title TEXT`"), "{why}");
+}
+
+#[test]
+fn a_fork_has_no_pull_request_of_the_session_that_it_was_made_from() {
+    let (s, _) = all(running(), [wait_of(1, WaitFor::Checks, 5), Input::Suspend, Input::Suspended]);
+    let new = NewFork { id: "02".into(), slug: "b".into(), title: "b".into(), owner: "sam".into() };
+    let (fork, effects) = s.fork(new, 300);
+    assert!(effects.contains(&Effect::Observe));
+    let (fork, _) = all(fork, [Input::Observed(None)]);
+    assert!(matches!(fork.answer, Some(Answer::Refused { .. })), "{fork:?}");
 }
 
 #[test]
