@@ -50,10 +50,11 @@ Examples:
 const WAIT_HELP: &str = "\
 What is printed, one object:
   checks   {\"answer\":\"checks\", \"number\", \"head\", \"outcome\": passed|failed|none, \"checks\": [{\"name\", \"state\",
-           \"summary\", \"url\", \"log\"}]}; `log` is the end of a failed check's output
+           \"summary\", \"url\", \"log\", \"started_at\"}]}; `log` is the end of a failed check's output, `started_at` in
+           milliseconds since 1970, 0 before it began
   review   {\"answer\":\"review\", \"number\", \"head\", \"state\": open|merged|closed, \"reviews\": [{\"by\", \"verdict\", \"body\",
            \"comments\": [{\"path\", \"line\", \"quote\", \"body\"}]}]}; or the answer \"checks\" with the outcome failed, once
-           for each head, since nobody reviews what its checks do not let through
+           for each head and each run of its checks, since nobody reviews what these do not let through
   message  {\"answer\":\"message\", \"text\"}
   and      {\"answer\":\"timed-out\"} with exit code 124
            {\"answer\":\"no-pull-request\"} with exit code 3, where checks or review have none to be of

@@ -95,10 +95,12 @@ async fn check(
         summary: String::new(),
         url: String::new(),
         log: String::new(),
+        started_at: 0,
     };
     // What was superseded is queued again where its commit is a head again.
     if let Some(check) = known.filter(|check| !check.is_superseded()) {
         (seen.state, seen.summary, seen.url) = (check.state, check.summary.clone(), check.url.clone());
+        seen.started_at = check.started_at;
         if check.state.is_bad() {
             let log = forge.log(repository, check).await?.unwrap_or_default();
             seen.log = String::from_utf8_lossy(&log[log.len().saturating_sub(TAIL)..]).into_owned();

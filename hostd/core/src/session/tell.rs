@@ -6,7 +6,6 @@
 use super::{
     Activity, Effect, Fate, Lifecycle, Session, Wait, WaitFor,
     step::{set_activity, type_next, want},
-    told::of_checks,
     wait::{Answer, Observation},
 };
 
@@ -172,10 +171,7 @@ fn by_terminal(s: &mut Session, seen: &Observation) {
         return;
     }
     let told = s.told_of(seen.pull.number);
-    let checks = seen.answers(WaitFor::Checks, &told).filter(|answer| match answer {
-        Answer::Checks { head, outcome, .. } => seen.pull.total > 0 && told.checks != of_checks(head, outcome),
-        _ => false,
-    });
+    let checks = seen.answers(WaitFor::Checks, &told).filter(|_| seen.pull.total > 0 && !seen.checks_told(&told));
     let review = seen.answers(WaitFor::Review, &told);
     let review = review.filter(|answer| match answer {
         Answer::Review { state, reviews, .. } => !reviews.is_empty() || (*state != Fate::Open && !told.over),

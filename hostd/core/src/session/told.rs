@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Fate, Session};
+use crate::UnixMillis;
 
 /// Pull requests of which that is kept: the last.
 const KEPT: usize = 16;
@@ -18,6 +19,9 @@ pub struct Told {
     /// Head and outcome of the last checks; empty: none.
     #[serde(default)]
     pub checks: String,
+    /// When the last run of those began.
+    #[serde(default)]
+    pub began: UnixMillis,
     /// That it is merged or closed.
     #[serde(default)]
     pub over: bool,
@@ -33,9 +37,9 @@ impl Session {
     /// The agent has this, or will.
     pub(super) fn remember(&mut self, answer: &Answer) {
         match answer {
-            Answer::Checks { number, head, outcome, .. } => {
-                let checks = of_checks(head, outcome);
-                self.keep(Told { checks, ..self.told_of(*number) });
+            Answer::Checks { number, head, outcome, checks } => {
+                let began = checks.iter().map(|check| check.started_at).max().unwrap_or_default();
+                self.keep(Told { checks: of_checks(head, outcome), began, ..self.told_of(*number) });
             }
             Answer::Review { number, state, reviews, .. } => {
                 let told = self.told_of(*number);

@@ -17,7 +17,7 @@ pub enum WaitFor {
     /// The checks of its pull request: all required ones have passed, or the first has failed.
     Checks,
     /// A review of its pull request that it was not told of, or the end of that; or that its checks have failed, if it was not
-    /// told that of this head.
+    /// told that of this head, or they were run again since.
     Review,
     /// A message of a person.
     Message,
@@ -134,6 +134,9 @@ pub struct CheckSeen {
     pub url: String,
     /// The end of its output; empty where it passed.
     pub log: String,
+    /// When this run of it began; 0: it has not.
+    #[serde(default)]
+    pub started_at: UnixMillis,
 }
 
 /// A review, as an agent is told of it.
@@ -247,8 +250,15 @@ impl Observation {
 
     /// Nobody reviews what its checks do not let through: who waits for that is told, once.
     fn bad_news(&self, told: &Told) -> Option<Answer> {
-        let failed = self.pull.outcome() == Some(FAILED) && told.checks != of_checks(&self.pull.head, FAILED);
-        if failed { self.answers(WaitFor::Checks, told) } else { None }
+        let failed = self.pull.outcome() == Some(FAILED);
+        if failed && !self.checks_told(told) { self.answers(WaitFor::Checks, told) } else { None }
+    }
+
+    /// Whether the agent knows what its checks came to. One that was run again and failed again is news; one that began before
+    /// it was told, and failed after the first, is not.
+    pub(super) fn checks_told(&self, told: &Told) -> bool {
+        let known = self.pull.outcome().is_some_and(|outcome| told.checks == of_checks(&self.pull.head, outcome));
+        known && !self.checks.iter().any(|check| check.state.is_bad() && check.started_at > told.began)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{process::Command, sync::Arc};
 
 use hostd_core::{
-    Activity,
+    Activity, Turn,
     checks::CheckState,
     pulls::{Author, NewPull, NewReview, Rules, Verdict, Who},
 };
@@ -86,7 +86,8 @@ async fn a_result_reaches_a_running_agent_that_waits() {
     until(&fleet, "fix", works).await;
     let told = answers(&guest);
     assert_eq!((told.len(), told[0].0), (1, 1));
-    let check = json!({"name": "unit", "state": "failed", "summary": "s", "url": "", "log": "first\nlast\n"});
+    let began = &told[0].1["checks"][0]["started_at"];
+    let check = json!({"name": "unit", "state": "failed", "summary": "s", "url": "", "log": "first\nlast\n", "started_at": began});
     assert_eq!((&told[0].1["outcome"], &told[0].1["checks"]), (&json!("failed"), &json!([check])));
     // What is known already is told at once.
     waits(&guest, 2, "checks");
@@ -170,6 +171,23 @@ async fn a_review_is_told_once_with_its_words() {
     check(&fleet, CheckState::Passed).await;
     until(&fleet, "fix", |v| v.session.pull.as_ref().is_some_and(|pull| pull.passed == 1)).await;
     assert_eq!(answers(&guest).len(), 1);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn who_waits_for_review_is_told_of_each_run_of_the_checks_that_failed() {
+    let world = World::new();
+    let fleet = with_pull(&world).await;
+    let guest = world.vmm.vm(0).guest.clone();
+    for run in [1, 2] {
+        waits(&guest, run, "review");
+        until(&fleet, "fix", |v| v.session.asked == run && v.session.activity == Activity::WaitingReview).await;
+        check(&fleet, CheckState::Running).await;
+        until(&fleet, "fix", |v| v.attention.turn == Turn::Checks).await;
+        check(&fleet, CheckState::Failed).await;
+        let view = until(&fleet, "fix", works).await;
+        assert_eq!((answers(&guest).len() as u64, view.attention.turn), (run, Turn::Agent));
+    }
     fleet.stop().await;
 }
 

@@ -19,7 +19,7 @@ fn wait_of(id: u64, what: WaitFor, number: u64) -> Input {
 
 fn check(name: &str, state: CheckState) -> CheckSeen {
     let log = if state.is_bad() { "line one\nline two".into() } else { String::new() };
-    CheckSeen { name: name.into(), state, summary: String::new(), url: String::new(), log }
+    CheckSeen { name: name.into(), state, summary: String::new(), url: String::new(), log, started_at: 10 }
 }
 
 fn review(id: u64) -> ReviewSeen {
@@ -170,6 +170,30 @@ fn who_waits_for_review_is_told_once_that_the_checks_failed() {
     // A review goes before.
     let (_, effects) = all(s, [Input::Observed(Some(Box::new(seen("d", [Failed, Passed], 1))))]);
     assert!(matches!(tells(&effects)[..], [(4, Answer::Review { .. })]));
+}
+
+/// Two checks, the second of which was run again at this time.
+fn again(states: [CheckState; 2], at: i64) -> Input {
+    let mut seen = seen("a", states, 0);
+    seen.checks[1].started_at = at;
+    Input::Observed(Some(Box::new(seen)))
+}
+
+#[rstest]
+#[case::seen(&[again([Passed, Runs], 50)])]
+#[case::between_two_looks(&[])]
+fn who_waits_for_review_is_told_that_checks_failed_that_were_run_again(#[case] meanwhile: &[Input]) {
+    let told = Input::Told { generation: 3 };
+    let first = [wait(1, WaitFor::Review), again([Passed, Failed], 10), told.clone(), wait(2, WaitFor::Review)];
+    let (s, _) = all(running(), first);
+    let (s, effects) = all(s, meanwhile.iter().cloned());
+    let turn = if meanwhile.is_empty() { Turn::Agent } else { Turn::Checks };
+    assert_eq!((tells(&effects).len(), attention(&s, 60).turn), (0, turn));
+    let (s, effects) = all(s, [again([Passed, Failed], 50), again([Passed, Failed], 50), told]);
+    assert!(matches!(tells(&effects)[..], [(2, Answer::Checks { outcome, .. })] if outcome == "failed"));
+    assert_eq!(attention(&s, 60).turn, Turn::Agent);
+    let (_, effects) = all(s, [wait(3, WaitFor::Review), again([Passed, Failed], 50), again([Failed, Failed], 50)]);
+    assert!(tells(&effects).is_empty(), "it knows, and of what began with that too");
 }
 
 #[test]
@@ -330,6 +354,8 @@ fn an_agent_that_cannot_wait_reads_it_on_its_terminal_once() {
     let (s, effects) = all(agent, [observed("a", [Passed, Failed]), observed("a", [Passed, Failed])]);
     let [Effect::Type { text, .. }] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!(text, "The checks of pull request #5: `integration` failed. The end of the log: line one | line two");
+    let (s, effects) = all(s, [Input::Typed { generation: 3 }, again([Passed, Failed], 50)]);
+    assert_eq!(effects.len(), 1, "of another run");
     let (_, effects) = all(s, [Input::Typed { generation: 3 }, observed("b", [Passed, Passed])]);
     assert_eq!(effects.len(), 1);
 }
