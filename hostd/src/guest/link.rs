@@ -6,7 +6,7 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use pilothouse_proto::{
-    guest::v1::{HandshakeResponse, guest_client::GuestClient},
+    guest::v1::{ExecStart, HandshakeResponse, guest_client::GuestClient},
     link::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW},
 };
 use tokio::{
@@ -19,6 +19,7 @@ use tower::service_fn;
 use tracing::{debug, info};
 
 use super::{
+    command,
     connection::{self, Connected, Watched},
     handshake::{self, Identity},
     tunnel,
@@ -28,6 +29,10 @@ use crate::{
     vm::{Port, Vm},
 };
 
+/// A shell, and a program of its own, which most agents begin with.
+const REHEARSAL: [&str; 3] = ["sh", "-c", "exec true"];
+/// For that to end.
+const REHEARSE: Duration = Duration::from_secs(20);
 /// Between two attempts. The guest sees the first connection end, or at least most times does, before the next begins.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause, when attempts keep failing at once.
@@ -43,6 +48,14 @@ pub struct Hello {
 }
 
 impl Hello {
+    /// Starts a program that does nothing, and waits for its end. The next one is quicker by that: what starting one needs of
+    /// the guest is in memory then, and an emulated processor has translated it. A guest without a shell goes without.
+    pub async fn rehearse(&self) {
+        let command = ExecStart { command: REHEARSAL.map(Into::into).into(), ..ExecStart::default() };
+        let ended = timeout(REHEARSE, command::follow(self.client.clone(), command, |_| ())).await;
+        debug!(?ended, "rehearsed");
+    }
+
     /// Shakes hands once more in the same life, which lets whatever was frozen run.
     ///
     /// # Errors
@@ -97,7 +110,14 @@ impl Link {
         let (sender, state) = watch::channel(LinkState::Connecting);
         let keeper = Keeper { vm: vm.clone(), identity, state: sender, last: last.clone(), stop: stop.clone() };
         tokio::spawn(stop.clone().run_until_cancelled_owned(keeper.run()));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(tunnel::run(vm, gateway, caller)));
+        let mut up = state.clone();
+        let tunnel = async move {
+            // What the guest does for this port would be in the way of its handshake on the other.
+            if up.wait_for(|state| matches!(state, LinkState::Up(_))).await.is_ok() {
+                tunnel::run(vm, gateway, caller).await;
+            }
+        };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(tunnel));
         Self { state, last, _stop: stop.clone().drop_guard(), stop }
     }
 

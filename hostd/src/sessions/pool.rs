@@ -17,10 +17,7 @@ use hostd_core::{
     Lifecycle, Session,
     capacity::{Need, PoolStep, Stock, plan_pool},
 };
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout},
-};
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
@@ -426,7 +423,7 @@ async fn clone(host: &Host, id: &str, folder: &Path, build: &ReadyBuild) -> Resu
     host.parts.vmm.resume(spec, &template).await
 }
 
-/// It answers, and is nobody's: it may reach nothing.
+/// It answers, has started a program once, and is nobody's: it may reach nothing.
 async fn meet(host: &Host, id: &str, environment: &str, vm: Arc<dyn Vm>) -> Result<(), String> {
     let machine_id = blake3::hash(format!("machine-id {id}").as_bytes()).to_hex()[..32].to_owned();
     let identity = Identity { session_id: id.into(), slug: name(id), machine_id, generation: 1 };
@@ -439,9 +436,12 @@ async fn meet(host: &Host, id: &str, environment: &str, vm: Arc<dyn Vm>) -> Resu
         egress: vec![],
     };
     let link = Link::start(vm, identity, host.parts.gateway.clone(), Arc::new(caller));
-    let met = timeout(HANDSHAKE, link.client(HANDSHAKE)).await;
+    let met = link.client(HANDSHAKE).await.map_err(|error| error.to_string());
+    if let Ok(hello) = &met {
+        hello.rehearse().await;
+    }
     link.close();
-    met.map_err(|_| "it did not answer".to_string())?.map(drop).map_err(|error| error.to_string())
+    met.map(drop)
 }
 
 fn name(id: &str) -> String {

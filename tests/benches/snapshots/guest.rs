@@ -9,7 +9,7 @@ use std::{
 
 use hostd::{
     gateway::{Caller, Gateway},
-    guest::{Identity, Link},
+    guest::{Hello, Identity, Link},
     vm::Vm,
 };
 use pilothouse_proto::guest::v1::{
@@ -33,7 +33,7 @@ pub(crate) fn argv(directory: &Path) -> Vec<String> {
 pub(crate) struct Guest {
     pub(crate) vm: Arc<dyn Vm>,
     link: Link,
-    client: GuestClient<Channel>,
+    hello: Arc<Hello>,
     /// Empty: not ours.
     pub(crate) directory: PathBuf,
     pub(crate) disk: PathBuf,
@@ -59,28 +59,32 @@ pub(crate) async fn shake(vm: Arc<dyn Vm>, generation: u64) -> Guest {
     };
     let gateway = Arc::new(Gateway::new("/nonexistent".into()));
     let link = Link::start(vm.clone(), identity, gateway, Arc::new(caller));
-    let client = link.client(BOOT).await.expect("the guest answers").client.clone();
-    Guest { vm, link, client, directory: PathBuf::new(), disk: PathBuf::new(), took: Vec::new() }
+    let hello = link.client(BOOT).await.expect("the guest answers");
+    Guest { vm, link, hello, directory: PathBuf::new(), disk: PathBuf::new(), took: Vec::new() }
 }
 
 impl Guest {
+    fn client(&self) -> GuestClient<Channel> {
+        self.hello.client.clone()
+    }
+
     /// Starts the agent and waits for its first byte.
     pub(crate) async fn agent(&mut self) {
         let began = Instant::now();
         let command = AGENT.map(Into::into).into();
         let start = StartAgentRequest { command, columns: 80, rows: 24, ..Default::default() };
-        self.client.start_agent(start).await.unwrap();
+        self.client().start_agent(start).await.unwrap();
         let open = terminal_request::Request::Open(TerminalOpen { offset: 0 });
         let open = TerminalRequest { request: Some(open) };
-        let mut output = self.client.terminal(tokio_stream::once(open)).await.unwrap().into_inner();
+        let mut output = self.client().terminal(tokio_stream::once(open)).await.unwrap().into_inner();
         while output.message().await.unwrap().expect("the agent says something").output.is_empty() {}
         self.took.push(("agent", began.elapsed()));
     }
 
     /// To disk, as `pilothouse suspend` does it; what it took, and the bytes of memory and devices.
-    pub(crate) async fn suspend(mut self, folder: &Path) -> (Parts, u64) {
+    pub(crate) async fn suspend(self, folder: &Path) -> (Parts, u64) {
         let began = Instant::now();
-        self.client.quiesce(QuiesceRequest { freeze: true, trim: true }).await.unwrap();
+        self.client().quiesce(QuiesceRequest { freeze: true, trim: true }).await.unwrap();
         self.link.close();
         let quiesced = began.elapsed();
         let manifest = self.vm.snapshot(folder).await.unwrap();
@@ -91,8 +95,9 @@ impl Guest {
         (parts, manifest.memory.bytes + manifest.devices.bytes)
     }
 
-    /// The same VM with another identity, as a warm one is given to a session.
+    /// The same VM with another identity, as a warm one is given to a session. Not counted: what it did while it stood ready.
     pub(crate) async fn handed_over(self, generation: u64) -> Self {
+        self.hello.rehearse().await;
         self.link.close();
         let began = Instant::now();
         let mut guest = shake(self.vm.clone(), generation).await;

@@ -1,6 +1,6 @@
 //! A guest's timer: its kernel measures it as it boots, and wrongly where the host lets it wait meanwhile.
 
-use std::{fs, thread::sleep, time::Duration};
+use std::fs;
 
 use rustix::process::Signal;
 use tests::{Host, until, wait::SOON};
@@ -12,14 +12,17 @@ fn a_guest_that_measured_its_timer_wrongly_boots_again() {
     host.boot_only();
     let id = host.dispatch("starved", &["sleep", "1000000"]);
     let vm = until("its VM", SOON, || host.vms().pop());
-    // The kernel measures for 100 ms: it is sure to be stopped when that is over.
+    // It runs for two looks of eight, 50 ms of 200. The kernel measures for 100: it is sure to be stopped when that is over.
+    let mut looks = 0_u32..;
     until("the guest to boot again", SOON, || {
-        vm.signal(Signal::STOP);
-        sleep(Duration::from_millis(150));
-        vm.signal(Signal::CONT);
-        sleep(Duration::from_millis(50));
-        fs::read_to_string(host.log()).unwrap().contains("wants to be booted again").then_some(())
+        match looks.next().unwrap() % 8 {
+            0 => vm.signal(Signal::STOP),
+            6 => vm.signal(Signal::CONT),
+            _ => {}
+        }
+        fs::read_to_string(host.log()).unwrap().contains("booted again").then_some(())
     });
+    vm.signal(Signal::CONT);
     host.wait_for(&id, "lifecycle", "running");
     assert_eq!(host.exec(&id, &["sh", "-c", "sleep 0.1; echo up"]).text(), "up");
     assert_eq!(host.show(&id)["generation"], 1);
