@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets in fuzz/src/bin and lets each run for some seconds, as many at a time as there are processors. A
 # crash, an input that takes ten seconds, or one that takes a GiB fails it; the input is kept, and its path printed.
-# Usage: tests/fuzz.sh [SECONDS [TARGET...]]     default: 5 seconds each, all of them
+# Usage: tests/fuzz.sh [SECONDS [TARGET...]]     default: 3 seconds each, all of them
 # One input again: fuzz/target/x86_64-unknown-linux-gnu/debug/TARGET FILE
 set -euo pipefail
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
 cd "$root/fuzz"
-seconds=${1:-5}
+seconds=${1:-3}
 targets=("${@:2}")
 triple=x86_64-unknown-linux-gnu
 built=target/$triple/debug
