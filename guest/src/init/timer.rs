@@ -30,7 +30,7 @@ fn fault_in(list: &str) -> Option<String> {
     }
     let mut field = |name: &str| lines.find_map(|line| line.trim().strip_prefix(name)?.trim().parse::<u32>().ok());
     let (mult, shift) = (field("mult:")?, field("shift:")?);
-    let measured = f64::from(mult) / 2f64.powi(shift.min(63).try_into().ok()?) / COUNTS_PER_NANOSECOND;
+    let measured = f64::from(mult) * f64::exp2(-f64::from(shift)) / COUNTS_PER_NANOSECOND;
     let percent = measured * 100.0;
     (!BELIEVED.contains(&measured)).then(|| format!("the kernel measured its timer at {percent:.0} % of its rate"))
 }

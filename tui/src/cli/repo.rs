@@ -143,18 +143,17 @@ async fn add(fleet: &Fleet, request: AddRepositoryRequest, json: bool) -> Outcom
     let host = fleet.only("add")?;
     let answer = host.repositories().add_repository(request).await.map_err(|status| host.failure(&status))?;
     let mut parts = answer.into_inner();
-    let mut progress = progress::Import::new();
-    loop {
-        let part = parts.message().await.map_err(|status| progress.failed(host.failure(&status)))?;
-        match part.and_then(|part| part.progress) {
-            Some(Progress::Line(line)) => progress.line(&line),
-            Some(Progress::Done(repository)) => {
-                progress.done();
-                return added(host, &repository, json).await;
-            }
-            None => return Err(progress.failed(Failure::failed("the host ended the import without a word"))),
+    let progress = progress::Import::new();
+    let imported = loop {
+        match parts.message().await.map(|part| part.and_then(|part| part.progress)) {
+            Ok(Some(Progress::Line(line))) => progress.line(&line),
+            Ok(Some(Progress::Done(repository))) => break Ok(repository),
+            Ok(None) => break Err(Failure::failed("the host ended the import without a word")),
+            Err(status) => break Err(host.failure(&status)),
         }
-    }
+    };
+    progress.over();
+    added(host, &imported?, json).await
 }
 
 async fn added(host: &Host, it: &Repository, json: bool) -> Outcome {

@@ -43,7 +43,7 @@ pub(super) const ANSWER: Duration = Duration::from_secs(5);
 const QUIT: Duration = Duration::from_secs(60);
 /// For the kernel to clear away a killed process.
 pub(super) const KILL: Duration = Duration::from_secs(30);
-/// Of one VM, at its guest's wish. On two processors with ten times as much to do, 3 of 100 boots were wished again.
+/// Of one VM, at its guest's wish. On a machine with three times as much to do as it can, 3 of 200 guests found no timer.
 const BOOTS: u32 = 10;
 /// Of one that was ended before it could write to a layer that no record names.
 const NO_TOP: &str =

@@ -163,7 +163,7 @@ impl Repositories for State {
             "broken" => Err(status(Code::Aborted, "NOT_IMPORTED", "its HEAD names the branch `gone`")),
             _ => Ok(AddRepositoryResponse { progress: Some(Progress::Done(repository(None))) }),
         };
-        let lines = vec![line("Cloning\x1b[2J"), line("Receiving objects: 50%"), line("Receiving: 100%, done."), last];
+        let lines = vec![line("Cloning"), line("Receiving objects: 50%"), line("Receiving\x1b[2J: 100%, done."), last];
         Ok(Response::new(Box::pin(tokio_stream::iter(lines))))
     }
 
