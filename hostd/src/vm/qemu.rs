@@ -17,6 +17,7 @@ mod leftover;
 mod machine;
 mod merge;
 mod migration;
+mod owner;
 mod plan;
 mod process;
 mod proof;
@@ -54,7 +55,8 @@ use super::{
     tsc::Tsc,
 };
 pub use diagnosis::{BLANK, Confinement, KernelFiles, Tool};
-use machine::{KILL, Machine};
+use machine::Machine;
+use owner::KILL;
 use process::Process;
 pub use proof::{Proof, Prover};
 use qmp::Qmp;

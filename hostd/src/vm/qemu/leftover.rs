@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use serde_json::json;
 
 use super::{
-    machine::{ANSWER, KILL},
+    owner::{ANSWER, KILL},
     qmp::Qmp,
     record::Record,
     serial::Serial,

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    machine::ANSWER,
+    owner::ANSWER,
     qmp::Qmp,
     snapshot::{refused, said},
 };

@@ -19,9 +19,8 @@ use serde_json::json;
 use tokio::net::UnixStream;
 
 use super::{
-    Qemu, halt,
-    machine::ANSWER,
-    migration,
+    Qemu, halt, migration,
+    owner::ANSWER,
     qmp::{Qmp, QmpError},
 };
 use crate::vm::{
