@@ -71,3 +71,19 @@ fn a_session_from_birth_to_deletion() {
     assert_eq!(console.wait_for_end(SOON), 0);
     assert!(!console.alternate(), "the terminal was not given back");
 }
+
+/// A key and a change of the window in the same moment: the key does not wait for the next one.
+#[test]
+fn keys_typed_while_the_window_changes_are_taken() {
+    let host = Host::start();
+    let mut console = Console::start(&host.pilothouse(), 120, 36);
+    console.wait_for("Sessions 0", SOON);
+    console.send("n\t");
+    let mut title = String::new();
+    for (step, letter) in ('a'..='z').cycle().take(60).enumerate() {
+        title.push(letter);
+        console.resize(if step % 2 == 0 { 118 } else { 120 }, 36);
+        console.send(&letter.to_string());
+        console.wait_for(&title, SOON);
+    }
+}
