@@ -6,7 +6,7 @@ set -euo pipefail
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
 cd "$root"
-steps=(format shell lints docs dependencies build fuzz tests faults boots demo)
+steps=(format shell lints docs dependencies build fuzz units faults tests boots demo)
 failed=()
 table=()
 child='' child_start=''
@@ -31,9 +31,17 @@ step_build() {
     tests/build-guest.sh "$CARGO_TARGET_DIR/release"
 }
 step_fuzz() { tests/fuzz.sh; }
-step_tests() { RUST_TEST_THREADS=${RUST_TEST_THREADS:-2} cargo test --release --locked --workspace --quiet --no-fail-fast; }
-# hostd dies at each named point; what is shipped has none of them compiled in.
-step_faults() { cargo test --release --locked --workspace --exclude tests --lib --features hostd/failpoints --quiet -- faults; }
+# hostd's own tests, with its failpoints, which are not in what is shipped; unoptimized, for to optimize takes longer than to run them.
+# The other libraries come along, so that all features stay as they were built.
+units() {
+    cargo test --release --locked --workspace --exclude tests --lib --quiet --features hostd/failpoints \
+        --config 'profile.release.package.hostd.opt-level=0' --no-fail-fast -- "$@"
+}
+step_units() { units --skip faults; }
+# hostd dies at each named point. Alone, because a failpoint is of the whole process.
+step_faults() { units faults; }
+# All others, on the programs that are shipped: end to end with real VMs among them.
+step_tests() { RUST_TEST_THREADS=${RUST_TEST_THREADS:-2} cargo test --release --locked --workspace --exclude hostd --quiet --no-fail-fast; }
 # Alone, because it loads the machine on purpose.
 step_boots() { cargo test --release --locked --quiet --workspace --test boots -- --nocapture; }
 step_demo() { demos/fleet.sh --headless --data "$CARGO_TARGET_DIR/pilothouse-test-data/demo"; }

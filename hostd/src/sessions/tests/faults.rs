@@ -1,5 +1,5 @@
 //! hostd dies between any two steps: the next one converges. Run alone, for failpoints are of the whole process:
-//! `cargo test -p hostd --features failpoints --lib faults`.
+//! `tests/run.sh faults`, or `cargo test -p hostd --features failpoints --lib faults`.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
