@@ -20,6 +20,7 @@ use pilothouse_proto::guest::v1::{
     HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest,
     StartAgentResponse, TerminalRequest, TerminalResponse, event, guest_server,
 };
+use rustix::system::uname;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -53,6 +54,8 @@ struct Inner {
     boot: Mutex<Vec<BootStep>>,
     /// The kernel's, which all clones of a template share.
     boot_id: String,
+    /// Its release.
+    kernel: String,
     /// Whose life was last taken on: session and generation.
     life: Mutex<Option<(String, u64)>>,
     /// Which freeze user processes are in, or about to be in, when the machine may stand still; 0: none.
@@ -77,6 +80,7 @@ impl Guest {
             events,
             boot: Mutex::new(boot),
             boot_id: std::fs::read_to_string(machine::BOOT_ID).unwrap_or_default().trim().into(),
+            kernel: uname().release().to_string_lossy().into_owned(),
             life: Mutex::default(),
             quiet: AtomicU64::default(),
             freezes: AtomicU64::default(),
@@ -166,7 +170,7 @@ impl guest_server::Guest for Guest {
     type EventsStream = Answers<Event>;
 
     async fn handshake(&self, request: Request<HandshakeRequest>) -> Result<Response<HandshakeResponse>, Status> {
-        handshake::shake(self, request.into_inner()).await.map(Response::new)
+        handshake::shake(self, request.into_inner()).map(Response::new)
     }
 
     async fn start_agent(&self, request: Request<StartAgentRequest>) -> Result<Response<StartAgentResponse>, Status> {

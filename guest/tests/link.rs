@@ -8,10 +8,11 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use guest::events::Events;
 use pilothouse_proto::{
+    greet::send,
     guest::v1::{EventsRequest, HandshakeRequest, QuiesceRequest, event},
     link::{MAGIC, preamble},
 };
-use support::{Host, client, eventually, exec, greet, handshake, start};
+use support::{Host, eventually, exec, greet, handshake, shake, start};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
     time::timeout,
@@ -27,15 +28,15 @@ async fn ended(mut io: DuplexStream) {
 async fn shakes_hands_on_every_connection_and_adopts_each_life_once() {
     let host = Host::new();
     for generation in [1, 1, 2, 2, 2, 1] {
-        let mut client = host.connect().await;
-        let hello = client.handshake(handshake(generation)).await.unwrap().into_inner();
+        let (mut client, hello) = host.shake(handshake(generation)).await.unwrap();
+        assert_eq!(hello, client.handshake(handshake(generation)).await.unwrap().into_inner(), "repeated");
         assert_eq!(hello.protocol, 1);
         assert_eq!(hello.boot.last().unwrap().name, "link");
     }
     let generations: Vec<u64> = host.machine.adopted.lock().unwrap().iter().map(|r| r.generation).collect();
     assert_eq!(generations, [1, 2, 1]);
     let other = HandshakeRequest { session_id: "01JOTHER".into(), ..handshake(1) };
-    host.connect().await.handshake(other.clone()).await.unwrap();
+    host.shake(other.clone()).await.unwrap();
     assert_eq!(host.machine.adopted.lock().unwrap().last(), Some(&other), "a clone of the same generation");
 }
 
@@ -43,12 +44,10 @@ async fn shakes_hands_on_every_connection_and_adopts_each_life_once() {
 async fn a_machine_that_stood_still_gets_the_time_again() {
     let host = Host::new();
     let mut client = host.connect().await;
-    client.handshake(handshake(1)).await.unwrap();
     client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
     drop(client);
-    let mut client = host.connect().await;
     for unix_nanos in [5, 6] {
-        client.handshake(HandshakeRequest { unix_nanos, ..handshake(1) }).await.unwrap();
+        host.shake(HandshakeRequest { unix_nanos, ..handshake(1) }).await.unwrap();
     }
     assert_eq!((&*host.machine.clock.lock().unwrap(), *host.machine.frozen.lock().unwrap()), (&vec![5], false));
 }
@@ -56,7 +55,6 @@ async fn a_machine_that_stood_still_gets_the_time_again() {
 #[tokio::test]
 async fn refuses_what_is_no_identity() {
     let host = Host::new();
-    let mut client = host.connect().await;
     let mut wrong = vec![handshake(1); 6];
     wrong[0].protocol = 2;
     wrong[1].slug = "-x".into();
@@ -65,7 +63,10 @@ async fn refuses_what_is_no_identity() {
     wrong[4].entropy = vec![0; 31].into();
     wrong[5].entropy = vec![0; 513].into();
     for request in wrong {
-        assert_eq!(client.handshake(request).await.unwrap_err().code(), tonic::Code::FailedPrecondition);
+        let mut io = host.wire().await;
+        greet(&mut io, [1; 16]).await;
+        assert!(!shake(&mut io, request).await.unwrap_err().is_empty());
+        ended(io).await;
     }
     assert!(host.machine.adopted.lock().unwrap().is_empty());
 }
@@ -80,7 +81,7 @@ async fn skips_garbage_before_the_preamble() {
     let mut io = host.wire().await;
     io.write_all(&garbage).await.unwrap();
     greet(&mut io, *b"PLTHLNKPLTHLNK11").await;
-    client(io).await.handshake(handshake(1)).await.unwrap();
+    shake(&mut io, handshake(1)).await.unwrap();
 }
 
 #[tokio::test]
@@ -90,7 +91,25 @@ async fn answers_a_host_that_gave_up_and_tried_again() {
     for nonce in 0..4 {
         greet(&mut io, [nonce; 16]).await;
     }
-    client(io).await.handshake(handshake(1)).await.unwrap();
+    shake(&mut io, handshake(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn outlives_garbage_instead_of_a_handshake() {
+    let host = Host::new();
+    for garbage in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0xff; 4096],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\0\0\0\x04\xff\xff\xff\xff",
+    ] {
+        let mut io = host.wire().await;
+        greet(&mut io, [1; 16]).await;
+        io.write_all(garbage).await.unwrap();
+        ended(io).await;
+    }
+    assert!(host.machine.adopted.lock().unwrap().is_empty());
+    host.connect().await;
 }
 
 #[tokio::test]
@@ -103,20 +122,24 @@ async fn outlives_garbage_instead_of_http2() {
     ] {
         let mut io = host.wire().await;
         greet(&mut io, [1; 16]).await;
+        shake(&mut io, handshake(1)).await.unwrap();
         io.write_all(garbage).await.unwrap();
         ended(io).await;
     }
-    host.connect().await.handshake(handshake(1)).await.unwrap();
+    host.connect().await;
 }
 
 #[tokio::test]
 async fn outlives_a_connection_cut_anywhere() {
     let host = Host::new();
-    let begun = [&preamble([9; 16])[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x03\0\0"].concat();
+    let mut hand = Vec::new();
+    send(&mut hand, &handshake(1)).await.unwrap();
+    let begun =
+        [&preamble([9; 16])[..], &hand, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x03\0\0"].concat();
     for cut in 0..begun.len() {
         host.wire().await.write_all(&begun[..cut]).await.unwrap();
     }
-    host.connect().await.handshake(handshake(1)).await.unwrap();
+    host.connect().await;
 }
 
 /// A reconnect that the guest cannot see: the new preamble is the inside of a half frame. Time is the test's.
@@ -130,7 +153,7 @@ async fn ends_a_connection_that_answers_no_ping() {
     io.write_all(b"\0\x40\0\0\0\0\0\0\x01").await.unwrap();
     io.write_all(&preamble([2; 16])).await.unwrap();
     ended(io).await;
-    host.connect().await.handshake(handshake(1)).await.unwrap();
+    host.connect().await;
 }
 
 #[tokio::test]
@@ -156,12 +179,11 @@ async fn tells_events_again_until_they_are_acknowledged() {
 async fn quiesces_until_the_next_handshake() {
     let host = Host::new();
     let mut client = host.connect().await;
-    client.handshake(handshake(1)).await.unwrap();
     let answer = client.quiesce(QuiesceRequest { freeze: true, trim: true }).await.unwrap().into_inner();
     assert_eq!(answer.trimmed_bytes, 4096);
     assert!(*host.machine.frozen.lock().unwrap());
     drop(client);
-    host.connect().await.handshake(handshake(1)).await.unwrap();
+    host.connect().await;
     assert!(!*host.machine.frozen.lock().unwrap());
 }
 
@@ -169,7 +191,6 @@ async fn quiesces_until_the_next_handshake() {
 async fn a_freeze_that_fails_or_that_nobody_waits_for_does_not_last() {
     let host = Host::new();
     let mut client = host.connect().await;
-    client.handshake(handshake(1)).await.unwrap();
     let frozen = || *host.machine.frozen.lock().unwrap();
 
     host.machine.untrimmable.store(true, Ordering::SeqCst);
@@ -192,7 +213,6 @@ async fn a_freeze_that_fails_or_that_nobody_waits_for_does_not_last() {
 async fn nothing_is_started_while_all_is_frozen() {
     let host = Host::new();
     let mut client = host.connect().await;
-    client.handshake(handshake(1)).await.unwrap();
     client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
     let command = || vec![start(&["true"], None)];
     let error = client.exec(tokio_stream::iter(command())).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! The guest's half of the preamble, over any stream of bytes.
+//! How a connection begins, over any stream of bytes: the guest's half of the preamble, and the link's handshake.
 
 use std::{
     io,
@@ -7,11 +7,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use prost::Message;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, ReadBuf,
 };
+use tonic::Request;
 
-use crate::link::{MAGIC, NONCE, Scanner, preamble};
+use crate::{
+    guest::v1::{HandshakeAnswer, HandshakeRequest, guest_server::Guest, handshake_answer::Answer},
+    link::{FRAME_MAX, MAGIC, NONCE, Scanner, preamble},
+};
 
 /// A connection after its preamble.
 #[derive(Debug)]
@@ -22,8 +27,8 @@ pub struct Greeted<T> {
 }
 
 /// Skips to the host's preamble and answers it, and every one that follows it at once: a host that waits for an answer sends
-/// one after another, and goes on with the last. On both ports the host speaks first after that (an HTTP/2 server does not
-/// wait for its client), so the first bytes that are no preamble are HTTP/2's.
+/// one after another, and goes on with the last. On both ports the host speaks first after that: on the link with its
+/// handshake, on the tunnel as an HTTP/2 server, which does not wait for its client.
 ///
 /// # Errors
 /// The connection ended.
@@ -39,6 +44,46 @@ pub async fn greet<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> io::Result<Greet
             return Ok(Greeted { first: Bytes::copy_from_slice(&first), io });
         }
     }
+}
+
+/// The guest's half of the handshake. False: it refused, and the connection is over.
+///
+/// # Errors
+/// The connection ended, or what came is no handshake.
+pub async fn shake<T: AsyncRead + AsyncWrite + Unpin>(io: &mut T, guest: &impl Guest) -> io::Result<bool> {
+    let request: HandshakeRequest = receive(io).await?;
+    let answer = match guest.handshake(Request::new(request)).await {
+        Ok(response) => Answer::Shaken(response.into_inner()),
+        Err(status) => Answer::Refused(status.message().into()),
+    };
+    let shaken = matches!(answer, Answer::Shaken(_));
+    send(io, &HandshakeAnswer { answer: Some(answer) }).await?;
+    Ok(shaken)
+}
+
+/// Sends one message behind its length in four bytes, big-endian.
+///
+/// # Errors
+/// The connection ended, or the message has more than [`FRAME_MAX`] bytes.
+pub async fn send(io: &mut (impl AsyncWrite + Unpin), message: &impl Message) -> io::Result<()> {
+    let length = message.encoded_len();
+    let header = u32::try_from(length).ok().filter(|_| length <= FRAME_MAX).ok_or(io::ErrorKind::InvalidInput)?;
+    let mut bytes = Vec::with_capacity(4 + length);
+    bytes.extend(header.to_be_bytes());
+    message.encode(&mut bytes).map_err(io::Error::other)?;
+    io.write_all(&bytes).await?;
+    io.flush().await
+}
+
+/// Receives what [`send`] sends.
+///
+/// # Errors
+/// The connection ended, or what came is no such message, or a longer one than [`FRAME_MAX`].
+pub async fn receive<M: Message + Default>(io: &mut (impl AsyncRead + Unpin)) -> io::Result<M> {
+    let length = usize::try_from(io.read_u32().await?).ok().filter(|&length| length <= FRAME_MAX);
+    let mut bytes = vec![0; length.ok_or(io::ErrorKind::InvalidData)?];
+    io.read_exact(&mut bytes).await?;
+    M::decode(bytes.as_slice()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 async fn skip_magic<T: AsyncRead + Unpin>(io: &mut BufReader<T>) -> io::Result<()> {

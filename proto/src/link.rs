@@ -1,4 +1,5 @@
-//! What both ends of a guest's ports agree on: the preamble of each connection, and HTTP/2's numbers after it. No IO here.
+//! What both ends of a guest's ports agree on: the preamble of each connection, the size of a handshake, and HTTP/2's numbers after
+//! them. No IO here.
 //!
 //! The host sends [`MAGIC`] and a nonce of 16 random bytes; the guest answers with the same 24 bytes. A port that was just
 //! connected may still hold bytes of an earlier connection, in both directions: each side throws away whatever comes before
@@ -16,6 +17,8 @@ pub const STREAM_WINDOW: u32 = 256 << 10;
 pub const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Largest gRPC message that either end takes, in bytes.
 pub const MESSAGE_MAX: usize = 256 << 10;
+/// Largest message of the handshake that begins a link's connection, in bytes.
+pub const FRAME_MAX: usize = 64 << 10;
 /// Most data in one message of a byte stream, in bytes.
 pub const CHUNK: usize = 64 << 10;
 /// Streams open at a time on one connection.

@@ -1,10 +1,11 @@
-//! The preamble of a link's connections, on both sides.
+//! How a link's connections begin, on both sides.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use pilothouse_fuzz::{block_on, in_pieces};
 use pilothouse_proto::{
-    greet::greet,
+    greet::{greet, receive},
+    guest::v1::{HandshakeAnswer, HandshakeRequest},
     link::{LENGTH, MAGIC, Scanner, preamble},
 };
 use tokio::io::{AsyncReadExt as _, join};
@@ -13,9 +14,12 @@ fuzz_target!(|data: &[u8]| {
     let Some((stream, pieces)) = in_pieces(data) else { return };
     finds(MAGIC, stream, pieces.clone());
     finds(preamble(*b"PLTHLNK1PLTHLNPL"), stream, pieces);
+    let _ = block_on(receive::<HandshakeAnswer>(&mut &stream[..]));
     let mut answers = Vec::new();
     if let Ok(mut greeted) = block_on(greet(join(stream, &mut answers))) {
-        let read = block_on(greeted.read_to_end(&mut Vec::new())).expect("bytes in memory");
+        let mut rest = Vec::new();
+        let read = block_on(greeted.read_to_end(&mut rest)).expect("bytes in memory");
+        let _ = block_on(receive::<HandshakeRequest>(&mut rest.as_slice()));
         assert!(read >= MAGIC.len() && read + LENGTH <= stream.len());
     }
     assert!(answers.chunks(LENGTH).all(|answer| answer.len() == LENGTH && answer.starts_with(&MAGIC)));

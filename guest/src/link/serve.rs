@@ -6,7 +6,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use pilothouse_proto::{
-    greet::greet,
+    greet::{greet, shake},
     guest::v1::guest_server::GuestServer,
     link::{CHUNK, CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, STREAMS_MAX},
 };
@@ -26,7 +26,9 @@ pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible>
     loop {
         let io = wire.connection().await?;
         // However a connection ends, the next one begins with a preamble.
-        if let Ok(io) = greet(io).await {
+        if let Ok(mut io) = greet(io).await
+            && let Ok(true) = shake(&mut io, &guest).await
+        {
             let service = GuestServer::new(guest.clone()).max_decoding_message_size(MESSAGE_MAX);
             let _ = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())

@@ -1,6 +1,10 @@
 //! A new life: clock, entropy, names.
 
-use std::{fs, io, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::Path,
+};
 
 use pilothouse_proto::guest::v1::HandshakeRequest;
 use rustix::{
@@ -21,29 +25,81 @@ const OWN_BOOT_ID: &str = "/run/pilothouse/boot_id";
 /// Marks our line in /etc/hosts.
 const MARK: &str = "# pilothouse";
 
-/// Clock and entropy first: whoever sees the new name may rely on both. What fails for a root file system of its own kind
-/// (read-only, no /etc) is reported and done without.
-pub(super) fn adopt(identity: &HandshakeRequest) -> io::Result<()> {
-    set_clock(identity.unix_nanos)?;
-    give_entropy(&identity.entropy)?;
-    sethostname(identity.slug.as_bytes())?;
-    // A resumed session keeps its own; a clone or a fork has that of whoever booted.
-    if Who::read(Path::new(WHO)).is_ok_and(|who| who.id != identity.session_id)
-        && let Err(error) = renew_boot_id()
-    {
-        report(&format!("the boot id stays as it is: {error}"));
-    }
-    for (file, text) in [
-        ("/etc/hostname", format!("{}\n", identity.slug)),
-        ("/etc/machine-id", format!("{}\n", identity.machine_id)),
-        (WHO, Who::of(identity).text()),
-        ("/etc/hosts", hosts(&fs::read_to_string("/etc/hosts").unwrap_or_default(), &identity.slug)),
-    ] {
-        if let Err(error) = write(Path::new(file), &text) {
-            report(&format!("{file} stays as it is: {error}"));
+/// What the machine took on last, and what it keeps open for the next time. Most handshakes come after a resume, bring a new
+/// generation alone, and stand between the agent and its work: and of whatever they do, an emulated processor has translated
+/// nothing yet.
+#[derive(Debug, Default)]
+pub(super) struct Adopted {
+    names: Option<Names>,
+    random: Option<fs::File>,
+    /// [`WHO`], and its length.
+    who: Option<(fs::File, usize)>,
+}
+
+/// What does not change in a session's life.
+#[derive(Debug, PartialEq, Eq)]
+struct Names {
+    session_id: String,
+    slug: String,
+    machine_id: String,
+}
+
+impl Adopted {
+    /// Clock and entropy first: whoever sees the new name may rely on both. What fails for a root file system of its own kind
+    /// (read-only, no /etc) is reported and done without.
+    pub(super) fn adopt(&mut self, identity: &HandshakeRequest) -> io::Result<()> {
+        set_clock(identity.unix_nanos)?;
+        give_entropy(random(&mut self.random)?, &identity.entropy)?;
+        let names = Names {
+            session_id: identity.session_id.clone(),
+            slug: identity.slug.clone(),
+            machine_id: identity.machine_id.clone(),
+        };
+        if self.names.as_ref() != Some(&names) {
+            self.rename(&names)?;
+            self.names = Some(names);
         }
+        if let Err(error) = self.say_who(&Who::of(identity).text()) {
+            self.who = None;
+            report(&format!("{WHO} stays as it is: {error}"));
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn rename(&mut self, names: &Names) -> io::Result<()> {
+        sethostname(names.slug.as_bytes())?;
+        // A session that was booted has its own; a clone or a fork has that of whoever booted.
+        if self.names.as_ref().is_some_and(|before| before.session_id != names.session_id)
+            && let Err(error) = renew_boot_id()
+        {
+            report(&format!("the boot id stays as it is: {error}"));
+        }
+        for (file, text) in [
+            ("/etc/hostname", format!("{}\n", names.slug)),
+            ("/etc/machine-id", format!("{}\n", names.machine_id)),
+            ("/etc/hosts", hosts(&fs::read_to_string("/etc/hosts").unwrap_or_default(), &names.slug)),
+        ] {
+            if let Err(error) = write(Path::new(file), &text) {
+                report(&format!("{file} stays as it is: {error}"));
+            }
+        }
+        self.who = None;
+        Ok(())
+    }
+
+    /// Nobody reads meanwhile: programs are frozen, or none was started yet.
+    fn say_who(&mut self, text: &str) -> io::Result<()> {
+        let (file, length) = match self.who.take() {
+            Some(open) => open,
+            None => (fs::File::create(WHO)?, 0),
+        };
+        file.write_all_at(text.as_bytes(), 0)?;
+        if text.len() < length {
+            file.set_len(text.len() as u64)?;
+        }
+        self.who = Some((file, text.len()));
+        Ok(())
+    }
 }
 
 pub(super) fn set_clock(unix_nanos: i64) -> io::Result<()> {
@@ -51,9 +107,17 @@ pub(super) fn set_clock(unix_nanos: i64) -> io::Result<()> {
     Ok(clock_settime(ClockId::Realtime, Timespec { tv_sec, tv_nsec })?)
 }
 
+/// The kernel's random numbers.
+fn random(open: &mut Option<fs::File>) -> io::Result<&fs::File> {
+    match open {
+        Some(file) => Ok(file),
+        none => Ok(none.insert(fs::File::options().write(true).custom_flags(libc::O_CLOEXEC).open("/dev/urandom")?)),
+    }
+}
+
 /// Credits the bytes and makes the CRNG use them at once.
 #[allow(unsafe_code)]
-fn give_entropy(bytes: &[u8]) -> io::Result<()> {
+fn give_entropy(random: &fs::File, bytes: &[u8]) -> io::Result<()> {
     /// Most bytes that the contract allows.
     const MAX: usize = 512;
     /// `struct rand_pool_info` with room for [`MAX`] bytes.
@@ -72,11 +136,10 @@ fn give_entropy(bytes: &[u8]) -> io::Result<()> {
     let length = i32::try_from(given.len()).unwrap_or(0);
     let mut pool = Pool { entropy_bits: length * 8, length, bytes: [0; MAX] };
     pool.bytes[..given.len()].copy_from_slice(given);
-    let random = fs::File::options().write(true).custom_flags(libc::O_CLOEXEC).open("/dev/urandom")?;
     // SAFETY: RNDADDENTROPY reads the struct's two numbers and `length` bytes after them, which are there.
-    unsafe { ioctl::ioctl(&random, ioctl::Setter::<ADD, Pool>::new(pool)) }?;
+    unsafe { ioctl::ioctl(random, ioctl::Setter::<ADD, Pool>::new(pool)) }?;
     // SAFETY: RNDRESEEDCRNG takes no argument.
-    unsafe { ioctl::ioctl(&random, ioctl::NoArg::<RESEED>::new()) }?;
+    unsafe { ioctl::ioctl(random, ioctl::NoArg::<RESEED>::new()) }?;
     Ok(())
 }
 
@@ -89,7 +152,7 @@ fn renew_boot_id() -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file only if it is to change: most handshakes change nothing, and a write is a dirty disk.
+/// Writes a file only if it is to change: a write is a dirty disk.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     if fs::read_to_string(path).is_ok_and(|now| now == text) {
         return Ok(());

@@ -1,4 +1,9 @@
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs, io,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use pilothouse_proto::guest::v1::HandshakeRequest;
 use rustix::{
@@ -7,23 +12,27 @@ use rustix::{
     system::{RebootCommand, reboot},
 };
 
-use super::{Machine, identity};
+use super::{
+    Machine,
+    identity::{self, Adopted},
+};
 use crate::process::Cgroups;
 
 /// How long programs get to end by themselves when the machine is powered off.
 const END_WITHIN: Duration = Duration::from_secs(3);
 
 /// The machine that this runs in, as PID 1's child.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Linux {
     cgroups: Option<Cgroups>,
+    adopted: Mutex<Adopted>,
 }
 
 impl Linux {
     /// Without cgroups nothing can be frozen.
     #[must_use]
     pub fn new(cgroups: Option<Cgroups>) -> Self {
-        Self { cgroups }
+        Self { cgroups, adopted: Mutex::default() }
     }
 
     /// TERM and then KILL for all but PID 1 and us. A negative pid is what no safe wrapper has.
@@ -36,7 +45,7 @@ impl Linux {
 
 impl Machine for Linux {
     fn adopt(&self, identity: &HandshakeRequest) -> io::Result<()> {
-        identity::adopt(identity)
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).adopt(identity)
     }
 
     fn set_clock(&self, unix_nanos: i64) -> io::Result<()> {

@@ -1,12 +1,15 @@
 use std::{
     fs, io,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::FileExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+/// Says whether a cgroup is frozen, and whether any process is in it.
+const EVENTS: &str = "cgroup.events";
 /// How long freezing may take.
 const FREEZE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -17,7 +20,17 @@ const FREEZE_WITHIN: Duration = Duration::from_secs(5);
 /// /sys/fs/cgroup/pilothouse/exec    exec'd commands and theirs
 /// ```
 #[derive(Clone, Debug)]
-pub struct Cgroups(PathBuf);
+pub struct Cgroups {
+    folder: PathBuf,
+    freezer: Arc<Freezer>,
+}
+
+/// Files that are kept open: to find them anew would cost an emulated processor a good part of a resume's handshake.
+#[derive(Debug)]
+struct Freezer {
+    control: fs::File,
+    events: fs::File,
+}
 
 impl Cgroups {
     /// Makes them under `root`, e.g. /sys/fs/cgroup.
@@ -35,7 +48,9 @@ impl Cgroups {
                 let _ = fs::write(folder.join("cgroup.subtree_control"), controller);
             }
         }
-        Ok(Self(ours))
+        let control = fs::File::options().write(true).open(ours.join("cgroup.freeze"))?;
+        let events = fs::File::open(ours.join(EVENTS))?;
+        Ok(Self { folder: ours, freezer: Arc::new(Freezer { control, events }) })
     }
 
     /// A file that moves whoever writes "0" to it into the cgroup `name`.
@@ -43,18 +58,18 @@ impl Cgroups {
     /// # Errors
     /// As of opening a file.
     pub fn door(&self, name: &str) -> io::Result<OwnedFd> {
-        Ok(fs::File::options().write(true).open(self.0.join(name).join("cgroup.procs"))?.into())
+        Ok(fs::File::options().write(true).open(self.folder.join(name).join("cgroup.procs"))?.into())
     }
 
-    /// Freezes all of it, and returns when it is frozen; or thaws it. Blocks.
+    /// Freezes all of it, and returns when it is frozen; or thaws it. Blocks. One caller at a time.
     ///
     /// # Errors
     /// It did not freeze in time; then it is thawed.
     pub fn freeze(&self, freeze: bool) -> io::Result<()> {
-        let control = self.0.join("cgroup.freeze");
-        fs::write(&control, if freeze { "1" } else { "0" })?;
-        if freeze && let Err(error) = self.wait_for("frozen 1", FREEZE_WITHIN) {
-            fs::write(&control, "0")?;
+        let Freezer { control, events } = &*self.freezer;
+        control.write_all_at(if freeze { b"1" } else { b"0" }, 0)?;
+        if freeze && let Err(error) = wait_for(events, "frozen 1", FREEZE_WITHIN) {
+            control.write_all_at(b"0", 0)?;
             return Err(error);
         }
         Ok(())
@@ -65,8 +80,8 @@ impl Cgroups {
     /// # Errors
     /// As of writing a file, or they are not gone in time.
     pub fn kill(&self, within: Duration) -> io::Result<()> {
-        fs::write(self.0.join("cgroup.kill"), "1")?;
-        self.wait_for("populated 0", within)
+        fs::write(self.folder.join("cgroup.kill"), "1")?;
+        self.wait_empty(within)
     }
 
     /// Waits until no process is in it. Blocks.
@@ -74,26 +89,24 @@ impl Cgroups {
     /// # Errors
     /// There still are some.
     pub fn wait_empty(&self, within: Duration) -> io::Result<()> {
-        self.wait_for("populated 0", within)
+        wait_for(&fs::File::open(self.folder.join(EVENTS))?, "populated 0", within)
     }
+}
 
-    /// Waits until cgroup.events has this line; the kernel says when the file changes.
-    fn wait_for(&self, line: &str, within: Duration) -> io::Result<()> {
-        let deadline = Instant::now() + within;
-        let path = self.0.join("cgroup.events");
-        let file = fs::File::open(&path)?;
-        loop {
-            // Read through the very file that is polled: reading is what arms it.
-            let mut text = [0; 256];
-            let length = rustix::io::pread(&file, &mut text, 0)?;
-            if String::from_utf8_lossy(&text[..length]).lines().any(|l| l == line) {
-                return Ok(());
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let left = Timespec { tv_sec: left.as_secs().try_into().unwrap_or(0), tv_nsec: left.subsec_nanos().into() };
-            if poll(&mut [PollFd::new(&file, PollFlags::PRI)], Some(&left))? == 0 {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("no \"{line}\" in {}", path.display())));
-            }
+/// Waits until this cgroup.events has this line; the kernel says when the file changes.
+fn wait_for(file: &fs::File, line: &str, within: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + within;
+    loop {
+        // Read through the very file that is polled: reading is what arms it.
+        let mut text = [0; 256];
+        let length = rustix::io::pread(file, &mut text, 0)?;
+        if String::from_utf8_lossy(&text[..length]).lines().any(|l| l == line) {
+            return Ok(());
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec { tv_sec: left.as_secs().try_into().unwrap_or(0), tv_nsec: left.subsec_nanos().into() };
+        if poll(&mut [PollFd::new(file, PollFlags::PRI)], Some(&left))? == 0 {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("no \"{line}\" in {EVENTS}")));
         }
     }
 }

@@ -1,10 +1,9 @@
-use std::sync::PoisonError;
+use std::{io, sync::PoisonError};
 
 use pilothouse_proto::{
     guest::v1::{HandshakeRequest, HandshakeResponse},
     link::PROTOCOL,
 };
-use rustix::system::uname;
 use tonic::Status;
 
 use super::Guest;
@@ -13,28 +12,26 @@ use crate::{init::step, who::Who};
 /// Bytes of entropy that a handshake brings.
 const ENTROPY: std::ops::RangeInclusive<usize> = 32..=512;
 
-pub(super) async fn shake(guest: &Guest, request: HandshakeRequest) -> Result<HandshakeResponse, Status> {
+pub(super) fn shake(guest: &Guest, request: HandshakeRequest) -> Result<HandshakeResponse, Status> {
     check(&request)?;
-    let frozen = guest.clone();
     let life = (request.session_id.clone(), request.generation);
     let fresh = guest.life().as_ref() != Some(&life);
     let freeze = guest.freeze_number();
     if fresh {
         guest.0.agent.rename(&Who::of(&request));
     }
-    let done = tokio::task::spawn_blocking(move || {
-        let machine = &frozen.0.machine;
+    let adopted = || {
         // Names and random numbers are new before anybody runs who could use the old ones.
         if fresh {
-            machine.adopt(&request)?;
+            guest.0.machine.adopt(&request)?;
         } else if freeze != 0 {
-            machine.set_clock(request.unix_nanos)?;
+            guest.0.machine.set_clock(request.unix_nanos)?;
         }
-        frozen.thaw(freeze)
-    });
-    done.await
-        .map_err(|error| Status::internal(error.to_string()))?
-        .map_err(|error| Status::internal(format!("the guest could not take on its identity: {error}")))?;
+        guest.thaw(freeze)
+    };
+    // This blocks for a moment, while whoever else could run waits for it: a thread of its own would cost more than all of it.
+    adopted()
+        .map_err(|error: io::Error| Status::internal(format!("the guest could not take on its identity: {error}")))?;
     guest.set_life(life);
     Ok(answer(guest))
 }
@@ -49,7 +46,7 @@ fn answer(guest: &Guest) -> HandshakeResponse {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").into(),
         boot_id: guest.0.boot_id.clone(),
-        kernel: uname().release().to_string_lossy().into_owned(),
+        kernel: guest.0.kernel.clone(),
         agent: Some(guest.0.agent.proto()),
         terminal_start,
         terminal_end,

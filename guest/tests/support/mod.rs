@@ -18,9 +18,10 @@ use guest::{
 };
 use hyper_util::rt::TokioIo;
 use pilothouse_proto::{
+    greet::{receive, send},
     guest::v1::{
-        ExecRequest, ExecResponse, ExecStart, Exit, HandshakeRequest, Size, exec_request, exec_response,
-        guest_client::GuestClient,
+        ExecRequest, ExecResponse, ExecStart, Exit, HandshakeAnswer, HandshakeRequest, HandshakeResponse, Size,
+        exec_request, exec_response, guest_client::GuestClient, handshake_answer::Answer,
     },
     link::{LENGTH, NONCE, preamble},
 };
@@ -111,10 +112,17 @@ impl Host {
         near
     }
 
+    /// A connection after its handshake as generation 1.
     pub async fn connect(&self) -> GuestClient<Channel> {
+        self.shake(handshake(1)).await.unwrap().0
+    }
+
+    /// A connection after this handshake; or why it was refused.
+    pub async fn shake(&self, request: HandshakeRequest) -> Result<(GuestClient<Channel>, HandshakeResponse), String> {
         let mut io = self.wire().await;
         greet(&mut io, [7; NONCE]).await;
-        client(io).await
+        let hello = shake(&mut io, request).await?;
+        Ok((client(io).await, hello))
     }
 }
 
@@ -124,6 +132,16 @@ pub async fn greet(io: &mut DuplexStream, nonce: [u8; NONCE]) {
     let mut echo = [0; LENGTH];
     timeout(Duration::from_secs(10), io.read_exact(&mut echo)).await.expect("no answer to the preamble").unwrap();
     assert_eq!(echo, preamble(nonce));
+}
+
+/// The host's part of the handshake.
+pub async fn shake(io: &mut DuplexStream, request: HandshakeRequest) -> Result<HandshakeResponse, String> {
+    send(io, &request).await.unwrap();
+    let answer = timeout(Duration::from_secs(10), receive::<HandshakeAnswer>(io)).await;
+    match answer.expect("no answer to the handshake").unwrap().answer.unwrap() {
+        Answer::Shaken(hello) => Ok(hello),
+        Answer::Refused(why) => Err(why),
+    }
 }
 
 pub async fn client(io: DuplexStream) -> GuestClient<Channel> {

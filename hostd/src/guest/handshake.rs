@@ -1,17 +1,26 @@
-//! The first call on each connection.
+//! How each connection to a guest begins.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use pilothouse_proto::{
-    guest::v1::{HandshakeRequest, HandshakeResponse, guest_client::GuestClient},
+    greet::{receive, send},
+    guest::v1::{
+        HandshakeAnswer, HandshakeRequest, HandshakeResponse, guest_client::GuestClient, handshake_answer::Answer,
+    },
     link::PROTOCOL,
 };
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
 use tonic::transport::Channel;
 
 /// How long a guest may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest reason of a guest that is passed on, in bytes.
+const WHY_MAX: usize = 1024;
+const NO_ANSWER: &str = "no answer to the handshake";
 /// Bytes of entropy given.
 const ENTROPY: usize = 64;
 
@@ -41,11 +50,34 @@ impl Identity {
     }
 }
 
-/// Shakes hands; an error is a text for people.
-pub(super) async fn shake(client: &mut GuestClient<Channel>, identity: &Identity) -> Result<HandshakeResponse, String> {
+/// Shakes hands on a connection that has just begun; an error is a text for people.
+pub(super) async fn shake(
+    io: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    identity: &Identity,
+) -> Result<HandshakeResponse, String> {
+    let request = request(identity)?;
+    let answer = async {
+        send(io, &request).await?;
+        receive::<HandshakeAnswer>(io).await
+    };
+    let answer = timeout(TIMEOUT, answer).await.map_err(|_| NO_ANSWER.to_string())?;
+    match answer.map_err(|error| format!("the guest did not shake hands: {error}"))?.answer {
+        Some(Answer::Shaken(answer)) => checked(answer),
+        Some(Answer::Refused(why)) => Err(refused(&why)),
+        None => Err(NO_ANSWER.into()),
+    }
+}
+
+/// Shakes hands once more; an error is a text for people.
+pub(super) async fn again(client: &mut GuestClient<Channel>, identity: &Identity) -> Result<(), String> {
+    let answer = timeout(TIMEOUT, client.handshake(request(identity)?)).await.map_err(|_| NO_ANSWER.to_string())?;
+    checked(answer.map_err(|status| refused(status.message()))?.into_inner()).map(drop)
+}
+
+fn request(identity: &Identity) -> Result<HandshakeRequest, String> {
     let mut entropy = vec![0; ENTROPY];
     getrandom::fill(&mut entropy).map_err(|e| format!("no entropy for the guest: {e}"))?;
-    let request = HandshakeRequest {
+    Ok(HandshakeRequest {
         protocol: PROTOCOL,
         session_id: identity.session_id.clone(),
         slug: identity.slug.clone(),
@@ -53,11 +85,14 @@ pub(super) async fn shake(client: &mut GuestClient<Channel>, identity: &Identity
         generation: identity.generation,
         unix_nanos: unix_nanos(),
         entropy: Bytes::from(entropy),
-    };
-    let answer =
-        timeout(TIMEOUT, client.handshake(request)).await.map_err(|_| "no answer to the handshake".to_string())?;
-    let answer =
-        answer.map_err(|status| format!("the guest refused the handshake: {}", status.message()))?.into_inner();
+    })
+}
+
+fn refused(why: &str) -> String {
+    format!("the guest refused the handshake: {}", hostd_core::text::clean(why, WHY_MAX))
+}
+
+fn checked(answer: HandshakeResponse) -> Result<HandshakeResponse, String> {
     if answer.protocol != PROTOCOL {
         return Err(format!(
             "the guest speaks version {} of the link's protocol, this hostd version {PROTOCOL}; \

@@ -61,7 +61,7 @@ impl Hello {
     /// # Errors
     /// A text for people.
     pub(crate) async fn shake_again(&self, identity: &Identity) -> Result<(), String> {
-        handshake::shake(&mut self.client.clone(), identity).await.map(drop)
+        handshake::again(&mut self.client.clone(), identity).await
     }
 }
 
@@ -194,12 +194,12 @@ impl Keeper {
 
     /// One attempt: the shaken hand, and a token that is cancelled when the connection is over.
     async fn connect(&self) -> Result<(Hello, CancellationToken), String> {
-        let io = connection::connect(&*self.vm, Port::Link).await.map_err(|e| e.to_string())?;
+        let mut io = connection::connect(&*self.vm, Port::Link).await.map_err(|e| e.to_string())?;
+        let handshake = handshake::shake(&mut io, &self.identity).await?;
         let over = CancellationToken::new();
         let watched = Watched::new(io, &self.stop, over.clone());
         let channel = channel(watched).await.map_err(|e| format!("HTTP/2 with the guest failed: {e}"))?;
-        let mut client = GuestClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
-        let handshake = handshake::shake(&mut client, &self.identity).await?;
+        let client = GuestClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
         Ok((Hello { client, handshake }, over))
     }
 }

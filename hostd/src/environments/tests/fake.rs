@@ -19,7 +19,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use pilothouse_proto::{
-    greet::greet,
+    greet::{greet, shake},
     guest::v1::{
         AnswerRequest, AnswerResponse, Event, EventsRequest, ExecRequest, ExecResponse, Exit, HandshakeRequest,
         HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest,
@@ -126,14 +126,16 @@ struct FakeVm {
 impl Vm for FakeVm {
     async fn connect(&self, port: Port) -> io::Result<Box<dyn Io>> {
         let (host, guest) = duplex(1 << 16);
-        let service = GuestServer::new(self.guest.clone());
+        let fake = self.guest.clone();
         if port == Port::Tunnel {
             return Err(io::ErrorKind::NotConnected.into());
         }
         tokio::spawn(async move {
-            let guest = greet(guest).await.unwrap();
+            let mut guest = greet(guest).await.unwrap();
+            assert!(shake(&mut guest, &fake).await.unwrap());
             let server = http2::Builder::new(TokioExecutor::new());
-            server.serve_connection(TokioIo::new(guest), TowerToHyperService::new(service)).await
+            let service = TowerToHyperService::new(GuestServer::new(fake));
+            server.serve_connection(TokioIo::new(guest), service).await
         });
         Ok(Box::new(host))
     }

@@ -22,7 +22,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
 };
-use pilothouse_proto::{greet::greet, guest::v1::guest_server::GuestServer};
+use pilothouse_proto::{
+    greet::{greet, shake},
+    guest::v1::guest_server::GuestServer,
+};
 use tokio::{io::DuplexStream, sync::Notify, task::JoinSet};
 use tonic::Code;
 
@@ -261,7 +264,8 @@ impl Vm for MadeUpVm {
 }
 
 async fn serve(guest: Guest, io: DuplexStream) {
-    let Ok(io) = greet(io).await else { return };
+    let Ok(mut io) = greet(io).await else { return };
+    let Ok(true) = shake(&mut io, &guest).await else { return };
     let service = TowerToHyperService::new(GuestServer::new(guest));
     let server = http2::Builder::new(TokioExecutor::new());
     // However it ends: the host's end is what is tested.

@@ -142,12 +142,16 @@ impl Machine<'_> {
     }
 
     /// `cryptomgr.notests` leaves out the kernel's tests of its ciphers, and `init_on_alloc=0` the clearing of memory before
-    /// it is given out: two thirds of the instructions of a cold boot, nearly all of them in the tests.
+    /// it is given out: two thirds of the instructions of a cold boot, nearly all of them in the tests. `lsm` leaves out the
+    /// security modules that look at every call and have no policy here; Landlock and Yama are what agents confine their own
+    /// programs with. `psi=0` leaves out the accounts of pressure that each switch of tasks would keep.
     ///
     /// Without the second part a kernel under TCG calibrates its clock against an emulated timer, which hangs on a busy
     /// host.
     fn command_line(&self) -> String {
-        let mut line = String::from("console=ttyS0 quiet reboot=t panic=-1 cryptomgr.notests init_on_alloc=0");
+        let mut line = String::from(
+            "console=ttyS0 quiet reboot=t panic=-1 cryptomgr.notests init_on_alloc=0 lsm=landlock,yama psi=0",
+        );
         if self.accelerator == Accelerator::Tcg {
             line += " tsc=reliable no_timer_check";
             if let Some(khz) = self.tsc_khz {

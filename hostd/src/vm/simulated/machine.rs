@@ -11,7 +11,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
 };
-use pilothouse_proto::{greet::greet, guest::v1::guest_server::GuestServer};
+use pilothouse_proto::{
+    greet::{greet, shake},
+    guest::v1::guest_server::GuestServer,
+};
 use tokio::{
     io::{AsyncReadExt as _, DuplexStream, duplex},
     sync::watch,
@@ -145,7 +148,10 @@ impl Vm for Machine {
 }
 
 async fn serve(io: DuplexStream, guest: Guest) -> io::Result<()> {
-    let io = greet(io).await?;
+    let mut io = greet(io).await?;
+    if !shake(&mut io, &guest).await? {
+        return Ok(());
+    }
     let service = TowerToHyperService::new(GuestServer::new(guest));
     let server = http2::Builder::new(TokioExecutor::new());
     server.serve_connection(TokioIo::new(io), service).await.map_err(io::Error::other)
