@@ -179,6 +179,10 @@ pub trait Vm: Send + Sync + 'static {
     /// Freezes what the disk of a stopped VM is now: from here on it writes to `top`, an empty layer made by
     /// [`Vmm::create_disk`], and what it wrote to before is one more layer below. On an error its disk is as it was.
     async fn pivot(&self, top: &Path) -> Result<(), VmError>;
+    /// Reads from `merged` what its disk's layers between the lowest `below` and the one that it writes to have said so far:
+    /// made from them by [`Vmm::merge`], it stands for all of them. What the VM does not use any more is closed. It may run
+    /// or stand still. On an error it uses the old ones or the new one, which hold the same.
+    async fn rebase(&self, below: usize, merged: &Path) -> Result<(), VmError>;
     /// Lets a stopped VM run.
     async fn go_on(&self) -> Result<(), VmError>;
     /// Its guest has shaken hands: it does not boot again from now on.

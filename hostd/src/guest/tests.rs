@@ -155,6 +155,9 @@ impl Vm for Ports {
     async fn pivot(&self, _: &Path) -> Result<(), VmError> {
         Err(VmError::Kernel("a test".into()))
     }
+    async fn rebase(&self, _: usize, _: &Path) -> Result<(), VmError> {
+        Err(VmError::Kernel("a test".into()))
+    }
 }
 
 /// Each piece arrives a while after it was sent.

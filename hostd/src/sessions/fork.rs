@@ -6,7 +6,8 @@
 //!
 //! A session that is suspended has everything on disk already. One that runs freezes its processes, stops, writes its
 //! snapshot into the fork's folder and puts a new layer on its disk; then both records are committed at once, and it goes on
-//! where it was. Until that commit nothing of it has changed that matters; after it the fork stands by itself.
+//! where it was. Until that commit nothing of it has changed that matters; after it the fork stands by itself. While its
+//! layers are merged, a fork of one that runs waits.
 
 use std::{
     collections::BTreeSet,
@@ -64,7 +65,8 @@ pub(super) struct Parted {
 }
 
 impl Fleet {
-    /// Makes another session from this one as it is at this moment; it is on its way when this returns.
+    /// Makes another session from this one as it is at this moment, or after a merge of its layers that is under way while it
+    /// runs; it is on its way when this returns.
     ///
     /// # Errors
     /// As [`Fleet::get`], [`FleetError::Denied`] where its state does not allow it, and [`FleetError::NotForked`]; the session

@@ -1,5 +1,6 @@
 //! The layers of a session's disk. A suspend freezes one; two frozen ones of its own are merged into one, so that the chain
-//! below a VM stays short: base, build, its own, and the layer that it writes to.
+//! below a VM stays short: base, build, its own, and the layer that it writes to. One that runs is told of it, so that it
+//! closes the files that were merged: forks freeze layers of a VM that runs on.
 //!
 //! A file is removed only when no session's record names it: forks share them.
 
@@ -36,6 +37,11 @@ impl Plan {
     /// The layers that go into one.
     pub(super) fn merged(&self) -> &[PathBuf] {
         &self.layers[self.own..]
+    }
+
+    /// How many layers lie below those.
+    pub(super) fn below(&self) -> usize {
+        self.own
     }
 
     /// Makes the file that stands for them; not yet named by any record. For a while they are there twice.

@@ -8,7 +8,7 @@ mod lives;
 mod remove;
 mod waits;
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, time::Duration};
 
 use hostd_core::{Cause, Input, Lifecycle, Session, session::Observation};
 use tokio::{
@@ -113,6 +113,8 @@ pub(super) struct Supervisor {
     starting: Option<Starting>,
     suspending: Option<JoinHandle<Result<Machine, Awake>>>,
     forking: Option<Forking>,
+    /// That wait for their turn, oldest first.
+    forks: VecDeque<(Draft, Answer)>,
     running: Option<Running>,
     merging: Option<Merging>,
     /// Could not be merged.
@@ -174,6 +176,7 @@ impl Supervisor {
             starting: None,
             suspending: None,
             forking: None,
+            forks: VecDeque::new(),
             running: None,
             merging: None,
             unmerged: None,
@@ -198,6 +201,7 @@ impl Supervisor {
         self.look_at_grace();
         self.look_at_layers();
         while flow.is_continue() {
+            self.look_at_forks().await;
             let limit = self.limit();
             let woken = tokio::select! {
                 message = self.inbox.recv() => Woken::Message(message),
@@ -273,7 +277,7 @@ impl Supervisor {
     async fn message(&mut self, message: Message) -> ControlFlow<()> {
         match message {
             Message::Command { input, answer } => return self.command(input, answer).await,
-            Message::Fork { draft, answer } => self.fork(draft, answer).await,
+            Message::Fork { draft, answer } => self.forks.push_back((draft, answer)),
             Message::Report { input, sequence, done } => {
                 self.heard(sequence);
                 let exit = exit_code(&self.session(), &input);

@@ -192,7 +192,8 @@ impl Qemu {
         });
         let mut process = process::spawn(&program, &argv, inherited).map_err(failed(&program))?;
         let disk = spec.disk.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let layout = Layout { pid: process.pid, ram, memory: plan.memory, disk, qemu: self.clone(), requirements };
+        let (pid, layers) = (process.pid, spec.layers.len());
+        let layout = Layout { pid, ram, memory: plan.memory, disk, layers, qemu: self.clone(), requirements };
         let words = std::iter::once(program.into_os_string()).chain(argv).map(|a| a.to_string_lossy().into_owned());
         match take_over(folder, &mut process, words.collect(), &layout, load).await {
             Ok((identity, qmp)) => Ok(Machine::start(folder, process, identity, qmp, layout, serial, from.is_some())),

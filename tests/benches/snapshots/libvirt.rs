@@ -235,6 +235,10 @@ impl Vm for Guest {
         Err(not_ours())
     }
 
+    async fn rebase(&self, _: usize, _: &Path) -> Result<(), VmError> {
+        Err(not_ours())
+    }
+
     async fn go_on(&self) -> Result<(), VmError> {
         Err(not_ours())
     }

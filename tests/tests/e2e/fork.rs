@@ -1,5 +1,7 @@
 //! A fork is the same and another: its memory and disk are the original's, its names are its own, and neither needs the other.
 
+use std::fs;
+
 use tests::{Host, until, wait::SOON};
 
 use super::suspend::TICKER;
@@ -87,4 +89,50 @@ fn a_suspended_session_is_forked_without_being_woken() {
         assert_eq!(shell(&host, one, "cat /run/secret"), secret);
         ticks(&host, one);
     }
+}
+
+/// The layers of its disk that its running QEMU has open, and whether any is no file of a folder any more.
+fn layers(host: &Host, id: &str) -> (usize, bool) {
+    let record = fs::read_to_string(host.data().join("sessions").join(id).join("vm.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let open = fs::read_dir(format!("/proc/{}/fd", record["process"]["pid"])).unwrap().flatten();
+    let targets = open.filter_map(|open| fs::read_link(open.path()).ok()?.into_os_string().into_string().ok());
+    let layers: Vec<String> = targets.filter(|target| target.contains(".qcow2") || target.contains(".ext4")).collect();
+    (layers.len(), layers.iter().any(|layer| layer.ends_with("(deleted)")))
+}
+
+/// Is never done with writing, so that its disk is in use at whatever moment its layers change.
+const WRITER: &str = "mkdir /root/written; i=0; while :; do i=$((i+1)); head -c 64k /dev/urandom >/root/written/$i; \
+    md5sum /root/written/$i >>/root/sums; sync; sleep 0.02; done";
+
+#[test]
+fn a_session_that_is_forked_often_keeps_a_short_chain() {
+    let host = Host::start();
+    let id = host.session("often", &["sh", "-c", WRITER]);
+    shell(&host, &id, "head -c 8M /dev/urandom >/root/kept; head -c 64M /dev/urandom >/root/gone; sync");
+    let sums = "echo 3 >/proc/sys/vm/drop_caches; md5sum /root/kept /root/part*; md5sum --quiet -c /root/sums";
+    for number in 1..=6 {
+        // Parts of the file below, over again, too.
+        let write = "head -c 2M /dev/urandom >/root/part$0; \
+            dd if=/dev/urandom of=/root/kept bs=100k count=3 seek=$0 conv=notrunc 2>&1; rm -f /root/gone; sync";
+        let _ = host.exec(&id, &["sh", "-c", write, &number.to_string()]).text();
+        let before = shell(&host, &id, sums);
+        let fork = host.cli(["fork", &id]).text();
+        // Base, build, what was merged, what is now, and what it writes to; for a moment also what they are merged into.
+        let open = layers(&host, &id);
+        assert!(open.0 <= 6, "{open:?} after {number} forks");
+        assert_eq!(shell(&host, &id, sums), before);
+        assert_eq!(shell(&host, &fork, sums), before);
+        if number < 6 {
+            let _ = host.cli(["rm", "--yes", &fork]).text();
+        }
+    }
+    until("its QEMU to hold a short chain", SOON, || (layers(&host, &id) == (4, false)).then_some(()));
+    let before = shell(&host, &id, sums);
+    shell(&host, &id, "head -c 1M /dev/urandom >/root/after; sync");
+    let _ = host.cli(["suspend", &id]).text();
+    let _ = host.cli(["resume", &id]).text();
+    assert_eq!(shell(&host, &id, sums), before);
+    assert_eq!(shell(&host, &id, "wc -c </root/after"), "1048576");
+    assert_eq!(layers(&host, &id), (4, false));
 }

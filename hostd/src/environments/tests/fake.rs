@@ -180,6 +180,9 @@ impl Vm for FakeVm {
     async fn pivot(&self, _: &Path) -> Result<(), VmError> {
         Err(VmError::Kernel("a test".into()))
     }
+    async fn rebase(&self, _: usize, _: &Path) -> Result<(), VmError> {
+        Err(VmError::Kernel("a test".into()))
+    }
 }
 
 #[derive(Clone)]

@@ -51,7 +51,20 @@ pub(super) async fn stepped(forking: Option<&mut Forking>) -> Step {
 }
 
 impl Supervisor {
-    pub(super) async fn fork(&mut self, draft: Draft, answer: Answer) {
+    /// Begins the forks that are wanted, one after the other. None of a VM that runs begins while its layers are merged: each
+    /// puts one more on its disk, and the chain is not to grow faster than it is made short.
+    pub(super) async fn look_at_forks(&mut self) {
+        while !(self.session().moves() || self.running.is_some() && self.merging.is_some())
+            && let Some((draft, answer)) = self.forks.pop_front()
+        {
+            // Whoever has given up waiting wants none.
+            if !answer.is_closed() {
+                self.fork(draft, answer).await;
+            }
+        }
+    }
+
+    async fn fork(&mut self, draft: Draft, answer: Answer) {
         if let Err(error) = self.feed(Input::Fork).await {
             let _ = answer.send(Err(error));
             return;

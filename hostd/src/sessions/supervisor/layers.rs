@@ -1,6 +1,12 @@
 //! Merging the session's frozen layers, beside its life.
 
-use std::{future::pending, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     task::{JoinError, JoinHandle},
@@ -9,11 +15,14 @@ use tokio::{
 
 use super::Supervisor;
 use crate::{
-    sessions::layers::{self, NotMerged, Plan},
+    sessions::{
+        FleetError,
+        layers::{self, NotMerged, Plan},
+    },
     store::Record,
 };
 
-/// After a merge for which there was no room. A resume does not wait for it.
+/// After a merge for which there was no room. Neither a resume nor a fork waits for it.
 const AGAIN: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 60_000 });
 
 /// A merge under way.
@@ -94,6 +103,7 @@ impl Supervisor {
             Ok(next) => {
                 self.handle.record.send_replace(Arc::new(next));
                 fail::fail_point!("merge::after-commit");
+                self.rebase(plan, &file).await;
                 layers::remove(&self.host, plan.merged()).await;
                 Ok(())
             }
@@ -104,9 +114,25 @@ impl Supervisor {
         }
     }
 
-    /// Gives up a merge that is under way; what is left of it is swept by the next hostd.
+    /// Has a VM that runs use the file too. One that does not goes on with what it has, which says the same: it holds those
+    /// files open, also when they are removed, until the next merge or its end.
+    async fn rebase(&self, plan: &Plan, file: &Path) {
+        let Some(running) = &self.running else { return };
+        // A layer that was frozen since the merge began is not in the file: the next one has both.
+        if self.handle.record.borrow().machine.layers.last().is_none_or(|last| last != file) {
+            return;
+        }
+        if let Err(error) = running.live.vm.rebase(plan.below(), file).await {
+            tracing::warn!(slug = self.session().slug, %error, "its VM may keep the layers that were merged for a while");
+        }
+    }
+
+    /// Gives up a merge that is under way, and what waits for it; what is left of it is swept by the next hostd.
     pub(super) async fn end_merge(&mut self) {
         self.resumes = None;
+        for (_, answer) in self.forks.drain(..) {
+            let _ = answer.send(Err(FleetError::NotForked("the session is about to end".into())));
+        }
         if let Some(Merging { task, .. }) = self.merging.take() {
             task.abort();
             // Cut off, or done and not committed.

@@ -235,6 +235,29 @@ fn a_merge_without_room_is_tried_again_and_no_resume_waits_for_it() {
     });
 }
 
+#[test]
+fn a_fork_does_not_wait_for_room_and_what_it_leaves_is_merged_later() {
+    run(async {
+        let world = World::new();
+        world.session("fix").await;
+        let fleet = world.fleet().await;
+        until_is(&fleet, "fix", "running").await;
+        let scenario = fail::FailScenario::setup();
+        fail::cfg("merge::no-room", "return").unwrap();
+        for _ in 0..4 {
+            fleet.fork("fix", ForkOrder::default()).await.unwrap();
+        }
+        let vm = world.vmm.vm(0);
+        assert_eq!(vm.chain.borrow().len(), 6);
+        fail::remove("merge::no-room");
+        let mut chain = vm.chain.subscribe();
+        let merged = chain.wait_for(|chain| chain[1..] == ["disk".repeat(4), "disk".into()]);
+        tokio::time::timeout(std::time::Duration::from_secs(30), merged).await.unwrap().unwrap();
+        drop(scenario);
+        fleet.stop().await;
+    });
+}
+
 #[rstest]
 #[case("forge::before-update-ref", "open")]
 #[case("forge::after-update-ref", "merged")]

@@ -1,12 +1,18 @@
-use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf, sync::atomic::Ordering};
+use std::{
+    fs, future::Future, os::unix::fs::MetadataExt as _, path::PathBuf, pin::pin, sync::atomic::Ordering, task,
+    time::Duration,
+};
 
 use hostd_core::{Cause, Lifecycle};
 
 use super::{
     super::{Fleet, FleetError, ForkOrder, SessionView},
-    world::{Save, World, until, until_is},
+    world::{MadeUpVm, Save, World, until, until_is},
 };
 use crate::terminals::{Shown, Wish};
+
+/// For a merge.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 fn order(title: &str) -> ForkOrder {
     ForkOrder { title: title.into(), owner: "kim".into() }
@@ -111,6 +117,111 @@ async fn a_fork_that_fails_leaves_nothing_and_the_session_runs_on() {
     world.vmm.vm(0).gone(Cause::LinkLost);
     until_is(&fleet, "fix", "crashed").await;
     assert!(matches!(fleet.fork("fix", order("")).await, Err(FleetError::Denied(why)) if why.contains("no memory")));
+    fleet.stop().await;
+}
+
+/// Waits until the VM holds so many layers with the one that it writes to, and returns the last but that one.
+async fn holds(vm: &MadeUpVm, layers: usize) -> String {
+    let mut chain = vm.chain.subscribe();
+    let short = tokio::time::timeout(DEADLINE, chain.wait_for(|chain| chain.len() == layers)).await;
+    short.unwrap_or_else(|_| panic!("not in time: {:?}", vm.chain.borrow())).unwrap()[layers - 2].clone()
+}
+
+#[tokio::test]
+async fn a_vm_that_is_forked_does_not_gather_layers() {
+    let world = World::new();
+    let id = world.session("fix").await.session.id;
+    let folder = world.folder.path().join("sessions").join(&id);
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    let vm = world.vmm.vm(0);
+    for forks in 1..=6 {
+        let fork = forked(&fleet).await;
+        assert_eq!(holds(&vm, 3).await, "disk".repeat(forks));
+        fleet.delete(&fork.session.slug).await.unwrap();
+    }
+    // What it does not hold is gone, and what is resumed has all of it.
+    fleet.suspend("fix").await.unwrap();
+    fleet.resume("fix").await.unwrap();
+    assert_eq!(holds(&world.vmm.vm(world.vmm.started() - 1), 3).await, "disk".repeat(7));
+    assert_eq!(fs::read_dir(&folder).unwrap().filter(|e| is_layer(e.as_ref().unwrap())).count(), 2);
+    fleet.stop().await;
+}
+
+fn is_layer(entry: &fs::DirEntry) -> bool {
+    entry.path().extension().is_some_and(|extension| extension == "qcow2")
+}
+
+#[tokio::test]
+async fn a_fork_waits_for_a_merge() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    let (vm, merging) = (world.vmm.vm(0), world.vmm.merging.lock().await);
+    for _ in 0..2 {
+        fleet.fork("fix", order("")).await.unwrap();
+    }
+    until(&fleet, "fix", |view| !view.session.forking).await;
+    let mut waiting = [pin!(fleet.fork("fix", order(""))), pin!(fleet.fork("fix", order("")))];
+    for fork in &mut waiting {
+        assert!(poll(fork).is_pending());
+    }
+    // What it is told after them is done before them.
+    fleet.resume("fix").await.unwrap();
+    for fork in &mut waiting {
+        assert!(poll(fork).is_pending());
+    }
+    assert_eq!(vm.chain.borrow().len(), 4);
+    drop(merging);
+    for fork in waiting {
+        fork.await.unwrap();
+    }
+    assert_eq!(holds(&vm, 3).await, "disk".repeat(4));
+    fleet.stop().await;
+}
+
+/// Begins or continues it without waiting.
+fn poll<F: Future + Unpin>(future: &mut F) -> task::Poll<F::Output> {
+    pin!(future).poll(&mut task::Context::from_waker(task::Waker::noop()))
+}
+
+#[tokio::test]
+async fn a_vm_that_keeps_its_layers_is_forked_all_the_same() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    world.vmm.clings.store(true, Ordering::Relaxed);
+    for _ in 0..4 {
+        forked(&fleet).await;
+    }
+    let vm = world.vmm.vm(0);
+    assert_eq!(vm.chain.borrow().len(), 6);
+    // The next merge that it takes stands for all of them.
+    world.vmm.clings.store(false, Ordering::Relaxed);
+    forked(&fleet).await;
+    assert_eq!(holds(&vm, 3).await, "disk".repeat(5));
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn who_waits_to_fork_is_told_of_the_end() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    let merging = world.vmm.merging.lock().await;
+    for _ in 0..2 {
+        fleet.fork("fix", order("")).await.unwrap();
+    }
+    until(&fleet, "fix", |view| !view.session.forking).await;
+    let mut waiting = pin!(fleet.fork("fix", order("")));
+    assert!(poll(&mut waiting).is_pending());
+    fleet.delete("fix").await.unwrap();
+    let error = waiting.await.unwrap_err();
+    assert!(matches!(&error, FleetError::NotForked(why) if why.contains("about to end")), "{error}");
+    drop(merging);
     fleet.stop().await;
 }
 

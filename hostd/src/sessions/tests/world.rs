@@ -26,7 +26,11 @@ use pilothouse_proto::{
     greet::{greet, shake},
     guest::v1::guest_server::GuestServer,
 };
-use tokio::{io::DuplexStream, sync::Notify, task::JoinSet};
+use tokio::{
+    io::DuplexStream,
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 use tonic::Code;
 
 use super::guest::Guest;
@@ -68,6 +72,10 @@ pub(super) struct MadeUp {
     pub(super) settled: AtomicUsize,
     /// Disks that were made.
     pub(super) disks: AtomicUsize,
+    /// No merge comes to its end while this is locked.
+    pub(super) merging: tokio::sync::Mutex<()>,
+    /// VMs keep layers that were merged while this is set.
+    pub(super) clings: Arc<AtomicBool>,
 }
 
 /// How a snapshot ends.
@@ -87,14 +95,19 @@ pub(super) struct MadeUpVm {
     saving: Arc<Notify>,
     hold: Arc<tokio::sync::Mutex<()>>,
     stuck: Arc<AtomicBool>,
+    clings: Arc<AtomicBool>,
+    /// What the layers say that it holds, bottom first; the last is written to.
+    pub(super) chain: watch::Sender<Vec<String>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
 impl MadeUp {
     fn vm_of(&self, spec: VmSpec, guest: Guest) -> Arc<MadeUpVm> {
         let (silent, saves, stuck) = (self.silent.clone(), self.saves.clone(), self.stuck.clone());
-        let (saving, hold) = (self.saving.clone(), self.hold.clone());
-        let vm = Arc::new(MadeUpVm { spec, guest, silent, saves, saving, hold, stuck, tasks: Mutex::default() });
+        let (saving, hold, clings) = (self.saving.clone(), self.hold.clone(), self.clings.clone());
+        let chain = watch::Sender::new(spec.layers.iter().chain([&spec.disk]).map(|layer| content(layer)).collect());
+        let tasks = Mutex::default();
+        let vm = Arc::new(MadeUpVm { spec, guest, silent, saves, saving, hold, stuck, clings, chain, tasks });
         self.vms.lock().unwrap().push(vm.clone());
         vm
     }
@@ -140,6 +153,7 @@ impl Vmm for MadeUp {
     }
 
     async fn merge(&self, layers: &[PathBuf], own: usize, to: &Path, _: u64) -> Result<(), VmError> {
+        drop(self.merging.lock().await);
         let all: Vec<String> = layers[own..].iter().map(|layer| std::fs::read_to_string(layer).unwrap()).collect();
         std::fs::write(to, all.concat()).map_err(|error| VmError::File { path: to.into(), error })
     }
@@ -250,6 +264,19 @@ impl Vm for MadeUpVm {
         if self.stuck.load(Ordering::Relaxed) {
             return Err(VmError::Failed { program: "made-up".into(), output: "the disk is stuck".into() });
         }
+        self.chain.send_modify(|chain| chain.push(content(top)));
+        Ok(())
+    }
+
+    async fn rebase(&self, below: usize, merged: &Path) -> Result<(), VmError> {
+        if self.clings.load(Ordering::Relaxed) {
+            return Err(VmError::Failed { program: "made-up".into(), output: "it clings to its layers".into() });
+        }
+        self.chain.send_modify(|chain| {
+            let top = chain.len() - 1;
+            let old: Vec<String> = chain.splice(below..top, [content(merged)]).collect();
+            assert_eq!(chain[below], old.concat());
+        });
         Ok(())
     }
 
@@ -261,6 +288,11 @@ impl Vm for MadeUpVm {
     fn memory_part(&self) -> MemoryUse {
         self.memory()
     }
+}
+
+/// What a layer says; that of an environment is made up, and says nothing.
+fn content(layer: &Path) -> String {
+    std::fs::read_to_string(layer).unwrap_or_default()
 }
 
 async fn serve(guest: Guest, io: DuplexStream) {

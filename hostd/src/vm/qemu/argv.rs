@@ -183,28 +183,51 @@ impl Machine<'_> {
         let mut nodes = Vec::new();
         let mut below: Option<String> = None;
         for (number, layer) in self.layers.iter().enumerate() {
-            let name = format!("layer{number}");
-            let file = format!("{name}-file");
-            nodes.push(json!({"driver": "file", "node-name": file, "filename": utf8(layer)?, "read-only": true}));
-            match layer.extension().and_then(|e| e.to_str()) {
+            let name = layer_node(number);
+            nodes.push(frozen_file(&name, utf8(layer)?));
+            nodes.push(match layer.extension().and_then(|e| e.to_str()) {
                 Some("ext4") if below.is_none() => {
-                    nodes.push(json!({"driver": "raw", "node-name": name, "file": file, "read-only": true}));
+                    json!({"driver": "raw", "node-name": name, "file": file_node(&name), "read-only": true})
                 }
-                Some("qcow2") => {
-                    nodes.push(json!({"driver": "qcow2", "node-name": name, "file": file, "backing": below, "read-only": true}));
-                }
+                Some("qcow2") => frozen(&name, below.as_deref()),
                 _ => return Err(bad_layer(layer, "is neither an .ext4 at the bottom nor a .qcow2")),
-            }
+            });
             below = Some(name);
         }
-        nodes.push(
-            json!({"driver": "file", "node-name": "disk-file", "filename": utf8(self.disk)?, "discard": "unmap"}),
-        );
-        nodes.push(
-            json!({"driver": "qcow2", "node-name": TOP, "file": "disk-file", "backing": below, "discard": "unmap"}),
-        );
+        nodes.push(top_file(TOP, utf8(self.disk)?));
+        nodes.push(top(TOP, below.as_deref()));
         Ok(nodes)
     }
+}
+
+/// Node of a layer below the top, counted from the bottom.
+pub(super) fn layer_node(number: usize) -> String {
+    format!("layer{number}")
+}
+
+/// Node of the file of a layer's node.
+pub(super) fn file_node(node: &str) -> String {
+    format!("{node}-file")
+}
+
+/// The file of a layer that is only read.
+pub(super) fn frozen_file(node: &str, path: &str) -> Value {
+    json!({"driver": "file", "node-name": file_node(node), "filename": path, "read-only": true})
+}
+
+/// A layer that is only read.
+pub(super) fn frozen(node: &str, below: Option<&str>) -> Value {
+    json!({"driver": "qcow2", "node-name": node, "file": file_node(node), "backing": below, "read-only": true})
+}
+
+/// The file of a layer that is written to.
+pub(super) fn top_file(node: &str, path: &str) -> Value {
+    json!({"driver": "file", "node-name": file_node(node), "filename": path, "discard": "unmap"})
+}
+
+/// A layer that is written to.
+pub(super) fn top(node: &str, below: Option<&str>) -> Value {
+    json!({"driver": "qcow2", "node-name": node, "file": file_node(node), "backing": below, "discard": "unmap"})
 }
 
 #[derive(Default)]

@@ -1,20 +1,30 @@
-//! The disk of a running VM: a graph of nodes that is told on the command line ([`super::argv`]) and grows a new top with
-//! each pivot.
+//! The disk of a running VM: a graph of nodes that is told on the command line ([`super::argv`]), grows a new top with each
+//! pivot, and gets one layer for several where they were merged. Each layer is two nodes, its format's and its file's.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{argv, halt::DISK, qmp::Qmp, snapshot::refused};
+use super::{
+    argv,
+    halt::{DISK, late},
+    qmp::{Qmp, QmpError},
+    snapshot::{refused, said},
+};
 use crate::vm::VmError;
 
-/// Where the guest's writes go.
+/// Of a node of layers that were merged.
+const MERGED: &str = "merged";
+
+/// Where the guest's writes go, and what it reads below them.
 #[derive(Debug)]
 pub(super) struct Disk {
     /// Node of the layer that is written to.
     top: String,
-    /// Nodes that were asked for in this life of the VM: one that came to nothing may be there all the same.
+    /// Nodes of the layers below it, bottom first, and of some that may be in use no more: each comes after what it is on.
+    frozen: Vec<String>,
+    /// Layers that were asked for in this life of the VM: one that came to nothing may be there all the same.
     asked: u32,
 }
 
@@ -27,50 +37,123 @@ pub(super) enum NotPivoted {
     Unknown(VmError),
 }
 
-impl Default for Disk {
-    fn default() -> Self {
-        Self { top: argv::TOP.into(), asked: 0 }
-    }
-}
-
 impl Disk {
+    /// As it is told on the command line, with so many layers below its top.
+    pub(super) fn new(layers: usize) -> Self {
+        Self { top: argv::TOP.into(), frozen: (0..layers).map(argv::layer_node).collect(), asked: 0 }
+    }
+
     /// Puts `top` above what is the top now, which QEMU opens anew for reading alone.
     pub(super) async fn pivot<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         qmp: &mut Qmp<S>,
         top: &Path,
     ) -> Result<(), NotPivoted> {
-        let file = argv::utf8(top).map_err(NotPivoted::AsItWas)?;
-        self.asked += 1;
-        let above = format!("{}{}", argv::TOP, self.asked);
-        if let Err(error) = qmp.execute("blockdev-add", overlay(&above, file), DISK).await {
-            drop_node(qmp, &above).await;
-            return Err(NotPivoted::AsItWas(refused(error)));
-        }
+        let path = argv::utf8(top).map_err(NotPivoted::AsItWas)?;
+        let above = self.name(argv::TOP);
+        // Its header names no backing file, and `blockdev-snapshot` wants none opened: it gives the one it means.
+        let nodes = [argv::top_file(&above, path), argv::top(&above, None)];
+        add(qmp, &above, nodes).await.map_err(NotPivoted::AsItWas)?;
         let pivot = json!({"node": self.top, "overlay": above});
         let Err(error) = qmp.execute("blockdev-snapshot", pivot, DISK).await else {
-            self.top = above;
+            self.grow(above);
             return Ok(());
         };
         let error = refused(error);
         // It may have been done, or be done yet, though nobody said so. QEMU answers in order: this one says what is.
         match written_to(qmp).await {
             Some(node) if node == above => {
-                self.top = above;
+                self.grow(above);
                 Ok(())
             }
             Some(node) if node == self.top => {
-                drop_node(qmp, &above).await;
+                let _ = delete(qmp, &above).await;
                 Err(NotPivoted::AsItWas(error))
             }
             _ => Err(NotPivoted::Unknown(error)),
         }
     }
+
+    /// Puts `merged` below the top, above the lowest `below` layers, which it was started with, in place of all in between,
+    /// and has those closed. On an error the top is on them or on `merged`.
+    pub(super) async fn rebase<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        qmp: &mut Qmp<S>,
+        below: usize,
+        merged: &Path,
+    ) -> Result<(), VmError> {
+        let path = argv::utf8(merged)?;
+        if self.frozen.len() <= below {
+            return Err(said(&format!("its disk has {} layers, none above {below}", self.frozen.len())));
+        }
+        let node = self.name(MERGED);
+        let under = below.checked_sub(1).map(argv::layer_node);
+        add(qmp, &node, [argv::frozen_file(&node, path), argv::frozen(&node, under.as_deref())]).await?;
+        // QEMU wants all that the top was made with again.
+        let reopen = json!({"options": [argv::top(&self.top, Some(&node))]});
+        if let Err(error) = qmp.execute("blockdev-reopen", reopen, DISK).await {
+            // It may have been done all the same: then QEMU does not delete what the top is on.
+            if delete(qmp, &node).await.is_err() {
+                self.frozen.push(node);
+            }
+            return Err(refused(error));
+        }
+        self.close(qmp, below).await;
+        self.frozen.push(node);
+        Ok(())
+    }
+
+    /// Has the layers from number `below` on deleted, which nobody uses any more. A QEMU that is late is left alone: the next
+    /// rebase goes on with what is left.
+    async fn close<S: AsyncRead + AsyncWrite + Unpin>(&mut self, qmp: &mut Qmp<S>, below: usize) {
+        while self.frozen.len() > below
+            && let Some(node) = self.frozen.last()
+        {
+            if let Err(error) = delete(qmp, node).await {
+                tracing::warn!(node, %error, "a layer that was merged is not closed");
+                if late(&error) {
+                    return;
+                }
+            }
+            self.frozen.pop();
+        }
+    }
+
+    /// Of a new layer; no other ever had it.
+    fn name(&mut self, kind: &str) -> String {
+        self.asked += 1;
+        format!("{kind}{}", self.asked)
+    }
+
+    fn grow(&mut self, above: String) {
+        self.frozen.push(std::mem::replace(&mut self.top, above));
+    }
 }
 
-/// A node that nobody uses: it is gone with the VM at the latest.
-async fn drop_node<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>, node: &str) {
-    let _ = qmp.execute("blockdev-del", json!({"node-name": node}), DISK).await;
+/// Adds the nodes of a layer, its file's first. Nothing of it is left on an error.
+async fn add<S: AsyncRead + AsyncWrite + Unpin>(
+    qmp: &mut Qmp<S>,
+    layer: &str,
+    nodes: [Value; 2],
+) -> Result<(), VmError> {
+    for node in nodes {
+        if let Err(error) = qmp.execute("blockdev-add", node, DISK).await {
+            // What stays all the same is gone with the VM at the latest.
+            let _ = delete(qmp, layer).await;
+            return Err(refused(error));
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the nodes of a layer, which closes its file. QEMU refuses those that are in use, or not there.
+async fn delete<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>, layer: &str) -> Result<(), QmpError> {
+    let format = qmp.execute("blockdev-del", json!({"node-name": layer}), DISK).await;
+    if format.as_ref().is_err_and(late) {
+        return format.map(drop);
+    }
+    let file = qmp.execute("blockdev-del", json!({"node-name": argv::file_node(layer)}), DISK).await;
+    format.and(file).map(drop)
 }
 
 /// The node that the guest's device writes to; None where QEMU does not say.
@@ -80,20 +163,12 @@ async fn written_to<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -> Opti
     nodes.next().map(str::to_owned)
 }
 
-/// Its header names no backing file, and `blockdev-snapshot` wants none opened: it gives the one it means.
-fn overlay(node: &str, top: &str) -> Value {
-    json!({
-        "driver": "qcow2",
-        "node-name": node,
-        "file": {"driver": "file", "filename": top, "discard": "unmap"},
-        "backing": null,
-        "discard": "unmap",
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{super::qmp::tests::open, *};
+    use super::{
+        super::qmp::tests::{open, watched},
+        *,
+    };
 
     const DONE: &str = "{\"return\": {}, \"id\": ID}\n";
     const NO: &str = "{\"error\": {\"desc\": \"no\"}, \"id\": ID}\n";
@@ -110,34 +185,122 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_late_pivot_is_what_qemu_made_of_it() {
-        let mut disk = Disk::default();
-        pivot(&mut disk, &[DONE, DONE]).await.unwrap();
+        let mut disk = Disk::new(1);
+        pivot(&mut disk, &[DONE, DONE, DONE]).await.unwrap();
         assert_eq!(disk.top, "disk1");
-        pivot(&mut disk, &[DONE, LATE, &writes_to("disk2")]).await.unwrap();
+        pivot(&mut disk, &[DONE, DONE, LATE, &writes_to("disk2")]).await.unwrap();
         assert_eq!(disk.top, "disk2");
         for why in [LATE, NO] {
-            let not = pivot(&mut disk, &[DONE, why, &writes_to("disk2"), DONE]).await;
+            let not = pivot(&mut disk, &[DONE, DONE, why, &writes_to("disk2"), DONE, DONE]).await;
             assert!(matches!(not, Err(NotPivoted::AsItWas(_))), "{not:?}");
         }
         assert_eq!((disk.top.as_str(), disk.asked), ("disk2", 4));
+        assert_eq!(disk.frozen, ["layer0", "disk", "disk1"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_nobody_knows_is_said_to_be_unknown() {
-        let unknown: [&[&str]; 3] = [&[DONE, LATE, LATE, DONE], &[DONE], &[DONE, LATE, &writes_to("other"), DONE]];
+        let unknown: [&[&str]; 3] =
+            [&[DONE, DONE, LATE, LATE], &[DONE, DONE], &[DONE, DONE, LATE, &writes_to("other")]];
         for answers in unknown {
-            let not = pivot(&mut Disk::default(), answers).await;
+            let not = pivot(&mut Disk::new(1), answers).await;
             assert!(matches!(not, Err(NotPivoted::Unknown(_))), "{not:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_layer_that_cannot_be_opened_changes_nothing() {
-        for why in [LATE, NO] {
-            let mut disk = Disk::default();
-            let not = pivot(&mut disk, &[why, DONE, DONE]).await;
+        for answers in [[LATE, DONE, DONE, DONE], [NO, DONE, DONE, DONE], [DONE, NO, DONE, DONE]] {
+            let mut disk = Disk::new(1);
+            let not = pivot(&mut disk, &answers).await;
             assert!(matches!(not, Err(NotPivoted::AsItWas(_))), "{not:?}");
-            assert_eq!(disk.top, argv::TOP);
+            assert_eq!((disk.top.as_str(), disk.frozen.as_slice()), (argv::TOP, &["layer0".to_owned()][..]));
         }
+    }
+
+    /// On base, build and a layer of its own; the first is what was asked, in a few words.
+    async fn rebase(disk: &mut Disk, answers: &[&str]) -> (Vec<String>, Result<(), VmError>) {
+        let (mut qmp, asked) = watched(answers).await;
+        let rebased = disk.rebase(&mut qmp, 2, Path::new("/merged.qcow2")).await;
+        drop(qmp);
+        let asked = asked.await.unwrap();
+        // The first is how a connection begins.
+        (asked.iter().skip(1).map(in_words).collect(), rebased)
+    }
+
+    fn in_words(question: &Value) -> String {
+        let arguments = &question["arguments"];
+        let node = arguments.pointer("/options/0").unwrap_or(arguments);
+        let what = question["execute"].as_str().unwrap().trim_start_matches("blockdev-");
+        let name = node["node-name"].as_str().unwrap();
+        let below = node["backing"].as_str().map(|below| format!(" on {below}"));
+        format!("{what} {name}{}", below.unwrap_or_default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn layers_that_were_merged_are_closed() {
+        let mut disk = Disk::new(3);
+        pivot(&mut disk, &[DONE; 3]).await.unwrap();
+        let (asked, rebased) = rebase(&mut disk, &[DONE; 7]).await;
+        rebased.unwrap();
+        let wanted = [
+            "add merged2-file",
+            "add merged2 on layer1",
+            "reopen disk1 on merged2",
+            "del disk",
+            "del disk-file",
+            "del layer2",
+            "del layer2-file",
+        ];
+        assert_eq!(asked, wanted);
+        pivot(&mut disk, &[DONE; 3]).await.unwrap();
+        let (asked, rebased) = rebase(&mut disk, &[DONE; 7]).await;
+        rebased.unwrap();
+        assert_eq!(
+            asked[2..],
+            ["reopen disk3 on merged4", "del disk1", "del disk1-file", "del merged2", "del merged2-file"]
+        );
+        assert_eq!((disk.top.as_str(), disk.frozen), ("disk3", ["layer0", "layer1", "merged4"].map(Into::into).into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_rebase_leaves_what_may_be_in_use() {
+        for why in [LATE, NO] {
+            // It was not done: what nobody is on can be deleted.
+            let mut disk = Disk::new(3);
+            let (_, not) = rebase(&mut disk, &[DONE, DONE, why, DONE, DONE]).await;
+            assert!(not.is_err());
+            assert_eq!(disk.frozen, ["layer0", "layer1", "layer2"]);
+            // It may have been done: the next one finds out.
+            let (_, not) = rebase(&mut disk, &[DONE, DONE, why, NO, NO]).await;
+            assert!(not.is_err());
+            assert_eq!(disk.frozen, ["layer0", "layer1", "layer2", "merged2"]);
+            let (asked, rebased) = rebase(&mut disk, &[DONE, DONE, DONE, NO, NO, DONE, DONE]).await;
+            rebased.unwrap();
+            assert_eq!(asked[3..], ["del merged2", "del merged2-file", "del layer2", "del layer2-file"]);
+            assert_eq!(disk.frozen, ["layer0", "layer1", "merged3"]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_closed_in_time_is_closed_the_next_time() {
+        let mut disk = Disk::new(4);
+        rebase(&mut disk, &[DONE, DONE, DONE, DONE, DONE, LATE, DONE]).await.1.unwrap();
+        assert_eq!(disk.frozen, ["layer0", "layer1", "layer2", "merged1"]);
+        let (asked, rebased) = rebase(&mut disk, &[DONE, DONE, DONE, DONE, DONE, NO, DONE]).await;
+        rebased.unwrap();
+        assert_eq!(asked[3..], ["del merged1", "del merged1-file", "del layer2", "del layer2-file"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_merged_layer_that_cannot_be_opened_changes_nothing() {
+        for answers in [[LATE, DONE, DONE, DONE], [NO, DONE, DONE, DONE], [DONE, NO, DONE, DONE]] {
+            let mut disk = Disk::new(3);
+            assert!(rebase(&mut disk, &answers).await.1.is_err());
+            assert_eq!(disk.frozen, ["layer0", "layer1", "layer2"]);
+        }
+        // Nor is one put on the layers of its environment alone.
+        let (asked, not) = rebase(&mut Disk::new(2), &[]).await;
+        assert!(asked.is_empty() && not.is_err());
     }
 }

@@ -56,7 +56,7 @@ impl Machine {
         let (set_cause, cause) = watch::channel(None);
         let (set_last, last) = watch::channel(Vec::new());
         let (stall, stalled) = Stall::new();
-        let (folder, disk) = (directory.to_owned(), Disk::default());
+        let (folder, disk) = (directory.to_owned(), Disk::new(layout.layers));
         let up = Arc::new(AtomicBool::new(up));
         let owner =
             Owner { directory: folder, process, qmp: Some(qmp), layout, disk, serial, stall, up: up.clone(), boots: 1 };
@@ -113,6 +113,11 @@ impl Vm for Machine {
     async fn pivot(&self, top: &Path) -> Result<(), VmError> {
         let top = std::path::absolute(top).map_err(file::failed(top))?;
         self.ask(|reply| Request::Pivot(top, reply)).await
+    }
+
+    async fn rebase(&self, below: usize, merged: &Path) -> Result<(), VmError> {
+        let merged = std::path::absolute(merged).map_err(file::failed(merged))?;
+        self.ask(|reply| Request::Rebase(below, merged, reply)).await
     }
 
     async fn go_on(&self) -> Result<(), VmError> {

@@ -54,6 +54,7 @@ pub(super) enum Request {
     Serial(oneshot::Sender<Vec<u8>>),
     Snapshot(PathBuf, oneshot::Sender<Result<Manifest, VmError>>),
     Pivot(PathBuf, oneshot::Sender<Result<(), VmError>>),
+    Rebase(usize, PathBuf, oneshot::Sender<Result<(), VmError>>),
     GoOn(oneshot::Sender<Result<(), VmError>>),
     End,
 }
@@ -122,6 +123,13 @@ impl Owner {
                             return Cause::VmDied(NO_TOP.into());
                         }
                         let _ = reply.send(pivoted);
+                    }
+                    Request::Rebase(below, merged, reply) => {
+                        let rebased = match &mut self.qmp {
+                            Some(qmp) => self.disk.rebase(qmp, below, &merged).await,
+                            None => Err(gone()),
+                        };
+                        let _ = reply.send(rebased);
                     }
                     Request::GoOn(reply) => {
                         let _ = reply.send(self.go_on().await);

@@ -1,29 +1,47 @@
 use super::*;
 use rstest::rstest;
-use tokio::io::{AsyncBufReadExt, BufReader, DuplexStream, duplex};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, DuplexStream, duplex},
+    task::JoinHandle,
+};
 
 const WITHIN: Duration = Duration::from_secs(20);
 const GREETING: &str =
     r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}}, "capabilities": ["oob"]}}"#;
 
 /// A QEMU that greets, then answers each line it gets with the next of these texts.
-async fn play(stream: DuplexStream, answers: Vec<String>) {
+async fn play(stream: DuplexStream, answers: Vec<String>) -> Vec<Value> {
     let mut stream = BufReader::new(stream);
     stream.write_all(format!("{GREETING}\r\n").as_bytes()).await.unwrap();
+    let mut asked = Vec::new();
     for answer in answers {
         let mut line = String::new();
-        stream.read_line(&mut line).await.unwrap();
-        let id = serde_json::from_str::<Value>(&line).unwrap()["id"].to_string();
-        stream.write_all(answer.replace("ID", &id).as_bytes()).await.unwrap();
+        if stream.read_line(&mut line).await.unwrap() == 0 {
+            break;
+        }
+        let question: Value = serde_json::from_str(&line).unwrap();
+        stream.write_all(answer.replace("ID", &question["id"].to_string()).as_bytes()).await.unwrap();
+        asked.push(question);
     }
+    asked
 }
 
 pub(in crate::vm::qemu) async fn open(answers: &[&str]) -> Result<Qmp<DuplexStream>, QmpError> {
+    begin(answers).await.0
+}
+
+/// The same, and what it was asked, once it has answered all or the connection is closed.
+pub(in crate::vm::qemu) async fn watched(answers: &[&str]) -> (Qmp<DuplexStream>, JoinHandle<Vec<Value>>) {
+    let (qmp, asked) = begin(answers).await;
+    (qmp.unwrap(), asked)
+}
+
+async fn begin(answers: &[&str]) -> (Result<Qmp<DuplexStream>, QmpError>, JoinHandle<Vec<Value>>) {
     let (ours, theirs) = duplex(1024);
     let mut all = vec!["{\"return\": {}, \"id\": ID}\r\n".to_owned()];
     all.extend(answers.iter().map(|a| (*a).to_owned()));
-    tokio::spawn(play(theirs, all));
-    Qmp::open(ours, WITHIN).await
+    let asked = tokio::spawn(play(theirs, all));
+    (Qmp::open(ours, WITHIN).await, asked)
 }
 
 #[tokio::test]

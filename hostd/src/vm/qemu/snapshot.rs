@@ -40,7 +40,7 @@ pub(super) const DEVICES_NAME: &str = "devices";
 /// Of a template's RAM in its folder.
 pub(super) const RAM_NAME: &str = "ram";
 
-/// What is known of a VM's memory from its start on.
+/// What is known of a VM's memory and disk from its start on.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub(super) pid: u32,
@@ -48,6 +48,8 @@ pub(super) struct Layout {
     pub(super) memory: Memory,
     /// Name of the layer that it writes to.
     pub(super) disk: String,
+    /// Layers below it, as it was started.
+    pub(super) layers: usize,
     /// Knows how its snapshots are written: it may be found out after it was started.
     pub(super) qemu: Qemu,
     pub(super) requirements: Requirements,
