@@ -10,7 +10,7 @@ use pilothouse_proto::{
 };
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -22,7 +22,7 @@ mod watched;
 
 use watched::Watched;
 
-/// After a connection that failed at once.
+/// After a connection that ended sooner than this.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The host's gateway, while it is there. Clones share it.
@@ -50,6 +50,7 @@ impl Gateway {
 pub async fn keep<W: Wire>(mut wire: W, gateway: Gateway) -> io::Result<Infallible> {
     loop {
         let io = wire.connection().await?;
+        let begun = Instant::now();
         let over = CancellationToken::new();
         if let Ok(io) = greet(io).await
             && let Ok(channel) = channel(Watched::new(io, over.clone())).await
@@ -58,7 +59,9 @@ pub async fn keep<W: Wire>(mut wire: W, gateway: Gateway) -> io::Result<Infallib
             over.cancelled().await;
             gateway.0.send_replace(None);
         }
-        sleep(PAUSE).await;
+        if begun.elapsed() < PAUSE {
+            sleep(PAUSE).await;
+        }
     }
 }
 

@@ -12,7 +12,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use hostd_core::{Effect, Session};
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
@@ -237,7 +237,8 @@ fn run<T>(
     connection: &mut Connection,
     work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
-    let tx = connection.transaction()?;
+    // One that begins by reading could not wait for another writer once it writes: it would have to be begun again.
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let value = work(&tx)?;
     tx.commit()?;
     Ok(value)

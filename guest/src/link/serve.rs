@@ -10,12 +10,12 @@ use pilothouse_proto::{
     guest::v1::guest_server::GuestServer,
     link::{CHUNK, CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, STREAMS_MAX},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Wire;
 use crate::service::Guest;
 
-/// After a connection that failed at once: a host that sends nonsense must not keep the processor busy.
+/// After a connection that ended sooner than this: a host that sends nonsense must not keep the processor busy.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Serves the guest on one connection after another, for ever.
@@ -25,6 +25,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible> {
     loop {
         let io = wire.connection().await?;
+        let begun = Instant::now();
         // However a connection ends, the next one begins with a preamble.
         if let Ok(mut io) = greet(io).await
             && let Ok(true) = shake(&mut io, &guest).await
@@ -41,6 +42,8 @@ pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible>
                 .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
                 .await;
         }
-        sleep(PAUSE).await;
+        if begun.elapsed() < PAUSE {
+            sleep(PAUSE).await;
+        }
     }
 }

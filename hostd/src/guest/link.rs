@@ -6,7 +6,7 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use pilothouse_proto::{
-    guest::v1::{ExecStart, HandshakeResponse, guest_client::GuestClient},
+    guest::v1::{ExecStart, HandshakeResponse, Size, guest_client::GuestClient},
     link::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW},
 };
 use tokio::{
@@ -48,10 +48,11 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// Starts a program that does nothing, and waits for its end. The next one is quicker by that: what starting one needs of
+    /// Starts a program on a terminal that does nothing, and waits for its end. The next one is quicker by that: what starting one needs of
     /// the guest is in memory then, and an emulated processor has translated it. A guest without a shell goes without.
     pub async fn rehearse(&self) {
-        let command = ExecStart { command: REHEARSAL.map(Into::into).into(), ..ExecStart::default() };
+        let terminal = Some(Size { columns: 80, rows: 24 });
+        let command = ExecStart { command: REHEARSAL.map(Into::into).into(), terminal, ..ExecStart::default() };
         let ended = timeout(REHEARSE, command::follow(self.client.clone(), command, |_| ())).await;
         debug!(?ended, "rehearsed");
     }

@@ -91,7 +91,6 @@ async fn write(qmp: &mut Qmp<UnixStream>, layout: &Layout, folder: &Path, beside
     let base = base(qmp).await?;
     let (layout, folder, beside) = (layout.clone(), folder.to_owned(), beside.to_owned());
     blocking(move || {
-        sync(&devices)?;
         let mut requirements = layout.requirements;
         let memory = match &layout.memory {
             Memory::Template(file) => {
@@ -117,9 +116,7 @@ async fn write(qmp: &mut Qmp<UnixStream>, layout: &Layout, folder: &Path, beside
 fn whole(layout: Layout, folder: &Path, beside: &Path) -> Result<Manifest, VmError> {
     let memory = beside.join(MEMORY_NAME);
     File::create(&memory).map_err(failed(&memory))?;
-    for file in [&memory, &beside.join(DEVICES_NAME)] {
-        sync(file)?;
-    }
+    sync(&beside.join(DEVICES_NAME))?;
     let mut requirements = layout.requirements;
     let devices = match &layout.memory {
         Memory::Template(ram) => {

@@ -91,7 +91,7 @@ impl Ram {
         Ok(runs)
     }
 
-    /// Writes the delta to a new file, synced to disk.
+    /// Writes the delta to a new file.
     ///
     /// # Errors
     /// Where the file cannot be written (a full disk) or the memory cannot be read; the partial file is removed.
@@ -114,7 +114,6 @@ impl Ram {
             out.write_all(part).map_err(io)?;
         }
         let done = out.finish().map_err(io)?.into_inner().map_err(|e| io(e.into_error()))?;
-        done.inner.sync_all().map_err(io)?;
         let pages = runs.iter().map(|r| r.count).sum();
         Ok(Saved { pages, file_bytes: done.bytes, hash: done.hash.finalize().to_hex().to_string() })
     }

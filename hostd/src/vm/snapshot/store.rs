@@ -1,11 +1,11 @@
 //! Snapshots on disk: a folder with a manifest and the files that it names, each with its checksum.
 //!
-//! A snapshot is a transaction: it is written into a folder beside the one it is for, every file synced, the manifest last,
-//! and then renamed into place. A folder without a whole manifest is not a snapshot.
+//! A snapshot is a transaction: it is written into a folder beside the one it is for, all of it synced at once, and then
+//! renamed into place. A folder without a whole manifest is not a snapshot.
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io,
     os::unix::fs::MetadataExt,
     path::{Component, Path},
 };
@@ -176,8 +176,8 @@ impl Manifest {
         Ok(())
     }
 
-    /// Writes the manifest into a folder whose files are all there and synced, and moves the folder to `to`, where it
-    /// replaces an older snapshot.
+    /// Writes the manifest into a folder whose files are all there, has all of them on the disk, and moves the folder to `to`,
+    /// where it replaces an older snapshot.
     ///
     /// # Errors
     /// Where that fails (a full disk); an older snapshot is then still there.
@@ -188,16 +188,16 @@ impl Manifest {
         };
         let path = from.join(MANIFEST);
         let text = serde_json::to_string_pretty(self).map_err(|error| failed(&path)(error.into()))?;
-        let mut file = File::create(&path).map_err(failed(&path))?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed(&path))?;
-        sync_folder(from).map_err(failed(from))?;
+        std::fs::write(&path, text).map_err(failed(&path))?;
+        let files = [&self.memory, &self.devices].map(|stored| from.join(&stored.name));
+        sync(&[from, &path, &files[0], &files[1]])?;
         let old = to.with_extension("old");
         remove(&old).map_err(failed(&old))?;
         if to.exists() {
             std::fs::rename(to, &old).map_err(failed(to))?;
         }
         std::fs::rename(from, to).map_err(failed(to))?;
-        to.parent().map_or(Ok(()), sync_folder).map_err(failed(to))?;
+        to.parent().map_or(Ok(()), |parent| sync(&[parent]))?;
         remove(&old).map_err(failed(&old))
     }
 }
@@ -252,8 +252,18 @@ fn changed(metadata: &std::fs::Metadata) -> i64 {
     metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec())
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+/// Has files and folders on the disk. All at once: a file system writes its journal for all of them in one go.
+fn sync(paths: &[&Path]) -> Result<(), SnapshotError> {
+    let sync = |path: &Path| {
+        let synced = File::open(path).and_then(|file| file.sync_all());
+        synced.map_err(|error| SnapshotError::Io { path: path.into(), error })
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = paths.iter().map(|path| scope.spawn(move || sync(path))).collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 fn remove(folder: &Path) -> io::Result<()> {
