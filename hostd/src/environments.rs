@@ -181,7 +181,9 @@ impl Environments {
         fits(recipe)?;
         let layers = vec![self.shelf.base(manifest), self.shelf.disk(&manifest.id)];
         let template = manifest.template_bytes.map(|_| self.shelf.template(&manifest.id));
-        Ok(ReadyBuild { id: manifest.id.clone(), recipe: recipe.clone(), layers, template })
+        let named = || recipe.repository.as_ref().and_then(|repository| repository.branch.clone()).unwrap_or_default();
+        let branch = if manifest.branch.is_empty() { named() } else { manifest.branch.clone() };
+        Ok(ReadyBuild { id: manifest.id.clone(), recipe: recipe.clone(), branch, layers, template })
     }
 
     /// Names of the checks that this host's CI runs on every open pull request of a repository.

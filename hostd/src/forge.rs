@@ -46,7 +46,7 @@ pub(crate) use git::{git, trust};
 pub use hints::{Heard, Hints};
 pub(crate) use hooks::{PREFIX_VARIABLE, SLUG_VARIABLE, install};
 pub use local::{Import, Importer, Local};
-pub use repositories::Repositories;
+pub use repositories::{Head, Repositories};
 
 /// What the host asks of a forge. Texts that it answers are foreign.
 ///

@@ -55,8 +55,8 @@ pub struct Base {
 pub struct Repository {
     /// Of the local forge: `http://pilothouse.internal/git/NAME.git`.
     pub url: String,
-    /// Checked out.
-    pub branch: String,
+    /// Checked out; None: the default branch of the repository, whatever that is when it is built.
+    pub branch: Option<String>,
     /// Absolute path in the guest.
     pub path: String,
 }

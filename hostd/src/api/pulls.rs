@@ -222,7 +222,7 @@ impl From<ForgeError> for Status {
     fn from(error: ForgeError) -> Self {
         let (code, reason) = match &error {
             ForgeError::NoRepository { .. } => (Code::NotFound, "REPOSITORY_NOT_FOUND"),
-            ForgeError::NoBranch { .. } => (Code::NotFound, "BRANCH_NOT_FOUND"),
+            ForgeError::NoBranch { .. } | ForgeError::NoDefaultBranch { .. } => (Code::NotFound, "BRANCH_NOT_FOUND"),
             ForgeError::NoCommit { .. } => (Code::NotFound, "COMMIT_NOT_FOUND"),
             ForgeError::NoPull(_) => (Code::NotFound, "PULL_NOT_FOUND"),
             ForgeError::NoPlace(_) => (Code::NotFound, "PLACE_NOT_FOUND"),

@@ -9,6 +9,7 @@ use tonic::transport::Channel;
 
 use super::{EnvironmentError, exec, files, progress::Progress};
 use crate::{
+    forge::Head,
     gateway::{Caller, Gateway},
     guest::{Hello, Identity, Link},
     room::Promise,
@@ -24,8 +25,8 @@ const POWER_OFF_DEADLINE: Duration = Duration::from_secs(180);
 pub(super) struct Batch<'a> {
     pub(super) id: &'a str,
     pub(super) recipe: &'a Recipe,
-    /// Of the repository; empty: none.
-    pub(super) commit: &'a str,
+    /// Of the repository; empty: it has none.
+    pub(super) head: &'a Head,
     pub(super) base: PathBuf,
     /// The disk, to be made, and the VM's own files go here.
     pub(super) workshop: PathBuf,
@@ -101,8 +102,9 @@ async fn inside(
     let progress = batch.progress;
     let (link, hello) = meet(vm, batch.identity("build", 1)?, gateway, batch).await?;
     let mut client = hello.client.clone();
-    if let Some(repository) = &batch.recipe.repository {
-        progress.step(format!("clone {} at {}", repository.branch, batch.commit.get(..12).unwrap_or(batch.commit)));
+    if batch.recipe.repository.is_some() {
+        let Head { branch, commit } = batch.head;
+        progress.step(format!("clone {branch} at {}", commit.get(..12).unwrap_or(commit)));
         clone(&client, batch).await?;
     }
     let directory = batch.recipe.repository.as_ref().map_or("/", |repository| &repository.path);
@@ -151,13 +153,13 @@ pub(super) async fn unless_it_ends<T>(
 /// The branch, at the very commit that the build is named by; and who commits are by, until an agent says otherwise.
 async fn clone(client: &GuestClient<Channel>, batch: &Batch<'_>) -> Result<(), EnvironmentError> {
     let Some(repository) = &batch.recipe.repository else { return Ok(()) };
-    let (branch, url, path) = (&repository.branch, &repository.url, &repository.path);
+    let (branch, url, path) = (&batch.head.branch, &repository.url, &repository.path);
     let email = format!("agent@{INTERNAL_HOST}");
     let commands: [&[&str]; 4] = [
         &["git", "config", "--system", "user.name", "agent"],
         &["git", "config", "--system", "user.email", &email],
         &["git", "clone", "--branch", branch, "--", url, path],
-        &["git", "-C", path, "reset", "--quiet", "--hard", batch.commit],
+        &["git", "-C", path, "reset", "--quiet", "--hard", &batch.head.commit],
     ];
     for command in commands {
         exec::run(client, command, "/", batch.progress).await?;

@@ -14,7 +14,10 @@ use super::{
     progress::Progress,
     template,
 };
-use crate::room::{Kind, Promise};
+use crate::{
+    forge::Head,
+    room::{Kind, Promise},
+};
 
 /// What is to be built.
 pub(super) struct Job {
@@ -65,18 +68,18 @@ async fn in_turn(environments: &Environments, job: &Job) -> Result<(Manifest, bo
 async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool), EnvironmentError> {
     let (recipe, progress) = (&job.recipe, &*job.progress);
     super::fits(recipe)?;
-    let commit = commit(environments, recipe).await?;
+    let head = &head(environments, recipe).await?;
     let base = Base::of(recipe, &environments.shelf.bases);
     let steps = bake::steps(recipe) + 2;
     progress.plan(steps + template::STEPS);
     progress.step("kernel of the guests");
     environments.vmm.prepare(&|line| progress.output(line)).await?;
     let machine = environments.vmm.fingerprint(recipe.size).await?;
-    let id =
-        match place(environments, |attempt| manifest::id(recipe, &base, &commit, machine.as_deref(), attempt)).await? {
-            Place::Taken(manifest) => return Ok((*manifest, true)),
-            Place::Free(id) => id,
-        };
+    let id = match place(environments, |attempt| manifest::id(recipe, &base, head, machine.as_deref(), attempt)).await?
+    {
+        Place::Taken(manifest) => return Ok((*manifest, true)),
+        Place::Free(id) => id,
+    };
     if machine.is_none() {
         progress.plan(steps);
     }
@@ -84,7 +87,7 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
     let base_stat = base.make(progress).await?;
     let workshop = environments.shelf.workshop(&id).await?;
     let promise = &room(environments, job).await?;
-    let batch = Batch { id: &id, recipe, commit: &commit, base: base.path.clone(), workshop, progress, promise };
+    let batch = Batch { id: &id, recipe, head, base: base.path.clone(), workshop, progress, promise };
     let vmm = &*environments.vmm;
     bake::bake(vmm, &environments.gateway, &batch).await?;
     if machine.is_some() {
@@ -99,7 +102,8 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
         id: id.clone(),
         environment: recipe.name.clone(),
         recipe: progress.recipe.clone(),
-        commit: commit.clone(),
+        commit: head.commit.clone(),
+        branch: head.branch.clone(),
         base: base.hash.clone(),
         base_stamp: base_stat.stamp,
         created_at: jiff::Timestamp::now().as_millisecond(),
@@ -149,11 +153,15 @@ async fn place(environments: &Environments, id: impl Fn(u32) -> String) -> Resul
     }
 }
 
-/// The commit at the head of the recipe's branch; empty where it has no repository.
-async fn commit(environments: &Environments, recipe: &Recipe) -> Result<String, EnvironmentError> {
+/// What is cloned: the recipe's branch, or else the repository's default one. Empty where it has no repository.
+async fn head(environments: &Environments, recipe: &Recipe) -> Result<Head, EnvironmentError> {
     let (Some(repository), Some(name)) = (&recipe.repository, recipe.local_repository()) else {
-        return Ok(String::new());
+        return Ok(Head::default());
     };
-    let head = environments.forge.head(name, &repository.branch).await;
+    let forge = &environments.forge;
+    let head = match &repository.branch {
+        Some(branch) => forge.head(name, branch).await.map(|commit| Head { branch: branch.clone(), commit }),
+        None => forge.default_head(name, "name a `branch` in the recipe's `repository`").await,
+    };
     head.map_err(|error| EnvironmentError::BuildFailed { step: "repository".into(), output: error.to_string() })
 }

@@ -6,7 +6,7 @@ use hostd_core::{Recipe, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{BuildInfo, EnvironmentError, base::Base, files, template};
-use crate::vm::snapshot::store::DAMAGED;
+use crate::{forge::Head, vm::snapshot::store::DAMAGED};
 
 /// Raised when the same inputs would give another build.
 pub(super) const FORMAT: u32 = 2;
@@ -22,6 +22,9 @@ pub(super) struct Manifest {
     pub(super) recipe: String,
     /// Of the repository; empty: none.
     pub(super) commit: String,
+    /// The repository's branch that was cloned; empty: none, or made before manifests said so.
+    #[serde(default)]
+    pub(super) branch: String,
     /// Hash of its base's inputs.
     pub(super) base: String,
     /// When the base image was written. A base made anew from the same inputs is another file system: a disk on top of it
@@ -50,10 +53,10 @@ impl Manifest {
 /// The id of the build that a recipe gives at a commit: whatever decides what is on its disk and in its template, and nothing
 /// else. `machine` is the fingerprint of the VM that its template is (see `Vmm::fingerprint`), so that an upgrade of QEMU or
 /// of the kernel makes another build. `attempt` counts those of the same inputs whose files have gone since.
-pub(super) fn id(recipe: &Recipe, base: &Base, commit: &str, machine: Option<&str>, attempt: u32) -> String {
-    let repository = recipe.repository.as_ref().map(|r| [&r.url, &r.branch, &r.path]);
+pub(super) fn id(recipe: &Recipe, base: &Base, head: &Head, machine: Option<&str>, attempt: u32) -> String {
+    let repository = recipe.repository.as_ref().map(|r| [&r.url, &head.branch, &r.path]);
     // JSON, so that no two lists of words look alike.
-    let inputs = serde_json::json!([FORMAT, base.hash, repository, commit, recipe.setup, machine, attempt]);
+    let inputs = serde_json::json!([FORMAT, base.hash, repository, head.commit, recipe.setup, machine, attempt]);
     blake3::hash(inputs.to_string().as_bytes()).to_hex()[..16].to_owned()
 }
 
@@ -142,7 +145,8 @@ mod tests {
         let on = |text: &str, commit: &str, machine: &str| {
             let text = format!("name='a'\nbase.debian='bookworm'\nagent.command=['sh']\n{text}");
             let recipe = Recipe::parse("x", &text).unwrap();
-            id(&recipe, &Base::of(&recipe, Path::new("/b")), commit, Some(machine), 0)
+            let head = Head { branch: String::new(), commit: commit.into() };
+            id(&recipe, &Base::of(&recipe, Path::new("/b")), &head, Some(machine), 0)
         };
         let of = |text: &str, commit: &str| on(text, commit, "qemu");
         let one = of("setup=['a b']", "c0ffee");

@@ -36,7 +36,7 @@ impl Fixture {
         let rooms = rooms();
         let (vmm, environments) = open_with(data.path(), rooms.clone()).await;
         let fixture = Self { data, vmm, environments, rooms };
-        fixture.git(&["init", "-q", "--bare", "git/widgets.git"]).await;
+        fixture.git(&["init", "-q", "--bare", "-b", "main", "git/widgets.git"]).await;
         fixture.commit().await;
         fixture.put_base(RECIPE);
         fixture
@@ -191,6 +191,35 @@ async fn a_build_is_made_once_and_kept() {
     fixture.commit().await;
     let (info, cached) = fixture.built().await;
     assert!(!cached && info.build.unwrap().id != ready.id);
+}
+
+#[tokio::test]
+async fn the_default_branch_is_the_repositorys_own_and_goes_with_the_build() {
+    let fixture = Fixture::new().await;
+    fixture.register(RECIPE).await;
+    fixture.built().await;
+    let on_main = fixture.environments.ready("python").unwrap();
+    fixture.register(&RECIPE.replace("git\", path", "git\", branch = \"main\", path")).await;
+    assert!(fixture.built().await.1, "it says what was the default anyway");
+    fixture.git(&["--git-dir=git/widgets.git", "branch", "trunk", "main"]).await;
+    fixture.git(&["--git-dir=git/widgets.git", "symbolic-ref", "HEAD", "refs/heads/trunk"]).await;
+    assert!(fixture.built().await.1, "it names its branch");
+    fixture.register(RECIPE).await;
+    assert!(!fixture.built().await.1);
+    let clones = fixture.vmm.commands.lock().unwrap().clone();
+    let clones: Vec<_> = clones.iter().filter(|command| command.contains("clone --branch")).collect();
+    assert!(clones.len() == 2 && clones[1].contains("clone --branch trunk -- "), "{clones:?}");
+    let on_trunk = fixture.environments.ready("python").unwrap();
+    assert_eq!((on_main.branch.as_str(), on_trunk.branch.as_str()), ("main", "trunk"));
+    // What HEAD names later is not what this build was cloned of.
+    fixture.git(&["--git-dir=git/widgets.git", "symbolic-ref", "HEAD", "refs/heads/gone"]).await;
+    assert_eq!(open(fixture.data.path()).await.1.ready("python").unwrap(), on_trunk);
+    let (step, output) = fixture.failed().await;
+    assert_eq!(step, "repository");
+    assert!(
+        output.ends_with("is not there; name a `branch` in the recipe's `repository`, of: main, trunk"),
+        "{output}"
+    );
 }
 
 #[tokio::test]

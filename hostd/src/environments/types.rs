@@ -81,6 +81,8 @@ pub struct ReadyBuild {
     pub id: String,
     /// What the build was published with.
     pub recipe: Recipe,
+    /// The repository's branch that its clone was made of; empty: not known, or no repository.
+    pub branch: String,
     /// Immutable images, bottom first.
     pub layers: Vec<PathBuf>,
     /// Folder of its template: a VM that has booted on these layers, to be cloned.

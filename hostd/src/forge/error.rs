@@ -24,6 +24,16 @@ pub enum ForgeError {
         /// Where it is: a path on this host, or a URL.
         place: String,
     },
+    /// Its HEAD names no branch that is there.
+    #[error("repository `{name}` has no default branch: {why}; {help}")]
+    NoDefaultBranch {
+        /// The repository.
+        name: String,
+        /// What is wrong with its HEAD.
+        why: String,
+        /// What to do.
+        help: String,
+    },
     /// The repository has no such commit.
     #[error("repository `{name}` has no commit `{commit}`; give its whole id, as `git rev-parse HEAD` prints it")]
     NoCommit {

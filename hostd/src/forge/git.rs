@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use hostd_core::text;
+use hostd_core::{recipe::is_branch_name, text};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::Command,
@@ -105,6 +105,19 @@ impl Repository {
         let commit = ran.line();
         let is_commit = commit.len() >= 40 && commit.bytes().all(|b| b.is_ascii_hexdigit());
         Ok((ran.code == 0 && is_commit).then_some(commit))
+    }
+
+    /// The branch that its HEAD names, whether it is there or not; empty: none. Not shortened by git, which says `heads/main`
+    /// where there is a tag `main` too.
+    pub(super) async fn head_branch(&self) -> Result<String, ForgeError> {
+        let name = self.run(["symbolic-ref", "--quiet", "HEAD"]).await?.line();
+        Ok(name.strip_prefix("refs/heads/").unwrap_or_default().to_owned())
+    }
+
+    /// The names of its branches that can be named here, in order.
+    pub(super) async fn branches(&self) -> Result<Vec<String>, ForgeError> {
+        let names = self.run(["for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/"]).await?.line();
+        Ok(names.lines().filter(|name| is_branch_name(name)).map(str::to_owned).collect())
     }
 
     /// Whether `ancestor` is in the history of `commit`.

@@ -4,9 +4,24 @@
 
 use std::path::PathBuf;
 
-use hostd_core::recipe::{INTERNAL_HOST, is_repository_name};
+use hostd_core::{
+    recipe::{INTERNAL_HOST, is_branch_name, is_repository_name},
+    text,
+};
 
 use super::{ForgeError, RepositoryInfo, git::Repository};
+
+/// Longest remark on a HEAD, in bytes: what it names is foreign.
+const WHY_MAX: usize = 512;
+
+/// A branch, and the commit that it points at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Its name, without `refs/heads/`.
+    pub branch: String,
+    /// The whole id.
+    pub commit: String,
+}
 
 /// The repositories.
 #[derive(Clone, Debug)]
@@ -44,6 +59,33 @@ impl Repositories {
         head.ok_or_else(|| ForgeError::NoBranch { name: name.into(), branch: branch.into(), place: place() })
     }
 
+    /// The default branch: the one that HEAD names. `help` says how to name another branch, for who has none.
+    ///
+    /// # Errors
+    /// As [`Repositories::head`], and [`ForgeError::NoDefaultBranch`].
+    pub async fn default_head(&self, name: &str, help: &str) -> Result<Head, ForgeError> {
+        let repository = self.open(name)?;
+        let branch = repository.head_branch().await?;
+        let commit = repository.commit(&format!("refs/heads/{branch}")).await?;
+        let branches = repository.branches().await?;
+        let why = match (branch.as_str(), commit) {
+            (named, Some(commit)) if is_branch_name(named) => return Ok(Head { branch, commit }),
+            _ if branches.is_empty() => "it is empty".to_owned(),
+            ("", _) => "its HEAD names no branch".into(),
+            (named, Some(_)) => format!("its HEAD names {named:?}, which cannot be a branch's name here"),
+            (gone, None) => format!("its HEAD names the branch {gone:?}, which is not there"),
+        };
+        // Those of sessions are many, and nobody begins on them.
+        let others = branches.into_iter().filter(|name| !name.starts_with("agent/"));
+        let some: Vec<String> = others.take(ForgeError::PATHS).collect();
+        let help = if some.is_empty() {
+            format!("push a branch to {}, and {help} if HEAD does not name that one", repository.path.display())
+        } else {
+            format!("{help}, of: {}", some.join(", "))
+        };
+        Err(ForgeError::NoDefaultBranch { name: name.into(), why: text::clean(&why, WHY_MAX), help })
+    }
+
     /// The names of all, in order.
     ///
     /// # Errors
@@ -71,7 +113,7 @@ impl Repositories {
     /// As [`Repositories::head`]; a broken HEAD is none.
     pub async fn info(&self, name: &str) -> Result<RepositoryInfo, ForgeError> {
         let repository = self.open(name)?;
-        let branch = repository.run(["symbolic-ref", "--quiet", "--short", "HEAD"]).await?.line();
+        let branch = repository.head_branch().await?;
         let head = repository.commit("HEAD").await?.unwrap_or_default();
         let url = format!("http://{INTERNAL_HOST}/git/{name}.git");
         Ok(RepositoryInfo { name: name.into(), url, path: Some(repository.path), default_branch: branch, head })
@@ -89,7 +131,15 @@ impl Repositories {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::{super::git, *};
+
+    async fn run(at: &Path, args: &[&str]) -> String {
+        let output = git(at).args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(args).output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
 
     #[tokio::test]
     async fn heads_are_found_or_said_to_be_missing() {
@@ -97,12 +147,7 @@ mod tests {
         let forge = Repositories::new(root.path().into());
         assert!(matches!(forge.head("a", "main").await, Err(ForgeError::NoRepository { .. })));
         assert!(forge.repository("../a").is_none());
-        let run = async |args: &[&str]| {
-            let output = git(root.path()).args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(args).output().await;
-            let output = output.unwrap();
-            assert!(output.status.success(), "{output:?}");
-            String::from_utf8(output.stdout).unwrap().trim().to_owned()
-        };
+        let run = async |args: &[&str]| run(root.path(), args).await;
         run(&["init", "-q", "--bare", "-b", "main", "a.git"]).await;
         assert!(matches!(forge.head("a", "main").await, Err(ForgeError::NoBranch { .. })));
         assert_eq!(forge.info("a").await.unwrap().head, "");
@@ -110,8 +155,38 @@ mod tests {
         let commit = run(&["--git-dir=a.git", "commit-tree", "-m", "x", &tree]).await;
         run(&["--git-dir=a.git", "update-ref", "refs/heads/main", &commit]).await;
         assert_eq!(forge.head("a", "main").await.unwrap(), commit);
+        // Of the same name as the branch: git would call that `heads/main` to be clear.
+        run(&["--git-dir=a.git", "update-ref", "refs/tags/main", &commit]).await;
         let info = forge.info("a").await.unwrap();
         assert_eq!((info.default_branch.as_str(), info.head), ("main", commit));
         assert_eq!(forge.names().await.unwrap(), ["a"]);
+    }
+
+    #[tokio::test]
+    async fn the_default_branch_is_what_head_names_or_the_error_says_what_to_do() {
+        let root = tempfile::tempdir().unwrap();
+        let forge = Repositories::new(root.path().into());
+        let run = async |args: &[&str]| run(root.path(), args).await;
+        let refused = async || forge.default_head("a", "name one").await.unwrap_err().to_string();
+        run(&["init", "-q", "--bare", "-b", "trunk", "a.git"]).await;
+        let place = root.path().join("a.git").display().to_string();
+        let empty = format!("it is empty; push a branch to {place}, and name one if HEAD does not name that one");
+        assert_eq!(refused().await, format!("repository `a` has no default branch: {empty}"));
+
+        let tree = run(&["--git-dir=a.git", "mktree"]).await;
+        let commit = run(&["--git-dir=a.git", "commit-tree", "-m", "x", &tree]).await;
+        for name in ["heads/trunk", "heads/other", "heads/a+b", "heads/agent/x/work", "tags/trunk"] {
+            run(&["--git-dir=a.git", "update-ref", &format!("refs/{name}"), &commit]).await;
+        }
+        assert_eq!(forge.default_head("a", "").await.unwrap(), Head { branch: "trunk".into(), commit: commit.clone() });
+        for (head, says) in [
+            ("refs/heads/gone", "its HEAD names the branch \"gone\", which is not there"),
+            ("refs/heads/a+b", "its HEAD names \"a+b\", which cannot be a branch's name here"),
+            ("refs/tags/trunk", "its HEAD names no branch"),
+        ] {
+            run(&["--git-dir=a.git", "symbolic-ref", "HEAD", head]).await;
+            let expected = format!("repository `a` has no default branch: {says}; name one, of: other, trunk");
+            assert_eq!(refused().await, expected);
+        }
     }
 }

@@ -55,7 +55,6 @@ pub(super) fn session(order: Order, build: ReadyBuild) -> Result<(Record, Vec<Ef
     let title = title(&order);
     let recipe = build.recipe;
     let repository = recipe.local_repository().map(str::to_owned);
-    let branch = recipe.repository.as_ref().map_or_else(String::new, |r| r.branch.clone());
     let new = NewSession {
         slug: slug(&id, &title),
         id,
@@ -72,7 +71,7 @@ pub(super) fn session(order: Order, build: ReadyBuild) -> Result<(Record, Vec<Ef
     };
     let (session, effects) = Session::new(new, now());
     let machine = Machine {
-        branch,
+        branch: build.branch,
         layers: build.layers,
         egress: recipe.egress,
         template: build.template,

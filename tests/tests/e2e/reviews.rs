@@ -119,6 +119,18 @@ fn rules_hold_in_the_queue(host: &Host) {
     assert_eq!(host.cli(["review", "merge", "117", "--yes", "--json"]).json()["state"], "merged");
 }
 
+/// HEAD of the repository is broken.
+fn a_recipe_without_a_branch_takes_what_head_names(host: &Host) {
+    let recipe = std::fs::read_to_string(tests::paths::root().join("tests/environments/tools.toml")).unwrap();
+    let file = host.data().join("bare.toml");
+    std::fs::write(&file, recipe.replace(r#" branch = "main","#, "")).unwrap();
+    let build = || host.cli(["env", "build", file.to_str().unwrap()]);
+    build().assert_failed(1, &["its HEAD names the branch \"gone\"", "name a `branch` in the recipe", "of: main"]);
+    let _ = in_bare(host, &["symbolic-ref", "HEAD", "refs/heads/main"]);
+    // The same inputs as with the branch named: its build is there already.
+    let _ = build().text();
+}
+
 #[test]
 fn a_repository_is_imported_whole_or_not_at_all() {
     let host = Host::start();
@@ -133,6 +145,7 @@ fn a_repository_is_imported_whole_or_not_at_all() {
     broken.assert_failed(1, &["its HEAD names the branch `gone`, which is not there", "--branch", "main"]);
     host.cli(["repo", "show", "broken"]).assert_failed(3, &["there is no repository `broken`"]);
     host.cli(["repo", "add", "/nowhere/at/all"]).assert_failed(1, &["could not be cloned"]);
+    a_recipe_without_a_branch_takes_what_head_names(&host);
     let names = host.cli(["repo", "ls", "--json"]).json();
     let names: Vec<_> = names.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect();
     assert_eq!(names, ["copy", "widgets"]);

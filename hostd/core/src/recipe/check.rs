@@ -59,10 +59,7 @@ fn repository(raw: raw::Repository) -> Checked<Repository> {
     let is_url = |url: &str| words::repository_of(url).is_some();
     Ok(Repository {
         url: word(raw.url, is_url, "repository.url", url)?,
-        branch: match raw.branch {
-            Some(name) => word(name, words::is_branch_name, "repository.branch", branch)?,
-            None => "main".into(),
-        },
+        branch: raw.branch.map(|name| word(name, words::is_branch_name, "repository.branch", branch)).transpose()?,
         path: word(raw.path, words::is_guest_path, "repository.path", path)?,
     })
 }

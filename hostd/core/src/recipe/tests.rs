@@ -37,6 +37,13 @@ fn the_least_recipe_has_defaults() {
 }
 
 #[test]
+fn a_branch_is_the_one_that_is_named_or_left_to_the_repository() {
+    let branch = |text: &str| Recipe::parse("x", text).unwrap().repository.unwrap().branch;
+    assert_eq!(branch(FULL).as_deref(), Some("main"));
+    assert_eq!(branch(&FULL.replace(r#", branch = "main""#, "")), None);
+}
+
+#[test]
 fn shipped_recipes_are_good() {
     let text = include_str!("../../../../environments/demo.toml");
     assert_eq!(Recipe::parse("demo.toml", text).unwrap().name, "demo");

@@ -3,10 +3,7 @@
 use std::{collections::VecDeque, fmt::Debug, path::Path, process::Stdio, time::Duration};
 
 use async_trait::async_trait;
-use hostd_core::{
-    recipe::{is_branch_name, is_repository_name},
-    text,
-};
+use hostd_core::{recipe::is_repository_name, text};
 use tokio::{
     fs,
     io::{AsyncRead, AsyncReadExt as _},
@@ -177,15 +174,14 @@ async fn listen(pipe: Option<impl AsyncRead + Unpin>, progress: &mpsc::Sender<St
 
 /// Lets HEAD name the branch that sessions begin on, which must be there.
 async fn set_head(repository: &Repository, import: &Import) -> Result<(), ForgeError> {
-    let refs = repository.run(["for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/"]).await?.line();
-    let branches: Vec<&str> = refs.lines().filter(|name| is_branch_name(name)).collect();
+    let branches = repository.branches().await?;
     if branches.is_empty() {
         return Err(ForgeError::NotImported("the repository has no branch; push a commit to it first".into()));
     }
-    let named = repository.run(["symbolic-ref", "--quiet", "--short", "HEAD"]).await?.line();
+    let named = repository.head_branch().await?;
     let wanted = if import.branch.is_empty() { &named } else { &import.branch };
-    if !branches.contains(&wanted.as_str()) || repository.commit(&format!("refs/heads/{wanted}")).await?.is_none() {
-        let some = branches.iter().take(ForgeError::PATHS).copied().collect::<Vec<_>>().join(", ");
+    if !branches.contains(wanted) || repository.commit(&format!("refs/heads/{wanted}")).await?.is_none() {
+        let some = branches[..branches.len().min(ForgeError::PATHS)].join(", ");
         let what = match import.branch.as_str() {
             "" if wanted.is_empty() => "its HEAD names no branch".to_owned(),
             "" => format!("its HEAD names the branch `{wanted}`, which is not there"),

@@ -18,7 +18,8 @@ impl Local {
     pub(super) async fn open_pull(&self, mut new: NewPull) -> Result<PullRequest, ForgeError> {
         let repository = self.repositories.open(&new.repository)?;
         if new.base_branch.is_empty() {
-            new.base_branch = self.repositories.info(&new.repository).await?.default_branch;
+            let help = "say with --base which branch it is for";
+            new.base_branch = self.repositories.default_head(&new.repository, help).await?.branch;
         }
         for branch in [&new.head_branch, &new.base_branch] {
             if !is_branch_name(branch) {

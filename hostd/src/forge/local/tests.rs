@@ -111,6 +111,19 @@ async fn opening_says_what_is_missing(#[case] session: &str, #[case] base: &str,
     assert!(world.forge.pulls(Which { all: true, ..Which::default() }).await.unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn a_pull_request_without_a_base_is_for_the_default_branch() {
+    let world = World::new().await;
+    world.push("one", "a.txt", "1\n").await;
+    let new = || NewPull { base_branch: String::new(), ..world.new_pull("one") };
+    world.git(&["--git-dir=git/widgets.git", "symbolic-ref", "HEAD", "refs/heads/gone"]).await;
+    let error = world.forge.open(new()).await.unwrap_err().to_string();
+    assert!(error.ends_with("is not there; say with --base which branch it is for, of: main"), "{error}");
+    world.git(&["--git-dir=git/widgets.git", "branch", "trunk", "main"]).await;
+    world.git(&["--git-dir=git/widgets.git", "symbolic-ref", "HEAD", "refs/heads/trunk"]).await;
+    assert_eq!(world.forge.open(new()).await.unwrap().pull.base_branch, "trunk");
+}
+
 fn comment(head: &str, path: &str, line: Option<u32>) -> NewReview {
     let place = Place { path: path.into(), line, quote: String::new() };
     let comments = vec![NewComment::At { place, body: "why?".into() }];

@@ -220,7 +220,7 @@ Examples:
         /// What it is called here; made from the source otherwise
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
-        /// The branch that pull requests go into; otherwise the one that the source's HEAD names
+        /// The branch that sessions begin on and pull requests go into; otherwise the one that the source's HEAD names
         #[arg(long, value_name = "BRANCH")]
         branch: Option<String>,
         /// Print the repository as JSON when it is there
