@@ -18,9 +18,36 @@ session wait checks --timeout 1s >/root/late || echo $? >/root/code
 session status done
 sleep 1000000";
 
+/// Opens two pull requests, the one to be waited for first.
+const TWO: &str = "cd /work/widgets
+for part in a b; do
+    git checkout -q -B $part origin/HEAD
+    echo $part >PART
+    git add PART
+    git commit -qm $part
+    git push -q origin HEAD:refs/heads/agent/$PILOTHOUSE_SLUG/$part
+    session pr open --title $part --branch $part
+done
+session wait checks --pr 1 >/root/checks.new
+mv /root/checks.new /root/checks
+session status done
+sleep 1000000";
+
 fn answer(host: &Host, id: &str, what: &str) -> Value {
     let text = host.exec(id, &["cat", &format!("/root/{what}")]).text();
     serde_json::from_str(&text).unwrap()
+}
+
+/// The head commit of a pull request.
+fn head(host: &Host, number: &str) -> String {
+    host.cli(["review", "show", number, "--json"]).json()["head"].as_str().unwrap().to_owned()
+}
+
+/// CI elsewhere tells of a check of this commit.
+fn report(host: &Host, head: &str, name: &str, state: &str, log: &[u8]) {
+    let args =
+        ["checks", "report", "--repo", "widgets", "--commit", head, "--name", name, "--state", state, "--log", "-"];
+    let _ = host.cli_with(args, log).text();
 }
 
 #[test]
@@ -35,15 +62,11 @@ fn what_a_session_waits_for_wakes_it() {
     // Nobody is there to be told, and hostd dies as well.
     host.kill();
     host.launch();
-    let head = host.cli(["review", "show", "1", "--json"]).json()["head"].as_str().unwrap().to_owned();
-    let report = |name: &str, state: &str, log: &[u8]| {
-        let args = ["checks", "report", "--repo", "widgets", "--commit", &head, "--name", name, "--state", state];
-        let _ = host.cli_with(args.iter().chain(&["--log", "-"]), log).text();
-    };
-    report("lint", "passed", b"");
+    let head = head(&host, "1");
+    report(&host, &head, "lint", "passed", b"");
     host.wait_for(&id, "reason", "waits on checks: 1 of 2");
     assert_eq!(host.show(&id)["lifecycle"], "suspended");
-    report("unit", "failed", b"first line\nlast line\n");
+    report(&host, &head, "unit", "failed", b"first line\nlast line\n");
     host.wait_for(&id, "activity", "waiting-review");
     let told = answer(&host, &id, "checks");
     assert_eq!(
@@ -67,6 +90,26 @@ fn what_a_session_waits_for_wakes_it() {
     // The checks are done already, so that this wait is over at once.
     assert_eq!(answer(&host, &id, "late")["outcome"], "failed");
     assert_eq!(host.show(&id)["generation"], 4);
+}
+
+/// The newer one's checks are done first, and are not what it asked for.
+#[test]
+fn a_wait_for_one_of_two_pull_requests_is_answered_about_that_one() {
+    let host = Host::start();
+    let _ = host.cli(["repo", "set", "widgets", "--require", "unit"]).text();
+    let id = host.session("two", &["sh", "-exc", TWO]);
+    host.wait_for(&id, "activity", "waiting-checks");
+    let (older, newer) = (head(&host, "1"), head(&host, "2"));
+    report(&host, &newer, "unit", "passed", b"");
+    assert_eq!(host.cli(["review", "show", "2", "--json"]).json()["checks_state"], "passed");
+    report(&host, &older, "unit", "failed", b"");
+    host.wait_for(&id, "activity", "done");
+    let told = answer(&host, &id, "checks");
+    assert_eq!(
+        (&told["number"], &told["head"], &told["outcome"]),
+        (&1.into(), &older.as_str().into(), &"failed".into()),
+        "{told}"
+    );
 }
 
 /// A question with choices, asked before the session was suspended, answered by a person who never attaches.
