@@ -1,9 +1,10 @@
 //! A host whose disk is full: nothing is lost, it is said, and it goes on when there is room.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io::{ErrorKind, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
 };
 
@@ -29,6 +30,35 @@ fn fill(host: &Host) -> PathBuf {
     assert_eq!(full.kind(), ErrorKind::StorageFull);
     file.set_len(bytes - LEFT).unwrap();
     path
+}
+
+/// Names in a folder of hostd's, in order.
+fn names(folder: &Path) -> Vec<OsString> {
+    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_fork_that_finds_no_room_is_not_made() {
+    let host = Host::start_cramped(128 * MIB);
+    let id = host.session("cramped", &["sleep", "1000000"]);
+    let read = |id: &str, script: &str| host.exec(id, &["sh", "-c", script]).text();
+    read(&id, &format!("head -c {KEPT} /dev/urandom >/run/kept; sync"));
+    let kept = read(&id, "md5sum </run/kept");
+    let before = (names(&host.sessions()), host.show(&id)["generation"].clone());
+
+    let filler = fill(&host);
+    host.cli(["fork", &id]).assert_failed(1, &["could not be forked", "No space left"]);
+    assert_eq!(host.show(&id)["lifecycle"], "running");
+    assert_eq!(read(&id, "md5sum </run/kept"), kept);
+    fs::remove_file(&filler).unwrap();
+    assert_eq!(host.ls().len(), 1);
+    assert_eq!((names(&host.sessions()), host.show(&id)["generation"].clone()), before);
+
+    let fork = host.cli(["fork", &id]).text();
+    host.wait_for(&fork, "lifecycle", "running");
+    assert_eq!([read(&id, "md5sum </run/kept"), read(&fork, "md5sum </run/kept")], [kept.clone(), kept]);
 }
 
 #[test]
