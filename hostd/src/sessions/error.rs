@@ -43,6 +43,9 @@ pub enum FleetError {
     /// Not kept.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It could not be put to disk; it runs on, or its VM has ended.
+    #[error("not suspended: {0}")]
+    NotSuspended(String),
     /// No fork was made of it, and nothing of one is left.
     #[error("the session could not be forked: {0}")]
     NotForked(String),

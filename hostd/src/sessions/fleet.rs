@@ -325,14 +325,15 @@ impl Fleet {
     /// Puts it to disk; returns when it is there.
     ///
     /// # Errors
-    /// As [`Fleet::get`], and [`FleetError::Denied`] where it cannot be suspended, which leaves it as it was.
+    /// As [`Fleet::get`], [`FleetError::Denied`] where its state does not allow it, and [`FleetError::NotSuspended`] where it
+    /// went wrong, which leaves it as it was.
     pub async fn suspend(&self, asked: &str) -> Result<SessionView, FleetError> {
         let handle = self.handle(asked)?;
         self.command(&handle, Input::Suspend).await?;
-        let view = settled(&handle, |session| session.lifecycle == Lifecycle::Suspending).await?;
-        match view.session.lifecycle {
-            Lifecycle::Suspended | Lifecycle::Resuming => Ok(view),
-            _ => Err(FleetError::Denied(hostd_core::attention(&view.session, now()).reason)),
+        let session = settled(&handle, |session| session.lifecycle == Lifecycle::Suspending).await?;
+        match session.not_suspended() {
+            None => Ok(handle.view()),
+            Some(why) => Err(FleetError::NotSuspended(why)),
         }
     }
 
@@ -343,12 +344,12 @@ impl Fleet {
     pub async fn resume(&self, asked: &str) -> Result<SessionView, FleetError> {
         let handle = self.handle(asked)?;
         self.command(&handle, Input::Resume).await?;
-        let view = settled(&handle, Session::moves).await?;
-        match view.session.lifecycle {
-            Lifecycle::Suspended if !view.session.wanted => {
-                Err(FleetError::Denied(hostd_core::attention(&view.session, now()).reason))
+        let session = settled(&handle, Session::moves).await?;
+        match session.lifecycle {
+            Lifecycle::Suspended if !session.wanted => {
+                Err(FleetError::Denied(hostd_core::attention(&session, now()).reason))
             }
-            _ => Ok(view),
+            _ => Ok(handle.view()),
         }
     }
 
@@ -462,15 +463,14 @@ impl Fleet {
     }
 }
 
-/// The session once it is past what `moving` says.
-pub(super) async fn settled(handle: &Handle, moving: impl Fn(&Session) -> bool) -> Result<SessionView, FleetError> {
+/// The session as it was committed first when it was past what `moving` says.
+pub(super) async fn settled(handle: &Handle, moving: impl Fn(&Session) -> bool) -> Result<Session, FleetError> {
     let mut record = handle.record.subscribe();
     let done = record.wait_for(|record| !moving(&record.session));
     tokio::select! {
-        done = done => done.map(drop).map_err(|_| FleetError::Stopping)?,
-        () = handle.gone.cancelled() => return Err(FleetError::Stopping),
+        done = done => done.map(|record| record.session.clone()).map_err(|_| FleetError::Stopping),
+        () = handle.gone.cancelled() => Err(FleetError::Stopping),
     }
-    Ok(handle.view())
 }
 
 /// Somebody uses the session's guest.

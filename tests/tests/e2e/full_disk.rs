@@ -71,7 +71,8 @@ fn a_session_outlives_a_full_disk() {
 
     // No room for the snapshot.
     let filler = fill(&host);
-    host.cli(["suspend", &id]).assert_failed(4, &["No space left", "make room on the host's disk"]);
+    host.cli(["suspend", &id])
+        .assert_failed(1, &["not suspended: ", "No space left", "make room on the host's disk and suspend it again"]);
     assert_eq!(host.show(&id)["lifecycle"], "running");
     assert_eq!(read("md5sum </run/kept"), kept);
     fs::remove_file(&filler).unwrap();
@@ -82,7 +83,7 @@ fn a_session_outlives_a_full_disk() {
     let good = fs::read(&manifest).unwrap();
     let filler = fill(&host);
     assert_eq!(read("md5sum </run/kept"), kept);
-    host.cli(["suspend", &id]).assert_failed(4, &["No space left"]);
+    host.cli(["suspend", &id]).assert_failed(1, &["not suspended: ", "No space left"]);
     assert_eq!(fs::read(&manifest).unwrap(), good);
 
     // Nor for what the guest writes.

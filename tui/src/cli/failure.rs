@@ -175,6 +175,7 @@ mod tests {
     #[case("ID_AMBIGUOUS", Code::FailedPrecondition, 2)]
     #[case("SESSION_NOT_FOUND", Code::NotFound, 3)]
     #[case("TOO_LARGE", Code::FailedPrecondition, 4)]
+    #[case("NOT_SUSPENDED", Code::Aborted, 1)]
     fn reasons_decide(#[case] reason: &str, #[case] code: Code, #[case] exit: u8) {
         let details = ErrorDetails::with_error_info(reason, "pilothouse", std::collections::HashMap::new());
         let status = Status::with_error_details(code, "what", details);

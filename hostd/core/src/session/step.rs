@@ -1,4 +1,4 @@
-use super::{Activity, Cause, Denied, Effect, Input, Lifecycle, Session, Status, tell};
+use super::{Activity, Cause, Denied, Effect, Input, Lifecycle, Session, Status, tell, types::NOT_SUSPENDED};
 use crate::{UnixMillis, text};
 
 /// Longest status text kept, in bytes.
@@ -295,7 +295,7 @@ fn suspend_failed(s: &mut Session, why: &str) -> Vec<Effect> {
     }
     s.lifecycle = Lifecycle::Running;
     s.wake = false;
-    s.notice = format!("could not be suspended: {}", text::clean(why, TEXT_MAX));
+    s.notice = format!("{NOT_SUSPENDED}{}", text::clean(why, TEXT_MAX));
     tell::go_on(s)
 }
 

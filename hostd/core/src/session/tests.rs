@@ -205,6 +205,24 @@ fn a_failed_suspend_keeps_the_question_and_says_why() {
     assert_eq!(attention(&s, 0).reason, "asks: which? (could not be suspended: the disk is full)");
 }
 
+#[rstest]
+#[case::done(Input::Suspended, None)]
+#[case::failed(
+    Input::SuspendFailed { why: "the guest did not freeze".into() },
+    Some("the guest did not freeze; it runs on; suspend it again")
+)]
+#[case::advised(Input::SuspendFailed { why: "it stands still; make room".into() }, Some("it stands still; make room"))]
+#[case::ended(
+    Input::VmEnded { generation: 3, cause: Cause::VmDied("killed".into()) },
+    Some("its VM died: killed; restart it to boot it from its disk")
+)]
+fn who_asked_for_a_suspend_is_told_why_there_was_none(#[case] input: Input, #[case] why: Option<&str>) {
+    let (s, _) = step(&with(Lifecycle::Suspending), input, 1).unwrap();
+    assert_eq!(s.not_suspended().as_deref(), why);
+    let (moves, _) = step(&running(), Input::Suspend, 1).unwrap();
+    assert_eq!((running().not_suspended(), moves.not_suspended()), (None, None));
+}
+
 #[test]
 fn a_repeated_suspend_wakes_nobody_for_a_message_that_was_there_before() {
     let (left, _) = step(&running(), message(), 1).unwrap();

@@ -3,6 +3,9 @@ use serde::{Deserialize, Serialize};
 use super::{Activity, Answer, Effect, Lifecycle, Pull, Told, Wait};
 use crate::UnixMillis;
 
+/// How the notice of a suspend that failed begins.
+pub(super) const NOT_SUSPENDED: &str = "could not be suspended: ";
+
 /// A session as the store keeps it. `attention` and its reason are derived, never stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
@@ -233,6 +236,20 @@ impl Session {
         };
         let observe = fork.wait.is_some().then_some(Effect::Observe);
         (fork, std::iter::once(Effect::Admit).chain(observe).collect())
+    }
+
+    /// Why it is not on disk when its suspend is over, and what to do; None: it is, or was until somebody had it resumed.
+    #[must_use]
+    pub fn not_suspended(&self) -> Option<String> {
+        let (why, help) = match &self.lifecycle {
+            Lifecycle::Running => (self.notice.strip_prefix(NOT_SUSPENDED)?.to_owned(), "it runs on; suspend it again"),
+            Lifecycle::Stopped { cause } | Lifecycle::Crashed { cause } => {
+                (cause.to_string(), "restart it to boot it from its disk")
+            }
+            _ => return None,
+        };
+        // Who knows more of what can be done has said so after a semicolon.
+        Some(if why.contains("; ") { why } else { format!("{why}; {help}") })
     }
 
     /// Whether its VM may be suspended once its grace is over: its agent waits for something, or has ended, and nothing is

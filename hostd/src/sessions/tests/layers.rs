@@ -90,9 +90,10 @@ async fn a_snapshot_that_fails_lets_the_session_run_on() {
     until_is(&fleet, "fix", "running").await;
     *world.vmm.saves.lock().unwrap() = Save::Fails;
     let error = fleet.suspend("fix").await.err().unwrap().to_string();
-    assert!(error.contains("no room"), "{error}");
+    assert_eq!(error, "not suspended: made-up failed: no room; it runs on; suspend it again");
     let view = fleet.get("fix").unwrap();
     assert_eq!((view.session.lifecycle.word(), view.session.generation, world.vmm.running()), ("running", 1, 1));
+    assert_eq!(view.attention.reason, "working (could not be suspended: made-up failed: no room)");
     fleet.suspend("fix").await.unwrap();
     fleet.stop().await;
 }
@@ -105,7 +106,8 @@ async fn a_suspend_that_panics_leaves_no_vm() {
     until_is(&fleet, "fix", "running").await;
     let before = world.vmm.leftovers.load(std::sync::atomic::Ordering::Relaxed);
     *world.vmm.saves.lock().unwrap() = Save::Panics;
-    assert!(fleet.suspend("fix").await.is_err());
+    let error = fleet.suspend("fix").await.err().unwrap().to_string();
+    assert!(error.starts_with("not suspended: ") && error.contains("please report this"), "{error}");
     let view = until(&fleet, "fix", |view| view.session.lifecycle.word() == "crashed").await;
     assert!(hostd_core::attention(&view.session, 0).reason.contains("please report this"));
     assert_eq!(world.vmm.leftovers.load(std::sync::atomic::Ordering::Relaxed), before + 1);
