@@ -10,12 +10,14 @@
 
 mod accounts;
 mod board;
+mod commands;
 mod create;
 mod diff;
 mod error;
 mod events;
 mod fleet;
 mod fork;
+mod handle;
 mod host;
 mod layers;
 mod pool;
@@ -36,9 +38,10 @@ mod waits;
 
 pub use accounts::Accounts;
 pub use board::{Board, Change, EnvironmentView, News, Reader, Snapshot, WarmView};
+pub use commands::Busy;
 pub use create::Order;
 pub use error::FleetError;
-pub use fleet::{Busy, Fleet, Parts};
+pub use fleet::{Fleet, Parts};
 pub use fork::ForkOrder;
 pub use host::{HostStatus, memory_available, memory_total};
 pub use view::SessionView;

@@ -1,26 +1,17 @@
+//! All sessions of a host: taken over when hostd starts, listed, created, ended with it.
+
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::Arc,
 };
 
 use futures::{StreamExt as _, stream};
-use hostd_core::{Input, Lifecycle, Session, UnixMillis, attention_by_minute, capacity::Room, session::step, text};
-use pilothouse_proto::guest::v1::guest_client::GuestClient;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use hostd_core::{Input, capacity::Room, session::step};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use super::{
-    Board, FleetError, Order, SessionView, create, fork, host, layers, now,
-    pool::{self, Pool},
-    refresh,
-    resolve::resolve,
-    running::Live,
-    shelf::Shelf,
-    supervisor::{Message, Supervisor},
-    suspend, waits,
+    Board, FleetError, Order, SessionView, create, fork, layers, now, pool, refresh, resolve::resolve,
+    supervisor::Message, suspend,
 };
 use crate::{
     diff::Diffs,
@@ -28,17 +19,18 @@ use crate::{
     forge::Forge,
     gateway::Gateway,
     room::Rooms,
-    store::{Owed, Record, Store, StoreError},
+    store::{Record, Store, StoreError},
     terminals::Terminal,
-    vm::{MemoryUse, Vmm},
+    vm::Vmm,
 };
 
-/// Messages that may wait for one supervisor.
-const QUEUE: usize = 64;
+pub(super) use super::{
+    commands::{Busy, LINK_WAIT, settled},
+    handle::{Handle, Host, over},
+};
+
 /// New ids that are tried where a slug is taken.
 const SLUG_TRIES: usize = 5;
-/// How long a call waits for a link that is down.
-pub(super) const LINK_WAIT: Duration = Duration::from_secs(10);
 /// Leftover VMs that are ended at a time.
 const LEFTOVERS: usize = 8;
 
@@ -68,114 +60,6 @@ pub struct Fleet {
     pub(super) refresh: CancellationToken,
 }
 
-/// What all supervisors share.
-pub(super) struct Host {
-    pub(super) parts: Parts,
-    pub(super) board: Arc<Board>,
-    /// Places for cold starts: a booting guest takes a processor.
-    pub(super) places: Arc<Semaphore>,
-    /// Turns for merging layers, which is all reading and writing.
-    pub(super) merges: Semaphore,
-    /// Turns for reading sessions' pull requests.
-    pub(super) readings: Semaphore,
-    pub(super) started_at: UnixMillis,
-    pub(super) shelf: Shelf,
-    pub(super) pool: Pool,
-    /// hostd ends.
-    pub(super) closing: CancellationToken,
-    handles: Mutex<BTreeMap<String, Arc<Handle>>>,
-}
-
-/// The outside of one supervisor.
-pub(super) struct Handle {
-    pub(super) id: String,
-    pub(super) slug: String,
-    pub(super) messages: mpsc::Sender<Message>,
-    /// As last committed.
-    pub(super) record: watch::Sender<Arc<Record>>,
-    /// The VM that runs, once its guest has shaken hands.
-    pub(super) live: watch::Sender<Option<Live>>,
-    pub(super) terminal: Terminal,
-    /// How many use its guest.
-    pub(super) busy: watch::Sender<usize>,
-    /// Changes when the forge may have news for it.
-    pub(super) forge_news: watch::Sender<()>,
-    /// Why it was suspended while at work, until it runs again.
-    pub(super) relieved: watch::Sender<Option<String>>,
-    /// Cancelled when its supervisor has ended.
-    pub(super) gone: CancellationToken,
-}
-
-impl Host {
-    pub(super) fn sessions(&self) -> PathBuf {
-        self.parts.data.join("sessions")
-    }
-
-    pub(super) fn directory(&self, id: &str) -> PathBuf {
-        self.sessions().join(id)
-    }
-
-    pub(super) fn handles(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Handle>>> {
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn spawn(self: &Arc<Self>, record: Record, owed: Vec<Owed>) -> Arc<Handle> {
-        let (messages, inbox) = mpsc::channel(QUEUE);
-        let session = &record.session;
-        let handle = Arc::new(Handle {
-            id: session.id.clone(),
-            slug: session.slug.clone(),
-            messages,
-            terminal: Terminal::new(&self.directory(&session.id), over(session)),
-            record: watch::channel(Arc::new(record)).0,
-            live: watch::channel(None).0,
-            busy: watch::channel(0).0,
-            forge_news: watch::channel(()).0,
-            relieved: watch::channel(None).0,
-            gone: CancellationToken::new(),
-        });
-        self.handles().insert(handle.id.clone(), handle.clone());
-        self.board.session(handle.view());
-        tokio::spawn(Supervisor::new(self.clone(), handle.clone(), inbox).run(owed));
-        handle
-    }
-}
-
-impl Handle {
-    pub(super) fn view(&self) -> SessionView {
-        let record = self.record.borrow().clone();
-        // In steps, so that not every page that a guest touches is news.
-        let steps = |bytes: u64| bytes & !((4 << 20) - 1);
-        let memory = self.live.borrow().as_ref().map(|live| live.vm.memory()).unwrap_or_default();
-        let memory = MemoryUse { private: steps(memory.private), shared: steps(memory.shared) };
-        let viewers = *self.terminal.viewers().borrow();
-        let machine = &record.machine;
-        let snapshot = machine.snapshot.as_ref();
-        let suspended = snapshot.filter(|_| record.session.lifecycle == Lifecycle::Suspended).map_or(0, |s| s.bytes);
-        let resumed = snapshot.is_some() && record.session.lifecycle == Lifecycle::Running;
-        let resumed_in = if resumed { machine.phases.iter().map(|p| p.micros).sum::<u64>() / 1000 } else { 0 };
-        let (mut session, phases) = (record.session.clone(), machine.phases.clone());
-        if self.live.borrow().as_ref().is_some_and(|live| live.vm.stalled()) {
-            session.notice = super::suspend::STALLED.into();
-        }
-        if let Some(why) = self.relieved.borrow().as_ref().filter(|_| session.wanted && session.notice.is_empty()) {
-            let waits = if session.waiting.is_empty() { "it comes back when there is room" } else { &session.waiting };
-            session.waiting = format!("{why}; {waits}");
-        }
-        let attention = attention_by_minute(&session, now());
-        SessionView { session, attention, phases, memory, viewers, suspended, resumed_in }
-    }
-}
-
-/// Why nobody writes to this session's terminal; None: somebody does or will.
-pub(super) fn over(session: &Session) -> Option<String> {
-    match &session.lifecycle {
-        Lifecycle::Stopped { cause } => Some(format!("the session is stopped: {cause}")),
-        Lifecycle::Crashed { cause } => Some(format!("the session crashed: {cause}")),
-        _ => None,
-    }
-}
-
 impl Fleet {
     /// Takes over what the store knows: no VM of an earlier hostd is left when this returns, and every session stands where
     /// the core says.
@@ -183,23 +67,7 @@ impl Fleet {
     /// # Errors
     /// Where the store cannot be written.
     pub async fn open(parts: Parts, records: Vec<Record>, epoch: String) -> Result<Arc<Self>, StoreError> {
-        let cpus = host::cpus().max(1) as usize;
-        let (places, merges) = (Arc::new(Semaphore::new(cpus)), Semaphore::new(cpus));
-        let board = Board::new(epoch);
-        let host = Arc::new(Host {
-            parts,
-            board,
-            places,
-            merges,
-            readings: Semaphore::new(waits::READINGS),
-            started_at: now(),
-            shelf: Shelf::default(),
-            pool: Pool::default(),
-            closing: CancellationToken::new(),
-            handles: Mutex::default(),
-        });
-        let counted = Arc::downgrade(&host);
-        host.parts.rooms.count(move || counted.upgrade().map_or(0, |host| host.memory_used()));
+        let host = Host::new(parts, epoch);
         fork::sweep(&host.parts.data, &records).await;
         stream::iter(&records).for_each_concurrent(LEFTOVERS, |record| end_leftover(&host, record)).await;
         pool::sweep(&host).await;
@@ -314,110 +182,6 @@ impl Fleet {
         Ok(self.host.directory(&self.handle(asked)?.id))
     }
 
-    /// Boots it again from its disk.
-    ///
-    /// # Errors
-    /// As [`Fleet::get`], and [`FleetError::Denied`].
-    pub async fn restart(&self, asked: &str) -> Result<SessionView, FleetError> {
-        self.command(&*self.handle(asked)?, Input::Restart).await
-    }
-
-    /// Puts it to disk; returns when it is there.
-    ///
-    /// # Errors
-    /// As [`Fleet::get`], [`FleetError::Denied`] where its state does not allow it, and [`FleetError::NotSuspended`] where it
-    /// went wrong, which leaves it as it was.
-    pub async fn suspend(&self, asked: &str) -> Result<SessionView, FleetError> {
-        let handle = self.handle(asked)?;
-        self.command(&handle, Input::Suspend).await?;
-        let session = settled(&handle, |session| session.lifecycle == Lifecycle::Suspending).await?;
-        match session.not_suspended() {
-            None => Ok(handle.view()),
-            Some(why) => Err(FleetError::NotSuspended(why)),
-        }
-    }
-
-    /// Brings it back from disk; returns when it runs, or when it is known to wait for room, which its reason says.
-    ///
-    /// # Errors
-    /// As [`Fleet::get`], and [`FleetError::Denied`] where it cannot be resumed, which leaves its snapshot as it was.
-    pub async fn resume(&self, asked: &str) -> Result<SessionView, FleetError> {
-        let handle = self.handle(asked)?;
-        self.command(&handle, Input::Resume).await?;
-        let session = settled(&handle, Session::moves).await?;
-        match session.lifecycle {
-            Lifecycle::Suspended if !session.wanted => {
-                Err(FleetError::Denied(hostd_core::attention(&session, now()).reason))
-            }
-            _ => Ok(handle.view()),
-        }
-    }
-
-    /// Resumes it if it is suspended, without waiting for it: somebody wants to use it.
-    ///
-    /// # Errors
-    /// As [`Fleet::get`].
-    pub async fn wake(&self, asked: &str) -> Result<(), FleetError> {
-        let handle = self.handle(asked)?;
-        let asleep = matches!(handle.record.borrow().session.lifecycle, Lifecycle::Suspended | Lifecycle::Suspending);
-        if asleep { self.command(&handle, Input::Resume).await.map(drop) } else { Ok(()) }
-    }
-
-    /// Types a message to its agent, now or when it runs.
-    ///
-    /// # Errors
-    /// As [`Fleet::get`], [`FleetError::Denied`], and [`FleetError::Invalid`] for a message that is empty or too long.
-    pub async fn send(&self, asked: &str, message: &str) -> Result<(), FleetError> {
-        if message.len() > Session::MESSAGE {
-            let help = "put the rest into a file of the session";
-            return Err(FleetError::Invalid(format!("the message is longer than {} bytes; {help}", Session::MESSAGE)));
-        }
-        let text = text::clean(message.trim_end(), Session::MESSAGE);
-        if text.is_empty() {
-            return Err(FleetError::Invalid("the message is empty".into()));
-        }
-        self.command(&*self.handle(asked)?, Input::Send { text }).await.map(drop)
-    }
-
-    /// Ends it and forgets it; returns its id when all of it is gone.
-    ///
-    /// # Errors
-    /// As [`Fleet::get`], and [`FleetError::NotRemoved`].
-    pub async fn delete(&self, asked: &str) -> Result<String, FleetError> {
-        let handle = self.handle(asked)?;
-        match self.command(&handle, Input::Delete).await {
-            // Somebody else's deletion was quicker.
-            Err(FleetError::Stopping) if !self.refresh.is_cancelled() => Ok(handle.id.clone()),
-            result => result.map(|_| handle.id.clone()),
-        }
-    }
-
-    /// A client of its guest, which is resumed for it. While [`Busy`] is held the session is not suspended for idleness.
-    ///
-    /// # Errors
-    /// As [`Fleet::resume`], and [`FleetError::NotRunning`].
-    pub async fn guest(&self, asked: &str) -> Result<(GuestClient<Channel>, Busy), FleetError> {
-        let handle = self.handle(asked)?;
-        let busy = Busy::new(handle.clone());
-        let asleep = handle.record.borrow().session.lifecycle == Lifecycle::Suspended;
-        if asleep || handle.record.borrow().session.moves() {
-            self.resume(&handle.id).await?;
-        }
-        let live = handle.live.borrow().clone();
-        let Some(live) = live else {
-            let session = handle.record.borrow().session.clone();
-            let word = session.lifecycle.word();
-            let help = match word {
-                "suspended" => &hostd_core::attention(&session, now()).reason,
-                "stopped" | "crashed" => "restart it first",
-                _ => "wait until it runs",
-            };
-            return Err(FleetError::NotRunning(format!("the session is {word}; {help}")));
-        };
-        let hello = live.link.client(LINK_WAIT).await.map_err(|error| FleetError::NotRunning(error.to_string()))?;
-        Ok((hello.client.clone(), busy))
-    }
-
     /// What its guest wrote to the serial console lately, where a VM runs.
     ///
     /// # Errors
@@ -453,39 +217,6 @@ impl Fleet {
         let handles = self.host.handles();
         let id = resolve(asked, handles.values().map(|h| (h.id.as_str(), h.slug.as_str())))?;
         handles.get(id).cloned().ok_or_else(|| FleetError::NotFound(asked.into()))
-    }
-
-    async fn command(&self, handle: &Handle, input: Input) -> Result<SessionView, FleetError> {
-        let (answer, answered) = oneshot::channel();
-        handle.messages.send(Message::Command { input, answer }).await.map_err(|_| FleetError::Stopping)?;
-        answered.await.map_err(|_| FleetError::Stopping)??;
-        Ok(handle.view())
-    }
-}
-
-/// The session as it was committed first when it was past what `moving` says.
-pub(super) async fn settled(handle: &Handle, moving: impl Fn(&Session) -> bool) -> Result<Session, FleetError> {
-    let mut record = handle.record.subscribe();
-    let done = record.wait_for(|record| !moving(&record.session));
-    tokio::select! {
-        done = done => done.map(|record| record.session.clone()).map_err(|_| FleetError::Stopping),
-        () = handle.gone.cancelled() => Err(FleetError::Stopping),
-    }
-}
-
-/// Somebody uses the session's guest.
-pub struct Busy(Arc<Handle>);
-
-impl Busy {
-    pub(super) fn new(handle: Arc<Handle>) -> Self {
-        handle.busy.send_modify(|count| *count += 1);
-        Self(handle)
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.busy.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 

@@ -1,18 +1,22 @@
 //! A made-up fleet, for tests.
 
+mod changes;
+mod pulls;
+
 use std::sync::Arc;
 
 use crate::{
     Action, Effect, Keymap, Millis, Report, State,
     action::Event,
-    diff::{DiffReport, FileEnd, NewFile, NewRow, Side},
     effect::Ticket,
     fleet::{Build, Environment, HostInfo, Session, Turn},
     key::Key,
-    pull::{Check, Pull, Review, Revision, Thread},
     report::{HostReport, Snapshot, TerminalReport},
     resolve, update,
 };
+
+pub(crate) use changes::{changes, line, pull_changes};
+pub(crate) use pulls::{pulls, review};
 
 /// A fixed time: 2026-03-01 12:00 UTC.
 pub(crate) const NOW: Millis = 1_772_366_400_000;
@@ -235,90 +239,6 @@ pub(crate) fn sessions() -> Vec<Session> {
     ]
 }
 
-/// A console that shows the queue of these pull requests.
-pub(crate) fn review(size: (u16, u16)) -> State {
-    let mut state = fleet(size);
-    report(&mut state, Report::Host(0, HostReport::Queue(pulls())));
-    press(&mut state, "R");
-    state
-}
-
-pub(crate) fn pull(number: u64, title: &str, standing: &str, outcome: (&str, &str), blocked: &str) -> Pull {
-    let head = format!("{number:x}b1c2d3e4f5a69788796a5b4c3d2e1f00112233");
-    Pull {
-        repository: "widgets".into(),
-        number,
-        title: title.into(),
-        author: "fix-flaky-clock-test".into(),
-        head_branch: "agent/fix-flaky-clock-test/work".into(),
-        base_branch: "main".into(),
-        head: head.clone(),
-        revision: 1,
-        state: "open".into(),
-        standing: standing.into(),
-        outcome: outcome.0.into(),
-        outcome_text: outcome.1.into(),
-        blocked: blocked.into(),
-        merge_method: "squash".into(),
-        created_at: NOW - number as i64 * 7 * MINUTE,
-        updated_at: NOW - number as i64 * MINUTE,
-        revisions: vec![Revision { number: 1, head, forced: false, at: NOW - number as i64 * 7 * MINUTE }],
-        ..Pull::default()
-    }
-}
-
-pub(crate) fn pulls() -> Vec<Pull> {
-    let first =
-        pull(12, "Fix the flaky clock test", "outdated", ("failed", "`integration` failed"), "`integration` failed");
-    let check = |name: &str, state: &str, required, summary: &str| Check {
-        name: name.into(),
-        state: state.into(),
-        required,
-        summary: summary.into(),
-    };
-    vec![
-        Pull {
-            body: "The clock is read once now.\nSee the comment in clock.py.".into(),
-            revision: 2,
-            revisions: vec![
-                Revision { number: 1, head: "0a1b2c3d4e5f60718293".into(), forced: false, at: NOW - 84 * MINUTE },
-                Revision { number: 2, head: first.head.clone(), forced: true, at: NOW - 12 * MINUTE },
-            ],
-            checks: vec![
-                check("integration", "failed", true, "2 of 40 failed"),
-                check("lint", "passed", false, ""),
-                check("unit", "passed", true, "312 passed"),
-            ],
-            reviews: vec![Review {
-                who: "anna".into(),
-                verdict: "request-changes".into(),
-                revision: 1,
-                body: "The empty file is not handled.".into(),
-            }],
-            threads: vec![Thread {
-                path: "src/clock.py".into(),
-                line: 40,
-                quote: "    now = time.time()".into(),
-                revision: 1,
-                comments: vec![
-                    ("anna".into(), "Why not monotonic?".into()),
-                    ("fix-flaky-clock-test".into(), "Because it is shown to people.".into()),
-                ],
-            }],
-            ..first
-        },
-        pull(
-            13,
-            "Translate the docs",
-            "waiting",
-            ("pending", "1 of 2 checks passed"),
-            "it is not approved (0 of 1 approvals)",
-        ),
-        pull(9, "Rename the widget module", "approved", ("passed", "checks passed"), ""),
-        pull(8, "Add a dark mode", "changes-requested", ("none", "no checks"), "anna requested changes on revision 1"),
-    ]
-}
-
 /// A screen of 80 columns and 24 rows with colours, wide characters and a prompt.
 pub(crate) fn screen() -> TerminalReport {
     let contents = "\x1b[H\x1b[J\x1b[1;36mdemo-agent\x1b[m 0.1 — task: pick a database\r\n\r\n\
@@ -328,78 +248,4 @@ pub(crate) fn screen() -> TerminalReport {
         \x1b[7m Which database should the widget store use? \x1b[m\r\n\
         \x1b[1m 1 \x1b[mPostgres\r\n\x1b[1m 2 \x1b[mSQLite\r\n\x1b[1m 3 \x1b[mLet me think about it\r\n\r\n> ";
     TerminalReport::Screen { columns: 80, rows: 24, contents: contents.as_bytes().to_vec() }
-}
-
-/// A line of a file.
-pub(crate) fn line(side: Side, text: &str, marks: &[(u32, u32)]) -> NewRow {
-    NewRow::Line { side, text: text.into(), marks: marks.to_vec(), more: false, open: false }
-}
-
-/// The changes of the first session, open.
-pub(crate) fn changes(size: (u16, u16)) -> State {
-    let mut state = fleet(size);
-    press(&mut state, "c");
-    show_changes(&mut state);
-    state
-}
-
-/// The changes of the pull request 12, open.
-pub(crate) fn pull_changes(size: (u16, u16)) -> State {
-    let mut state = review(size);
-    press(&mut state, "j enter");
-    show_changes(&mut state);
-    let (ticket, head) = (state.diff.as_ref().map(|diff| diff.ticket), pulls().remove(0).head);
-    if let Some(ticket) = ticket {
-        report(&mut state, Report::Diff(ticket, DiffReport::Commit(head)));
-    }
-    state
-}
-
-fn show_changes(state: &mut State) {
-    let Some(ticket) = state.diff.as_ref().map(|diff| diff.ticket) else { return };
-    let file = |status: &str, old: &str, new: &str, mode: &str| NewFile {
-        status: status.into(),
-        old_path: old.into(),
-        new_path: new.into(),
-        mode: mode.into(),
-    };
-    let files = vec![
-        file("added", "docs/choice.md", "docs/choice.md", ""),
-        file("modified", "src/store.rs", "src/store.rs", ""),
-        file("modified", "logo.png", "logo.png", ""),
-        file("renamed", "src/mem.rs", "src/store/memory.rs", "mode 100644 \u{2192} 100755"),
-        file(
-            "deleted",
-            "a/path/that/is/much/longer/than/any/list/of/files/has/room/for/TODO.md",
-            "a/path/that/is/much/longer/than/any/list/of/files/has/room/for/TODO.md",
-            "",
-        ),
-    ];
-    let end = |contents: &str, added, removed| FileEnd { contents: contents.into(), added, removed, cut: false };
-    let hunk = |at: u32| NewRow::Hunk(at, at, format!("@@ -{at},4 +{at},5 @@"));
-    let store = vec![
-        hunk(10),
-        line(Side::Both, "impl Store {", &[]),
-        line(Side::Old, "    pub fn open(path: &str) -> Self {", &[(21, 25)]),
-        line(Side::New, "    pub fn open(path: &Path, create: bool) -> Result<Self> {", &[(22, 26), (26, 40)]),
-        line(Side::New, "\tlet name = \"日本語 🚀\u{202e}\x1b[2J\";", &[]),
-        line(Side::Both, "        todo!()", &[]),
-        hunk(200),
-        line(Side::Both, "}", &[]),
-        NewRow::Line { side: Side::New, text: b"// caf\xe9".to_vec(), marks: vec![], more: false, open: true },
-    ];
-    let news = [
-        DiffReport::Start(String::new(), None),
-        DiffReport::Files(files),
-        DiffReport::Listed(false),
-        DiffReport::Lines(0, vec![hunk(0), line(Side::New, "Postgres, since it is there.", &[])]),
-        DiffReport::FileEnd(0, end("text", 1, 0)),
-        DiffReport::Lines(1, store),
-        DiffReport::FileEnd(1, end("text", 3, 1)),
-        DiffReport::FileEnd(2, end("binary", 0, 0)),
-        DiffReport::FileEnd(3, end("same", 0, 0)),
-    ];
-    for news in news {
-        report(state, Report::Diff(ticket, news));
-    }
 }

@@ -1,5 +1,8 @@
 //! Waits: one step at a time; whole histories in `waiting`.
 
+mod reviews;
+mod typed;
+
 use rstest::rstest;
 
 use super::{super::*, running, with};
@@ -52,6 +55,13 @@ pub(super) fn seen(head: &str, states: [CheckState; 2], reviews: u64) -> Observa
 
 fn observed(head: &str, states: [CheckState; 2]) -> Input {
     Input::Observed(Some(Box::new(seen(head, states, 0))))
+}
+
+/// Two checks, the second of which was run again at this time.
+fn again(states: [CheckState; 2], at: i64) -> Input {
+    let mut seen = seen("a", states, 0);
+    seen.checks[1].started_at = at;
+    Input::Observed(Some(Box::new(seen)))
 }
 
 use CheckState::{Failed, Passed, Running as Runs};
@@ -138,98 +148,6 @@ fn a_push_before_the_answer_is_told_takes_it_back() {
     let inputs = [wait(1, WaitFor::Checks), Input::Suspend, observed("a", [Failed, Runs]), observed("b", [Runs, Runs])];
     let (s, _) = all(running(), inputs);
     assert_eq!(s.answer, None);
-}
-
-#[test]
-fn reviews_are_told_once_and_those_before_the_wait_count() {
-    let review = |count| Input::Observed(Some(Box::new(seen("a", [Passed, Passed], count))));
-    let (s, effects) = all(running(), [review(1), wait(1, WaitFor::Review), review(1)]);
-    assert!(matches!(tells(&effects)[..], [(1, Answer::Review { reviews, .. })] if reviews.len() == 1));
-    let (s, effects) = all(s, [Input::Told { generation: 3 }, wait(2, WaitFor::Review), review(1)]);
-    assert!(tells(&effects).is_empty());
-    let (_, effects) = all(s, [review(3)]);
-    let told = tells(&effects);
-    assert!(matches!(told[..], [(2, Answer::Review { reviews, .. })] if reviews.len() == 2 && reviews[0].id == 2));
-}
-
-#[test]
-fn who_waits_for_review_is_told_once_that_the_checks_failed() {
-    let told = Input::Told { generation: 3 };
-    let (s, effects) = all(running(), [wait(1, WaitFor::Review), observed("a", [Passed, Failed]), told.clone()]);
-    assert!(matches!(tells(&effects)[..], [(1, Answer::Checks { outcome, .. })] if outcome == "failed"));
-    let (s, effects) = all(s, [wait(2, WaitFor::Review), observed("a", [Passed, Failed])]);
-    assert!(tells(&effects).is_empty(), "it knows");
-    // Of another head, it does not.
-    let (s, effects) = all(s, [observed("b", [Failed, Passed]), told.clone()]);
-    assert_eq!(tells(&effects).len(), 1);
-    // Who has waited for the checks knows as well.
-    let asked = [wait(3, WaitFor::Checks), observed("c", [Failed, Passed]), told];
-    let (s, _) = all(s, asked);
-    let (s, effects) = all(s, [wait(4, WaitFor::Review), observed("c", [Failed, Passed])]);
-    assert!(tells(&effects).is_empty());
-    // A review goes before.
-    let (_, effects) = all(s, [Input::Observed(Some(Box::new(seen("d", [Failed, Passed], 1))))]);
-    assert!(matches!(tells(&effects)[..], [(4, Answer::Review { .. })]));
-}
-
-/// Two checks, the second of which was run again at this time.
-fn again(states: [CheckState; 2], at: i64) -> Input {
-    let mut seen = seen("a", states, 0);
-    seen.checks[1].started_at = at;
-    Input::Observed(Some(Box::new(seen)))
-}
-
-#[rstest]
-#[case::seen(&[again([Passed, Runs], 50)])]
-#[case::between_two_looks(&[])]
-fn who_waits_for_review_is_told_that_checks_failed_that_were_run_again(#[case] meanwhile: &[Input]) {
-    let told = Input::Told { generation: 3 };
-    let first = [wait(1, WaitFor::Review), again([Passed, Failed], 10), told.clone(), wait(2, WaitFor::Review)];
-    let (s, _) = all(running(), first);
-    let (s, effects) = all(s, meanwhile.iter().cloned());
-    let turn = if meanwhile.is_empty() { Turn::Agent } else { Turn::Checks };
-    assert_eq!((tells(&effects).len(), attention(&s, 60).turn), (0, turn));
-    let (s, effects) = all(s, [again([Passed, Failed], 50), again([Passed, Failed], 50), told]);
-    assert!(matches!(tells(&effects)[..], [(2, Answer::Checks { outcome, .. })] if outcome == "failed"));
-    assert_eq!(attention(&s, 60).turn, Turn::Agent);
-    let (_, effects) = all(s, [wait(3, WaitFor::Review), again([Passed, Failed], 50), again([Failed, Failed], 50)]);
-    assert!(tells(&effects).is_empty(), "it knows, and of what began with that too");
-}
-
-#[test]
-fn a_new_review_has_its_words_however_much_there_was_before() {
-    let long = |len| "x".repeat(len);
-    let mut much = seen("a", [Passed, Failed], 30);
-    much.checks = (0..60).map(|n| CheckSeen { log: long(8 << 10), ..check(&format!("check {n}"), Failed) }).collect();
-    much.reviews.iter_mut().for_each(|review| review.body = long(16 << 10));
-    let told = Told { number: 5, review: 20, ..Told::default() };
-    let s = Session { told: vec![told], ..running() };
-    let (_, effects) = all(s.clone(), [wait(1, WaitFor::Review), Input::Observed(Some(Box::new(much.clone())))]);
-    let told = tells(&effects);
-    let [(1, Answer::Review { reviews, .. })] = &told[..] else { panic!("{told:?}") };
-    let (first, last) = (&reviews[0], &reviews[9]);
-    assert_eq!((first.id, last.id, last.body.len(), last.comments[0].body.as_str()), (21, 30, 16 << 10, "why?"));
-    assert!(first.body.is_empty(), "the oldest are left out first");
-    let (_, effects) = all(s, [wait(1, WaitFor::Checks), Input::Observed(Some(Box::new(much)))]);
-    let told = tells(&effects);
-    let [(1, Answer::Checks { checks, .. })] = &told[..] else { panic!("{told:?}") };
-    assert!(checks.len() == 60 && checks.iter().all(|check| check.name.starts_with("check ")));
-}
-
-#[test]
-fn the_first_review_of_the_next_pull_request_is_told() {
-    let review = |number, count| {
-        let mut seen = seen("a", [Passed, Passed], count);
-        seen.pull.number = number;
-        Input::Observed(Some(Box::new(seen)))
-    };
-    let told = Input::Told { generation: 3 };
-    let (s, _) = all(running(), [wait(1, WaitFor::Review), review(5, 3), told.clone()]);
-    let (s, effects) = all(s, [wait(2, WaitFor::Review), review(6, 1), told]);
-    assert!(matches!(tells(&effects)[..], [(2, Answer::Review { number: 6, reviews, .. })] if reviews.len() == 1));
-    // Back at the one before, nothing is told again.
-    let (_, effects) = all(s, [wait(3, WaitFor::Review), review(5, 3), review(6, 1)]);
-    assert!(tells(&effects).is_empty());
 }
 
 /// A pull request of a session that has the fifth and the sixth.
@@ -346,52 +264,6 @@ fn a_host_that_comes_back_reads_the_forge_again() {
     assert!(effects.contains(&Effect::Observe) && s.wait.is_some());
     let (s, effects) = all(with(Lifecycle::Running), [wait(1, WaitFor::Checks), Input::HostRestarted]);
     assert!(s.wait.is_none() && !effects.is_empty());
-}
-
-#[test]
-fn an_agent_that_cannot_wait_reads_it_on_its_terminal_once() {
-    let agent = Session { typed_events: true, ..running() };
-    let (s, effects) = all(agent, [observed("a", [Passed, Failed]), observed("a", [Passed, Failed])]);
-    let [Effect::Type { text, .. }] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!(text, "The checks of pull request #5: `integration` failed. The end of the log: line one | line two");
-    let (s, effects) = all(s, [Input::Typed { generation: 3 }, again([Passed, Failed], 50)]);
-    assert_eq!(effects.len(), 1, "of another run");
-    let (_, effects) = all(s, [Input::Typed { generation: 3 }, observed("b", [Passed, Passed])]);
-    assert_eq!(effects.len(), 1);
-}
-
-#[test]
-fn an_agent_that_cannot_wait_reads_reviews_with_their_code_and_the_end_once() {
-    let agent = Session { typed_events: true, ..running() };
-    let see = |fate, reviews: Vec<ReviewSeen>| {
-        let mut seen = seen("a", [Passed, Runs], 0);
-        (seen.pull.fate, seen.reviews) = (fate, reviews);
-        Input::Observed(Some(Box::new(seen)))
-    };
-    let typed = Input::Typed { generation: 3 };
-    let open = see(Fate::Open, vec![review(1)]);
-    let merged = see(Fate::Merged, vec![review(1)]);
-    let (s, effects) = all(agent.clone(), [open.clone(), typed.clone(), open, merged.clone(), typed.clone(), merged]);
-    let text = |effect: &Effect| match effect {
-        Effect::Type { text, .. } => text.clone(),
-        other => panic!("{other:?}"),
-    };
-    let told = "Review of pull request #5: kim says request-changes: not yet | src/a.rs:7 `let x;`: why?.";
-    assert_eq!(effects.iter().map(text).collect::<Vec<_>>(), [told, "Pull request #5 is merged."]);
-    assert!(s.inbox.is_empty());
-    let much = ReviewSeen { comments: vec![review(1).comments[0].clone(); 200], ..review(1) };
-    let long = (1..=20).map(|id| ReviewSeen { id, body: "x".repeat(8 << 10), ..much.clone() }).collect();
-    let (_, effects) = all(agent, [see(Fate::Closed, long)]);
-    let line = text(&effects[0]);
-    assert!(line.len() <= Session::MESSAGE && line.starts_with("Pull request #5 is closed. kim says"));
-}
-
-#[test]
-fn what_was_told_by_command_is_not_typed_as_well() {
-    let agent = Session { typed_events: true, ..running() };
-    let done = observed("a", [Passed, Passed]);
-    let (_, effects) = all(agent, [wait(1, WaitFor::Checks), done.clone(), Input::Told { generation: 3 }, done]);
-    assert!(matches!(effects[..], [Effect::Observe, Effect::Tell { .. }]), "{effects:?}");
 }
 
 #[rstest]

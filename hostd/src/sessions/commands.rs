@@ -1,0 +1,152 @@
+//! What people do with one session, and waiting for what comes of it.
+
+use std::{sync::Arc, time::Duration};
+
+use hostd_core::{Input, Lifecycle, Session, text};
+use pilothouse_proto::guest::v1::guest_client::GuestClient;
+use tokio::sync::oneshot;
+use tonic::transport::Channel;
+
+use super::{Fleet, FleetError, SessionView, handle::Handle, now, supervisor::Message};
+
+/// How long a call waits for a link that is down.
+pub(super) const LINK_WAIT: Duration = Duration::from_secs(10);
+
+impl Fleet {
+    /// Boots it again from its disk.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::Denied`].
+    pub async fn restart(&self, asked: &str) -> Result<SessionView, FleetError> {
+        self.command(&*self.handle(asked)?, Input::Restart).await
+    }
+
+    /// Puts it to disk; returns when it is there.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], [`FleetError::Denied`] where its state does not allow it, and [`FleetError::NotSuspended`] where it
+    /// went wrong, which leaves it as it was.
+    pub async fn suspend(&self, asked: &str) -> Result<SessionView, FleetError> {
+        let handle = self.handle(asked)?;
+        self.command(&handle, Input::Suspend).await?;
+        let session = settled(&handle, |session| session.lifecycle == Lifecycle::Suspending).await?;
+        match session.not_suspended() {
+            None => Ok(handle.view()),
+            Some(why) => Err(FleetError::NotSuspended(why)),
+        }
+    }
+
+    /// Brings it back from disk; returns when it runs, or when it is known to wait for room, which its reason says.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::Denied`] where it cannot be resumed, which leaves its snapshot as it was.
+    pub async fn resume(&self, asked: &str) -> Result<SessionView, FleetError> {
+        let handle = self.handle(asked)?;
+        self.command(&handle, Input::Resume).await?;
+        let session = settled(&handle, Session::moves).await?;
+        match session.lifecycle {
+            Lifecycle::Suspended if !session.wanted => {
+                Err(FleetError::Denied(hostd_core::attention(&session, now()).reason))
+            }
+            _ => Ok(handle.view()),
+        }
+    }
+
+    /// Resumes it if it is suspended, without waiting for it: somebody wants to use it.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`].
+    pub async fn wake(&self, asked: &str) -> Result<(), FleetError> {
+        let handle = self.handle(asked)?;
+        let asleep = matches!(handle.record.borrow().session.lifecycle, Lifecycle::Suspended | Lifecycle::Suspending);
+        if asleep { self.command(&handle, Input::Resume).await.map(drop) } else { Ok(()) }
+    }
+
+    /// Types a message to its agent, now or when it runs.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], [`FleetError::Denied`], and [`FleetError::Invalid`] for a message that is empty or too long.
+    pub async fn send(&self, asked: &str, message: &str) -> Result<(), FleetError> {
+        if message.len() > Session::MESSAGE {
+            let help = "put the rest into a file of the session";
+            return Err(FleetError::Invalid(format!("the message is longer than {} bytes; {help}", Session::MESSAGE)));
+        }
+        let text = text::clean(message.trim_end(), Session::MESSAGE);
+        if text.is_empty() {
+            return Err(FleetError::Invalid("the message is empty".into()));
+        }
+        self.command(&*self.handle(asked)?, Input::Send { text }).await.map(drop)
+    }
+
+    /// Ends it and forgets it; returns its id when all of it is gone.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::NotRemoved`].
+    pub async fn delete(&self, asked: &str) -> Result<String, FleetError> {
+        let handle = self.handle(asked)?;
+        match self.command(&handle, Input::Delete).await {
+            // Somebody else's deletion was quicker.
+            Err(FleetError::Stopping) if !self.refresh.is_cancelled() => Ok(handle.id.clone()),
+            result => result.map(|_| handle.id.clone()),
+        }
+    }
+
+    /// A client of its guest, which is resumed for it. While [`Busy`] is held the session is not suspended for idleness.
+    ///
+    /// # Errors
+    /// As [`Fleet::resume`], and [`FleetError::NotRunning`].
+    pub async fn guest(&self, asked: &str) -> Result<(GuestClient<Channel>, Busy), FleetError> {
+        let handle = self.handle(asked)?;
+        let busy = Busy::new(handle.clone());
+        let asleep = handle.record.borrow().session.lifecycle == Lifecycle::Suspended;
+        if asleep || handle.record.borrow().session.moves() {
+            self.resume(&handle.id).await?;
+        }
+        let live = handle.live.borrow().clone();
+        let Some(live) = live else {
+            let session = handle.record.borrow().session.clone();
+            let word = session.lifecycle.word();
+            let help = match word {
+                "suspended" => &hostd_core::attention(&session, now()).reason,
+                "stopped" | "crashed" => "restart it first",
+                _ => "wait until it runs",
+            };
+            return Err(FleetError::NotRunning(format!("the session is {word}; {help}")));
+        };
+        let hello = live.link.client(LINK_WAIT).await.map_err(|error| FleetError::NotRunning(error.to_string()))?;
+        Ok((hello.client.clone(), busy))
+    }
+
+    async fn command(&self, handle: &Handle, input: Input) -> Result<SessionView, FleetError> {
+        let (answer, answered) = oneshot::channel();
+        handle.messages.send(Message::Command { input, answer }).await.map_err(|_| FleetError::Stopping)?;
+        answered.await.map_err(|_| FleetError::Stopping)??;
+        Ok(handle.view())
+    }
+}
+
+/// The session as it was committed first when it was past what `moving` says.
+pub(super) async fn settled(handle: &Handle, moving: impl Fn(&Session) -> bool) -> Result<Session, FleetError> {
+    let mut record = handle.record.subscribe();
+    let done = record.wait_for(|record| !moving(&record.session));
+    tokio::select! {
+        done = done => done.map(|record| record.session.clone()).map_err(|_| FleetError::Stopping),
+        () = handle.gone.cancelled() => Err(FleetError::Stopping),
+    }
+}
+
+/// Somebody uses the session's guest.
+pub struct Busy(Arc<Handle>);
+
+impl Busy {
+    pub(super) fn new(handle: Arc<Handle>) -> Self {
+        handle.busy.send_modify(|count| *count += 1);
+        Self(handle)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
