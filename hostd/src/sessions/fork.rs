@@ -26,7 +26,7 @@ use super::{
     now,
     running::{Live, Running},
     supervisor::Message,
-    suspend::{Awake, quiesce, run_on, settle, top},
+    suspend::{Awake, advised, quiesce, run_on, settle, top},
 };
 use crate::{
     store::{Machine, Record, Snapshot},
@@ -175,18 +175,37 @@ impl Draft {
     }
 }
 
-/// Brings a running VM to a stand and writes what the fork is made from. What fails lets it run on.
+/// Brings a running VM to a stand and writes what the fork is made from. What fails lets it run on, and leaves nothing of the
+/// layer that it was to write to.
 pub(super) async fn part(
     host: Arc<Host>,
     handle: Arc<Handle>,
     running: Running,
     draft: Draft,
 ) -> Result<Parted, Awake> {
+    // Of this fork alone: no other layer ever has its name.
+    let pivot = format!("disk-{}-{}.qcow2", running.generation, draft.new.id.to_ascii_lowercase());
+    let layer = host.directory(&handle.id).join(&pivot);
+    let parted = part_onto(host, handle, running, draft, pivot).await;
+    if parted.is_err()
+        && let Err(error) = fs::remove_file(&layer).await
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(?layer, %error, "the layer of a fork that was not made is left behind");
+    }
+    parted
+}
+
+async fn part_onto(
+    host: Arc<Host>,
+    handle: Arc<Handle>,
+    running: Running,
+    draft: Draft,
+    pivot: String,
+) -> Result<Parted, Awake> {
     let record = handle.record.borrow().clone();
     let directory = host.directory(&handle.id);
     let generation = running.generation;
-    // Of this fork alone: no other layer ever has its name.
-    let pivot = format!("disk-{generation}-{}.qcow2", draft.new.id.to_ascii_lowercase());
     // All that can be made before it stands still.
     if let Err(why) = prepare(&host, &draft, &directory.join(&pivot), record.session.size.disk).await {
         return Err(Awake::Runs { running, why });
@@ -201,7 +220,7 @@ pub(super) async fn part(
     fail::fail_point!("fork::before-snapshot");
     match write(&handle, &draft, &*vm, &directory, &pivot).await {
         Ok(snapshot) => Ok(Parted { vm, generation, top: pivot, snapshot }),
-        Err(error) => Err(run_on(&host, &handle, &record, generation, vm, error.to_string()).await),
+        Err(error) => Err(run_on(&host, &handle, &record, generation, vm, advised(&error, "fork")).await),
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) async fn suspend(host: Arc<Host>, handle: Arc<Handle>, running: Runni
             fail::fail_point!("suspend::after-end");
             Ok(put_down(&host, &record, &manifest, handle.terminal.offset()).await)
         }
-        Err(error) => Err(run_on(&host, &handle, &record, generation, vm, advised(&error)).await),
+        Err(error) => Err(run_on(&host, &handle, &record, generation, vm, advised(&error, "suspend")).await),
     }
 }
 
@@ -105,13 +105,13 @@ pub(super) fn settle_early(host: &Arc<Host>) {
     }
 }
 
-/// The error, with what to do where that is not in it.
-fn advised(error: &VmError) -> String {
+/// The error, with what to do where that is not in it; `what` was to be done.
+pub(super) fn advised(error: &VmError, what: &str) -> String {
     let (VmError::File { error: io, .. } | VmError::Snapshot(SnapshotError::Io { error: io, .. })) = error else {
         return error.to_string();
     };
     let full = matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge);
-    format!("{error}{}", if full { "; make room on the host's disk and suspend it again" } else { "" })
+    if full { format!("{error}; make room on the host's disk and {what} it again") } else { error.to_string() }
 }
 
 /// Freezes the guest's user processes and writes all to its disk; what the disk no longer needs is told where asked for.

@@ -40,21 +40,23 @@ fn names(folder: &Path) -> Vec<OsString> {
 }
 
 #[test]
-fn a_fork_that_finds_no_room_is_not_made() {
+fn a_fork_that_finds_no_room_leaves_nothing() {
     let host = Host::start_cramped(128 * MIB);
     let id = host.session("cramped", &["sleep", "1000000"]);
     let read = |id: &str, script: &str| host.exec(id, &["sh", "-c", script]).text();
     read(&id, &format!("head -c {KEPT} /dev/urandom >/run/kept; sync"));
     let kept = read(&id, "md5sum </run/kept");
-    let before = (names(&host.sessions()), host.show(&id)["generation"].clone());
+    let folder = host.sessions().join(&id);
+    let before = (names(&host.sessions()), names(&folder), host.show(&id)["generation"].clone());
 
     let filler = fill(&host);
-    host.cli(["fork", &id]).assert_failed(1, &["could not be forked", "No space left"]);
+    host.cli(["fork", &id])
+        .assert_failed(1, &["could not be forked", "No space left", "make room on the host's disk and fork it again"]);
     assert_eq!(host.show(&id)["lifecycle"], "running");
     assert_eq!(read(&id, "md5sum </run/kept"), kept);
     fs::remove_file(&filler).unwrap();
     assert_eq!(host.ls().len(), 1);
-    assert_eq!((names(&host.sessions()), host.show(&id)["generation"].clone()), before);
+    assert_eq!((names(&host.sessions()), names(&folder), host.show(&id)["generation"].clone()), before);
 
     let fork = host.cli(["fork", &id]).text();
     host.wait_for(&fork, "lifecycle", "running");
