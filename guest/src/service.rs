@@ -170,7 +170,7 @@ impl guest_server::Guest for Guest {
     type EventsStream = Answers<Event>;
 
     async fn handshake(&self, request: Request<HandshakeRequest>) -> Result<Response<HandshakeResponse>, Status> {
-        handshake::shake(self, request.into_inner()).map(Response::new)
+        handshake::shake(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn start_agent(&self, request: Request<StartAgentRequest>) -> Result<Response<StartAgentResponse>, Status> {

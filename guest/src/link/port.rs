@@ -98,8 +98,8 @@ impl Edges {
 
 /// The host's presence on a [`Port`]: ends when the host goes away.
 ///
-/// A host that goes away and comes back between two reads is not noticed here; HTTP/2 notices, by bytes that make no sense or
-/// by a ping without an answer.
+/// A host that goes away and comes back between two reads is not noticed here; what follows the preamble notices: the handshake by
+/// its time, HTTP/2 by bytes that make no sense or by a ping without an answer.
 #[derive(Debug)]
 pub struct Connection {
     port: Arc<Shared>,

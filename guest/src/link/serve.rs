@@ -10,11 +10,13 @@ use pilothouse_proto::{
     guest::v1::guest_server::GuestServer,
     link::{CHUNK, CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, STREAMS_MAX},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Wire;
 use crate::service::Guest;
 
+/// For a handshake that has begun. A host gives it up sooner, and begins anew: what it sends then is not for this one.
+const HANDSHAKE: Duration = Duration::from_secs(15);
 /// After a connection that ended sooner than this: a host that sends nonsense must not keep the processor busy.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -28,7 +30,7 @@ pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible>
         let begun = Instant::now();
         // However a connection ends, the next one begins with a preamble.
         if let Ok(mut io) = greet(io).await
-            && let Ok(true) = shake(&mut io, &guest).await
+            && let Ok(Ok(true)) = timeout(HANDSHAKE, shake(&mut io, &guest)).await
         {
             let service = GuestServer::new(guest.clone()).max_decoding_message_size(MESSAGE_MAX);
             let _ = http2::Builder::new(TokioExecutor::new())

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
@@ -56,8 +56,8 @@ impl Adopted {
             machine_id: identity.machine_id.clone(),
         };
         if self.names.as_ref() != Some(&names) {
-            self.rename(&names)?;
-            self.names = Some(names);
+            // What could not be written is tried again in the next life.
+            self.names = self.rename(&names)?.then_some(names);
         }
         if let Err(error) = self.say_who(&Who::of(identity).text()) {
             self.who = None;
@@ -66,8 +66,10 @@ impl Adopted {
         Ok(())
     }
 
-    fn rename(&mut self, names: &Names) -> io::Result<()> {
+    /// Whether all of it was written.
+    fn rename(&mut self, names: &Names) -> io::Result<bool> {
         sethostname(names.slug.as_bytes())?;
+        let mut all = true;
         // A session that was booted has its own; a clone or a fork has that of whoever booted.
         if self.names.as_ref().is_some_and(|before| before.session_id != names.session_id)
             && let Err(error) = renew_boot_id()
@@ -81,17 +83,18 @@ impl Adopted {
         ] {
             if let Err(error) = write(Path::new(file), &text) {
                 report(&format!("{file} stays as it is: {error}"));
+                all = false;
             }
         }
-        self.who = None;
-        Ok(())
+        Ok(all)
     }
 
     /// Nobody reads meanwhile: programs are frozen, or none was started yet.
     fn say_who(&mut self, text: &str) -> io::Result<()> {
         let (file, length) = match self.who.take() {
-            Some(open) => open,
-            None => (fs::File::create(WHO)?, 0),
+            Some((file, length)) if file.metadata()?.nlink() > 0 => (file, length),
+            // Not made yet, or removed since.
+            _ => (fs::File::create(WHO)?, 0),
         };
         file.write_all_at(text.as_bytes(), 0)?;
         if text.len() < length {

@@ -12,28 +12,35 @@ use crate::{init::step, who::Who};
 /// Bytes of entropy that a handshake brings.
 const ENTROPY: std::ops::RangeInclusive<usize> = 32..=512;
 
-pub(super) fn shake(guest: &Guest, request: HandshakeRequest) -> Result<HandshakeResponse, Status> {
+pub(super) async fn shake(guest: &Guest, request: HandshakeRequest) -> Result<HandshakeResponse, Status> {
     check(&request)?;
     let life = (request.session_id.clone(), request.generation);
-    let fresh = guest.life().as_ref() != Some(&life);
-    let freeze = guest.freeze_number();
-    if fresh {
+    let before = guest.life();
+    if before.as_ref() != Some(&life) {
         guest.0.agent.rename(&Who::of(&request));
     }
-    let adopted = || {
-        // Names and random numbers are new before anybody runs who could use the old ones.
-        if fresh {
-            guest.0.machine.adopt(&request)?;
-        } else if freeze != 0 {
-            guest.0.machine.set_clock(request.unix_nanos)?;
-        }
-        guest.thaw(freeze)
+    let freeze = guest.freeze_number();
+    // The same session that goes on has nothing to write, and waits for this: a thread would cost more than all of it.
+    let adopted = if before.as_ref().is_some_and(|(session, _)| *session == life.0) {
+        adopt(guest, before.as_ref() != Some(&life), freeze, &request)
+    } else {
+        let guest = guest.clone();
+        let adopted = tokio::task::spawn_blocking(move || adopt(&guest, true, freeze, &request));
+        adopted.await.map_err(|error| Status::internal(error.to_string()))?
     };
-    // This blocks for a moment, while whoever else could run waits for it: a thread of its own would cost more than all of it.
-    adopted()
-        .map_err(|error: io::Error| Status::internal(format!("the guest could not take on its identity: {error}")))?;
+    adopted.map_err(|error| Status::internal(format!("the guest could not take on its identity: {error}")))?;
     guest.set_life(life);
     Ok(answer(guest))
+}
+
+/// Names and random numbers are new before anybody runs who could use the old ones. Blocks.
+fn adopt(guest: &Guest, fresh: bool, freeze: u64, request: &HandshakeRequest) -> io::Result<()> {
+    if fresh {
+        guest.0.machine.adopt(request)?;
+    } else if freeze != 0 {
+        guest.0.machine.set_clock(request.unix_nanos)?;
+    }
+    guest.thaw(freeze)
 }
 
 fn answer(guest: &Guest) -> HandshakeResponse {

@@ -24,7 +24,7 @@ const ECHO_TIMEOUT: Duration = Duration::from_secs(4);
 /// takes to answer, however busy it is.
 const RESEND: Duration = Duration::from_millis(25);
 
-/// A connected port after the preamble: the next byte, each way, is HTTP/2's.
+/// A connected port after the preamble: the next byte, each way, is the handshake's on the link, and HTTP/2's on the tunnel.
 pub(super) type Connected = BufReader<Box<dyn Io>>;
 
 /// Connects a port and exchanges preambles.

@@ -21,6 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest reason of a guest that is passed on, in bytes.
 const WHY_MAX: usize = 1024;
 const NO_ANSWER: &str = "no answer to the handshake";
+/// What may be the matter with a guest that says something else.
+const OLDER: &str = "one that an earlier Pilothouse suspended does not know how, and is to be restarted";
 /// Bytes of entropy given.
 const ENTROPY: usize = 64;
 
@@ -61,7 +63,7 @@ pub(super) async fn shake(
         receive::<HandshakeAnswer>(io).await
     };
     let answer = timeout(TIMEOUT, answer).await.map_err(|_| NO_ANSWER.to_string())?;
-    match answer.map_err(|error| format!("the guest did not shake hands: {error}"))?.answer {
+    match answer.map_err(|error| format!("the guest did not shake hands: {error}; {OLDER}"))?.answer {
         Some(Answer::Shaken(answer)) => checked(answer),
         Some(Answer::Refused(why)) => Err(refused(&why)),
         None => Err(NO_ANSWER.into()),

@@ -172,7 +172,6 @@ impl Keeper {
                 Ok((hello, over)) => {
                     self.vm.came_up();
                     info!(slug = self.identity.slug, generation = self.identity.generation, "link up");
-                    pause = PAUSE;
                     self.state.send_replace(LinkState::Up(Arc::new(hello)));
                     over.cancelled().await;
                     self.state.send_replace(LinkState::Down);
@@ -182,9 +181,11 @@ impl Keeper {
                 Err(why) => {
                     debug!(slug = self.identity.slug, why, "no link yet");
                     self.note(why);
-                    pause = if begun.elapsed() < PAUSE_MAX { (pause * 2).min(PAUSE_MAX) } else { PAUSE };
                 }
             }
+            // Also a guest that shakes hands and then talks nonsense is not asked all the time.
+            let soon = begun.elapsed() < PAUSE_MAX;
+            pause = if soon { (pause * 2).min(PAUSE_MAX) } else { PAUSE };
             sleep(pause).await;
         }
     }

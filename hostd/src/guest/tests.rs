@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use guest::{link, machine::Machine, service::Guest, tunnel};
 use hostd_core::session::Cause;
 use pilothouse_proto::{
-    guest::v1::{EventsRequest, HandshakeRequest, event::Event},
+    greet::send,
+    guest::v1::{EventsRequest, HandshakeAnswer, HandshakeRequest, event::Event, handshake_answer::Answer},
     link::LENGTH,
 };
 use tokio::{
@@ -284,22 +285,44 @@ async fn brings_the_guests_requests_to_the_gateway() {
     }
 }
 
-/// A guest that answers the preamble and then says what it likes.
-#[tokio::test(start_paused = true)]
-async fn outlives_a_guest_that_talks_nonsense() {
+/// A guest that answers the preamble and then says what it likes. Why there is no link.
+async fn heard_of(words: Vec<u8>) -> String {
     let (links, mut connections) = mpsc::channel::<DuplexStream>(4);
     let (tunnel, mut tunnels) = mpsc::channel::<DuplexStream>(4);
     tokio::spawn(async move { while tunnels.recv().await.is_some() {} });
     tokio::spawn(async move {
+        let mut open = Vec::new();
         while let Some(mut io) = connections.recv().await {
             let mut preamble = [0; LENGTH];
             let _ = io.read_exact(&mut preamble).await;
             let _ = io.write_all(&preamble).await;
-            let _ = io.write_all(&[0xff; 4096]).await;
+            let _ = io.write_all(&words).await;
+            open.push(io);
         }
     });
     let ports = Ports { link: links, tunnel, mood: Mutex::new(Mood::Good), relays: Mutex::default() };
     let link = start(&Arc::new(ports));
-    let error = link.client(Duration::from_secs(20)).await.unwrap_err();
-    assert!(matches!(error, LinkError::Silent { .. }));
+    match link.client(Duration::from_secs(40)).await.unwrap_err() {
+        LinkError::Silent { last, .. } => last,
+        LinkError::Closed => panic!("closed"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn outlives_a_guest_that_talks_nonsense() {
+    let mut refused = Vec::new();
+    let why = "\x1b[2Jnever ".to_string() + &"x".repeat(5000);
+    send(&mut refused, &HandshakeAnswer { answer: Some(Answer::Refused(why)) }).await.unwrap();
+    let mut empty = Vec::new();
+    send(&mut empty, &HandshakeAnswer { answer: None }).await.unwrap();
+    for (words, said) in [
+        (vec![0xff; 4096], "did not shake hands"),
+        (b"\0\0\x10\0and no more".to_vec(), "no answer to the handshake"),
+        (Vec::new(), "no answer to the handshake"),
+        (empty, "no answer to the handshake"),
+        (refused, "the guest refused the handshake: "),
+    ] {
+        let heard = heard_of(words).await;
+        assert!(heard.contains(said) && heard.len() < 2048 && !heard.contains('\x1b'), "{heard}");
+    }
 }

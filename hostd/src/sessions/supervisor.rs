@@ -277,7 +277,7 @@ impl Supervisor {
     async fn message(&mut self, message: Message) -> ControlFlow<()> {
         match message {
             Message::Command { input, answer } => return self.command(input, answer).await,
-            Message::Fork { draft, answer } => self.forks.push_back((draft, answer)),
+            Message::Fork { draft, answer } => self.want_fork(draft, answer),
             Message::Report { input, sequence, done } => {
                 self.heard(sequence);
                 let exit = exit_code(&self.session(), &input);

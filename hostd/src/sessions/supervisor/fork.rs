@@ -50,14 +50,28 @@ pub(super) async fn stepped(forking: Option<&mut Forking>) -> Step {
     }
 }
 
+/// Forks of one session that wait at a time.
+const FORKS_MAX: usize = 16;
+
 impl Supervisor {
+    /// It begins when its turn comes.
+    pub(super) fn want_fork(&mut self, draft: Draft, answer: Answer) {
+        // Whoever has given up waiting wants none.
+        self.forks.retain(|(_, answer)| !answer.is_closed());
+        if self.forks.len() < FORKS_MAX {
+            self.forks.push_back((draft, answer));
+        } else {
+            let why = format!("{FORKS_MAX} forks of it wait for its disk's layers to be merged; try again later");
+            let _ = answer.send(Err(FleetError::NotForked(why)));
+        }
+    }
+
     /// Begins the forks that are wanted, one after the other. None of a VM that runs begins while its layers are merged: each
     /// puts one more on its disk, and the chain is not to grow faster than it is made short.
     pub(super) async fn look_at_forks(&mut self) {
         while !(self.session().moves() || self.running.is_some() && self.merging.is_some())
             && let Some((draft, answer)) = self.forks.pop_front()
         {
-            // Whoever has given up waiting wants none.
             if !answer.is_closed() {
                 self.fork(draft, answer).await;
             }

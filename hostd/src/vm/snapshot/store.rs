@@ -254,16 +254,25 @@ fn changed(metadata: &std::fs::Metadata) -> i64 {
 
 /// Has files and folders on the disk. All at once: a file system writes its journal for all of them in one go.
 fn sync(paths: &[&Path]) -> Result<(), SnapshotError> {
-    let sync = |path: &Path| {
-        let synced = File::open(path).and_then(|file| file.sync_all());
-        synced.map_err(|error| SnapshotError::Io { path: path.into(), error })
-    };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = paths.iter().map(|path| scope.spawn(move || sync(path))).collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        let mut begun = Vec::new();
+        for path in paths {
+            match std::thread::Builder::new().spawn_scoped(scope, move || sync_one(path)) {
+                Ok(thread) => begun.push(thread),
+                // A host with no thread to spare: one after the other.
+                Err(_) => sync_one(path)?,
+            }
+        }
+        begun.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(synced) => synced,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
     })
+}
+
+fn sync_one(path: &Path) -> Result<(), SnapshotError> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| SnapshotError::Io { path: path.into(), error })
 }
 
 fn remove(folder: &Path) -> io::Result<()> {
