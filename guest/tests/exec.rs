@@ -8,7 +8,7 @@ use std::{fs, path::Path, time::Duration};
 
 use bytes::Bytes;
 use pilothouse_proto::guest::v1::{
-    ExecResponse, ExecStart, Exit, Size,
+    ExecResponse, ExecStart, Exit, QuiesceRequest, Size,
     exec_request::Request::{Resize, Signal, Start, Stdin, StdinEnd},
     exec_response::Response,
 };
@@ -35,6 +35,24 @@ async fn passes_output_and_exit_code() {
     assert_eq!(sh("echo out; echo err >&2; exit 7").await, ("out\n".into(), "err\n".into(), 7));
     assert_eq!(sh("kill -9 $$").await, (String::new(), String::new(), 137));
     assert_eq!(sh("cat; echo $?").await.0, "0\n");
+}
+
+/// Whoever reads a copy of a suspended session runs there, and nobody else does.
+#[tokio::test]
+async fn runs_beside_what_is_frozen_where_asked_to() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    let command = ["sh", "-c", "echo read; exit 3"].map(String::from).to_vec();
+    let beside = ExecStart { command: command.clone(), beside_frozen: true, ..ExecStart::default() };
+    for frozen in [false, true] {
+        client.quiesce(QuiesceRequest { freeze: frozen, trim: false }).await.unwrap();
+        let ran = exec(&mut client, vec![request(Start(beside.clone()))]).await.text();
+        assert_eq!(ran, ("read\n".into(), String::new(), 3));
+        assert_eq!(*host.machine.frozen.lock().unwrap(), frozen);
+    }
+    let other = ExecStart { command, ..ExecStart::default() };
+    let error = client.exec(tokio_stream::iter(vec![request(Start(other))])).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::Unavailable, "{error}");
 }
 
 #[tokio::test]

@@ -188,6 +188,20 @@ async fn quiesces_until_the_next_handshake() {
 }
 
 #[tokio::test]
+async fn a_copy_stays_frozen_for_as_long_as_it_is_asked_to() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
+    drop(client);
+    for generation in [1, 1, 2, 2] {
+        host.shake(HandshakeRequest { stay_frozen: true, ..handshake(generation) }).await.unwrap();
+        assert!(*host.machine.frozen.lock().unwrap());
+    }
+    host.shake(handshake(2)).await.unwrap();
+    assert!(!*host.machine.frozen.lock().unwrap());
+}
+
+#[tokio::test]
 async fn a_freeze_that_fails_or_that_nobody_waits_for_does_not_last() {
     let host = Host::new();
     let mut client = host.connect().await;
@@ -215,6 +229,9 @@ async fn nothing_is_started_while_all_is_frozen() {
     let mut client = host.connect().await;
     client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
     let command = || vec![start(&["true"], None)];
+    let error = client.exec(tokio_stream::iter(command())).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::Unavailable, "{error}");
+    client.handshake(HandshakeRequest { stay_frozen: true, ..handshake(2) }).await.unwrap();
     let error = client.exec(tokio_stream::iter(command())).await.unwrap_err();
     assert_eq!(error.code(), tonic::Code::Unavailable, "{error}");
     client.handshake(handshake(2)).await.unwrap();

@@ -35,6 +35,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::forge::Repositories;
 
 pub use error::DiffError;
+pub use kept::Kept;
 use trees::Trees;
 pub use working_tree::WorkingTree;
 #[cfg(fuzzing)]
@@ -71,6 +72,16 @@ pub struct Wish {
     pub context: u32,
     /// A file's lines are cut after so many bytes.
     pub file_bytes: Option<u64>,
+}
+
+impl Wish {
+    /// Whether it may be asked for.
+    ///
+    /// # Errors
+    /// [`DiffError::Invalid`].
+    pub fn check(&self) -> Result<(), DiffError> {
+        run::check(self)
+    }
 }
 
 impl Default for Wish {
@@ -121,9 +132,9 @@ pub struct Start {
     pub new: String,
     /// When the working tree looked so; 0: it is no working tree.
     pub taken_at: UnixMillis,
-    /// It was kept when the session was suspended.
+    /// The session is suspended, and that was when.
     pub suspended: bool,
-    /// What could not be read or kept, for people.
+    /// What could not be read, for people.
     pub missing: String,
 }
 

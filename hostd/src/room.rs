@@ -36,6 +36,8 @@ pub enum Kind {
     Ci,
     /// An environment's build.
     Build,
+    /// A suspended session's, in which it is read.
+    Copy,
 }
 
 /// The room of a host, shared by all that take of it.

@@ -11,6 +11,7 @@
 mod accounts;
 mod board;
 mod commands;
+mod copies;
 mod create;
 mod diff;
 mod error;
@@ -20,6 +21,8 @@ mod fork;
 mod handle;
 mod host;
 mod layers;
+mod leftovers;
+mod links;
 mod pool;
 mod refresh;
 mod relief;

@@ -15,7 +15,7 @@ use tonic::{Status, Streaming};
 use super::{Answers, Guest, check};
 use crate::{
     environment,
-    process::{Launch, LaunchError},
+    process::{self, Launch, LaunchError},
 };
 
 /// Messages that wait for HTTP/2, of at most `CHUNK` bytes each.
@@ -27,11 +27,15 @@ pub(super) async fn run(guest: &Guest, mut requests: Streaming<ExecRequest>) -> 
     let Some(Request::Start(start)) = requests.message().await?.and_then(|message| message.request) else {
         return Err(Status::invalid_argument("an exec begins with `start`"));
     };
+    let quiet = guest.is_quiet();
+    let beside = quiet && start.beside_frozen;
     let launch = prepare(guest, start)?;
-    if guest.is_quiet() {
+    if quiet && !beside {
         return Err(Status::unavailable(super::QUIET));
     }
-    match guest.launch(&launch, "exec") {
+    // Beside what is frozen: in our own cgroup, which never is.
+    let started = if beside { process::launch(&launch, None) } else { guest.launch(&launch, "exec") };
+    match started {
         Err(error) => Ok(refused(&error)),
         Ok(started) => {
             let (answers, receiver) = mpsc::channel(QUEUE);

@@ -40,7 +40,7 @@ fn adopt(guest: &Guest, fresh: bool, freeze: u64, request: &HandshakeRequest) ->
     } else if freeze != 0 {
         guest.0.machine.set_clock(request.unix_nanos)?;
     }
-    guest.thaw(freeze)
+    if request.stay_frozen { Ok(()) } else { guest.thaw(freeze) }
 }
 
 fn answer(guest: &Guest) -> HandshakeResponse {

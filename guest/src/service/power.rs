@@ -27,7 +27,7 @@ pub(super) async fn quiesce(guest: &Guest, request: QuiesceRequest) -> Result<Qu
     let done: io::Result<_> = done.await.map_err(|error| Status::internal(error.to_string()))?;
     let response =
         done.map_err(|error| Status::failed_precondition(format!("the guest could not be quieted: {error}")))?;
-    // It lasts until the next handshake.
+    // It lasts until the next handshake that does not ask for more of it.
     if let Some(freeze) = freeze {
         freeze.keep();
     }

@@ -162,6 +162,7 @@ pub fn handshake(generation: u64) -> HandshakeRequest {
         generation,
         unix_nanos: 1,
         entropy: Bytes::from_static(&[5; 64]),
+        stay_frozen: false,
     }
 }
 

@@ -1,7 +1,8 @@
 //! The queue for room on a host: who goes next. Pure.
 //!
-//! Somebody waits for a resume, so those go before starts, and starts before builds; among equals whoever came first goes
-//! first. So that none waits for ever, who was passed [`PASSES`] times goes before all that came later, whatever they are.
+//! Somebody waits for a resume, so those go before starts, starts before copies, and copies before builds; among equals
+//! whoever came first goes first. So that none waits for ever, who was passed [`PASSES`] times goes before all that came later,
+//! whatever they are.
 //! A resume that does not fit yet is not passed by later resumes nor by starts: a large one gets its room too.
 
 use crate::capacity::{Admission, Need, Room};
@@ -16,6 +17,8 @@ pub enum Purpose {
     Resume,
     /// To start one.
     Start,
+    /// To read what a suspended session changed, in a copy of its VM.
+    Copy,
     /// To build an environment.
     Build,
 }
@@ -112,8 +115,8 @@ mod tests {
     proptest! {
         /// However many come after it, it goes after at most so many of them, and after all that were there before.
         #[test]
-        fn nobody_waits_for_ever(before in 0u64..5, later in prop::collection::vec(0u8..3, 40)) {
-            let purpose = |of: u8| [Purpose::Resume, Purpose::Start, Purpose::Build][usize::from(of)];
+        fn nobody_waits_for_ever(before in 0u64..5, later in prop::collection::vec(0u8..4, 40)) {
+            let purpose = |of: u8| [Purpose::Resume, Purpose::Start, Purpose::Copy, Purpose::Build][usize::from(of)];
             let mut queue: Vec<Waiter> = (0..before).map(|order| waiter(order, Purpose::Start, 1)).collect();
             queue.push(waiter(before, Purpose::Build, 1));
             let mut gone = 0;

@@ -53,7 +53,6 @@ pub(super) fn failed(error: &DiffError) -> Status {
         DiffError::NoRevision { .. } | DiffError::NoMergeBase { .. } => (Code::NotFound, "REVISION_NOT_FOUND"),
         DiffError::Invalid(_) => (Code::InvalidArgument, "INVALID"),
         DiffError::NothingToCompare => (Code::FailedPrecondition, "NO_REPOSITORY"),
-        DiffError::NotKept(_) => (Code::FailedPrecondition, "NOT_KEPT"),
         DiffError::WorkingTree(_) => (Code::Aborted, "WORKING_TREE"),
         DiffError::Busy => (Code::ResourceExhausted, "BUSY"),
         DiffError::Git(_) | DiffError::Failed(_) | DiffError::Malformed(_) => (Code::Internal, "GIT"),

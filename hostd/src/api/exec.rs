@@ -42,6 +42,7 @@ fn towards_start(start: ExecStart) -> guest::ExecRequest {
         environment: start.environment,
         directory: start.directory,
         terminal: start.terminal.map(|size| guest::Size { columns: size.columns, rows: size.rows }),
+        beside_frozen: false,
     };
     guest::ExecRequest { request: Some(guest::exec_request::Request::Start(start)) }
 }

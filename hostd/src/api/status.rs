@@ -68,8 +68,10 @@ impl From<FleetError> for Status {
             FleetError::NotRunning(_) => (Code::FailedPrecondition, "NOT_RUNNING"),
             FleetError::HostNotReady(_) => (Code::FailedPrecondition, "HOST_NOT_READY"),
             FleetError::TooLarge { .. } => (Code::ResourceExhausted, "TOO_LARGE"),
+            FleetError::NoRoom(_) => (Code::ResourceExhausted, "NO_ROOM"),
             // Not FailedPrecondition: nobody forbids it, it went wrong.
             FleetError::NotSuspended(_) => (Code::Aborted, "NOT_SUSPENDED"),
+            FleetError::NotRead(_) => (Code::Aborted, "NOT_READ"),
             FleetError::NotForked(_) => (Code::Internal, "NOT_FORKED"),
             FleetError::NotRemoved(_) => (Code::Internal, "NOT_REMOVED"),
             FleetError::Stopping => return stopping(),

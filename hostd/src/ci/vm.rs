@@ -191,6 +191,7 @@ async fn run(
         environment: variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         directory: directory(job),
         terminal: None,
+        beside_frozen: false,
     };
     let exit = command::follow(client.clone(), start, |(Output::Out(bytes) | Output::Err(bytes))| log.push(&bytes));
     match exit.await {

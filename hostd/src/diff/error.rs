@@ -27,9 +27,6 @@ pub enum DiffError {
     /// The session works on no repository of the forge.
     #[error("the session's environment has no repository, so there is nothing to compare its files with")]
     NothingToCompare,
-    /// Nothing was kept of it.
-    #[error("{0}")]
-    NotKept(String),
     /// Something in the request is not allowed.
     #[error("{0}")]
     Invalid(String),

@@ -1,15 +1,15 @@
-//! Working trees as sources: live from a guest, or as they were kept when their session was suspended.
+//! Working trees as sources: live from a guest, or as one was once, in a file.
 //!
-//! A kept one is a file: a line of JSON ([`Label`]) and the pack. It is written beside and renamed.
+//! Such a file is [`LABEL`] bytes of JSON ([`Label`]), filled up with blanks, and the pack. It is written beside and renamed.
 
-use std::{io, path::Path, process::Stdio, time::Duration};
+use std::{io, path::Path, process::Stdio};
 
 use hostd_core::UnixMillis;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::{
     fs::File,
-    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _},
     process::ChildStdin,
 };
 
@@ -21,14 +21,14 @@ use super::{
     working_tree::{Head, take},
 };
 
-/// Largest pack of a live working tree, in bytes.
-const LIVE_MAX: u64 = 256 << 20;
-/// Largest pack that is kept of a suspended one.
-const KEPT_MAX: u64 = 4 << 20;
-/// Longest label.
-const LABEL_MAX: u64 = 1024;
+/// Largest pack of a working tree, in bytes.
+const PACK_MAX: u64 = 256 << 20;
+/// Largest file that is kept for the next who asks.
+const KEPT_MAX: u64 = 64 << 20;
+/// Bytes before the pack in a file.
+const LABEL: usize = 1024;
 
-/// What a kept pack is.
+/// What the pack in a file is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Label {
@@ -36,6 +36,14 @@ struct Label {
     tree: String,
     missing: String,
     taken_at: UnixMillis,
+}
+
+/// A working tree as it was once: an open file, whatever becomes of its name.
+#[derive(Debug)]
+pub struct Kept {
+    label: Label,
+    /// At its pack.
+    file: File,
 }
 
 impl Diffs {
@@ -46,8 +54,8 @@ impl Diffs {
     pub async fn working_tree(&self, from: WorkingTree, wish: Wish, now: UnixMillis) -> Result<Answers, DiffError> {
         run::check(&wish)?;
         let repository = self.repository(&from.repository)?;
-        let (mut git, stdin, more) = self.unpack(&repository, LIVE_MAX)?;
-        let Head { base, tree, missing } = match take(&from, LIVE_MAX, DEADLINE, stdin).await {
+        let (mut git, stdin, more) = self.unpack(&repository)?;
+        let Head { base, tree, missing } = match take(&from, PACK_MAX, DEADLINE, stdin).await {
             // git here that ends early says why.
             Err(DiffError::Git(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 git.finish().await?;
@@ -61,62 +69,61 @@ impl Diffs {
         self.over(&repository, more, start, wish, &from.repository).await
     }
 
-    /// Keeps a working tree in a file, in place of what was kept there before. Takes no longer than `within`.
+    /// Reads the working tree of a session as it was suspended at this time. Unless it is large, it is in `file` then, in place
+    /// of what was there; that it cannot be written there is told in the log alone.
     ///
     /// # Errors
-    /// Where it cannot be read or written; the file is as it was then.
-    pub async fn keep(
-        &self,
-        from: &WorkingTree,
-        file: &Path,
-        within: Duration,
-        now: UnixMillis,
-    ) -> Result<(), DiffError> {
+    /// Where it cannot be read.
+    pub async fn keep(&self, from: &WorkingTree, file: &Path, at: UnixMillis) -> Result<Kept, DiffError> {
         let folder = TempDir::new_in(&self.scratch)?;
-        let (pack, whole) = (folder.path().join("pack"), folder.path().join("whole"));
-        let Head { base, tree, missing } = take(from, KEPT_MAX, within, File::create(&pack).await?).await?;
-        let mut label = serde_json::to_vec(&Label { base, tree, missing, taken_at: now }).map_err(io::Error::other)?;
-        label.push(b'\n');
-        let mut out = File::create(&whole).await?;
-        out.write_all(&label).await?;
-        tokio::io::copy(&mut File::open(&pack).await?, &mut out).await?;
-        out.sync_all().await?;
-        tokio::fs::rename(&whole, file).await?;
-        Ok(())
+        let path = folder.path().join("kept");
+        let mut out = File::options().create_new(true).read(true).write(true).open(&path).await?;
+        out.write_all(&[b' '; LABEL]).await?;
+        let Head { base, tree, missing } = take(from, PACK_MAX, DEADLINE, &mut out).await?;
+        let label = Label { base, tree, missing, taken_at: at };
+        let text = serde_json::to_vec(&label).map_err(io::Error::other)?;
+        let bytes = out.stream_position().await?;
+        out.rewind().await?;
+        // One that did not fit would not be taken for one.
+        out.write_all(&text[..text.len().min(LABEL)]).await?;
+        out.flush().await?;
+        out.seek(io::SeekFrom::Start(LABEL as u64)).await?;
+        if bytes <= KEPT_MAX
+            && let Err(error) = tokio::fs::rename(&path, file).await
+        {
+            tracing::info!(?file, %error, "a session's changes are not kept for the next who asks");
+        }
+        Ok(Kept { label, file: out })
     }
 
-    /// A working tree that was kept.
+    /// What [`Diffs::keep`] left there of this time. None: nothing, or nothing that could be read.
+    pub async fn kept(&self, file: &Path, at: UnixMillis) -> Option<Kept> {
+        let mut file = File::open(file).await.ok()?;
+        let mut text = [0; LABEL];
+        file.read_exact(&mut text).await.ok()?;
+        let label: Label = serde_json::from_slice(&text).ok()?;
+        let whole = label.taken_at == at && trees::is_id(&label.base) && trees::is_id(&label.tree);
+        whole.then_some(Kept { label, file })
+    }
+
+    /// What was changed in a session of this repository when it was suspended.
     ///
     /// # Errors
-    /// [`DiffError::NotKept`], or where it cannot be read any more.
-    pub async fn kept(&self, repository: &str, file: &Path, wish: Wish) -> Result<Answers, DiffError> {
+    /// Where git cannot read it, or fails.
+    pub async fn suspended(&self, repository: &str, kept: Kept, wish: Wish) -> Result<Answers, DiffError> {
         run::check(&wish)?;
         let path = self.repository(repository)?;
-        let help = "resume the session to see its changes";
-        let mut kept = match File::open(file).await {
-            Ok(file) => BufReader::new(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(DiffError::NotKept(format!("nothing was kept of its working tree; {help}")));
-            }
-            Err(error) => return Err(DiffError::NotKept(format!("{}: {error}; {help}", file.display()))),
-        };
-        let broken = || DiffError::NotKept(format!("{} is damaged; {help}", file.display()));
-        let mut line = vec![];
-        (&mut kept).take(LABEL_MAX).read_until(b'\n', &mut line).await?;
-        let label: Label = serde_json::from_slice(&line).map_err(|_| broken())?;
-        if !trees::is_id(&label.base) || !trees::is_id(&label.tree) {
-            return Err(broken());
-        }
-        let (mut git, stdin, more) = self.unpack(&path, KEPT_MAX)?;
-        pour(kept, stdin).await.map_err(|_| broken())?;
+        let (mut git, stdin, more) = self.unpack(&path)?;
+        let poured = pour(kept.file, stdin).await;
         drain(&mut git).await?;
         git.finish().await?;
-        let Label { base: old, tree: new, missing, taken_at } = label;
+        poured?;
+        let Label { base: old, tree: new, missing, taken_at } = kept.label;
         self.over(&path, more, Start { old, new, taken_at, suspended: true, missing }, wish, repository).await
     }
 
     /// A git that takes a pack into a folder of objects on top of a repository.
-    fn unpack(&self, repository: &Path, max: u64) -> Result<(Git, ChildStdin, TempDir), DiffError> {
+    fn unpack(&self, repository: &Path) -> Result<(Git, ChildStdin, TempDir), DiffError> {
         let more = TempDir::new_in(&self.scratch)?;
         std::fs::create_dir(more.path().join("info"))?;
         let below = repository.join("objects");
@@ -126,7 +133,9 @@ impl Diffs {
         std::fs::write(more.path().join("info/alternates"), format!("{below}\n"))?;
         let mut command = git::command(repository);
         command.env("GIT_OBJECT_DIRECTORY", more.path());
-        command.args(["index-pack", "--stdin", "--fix-thin", "--threads=1"]).arg(format!("--max-input-size={max}"));
+        command
+            .args(["index-pack", "--stdin", "--fix-thin", "--threads=1"])
+            .arg(format!("--max-input-size={PACK_MAX}"));
         let mut git = Git::start(&command, Stdio::piped())?;
         let stdin = git.stdin.take().ok_or_else(|| io::Error::other("its pipes are missing"))?;
         Ok((git, stdin, more))

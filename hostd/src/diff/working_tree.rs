@@ -38,6 +38,8 @@ pub struct WorkingTree {
     pub path: String,
     /// The branch that it is compared with; empty: what its clone was made of.
     pub branch: String,
+    /// The guest is a copy of a suspended one: git runs beside what is frozen there.
+    pub frozen: bool,
 }
 
 /// What was taken.
@@ -66,7 +68,7 @@ async fn pass(from: &WorkingTree, max: u64, mut sink: impl AsyncWrite + Unpin) -
     let foreign = |status: tonic::Status| DiffError::WorkingTree(text::clean(status.message(), STDERR_MAX));
     let limit = max.to_string();
     let command = ["sh", "-c", SCRIPT, "sh", &from.path, &from.branch, &limit].map(str::to_owned).to_vec();
-    let start = ExecStart { command, directory: "/".into(), ..ExecStart::default() };
+    let start = ExecStart { command, directory: "/".into(), beside_frozen: from.frozen, ..ExecStart::default() };
     // The sender lives as long as the command: the end of the requests would say that nobody wants it any more.
     let (requests, receiver) = mpsc::channel(2);
     for request in [Request::Start(start), Request::StdinEnd(true)] {

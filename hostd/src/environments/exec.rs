@@ -41,6 +41,7 @@ async fn follow(
         environment: [("DEBIAN_FRONTEND".into(), "noninteractive".into())].into(),
         directory: directory.into(),
         terminal: None,
+        beside_frozen: false,
     };
     let (mut out, mut err) = (Lines::default(), Lines::default());
     let mut line = |line| progress.output(line);

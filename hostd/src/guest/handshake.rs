@@ -52,12 +52,13 @@ impl Identity {
     }
 }
 
-/// Shakes hands on a connection that has just begun; an error is a text for people.
+/// Shakes hands on a connection that has just begun; an error is a text for people. `stay_frozen`: what is frozen stays so.
 pub(super) async fn shake(
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
     identity: &Identity,
+    stay_frozen: bool,
 ) -> Result<HandshakeResponse, String> {
-    let request = request(identity)?;
+    let request = request(identity, stay_frozen)?;
     let answer = async {
         send(io, &request).await?;
         receive::<HandshakeAnswer>(io).await
@@ -72,11 +73,12 @@ pub(super) async fn shake(
 
 /// Shakes hands once more; an error is a text for people.
 pub(super) async fn again(client: &mut GuestClient<Channel>, identity: &Identity) -> Result<(), String> {
-    let answer = timeout(TIMEOUT, client.handshake(request(identity)?)).await.map_err(|_| NO_ANSWER.to_string())?;
+    let answer =
+        timeout(TIMEOUT, client.handshake(request(identity, false)?)).await.map_err(|_| NO_ANSWER.to_string())?;
     checked(answer.map_err(|status| refused(status.message()))?.into_inner()).map(drop)
 }
 
-fn request(identity: &Identity) -> Result<HandshakeRequest, String> {
+fn request(identity: &Identity, stay_frozen: bool) -> Result<HandshakeRequest, String> {
     let mut entropy = vec![0; ENTROPY];
     getrandom::fill(&mut entropy).map_err(|e| format!("no entropy for the guest: {e}"))?;
     Ok(HandshakeRequest {
@@ -87,6 +89,7 @@ fn request(identity: &Identity) -> Result<HandshakeRequest, String> {
         generation: identity.generation,
         unix_nanos: unix_nanos(),
         entropy: Bytes::from(entropy),
+        stay_frozen,
     })
 }
 

@@ -106,19 +106,32 @@ impl Link {
     /// Begins to connect both ports of `vm`, and does so for ever. Calls on the tunnel port go to `gateway` as `caller`'s.
     #[must_use]
     pub fn start(vm: Arc<dyn Vm>, identity: Identity, gateway: Arc<Gateway>, caller: Arc<Caller>) -> Self {
-        let stop = CancellationToken::new();
-        let last = Arc::new(Mutex::new("not connected yet".to_string()));
-        let (sender, state) = watch::channel(LinkState::Connecting);
-        let keeper = Keeper { vm: vm.clone(), identity, state: sender, last: last.clone(), stop: stop.clone() };
-        tokio::spawn(stop.clone().run_until_cancelled_owned(keeper.run()));
-        let mut up = state.clone();
+        let link = Self::keep(vm.clone(), identity, false);
+        let mut up = link.state();
         let tunnel = async move {
             // What the guest does for this port would be in the way of its handshake on the other.
             if up.wait_for(|state| matches!(state, LinkState::Up(_))).await.is_ok() {
                 tunnel::run(vm, gateway, caller).await;
             }
         };
-        tokio::spawn(stop.clone().run_until_cancelled_owned(tunnel));
+        tokio::spawn(link.stop.clone().run_until_cancelled_owned(tunnel));
+        link
+    }
+
+    /// The link to a copy of a VM, which is only read: what is frozen in it stays so, and its other port, the way out, is never
+    /// connected.
+    #[must_use]
+    pub fn to_copy(vm: Arc<dyn Vm>, identity: Identity) -> Self {
+        Self::keep(vm, identity, true)
+    }
+
+    /// Begins to connect the link port.
+    fn keep(vm: Arc<dyn Vm>, identity: Identity, stay_frozen: bool) -> Self {
+        let stop = CancellationToken::new();
+        let last = Arc::new(Mutex::new("not connected yet".to_string()));
+        let (sender, state) = watch::channel(LinkState::Connecting);
+        let keeper = Keeper { vm, identity, stay_frozen, state: sender, last: last.clone(), stop: stop.clone() };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(keeper.run()));
         Self { state, last, _stop: stop.clone().drop_guard(), stop }
     }
 
@@ -158,6 +171,7 @@ impl Link {
 struct Keeper {
     vm: Arc<dyn Vm>,
     identity: Identity,
+    stay_frozen: bool,
     state: watch::Sender<LinkState>,
     last: Arc<Mutex<String>>,
     stop: CancellationToken,
@@ -197,7 +211,7 @@ impl Keeper {
     /// One attempt: the shaken hand, and a token that is cancelled when the connection is over.
     async fn connect(&self) -> Result<(Hello, CancellationToken), String> {
         let mut io = connection::connect(&*self.vm, Port::Link).await.map_err(|e| e.to_string())?;
-        let handshake = handshake::shake(&mut io, &self.identity).await?;
+        let handshake = handshake::shake(&mut io, &self.identity, self.stay_frozen).await?;
         let over = CancellationToken::new();
         let watched = Watched::new(io, &self.stop, over.clone());
         let channel = channel(watched).await.map_err(|e| format!("HTTP/2 with the guest failed: {e}"))?;

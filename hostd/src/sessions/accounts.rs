@@ -19,7 +19,7 @@ const DEPTH: usize = 32;
 /// Uses of memory and disk, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounts {
-    /// Memory that is one VM's alone, of all sessions' VMs: what the guests have written, and what QEMU needs.
+    /// Memory that is one VM's alone, of all sessions' VMs and copies: what the guests have written, and what QEMU needs.
     pub memory_private: u64,
     /// The same of warm VMs that no session has yet.
     pub memory_warm: u64,
@@ -74,9 +74,10 @@ fn read(host: &Arc<Host>) -> Accounts {
     let parts: Vec<_> = lives.iter().map(|live| live.vm.memory_part()).collect();
     let (room, rooms) = (host.room(), &host.parts.rooms);
     let (warm, ci, builds) = (host.pool.memory_part(), rooms.of_kind(Kind::Ci), rooms.of_kind(Kind::Build));
-    let others = [warm, ci, builds].map(|part| part.shared).iter().sum::<u64>();
+    let copies = rooms.of_kind(Kind::Copy);
+    let others = [warm, ci, builds, copies].map(|part| part.shared).iter().sum::<u64>();
     let mut accounts = Accounts {
-        memory_private: parts.iter().map(|part| part.private).sum(),
+        memory_private: parts.iter().chain([&copies]).map(|part| part.private).sum(),
         memory_warm: warm.private,
         memory_ci: ci.private,
         memory_builds: builds.private,
@@ -123,9 +124,9 @@ impl Accounts {
             ["builds", ..] => &mut self.disk_builds,
             ["warm", ..] => &mut self.disk_warm,
             ["ci", ..] => &mut self.disk_ci,
-            ["sessions", _, name] if name.ends_with(".qcow2") => &mut self.disk_layers,
+            ["sessions" | "copies", _, name] if name.ends_with(".qcow2") => &mut self.disk_layers,
             ["sessions", _, name] if name.contains(".log") => &mut self.disk_logs,
-            ["sessions", _, folder, _, ..] if folder.starts_with("snapshot") => &mut self.disk_snapshots,
+            ["sessions" | "copies", _, folder, _, ..] if folder.starts_with("snapshot") => &mut self.disk_snapshots,
             _ => &mut self.disk_other,
         }
     }

@@ -46,6 +46,14 @@ pub enum FleetError {
     /// It could not be put to disk; it runs on, or its VM has ended.
     #[error("not suspended: {0}")]
     NotSuspended(String),
+    /// There is no room for a copy of a suspended session.
+    #[error(
+        "no room for a copy of the suspended session's VM, to read its changes in: {0}; try again later, or resume the session"
+    )]
+    NoRoom(String),
+    /// A suspended session's changes could not be read in a copy of it; the session is as it was.
+    #[error("the suspended session's changes cannot be read in a copy of its VM: {0}")]
+    NotRead(String),
     /// No fork was made of it, and nothing of one is left.
     #[error("the session could not be forked: {0}")]
     NotForked(String),

@@ -10,7 +10,7 @@ use hostd_core::{Input, capacity::Room, session::step};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Board, FleetError, Order, SessionView, create, fork, layers, now, pool, refresh, resolve::resolve,
+    Board, FleetError, Order, SessionView, copies, create, fork, layers, now, pool, refresh, resolve::resolve,
     supervisor::Message, suspend,
 };
 use crate::{
@@ -71,6 +71,7 @@ impl Fleet {
         fork::sweep(&host.parts.data, &records).await;
         stream::iter(&records).for_each_concurrent(LEFTOVERS, |record| end_leftover(&host, record)).await;
         pool::sweep(&host).await;
+        copies::sweep(&host).await;
         layers::sweep(&host, &records).await;
         for mut record in records {
             let mut input = Input::HostRestarted;
@@ -194,11 +195,12 @@ impl Fleet {
         })
     }
 
-    /// Powers off every VM and ends all supervisors; no VM is left when this returns. Nothing is created any more.
+    /// Powers off every VM and ends all supervisors and copies; no VM is left when this returns. Nothing is created any more.
     pub async fn stop(&self) {
         self.refresh.cancel();
         self.host.closing.cancel();
         self.host.pool.close().await;
+        self.host.copies.close().await;
         let handles: Vec<_> = self.host.handles().values().cloned().collect();
         stream::iter(handles)
             .for_each_concurrent(None, |handle| async move {

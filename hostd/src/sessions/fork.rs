@@ -23,10 +23,10 @@ use ulid::Ulid;
 use super::{
     Fleet, FleetError, SessionView, create,
     fleet::{Handle, Host, settled},
-    now,
+    links, now,
     running::{Live, Running},
     supervisor::Message,
-    suspend::{Awake, advised, quiesce, run_on, settle, top},
+    suspend::{Awake, SNAPSHOT, advised, quiesce, run_on, settle, top},
 };
 use crate::{
     store::{Machine, Record, Snapshot},
@@ -36,8 +36,6 @@ use crate::{
 
 /// In a folder whose fork is not committed.
 const HALF_MADE: &str = "half-made";
-/// Of a snapshot in its session's folder.
-const SNAPSHOT: &str = "snapshot";
 
 /// What somebody asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -140,11 +138,7 @@ impl Draft {
         let snapshot = original.machine.snapshot.clone().ok_or_else(|| io::Error::other("it has no snapshot"))?;
         self.begin().await?;
         let folder = self.directory.join(SNAPSHOT);
-        fs::create_dir(&folder).await?;
-        let mut files = fs::read_dir(&snapshot.folder).await?;
-        while let Some(file) = files.next_entry().await? {
-            fs::hard_link(file.path(), folder.join(file.file_name())).await?;
-        }
+        links::files(&snapshot.folder, &folder).await?;
         terminals::copy(&host.directory(&original.session.id), &self.directory).await?;
         self.record(host, original, Snapshot { folder, ..snapshot }, original.machine.disk.clone()).await
     }
@@ -158,17 +152,7 @@ impl Draft {
         disk: String,
     ) -> io::Result<(Record, Vec<Effect>)> {
         let own = host.directory(&original.session.id);
-        let mut layers = Vec::with_capacity(original.machine.layers.len());
-        for layer in &original.machine.layers {
-            layers.push(match layer.file_name().filter(|_| layer.starts_with(&own)) {
-                Some(name) => {
-                    let linked = self.directory.join(name);
-                    fs::hard_link(layer, &linked).await?;
-                    linked
-                }
-                None => layer.clone(),
-            });
-        }
+        let layers = links::layers(&original.machine.layers, &own, &self.directory).await?;
         let machine = Machine { layers, disk, phases: vec![], snapshot: Some(snapshot), ..original.machine.clone() };
         let (session, effects) = original.session.fork(self.new.clone(), now());
         Ok((Record { session, machine }, effects))

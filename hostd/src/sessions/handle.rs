@@ -11,7 +11,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Board, Parts, SessionView, host, now,
+    Board, Parts, SessionView,
+    copies::Copies,
+    host, now,
     pool::Pool,
     running::Live,
     shelf::Shelf,
@@ -40,6 +42,7 @@ pub(super) struct Host {
     pub(super) started_at: UnixMillis,
     pub(super) shelf: Shelf,
     pub(super) pool: Pool,
+    pub(super) copies: Copies,
     /// hostd ends.
     pub(super) closing: CancellationToken,
     handles: Mutex<BTreeMap<String, Arc<Handle>>>,
@@ -78,6 +81,7 @@ impl Host {
             started_at: now(),
             shelf: Shelf::default(),
             pool: Pool::default(),
+            copies: Copies::default(),
             closing: CancellationToken::new(),
             handles: Mutex::default(),
         });

@@ -19,7 +19,7 @@ use hostd_core::Lifecycle;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::fleet::Host;
+use super::{fleet::Host, leftovers};
 use crate::{
     store::Record,
     vm::{MemoryUse, Vm},
@@ -29,6 +29,8 @@ pub(super) use keep::keep;
 
 /// Dispatches that are remembered.
 const REMEMBERED: usize = 256;
+/// One of them, in the log.
+const WHAT: &str = "a warm VM";
 /// What of a VM's folder is worth keeping after its end.
 const LOGS: [&str; 2] = ["serial.log", "qemu.log"];
 
@@ -214,14 +216,7 @@ async fn after(host: Arc<Host>, session: String, warm: Warm) {
 
 /// Ends what an earlier hostd left.
 pub(super) async fn sweep(host: &Host) {
-    let root = root(host);
-    let Ok(mut folders) = tokio::fs::read_dir(&root).await else { return };
-    while let Ok(Some(folder)) = folders.next_entry().await {
-        match host.parts.vmm.end_leftover(&folder.path()).await {
-            Ok(_) => remove(&folder.path()).await,
-            Err(error) => tracing::error!(folder = %folder.path().display(), %error, "a warm VM may still run"),
-        }
-    }
+    leftovers::sweep(host, &root(host), WHAT).await;
 }
 
 fn root(host: &Host) -> PathBuf {
@@ -233,9 +228,5 @@ fn disk_in(folder: &Path) -> PathBuf {
 }
 
 async fn remove(folder: &Path) {
-    if let Err(error) = tokio::fs::remove_dir_all(folder).await
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!(folder = %folder.display(), %error, "what is left of a warm VM was not removed");
-    }
+    leftovers::remove(folder, WHAT).await;
 }

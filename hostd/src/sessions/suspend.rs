@@ -12,7 +12,6 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    diff::keep,
     fleet::{Handle, Host},
     now,
     running::{Live, Running},
@@ -30,11 +29,11 @@ use crate::{
 };
 
 /// Of a session's snapshot in its folder.
-const SNAPSHOT: &str = "snapshot";
+pub(super) const SNAPSHOT: &str = "snapshot";
 /// Of the file in a session's folder that says how far its terminal was taken when its last suspend began.
 const OFFSET: &str = "snapshot.offset";
 /// What can be done about a snapshot that cannot be used.
-const OFFER: &str = "; put back what has changed and resume it, or restart it: \
+pub(super) const OFFER: &str = "; put back what has changed and resume it, or restart it: \
     that boots it from its disk as it was suspended, and gives up its memory";
 /// Of a VM that cannot write.
 pub(super) const STALLED: &str = "stands still, because the host's disk is full; make room on it, and it goes on";
@@ -60,7 +59,6 @@ pub(super) enum Awake {
 
 /// Puts a running session to disk; returns what its next life is made from.
 pub(super) async fn suspend(host: Arc<Host>, handle: Arc<Handle>, running: Running) -> Result<Machine, Awake> {
-    keep(&host, &handle, &running.live).await;
     settle(&host).await;
     // The guest is busy with its own for longer than that takes.
     let directory = host.directory(&handle.id);

@@ -1,4 +1,5 @@
 mod board;
+mod diffs;
 mod elsewhere;
 #[cfg(feature = "failpoints")]
 mod faults;

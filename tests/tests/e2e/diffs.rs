@@ -90,9 +90,9 @@ fn a_session_shows_its_changes_running_and_suspended() {
 
     let suspended = host.cli(["suspend", "--json", &id]).json();
     assert_eq!(suspended["lifecycle"], "suspended");
-    let kept = host.cli(["diff", &id]);
-    assert_eq!(kept.text(), live);
-    assert!(kept.stderr.contains("the session is suspended; this is as of"), "{kept}");
+    let copied = host.cli(["diff", &id]);
+    assert_eq!(copied.text(), live);
+    assert!(copied.stderr.contains("the session is suspended; this is as of"), "{copied}");
     assert_eq!(host.show(&id)["lifecycle"], "suspended", "looking woke it");
 
     // A guest that plays tricks is told of, and does no harm.
@@ -100,4 +100,48 @@ fn a_session_shows_its_changes_running_and_suspended() {
     host.cli(["diff", &id]).assert_failed(1, &["working tree cannot be read"]);
     let _ = shell("rm /usr/local/bin/git && mv .git .tig");
     host.cli(["diff", &id]).assert_failed(1, &["not a git repository"]);
+}
+
+/// However much changed, and up to the last moment: it is read in a copy of the VM, in which the agent does not go on.
+#[test]
+fn a_suspended_session_is_read_in_a_copy_that_stays_frozen() {
+    let host = Host::start();
+    // It counts in memory.
+    let ticker = "i=0; while :; do i=$((i+1)); echo $i >>ticks; sleep 0.1; done";
+    let id = host.session("ticker", &["sh", "-c", ticker]);
+    let shell = |script: &str| host.exec(&id, &["sh", "-c", script]).text();
+    let diff = |args: &[&str]| host.cli(["diff", &id].iter().chain(args)).text();
+    let boot = shell("cat /proc/sys/kernel/random/boot_id; head -c 6000000 /dev/urandom >bytes; echo more >>README.md");
+    let still = ["--stat", "--", "README.md", "bytes"];
+    let live = diff(&still);
+    let _ = shell("echo last >last");
+    let _ = host.cli(["suspend", &id]).text();
+    let before = host.show(&id);
+    assert_eq!(diff(&["--name-only"]), "README.md\nbytes\nlast\nticks");
+    let ticks = diff(&["--", "ticks", "last"]);
+    assert!(ticks.contains("+last") && ticks.contains("+1\n"), "{ticks}");
+    // What was read is kept, until it is gone: then another copy says the same.
+    let kept = host.data().join("sessions").join(&id).join("changes");
+    let stamp = || fs::metadata(&kept).unwrap().modified().unwrap();
+    let read = stamp();
+    assert_eq!(diff(&still), live);
+    assert_eq!(stamp(), read);
+    fs::remove_file(&kept).unwrap();
+    assert_eq!(diff(&["--", "ticks", "last"]), ticks);
+
+    assert!(host.vms().is_empty(), "a copy runs on");
+    assert_eq!(fs::read_dir(host.data().join("copies")).unwrap().count(), 0);
+    let after = host.show(&id);
+    assert!(
+        ["lifecycle", "generation", "suspended_bytes"].iter().all(|field| before[field] == after[field]),
+        "{after}"
+    );
+    assert_eq!(host.ls().len(), 1);
+    let shown = host.cli(["host", "show", "--json"]).json();
+    assert_eq!(shown["accounts"]["memory_private"], 0, "{shown}");
+    let last: u32 = ticks.lines().filter_map(|line| line.strip_prefix('+')?.parse().ok()).max().unwrap();
+    let _ = host.cli(["resume", &id]).text();
+    assert_eq!(shell("cat /proc/sys/kernel/random/boot_id"), boot);
+    let next = format!("until [ \"$(sed -n {}p ticks)\" ]; do sleep 0.1; done; awk '$1 != NR' ticks", last + 1);
+    assert_eq!(shell(&next), "", "a tick was lost or doubled");
 }

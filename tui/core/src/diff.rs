@@ -48,8 +48,8 @@ pub struct DiffView {
     pub reading: Reading,
     /// Something that people should know; may be empty.
     pub remark: String,
-    /// When it looked so, where it is kept from a suspend.
-    pub kept_at: Option<i64>,
+    /// When it looked so, where the session is suspended.
+    pub suspended_at: Option<i64>,
     /// The list is whole.
     pub listed: bool,
     files: Vec<File>,
@@ -72,7 +72,7 @@ impl DiffView {
             ticket,
             reading: Reading::Going,
             remark: String::new(),
-            kept_at: None,
+            suspended_at: None,
             listed: false,
             files: vec![],
             selected: 0,
@@ -152,7 +152,9 @@ impl DiffView {
     pub fn report(&mut self, report: DiffReport) -> bool {
         match report {
             DiffReport::Commit(id) => self.commit = text::one_line(&id, 64),
-            DiffReport::Start(remark, kept_at) => (self.remark, self.kept_at) = (text::one_line(&remark, 400), kept_at),
+            DiffReport::Start(remark, suspended_at) => {
+                (self.remark, self.suspended_at) = (text::one_line(&remark, 400), suspended_at)
+            }
             DiffReport::Files(files) => {
                 let room = FILES_MAX.saturating_sub(self.files.len());
                 self.files.extend(files.into_iter().take(room).map(File::new));

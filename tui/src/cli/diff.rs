@@ -29,6 +29,10 @@ use super::{
 
 /// Something takes so long that people want to hear of it.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// What they hear.
+const COMPARING: &str = "comparing";
+/// The same where the host may have to start a VM for it.
+const COPYING: &str = "reading the suspended session's changes from a copy of its VM";
 
 /// What is done with a difference as it comes.
 trait Form {
@@ -46,7 +50,7 @@ trait Form {
 
 /// Shows it.
 pub(crate) async fn run(fleet: &Fleet, options: Diff) -> Outcome {
-    let (host, of) = find(fleet, &options).await?;
+    let (host, of, wait) = find(fleet, &options).await?;
     let (detail, mut form): (_, Box<dyn Form>) = match (options.stat, options.name_only, options.json) {
         (true, ..) => (DiffDetail::Counts, Box::new(stat::Stat::default())),
         (_, true, _) => (DiffDetail::List, Box::new(names::Names)),
@@ -62,7 +66,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Diff) -> Outcome {
     };
     let failure = |status| host.failure(&status);
     let mut client = host.diffs();
-    let mut answers = patiently(client.get(request)).await.map_err(failure)?.into_inner();
+    let mut answers = patiently(wait, client.get(request)).await.map_err(failure)?.into_inner();
     follow(host, &mut answers, form.as_mut()).await?;
     form.end()?;
     Ok(0)
@@ -102,15 +106,15 @@ fn tell(start: &DiffStart) {
     }
 }
 
-/// Says that it goes on where that takes its time and somebody looks.
-async fn patiently<T>(work: impl Future<Output = T>) -> T {
+/// Says what goes on where that takes its time and somebody looks.
+async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     if let Ok(done) = timeout(PATIENCE, &mut work).await {
         return done;
     }
     let looks = io::stderr().is_terminal();
     if looks {
-        output::write_stderr("comparing …");
+        output::write_stderr(&format!("{what} …"));
     }
     let done = work.await;
     if looks {
@@ -119,18 +123,19 @@ async fn patiently<T>(work: impl Future<Output = T>) -> T {
     done
 }
 
-async fn find<'a>(fleet: &'a Fleet, options: &Diff) -> Result<(&'a Host, Of), Failure> {
+/// Where it is asked for, what, and what goes on meanwhile.
+async fn find<'a>(fleet: &'a Fleet, options: &Diff) -> Result<(&'a Host, Of, &'static str), Failure> {
     if let Some(name) = &options.repo {
         let (old, new, since_merge_base) = revisions(&options.what)?;
         let found = repo::find(fleet, name).await?;
         let revisions = DiffRevisions { repository: found.it.name, old, new, since_merge_base };
-        return Ok((found.host, Of::Revisions(revisions)));
+        return Ok((found.host, Of::Revisions(revisions), COMPARING));
     }
     if options.what.contains('#') {
         let id = options.what.strip_prefix('#').unwrap_or(&options.what);
         let found = review::find(fleet, id).await?;
         let (from, to) = options.revisions.unwrap_or_default();
-        return Ok((found.host, Of::Pull(DiffPull { id: review::name(&found.it), from, to })));
+        return Ok((found.host, Of::Pull(DiffPull { id: review::name(&found.it), from, to }), COMPARING));
     }
     if options.revisions.is_some() {
         return Err(Failure::usage("--revisions is for pull requests").hint("name one like widgets#12"));
@@ -139,7 +144,8 @@ async fn find<'a>(fleet: &'a Fleet, options: &Diff) -> Result<(&'a Host, Of), Fa
         return Err(Failure::usage(format!("`{}` of which repository?", plain(&options.what))).hint("say --repo NAME"));
     }
     let found = fleet.session(&options.what).await?;
-    Ok((found.host, Of::Session(found.it.id)))
+    let wait = if found.it.lifecycle == "suspended" { COPYING } else { COMPARING };
+    Ok((found.host, Of::Session(found.it.id), wait))
 }
 
 /// `A..B` or `A...B`; a side that is left out is HEAD.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Message, Place, Starting, Supervisor};
 use crate::{
     sessions::{
-        pool,
+        diff, pool,
         running::Running,
         start::{NotStarted, Started, start},
         suspend::{Awake, forget_snapshot, resume, suspend},
@@ -126,6 +126,9 @@ impl Supervisor {
             Err(NotStarted::Cancelled) => return ControlFlow::Continue(()),
         };
         let booted_anew = matches!(input, Input::Started { .. });
+        if booted_anew || matches!(input, Input::Resumed { .. }) {
+            diff::forget(&self.host, &self.handle.id).await;
+        }
         let flow = self.report(input).await;
         if booted_anew {
             forget_snapshot(&self.host, &self.handle.id).await;

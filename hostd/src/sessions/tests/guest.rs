@@ -2,10 +2,11 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -15,13 +16,28 @@ use hostd_core::Cause;
 use pilothouse_proto::guest::v1::{
     self as wire, AnswerRequest, AnswerResponse, BootStep, Event, EventsRequest, ExecRequest, ExecResponse,
     HandshakeRequest, HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse,
-    StartAgentRequest, StartAgentResponse, TerminalRequest, TerminalResponse, event, guest_server,
-    terminal_request::Request as Part,
+    StartAgentRequest, StartAgentResponse, TerminalRequest, TerminalResponse, event, exec_request, exec_response,
+    guest_server, terminal_request::Request as Part,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Programs that run in guests.
+pub(super) struct Execs {
+    /// Where the working tree of all of them is.
+    pub(super) work: Mutex<PathBuf>,
+    /// Told when one begins, which goes no further while this is locked.
+    pub(super) began: Semaphore,
+    pub(super) hold: tokio::sync::Mutex<()>,
+}
+
+impl Default for Execs {
+    fn default() -> Self {
+        Self { work: Mutex::default(), began: Semaphore::new(0), hold: tokio::sync::Mutex::default() }
+    }
+}
 
 #[derive(Clone)]
 pub(super) struct Guest {
@@ -39,6 +55,9 @@ pub(super) struct Guest {
     pub(super) acknowledged: Arc<Mutex<Vec<u64>>>,
     /// Every answer that came.
     pub(super) answers: Arc<Mutex<Vec<AnswerRequest>>>,
+    /// Its user processes are.
+    pub(super) frozen: Arc<AtomicBool>,
+    pub(super) execs: Arc<Execs>,
 }
 
 impl Default for Guest {
@@ -52,6 +71,8 @@ impl Default for Guest {
             before: Arc::default(),
             acknowledged: Arc::default(),
             answers: Arc::default(),
+            frozen: Arc::default(),
+            execs: Arc::default(),
         }
     }
 }
@@ -109,7 +130,9 @@ impl guest_server::Guest for Guest {
     type EventsStream = Answers<Event>;
 
     async fn handshake(&self, request: Request<HandshakeRequest>) -> Result<Response<HandshakeResponse>, Status> {
-        assert_eq!(request.into_inner().machine_id.len(), 32);
+        let request = request.into_inner();
+        assert_eq!(request.machine_id.len(), 32);
+        self.frozen.fetch_and(request.stay_frozen, Ordering::Relaxed);
         let boot = vec![BootStep { name: "kernel".into(), uptime_micros: 1 }];
         Ok(Response::new(HandshakeResponse { protocol: 1, boot, ..HandshakeResponse::default() }))
     }
@@ -154,11 +177,27 @@ impl guest_server::Guest for Guest {
         Ok(Response::new(Box::pin(answers)))
     }
 
-    async fn exec(&self, _: Request<Streaming<ExecRequest>>) -> Result<Response<Self::ExecStream>, Status> {
-        Err(Status::unimplemented("exec"))
+    /// Runs it here, in the working tree of all guests.
+    async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Self::ExecStream>, Status> {
+        let request = request.into_inner().message().await?.and_then(|message| message.request);
+        let Some(exec_request::Request::Start(start)) = request else { panic!("not started") };
+        if self.frozen.load(Ordering::Relaxed) != start.beside_frozen {
+            return Err(Status::unavailable("frozen, or not"));
+        }
+        self.execs.began.add_permits(1);
+        drop(self.execs.hold.lock().await);
+        let work = self.execs.work.lock().unwrap().to_str().unwrap().to_owned();
+        let words = start.command.iter().map(|word| if word == "/work" { &work } else { word });
+        let output = tokio::process::Command::new("env").args(words).output().await.unwrap();
+        let pieces = output.stdout.chunks(64 << 10).map(|piece| exec_response::Response::Stdout(piece.to_vec().into()));
+        let exit = wire::Exit { code: output.status.code().unwrap(), signal: 0 };
+        let last = [exec_response::Response::Stderr(output.stderr.into()), exec_response::Response::Exit(exit)];
+        let answers: Vec<_> = pieces.chain(last).map(|part| Ok(ExecResponse { response: Some(part) })).collect();
+        Ok(Response::new(Box::pin(stream::iter(answers))))
     }
 
-    async fn quiesce(&self, _: Request<QuiesceRequest>) -> Result<Response<QuiesceResponse>, Status> {
+    async fn quiesce(&self, request: Request<QuiesceRequest>) -> Result<Response<QuiesceResponse>, Status> {
+        self.frozen.store(request.into_inner().freeze, Ordering::Relaxed);
         Ok(Response::new(QuiesceResponse::default()))
     }
 

@@ -33,7 +33,7 @@ use tokio::{
 };
 use tonic::Code;
 
-use super::guest::Guest;
+use super::guest::{Execs, Guest};
 use crate::{
     environments::Environments,
     forge::{Forge, Local},
@@ -76,6 +76,8 @@ pub(super) struct MadeUp {
     pub(super) merging: tokio::sync::Mutex<()>,
     /// VMs keep layers that were merged while this is set.
     pub(super) clings: Arc<AtomicBool>,
+    /// Programs run in guests.
+    pub(super) execs: Arc<Execs>,
 }
 
 /// How a snapshot ends.
@@ -90,6 +92,8 @@ pub(super) enum Save {
 pub(super) struct MadeUpVm {
     pub(super) spec: VmSpec,
     pub(super) guest: Guest,
+    /// Attempts to connect its way out.
+    pub(super) tunnels: AtomicUsize,
     silent: Arc<AtomicBool>,
     saves: Arc<Mutex<Save>>,
     saving: Arc<Notify>,
@@ -102,12 +106,25 @@ pub(super) struct MadeUpVm {
 }
 
 impl MadeUp {
-    fn vm_of(&self, spec: VmSpec, guest: Guest) -> Arc<MadeUpVm> {
+    fn vm_of(&self, spec: VmSpec, mut guest: Guest) -> Arc<MadeUpVm> {
+        guest.execs = self.execs.clone();
         let (silent, saves, stuck) = (self.silent.clone(), self.saves.clone(), self.stuck.clone());
         let (saving, hold, clings) = (self.saving.clone(), self.hold.clone(), self.clings.clone());
         let chain = watch::Sender::new(spec.layers.iter().chain([&spec.disk]).map(|layer| content(layer)).collect());
         let tasks = Mutex::default();
-        let vm = Arc::new(MadeUpVm { spec, guest, silent, saves, saving, hold, stuck, clings, chain, tasks });
+        let vm = Arc::new(MadeUpVm {
+            spec,
+            guest,
+            tunnels: AtomicUsize::new(0),
+            silent,
+            saves,
+            saving,
+            hold,
+            stuck,
+            clings,
+            chain,
+            tasks,
+        });
         self.vms.lock().unwrap().push(vm.clone());
         vm
     }
@@ -171,6 +188,7 @@ impl Vmm for MadeUp {
         let last =
             self.vms.lock().unwrap().iter().rev().find(|vm| vm.spec.name == spec.name).map(|vm| vm.guest.again());
         let guest = last.unwrap_or_else(|| Guest::with_output(std::fs::read(snapshot.join("memory.zst")).unwrap()));
+        guest.frozen.store(true, Ordering::Relaxed);
         Ok(self.vm_of(spec, guest))
     }
 
@@ -200,6 +218,9 @@ impl MadeUpVm {
 #[async_trait]
 impl Vm for MadeUpVm {
     async fn connect(&self, port: Port) -> io::Result<Box<dyn Io>> {
+        if port == Port::Tunnel {
+            self.tunnels.fetch_add(1, Ordering::Relaxed);
+        }
         if port == Port::Tunnel || self.guest.ended.borrow().is_some() {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }

@@ -81,7 +81,7 @@ impl File {
         let remark = match end.contents.as_str() {
             "binary" => "binary: no lines to show",
             "too-large" => "too large to compare",
-            "missing" => "its contents were not kept: resume the session to see them",
+            "missing" => "its contents were left out: too much has changed",
             "text" if end.cut => "more than the console shows of a file; `pilothouse diff` shows all of it",
             "text" if self.rows.is_empty() => "empty",
             "same" if self.mode.is_empty() => "moved; nothing in it changed",

@@ -5,7 +5,7 @@
 pub enum DiffReport {
     /// The commit whose lines are on the new side; of a working tree there is none.
     Commit(String),
-    /// It begins: something that people should know, and when it looked so, where it is kept from a suspend.
+    /// It begins: something that people should know, and when it looked so, where the session is suspended.
     Start(String, Option<i64>),
     /// More of the list of files.
     Files(Vec<NewFile>),

@@ -25,7 +25,7 @@ pub(super) fn draw(state: &State, diff: &DiffView, theme: &Theme, frame: &mut Fr
     let body = Rect { y: area.y + 1, height: area.height.saturating_sub(2), ..area };
     match (diff.files().is_empty(), &diff.reading) {
         (true, Reading::Failed(why)) => pen.centered(body, &[(why, Scope::StateBad)]),
-        (true, Reading::Going) if !diff.listed => pen.centered(body, &[("Comparing …", Scope::StateBusy)]),
+        (true, Reading::Going) if !diff.listed => pen.centered(body, &[(waiting(state, diff), Scope::StateBusy)]),
         (true, _) => pen.centered(body, &[("Nothing changed", Scope::Dim)]),
         (false, _) => {
             files(diff, layout.files, &mut pen);
@@ -51,9 +51,22 @@ pub(super) fn draw(state: &State, diff: &DiffView, theme: &Theme, frame: &mut Fr
     chrome::draw_hints(state, footer, &hints, &mut pen);
 }
 
+/// What goes on before there is anything to show.
+fn waiting(state: &State, diff: &DiffView) -> &'static str {
+    let session = match &diff.subject {
+        Subject::Session(key) => state.fleet.session(key),
+        Subject::Pull(_) => None,
+    };
+    // Its host may have to start a VM for it.
+    match session.is_some_and(|session| &*session.lifecycle == "suspended") {
+        true => "Reading the suspended session's changes from a copy of its VM …",
+        false => "Comparing …",
+    }
+}
+
 fn summary(state: &State, diff: &DiffView) -> String {
     let (added, removed) = diff.counts();
-    let kept = diff.kept_at.map_or(String::new(), |at| format!("as of {} ago · ", text::age(state.now - at)));
+    let kept = diff.suspended_at.map_or(String::new(), |at| format!("as of {} ago · ", text::age(state.now - at)));
     let going = match &diff.reading {
         Reading::Going => "reading · ",
         Reading::Failed(_) => "broken off · ",
