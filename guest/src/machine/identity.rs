@@ -31,9 +31,11 @@ const MARK: &str = "# pilothouse";
 #[derive(Debug, Default)]
 pub(super) struct Adopted {
     names: Option<Names>,
+    /// Some of their files could not be written: that is tried again in the next life.
+    unwritten: bool,
     random: Option<fs::File>,
-    /// [`WHO`], and its length.
-    who: Option<(fs::File, usize)>,
+    /// [`WHO`].
+    who: Option<fs::File>,
 }
 
 /// What does not change in a session's life.
@@ -55,27 +57,25 @@ impl Adopted {
             slug: identity.slug.clone(),
             machine_id: identity.machine_id.clone(),
         };
-        if self.names.as_ref() != Some(&names) {
-            // What could not be written is tried again in the next life.
-            self.names = self.rename(&names)?.then_some(names);
+        if self.unwritten || self.names.as_ref() != Some(&names) {
+            self.rename(&names)?;
+            self.names = Some(names);
         }
         if let Err(error) = self.say_who(&Who::of(identity).text()) {
-            self.who = None;
             report(&format!("{WHO} stays as it is: {error}"));
         }
         Ok(())
     }
 
-    /// Whether all of it was written.
-    fn rename(&mut self, names: &Names) -> io::Result<bool> {
+    fn rename(&mut self, names: &Names) -> io::Result<()> {
         sethostname(names.slug.as_bytes())?;
-        let mut all = true;
         // A session that was booted has its own; a clone or a fork has that of whoever booted.
         if self.names.as_ref().is_some_and(|before| before.session_id != names.session_id)
             && let Err(error) = renew_boot_id()
         {
             report(&format!("the boot id stays as it is: {error}"));
         }
+        self.unwritten = false;
         for (file, text) in [
             ("/etc/hostname", format!("{}\n", names.slug)),
             ("/etc/machine-id", format!("{}\n", names.machine_id)),
@@ -83,24 +83,24 @@ impl Adopted {
         ] {
             if let Err(error) = write(Path::new(file), &text) {
                 report(&format!("{file} stays as it is: {error}"));
-                all = false;
+                self.unwritten = true;
             }
         }
-        Ok(all)
+        Ok(())
     }
 
     /// Nobody reads meanwhile: programs are frozen, or none was started yet.
     fn say_who(&mut self, text: &str) -> io::Result<()> {
-        let (file, length) = match self.who.take() {
-            Some((file, length)) if file.metadata()?.nlink() > 0 => (file, length),
-            // Not made yet, or removed since.
-            _ => (fs::File::create(WHO)?, 0),
+        let file = match self.who.take() {
+            // It was not removed since.
+            Some(file) if file.metadata()?.nlink() > 0 => file,
+            _ => fs::File::create(WHO)?,
         };
         file.write_all_at(text.as_bytes(), 0)?;
-        if text.len() < length {
+        if (text.len() as u64) < file.metadata()?.len() {
             file.set_len(text.len() as u64)?;
         }
-        self.who = Some((file, text.len()));
+        self.who = Some(file);
         Ok(())
     }
 }

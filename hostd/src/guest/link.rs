@@ -48,8 +48,9 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// Starts a program on a terminal that does nothing, and waits for its end. The next one is quicker by that: what starting one needs of
-    /// the guest is in memory then, and an emulated processor has translated it. A guest without a shell goes without.
+    /// Starts a program on a terminal that does nothing, and waits for its end. The next one is quicker by that: what starting
+    /// one needs of the guest is in memory then, and an emulated processor has translated it. A guest without a shell goes
+    /// without.
     pub async fn rehearse(&self) {
         let terminal = Some(Size { columns: 80, rows: 24 });
         let command = ExecStart { command: REHEARSAL.map(Into::into).into(), terminal, ..ExecStart::default() };
