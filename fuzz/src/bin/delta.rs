@@ -1,4 +1,4 @@
-//! The memory of a snapshot, loaded into this process; as it is, and compressed first, which reaches further.
+//! The memory of a snapshot, loaded into this process; as it is, and with its index and pages in frames, which reaches further.
 #![no_main]
 
 use std::{cell::RefCell, fs, path::PathBuf, sync::LazyLock};
@@ -7,6 +7,8 @@ use hostd::vm::snapshot::delta::{PAGE, Ram};
 use libfuzzer_sys::fuzz_target;
 
 const PAGES: u64 = 64;
+/// Bytes of pages in a frame.
+const FRAME: usize = 64 * PAGE as usize;
 
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| pilothouse_fuzz::scratch().join("delta"));
 
@@ -16,8 +18,15 @@ thread_local! {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let compressed = zstd::encode_all(data, 1).expect("bytes in memory");
-    for bytes in [data, &compressed] {
+    let Some((length, rest)) = data.split_first() else { return };
+    let (index, pages) = rest.split_at(rest.len().min(usize::from(*length)));
+    let mut framed = b"PLTHDLT2".to_vec();
+    for part in std::iter::once(index).chain(pages.chunks(FRAME)) {
+        let frame = zstd::bulk::compress(part, 1).expect("bytes in memory");
+        framed.extend((frame.len() as u32).to_le_bytes());
+        framed.extend(frame);
+    }
+    for bytes in [data, &framed] {
         fs::write(&*FILE, bytes).expect("the file to be written");
         MEMORY.with_borrow_mut(|memory| {
             let base = memory.as_mut_ptr() as u64 + PAGE;

@@ -1,6 +1,7 @@
 //! Snapshots: a clone's memory as a delta against its template, and how it lies on disk.
 
 pub mod delta;
+mod parallel;
 pub mod store;
 
 use std::{io, path::PathBuf};

@@ -5,23 +5,34 @@
 //! file-mapped or shared (Documentation/admin-guide/mm/pagemap.rst in Linux). Their bytes are read and written through
 //! `/proc/PID/mem`.
 //!
-//! The file is one zstd frame of: the 8 bytes `PLTHDLT1`; little-endian `u32` page size, `u32` number of runs, `u64` bytes of
-//! RAM; for each run `u64` first page and `u64` count, ascending and apart; then the pages of all runs.
+//! The file is 8 bytes `PLTHDLT2`, and then zstd frames, each behind its length in bytes as a little-endian `u32`. The first
+//! holds the index: little-endian `u32` page size, `u32` number of runs, `u64` bytes of RAM; for each run `u64` first page
+//! and `u64` count, ascending and apart. The others hold the pages of all runs, 64 to a frame and the rest in the last, so
+//! that all processors work on them at once.
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Write},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use super::SnapshotError;
+use zstd::{bulk, zstd_safe::compress_bound};
+
+use super::{SnapshotError, parallel::in_order};
 
 /// Of every machine that hostd runs on (x86-64).
 pub const PAGE: u64 = 4096;
-const MAGIC: &[u8; 8] = b"PLTHDLT1";
-/// Pages go through a buffer of this many.
-const CHUNK: u64 = 256;
+const MAGIC: &[u8; 8] = b"PLTHDLT2";
+/// Pages of a frame.
+const FRAME: u64 = 64;
+/// Entries of the page map that are read at once.
+const ENTRIES: u64 = 4096;
+/// Of the index before its runs, and of each run, in bytes.
+const HEAD: usize = 16;
+const RUN: usize = 16;
+/// Bytes of a frame's length.
+const LENGTH: u64 = 4;
 /// Level of compression: a suspend is waited for, and higher levels gain little on memory pages.
 const LEVEL: i32 = 1;
 
@@ -76,7 +87,7 @@ impl Ram {
     /// Where the page map cannot be read.
     pub fn written(&self) -> Result<Vec<Run>, SnapshotError> {
         let mut runs = Vec::new();
-        let mut buffer = vec![0; (CHUNK * 8) as usize * 16];
+        let mut buffer = vec![0; (ENTRIES * 8) as usize];
         let pages = self.bytes / PAGE;
         let mut page = 0;
         while page < pages {
@@ -104,18 +115,21 @@ impl Ram {
         let io = |error| SnapshotError::Io { path: path.into(), error };
         // A guest's memory holds its secrets.
         let file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-        let out = io::BufWriter::with_capacity(1 << 20, Hashing { inner: file, hash: blake3::Hasher::new(), bytes: 0 });
-        let mut out = zstd::Encoder::new(out, LEVEL).map_err(io)?;
-        out.write_all(&header(self.bytes, runs)).map_err(io)?;
-        let mut buffer = vec![0; (CHUNK * PAGE) as usize];
-        for (address, bytes) in self.parts(runs) {
-            let part = &mut buffer[..bytes];
-            self.memory.read_exact_at(part, address).map_err(|error| self.failed("mem", error))?;
-            out.write_all(part).map_err(io)?;
-        }
-        let done = out.finish().map_err(io)?.into_inner().map_err(|e| io(e.into_error()))?;
+        let mut out = Hashing { inner: file, hash: blake3::Hasher::new(), bytes: 0 };
+        out.write_all(MAGIC).map_err(io)?;
+        let index = bulk::compress(&index(self.bytes, runs), LEVEL).map_err(io)?;
+        write_frame(&mut out, &index).map_err(io)?;
+        let frames = frames(runs);
+        let read = |number: usize| {
+            let frame: &[Run] = &frames[number];
+            let mut pages = vec![0; bytes_of(frame)];
+            self.each(frame, &mut pages, |part, address| self.memory.read_exact_at(part, address))
+                .map_err(|error| self.failed("mem", error))?;
+            bulk::compress(&pages, LEVEL).map_err(io)
+        };
+        in_order(frames.len(), read, |frame| write_frame(&mut out, &frame?).map_err(io))?;
         let pages = runs.iter().map(|r| r.count).sum();
-        Ok(Saved { pages, file_bytes: done.bytes, hash: done.hash.finalize().to_hex().to_string() })
+        Ok(Saved { pages, file_bytes: out.bytes, hash: out.hash.finalize().to_hex().to_string() })
     }
 
     /// Writes the pages of a delta file into the process. Its hash must have been checked with [`verify`].
@@ -125,27 +139,48 @@ impl Ram {
     pub fn load(&self, path: &Path) -> Result<Vec<Run>, SnapshotError> {
         let io = |error| SnapshotError::Io { path: path.into(), error };
         let damaged = |what: &str| SnapshotError::Damaged { path: path.into(), what: what.into() };
-        let mut input = zstd::Decoder::new(File::open(path).map_err(io)?).map_err(io)?;
-        let runs = read_header(&mut input, self.bytes).map_err(|what| damaged(&what))?;
-        let mut buffer = vec![0; (CHUNK * PAGE) as usize];
-        for (address, bytes) in self.parts(&runs) {
-            let part = &mut buffer[..bytes];
-            input.read_exact(part).map_err(|_| damaged("it ends before its last page"))?;
-            self.memory.write_all_at(part, address).map_err(|error| self.failed("mem", error))?;
+        let file = File::open(path).map_err(io)?;
+        let mut magic = [0; MAGIC.len()];
+        if file.read_exact_at(&mut magic, 0).is_err() || magic != *MAGIC {
+            return Err(damaged("it is no memory delta of this version"));
         }
-        match input.read(&mut [0]) {
-            Ok(0) => Ok(runs),
-            _ => Err(damaged("it goes on after its last page")),
+        let most = HEAD + RUN * usize::try_from(self.bytes / PAGE).unwrap_or(0);
+        let (index, mut at) =
+            read_frame(&file, magic.len() as u64, most).ok_or_else(|| damaged("its index is not whole"))?;
+        let runs = read_index(&index, self.bytes).map_err(|what| damaged(&what))?;
+        let frames = frames(&runs);
+        // Where each begins.
+        let mut begins = Vec::with_capacity(frames.len());
+        for frame in &frames {
+            begins.push(at);
+            let length =
+                frame_length(&file, at, bytes_of(frame)).ok_or_else(|| damaged("it ends before its last page"))?;
+            at += LENGTH + length as u64;
         }
+        if file.metadata().map_err(io)?.len() != at {
+            return Err(damaged("it has not the length of its pages"));
+        }
+        let write = |number: usize| {
+            let frame: &[Run] = &frames[number];
+            let read = read_frame(&file, begins[number], bytes_of(frame)).map(|(pages, _)| pages);
+            let whole = read.filter(|pages| pages.len() == bytes_of(frame));
+            let mut pages = whole.ok_or_else(|| damaged("not all of its pages can be unpacked"))?;
+            self.each(frame, &mut pages, |part, address| self.memory.write_all_at(part, address))
+                .map_err(|error| self.failed("mem", error))
+        };
+        in_order(frames.len(), write, |written| written)?;
+        Ok(runs)
     }
 
-    /// Addresses and lengths (at most one buffer each) of all pages of `runs`.
-    fn parts<'a>(&'a self, runs: &'a [Run]) -> impl Iterator<Item = (u64, usize)> + 'a {
-        runs.iter().flat_map(move |run| {
-            (0..run.count)
-                .step_by(CHUNK as usize)
-                .map(move |at| (self.base + (run.first + at) * PAGE, ((run.count - at).min(CHUNK) * PAGE) as usize))
-        })
+    /// Does something with each run's part of these pages, and its address.
+    fn each(&self, runs: &[Run], pages: &mut [u8], act: impl Fn(&mut [u8], u64) -> io::Result<()>) -> io::Result<()> {
+        let mut rest = pages;
+        for run in runs {
+            let (part, after) = rest.split_at_mut((run.count * PAGE) as usize);
+            act(part, self.base + run.first * PAGE)?;
+            rest = after;
+        }
+        Ok(())
     }
 
     fn failed(&self, name: &str, error: io::Error) -> SnapshotError {
@@ -182,8 +217,55 @@ fn collect(runs: &mut Vec<Run>, page: u64, entries: &[u8]) {
     }
 }
 
-fn header(bytes: u64, runs: &[Run]) -> Vec<u8> {
-    let mut out = MAGIC.to_vec();
+/// The runs, parted so that each part but the last has [`FRAME`] pages.
+fn frames(runs: &[Run]) -> Vec<Vec<Run>> {
+    let mut frames: Vec<Vec<Run>> = Vec::new();
+    let mut room = 0;
+    for run in runs {
+        let mut rest = *run;
+        while rest.count > 0 {
+            if room == 0 {
+                frames.push(Vec::new());
+                room = FRAME;
+            }
+            let count = rest.count.min(room);
+            if let Some(frame) = frames.last_mut() {
+                frame.push(Run { first: rest.first, count });
+            }
+            room -= count;
+            rest = Run { first: rest.first + count, count: rest.count - count };
+        }
+    }
+    frames
+}
+
+fn bytes_of(frame: &[Run]) -> usize {
+    frame.iter().map(|run| (run.count * PAGE) as usize).sum()
+}
+
+fn write_frame(out: &mut impl Write, frame: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
+    out.write_all(&length.to_le_bytes())?;
+    out.write_all(frame)
+}
+
+/// The length of the frame there, which holds at most so many bytes.
+fn frame_length(file: &File, at: u64, most: usize) -> Option<usize> {
+    let mut length = [0; LENGTH as usize];
+    file.read_exact_at(&mut length, at).ok()?;
+    usize::try_from(u32::from_le_bytes(length)).ok().filter(|&length| length <= compress_bound(most))
+}
+
+/// What the frame there holds, which is at most so many bytes, and where it ends. None: it is not whole.
+fn read_frame(file: &File, at: u64, most: usize) -> Option<(Vec<u8>, u64)> {
+    let mut frame = vec![0; frame_length(file, at, most)?];
+    file.read_exact_at(&mut frame, at + LENGTH).ok()?;
+    let end = at + LENGTH + frame.len() as u64;
+    Some((bulk::decompress(&frame, most).ok()?, end))
+}
+
+fn index(bytes: u64, runs: &[Run]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEAD + RUN * runs.len());
     out.extend((PAGE as u32).to_le_bytes());
     out.extend((runs.len() as u32).to_le_bytes());
     out.extend(bytes.to_le_bytes());
@@ -194,25 +276,21 @@ fn header(bytes: u64, runs: &[Run]) -> Vec<u8> {
     out
 }
 
-fn read_header(input: &mut impl Read, bytes: u64) -> Result<Vec<Run>, String> {
-    let mut head = [0; 24];
-    input.read_exact(&mut head).map_err(|_| "it ends within its header")?;
-    let (magic, rest) = head.split_at(8);
-    let word = |at: usize| rest[at..at + 4].iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b));
-    if magic != MAGIC || word(0) != PAGE {
-        return Err("it is no memory delta of this version".into());
+fn read_index(index: &[u8], bytes: u64) -> Result<Vec<Run>, String> {
+    let (head, rest) = index.split_at_checked(HEAD).ok_or("its index is not whole")?;
+    let number = |part: &[u8]| part.iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b));
+    let (size, count, ram) = (number(&head[..4]), number(&head[4..8]), number(&head[8..]));
+    if size != PAGE {
+        return Err(format!("its pages have {size} bytes, not {PAGE}"));
     }
-    let (count, ram) = (word(4), word(8) | word(12) << 32);
     if ram != bytes {
         return Err(format!("it is of a VM with {ram} bytes of RAM, not {bytes}"));
     }
-    if count > bytes / PAGE {
-        return Err("it has more runs than the RAM has pages".into());
+    let (pairs, over) = rest.as_chunks::<RUN>();
+    if pairs.len() as u64 != count || !over.is_empty() {
+        return Err("its index is not whole".into());
     }
-    (0..count).try_fold(Vec::new(), |mut runs: Vec<Run>, _| {
-        let mut pair = [0; 16];
-        input.read_exact(&mut pair).map_err(|_| "it ends within its index")?;
-        let number = |part: &[u8]| part.iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b));
+    pairs.iter().try_fold(Vec::new(), |mut runs: Vec<Run>, pair| {
         let run = Run { first: number(&pair[..8]), count: number(&pair[8..]) };
         let after = runs.last().map_or(0, |last| last.first + last.count);
         let end = run.first.checked_add(run.count).filter(|end| *end <= bytes / PAGE);
@@ -244,121 +322,5 @@ impl<W: Write> Write for Hashing<W> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn runs(pairs: &[(u64, u64)]) -> Vec<Run> {
-        pairs.iter().map(|&(first, count)| Run { first, count }).collect()
-    }
-
-    #[test]
-    fn page_map_entries_become_runs() {
-        let (present, file, swapped) = (1u64 << 63, 1u64 << 63 | 1 << 61, 1u64 << 62);
-        let entries: Vec<u8> =
-            [0, present, present, file, swapped, 0, present].iter().flat_map(|e| e.to_le_bytes()).collect();
-        let mut found = Vec::new();
-        collect(&mut found, 0, &entries[..16]);
-        collect(&mut found, 2, &entries[16..]);
-        assert_eq!(found, runs(&[(1, 2), (4, 1), (6, 1)]));
-    }
-
-    #[test]
-    fn a_header_reads_back_and_a_bad_one_is_refused() {
-        let good = runs(&[(0, 1), (5, 10), (100, 1)]);
-        let bytes = 128 * PAGE;
-        assert_eq!(read_header(&mut header(bytes, &good).as_slice(), bytes).unwrap(), good);
-        for bad in [
-            runs(&[(5, 1), (4, 1)]),
-            runs(&[(0, 0)]),
-            runs(&[(127, 2)]),
-            runs(&[(u64::MAX, 2)]),
-            runs(&[(3, 4), (5, 1)]),
-        ] {
-            assert!(read_header(&mut header(bytes, &bad).as_slice(), bytes).is_err(), "{bad:?}");
-        }
-        assert!(read_header(&mut header(bytes, &good).as_slice(), bytes * 2).is_err());
-        assert!(read_header(&mut &header(bytes, &good)[..30], bytes).is_err());
-        assert!(read_header(&mut &b"nonsense"[..], bytes).is_err());
-    }
-
-    /// A child process that maps a file privately and writes some pages stands for QEMU.
-    #[test]
-    fn written_pages_of_a_process_go_out_and_into_another() {
-        let folder = tempfile::tempdir().unwrap();
-        let template = folder.path().join("ram");
-        std::fs::write(&template, vec![7u8; 64 * PAGE as usize]).unwrap();
-        let mut first = Mapped::start(&template);
-        first.touch(&[3, 4, 9]);
-        let ram = first.ram(64 * PAGE);
-        assert_eq!(ram.written().unwrap(), runs(&[(3, 2), (9, 1)]));
-        let file = folder.path().join("delta");
-        let saved = ram.save(&file).unwrap();
-        assert_eq!(saved.pages, 3);
-        verify(&file, &saved.hash).unwrap();
-
-        let second = Mapped::start(&template);
-        let other = second.ram(64 * PAGE);
-        assert_eq!(other.written().unwrap(), vec![]);
-        let loaded = other.load(&file).unwrap();
-        assert_eq!(loaded, other.written().unwrap());
-        let mut page = [0; 4];
-        other.memory.read_exact_at(&mut page, other.base + 9 * PAGE).unwrap();
-        assert_eq!(page, [0xaa, 7, 7, 7]);
-
-        let mut damaged = std::fs::read(&file).unwrap();
-        let last = damaged.len() - 1;
-        damaged[last] ^= 1;
-        std::fs::write(&file, damaged).unwrap();
-        assert!(matches!(verify(&file, &saved.hash), Err(SnapshotError::Damaged { .. })));
-    }
-
-    struct Mapped {
-        child: std::process::Child,
-        base: u64,
-    }
-
-    impl Mapped {
-        fn start(file: &Path) -> Self {
-            let program = "import ctypes, mmap, sys\n\
-                f = open(sys.argv[1], 'r+b'); m = mmap.mmap(f.fileno(), 0, flags=mmap.MAP_PRIVATE)\n\
-                print(ctypes.addressof(ctypes.c_char.from_buffer(m)), flush=True)\n\
-                for line in sys.stdin: m[int(line) * 4096] = 0xaa; print('ok', flush=True)\n";
-            let mut child = std::process::Command::new("python3")
-                .args(["-c", program])
-                .arg(file)
-                .stdin(std::process::Stdio::piped())
-                .stdout(std::process::Stdio::piped())
-                .spawn()
-                .unwrap();
-            let base = Self::line(&mut child).parse().unwrap();
-            Self { child, base }
-        }
-
-        fn line(child: &mut std::process::Child) -> String {
-            let mut line = Vec::new();
-            let mut byte = [0];
-            while child.stdout.as_mut().unwrap().read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
-                line.push(byte[0]);
-            }
-            String::from_utf8(line).unwrap()
-        }
-
-        fn touch(&mut self, pages: &[u64]) {
-            for page in pages {
-                writeln!(self.child.stdin.as_mut().unwrap(), "{page}").unwrap();
-                assert_eq!(Self::line(&mut self.child), "ok");
-            }
-        }
-
-        fn ram(&self, bytes: u64) -> Ram {
-            Ram::open(self.child.id(), self.base, bytes).unwrap()
-        }
-    }
-
-    impl Drop for Mapped {
-        fn drop(&mut self) {
-            drop(self.child.kill());
-            drop(self.child.wait());
-        }
-    }
-}
+#[path = "delta_tests.rs"]
+mod tests;
