@@ -26,6 +26,7 @@ pub const PAGE: u64 = 4096;
 const MAGIC: &[u8; 8] = b"PLTHDLT2";
 /// Pages of a frame.
 const FRAME: u64 = 64;
+const FRAME_BYTES: usize = (FRAME * PAGE) as usize;
 /// Entries of the page map that are read at once.
 const ENTRIES: u64 = 4096;
 /// Of the index before its runs, and of each run, in bytes.
@@ -120,14 +121,16 @@ impl Ram {
         let index = bulk::compress(&index(self.bytes, runs), LEVEL).map_err(io)?;
         write_frame(&mut out, &index).map_err(io)?;
         let frames = frames(runs);
-        let read = |number: usize| {
+        // Making either anew for each frame would take longer than packing it.
+        let own = || (bulk::Compressor::new(LEVEL), vec![0; FRAME_BYTES]);
+        let read = |(packer, buffer): &mut (io::Result<bulk::Compressor<'_>>, Vec<u8>), number: usize| {
             let frame: &[Run] = &frames[number];
-            let mut pages = vec![0; bytes_of(frame)];
-            self.each(frame, &mut pages, |part, address| self.memory.read_exact_at(part, address))
+            let pages = &mut buffer[..bytes_of(frame)];
+            self.each(frame, pages, |part, address| self.memory.read_exact_at(part, address))
                 .map_err(|error| self.failed("mem", error))?;
-            bulk::compress(&pages, LEVEL).map_err(io)
+            packer.as_mut().map_err(|error| io(error.kind().into()))?.compress(pages).map_err(io)
         };
-        in_order(frames.len(), read, |frame| write_frame(&mut out, &frame?).map_err(io))?;
+        in_order(frames.len(), own, read, |frame| write_frame(&mut out, &frame?).map_err(io))?;
         let pages = runs.iter().map(|r| r.count).sum();
         Ok(Saved { pages, file_bytes: out.bytes, hash: out.hash.finalize().to_hex().to_string() })
     }
@@ -149,26 +152,32 @@ impl Ram {
             read_frame(&file, magic.len() as u64, most).ok_or_else(|| damaged("its index is not whole"))?;
         let runs = read_index(&index, self.bytes).map_err(|what| damaged(&what))?;
         let frames = frames(&runs);
-        // Where each begins.
-        let mut begins = Vec::with_capacity(frames.len());
+        let mut places = Vec::with_capacity(frames.len());
         for frame in &frames {
-            begins.push(at);
-            let length =
-                frame_length(&file, at, bytes_of(frame)).ok_or_else(|| damaged("it ends before its last page"))?;
+            let length = frame_length(&file, at, bytes_of(frame));
+            let length = length.ok_or_else(|| damaged("it ends before its last page"))?;
+            places.push((at + LENGTH, length));
             at += LENGTH + length as u64;
         }
         if file.metadata().map_err(io)?.len() != at {
             return Err(damaged("it has not the length of its pages"));
         }
-        let write = |number: usize| {
-            let frame: &[Run] = &frames[number];
-            let read = read_frame(&file, begins[number], bytes_of(frame)).map(|(pages, _)| pages);
-            let whole = read.filter(|pages| pages.len() == bytes_of(frame));
-            let mut pages = whole.ok_or_else(|| damaged("not all of its pages can be unpacked"))?;
-            self.each(frame, &mut pages, |part, address| self.memory.write_all_at(part, address))
+        let own = || (bulk::Decompressor::new(), vec![0; compress_bound(FRAME_BYTES)], vec![0; FRAME_BYTES]);
+        let write = |(unpacker, packed, pages): &mut (io::Result<bulk::Decompressor<'_>>, Vec<u8>, Vec<u8>),
+                     number: usize| {
+            let (at, length): (u64, usize) = places[number];
+            let (frame, packed) = (&frames[number][..], &mut packed[..length]);
+            let pages = &mut pages[..bytes_of(frame)];
+            file.read_exact_at(packed, at).map_err(io)?;
+            let unpacker = unpacker.as_mut().map_err(|error| io(error.kind().into()))?;
+            let unpacked = unpacker.decompress_to_buffer(packed, pages);
+            if unpacked.ok() != Some(pages.len()) {
+                return Err(damaged("not all of its pages can be unpacked"));
+            }
+            self.each(frame, pages, |part, address| self.memory.write_all_at(part, address))
                 .map_err(|error| self.failed("mem", error))
         };
-        in_order(frames.len(), write, |written| written)?;
+        in_order(frames.len(), own, write, |written| written)?;
         Ok(runs)
     }
 

@@ -10,26 +10,35 @@ const THREADS: usize = 8;
 /// Results that wait for those before them, for each thread.
 const AHEAD: usize = 2;
 
-/// Does `work` for each number below `count`, and `then` something with each result, in order, on the calling thread.
+/// Does `work` for each number below `count`, with something that each thread has for itself, and `then` something with each
+/// result, in order, on the calling thread.
 ///
 /// # Errors
 /// The first of `then`; what follows it is not waited for.
-pub(super) fn in_order<T: Send, E>(
+pub(super) fn in_order<S, T: Send, E>(
     count: usize,
-    work: impl Fn(usize) -> T + Sync,
+    own: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, usize) -> T + Sync,
     mut then: impl FnMut(T) -> Result<(), E>,
 ) -> Result<(), E> {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS).min(count);
+    let here = |then: &mut dyn FnMut(T) -> Result<(), E>| {
+        let mut own = own();
+        (0..count).map(|number| work(&mut own, number)).try_for_each(then)
+    };
     if threads < 2 {
-        return (0..count).map(work).try_for_each(then);
+        return here(&mut then);
     }
-    let work = &work;
+    let (own, work) = (&own, &work);
     thread::scope(|scope| {
         let begin = |first: usize| {
             let (results, received) = sync_channel(AHEAD);
             let numbers = (first..count).step_by(threads);
             // Nobody takes the result after an error.
-            let run = move || numbers.map(work).try_for_each(|result| results.send(result));
+            let run = move || {
+                let mut own = own();
+                numbers.map(|number| work(&mut own, number)).try_for_each(|result| results.send(result))
+            };
             thread::Builder::new().spawn_scoped(scope, run).ok().map(|_| received)
         };
         let received: Option<Vec<Receiver<T>>> = (0..threads).map(begin).collect();
@@ -38,8 +47,8 @@ pub(super) fn in_order<T: Send, E>(
             Some(received) => {
                 (0..count).map_while(|number| received[number % threads].recv().ok()).try_for_each(&mut then)
             }
-            // A host with no thread to spare: here.
-            None => (0..count).map(work).try_for_each(&mut then),
+            // A host with no thread to spare.
+            None => here(&mut then),
         }
     })
 }
@@ -56,7 +65,8 @@ mod tests {
             let mut seen = Vec::new();
             let all = in_order(
                 count,
-                |number| number * 2,
+                || 2,
+                |two, number| number * *two,
                 |result| {
                     seen.push(result);
                     Ok::<_, ()>(())
@@ -66,11 +76,11 @@ mod tests {
             assert_eq!(seen, (0..count).map(|number| number * 2).collect::<Vec<_>>());
         }
         let begun = AtomicUsize::new(0);
-        let work = |number| {
+        let work = |(): &mut (), number| {
             begun.fetch_add(1, Ordering::Relaxed);
             number
         };
-        assert_eq!(in_order(1000, work, |number| if number == 3 { Err("three") } else { Ok(()) }), Err("three"));
+        assert_eq!(in_order(1000, || (), work, |number| if number == 3 { Err("three") } else { Ok(()) }), Err("three"));
         assert!(begun.load(Ordering::Relaxed) < 100);
     }
 }
