@@ -94,6 +94,17 @@ impl Port {
     }
 }
 
+/// What a VM that stands by is for: snapshots of VMs that are clones of this template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standby {
+    /// Folder of the template.
+    pub template: PathBuf,
+    /// As the template's.
+    pub size: Size,
+    /// Layers that all of them begin with, bottom first.
+    pub layers: Vec<PathBuf>,
+}
+
 /// A byte stream to a guest.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
@@ -158,6 +169,17 @@ pub trait Vmm: Send + Sync + 'static {
     /// Starts a VM from a snapshot: `spec.memory` is [`Memory::Clone`] of the template that the snapshot is against, or that
     /// it is. Everything that the snapshot depends on is compared first; nothing of it is changed. Returns with the VM running.
     async fn resume(&self, spec: VmSpec, snapshot: &Path) -> Result<Arc<dyn Vm>, VmError>;
+    /// Has one VM without a guest stand by for each of these, and none for anything else: the next [`Vmm::resume`] of that kind
+    /// takes it, and need not wait for its start. Returns when they do, or have failed to: then a resume starts its own.
+    async fn stand_by(&self, _wanted: &[Standby]) {}
+    /// What those hold of the host's memory now. Cheap.
+    fn standing_by(&self) -> MemoryUse {
+        MemoryUse::default()
+    }
+    /// The same, but of what others have mapped too only its part. Takes milliseconds.
+    fn standing_by_part(&self) -> MemoryUse {
+        MemoryUse::default()
+    }
     /// Ends a VM that an earlier hostd left in this folder, found by its record (pid and start time). True if one was ended.
     async fn end_leftover(&self, directory: &Path) -> Result<bool, VmError>;
 }
@@ -204,4 +226,13 @@ pub struct MemoryUse {
     pub private: u64,
     /// Of files in the page cache, which others may use too: its template, QEMU's program.
     pub shared: u64,
+}
+
+impl std::iter::Sum for MemoryUse {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            private: sum.private + one.private,
+            shared: sum.shared + one.shared,
+        })
+    }
 }

@@ -112,6 +112,10 @@ const MIB: u64 = 1 << 20;
 const MEMORY_RESERVE: u64 = 512 * MIB;
 /// Kept free on disk, so that a suspend always finds room.
 const DISK_RESERVE: u64 = 2048 * MIB;
+/// Most VMs without a guest that stand by.
+const STANDBYS: usize = 4;
+/// Room that each must leave: some ten times what it takes.
+const STANDBY_MEMORY: u64 = 256 * MIB;
 
 impl Room {
     /// Bytes of memory that are kept free for the host itself.
@@ -201,6 +205,17 @@ pub fn plan_pool(stocks: &[Stock], room: &Room, waiting: Option<Need>) -> Option
     lacking.min_by_key(surplus).map(|s| PoolStep::Start { environment: s.environment.clone() })
 }
 
+/// Which kinds of suspended sessions a VM without a guest stands by for, to be filled when one of them is resumed: those of most
+/// sessions, and none where memory is short. `sessions` has the number of each kind's; what comes back are places in it.
+#[must_use]
+pub fn plan_standby(sessions: &[usize], room: &Room) -> Vec<usize> {
+    let fit = usize::try_from(room.memory() / STANDBY_MEMORY).unwrap_or(usize::MAX);
+    let mut kinds: Vec<usize> = (0..sessions.len()).filter(|&kind| sessions[kind] > 0).collect();
+    kinds.sort_by_key(|&kind| std::cmp::Reverse(sessions[kind]));
+    kinds.truncate(STANDBYS.min(fit));
+    kinds
+}
+
 impl Stock {
     /// How many there are to be.
     #[must_use]
@@ -216,6 +231,17 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn most_sessions_have_one_stand_by() {
+        let plenty = room(64 * GIB);
+        assert!(plan_standby(&[], &plenty).is_empty());
+        assert_eq!(plan_standby(&[1, 0, 3], &plenty), [2, 0]);
+        assert_eq!(plan_standby(&[1, 9, 2, 8, 7, 7], &plenty), [1, 3, 4, 5]);
+        let reserve = plenty.memory_reserve();
+        assert_eq!(plan_standby(&[5, 6], &room(reserve + STANDBY_MEMORY)), [1]);
+        assert!(plan_standby(&[5, 6], &room(reserve)).is_empty());
+    }
 
     pub(crate) fn room(available: u64) -> Room {
         Room {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Fleet, FleetError, fleet::Host, host::meminfo};
-use crate::room::Kind;
+use crate::{room::Kind, vm::MemoryUse};
 
 /// Files that are looked at; a data folder has some hundreds.
 const FILES: usize = 200_000;
@@ -21,7 +21,7 @@ const DEPTH: usize = 32;
 pub struct Accounts {
     /// Memory that is one VM's alone, of all sessions' VMs and copies: what the guests have written, and what QEMU needs.
     pub memory_private: u64,
-    /// The same of warm VMs that no session has yet.
+    /// The same of warm VMs that no session has yet, and of those that stand by without a guest.
     pub memory_warm: u64,
     /// The same of VMs of checks under way.
     pub memory_ci: u64,
@@ -73,7 +73,8 @@ fn read(host: &Arc<Host>) -> Accounts {
     let lives: Vec<_> = host.handles().values().filter_map(|handle| handle.live.borrow().clone()).collect();
     let parts: Vec<_> = lives.iter().map(|live| live.vm.memory_part()).collect();
     let (room, rooms) = (host.room(), &host.parts.rooms);
-    let (warm, ci, builds) = (host.pool.memory_part(), rooms.of_kind(Kind::Ci), rooms.of_kind(Kind::Build));
+    let warm = [host.pool.memory_part(), host.parts.vmm.standing_by_part()].into_iter().sum::<MemoryUse>();
+    let (ci, builds) = (rooms.of_kind(Kind::Ci), rooms.of_kind(Kind::Build));
     let copies = rooms.of_kind(Kind::Copy);
     let others = [warm, ci, builds, copies].map(|part| part.shared).iter().sum::<u64>();
     let mut accounts = Accounts {
@@ -122,7 +123,7 @@ impl Accounts {
         match parts.as_slice() {
             ["bases", ..] => &mut self.disk_bases,
             ["builds", ..] => &mut self.disk_builds,
-            ["warm", ..] => &mut self.disk_warm,
+            ["warm" | "standby", ..] => &mut self.disk_warm,
             ["ci", ..] => &mut self.disk_ci,
             ["sessions" | "copies", _, name] if name.ends_with(".qcow2") => &mut self.disk_layers,
             ["sessions", _, name] if name.contains(".log") => &mut self.disk_logs,

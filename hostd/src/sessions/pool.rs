@@ -7,6 +7,7 @@
 
 mod keep;
 mod make;
+mod standby;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -109,11 +110,7 @@ impl Pool {
     /// Of those VMs, each page that they share counted for its part.
     pub(super) fn memory_part(&self) -> MemoryUse {
         let state = self.lock();
-        let mut all = MemoryUse::default();
-        for part in state.ready.iter().chain(state.reserved.values()).map(|warm| warm.vm.memory_part()) {
-            (all.private, all.shared) = (all.private + part.private, all.shared + part.shared);
-        }
-        all
+        state.ready.iter().chain(state.reserved.values()).map(|warm| warm.vm.memory_part()).sum()
     }
 
     /// The folder of the VM that a session has taken, while it runs.

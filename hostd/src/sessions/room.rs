@@ -20,7 +20,7 @@ impl Host {
     pub(super) fn memory_used(&self) -> u64 {
         let lives: Vec<_> = self.handles().values().filter_map(|handle| handle.live.borrow().clone()).collect();
         let used: u64 = lives.iter().map(|live| live.vm.memory().private).sum();
-        used.saturating_add(self.pool.used())
+        used.saturating_add(self.pool.used()).saturating_add(self.parts.vmm.standing_by().private)
     }
 
     /// Waits until there is room for a VM of this much memory, and sets it aside. `reports` are told why it waits.

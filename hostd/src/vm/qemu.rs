@@ -27,12 +27,13 @@ mod serial;
 mod snapshot;
 mod sockets;
 mod stall;
+mod standby;
 mod templates;
 mod version;
+mod waiting;
 
 use std::{
     ffi::OsString,
-    os::fd::AsRawFd,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -41,29 +42,25 @@ use std::{
 use async_trait::async_trait;
 use hostd_core::{requirements::Requirements, session::Size};
 use serde_json::json;
-use tokio::{net::UnixStream, sync::Mutex, time::timeout};
+use tokio::sync::Mutex;
 
 pub use super::accelerator::{Accelerator, Choice};
 use super::{
-    Memory, Vm, VmError, VmSpec, Vmm, VmmInfo, accelerator,
-    file::failed,
+    Memory, MemoryUse, Standby, Vm, VmError, VmSpec, Vmm, VmmInfo, accelerator,
     identity::ProcessIdentity,
     initramfs,
     kernel::{self, Fetch, Kernel, Source},
-    program::{self, APT_CACHE, APT_GET, DEPMOD, DPKG_DEB, MODPROBE, QEMU, QEMU_IMG, Search},
+    program::{APT_CACHE, APT_GET, DEPMOD, DPKG_DEB, MODPROBE, QEMU, QEMU_IMG, Search},
     snapshot::store::Method,
     tsc::Tsc,
 };
 pub use diagnosis::{BLANK, Confinement, KernelFiles, Tool};
+use disk::Disk;
 use machine::Machine;
-use owner::KILL;
-use process::Process;
 pub use proof::{Proof, Prover};
-use qmp::Qmp;
-use record::Record;
 use serial::Serial;
 use snapshot::{Layout, Load};
-use sockets::Listeners;
+use waiting::Waiting;
 
 /// For QEMU to start and greet: it loads the kernel meanwhile, perhaps from a slow disk.
 const GREETING: Duration = Duration::from_secs(60);
@@ -82,6 +79,7 @@ pub struct Qemu {
     hashes: Arc<hashes::Cache>,
     initramfs: Arc<initramfs::Cache>,
     templates: Arc<templates::Templates>,
+    ready: Arc<standby::Ready>,
     /// Held while something is fetched or tried: the second who asks waits for the first.
     preparing: Arc<Mutex<()>>,
     /// Whatever was proven.
@@ -106,6 +104,7 @@ impl Qemu {
             hashes: Arc::default(),
             initramfs: Arc::default(),
             templates: Arc::default(),
+            ready: Arc::default(),
             preparing: Arc::default(),
             method: None,
             tried: Arc::default(),
@@ -170,36 +169,28 @@ impl Qemu {
             _ => None,
         };
         let plan = self.plan(spec, &program, made).await?;
-        let sockets = Listeners::bind(folder).map_err(failed(folder))?;
-        let numbers = argv::Sockets {
-            qmp: sockets.qmp.as_raw_fd(),
-            link: sockets.link.as_raw_fd(),
-            tunnel: sockets.tunnel.as_raw_fd(),
-        };
-        let machine = plan.machine(spec, numbers, from.is_some());
-        let requirements = plan.requirements(&machine);
-        let opened = match from {
+        let requirements = plan.requirements_of(spec);
+        let load = match from {
             Some(from) => Some(snapshot::open(from, &requirements).await?),
             None => None,
         };
-        let (argv, ram) = (machine.argv()?, machine.ram());
         let serial = Serial::fresh(folder);
-        let mut inherited = vec![sockets.qmp, sockets.link, sockets.tunnel];
-        let load = opened.map(|(devices, load)| {
-            let number = devices.as_raw_fd();
-            inherited.push(devices);
-            (number, load)
-        });
-        let mut process = process::spawn(&program, &argv, inherited).map_err(failed(&program))?;
-        let disk = spec.disk.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (pid, layers) = (process.pid, spec.layers.len());
-        let layout = Layout { pid, ram, memory: plan.memory, disk, layers, qemu: self.clone(), requirements };
-        let words = std::iter::once(program.into_os_string()).chain(argv).map(|a| a.to_string_lossy().into_owned());
-        match take_over(folder, &mut process, words.collect(), &layout, load).await {
-            Ok((identity, qmp)) => Ok(Machine::start(folder, process, identity, qmp, layout, serial, from.is_some())),
+        let ready = match from {
+            Some(_) => self.take_ready(spec, &requirements, &plan.memory).await,
+            None => None,
+        };
+        let (mut waiting, disk) = match ready {
+            Some(ready) => ready,
+            None => (Waiting::start(&plan, spec, &program, from.is_some()).await?, Disk::new(spec.layers.len())),
+        };
+        let top = spec.disk.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let pid = waiting.process.pid;
+        let layout =
+            Layout { pid, ram: plan.ram(spec), memory: plan.memory, disk: top, qemu: self.clone(), requirements };
+        match run(&mut waiting, &layout, load).await {
+            Ok(()) => Ok(Machine::start(folder, waiting, layout, disk, serial, from.is_some())),
             Err(error) => {
-                // It may have ended by itself; one that cannot be killed would stay in its record.
-                let _ = timeout(KILL, process.child.kill()).await;
+                waiting.end().await;
                 Err(error)
             }
         }
@@ -212,14 +203,7 @@ impl Qemu {
             Memory::Clone(folder) => Memory::Clone(absolute(&folder)),
         };
         let spec = VmSpec { directory: absolute(&spec.directory), memory, ..spec };
-        match self.launch(&spec, from).await {
-            Ok(machine) => Ok(Arc::new(machine)),
-            Err(error) => {
-                sockets::remove(&spec.directory);
-                Record::remove(&spec.directory);
-                Err(error)
-            }
-        }
+        Ok(Arc::new(self.launch(&spec, from).await?))
     }
 }
 
@@ -232,30 +216,13 @@ fn no_kernel() -> VmError {
     VmError::Kernel("none was prepared yet; build an environment first".into())
 }
 
-/// From a started process to a running VM: recorded first, so that a later hostd finds whatever runs.
-async fn take_over(
-    folder: &Path,
-    process: &mut Process,
-    argv: Vec<String>,
-    layout: &Layout,
-    load: Option<(i32, Load)>,
-) -> Result<(ProcessIdentity, Qmp<UnixStream>), VmError> {
-    let identity = ProcessIdentity::of(process.pid).map_err(failed(folder))?;
-    Record::new(identity.clone(), argv).write(folder).map_err(failed(folder))?;
-    let said = |error: qmp::QmpError| VmError::Failed {
-        program: QEMU.name.into(),
-        output: program::message(&process.output.read(), &error.to_string()),
-    };
-    let greeted = async {
-        let stream = sockets::connect(folder, sockets::QMP).await?;
-        Qmp::open(stream, GREETING).await
-    };
-    let mut qmp = greeted.await.map_err(said)?;
-    if let Some((devices, load)) = load {
-        snapshot::load(&mut qmp, layout, load, devices).await?;
+/// Fills it, where it is to be, and lets it run.
+async fn run(waiting: &mut Waiting, layout: &Layout, load: Option<Load>) -> Result<(), VmError> {
+    if let Some(load) = load {
+        snapshot::load(&mut waiting.qmp, layout, load).await?;
     }
-    qmp.execute("cont", json!({}), GREETING).await.map_err(said)?;
-    Ok((identity, qmp))
+    let runs = waiting.qmp.execute("cont", json!({}), GREETING).await;
+    runs.map(drop).map_err(|error| waiting.said(&error))
 }
 
 #[async_trait]
@@ -332,6 +299,18 @@ impl Vmm for Qemu {
 
     async fn resume(&self, spec: VmSpec, snapshot: &Path) -> Result<Arc<dyn Vm>, VmError> {
         self.begin(spec, Some(&absolute(snapshot))).await
+    }
+
+    async fn stand_by(&self, wanted: &[Standby]) {
+        self.keep_ready(wanted).await;
+    }
+
+    fn standing_by(&self) -> MemoryUse {
+        self.ready.memory(ProcessIdentity::memory)
+    }
+
+    fn standing_by_part(&self) -> MemoryUse {
+        self.ready.memory(ProcessIdentity::memory_part)
     }
 
     async fn end_leftover(&self, directory: &Path) -> Result<bool, VmError> {

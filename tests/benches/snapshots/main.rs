@@ -80,12 +80,11 @@ async fn round(rig: &mut Rig, template: &rig::Template) -> Round {
     guest.agent().await;
     let clone_memory = guest.vm.memory_part().private;
     let warm = guest.took.clone();
-    let layer = guest.disk.clone();
+    let (layer, argv) = (guest.disk.clone(), guest::argv(&guest.directory));
     let snapshot = guest.directory.join("snapshot");
     let (suspend, bytes) = guest.suspend(&snapshot).await;
     let resumed = rig.resume(template, &layer, &snapshot).await;
     let resume = resumed.took.clone();
-    let argv = guest::argv(&resumed.directory);
     resumed.end().await;
     Round { clone: cloned, warm, clone_memory, suspend, bytes, startup: startup::measure(&argv), resume }
 }

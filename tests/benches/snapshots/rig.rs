@@ -11,7 +11,7 @@ use hostd::{
     environments::Environments,
     gateway::Gateway,
     room::Rooms,
-    vm::{Memory, VmSpec, Vmm, qemu::Qemu},
+    vm::{Memory, Standby, VmSpec, Vmm, qemu::Qemu},
 };
 use hostd_core::session::Size;
 use tempfile::TempDir;
@@ -77,10 +77,16 @@ impl Rig {
         self.wake(Memory::Clone(template.folder.clone()), template.layers.clone(), Some(&template.folder)).await
     }
 
-    /// A clone that was put down, whose layer is frozen with it.
+    /// A clone that was put down, whose layer is frozen with it. Not counted: what stood by for it, as hostd has it.
     pub(crate) async fn resume(&mut self, template: &Template, layer: &Path, snapshot: &Path) -> Guest {
+        let (template_folder, size) = (template.folder.clone(), self.size());
+        self.qemu.stand_by(&[Standby { template: template_folder, size, layers: template.layers.clone() }]).await;
         let layers = template.layers.iter().cloned().chain([layer.to_owned()]).collect();
         self.wake(Memory::Clone(template.folder.clone()), layers, Some(snapshot)).await
+    }
+
+    fn size(&self) -> Size {
+        Size { vcpus: 1, memory: MEMORY, disk: self.disk }
     }
 
     /// An empty layer in a folder of its own.
@@ -97,7 +103,7 @@ impl Rig {
     async fn wake(&mut self, memory: Memory, layers: Vec<PathBuf>, from: Option<&Path>) -> Guest {
         let disk = self.fresh_disk().await;
         let directory = disk.parent().unwrap().to_owned();
-        let size = Size { vcpus: 1, memory: MEMORY, disk: self.disk };
+        let size = self.size();
         let spec =
             VmSpec { name: "bench".into(), directory: directory.clone(), size, layers, disk: disk.clone(), memory };
         let began = Instant::now();

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Starts a QEMU with the arguments of one that was started for a resume, until it has answered its first command. Only
+/// Starts a QEMU with the arguments of one that was started for a clone, until it has answered its first command. Only
 /// its sockets are others: the control socket is its standard input and output.
 pub(crate) fn measure(argv: &[String]) -> Duration {
     let folder = tempfile::tempdir().unwrap();

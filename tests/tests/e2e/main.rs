@@ -20,6 +20,7 @@ mod push_limit;
 mod restart;
 mod reviews;
 mod sessions;
+mod standby;
 mod suspend;
 mod terminals;
 mod timers;

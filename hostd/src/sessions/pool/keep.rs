@@ -9,7 +9,7 @@ use hostd_core::{
 };
 use tokio::time::Instant;
 
-use super::{Host, Warm, make::make};
+use super::{Host, Warm, make::make, standby};
 use crate::{environments::ReadyBuild, room::Kind, sessions::WarmView};
 
 /// Between two looks when nobody asks for one.
@@ -31,6 +31,7 @@ pub(in crate::sessions) async fn keep(host: Arc<Host>) {
             }
         }
     }
+    host.parts.vmm.stand_by(&[]).await;
     let (ready, reserved) = {
         let mut state = host.pool.lock();
         (std::mem::take(&mut state.ready), std::mem::take(&mut state.reserved))
@@ -82,6 +83,7 @@ async fn step(host: &Arc<Host>) -> bool {
         }
         None => {
             show(host, &stocks);
+            standby::keep(host, busy).await;
             false
         }
     }

@@ -43,7 +43,7 @@ pub(super) struct Machine<'a> {
 }
 
 /// Numbers of the inherited listening sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sockets {
     pub(super) qmp: i32,
     pub(super) link: i32,

@@ -1,7 +1,7 @@
 //! The disk of a running VM: a graph of nodes that is told on the command line ([`super::argv`]), grows a new top with each
 //! pivot, and gets one layer for several where they were merged. Each layer is two nodes, its format's and its file's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -37,10 +37,41 @@ pub(super) enum NotPivoted {
     Unknown(VmError),
 }
 
+impl NotPivoted {
+    fn why(self) -> VmError {
+        match self {
+            Self::AsItWas(error) | Self::Unknown(error) => error,
+        }
+    }
+}
+
 impl Disk {
     /// As it is told on the command line, with so many layers below its top.
     pub(super) fn new(layers: usize) -> Self {
         Self { top: argv::TOP.into(), frozen: (0..layers).map(argv::layer_node).collect(), asked: 0 }
+    }
+
+    /// Gives a QEMU that runs no guest the disk of one: its own layers above those that it was started with, bottom first, and
+    /// `top` above them all, in place of the layer that it was started with for want of one.
+    pub(super) async fn give<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        qmp: &mut Qmp<S>,
+        own: &[PathBuf],
+        top: &Path,
+    ) -> Result<(), VmError> {
+        let mut below = self.frozen.last().cloned();
+        for layer in own {
+            let (node, path) = (argv::layer_node(self.frozen.len()), argv::utf8(layer)?);
+            add(qmp, &node, [argv::frozen_file(&node, path), argv::frozen(&node, below.as_deref())]).await?;
+            self.frozen.push(node.clone());
+            below = Some(node);
+        }
+        let frozen = std::mem::take(&mut self.frozen);
+        self.pivot(qmp, top).await.map_err(NotPivoted::why)?;
+        self.frozen = frozen;
+        let reopen = json!({"options": [argv::top(&self.top, below.as_deref())]});
+        qmp.execute("blockdev-reopen", reopen, DISK).await.map_err(refused)?;
+        delete(qmp, argv::TOP).await.map_err(refused)
     }
 
     /// Puts `top` above what is the top now, which QEMU opens anew for reading alone.
@@ -232,7 +263,10 @@ mod tests {
         let arguments = &question["arguments"];
         let node = arguments.pointer("/options/0").unwrap_or(arguments);
         let what = question["execute"].as_str().unwrap().trim_start_matches("blockdev-");
-        let name = node["node-name"].as_str().unwrap();
+        if let Some(overlay) = node["overlay"].as_str() {
+            return format!("{what} {} under {overlay}", node["node"].as_str().unwrap());
+        }
+        let name = node["node-name"].as_str().unwrap_or_default();
         let below = node["backing"].as_str().map(|below| format!(" on {below}"));
         format!("{what} {name}{}", below.unwrap_or_default())
     }
@@ -261,6 +295,46 @@ mod tests {
             ["reopen disk3 on merged4", "del disk1", "del disk1-file", "del merged2", "del merged2-file"]
         );
         assert_eq!((disk.top.as_str(), disk.frozen), ("disk3", ["layer0", "layer1", "merged4"].map(Into::into).into()));
+    }
+
+    /// To one that was started on base and build.
+    async fn give(disk: &mut Disk, own: &[&str], answers: &[&str]) -> (Vec<String>, Result<(), VmError>) {
+        let (mut qmp, asked) = watched(answers).await;
+        let own: Vec<_> = own.iter().map(PathBuf::from).collect();
+        let given = disk.give(&mut qmp, &own, Path::new("/top.qcow2")).await;
+        drop(qmp);
+        (asked.await.unwrap().iter().skip(1).map(in_words).collect(), given)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_was_given_is_as_one_that_was_started_with() {
+        let mut disk = Disk::new(2);
+        let (asked, given) = give(&mut disk, &["/a.qcow2", "/b.qcow2"], &[DONE; 10]).await;
+        given.unwrap();
+        let wanted = [
+            "add layer2-file",
+            "add layer2 on layer1",
+            "add layer3-file",
+            "add layer3 on layer2",
+            "add disk1-file",
+            "add disk1",
+            "snapshot disk under disk1",
+            "reopen disk1 on layer3",
+            "del disk",
+            "del disk-file",
+        ];
+        assert_eq!(asked, wanted);
+        assert_eq!((disk.top.as_str(), disk.frozen), ("disk1", (0..4).map(argv::layer_node).collect()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_is_given_whole_or_with_an_error() {
+        for failing in 0..8 {
+            let mut answers = [DONE; 16];
+            answers[failing] = NO;
+            let (_, given) = give(&mut Disk::new(2), &["/a.qcow2"], &answers).await;
+            assert!(given.is_err(), "{failing}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

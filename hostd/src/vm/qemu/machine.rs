@@ -11,20 +11,16 @@ use std::{
 
 use async_trait::async_trait;
 use hostd_core::session::Cause;
-use tokio::{
-    net::UnixStream,
-    sync::{mpsc, oneshot, watch},
-};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     disk::Disk,
     owner::{Owner, Request, gone},
-    process::Process,
-    qmp::Qmp,
     serial::Serial,
     snapshot::Layout,
     sockets,
     stall::Stall,
+    waiting::Waiting,
 };
 use crate::vm::{Io, MemoryUse, Port, Vm, VmError, file, identity::ProcessIdentity, snapshot::store::Manifest};
 
@@ -45,10 +41,9 @@ impl Machine {
     /// Starts the task that owns a running QEMU.
     pub(super) fn start(
         directory: &Path,
-        process: Process,
-        identity: ProcessIdentity,
-        qmp: Qmp<UnixStream>,
+        waiting: Waiting,
         layout: Layout,
+        disk: Disk,
         serial: Serial,
         up: bool,
     ) -> Self {
@@ -56,7 +51,8 @@ impl Machine {
         let (set_cause, cause) = watch::channel(None);
         let (set_last, last) = watch::channel(Vec::new());
         let (stall, stalled) = Stall::new();
-        let (folder, disk) = (directory.to_owned(), Disk::new(layout.layers));
+        let Waiting { process, identity, qmp, .. } = waiting;
+        let folder = directory.to_owned();
         let up = Arc::new(AtomicBool::new(up));
         let owner =
             Owner { directory: folder, process, qmp: Some(qmp), layout, disk, serial, stall, up: up.clone(), boots: 1 };

@@ -2,7 +2,10 @@
 
 use std::{
     fs::File,
-    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::OpenOptionsExt,
+    },
     path::Path,
     time::Duration,
 };
@@ -45,9 +48,10 @@ pub(super) async fn save(qmp: &mut Qmp<UnixStream>, path: &Path) -> Result<(), V
     saved
 }
 
-/// Loads what the inherited file has into a QEMU that waits for it.
-pub(super) async fn load(qmp: &mut Qmp<UnixStream>, file: i32, within: Duration) -> Result<(), VmError> {
-    qmp.execute("migrate-incoming", json!({"uri": format!("fd:{file}")}), ANSWER).await.map_err(refused)?;
+/// Loads what the file has into a QEMU that waits for it.
+pub(super) async fn load(qmp: &mut Qmp<UnixStream>, file: BorrowedFd<'_>, within: Duration) -> Result<(), VmError> {
+    qmp.give(NAME, file, ANSWER).await.map_err(refused)?;
+    qmp.execute("migrate-incoming", json!({"uri": format!("fd:{NAME}")}), ANSWER).await.map_err(refused)?;
     finish(qmp, within, "load").await
 }
 

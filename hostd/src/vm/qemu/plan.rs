@@ -113,7 +113,7 @@ impl Qemu {
         let (directory, disk, memory) = (none(), none(), Memory::Own);
         let spec = VmSpec { name: String::new(), directory, size, layers: vec![], disk, memory };
         let plan = self.plan(&spec, &program, None).await?;
-        Ok(plan.requirements(&plan.machine(&spec, argv::Sockets { qmp: 0, link: 0, tunnel: 0 }, false)))
+        Ok(plan.requirements_of(&spec))
     }
 }
 
@@ -136,7 +136,14 @@ impl Plan {
         }
     }
 
-    pub(super) fn requirements(&self, machine: &argv::Machine<'_>) -> Requirements {
+    /// Bytes of RAM of a VM.
+    pub(super) fn ram(&self, spec: &VmSpec) -> u64 {
+        self.machine(spec, argv::Sockets::default(), false).ram()
+    }
+
+    /// What a snapshot of this VM depends on.
+    pub(super) fn requirements_of(&self, spec: &VmSpec) -> Requirements {
+        let machine = self.machine(spec, argv::Sockets::default(), false);
         let kvm = self.accelerator == Accelerator::Kvm;
         Requirements {
             accelerator: self.accelerator.name().into(),

@@ -6,6 +6,7 @@ use hostd_core::session::Size;
 use rstest::rstest;
 
 use super::*;
+use crate::vm::program;
 use crate::vm::snapshot::store::{Manifest, Stored};
 
 /// Tells its version, and leaves its arguments where it is started.
@@ -52,8 +53,7 @@ impl Machine {
     async fn requirements(&self) -> Requirements {
         let program = self.path(QEMU.name);
         let plan = self.qemu.plan(&self.spec, &program, None).await.unwrap();
-        let sockets = argv::Sockets { qmp: 3, link: 4, tunnel: 5 };
-        plan.requirements(&plan.machine(&self.spec, sockets, true))
+        plan.requirements_of(&self.spec)
     }
 
     fn template(&self, name: &str, ram: &str) {

@@ -9,7 +9,10 @@
 use std::{
     fs::{File, Permissions},
     io,
-    os::{fd::OwnedFd, unix::fs::PermissionsExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -48,16 +51,15 @@ pub(super) struct Layout {
     pub(super) memory: Memory,
     /// Name of the layer that it writes to.
     pub(super) disk: String,
-    /// Layers below it, as it was started.
-    pub(super) layers: usize,
     /// Knows how its snapshots are written: it may be found out after it was started.
     pub(super) qemu: Qemu,
     pub(super) requirements: Requirements,
 }
 
-/// What a VM is filled with that starts from a snapshot, beside its devices.
+/// What a VM is filled with that starts from a snapshot.
 #[derive(Debug)]
 pub(super) struct Load {
+    devices: OwnedFd,
     /// None: a template's RAM is mapped, and a whole stream has it with the devices.
     delta: Option<PathBuf>,
     method: Method,
@@ -134,10 +136,10 @@ fn whole(layout: Layout, folder: &Path, beside: &Path) -> Result<Manifest, VmErr
     Ok(manifest)
 }
 
-/// Fills a QEMU that waits for it: the delta into its memory, then its devices, from the inherited file `devices`.
-pub(super) async fn load(qmp: &mut Qmp<UnixStream>, layout: &Layout, load: Load, devices: i32) -> Result<(), VmError> {
+/// Fills a QEMU that waits for it: the delta into its memory, then its devices.
+pub(super) async fn load(qmp: &mut Qmp<UnixStream>, layout: &Layout, load: Load) -> Result<(), VmError> {
     if load.method == Method::Full {
-        return migration::load(qmp, devices, migration::WHOLE).await;
+        return migration::load(qmp, load.devices.as_fd(), migration::WHOLE).await;
     }
     let base = base(qmp).await?;
     let (pid, ram) = (layout.pid, layout.ram);
@@ -146,7 +148,7 @@ pub(super) async fn load(qmp: &mut Qmp<UnixStream>, layout: &Layout, load: Load,
         None => Ok(Vec::new()),
     })
     .await?;
-    migration::load(qmp, devices, DEVICES).await?;
+    migration::load(qmp, load.devices.as_fd(), DEVICES).await?;
     blocking(move || {
         let written = Ram::open(pid, base, ram)?.written()?;
         if written == runs {
@@ -177,9 +179,8 @@ fn template(ram: &Path, folder: &Path) -> Result<Stored, VmError> {
     Ok(Stored::stamped(folder, RAM_NAME)?)
 }
 
-/// What a VM needs that starts from this snapshot, all of it compared and checked: its devices to inherit, and the rest.
-/// Reads all of it.
-pub(super) async fn open(folder: &Path, here: &Requirements) -> Result<(OwnedFd, Load), VmError> {
+/// What a VM needs that starts from this snapshot, all of it compared and checked. Reads all of it.
+pub(super) async fn open(folder: &Path, here: &Requirements) -> Result<Load, VmError> {
     let (folder, here) = (folder.to_owned(), here.clone());
     blocking(move || {
         let manifest = Manifest::read(&folder)?;
@@ -188,7 +189,7 @@ pub(super) async fn open(folder: &Path, here: &Requirements) -> Result<(OwnedFd,
         let devices = File::open(&path).map_err(failed(&path))?;
         let by_us = manifest.method == Method::Delta && manifest.memory.stamp.is_none();
         let delta = by_us.then(|| folder.join(&manifest.memory.name));
-        Ok((devices.into(), Load { delta, method: manifest.method }))
+        Ok(Load { devices: devices.into(), delta, method: manifest.method })
     })
     .await
 }

@@ -47,6 +47,11 @@ pub(super) fn remove(folder: &Path) {
     }
 }
 
+/// Moves what [`Listeners::bind`] made; they listen on.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    [QMP, LINK, TUNNEL].iter().try_for_each(|name| fs::rename(from.join(name), to.join(name)))
+}
+
 fn bind(folder: &Path, name: &str) -> io::Result<OwnedFd> {
     match fs::remove_file(folder.join(name)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

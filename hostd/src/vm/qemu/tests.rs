@@ -3,6 +3,7 @@ use std::fs;
 use hostd_core::session::Size;
 
 use super::*;
+use crate::vm::program;
 
 const SIZE: Size = Size { vcpus: 1, memory: 256 << 20, disk: 1 << 30 };
 

@@ -1,0 +1,41 @@
+//! VMs without a guest that stand by for suspended sessions: of environments that keep warm VMs, by what
+//! [`plan_standby`] says.
+
+use std::sync::Arc;
+
+use hostd_core::{Lifecycle, capacity::plan_standby};
+
+use super::Host;
+use crate::{store::Record, vm::Standby};
+
+/// Has those stand by that are wanted now; starts none while a session starts or waits.
+pub(super) async fn keep(host: &Arc<Host>, busy: bool) {
+    let mut kinds: Vec<(Standby, usize)> = Vec::new();
+    for handle in host.handles().values() {
+        let kind = kind(host, &handle.record.borrow());
+        match kinds.iter_mut().find(|(other, _)| Some(other) == kind.as_ref()) {
+            Some((_, sessions)) => *sessions += 1,
+            None => kinds.extend(kind.map(|kind| (kind, 1))),
+        }
+    }
+    let measured = host.clone();
+    let Ok(room) = tokio::task::spawn_blocking(move || measured.room()).await else { return };
+    let sessions: Vec<usize> = kinds.iter().map(|(_, sessions)| *sessions).collect();
+    let wanted: Vec<Standby> = plan_standby(&sessions, &room).into_iter().map(|kind| kinds[kind].0.clone()).collect();
+    if wanted.is_empty() || !busy {
+        host.parts.vmm.stand_by(&wanted).await;
+    }
+}
+
+/// What its next resume could take; None: it is not suspended, or its environment keeps nothing warm.
+fn kind(host: &Host, record: &Record) -> Option<Standby> {
+    let (session, machine) = (&record.session, &record.machine);
+    if session.lifecycle != Lifecycle::Suspended || session.deleting || machine.snapshot.is_none() {
+        return None;
+    }
+    let warm = host.parts.environments.ready(&session.environment).ok()?.recipe.warm;
+    let template = machine.template.clone().filter(|_| warm.max > 0)?;
+    let sessions = host.sessions();
+    let layers = machine.layers.iter().take_while(|layer| !layer.starts_with(&sessions)).cloned().collect();
+    Some(Standby { template, size: session.size, layers })
+}

@@ -1,0 +1,184 @@
+//! QEMUs that stand by: each maps a template and waits for a snapshot that is against it, so that a resume need not wait for
+//! a process to start. It has no guest and the template's layers alone; a resume gives it the session's.
+//!
+//! Each has a folder `standby/ID/` in the data folder. What a hostd that died left there is ended by the next one.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use hostd_core::requirements::Requirements;
+use ulid::Ulid;
+
+use super::{Qemu, absolute, disk::Disk, leftover, snapshot::said, waiting::Waiting};
+use crate::vm::{
+    Memory, MemoryUse, Standby, VmError, VmSpec, Vmm as _, file::failed, identity::ProcessIdentity, program::QEMU,
+};
+
+const FOLDER: &str = "standby";
+/// A layer that is written to by nobody: QEMU wants one before it is known which it is.
+const DISK: &str = "none.qcow2";
+
+/// Those that stand by now.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    ones: Mutex<Vec<One>>,
+    /// Held while they are changed, and whether what an earlier hostd left was looked for.
+    changing: tokio::sync::Mutex<bool>,
+}
+
+#[derive(Debug)]
+struct One {
+    kind: Standby,
+    requirements: Requirements,
+    memory: Memory,
+    folder: PathBuf,
+    waiting: Waiting,
+}
+
+impl Ready {
+    fn lock(&self) -> MutexGuard<'_, Vec<One>> {
+        self.ones.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What they hold of the host's memory.
+    pub(super) fn memory(&self, of: fn(&ProcessIdentity) -> MemoryUse) -> MemoryUse {
+        let processes: Vec<_> = self.lock().iter().map(|one| one.waiting.identity.clone()).collect();
+        processes.iter().map(of).sum()
+    }
+}
+
+impl Qemu {
+    /// Has one of each of these, and no others.
+    pub(super) async fn keep_ready(&self, wanted: &[Standby]) {
+        let mut swept = self.ready.changing.lock().await;
+        if !*swept {
+            sweep(&self.data.join(FOLDER)).await;
+            *swept = true;
+        }
+        let mut others = Vec::new();
+        let mut have: Vec<Standby> = Vec::new();
+        {
+            let mut ones = self.ready.lock();
+            for mut one in std::mem::take(&mut *ones) {
+                if wanted.contains(&one.kind) && !have.contains(&one.kind) && one.waiting.runs() {
+                    have.push(one.kind.clone());
+                    ones.push(one);
+                } else {
+                    others.push(one);
+                }
+            }
+        }
+        for one in others {
+            one.end().await;
+        }
+        for standby in wanted.iter().filter(|standby| !have.contains(standby)) {
+            match self.ready_one(standby).await {
+                Ok(Some(one)) => {
+                    let pid = one.waiting.process.pid;
+                    self.ready.lock().push(one);
+                    tracing::info!(template = ?standby.template, pid, "a VM stands by for a resume");
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(template = ?standby.template, %error, "nothing stands by for a resume"),
+            }
+        }
+    }
+
+    /// None: snapshots against such a template are loaded otherwise.
+    async fn ready_one(&self, standby: &Standby) -> Result<Option<One>, VmError> {
+        let program = self.search.find(QEMU)?;
+        let id = Ulid::new().to_string();
+        let folder = self.data.join(FOLDER).join(&id);
+        let spec = VmSpec {
+            name: format!("standby-{}", id[id.len().saturating_sub(8)..].to_ascii_lowercase()),
+            directory: folder.clone(),
+            size: standby.size,
+            layers: standby.layers.clone(),
+            disk: folder.join(DISK),
+            memory: Memory::Clone(absolute(&standby.template)),
+        };
+        let plan = self.plan(&spec, &program, None).await?;
+        if !matches!(plan.memory, Memory::Clone(_)) {
+            return Ok(None);
+        }
+        fs::create_dir_all(&folder).map_err(failed(&folder))?;
+        let started = async {
+            self.create_disk(&spec.disk, standby.size.disk).await?;
+            Waiting::start(&plan, &spec, &program, true).await
+        };
+        match started.await {
+            Ok(waiting) => {
+                let (kind, requirements, memory) = (standby.clone(), plan.requirements_of(&spec), plan.memory);
+                Ok(Some(One { kind, requirements, memory, folder, waiting }))
+            }
+            Err(error) => {
+                remove(&folder);
+                Err(error)
+            }
+        }
+    }
+
+    /// One that is started just as this VM would be, now in its folder and with its disk. None: there is none.
+    pub(super) async fn take_ready(
+        &self,
+        spec: &VmSpec,
+        requirements: &Requirements,
+        memory: &Memory,
+    ) -> Option<(Waiting, Disk)> {
+        let one = {
+            let mut ones = self.ready.lock();
+            let fits = |one: &One| {
+                one.requirements == *requirements
+                    && one.memory == *memory
+                    && one.kind.size == spec.size
+                    && spec.layers.starts_with(&one.kind.layers)
+            };
+            let at = ones.iter().position(fits)?;
+            ones.swap_remove(at)
+        };
+        let One { kind, folder, mut waiting, .. } = one;
+        let mut disk = Disk::new(kind.layers.len());
+        let given = async {
+            if !waiting.runs() {
+                return Err(said("it has ended"));
+            }
+            waiting.move_to(&spec.directory)?;
+            disk.give(&mut waiting.qmp, &spec.layers[kind.layers.len()..], &spec.disk).await
+        };
+        let given = given.await;
+        remove(&folder);
+        match given {
+            Ok(()) => Some((waiting, disk)),
+            Err(error) => {
+                tracing::warn!(%error, "what stood by for a resume is of no use");
+                waiting.end().await;
+                None
+            }
+        }
+    }
+}
+
+impl One {
+    async fn end(self) {
+        self.waiting.end().await;
+        remove(&self.folder);
+    }
+}
+
+async fn sweep(root: &Path) {
+    for folder in fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        match leftover::end(&folder).await {
+            Ok(_) => remove(&folder),
+            Err(error) => tracing::error!(?folder, %error, "what stood by for a resume may still run"),
+        }
+    }
+}
+
+fn remove(folder: &Path) {
+    if let Err(error) = fs::remove_dir_all(folder) {
+        tracing::warn!(?folder, %error, "what stood by for a resume left its folder behind");
+    }
+}

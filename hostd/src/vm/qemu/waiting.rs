@@ -1,0 +1,120 @@
+//! A QEMU that was started and answers, and runs no guest yet.
+
+use std::{
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+};
+
+use tokio::{net::UnixStream, time::timeout};
+
+use super::{
+    GREETING,
+    argv::Sockets,
+    owner::KILL,
+    plan::Plan,
+    process::{self, Process},
+    qmp::{Qmp, QmpError},
+    record::Record,
+    sockets::{self, Listeners},
+};
+use crate::vm::{
+    VmError, VmSpec,
+    file::failed,
+    identity::ProcessIdentity,
+    program::{self, QEMU},
+};
+
+/// Its process, its control connection and its record. It has to be ended: it lives on when this is dropped.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) process: Process,
+    pub(super) identity: ProcessIdentity,
+    pub(super) qmp: Qmp<UnixStream>,
+    record: Record,
+    folder: PathBuf,
+}
+
+impl Waiting {
+    /// Starts one in the folder of `spec`, and has it recorded before anything else: a later hostd finds whatever runs. Nothing
+    /// is left behind on an error.
+    pub(super) async fn start(plan: &Plan, spec: &VmSpec, program: &Path, incoming: bool) -> Result<Self, VmError> {
+        let folder = &spec.directory;
+        let started = Self::launch(plan, spec, program, incoming).await;
+        if started.is_err() {
+            sockets::remove(folder);
+            Record::remove(folder);
+        }
+        started
+    }
+
+    async fn launch(plan: &Plan, spec: &VmSpec, program: &Path, incoming: bool) -> Result<Self, VmError> {
+        let folder = &spec.directory;
+        let sockets = Listeners::bind(folder).map_err(failed(folder))?;
+        let numbers = Sockets {
+            qmp: sockets.qmp.as_raw_fd(),
+            link: sockets.link.as_raw_fd(),
+            tunnel: sockets.tunnel.as_raw_fd(),
+        };
+        let argv = plan.machine(spec, numbers, incoming).argv()?;
+        let inherited = vec![sockets.qmp, sockets.link, sockets.tunnel];
+        let mut process = process::spawn(program, &argv, inherited).map_err(failed(program))?;
+        let words = std::iter::once(program.as_os_str()).chain(argv.iter().map(AsRef::as_ref));
+        let words = words.map(|word: &std::ffi::OsStr| word.to_string_lossy().into_owned()).collect();
+        match take_over(folder, &process, words).await {
+            Ok((identity, record, qmp)) => Ok(Self { process, identity, qmp, record, folder: folder.clone() }),
+            Err(error) => {
+                end(&mut process).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Moves it into another folder of the same file system. Its record is in one of the two at any time.
+    pub(super) fn move_to(&mut self, folder: &Path) -> Result<(), VmError> {
+        self.record.write(folder).map_err(failed(folder))?;
+        let from = std::mem::replace(&mut self.folder, folder.to_owned());
+        Record::remove(&from);
+        sockets::rename(&from, folder).map_err(failed(folder))
+    }
+
+    pub(super) fn runs(&mut self) -> bool {
+        matches!(self.process.child.try_wait(), Ok(None))
+    }
+
+    /// Ends it, and leaves its folder tidy.
+    pub(super) async fn end(mut self) {
+        end(&mut self.process).await;
+        sockets::remove(&self.folder);
+        Record::remove(&self.folder);
+    }
+
+    /// The error, with what QEMU printed.
+    pub(super) fn said(&self, error: &QmpError) -> VmError {
+        said(&self.process, error)
+    }
+}
+
+async fn take_over(
+    folder: &Path,
+    process: &Process,
+    argv: Vec<String>,
+) -> Result<(ProcessIdentity, Record, Qmp<UnixStream>), VmError> {
+    let identity = ProcessIdentity::of(process.pid).map_err(failed(folder))?;
+    let record = Record::new(identity.clone(), argv);
+    record.write(folder).map_err(failed(folder))?;
+    let greeted = async {
+        let stream = sockets::connect(folder, sockets::QMP).await?;
+        Qmp::open(stream, GREETING).await
+    };
+    let qmp = greeted.await.map_err(|error| said(process, &error))?;
+    Ok((identity, record, qmp))
+}
+
+/// It may have ended by itself; one that cannot be killed would stay in its record.
+async fn end(process: &mut Process) {
+    let _ = timeout(KILL, process.child.kill()).await;
+}
+
+fn said(process: &Process, error: &QmpError) -> VmError {
+    VmError::Failed { program: QEMU.name.into(), output: program::message(&process.output.read(), &error.to_string()) }
+}
