@@ -10,6 +10,8 @@ pub use identity::BOOT_ID;
 pub use linux::Linux;
 use pilothouse_proto::guest::v1::HandshakeRequest;
 
+use crate::who::Who;
+
 /// The machine. Its methods block.
 pub trait Machine: Send + Sync + 'static {
     /// Takes on the clock, entropy and names of a new life.
@@ -17,6 +19,9 @@ pub trait Machine: Send + Sync + 'static {
     /// # Errors
     /// What it cannot live without could not be set.
     fn adopt(&self, identity: &HandshakeRequest) -> io::Result<()>;
+
+    /// Tells programs in it which session it is.
+    fn say_who(&self, who: &Who);
 
     /// Steps the wall clock: the machine stood still for a while.
     ///

@@ -11,10 +11,10 @@ use prost::Message;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, ReadBuf,
 };
-use tonic::Request;
+use tonic::{Request, Response, Status};
 
 use crate::{
-    guest::v1::{HandshakeAnswer, HandshakeRequest, guest_server::Guest, handshake_answer::Answer},
+    guest::v1::{HandshakeAnswer, HandshakeRequest, HandshakeResponse, guest_server::Guest, handshake_answer::Answer},
     link::{FRAME_MAX, MAGIC, NONCE, Scanner, preamble},
 };
 
@@ -36,24 +36,58 @@ pub async fn greet<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> io::Result<Greet
     // Later reads are larger than this buffer and bypass it.
     let mut io = BufReader::with_capacity(4096, io);
     skip_magic(&mut io).await?;
-    loop {
-        answer(&mut io).await?;
-        let mut first = [0; MAGIC.len()];
-        io.read_exact(&mut first).await?;
-        if first != MAGIC {
-            return Ok(Greeted { first: Bytes::copy_from_slice(&first), io });
+    answer(&mut io).await?;
+    let mut greeted = Greeted { first: Bytes::new(), io };
+    greeted.begins_anew().await?;
+    Ok(greeted)
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Greeted<T> {
+    /// Waits for what the host says next. True: it was a preamble once more, which is answered, and so is every one that
+    /// follows it at once. False: it is something else, and still to be read.
+    ///
+    /// # Errors
+    /// The connection ended.
+    pub async fn begins_anew(&mut self) -> io::Result<bool> {
+        let mut anew = false;
+        loop {
+            let mut first = [0; MAGIC.len()];
+            self.read_exact(&mut first).await?;
+            if first != MAGIC {
+                self.first = Bytes::copy_from_slice(&first);
+                return Ok(anew);
+            }
+            answer(&mut self.io).await?;
+            anew = true;
         }
     }
 }
 
-/// The guest's half of the handshake. False: it refused, and the connection is over.
+/// The guest's half of the handshake, and once more for as long as a host that did not hear of it in time begins anew. False:
+/// it refused, and the connection is over.
 ///
 /// # Errors
 /// The connection ended, or what came is no handshake.
-pub async fn shake<T: AsyncRead + AsyncWrite + Unpin>(io: &mut T, guest: &impl Guest) -> io::Result<bool> {
-    let request: HandshakeRequest = receive(io).await?;
-    let answer = match guest.handshake(Request::new(request)).await {
-        Ok(response) => Answer::Shaken(response.into_inner()),
+pub async fn shake<T: AsyncRead + AsyncWrite + Unpin>(io: &mut Greeted<T>, guest: &impl Guest) -> io::Result<bool> {
+    loop {
+        let request: HandshakeRequest = receive(io).await?;
+        let shaken = guest.handshake(Request::new(request)).await.map(Response::into_inner);
+        if !reply(io, shaken).await? {
+            return Ok(false);
+        }
+        if !io.begins_anew().await? {
+            return Ok(true);
+        }
+    }
+}
+
+/// Answers a handshake. Whether it was one that did not refuse.
+///
+/// # Errors
+/// The connection ended.
+pub async fn reply(io: &mut (impl AsyncWrite + Unpin), shaken: Result<HandshakeResponse, Status>) -> io::Result<bool> {
+    let answer = match shaken {
+        Ok(response) => Answer::Shaken(response),
         Err(status) => Answer::Refused(status.message().into()),
     };
     let shaken = matches!(answer, Answer::Shaken(_));
@@ -61,18 +95,26 @@ pub async fn shake<T: AsyncRead + AsyncWrite + Unpin>(io: &mut T, guest: &impl G
     Ok(shaken)
 }
 
-/// Sends one message behind its length in four bytes, big-endian.
+/// Sends one message as [`framed`].
 ///
 /// # Errors
 /// The connection ended, or the message has more than [`FRAME_MAX`] bytes.
 pub async fn send(io: &mut (impl AsyncWrite + Unpin), message: &impl Message) -> io::Result<()> {
+    io.write_all(&framed(message)?).await?;
+    io.flush().await
+}
+
+/// One message behind its length in four bytes, big-endian.
+///
+/// # Errors
+/// It has more than [`FRAME_MAX`] bytes.
+pub fn framed(message: &impl Message) -> io::Result<Vec<u8>> {
     let length = message.encoded_len();
     let header = u32::try_from(length).ok().filter(|_| length <= FRAME_MAX).ok_or(io::ErrorKind::InvalidInput)?;
     let mut bytes = Vec::with_capacity(4 + length);
     bytes.extend(header.to_be_bytes());
     message.encode(&mut bytes).map_err(io::Error::other)?;
-    io.write_all(&bytes).await?;
-    io.flush().await
+    Ok(bytes)
 }
 
 /// Receives what [`send`] sends.

@@ -5,7 +5,8 @@
 //! connected may still hold bytes of an earlier connection, in both directions: each side throws away whatever comes before
 //! the preamble that it waits for. A preamble may be lost that way too: a guest that has not seen its earlier connection end
 //! takes it for a part of that. So a host without an answer sends another, with another nonce, and waits for the answer to
-//! the last one sent. The guest answers each, so nothing of the exchange is under way any more when that answer is there.
+//! the last one sent. The guest answers each, so nothing of the exchange is under way any more when that answer is there. On
+//! the link the host's part of the handshake stands behind each preamble, in the same write, and is answered with it.
 
 use std::time::Duration;
 

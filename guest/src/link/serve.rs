@@ -6,14 +6,17 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use pilothouse_proto::{
-    greet::{greet, shake},
-    guest::v1::guest_server::GuestServer,
+    greet::{Greeted, greet, receive, reply},
+    guest::v1::{HandshakeRequest, guest_server::GuestServer},
     link::{CHUNK, CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, STREAMS_MAX},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep, timeout},
+};
 
 use super::Wire;
-use crate::service::Guest;
+use crate::{init::report, service::Guest};
 
 /// For a handshake that has begun. A host gives it up sooner, and begins anew: what it sends then is not for this one.
 const HANDSHAKE: Duration = Duration::from_secs(15);
@@ -46,6 +49,28 @@ pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible>
         }
         if begun.elapsed() < PAUSE {
             sleep(PAUSE).await;
+        }
+    }
+}
+
+/// The guest's half of the handshake, as [`pilothouse_proto::greet::shake`]; but the answer goes out before the programs run on,
+/// which would be in its way.
+async fn shake<T: AsyncRead + AsyncWrite + Unpin>(io: &mut Greeted<T>, guest: &Guest) -> io::Result<bool> {
+    loop {
+        let request: HandshakeRequest = receive(io).await?;
+        let (response, left) = match guest.take_on(request).await {
+            Ok((response, left)) => (Ok(response), Some(left)),
+            Err(status) => (Err(status), None),
+        };
+        let replied = reply(io, response).await;
+        if let Some(left) = left {
+            guest.go_on(left).inspect_err(|error| report(&format!("what was frozen does not thaw: {error}")))?;
+        }
+        if !replied? {
+            return Ok(false);
+        }
+        if !io.begins_anew().await? {
+            return Ok(true);
         }
     }
 }

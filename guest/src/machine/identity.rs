@@ -61,10 +61,14 @@ impl Adopted {
             self.rename(&names)?;
             self.names = Some(names);
         }
-        if let Err(error) = self.say_who(&Who::of(identity).text()) {
+        Ok(())
+    }
+
+    /// Writes [`WHO`]. Nobody reads meanwhile: programs are frozen, or none was started yet.
+    pub(super) fn say_who(&mut self, who: &Who) {
+        if let Err(error) = self.write_who(&who.text()) {
             report(&format!("{WHO} stays as it is: {error}"));
         }
-        Ok(())
     }
 
     fn rename(&mut self, names: &Names) -> io::Result<()> {
@@ -89,15 +93,18 @@ impl Adopted {
         Ok(())
     }
 
-    /// Nobody reads meanwhile: programs are frozen, or none was started yet.
-    fn say_who(&mut self, text: &str) -> io::Result<()> {
-        let file = match self.who.take() {
+    fn write_who(&mut self, text: &str) -> io::Result<()> {
+        let known = match self.who.take() {
+            None => None,
+            Some(file) => Some((file.metadata()?, file)),
+        };
+        let (length, file) = match known {
             // It was not removed since.
-            Some(file) if file.metadata()?.nlink() > 0 => file,
-            _ => fs::File::create(WHO)?,
+            Some((now, file)) if now.nlink() > 0 => (now.len(), file),
+            _ => (0, fs::File::create(WHO)?),
         };
         file.write_all_at(text.as_bytes(), 0)?;
-        if (text.len() as u64) < file.metadata()?.len() {
+        if (text.len() as u64) < length {
             file.set_len(text.len() as u64)?;
         }
         self.who = Some(file);

@@ -16,7 +16,7 @@ use super::{
     Machine,
     identity::{self, Adopted},
 };
-use crate::process::Cgroups;
+use crate::{process::Cgroups, who::Who};
 
 /// How long programs get to end by themselves when the machine is powered off.
 const END_WITHIN: Duration = Duration::from_secs(3);
@@ -46,6 +46,10 @@ impl Linux {
 impl Machine for Linux {
     fn adopt(&self, identity: &HandshakeRequest) -> io::Result<()> {
         self.adopted.lock().unwrap_or_else(PoisonError::into_inner).adopt(identity)
+    }
+
+    fn say_who(&self, who: &Who) {
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).say_who(who);
     }
 
     fn set_clock(&self, unix_nanos: i64) -> io::Result<()> {

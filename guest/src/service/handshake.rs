@@ -12,35 +12,63 @@ use crate::{init::step, who::Who};
 /// Bytes of entropy that a handshake brings.
 const ENTROPY: std::ops::RangeInclusive<usize> = 32..=512;
 
-pub(super) async fn shake(guest: &Guest, request: HandshakeRequest) -> Result<HandshakeResponse, Status> {
-    check(&request)?;
-    let life = (request.session_id.clone(), request.generation);
-    let before = guest.life();
-    if before.as_ref() != Some(&life) {
-        guest.0.agent.rename(&Who::of(&request));
-    }
-    let freeze = guest.freeze_number();
-    // The same session that goes on has nothing to write, and waits for this: a thread would cost more than all of it.
-    let adopted = if before.as_ref().is_some_and(|(session, _)| *session == life.0) {
-        adopt(guest, before.as_ref() != Some(&life), freeze, &request)
-    } else {
-        let guest = guest.clone();
-        let adopted = tokio::task::spawn_blocking(move || adopt(&guest, true, freeze, &request));
-        adopted.await.map_err(|error| Status::internal(error.to_string()))?
-    };
-    adopted.map_err(|error| Status::internal(format!("the guest could not take on its identity: {error}")))?;
-    guest.set_life(life);
-    Ok(answer(guest))
+/// What a handshake leaves to do, once it is answered: the host need not wait for it, and programs run on at its end alone.
+pub(crate) struct Left {
+    life: (String, u64),
+    /// Set: a new life.
+    who: Option<Who>,
+    /// The freeze that ends.
+    thaw: Option<u64>,
 }
 
-/// Names and random numbers are new before anybody runs who could use the old ones. Blocks.
-fn adopt(guest: &Guest, fresh: bool, freeze: u64, request: &HandshakeRequest) -> io::Result<()> {
-    if fresh {
-        guest.0.machine.adopt(request)?;
-    } else if freeze != 0 {
-        guest.0.machine.set_clock(request.unix_nanos)?;
+impl Guest {
+    /// Takes on clock, random numbers and names: they are new before anybody runs who could use the old ones.
+    pub(crate) async fn take_on(&self, request: HandshakeRequest) -> Result<(HandshakeResponse, Left), Status> {
+        check(&request)?;
+        let life = (request.session_id.clone(), request.generation);
+        let before = self.life();
+        let who = (before.as_ref() != Some(&life)).then(|| Who::of(&request));
+        if let Some(who) = &who {
+            self.0.agent.rename(who);
+        }
+        let freeze = self.freeze_number();
+        let left = Left { who, thaw: (!request.stay_frozen).then_some(freeze), life };
+        // The same session that goes on has nothing to write, and waits for this: a thread would cost more than all of it.
+        let adopted = if left.who.is_none() {
+            if freeze == 0 { Ok(()) } else { self.0.machine.set_clock(request.unix_nanos) }
+        } else if before.is_some_and(|(session, _)| session == left.life.0) {
+            self.0.machine.adopt(&request)
+        } else {
+            let machine = self.0.machine.clone();
+            let adopted = tokio::task::spawn_blocking(move || machine.adopt(&request));
+            adopted.await.map_err(|error| Status::internal(error.to_string()))?
+        };
+        adopted.map_err(|error| Status::internal(format!("the guest could not take on its identity: {error}")))?;
+        Ok((answer(self), left))
     }
-    if request.stay_frozen { Ok(()) } else { guest.thaw(freeze) }
+
+    /// Does what is left, and lets programs run. Blocks, for a moment.
+    ///
+    /// # Errors
+    /// They do not: what was frozen does not thaw.
+    pub(crate) fn go_on(&self, left: Left) -> io::Result<()> {
+        if let Some(who) = &left.who {
+            self.0.machine.say_who(who);
+        }
+        *self.0.life.lock().unwrap_or_else(PoisonError::into_inner) = Some(left.life);
+        left.thaw.map_or(Ok(()), |freeze| self.thaw(freeze))
+    }
+
+    fn life(&self) -> Option<(String, u64)> {
+        self.0.life.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// All of it, and then the answer.
+pub(super) async fn shake(guest: &Guest, request: HandshakeRequest) -> Result<HandshakeResponse, Status> {
+    let (response, left) = guest.take_on(request).await?;
+    guest.go_on(left).map_err(|error| Status::internal(format!("what was frozen does not thaw: {error}")))?;
+    Ok(response)
 }
 
 fn answer(guest: &Guest) -> HandshakeResponse {
@@ -58,16 +86,6 @@ fn answer(guest: &Guest) -> HandshakeResponse {
         terminal_start,
         terminal_end,
         boot: boot.clone(),
-    }
-}
-
-impl Guest {
-    fn life(&self) -> Option<(String, u64)> {
-        self.0.life.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_life(&self, life: (String, u64)) {
-        *self.0.life.lock().unwrap_or_else(PoisonError::into_inner) = Some(life);
     }
 }
 

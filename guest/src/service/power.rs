@@ -83,10 +83,14 @@ impl Guest {
     /// Ends this freeze, and nothing if another came after it. Blocks.
     pub(super) fn thaw(&self, number: u64) -> io::Result<()> {
         let _one_at_a_time = self.0.freezing.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.0.quiet.compare_exchange(number, 0, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => self.0.machine.freeze(false),
-            Err(_) => Ok(()),
+        if number == 0 || self.freeze_number() != number {
+            return Ok(());
         }
+        // Where it fails, the next handshake tries again.
+        self.0.machine.freeze(false)?;
+        // Unless another freeze has begun, which waits for its turn.
+        let _ = self.0.quiet.compare_exchange(number, 0, Ordering::Relaxed, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use guest::{
     link::{Wire, serve},
     machine::Machine,
     service::Guest,
+    who::Who,
 };
 use hyper_util::rt::TokioIo;
 use pilothouse_proto::{
@@ -37,6 +38,7 @@ use tower::service_fn;
 #[derive(Debug, Default)]
 pub struct Fake {
     pub adopted: Mutex<Vec<HandshakeRequest>>,
+    pub said: Mutex<Vec<Who>>,
     pub clock: Mutex<Vec<i64>>,
     pub frozen: Mutex<bool>,
     pub syncs: AtomicU32,
@@ -50,6 +52,10 @@ impl Machine for Fake {
     fn adopt(&self, identity: &HandshakeRequest) -> io::Result<()> {
         self.adopted.lock().unwrap().push(identity.clone());
         Ok(())
+    }
+
+    fn say_who(&self, who: &Who) {
+        self.said.lock().unwrap().push(who.clone());
     }
 
     fn set_clock(&self, unix_nanos: i64) -> io::Result<()> {

@@ -20,35 +20,40 @@ use crate::vm::{Io, Port, Vm};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a guest may take to answer a preamble, before the host tries a new connection.
 const ECHO_TIMEOUT: Duration = Duration::from_secs(4);
-/// From the first preamble to the second. Each further pause is twice as long: sooner or later it is longer than the guest
-/// takes to answer, however busy it is.
-const RESEND: Duration = Duration::from_millis(25);
+/// From the first preamble to the second. Longer than a guest takes that has just been resumed, even emulated. Each further
+/// pause is twice as long: sooner or later it is longer than the guest takes to answer, however busy it is.
+const RESEND: Duration = Duration::from_millis(50);
 
-/// A connected port after the preamble: the next byte, each way, is the handshake's on the link, and HTTP/2's on the tunnel.
+/// A connected port after the preamble: the next byte is the answer to what was said behind that.
 pub(super) type Connected = BufReader<Box<dyn Io>>;
 
-/// Connects a port and exchanges preambles.
+/// Connects a port and exchanges preambles. What `first` gives stands right behind each: a guest that has nothing to wait for
+/// is there sooner.
 ///
 /// # Errors
 /// The port cannot be connected, or the guest does not answer in time.
-pub(super) async fn connect(vm: &dyn Vm, port: Port) -> io::Result<Connected> {
+pub(super) async fn connect(vm: &dyn Vm, port: Port, first: impl Fn() -> io::Result<Vec<u8>>) -> io::Result<Connected> {
     let io = timeout(CONNECT_TIMEOUT, vm.connect(port)).await.map_err(|_| timed_out("the port did not connect"))??;
     // HTTP/2 reads larger pieces than this, so the buffer is bypassed once the preamble is through.
     let mut io = BufReader::with_capacity(4096, io);
-    timeout(ECHO_TIMEOUT, exchange(&mut io))
+    timeout(ECHO_TIMEOUT, exchange(&mut io, first))
         .await
         .map_err(|_| timed_out("the guest does not answer on its port"))??;
     Ok(io)
 }
 
 /// Sends preambles until the last one sent is answered.
-async fn exchange(io: &mut (impl AsyncBufRead + AsyncWrite + Unpin)) -> io::Result<()> {
+async fn exchange(
+    io: &mut (impl AsyncBufRead + AsyncWrite + Unpin),
+    first: impl Fn() -> io::Result<Vec<u8>>,
+) -> io::Result<()> {
     let mut pause = RESEND;
     loop {
         let mut nonce = [0; link::NONCE];
         getrandom::fill(&mut nonce).map_err(io::Error::other)?;
         let ours = link::preamble(nonce);
-        io.write_all(&ours).await?;
+        // One write: a guest reads it as one.
+        io.write_all(&[&ours[..], &first()?].concat()).await?;
         io.flush().await?;
         match timeout(pause, answer(io, Scanner::new(ours))).await {
             Ok(answered) => return answered,

@@ -1,19 +1,19 @@
 //! How each connection to a guest begins.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    io,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use pilothouse_proto::{
-    greet::{receive, send},
+    greet::{framed, receive},
     guest::v1::{
         HandshakeAnswer, HandshakeRequest, HandshakeResponse, guest_client::GuestClient, handshake_answer::Answer,
     },
     link::PROTOCOL,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::timeout,
-};
+use tokio::{io::AsyncRead, time::timeout};
 use tonic::transport::Channel;
 
 /// How long a guest may take to answer.
@@ -52,18 +52,14 @@ impl Identity {
     }
 }
 
-/// Shakes hands on a connection that has just begun; an error is a text for people. `stay_frozen`: what is frozen stays so.
-pub(super) async fn shake(
-    io: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    identity: &Identity,
-    stay_frozen: bool,
-) -> Result<HandshakeResponse, String> {
-    let request = request(identity, stay_frozen)?;
-    let answer = async {
-        send(io, &request).await?;
-        receive::<HandshakeAnswer>(io).await
-    };
-    let answer = timeout(TIMEOUT, answer).await.map_err(|_| NO_ANSWER.to_string())?;
+/// What is said behind the preamble. `stay_frozen`: what is frozen stays so.
+pub(super) fn hand(identity: &Identity, stay_frozen: bool) -> io::Result<Vec<u8>> {
+    framed(&request(identity, stay_frozen).map_err(io::Error::other)?)
+}
+
+/// The answer to it; an error is a text for people.
+pub(super) async fn shaken(io: &mut (impl AsyncRead + Unpin)) -> Result<HandshakeResponse, String> {
+    let answer = timeout(TIMEOUT, receive::<HandshakeAnswer>(io)).await.map_err(|_| NO_ANSWER.to_string())?;
     match answer.map_err(|error| format!("the guest did not shake hands: {error}; {OLDER}"))?.answer {
         Some(Answer::Shaken(answer)) => checked(answer),
         Some(Answer::Refused(why)) => Err(refused(&why)),

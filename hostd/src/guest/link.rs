@@ -211,8 +211,9 @@ impl Keeper {
 
     /// One attempt: the shaken hand, and a token that is cancelled when the connection is over.
     async fn connect(&self) -> Result<(Hello, CancellationToken), String> {
-        let mut io = connection::connect(&*self.vm, Port::Link).await.map_err(|e| e.to_string())?;
-        let handshake = handshake::shake(&mut io, &self.identity, self.stay_frozen).await?;
+        let hand = || handshake::hand(&self.identity, self.stay_frozen);
+        let mut io = connection::connect(&*self.vm, Port::Link, hand).await.map_err(|e| e.to_string())?;
+        let handshake = handshake::shaken(&mut io).await?;
         let over = CancellationToken::new();
         let watched = Watched::new(io, &self.stop, over.clone());
         let channel = channel(watched).await.map_err(|e| format!("HTTP/2 with the guest failed: {e}"))?;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use guest::{link, machine::Machine, service::Guest, tunnel};
+use guest::{link, machine::Machine, service::Guest, tunnel, who::Who};
 use hostd_core::session::Cause;
 use pilothouse_proto::{
     greet::send,
@@ -34,6 +34,7 @@ impl Machine for NoMachine {
     fn adopt(&self, _: &HandshakeRequest) -> io::Result<()> {
         Ok(())
     }
+    fn say_who(&self, _: &Who) {}
     fn set_clock(&self, _: i64) -> io::Result<()> {
         Ok(())
     }

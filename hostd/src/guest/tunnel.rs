@@ -43,7 +43,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub(super) async fn run(vm: Arc<dyn Vm>, gateway: Arc<Gateway>, caller: Arc<Caller>) {
     let tunnels = Tunnels { gateway, caller, free: Arc::new(Semaphore::new(STREAMS_MAX as usize)) };
     loop {
-        match connection::connect(&*vm, Port::Tunnel).await {
+        match connection::connect(&*vm, Port::Tunnel, || Ok(Vec::new())).await {
             Ok(io) => serve(io, tunnels.clone()).await,
             Err(error) => debug!(slug = tunnels.caller.slug, %error, "no tunnel yet"),
         }
