@@ -3,7 +3,7 @@
 mod port;
 mod serve;
 
-use std::{future::Future, io};
+use std::{future::Future, io, time::Duration};
 
 pub use port::{Connection, Port};
 pub use serve::serve;
@@ -16,4 +16,28 @@ pub trait Wire: Send + 'static {
 
     /// Waits for the host. The connection before is over when this is called.
     fn connection(&mut self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+
+    /// HTTP/2 has ended on the present connection. Where it stumbled over a preamble, that is how the next one begins.
+    fn over(&mut self) {}
+
+    /// Waits for what the host does next on the present connection, and blocks the whole runtime meanwhile. What it says is not
+    /// lost: who reads next has it.
+    ///
+    /// # Errors
+    /// The wire itself failed.
+    fn stand_by(&mut self, within: Duration) -> io::Result<Next> {
+        let _ = within;
+        Ok(Next::Word)
+    }
+}
+
+/// What the host did while the guest stood by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing, in this time.
+    Nothing,
+    /// It may have said something, on the same connection.
+    Word,
+    /// It went away, or has begun a new connection.
+    Anew,
 }

@@ -62,6 +62,8 @@ struct Inner {
     quiet: AtomicU64,
     /// How many there were.
     freezes: AtomicU64,
+    /// The last of them that was done, unless something was heard of the host since; else 0.
+    kept: AtomicU64,
     /// Held while the machine freezes or thaws.
     freezing: Mutex<()>,
     execs: Arc<Semaphore>,
@@ -84,6 +86,7 @@ impl Guest {
             life: Mutex::default(),
             quiet: AtomicU64::default(),
             freezes: AtomicU64::default(),
+            kept: AtomicU64::default(),
             freezing: Mutex::default(),
             execs: Arc::new(Semaphore::new(EXECS_MAX)),
         }))

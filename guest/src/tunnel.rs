@@ -57,6 +57,7 @@ pub async fn keep<W: Wire>(mut wire: W, gateway: Gateway) -> io::Result<Infallib
         {
             gateway.0.send_replace(Some(GatewayClient::new(channel).max_decoding_message_size(MESSAGE_MAX)));
             over.cancelled().await;
+            wire.over();
             gateway.0.send_replace(None);
         }
         if begun.elapsed() < PAUSE {

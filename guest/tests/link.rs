@@ -8,11 +8,11 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use guest::events::Events;
 use pilothouse_proto::{
-    greet::send,
-    guest::v1::{EventsRequest, HandshakeRequest, QuiesceRequest, event},
-    link::{MAGIC, preamble},
+    greet::{framed, receive, send},
+    guest::v1::{EventsRequest, HandshakeAnswer, HandshakeRequest, QuiesceRequest, event},
+    link::{LENGTH, MAGIC, preamble},
 };
-use support::{Host, eventually, exec, greet, handshake, shake, start};
+use support::{Host, client, eventually, exec, greet, handshake, shake, start};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
     time::timeout,
@@ -38,6 +38,39 @@ async fn shakes_hands_on_every_connection_and_adopts_each_life_once() {
     let other = HandshakeRequest { session_id: "01JOTHER".into(), ..handshake(1) };
     host.shake(other.clone()).await.unwrap();
     assert_eq!(host.machine.adopted.lock().unwrap().last(), Some(&other), "a clone of the same generation");
+}
+
+#[tokio::test]
+async fn answers_a_host_that_says_all_of_it_at_once_and_again() {
+    let host = Host::new();
+    let mut io = host.wire().await;
+    let hand = framed(&handshake(1)).unwrap();
+    let said = [1, 2, 3].map(|nonce| [&preamble([nonce; 16])[..], &hand].concat());
+    io.write_all(&said.concat()).await.unwrap();
+    for nonce in [1, 2, 3] {
+        let mut echo = [0; LENGTH];
+        io.read_exact(&mut echo).await.unwrap();
+        assert_eq!(echo, preamble([nonce; 16]));
+        receive::<HandshakeAnswer>(&mut io).await.unwrap();
+    }
+    client(io).await.quiesce(QuiesceRequest::default()).await.unwrap();
+    assert_eq!((host.machine.adopted.lock().unwrap().len(), host.machine.said.lock().unwrap().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn programs_that_do_not_thaw_end_the_connection_and_are_tried_again() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
+    drop(client);
+    host.machine.unthawable.store(true, Ordering::SeqCst);
+    let mut io = host.wire().await;
+    greet(&mut io, [1; 16]).await;
+    shake(&mut io, handshake(2)).await.unwrap();
+    ended(io).await;
+    host.machine.unthawable.store(false, Ordering::SeqCst);
+    host.shake(handshake(2)).await.unwrap();
+    assert!(!*host.machine.frozen.lock().unwrap());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, io, time::Duration};
+use std::{convert::Infallible, future::poll_fn, io, pin::Pin, task::Poll, time::Duration};
 
 use hyper::server::conn::http2;
 use hyper_util::{
@@ -15,19 +15,23 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::Wire;
+use super::{Next, Wire};
 use crate::{init::report, service::Guest};
 
 /// For a handshake that has begun. A host gives it up sooner, and begins anew: what it sends then is not for this one.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 /// After a connection that ended sooner than this: a host that sends nonsense must not keep the processor busy.
 const PAUSE: Duration = Duration::from_millis(5);
+/// While the guest stands by, its runtime looks around this often.
+const STAND_BY: Duration = Duration::from_secs(2);
 
-/// Serves the guest on one connection after another, for ever.
+/// Serves the guest on one connection after another, for ever. In a runtime of one thread: see [`attend`].
 ///
 /// # Errors
 /// The wire itself failed.
 pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible> {
+    // Of the connection before: to take it down is in nobody's way once the next one has shaken hands.
+    let mut left_over = None;
     loop {
         let io = wire.connection().await?;
         let begun = Instant::now();
@@ -35,8 +39,9 @@ pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible>
         if let Ok(mut io) = greet(io).await
             && let Ok(Ok(true)) = timeout(HANDSHAKE, shake(&mut io, &guest)).await
         {
+            drop(left_over.take());
             let service = GuestServer::new(guest.clone()).max_decoding_message_size(MESSAGE_MAX);
-            let _ = http2::Builder::new(TokioExecutor::new())
+            let connection = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
@@ -44,13 +49,45 @@ pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible>
                 .max_send_buf_size(CHUNK)
                 .keep_alive_interval(KEEPALIVE_INTERVAL)
                 .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-                .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
-                .await;
+                .serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
+            let mut connection = Box::pin(connection);
+            let ended = attend(connection.as_mut(), &mut wire, &guest).await?;
+            wire.over();
+            left_over = (!ended).then_some(connection);
         }
         if begun.elapsed() < PAUSE {
             sleep(PAUSE).await;
         }
     }
+}
+
+/// Drives a connection until it is over. False: it has not ended by itself, and is still to be taken down.
+///
+/// While the guest stands by, this waits for the wire itself, and the runtime stands still: its tasks have nothing to do but for
+/// programs that are frozen, and most likely the host stops the machine now. When that goes on there is nothing between the
+/// host's first words and the handshake, of which an emulated processor has to translate every instruction.
+async fn attend(mut connection: Pin<&mut impl Future>, wire: &mut impl Wire, guest: &Guest) -> io::Result<bool> {
+    guest.heard();
+    poll_fn(|cx| {
+        loop {
+            // Also what it has to say goes out here, before anything stands still.
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(true));
+            }
+            if !guest.stands_by() {
+                return Poll::Pending;
+            }
+            match wire.stand_by(STAND_BY)? {
+                Next::Word => guest.heard(),
+                Next::Anew => return Poll::Ready(Ok(false)),
+                Next::Nothing => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+        }
+    })
+    .await
 }
 
 /// The guest's half of the handshake, as [`pilothouse_proto::greet::shake`]; but the answer goes out before the programs run on,

@@ -49,6 +49,7 @@ impl Freeze {
     }
 
     fn keep(mut self) {
+        self.guest.0.kept.store(self.number, Ordering::Relaxed);
         self.lasts = true;
     }
 }
@@ -71,6 +72,16 @@ impl Drop for Freeze {
 }
 
 impl Guest {
+    /// Whether all is frozen and synced, and nothing was heard of the host since: it is about to stop the machine.
+    pub(crate) fn stands_by(&self) -> bool {
+        self.is_quiet() && self.0.kept.load(Ordering::Relaxed) == self.freeze_number()
+    }
+
+    /// The host has said something.
+    pub(crate) fn heard(&self) {
+        self.0.kept.store(0, Ordering::Relaxed);
+    }
+
     /// Freezes user processes for this freeze, unless it is over already. Blocks.
     fn freeze(&self, number: u64) -> io::Result<()> {
         let _one_at_a_time = self.0.freezing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -44,6 +44,8 @@ pub struct Fake {
     pub syncs: AtomicU32,
     /// Set: the disk cannot be trimmed.
     pub untrimmable: AtomicBool,
+    /// Set: what is frozen does not thaw.
+    pub unthawable: AtomicBool,
     /// Set: the next sync takes until this says something or is gone.
     pub syncing: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
@@ -64,6 +66,9 @@ impl Machine for Fake {
     }
 
     fn freeze(&self, freeze: bool) -> io::Result<()> {
+        if !freeze && self.unthawable.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::Other.into());
+        }
         *self.frozen.lock().unwrap() = freeze;
         Ok(())
     }

@@ -1,0 +1,135 @@
+//! The guest on a descriptor that a host begins anew on without an end, as it may on a virtio-serial port.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::{fs::File, os::fd::OwnedFd, sync::Arc, thread, time::Duration};
+
+use guest::{
+    link::{Port, serve},
+    service::Guest,
+};
+use pilothouse_proto::{
+    greet::{framed, receive},
+    guest::v1::{
+        HandshakeAnswer, HandshakeRequest, QuiesceRequest, guest_client::GuestClient, handshake_answer::Answer,
+    },
+    link::{Scanner, preamble},
+};
+use support::{Fake, client, eventually, handshake};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional, duplex},
+    net::UnixStream,
+    task::JoinHandle,
+    time::timeout,
+};
+use tonic::transport::Channel;
+
+/// The host's side of a port.
+struct Host {
+    end: std::os::unix::net::UnixStream,
+    machine: Arc<Fake>,
+}
+
+impl Host {
+    fn new() -> Self {
+        let (end, port) = std::os::unix::net::UnixStream::pair().unwrap();
+        end.set_nonblocking(true).unwrap();
+        port.set_nonblocking(true).unwrap();
+        let machine = Arc::new(Fake::default());
+        let guest = Guest::new(machine.clone(), None, vec![]);
+        // A runtime of its own: it stands still while the guest stands by.
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let port = File::from(OwnedFd::from(port));
+            runtime.block_on(async { serve(Port::of(port).unwrap(), guest).await })
+        });
+        Self { end, machine }
+    }
+
+    fn io(&self) -> UnixStream {
+        UnixStream::from_std(self.end.try_clone().unwrap()).unwrap()
+    }
+
+    /// Says preamble and handshake, once, and waits for the answer to both.
+    async fn shake(&self, nonce: u8, request: HandshakeRequest) {
+        let (mut io, preamble) = (BufReader::new(self.io()), preamble([nonce; 16]));
+        io.write_all(&[&preamble[..], &framed(&request).unwrap()].concat()).await.unwrap();
+        let answered = async {
+            let mut echo = Scanner::new(preamble);
+            while echo.find(&[io.read_u8().await.unwrap()]).is_none() {}
+            receive::<HandshakeAnswer>(&mut io).await.unwrap().answer.unwrap()
+        };
+        let answer = timeout(Duration::from_secs(20), answered).await.expect("no answer");
+        assert!(matches!(answer, Answer::Shaken(_)), "{answer:?}");
+    }
+
+    /// HTTP/2, until the task is aborted, of which the guest hears nothing.
+    async fn client(&self) -> (GuestClient<Channel>, JoinHandle<()>) {
+        let (near, mut far) = duplex(64 << 10);
+        let mut io = self.io();
+        let relay = tokio::spawn(async move {
+            let _ = copy_bidirectional(&mut far, &mut io).await;
+        });
+        let mut client = client(near).await;
+        // What HTTP/2 has to say at its beginning has been said then. It would be read as one with the next preamble, which is
+        // not so on a virtio-serial port.
+        for _ in 0..2 {
+            client.quiesce(QuiesceRequest::default()).await.unwrap();
+        }
+        (client, relay)
+    }
+
+    fn frozen(&self) -> bool {
+        *self.machine.frozen.lock().unwrap()
+    }
+
+    fn lives(&self) -> (Vec<u64>, Vec<u64>) {
+        let adopted = self.machine.adopted.lock().unwrap().iter().map(|life| life.generation).collect();
+        (adopted, self.machine.said.lock().unwrap().iter().map(|life| life.generation).collect())
+    }
+}
+
+#[tokio::test]
+async fn stands_by_once_all_is_frozen_and_goes_on_with_the_next_host() {
+    let host = Host::new();
+    for generation in 1..=3 {
+        host.shake(1, handshake(generation)).await;
+        let (mut client, relay) = host.client().await;
+        client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
+        assert!(host.frozen());
+        relay.abort();
+        let _ = relay.await;
+    }
+    host.shake(2, HandshakeRequest { stay_frozen: true, ..handshake(4) }).await;
+    let (mut client, _relay) = host.client().await;
+    client.quiesce(QuiesceRequest { freeze: false, trim: false }).await.unwrap();
+    assert!(host.frozen());
+    assert_eq!(host.lives(), (vec![1, 2, 3, 4], vec![1, 2, 3, 4]));
+}
+
+#[tokio::test]
+async fn hears_a_host_that_changes_its_mind_while_the_guest_stands_by() {
+    let host = Host::new();
+    host.shake(1, handshake(1)).await;
+    let (mut client, _relay) = host.client().await;
+    for _ in 0..3 {
+        client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
+        assert!(host.frozen());
+        client.handshake(handshake(1)).await.unwrap();
+        assert!(!host.frozen());
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_begins_anew_unseen_need_say_it_once() {
+    let host = Host::new();
+    for generation in 1..=3 {
+        host.shake(1, handshake(generation)).await;
+        let (_client, relay) = host.client().await;
+        relay.abort();
+        let _ = relay.await;
+    }
+    eventually("the last life", || host.lives().1 == [1, 2, 3]).await;
+}
