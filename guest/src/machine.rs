@@ -35,6 +35,9 @@ pub trait Machine: Send + Sync + 'static {
     /// They did not freeze; then none is.
     fn freeze(&self, freeze: bool) -> io::Result<()>;
 
+    /// Whether this thread goes before all others, of programs and the kernel; not so threads and programs that it starts.
+    fn go_first(&self, first: bool);
+
     /// Writes everything to the disk.
     fn sync(&self);
 

@@ -20,6 +20,7 @@ use pilothouse_proto::guest::v1::{
     HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest,
     StartAgentResponse, TerminalRequest, TerminalResponse, event, guest_server,
 };
+pub(crate) use power::Vigil;
 use rustix::system::uname;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};

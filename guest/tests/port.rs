@@ -4,7 +4,13 @@
 
 mod support;
 
-use std::{fs::File, os::fd::OwnedFd, sync::Arc, thread, time::Duration};
+use std::{
+    fs::File,
+    os::fd::OwnedFd,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
 
 use guest::{
     link::{Port, serve},
@@ -99,6 +105,7 @@ async fn stands_by_once_all_is_frozen_and_goes_on_with_the_next_host() {
         let (mut client, relay) = host.client().await;
         client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
         assert!(host.frozen());
+        eventually("it stands by", || host.machine.first.load(Ordering::SeqCst)).await;
         relay.abort();
         let _ = relay.await;
     }
@@ -106,6 +113,7 @@ async fn stands_by_once_all_is_frozen_and_goes_on_with_the_next_host() {
     let (mut client, _relay) = host.client().await;
     client.quiesce(QuiesceRequest { freeze: false, trim: false }).await.unwrap();
     assert!(host.frozen());
+    eventually("it is one of many again", || !host.machine.first.load(Ordering::SeqCst)).await;
     assert_eq!(host.lives(), (vec![1, 2, 3, 4], vec![1, 2, 3, 4]));
 }
 

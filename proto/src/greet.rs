@@ -33,8 +33,8 @@ pub struct Greeted<T> {
 /// # Errors
 /// The connection ended.
 pub async fn greet<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> io::Result<Greeted<T>> {
-    // Later reads are larger than this buffer and bypass it.
-    let mut io = BufReader::with_capacity(4096, io);
+    // Preamble and handshake in one; later reads are larger than this buffer and bypass it.
+    let mut io = BufReader::with_capacity(512, io);
     skip_magic(&mut io).await?;
     answer(&mut io).await?;
     let mut greeted = Greeted { first: Bytes::new(), io };

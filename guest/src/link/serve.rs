@@ -7,7 +7,7 @@ use hyper_util::{
 };
 use pilothouse_proto::{
     greet::{Greeted, greet, receive, reply},
-    guest::v1::{HandshakeRequest, guest_server::GuestServer},
+    guest::v1::guest_server::GuestServer,
     link::{CHUNK, CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, STREAMS_MAX},
 };
 use tokio::{
@@ -16,7 +16,10 @@ use tokio::{
 };
 
 use super::{Next, Wire};
-use crate::{init::report, service::Guest};
+use crate::{
+    init::report,
+    service::{Guest, Vigil},
+};
 
 /// For a handshake that has begun. A host gives it up sooner, and begins anew: what it sends then is not for this one.
 const HANDSHAKE: Duration = Duration::from_secs(15);
@@ -30,16 +33,20 @@ const STAND_BY: Duration = Duration::from_secs(2);
 /// # Errors
 /// The wire itself failed.
 pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible> {
-    // Of the connection before: to take it down is in nobody's way once the next one has shaken hands.
     let mut left_over = None;
     loop {
         let io = wire.connection().await?;
         let begun = Instant::now();
         // However a connection ends, the next one begins with a preamble.
-        if let Ok(mut io) = greet(io).await
-            && let Ok(Ok(true)) = timeout(HANDSHAKE, shake(&mut io, &guest)).await
-        {
-            drop(left_over.take());
+        let begins = async {
+            let mut io = greet(io).await?;
+            timeout(HANDSHAKE, shake(&mut io, &guest)).await??;
+            io::Result::Ok(io)
+        };
+        let begins = begins.await;
+        // To take the one before down is in nobody's way any more.
+        drop(left_over.take());
+        if let Ok(io) = begins {
             let service = GuestServer::new(guest.clone()).max_decoding_message_size(MESSAGE_MAX);
             let connection = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -51,9 +58,9 @@ pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible>
                 .keep_alive_timeout(KEEPALIVE_TIMEOUT)
                 .serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
             let mut connection = Box::pin(connection);
-            let ended = attend(connection.as_mut(), &mut wire, &guest).await?;
+            let vigil = attend(connection.as_mut(), &mut wire, &guest).await?;
             wire.over();
-            left_over = (!ended).then_some(connection);
+            left_over = vigil.map(|vigil| (connection, vigil));
         }
         if begun.elapsed() < PAUSE {
             sleep(PAUSE).await;
@@ -61,25 +68,33 @@ pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible>
     }
 }
 
-/// Drives a connection until it is over. False: it has not ended by itself, and is still to be taken down.
+/// Drives a connection until it is over. If the host has left it while the guest stood by, it is still to be taken down, and
+/// the vigil lasts.
 ///
 /// While the guest stands by, this waits for the wire itself, and the runtime stands still: its tasks have nothing to do but for
 /// programs that are frozen, and most likely the host stops the machine now. When that goes on there is nothing between the
 /// host's first words and the handshake, of which an emulated processor has to translate every instruction.
-async fn attend(mut connection: Pin<&mut impl Future>, wire: &mut impl Wire, guest: &Guest) -> io::Result<bool> {
+async fn attend(
+    mut connection: Pin<&mut impl Future>,
+    wire: &mut impl Wire,
+    guest: &Guest,
+) -> io::Result<Option<Vigil>> {
     guest.heard();
+    let mut vigil = None;
     poll_fn(|cx| {
         loop {
             // Also what it has to say goes out here, before anything stands still.
             if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(true));
+                return Poll::Ready(Ok(None));
             }
             if !guest.stands_by() {
+                vigil = None;
                 return Poll::Pending;
             }
+            vigil.get_or_insert_with(|| guest.keep_vigil());
             match wire.stand_by(STAND_BY)? {
                 Next::Word => guest.heard(),
-                Next::Anew => return Poll::Ready(Ok(false)),
+                Next::Anew => return Poll::Ready(Ok(vigil.take())),
                 Next::Nothing => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -92,22 +107,21 @@ async fn attend(mut connection: Pin<&mut impl Future>, wire: &mut impl Wire, gue
 
 /// The guest's half of the handshake, as [`pilothouse_proto::greet::shake`]; but the answer goes out before the programs run on,
 /// which would be in its way.
-async fn shake<T: AsyncRead + AsyncWrite + Unpin>(io: &mut Greeted<T>, guest: &Guest) -> io::Result<bool> {
+async fn shake<T: AsyncRead + AsyncWrite + Unpin>(io: &mut Greeted<T>, guest: &Guest) -> io::Result<()> {
     loop {
-        let request: HandshakeRequest = receive(io).await?;
-        let (response, left) = match guest.take_on(request).await {
-            Ok((response, left)) => (Ok(response), Some(left)),
-            Err(status) => (Err(status), None),
-        };
-        let replied = reply(io, response).await;
-        if let Some(left) = left {
-            guest.go_on(left).inspect_err(|error| report(&format!("what was frozen does not thaw: {error}")))?;
-        }
-        if !replied? {
-            return Ok(false);
+        match guest.take_on(receive(io).await?).await {
+            Ok((response, left)) => {
+                let replied = reply(io, Ok(response)).await;
+                guest.go_on(left).inspect_err(|error| report(&format!("what was frozen does not thaw: {error}")))?;
+                replied?;
+            }
+            Err(refused) => {
+                reply(io, Err(refused)).await?;
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
         }
         if !io.begins_anew().await? {
-            return Ok(true);
+            return Ok(());
         }
     }
 }

@@ -1,4 +1,7 @@
-use std::{io, sync::PoisonError};
+use std::{
+    io,
+    sync::{MutexGuard, PoisonError},
+};
 
 use pilothouse_proto::{
     guest::v1::{HandshakeRequest, HandshakeResponse},
@@ -14,37 +17,34 @@ const ENTROPY: std::ops::RangeInclusive<usize> = 32..=512;
 
 /// What a handshake leaves to do, once it is answered: the host need not wait for it, and programs run on at its end alone.
 pub(crate) struct Left {
-    life: (String, u64),
-    /// Set: a new life.
-    who: Option<Who>,
-    /// The freeze that ends.
-    thaw: Option<u64>,
+    identity: HandshakeRequest,
+    /// A new life.
+    fresh: bool,
+    /// The freeze that ends, unless it is to stay.
+    freeze: u64,
 }
 
 impl Guest {
     /// Takes on clock, random numbers and names: they are new before anybody runs who could use the old ones.
     pub(crate) async fn take_on(&self, request: HandshakeRequest) -> Result<(HandshakeResponse, Left), Status> {
         check(&request)?;
-        let life = (request.session_id.clone(), request.generation);
-        let before = self.life();
-        let who = (before.as_ref() != Some(&life)).then(|| Who::of(&request));
-        if let Some(who) = &who {
-            self.0.agent.rename(who);
-        }
+        let (same, fresh) = match &*self.life() {
+            Some((session, generation)) if *session == request.session_id => (true, *generation != request.generation),
+            _ => (false, true),
+        };
         let freeze = self.freeze_number();
-        let left = Left { who, thaw: (!request.stay_frozen).then_some(freeze), life };
         // The same session that goes on has nothing to write, and waits for this: a thread would cost more than all of it.
-        let adopted = if left.who.is_none() {
+        let adopted = if !fresh {
             if freeze == 0 { Ok(()) } else { self.0.machine.set_clock(request.unix_nanos) }
-        } else if before.is_some_and(|(session, _)| session == left.life.0) {
+        } else if same {
             self.0.machine.adopt(&request)
         } else {
-            let machine = self.0.machine.clone();
+            let (machine, request) = (self.0.machine.clone(), request.clone());
             let adopted = tokio::task::spawn_blocking(move || machine.adopt(&request));
             adopted.await.map_err(|error| Status::internal(error.to_string()))?
         };
         adopted.map_err(|error| Status::internal(format!("the guest could not take on its identity: {error}")))?;
-        Ok((answer(self), left))
+        Ok((answer(self), Left { identity: request, fresh, freeze }))
     }
 
     /// Does what is left, and lets programs run. Blocks, for a moment.
@@ -52,15 +52,18 @@ impl Guest {
     /// # Errors
     /// They do not: what was frozen does not thaw.
     pub(crate) fn go_on(&self, left: Left) -> io::Result<()> {
-        if let Some(who) = &left.who {
-            self.0.machine.say_who(who);
+        if left.fresh {
+            let who = Who::of(&left.identity);
+            self.0.agent.rename(&who);
+            self.0.machine.say_who(&who);
+            *self.life() = Some((left.identity.session_id, left.identity.generation));
         }
-        *self.0.life.lock().unwrap_or_else(PoisonError::into_inner) = Some(left.life);
-        left.thaw.map_or(Ok(()), |freeze| self.thaw(freeze))
+        if left.identity.stay_frozen { Ok(()) } else { self.thaw(left.freeze) }
     }
 
-    fn life(&self) -> Option<(String, u64)> {
-        self.0.life.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Whose life was last taken on.
+    fn life(&self) -> MutexGuard<'_, Option<(String, u64)>> {
+        self.0.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -71,7 +71,21 @@ impl Drop for Freeze {
     }
 }
 
+/// The guest goes first for as long as this lives. Nobody is in need of the processor but the handshake, while all is frozen.
+pub(crate) struct Vigil(Guest);
+
+impl Drop for Vigil {
+    fn drop(&mut self) {
+        self.0.0.machine.go_first(false);
+    }
+}
+
 impl Guest {
+    pub(crate) fn keep_vigil(&self) -> Vigil {
+        self.0.machine.go_first(true);
+        Vigil(self.clone())
+    }
+
     /// Whether all is frozen and synced, and nothing was heard of the host since: it is about to stop the machine.
     pub(crate) fn stands_by(&self) -> bool {
         self.is_quiet() && self.0.kept.load(Ordering::Relaxed) == self.freeze_number()

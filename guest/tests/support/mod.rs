@@ -41,6 +41,8 @@ pub struct Fake {
     pub said: Mutex<Vec<Who>>,
     pub clock: Mutex<Vec<i64>>,
     pub frozen: Mutex<bool>,
+    /// The guest goes first.
+    pub first: AtomicBool,
     pub syncs: AtomicU32,
     /// Set: the disk cannot be trimmed.
     pub untrimmable: AtomicBool,
@@ -71,6 +73,10 @@ impl Machine for Fake {
         }
         *self.frozen.lock().unwrap() = freeze;
         Ok(())
+    }
+
+    fn go_first(&self, first: bool) {
+        self.first.store(first, Ordering::SeqCst);
     }
 
     fn sync(&self) {

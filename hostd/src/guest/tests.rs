@@ -41,6 +41,7 @@ impl Machine for NoMachine {
     fn freeze(&self, _: bool) -> io::Result<()> {
         Ok(())
     }
+    fn go_first(&self, _: bool) {}
     fn sync(&self) {}
     fn trim(&self) -> io::Result<u64> {
         Ok(0)
