@@ -28,7 +28,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// While the guest stands by, its runtime looks around this often.
 const STAND_BY: Duration = Duration::from_secs(2);
 
-/// Serves the guest on one connection after another, for ever. In a runtime of one thread: see [`attend`].
+/// Serves the guest on one connection after another, for ever. In a runtime of one thread, which stands still while the guest
+/// stands by.
 ///
 /// # Errors
 /// The wire itself failed.
