@@ -42,7 +42,7 @@ use std::{
 use async_trait::async_trait;
 use hostd_core::{requirements::Requirements, session::Size};
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::{net::UnixStream, sync::Mutex};
 
 pub use super::accelerator::{Accelerator, Choice};
 use super::{
@@ -58,6 +58,7 @@ pub use diagnosis::{BLANK, Confinement, KernelFiles, Tool};
 use disk::Disk;
 use machine::Machine;
 pub use proof::{Proof, Prover};
+use qmp::Qmp;
 use serial::Serial;
 use snapshot::{Layout, Load};
 use waiting::Waiting;
@@ -170,25 +171,43 @@ impl Qemu {
         };
         let plan = self.plan(spec, &program, made).await?;
         let requirements = plan.requirements_of(spec);
-        let load = match from {
+        let mut load = match from {
             Some(from) => Some(snapshot::open(from, &requirements).await?),
             None => None,
         };
         let serial = Serial::fresh(folder);
-        let ready = match from {
-            Some(_) => self.take_ready(spec, &requirements, &plan.memory).await,
-            None => None,
-        };
-        let (mut waiting, disk) = match ready {
-            Some(ready) => ready,
-            None => (Waiting::start(&plan, spec, &program, from.is_some()).await?, Disk::new(spec.layers.len())),
-        };
         let top = spec.disk.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let pid = waiting.process.pid;
-        let layout =
-            Layout { pid, ram: plan.ram(spec), memory: plan.memory, disk: top, qemu: self.clone(), requirements };
-        match run(&mut waiting, &layout, load).await {
-            Ok(()) => Ok(Machine::start(folder, waiting, layout, disk, serial, from.is_some())),
+        let layout = |pid| Layout {
+            pid,
+            ram: plan.ram(spec),
+            memory: plan.memory.clone(),
+            disk: top.clone(),
+            qemu: self.clone(),
+            requirements: requirements.clone(),
+        };
+        if let Some(from) = from
+            && let Some((mut waiting, mut disk, left)) = self.take_ready(spec, &requirements, &plan.memory).await
+        {
+            let layout = layout(waiting.process.pid);
+            let own = &spec.layers[disk.layers()..];
+            let runs = run(&mut waiting, &layout, load, async |qmp| disk.give(qmp, own, &spec.disk).await).await;
+            standby::remove(&left);
+            match runs {
+                Ok(()) => return Ok(Machine::start(folder, waiting, layout, disk, serial, true)),
+                Err(error) => {
+                    tracing::warn!(%error, "what stood by for a resume is of no use");
+                    waiting.end().await;
+                    load = Some(snapshot::open(from, &requirements).await?);
+                }
+            }
+        }
+        let mut waiting = Waiting::start(&plan, spec, &program, from.is_some()).await?;
+        let layout = layout(waiting.process.pid);
+        match run(&mut waiting, &layout, load, async |_| Ok(())).await {
+            Ok(()) => {
+                let disk = Disk::new(spec.layers.len());
+                Ok(Machine::start(folder, waiting, layout, disk, serial, from.is_some()))
+            }
             Err(error) => {
                 waiting.end().await;
                 Err(error)
@@ -216,10 +235,15 @@ fn no_kernel() -> VmError {
     VmError::Kernel("none was prepared yet; build an environment first".into())
 }
 
-/// Fills it, where it is to be, and lets it run.
-async fn run(waiting: &mut Waiting, layout: &Layout, load: Option<Load>) -> Result<(), VmError> {
+/// Fills it, where it is to be, doing this `meanwhile`, and lets it run.
+async fn run(
+    waiting: &mut Waiting,
+    layout: &Layout,
+    load: Option<Load>,
+    meanwhile: impl AsyncFnOnce(&mut Qmp<UnixStream>) -> Result<(), VmError>,
+) -> Result<(), VmError> {
     if let Some(load) = load {
-        snapshot::load(&mut waiting.qmp, layout, load).await?;
+        snapshot::load(&mut waiting.qmp, layout, load, meanwhile).await?;
     }
     let runs = waiting.qmp.execute("cont", json!({}), GREETING).await;
     runs.map(drop).map_err(|error| waiting.said(&error))

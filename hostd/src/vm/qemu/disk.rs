@@ -51,6 +51,11 @@ impl Disk {
         Self { top: argv::TOP.into(), frozen: (0..layers).map(argv::layer_node).collect(), asked: 0 }
     }
 
+    /// How many layers are below the top.
+    pub(super) fn layers(&self) -> usize {
+        self.frozen.len()
+    }
+
     /// Gives a QEMU that runs no guest the disk of one: its own layers above those that it was started with, bottom first, and
     /// `top` above them all, in place of the layer that it was started with for want of one.
     pub(super) async fn give<S: AsyncRead + AsyncWrite + Unpin>(

@@ -136,18 +136,26 @@ fn whole(layout: Layout, folder: &Path, beside: &Path) -> Result<Manifest, VmErr
     Ok(manifest)
 }
 
-/// Fills a QEMU that waits for it: the delta into its memory, then its devices.
-pub(super) async fn load(qmp: &mut Qmp<UnixStream>, layout: &Layout, load: Load) -> Result<(), VmError> {
+/// Fills a QEMU that waits for it: the delta into its memory, and what is to be done with it `meanwhile`; then its devices.
+pub(super) async fn load(
+    qmp: &mut Qmp<UnixStream>,
+    layout: &Layout,
+    load: Load,
+    meanwhile: impl AsyncFnOnce(&mut Qmp<UnixStream>) -> Result<(), VmError>,
+) -> Result<(), VmError> {
     if load.method == Method::Full {
+        meanwhile(qmp).await?;
         return migration::load(qmp, load.devices.as_fd(), migration::WHOLE).await;
     }
     let base = base(qmp).await?;
     let (pid, ram) = (layout.pid, layout.ram);
-    let runs = blocking(move || match load.delta {
+    let loading = blocking(move || match load.delta {
         Some(delta) => Ok(Ram::open(pid, base, ram)?.load(&delta)?),
         None => Ok(Vec::new()),
-    })
-    .await?;
+    });
+    // Both to their end: nobody writes into the memory of a process that is given up.
+    let (runs, done) = tokio::join!(loading, meanwhile(qmp));
+    let runs = runs.and_then(|runs| done.map(|()| runs))?;
     migration::load(qmp, load.devices.as_fd(), DEVICES).await?;
     blocking(move || {
         let written = Ram::open(pid, base, ram)?.written()?;

@@ -121,13 +121,14 @@ impl Qemu {
         }
     }
 
-    /// One that is started just as this VM would be, now in its folder and with its disk. None: there is none.
+    /// One that is started just as this VM would be, now in its folder; the disk that it has; and a folder to [`remove`] once it
+    /// has another. None: there is none.
     pub(super) async fn take_ready(
         &self,
         spec: &VmSpec,
         requirements: &Requirements,
         memory: &Memory,
-    ) -> Option<(Waiting, Disk)> {
+    ) -> Option<(Waiting, Disk, PathBuf)> {
         let one = {
             let mut ones = self.ready.lock();
             let fits = |one: &One| {
@@ -140,21 +141,13 @@ impl Qemu {
             ones.swap_remove(at)
         };
         let One { kind, folder, mut waiting, .. } = one;
-        let mut disk = Disk::new(kind.layers.len());
-        let given = async {
-            if !waiting.runs() {
-                return Err(said("it has ended"));
-            }
-            waiting.move_to(&spec.directory)?;
-            disk.give(&mut waiting.qmp, &spec.layers[kind.layers.len()..], &spec.disk).await
-        };
-        let given = given.await;
-        remove(&folder);
-        match given {
-            Ok(()) => Some((waiting, disk)),
+        let moved = if waiting.runs() { waiting.move_to(&spec.directory) } else { Err(said("it has ended")) };
+        match moved {
+            Ok(()) => Some((waiting, Disk::new(kind.layers.len()), folder)),
             Err(error) => {
                 tracing::warn!(%error, "what stood by for a resume is of no use");
                 waiting.end().await;
+                remove(&folder);
                 None
             }
         }
@@ -177,7 +170,7 @@ async fn sweep(root: &Path) {
     }
 }
 
-fn remove(folder: &Path) {
+pub(super) fn remove(folder: &Path) {
     if let Err(error) = fs::remove_dir_all(folder) {
         tracing::warn!(?folder, %error, "what stood by for a resume left its folder behind");
     }
