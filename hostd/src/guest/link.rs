@@ -6,7 +6,7 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use pilothouse_proto::{
-    guest::v1::{ExecStart, HandshakeResponse, Size, guest_client::GuestClient},
+    guest::v1::{ExecStart, HandshakeResponse, QuiesceRequest, Size, guest_client::GuestClient},
     link::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW},
 };
 use tokio::{
@@ -48,13 +48,18 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// Starts a program on a terminal that does nothing, and waits for its end. The next one is quicker by that: what starting
-    /// one needs of the guest is in memory then, and an emulated processor has translated it. A guest without a shell goes
-    /// without.
+    /// Starts a program on a terminal that does nothing, waits for its end, and freezes the guest until it shakes hands again. The
+    /// next start and the next suspend are quicker by that: what they need of the guest is in memory then, and an emulated
+    /// processor has translated it. A guest without a shell, or without a freezer, goes without. It is to be the last on a link.
     pub async fn rehearse(&self) {
         let terminal = Some(Size { columns: 80, rows: 24 });
         let command = ExecStart { command: REHEARSAL.map(Into::into).into(), terminal, ..ExecStart::default() };
-        let ended = timeout(REHEARSE, command::follow(self.client.clone(), command, |_| ())).await;
+        let mut client = self.client.clone();
+        let rehearsal = async {
+            let ended = command::follow(client.clone(), command, |_| ()).await;
+            (ended, client.quiesce(QuiesceRequest { freeze: true, trim: true }).await)
+        };
+        let ended = timeout(REHEARSE, rehearsal).await;
         debug!(?ended, "rehearsed");
     }
 

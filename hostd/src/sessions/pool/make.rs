@@ -51,7 +51,7 @@ async fn clone(host: &Host, id: &str, folder: &Path, build: &ReadyBuild) -> Resu
     host.parts.vmm.resume(spec, &template).await
 }
 
-/// It answers, has started a program once, and is nobody's: it may reach nothing.
+/// It answers, has started a program once, stands frozen until a session takes it, and is nobody's: it may reach nothing.
 async fn meet(host: &Host, id: &str, environment: &str, vm: Arc<dyn Vm>) -> Result<(), String> {
     let machine_id = blake3::hash(format!("machine-id {id}").as_bytes()).to_hex()[..32].to_owned();
     let identity = Identity { session_id: id.into(), slug: name(id), machine_id, generation: 1 };
