@@ -61,6 +61,7 @@ pub use proof::{Proof, Prover};
 use qmp::Qmp;
 use serial::Serial;
 use snapshot::{Layout, Load};
+use sockets::Ports;
 use waiting::Waiting;
 
 /// For QEMU to start and greet: it loads the kernel meanwhile, perhaps from a slow disk.
@@ -193,7 +194,7 @@ impl Qemu {
             let runs = run(&mut waiting, &layout, load, async |qmp| disk.give(qmp, own, &spec.disk).await).await;
             standby::remove(&left);
             match runs {
-                Ok(()) => return Ok(Machine::start(folder, waiting, layout, disk, serial, true)),
+                Ok(ports) => return Ok(Machine::start(folder, waiting, layout, disk, serial, ports)),
                 Err(error) => {
                     tracing::warn!(%error, "what stood by for a resume is of no use");
                     waiting.end().await;
@@ -204,9 +205,9 @@ impl Qemu {
         let mut waiting = Waiting::start(&plan, spec, &program, from.is_some()).await?;
         let layout = layout(waiting.process.pid);
         match run(&mut waiting, &layout, load, async |_| Ok(())).await {
-            Ok(()) => {
+            Ok(ports) => {
                 let disk = Disk::new(spec.layers.len());
-                Ok(Machine::start(folder, waiting, layout, disk, serial, from.is_some()))
+                Ok(Machine::start(folder, waiting, layout, disk, serial, ports))
             }
             Err(error) => {
                 waiting.end().await;
@@ -235,18 +236,23 @@ fn no_kernel() -> VmError {
     VmError::Kernel("none was prepared yet; build an environment first".into())
 }
 
-/// Fills it, where it is to be, doing this `meanwhile`, and lets it run.
+/// Fills it, where it is to be, doing this `meanwhile`, and lets it run; then its ports are connected.
 async fn run(
     waiting: &mut Waiting,
     layout: &Layout,
     load: Option<Load>,
     meanwhile: impl AsyncFnOnce(&mut Qmp<UnixStream>) -> Result<(), VmError>,
-) -> Result<(), VmError> {
-    if let Some(load) = load {
-        snapshot::load(&mut waiting.qmp, layout, load, meanwhile).await?;
-    }
+) -> Result<Option<Ports>, VmError> {
+    let ports = match load {
+        Some(load) => {
+            let ports = waiting.connect().await?;
+            snapshot::load(&mut waiting.qmp, layout, load, meanwhile).await?;
+            Some(ports)
+        }
+        None => None,
+    };
     let runs = waiting.qmp.execute("cont", json!({}), GREETING).await;
-    runs.map(drop).map_err(|error| waiting.said(&error))
+    runs.map(|_| ports).map_err(|error| waiting.said(&error))
 }
 
 #[async_trait]

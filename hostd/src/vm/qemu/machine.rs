@@ -4,7 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -18,7 +18,7 @@ use super::{
     owner::{Owner, Request, gone},
     serial::Serial,
     snapshot::Layout,
-    sockets,
+    sockets::{self, Ports},
     stall::Stall,
     waiting::Waiting,
 };
@@ -35,18 +35,22 @@ pub(super) struct Machine {
     last: watch::Receiver<Vec<u8>>,
     stalled: watch::Receiver<bool>,
     up: Arc<AtomicBool>,
+    /// Its ports, where they were connected before it ran.
+    ports: Mutex<Ports>,
 }
 
 impl Machine {
-    /// Starts the task that owns a running QEMU.
+    /// Starts the task that owns a running QEMU; one that came from a snapshot has its ports connected.
     pub(super) fn start(
         directory: &Path,
         waiting: Waiting,
         layout: Layout,
         disk: Disk,
         serial: Serial,
-        up: bool,
+        ports: Option<Ports>,
     ) -> Self {
+        let up = ports.is_some();
+        let ports = Mutex::new(ports.unwrap_or_default());
         let (requests, inbox) = mpsc::channel(16);
         let (set_cause, cause) = watch::channel(None);
         let (set_last, last) = watch::channel(Vec::new());
@@ -61,18 +65,18 @@ impl Machine {
             set_last.send_replace(last);
             set_cause.send_replace(Some(cause));
         });
-        Self { directory: directory.to_owned(), process: identity, requests, cause, last, stalled, up }
+        Self { directory: directory.to_owned(), process: identity, requests, cause, last, stalled, up, ports }
     }
 }
 
 #[async_trait]
 impl Vm for Machine {
     async fn connect(&self, port: Port) -> io::Result<Box<dyn Io>> {
-        let name = match port {
-            Port::Link => sockets::LINK,
-            Port::Tunnel => sockets::TUNNEL,
-        };
-        Ok(Box::new(sockets::connect(&self.directory, name).await?))
+        let early = self.ports.lock().unwrap_or_else(PoisonError::into_inner).take(port);
+        Ok(Box::new(match early {
+            Some(connected) => connected,
+            None => sockets::connect_port(&self.directory, port).await?,
+        }))
     }
 
     async fn ended(&self) -> Cause {

@@ -13,6 +13,8 @@ use std::{
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use tokio::net::UnixStream;
 
+use crate::vm::Port;
+
 /// QEMU's control socket.
 pub(super) const QMP: &str = "qmp.sock";
 pub(super) const LINK: &str = "link.sock";
@@ -37,6 +39,34 @@ impl Listeners {
 pub(super) async fn connect(folder: &Path, name: &str) -> io::Result<UnixStream> {
     let (_folder, path) = short(folder, name)?;
     UnixStream::connect(path).await
+}
+
+/// Connects to a port's socket of this folder.
+pub(super) async fn connect_port(folder: &Path, port: Port) -> io::Result<UnixStream> {
+    connect(folder, if port == Port::Link { LINK } else { TUNNEL }).await
+}
+
+/// Both ports of a VM, connected before its devices are loaded. A guest whose ports were connected when it was put down sees no
+/// change in that, and need not deal with one before it hears its host.
+#[derive(Debug, Default)]
+pub(super) struct Ports {
+    link: Option<UnixStream>,
+    tunnel: Option<UnixStream>,
+}
+
+impl Ports {
+    pub(super) async fn connect(folder: &Path) -> io::Result<Self> {
+        let link = Some(connect_port(folder, Port::Link).await?);
+        Ok(Self { link, tunnel: Some(connect_port(folder, Port::Tunnel).await?) })
+    }
+
+    /// The first connection of a port; None: it was taken.
+    pub(super) fn take(&mut self, port: Port) -> Option<UnixStream> {
+        match port {
+            Port::Link => self.link.take(),
+            Port::Tunnel => self.tunnel.take(),
+        }
+    }
 }
 
 /// Removes what [`Listeners::bind`] made.

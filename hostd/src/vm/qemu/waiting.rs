@@ -15,7 +15,7 @@ use super::{
     process::{self, Process},
     qmp::{Qmp, QmpError},
     record::Record,
-    sockets::{self, Listeners},
+    sockets::{self, Listeners, Ports},
 };
 use crate::vm::{
     VmError, VmSpec,
@@ -75,6 +75,11 @@ impl Waiting {
         let from = std::mem::replace(&mut self.folder, folder.to_owned());
         Record::remove(&from);
         sockets::rename(&from, folder).map_err(failed(folder))
+    }
+
+    /// Connects its ports.
+    pub(super) async fn connect(&self) -> Result<Ports, VmError> {
+        Ports::connect(&self.folder).await.map_err(failed(&self.folder))
     }
 
     pub(super) fn runs(&mut self) -> bool {
