@@ -1,7 +1,7 @@
 //! To disk and back: a session's memory, devices and disk are kept, its process is gone.
 //!
-//! Out: the guest freezes its user processes and syncs; the VM is stopped and its snapshot written; the link is closed; only
-//! then it is ended, and the layer that it wrote to is frozen with it. In: a VM with a new layer on top starts from the
+//! Out: the guest freezes its user processes and syncs; the link is closed; the VM is stopped and its snapshot written;
+//! only then it is ended, and the layer that it wrote to is frozen with it. In: a VM with a new layer on top starts from the
 //! snapshot, which stays as it is. What goes wrong on the way out lets the VM run on; on the way in it changes nothing.
 
 use std::{io::ErrorKind, path::Path, sync::Arc, time::Duration};
@@ -69,15 +69,14 @@ pub(super) async fn suspend(host: Arc<Host>, handle: Arc<Handle>, running: Runni
     }
     let generation = running.generation;
     let Live { vm, link } = running.release().await;
+    // What is said to a VM that stands lands in its memory all the same, and does not fit its devices as they were saved.
+    link.close();
+    drop(link);
     let record = handle.record.borrow().clone();
     let folder = directory.join(SNAPSHOT);
     keep_offset(&host, &record, handle.terminal.offset()).await;
     fail::fail_point!("suspend::before-snapshot");
-    let saved = vm.snapshot(&folder).await;
-    // Not before it stands: a guest that goes on sees none of it, and need not deal with it.
-    link.close();
-    drop(link);
-    match saved {
+    match vm.snapshot(&folder).await {
         Ok(manifest) => {
             fail::fail_point!("suspend::after-snapshot");
             vm.end().await;

@@ -85,9 +85,9 @@ impl Guest {
     pub(crate) async fn suspend(self, folder: &Path) -> (Parts, u64) {
         let began = Instant::now();
         self.client().quiesce(QuiesceRequest { freeze: true, trim: true }).await.unwrap();
+        self.link.close();
         let quiesced = began.elapsed();
         let manifest = self.vm.snapshot(folder).await.unwrap();
-        self.link.close();
         let saved = began.elapsed();
         self.vm.end().await;
         let ended = began.elapsed();

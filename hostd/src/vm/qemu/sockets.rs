@@ -46,8 +46,7 @@ pub(super) async fn connect_port(folder: &Path, port: Port) -> io::Result<UnixSt
     connect(folder, if port == Port::Link { LINK } else { TUNNEL }).await
 }
 
-/// Both ports of a VM, connected before its devices are loaded. A guest whose ports were connected when it was put down sees no
-/// change in that, and need not deal with one before it hears its host.
+/// Both ports of a VM, connected before its devices are loaded: a guest that goes on is told of its host at once.
 #[derive(Debug, Default)]
 pub(super) struct Ports {
     link: Option<UnixStream>,
