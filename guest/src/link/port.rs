@@ -105,6 +105,9 @@ impl Wire for Port {
     }
 
     fn stand_by(&mut self, within: Duration) -> io::Result<Next> {
+        if !self.0.pieces().ahead.is_empty() {
+            return Ok(Next::Word);
+        }
         let mut away = false;
         for _ in 0..EDGES {
             let mut piece = [0; AHEAD];

@@ -114,7 +114,7 @@ const MEMORY_RESERVE: u64 = 512 * MIB;
 const DISK_RESERVE: u64 = 2048 * MIB;
 /// Most VMs without a guest that stand by.
 const STANDBYS: usize = 4;
-/// Room that each must leave: some ten times what it takes.
+/// Room that there must be for each: some ten times what it takes.
 const STANDBY_MEMORY: u64 = 256 * MIB;
 
 impl Room {
@@ -206,10 +206,15 @@ pub fn plan_pool(stocks: &[Stock], room: &Room, waiting: Option<Need>) -> Option
 }
 
 /// Which kinds of suspended sessions a VM without a guest stands by for, to be filled when one of them is resumed: those of most
-/// sessions, and none where memory is short. `sessions` has the number of each kind's; what comes back are places in it.
+/// sessions, and none where memory is short, or too little for who is `waiting` for it. `sessions` has the number of each
+/// kind's; what comes back are places in it. `held` are the bytes that those take which stand by already.
 #[must_use]
-pub fn plan_standby(sessions: &[usize], room: &Room) -> Vec<usize> {
-    let fit = usize::try_from(room.memory() / STANDBY_MEMORY).unwrap_or(usize::MAX);
+pub fn plan_standby(sessions: &[usize], room: &Room, held: u64, waiting: Option<Need>) -> Vec<usize> {
+    let in_the_way = waiting.is_some_and(|need| matches!(room.admit(need), Admission::Wait(_)));
+    if in_the_way || room.memory() == 0 {
+        return Vec::new();
+    }
+    let fit = usize::try_from(room.memory().saturating_add(held) / STANDBY_MEMORY).unwrap_or(usize::MAX);
     let mut kinds: Vec<usize> = (0..sessions.len()).filter(|&kind| sessions[kind] > 0).collect();
     kinds.sort_by_key(|&kind| std::cmp::Reverse(sessions[kind]));
     kinds.truncate(STANDBYS.min(fit));
@@ -235,12 +240,25 @@ pub(crate) mod tests {
     #[test]
     fn most_sessions_have_one_stand_by() {
         let plenty = room(64 * GIB);
-        assert!(plan_standby(&[], &plenty).is_empty());
-        assert_eq!(plan_standby(&[1, 0, 3], &plenty), [2, 0]);
-        assert_eq!(plan_standby(&[1, 9, 2, 8, 7, 7], &plenty), [1, 3, 4, 5]);
+        let plan = |sessions: &[usize], room: &Room| plan_standby(sessions, room, 0, None);
+        assert!(plan(&[], &plenty).is_empty());
+        assert_eq!(plan(&[1, 0, 3], &plenty), [2, 0]);
+        assert_eq!(plan(&[1, 9, 2, 8, 7, 7], &plenty), [1, 3, 4, 5]);
         let reserve = plenty.memory_reserve();
-        assert_eq!(plan_standby(&[5, 6], &room(reserve + STANDBY_MEMORY)), [1]);
-        assert!(plan_standby(&[5, 6], &room(reserve)).is_empty());
+        assert_eq!(plan(&[5, 6], &room(reserve + STANDBY_MEMORY)), [1]);
+        assert!(plan(&[5, 6], &room(reserve)).is_empty());
+    }
+
+    #[test]
+    fn one_that_stands_by_is_in_nobodys_way_and_stays() {
+        let reserve = room(64 * GIB).memory_reserve();
+        let taken = STANDBY_MEMORY / 8;
+        let left = room(reserve + STANDBY_MEMORY - taken);
+        assert!(plan_standby(&[1], &left, 0, None).is_empty());
+        assert_eq!(plan_standby(&[1], &left, taken, None), [0]);
+        let need = |memory| Some(Need { memory, disk: 0 });
+        assert_eq!(plan_standby(&[1], &left, taken, need(STANDBY_MEMORY / 2)), [0]);
+        assert!(plan_standby(&[1], &left, taken, need(STANDBY_MEMORY)).is_empty());
     }
 
     pub(crate) fn room(available: u64) -> Room {

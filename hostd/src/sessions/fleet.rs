@@ -71,6 +71,7 @@ impl Fleet {
         fork::sweep(&host.parts.data, &records).await;
         stream::iter(&records).for_each_concurrent(LEFTOVERS, |record| end_leftover(&host, record)).await;
         pool::sweep(&host).await;
+        host.parts.vmm.stand_by(&[]).await;
         copies::sweep(&host).await;
         layers::sweep(&host, &records).await;
         for mut record in records {

@@ -186,7 +186,8 @@ impl Qemu {
             qemu: self.clone(),
             requirements: requirements.clone(),
         };
-        if let Some(from) = from
+        // A session that begins takes a warm VM, or takes its time.
+        if let Some(from) = from.filter(|from| !is_template(from, &spec.memory))
             && let Some((mut waiting, mut disk, left)) = self.take_ready(spec, &requirements, &plan.memory).await
         {
             let layout = layout(waiting.process.pid);
@@ -197,7 +198,9 @@ impl Qemu {
                 Ok(ports) => return Ok(Machine::start(folder, waiting, layout, disk, serial, ports)),
                 Err(error) => {
                     tracing::warn!(%error, "what stood by for a resume is of no use");
-                    waiting.end().await;
+                    if !waiting.end().await {
+                        return Err(error);
+                    }
                     load = Some(snapshot::open(from, &requirements).await?);
                 }
             }

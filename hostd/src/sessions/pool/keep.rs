@@ -83,7 +83,7 @@ async fn step(host: &Arc<Host>) -> bool {
         }
         None => {
             show(host, &stocks);
-            standby::keep(host, busy).await;
+            standby::keep(host, busy, waiting).await;
             false
         }
     }

@@ -3,13 +3,17 @@
 
 use std::sync::Arc;
 
-use hostd_core::{Lifecycle, capacity::plan_standby};
+use hostd_core::{
+    Lifecycle,
+    capacity::{Need, plan_standby},
+};
 
 use super::Host;
 use crate::{store::Record, vm::Standby};
 
-/// Has those stand by that are wanted now; starts none while a session starts or waits.
-pub(super) async fn keep(host: &Arc<Host>, busy: bool) {
+/// Has those stand by that are wanted now; starts none while a session starts or waits, and has none in the way of who is
+/// `waiting` for memory.
+pub(super) async fn keep(host: &Arc<Host>, busy: bool, waiting: Option<Need>) {
     let mut kinds: Vec<(Standby, usize)> = Vec::new();
     for handle in host.handles().values() {
         let kind = kind(host, &handle.record.borrow());
@@ -21,9 +25,14 @@ pub(super) async fn keep(host: &Arc<Host>, busy: bool) {
     let measured = host.clone();
     let Ok(room) = tokio::task::spawn_blocking(move || measured.room()).await else { return };
     let sessions: Vec<usize> = kinds.iter().map(|(_, sessions)| *sessions).collect();
-    let wanted: Vec<Standby> = plan_standby(&sessions, &room).into_iter().map(|kind| kinds[kind].0.clone()).collect();
+    let held = host.parts.vmm.standing_by().private;
+    let planned = plan_standby(&sessions, &room, held, waiting);
+    let wanted: Vec<Standby> = planned.into_iter().map(|kind| kinds[kind].0.clone()).collect();
     if wanted.is_empty() || !busy {
         host.parts.vmm.stand_by(&wanted).await;
+    }
+    if wanted.is_empty() && held > 0 {
+        host.parts.rooms.freed();
     }
 }
 

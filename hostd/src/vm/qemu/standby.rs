@@ -7,6 +7,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use hostd_core::requirements::Requirements;
@@ -18,6 +19,8 @@ use crate::vm::{
 };
 
 const FOLDER: &str = "standby";
+/// After one that did not come up.
+const PAUSE: Duration = Duration::from_secs(30);
 /// A layer that is written to by nobody: QEMU wants one before it is known which it is.
 const DISK: &str = "none.qcow2";
 
@@ -25,8 +28,16 @@ const DISK: &str = "none.qcow2";
 #[derive(Debug, Default)]
 pub(super) struct Ready {
     ones: Mutex<Vec<One>>,
-    /// Held while they are changed, and whether what an earlier hostd left was looked for.
-    changing: tokio::sync::Mutex<bool>,
+    /// Held while they are changed.
+    changing: tokio::sync::Mutex<Changing>,
+}
+
+#[derive(Debug, Default)]
+struct Changing {
+    /// Nothing is left of what an earlier hostd had here.
+    swept: bool,
+    /// What did not come up, and when.
+    failed: Vec<(Standby, Instant)>,
 }
 
 #[derive(Debug)]
@@ -53,11 +64,11 @@ impl Ready {
 impl Qemu {
     /// Has one of each of these, and no others.
     pub(super) async fn keep_ready(&self, wanted: &[Standby]) {
-        let mut swept = self.ready.changing.lock().await;
-        if !*swept {
-            sweep(&self.data.join(FOLDER)).await;
-            *swept = true;
+        let mut changing = self.ready.changing.lock().await;
+        if !changing.swept {
+            changing.swept = sweep(&self.data.join(FOLDER)).await;
         }
+        changing.failed.retain(|(_, at)| at.elapsed() < PAUSE);
         let mut others = Vec::new();
         let mut have: Vec<Standby> = Vec::new();
         {
@@ -74,7 +85,8 @@ impl Qemu {
         for one in others {
             one.end().await;
         }
-        for standby in wanted.iter().filter(|standby| !have.contains(standby)) {
+        let paused: Vec<Standby> = changing.failed.iter().map(|(standby, _)| standby.clone()).collect();
+        for standby in wanted.iter().filter(|standby| !have.contains(standby) && !paused.contains(standby)) {
             match self.ready_one(standby).await {
                 Ok(Some(one)) => {
                     let pid = one.waiting.process.pid;
@@ -82,7 +94,10 @@ impl Qemu {
                     tracing::info!(template = ?standby.template, pid, "a VM stands by for a resume");
                 }
                 Ok(None) => {}
-                Err(error) => tracing::warn!(template = ?standby.template, %error, "nothing stands by for a resume"),
+                Err(error) => {
+                    tracing::warn!(template = ?standby.template, %error, "nothing stands by for a resume");
+                    changing.failed.push((standby.clone(), Instant::now()));
+                }
             }
         }
     }
@@ -146,8 +161,9 @@ impl Qemu {
             Ok(()) => Some((waiting, Disk::new(kind.layers.len()), folder)),
             Err(error) => {
                 tracing::warn!(%error, "what stood by for a resume is of no use");
-                waiting.end().await;
-                remove(&folder);
+                if waiting.end().await {
+                    remove(&folder);
+                }
                 None
             }
         }
@@ -156,18 +172,25 @@ impl Qemu {
 
 impl One {
     async fn end(self) {
-        self.waiting.end().await;
-        remove(&self.folder);
+        if self.waiting.end().await {
+            remove(&self.folder);
+        }
     }
 }
 
-async fn sweep(root: &Path) {
+/// Whether nothing is left.
+async fn sweep(root: &Path) -> bool {
+    let mut all = true;
     for folder in fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path()) {
         match leftover::end(&folder).await {
             Ok(_) => remove(&folder),
-            Err(error) => tracing::error!(?folder, %error, "what stood by for a resume may still run"),
+            Err(error) => {
+                tracing::error!(?folder, %error, "what stood by for a resume may still run");
+                all = false;
+            }
         }
     }
+    all
 }
 
 pub(super) fn remove(folder: &Path) {

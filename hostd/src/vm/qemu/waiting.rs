@@ -86,11 +86,14 @@ impl Waiting {
         matches!(self.process.child.try_wait(), Ok(None))
     }
 
-    /// Ends it, and leaves its folder tidy.
-    pub(super) async fn end(mut self) {
-        end(&mut self.process).await;
-        sockets::remove(&self.folder);
-        Record::remove(&self.folder);
+    /// Ends it, and leaves its folder tidy. False: it does not end, and stays in its record.
+    pub(super) async fn end(mut self) -> bool {
+        let ended = end(&mut self.process).await;
+        if ended {
+            sockets::remove(&self.folder);
+            Record::remove(&self.folder);
+        }
+        ended
     }
 
     /// The error, with what QEMU printed.
@@ -115,9 +118,13 @@ async fn take_over(
     Ok((identity, record, qmp))
 }
 
-/// It may have ended by itself; one that cannot be killed would stay in its record.
-async fn end(process: &mut Process) {
-    let _ = timeout(KILL, process.child.kill()).await;
+/// Whether it is gone; it may have ended by itself.
+async fn end(process: &mut Process) -> bool {
+    let ended = matches!(timeout(KILL, process.child.kill()).await, Ok(Ok(())));
+    if !ended {
+        tracing::error!(pid = process.pid, "QEMU does not end");
+    }
+    ended
 }
 
 fn said(process: &Process, error: &QmpError) -> VmError {
