@@ -20,7 +20,7 @@ const BUSY: &str = r#"
     head -c 4M /dev/urandom >/mnt/ram/file; head -c 4M /dev/urandom >/root/file
     ticker() {
         secret=$(head -c 16 /dev/urandom | md5sum); exec 3>>/root/ticks; i=0
-        while :; do i=$((i+1)); echo $i >&3; echo "$secret" >/run/secret; sleep 0.1; done
+        while :; do i=$((i+1)); echo $i >&3; echo "$secret" >>/run/secret; sleep 0.1; done
     }
     ticker &
     perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:7000", Listen => 1) or die;
@@ -45,7 +45,7 @@ async fn a_busy_guest_does_not_notice_twenty_cycles() {
     editor.send("iwritten before").await;
     editor.read_until("before").await;
     drop(editor);
-    let lasting = "cat /run/secret /proc/sys/kernel/random/boot_id; md5sum /root/file /mnt/ram/file";
+    let lasting = "sort -u /run/secret; cat /proc/sys/kernel/random/boot_id; md5sum /root/file /mnt/ram/file";
     let before = read(lasting);
     for cycle in 1..=CYCLES {
         let _ = host.cli(["suspend", &id]).text();

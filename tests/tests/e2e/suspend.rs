@@ -7,7 +7,7 @@ use tests::{Host, Outcome, until, wait::SOON};
 /// Keeps a secret in memory alone, an open file that it appends to, and a pipe between two processes; ticks.
 pub(super) const TICKER: &str = "secret=$(head -c 16 /dev/urandom | md5sum | cut -c 1-32); exec 3>>/root/ticks; \
     (i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done) | while read -r tick; do \
-    echo $tick >&3; echo \"$secret\" >/run/secret; done";
+    echo $tick >&3; echo \"$secret\" >>/run/secret; done";
 
 #[test]
 fn a_session_goes_on_where_it_was() {
@@ -15,7 +15,7 @@ fn a_session_goes_on_where_it_was() {
     let id = host.session("sleeper", &["sh", "-c", TICKER]);
     let read = |script: &str| host.exec(&id, &["sh", "-c", script]).text();
     read("until [ -s /run/secret ]; do sleep 0.1; done");
-    let (secret, boot) = (read("cat /run/secret"), read("cat /proc/sys/kernel/random/boot_id"));
+    let (secret, boot) = (read("sort -u /run/secret"), read("cat /proc/sys/kernel/random/boot_id"));
     for cycle in 0..3 {
         let suspended = host.cli(["suspend", "--json", &id]).json();
         assert_eq!(suspended["lifecycle"], "suspended", "{suspended}");
@@ -28,7 +28,7 @@ fn a_session_goes_on_where_it_was() {
         let _ = host.cli(["suspend", &id]).text();
         assert_eq!(host.show(&id)["lifecycle"], "suspended");
         // Using it does.
-        assert_eq!(read("cat /run/secret"), secret);
+        assert_eq!(read("sort -u /run/secret"), secret);
         let resumed = host.show(&id);
         assert_eq!((&resumed["lifecycle"], &resumed["generation"]), (&"running".into(), &(cycle + 2).into()));
         assert!(resumed["resumed_in_ms"].as_u64().unwrap() > 0, "{resumed}");
