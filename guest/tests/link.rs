@@ -4,15 +4,18 @@
 
 mod support;
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use guest::events::Events;
 use pilothouse_proto::{
     greet::{framed, receive, send},
-    guest::v1::{EventsRequest, HandshakeAnswer, HandshakeRequest, QuiesceRequest, event},
+    guest::v1::{EventsRequest, HandshakeAnswer, HandshakeClock, HandshakeRequest, QuiesceRequest, event},
     link::{LENGTH, MAGIC, preamble},
 };
-use support::{Host, client, eventually, exec, greet, handshake, shake, start};
+use support::{Host, NOW, client, eventually, exec, greet, handshake, shake, start};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
     time::timeout,
@@ -51,10 +54,12 @@ async fn answers_a_host_that_says_all_of_it_at_once_and_again() {
         let mut echo = [0; LENGTH];
         io.read_exact(&mut echo).await.unwrap();
         assert_eq!(echo, preamble([nonce; 16]));
-        receive::<HandshakeAnswer>(&mut io).await.unwrap();
+        assert!(receive::<HandshakeAnswer>(&mut io).await.unwrap().asks_clock);
     }
+    assert_eq!(host.machine.said.lock().unwrap().len(), 0, "it waits for the time");
+    send(&mut io, &HandshakeClock { unix_nanos: NOW }).await.unwrap();
     client(io).await.quiesce(QuiesceRequest::default()).await.unwrap();
-    assert_eq!((host.machine.adopted.lock().unwrap().len(), host.machine.said.lock().unwrap().len()), (1, 1));
+    assert_eq!((host.machine.adopted.lock().unwrap().len(), host.machine.said.lock().unwrap().len()), (3, 1));
 }
 
 #[tokio::test]
@@ -70,7 +75,7 @@ async fn programs_that_do_not_thaw_end_the_connection_and_are_tried_again() {
     ended(io).await;
     host.machine.unthawable.store(false, Ordering::SeqCst);
     host.shake(handshake(2)).await.unwrap();
-    assert!(!*host.machine.frozen.lock().unwrap());
+    eventually("it runs on", || !*host.machine.frozen.lock().unwrap()).await;
 }
 
 #[tokio::test]
@@ -79,10 +84,33 @@ async fn a_machine_that_stood_still_gets_the_time_again() {
     let mut client = host.connect().await;
     client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
     drop(client);
+    let before = host.machine.clock.lock().unwrap().len();
+    let began = Instant::now();
     for unix_nanos in [5, 6] {
         host.shake(HandshakeRequest { unix_nanos, ..handshake(1) }).await.unwrap();
     }
-    assert_eq!((&*host.machine.clock.lock().unwrap(), *host.machine.frozen.lock().unwrap()), (&vec![5], false));
+    eventually("it runs on", || !*host.machine.frozen.lock().unwrap()).await;
+    let within = i64::try_from(began.elapsed().as_nanos() / 2).unwrap();
+    let clock = host.machine.clock.lock().unwrap()[before..].to_vec();
+    assert!(clock.len() == 2 && clock[0] == 5 && (NOW..=NOW + within).contains(&clock[1]), "{clock:?}");
+}
+
+#[tokio::test]
+async fn programs_do_not_run_on_without_the_time() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
+    drop(client);
+    let mut io = host.wire().await;
+    greet(&mut io, [1; 16]).await;
+    send(&mut io, &handshake(2)).await.unwrap();
+    assert!(receive::<HandshakeAnswer>(&mut io).await.unwrap().asks_clock);
+    // What is no time ends the connection.
+    io.write_all(&[0xff; 64]).await.unwrap();
+    ended(io).await;
+    assert!(*host.machine.frozen.lock().unwrap());
+    host.shake(handshake(2)).await.unwrap();
+    eventually("it runs on", || !*host.machine.frozen.lock().unwrap()).await;
 }
 
 #[tokio::test]
@@ -217,7 +245,7 @@ async fn quiesces_until_the_next_handshake() {
     assert!(*host.machine.frozen.lock().unwrap());
     drop(client);
     host.connect().await;
-    assert!(!*host.machine.frozen.lock().unwrap());
+    eventually("it runs on", || !*host.machine.frozen.lock().unwrap()).await;
 }
 
 #[tokio::test]
@@ -231,7 +259,7 @@ async fn a_copy_stays_frozen_for_as_long_as_it_is_asked_to() {
         assert!(*host.machine.frozen.lock().unwrap());
     }
     host.shake(handshake(2)).await.unwrap();
-    assert!(!*host.machine.frozen.lock().unwrap());
+    eventually("it runs on", || !*host.machine.frozen.lock().unwrap()).await;
 }
 
 #[tokio::test]

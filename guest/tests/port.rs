@@ -17,13 +17,14 @@ use guest::{
     service::Guest,
 };
 use pilothouse_proto::{
-    greet::{framed, receive},
+    greet::{framed, receive, send},
     guest::v1::{
-        HandshakeAnswer, HandshakeRequest, QuiesceRequest, guest_client::GuestClient, handshake_answer::Answer,
+        HandshakeAnswer, HandshakeClock, HandshakeRequest, QuiesceRequest, guest_client::GuestClient,
+        handshake_answer::Answer,
     },
     link::{Scanner, preamble},
 };
-use support::{Fake, client, eventually, handshake};
+use support::{Fake, NOW, client, eventually, handshake};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional, duplex},
     net::UnixStream,
@@ -65,7 +66,11 @@ impl Host {
         let answered = async {
             let mut echo = Scanner::new(preamble);
             while echo.find(&[io.read_u8().await.unwrap()]).is_none() {}
-            receive::<HandshakeAnswer>(&mut io).await.unwrap().answer.unwrap()
+            let HandshakeAnswer { answer, asks_clock } = receive(&mut io).await.unwrap();
+            if asks_clock {
+                send(&mut io, &HandshakeClock { unix_nanos: NOW }).await.unwrap();
+            }
+            answer.unwrap()
         };
         let answer = timeout(Duration::from_secs(20), answered).await.expect("no answer");
         assert!(matches!(answer, Answer::Shaken(_)), "{answer:?}");

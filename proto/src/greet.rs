@@ -72,7 +72,7 @@ pub async fn shake<T: AsyncRead + AsyncWrite + Unpin>(io: &mut Greeted<T>, guest
     loop {
         let request: HandshakeRequest = receive(io).await?;
         let shaken = guest.handshake(Request::new(request)).await.map(Response::into_inner);
-        if !reply(io, shaken).await? {
+        if !reply(io, shaken, false).await? {
             return Ok(false);
         }
         if !io.begins_anew().await? {
@@ -81,17 +81,21 @@ pub async fn shake<T: AsyncRead + AsyncWrite + Unpin>(io: &mut Greeted<T>, guest
     }
 }
 
-/// Answers a handshake. Whether it was one that did not refuse.
+/// Answers a handshake, and asks for the time, unless it refuses. Whether it did not.
 ///
 /// # Errors
 /// The connection ended.
-pub async fn reply(io: &mut (impl AsyncWrite + Unpin), shaken: Result<HandshakeResponse, Status>) -> io::Result<bool> {
+pub async fn reply(
+    io: &mut (impl AsyncWrite + Unpin),
+    shaken: Result<HandshakeResponse, Status>,
+    asks_clock: bool,
+) -> io::Result<bool> {
     let answer = match shaken {
         Ok(response) => Answer::Shaken(response),
         Err(status) => Answer::Refused(status.message().into()),
     };
     let shaken = matches!(answer, Answer::Shaken(_));
-    send(io, &HandshakeAnswer { answer: Some(answer) }).await?;
+    send(io, &HandshakeAnswer { answer: Some(answer), asks_clock: asks_clock && shaken }).await?;
     Ok(shaken)
 }
 

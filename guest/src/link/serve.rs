@@ -7,7 +7,7 @@ use hyper_util::{
 };
 use pilothouse_proto::{
     greet::{Greeted, greet, receive, reply},
-    guest::v1::guest_server::GuestServer,
+    guest::v1::{HandshakeClock, guest_server::GuestServer},
     link::{CHUNK, CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, STREAMS_MAX},
 };
 use tokio::{
@@ -107,21 +107,29 @@ async fn attend(
 }
 
 /// The guest's half of the handshake, as [`pilothouse_proto::greet::shake`]; but the answer goes out before the programs run on,
-/// which would be in its way.
+/// which would be in its way, and they run on with the time that the host says then. Where that does not come, or the host begins
+/// anew, the next handshake sees to them.
 async fn shake<T: AsyncRead + AsyncWrite + Unpin>(io: &mut Greeted<T>, guest: &Guest) -> io::Result<()> {
     loop {
-        match guest.take_on(receive(io).await?).await {
-            Ok((response, left)) => {
-                let replied = reply(io, Ok(response)).await;
-                guest.go_on(left).inspect_err(|error| report(&format!("what was frozen does not thaw: {error}")))?;
-                replied?;
-            }
+        let (response, left) = match guest.take_on(receive(io).await?).await {
+            Ok(taken) => taken,
             Err(refused) => {
-                reply(io, Err(refused)).await?;
+                reply(io, Err(refused), false).await?;
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
+        };
+        let asked = Instant::now();
+        reply(io, Ok(response), left.asks_clock()).await?;
+        let mut anew = left.asks_clock() && io.begins_anew().await?;
+        if !anew {
+            if left.asks_clock() {
+                let HandshakeClock { unix_nanos } = receive(io).await?;
+                guest.set_clock(unix_nanos, asked.elapsed())?;
+            }
+            guest.go_on(left).inspect_err(|error| report(&format!("what was frozen does not thaw: {error}")))?;
+            anew = io.begins_anew().await?;
         }
-        if !io.begins_anew().await? {
+        if !anew {
             return Ok(());
         }
     }

@@ -1,6 +1,7 @@
 use std::{
     io,
     sync::{MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use pilothouse_proto::{
@@ -24,6 +25,13 @@ pub(crate) struct Left {
     freeze: u64,
 }
 
+impl Left {
+    /// The clock was stepped, and nobody knows how long the time was on its way.
+    pub(crate) fn asks_clock(&self) -> bool {
+        self.fresh || self.freeze != 0
+    }
+}
+
 impl Guest {
     /// Takes on clock, random numbers and names: they are new before anybody runs who could use the old ones.
     pub(crate) async fn take_on(&self, request: HandshakeRequest) -> Result<(HandshakeResponse, Left), Status> {
@@ -45,6 +53,15 @@ impl Guest {
         };
         adopted.map_err(|error| Status::internal(format!("the guest could not take on its identity: {error}")))?;
         Ok((answer(self), Left { identity: request, fresh, freeze }))
+    }
+
+    /// Steps the clock to what the host said within this time up to now: it is taken to be from the middle of that.
+    ///
+    /// # Errors
+    /// It could not be set.
+    pub(crate) fn set_clock(&self, unix_nanos: i64, within: Duration) -> io::Result<()> {
+        let since = i64::try_from(within.as_nanos() / 2).unwrap_or(i64::MAX);
+        self.0.machine.set_clock(unix_nanos.saturating_add(since))
     }
 
     /// Does what is left, and lets programs run. Blocks, for a moment.

@@ -21,8 +21,8 @@ use hyper_util::rt::TokioIo;
 use pilothouse_proto::{
     greet::{receive, send},
     guest::v1::{
-        ExecRequest, ExecResponse, ExecStart, Exit, HandshakeAnswer, HandshakeRequest, HandshakeResponse, Size,
-        exec_request, exec_response, guest_client::GuestClient, handshake_answer::Answer,
+        ExecRequest, ExecResponse, ExecStart, Exit, HandshakeAnswer, HandshakeClock, HandshakeRequest,
+        HandshakeResponse, Size, exec_request, exec_response, guest_client::GuestClient, handshake_answer::Answer,
     },
     link::{LENGTH, NONCE, preamble},
 };
@@ -151,11 +151,18 @@ pub async fn greet(io: &mut DuplexStream, nonce: [u8; NONCE]) {
     assert_eq!(echo, preamble(nonce));
 }
 
+/// What the host says the time is when it is asked.
+pub const NOW: i64 = 1_800_000_000_000_000_000;
+
 /// The host's part of the handshake.
 pub async fn shake(io: &mut DuplexStream, request: HandshakeRequest) -> Result<HandshakeResponse, String> {
     send(io, &request).await.unwrap();
     let answer = timeout(Duration::from_secs(10), receive::<HandshakeAnswer>(io)).await;
-    match answer.expect("no answer to the handshake").unwrap().answer.unwrap() {
+    let HandshakeAnswer { answer, asks_clock } = answer.expect("no answer to the handshake").unwrap();
+    if asks_clock {
+        send(io, &HandshakeClock { unix_nanos: NOW }).await.unwrap();
+    }
+    match answer.unwrap() {
         Answer::Shaken(hello) => Ok(hello),
         Answer::Refused(why) => Err(why),
     }

@@ -7,13 +7,17 @@ use std::{
 
 use bytes::Bytes;
 use pilothouse_proto::{
-    greet::{framed, receive},
+    greet::{framed, receive, send},
     guest::v1::{
-        HandshakeAnswer, HandshakeRequest, HandshakeResponse, guest_client::GuestClient, handshake_answer::Answer,
+        HandshakeAnswer, HandshakeClock, HandshakeRequest, HandshakeResponse, guest_client::GuestClient,
+        handshake_answer::Answer,
     },
     link::PROTOCOL,
 };
-use tokio::{io::AsyncRead, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
 use tonic::transport::Channel;
 
 /// How long a guest may take to answer.
@@ -57,10 +61,17 @@ pub(super) fn hand(identity: &Identity, stay_frozen: bool) -> io::Result<Vec<u8>
     framed(&request(identity, stay_frozen).map_err(io::Error::other)?)
 }
 
-/// The answer to it; an error is a text for people.
-pub(super) async fn shaken(io: &mut (impl AsyncRead + Unpin)) -> Result<HandshakeResponse, String> {
-    let answer = timeout(TIMEOUT, receive::<HandshakeAnswer>(io)).await.map_err(|_| NO_ANSWER.to_string())?;
-    match answer.map_err(|error| format!("the guest did not shake hands: {error}; {OLDER}"))?.answer {
+/// The answer to it, and the time where the guest asks for it; an error is a text for people.
+pub(super) async fn shaken(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<HandshakeResponse, String> {
+    let answered = async {
+        let answer: HandshakeAnswer = receive(io).await?;
+        if answer.asks_clock {
+            send(io, &HandshakeClock { unix_nanos: unix_nanos() }).await?;
+        }
+        io::Result::Ok(answer.answer)
+    };
+    let answer = timeout(TIMEOUT, answered).await.map_err(|_| NO_ANSWER.to_string())?;
+    match answer.map_err(|error| format!("the guest did not shake hands: {error}; {OLDER}"))? {
         Some(Answer::Shaken(answer)) => checked(answer),
         Some(Answer::Refused(why)) => Err(refused(&why)),
         None => Err(NO_ANSWER.into()),

@@ -314,9 +314,9 @@ async fn heard_of(words: Vec<u8>) -> String {
 async fn outlives_a_guest_that_talks_nonsense() {
     let mut refused = Vec::new();
     let why = "\x1b[2Jnever ".to_string() + &"x".repeat(5000);
-    send(&mut refused, &HandshakeAnswer { answer: Some(Answer::Refused(why)) }).await.unwrap();
+    send(&mut refused, &HandshakeAnswer { answer: Some(Answer::Refused(why)), asks_clock: false }).await.unwrap();
     let mut empty = Vec::new();
-    send(&mut empty, &HandshakeAnswer { answer: None }).await.unwrap();
+    send(&mut empty, &HandshakeAnswer::default()).await.unwrap();
     for (words, said) in [
         (vec![0xff; 4096], "did not shake hands"),
         (b"\0\0\x10\0and no more".to_vec(), "no answer to the handshake"),
