@@ -1,5 +1,10 @@
 //! Room on a host: who may start, who waits, and how many warm VMs are kept. Pure: measurements come in, plans go out.
 
+use crate::{
+    recipe::Warm,
+    session::{Lifecycle, Session},
+};
+
 /// What a host has left, as measured just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
@@ -205,6 +210,12 @@ pub fn plan_pool(stocks: &[Stock], room: &Room, waiting: Option<Need>) -> Option
     lacking.min_by_key(surplus).map(|s| PoolStep::Start { environment: s.environment.clone() })
 }
 
+/// Whether a VM may stand by for this session: it is suspended, and its environment keeps VMs warm.
+#[must_use]
+pub fn may_have_standby(session: &Session, warm: Warm) -> bool {
+    session.lifecycle == Lifecycle::Suspended && !session.deleting && warm.max > 0
+}
+
 /// Which kinds of suspended sessions a VM without a guest stands by for, to be filled when one of them is resumed: those of most
 /// sessions, and none where memory is short, or too little for who is `waiting` for it. `sessions` has the number of each
 /// kind's; what comes back are places in it. `held` are the bytes that those take which stand by already.
@@ -259,6 +270,16 @@ pub(crate) mod tests {
         let need = |memory| Some(Need { memory, disk: 0 });
         assert_eq!(plan_standby(&[1], &left, taken, need(STANDBY_MEMORY / 2)), [0]);
         assert!(plan_standby(&[1], &left, taken, need(STANDBY_MEMORY)).is_empty());
+    }
+
+    #[test]
+    fn suspended_sessions_of_environments_that_keep_vms_warm_may_have_one_stand_by() {
+        let suspended = Session { lifecycle: Lifecycle::Suspended, ..crate::session::tests::new().0 };
+        let (warm, cold) = (Warm { min: 0, max: 1 }, Warm::default());
+        assert!(may_have_standby(&suspended, warm));
+        assert!(!may_have_standby(&suspended, cold));
+        assert!(!may_have_standby(&Session { deleting: true, ..suspended.clone() }, warm));
+        assert!(!may_have_standby(&Session { lifecycle: Lifecycle::Resuming, ..suspended }, warm));
     }
 
     pub(crate) fn room(available: u64) -> Room {

@@ -39,7 +39,7 @@ mod lifecycle;
 mod step;
 mod tell;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod told;
 mod types;
 mod wait;

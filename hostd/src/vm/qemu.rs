@@ -42,7 +42,7 @@ use std::{
 use async_trait::async_trait;
 use hostd_core::{requirements::Requirements, session::Size};
 use serde_json::json;
-use tokio::{net::UnixStream, sync::Mutex};
+use tokio::sync::Mutex;
 
 pub use super::accelerator::{Accelerator, Choice};
 use super::{
@@ -57,8 +57,8 @@ use super::{
 pub use diagnosis::{BLANK, Confinement, KernelFiles, Tool};
 use disk::Disk;
 use machine::Machine;
+use plan::Plan;
 pub use proof::{Proof, Prover};
-use qmp::Qmp;
 use serial::Serial;
 use snapshot::{Layout, Load};
 use sockets::Ports;
@@ -165,58 +165,30 @@ impl Qemu {
 
     async fn launch(&self, spec: &VmSpec, from: Option<&Path>) -> Result<Machine, VmError> {
         let program = self.search.find(QEMU)?;
-        let folder = &spec.directory;
         let made = match from {
             Some(from) if !is_template(from, &spec.memory) => Some(snapshot::made_with(from).await?),
             _ => None,
         };
         let plan = self.plan(spec, &program, made).await?;
         let requirements = plan.requirements_of(spec);
-        let mut load = match from {
+        let load = match from {
             Some(from) => Some(snapshot::open(from, &requirements).await?),
             None => None,
         };
-        let serial = Serial::fresh(folder);
-        let top = spec.disk.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let layout = |pid| Layout {
-            pid,
-            ram: plan.ram(spec),
-            memory: plan.memory.clone(),
-            disk: top.clone(),
-            qemu: self.clone(),
-            requirements: requirements.clone(),
-        };
+        let launch = Launch { qemu: self, plan, spec, requirements, load };
         // A session that begins takes a warm VM, or takes its time.
-        if let Some(from) = from.filter(|from| !is_template(from, &spec.memory))
-            && let Some((mut waiting, mut disk, left)) = self.take_ready(spec, &requirements, &plan.memory).await
+        if from.is_some_and(|from| !is_template(from, &spec.memory))
+            && let Some((waiting, disk, left)) = self.take_ready(spec, &launch.requirements).await
         {
-            let layout = layout(waiting.process.pid);
-            let own = &spec.layers[disk.layers()..];
-            let runs = run(&mut waiting, &layout, load, async |qmp| disk.give(qmp, own, &spec.disk).await).await;
+            let ran = launch.run(waiting, disk).await;
             standby::remove(&left);
-            match runs {
-                Ok(ports) => return Ok(Machine::start(folder, waiting, layout, disk, serial, ports)),
-                Err(error) => {
-                    tracing::warn!(%error, "what stood by for a resume is of no use");
-                    if !waiting.end().await {
-                        return Err(error);
-                    }
-                    load = Some(snapshot::open(from, &requirements).await?);
-                }
+            match ran {
+                Err((error, true)) => tracing::warn!(%error, "what stood by for a resume is of no use"),
+                ran => return ran.map_err(|(error, _)| error),
             }
         }
-        let mut waiting = Waiting::start(&plan, spec, &program, from.is_some()).await?;
-        let layout = layout(waiting.process.pid);
-        match run(&mut waiting, &layout, load, async |_| Ok(())).await {
-            Ok(ports) => {
-                let disk = Disk::new(spec.layers.len());
-                Ok(Machine::start(folder, waiting, layout, disk, serial, ports))
-            }
-            Err(error) => {
-                waiting.end().await;
-                Err(error)
-            }
-        }
+        let waiting = Waiting::start(&launch.plan, spec, &program, from.is_some()).await?;
+        launch.run(waiting, Disk::new(spec.layers.len())).await.map_err(|(error, _)| error)
     }
 
     async fn begin(&self, spec: VmSpec, from: Option<&Path>) -> Result<Arc<dyn Vm>, VmError> {
@@ -239,23 +211,49 @@ fn no_kernel() -> VmError {
     VmError::Kernel("none was prepared yet; build an environment first".into())
 }
 
-/// Fills it, where it is to be, doing this `meanwhile`, and lets it run; then its ports are connected.
-async fn run(
-    waiting: &mut Waiting,
-    layout: &Layout,
+/// What a QEMU that waits is made a VM of.
+struct Launch<'a> {
+    qemu: &'a Qemu,
+    plan: Plan,
+    spec: &'a VmSpec,
+    requirements: Requirements,
     load: Option<Load>,
-    meanwhile: impl AsyncFnOnce(&mut Qmp<UnixStream>) -> Result<(), VmError>,
-) -> Result<Option<Ports>, VmError> {
-    let ports = match load {
-        Some(load) => {
-            let ports = waiting.connect().await?;
-            snapshot::load(&mut waiting.qmp, layout, load, meanwhile).await?;
-            Some(ports)
+}
+
+impl Launch<'_> {
+    /// Fills it, where it is to be, and lets it run. An error comes with whether the process is gone.
+    async fn run(&self, mut waiting: Waiting, mut disk: Disk) -> Result<Machine, (VmError, bool)> {
+        let layout = Layout {
+            pid: waiting.process.pid,
+            ram: self.plan.ram(self.spec),
+            memory: self.plan.memory.clone(),
+            disk: self.spec.disk.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            qemu: self.qemu.clone(),
+            requirements: self.requirements.clone(),
+        };
+        match self.fill(&mut waiting, &mut disk, &layout).await {
+            Ok(ports) => {
+                let folder = &self.spec.directory;
+                Ok(Machine::start(folder, waiting, layout, disk, Serial::fresh(folder), ports))
+            }
+            Err(error) => Err((error, waiting.end().await)),
         }
-        None => None,
-    };
-    let runs = waiting.qmp.execute("cont", json!({}), GREETING).await;
-    runs.map(|_| ports).map_err(|error| waiting.said(&error))
+    }
+
+    /// Its ports are connected then, where it came from a snapshot.
+    async fn fill(&self, waiting: &mut Waiting, disk: &mut Disk, layout: &Layout) -> Result<Option<Ports>, VmError> {
+        let ports = match &self.load {
+            Some(load) => {
+                let ports = waiting.connect().await?;
+                let give = async |qmp: &mut _| disk.give(qmp, &self.spec.layers, &self.spec.disk).await;
+                snapshot::load(&mut waiting.qmp, layout, load, give).await?;
+                Some(ports)
+            }
+            None => None,
+        };
+        let runs = waiting.qmp.execute("cont", json!({}), GREETING).await;
+        runs.map(|_| ports).map_err(|error| waiting.said(&error))
+    }
 }
 
 #[async_trait]

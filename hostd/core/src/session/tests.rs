@@ -9,7 +9,7 @@ mod histories;
 mod waiting;
 mod waits;
 
-pub(super) fn new() -> (Session, Vec<Effect>) {
+pub(crate) fn new() -> (Session, Vec<Effect>) {
     Session::new(
         NewSession {
             id: "01J0000000000000000000TEST".into(),

@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use hostd_core::{
-    Lifecycle,
-    capacity::{Need, plan_standby},
-};
+use hostd_core::capacity::{Need, may_have_standby, plan_standby};
 
 use super::Host;
 use crate::{store::Record, vm::Standby};
@@ -39,11 +36,11 @@ pub(super) async fn keep(host: &Arc<Host>, busy: bool, waiting: Option<Need>) {
 /// What its next resume could take; None: it is not suspended, or its environment keeps nothing warm.
 fn kind(host: &Host, record: &Record) -> Option<Standby> {
     let (session, machine) = (&record.session, &record.machine);
-    if session.lifecycle != Lifecycle::Suspended || session.deleting || machine.snapshot.is_none() {
+    let warm = host.parts.environments.ready(&session.environment).ok()?.recipe.warm;
+    if !may_have_standby(session, warm) {
         return None;
     }
-    let warm = host.parts.environments.ready(&session.environment).ok()?.recipe.warm;
-    let template = machine.template.clone().filter(|_| warm.max > 0)?;
+    let template = machine.template.clone()?;
     let sessions = host.sessions();
     let layers = machine.layers.iter().take_while(|layer| !layer.starts_with(&sessions)).cloned().collect();
     Some(Standby { template, size: session.size, layers })

@@ -24,8 +24,8 @@ pub(super) struct Disk {
     top: String,
     /// Nodes of the layers below it, bottom first, and of some that may be in use no more: each comes after what it is on.
     frozen: Vec<String>,
-    /// The layer that it was started with is in use no more, and open.
-    spare: bool,
+    /// The layer that it was started with only stands in for a disk: it is empty, and open for longer than it is in use.
+    stands_in: bool,
     /// Layers that were asked for in this life of the VM: one that came to nothing may be there all the same.
     asked: u32,
 }
@@ -50,40 +50,43 @@ impl NotPivoted {
 impl Disk {
     /// As it is told on the command line, with so many layers below its top.
     pub(super) fn new(layers: usize) -> Self {
-        Self { top: argv::TOP.into(), frozen: (0..layers).map(argv::layer_node).collect(), spare: false, asked: 0 }
+        Self { top: argv::TOP.into(), frozen: (0..layers).map(argv::layer_node).collect(), stands_in: false, asked: 0 }
     }
 
-    /// How many layers are below the top.
-    pub(super) fn layers(&self) -> usize {
-        self.frozen.len()
+    /// Of a QEMU that was started before it is known for whom: with these layers, and an empty one above them that stands in for
+    /// a disk until it is given one.
+    pub(super) fn standing_in(layers: usize) -> Self {
+        Self { stands_in: true, ..Self::new(layers) }
     }
 
-    /// Gives a QEMU that runs no guest the disk of one: its own layers above those that it was started with, bottom first, and
-    /// `top` above them all, in place of the layer that it was started with for want of one.
+    /// Gives a QEMU that runs no guest the disk of one, if it has none: `layers` begin with those that it was started with, bottom
+    /// first, and `top` is above them all.
     pub(super) async fn give<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         qmp: &mut Qmp<S>,
-        own: &[PathBuf],
+        layers: &[PathBuf],
         top: &Path,
     ) -> Result<(), VmError> {
+        if !self.stands_in {
+            return Ok(());
+        }
         let mut below = self.frozen.last().cloned();
-        for layer in own {
+        for layer in &layers[self.frozen.len()..] {
             let (node, path) = (argv::layer_node(self.frozen.len()), argv::utf8(layer)?);
             add(qmp, &node, [argv::frozen_file(&node, path), argv::frozen(&node, below.as_deref())]).await?;
             self.frozen.push(node.clone());
             below = Some(node);
         }
-        let frozen = std::mem::take(&mut self.frozen);
         self.pivot(qmp, top).await.map_err(NotPivoted::why)?;
-        self.frozen = frozen;
+        // It is not below the new one for long.
+        self.frozen.pop();
         let reopen = json!({"options": [argv::top(&self.top, below.as_deref())]});
-        self.spare = true;
         qmp.execute("blockdev-reopen", reopen, DISK).await.map(drop).map_err(refused)
     }
 
-    /// Closes the layer in whose place another was given, which nobody waits for.
+    /// Closes the layer that stood in for a disk, which nobody waits for.
     pub(super) async fn tidy<S: AsyncRead + AsyncWrite + Unpin>(&mut self, qmp: &mut Qmp<S>) {
-        if std::mem::take(&mut self.spare)
+        if std::mem::take(&mut self.stands_in)
             && let Err(error) = delete(qmp, argv::TOP).await
         {
             tracing::warn!(%error, "an empty layer that stood in for a disk is not closed");
@@ -316,8 +319,8 @@ mod tests {
     /// To one that was started on base and build.
     async fn give(disk: &mut Disk, own: &[&str], answers: &[&str]) -> (Vec<String>, Result<(), VmError>) {
         let (mut qmp, asked) = watched(answers).await;
-        let own: Vec<_> = own.iter().map(PathBuf::from).collect();
-        let given = disk.give(&mut qmp, &own, Path::new("/top.qcow2")).await;
+        let layers: Vec<_> = ["/base.ext4", "/build.qcow2"].iter().chain(own).map(PathBuf::from).collect();
+        let given = disk.give(&mut qmp, &layers, Path::new("/top.qcow2")).await;
         if given.is_ok() {
             disk.tidy(&mut qmp).await;
             disk.tidy(&mut qmp).await;
@@ -328,7 +331,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_disk_that_was_given_is_as_one_that_was_started_with() {
-        let mut disk = Disk::new(2);
+        let mut disk = Disk::standing_in(2);
         let (asked, given) = give(&mut disk, &["/a.qcow2", "/b.qcow2"], &[DONE; 10]).await;
         given.unwrap();
         let wanted = [
@@ -345,6 +348,8 @@ mod tests {
         ];
         assert_eq!(asked, wanted);
         assert_eq!((disk.top.as_str(), disk.frozen), ("disk1", (0..4).map(argv::layer_node).collect()));
+        let (asked, given) = give(&mut Disk::new(3), &["/a.qcow2"], &[]).await;
+        assert!(asked.is_empty() && given.is_ok(), "it has one");
     }
 
     #[tokio::test(start_paused = true)]
@@ -352,7 +357,7 @@ mod tests {
         for failing in 0..6 {
             let mut answers = [DONE; 16];
             answers[failing] = NO;
-            let (_, given) = give(&mut Disk::new(2), &["/a.qcow2"], &answers).await;
+            let (_, given) = give(&mut Disk::standing_in(2), &["/a.qcow2"], &answers).await;
             assert!(given.is_err(), "{failing}");
         }
     }

@@ -55,7 +55,7 @@ impl Machine {
         let (set_cause, cause) = watch::channel(None);
         let (set_last, last) = watch::channel(Vec::new());
         let (stall, stalled) = Stall::new();
-        let Waiting { process, identity, qmp, .. } = waiting;
+        let Waiting { process, qmp, record, .. } = waiting;
         let folder = directory.to_owned();
         let up = Arc::new(AtomicBool::new(up));
         let owner =
@@ -65,7 +65,7 @@ impl Machine {
             set_last.send_replace(last);
             set_cause.send_replace(Some(cause));
         });
-        Self { directory: directory.to_owned(), process: identity, requests, cause, last, stalled, up, ports }
+        Self { directory: directory.to_owned(), process: record.process, requests, cause, last, stalled, up, ports }
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::{
     fs::File,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::fs::OpenOptionsExt,
-    },
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::Path,
     time::Duration,
 };
@@ -49,8 +46,9 @@ pub(super) async fn save(qmp: &mut Qmp<UnixStream>, path: &Path) -> Result<(), V
 }
 
 /// Loads what the file has into a QEMU that waits for it.
-pub(super) async fn load(qmp: &mut Qmp<UnixStream>, file: BorrowedFd<'_>, within: Duration) -> Result<(), VmError> {
-    qmp.give(NAME, file, ANSWER).await.map_err(refused)?;
+pub(super) async fn load(qmp: &mut Qmp<UnixStream>, path: &Path, within: Duration) -> Result<(), VmError> {
+    let file = File::open(path).map_err(failed(path))?;
+    qmp.give(NAME, file.as_fd(), ANSWER).await.map_err(refused)?;
     qmp.execute("migrate-incoming", json!({"uri": format!("fd:{NAME}")}), ANSWER).await.map_err(refused)?;
     finish(qmp, within, "load").await
 }

@@ -9,10 +9,7 @@
 use std::{
     fs::{File, Permissions},
     io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::PermissionsExt,
-    },
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -59,7 +56,7 @@ pub(super) struct Layout {
 /// What a VM is filled with that starts from a snapshot.
 #[derive(Debug)]
 pub(super) struct Load {
-    devices: OwnedFd,
+    devices: PathBuf,
     /// None: a template's RAM is mapped, and a whole stream has it with the devices.
     delta: Option<PathBuf>,
     method: Method,
@@ -140,23 +137,24 @@ fn whole(layout: Layout, folder: &Path, beside: &Path) -> Result<Manifest, VmErr
 pub(super) async fn load(
     qmp: &mut Qmp<UnixStream>,
     layout: &Layout,
-    load: Load,
+    load: &Load,
     meanwhile: impl AsyncFnOnce(&mut Qmp<UnixStream>) -> Result<(), VmError>,
 ) -> Result<(), VmError> {
     if load.method == Method::Full {
         meanwhile(qmp).await?;
-        return migration::load(qmp, load.devices.as_fd(), migration::WHOLE).await;
+        return migration::load(qmp, &load.devices, migration::WHOLE).await;
     }
     let base = base(qmp).await?;
     let (pid, ram) = (layout.pid, layout.ram);
-    let loading = blocking(move || match load.delta {
+    let delta = load.delta.clone();
+    let loading = blocking(move || match delta {
         Some(delta) => Ok(Ram::open(pid, base, ram)?.load(&delta)?),
         None => Ok(Vec::new()),
     });
     // Both to their end: nobody writes into the memory of a process that is given up.
     let (runs, done) = tokio::join!(loading, meanwhile(qmp));
     let runs = runs.and_then(|runs| done.map(|()| runs))?;
-    migration::load(qmp, load.devices.as_fd(), DEVICES).await?;
+    migration::load(qmp, &load.devices, DEVICES).await?;
     blocking(move || {
         let written = Ram::open(pid, base, ram)?.written()?;
         if written == runs {
@@ -193,11 +191,10 @@ pub(super) async fn open(folder: &Path, here: &Requirements) -> Result<Load, VmE
     blocking(move || {
         let manifest = Manifest::read(&folder)?;
         manifest.check(&folder, &here)?;
-        let path = folder.join(&manifest.devices.name);
-        let devices = File::open(&path).map_err(failed(&path))?;
+        let devices = folder.join(&manifest.devices.name);
         let by_us = manifest.method == Method::Delta && manifest.memory.stamp.is_none();
         let delta = by_us.then(|| folder.join(&manifest.memory.name));
-        Ok(Load { devices: devices.into(), delta, method: manifest.method })
+        Ok(Load { devices, delta, method: manifest.method })
     })
     .await
 }

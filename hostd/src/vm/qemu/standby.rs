@@ -44,8 +44,6 @@ struct Changing {
 struct One {
     kind: Standby,
     requirements: Requirements,
-    memory: Memory,
-    folder: PathBuf,
     waiting: Waiting,
 }
 
@@ -56,7 +54,7 @@ impl Ready {
 
     /// What they hold of the host's memory.
     pub(super) fn memory(&self, of: fn(&ProcessIdentity) -> MemoryUse) -> MemoryUse {
-        let processes: Vec<_> = self.lock().iter().map(|one| one.waiting.identity.clone()).collect();
+        let processes: Vec<_> = self.lock().iter().map(|one| one.waiting.record.process.clone()).collect();
         processes.iter().map(of).sum()
     }
 }
@@ -126,8 +124,8 @@ impl Qemu {
         };
         match started.await {
             Ok(waiting) => {
-                let (kind, requirements, memory) = (standby.clone(), plan.requirements_of(&spec), plan.memory);
-                Ok(Some(One { kind, requirements, memory, folder, waiting }))
+                let requirements = plan.requirements_of(&spec);
+                Ok(Some(One { kind: standby.clone(), requirements, waiting }))
             }
             Err(error) => {
                 remove(&folder);
@@ -142,23 +140,23 @@ impl Qemu {
         &self,
         spec: &VmSpec,
         requirements: &Requirements,
-        memory: &Memory,
     ) -> Option<(Waiting, Disk, PathBuf)> {
         let one = {
             let mut ones = self.ready.lock();
             let fits = |one: &One| {
                 one.requirements == *requirements
-                    && one.memory == *memory
+                    && spec.memory == Memory::Clone(absolute(&one.kind.template))
                     && one.kind.size == spec.size
                     && spec.layers.starts_with(&one.kind.layers)
             };
             let at = ones.iter().position(fits)?;
             ones.swap_remove(at)
         };
-        let One { kind, folder, mut waiting, .. } = one;
+        let One { kind, mut waiting, .. } = one;
+        let folder = waiting.folder.clone();
         let moved = if waiting.runs() { waiting.move_to(&spec.directory) } else { Err(said("it has ended")) };
         match moved {
-            Ok(()) => Some((waiting, Disk::new(kind.layers.len()), folder)),
+            Ok(()) => Some((waiting, Disk::standing_in(kind.layers.len()), folder)),
             Err(error) => {
                 tracing::warn!(%error, "what stood by for a resume is of no use");
                 if waiting.end().await {
@@ -172,8 +170,9 @@ impl Qemu {
 
 impl One {
     async fn end(self) {
+        let folder = self.waiting.folder.clone();
         if self.waiting.end().await {
-            remove(&self.folder);
+            remove(&folder);
         }
     }
 }

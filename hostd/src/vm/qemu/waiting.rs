@@ -28,10 +28,9 @@ use crate::vm::{
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) process: Process,
-    pub(super) identity: ProcessIdentity,
     pub(super) qmp: Qmp<UnixStream>,
-    record: Record,
-    folder: PathBuf,
+    pub(super) record: Record,
+    pub(super) folder: PathBuf,
 }
 
 impl Waiting {
@@ -61,7 +60,7 @@ impl Waiting {
         let words = std::iter::once(program.as_os_str()).chain(argv.iter().map(AsRef::as_ref));
         let words = words.map(|word: &std::ffi::OsStr| word.to_string_lossy().into_owned()).collect();
         match take_over(folder, &process, words).await {
-            Ok((identity, record, qmp)) => Ok(Self { process, identity, qmp, record, folder: folder.clone() }),
+            Ok((record, qmp)) => Ok(Self { process, qmp, record, folder: folder.clone() }),
             Err(error) => {
                 end(&mut process).await;
                 Err(error)
@@ -102,20 +101,15 @@ impl Waiting {
     }
 }
 
-async fn take_over(
-    folder: &Path,
-    process: &Process,
-    argv: Vec<String>,
-) -> Result<(ProcessIdentity, Record, Qmp<UnixStream>), VmError> {
-    let identity = ProcessIdentity::of(process.pid).map_err(failed(folder))?;
-    let record = Record::new(identity.clone(), argv);
+async fn take_over(folder: &Path, process: &Process, argv: Vec<String>) -> Result<(Record, Qmp<UnixStream>), VmError> {
+    let record = Record::new(ProcessIdentity::of(process.pid).map_err(failed(folder))?, argv);
     record.write(folder).map_err(failed(folder))?;
     let greeted = async {
         let stream = sockets::connect(folder, sockets::QMP).await?;
         Qmp::open(stream, GREETING).await
     };
     let qmp = greeted.await.map_err(|error| said(process, &error))?;
-    Ok((identity, record, qmp))
+    Ok((record, qmp))
 }
 
 /// Whether it is gone; it may have ended by itself.
