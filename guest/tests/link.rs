@@ -27,6 +27,19 @@ async fn ended(mut io: DuplexStream) {
     timeout(Duration::from_secs(60), io.read_to_end(&mut rest)).await.expect("the guest keeps the connection").unwrap();
 }
 
+/// A guest whose programs an earlier host has frozen.
+async fn frozen() -> Host {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
+    drop(client);
+    host
+}
+
+async fn runs_on(host: &Host) {
+    eventually("it runs on", || !*host.machine.frozen.lock().unwrap()).await;
+}
+
 #[tokio::test]
 async fn shakes_hands_on_every_connection_and_adopts_each_life_once() {
     let host = Host::new();
@@ -64,10 +77,7 @@ async fn answers_a_host_that_says_all_of_it_at_once_and_again() {
 
 #[tokio::test]
 async fn programs_that_do_not_thaw_end_the_connection_and_are_tried_again() {
-    let host = Host::new();
-    let mut client = host.connect().await;
-    client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
-    drop(client);
+    let host = frozen().await;
     host.machine.unthawable.store(true, Ordering::SeqCst);
     let mut io = host.wire().await;
     greet(&mut io, [1; 16]).await;
@@ -75,21 +85,18 @@ async fn programs_that_do_not_thaw_end_the_connection_and_are_tried_again() {
     ended(io).await;
     host.machine.unthawable.store(false, Ordering::SeqCst);
     host.shake(handshake(2)).await.unwrap();
-    eventually("it runs on", || !*host.machine.frozen.lock().unwrap()).await;
+    runs_on(&host).await;
 }
 
 #[tokio::test]
 async fn a_machine_that_stood_still_gets_the_time_again() {
-    let host = Host::new();
-    let mut client = host.connect().await;
-    client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
-    drop(client);
+    let host = frozen().await;
     let before = host.machine.clock.lock().unwrap().len();
     let began = Instant::now();
     for unix_nanos in [5, 6] {
         host.shake(HandshakeRequest { unix_nanos, ..handshake(1) }).await.unwrap();
     }
-    eventually("it runs on", || !*host.machine.frozen.lock().unwrap()).await;
+    runs_on(&host).await;
     let within = i64::try_from(began.elapsed().as_nanos() / 2).unwrap();
     let clock = host.machine.clock.lock().unwrap()[before..].to_vec();
     assert!(clock.len() == 2 && clock[0] == 5 && (NOW..=NOW + within).contains(&clock[1]), "{clock:?}");
@@ -97,10 +104,7 @@ async fn a_machine_that_stood_still_gets_the_time_again() {
 
 #[tokio::test]
 async fn programs_do_not_run_on_without_the_time() {
-    let host = Host::new();
-    let mut client = host.connect().await;
-    client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
-    drop(client);
+    let host = frozen().await;
     let mut io = host.wire().await;
     greet(&mut io, [1; 16]).await;
     send(&mut io, &handshake(2)).await.unwrap();
@@ -110,7 +114,7 @@ async fn programs_do_not_run_on_without_the_time() {
     ended(io).await;
     assert!(*host.machine.frozen.lock().unwrap());
     host.shake(handshake(2)).await.unwrap();
-    eventually("it runs on", || !*host.machine.frozen.lock().unwrap()).await;
+    runs_on(&host).await;
 }
 
 #[tokio::test]
@@ -245,21 +249,18 @@ async fn quiesces_until_the_next_handshake() {
     assert!(*host.machine.frozen.lock().unwrap());
     drop(client);
     host.connect().await;
-    eventually("it runs on", || !*host.machine.frozen.lock().unwrap()).await;
+    runs_on(&host).await;
 }
 
 #[tokio::test]
 async fn a_copy_stays_frozen_for_as_long_as_it_is_asked_to() {
-    let host = Host::new();
-    let mut client = host.connect().await;
-    client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
-    drop(client);
+    let host = frozen().await;
     for generation in [1, 1, 2, 2] {
         host.shake(HandshakeRequest { stay_frozen: true, ..handshake(generation) }).await.unwrap();
         assert!(*host.machine.frozen.lock().unwrap());
     }
     host.shake(handshake(2)).await.unwrap();
-    eventually("it runs on", || !*host.machine.frozen.lock().unwrap()).await;
+    runs_on(&host).await;
 }
 
 #[tokio::test]

@@ -72,31 +72,22 @@ pub async fn shake<T: AsyncRead + AsyncWrite + Unpin>(io: &mut Greeted<T>, guest
     loop {
         let request: HandshakeRequest = receive(io).await?;
         let shaken = guest.handshake(Request::new(request)).await.map(Response::into_inner);
-        if !reply(io, shaken, false).await? {
-            return Ok(false);
-        }
-        if !io.begins_anew().await? {
-            return Ok(true);
+        let refused = shaken.is_err();
+        send(io, &reply(shaken)).await?;
+        if refused || !io.begins_anew().await? {
+            return Ok(!refused);
         }
     }
 }
 
-/// Answers a handshake, and asks for the time, unless it refuses. Whether it did not.
-///
-/// # Errors
-/// The connection ended.
-pub async fn reply(
-    io: &mut (impl AsyncWrite + Unpin),
-    shaken: Result<HandshakeResponse, Status>,
-    asks_clock: bool,
-) -> io::Result<bool> {
+/// The answer to a handshake, which asks for nothing more.
+#[must_use]
+pub fn reply(shaken: Result<HandshakeResponse, Status>) -> HandshakeAnswer {
     let answer = match shaken {
         Ok(response) => Answer::Shaken(response),
         Err(status) => Answer::Refused(status.message().into()),
     };
-    let shaken = matches!(answer, Answer::Shaken(_));
-    send(io, &HandshakeAnswer { answer: Some(answer), asks_clock: asks_clock && shaken }).await?;
-    Ok(shaken)
+    HandshakeAnswer { answer: Some(answer), asks_clock: false }
 }
 
 /// Sends one message as [`framed`].

@@ -6,8 +6,8 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use pilothouse_proto::{
-    greet::{Greeted, greet, receive, reply},
-    guest::v1::{HandshakeClock, guest_server::GuestServer},
+    greet::{Greeted, greet, receive, reply, send},
+    guest::v1::{HandshakeAnswer, HandshakeClock, guest_server::GuestServer},
     link::{CHUNK, CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, STREAMS_MAX},
 };
 use tokio::{
@@ -114,22 +114,21 @@ async fn shake<T: AsyncRead + AsyncWrite + Unpin>(io: &mut Greeted<T>, guest: &G
         let (response, left) = match guest.take_on(receive(io).await?).await {
             Ok(taken) => taken,
             Err(refused) => {
-                reply(io, Err(refused), false).await?;
+                send(io, &reply(Err(refused))).await?;
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
         };
-        let asked = Instant::now();
-        reply(io, Ok(response), left.asks_clock()).await?;
-        let mut anew = left.asks_clock() && io.begins_anew().await?;
-        if !anew {
-            if left.asks_clock() {
-                let HandshakeClock { unix_nanos } = receive(io).await?;
-                guest.set_clock(unix_nanos, asked.elapsed())?;
+        let (asks_clock, asked) = (left.asks_clock(), Instant::now());
+        send(io, &HandshakeAnswer { asks_clock, ..reply(Ok(response)) }).await?;
+        if asks_clock {
+            if io.begins_anew().await? {
+                continue;
             }
-            guest.go_on(left).inspect_err(|error| report(&format!("what was frozen does not thaw: {error}")))?;
-            anew = io.begins_anew().await?;
+            let HandshakeClock { unix_nanos } = receive(io).await?;
+            guest.set_clock(unix_nanos, asked.elapsed())?;
         }
-        if !anew {
+        guest.go_on(left).inspect_err(|error| report(&format!("what was frozen does not thaw: {error}")))?;
+        if !io.begins_anew().await? {
             return Ok(());
         }
     }

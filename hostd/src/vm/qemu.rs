@@ -165,9 +165,10 @@ impl Qemu {
 
     async fn launch(&self, spec: &VmSpec, from: Option<&Path>) -> Result<Machine, VmError> {
         let program = self.search.find(QEMU)?;
-        let made = match from {
-            Some(from) if !is_template(from, &spec.memory) => Some(snapshot::made_with(from).await?),
-            _ => None,
+        let resumed = from.filter(|from| !is_template(from, &spec.memory));
+        let made = match resumed {
+            Some(from) => Some(snapshot::made_with(from).await?),
+            None => None,
         };
         let plan = self.plan(spec, &program, made).await?;
         let requirements = plan.requirements_of(spec);
@@ -177,7 +178,7 @@ impl Qemu {
         };
         let launch = Launch { qemu: self, plan, spec, requirements, load };
         // A session that begins takes a warm VM, or takes its time.
-        if from.is_some_and(|from| !is_template(from, &spec.memory))
+        if resumed.is_some()
             && let Some((waiting, disk, left)) = self.take_ready(spec, &launch.requirements).await
         {
             let ran = launch.run(waiting, disk).await;
