@@ -191,9 +191,9 @@ impl State {
     pub(crate) fn submit(&mut self) {
         match &mut self.dialog {
             Some(Dialog::Palette(palette)) => {
-                let command = palette.matches.get(palette.at).copied();
-                self.dialog = None;
-                if let Some(command) = command {
+                // Where nothing matches, what was typed stays, to be mended.
+                if let Some(&command) = palette.matches.get(palette.at) {
+                    self.dialog = None;
                     self.run(command, &[]);
                 }
             }

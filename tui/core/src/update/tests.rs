@@ -242,6 +242,19 @@ fn views_are_reached_by_key_and_palette() {
 }
 
 #[test]
+fn a_command_that_there_is_not_stays_to_be_mended() {
+    let mut state = fleet(SIZE);
+    press(&mut state, ":");
+    type_text(&mut state, "crashezz");
+    press(&mut state, "enter");
+    assert!(state.dialog.is_some());
+    press(&mut state, "backspace backspace");
+    type_text(&mut state, "s");
+    press(&mut state, "enter");
+    assert_eq!((state.view, state.dialog.is_none()), (View::Crashes, true));
+}
+
+#[test]
 fn a_log_is_read_and_left() {
     let mut state = fleet(SIZE);
     let effects = press(&mut state, "L");

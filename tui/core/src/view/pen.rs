@@ -105,10 +105,12 @@ impl Line<'_, '_> {
         self.put_style(text, style)
     }
 
+    /// Writes text; what does not fit is cut with `…`: half a word or number may be another one.
     pub(super) fn put_style(&mut self, text: &str, style: Style) -> &mut Self {
         if self.x < self.right {
+            let room = self.room();
             // The buffer drops control characters; direction marks are dropped where text comes in.
-            let (x, _) = self.pen.buffer.set_stringn(self.x, self.y, text, usize::from(self.right - self.x), style);
+            let (x, _) = self.pen.buffer.set_stringn(self.x, self.y, fit(text, room), room, style);
             self.x = x;
         }
         self
