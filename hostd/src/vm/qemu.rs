@@ -57,7 +57,7 @@ use super::{
 pub use diagnosis::{BLANK, Confinement, KernelFiles, Tool};
 use disk::Disk;
 use machine::Machine;
-use plan::Plan;
+use plan::{Begin, Plan};
 pub use proof::{Proof, Prover};
 use serial::Serial;
 use snapshot::{Layout, Load};
@@ -188,7 +188,8 @@ impl Qemu {
                 ran => return ran.map_err(|(error, _)| error),
             }
         }
-        let waiting = Waiting::start(&launch.plan, spec, &program, from.is_some()).await?;
+        let begin = if from.is_some() { Begin::Snapshot } else { Begin::Boot };
+        let waiting = Waiting::start(&launch.plan, spec, &program, begin).await?;
         launch.run(waiting, Disk::new(spec.layers.len())).await.map_err(|(error, _)| error)
     }
 
@@ -226,6 +227,7 @@ impl Launch<'_> {
     async fn run(&self, mut waiting: Waiting, mut disk: Disk) -> Result<Machine, (VmError, bool)> {
         let layout = Layout {
             pid: waiting.process.pid,
+            base: waiting.base,
             ram: self.plan.ram(self.spec),
             memory: self.plan.memory.clone(),
             disk: self.spec.disk.file_name().unwrap_or_default().to_string_lossy().into_owned(),

@@ -14,6 +14,8 @@ use crate::vm::{Memory, Port, VmError, accelerator::Accelerator};
 const TB_SIZE: u32 = 64;
 /// Node of the layer that the guest writes to.
 pub(super) const TOP: &str = "disk";
+/// Where QEMU has the guest's disk among its objects.
+pub(super) const DEVICE: &str = "/machine/peripheral/root";
 /// Bytes of serial output that QEMU keeps; a power of two.
 pub(super) const SERIAL_RING: usize = 64 * 1024;
 const MIB: u64 = 1 << 20;
@@ -37,7 +39,8 @@ pub(super) struct Machine<'a> {
     pub(super) tsc_khz: Option<u64>,
     /// Bottom first; see `VmSpec::layers`.
     pub(super) layers: &'a [PathBuf],
-    pub(super) disk: &'a Path,
+    /// None: it is given one before it runs.
+    pub(super) disk: Option<&'a Path>,
     /// Listening sockets that QEMU inherits.
     pub(super) sockets: Sockets,
 }
@@ -66,7 +69,7 @@ impl Machine<'_> {
         // Nothing but a full disk stops the VM; any other error is the guest's to see.
         argv.json(
             "-device",
-            &json!({"driver": "virtio-blk-device", "drive": TOP, "werror": "enospc", "rerror": "report"}),
+            &json!({"driver": "virtio-blk-device", "id": "root", "drive": TOP, "werror": "enospc", "rerror": "report"}),
         );
         Ok(argv.0)
     }
@@ -128,7 +131,7 @@ impl Machine<'_> {
             memory: &Memory::Own,
             incoming: false,
             layers: &[],
-            disk: Path::new("disk"),
+            disk: Some(Path::new("disk")),
             sockets: Sockets { qmp: 0, link: 0, tunnel: 0 },
             ..self.clone()
         };
@@ -183,19 +186,21 @@ impl Machine<'_> {
         let mut nodes = Vec::new();
         let mut below: Option<String> = None;
         for (number, layer) in self.layers.iter().enumerate() {
-            let name = layer_node(number);
-            nodes.push(frozen_file(&name, utf8(layer)?));
+            let (name, path) = (layer_node(number), utf8(layer)?);
             nodes.push(match layer.extension().and_then(|e| e.to_str()) {
                 Some("ext4") if below.is_none() => {
-                    json!({"driver": "raw", "node-name": name, "file": file_node(&name), "read-only": true})
+                    json!({"driver": "raw", "node-name": name, "file": frozen_file(path), "read-only": true})
                 }
-                Some("qcow2") => frozen(&name, below.as_deref()),
+                Some("qcow2") => frozen(&name, path, below.as_deref()),
                 _ => return Err(bad_layer(layer, "is neither an .ext4 at the bottom nor a .qcow2")),
             });
             below = Some(name);
         }
-        nodes.push(top_file(TOP, utf8(self.disk)?));
-        nodes.push(top(TOP, below.as_deref()));
+        nodes.push(match self.disk {
+            Some(disk) => top(TOP, utf8(disk)?, below.as_deref()),
+            // A device wants something to be one of.
+            None => json!({"driver": "null-co", "node-name": TOP}),
+        });
         Ok(nodes)
     }
 }
@@ -205,29 +210,29 @@ pub(super) fn layer_node(number: usize) -> String {
     format!("layer{number}")
 }
 
-/// Node of the file of a layer's node.
-pub(super) fn file_node(node: &str) -> String {
-    format!("{node}-file")
-}
-
-/// The file of a layer that is only read.
-pub(super) fn frozen_file(node: &str, path: &str) -> Value {
-    json!({"driver": "file", "node-name": file_node(node), "filename": path, "read-only": true})
-}
-
 /// A layer that is only read.
-pub(super) fn frozen(node: &str, below: Option<&str>) -> Value {
-    json!({"driver": "qcow2", "node-name": node, "file": file_node(node), "backing": below, "read-only": true})
+pub(super) fn frozen(node: &str, path: &str, below: Option<&str>) -> Value {
+    json!({"driver": "qcow2", "node-name": node, "file": frozen_file(path), "backing": below, "read-only": true})
 }
 
-/// The file of a layer that is written to.
-pub(super) fn top_file(node: &str, path: &str) -> Value {
-    json!({"driver": "file", "node-name": file_node(node), "filename": path, "discard": "unmap"})
+fn frozen_file(path: &str) -> Value {
+    json!({"driver": "file", "filename": path, "read-only": true})
 }
 
 /// A layer that is written to.
-pub(super) fn top(node: &str, below: Option<&str>) -> Value {
+pub(super) fn top(node: &str, path: &str, below: Option<&str>) -> Value {
+    let file = json!({"driver": "file", "node-name": file_node(node), "filename": path, "discard": "unmap"});
+    extended(top_again(node, below), json!({"file": file}))
+}
+
+/// The same, once it is there: all that it was made with, and what is below it from now on.
+pub(super) fn top_again(node: &str, below: Option<&str>) -> Value {
     json!({"driver": "qcow2", "node-name": node, "file": file_node(node), "backing": below, "discard": "unmap"})
+}
+
+/// Node of the file of a layer that is written to.
+fn file_node(node: &str) -> String {
+    format!("{node}-file")
 }
 
 #[derive(Default)]

@@ -16,7 +16,7 @@ fn machine<'a>(layers: &'a [PathBuf]) -> Machine<'a> {
         initramfs: Path::new("/data/i.cpio"),
         tsc_khz: Some(2_300_000),
         layers,
-        disk: Path::new("/data/s,1/disk.qcow2"),
+        disk: Some(Path::new("/data/s,1/disk.qcow2")),
         sockets: Sockets { qmp: 7, link: 8, tunnel: 9 },
     }
 }
@@ -81,40 +81,42 @@ fn chains_layers_without_headers() {
     let layers = ["/b/base.ext4", "/b/one.qcow2", "/b/two.qcow2"].map(PathBuf::from);
     let nodes: Vec<Value> =
         values(&machine(&layers), "-blockdev").iter().map(|n| serde_json::from_str(n).unwrap()).collect();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let chain: Vec<_> = nodes
         .iter()
-        .map(|n| {
-            (
-                n["driver"].as_str().unwrap(),
-                n["node-name"].as_str().unwrap(),
-                n["backing"].as_str(),
-                n["read-only"].as_bool(),
-            )
+        .map(|node| {
+            let file = &node["file"];
+            assert_eq!((&file["driver"], &file["read-only"]), (&json!("file"), &node["read-only"]));
+            let below = text(&node["backing"]);
+            [text(&node["driver"]), text(&node["node-name"]), text(&file["filename"]), below].join(" ")
         })
         .collect();
-    assert_eq!(
-        chain,
-        [
-            ("file", "layer0-file", None, Some(true)),
-            ("raw", "layer0", None, Some(true)),
-            ("file", "layer1-file", None, Some(true)),
-            ("qcow2", "layer1", Some("layer0"), Some(true)),
-            ("file", "layer2-file", None, Some(true)),
-            ("qcow2", "layer2", Some("layer1"), Some(true)),
-            ("file", "disk-file", None, None),
-            ("qcow2", "disk", Some("layer2"), None),
-        ]
-    );
-    assert_eq!(nodes[6]["filename"], "/data/s,1/disk.qcow2");
-    assert_eq!((&nodes[6]["discard"], &nodes[7]["discard"]), (&json!("unmap"), &json!("unmap")));
+    let wanted = [
+        "raw layer0 /b/base.ext4 ",
+        "qcow2 layer1 /b/one.qcow2 layer0",
+        "qcow2 layer2 /b/two.qcow2 layer1",
+        "qcow2 disk /data/s,1/disk.qcow2 layer2",
+    ];
+    assert_eq!(chain, wanted);
+    let read_only: Vec<_> = nodes.iter().map(|node| node["read-only"].as_bool()).collect();
+    assert_eq!(read_only, [Some(true), Some(true), Some(true), None]);
+    assert_eq!((&nodes[3]["discard"], &nodes[3]["file"]["discard"]), (&json!("unmap"), &json!("unmap")));
     assert!(nodes[0].get("backing").is_none());
+}
+
+#[test]
+fn a_disk_that_is_not_known_yet_is_none() {
+    let layers = ["/b/base.ext4"].map(PathBuf::from);
+    let nodes = values(&Machine { disk: None, ..machine(&layers) }, "-blockdev");
+    assert!(nodes[0].contains("base.ext4"), "{nodes:?}");
+    assert_eq!(nodes[1..], [r#"{"driver":"null-co","node-name":"disk"}"#]);
 }
 
 #[test]
 fn a_qcow2_at_the_bottom_has_no_backing() {
     let layers = [PathBuf::from("/b/one.qcow2")];
     let nodes = values(&machine(&layers), "-blockdev");
-    assert!(nodes[1].contains(r#""backing":null"#), "{nodes:?}");
+    assert!(nodes[0].contains(r#""backing":null"#), "{nodes:?}");
 }
 
 #[rstest]
@@ -130,7 +132,7 @@ fn refuses_other_layers(#[case] layers: &[&str]) {
 #[test]
 fn refuses_names_that_are_not_utf8() {
     let disk = Path::new(OsStr::from_bytes(b"/d/\xff.qcow2"));
-    let error = Machine { disk, ..machine(&[]) }.argv().unwrap_err().to_string();
+    let error = Machine { disk: Some(disk), ..machine(&[]) }.argv().unwrap_err().to_string();
     assert!(error.contains("UTF-8"), "{error}");
 }
 
@@ -156,7 +158,7 @@ fn what_a_snapshot_depends_on_does_not_name_files() {
     let clone = Memory::Clone("/x".into());
     let other = Machine {
         name: "other",
-        disk: Path::new("/other"),
+        disk: None,
         memory: &clone,
         incoming: true,
         tsc_khz: Some(1),

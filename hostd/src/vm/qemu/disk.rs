@@ -1,5 +1,5 @@
 //! The disk of a running VM: a graph of nodes that is told on the command line ([`super::argv`]), grows a new top with each
-//! pivot, and gets one layer for several where they were merged. Each layer is two nodes, its format's and its file's.
+//! pivot, and gets one layer for several where they were merged. Each layer is one node, with its file in it.
 
 use std::path::{Path, PathBuf};
 
@@ -24,8 +24,8 @@ pub(super) struct Disk {
     top: String,
     /// Nodes of the layers below it, bottom first, and of some that may be in use no more: each comes after what it is on.
     frozen: Vec<String>,
-    /// The layer that it was started with only stands in for a disk: it is empty, and open for longer than it is in use.
-    stands_in: bool,
+    /// It has none yet: the top is nothing.
+    to_come: bool,
     /// Layers that were asked for in this life of the VM: one that came to nothing may be there all the same.
     asked: u32,
 }
@@ -39,24 +39,15 @@ pub(super) enum NotPivoted {
     Unknown(VmError),
 }
 
-impl NotPivoted {
-    fn why(self) -> VmError {
-        match self {
-            Self::AsItWas(error) | Self::Unknown(error) => error,
-        }
-    }
-}
-
 impl Disk {
     /// As it is told on the command line, with so many layers below its top.
     pub(super) fn new(layers: usize) -> Self {
-        Self { top: argv::TOP.into(), frozen: (0..layers).map(argv::layer_node).collect(), stands_in: false, asked: 0 }
+        Self { top: argv::TOP.into(), frozen: (0..layers).map(argv::layer_node).collect(), to_come: false, asked: 0 }
     }
 
-    /// Of a QEMU that was started before it is known for whom: with these layers, and an empty one above them that stands in for
-    /// a disk until it is given one.
-    pub(super) fn standing_in(layers: usize) -> Self {
-        Self { stands_in: true, ..Self::new(layers) }
+    /// Of a QEMU that was started before it is known for whom: with so many layers, and no disk until it is given one.
+    pub(super) fn to_come(layers: usize) -> Self {
+        Self { to_come: true, ..Self::new(layers) }
     }
 
     /// Gives a QEMU that runs no guest the disk of one, if it has none: `layers` begin with those that it was started with, bottom
@@ -67,30 +58,22 @@ impl Disk {
         layers: &[PathBuf],
         top: &Path,
     ) -> Result<(), VmError> {
-        if !self.stands_in {
+        if !std::mem::take(&mut self.to_come) {
             return Ok(());
         }
         let mut below = self.frozen.last().cloned();
         for layer in &layers[self.frozen.len()..] {
-            let (node, path) = (argv::layer_node(self.frozen.len()), argv::utf8(layer)?);
-            add(qmp, &node, [argv::frozen_file(&node, path), argv::frozen(&node, below.as_deref())]).await?;
+            let node = argv::layer_node(self.frozen.len());
+            add(qmp, argv::frozen(&node, argv::utf8(layer)?, below.as_deref())).await?;
             self.frozen.push(node.clone());
             below = Some(node);
         }
-        self.pivot(qmp, top).await.map_err(NotPivoted::why)?;
-        // It is not below the new one for long.
-        self.frozen.pop();
-        let reopen = json!({"options": [argv::top(&self.top, below.as_deref())]});
-        qmp.execute("blockdev-reopen", reopen, DISK).await.map(drop).map_err(refused)
-    }
-
-    /// Closes the layer that stood in for a disk, which nobody waits for.
-    pub(super) async fn tidy<S: AsyncRead + AsyncWrite + Unpin>(&mut self, qmp: &mut Qmp<S>) {
-        if std::mem::take(&mut self.stands_in)
-            && let Err(error) = delete(qmp, argv::TOP).await
-        {
-            tracing::warn!(%error, "an empty layer that stood in for a disk is not closed");
-        }
+        let node = self.name(argv::TOP);
+        add(qmp, argv::top(&node, argv::utf8(top)?, below.as_deref())).await?;
+        let drive = json!({"path": argv::DEVICE, "property": "drive", "value": node});
+        qmp.execute("qom-set", drive, DISK).await.map_err(refused)?;
+        self.top = node;
+        Ok(())
     }
 
     /// Puts `top` above what is the top now, which QEMU opens anew for reading alone.
@@ -102,8 +85,7 @@ impl Disk {
         let path = argv::utf8(top).map_err(NotPivoted::AsItWas)?;
         let above = self.name(argv::TOP);
         // Its header names no backing file, and `blockdev-snapshot` wants none opened: it gives the one it means.
-        let nodes = [argv::top_file(&above, path), argv::top(&above, None)];
-        add(qmp, &above, nodes).await.map_err(NotPivoted::AsItWas)?;
+        add(qmp, argv::top(&above, path, None)).await.map_err(NotPivoted::AsItWas)?;
         let pivot = json!({"node": self.top, "overlay": above});
         let Err(error) = qmp.execute("blockdev-snapshot", pivot, DISK).await else {
             self.grow(above);
@@ -138,9 +120,8 @@ impl Disk {
         }
         let node = self.name(MERGED);
         let under = below.checked_sub(1).map(argv::layer_node);
-        add(qmp, &node, [argv::frozen_file(&node, path), argv::frozen(&node, under.as_deref())]).await?;
-        // QEMU wants all that the top was made with again.
-        let reopen = json!({"options": [argv::top(&self.top, Some(&node))]});
+        add(qmp, argv::frozen(&node, path, under.as_deref())).await?;
+        let reopen = json!({"options": [argv::top_again(&self.top, Some(&node))]});
         if let Err(error) = qmp.execute("blockdev-reopen", reopen, DISK).await {
             // It may have been done all the same: then QEMU does not delete what the top is on.
             if delete(qmp, &node).await.is_err() {
@@ -180,37 +161,25 @@ impl Disk {
     }
 }
 
-/// Adds the nodes of a layer, its file's first. Nothing of it is left on an error.
-async fn add<S: AsyncRead + AsyncWrite + Unpin>(
-    qmp: &mut Qmp<S>,
-    layer: &str,
-    nodes: [Value; 2],
-) -> Result<(), VmError> {
-    for node in nodes {
-        if let Err(error) = qmp.execute("blockdev-add", node, DISK).await {
-            // What stays all the same is gone with the VM at the latest.
-            let _ = delete(qmp, layer).await;
-            return Err(refused(error));
-        }
+/// Adds a layer. It is not there on an error, or not for longer than the VM.
+async fn add<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>, layer: Value) -> Result<(), VmError> {
+    let name = layer["node-name"].clone();
+    let Err(error) = qmp.execute("blockdev-add", layer, DISK).await else { return Ok(()) };
+    if late(&error) {
+        let _ = qmp.execute("blockdev-del", json!({"node-name": name}), DISK).await;
     }
-    Ok(())
+    Err(refused(error))
 }
 
-/// Deletes the nodes of a layer, which closes its file. QEMU refuses those that are in use, or not there.
+/// Deletes a layer, which closes its file. QEMU refuses one that is in use, or not there.
 async fn delete<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>, layer: &str) -> Result<(), QmpError> {
-    let format = qmp.execute("blockdev-del", json!({"node-name": layer}), DISK).await;
-    if format.as_ref().is_err_and(late) {
-        return format.map(drop);
-    }
-    let file = qmp.execute("blockdev-del", json!({"node-name": argv::file_node(layer)}), DISK).await;
-    format.and(file).map(drop)
+    qmp.execute("blockdev-del", json!({"node-name": layer}), DISK).await.map(drop)
 }
 
 /// The node that the guest's device writes to; None where QEMU does not say.
 async fn written_to<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -> Option<String> {
-    let devices = qmp.execute("query-block", json!({}), DISK).await.ok()?;
-    let mut nodes = devices.as_array()?.iter().filter_map(|device| device.pointer("/inserted/node-name")?.as_str());
-    nodes.next().map(str::to_owned)
+    let drive = json!({"path": argv::DEVICE, "property": "drive"});
+    qmp.execute("qom-get", drive, DISK).await.ok()?.as_str().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -225,7 +194,7 @@ mod tests {
     const LATE: &str = "";
 
     fn writes_to(node: &str) -> String {
-        format!("{{\"return\": [{{\"device\": \"\", \"inserted\": {{\"node-name\": \"{node}\"}}}}], \"id\": ID}}\n")
+        format!("{{\"return\": \"{node}\", \"id\": ID}}\n")
     }
 
     async fn pivot(disk: &mut Disk, answers: &[&str]) -> Result<(), NotPivoted> {
@@ -236,12 +205,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_late_pivot_is_what_qemu_made_of_it() {
         let mut disk = Disk::new(1);
-        pivot(&mut disk, &[DONE, DONE, DONE]).await.unwrap();
+        pivot(&mut disk, &[DONE, DONE]).await.unwrap();
         assert_eq!(disk.top, "disk1");
-        pivot(&mut disk, &[DONE, DONE, LATE, &writes_to("disk2")]).await.unwrap();
+        pivot(&mut disk, &[DONE, LATE, &writes_to("disk2")]).await.unwrap();
         assert_eq!(disk.top, "disk2");
         for why in [LATE, NO] {
-            let not = pivot(&mut disk, &[DONE, DONE, why, &writes_to("disk2"), DONE, DONE]).await;
+            let not = pivot(&mut disk, &[DONE, why, &writes_to("disk2"), DONE]).await;
             assert!(matches!(not, Err(NotPivoted::AsItWas(_))), "{not:?}");
         }
         assert_eq!((disk.top.as_str(), disk.asked), ("disk2", 4));
@@ -250,8 +219,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_nobody_knows_is_said_to_be_unknown() {
-        let unknown: [&[&str]; 3] =
-            [&[DONE, DONE, LATE, LATE], &[DONE, DONE], &[DONE, DONE, LATE, &writes_to("other")]];
+        let unknown: [&[&str]; 3] = [&[DONE, LATE, LATE], &[DONE], &[DONE, LATE, &writes_to("other")]];
         for answers in unknown {
             let not = pivot(&mut Disk::new(1), answers).await;
             assert!(matches!(not, Err(NotPivoted::Unknown(_))), "{not:?}");
@@ -260,9 +228,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_layer_that_cannot_be_opened_changes_nothing() {
-        for answers in [[LATE, DONE, DONE, DONE], [NO, DONE, DONE, DONE], [DONE, NO, DONE, DONE]] {
+        for answers in [&[LATE, DONE][..], &[NO]] {
             let mut disk = Disk::new(1);
-            let not = pivot(&mut disk, &answers).await;
+            let not = pivot(&mut disk, answers).await;
             assert!(matches!(not, Err(NotPivoted::AsItWas(_))), "{not:?}");
             assert_eq!((disk.top.as_str(), disk.frozen.as_slice()), (argv::TOP, &["layer0".to_owned()][..]));
         }
@@ -282,6 +250,9 @@ mod tests {
         let arguments = &question["arguments"];
         let node = arguments.pointer("/options/0").unwrap_or(arguments);
         let what = question["execute"].as_str().unwrap().trim_start_matches("blockdev-");
+        if let Some(drive) = node["value"].as_str() {
+            return format!("{what} {drive}");
+        }
         if let Some(overlay) = node["overlay"].as_str() {
             return format!("{what} {} under {overlay}", node["node"].as_str().unwrap());
         }
@@ -293,26 +264,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn layers_that_were_merged_are_closed() {
         let mut disk = Disk::new(3);
-        pivot(&mut disk, &[DONE; 3]).await.unwrap();
-        let (asked, rebased) = rebase(&mut disk, &[DONE; 7]).await;
+        pivot(&mut disk, &[DONE; 2]).await.unwrap();
+        let (asked, rebased) = rebase(&mut disk, &[DONE; 4]).await;
         rebased.unwrap();
-        let wanted = [
-            "add merged2-file",
-            "add merged2 on layer1",
-            "reopen disk1 on merged2",
-            "del disk",
-            "del disk-file",
-            "del layer2",
-            "del layer2-file",
-        ];
+        let wanted = ["add merged2 on layer1", "reopen disk1 on merged2", "del disk", "del layer2"];
         assert_eq!(asked, wanted);
-        pivot(&mut disk, &[DONE; 3]).await.unwrap();
-        let (asked, rebased) = rebase(&mut disk, &[DONE; 7]).await;
+        pivot(&mut disk, &[DONE; 2]).await.unwrap();
+        let (asked, rebased) = rebase(&mut disk, &[DONE; 4]).await;
         rebased.unwrap();
-        assert_eq!(
-            asked[2..],
-            ["reopen disk3 on merged4", "del disk1", "del disk1-file", "del merged2", "del merged2-file"]
-        );
+        assert_eq!(asked[1..], ["reopen disk3 on merged4", "del disk1", "del merged2"]);
         assert_eq!((disk.top.as_str(), disk.frozen), ("disk3", ["layer0", "layer1", "merged4"].map(Into::into).into()));
     }
 
@@ -321,43 +281,30 @@ mod tests {
         let (mut qmp, asked) = watched(answers).await;
         let layers: Vec<_> = ["/base.ext4", "/build.qcow2"].iter().chain(own).map(PathBuf::from).collect();
         let given = disk.give(&mut qmp, &layers, Path::new("/top.qcow2")).await;
-        if given.is_ok() {
-            disk.tidy(&mut qmp).await;
-            disk.tidy(&mut qmp).await;
-        }
         drop(qmp);
         (asked.await.unwrap().iter().skip(1).map(in_words).collect(), given)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_disk_that_was_given_is_as_one_that_was_started_with() {
-        let mut disk = Disk::standing_in(2);
-        let (asked, given) = give(&mut disk, &["/a.qcow2", "/b.qcow2"], &[DONE; 10]).await;
+        let mut disk = Disk::to_come(2);
+        let (asked, given) = give(&mut disk, &["/a.qcow2", "/b.qcow2"], &[DONE; 4]).await;
         given.unwrap();
-        let wanted = [
-            "add layer2-file",
-            "add layer2 on layer1",
-            "add layer3-file",
-            "add layer3 on layer2",
-            "add disk1-file",
-            "add disk1",
-            "snapshot disk under disk1",
-            "reopen disk1 on layer3",
-            "del disk",
-            "del disk-file",
-        ];
+        let wanted = ["add layer2 on layer1", "add layer3 on layer2", "add disk1 on layer3", "qom-set disk1"];
         assert_eq!(asked, wanted);
-        assert_eq!((disk.top.as_str(), disk.frozen), ("disk1", (0..4).map(argv::layer_node).collect()));
-        let (asked, given) = give(&mut Disk::new(3), &["/a.qcow2"], &[]).await;
-        assert!(asked.is_empty() && given.is_ok(), "it has one");
+        assert_eq!((disk.top.as_str(), &disk.frozen), ("disk1", &(0..4).map(argv::layer_node).collect()));
+        for mut disk in [disk, Disk::new(3)] {
+            let (asked, given) = give(&mut disk, &["/a.qcow2"], &[]).await;
+            assert!(asked.is_empty() && given.is_ok(), "it has one");
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_disk_is_given_whole_or_with_an_error() {
-        for failing in 0..6 {
-            let mut answers = [DONE; 16];
+        for failing in 0..3 {
+            let mut answers = [DONE; 3];
             answers[failing] = NO;
-            let (_, given) = give(&mut Disk::standing_in(2), &["/a.qcow2"], &answers).await;
+            let (_, given) = give(&mut Disk::to_come(2), &["/a.qcow2"], &answers).await;
             assert!(given.is_err(), "{failing}");
         }
     }
@@ -367,16 +314,16 @@ mod tests {
         for why in [LATE, NO] {
             // It was not done: what nobody is on can be deleted.
             let mut disk = Disk::new(3);
-            let (_, not) = rebase(&mut disk, &[DONE, DONE, why, DONE, DONE]).await;
+            let (_, not) = rebase(&mut disk, &[DONE, why, DONE]).await;
             assert!(not.is_err());
             assert_eq!(disk.frozen, ["layer0", "layer1", "layer2"]);
             // It may have been done: the next one finds out.
-            let (_, not) = rebase(&mut disk, &[DONE, DONE, why, NO, NO]).await;
+            let (_, not) = rebase(&mut disk, &[DONE, why, NO]).await;
             assert!(not.is_err());
             assert_eq!(disk.frozen, ["layer0", "layer1", "layer2", "merged2"]);
-            let (asked, rebased) = rebase(&mut disk, &[DONE, DONE, DONE, NO, NO, DONE, DONE]).await;
+            let (asked, rebased) = rebase(&mut disk, &[DONE, DONE, NO, DONE]).await;
             rebased.unwrap();
-            assert_eq!(asked[3..], ["del merged2", "del merged2-file", "del layer2", "del layer2-file"]);
+            assert_eq!(asked[2..], ["del merged2", "del layer2"]);
             assert_eq!(disk.frozen, ["layer0", "layer1", "merged3"]);
         }
     }
@@ -384,18 +331,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_not_closed_in_time_is_closed_the_next_time() {
         let mut disk = Disk::new(4);
-        rebase(&mut disk, &[DONE, DONE, DONE, DONE, DONE, LATE, DONE]).await.1.unwrap();
+        rebase(&mut disk, &[DONE, DONE, DONE, LATE, DONE]).await.1.unwrap();
         assert_eq!(disk.frozen, ["layer0", "layer1", "layer2", "merged1"]);
-        let (asked, rebased) = rebase(&mut disk, &[DONE, DONE, DONE, DONE, DONE, NO, DONE]).await;
+        let (asked, rebased) = rebase(&mut disk, &[DONE, DONE, DONE, NO]).await;
         rebased.unwrap();
-        assert_eq!(asked[3..], ["del merged1", "del merged1-file", "del layer2", "del layer2-file"]);
+        assert_eq!(asked[2..], ["del merged1", "del layer2"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_merged_layer_that_cannot_be_opened_changes_nothing() {
-        for answers in [[LATE, DONE, DONE, DONE], [NO, DONE, DONE, DONE], [DONE, NO, DONE, DONE]] {
+        for answers in [&[LATE, DONE][..], &[NO]] {
             let mut disk = Disk::new(3);
-            assert!(rebase(&mut disk, &answers).await.1.is_err());
+            assert!(rebase(&mut disk, answers).await.1.is_err());
             assert_eq!(disk.frozen, ["layer0", "layer1", "layer2"]);
         }
         // Nor is one put on the layers of its environment alone.

@@ -98,9 +98,6 @@ impl Owner {
 
     /// Until the process is gone.
     async fn watch(&mut self, inbox: &mut mpsc::Receiver<Request>) -> Cause {
-        if let Some(qmp) = &mut self.qmp {
-            self.disk.tidy(qmp).await;
-        }
         loop {
             tokio::select! {
                 biased;

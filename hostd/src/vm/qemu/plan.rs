@@ -28,6 +28,17 @@ pub(super) struct Plan {
     template: String,
 }
 
+/// How a VM begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// Its guest boots.
+    Boot,
+    /// It waits for the snapshot of this VM.
+    Snapshot,
+    /// It waits for a snapshot, and for the disk that goes with it.
+    StandBy,
+}
+
 /// What a guest boots, with the checksums. One that is resumed has it in its memory, and QEMU wants it all the same.
 struct Boot {
     kernel: PathBuf,
@@ -118,32 +129,32 @@ impl Qemu {
 }
 
 impl Plan {
-    pub(super) fn machine<'a>(&'a self, spec: &'a VmSpec, sockets: argv::Sockets, incoming: bool) -> argv::Machine<'a> {
+    pub(super) fn machine<'a>(&'a self, spec: &'a VmSpec, sockets: argv::Sockets, begin: Begin) -> argv::Machine<'a> {
         argv::Machine {
             name: &spec.name,
             accelerator: self.accelerator,
             vcpus: spec.size.vcpus,
             size: spec.size.memory,
             memory: &self.memory,
-            incoming,
+            incoming: begin != Begin::Boot,
             maps_read_only: self.maps_read_only,
             kernel: &self.boot.kernel,
             initramfs: &self.boot.initramfs,
             tsc_khz: self.tsc_khz,
             layers: &self.layers,
-            disk: &self.disk,
+            disk: (begin != Begin::StandBy).then_some(&self.disk),
             sockets,
         }
     }
 
     /// Bytes of RAM of a VM.
     pub(super) fn ram(&self, spec: &VmSpec) -> u64 {
-        self.machine(spec, argv::Sockets::default(), false).ram()
+        self.machine(spec, argv::Sockets::default(), Begin::Boot).ram()
     }
 
     /// What a snapshot of this VM depends on.
     pub(super) fn requirements_of(&self, spec: &VmSpec) -> Requirements {
-        let machine = self.machine(spec, argv::Sockets::default(), false);
+        let machine = self.machine(spec, argv::Sockets::default(), Begin::Boot);
         let kvm = self.accelerator == Accelerator::Kvm;
         Requirements {
             accelerator: self.accelerator.name().into(),

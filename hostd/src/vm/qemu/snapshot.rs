@@ -44,6 +44,9 @@ pub(super) const RAM_NAME: &str = "ram";
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub(super) pid: u32,
+    /// Address of the guest's first byte of RAM in the process; None: QEMU does not say.
+    pub(super) base: Option<u64>,
+    /// Bytes.
     pub(super) ram: u64,
     pub(super) memory: Memory,
     /// Name of the layer that it writes to.
@@ -51,6 +54,13 @@ pub(super) struct Layout {
     /// Knows how its snapshots are written: it may be found out after it was started.
     pub(super) qemu: Qemu,
     pub(super) requirements: Requirements,
+}
+
+impl Layout {
+    fn open_ram(&self) -> Result<Ram, VmError> {
+        let base = self.base.ok_or_else(|| said("QEMU does not say where its RAM is"))?;
+        Ok(Ram::open(self.pid, base, self.ram)?)
+    }
 }
 
 /// What a VM is filled with that starts from a snapshot.
@@ -87,10 +97,9 @@ async fn write(qmp: &mut Qmp<UnixStream>, layout: &Layout, folder: &Path, beside
     }
     let arguments = json!({"filename": devices, "live": false});
     qmp.execute("xen-save-devices-state", arguments, DEVICES).await.map_err(refused)?;
-    let base = base(qmp).await?;
     let (layout, folder, beside) = (layout.clone(), folder.to_owned(), beside.to_owned());
     blocking(move || {
-        let mut requirements = layout.requirements;
+        let mut requirements = layout.requirements.clone();
         let memory = match &layout.memory {
             Memory::Template(file) => {
                 let stored = template(file, &beside)?;
@@ -99,7 +108,7 @@ async fn write(qmp: &mut Qmp<UnixStream>, layout: &Layout, folder: &Path, beside
             }
             Memory::Own | Memory::Clone(_) => {
                 let path = beside.join(MEMORY_NAME);
-                let saved = Ram::open(layout.pid, base, layout.ram)?.save(&path)?;
+                let saved = layout.open_ram()?.save(&path)?;
                 Stored { name: MEMORY_NAME.into(), bytes: saved.file_bytes, hash: saved.hash, stamp: None }
             }
         };
@@ -144,19 +153,18 @@ pub(super) async fn load(
         meanwhile(qmp).await?;
         return migration::load(qmp, &load.devices, migration::WHOLE).await;
     }
-    let base = base(qmp).await?;
-    let (pid, ram) = (layout.pid, layout.ram);
-    let delta = load.delta.clone();
+    let (filled, delta) = (layout.clone(), load.delta.clone());
     let loading = blocking(move || match delta {
-        Some(delta) => Ok(Ram::open(pid, base, ram)?.load(&delta)?),
+        Some(delta) => Ok(filled.open_ram()?.load(&delta)?),
         None => Ok(Vec::new()),
     });
     // Both to their end: nobody writes into the memory of a process that is given up.
     let (runs, done) = tokio::join!(loading, meanwhile(qmp));
     let runs = runs.and_then(|runs| done.map(|()| runs))?;
     migration::load(qmp, &load.devices, DEVICES).await?;
+    let filled = layout.clone();
     blocking(move || {
-        let written = Ram::open(pid, base, ram)?.written()?;
+        let written = filled.open_ram()?.written()?;
         if written == runs {
             return Ok(());
         }
@@ -167,13 +175,12 @@ pub(super) async fn load(
     .await
 }
 
-/// Address of the guest's first byte of RAM in QEMU.
-async fn base(qmp: &mut Qmp<UnixStream>) -> Result<u64, VmError> {
+/// Address of the guest's first byte of RAM in QEMU. None: it does not say.
+pub(super) async fn base(qmp: &mut Qmp<UnixStream>) -> Option<u64> {
     let command = json!({"command-line": "gpa2hva 0"});
-    let answer = qmp.execute("human-monitor-command", command, ANSWER).await.map_err(refused)?;
-    let text = answer.as_str().unwrap_or_default();
-    let address = text.rsplit_once("is 0x").and_then(|(_, hex)| u64::from_str_radix(hex.trim(), 16).ok());
-    address.ok_or_else(|| said(&format!("QEMU does not say where its RAM is: {}", hostd_core::text::clean(text, 200))))
+    let answer = qmp.execute("human-monitor-command", command, ANSWER).await.ok()?;
+    let (_, hex) = answer.as_str()?.rsplit_once("is 0x")?;
+    u64::from_str_radix(hex.trim(), 16).ok()
 }
 
 /// Moves a template's RAM, now final, into its snapshot's folder.

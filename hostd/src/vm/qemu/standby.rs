@@ -13,16 +13,12 @@ use std::{
 use hostd_core::requirements::Requirements;
 use ulid::Ulid;
 
-use super::{Qemu, absolute, disk::Disk, leftover, snapshot::said, waiting::Waiting};
-use crate::vm::{
-    Memory, MemoryUse, Standby, VmError, VmSpec, Vmm as _, file::failed, identity::ProcessIdentity, program::QEMU,
-};
+use super::{Qemu, absolute, disk::Disk, leftover, plan::Begin, snapshot::said, waiting::Waiting};
+use crate::vm::{Memory, MemoryUse, Standby, VmError, VmSpec, file::failed, identity::ProcessIdentity, program::QEMU};
 
 const FOLDER: &str = "standby";
 /// After one that did not come up.
 const PAUSE: Duration = Duration::from_secs(30);
-/// A layer that is written to by nobody: QEMU wants one before it is known which it is.
-const DISK: &str = "none.qcow2";
 
 /// Those that stand by now.
 #[derive(Debug, Default)]
@@ -110,7 +106,7 @@ impl Qemu {
             directory: folder.clone(),
             size: standby.size,
             layers: standby.layers.clone(),
-            disk: folder.join(DISK),
+            disk: PathBuf::new(),
             memory: Memory::Clone(absolute(&standby.template)),
         };
         let plan = self.plan(&spec, &program, None).await?;
@@ -118,11 +114,7 @@ impl Qemu {
             return Ok(None);
         }
         fs::create_dir_all(&folder).map_err(failed(&folder))?;
-        let started = async {
-            self.create_disk(&spec.disk, standby.size.disk).await?;
-            Waiting::start(&plan, &spec, &program, true).await
-        };
-        match started.await {
+        match Waiting::start(&plan, &spec, &program, Begin::StandBy).await {
             Ok(waiting) => {
                 let requirements = plan.requirements_of(&spec);
                 Ok(Some(One { kind: standby.clone(), requirements, waiting }))
@@ -156,7 +148,7 @@ impl Qemu {
         let folder = waiting.folder.clone();
         let moved = if waiting.runs() { waiting.move_to(&spec.directory) } else { Err(said("it has ended")) };
         match moved {
-            Ok(()) => Some((waiting, Disk::standing_in(kind.layers.len()), folder)),
+            Ok(()) => Some((waiting, Disk::to_come(kind.layers.len()), folder)),
             Err(error) => {
                 tracing::warn!(%error, "what stood by for a resume is of no use");
                 if waiting.end().await {

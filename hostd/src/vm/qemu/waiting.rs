@@ -11,10 +11,11 @@ use super::{
     GREETING,
     argv::Sockets,
     owner::KILL,
-    plan::Plan,
+    plan::{Begin, Plan},
     process::{self, Process},
     qmp::{Qmp, QmpError},
     record::Record,
+    snapshot,
     sockets::{self, Listeners, Ports},
 };
 use crate::vm::{
@@ -31,14 +32,16 @@ pub(super) struct Waiting {
     pub(super) qmp: Qmp<UnixStream>,
     pub(super) record: Record,
     pub(super) folder: PathBuf,
+    /// Address of the guest's first byte of RAM in its memory. None: it does not say.
+    pub(super) base: Option<u64>,
 }
 
 impl Waiting {
     /// Starts one in the folder of `spec`, and has it recorded before anything else: a later hostd finds whatever runs. Nothing
     /// is left behind on an error.
-    pub(super) async fn start(plan: &Plan, spec: &VmSpec, program: &Path, incoming: bool) -> Result<Self, VmError> {
+    pub(super) async fn start(plan: &Plan, spec: &VmSpec, program: &Path, begin: Begin) -> Result<Self, VmError> {
         let folder = &spec.directory;
-        let started = Self::launch(plan, spec, program, incoming).await;
+        let started = Self::launch(plan, spec, program, begin).await;
         if started.is_err() {
             sockets::remove(folder);
             Record::remove(folder);
@@ -46,7 +49,7 @@ impl Waiting {
         started
     }
 
-    async fn launch(plan: &Plan, spec: &VmSpec, program: &Path, incoming: bool) -> Result<Self, VmError> {
+    async fn launch(plan: &Plan, spec: &VmSpec, program: &Path, begin: Begin) -> Result<Self, VmError> {
         let folder = &spec.directory;
         let sockets = Listeners::bind(folder).map_err(failed(folder))?;
         let numbers = Sockets {
@@ -54,13 +57,16 @@ impl Waiting {
             link: sockets.link.as_raw_fd(),
             tunnel: sockets.tunnel.as_raw_fd(),
         };
-        let argv = plan.machine(spec, numbers, incoming).argv()?;
+        let argv = plan.machine(spec, numbers, begin).argv()?;
         let inherited = vec![sockets.qmp, sockets.link, sockets.tunnel];
         let mut process = process::spawn(program, &argv, inherited).map_err(failed(program))?;
         let words = std::iter::once(program.as_os_str()).chain(argv.iter().map(AsRef::as_ref));
         let words = words.map(|word: &std::ffi::OsStr| word.to_string_lossy().into_owned()).collect();
         match take_over(folder, &process, words).await {
-            Ok((record, qmp)) => Ok(Self { process, qmp, record, folder: folder.clone() }),
+            Ok((record, mut qmp)) => {
+                let base = snapshot::base(&mut qmp).await;
+                Ok(Self { process, qmp, record, folder: folder.clone(), base })
+            }
             Err(error) => {
                 end(&mut process).await;
                 Err(error)
