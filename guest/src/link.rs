@@ -17,6 +17,12 @@ pub trait Wire: Send + 'static {
     /// Waits for the host. The connection before is over when this is called.
     fn connection(&mut self) -> impl Future<Output = io::Result<Self::Io>> + Send;
 
+    /// What begins as a preamble is from now on one, and ends the present connection; or no more. For as long as programs are
+    /// frozen: then the host has nothing else to say that could begin so, and may have been cut off in the middle of what it said.
+    fn await_anew(&self, awaited: bool) {
+        let _ = awaited;
+    }
+
     /// HTTP/2 has ended on the present connection. Where it stumbled over a preamble, that is how the next one begins.
     fn over(&mut self) {}
 

@@ -106,7 +106,7 @@ impl Guest {
     }
 
     /// Whether user processes are frozen, or about to be.
-    fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.freeze_number() != 0
     }
 

@@ -9,7 +9,6 @@ use std::{
     os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering},
     thread,
-    time::Duration,
 };
 
 use guest::{
@@ -22,7 +21,7 @@ use pilothouse_proto::{
         HandshakeAnswer, HandshakeClock, HandshakeRequest, QuiesceRequest, guest_client::GuestClient,
         handshake_answer::Answer,
     },
-    link::{Scanner, preamble},
+    link::{KEEPALIVE_TIMEOUT, Scanner, preamble},
 };
 use support::{Fake, NOW, client, eventually, handshake};
 use tokio::{
@@ -72,7 +71,8 @@ impl Host {
             }
             answer.unwrap()
         };
-        let answer = timeout(Duration::from_secs(20), answered).await.expect("no answer");
+        // Sooner than HTTP/2 gives a connection up on which nobody answers.
+        let answer = timeout(KEEPALIVE_TIMEOUT, answered).await.expect("no answer");
         assert!(matches!(answer, Answer::Shaken(_)), "{answer:?}");
     }
 
@@ -133,6 +133,23 @@ async fn hears_a_host_that_changes_its_mind_while_the_guest_stands_by() {
         client.handshake(handshake(1)).await.unwrap();
         assert!(!host.frozen());
     }
+}
+
+/// It takes all for a part of that, unless it knows better.
+#[tokio::test]
+async fn goes_on_with_the_next_host_where_the_last_was_cut_off_in_what_it_said() {
+    let host = Host::new();
+    host.shake(1, handshake(1)).await;
+    let (mut client, relay) = host.client().await;
+    client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
+    eventually("it stands by", || host.machine.first.load(Ordering::SeqCst)).await;
+    relay.abort();
+    let _ = relay.await;
+    // HTTP/2: 1000 bytes of DATA on the first stream, and the first of them.
+    host.io().write_all(b"\0\x03\xe8\0\0\0\0\0\x01x").await.unwrap();
+    eventually("it listens", || !host.machine.first.load(Ordering::SeqCst)).await;
+    host.shake(2, handshake(2)).await;
+    eventually("it runs on", || !host.frozen()).await;
 }
 
 #[tokio::test]

@@ -15,5 +15,6 @@ mod link;
 mod tests;
 mod tunnel;
 
+pub use connection::Held;
 pub use handshake::Identity;
 pub use link::{Hello, Link, LinkError, LinkState};

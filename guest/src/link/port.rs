@@ -7,7 +7,10 @@ use std::{
     },
     path::Path,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -47,6 +50,8 @@ struct Shared {
     readable: Edges,
     writable: Edges,
     pieces: Mutex<Pieces>,
+    /// A preamble ends the present connection.
+    awaits_anew: AtomicBool,
 }
 
 /// What was read of the port.
@@ -75,7 +80,8 @@ impl Port {
     pub fn of(file: fs::File) -> io::Result<Self> {
         let readable = Edges::of(&file, epoll::EventFlags::IN | epoll::EventFlags::RDHUP)?;
         let writable = Edges::of(&file, epoll::EventFlags::OUT)?;
-        Ok(Self(Arc::new(Shared { file, readable, writable, pieces: Mutex::default() })))
+        let shared = Shared { file, readable, writable, pieces: Mutex::default(), awaits_anew: AtomicBool::default() };
+        Ok(Self(Arc::new(shared)))
     }
 }
 
@@ -95,6 +101,10 @@ impl Wire for Port {
             // An edge between that look and this is kept by the epoll.
             std::future::poll_fn(|cx| self.0.readable.poll(cx)).await?;
         }
+    }
+
+    fn await_anew(&self, awaited: bool) {
+        self.0.awaits_anew.store(awaited, Ordering::Relaxed);
     }
 
     fn over(&mut self) {
@@ -202,6 +212,10 @@ impl AsyncRead for Connection {
                 Ok(0) => {
                     *away = true;
                     pieces.last = Bytes::new();
+                }
+                Ok(n) if free[..n].starts_with(&MAGIC) && port.awaits_anew.load(Ordering::Relaxed) => {
+                    *away = true;
+                    pieces.ahead = Bytes::copy_from_slice(&free[..n]);
                 }
                 Ok(n) => {
                     let begins = free[..n].starts_with(&MAGIC);

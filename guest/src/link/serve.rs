@@ -60,6 +60,7 @@ pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible>
                 .serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
             let mut connection = Box::pin(connection);
             let vigil = attend(connection.as_mut(), &mut wire, &guest).await?;
+            wire.await_anew(false);
             wire.over();
             left_over = vigil.map(|vigil| (connection, vigil));
         }
@@ -84,6 +85,7 @@ async fn attend(
     let mut vigil = None;
     poll_fn(|cx| {
         loop {
+            wire.await_anew(guest.is_quiet());
             // Also what it has to say goes out here, before anything stands still.
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(None));

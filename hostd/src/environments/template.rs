@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     gateway::Gateway,
+    guest::Held,
     vm::{Memory, Vm, VmSpec, Vmm},
 };
 
@@ -32,7 +33,7 @@ pub(super) async fn make(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_
     batch.promise.set_vm(Some(vm.clone()));
     let settled = bake::unless_it_ends(&*vm, batch.progress, settle(vm.clone(), gateway, batch)).await;
     let frozen = match settled {
-        Ok(boot_id) => {
+        Ok((_held, boot_id)) => {
             batch.progress.step("freeze it");
             let written = vm.snapshot(&batch.workshop.join(FOLDER)).await;
             written.map(|_| boot_id).map_err(|error| batch.progress.failure(&error.to_string()))
@@ -44,16 +45,21 @@ pub(super) async fn make(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_
     prove(vmm, gateway, batch, &frozen?).await
 }
 
-/// Boots until nothing is left to be done, and freezes its processes; returns its boot id.
-async fn settle(vm: Arc<dyn Vm>, gateway: &Arc<Gateway>, batch: &Batch<'_>) -> Result<String, EnvironmentError> {
+/// Boots until nothing is left to be done, and freezes its processes; returns what its link has left, and its boot id.
+async fn settle(
+    vm: Arc<dyn Vm>,
+    gateway: &Arc<Gateway>,
+    batch: &Batch<'_>,
+) -> Result<(Option<Held>, String), EnvironmentError> {
     let identity = batch.identity("build", 0)?;
     let (link, hello) = bake::meet(vm, identity, gateway, batch).await?;
-    // The first command brings into memory what every later one needs.
+    // The first command brings into memory what every later one needs, and a rehearsal what agents do: no clone has that for itself.
     exec::run(&hello.client, &["true"], "/", batch.progress).await?;
+    hello.rehearse().await;
     let asked = timeout(QUIESCE, hello.client.clone().quiesce(QuiesceRequest { freeze: true, trim: true })).await;
-    link.close();
+    let held = link.close();
     match asked {
-        Ok(Ok(_)) => Ok(hello.handshake.boot_id.clone()),
+        Ok(Ok(_)) => Ok((held, hello.handshake.boot_id.clone())),
         Ok(Err(status)) => Err(batch.progress.failure(&format!("the guest did not freeze: {}", status.message()))),
         Err(_) => Err(batch.progress.failure("the guest did not freeze in time")),
     }

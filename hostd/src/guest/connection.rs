@@ -3,6 +3,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     task::{Context, Poll},
     time::Duration,
 };
@@ -85,45 +86,80 @@ fn timed_out(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
-/// A byte stream that ends when `stop` is cancelled, and that cancels another token when it is dropped: whoever holds it
-/// drops it exactly when the connection is over.
-pub(super) struct Watched<T> {
-    io: T,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+/// How a link ends.
+#[derive(Clone, Debug)]
+pub(super) struct Stop {
+    pub(super) now: CancellationToken,
+    /// Takes the connection then, if anybody holds it.
+    silent: SyncSender<Connected>,
+}
+
+impl Stop {
+    pub(super) fn new() -> (Self, Held) {
+        let (silent, held) = sync_channel(1);
+        (Self { now: CancellationToken::new(), silent }, Held { _connection: held })
+    }
+}
+
+/// The connection of a link that was closed: nobody says anything on it any more. The guest sees that it is left when this is
+/// dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Held {
+    _connection: Receiver<Connected>,
+}
+
+/// A byte stream that ends with a [`Stop`], and that cancels a token when it is dropped: whoever holds it drops it exactly
+/// when the connection is over.
+pub(super) struct Watched {
+    /// None in its drop alone.
+    io: Option<Connected>,
+    stop: Stop,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     _over: DropGuard,
 }
 
-impl<T> Watched<T> {
-    pub(super) fn new(io: T, stop: &CancellationToken, over: CancellationToken) -> Self {
-        Self { io, stop: Box::pin(stop.clone().cancelled_owned()), _over: over.drop_guard() }
+impl Watched {
+    pub(super) fn new(io: Connected, stop: &Stop, over: CancellationToken) -> Self {
+        let stopped = Box::pin(stop.now.clone().cancelled_owned());
+        Self { io: Some(io), stop: stop.clone(), stopped, _over: over.drop_guard() }
     }
 
-    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.stop.as_mut().poll(cx) {
-            Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the link was closed")),
-            Poll::Pending => Ok(()),
+    fn io(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Connected>> {
+        match (self.stopped.as_mut().poll(cx), &mut self.io) {
+            (Poll::Pending, Some(io)) => Ok(Pin::new(io)),
+            _ => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the link was closed")),
         }
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.check(cx)?;
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.stop.now.is_cancelled()
+            && let Some(io) = self.io.take()
+        {
+            // Where nobody holds it, it ends here.
+            let _ = self.stop.silent.try_send(io);
+        }
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.io(cx)?.poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.check(cx)?;
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        self.io(cx)?.poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        self.io(cx)?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        self.io(cx)?.poll_shutdown(cx)
     }
 }

@@ -20,7 +20,7 @@ use tracing::{debug, info};
 
 use super::{
     command,
-    connection::{self, Connected, Watched},
+    connection::{self, Held, Stop, Watched},
     handshake::{self, Identity},
     tunnel,
 };
@@ -104,8 +104,10 @@ pub enum LinkError {
 pub struct Link {
     state: watch::Receiver<LinkState>,
     last: Arc<Mutex<String>>,
-    stop: CancellationToken,
+    stop: Stop,
     _stop: DropGuard,
+    /// Until it is closed.
+    held: Mutex<Option<Held>>,
 }
 
 impl Link {
@@ -120,7 +122,7 @@ impl Link {
                 tunnel::run(vm, gateway, caller).await;
             }
         };
-        tokio::spawn(link.stop.clone().run_until_cancelled_owned(tunnel));
+        tokio::spawn(link.stop.now.clone().run_until_cancelled_owned(tunnel));
         link
     }
 
@@ -133,17 +135,20 @@ impl Link {
 
     /// Begins to connect the link port.
     fn keep(vm: Arc<dyn Vm>, identity: Identity, stay_frozen: bool) -> Self {
-        let stop = CancellationToken::new();
+        let (stop, held) = Stop::new();
         let last = Arc::new(Mutex::new("not connected yet".to_string()));
         let (sender, state) = watch::channel(LinkState::Connecting);
         let keeper = Keeper { vm, identity, stay_frozen, state: sender, last: last.clone(), stop: stop.clone() };
-        tokio::spawn(stop.clone().run_until_cancelled_owned(keeper.run()));
-        Self { state, last, _stop: stop.clone().drop_guard(), stop }
+        tokio::spawn(stop.now.clone().run_until_cancelled_owned(keeper.run()));
+        Self { state, last, _stop: stop.now.clone().drop_guard(), stop, held: Mutex::new(Some(held)) }
     }
 
-    /// Ends it now, whoever else still holds it: calls under way fail, and it is never up again.
-    pub fn close(&self) {
-        self.stop.cancel();
+    /// Ends it now, whoever else still holds it: calls under way fail, and it is never up again. The guest sees that its link
+    /// port is left when what this returns is dropped: one that is put down meanwhile has nothing to do about it when it goes on.
+    /// None: somebody else has closed it.
+    pub fn close(&self) -> Option<Held> {
+        self.stop.now.cancel();
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Where the link stands; changes are seen by every receiver.
@@ -180,7 +185,7 @@ struct Keeper {
     stay_frozen: bool,
     state: watch::Sender<LinkState>,
     last: Arc<Mutex<String>>,
-    stop: CancellationToken,
+    stop: Stop,
 }
 
 impl Keeper {
@@ -228,7 +233,7 @@ impl Keeper {
 }
 
 /// HTTP/2 over a connection that exists already. When it is over, calls fail; it is never made anew from in here.
-async fn channel(io: Watched<Connected>) -> Result<Channel, tonic::transport::Error> {
+async fn channel(io: Watched) -> Result<Channel, tonic::transport::Error> {
     let mut io = Some(TokioIo::new(io));
     let once = service_fn(move |_: Uri| {
         let io =

@@ -271,6 +271,28 @@ async fn ends_with_its_last_owner() {
 }
 
 #[tokio::test]
+async fn a_guest_sees_that_a_closed_link_is_left_when_nobody_holds_it() {
+    let (ports, _, gateway) = Ports::new();
+    for hold in [true, false] {
+        let link = start(&ports);
+        let hello = link.client(SOON).await.unwrap();
+        assert!(gateway.client(SOON).await.is_some());
+        let relays: Vec<_> = ports.relays.lock().unwrap().drain(..).collect();
+        let [on_link, on_tunnel] = <[JoinHandle<()>; 2]>::try_from(relays).unwrap();
+        let held = link.close();
+        assert!(hello.client.clone().events(EventsRequest { after: 0 }).await.is_err());
+        timeout(SOON, on_tunnel).await.expect("the tunnel ends").unwrap();
+        assert!(link.close().is_none(), "it is held once");
+        if hold {
+            assert!(!on_link.is_finished());
+        }
+        drop(held);
+        timeout(SOON, on_link).await.expect("the link's connection ends").unwrap();
+        timeout(SOON, async { while gateway.client(Duration::ZERO).await.is_some() {} }).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn brings_the_guests_requests_to_the_gateway() {
     let (ports, _, gateway) = Ports::new();
     let _link = start(&ports);

@@ -153,7 +153,7 @@ impl Runner {
         let mut client = guest.hello.client.clone();
         let quiesced = timeout(CALL, client.quiesce(QuiesceRequest { freeze: true, trim: true })).await;
         quiesced.map_err(|_| "the guest did not freeze in time")?.map_err(|status| said("freezing", &status))?;
-        guest.link.close();
+        let _held = guest.link.close();
         let vm = self.vm.take().ok_or("its VM is gone")?;
         let saved = vm.snapshot(folder).await;
         vm.end().await;

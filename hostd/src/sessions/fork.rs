@@ -24,7 +24,7 @@ use super::{
     Fleet, FleetError, SessionView, create,
     fleet::{Handle, Host, settled},
     links, now,
-    running::{Live, Running},
+    running::Running,
     supervisor::Message,
     suspend::{Awake, SNAPSHOT, advised, quiesce, run_on, settle, top},
 };
@@ -198,11 +198,12 @@ async fn part_onto(
     if let Err(why) = quiesce(&handle, &running, false).await {
         return Err(Awake::Runs { running, why });
     }
-    let Live { vm, link } = running.release().await;
-    link.close();
-    drop(link);
+    let held = running.live.link.close();
+    let vm = running.release().await.vm;
     fail::fail_point!("fork::before-snapshot");
-    match write(&handle, &draft, &*vm, &directory, &pivot).await {
+    let written = write(&handle, &draft, &*vm, &directory, &pivot).await;
+    drop(held);
+    match written {
         Ok(snapshot) => Ok(Parted { vm, generation, top: pivot, snapshot }),
         Err(error) => Err(run_on(&host, &handle, &record, generation, vm, advised(&error, "fork")).await),
     }

@@ -68,10 +68,10 @@ pub(super) async fn suspend(host: Arc<Host>, handle: Arc<Handle>, running: Runni
         return Err(Awake::Runs { running, why });
     }
     let generation = running.generation;
-    let Live { vm, link } = running.release().await;
-    // What is said to a VM that stands lands in its memory all the same, and does not fit its devices as they were saved.
-    link.close();
-    drop(link);
+    // What is said to a VM that stands lands in its memory all the same, and does not fit its devices as they were saved. Nor
+    // is the guest told that somebody stops listening.
+    let held = running.live.link.close();
+    let vm = running.release().await.vm;
     let record = handle.record.borrow().clone();
     let folder = directory.join(SNAPSHOT);
     keep_offset(&host, &record, handle.terminal.offset()).await;
@@ -80,10 +80,14 @@ pub(super) async fn suspend(host: Arc<Host>, handle: Arc<Handle>, running: Runni
         Ok(manifest) => {
             fail::fail_point!("suspend::after-snapshot");
             vm.end().await;
+            drop(held);
             fail::fail_point!("suspend::after-end");
             Ok(put_down(&host, &record, &manifest, handle.terminal.offset()).await)
         }
-        Err(error) => Err(run_on(&host, &handle, &record, generation, vm, advised(&error, "suspend")).await),
+        Err(error) => {
+            drop(held);
+            Err(run_on(&host, &handle, &record, generation, vm, advised(&error, "suspend")).await)
+        }
     }
 }
 

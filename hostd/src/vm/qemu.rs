@@ -42,7 +42,7 @@ use std::{
 use async_trait::async_trait;
 use hostd_core::{requirements::Requirements, session::Size};
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::{net::UnixStream, sync::Mutex};
 
 pub use super::accelerator::{Accelerator, Choice};
 use super::{
@@ -61,7 +61,6 @@ use plan::{Begin, Plan};
 pub use proof::{Proof, Prover};
 use serial::Serial;
 use snapshot::{Layout, Load};
-use sockets::Ports;
 use waiting::Waiting;
 
 /// For QEMU to start and greet: it loads the kernel meanwhile, perhaps from a slow disk.
@@ -235,27 +234,33 @@ impl Launch<'_> {
             requirements: self.requirements.clone(),
         };
         match self.fill(&mut waiting, &mut disk, &layout).await {
-            Ok(ports) => {
+            Ok(link) => {
                 let folder = &self.spec.directory;
-                Ok(Machine::start(folder, waiting, layout, disk, Serial::fresh(folder), ports))
+                Ok(Machine::start(folder, waiting, layout, disk, Serial::fresh(folder), link))
             }
             Err(error) => Err((error, waiting.end().await)),
         }
     }
 
-    /// Its ports are connected then, where it came from a snapshot.
-    async fn fill(&self, waiting: &mut Waiting, disk: &mut Disk, layout: &Layout) -> Result<Option<Ports>, VmError> {
-        let ports = match &self.load {
+    /// What comes from a snapshot has its link's port connected before its devices are loaded. So had the guest when it was put
+    /// down: it sees no change, and has nothing to do before it hears its host.
+    async fn fill(
+        &self,
+        waiting: &mut Waiting,
+        disk: &mut Disk,
+        layout: &Layout,
+    ) -> Result<Option<UnixStream>, VmError> {
+        let link = match &self.load {
             Some(load) => {
-                let ports = waiting.connect().await?;
+                let link = waiting.connect().await?;
                 let give = async |qmp: &mut _| disk.give(qmp, &self.spec.layers, &self.spec.disk).await;
                 snapshot::load(&mut waiting.qmp, layout, load, give).await?;
-                Some(ports)
+                Some(link)
             }
             None => None,
         };
         let runs = waiting.qmp.execute("cont", json!({}), GREETING).await;
-        runs.map(|_| ports).map_err(|error| waiting.said(&error))
+        runs.map(|_| link).map_err(|error| waiting.said(&error))
     }
 }
 

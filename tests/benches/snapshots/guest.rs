@@ -81,11 +81,16 @@ impl Guest {
         self.took.push(("agent", began.elapsed()));
     }
 
+    /// As a template does before it is frozen, and a warm VM before it is given to a session.
+    pub(crate) async fn rehearse(&self) {
+        self.hello.rehearse().await;
+    }
+
     /// To disk, as `pilothouse suspend` does it; what it took, and the bytes of memory and devices.
     pub(crate) async fn suspend(self, folder: &Path) -> (Parts, u64) {
         let began = Instant::now();
         self.client().quiesce(QuiesceRequest { freeze: true, trim: true }).await.unwrap();
-        self.link.close();
+        let _held = self.link.close();
         let quiesced = began.elapsed();
         let manifest = self.vm.snapshot(folder).await.unwrap();
         let saved = began.elapsed();
@@ -97,8 +102,8 @@ impl Guest {
 
     /// The same VM with another identity, as a warm one is given to a session. Not counted: what it did while it stood ready.
     pub(crate) async fn handed_over(self, generation: u64) -> Self {
-        self.hello.rehearse().await;
-        self.link.close();
+        self.rehearse().await;
+        drop(self.link.close());
         let began = Instant::now();
         let mut guest = shake(self.vm.clone(), generation).await;
         guest.part("link", began.elapsed());

@@ -66,6 +66,7 @@ impl Rig {
     /// Boots a VM and makes a template of it.
     pub(crate) async fn template(&mut self) -> Template {
         let guest = self.start(Memory::Template(self.folder.path().join("maker.ram"))).await;
+        guest.rehearse().await;
         let folder = self.folder.path().join("template");
         let layers = self.layers.iter().cloned().chain([guest.disk.clone()]).collect();
         guest.suspend(&folder).await;

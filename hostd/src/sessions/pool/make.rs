@@ -68,7 +68,7 @@ async fn meet(host: &Host, id: &str, environment: &str, vm: Arc<dyn Vm>) -> Resu
     if let Ok(hello) = &met {
         hello.rehearse().await;
     }
-    link.close();
+    drop(link.close());
     met.map(drop)
 }
 

@@ -11,14 +11,17 @@ use std::{
 
 use async_trait::async_trait;
 use hostd_core::session::Cause;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    net::UnixStream,
+    sync::{mpsc, oneshot, watch},
+};
 
 use super::{
     disk::Disk,
     owner::{Owner, Request, gone},
     serial::Serial,
     snapshot::Layout,
-    sockets::{self, Ports},
+    sockets,
     stall::Stall,
     waiting::Waiting,
 };
@@ -35,22 +38,21 @@ pub(super) struct Machine {
     last: watch::Receiver<Vec<u8>>,
     stalled: watch::Receiver<bool>,
     up: Arc<AtomicBool>,
-    /// Its ports, where they were connected before it ran.
-    ports: Mutex<Ports>,
+    /// Its link's port, where that was connected before it ran.
+    link: Mutex<Option<UnixStream>>,
 }
 
 impl Machine {
-    /// Starts the task that owns a running QEMU; one that came from a snapshot has its ports connected.
+    /// Starts the task that owns a running QEMU; one that came from a snapshot has its link's port connected.
     pub(super) fn start(
         directory: &Path,
         waiting: Waiting,
         layout: Layout,
         disk: Disk,
         serial: Serial,
-        ports: Option<Ports>,
+        link: Option<UnixStream>,
     ) -> Self {
-        let up = ports.is_some();
-        let ports = Mutex::new(ports.unwrap_or_default());
+        let up = link.is_some();
         let (requests, inbox) = mpsc::channel(16);
         let (set_cause, cause) = watch::channel(None);
         let (set_last, last) = watch::channel(Vec::new());
@@ -65,14 +67,26 @@ impl Machine {
             set_last.send_replace(last);
             set_cause.send_replace(Some(cause));
         });
-        Self { directory: directory.to_owned(), process: record.process, requests, cause, last, stalled, up, ports }
+        Self {
+            directory: directory.to_owned(),
+            process: record.process,
+            requests,
+            cause,
+            last,
+            stalled,
+            up,
+            link: Mutex::new(link),
+        }
     }
 }
 
 #[async_trait]
 impl Vm for Machine {
     async fn connect(&self, port: Port) -> io::Result<Box<dyn Io>> {
-        let early = self.ports.lock().unwrap_or_else(PoisonError::into_inner).take(port);
+        let early = match port {
+            Port::Link => self.link.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            Port::Tunnel => None,
+        };
         Ok(Box::new(match early {
             Some(connected) => connected,
             None => sockets::connect_port(&self.directory, port).await?,

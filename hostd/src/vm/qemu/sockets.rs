@@ -46,28 +46,6 @@ pub(super) async fn connect_port(folder: &Path, port: Port) -> io::Result<UnixSt
     connect(folder, if port == Port::Link { LINK } else { TUNNEL }).await
 }
 
-/// Both ports of a VM, connected before its devices are loaded: a guest that goes on is told of its host at once.
-#[derive(Debug, Default)]
-pub(super) struct Ports {
-    link: Option<UnixStream>,
-    tunnel: Option<UnixStream>,
-}
-
-impl Ports {
-    pub(super) async fn connect(folder: &Path) -> io::Result<Self> {
-        let link = Some(connect_port(folder, Port::Link).await?);
-        Ok(Self { link, tunnel: Some(connect_port(folder, Port::Tunnel).await?) })
-    }
-
-    /// The first connection of a port; None: it was taken.
-    pub(super) fn take(&mut self, port: Port) -> Option<UnixStream> {
-        match port {
-            Port::Link => self.link.take(),
-            Port::Tunnel => self.tunnel.take(),
-        }
-    }
-}
-
 /// Removes what [`Listeners::bind`] made.
 pub(super) fn remove(folder: &Path) {
     for name in [QMP, LINK, TUNNEL] {

@@ -16,10 +16,10 @@ use super::{
     qmp::{Qmp, QmpError},
     record::Record,
     snapshot,
-    sockets::{self, Listeners, Ports},
+    sockets::{self, Listeners},
 };
 use crate::vm::{
-    VmError, VmSpec,
+    Port, VmError, VmSpec,
     file::failed,
     identity::ProcessIdentity,
     program::{self, QEMU},
@@ -82,9 +82,9 @@ impl Waiting {
         sockets::rename(&from, folder).map_err(failed(folder))
     }
 
-    /// Connects its ports.
-    pub(super) async fn connect(&self) -> Result<Ports, VmError> {
-        Ports::connect(&self.folder).await.map_err(failed(&self.folder))
+    /// Connects the link's port.
+    pub(super) async fn connect(&self) -> Result<UnixStream, VmError> {
+        sockets::connect_port(&self.folder, Port::Link).await.map_err(failed(&self.folder))
     }
 
     pub(super) fn runs(&mut self) -> bool {
