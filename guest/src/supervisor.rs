@@ -1,6 +1,6 @@
 //! PID 1's child: everything in the guest that is not a reaper.
 
-use std::{convert::Infallible, fs, io, path::Path, process::ExitCode, sync::Arc};
+use std::{convert::Infallible, fs, io, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use pilothouse_proto::guest::v1::BootStep;
 
@@ -15,13 +15,17 @@ use crate::{
     tunnel::{self, Gateway},
 };
 
+/// For how long a thread waits for something to do. To start one takes an emulated guest as long as a whole suspend should.
+const KEEP: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Runs until something fails that the guest cannot live without. Its end is the guest's end.
 #[must_use]
 pub fn run(devices: &Devices, boot: Vec<BootStep>) -> ExitCode {
     // The kernel shall rather kill anything else.
     let _ = fs::write("/proc/self/oom_score_adj", "-1000");
     // One thread: most guests have one processor, and what blocks has threads of its own.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(8).thread_keep_alive(KEEP).build();
     let error = match runtime.map(|runtime| runtime.block_on(serve(devices, boot))) {
         Ok(Ok(never)) => match never {},
         Ok(Err(error)) | Err(error) => error,
