@@ -18,7 +18,7 @@ pub trait Wire: Send + 'static {
     fn connection(&mut self) -> impl Future<Output = io::Result<Self::Io>> + Send;
 
     /// What begins as a preamble is from now on one, and ends the present connection; or no more. For as long as programs are
-    /// frozen: then the host has nothing else to say that could begin so, and may have been cut off in the middle of what it said.
+    /// frozen: what else the host says goes to none of them, and it may have been cut off in the middle of that.
     fn await_anew(&self, awaited: bool) {
         let _ = awaited;
     }

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -63,8 +63,10 @@ struct Inner {
     quiet: AtomicU64,
     /// How many there were.
     freezes: AtomicU64,
-    /// The last of them that was done, unless something was heard of the host since; else 0.
-    kept: AtomicU64,
+    /// The last of them that was done.
+    done: AtomicU64,
+    /// Something was heard of the host since.
+    heard: AtomicBool,
     /// Held while the machine freezes or thaws.
     freezing: Mutex<()>,
     execs: Arc<Semaphore>,
@@ -87,7 +89,8 @@ impl Guest {
             life: Mutex::default(),
             quiet: AtomicU64::default(),
             freezes: AtomicU64::default(),
-            kept: AtomicU64::default(),
+            done: AtomicU64::default(),
+            heard: AtomicBool::default(),
             freezing: Mutex::default(),
             execs: Arc::new(Semaphore::new(EXECS_MAX)),
         }))
@@ -106,7 +109,7 @@ impl Guest {
     }
 
     /// Whether user processes are frozen, or about to be.
-    pub(crate) fn is_quiet(&self) -> bool {
+    fn is_quiet(&self) -> bool {
         self.freeze_number() != 0
     }
 

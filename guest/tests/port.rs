@@ -18,14 +18,15 @@ use guest::{
 use pilothouse_proto::{
     greet::{framed, receive, send},
     guest::v1::{
-        HandshakeAnswer, HandshakeClock, HandshakeRequest, QuiesceRequest, guest_client::GuestClient,
+        HandshakeAnswer, HandshakeClock, HandshakeRequest, QuiesceRequest, exec_request, guest_client::GuestClient,
         handshake_answer::Answer,
     },
-    link::{KEEPALIVE_TIMEOUT, Scanner, preamble},
+    link::{KEEPALIVE_TIMEOUT, MAGIC, Scanner, preamble},
 };
-use support::{Fake, NOW, client, eventually, handshake};
+use rustix::io::ioctl_fionread;
+use support::{Fake, NOW, client, eventually, exec, handshake, request, start};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional, duplex},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, copy, duplex, split},
     net::UnixStream,
     task::JoinHandle,
     time::timeout,
@@ -35,6 +36,8 @@ use tonic::transport::Channel;
 /// The host's side of a port.
 struct Host {
     end: std::os::unix::net::UnixStream,
+    /// The guest's side.
+    heard: std::os::unix::net::UnixStream,
     machine: Arc<Fake>,
 }
 
@@ -43,7 +46,7 @@ impl Host {
         let (end, port) = std::os::unix::net::UnixStream::pair().unwrap();
         end.set_nonblocking(true).unwrap();
         port.set_nonblocking(true).unwrap();
-        let machine = Arc::new(Fake::default());
+        let (heard, machine) = (port.try_clone().unwrap(), Arc::new(Fake::default()));
         let guest = Guest::new(machine.clone(), None, vec![]);
         // A runtime of its own: it stands still while the guest stands by.
         thread::spawn(move || {
@@ -51,7 +54,7 @@ impl Host {
             let port = File::from(OwnedFd::from(port));
             runtime.block_on(async { serve(Port::of(port).unwrap(), guest).await })
         });
-        Self { end, machine }
+        Self { end, heard, machine }
     }
 
     fn io(&self) -> UnixStream {
@@ -78,10 +81,26 @@ impl Host {
 
     /// HTTP/2, until the task is aborted, of which the guest hears nothing.
     async fn client(&self) -> (GuestClient<Channel>, JoinHandle<()>) {
-        let (near, mut far) = duplex(64 << 10);
-        let mut io = self.io();
+        let (near, far) = duplex(64 << 10);
+        let (mut from, mut to) = split(far);
+        let (mut hear, mut said) = split(self.io());
+        let heard = self.heard.try_clone().unwrap();
         let relay = tokio::spawn(async move {
-            let _ = copy_bidirectional(&mut far, &mut io).await;
+            let speak = async {
+                let mut bytes = Vec::new();
+                while from.read_buf(&mut bytes).await.unwrap() > 0 {
+                    // What stands in one piece on a virtio-serial port: all that is not parted here.
+                    let places = bytes.windows(MAGIC.len()).enumerate().filter(|(_, place)| **place == MAGIC);
+                    let places: Vec<usize> = [0].into_iter().chain(places.map(|(at, _)| at)).collect();
+                    let ends = places[1..].iter().copied().chain([bytes.len()]);
+                    for (begin, end) in places.iter().copied().zip(ends) {
+                        eventually("it is read", || ioctl_fionread(&heard).unwrap() == 0).await;
+                        said.write_all(&bytes[begin..end]).await.unwrap();
+                    }
+                    bytes.clear();
+                }
+            };
+            tokio::join!(speak, async { copy(&mut hear, &mut to).await.unwrap() });
         });
         let mut client = client(near).await;
         // What HTTP/2 has to say at its beginning has been said then. It would be read as one with the next preamble, which is
@@ -130,6 +149,27 @@ async fn hears_a_host_that_changes_its_mind_while_the_guest_stands_by() {
     for _ in 0..3 {
         client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
         assert!(host.frozen());
+        client.handshake(handshake(1)).await.unwrap();
+        assert!(!host.frozen());
+    }
+}
+
+/// For whom programs run: then it is theirs, wherever it stands.
+#[tokio::test]
+async fn what_begins_as_a_preamble_is_none_while_programs_run() {
+    let host = Host::new();
+    host.shake(1, handshake(1)).await;
+    let (mut client, _relay) = host.client().await;
+    for _ in 0..2 {
+        let input = [MAGIC; 3].concat();
+        let cat = [
+            start(&["cat"], None),
+            request(exec_request::Request::Stdin(input.clone().into())),
+            request(exec_request::Request::StdinEnd(true)),
+        ];
+        assert_eq!(exec(&mut client, cat.into()).await.text(), (String::from_utf8(input).unwrap(), String::new(), 0));
+        // Nor is it once they run again.
+        client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
         client.handshake(handshake(1)).await.unwrap();
         assert!(!host.frozen());
     }

@@ -7,6 +7,10 @@
 //! takes it for a part of that. So a host without an answer sends another, with another nonce, and waits for the answer to
 //! the last one sent. The guest answers each, so nothing of the exchange is under way any more when that answer is there. On
 //! the link the host's part of the handshake stands behind each preamble, in the same write, and is answered with it.
+//!
+//! A host that puts a guest down says nothing more on the link and leaves it connected, and is connected before the guest goes
+//! on. So while its programs are frozen, what a guest reads at once and begins with [`MAGIC`] begins a connection, whatever the one
+//! before was in the middle of.
 
 use std::time::Duration;
 

@@ -184,7 +184,7 @@ impl Edges {
 
 /// The host's presence on a [`Port`]: ends when the host goes away.
 ///
-/// A host that goes away and comes back between two reads is not noticed here, but while the guest stands by; what follows the
+/// A host that goes away and comes back between two reads is not noticed here, but while programs are frozen; what follows the
 /// preamble notices: the handshake by its time, HTTP/2 by bytes that make no sense, which are most likely the next preamble, or
 /// by a ping without an answer.
 #[derive(Debug)]

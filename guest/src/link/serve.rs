@@ -85,7 +85,7 @@ async fn attend(
     let mut vigil = None;
     poll_fn(|cx| {
         loop {
-            wire.await_anew(guest.is_quiet());
+            wire.await_anew(guest.is_frozen());
             // Also what it has to say goes out here, before anything stands still.
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(None));

@@ -49,7 +49,8 @@ impl Freeze {
     }
 
     fn keep(mut self) {
-        self.guest.0.kept.store(self.number, Ordering::Relaxed);
+        self.guest.0.done.store(self.number, Ordering::Relaxed);
+        self.guest.0.heard.store(false, Ordering::Relaxed);
         self.lasts = true;
     }
 }
@@ -88,12 +89,17 @@ impl Guest {
 
     /// Whether all is frozen and synced, and nothing was heard of the host since: it is about to stop the machine.
     pub(crate) fn stands_by(&self) -> bool {
-        self.is_quiet() && self.0.kept.load(Ordering::Relaxed) == self.freeze_number()
+        self.is_frozen() && !self.0.heard.load(Ordering::Relaxed)
+    }
+
+    /// Whether all is frozen and synced.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.is_quiet() && self.0.done.load(Ordering::Relaxed) == self.freeze_number()
     }
 
     /// The host has said something.
     pub(crate) fn heard(&self) {
-        self.0.kept.store(0, Ordering::Relaxed);
+        self.0.heard.store(true, Ordering::Relaxed);
     }
 
     /// Freezes user processes for this freeze, unless it is over already. Blocks.

@@ -55,7 +55,11 @@ async fn settle(
     let (link, hello) = bake::meet(vm, identity, gateway, batch).await?;
     // The first command brings into memory what every later one needs, and a rehearsal what agents do: no clone has that for itself.
     exec::run(&hello.client, &["true"], "/", batch.progress).await?;
-    hello.rehearse().await;
+    if let Err(why) = hello.rehearse().await {
+        batch
+            .progress
+            .output(format!("no program was started on a terminal, so sessions will take longer to start one: {why}"));
+    }
     let asked = timeout(QUIESCE, hello.client.clone().quiesce(QuiesceRequest { freeze: true, trim: true })).await;
     let held = link.close();
     match asked {

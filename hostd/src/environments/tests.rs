@@ -175,7 +175,7 @@ async fn a_build_is_made_once_and_kept() {
         commands[3..5],
         [format!("/: git -C /work/widgets reset --quiet --hard {commit}"), "/work/widgets: sh -c make all".into()]
     );
-    assert_eq!(commands[5..], ["/: true", "/: true"], "the template's, and its clone's");
+    assert_eq!(commands[5..], ["/: true", ": sh -c exec true", "/: true"], "the template's two, and its clone's");
 
     let ready = fixture.environments.ready("python").unwrap();
     let mode = std::fs::metadata(&ready.layers[1]).unwrap().permissions().mode();

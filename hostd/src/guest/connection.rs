@@ -104,7 +104,6 @@ impl Stop {
 /// The connection of a link that was closed: nobody says anything on it any more. The guest sees that it is left when this is
 /// dropped.
 #[derive(Debug)]
-#[must_use]
 pub struct Held {
     _connection: Receiver<Connected>,
 }

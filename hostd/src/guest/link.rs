@@ -31,8 +31,10 @@ use crate::{
 
 /// A shell, and a program of its own, which most agents begin with.
 const REHEARSAL: [&str; 3] = ["sh", "-c", "exec true"];
-/// For that to end.
+/// For that to end, or for a guest to freeze.
 const REHEARSE: Duration = Duration::from_secs(20);
+/// Longest reason of a guest that is passed on, in bytes.
+const WHY_MAX: usize = 1024;
 /// Between two attempts. The guest sees the first connection end, or at least most times does, before the next begins.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause, when attempts keep failing at once.
@@ -48,19 +50,26 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// Starts a program on a terminal that does nothing, waits for its end, and freezes the guest until it shakes hands again. The
-    /// next start and the next suspend are quicker by that: what they need of the guest is in memory then, and an emulated
-    /// processor has translated it. A guest without a shell, or without a freezer, goes without. It is to be the last on a link.
-    pub async fn rehearse(&self) {
+    /// Starts a program on a terminal that does nothing, and waits for its end. The next start is quicker by that: what it needs
+    /// of the guest is in memory then, and an emulated processor has translated it.
+    ///
+    /// # Errors
+    /// A text for people. A guest without a shell goes without.
+    pub async fn rehearse(&self) -> Result<(), String> {
         let terminal = Some(Size { columns: 80, rows: 24 });
         let command = ExecStart { command: REHEARSAL.map(Into::into).into(), terminal, ..ExecStart::default() };
+        let ended = timeout(REHEARSE, command::follow(self.client.clone(), command, |_| ())).await;
+        let ended = ended.map_err(|_| format!("it did not end within {} s", REHEARSE.as_secs()))?;
+        let exit = ended.map_err(|status| hostd_core::text::clean(status.message(), WHY_MAX))?;
+        command::bad_end(&exit).map_or(Ok(()), Err)
+    }
+
+    /// Freezes the guest until it shakes hands again. The next suspend is quicker by that, as the next start by
+    /// [`Hello::rehearse`]. It is to be the last on a link; a guest without a freezer goes without.
+    pub async fn freeze(&self) {
         let mut client = self.client.clone();
-        let rehearsal = async {
-            let ended = command::follow(client.clone(), command, |_| ()).await;
-            (ended, client.quiesce(QuiesceRequest { freeze: true, trim: true }).await)
-        };
-        let ended = timeout(REHEARSE, rehearsal).await;
-        debug!(?ended, "rehearsed");
+        let frozen = timeout(REHEARSE, client.quiesce(QuiesceRequest { freeze: true, trim: true })).await;
+        debug!(?frozen, "a guest stands by");
     }
 
     /// Shakes hands once more in the same life, which lets whatever was frozen run.
@@ -146,6 +155,7 @@ impl Link {
     /// Ends it now, whoever else still holds it: calls under way fail, and it is never up again. The guest sees that its link
     /// port is left when what this returns is dropped: one that is put down meanwhile has nothing to do about it when it goes on.
     /// None: somebody else has closed it.
+    #[must_use = "the guest sees at once that its port is left when this is dropped"]
     pub fn close(&self) -> Option<Held> {
         self.stop.now.cancel();
         self.held.lock().unwrap_or_else(PoisonError::into_inner).take()

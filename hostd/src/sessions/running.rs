@@ -102,9 +102,14 @@ async fn watch_link(live: Live, generation: u64, reports: mpsc::Sender<Message>)
         }
         let up = state.wait_for(|state| matches!(state, LinkState::Up(_)));
         // A guest that stands still cannot answer.
-        if timeout(LINK_LOST, up).await.is_err() && !live.vm.stalled() {
-            let _ = reports.send(Message::LinkLost { generation }).await;
-            return;
+        match timeout(LINK_LOST, up).await.map(|up| up.is_ok()) {
+            Ok(true) => continue,
+            // It was closed.
+            Ok(false) => return,
+            Err(_) if live.vm.stalled() => continue,
+            Err(_) => {}
         }
+        let _ = reports.send(Message::LinkLost { generation }).await;
+        return;
     }
 }

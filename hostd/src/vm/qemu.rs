@@ -178,11 +178,9 @@ impl Qemu {
         let launch = Launch { qemu: self, plan, spec, requirements, load };
         // A session that begins takes a warm VM, or takes its time.
         if resumed.is_some()
-            && let Some((waiting, disk, left)) = self.take_ready(spec, &launch.requirements).await
+            && let Some((waiting, disk)) = self.take_ready(spec, &launch.requirements).await
         {
-            let ran = launch.run(waiting, disk).await;
-            standby::remove(&left);
-            match ran {
+            match launch.run(waiting, disk).await {
                 Err((error, true)) => tracing::warn!(%error, "what stood by for a resume is of no use"),
                 ran => return ran.map_err(|(error, _)| error),
             }

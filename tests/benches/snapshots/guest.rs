@@ -81,9 +81,9 @@ impl Guest {
         self.took.push(("agent", began.elapsed()));
     }
 
-    /// As a template does before it is frozen, and a warm VM before it is given to a session.
+    /// As a template does before it is frozen, and a warm VM before it stands ready.
     pub(crate) async fn rehearse(&self) {
-        self.hello.rehearse().await;
+        self.hello.rehearse().await.unwrap();
     }
 
     /// To disk, as `pilothouse suspend` does it; what it took, and the bytes of memory and devices.
@@ -103,6 +103,7 @@ impl Guest {
     /// The same VM with another identity, as a warm one is given to a session. Not counted: what it did while it stood ready.
     pub(crate) async fn handed_over(self, generation: u64) -> Self {
         self.rehearse().await;
+        self.hello.freeze().await;
         drop(self.link.close());
         let began = Instant::now();
         let mut guest = shake(self.vm.clone(), generation).await;

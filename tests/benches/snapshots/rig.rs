@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use hostd::{
@@ -15,7 +15,7 @@ use hostd::{
 };
 use hostd_core::session::Size;
 use tempfile::TempDir;
-use tests::{golden, paths};
+use tests::{golden, paths, process::vms_in};
 
 use crate::guest::{self, Guest};
 
@@ -119,5 +119,13 @@ impl Rig {
         guest.directory = directory;
         guest.disk = disk;
         guest
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        for vm in vms_in(self.folder.path()) {
+            vm.end(Duration::ZERO);
+        }
     }
 }

@@ -66,7 +66,10 @@ async fn meet(host: &Host, id: &str, environment: &str, vm: Arc<dyn Vm>) -> Resu
     let link = Link::start(vm, identity, host.parts.gateway.clone(), Arc::new(caller));
     let met = link.client(HANDSHAKE).await.map_err(|error| error.to_string());
     if let Ok(hello) = &met {
-        hello.rehearse().await;
+        if let Err(why) = hello.rehearse().await {
+            tracing::debug!(id, why, "a warm VM has not rehearsed");
+        }
+        hello.freeze().await;
     }
     drop(link.close());
     met.map(drop)

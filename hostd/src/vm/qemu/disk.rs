@@ -58,7 +58,7 @@ impl Disk {
         layers: &[PathBuf],
         top: &Path,
     ) -> Result<(), VmError> {
-        if !std::mem::take(&mut self.to_come) {
+        if !self.to_come {
             return Ok(());
         }
         let mut below = self.frozen.last().cloned();
@@ -73,6 +73,7 @@ impl Disk {
         let drive = json!({"path": argv::DEVICE, "property": "drive", "value": node});
         qmp.execute("qom-set", drive, DISK).await.map_err(refused)?;
         self.top = node;
+        self.to_come = false;
         Ok(())
     }
 
@@ -304,8 +305,9 @@ mod tests {
         for failing in 0..3 {
             let mut answers = [DONE; 3];
             answers[failing] = NO;
-            let (_, given) = give(&mut Disk::to_come(2), &["/a.qcow2"], &answers).await;
-            assert!(given.is_err(), "{failing}");
+            let mut disk = Disk::to_come(2);
+            let (_, given) = give(&mut disk, &["/a.qcow2"], &answers).await;
+            assert!(given.is_err() && disk.to_come && disk.top == argv::TOP, "{failing}: {disk:?}");
         }
     }
 

@@ -20,7 +20,6 @@ use tokio::net::UnixStream;
 
 use super::{
     Qemu, halt, migration,
-    owner::ANSWER,
     qmp::{Qmp, QmpError},
 };
 use crate::vm::{
@@ -44,8 +43,8 @@ pub(super) const RAM_NAME: &str = "ram";
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub(super) pid: u32,
-    /// Address of the guest's first byte of RAM in the process; None: QEMU does not say.
-    pub(super) base: Option<u64>,
+    /// Address of the guest's first byte of RAM in the process.
+    pub(super) base: u64,
     /// Bytes.
     pub(super) ram: u64,
     pub(super) memory: Memory,
@@ -58,8 +57,7 @@ pub(super) struct Layout {
 
 impl Layout {
     fn open_ram(&self) -> Result<Ram, VmError> {
-        let base = self.base.ok_or_else(|| said("QEMU does not say where its RAM is"))?;
-        Ok(Ram::open(self.pid, base, self.ram)?)
+        Ok(Ram::open(self.pid, self.base, self.ram)?)
     }
 }
 
@@ -175,12 +173,13 @@ pub(super) async fn load(
     .await
 }
 
-/// Address of the guest's first byte of RAM in QEMU. None: it does not say.
-pub(super) async fn base(qmp: &mut Qmp<UnixStream>) -> Option<u64> {
+/// Address of the guest's first byte of RAM in QEMU.
+pub(super) async fn base(qmp: &mut Qmp<UnixStream>, within: Duration) -> Result<u64, VmError> {
     let command = json!({"command-line": "gpa2hva 0"});
-    let answer = qmp.execute("human-monitor-command", command, ANSWER).await.ok()?;
-    let (_, hex) = answer.as_str()?.rsplit_once("is 0x")?;
-    u64::from_str_radix(hex.trim(), 16).ok()
+    let answer = qmp.execute("human-monitor-command", command, within).await.map_err(refused)?;
+    let text = answer.as_str().unwrap_or_default();
+    let address = text.rsplit_once("is 0x").and_then(|(_, hex)| u64::from_str_radix(hex.trim(), 16).ok());
+    address.ok_or_else(|| said(&format!("QEMU does not say where its RAM is: {}", hostd_core::text::clean(text, 200))))
 }
 
 /// Moves a template's RAM, now final, into its snapshot's folder.

@@ -126,13 +126,8 @@ impl Qemu {
         }
     }
 
-    /// One that is started just as this VM would be, now in its folder; the disk that it has; and a folder to [`remove`] once it
-    /// has another. None: there is none.
-    pub(super) async fn take_ready(
-        &self,
-        spec: &VmSpec,
-        requirements: &Requirements,
-    ) -> Option<(Waiting, Disk, PathBuf)> {
+    /// One that is started just as this VM would be, now in its folder, and the disk that it has. None: there is none.
+    pub(super) async fn take_ready(&self, spec: &VmSpec, requirements: &Requirements) -> Option<(Waiting, Disk)> {
         let one = {
             let mut ones = self.ready.lock();
             let fits = |one: &One| {
@@ -148,7 +143,10 @@ impl Qemu {
         let folder = waiting.folder.clone();
         let moved = if waiting.runs() { waiting.move_to(&spec.directory) } else { Err(said("it has ended")) };
         match moved {
-            Ok(()) => Some((waiting, Disk::to_come(kind.layers.len()), folder)),
+            Ok(()) => {
+                remove(&folder);
+                Some((waiting, Disk::to_come(kind.layers.len())))
+            }
             Err(error) => {
                 tracing::warn!(%error, "what stood by for a resume is of no use");
                 if waiting.end().await {
@@ -184,7 +182,7 @@ async fn sweep(root: &Path) -> bool {
     all
 }
 
-pub(super) fn remove(folder: &Path) {
+fn remove(folder: &Path) {
     if let Err(error) = fs::remove_dir_all(folder) {
         tracing::warn!(?folder, %error, "what stood by for a resume left its folder behind");
     }

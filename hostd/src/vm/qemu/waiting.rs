@@ -32,8 +32,8 @@ pub(super) struct Waiting {
     pub(super) qmp: Qmp<UnixStream>,
     pub(super) record: Record,
     pub(super) folder: PathBuf,
-    /// Address of the guest's first byte of RAM in its memory. None: it does not say.
-    pub(super) base: Option<u64>,
+    /// Address of the guest's first byte of RAM in its memory.
+    pub(super) base: u64,
 }
 
 impl Waiting {
@@ -63,10 +63,7 @@ impl Waiting {
         let words = std::iter::once(program.as_os_str()).chain(argv.iter().map(AsRef::as_ref));
         let words = words.map(|word: &std::ffi::OsStr| word.to_string_lossy().into_owned()).collect();
         match take_over(folder, &process, words).await {
-            Ok((record, mut qmp)) => {
-                let base = snapshot::base(&mut qmp).await;
-                Ok(Self { process, qmp, record, folder: folder.clone(), base })
-            }
+            Ok((record, qmp, base)) => Ok(Self { process, qmp, record, folder: folder.clone(), base }),
             Err(error) => {
                 end(&mut process).await;
                 Err(error)
@@ -107,15 +104,20 @@ impl Waiting {
     }
 }
 
-async fn take_over(folder: &Path, process: &Process, argv: Vec<String>) -> Result<(Record, Qmp<UnixStream>), VmError> {
+async fn take_over(
+    folder: &Path,
+    process: &Process,
+    argv: Vec<String>,
+) -> Result<(Record, Qmp<UnixStream>, u64), VmError> {
     let record = Record::new(ProcessIdentity::of(process.pid).map_err(failed(folder))?, argv);
     record.write(folder).map_err(failed(folder))?;
     let greeted = async {
         let stream = sockets::connect(folder, sockets::QMP).await?;
         Qmp::open(stream, GREETING).await
     };
-    let qmp = greeted.await.map_err(|error| said(process, &error))?;
-    Ok((record, qmp))
+    let mut qmp = greeted.await.map_err(|error| said(process, &error))?;
+    let base = snapshot::base(&mut qmp, GREETING).await?;
+    Ok((record, qmp, base))
 }
 
 /// Whether it is gone; it may have ended by itself.
