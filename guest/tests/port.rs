@@ -111,6 +111,16 @@ impl Host {
         (client, relay)
     }
 
+    /// Freezes all, and goes away when the guest stands by.
+    async fn put_down(&self) {
+        let (mut client, relay) = self.client().await;
+        client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
+        assert!(self.frozen());
+        eventually("it stands by", || self.machine.first.load(Ordering::SeqCst)).await;
+        relay.abort();
+        let _ = relay.await;
+    }
+
     fn frozen(&self) -> bool {
         *self.machine.frozen.lock().unwrap()
     }
@@ -126,12 +136,7 @@ async fn stands_by_once_all_is_frozen_and_goes_on_with_the_next_host() {
     let host = Host::new();
     for generation in 1..=3 {
         host.shake(1, handshake(generation)).await;
-        let (mut client, relay) = host.client().await;
-        client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
-        assert!(host.frozen());
-        eventually("it stands by", || host.machine.first.load(Ordering::SeqCst)).await;
-        relay.abort();
-        let _ = relay.await;
+        host.put_down().await;
     }
     host.shake(2, HandshakeRequest { stay_frozen: true, ..handshake(4) }).await;
     let (mut client, _relay) = host.client().await;
@@ -180,11 +185,7 @@ async fn what_begins_as_a_preamble_is_none_while_programs_run() {
 async fn goes_on_with_the_next_host_where_the_last_was_cut_off_in_what_it_said() {
     let host = Host::new();
     host.shake(1, handshake(1)).await;
-    let (mut client, relay) = host.client().await;
-    client.quiesce(QuiesceRequest { freeze: true, trim: false }).await.unwrap();
-    eventually("it stands by", || host.machine.first.load(Ordering::SeqCst)).await;
-    relay.abort();
-    let _ = relay.await;
+    host.put_down().await;
     // HTTP/2: 1000 bytes of DATA on the first stream, and the first of them.
     host.io().write_all(b"\0\x03\xe8\0\0\0\0\0\x01x").await.unwrap();
     eventually("it listens", || !host.machine.first.load(Ordering::SeqCst)).await;

@@ -23,7 +23,7 @@ use tonic::transport::Channel;
 /// How long a guest may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest reason of a guest that is passed on, in bytes.
-const WHY_MAX: usize = 1024;
+pub(super) const WHY_MAX: usize = 1024;
 const NO_ANSWER: &str = "no answer to the handshake";
 /// What may be the matter with a guest that says something else.
 const OLDER: &str = "one that an earlier Pilothouse suspended does not know how, and is to be restarted";

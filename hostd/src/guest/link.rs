@@ -33,8 +33,6 @@ use crate::{
 const REHEARSAL: [&str; 3] = ["sh", "-c", "exec true"];
 /// For that to end, or for a guest to freeze.
 const REHEARSE: Duration = Duration::from_secs(20);
-/// Longest reason of a guest that is passed on, in bytes.
-const WHY_MAX: usize = 1024;
 /// Between two attempts. The guest sees the first connection end, or at least most times does, before the next begins.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause, when attempts keep failing at once.
@@ -60,7 +58,7 @@ impl Hello {
         let command = ExecStart { command: REHEARSAL.map(Into::into).into(), terminal, ..ExecStart::default() };
         let ended = timeout(REHEARSE, command::follow(self.client.clone(), command, |_| ())).await;
         let ended = ended.map_err(|_| format!("it did not end within {} s", REHEARSE.as_secs()))?;
-        let exit = ended.map_err(|status| hostd_core::text::clean(status.message(), WHY_MAX))?;
+        let exit = ended.map_err(|status| hostd_core::text::clean(status.message(), handshake::WHY_MAX))?;
         command::bad_end(&exit).map_or(Ok(()), Err)
     }
 
