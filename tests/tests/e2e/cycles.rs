@@ -40,6 +40,8 @@ async fn a_busy_guest_does_not_notice_twenty_cycles() {
     let id = host.session("busy", &["sh", "-c", BUSY]);
     let read = |script: &str| host.exec(&id, &["sh", "-c", script]).text();
     read("until [ -s /run/secret ] && [ -s /run/tcp ]; do sleep 0.1; done");
+    // Vim takes keys that come while it draws its first screen, and does not look at them before the next one.
+    read("until grep -q select /proc/$(pidof vim.tiny)/wchan; do sleep 0.1; done");
     let mut editor = Attached::open(&host, &id, false).await;
     editor.read_role(|role| role.writer).await;
     editor.send("iwritten before").await;
