@@ -65,14 +65,19 @@ impl Attached {
 
     /// Reads until its output contains `text`. Panics after a minute.
     pub async fn read_until(&mut self, text: &str) {
+        let shown = self.shows(text, SOON).await;
+        assert!(shown, "no {text:?} in {:?}", String::from_utf8_lossy(&self.output));
+    }
+
+    /// Reads until its output contains `text`, for so long. Whether it does.
+    pub async fn shows(&mut self, text: &str, within: Duration) -> bool {
         let wanted = text.as_bytes();
         let read = async {
             while !self.output.windows(wanted.len()).any(|window| window == wanted) {
                 self.step().await;
             }
         };
-        let done = timeout(SOON, read).await.is_ok();
-        assert!(done, "no {text:?} in {:?}", String::from_utf8_lossy(&self.output));
+        timeout(within, read).await.is_ok()
     }
 
     /// Reads until told of a role that `wanted` accepts. Panics after a minute.
