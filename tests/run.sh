@@ -31,17 +31,17 @@ step_build() {
     tests/build-guest.sh "$CARGO_TARGET_DIR/release"
 }
 step_fuzz() { tests/fuzz.sh; }
-# hostd's own tests, with its failpoints, which are not in what is shipped; unoptimized, for to optimize takes longer than to run them.
-# The other libraries come along, so that all features stay as they were built.
+# Tests of one crate by itself, hostd's with its failpoints, which are not in what is shipped. Unoptimized, for to optimize takes
+# longer than to run them; and none that runs the program `pilothouse`, which would be built so.
 units() {
-    cargo test --release --locked --workspace --exclude tests --lib --quiet --features hostd/failpoints \
-        --config 'profile.release.package.hostd.opt-level=0' --no-fail-fast -- "$@"
+    cargo test --release --locked --workspace --exclude tests --lib --bins --test supervisor --quiet --features hostd/failpoints \
+        --config profile.release.opt-level=0 --config 'profile.release.package."*".opt-level=3' --no-fail-fast -- "$@"
 }
 step_units() { units --skip faults; }
 # hostd dies at each named point. Alone, because a failpoint is of the whole process.
 step_faults() { units faults; }
-# All others, on the programs that are shipped: end to end with real VMs among them.
-step_tests() { RUST_TEST_THREADS=${RUST_TEST_THREADS:-2} cargo test --release --locked --workspace --exclude hostd --quiet --no-fail-fast; }
+# The programs that are shipped: the command line, and end to end with real VMs.
+step_tests() { RUST_TEST_THREADS=${RUST_TEST_THREADS:-2} cargo test --release --locked --workspace --test cli --test e2e --quiet --no-fail-fast; }
 # Alone, because it loads the machine on purpose.
 step_boots() { cargo test --release --locked --quiet --workspace --test boots -- --nocapture; }
 step_demo() { demos/fleet.sh --headless --data "$CARGO_TARGET_DIR/pilothouse-test-data/demo"; }

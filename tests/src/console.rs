@@ -198,19 +198,3 @@ fn translate(command: &Command) -> CommandBuilder {
     builder.env("COLORTERM", "truecolor");
     builder
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_typed_is_seen() {
-        let mut console = Console::start(&Command::new("cat"), 40, 5);
-        console.send("hello\r");
-        console.wait_until("an echo and cat's answer", Duration::from_secs(10), |screen| {
-            screen.contents().starts_with("hello\nhello")
-        });
-        console.send("\x04");
-        assert_eq!(console.wait_for_end(Duration::from_secs(10)), 0);
-    }
-}

@@ -67,20 +67,3 @@ fn vm_in(pid: i32, folder: &Path) -> Option<Process> {
     let mut files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
     files.any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.starts_with(folder))).then_some(process)
 }
-
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    use super::*;
-
-    #[test]
-    fn a_process_is_known_until_it_ends() {
-        let mut child = Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
-        let process = Process::of(child.id().try_into().unwrap()).unwrap();
-        assert!(process.runs());
-        process.signal(Signal::KILL);
-        child.wait().unwrap();
-        assert!(!process.runs());
-    }
-}

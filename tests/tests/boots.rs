@@ -14,7 +14,7 @@ use std::{
 use tests::Host;
 
 const BOOTS: usize = 50;
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 const BUSY: usize = 6;
 
 #[test]

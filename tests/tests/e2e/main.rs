@@ -13,6 +13,7 @@ mod doctor;
 mod fork;
 mod full_disk;
 mod git;
+mod harness;
 mod history;
 mod layers;
 mod migration;

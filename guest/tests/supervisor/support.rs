@@ -1,5 +1,4 @@
 //! A guest without a VM: served over in-memory connections that a test makes and breaks.
-#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
     io,
@@ -36,20 +35,20 @@ use tower::service_fn;
 
 /// A machine that remembers what was asked of it.
 #[derive(Debug, Default)]
-pub struct Fake {
-    pub adopted: Mutex<Vec<HandshakeRequest>>,
-    pub said: Mutex<Vec<Who>>,
-    pub clock: Mutex<Vec<i64>>,
-    pub frozen: Mutex<bool>,
+pub(crate) struct Fake {
+    pub(crate) adopted: Mutex<Vec<HandshakeRequest>>,
+    pub(crate) said: Mutex<Vec<Who>>,
+    pub(crate) clock: Mutex<Vec<i64>>,
+    pub(crate) frozen: Mutex<bool>,
     /// The guest goes first.
-    pub first: AtomicBool,
-    pub syncs: AtomicU32,
+    pub(crate) first: AtomicBool,
+    pub(crate) syncs: AtomicU32,
     /// Set: the disk cannot be trimmed.
-    pub untrimmable: AtomicBool,
+    pub(crate) untrimmable: AtomicBool,
     /// Set: what is frozen does not thaw.
-    pub unthawable: AtomicBool,
+    pub(crate) unthawable: AtomicBool,
     /// Set: the next sync takes until this says something or is gone.
-    pub syncing: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+    pub(crate) syncing: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
 impl Machine for Fake {
@@ -96,7 +95,7 @@ impl Machine for Fake {
 }
 
 /// Connections as a test hands them out.
-pub struct Connections(pub mpsc::Receiver<DuplexStream>);
+pub(crate) struct Connections(pub mpsc::Receiver<DuplexStream>);
 
 impl Wire for Connections {
     type Io = DuplexStream;
@@ -107,14 +106,14 @@ impl Wire for Connections {
 }
 
 /// A guest, and the host's side of its link port.
-pub struct Host {
-    pub machine: Arc<Fake>,
-    pub guest: Guest,
+pub(crate) struct Host {
+    pub(crate) machine: Arc<Fake>,
+    pub(crate) guest: Guest,
     wires: mpsc::Sender<DuplexStream>,
 }
 
 impl Host {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let machine = Arc::new(Fake::default());
         let guest = Guest::new(machine.clone(), None, vec![]);
         let (wires, receiver) = mpsc::channel(1);
@@ -123,19 +122,22 @@ impl Host {
     }
 
     /// A connection before its preamble.
-    pub async fn wire(&self) -> DuplexStream {
+    pub(crate) async fn wire(&self) -> DuplexStream {
         let (near, far) = duplex(64 << 10);
         self.wires.send(far).await.unwrap();
         near
     }
 
     /// A connection after its handshake as generation 1.
-    pub async fn connect(&self) -> GuestClient<Channel> {
+    pub(crate) async fn connect(&self) -> GuestClient<Channel> {
         self.shake(handshake(1)).await.unwrap().0
     }
 
     /// A connection after this handshake; or why it was refused.
-    pub async fn shake(&self, request: HandshakeRequest) -> Result<(GuestClient<Channel>, HandshakeResponse), String> {
+    pub(crate) async fn shake(
+        &self,
+        request: HandshakeRequest,
+    ) -> Result<(GuestClient<Channel>, HandshakeResponse), String> {
         let mut io = self.wire().await;
         greet(&mut io, [7; NONCE]).await;
         let hello = shake(&mut io, request).await?;
@@ -144,7 +146,7 @@ impl Host {
 }
 
 /// The host's part of the preamble; the guest's answer must be the next bytes.
-pub async fn greet(io: &mut DuplexStream, nonce: [u8; NONCE]) {
+pub(crate) async fn greet(io: &mut DuplexStream, nonce: [u8; NONCE]) {
     io.write_all(&preamble(nonce)).await.unwrap();
     let mut echo = [0; LENGTH];
     timeout(Duration::from_secs(10), io.read_exact(&mut echo)).await.expect("no answer to the preamble").unwrap();
@@ -152,10 +154,10 @@ pub async fn greet(io: &mut DuplexStream, nonce: [u8; NONCE]) {
 }
 
 /// What the host says the time is when it is asked.
-pub const NOW: i64 = 1_800_000_000_000_000_000;
+pub(crate) const NOW: i64 = 1_800_000_000_000_000_000;
 
 /// The host's part of the handshake.
-pub async fn shake(io: &mut DuplexStream, request: HandshakeRequest) -> Result<HandshakeResponse, String> {
+pub(crate) async fn shake(io: &mut DuplexStream, request: HandshakeRequest) -> Result<HandshakeResponse, String> {
     send(io, &request).await.unwrap();
     let answer = timeout(Duration::from_secs(10), receive::<HandshakeAnswer>(io)).await;
     let HandshakeAnswer { answer, asks_clock } = answer.expect("no answer to the handshake").unwrap();
@@ -168,7 +170,7 @@ pub async fn shake(io: &mut DuplexStream, request: HandshakeRequest) -> Result<H
     }
 }
 
-pub async fn client(io: DuplexStream) -> GuestClient<Channel> {
+pub(crate) async fn client(io: DuplexStream) -> GuestClient<Channel> {
     let mut io = Some(TokioIo::new(io));
     let once = service_fn(move |_: Uri| {
         std::future::ready(io.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)))
@@ -177,7 +179,7 @@ pub async fn client(io: DuplexStream) -> GuestClient<Channel> {
     GuestClient::new(channel)
 }
 
-pub fn handshake(generation: u64) -> HandshakeRequest {
+pub(crate) fn handshake(generation: u64) -> HandshakeRequest {
     HandshakeRequest {
         protocol: 1,
         session_id: "01JTEST".into(),
@@ -190,26 +192,26 @@ pub fn handshake(generation: u64) -> HandshakeRequest {
     }
 }
 
-pub fn start(command: &[&str], terminal: Option<Size>) -> ExecRequest {
+pub(crate) fn start(command: &[&str], terminal: Option<Size>) -> ExecRequest {
     let command = command.iter().map(ToString::to_string).collect();
     let start = ExecStart { command, terminal, ..ExecStart::default() };
     request(exec_request::Request::Start(start))
 }
 
-pub fn request(request: exec_request::Request) -> ExecRequest {
+pub(crate) fn request(request: exec_request::Request) -> ExecRequest {
     ExecRequest { request: Some(request) }
 }
 
 /// What a command gave.
 #[derive(Debug, Default, PartialEq)]
-pub struct Ran {
-    pub stdout: Vec<u8>,
-    pub stderr: Vec<u8>,
-    pub exit: Option<Exit>,
+pub(crate) struct Ran {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    pub(crate) exit: Option<Exit>,
 }
 
 impl Ran {
-    pub fn add(&mut self, response: ExecResponse) {
+    pub(crate) fn add(&mut self, response: ExecResponse) {
         assert_eq!(self.exit, None, "nothing comes after the exit");
         match response.response.unwrap() {
             exec_response::Response::Stdout(bytes) => self.stdout.extend(bytes),
@@ -218,14 +220,14 @@ impl Ran {
         }
     }
 
-    pub fn text(&self) -> (String, String, i32) {
+    pub(crate) fn text(&self) -> (String, String, i32) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (text(&self.stdout), text(&self.stderr), self.exit.unwrap().code)
     }
 }
 
 /// Runs a command to its end.
-pub async fn exec(client: &mut GuestClient<Channel>, requests: Vec<ExecRequest>) -> Ran {
+pub(crate) async fn exec(client: &mut GuestClient<Channel>, requests: Vec<ExecRequest>) -> Ran {
     let mut answers = client.exec(tokio_stream::iter(requests)).await.unwrap().into_inner();
     let mut ran = Ran::default();
     while let Some(answer) = timeout(Duration::from_secs(60), answers.message()).await.expect("no answer").unwrap() {
@@ -235,7 +237,7 @@ pub async fn exec(client: &mut GuestClient<Channel>, requests: Vec<ExecRequest>)
 }
 
 /// Waits for a condition with a deadline.
-pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let poll = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,9 +1,5 @@
 //! The agent's terminal: nothing lost across connections, nothing sent twice, bounded.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod support;
-
 use std::{collections::HashMap, time::Duration};
 
 use guest::agent::TERMINAL_RING;
@@ -11,10 +7,11 @@ use pilothouse_proto::guest::v1::{
     EventsRequest, Exit, Size, StartAgentRequest, TerminalOpen, TerminalRequest, TerminalResponse, event,
     guest_client::GuestClient, terminal_request::Request,
 };
-use support::{Host, exec, handshake, start};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, transport::Channel};
+
+use crate::support::{Host, exec, handshake, start};
 
 fn agent(script: &str) -> StartAgentRequest {
     StartAgentRequest {

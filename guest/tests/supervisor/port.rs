@@ -1,9 +1,5 @@
 //! The guest on a descriptor that a host begins anew on without an end, as it may on a virtio-serial port.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod support;
-
 use std::{
     fs::File,
     os::fd::OwnedFd,
@@ -24,7 +20,6 @@ use pilothouse_proto::{
     link::{KEEPALIVE_TIMEOUT, MAGIC, Scanner, preamble},
 };
 use rustix::io::ioctl_fionread;
-use support::{Fake, NOW, client, eventually, exec, handshake, request, start};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, copy, duplex, split},
     net::UnixStream,
@@ -32,6 +27,8 @@ use tokio::{
     time::timeout,
 };
 use tonic::transport::Channel;
+
+use crate::support::{Fake, NOW, client, eventually, exec, handshake, request, start};
 
 /// The host's side of a port.
 struct Host {

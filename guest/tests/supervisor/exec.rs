@@ -1,9 +1,5 @@
 //! Exec: what a shell promises, over the link.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod support;
-
 use std::{fs, path::Path, time::Duration};
 
 use bytes::Bytes;
@@ -12,9 +8,10 @@ use pilothouse_proto::guest::v1::{
     exec_request::Request::{Resize, Signal, Start, Stdin, StdinEnd},
     exec_response::Response,
 };
-use support::{Host, Ran, eventually, exec, request, start};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
+
+use crate::support::{Host, Ran, eventually, exec, request, start};
 
 const STUBBORN_CHILD: &str = "(trap '' TERM; exec sleep 1000) & echo $! $$; wait";
 const TERMINAL: Option<Size> = Some(Size { columns: 100, rows: 30 });

@@ -1,9 +1,5 @@
 //! What `session pr open` asks of the host, over connections that break.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod support;
-
 use std::{
     path::PathBuf,
     process::Output,
@@ -17,12 +13,13 @@ use pilothouse_proto::guest::v1::{
     ask_response::Answer,
     gateway_server::{Gateway, GatewayServer},
 };
-use support::{Connections, greet};
 use tokio::{
     io::{DuplexStream, duplex},
     sync::mpsc,
 };
 use tonic::{Request, Response, Status, Streaming};
+
+use crate::support::{Connections, eventually, greet};
 
 /// A host that hears questions, and answers them unless it is silent.
 #[derive(Clone, Default)]
@@ -73,7 +70,7 @@ impl World {
         tokio::spawn(tunnel::keep(Connections(connections), gateway.clone()));
         let (path, events) = (socket.clone(), Events::default());
         tokio::spawn(async move { statuses::run(&path, events.clone(), Waits::new(events), gateway).await });
-        support::eventually("the socket is there", || socket.exists()).await;
+        eventually("the socket is there", || socket.exists()).await;
         Self { _folder: folder, socket, wires, heard: Arc::default() }
     }
 
@@ -107,7 +104,7 @@ async fn a_question_outlives_the_connection() {
     let asked = world.session(&["pr", "open", "--title", "Fix it", "--branch", "work"]);
     for times in 1..=2 {
         let connection = world.connect(true).await;
-        support::eventually("it is asked", || world.heard().len() == times).await;
+        eventually("it is asked", || world.heard().len() == times).await;
         connection.abort();
     }
     let _connection = world.connect(false).await;
@@ -140,7 +137,7 @@ async fn a_question_that_nobody_waits_for_is_dropped() {
         let asked = world.session(&["pr", "open", "--title", "x"]);
         let connection = world.connect(true).await;
         let before = world.heard().len();
-        support::eventually("it is asked", || world.heard().len() > before).await;
+        eventually("it is asked", || world.heard().len() > before).await;
         asked.abort();
         connection.abort();
     }

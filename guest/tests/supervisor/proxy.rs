@@ -1,9 +1,5 @@
 //! The proxy in the guest, with a host's gateway that echoes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod support;
-
 use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, StreamExt as _};
@@ -16,7 +12,6 @@ use pilothouse_proto::guest::v1::{
     AskRequest, AskResponse, TunnelFrame,
     gateway_server::{Gateway, GatewayServer},
 };
-use support::{Connections, greet};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     net::{TcpListener, TcpStream},
@@ -24,6 +19,8 @@ use tokio::{
     time::timeout,
 };
 use tonic::{Request, Response, Status, Streaming};
+
+use crate::support::{Connections, greet};
 
 /// Sends everything back; refuses an exclamation mark by itself.
 struct Echo;

@@ -1,9 +1,5 @@
 //! The guest's end of the link: whatever the host's bytes, the next preamble finds it well.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod support;
-
 use std::{
     sync::atomic::Ordering,
     time::{Duration, Instant},
@@ -15,11 +11,12 @@ use pilothouse_proto::{
     guest::v1::{EventsRequest, HandshakeAnswer, HandshakeClock, HandshakeRequest, QuiesceRequest, event},
     link::{LENGTH, MAGIC, preamble},
 };
-use support::{Host, NOW, client, eventually, exec, greet, handshake, shake, start};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
     time::timeout,
 };
+
+use crate::support::{Host, NOW, client, eventually, exec, greet, handshake, shake, start};
 
 /// Waits until the guest has ended the connection.
 async fn ended(mut io: DuplexStream) {

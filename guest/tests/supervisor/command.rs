@@ -1,9 +1,5 @@
 //! The `session` command against a supervisor's socket.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
 use std::{
     io::Write as _,
     os::unix::net::UnixStream,
@@ -13,6 +9,8 @@ use std::{
 
 use guest::{events::Events, statuses, tunnel::Gateway, waits::Waits};
 use pilothouse_proto::guest::v1::{Status, Wait, event::Event};
+
+use crate::support::eventually;
 
 fn command(socket: &Path, verb: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pilothouse-guest"));
@@ -45,7 +43,7 @@ async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'sta
 async fn statuses_become_events() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, events) = listen(&folder);
-    support::eventually("the socket is there", || socket.exists()).await;
+    eventually("the socket is there", || socket.exists()).await;
     for (arguments, activity, text, choices) in [
         (vec!["working", "on it"], "working", "on it", vec![]),
         (vec!["needs-input", "Which?", "--choice", "a b", "--choice", "ü"], "needs-input", "Which?", vec!["a b", "ü"]),
@@ -85,7 +83,7 @@ fn shows_which_session_it_is() {
 async fn refuses_nonsense() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, events) = listen(&folder);
-    support::eventually("the socket is there", || socket.exists()).await;
+    eventually("the socket is there", || socket.exists()).await;
     let long = "x".repeat(5000);
     for (arguments, code, says) in [
         (vec!["sleeping".to_string()], 2, "invalid value 'sleeping'"),
@@ -133,7 +131,7 @@ fn help_has_examples() {
 async fn a_wait_sleeps_until_its_answer() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, events, waits) = listen_for_waits(&folder);
-    support::eventually("the socket is there", || socket.exists()).await;
+    eventually("the socket is there", || socket.exists()).await;
     for (answer, code, pr) in [
         (r#"{"answer":"message","text":"ü\n"}"#, 0, 0),
         (r#"{"answer":"timed-out"}"#, 124, 12),
@@ -150,7 +148,7 @@ async fn a_wait_sleeps_until_its_answer() {
             wait.spawn().unwrap()
         });
         let waiting = waiting.await;
-        support::eventually("the host is asked", || events.next(0).is_some()).await;
+        eventually("the host is asked", || events.next(0).is_some()).await;
         let event = events.next(0).unwrap();
         events.acknowledge(event.sequence);
         let Some(Event::Wait(Wait { id, what, timeout_seconds, pull })) = event.event else { panic!("{event:?}") };
@@ -170,15 +168,15 @@ async fn a_wait_sleeps_until_its_answer() {
 async fn a_wait_that_is_ended_is_withdrawn_and_a_second_one_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, events, _) = listen_for_waits(&folder);
-    support::eventually("the socket is there", || socket.exists()).await;
+    eventually("the socket is there", || socket.exists()).await;
     let mut first = command(&socket, "wait").arg("message").spawn().unwrap();
-    support::eventually("the host is asked", || events.next(0).is_some()).await;
+    eventually("the host is asked", || events.next(0).is_some()).await;
     let second = in_background(move || command(&socket, "wait").arg("review").output().unwrap()).await;
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(second.status.code() == Some(1) && said.contains("another `session wait` is under way"), "{said}");
     first.kill().unwrap();
     first.wait().unwrap();
-    support::eventually("the host is told", || events.next(1).is_some()).await;
+    eventually("the host is told", || events.next(1).is_some()).await;
     assert_eq!(events.next(1).unwrap().event, Some(Event::WaitWithdrawn(1)));
 }
 
