@@ -34,8 +34,12 @@ step_fuzz() { tests/fuzz.sh; }
 # Tests of one crate by itself, hostd's with its failpoints, which are not in what is shipped. Unoptimized, for to optimize takes
 # longer than to run them; and none that runs the program `pilothouse`, which would be built so.
 units() {
+    local crate unoptimized=()
+    for crate in pilothouse-proto hostd-core hostd pilothouse-guest tui-core pilothouse; do
+        unoptimized+=(--config "profile.release.package.$crate.opt-level=0")
+    done
     cargo test --release --locked --workspace --exclude tests --lib --bins --test supervisor --quiet --features hostd/failpoints \
-        --config profile.release.opt-level=0 --config 'profile.release.package."*".opt-level=3' --no-fail-fast -- "$@"
+        "${unoptimized[@]}" --no-fail-fast -- "$@"
 }
 step_units() { units --skip faults; }
 # hostd dies at each named point. Alone, because a failpoint is of the whole process.

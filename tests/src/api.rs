@@ -90,11 +90,6 @@ impl Attached {
         assert!(timeout(SOON, read).await.is_ok(), "the role stays {:?}", self.role);
     }
 
-    /// Whether nothing more arrives within a short while.
-    pub async fn is_quiet(&mut self, within: Duration) -> bool {
-        timeout(within, self.responses.message()).await.is_err()
-    }
-
     async fn step(&mut self) {
         let response = self.responses.message().await.unwrap().expect("the terminal goes on");
         match response.response.unwrap() {
