@@ -97,6 +97,8 @@ fn a_session_outlives_a_full_disk() {
     assert_eq!(host.show(&id)["lifecycle"], "running");
     fs::remove_file(&filler).unwrap();
     until("the VM to go on", SOON, || (!reason().contains("disk is full")).then_some(()));
+    // It goes on, and is not done yet.
+    let written = writer.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&written.stdout), "written\n");
     assert_eq!(read("wc -c </root/big; md5sum </run/kept"), format!("{}\n{kept}", 20 * MIB));
-    drop(writer.wait_with_output().unwrap());
 }
