@@ -65,7 +65,6 @@ async fn a_busy_guest_does_not_notice_twenty_cycles() {
     until("the sleep to end", SOON, || (read("cat /run/woke || true") == "woke").then_some(()));
     let mut editor = Attached::open(&host, &id, false).await;
     editor.read_role(|role| role.writer).await;
-    // The waiting sends it, too.
     type_into_vim(&mut editor, " and after\x1b:w /root/saved\r", "\x1b", "25 bytes written").await;
     drop(editor);
     assert_eq!(read("cat /root/saved"), "written before and after");
