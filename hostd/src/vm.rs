@@ -8,6 +8,7 @@ mod file;
 pub mod identity;
 mod initramfs;
 mod kernel;
+pub mod kvm;
 mod program;
 pub mod qemu;
 pub mod simulated;

@@ -1,6 +1,8 @@
 //! KVM or TCG.
 
-use std::{fs, fs::OpenOptions, io, path::Path};
+use std::{fs, io, sync::OnceLock};
+
+use super::kvm;
 
 /// What runs the guests' instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,27 +48,35 @@ impl std::str::FromStr for Choice {
     }
 }
 
+/// What was found out about /dev/kvm. Tried once: a VM takes milliseconds to create, and what is asked for at each start is
+/// not to change its mind while a hostd runs.
+#[derive(Debug, Default)]
+pub(super) struct Tried(OnceLock<Result<(), String>>);
+
 /// The accelerator to use here, and why, for people. Looks at /dev/kvm and /proc/cpuinfo.
 #[must_use]
-pub(super) fn choose(choice: Choice) -> (Accelerator, String) {
+pub(super) fn choose(choice: Choice, tried: &Tried) -> (Accelerator, String) {
     match choice {
         Choice::Forced(accelerator) => (accelerator, "asked for by an option".into()),
         Choice::Auto => {
-            let device = OpenOptions::new().read(true).write(true).open(Path::new("/dev/kvm")).map(drop);
-            decide(device, &fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
+            let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+            decide(kvm::open().map(drop), &cpuinfo, || tried.0.get_or_init(kvm::probe).clone())
         }
     }
 }
 
-/// KVM only where the device opens *and* the processor has virtualization of its own: on paravirtual (PVM) machines the
-/// device is there and makes VMs, yet an ordinary kernel never boots in one.
-fn decide(device: io::Result<()>, cpuinfo: &str) -> (Accelerator, String) {
+/// KVM only where the device opens, the processor has virtualization of its own, *and* a VM can be created: on paravirtual
+/// (PVM) machines the device is there and makes VMs, yet an ordinary kernel never boots in one.
+fn decide(device: io::Result<()>, cpuinfo: &str, probe: impl FnOnce() -> Result<(), String>) -> (Accelerator, String) {
     let flag = cpuinfo
         .lines()
         .find(|line| line.starts_with("flags"))
         .and_then(|line| line.split_whitespace().find(|&word| word == "vmx" || word == "svm"));
     match (device, flag) {
-        (Ok(()), Some(flag)) => (Accelerator::Kvm, format!("/dev/kvm opens and the processor has {flag}")),
+        (Ok(()), Some(flag)) => match probe() {
+            Ok(()) => (Accelerator::Kvm, format!("the processor has {flag}, and /dev/kvm creates VMs")),
+            Err(why) => (Accelerator::Tcg, why),
+        },
         (Ok(()), None) => {
             let why = "/dev/kvm opens, but the processor shows neither vmx nor svm: ordinary kernels do not boot there";
             (Accelerator::Tcg, why.into())
@@ -91,15 +101,24 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
+    const NO_VM: &str = "/dev/kvm creates no VM: Device or resource busy";
+
     #[rstest]
-    #[case(Ok(()), "processor: 0\nflags\t\t: fpu vmx sse\n", Accelerator::Kvm, "has vmx")]
-    #[case(Ok(()), "flags : fpu svm\n", Accelerator::Kvm, "has svm")]
-    #[case(Ok(()), "flags : fpu svm_lock vmxx\nbugs: vmx\n", Accelerator::Tcg, "neither vmx nor svm")]
-    #[case(Ok(()), "", Accelerator::Tcg, "neither vmx nor svm")]
-    #[case(Err(io::ErrorKind::NotFound.into()), "flags : vmx\n", Accelerator::Tcg, "no /dev/kvm")]
-    #[case(Err(io::ErrorKind::PermissionDenied.into()), "flags : vmx\n", Accelerator::Tcg, "group kvm")]
-    fn decides(#[case] device: io::Result<()>, #[case] cpuinfo: &str, #[case] want: Accelerator, #[case] why: &str) {
-        let (accelerator, reason) = decide(device, cpuinfo);
+    #[case(Ok(()), "processor: 0\nflags\t\t: fpu vmx sse\n", Accelerator::Kvm, Ok(()), "has vmx")]
+    #[case(Ok(()), "flags : fpu svm\n", Accelerator::Kvm, Ok(()), "has svm")]
+    #[case(Ok(()), "flags : fpu svm\n", Accelerator::Tcg, Err(NO_VM.into()), "resource busy")]
+    #[case(Ok(()), "flags : fpu svm_lock vmxx\nbugs: vmx\n", Accelerator::Tcg, Ok(()), "neither vmx nor svm")]
+    #[case(Ok(()), "", Accelerator::Tcg, Ok(()), "neither vmx nor svm")]
+    #[case(Err(io::ErrorKind::NotFound.into()), "flags : vmx\n", Accelerator::Tcg, Ok(()), "no /dev/kvm")]
+    #[case(Err(io::ErrorKind::PermissionDenied.into()), "flags : vmx\n", Accelerator::Tcg, Ok(()), "group kvm")]
+    fn decides(
+        #[case] device: io::Result<()>,
+        #[case] cpuinfo: &str,
+        #[case] want: Accelerator,
+        #[case] probed: Result<(), String>,
+        #[case] why: &str,
+    ) {
+        let (accelerator, reason) = decide(device, cpuinfo, || probed);
         assert_eq!(accelerator, want);
         assert!(reason.contains(why), "{reason}");
     }
@@ -109,6 +128,6 @@ mod tests {
         assert_eq!("auto".parse(), Ok(Choice::Auto));
         assert_eq!("tcg".parse(), Ok(Choice::Forced(Accelerator::Tcg)));
         assert!("xen".parse::<Choice>().unwrap_err().contains("auto, kvm or tcg"));
-        assert_eq!(choose(Choice::Forced(Accelerator::Kvm)).0, Accelerator::Kvm);
+        assert_eq!(choose(Choice::Forced(Accelerator::Kvm), &Tried::default()).0, Accelerator::Kvm);
     }
 }

@@ -73,6 +73,7 @@ pub struct Qemu {
     data: PathBuf,
     guest_binary: PathBuf,
     accelerator: Choice,
+    kvm: Arc<accelerator::Tried>,
     kernel_source: Source,
     search: Search,
     tsc: Arc<Tsc>,
@@ -98,6 +99,7 @@ impl Qemu {
             data: absolute(data),
             guest_binary: absolute(&guest_binary),
             accelerator: Choice::Auto,
+            kvm: Arc::default(),
             kernel_source: Source::Apt,
             search: Search::default(),
             tsc: Arc::new(Tsc::start()),
@@ -143,6 +145,11 @@ impl Qemu {
     #[must_use]
     pub fn with_prover(self, prover: Arc<dyn Prover>) -> Self {
         Self { prover: Some(prover), ..self }
+    }
+
+    /// KVM or TCG, and why.
+    fn accelerator(&self) -> (Accelerator, String) {
+        accelerator::choose(self.accelerator, &self.kvm)
     }
 
     fn kernel(&self) -> Option<Kernel> {
@@ -265,7 +272,7 @@ impl Launch<'_> {
 #[async_trait]
 impl Vmm for Qemu {
     fn info(&self) -> VmmInfo {
-        let (accelerator, accelerator_reason) = accelerator::choose(self.accelerator);
+        let (accelerator, accelerator_reason) = self.accelerator();
         let kernel = self.kernel();
         let mut needed = vec![QEMU, QEMU_IMG];
         if kernel.is_none() {

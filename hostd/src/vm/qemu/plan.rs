@@ -71,7 +71,7 @@ impl Qemu {
     ) -> Result<Plan, VmError> {
         let version = self.version.of(program);
         Ok(Plan {
-            accelerator: accelerator::choose(self.accelerator).0,
+            accelerator: self.accelerator().0,
             tsc_khz,
             memory: mapped(&spec.memory)?,
             maps_read_only: version::at_least(&version, (8, 2)),

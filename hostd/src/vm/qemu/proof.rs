@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Qemu;
 use crate::vm::{
-    VmError, accelerator,
+    VmError,
     file::{self, failed},
     program::QEMU,
     snapshot::store::Method,
@@ -112,7 +112,7 @@ impl Qemu {
     }
 
     fn proof_file(&self) -> Result<PathBuf, VmError> {
-        let accelerator = accelerator::choose(self.accelerator).0.name();
+        let accelerator = self.accelerator().0.name();
         let hash = self.hashes.of(&self.search.find(QEMU)?)?;
         Ok(self.data.join("selftest").join(format!("{hash}-{accelerator}.json")))
     }
