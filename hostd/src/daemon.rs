@@ -1,10 +1,9 @@
 //! One run of hostd on one data folder, from lock to last VM.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, File},
     io::{Read as _, Write as _},
     net::SocketAddr,
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -18,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     api::{self, Listen, Socket},
     ci::{self, Ci},
+    data_folder,
     diff::Diffs,
     environments::Environments,
     forge::{Forge, Local},
@@ -67,7 +67,7 @@ pub struct Options {
 /// Where the data folder or a socket cannot be used.
 pub async fn run(options: Options) -> color_eyre::Result<()> {
     let mut signals = Signals::new()?;
-    make_folder(&options.data)?;
+    data_folder::claim(&options.data)?;
     let data = fs::canonicalize(&options.data).wrap_err_with(|| options.data.display().to_string())?;
     let _lock = lock(&data)?;
     let sockets = listen(&options.listen, &data)?;
@@ -159,14 +159,9 @@ fn listen(addresses: &[Listen], data: &Path) -> color_eyre::Result<Vec<Socket>> 
     Ok(sockets)
 }
 
-/// Private: sessions' disks are in it.
-fn make_folder(data: &Path) -> color_eyre::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(data).wrap_err_with(|| data.display().to_string())
-}
-
 /// Held for as long as hostd runs, and let go by the system however it ends.
 fn lock(data: &Path) -> color_eyre::Result<File> {
-    let path = data.join("hostd.lock");
+    let path = data.join(data_folder::LOCK);
     let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
     let mut file = open.wrap_err_with(|| path.display().to_string())?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {

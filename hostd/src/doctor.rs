@@ -11,11 +11,7 @@ mod programs;
 mod snapshots;
 mod table;
 
-use std::{
-    fs::DirBuilder,
-    os::unix::fs::DirBuilderExt as _,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub use check::{Check, Status};
 
 use crate::{
+    data_folder,
     selftest::Circle,
     vm::{
         Vmm as _,
@@ -72,7 +69,7 @@ pub async fn examine(
     if let Some(kernel) = &options.kernel {
         qemu = qemu.with_kernel(kernel);
     }
-    let folder = make_folder(&options.data);
+    let folder = data_folder::claim(&options.data);
     let mut checks = vec![programs::accelerator(&qemu.info()), programs::emulator(&qemu), programs::images(&qemu)];
     let prepared = match &folder {
         Ok(()) => cancel.run_until_cancelled(qemu.prepare(progress)).await,
@@ -91,10 +88,4 @@ pub async fn examine(
     checks.extend(programs::helpers(&qemu));
     let status = checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
     Report { status, checks, circle }
-}
-
-/// Private: sessions' disks will be in it.
-fn make_folder(data: &Path) -> std::io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(data)?;
-    tempfile::tempfile_in(data).map(drop)
 }

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod ci;
 pub mod daemon;
+pub mod data_folder;
 pub mod diff;
 mod disk;
 pub mod doctor;

@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use color_eyre::eyre::{Context as _, OptionExt as _, bail};
-use hostd::{api::Listen, daemon, doctor, vm::qemu::Choice};
+use hostd::{api::Listen, daemon, data_folder, doctor, vm::qemu::Choice};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -108,6 +108,7 @@ enum VmmName {
 }
 
 fn main() -> ExitCode {
+    data_folder::keep_private();
     let done = match Cli::parse().command {
         Command::Serve(serve) => run(serve).map(|()| ExitCode::SUCCESS),
         Command::Doctor(doctor) => examine(doctor),

@@ -2,8 +2,9 @@
 //! programs and given to every test as links.
 
 use std::{
-    fs,
+    fs::{self, DirBuilder},
     io::Read,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -33,7 +34,7 @@ fn golden() -> &'static Path {
     static GOLDEN: OnceLock<PathBuf> = OnceLock::new();
     GOLDEN.get_or_init(|| {
         let folder = paths::cache().join("golden");
-        fs::create_dir_all(&folder).unwrap();
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).unwrap();
         let lock = fs::File::create(paths::cache().join("golden.lock")).unwrap();
         flock(&lock, FlockOperation::LockExclusive).unwrap();
         let stamp = paths::cache().join("golden.stamp");
@@ -64,17 +65,23 @@ fn inputs() -> String {
     let mut files = vec![paths::program("hostd"), paths::program("pilothouse-guest-static")];
     // A template is of one QEMU.
     files.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()).map(|p| p.join("qemu-system-x86_64")));
-    let mut list = Command::new("git");
-    list.args(["ls-files", "demos/widgets", "tests/environments"]).current_dir(paths::root());
-    files.extend(run(&mut list, &[]).text().lines().map(|line| paths::root().join(line)));
+    files.extend(
+        ["demos/widgets", "tests/environments"].into_iter().flat_map(|name| files_in(&paths::root().join(name))),
+    );
     let mut hash = blake3::Hasher::new();
     for file in files {
         let mut bytes = Vec::new();
-        // A file that was removed and not yet committed so is an input too.
         if let Ok(mut open) = fs::File::open(&file) {
             open.read_to_end(&mut bytes).unwrap();
         }
         hash.update(&bytes);
     }
     hash.finalize().to_hex().to_string()
+}
+
+/// In an order that stays.
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    entries.into_iter().flat_map(|path| if path.is_dir() { files_in(&path) } else { vec![path] }).collect()
 }

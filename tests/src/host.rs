@@ -42,7 +42,7 @@ impl Host {
     /// The same, with hostd's environment changed.
     #[must_use]
     pub fn start_with(environment: &[(&str, &str)]) -> Self {
-        let folder = tempfile::Builder::new().prefix("run-").tempdir_in(paths::cache()).unwrap();
+        let folder = paths::folder();
         golden::give(folder.path());
         Self::serve(folder.path().to_owned(), Some(folder), environment)
     }
@@ -50,7 +50,7 @@ impl Host {
     /// The same, with so many bytes of room for its sessions: a file system of its own, in a name space of hostd's.
     #[must_use]
     pub fn start_cramped(room: u64) -> Self {
-        let folder = tempfile::Builder::new().prefix("run-").tempdir_in(paths::cache()).unwrap();
+        let folder = paths::folder();
         golden::give(folder.path());
         Self::serve_in(folder.path().to_owned(), Some(folder), &[], Some(room))
     }
@@ -58,7 +58,7 @@ impl Host {
     /// On an empty data folder.
     #[must_use]
     pub fn empty(environment: &[(&str, &str)]) -> Self {
-        let folder = tempfile::Builder::new().prefix("run-").tempdir_in(paths::cache()).unwrap();
+        let folder = paths::folder();
         Self::serve(folder.path().to_owned(), Some(folder), environment)
     }
 

@@ -2,13 +2,19 @@
 
 use std::{
     env,
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
-/// The tree.
+use tempfile::TempDir;
+
+/// The tree; a test program that was taken elsewhere, to another user, finds the part that it needs at
+/// `PILOTHOUSE_TEST_TREE`.
 #[must_use]
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+pub fn root() -> PathBuf {
+    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
+    env::var_os("PILOTHOUSE_TEST_TREE").map_or_else(built, PathBuf::from)
 }
 
 /// The folder of the binaries built with the same profile as the running test, e.g. `target/release`.
@@ -36,4 +42,11 @@ pub fn cache() -> PathBuf {
     let folder = bin().parent().unwrap().join("pilothouse-test-data");
     std::fs::create_dir_all(&folder).unwrap();
     folder
+}
+
+/// A new folder beside those of other tests, which nobody else may look into: hostd takes no other for its data.
+#[must_use]
+pub fn folder() -> TempDir {
+    let private = Permissions::from_mode(0o700);
+    tempfile::Builder::new().prefix("run-").permissions(private).tempdir_in(cache()).unwrap()
 }

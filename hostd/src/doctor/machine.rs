@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    io,
     path::Path,
 };
 
@@ -10,7 +9,10 @@ use rustix::fs::{Access, FlockOperation, access, flock, statvfs};
 use serde_json::json;
 
 use super::{Check, table::size};
-use crate::sessions;
+use crate::{
+    data_folder::{LOCK, Unfit},
+    sessions,
+};
 
 const GIB: u64 = 1 << 30;
 /// Room for a base, a build and some sessions.
@@ -80,14 +82,13 @@ fn cgroup_mount(mounts: &str) -> (&'static str, Option<&str>) {
 }
 
 /// Whether it can be written, and who uses it.
-pub(super) fn data(data: &Path, made: io::Result<()>) -> Check {
+pub(super) fn data(data: &Path, claimed: Result<(), Unfit>) -> Check {
     let name = "data folder";
-    if let Err(error) = made {
-        let advice = "give hostd a folder that it may write with --data DIR";
-        return Check::failed(name, format!("{}: {error}", data.display()), advice);
+    if let Err(error) = claimed {
+        return Check::failed(name, error.to_string(), "");
     }
-    let used = File::open(data.join("hostd.lock"))
-        .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err());
+    let used =
+        File::open(data.join(LOCK)).is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err());
     let by = if used { "in use by a hostd that runs" } else { "in use by none" };
     Check::ok(name, format!("{}, {by}", data.display())).with(json!({"path": data, "in_use": used}))
 }
@@ -153,9 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_fails() {
-        let error = Err(io::ErrorKind::PermissionDenied.into());
-        assert_eq!(data(Path::new("/x"), error).status, Status::Failed);
+    fn a_folder_that_cannot_be_used_fails() {
+        let check = data(Path::new("/x"), Err(Unfit::Foreign { path: "/x".into(), owner: 7 }));
+        assert_eq!(check.status, Status::Failed);
+        assert!(check.found.contains("/x belongs to the user with the id 7"), "{}", check.found);
         let folder = tempfile::tempdir().unwrap();
         let check = data(folder.path(), Ok(()));
         assert_eq!((check.status, &check.facts["in_use"]), (Status::Ok, &json!(false)));

@@ -67,7 +67,13 @@ pub(super) fn guest(qemu: &Qemu) -> Check {
 
 /// What environments are built with.
 pub(super) fn helpers(qemu: &Qemu) -> Vec<Check> {
-    let mut needed = vec![("mmdebstrap", "mmdebstrap"), ("mke2fs", "e2fsprogs"), ("git", "git"), ("apt-get", "apt")];
+    let mut needed = vec![
+        ("mmdebstrap", "mmdebstrap"),
+        ("mke2fs", "e2fsprogs"),
+        ("mount", "mount"),
+        ("git", "git"),
+        ("apt-get", "apt"),
+    ];
     if !rustix::process::geteuid().is_root() {
         needed.push(("newuidmap", "uidmap"));
     }

@@ -39,7 +39,7 @@ pub(crate) struct Template {
 
 impl Rig {
     pub(crate) async fn new() -> Self {
-        let folder = tempfile::tempdir_in(paths::cache()).unwrap();
+        let folder = paths::folder();
         golden::give(folder.path());
         let qemu = Qemu::new(folder.path(), paths::program("pilothouse-guest-static"));
         qemu.prepare(&|_| ()).await.unwrap();

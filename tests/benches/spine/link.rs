@@ -22,7 +22,7 @@ const BULK: usize = 256 << 20;
 
 /// Prints the round trip and the throughput of the link.
 pub(crate) async fn measure(host: &Host) {
-    let folder = tempfile::tempdir_in(paths::cache()).unwrap();
+    let folder = paths::folder();
     golden::give(folder.path());
     let gateway = Arc::new(Gateway::new(folder.path().join("git")));
     let vm = boot(folder.path(), &gateway).await;

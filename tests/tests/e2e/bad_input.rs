@@ -1,6 +1,11 @@
 //! What people get wrong: said clearly, with its exit code, and nothing half made.
 
-use std::fs;
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use tests::{Host, Outcome, wait::SOON};
 
@@ -100,4 +105,44 @@ fn files(host: &Host) -> Vec<String> {
     }
     names.sort();
     names
+}
+
+/// Sessions' disks and memory are in it: another user of the machine finds no way to them.
+#[test]
+fn a_data_folder_is_private_or_refused() {
+    let folder = tests::paths::folder();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let open = || fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    open();
+    let host = Host::on(data.clone());
+    assert_eq!(mode(&data), 0o700);
+    // And what is made there has no rights for others, whatever becomes of the folder's own.
+    assert_eq!(open_to_others(&data), Vec::<PathBuf>::new());
+    assert!(data.join("store.sqlite").exists() && data.join("git").exists());
+    drop(host);
+    // A later hostd closes what is a hostd's, and nothing else.
+    open();
+    drop(Host::on(data.clone()));
+    assert_eq!(mode(&data), 0o700);
+    fs::remove_file(data.join("hostd.lock")).unwrap();
+    open();
+    let mut command = Command::new(tests::paths::program("hostd"));
+    let outcome = tests::run(command.args(["serve", "--data"]).arg(&data), &[]);
+    outcome.assert_failed(1, &["is open to other users (rights 755)", "chmod 700"]);
+    assert_eq!(mode(&data), 0o755);
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o777
+}
+
+/// What of a folder other users could read or write if they came there.
+fn open_to_others(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let below = |path: PathBuf| {
+        let inside = if path.is_dir() { open_to_others(&path) } else { vec![] };
+        inside.into_iter().chain((mode(&path) & 0o077 != 0).then_some(path))
+    };
+    entries.flat_map(below).collect()
 }

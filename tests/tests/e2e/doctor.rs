@@ -62,7 +62,7 @@ fn goes_round_the_circle_of_snapshots() {
 /// Interrupted while its VM boots.
 #[test]
 fn leaves_nothing_when_interrupted() {
-    let folder = tempfile::tempdir_in(paths::cache()).unwrap();
+    let folder = paths::folder();
     tests::golden::give(folder.path());
     let child = doctor(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let process = Process::of(child.id().try_into().unwrap()).unwrap();
@@ -78,7 +78,7 @@ fn leaves_nothing_when_interrupted() {
 /// Without QEMU it says what to install, and fails.
 #[test]
 fn says_what_is_missing() {
-    let folder = tempfile::tempdir_in(paths::cache()).unwrap();
+    let folder = paths::folder();
     tests::golden::give(folder.path());
     let mut command = Command::new(paths::program("hostd"));
     let outcome = run(command.args(["doctor", "--data"]).arg(folder.path()).env("PATH", "/nonexistent"), &[]);
@@ -93,7 +93,7 @@ fn says_what_is_missing() {
 /// What hostd falls back to: template, clone, suspend and resume by QEMU's own migration.
 #[tokio::test]
 async fn goes_round_by_full_migration_too() {
-    let folder = tempfile::tempdir_in(paths::cache()).unwrap();
+    let folder = paths::folder();
     tests::golden::give(folder.path());
     let qemu = Qemu::new(folder.path(), paths::program("pilothouse-guest-static")).with_method(Method::Full);
     let circle = selftest::run(&qemu, folder.path(), &|_| (), &CancellationToken::new()).await.unwrap();
