@@ -14,6 +14,10 @@ test *STEPS:
 fuzz *ARGS:
     tests/fuzz.sh {{ARGS}}
 
+# Fifty cold boots on a machine that is kept busy; CI does a dozen.
+soak:
+    PILOTHOUSE_BOOTS=50 tests/run.sh boots
+
 # What this machine lacks, installed.
 setup:
     tests/setup.sh

@@ -28,7 +28,8 @@ if [ $clean$headless = nono ] && ! { [ -t 0 ] && [ -t 1 ]; }; then
     echo "fleet.sh: the console needs a terminal; --headless plays without one" >&2
     exit 2
 fi
-mkdir -p "$data"
+# Nobody else's to read: repositories, disks and logs are in it.
+(umask 077 && mkdir -p "$data")
 data=$(realpath "$data")
 bin=$CARGO_TARGET_DIR/release
 export PILOTHOUSE_HOST=unix:$data/hostd.sock
@@ -54,6 +55,8 @@ pilothouse() { "$bin/pilothouse" "$@"; }
 
 # One demo a folder: the lock is let go when this script ends, however it ends.
 lock() {
+    # One that an older demo made may be open to others, and hostd would refuse it; what is not a demo's stays as it is.
+    if [ -e "$data/.pilothouse-demo" ] || [ -z "$(ls -A "$data")" ]; then chmod 700 "$data"; fi
     exec 9>"$data/demo.lock"
     flock --nonblock 9 || fail "another demo runs in $data; quit it first, or use --data"
     touch "$data/.pilothouse-demo"
@@ -80,17 +83,23 @@ end_vms() {
     for pid in $(vms); do end_process "$pid" "$(process_start "$pid")"; done
 }
 
+end_sessions() {
+    local id
+    for id in $(pilothouse ls --json 2>/dev/null | jq -r '.[].id'); do
+        timeout 30 "$bin/pilothouse" rm --yes "$id"
+    done
+    end_process "$hostd_pid" "$hostd_start"
+}
+
 # Whatever happened: sessions deleted, hostd ended, no VM left.
 end_all() {
     local code=$? id
     trap '' INT TERM
     trap - EXIT
     set +e
+    end_ticker
     if [ -n "$hostd_pid" ] && still_runs "$hostd_pid" "$hostd_start"; then
-        for id in $(pilothouse ls --json 2>/dev/null | jq -r '.[].id'); do
-            timeout 30 "$bin/pilothouse" rm --yes "$id" >/dev/null 2>&1
-        done
-        end_process "$hostd_pid" "$hostd_start"
+        during "ending the sessions and their microVMs" end_sessions
     fi
     rm -f "$data/hostd.process"
     end_vms
@@ -137,9 +146,11 @@ dispatch() {
 prepare() {
     "$root/tests/setup.sh" demo
     say "building (the first time takes some minutes)"
-    (cd "$root" && cargo build --release --locked --workspace --bins && tests/build-guest.sh "$bin")
+    during "building hostd and pilothouse" \
+        cargo build --release --locked --workspace --bins --manifest-path "$root/Cargo.toml"
+    during "building the guest's program" "$root/tests/build-guest.sh" "$bin"
     end_earlier
-    "$root/demos/import-widgets.sh" "$data"
+    during "importing the repository" "$root/demos/import-widgets.sh" "$data"
     start_hostd
     say "baking the environment demo (the first time fetches a kernel and a Debian)"
     pilothouse env build demo
@@ -163,6 +174,5 @@ if [ $headless = yes ]; then
 else
     say "opening the console; ? lists its keys, q leaves"
     pilothouse || fail "the console ended with an error"
-    echo "Ending the sessions and their microVMs."
     echo "Kept for the next run: $data ($(du -sh "$data" 2>/dev/null | cut -f 1)); demos/fleet.sh --clean removes it."
 fi

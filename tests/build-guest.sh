@@ -7,7 +7,7 @@ triple=x86_64-unknown-linux-gnu
 target=${CARGO_TARGET_DIR:-target}
 # Only the guest is linked statically: with --target the flags do not reach build scripts.
 CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" \
-    cargo build --quiet --locked --profile guest --target "$triple" -p pilothouse-guest
+    cargo build --locked --profile guest --target "$triple" -p pilothouse-guest
 [ $# -gt 0 ] || set -- "$target/release" "$target/debug"
 for folder in "$@"; do
     mkdir -p "$folder"

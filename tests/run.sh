@@ -6,7 +6,7 @@ set -euo pipefail
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
 cd "$root"
-steps=(format shell lints docs dependencies build fuzz units faults tests boots demo)
+steps=(format shell lints docs dependencies build fuzz units faults tests debian13 boots demo)
 failed=()
 table=()
 child='' child_start=''
@@ -28,7 +28,7 @@ step_dependencies() {
 }
 step_build() {
     cargo build --release --locked --workspace --quiet
-    tests/build-guest.sh "$CARGO_TARGET_DIR/release"
+    CARGO_TERM_QUIET=true tests/build-guest.sh "$CARGO_TARGET_DIR/release"
 }
 step_fuzz() { tests/fuzz.sh; }
 # Tests of one crate by itself, hostd's with its failpoints, which are not in what is shipped. Unoptimized, for to optimize takes
@@ -46,7 +46,10 @@ step_units() { units --skip faults; }
 step_faults() { units faults; }
 # The programs that are shipped: the command line, and end to end with real VMs.
 step_tests() { RUST_TEST_THREADS=${RUST_TEST_THREADS:-2} cargo test --release --locked --workspace --test cli --test e2e --quiet --no-fail-fast; }
-# Alone, because it loads the machine on purpose.
+# Some of those again: to a user who is not root, and on a minimal Debian 13 with that one's QEMU and kernel.
+step_user() { tests/as-user.sh; }
+step_debian13() { tests/debian13.sh; }
+# Alone, because it loads the machine on purpose. A dozen boots; `just soak` makes it fifty.
 step_boots() { cargo test --release --locked --quiet --workspace --test boots -- --nocapture; }
 step_demo() { demos/fleet.sh --headless --data "$CARGO_TARGET_DIR/pilothouse-test-data/demo"; }
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs what Pilothouse needs on Debian 12 or 13 and is not there yet. Says nothing where nothing is missing.
-# Usage: tests/setup.sh [demo|tests|benches]    default: tests, which also brings the checkers; benches: their peers too
+# Usage: tests/setup.sh [run|demo|tests|benches]    default: tests, which also brings the checkers; benches: their peers too;
+#                                                 run: what hostd runs with, and nothing to build it
+#        tests/setup.sh --packages [WHAT]         names the Debian packages of all of it, and installs nothing
 # Asks before it uses sudo; without a terminal it prints the command instead and fails. As root it just does it.
 set -euo pipefail
 # shellcheck source=tests/common.sh
@@ -41,16 +43,29 @@ mmdebstrap         mmdebstrap
 mke2fs             e2fsprogs
 git                git
 modprobe           kmod
-cc                 gcc
-/usr/include/stdio.h libc6-dev
-jq                 jq
+mount              mount
+xz                 xz-utils
 /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 /etc/ssl/certs/ca-certificates.crt ca-certificates
 LIST
+    # Environments are built in a user namespace where hostd is not root.
     [ "$(id -u)" = 0 ] || echo "newuidmap uidmap"
-    [ "$1" = demo ] || echo "shellcheck shellcheck"
-    [ "$1" = demo ] || echo "c++                g++"
-    [ "$1" != benches ] || cat <<'LIST'
+    [ "$1" != run ] || return 0
+    cat <<'LIST'
+cc                 gcc
+/usr/include/stdio.h libc6-dev
+jq                 jq
+LIST
+    [ "$1" != demo ] || return 0
+    cat <<'LIST'
+shellcheck         shellcheck
+c++                g++
+python3            python3
+useradd            passwd
+newuidmap          uidmap
+LIST
+    [ "$1" = benches ] || return 0
+    cat <<'LIST'
 ssh                openssh-client
 virsh              libvirt-clients
 libvirtd           libvirt-daemon
@@ -75,8 +90,9 @@ candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p' |
 # exclude each other, and qemu-utils has to step back to the same version.
 install_packages() {
     may_install "$@"
-    say "installing; apt's lists are refreshed first"
-    as_root apt-get update -qq
+    # Asks for the password before something moves over the question.
+    [ "$(id -u)" = 0 ] || sudo --validate
+    during "refreshing apt's lists" as_root apt-get update -qq
     local arguments=(install -y -qq --no-install-recommends --no-remove "$@")
     local version
     version=$(candidate qemu-system-x86)
@@ -84,7 +100,7 @@ install_packages() {
         say "apt cannot install these beside the installed qemu-utils; it goes back to $version, as qemu-system-x86"
         arguments+=(--allow-downgrades "qemu-utils=$version")
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 "${arguments[@]}" >/dev/null
+    during "installing $*" as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 "${arguments[@]}"
 }
 
 setup_packages() {
@@ -150,15 +166,26 @@ setup_deny() {
     ! cargo deny --version >/dev/null 2>&1 || return 0
     say "building cargo-deny $deny_version into $tools (some minutes, once)"
     # Without optimisation: it runs for seconds and builds in a third of the time.
-    CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --debug --root "$tools" cargo-deny@$deny_version
+    during "building cargo-deny" env "CARGO_TARGET_DIR=$tools/build" \
+        cargo install --locked --debug --root "$tools" cargo-deny@$deny_version
     rm -rf "$tools/build"
 }
 
+only_names=no
+if [ "${1-}" = --packages ]; then
+    only_names=yes
+    shift
+fi
 what=${1:-tests}
 case $what in
-    demo | tests | benches) ;;
-    *) sed -n '3s/^# //p' "$0" >&2; exit 2 ;;
+    run | demo | tests | benches) ;;
+    *) sed -n '3,5s/^# //p' "$0" >&2; exit 2 ;;
 esac
+if [ $only_names = yes ]; then
+    needs "$what" | awk '{ print $2 }' | sort -u
+    exit 0
+fi
 setup_packages "$what"
+[ "$what" != run ] || exit 0
 setup_rust "$what"
 [ "$what" = demo ] || setup_deny
