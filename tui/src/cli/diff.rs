@@ -52,8 +52,9 @@ trait Form {
 pub(crate) async fn run(fleet: &Fleet, options: Diff) -> Outcome {
     let (host, of, wait) = find(fleet, &options).await?;
     let (detail, mut form): (_, Box<dyn Form>) = match (options.stat, options.name_only, options.json) {
+        (true, ..) if options.nul => (DiffDetail::Counts, Box::new(stat::Numbers::default())),
         (true, ..) => (DiffDetail::Counts, Box::new(stat::Stat::default())),
-        (_, true, _) => (DiffDetail::List, Box::new(names::Names)),
+        (_, true, _) => (DiffDetail::List, Box::new(names::Names { nul: options.nul })),
         (.., true) => (DiffDetail::Hunks, Box::new(json::Json::default())),
         _ => (DiffDetail::Hunks, Box::new(patch::Patch::new(output::is_terminal(), output::colour()))),
     };

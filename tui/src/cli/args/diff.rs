@@ -14,6 +14,7 @@ takes some seconds and the room of a VM. On a terminal it is coloured; elsewhere
 Examples:
   pilothouse diff fix-parser
   pilothouse diff fix-parser --stat
+  pilothouse diff fix-parser --name-only -z | xargs -0 wc -l
   pilothouse diff widgets#12 --revisions 1..2 -- src
   pilothouse diff --repo widgets main..agent/fix-parser/work | git apply --stat
   pilothouse diff --repo widgets v1...main --json | jq -r '.files[].new_path'"
@@ -30,14 +31,19 @@ pub(crate) struct Diff {
     #[arg(long, value_name = "N..M", value_parser = revisions, conflicts_with = "repo")]
     pub(crate) revisions: Option<(u32, u32)>,
     /// How many lines changed in each file
-    #[arg(long, group = "form")]
+    #[arg(long, groups = ["form", "names"])]
     pub(crate) stat: bool,
     /// The names of the changed files
-    #[arg(long, group = "form")]
+    #[arg(long, groups = ["form", "names"])]
     pub(crate) name_only: bool,
     /// Print a JSON object
     #[arg(long, group = "form")]
     pub(crate) json: bool,
+    /// With --name-only: end each name with a NUL, whatever is in it. With --stat: for each file the added lines, the removed
+    /// lines (`-` where there are none to count) and the name, with TABs between; of a renamed file an empty name, and
+    /// then both of its names, each ended with a NUL
+    #[arg(short = 'z', conflicts_with = "json", requires = "names")]
+    pub(crate) nul: bool,
     /// Lines around each change
     #[arg(long, short = 'U', value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(..=100))]
     pub(crate) unified: u32,

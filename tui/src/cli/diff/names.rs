@@ -1,19 +1,27 @@
 use pilothouse_proto::hostd::v1::{DiffFile, DiffPiece};
 
 use super::Form;
-use crate::cli::{failure::Failure, output};
+use crate::cli::{failure::Failure, format::plain, output};
 
 /// The names of the changed files, a line each.
-pub(super) struct Names;
+pub(super) struct Names {
+    /// Each as it is, ended with a NUL instead.
+    pub(super) nul: bool,
+}
 
 impl Form for Names {
     fn listed(&mut self, files: &[DiffFile], cut: bool) -> Result<(), Failure> {
-        let mut names = String::new();
+        let mut names = vec![];
         for file in files {
-            names.push_str(&quoted("", &file.new_path));
-            names.push('\n');
+            if self.nul {
+                names.extend_from_slice(&file.new_path);
+                names.push(0);
+            } else {
+                names.extend(shown(&file.new_path).into_bytes());
+                names.push(b'\n');
+            }
         }
-        output::print(&names)?;
+        output::write(&names)?;
         if cut { Err(Failure::failed("there are more changed files than the host lists")) } else { Ok(()) }
     }
 
@@ -23,6 +31,14 @@ impl Form for Names {
 
     fn end(&mut self) -> Result<(), Failure> {
         Ok(())
+    }
+}
+
+/// A path for people: as it is where it is text, else as [`quoted`] has it.
+pub(super) fn shown(path: &[u8]) -> String {
+    match std::str::from_utf8(path) {
+        Ok(text) if plain(text) == text && !text.contains(['\t', '\n', '"', '\\']) => text.to_owned(),
+        _ => quoted("", path),
     }
 }
 
@@ -50,6 +66,18 @@ pub(super) fn quoted(prefix: &str, path: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_are_text_are_shown_as_they_are() {
+        for name in ["x y", "\u{fc}ber/\u{65e5}\u{672c}.txt"] {
+            assert_eq!(shown(name.as_bytes()), name);
+        }
+        assert_eq!(shown(b"bad\xff.txt"), r#""bad\377.txt""#);
+        // What could play tricks with a terminal or a reader.
+        for name in ["a\tb", "a\nb", "a\u{1b}[2J", "a\u{9b}2J", "a\u{202e}txt.exe", "a\"b", "a\\b"] {
+            assert!(shown(name.as_bytes()).starts_with('"'), "{name:?}");
+        }
+    }
 
     #[test]
     fn names_are_quoted_as_git_does() {

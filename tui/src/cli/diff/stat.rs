@@ -1,8 +1,8 @@
 use std::fmt::Write as _;
 
-use pilothouse_proto::hostd::v1::{DiffFile, DiffPiece};
+use pilothouse_proto::hostd::v1::{DiffFile, DiffFileEnd, DiffPiece};
 
-use super::{Form, names::quoted};
+use super::{Form, names::shown};
 use crate::cli::{
     failure::Failure,
     output,
@@ -36,7 +36,7 @@ impl Form for Stat {
 
     fn piece(&mut self, file: &DiffFile, piece: &DiffPiece) -> Result<(), Failure> {
         let Some(end) = &piece.end else { return Ok(()) };
-        let (old, new) = (quoted("", &file.old_path), quoted("", &file.new_path));
+        let (old, new) = (shown(&file.old_path), shown(&file.new_path));
         let name = if old == new { new } else { format!("{old} => {new}") };
         let word = match end.contents.as_str() {
             "text" | "same" => None,
@@ -51,6 +51,43 @@ impl Form for Stat {
         output::print(&table(&self.rows, width, output::colour()))?;
         if self.cut { Err(Failure::failed("there are more changed files than the host lists")) } else { Ok(()) }
     }
+}
+
+/// The same for programs: as `git diff --numstat -z` writes it.
+#[derive(Default)]
+pub(super) struct Numbers {
+    cut: bool,
+}
+
+impl Form for Numbers {
+    fn listed(&mut self, _: &[DiffFile], cut: bool) -> Result<(), Failure> {
+        self.cut = cut;
+        Ok(())
+    }
+
+    fn piece(&mut self, file: &DiffFile, piece: &DiffPiece) -> Result<(), Failure> {
+        let Some(end) = &piece.end else { return Ok(()) };
+        output::write(&numbers(file, end))
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        if self.cut { Err(Failure::failed("there are more changed files than the host lists")) } else { Ok(()) }
+    }
+}
+
+fn numbers(file: &DiffFile, end: &DiffFileEnd) -> Vec<u8> {
+    let mut out = match end.contents.as_str() {
+        "text" | "same" => format!("{}\t{}\t", end.added, end.removed).into_bytes(),
+        _ => b"-\t-\t".to_vec(),
+    };
+    if file.old_path != file.new_path {
+        out.push(0);
+        out.extend_from_slice(&file.old_path);
+        out.push(0);
+    }
+    out.extend_from_slice(&file.new_path);
+    out.push(0);
+    out
 }
 
 fn table(rows: &[Row], width: usize, colour: bool) -> String {
@@ -82,6 +119,17 @@ fn table(rows: &[Row], width: usize, colour: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_as_git_writes_them() {
+        let numbers = |old: &'static [u8], new: &'static [u8], contents: &str| {
+            let file = DiffFile { old_path: old.into(), new_path: new.into(), ..DiffFile::default() };
+            numbers(&file, &DiffFileEnd { contents: contents.into(), added: 3, removed: 1, ..DiffFileEnd::default() })
+        };
+        assert_eq!(numbers(b"a\xff b", b"a\xff b", "text"), b"3\t1\ta\xff b\0");
+        assert_eq!(numbers(b"a", b"b", "text"), b"3\t1\t\0a\0b\0");
+        assert_eq!(numbers(b"a", b"a", "binary"), b"-\t-\ta\0");
+    }
 
     #[test]
     fn bars_are_scaled_to_the_largest() {
