@@ -6,6 +6,7 @@ mod convert;
 mod diff;
 mod environments;
 mod exec;
+mod git;
 mod host;
 mod listen;
 mod log;
@@ -33,7 +34,7 @@ use tonic::transport::Server;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
-use crate::{ci::Ci, forge::Importer, sessions::Fleet};
+use crate::{ci::Ci, forge::Keeper, sessions::Fleet};
 
 pub use listen::{Listen, ListenError, Socket};
 pub use principal::Principal;
@@ -47,7 +48,7 @@ struct Api {
     fleet: Arc<Fleet>,
     ci: Arc<Ci>,
     /// Of the forge that is built in.
-    importer: Arc<dyn Importer>,
+    keeper: Arc<dyn Keeper>,
     /// Cancelled when hostd ends: streams that would go on for ever end then.
     closing: CancellationToken,
 }
@@ -59,11 +60,11 @@ struct Api {
 pub async fn serve(
     fleet: Arc<Fleet>,
     ci: Arc<Ci>,
-    importer: Arc<dyn Importer>,
+    keeper: Arc<dyn Keeper>,
     sockets: Vec<Socket>,
     closing: CancellationToken,
 ) -> color_eyre::Result<()> {
-    let api = Api { fleet, ci, importer, closing: closing.clone() };
+    let api = Api { fleet, ci, keeper, closing: closing.clone() };
     let (health, reflection) = about().await?;
     let mut guards = Vec::with_capacity(sockets.len());
     let mut listeners = Vec::with_capacity(sockets.len());

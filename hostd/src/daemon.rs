@@ -78,10 +78,11 @@ pub async fn run(options: Options) -> color_eyre::Result<()> {
     let (fleet, ci, local) = open(&options, &data).await?;
     // Ended with this run.
     let _tidy = AbortOnDropHandle::new(tokio::spawn(local.clone().tidy()));
+    let _fetches = AbortOnDropHandle::new(tokio::spawn(local.clone().fetch_on_schedule()));
     let _reports = reports.map(|endpoint| AbortOnDropHandle::new(tokio::spawn(endpoint.serve(fleet.forge().clone()))));
     let closing = CancellationToken::new();
-    let importer = Arc::new(local);
-    let mut server = tokio::spawn(api::serve(fleet.clone(), ci.clone(), importer, sockets, closing.clone()));
+    let keeper = Arc::new(local);
+    let mut server = tokio::spawn(api::serve(fleet.clone(), ci.clone(), keeper, sockets, closing.clone()));
     tracing::info!(data = %data.display(), "hostd serves");
     let served = tokio::select! {
         served = &mut server => Some(served),

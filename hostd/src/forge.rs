@@ -21,7 +21,7 @@
 //! ```
 //!
 //! What none of them has is [`Local`]'s own: bare [`Repositories`], which the gateway serves to guests and from which builds
-//! and diffs are made; bringing repositories in ([`Importer`]); and how long results and logs are kept.
+//! and diffs are made; bringing repositories in, keeping them up and serving them to people ([`Keeper`]); and how long results and logs are kept.
 
 #[cfg(test)]
 pub(crate) mod elsewhere;
@@ -42,10 +42,10 @@ use hostd_core::{
 
 pub use crate::store::Which;
 pub use error::ForgeError;
-pub(crate) use git::{git, trust};
+pub(crate) use git::{BOUNDS, FSCK, git, trust};
 pub use hints::{Heard, Hints};
 pub(crate) use hooks::{PREFIX_VARIABLE, SLUG_VARIABLE, install};
-pub use local::{Import, Importer, Local};
+pub use local::{FetchedBranch, Import, Keeper, Local, PushedBranch, Service};
 pub use repositories::{Head, Repositories};
 
 /// What the host asks of a forge. Texts that it answers are foreign.
@@ -91,6 +91,13 @@ pub trait Forge: Debug + Send + Sync {
 
     /// Gives a review. The places of its comments must be there in the head commit.
     async fn review(&self, id: &PullId, review: NewReview) -> Result<Pull, ForgeError>;
+
+    /// Closes it: nothing comes of it, and its branch stays. One that is closed stays as it is.
+    async fn close(&self, id: &PullId, who: Who) -> Result<Pull, ForgeError>;
+
+    /// Opens one again that is closed, with what was pushed meanwhile. Its head branch is made again from its last revision
+    /// where it is gone; its base branch must be there.
+    async fn reopen(&self, id: &PullId, who: Who) -> Result<Pull, ForgeError>;
 
     /// Merges it, whole or not at all. `head` is the commit that `who` saw; another is refused.
     async fn merge(&self, id: &PullId, who: Who, head: &str) -> Result<Pull, ForgeError>;

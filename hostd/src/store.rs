@@ -6,6 +6,7 @@
 mod error;
 mod open;
 mod pulls;
+mod repositories;
 #[cfg(test)]
 mod tests;
 

@@ -10,6 +10,7 @@ pub(crate) mod failure;
 mod fleet;
 mod fork;
 mod format;
+mod git_remote;
 mod host;
 mod json;
 mod list;
@@ -68,6 +69,10 @@ async fn run(arguments: Arguments) -> Outcome {
     if let Some(Command::Completions { shell }) = arguments.command {
         return completions(shell);
     }
+    // Its address names the host.
+    if let Some(Command::GitRemote { address, .. }) = &arguments.command {
+        return git_remote::run(address).await;
+    }
     let default = std::env::var_os("PILOTHOUSE_HOST").map(|host| host.to_string_lossy().into_owned());
     let hosts = Hosts::load()?.choose(&arguments.hosts, default.as_deref())?;
     let Some(command) = arguments.command else {
@@ -94,6 +99,7 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Fork(options) => fork::run(&fleet, options).await,
         Command::Host(command) => host::run(&fleet, command).await,
         Command::Env(command) => environment::run(&fleet, command).await,
+        Command::GitRemote { address, .. } => git_remote::run(&address).await,
         Command::Completions { shell } => completions(shell),
     }
 }

@@ -1,6 +1,8 @@
 //! The rules of a Pilothouse host. Pure: no tokio, no files, no clock; `Cargo.toml` has no crate that could do IO.
 
+pub mod admission;
 pub mod attention;
+pub mod attributes;
 pub mod capacity;
 pub mod checks;
 pub mod ci;
@@ -13,6 +15,7 @@ pub mod requirements;
 pub mod session;
 pub mod shelf;
 pub mod text;
+pub mod upstream;
 
 /// Milliseconds since the Unix epoch. Time always comes in as a value; nothing here reads a clock.
 pub type UnixMillis = i64;

@@ -5,7 +5,9 @@
 //!   open ────────▶ merging ───────────────▶ merged
 //!    │ ▲              │
 //!    │ └──────────────┘ Abandoned
-//!    └─────────────────────────────────────▶ closed      BranchGone
+//!    └─────────────────────────────────────▶ closed      Close, BranchGone
+//!    ▲                                         │
+//!    └─────────────────────────────────────────┘ Reopen
 //! ```
 //!
 //! Every push to the head branch makes a [`Revision`]. A [`Review`] is of one head commit, the one that its reviewer saw: it
@@ -18,10 +20,13 @@ mod merge;
 mod step;
 #[cfg(test)]
 mod tests;
+mod trees;
 mod types;
 
-pub use merge::{MergeMethod, Rules, may_merge};
+pub use merge::{DirectPush, MergeMethod, Rules, may_merge};
 pub use step::{NewComment, NewReview, PullInput, Refusal, step};
+pub use trees::MergedTrees;
 pub use types::{
-    Author, Comment, Merge, NewPull, Place, PullRequest, PullState, Review, Revision, Standing, Thread, Verdict, Who,
+    Author, Closing, Comment, Merge, NewPull, Place, PullRequest, PullState, Review, Revision, Standing, Thread,
+    Verdict, Who, WhyClosed,
 };

@@ -50,7 +50,9 @@ impl Diffs for Api {
 pub(super) fn failed(error: &DiffError) -> Status {
     let (code, reason) = match error {
         DiffError::NoRepository(_) => (Code::NotFound, "REPOSITORY_NOT_FOUND"),
-        DiffError::NoRevision { .. } | DiffError::NoMergeBase { .. } => (Code::NotFound, "REVISION_NOT_FOUND"),
+        DiffError::NoRevision { .. } | DiffError::NoPullRevision { .. } | DiffError::NoMergeBase { .. } => {
+            (Code::NotFound, "REVISION_NOT_FOUND")
+        }
         DiffError::Invalid(_) => (Code::InvalidArgument, "INVALID"),
         DiffError::NothingToCompare => (Code::FailedPrecondition, "NO_REPOSITORY"),
         DiffError::WorkingTree(_) => (Code::Aborted, "WORKING_TREE"),

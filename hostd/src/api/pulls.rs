@@ -2,8 +2,9 @@
 
 use hostd_core::{
     checks::Check,
-    pulls::{MergeMethod, PullState, Rules, Who, may_merge},
+    pulls::{DirectPush, MergeMethod, PullState, Rules, Who, may_merge},
     text,
+    upstream::Upstream,
 };
 use pilothouse_proto::hostd::v1 as wire;
 use tonic::{Code, Status};
@@ -21,6 +22,8 @@ use crate::{
 const WATCHED: usize = 20;
 /// Longest text that they are told, in bytes.
 const WATCHED_TEXT: usize = 1024;
+/// Longest URL told, in bytes.
+const UPSTREAM_MAX: usize = 2048;
 
 /// With all that was said.
 pub(super) fn pull(whole: &Pull) -> wire::Pull {
@@ -50,6 +53,10 @@ pub(super) fn pull_in_brief(whole: &Pull) -> wire::Pull {
         PullState::Merged(merge) => Some(merge),
         _ => None,
     };
+    let closing = match &p.state {
+        PullState::Closed(closing) => Some(closing),
+        _ => None,
+    };
     wire::Pull {
         repository: p.repository.clone(),
         number: p.number,
@@ -71,6 +78,8 @@ pub(super) fn pull_in_brief(whole: &Pull) -> wire::Pull {
         merged_by: merge.map(|merge| merge.by.clone()).unwrap_or_default(),
         merge_commit: merge.map(|merge| merge.commit.clone()).unwrap_or_default(),
         merged_at: merge.map_or(0, |merge| merge.at),
+        closed_why: closing.map(|closing| closing.why.to_string()).unwrap_or_default(),
+        closed_at: closing.map_or(0, |closing| closing.at),
         ..wire::Pull::default()
     }
 }
@@ -156,7 +165,7 @@ pub(super) fn check(it: &Check, required: bool) -> wire::Check {
     }
 }
 
-pub(super) fn repository(info: &RepositoryInfo, rules: &Rules, open_pulls: usize) -> wire::Repository {
+pub(super) fn repository(info: &RepositoryInfo, rules: &Rules, open: usize, from: &Upstream) -> wire::Repository {
     wire::Repository {
         name: info.name.clone(),
         default_branch: info.default_branch.clone(),
@@ -168,22 +177,34 @@ pub(super) fn repository(info: &RepositoryInfo, rules: &Rules, open_pulls: usize
             approvals: rules.approvals,
             merge_method: rules.method.word().into(),
             keep_branches: rules.keep_branches,
+            direct_push: rules.direct_push.word().into(),
         }),
-        open_pulls: super::convert::count(open_pulls),
+        open_pulls: super::convert::count(open),
+        upstream: text::clean(&from.shown(), UPSTREAM_MAX),
+        fetch_every: from.fetch_every,
+        fetched_at: from.fetched_at,
+        fetch_error: from.error.clone(),
     }
 }
 
 // tonic's type of errors.
 #[allow(clippy::result_large_err)]
 pub(super) fn rules(wire: Option<wire::Rules>) -> Result<Rules, Status> {
-    let wire::Rules { mut required_checks, approvals, merge_method, keep_branches } = wire.unwrap_or_default();
+    let wire::Rules { mut required_checks, approvals, merge_method, keep_branches, direct_push } =
+        wire.unwrap_or_default();
     let method = MergeMethod::from_word(&merge_method).ok_or_else(|| {
         let words = MergeMethod::ALL.map(MergeMethod::word).join(", ");
         invalid(format!("{merge_method:?} is no way to merge; say one of {words}"))
     })?;
+    // Clients of before know nothing of it.
+    let push = if direct_push.is_empty() { Some(DirectPush::default()) } else { DirectPush::from_word(&direct_push) };
+    let direct_push = push.ok_or_else(|| {
+        let words = DirectPush::ALL.map(DirectPush::word).join(", ");
+        invalid(format!("{direct_push:?} says nothing of pushes to the default branch; say one of {words}"))
+    })?;
     let mut seen = std::collections::HashSet::new();
     required_checks.retain(|name| seen.insert(name.clone()));
-    Ok(Rules { required_checks, approvals, method, keep_branches })
+    Ok(Rules { required_checks, approvals, method, keep_branches, direct_push })
 }
 
 impl Api {
@@ -232,7 +253,12 @@ impl From<ForgeError> for Status {
             ForgeError::Conflicts { .. } => (Code::FailedPrecondition, "CONFLICTS"),
             // Not FailedPrecondition: nobody forbids it, it went wrong.
             ForgeError::NotImported(_) => (Code::Aborted, "NOT_IMPORTED"),
+            ForgeError::NotFetched(_) => (Code::Aborted, "NOT_FETCHED"),
+            ForgeError::NotPushed(_) => (Code::Aborted, "NOT_PUSHED"),
             ForgeError::Taken(_) => (Code::AlreadyExists, "TAKEN"),
+            ForgeError::Busy(_) => (Code::FailedPrecondition, "REPOSITORY_BUSY"),
+            ForgeError::InUse { .. } => (Code::FailedPrecondition, "REPOSITORY_IN_USE"),
+            ForgeError::NoRoom(_) => (Code::ResourceExhausted, "NO_ROOM"),
             ForgeError::Unavailable(_) => (Code::Unavailable, "FORGE_UNAVAILABLE"),
             ForgeError::Git(_) | ForgeError::GitFailed { .. } => (Code::Internal, "GIT"),
             ForgeError::File { .. } => (Code::Internal, "FILE"),

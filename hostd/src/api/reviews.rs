@@ -1,8 +1,9 @@
 use futures::stream;
 use hostd_core::pulls::{NewComment, NewReview, Place, Verdict, Who};
 use pilothouse_proto::hostd::v1::{
-    GetPullRequest, ListPullsRequest, ListPullsResponse, MergePullRequest, NewReviewComment, Pull, SubmitReviewRequest,
-    WatchPullsRequest, WatchPullsResponse, reviews_server::Reviews, watch_pulls_response::Change,
+    ClosePullRequest, GetPullRequest, ListPullsRequest, ListPullsResponse, MergePullRequest, NewReviewComment, Pull,
+    ReopenPullRequest, SubmitReviewRequest, WatchPullsRequest, WatchPullsResponse, reviews_server::Reviews,
+    watch_pulls_response::Change,
 };
 use tonic::{Request, Response, Status, async_trait};
 
@@ -51,6 +52,18 @@ impl Reviews for Api {
         let MergePullRequest { id, head } = request.into_inner();
         let id = self.pull_id(&id).await?;
         Ok(Response::new(pulls::pull(&self.fleet.forge().merge(&id, who, &head).await?)))
+    }
+
+    async fn close_pull(&self, request: Request<ClosePullRequest>) -> Result<Response<Pull>, Status> {
+        let who = Who::person(owner(&request));
+        let id = self.pull_id(&request.into_inner().id).await?;
+        Ok(Response::new(pulls::pull(&self.fleet.forge().close(&id, who).await?)))
+    }
+
+    async fn reopen_pull(&self, request: Request<ReopenPullRequest>) -> Result<Response<Pull>, Status> {
+        let who = Who::person(owner(&request));
+        let id = self.pull_id(&request.into_inner().id).await?;
+        Ok(Response::new(pulls::pull(&self.fleet.forge().reopen(&id, who).await?)))
     }
 
     async fn watch_pulls(&self, _: Request<WatchPullsRequest>) -> Result<Response<Self::WatchPullsStream>, Status> {

@@ -9,16 +9,35 @@ pub enum DiffError {
     #[error("there is no repository `{0}` on this host; `pilothouse repo ls` lists them")]
     NoRepository(String),
     /// It has no such commit.
-    #[error("repository `{repository}` has no revision `{revision}`; give a branch, a tag or a commit id")]
+    #[error(
+        "repository `{repository}` has no revision `{revision}`; name two that it has, each a branch, a tag or a commit id, \
+         with `pilothouse diff --repo {repository} A..B`"
+    )]
     NoRevision {
         /// Its name.
         repository: String,
         /// Asked for.
         revision: String,
     },
+    /// The pull request has no such revision.
+    #[error(
+        "{repository}#{number} has no revision {revision}; `pilothouse review show {repository}#{number}` lists them"
+    )]
+    NoPullRevision {
+        /// Its repository's name.
+        repository: String,
+        /// Its number.
+        number: u64,
+        /// Asked for.
+        revision: u32,
+    },
     /// Two commits without a common past.
-    #[error("`{old}` and `{new}` have no common history; compare them with `{old}..{new}`")]
+    #[error(
+        "`{old}` and `{new}` have no common history; compare them with `pilothouse diff --repo {repository} {old}..{new}`"
+    )]
     NoMergeBase {
+        /// Their repository's name.
+        repository: String,
         /// Asked for.
         old: String,
         /// Asked for.

@@ -15,16 +15,22 @@ impl Revisions {
                 0 => pull.revisions.last(),
                 number => pull.revisions.iter().find(|revision| revision.number == number),
             };
-            let missing = || DiffError::NoRevision {
+            let missing = || DiffError::NoPullRevision {
                 repository: pull.repository.clone(),
-                revision: format!("#{} revision {number}", pull.number),
+                number: pull.number,
+                revision: number,
             };
             found.map(|revision| revision.head.clone()).ok_or_else(missing)
         };
         let (old, new) = match (from, &pull.state) {
             (1.., _) => (head(from)?, head(to)?),
             (0, PullState::Merged(merge)) if merge.method == MergeMethod::FastForward => {
-                let help = "compare its revisions with each other, or its commits with A..B";
+                let repository = &pull.repository;
+                let help = format!(
+                    "compare its revisions with each other (--revisions 1..2), or commits with \
+                     `pilothouse diff --repo {repository} A..{}`",
+                    merge.head
+                );
                 return Err(DiffError::Invalid(format!("its base branch was fast-forwarded to it; {help}")));
             }
             // The base branch has it by now: as it was before.
@@ -69,6 +75,6 @@ mod tests {
         assert_eq!(of(PullState::Open, 1, 2).unwrap(), ("one".into(), "two".into(), false));
         assert_eq!(of(merged(MergeMethod::Squash), 0, 0).unwrap(), ("m^1".into(), "two".into(), true));
         assert!(matches!(of(merged(MergeMethod::FastForward), 0, 0), Err(DiffError::Invalid(_))));
-        assert!(matches!(of(PullState::Open, 0, 3), Err(DiffError::NoRevision { .. })));
+        assert!(matches!(of(PullState::Open, 0, 3), Err(DiffError::NoPullRevision { .. })));
     }
 }

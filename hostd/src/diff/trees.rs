@@ -41,7 +41,11 @@ impl Trees {
             old = match found {
                 Ok(base) if is_id(&base) => base,
                 Ok(_) | Err(DiffError::Failed(_)) => {
-                    return Err(DiffError::NoMergeBase { old: asked.old.clone(), new: asked.new.clone() });
+                    return Err(DiffError::NoMergeBase {
+                        repository: asked.repository.clone(),
+                        old: asked.old.clone(),
+                        new: asked.new.clone(),
+                    });
                 }
                 Err(error) => return Err(error),
             };

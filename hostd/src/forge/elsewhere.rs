@@ -206,6 +206,18 @@ impl Forge for Elsewhere {
         state.now.pull(id)
     }
 
+    async fn close(&self, id: &PullId, who: Who) -> Result<Pull, ForgeError> {
+        let mut state = self.asked()?;
+        state.now.change(id, PullInput::Close(who))?;
+        state.now.pull(id)
+    }
+
+    async fn reopen(&self, id: &PullId, who: Who) -> Result<Pull, ForgeError> {
+        let mut state = self.asked()?;
+        state.now.change(id, PullInput::Reopen(who))?;
+        state.now.pull(id)
+    }
+
     async fn merge(&self, id: &PullId, who: Who, head: &str) -> Result<Pull, ForgeError> {
         let mut state = self.asked()?;
         let whole = state.now.pull(id)?;

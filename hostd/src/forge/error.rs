@@ -57,22 +57,49 @@ pub enum ForgeError {
     /// It cannot be merged as it is.
     #[error("{0}")]
     NotMergeable(String),
-    /// Both sides changed the same.
-    #[error("{id} conflicts with `{base}` in {}; merge or rebase `{base}` into it, and push", .paths.join(", "))]
+    /// The two sides do not fit together.
+    #[error("{id} conflicts with `{base}`{}; merge or rebase `{base}` into it, and push", place(.paths, .said))]
     Conflicts {
         /// The pull request.
         id: PullId,
         /// The branch it is to be merged into.
         base: String,
-        /// Where, at most [`ForgeError::PATHS`].
+        /// Where; empty where git names no path.
         paths: Vec<String>,
+        /// What git says of it.
+        said: Vec<String>,
     },
     /// A repository could not be brought in; nothing of it is left.
     #[error("{0}")]
     NotImported(String),
+    /// New commits could not be brought in from a repository's upstream.
+    #[error("{0}")]
+    NotFetched(String),
+    /// A repository's upstream did not take what was pushed.
+    #[error("{0}")]
+    NotPushed(String),
     /// The name belongs to another repository.
-    #[error("there is a repository `{0}` already; choose another name with --name")]
+    #[error(
+        "there is a repository `{0}` already; `pilothouse repo fetch {0}` brings in what is new at its upstream, or choose \
+         another name"
+    )]
     Taken(String),
+    /// Something else is being done with the repository.
+    #[error("`{0}` is being fetched into, merged into, renamed or removed at this moment; try again when that is over")]
+    Busy(String),
+    /// Something works with the repository.
+    #[error("`{name}` is used by {by}; {help}")]
+    InUse {
+        /// The repository.
+        name: String,
+        /// By what.
+        by: String,
+        /// What to do first.
+        help: String,
+    },
+    /// The disk has no room for it.
+    #[error("{0}")]
+    NoRoom(String),
     /// A forge elsewhere did not answer, or takes no more questions for now: it is worth asking again.
     #[error("{0}")]
     Unavailable(String),
@@ -103,4 +130,13 @@ pub enum ForgeError {
 impl ForgeError {
     /// Most paths that are named.
     pub const PATHS: usize = 20;
+}
+
+/// Where a conflict is, and in git's words what it is.
+fn place(paths: &[String], said: &[String]) -> String {
+    let mut text = if paths.is_empty() { String::new() } else { format!(" in {}", paths.join(", ")) };
+    if !said.is_empty() {
+        text.push_str(&format!(" (git says: {})", said.join("; ")));
+    }
+    text
 }

@@ -25,6 +25,32 @@ pub(super) const OUTPUT_MAX: u64 = 16 << 20;
 /// Of what git says on stderr.
 const STDERR_MAX: u64 = 4096;
 
+/// What keeps git's memory and processors bounded, whatever a guest pushed: large files are streamed, and what is packed
+/// anew is packed by one thread.
+pub(crate) const BOUNDS: [(&str, &str); 4] = [
+    ("core.bigFileThreshold", "32m"),
+    ("pack.threads", "1"),
+    ("pack.windowMemory", "128m"),
+    ("pack.deltaCacheSize", "64m"),
+];
+
+/// What is found fault with in a push, beside git's own list. Repositories that come in whole may have commits like these:
+/// careless programs of old wrote them, they do no harm, and whoever pushes on top of them cannot change them.
+pub(crate) const FSCK: [(&str, &str); 12] = [
+    ("receive.fsckObjects", "true"),
+    ("receive.fsck.badTimezone", "ignore"),
+    ("receive.fsck.badDate", "ignore"),
+    ("receive.fsck.zeroPaddedDate", "ignore"),
+    ("receive.fsck.missingSpaceBeforeDate", "ignore"),
+    ("receive.fsck.badEmail", "ignore"),
+    ("receive.fsck.missingEmail", "ignore"),
+    ("receive.fsck.missingSpaceBeforeEmail", "ignore"),
+    ("receive.fsck.badName", "ignore"),
+    ("receive.fsck.missingNameBeforeEmail", "ignore"),
+    ("receive.fsck.multipleAuthors", "ignore"),
+    ("receive.fsck.zeroPaddedFilemode", "ignore"),
+];
+
 /// A git command that knows nothing but what it is told. Ended when dropped.
 pub(crate) fn git(directory: &Path) -> Command {
     let mut git = Command::new("git");
@@ -34,6 +60,7 @@ pub(crate) fn git(directory: &Path) -> Command {
         .env("HOME", directory)
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_ATTR_NOSYSTEM", "1")
         .env("GIT_TERMINAL_PROMPT", "0")
         .current_dir(directory)
         .stdin(Stdio::null())
@@ -126,6 +153,16 @@ impl Repository {
         match ran.code {
             0 => Ok(true),
             1 => Ok(false),
+            _ => Err(ran.failed("comparing commits")),
+        }
+    }
+
+    /// A newest commit that both have in their history; None: there is none.
+    pub(super) async fn merge_base(&self, one: &str, other: &str) -> Result<Option<String>, ForgeError> {
+        let ran = self.run(["merge-base", one, other]).await?;
+        match ran.code {
+            0 => Ok(Some(ran.line())),
+            1 => Ok(None),
             _ => Err(ran.failed("comparing commits")),
         }
     }

@@ -1,4 +1,5 @@
-//! The hook that guards branches. It is hostd's, outside every repository, and given to git by `core.hooksPath`.
+//! The hooks that guard branches, of what guests push and of what people push. They are hostd's, outside every repository, and
+//! given to git by `core.hooksPath`.
 
 use std::{
     io,
@@ -32,28 +33,88 @@ done
 exit $status
 "#;
 
-/// Writes the hooks below `root` and returns their folder, for `core.hooksPath`.
+/// Name of the repository that a person pushes to, for the message.
+pub(super) const REPOSITORY_VARIABLE: &str = "PILOTHOUSE_REPOSITORY";
+/// Its default branch; empty: it has none.
+pub(super) const DEFAULT_BRANCH_VARIABLE: &str = "PILOTHOUSE_DEFAULT_BRANCH";
+/// What may be pushed to that: a word of [`hostd_core::pulls::DirectPush`].
+pub(super) const DIRECT_PUSH_VARIABLE: &str = "PILOTHOUSE_DIRECT_PUSH";
+
+/// The same for people, who push branches and tags: the default branch as the repository's rules say.
+const PEOPLES_PRE_RECEIVE: &str = r#"#!/bin/sh
+: "${PILOTHOUSE_REPOSITORY:?}" "${PILOTHOUSE_DIRECT_PUSH:?}" "${PILOTHOUSE_DEFAULT_BRANCH?}"
+status=0
+refuse() {
+    echo "pilothouse: $*" >&2
+    status=1
+}
+default() {
+    case "$PILOTHOUSE_DIRECT_PUSH" in
+    any) return ;;
+    fast-forward) ;;
+    *)
+        refuse "$1 changes by pull requests alone; \`pilothouse repo set $PILOTHOUSE_REPOSITORY --direct-push fast-forward\` allows more"
+        return
+        ;;
+    esac
+    case "$3" in *[!0]*) ;; *)
+        refuse "$1 is the default branch, and is not deleted"
+        return
+        ;;
+    esac
+    case "$2" in *[!0]*) ;; *) return ;; esac
+    git merge-base --is-ancestor "$2" "$3" ||
+        refuse "$1 takes commits on top of what it has alone: pull first; \`pilothouse repo set $PILOTHOUSE_REPOSITORY --direct-push any\` allows more"
+}
+while read -r old new ref; do
+    case "$ref" in
+    "refs/heads/$PILOTHOUSE_DEFAULT_BRANCH") default "$PILOTHOUSE_DEFAULT_BRANCH" "$old" "$new" ;;
+    refs/heads/?* | refs/tags/?*) ;;
+    *) refuse "people push to refs/heads/ and refs/tags/; $ref was refused" ;;
+    esac
+done
+exit $status
+"#;
+
+/// Writes the hooks for guests below `root` and returns their folder, for `core.hooksPath`.
 ///
 /// # Errors
 /// When they cannot be written, or cannot be run there: git would pass over a hook that does not run, and let all through.
 pub(crate) async fn install(root: &Path) -> io::Result<PathBuf> {
-    let folder = root.join("hooks");
+    write(root.join("hooks"), PRE_RECEIVE, &[PREFIX_VARIABLE, SLUG_VARIABLE]).await
+}
+
+/// The same for people.
+///
+/// # Errors
+/// As [`install`].
+pub(super) async fn install_for_people(root: &Path) -> io::Result<PathBuf> {
+    let needs = [REPOSITORY_VARIABLE, DEFAULT_BRANCH_VARIABLE, DIRECT_PUSH_VARIABLE];
+    write(root.join("hooks").join("people"), PEOPLES_PRE_RECEIVE, &needs).await
+}
+
+async fn write(folder: PathBuf, script: &str, needs: &[&str]) -> io::Result<PathBuf> {
     fs::create_dir_all(&folder).await?;
-    let (hook, fresh) = (folder.join("pre-receive"), folder.join(".pre-receive.new"));
-    fs::write(&fresh, PRE_RECEIVE).await?;
+    // Under a name of its own: two may write it at once.
+    let (hook, fresh) = (folder.join("pre-receive"), folder.join(format!(".pre-receive.{}", ulid::Ulid::new())));
+    if fs::read_to_string(&hook).await.is_ok_and(|there| there == script) {
+        prove(&hook, needs).await?;
+        return Ok(folder);
+    }
+    fs::write(&fresh, script).await?;
     fs::set_permissions(&fresh, PermissionsExt::from_mode(0o555)).await?;
     fs::rename(&fresh, &hook).await?;
-    prove(&hook).await?;
+    prove(&hook, needs).await?;
     Ok(folder)
 }
 
 /// Runs the hook with nothing to refuse. (Just written files are sometimes busy for a moment: another thread's fork holds
 /// them open until it execs.)
-async fn prove(hook: &Path) -> io::Result<()> {
+async fn prove(hook: &Path, needs: &[&str]) -> io::Result<()> {
     let mut attempts = 0;
     loop {
         let mut command = tokio::process::Command::new(hook);
-        command.env_clear().env(PREFIX_VARIABLE, "x").env(SLUG_VARIABLE, "x");
+        command.env_clear().envs(needs.iter().map(|name| (name, "x")));
         match command.stdin(Stdio::null()).kill_on_drop(true).status().await {
             Ok(status) if status.success() => return Ok(()),
             Ok(status) => return Err(io::Error::other(format!("{}: {status}", hook.display()))),

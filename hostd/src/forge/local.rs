@@ -7,19 +7,25 @@
 //!
 //! Each revision's head is kept under `refs/pull/NUMBER/REVISION`, so that a force-push throws nothing away.
 
+mod attributes;
 mod checks;
+mod combine;
 mod import;
+mod keep;
+mod keeper;
 mod merge;
 mod places;
+mod remote;
 mod retention;
 mod revisions;
 #[cfg(test)]
 mod tests;
+mod turns;
+mod upstream;
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -29,13 +35,15 @@ use hostd_core::{
     checks::Check,
     pulls::{NewComment, NewPull, NewReview, PullInput, PullRequest, PullState, Refusal, Rules, Who, step},
 };
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use ulid::Ulid;
 
 use super::{About, Forge, ForgeError, Hint, Hints, Pull, PullId, Report, Repositories, RepositoryInfo, Which};
 use crate::store::{PullRecord, Store, StoreError};
 
-pub use import::{Import, Importer};
+pub use import::Import;
+pub use keeper::{FetchedBranch, Keeper, PushedBranch, Service};
+use turns::Turns;
 
 /// Hints that a slow reader may be behind.
 const HINTS: usize = 256;
@@ -51,7 +59,11 @@ pub struct Local {
     logs: PathBuf,
     hints: broadcast::Sender<Hint>,
     /// Pull requests that somebody merges at this moment.
-    merges: Arc<Mutex<BTreeSet<PullId>>>,
+    merges: Turns<PullId>,
+    /// Repositories that are fetched into, renamed or removed at this moment.
+    upkeep: Turns<String>,
+    /// Somebody changed when upstreams are fetched from.
+    schedule: Arc<Notify>,
 }
 
 impl Local {
@@ -64,14 +76,16 @@ impl Local {
             repositories,
             logs: data.join("checks"),
             hints: broadcast::channel(HINTS).0,
-            merges: Arc::default(),
+            merges: Turns::default(),
+            upkeep: Turns::default(),
+            schedule: Arc::default(),
         }
     }
 
     /// Finishes what an earlier hostd left half done, and reads every open pull request again, so that no push is lost that
     /// came while it died. What cannot be read is told in the log.
     pub async fn catch_up(&self) {
-        self.remove_half_imports().await;
+        self.remove_leftovers().await;
         match self.store.pulls(Which::default()).await {
             Ok(open) => self.read_all(open, true).await,
             Err(error) => tracing::error!(%error, "pull requests cannot be read"),
@@ -130,7 +144,7 @@ impl Local {
                 let id = PullId::of(&record.pull);
                 if self.is_merged_now(&id) { Ok(record.pull) } else { self.settle(&id).await }
             }
-            PullState::Merged(_) | PullState::Closed => Ok(record.pull),
+            PullState::Merged(_) | PullState::Closed(_) => Ok(record.pull),
         }
     }
 }
@@ -218,6 +232,18 @@ impl Forge for Local {
             }
         }
         let pull = self.step(id, PullInput::Review(review)).await?;
+        self.whole(pull).await
+    }
+
+    async fn close(&self, id: &PullId, who: Who) -> Result<Pull, ForgeError> {
+        // What was pushed before is a revision still.
+        self.pull(id).await?;
+        let pull = self.step(id, PullInput::Close(who)).await?;
+        self.whole(pull).await
+    }
+
+    async fn reopen(&self, id: &PullId, who: Who) -> Result<Pull, ForgeError> {
+        let pull = self.reopen_pull(id, who).await?;
         self.whole(pull).await
     }
 

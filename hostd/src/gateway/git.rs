@@ -16,15 +16,6 @@ use super::{
 };
 use crate::forge::{self, PREFIX_VARIABLE, SLUG_VARIABLE};
 
-/// What keeps git's memory and processors bounded, whatever a guest pushed: large files are streamed, and what is packed
-/// anew is packed by one thread.
-const BOUNDS: [(&str, &str); 4] = [
-    ("core.bigFileThreshold", "32m"),
-    ("pack.threads", "1"),
-    ("pack.windowMemory", "128m"),
-    ("pack.deltaCacheSize", "64m"),
-];
-
 /// One of the four requests of the smart protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Operation {
@@ -112,7 +103,7 @@ async fn prepare(
             ("uploadpack.allowReachableSHA1InWant", "true"),
             ("http.receivepack", "false"),
         ];
-        forge::trust(&mut command, &repository, &[&settings[..], &BOUNDS[..]].concat());
+        forge::trust(&mut command, &repository, &[&settings[..], &forge::BOUNDS[..]].concat());
     }
     Ok(command)
 }
@@ -191,14 +182,13 @@ async fn allow_push(
         ("core.hooksPath", hooks),
         ("http.receivepack", "true"),
         ("receive.maxInputSize", most.as_str()),
-        ("receive.fsckObjects", "true"),
         // Pull requests read from it what was pushed, and what a force-push replaced.
         ("core.logAllRefUpdates", "always"),
         // In the background it would outlive the process that we watch.
         ("gc.autoDetach", "false"),
         ("maintenance.autoDetach", "false"),
     ];
-    forge::trust(command, repository, &[&settings[..], &BOUNDS[..]].concat());
+    forge::trust(command, repository, &[&settings[..], &forge::FSCK[..], &forge::BOUNDS[..]].concat());
     Ok(())
 }
 

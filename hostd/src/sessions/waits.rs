@@ -117,7 +117,7 @@ fn standing(pull: &Pull, names: &[String]) -> Standing {
         fate: match pull.pull.state {
             PullState::Open | PullState::Merging(_) => Fate::Open,
             PullState::Merged(_) => Fate::Merged,
-            PullState::Closed => Fate::Closed,
+            PullState::Closed(_) => Fate::Closed,
         },
         head: pull.pull.head().into(),
         passed: number(names.iter().filter(passes).count()),

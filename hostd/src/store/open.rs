@@ -7,7 +7,7 @@ use super::{Record, StoreError};
 /// Marks the file as ours: "PLTH".
 const APPLICATION: i64 = 0x504c_5448;
 /// One script for each schema version, in order; never changed once released.
-const MIGRATIONS: &[&str] = &[include_str!("001.sql"), include_str!("002.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql")];
 
 /// Opens or makes the database and brings it to the newest schema.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {

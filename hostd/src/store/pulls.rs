@@ -314,12 +314,12 @@ fn record(row: &Row<'_>) -> rusqlite::Result<PullRecord> {
     Ok(PullRecord { pull: value(row, 0)?, pushes: row.get::<_, i64>(1)?.unsigned_abs() })
 }
 
-fn value<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn value<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let wrong = |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
     serde_json::from_str(&row.get::<_, String>(column)?).map_err(wrong)
 }
 
-fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+pub(super) fn json(value: &impl Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 

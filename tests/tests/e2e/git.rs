@@ -27,6 +27,10 @@ fn git_goes_through_the_gateway_and_nothing_else_does() {
     ways_out_are_refused(&host, &id);
     assert_eq!(in_bare(&host, &["for-each-ref"]), before, "a refused push changed something");
     big_pushes_go_through(&host, &id, &slug);
+    // What sessions work with is neither renamed nor removed by mistake.
+    let said = [slug.as_str(), other.as_str(), "the environment tools"];
+    host.cli(["repo", "rename", "widgets", "gadgets"]).assert_failed(4, &said);
+    host.cli(["repo", "remove", "widgets", "--yes"]).assert_failed(4, &said);
 }
 
 fn in_bare(host: &Host, args: &[&str]) -> String {

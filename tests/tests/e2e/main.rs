@@ -18,6 +18,7 @@ mod history;
 mod layers;
 mod migration;
 mod push_limit;
+mod repositories;
 mod restart;
 mod reviews;
 mod sessions;

@@ -4,14 +4,16 @@ mod diff;
 mod environment;
 mod forge;
 mod host;
+mod repository;
 mod session;
 
 use clap::{Parser, Subcommand};
 
 pub(crate) use diff::Diff;
 pub(crate) use environment::EnvCommand;
-pub(crate) use forge::{ChecksCommand, Of, RepoCommand, ReviewCommand, Said};
+pub(crate) use forge::{ChecksCommand, Of, OnePull, ReviewCommand, Said};
 pub(crate) use host::HostCommand;
+pub(crate) use repository::{Change, RepoCommand};
 pub(crate) use session::{Attach, Exec, Fork, Log, Ls, New, Restart, Resume, Rm, Send, Show, Suspend, Wait};
 
 /// The terminal fleet console for coding agents. Without a command it opens the console.
@@ -68,13 +70,13 @@ pub(crate) enum Command {
     Resume(Resume),
     /// Show what a session or a pull request changed, or what differs between two revisions
     Diff(Diff),
-    /// Pull requests: ls, show, comment, approve, request-changes, merge
+    /// Pull requests: ls, show, comment, approve, request-changes, merge, close, reopen
     #[command(subcommand)]
     Review(ReviewCommand),
     /// Results of CI: ls, log, report
     #[command(subcommand)]
     Checks(ChecksCommand),
-    /// Repositories: ls, add, show, set
+    /// Repositories: ls, add, clone, show, fetch, push, set, rename, remove
     #[command(subcommand)]
     Repo(RepoCommand),
     /// Make another session from one as it is now, on branches of its own. Prints its id
@@ -85,6 +87,14 @@ pub(crate) enum Command {
     /// Environments: ls, build, show
     #[command(subcommand)]
     Env(EnvCommand),
+    /// What git runs for a remote like pilothouse::NAME
+    #[command(hide = true)]
+    GitRemote {
+        /// The remote's name
+        remote: String,
+        /// Its address, with or without `pilothouse://`
+        address: String,
+    },
     /// Print completions for a shell
     #[command(
         after_help = "Example:\n  pilothouse completions bash > ~/.local/share/bash-completion/completions/pilothouse"

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::format::time;
 
-pub(crate) use pulls::{Check, Pull, Repository, WholePull};
+pub(crate) use pulls::{Check, FetchedBranch, Pull, PushedBranch, Repository, WholePull};
 
 /// A session: an element of `ls`, and what `show`, `new`, `send`, `restart` and `wait` print.
 #[derive(Debug, Serialize)]

@@ -1,11 +1,15 @@
 //! `repo`: the repositories of the hosts.
 
+mod clone;
 mod progress;
+mod remove;
+mod set;
+mod transfer;
 
 use std::path::{Component, Path, PathBuf};
 
 use pilothouse_proto::hostd::v1::{
-    AddRepositoryRequest, GetRepositoryRequest, ListRepositoriesRequest, Repository, Rules, SetRulesRequest,
+    AddRepositoryRequest, GetRepositoryRequest, ListRepositoriesRequest, RenameRepositoryRequest, Repository,
     add_repository_response::Progress,
 };
 
@@ -13,9 +17,9 @@ use super::{
     args::RepoCommand,
     failure::{Failure, Outcome},
     fleet::{Fleet, Host, On},
-    format::plain,
+    format::{plain, plain_lines},
     json, output,
-    show::lines,
+    show::{lines, when},
     table::{Cell, Column, Tone, render},
 };
 
@@ -23,27 +27,30 @@ use super::{
 pub(crate) async fn run(fleet: &Fleet, command: RepoCommand) -> Outcome {
     match command {
         RepoCommand::Ls { json } => list(fleet, json).await,
-        RepoCommand::Add { source, name, branch, json } => {
+        RepoCommand::Add { source, name, branch, no_remote, json } => {
             let (name, branch) = (name.unwrap_or_default(), branch.unwrap_or_default());
-            add(fleet, AddRepositoryRequest { source: source_of(source)?, name, branch }, json).await
+            let request = AddRepositoryRequest { source: source_of(source)?, name, branch };
+            add(fleet, request, !no_remote, json).await
+        }
+        RepoCommand::Clone { name, directory } => clone::run(fleet, &name, directory).await,
+        RepoCommand::Fetch { name, json } => transfer::fetch(fleet, &name, json).await,
+        RepoCommand::Push { name, branches, json } => transfer::push(fleet, &name, branches, json).await,
+        RepoCommand::Remove { name, yes, force } => remove::run(fleet, &name, yes, force).await,
+        RepoCommand::Rename { name, new, json } => {
+            let found = find(fleet, &name).await?;
+            let request = RenameRepositoryRequest { name: found.it.name.clone(), new_name: new };
+            let renamed = found.host.ask(found.host.repositories().rename_repository(request)).await?;
+            if json {
+                return show(found.host, &renamed, true).await;
+            }
+            output::print(&format!("{} is called {} now\n", plain(&found.it.name), plain(&renamed.name)))?;
+            Ok(0)
         }
         RepoCommand::Show { name, json } => {
             let found = find(fleet, &name).await?;
             show(found.host, &found.it, json).await
         }
-        RepoCommand::Set { name, require, require_none, approvals, merge, keep_branches, json } => {
-            let found = find(fleet, &name).await?;
-            let before = found.it.rules.clone().unwrap_or_default();
-            let rules = Rules {
-                required_checks: if require_none || !require.is_empty() { require } else { before.required_checks },
-                approvals: approvals.unwrap_or(before.approvals),
-                merge_method: merge.unwrap_or(before.merge_method),
-                keep_branches: keep_branches.map_or(before.keep_branches, |word| word == "yes"),
-            };
-            let request = SetRulesRequest { name: found.it.name.clone(), rules: Some(rules) };
-            let changed = found.host.ask(found.host.repositories().set_rules(request)).await?;
-            show(found.host, &changed, json).await
-        }
+        RepoCommand::Set { name, change, json } => set::run(fleet, &name, change, json).await,
     }
 }
 
@@ -129,18 +136,55 @@ async fn show(host: &Host, it: &Repository, json: bool) -> Outcome {
         ("default branch", branch),
         ("for sessions", plain(&it.url)),
         ("path", plain(&it.path)),
+        ("upstream", upstream(it)),
         ("open prs", it.open_pulls.to_string()),
         ("required checks", checks),
         ("approvals", rules.approvals.to_string()),
         ("merged by", plain(&rules.merge_method)),
         ("branches", if rules.keep_branches { "stay after a merge" } else { "are deleted after a merge" }.into()),
+        ("direct pushes", direct_pushes(&rules.direct_push).into()),
     ];
     output::print(&lines(&facts, output::colour()))?;
     Ok(0)
 }
 
-async fn add(fleet: &Fleet, request: AddRepositoryRequest, json: bool) -> Outcome {
+/// Where its commits come from, when they did last, and what was wrong then.
+fn upstream(it: &Repository) -> String {
+    if it.upstream.is_empty() {
+        return "none".into();
+    }
+    let every = match it.fetch_every {
+        0 => String::new(),
+        seconds => format!(", fetched every {}", duration_text(seconds)),
+    };
+    let last = match it.fetched_at {
+        0 => String::new(),
+        at => format!("\nfetched {}", when(at)),
+    };
+    let error = if it.fetch_error.is_empty() { String::new() } else { format!(": {}", plain_lines(&it.fetch_error)) };
+    format!("{}{every}{last}{error}", plain(&it.upstream))
+}
+
+fn duration_text(seconds: u64) -> String {
+    match seconds {
+        hours if hours % 3600 == 0 => format!("{}h", hours / 3600),
+        minutes if minutes % 60 == 0 => format!("{}m", minutes / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
+/// What people may push to the default branch.
+fn direct_pushes(word: &str) -> &'static str {
+    match word {
+        "none" => "to the default branch are refused",
+        "any" => "to the default branch may replace what it has",
+        _ => "to the default branch go on top of what it has",
+    }
+}
+
+async fn add(fleet: &Fleet, request: AddRepositoryRequest, remote: bool, json: bool) -> Outcome {
     let host = fleet.only("add")?;
+    let source = PathBuf::from(&request.source);
     let answer = host.repositories().add_repository(request).await.map_err(|status| host.failure(&status))?;
     let mut parts = answer.into_inner();
     let progress = progress::Import::new();
@@ -153,10 +197,13 @@ async fn add(fleet: &Fleet, request: AddRepositoryRequest, json: bool) -> Outcom
         }
     };
     progress.over();
-    added(host, &imported?, json).await
+    added(host, &imported?, remote.then_some(source.as_path()), json).await
 }
 
-async fn added(host: &Host, it: &Repository, json: bool) -> Outcome {
+async fn added(host: &Host, it: &Repository, clone: Option<&Path>, json: bool) -> Outcome {
+    if let Some(clone) = clone.filter(|path| path.is_absolute()) {
+        clone::add_remote(host, it, clone).await;
+    }
     if json {
         return show(host, it, true).await;
     }
@@ -192,6 +239,19 @@ fn absolute(here: &Path, path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn upstreams_are_told() {
+        let it = Repository {
+            upstream: "/srv/a".into(),
+            fetch_every: 900,
+            fetch_error: "no\x1b[2J".into(),
+            ..Default::default()
+        };
+        assert_eq!(upstream(&it), "/srv/a, fetched every 15m: no[2J");
+        assert_eq!(upstream(&Repository::default()), "none");
+        assert_eq!((duration_text(7200), duration_text(90)), ("2h".into(), "90s".into()));
+    }
 
     #[test]
     fn urls_pass_and_paths_become_absolute() {

@@ -1,5 +1,6 @@
 //! `review`: the queue of pull requests, and what reviewers do.
 
+mod close;
 mod list;
 mod merge;
 mod say;
@@ -23,6 +24,8 @@ pub(crate) async fn run(fleet: &Fleet, command: ReviewCommand) -> Outcome {
         ReviewCommand::Comment { said, file, line, thread } => say::comment(fleet, said, file, line, thread).await,
         ReviewCommand::Approve { said } => say::verdict(fleet, said, "approve").await,
         ReviewCommand::RequestChanges { said } => say::verdict(fleet, said, "request-changes").await,
+        ReviewCommand::Close { which } => close::close(fleet, which).await,
+        ReviewCommand::Reopen { which } => close::reopen(fleet, which).await,
         ReviewCommand::Merge { id, head, yes, json } => merge::run(fleet, &id, head, yes, json).await,
     }
 }

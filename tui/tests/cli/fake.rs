@@ -34,6 +34,8 @@ pub(crate) struct Fake {
 pub(crate) struct State {
     sessions: Mutex<Vec<Session>>,
     pulls: Mutex<Vec<Pull>>,
+    /// Where its repositories are.
+    git: PathBuf,
     changes: broadcast::Sender<WatchResponse>,
     /// What was typed into attached terminals, and which commands were hung up on.
     heard: Arc<Mutex<Vec<u8>>>,
@@ -44,7 +46,8 @@ impl Fake {
     pub(crate) async fn start(sessions: Vec<Session>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (pulls, changes) = (Mutex::default(), broadcast::channel(64).0);
-        let state = State { sessions: Mutex::new(sessions), pulls, changes, heard: Arc::default() };
+        let git = folder.path().join("git");
+        let state = State { sessions: Mutex::new(sessions), pulls, git, changes, heard: Arc::default() };
         let state = Arc::new(state);
         let server = serve(folder.path().join("hostd.sock"), state.clone());
         Self { folder, state, server }

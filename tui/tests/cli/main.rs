@@ -8,6 +8,7 @@ mod console;
 mod environments;
 mod exec;
 mod fake;
+mod git_remote;
 mod program;
 mod reviews;
 mod terminal;

@@ -45,12 +45,18 @@ async fn the_queue_is_listed_and_shown() {
     "widgets#7 comment  0:a.rs:0:so? 0:b.rs:1:and?\n"
 )]
 #[case(&["review", "merge", "7", "--yes"], "merge\n")]
+#[case(&["review", "close", "7"], "close\n")]
+#[case(&["review", "reopen", "widgets#7", "--json"], "reopen\n")]
 #[case(
     &["checks", "report", "--repo", "widgets", "--commit", "0123456", "--name", "unit", "--state", "failed",
       "--url", "https://ci/7", "--summary", "2 failed", "--log", "-"],
     "widgets|0123456|unit|failed|https://ci/7|2 failed|printed\n"
 )]
 #[case(&["repo", "add", "https://example.com/a.git", "--branch", "trunk"], "https://example.com/a.git||trunk\n")]
+#[case(&["repo", "set", "widgets", "--fetch-every", "15m"], "upstream None every Some(900)\n")]
+#[case(&["repo", "set", "widgets", "--fetch-every", "never", "--upstream", "none"], "upstream Some(\"\") every Some(0)\n")]
+#[case(&["repo", "push", "widgets", "main", "next"], "push main next\n")]
+#[case(&["repo", "remove", "widgets", "--yes", "--force"], "removed\n")]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_host_is_told(#[case] arguments: &[&str], #[case] heard: &str) {
     let fake = Fake::with_pulls(vec![pull(7)]).await;
@@ -69,6 +75,11 @@ async fn the_host_is_told(#[case] arguments: &[&str], #[case] heard: &str) {
 #[case(&["review", "merge", "7"], 2, "hint: say --yes if you mean it\n")]
 #[case(&["checks", "ls"], 2, "")]
 #[case(&["checks", "report", "--repo", "a", "--commit", "b", "--name", "c", "--state", "good"], 2, "")]
+#[case(&["repo", "set", "widgets"], 2, "")]
+#[case(&["repo", "set", "widgets", "--fetch-every", "soon"], 2, "")]
+#[case(&["repo", "push", "widgets", "gone"], 3, "error: there is no such branch\n")]
+#[case(&["repo", "remove", "widgets"], 2, "hint: say --yes if you mean it\n")]
+#[case(&["repo", "remove", "widgets", "--yes"], 4, "error: it is used by the session one\n")]
 #[case(&["repo", "show", "gadgets"], 3, "error: there is no such repository\n")]
 #[case(&["repo", "add", "/srv/a", "--name", "broken"], 1, "error: its HEAD names the branch `gone`\n")]
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,41 @@ impl MergeMethod {
     }
 }
 
-/// What a repository asks of its pull requests.
+/// What people may push to a repository's default branch themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DirectPush {
+    /// Commits on top of what it has.
+    #[default]
+    FastForward,
+    /// Nothing: it changes by pull requests alone.
+    None,
+    /// Whatever they like.
+    Any,
+}
+
+impl DirectPush {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::FastForward, Self::None, Self::Any];
+
+    /// The word of the API, of `--json` and of the hook that guards the branch.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::FastForward => "fast-forward",
+            Self::None => "none",
+            Self::Any => "any",
+        }
+    }
+
+    /// What this word stands for.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|push| push.word() == word)
+    }
+}
+
+/// What a repository asks of its pull requests, and of who pushes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Rules {
@@ -49,12 +83,20 @@ pub struct Rules {
     pub method: MergeMethod,
     /// Whether the head branch stays after the merge.
     pub keep_branches: bool,
+    /// What people may push to its default branch.
+    pub direct_push: DirectPush,
 }
 
 impl Default for Rules {
-    /// No checks, one approval, by merge commit, branches cleaned up.
+    /// No checks, one approval, by merge commit, branches cleaned up; people push on top of the default branch.
     fn default() -> Self {
-        Self { required_checks: vec![], approvals: 1, method: MergeMethod::Merge, keep_branches: false }
+        Self {
+            required_checks: vec![],
+            approvals: 1,
+            method: MergeMethod::Merge,
+            keep_branches: false,
+            direct_push: DirectPush::default(),
+        }
     }
 }
 

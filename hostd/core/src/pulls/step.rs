@@ -1,4 +1,6 @@
-use super::{Comment, Merge, Place, PullRequest, PullState, Review, Revision, Thread, Verdict, Who};
+use super::{
+    Closing, Comment, Merge, Place, PullRequest, PullState, Review, Revision, Thread, Verdict, Who, WhyClosed,
+};
 use crate::{UnixMillis, text};
 
 /// Longest path and longest quoted line kept, in bytes.
@@ -15,8 +17,15 @@ pub enum PullInput {
         /// The head before is no ancestor of it.
         forced: bool,
     },
-    /// Its head branch is gone.
-    BranchGone,
+    /// A branch of it is gone: the head's, or the base's.
+    BranchGone {
+        /// The base's.
+        base: bool,
+    },
+    /// Somebody closes it.
+    Close(Who),
+    /// Somebody opens it again; its branches are there.
+    Reopen(Who),
     /// Somebody reviewed it.
     Review(NewReview),
     /// The base branch will be moved.
@@ -73,7 +82,7 @@ impl NewComment {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It is over, or being merged.
-    #[error("pull request #{number} is {state}")]
+    #[error("pull request #{number} is {state}{}", reopening(*number, state))]
     NotOpen {
         /// Its number.
         number: u64,
@@ -182,7 +191,12 @@ pub fn step(pull: &PullRequest, input: PullInput, now: UnixMillis) -> Result<Pul
     let mut next = pull.clone();
     match input {
         PullInput::Pushed { head, forced } => pushed(&mut next, head, forced, now),
-        PullInput::BranchGone if next.state == PullState::Open => next.state = PullState::Closed,
+        PullInput::BranchGone { base } if next.state == PullState::Open => {
+            let why = if base { WhyClosed::BaseGone } else { WhyClosed::HeadGone };
+            next.state = PullState::Closed(Closing { why, at: now });
+        }
+        PullInput::Close(who) => close(&mut next, who, now)?,
+        PullInput::Reopen(who) => reopen(&mut next, &who)?,
         PullInput::Review(review) => reviewed(&mut next, review, now)?,
         PullInput::Merge(merge) => match &next.state {
             PullState::Open if merge.head == next.head() => next.state = PullState::Merging(merge),
@@ -199,12 +213,43 @@ pub fn step(pull: &PullRequest, input: PullInput, now: UnixMillis) -> Result<Pul
                 next.state = PullState::Open;
             }
         }
-        PullInput::BranchGone => {}
+        PullInput::BranchGone { .. } => {}
     }
     if next != *pull {
         next.updated_at = now.max(pull.updated_at);
     }
     Ok(next)
+}
+
+/// Closing what is closed changes nothing.
+fn close(pull: &mut PullRequest, who: Who, now: UnixMillis) -> Result<(), Refusal> {
+    if who.session.is_some() {
+        return Err(Refusal::NotAPerson { what: "closing" });
+    }
+    match pull.state {
+        PullState::Open => pull.state = PullState::Closed(Closing { why: WhyClosed::By(who.name), at: now }),
+        PullState::Closed(_) => {}
+        _ => return Err(Refusal::NotOpen { number: pull.number, state: pull.state.word() }),
+    }
+    Ok(())
+}
+
+/// Opening what is open changes nothing.
+fn reopen(pull: &mut PullRequest, who: &Who) -> Result<(), Refusal> {
+    if who.session.is_some() {
+        return Err(Refusal::NotAPerson { what: "opening again" });
+    }
+    match pull.state {
+        PullState::Closed(_) => pull.state = PullState::Open,
+        PullState::Open | PullState::Merging(_) => {}
+        PullState::Merged(_) => return Err(Refusal::NotOpen { number: pull.number, state: pull.state.word() }),
+    }
+    Ok(())
+}
+
+/// What to do where it is closed.
+fn reopening(number: u64, state: &str) -> String {
+    if state == "closed" { format!("; `pilothouse review reopen {number}` opens it again") } else { String::new() }
 }
 
 fn pushed(pull: &mut PullRequest, head: String, forced: bool, now: UnixMillis) {

@@ -30,6 +30,14 @@ fn push(head: &str) -> PullInput {
     PullInput::Pushed { head: head.into(), forced: false }
 }
 
+fn close(name: &str) -> PullInput {
+    PullInput::Close(Who::person(name))
+}
+
+fn reopen() -> PullInput {
+    PullInput::Reopen(Who::person("ann"))
+}
+
 fn after(inputs: Vec<PullInput>) -> PullRequest {
     inputs.into_iter().fold(pull(), |pull, input| step(&pull, input, 2).unwrap())
 }
@@ -76,7 +84,9 @@ use Verdict::{Approve, RequestChanges};
 )]
 #[case::merged(vec![PullInput::Merge(merge("aaaa")), PullInput::Merged], &[], "aaaa", "#7 is merged")]
 #[case::being_merged(vec![PullInput::Merge(merge("aaaa"))], &[], "aaaa", "#7 is merging")]
-#[case::closed(vec![PullInput::BranchGone], &[], "aaaa", "#7 is closed")]
+#[case::closed(vec![PullInput::BranchGone { base: false }], &[], "aaaa", "#7 is closed; `pilothouse review reopen 7`")]
+#[case::closed_by_somebody(vec![close("ann")], &[], "aaaa", "#7 is closed")]
+#[case::opened_again(vec![review("ann", "aaaa", Approve), close("bob"), reopen()], &[("unit", Passed)], "aaaa", "")]
 fn merging(
     #[case] inputs: Vec<PullInput>,
     #[case] checks: &[(&str, CheckState)],
@@ -164,6 +174,29 @@ fn threads_keep_what_they_were_about() {
     assert_eq!(said, [(1, "ann", "why?"), (2, "fix-parser", "because")]);
 }
 
+#[test]
+fn people_close_and_open_again_and_what_was_kept_before_is_read() {
+    let at = |state: &PullState| match state {
+        PullState::Closed(Closing { why, .. }) => why.to_string(),
+        state => state.word().to_owned(),
+    };
+    let closed = after(vec![close("bob"), close("ann"), PullInput::BranchGone { base: false }]);
+    assert_eq!(at(&closed.state), "by bob", "the first says why");
+    assert_eq!(step(&closed, push("bbbb"), 3).unwrap(), closed, "what is pushed meanwhile is read when it is opened");
+    let gone = after(vec![PullInput::BranchGone { base: true }]);
+    assert_eq!(at(&gone.state), "its base branch is gone");
+    assert_eq!(step(&gone, reopen(), 3).unwrap().state, PullState::Open);
+    let merged = after(vec![PullInput::Merge(merge("aaaa")), PullInput::Merged]);
+    for input in [close("ann"), reopen()] {
+        assert_eq!(step(&merged, input, 3).unwrap_err().to_string(), "pull request #7 is merged");
+    }
+    let session = Who { name: "fix-parser".into(), session: Some("01A".into()) };
+    assert!(step(&pull(), PullInput::Close(session.clone()), 2).is_err());
+    assert!(step(&closed, PullInput::Reopen(session), 2).is_err());
+    let before: PullState = serde_json::from_str(r#"{"state":"closed"}"#).unwrap();
+    assert_eq!(at(&before), "its head branch is gone");
+}
+
 fn input() -> impl Strategy<Value = PullInput> {
     let head = || select(&HEADS[..]);
     let verdict = select(&[Verdict::Comment, Approve, RequestChanges][..]);
@@ -173,7 +206,9 @@ fn input() -> impl Strategy<Value = PullInput> {
         2 => head().prop_map(|head| PullInput::Merge(merge(head))),
         1 => Just(PullInput::Merged),
         2 => Just(PullInput::Abandoned),
-        1 => Just(PullInput::BranchGone),
+        1 => any::<bool>().prop_map(|base| PullInput::BranchGone { base }),
+        1 => Just(close("bob")),
+        2 => Just(reopen()),
     ]
 }
 
@@ -191,8 +226,9 @@ proptest! {
             prop_assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]) && !numbers.is_empty());
             prop_assert!(next.revisions.windows(2).all(|pair| pair[0].head != pair[1].head));
             prop_assert!(next.updated_at >= pull.updated_at && next.reviews.len() >= pull.reviews.len());
-            // What is over stays so, and an approval that lets it be merged is of this very head.
-            prop_assert!(pull.state.is_open() || next.state == pull.state);
+            // What is merged stays so, what is closed until it is opened again, and an approval that lets it be merged is of this very head.
+            let opened = matches!((&pull.state, &input), (PullState::Closed(_), PullInput::Reopen(_)));
+            prop_assert!(pull.state.is_open() || next.state == pull.state || opened);
             if may_merge(&next, &Rules::default(), &[], &Who::person("x"), next.head()).is_ok() {
                 prop_assert!(next.reviews.iter().any(|r| r.verdict == Approve && r.head == next.head()));
                 prop_assert_eq!(next.standing(&Rules::default()), Standing::Approved);

@@ -87,8 +87,41 @@ pub enum PullState {
     Merging(Merge),
     /// The base branch has it.
     Merged(Merge),
-    /// Its branch was deleted.
-    Closed,
+    /// Nothing comes of it, unless it is opened again.
+    Closed(Closing),
+}
+
+/// How it was closed. A store that says no more of it knew one reason alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Closing {
+    /// By whom, or by what.
+    pub why: WhyClosed,
+    /// When; 0: nobody knows.
+    pub at: UnixMillis,
+}
+
+/// Why it is closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhyClosed {
+    /// Its head branch was deleted.
+    #[default]
+    HeadGone,
+    /// Its base branch was deleted.
+    BaseGone,
+    /// This person closed it.
+    By(String),
+}
+
+impl std::fmt::Display for WhyClosed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::HeadGone => f.write_str("its head branch is gone"),
+            Self::BaseGone => f.write_str("its base branch is gone"),
+            Self::By(name) => write!(f, "by {name}"),
+        }
+    }
 }
 
 impl PullState {
@@ -99,7 +132,7 @@ impl PullState {
             Self::Open => "open",
             Self::Merging(_) => "merging",
             Self::Merged(_) => "merged",
-            Self::Closed => "closed",
+            Self::Closed(_) => "closed",
         }
     }
 

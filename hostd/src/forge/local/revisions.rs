@@ -1,14 +1,14 @@
 //! Pushes to head branches, read from their reflogs.
 
 use hostd_core::{
-    pulls::{NewPull, PullInput, PullRequest, Refusal, step},
+    pulls::{NewPull, PullInput, PullRequest, PullState, Refusal, Who, step},
     recipe::is_branch_name,
 };
 
 use super::{Local, now};
 use crate::{
     forge::{About, ForgeError, PullId, git::Repository},
-    store::PullRecord,
+    store::{PullRecord, Which},
 };
 
 /// Entries of a reflog that are read; of more pushes at once, the oldest make no revision.
@@ -31,6 +31,12 @@ impl Local {
             let help = format!("push it first: git push origin HEAD:refs/heads/{}", new.head_branch);
             return Err(ForgeError::Invalid(format!("the branch `{}` was not pushed; {help}", new.head_branch)));
         };
+        if repository.merge_base(&base, &head).await?.is_none() {
+            let base = &new.base_branch;
+            let help = format!("make the commits again on top of `{base}`");
+            let text = format!("`{}` and `{base}` have no commit in common; {help}", new.head_branch);
+            return Err(ForgeError::Invalid(text));
+        }
         if repository.contains(&base, &head).await? {
             let (head, base) = (&new.head_branch, &new.base_branch);
             let text = format!("`{head}` has nothing that `{base}` lacks; commit and push something first");
@@ -55,13 +61,38 @@ impl Local {
         keep(&self.repositories.open(&pull.repository)?, &pull).await
     }
 
+    /// Opens one again that is closed.
+    pub(super) async fn reopen_pull(&self, id: &PullId, who: Who) -> Result<PullRequest, ForgeError> {
+        let closed = self.record(id).await?.pull;
+        if matches!(closed.state, PullState::Closed(_)) && who.session.is_none() {
+            let which = Which { repository: Some(id.repository.clone()), ..Which::default() };
+            let open = self.store.pulls(which).await?.into_iter().find(|it| it.pull.head_branch == closed.head_branch);
+            if let Some(other) = open {
+                let other = PullId::of(&other.pull);
+                let text = format!("{other} is open for the same branch, `{}`; go on there", closed.head_branch);
+                return Err(ForgeError::Invalid(text));
+            }
+            self.repositories.head(&id.repository, &closed.base_branch).await?;
+            let repository = self.repositories.open(&id.repository)?;
+            let head_ref = branch(&closed.head_branch);
+            if repository.commit(&head_ref).await?.is_none() {
+                repository.move_ref(&head_ref, closed.head(), "").await?;
+            }
+        }
+        self.step(id, PullInput::Reopen(who)).await?;
+        self.read(self.record(id).await?).await
+    }
+
     /// Makes a revision of each push that is none yet.
     pub(super) async fn read_pushes(&self, record: PullRecord) -> Result<PullRequest, ForgeError> {
         let id = PullId::of(&record.pull);
         let repository = self.repositories.open(&id.repository)?;
         let Some(tip) = repository.commit(&branch(&record.pull.head_branch)).await? else {
-            return self.step(&id, PullInput::BranchGone).await;
+            return self.step(&id, PullInput::BranchGone { base: false }).await;
         };
+        if repository.commit(&branch(&record.pull.base_branch)).await?.is_none() {
+            return self.step(&id, PullInput::BranchGone { base: true }).await;
+        }
         // After the tip: git writes the reflog first, so it knows of that push, and maybe of a later one.
         let pushes = pushes(&repository, &record.pull.head_branch).await?;
         let heads = unread(&pushes, &record, tip);

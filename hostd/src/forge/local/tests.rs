@@ -1,13 +1,14 @@
 //! The built-in forge with real git: what is pushed becomes revisions, what is merged is whole.
 
 mod imports;
+mod keeping;
 mod merges;
 mod world;
 
 use futures::FutureExt as _;
 use hostd_core::{
     checks::CheckState,
-    pulls::{NewComment, NewReview, Place, PullState, Verdict, Who},
+    pulls::{Closing, NewComment, NewReview, Place, PullState, Verdict, Who},
 };
 use rstest::rstest;
 
@@ -90,14 +91,70 @@ async fn a_deleted_branch_closes_and_a_new_push_opens_another() {
     let world = World::new().await;
     world.open("one", "a.txt", "1\n").await;
     world.git(&["--git-dir=git/widgets.git", "update-ref", "-d", "refs/heads/agent/one/work"]).await;
-    assert_eq!(world.forge.pull(&world.id(1)).await.unwrap().pull.state, PullState::Closed);
+    assert_eq!(why(&world, 1).await, "its head branch is gone");
     assert_eq!(world.open("one", "a.txt", "2\n").await.pull.number, 2);
+    // Then the first is not opened again: a branch has one open pull request.
+    let error = world.forge.reopen(&world.id(1), Who::person(ANN)).await.unwrap_err().to_string();
+    assert_eq!(error, "widgets#2 is open for the same branch, `agent/one/work`; go on there");
+}
+
+async fn why(world: &World, number: u64) -> String {
+    match world.forge.pull(&world.id(number)).await.unwrap().pull.state {
+        PullState::Closed(Closing { why, .. }) => why.to_string(),
+        state => state.word().to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn what_is_closed_is_opened_again_with_what_was_pushed_meanwhile() {
+    let world = World::new().await;
+    world.open("one", "a.txt", "1\n").await;
+    let (id, ann) = (world.id(1), || Who::person(ANN));
+    let head = world.approve(1).await;
+    assert_eq!(world.forge.close(&id, ann()).await.unwrap().pull.state.word(), "closed");
+    assert_eq!(why(&world, 1).await, "by ann");
+    let error = world.forge.merge(&id, ann(), &head).await.unwrap_err().to_string();
+    assert_eq!(error, "pull request #1 is closed; `pilothouse review reopen 1` opens it again");
+    world.push("one", "a.txt", "2\n").await;
+    let again = world.forge.reopen(&id, ann()).await.unwrap().pull;
+    assert_eq!((again.state.word(), again.revision(), again.head()), ("open", 2, &*world.tip("agent/one/work").await));
+    // A branch that is gone is made again, as it was.
+    world.git(&["--git-dir=git/widgets.git", "update-ref", "-d", "refs/heads/agent/one/work"]).await;
+    assert_eq!(why(&world, 1).await, "its head branch is gone");
+    let verdict = NewReview {
+        who: ann(),
+        head: again.head().into(),
+        verdict: Verdict::Approve,
+        body: String::new(),
+        comments: vec![],
+    };
+    let error = world.forge.review(&id, verdict).await.unwrap_err().to_string();
+    assert!(error.starts_with("pull request #1 is closed"), "{error}");
+    let pull = world.forge.reopen(&id, ann()).await.unwrap().pull;
+    assert_eq!((pull.revision(), world.tip("agent/one/work").await), (2, pull.head().to_owned()));
+    world.push("one", "a.txt", "3\n").await;
+    assert_eq!(world.forge.pull(&id).await.unwrap().pull.revision(), 3);
+}
+
+#[tokio::test]
+async fn a_pull_request_whose_base_is_gone_is_closed_until_there_is_one() {
+    let world = World::new().await;
+    world.git(&["--git-dir=git/widgets.git", "branch", "next", "main"]).await;
+    world.push("one", "a.txt", "1\n").await;
+    world.forge.open(NewPull { base_branch: "next".into(), ..world.new_pull("one") }).await.unwrap();
+    world.git(&["--git-dir=git/widgets.git", "branch", "-D", "next"]).await;
+    assert_eq!(why(&world, 1).await, "its base branch is gone");
+    let error = world.forge.reopen(&world.id(1), Who::person(ANN)).await.unwrap_err();
+    assert!(matches!(error, ForgeError::NoBranch { .. }), "{error}");
+    world.git(&["--git-dir=git/widgets.git", "branch", "next", "main"]).await;
+    assert_eq!(world.forge.reopen(&world.id(1), Who::person(ANN)).await.unwrap().pull.state.word(), "open");
 }
 
 #[rstest]
 #[case::not_pushed("two", "main", "was not pushed; push it first: git push origin HEAD:refs/heads/agent/two/work")]
 #[case::no_base("one", "nowhere", "has no branch `nowhere`")]
 #[case::bad_base("one", "-x", "cannot be a branch's name")]
+#[case::no_common_past("orphan", "main", "`agent/orphan/work` and `main` have no commit in common")]
 #[case::nothing_new("same", "main", "has nothing that `main` lacks")]
 #[tokio::test]
 async fn opening_says_what_is_missing(#[case] session: &str, #[case] base: &str, #[case] says: &str) {
@@ -105,6 +162,9 @@ async fn opening_says_what_is_missing(#[case] session: &str, #[case] base: &str,
     world.push("one", "a.txt", "1\n").await;
     let main = world.tip("main").await;
     world.git(&["--git-dir=git/widgets.git", "update-ref", "refs/heads/agent/same/work", &main]).await;
+    let tree = world.git(&["--git-dir=git/widgets.git", "rev-parse", "main^{tree}"]).await;
+    let orphan = world.git(&["--git-dir=git/widgets.git", "commit-tree", "-m", "Begin anew", &tree]).await;
+    world.git(&["--git-dir=git/widgets.git", "update-ref", "refs/heads/agent/orphan/work", &orphan]).await;
     let new = NewPull { base_branch: base.into(), ..world.new_pull(session) };
     let error = world.forge.open(new).await.unwrap_err().to_string();
     assert!(error.contains(says), "{error}");
@@ -133,17 +193,29 @@ fn comment(head: &str, path: &str, line: Option<u32>) -> NewReview {
 #[tokio::test]
 async fn comments_quote_their_line_or_say_that_it_is_gone() {
     let world = World::new().await;
+    let submodule = world.tip("main").await;
+    // Where a submodule is to be, git has an empty folder.
+    std::fs::create_dir(world.path("work/lib")).unwrap();
+    world.git(&["-C", "work", "update-index", "--add", "--cacheinfo", &format!("160000,{submodule},lib")]).await;
+    world.git(&["-C", "work", "commit", "-q", "-m", "Add a submodule"]).await;
+    world.git(&["-C", "work", "push", "-q", "../git/widgets.git", "HEAD:refs/heads/main"]).await;
     let head = world.open("one", "a.txt", "1\ntwo\n\n").await.pull.head().to_owned();
     let id = world.id(1);
     let pull = world.forge.review(&id, comment(&head, "a.txt", Some(2))).await.unwrap().pull;
     assert_eq!((pull.threads[0].place.quote.as_str(), pull.threads[0].revision), ("two", 1));
     world.forge.review(&id, comment(&head, "a.txt", Some(3))).await.unwrap();
     world.forge.review(&id, comment(&head, "README", None)).await.unwrap();
+    world.forge.review(&id, comment(&head, "lib", None)).await.unwrap();
+    let pull = world.forge.review(&id, comment(&head, "lib", Some(1))).await.unwrap().pull;
+    assert_eq!(pull.threads[4].place.quote, format!("Subproject commit {submodule}"));
     for (path, line, says) in [
         ("a.txt", Some(4), "`a.txt` has no line 4 (it has 3) in the head commit"),
         ("a.txt", Some(0), "has no line 0"),
         ("b.txt", Some(1), "there is no file `b.txt`"),
         ("sub", None, "there is no file `sub`"),
+        ("sub/", None, "there is no file `sub/`"),
+        (":(glob)**", None, "there is no file `:(glob)**`"),
+        ("lib", Some(2), "`lib` has no line 2 (it has 1)"),
         ("../x", None, "is no path in a repository"),
         ("", None, "is no path in a repository"),
     ] {
@@ -153,7 +225,7 @@ async fn comments_quote_their_line_or_say_that_it_is_gone() {
     world.push("one", "a.txt", "1\n").await;
     let error = world.forge.review(&id, comment(&head, "a.txt", Some(2))).await.unwrap_err().to_string();
     assert!(error.starts_with("the head has moved: you saw "), "{error}");
-    assert_eq!(world.forge.pull(&id).await.unwrap().pull.threads.len(), 3);
+    assert_eq!(world.forge.pull(&id).await.unwrap().pull.threads.len(), 5);
 }
 
 fn report(name: &str, state: CheckState) -> Report {
@@ -234,7 +306,7 @@ async fn results_and_logs_of_pull_requests_that_are_over_are_kept_for_a_while() 
         world.forge.report("widgets", pull.pull.head(), report).await.unwrap();
     }
     world.git(&["--git-dir=git/widgets.git", "update-ref", "-d", "refs/heads/agent/one/work"]).await;
-    assert_eq!(world.forge.pull(&world.id(1)).await.unwrap().pull.state, PullState::Closed);
+    assert_eq!(why(&world, 1).await, "its head branch is gone");
     // What a commit that failed leaves.
     std::fs::write(world.path("checks/orphan.log"), "x").unwrap();
     assert_eq!(world.forge.sweep_checks(now(), 1 << 20).await.unwrap(), (0, 0));

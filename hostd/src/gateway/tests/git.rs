@@ -194,3 +194,23 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// As old programs wrote them; a repository that comes in whole may have them, and whoever pushes on top must not be refused.
+#[rstest::rstest]
+#[case::odd_time_zone("author a <a@b> 1 +051800\ncommitter a <a@b> 1 +051800\n", true)]
+#[case::no_address("author a <a@b> 1 +0000\ncommitter a <> 1 -7\n", true)]
+#[case::no_name("author <a@b> 1 +0000\ncommitter <a@b> 01 +0000\n", true)]
+#[case::two_authors("author a <a@b> 1 +0000\nauthor b <b@b> 1 +0000\ncommitter a <a@b> 1 +0000\n", true)]
+#[case::nobody("committer a <a@b> 1 +0000\n", false)]
+#[tokio::test]
+async fn pushes_may_have_the_oddities_that_imports_have(#[case] people: &str, #[case] taken: bool) {
+    let fixture = Fixture::new(caller()).await;
+    fixture.clone_widgets().await;
+    let tree = fixture.git("widgets", &["rev-parse", "HEAD^{tree}"]).await;
+    let commit = format!("tree {}\n{people}\nOdd\n", text(&tree).trim());
+    std::fs::write(fixture.path("commit"), commit).unwrap();
+    let odd = fixture.git("widgets", &["hash-object", "-t", "commit", "--literally", "-w", "../commit"]).await;
+    let refspec = format!("{}:refs/heads/agent/fix-parser-3f/odd", text(&odd).trim());
+    let output = fixture.git("widgets", &["push", "origin", &refspec]).await;
+    assert_eq!(output.status.success(), taken, "{}", text(&output));
+}

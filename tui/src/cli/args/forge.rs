@@ -1,4 +1,4 @@
-//! Of pull requests, checks and repositories.
+//! Of pull requests and checks.
 
 use std::ffi::OsString;
 
@@ -87,6 +87,31 @@ pub(crate) enum ReviewCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Close a pull request without merging it; its branch stays
+    #[command(after_help = "Examples:\n  pilothouse review close 12\n  pilothouse review close widgets#12 --json")]
+    Close {
+        /// Which
+        #[command(flatten)]
+        which: OnePull,
+    },
+    /// Open a closed pull request again, with what was pushed meanwhile; a head branch that is gone is made again
+    #[command(after_help = "Examples:\n  pilothouse review reopen 12\n  pilothouse review reopen widgets#12 --json")]
+    Reopen {
+        /// Which
+        #[command(flatten)]
+        which: OnePull,
+    },
+}
+
+/// A pull request, and how it is shown.
+#[derive(Debug, Args)]
+pub(crate) struct OnePull {
+    /// NUMBER, or REPOSITORY#NUMBER
+    #[arg(value_name = "PR")]
+    pub(crate) id: String,
+    /// Print the pull request as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What a reviewer says.
@@ -195,75 +220,4 @@ pub(crate) struct Of {
     /// Of this commit instead
     #[arg(long, value_name = "COMMIT", requires = "repo")]
     pub(crate) commit: Option<String>,
-}
-
-/// Of `repo`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum RepoCommand {
-    /// List the repositories
-    #[command(after_help = "Example:\n  pilothouse repo ls")]
-    Ls {
-        /// Print a JSON array
-        #[arg(long)]
-        json: bool,
-    },
-    /// Import a git repository, with all its branches and tags
-    #[command(after_help = "A PATH is one on the host. Recipes then name it http://pilothouse.internal/git/NAME.git.
-
-Examples:
-  pilothouse repo add https://git.example.com/widgets.git
-  pilothouse repo add ~/src/widgets --name widgets --branch trunk")]
-    Add {
-        /// Where it is now
-        #[arg(value_name = "URL|PATH")]
-        source: String,
-        /// What it is called here; made from the source otherwise
-        #[arg(long, value_name = "NAME")]
-        name: Option<String>,
-        /// The branch that sessions begin on and pull requests go into; otherwise the one that the source's HEAD names
-        #[arg(long, value_name = "BRANCH")]
-        branch: Option<String>,
-        /// Print the repository as JSON when it is there
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show a repository and what it asks of pull requests
-    #[command(
-        after_help = "Examples:\n  pilothouse repo show widgets\n  pilothouse repo show widgets --json | jq .rules"
-    )]
-    Show {
-        /// Its name
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// Print a JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Change what a repository asks of pull requests; what is not named stays
-    #[command(after_help = "Examples:
-  pilothouse repo set widgets --require unit --require lint --merge squash
-  pilothouse repo set widgets --require-none --approvals 0")]
-    Set {
-        /// Its name
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// A check that must pass before a merge; may be repeated. Stands for all that were required before
-        #[arg(long, value_name = "CHECK")]
-        require: Vec<String>,
-        /// No check must pass
-        #[arg(long, conflicts_with = "require")]
-        require_none: bool,
-        /// How many people must approve the head
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=100))]
-        approvals: Option<u32>,
-        /// How pull requests are merged
-        #[arg(long, value_name = "METHOD", value_parser = ["merge", "squash", "fast-forward"])]
-        merge: Option<String>,
-        /// Whether head branches stay after the merge
-        #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
-        keep_branches: Option<String>,
-        /// Print the repository as JSON
-        #[arg(long)]
-        json: bool,
-    },
 }

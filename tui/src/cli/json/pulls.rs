@@ -29,6 +29,9 @@ pub(crate) struct Pull<'a> {
     merged_by: Option<&'a str>,
     merge_commit: Option<&'a str>,
     merged_at: Option<String>,
+    /// Why it is closed; null: it is not.
+    closed_why: Option<&'a str>,
+    closed_at: Option<String>,
     created_at: String,
     updated_at: String,
 }
@@ -107,6 +110,11 @@ pub(crate) struct Repository<'a> {
     url: &'a str,
     path: &'a str,
     open_pulls: u32,
+    upstream: Option<&'a str>,
+    /// Seconds; null: only when somebody asks.
+    fetch_every: Option<u64>,
+    fetched_at: Option<String>,
+    fetch_error: Option<&'a str>,
     rules: Rules<'a>,
 }
 
@@ -116,6 +124,39 @@ struct Rules<'a> {
     approvals: u32,
     merge_method: &'a str,
     keep_branches: bool,
+    direct_push: &'a str,
+}
+
+/// A branch that was not as its upstream has it: an element of `repo fetch`.
+#[derive(Debug, Serialize)]
+pub(crate) struct FetchedBranch<'a> {
+    branch: &'a str,
+    stood: &'a str,
+    ahead: u64,
+    behind: u64,
+    upstream: &'a str,
+}
+
+/// A branch that an upstream has now: an element of `repo push`.
+#[derive(Debug, Serialize)]
+pub(crate) struct PushedBranch<'a> {
+    branch: &'a str,
+    commit: &'a str,
+}
+
+impl<'a> FetchedBranch<'a> {
+    /// Of this one.
+    pub(crate) fn new(it: &'a api::FetchedBranch) -> Self {
+        let (ahead, behind) = (it.ahead, it.behind);
+        Self { branch: &it.branch, stood: &it.stood, ahead, behind, upstream: &it.upstream }
+    }
+}
+
+impl<'a> PushedBranch<'a> {
+    /// Of this one.
+    pub(crate) fn new(it: &'a api::PushedBranch) -> Self {
+        Self { branch: &it.branch, commit: &it.commit }
+    }
 }
 
 impl<'a> Pull<'a> {
@@ -142,6 +183,8 @@ impl<'a> Pull<'a> {
             merged_by: some(&pull.merged_by),
             merge_commit: some(&pull.merge_commit),
             merged_at: Some(pull.merged_at).filter(|at| *at != 0).map(time),
+            closed_why: some(&pull.closed_why),
+            closed_at: Some(pull.closed_at).filter(|at| *at != 0).map(time),
             created_at: time(pull.created_at),
             updated_at: time(pull.updated_at),
         }
@@ -223,11 +266,16 @@ impl<'a> Repository<'a> {
             url: &it.url,
             path: &it.path,
             open_pulls: it.open_pulls,
+            upstream: some(&it.upstream),
+            fetch_every: Some(it.fetch_every).filter(|every| *every > 0),
+            fetched_at: Some(it.fetched_at).filter(|at| *at != 0).map(time),
+            fetch_error: some(&it.fetch_error),
             rules: Rules {
                 required_checks: rules.map_or(&[], |rules| &rules.required_checks),
                 approvals: rules.map_or(0, |rules| rules.approvals),
                 merge_method: rules.map_or("", |rules| &rules.merge_method),
                 keep_branches: rules.is_some_and(|rules| rules.keep_branches),
+                direct_push: rules.map_or("", |rules| &rules.direct_push),
             },
         }
     }
@@ -247,7 +295,7 @@ mod tests {
     #[test]
     fn fields_are_pinned() {
         let pull = api::Pull { repository: "widgets".into(), number: 7, ..Default::default() };
-        let brief = "author base_branch blocked checks_state checks_text created_at head head_branch host id \
+        let brief = "author base_branch blocked checks_state checks_text closed_at closed_why created_at head head_branch host id \
             merge_commit merge_method merged_at merged_by number repository review revision session state title \
             updated_at";
         assert_eq!(keys(&Pull::new("near", &pull)), brief);
@@ -261,7 +309,8 @@ mod tests {
         let thread = api::ReviewThread::default();
         assert_eq!(keys(&Thread::new(&thread)), "comments head id line path quote revision");
         let repository = api::Repository::default();
-        let of_repository = "default_branch head host name open_pulls path rules url";
+        let of_repository =
+            "default_branch fetch_error fetch_every fetched_at head host name open_pulls path rules upstream url";
         assert_eq!(keys(&Repository::new("near", &repository)), of_repository);
     }
 }

@@ -33,12 +33,17 @@ fn facts(host: &str, p: &Pull) -> Facts {
         0 => String::new(),
         at => format!("by {}, {}, as {}", plain(&p.merged_by), when(at), short(&p.merge_commit)),
     };
+    let state = match (p.closed_why.as_str(), p.closed_at) {
+        ("", _) => plain(&p.state),
+        (why, 0) => format!("{}: {}", plain(&p.state), plain(why)),
+        (why, at) => format!("{}: {}, {}", plain(&p.state), plain(why), when(at)),
+    };
     vec![
         ("pull request", name(p)),
         ("title", plain(&p.title)),
         ("host", plain(host)),
         ("session", plain(&p.author)),
-        ("state", plain(&p.state)),
+        ("state", state),
         ("merged", merged),
         (
             "branches",

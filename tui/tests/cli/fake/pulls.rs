@@ -1,15 +1,25 @@
 //! Pull requests, checks and repositories of the made-up host: what is said of them is heard, and changes little.
 
+use std::process::Stdio;
+
 use pilothouse_proto::hostd::v1::{
-    AddRepositoryRequest, AddRepositoryResponse, Check, CheckLogRequest, CheckLogResponse, GetPullRequest,
-    GetRepositoryRequest, ListChecksRequest, ListChecksResponse, ListPullsRequest, ListPullsResponse,
-    ListRepositoriesRequest, ListRepositoriesResponse, MergePullRequest, Pull, ReportCheckRequest, ReportCheckResponse,
-    Repository, RerunChecksRequest, RerunChecksResponse, Rules, SetRulesRequest, SubmitReviewRequest,
+    AddRepositoryRequest, AddRepositoryResponse, Check, CheckLogRequest, CheckLogResponse, ClosePullRequest,
+    FetchRepositoryRequest, FetchRepositoryResponse, Fetched, FetchedBranch, GetPullRequest, GetRepositoryRequest,
+    GitRequest, GitResponse, ListChecksRequest, ListChecksResponse, ListPullsRequest, ListPullsResponse,
+    ListRepositoriesRequest, ListRepositoriesResponse, MergePullRequest, Pull, PushRepositoryRequest,
+    PushRepositoryResponse, Pushed, PushedBranch, RemoveRepositoryRequest, RemoveRepositoryResponse,
+    RenameRepositoryRequest, ReopenPullRequest, ReportCheckRequest, ReportCheckResponse, Repository,
+    RerunChecksRequest, RerunChecksResponse, Rules, SetRulesRequest, SetUpstreamRequest, SubmitReviewRequest,
     WatchPullsRequest, WatchPullsResponse, add_repository_response::Progress, checks_server::Checks,
-    repositories_server::Repositories, reviews_server::Reviews, watch_pulls_response,
+    fetch_repository_response, git_request, git_response, push_repository_response, repositories_server::Repositories,
+    reviews_server::Reviews, watch_pulls_response,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::mpsc,
 };
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{State, status};
 
@@ -82,6 +92,18 @@ impl Reviews for State {
         Ok(Response::new(Pull { state: "merged".into(), merge_commit: "fedcba98765432".into(), ..pull }))
     }
 
+    async fn close_pull(&self, request: Request<ClosePullRequest>) -> Result<Response<Pull>, Status> {
+        let pull = self.pull(&request.into_inner().id)?;
+        self.hear(b"close\n");
+        Ok(Response::new(Pull { state: "closed".into(), closed_why: "by ann".into(), ..pull }))
+    }
+
+    async fn reopen_pull(&self, request: Request<ReopenPullRequest>) -> Result<Response<Pull>, Status> {
+        let pull = self.pull(&request.into_inner().id)?;
+        self.hear(b"reopen\n");
+        Ok(Response::new(pull))
+    }
+
     async fn watch_pulls(&self, _: Request<WatchPullsRequest>) -> Result<Response<Self::WatchPullsStream>, Status> {
         let queue = ListPullsResponse { pulls: self.pulls.lock().unwrap().clone() };
         let queue = WatchPullsResponse { change: Some(watch_pulls_response::Change::Queue(queue)) };
@@ -130,6 +152,9 @@ impl Checks for State {
 #[tonic::async_trait]
 impl Repositories for State {
     type AddRepositoryStream = Answers<AddRepositoryResponse>;
+    type FetchRepositoryStream = Answers<FetchRepositoryResponse>;
+    type PushRepositoryStream = Answers<PushRepositoryResponse>;
+    type GitStream = Answers<GitResponse>;
 
     async fn list_repositories(
         &self,
@@ -170,6 +195,101 @@ impl Repositories for State {
     async fn set_rules(&self, request: Request<SetRulesRequest>) -> Result<Response<Repository>, Status> {
         Ok(Response::new(repository(request.into_inner().rules)))
     }
+
+    async fn set_upstream(&self, request: Request<SetUpstreamRequest>) -> Result<Response<Repository>, Status> {
+        let SetUpstreamRequest { url, fetch_every, .. } = request.into_inner();
+        self.hear(format!("upstream {url:?} every {fetch_every:?}\n").as_bytes());
+        Ok(Response::new(repository(None)))
+    }
+
+    async fn fetch_repository(
+        &self,
+        _: Request<FetchRepositoryRequest>,
+    ) -> Result<Response<Self::FetchRepositoryStream>, Status> {
+        let branch = |branch: &str, stood: &str, ahead, behind| FetchedBranch {
+            branch: branch.into(),
+            stood: stood.into(),
+            ahead,
+            behind,
+            upstream: "0123456789abcdef".into(),
+        };
+        let branches = vec![branch("main", "behind", 0, 3), branch("next\x1b[2J", "diverged", 1, 2)];
+        let done = fetch_repository_response::Progress::Done(Fetched { branches });
+        let parts = [fetch_repository_response::Progress::Line("Receiving".into()), done];
+        let parts = parts.map(|part| Ok(FetchRepositoryResponse { progress: Some(part) }));
+        Ok(Response::new(Box::pin(tokio_stream::iter(parts))))
+    }
+
+    async fn push_repository(
+        &self,
+        request: Request<PushRepositoryRequest>,
+    ) -> Result<Response<Self::PushRepositoryStream>, Status> {
+        let PushRepositoryRequest { branches, .. } = request.into_inner();
+        if branches == ["gone"] {
+            return Err(status(Code::NotFound, "BRANCH_NOT_FOUND", "there is no such branch"));
+        }
+        self.hear(format!("push {}\n", branches.join(" ")).as_bytes());
+        let pushed = PushedBranch { branch: "main".into(), commit: "0123456789abcdef".into() };
+        let done = push_repository_response::Progress::Done(Pushed { branches: vec![pushed] });
+        Ok(Response::new(Box::pin(tokio_stream::once(Ok(PushRepositoryResponse { progress: Some(done) })))))
+    }
+
+    async fn rename_repository(
+        &self,
+        request: Request<RenameRepositoryRequest>,
+    ) -> Result<Response<Repository>, Status> {
+        Ok(Response::new(Repository { name: request.into_inner().new_name, ..repository(None) }))
+    }
+
+    async fn remove_repository(
+        &self,
+        request: Request<RemoveRepositoryRequest>,
+    ) -> Result<Response<RemoveRepositoryResponse>, Status> {
+        let force = request.into_inner().force;
+        if !force {
+            return Err(status(Code::FailedPrecondition, "REPOSITORY_IN_USE", "it is used by the session one"));
+        }
+        self.hear(b"removed\n");
+        Ok(Response::new(RemoveRepositoryResponse {}))
+    }
+
+    async fn git(&self, request: Request<Streaming<GitRequest>>) -> Result<Response<Self::GitStream>, Status> {
+        let (answers, receiver) = mpsc::channel(4);
+        let served = real_git(self.git.clone(), request.into_inner(), answers);
+        tokio::spawn(served);
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
+    }
+}
+
+/// Serves the bare repository `widgets.git` in this folder, as a host does.
+async fn real_git(
+    folder: std::path::PathBuf,
+    mut requests: Streaming<GitRequest>,
+    answers: mpsc::Sender<Result<GitResponse, Status>>,
+) {
+    let first = requests.message().await.unwrap().and_then(|it| it.request);
+    let Some(git_request::Request::Start(start)) = first else { return };
+    let mut command = tokio::process::Command::new("git");
+    command.arg(start.service.strip_prefix("git-").unwrap()).arg(folder.join(format!("{}.git", start.repository)));
+    command.env("GIT_PROTOCOL", start.protocol).env("HOME", &folder).env("GIT_CONFIG_NOSYSTEM", "1").kill_on_drop(true);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let feed = tokio::spawn(async move {
+        while let Ok(Some(GitRequest { request: Some(git_request::Request::Stdin(bytes)) })) = requests.message().await
+        {
+            if stdin.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut buffer = vec![0; 4096];
+    while let Ok(length @ 1..) = stdout.read(&mut buffer).await {
+        let part = git_response::Response::Stdout(buffer[..length].to_vec().into());
+        let _ = answers.send(Ok(GitResponse { response: Some(part) })).await;
+    }
+    feed.abort();
+    let code = child.wait().await.unwrap().code().unwrap();
+    let _ = answers.send(Ok(GitResponse { response: Some(git_response::Response::Exit(code)) })).await;
 }
 
 fn repository(rules: Option<Rules>) -> Repository {
@@ -178,6 +298,7 @@ fn repository(rules: Option<Rules>) -> Repository {
         approvals: 1,
         merge_method: "merge".into(),
         keep_branches: false,
+        direct_push: "fast-forward".into(),
     };
     Repository {
         name: "widgets".into(),

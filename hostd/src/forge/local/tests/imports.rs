@@ -2,7 +2,7 @@ use rstest::rstest;
 use tokio::sync::mpsc;
 
 use super::{
-    super::{Forge as _, Import, Importer as _},
+    super::{Forge as _, Import, Keeper as _},
     world::World,
 };
 
