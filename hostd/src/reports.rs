@@ -6,10 +6,12 @@
 //! ```
 //!
 //! CHECK may be percent-encoded. Only `state` is needed. Answers are JSON: `{"changed": true}`, or `{"error": "..."}` with 400,
-//! 401, 404 or 405. It speaks plain HTTP: where it is to be reached from elsewhere, TLS belongs in front of it.
+//! 401, 404, 405 or 503. A connection takes one report. Until its head has come and has the token it is a stranger: these have
+//! seconds, and the one that waits longest makes room for the next, so that who only connects keeps nobody out. It speaks plain HTTP: where it is to be reached from elsewhere, TLS belongs in front of it.
 
 #[cfg(test)]
 mod tests;
+mod visit;
 
 use std::{
     convert::Infallible,
@@ -35,19 +37,22 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{sleep, timeout},
 };
 
 use crate::forge::{Forge, ForgeError, Report};
+use visit::{Desk, Visit};
 
-/// Connections at a time; more wait.
-const CONNECTIONS: usize = 32;
 /// For a connection, from its beginning to its end.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Longest head of a request, in bytes; as much of a body may be read ahead.
+const HEAD_MAX: usize = 16 << 10;
 /// Longest body, in bytes.
 const BODY_MAX: usize = 6 << 20;
+/// Bodies that are held at a time; more wait.
+const BODIES: usize = 16;
 /// Bytes of a token that is made here.
 const TOKEN_BYTES: usize = 32;
 /// Shortest token taken, in bytes.
@@ -55,12 +60,30 @@ const TOKEN_MIN: usize = 16;
 /// After an accept that failed, e.g. for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What connections may take that have not said the token.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many wait at a time.
+    pub strangers: usize,
+    /// Of one address.
+    pub of_address: usize,
+    /// For the head of a request to come.
+    pub head: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { strangers: 256, of_address: 64, head: Duration::from_secs(5) }
+    }
+}
+
 /// An open endpoint.
 #[derive(Debug)]
 pub struct Endpoint {
     listener: TcpListener,
     /// Of the token: comparing hashes tells nothing about how much of it was right.
     token: blake3::Hash,
+    limits: Limits,
 }
 
 impl Endpoint {
@@ -74,7 +97,13 @@ impl Endpoint {
         if !address.ip().is_loopback() {
             tracing::warn!(%address, "reports of checks come over plain HTTP; put TLS in front of it");
         }
-        Ok(Self { listener, token: blake3::hash(token.as_bytes()) })
+        Ok(Self { listener, token: blake3::hash(token.as_bytes()), limits: Limits::default() })
+    }
+
+    /// With other limits.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Where it listens.
@@ -87,27 +116,43 @@ impl Endpoint {
 
     /// Takes reports, for ever.
     pub async fn serve(self, forge: Arc<dyn Forge>) -> Infallible {
-        let free = Arc::new(Semaphore::new(CONNECTIONS));
+        let desk = Desk::new(self.limits);
+        let taker =
+            Arc::new(Taker { forge, token: self.token, bodies: Semaphore::new(BODIES), head: self.limits.head });
         loop {
-            let permit = free.clone().acquire_owned().await;
-            let Ok((stream, _)) = self.listener.accept().await else {
+            let Ok((stream, peer)) = self.listener.accept().await else {
                 sleep(PAUSE).await;
                 continue;
             };
-            let (forge, token) = (forge.clone(), self.token);
-            tokio::spawn(async move {
-                let service = service_fn(|request| {
-                    let forge = forge.clone();
-                    async move { Ok::<_, Infallible>(answer(&*forge, token, request).await) }
-                });
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(DEADLINE)
-                    .serve_connection(TokioIo::new(stream), service);
-                // Whoever breaks off or dawdles gets no answer.
-                let _ = timeout(DEADLINE, connection).await;
-                drop(permit);
-            });
+            let (visit, taker) = (desk.admit(peer.ip()), taker.clone());
+            tokio::spawn(async move { taker.serve(stream, visit).await });
+        }
+    }
+}
+
+/// What all connections share.
+struct Taker {
+    forge: Arc<dyn Forge>,
+    token: blake3::Hash,
+    /// Turns for holding a body.
+    bodies: Semaphore,
+    head: Duration,
+}
+
+impl Taker {
+    async fn serve(&self, stream: TcpStream, visit: Visit) {
+        let service = service_fn(|request| async { Ok::<_, Infallible>(answer(self, &visit, request).await) });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.head)
+            .max_buf_size(HEAD_MAX)
+            // The next request is of a stranger again.
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), service);
+        // Whoever breaks off, dawdles or is sent away gets no answer.
+        tokio::select! {
+            _ = timeout(DEADLINE, connection) => {}
+            () = visit.sent_away() => {}
         }
     }
 }
@@ -149,8 +194,8 @@ struct Said {
     log: Option<String>,
 }
 
-async fn answer(forge: &dyn Forge, token: blake3::Hash, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let (status, body) = match report(forge, token, request).await {
+async fn answer(taker: &Taker, visit: &Visit, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (status, body) = match report(taker, visit, request).await {
         Ok(changed) => (StatusCode::OK, serde_json::json!({ "changed": changed })),
         Err((status, error)) => (status, serde_json::json!({ "error": error })),
     };
@@ -160,27 +205,26 @@ async fn answer(forge: &dyn Forge, token: blake3::Hash, request: Request<Incomin
     response
 }
 
-async fn report(
-    forge: &dyn Forge,
-    token: blake3::Hash,
-    request: Request<Incoming>,
-) -> Result<bool, (StatusCode, String)> {
+async fn report(taker: &Taker, visit: &Visit, request: Request<Incoming>) -> Result<bool, (StatusCode, String)> {
     let wrong = |status: StatusCode, text: &str| (status, text.to_owned());
     let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    if blake3::hash(given.trim().as_bytes()) != token {
+    if blake3::hash(given.trim().as_bytes()) != taker.token {
         return Err(wrong(StatusCode::UNAUTHORIZED, "say `Authorization: Bearer TOKEN` with this host's token"));
     }
+    visit.become_known();
     if request.method() != Method::POST {
         return Err(wrong(StatusCode::METHOD_NOT_ALLOWED, "reports are POSTed"));
     }
     let path = request.uri().path().to_owned();
     let (repository, commit, name) = place(&path)?;
+    let turn = taker.bodies.acquire().await;
+    let _turn = turn.map_err(|_| wrong(StatusCode::SERVICE_UNAVAILABLE, "hostd is stopping; try again"))?;
     let body = Limited::new(request.into_body(), BODY_MAX).collect().await;
     let body =
         body.map_err(|_| (StatusCode::BAD_REQUEST, format!("the body breaks off, or has over {BODY_MAX} bytes")))?;
     let report = said(name, &body.to_bytes())?;
-    forge.report(repository, commit, report).await.map_err(|error| (status_of(&error), error.to_string()))
+    taker.forge.report(repository, commit, report).await.map_err(|error| (status_of(&error), error.to_string()))
 }
 
 /// The repository, commit and check that a path names.
