@@ -1,0 +1,97 @@
+//! Character sets: which letters are lines.
+
+/// G0 to G3, which of them is in use, and the one that is for the next character alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Charsets {
+    sets: [Set; 4],
+    in_use: u8,
+    next: Option<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Set {
+    #[default]
+    Ascii,
+    /// DEC special graphics: `ESC ( 0`.
+    Lines,
+    /// `ESC ( A`.
+    British,
+}
+
+/// What `_` to `~` are among the DEC special graphics.
+const LINES: [char; 32] = [
+    ' ', '◆', '▒', '␉', '␌', '␍', '␊', '°', '±', '␤', '␋', '┘', '┐', '┌', '└', '┼', '⎺', '⎻', '─', '⎼', '⎽', '├', '┤',
+    '┴', '┬', '│', '≤', '≥', 'π', '≠', '£', '·',
+];
+
+impl Charsets {
+    /// Whether letters are letters.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.next.is_none() && self.set(self.in_use) == Set::Ascii
+    }
+
+    fn set(&self, number: u8) -> Set {
+        self.sets.get(usize::from(number)).copied().unwrap_or_default()
+    }
+
+    /// Shifts: SI 0, SO 1, LS2 2, LS3 3.
+    pub(crate) fn shift(&mut self, number: u8) {
+        self.in_use = number;
+    }
+
+    /// SS2, SS3.
+    pub(crate) fn shift_once(&mut self, number: u8) {
+        self.next = Some(number);
+    }
+
+    /// `ESC ( 0` and the like; false: it designates nothing that is known.
+    pub(crate) fn designate(&mut self, which: u8, set: u8) -> bool {
+        let number = match which {
+            b'(' => 0,
+            b')' => 1,
+            b'*' => 2,
+            b'+' => 3,
+            _ => return false,
+        };
+        self.sets[number] = match set {
+            b'0' => Set::Lines,
+            b'A' => Set::British,
+            _ => Set::Ascii,
+        };
+        true
+    }
+
+    /// What a letter stands for.
+    pub(crate) fn map(&mut self, letter: char) -> char {
+        let number = self.next.take().unwrap_or(self.in_use);
+        let set = self.set(number);
+        match (set, letter) {
+            (Set::Lines, '_'..='~') => LINES.get(letter as usize - '_' as usize).copied().unwrap_or(letter),
+            (Set::British, '#') => '£',
+            _ => letter,
+        }
+    }
+
+    /// Puts another terminal where this one is.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        for (which, set) in b"()*+".iter().zip(self.sets) {
+            let set = match set {
+                Set::Ascii => b'B',
+                Set::Lines => b'0',
+                Set::British => b'A',
+            };
+            out.extend_from_slice(&[0x1b, *which, set]);
+        }
+        out.extend_from_slice(match self.in_use {
+            0 => b"\x0f",
+            1 => b"\x0e",
+            2 => b"\x1bn",
+            _ => b"\x1bo",
+        });
+        match self.next {
+            Some(2) => out.extend_from_slice(b"\x1bN"),
+            Some(_) => out.extend_from_slice(b"\x1bO"),
+            None => {}
+        }
+    }
+}

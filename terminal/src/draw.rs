@@ -1,0 +1,147 @@
+//! Bytes that put another terminal where this one is.
+
+use crate::{
+    emulator::Drawn,
+    machine::{Machine, engine},
+    text,
+};
+
+macro_rules! reset {
+    () => {
+        concat!(
+            // A string that has begun; the keyboards of both screens; the alternate screen; held output.
+            "\x1b\\\x1b[=0u\x1b[?1049l\x1b[=0u\x1b[?2026l",
+            // Colours, character sets, margins, origin, wrapping, insertion, tab stops, inverse screen, cursor.
+            "\x1b[m\x1b(B\x1b)B\x1b*B\x1b+B\x0f\x1b[r\x1b[?6l\x1b[?7h\x1b[?45l\x1b[4l\x1b[20l\x1b[?5W\x1b[?5l\x1b[?25h\x1b[0 q",
+            // Keypad, paste, modifyOtherKeys.
+            "\x1b[?1l\x1b>\x1b[?2004l\x1b[>4m",
+            // Mouse and focus.
+            "\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l",
+            // Clusters as characters, reports of the colour scheme and of the size.
+            "\x1b[?2027l\x1b[?2031l\x1b[?2048l",
+        )
+    };
+}
+
+/// Ends every mode that a program may have set; then the main screen is shown.
+pub const RESET: &str = reset!();
+
+/// The same for an [`crate::Emulator`] in any state, whose next program finds nothing that an earlier one has left but the text
+/// above it.
+pub const AFRESH: &str = concat!("\x18\x1b[<16u", reset!(), "\x1b[<16u\x1b[?1007l\x1b]2;\x1b\\\x1b[999H\r\n");
+
+/// Ends what bends a line that is written somewhere on the screen.
+pub(crate) const PLAIN: &[u8] = b"\x1b[?6l\x1b[4l\x1b[20l\x1b(B\x0f\x1b[m";
+
+/// A copy of a screen that can be asked what it only shows when something is done to it.
+pub(crate) fn copy(screen: &vt100::Screen) -> crate::machine::Engine {
+    let mut copy = engine(1, 1, 0);
+    *copy.screen_mut() = screen.clone();
+    copy.screen_mut().set_scrollback(0);
+    copy
+}
+
+pub(crate) fn draw(machine: &Machine, history: usize) -> Drawn {
+    let mut out = Vec::new();
+    let mut main = copy(machine.screen());
+    let alternate = machine.which() == 1;
+    if alternate {
+        // Its own place means nothing: there is one cursor.
+        main.process(b"\x1b[?47l\x1b8\x1b[m");
+    }
+    let history = past(main.screen(), history, &mut out);
+    out.extend_from_slice(main.screen().contents_formatted().as_bytes());
+    if alternate {
+        machine.modes.keyboards[0].write(&mut out);
+        // Saves the cursor where it stands, with what else is saved.
+        saved(machine, 0, main, b"\x1b[?1049h", &mut out);
+        out.extend_from_slice(b"\x1b[?7h");
+        out.extend_from_slice(machine.screen().contents_formatted().as_bytes());
+    }
+    saved(machine, machine.which(), copy(machine.screen()), b"\x1b7", &mut out);
+    region(machine, &mut out);
+    machine.tabs.write(machine.size().0, &mut out);
+    machine.modes.write(&mut out);
+    out.extend_from_slice(machine.screen().input_mode_formatted().as_bytes());
+    machine.keyboard().write(&mut out);
+    if !machine.title.is_empty() {
+        out.extend_from_slice(format!("\x1b]2;{}\x1b\\", machine.title).as_bytes());
+    }
+    settle(machine, &mut out);
+    text::show(&mut out);
+    Drawn { bytes: out, history }
+}
+
+/// At most so many rows of history, and line feeds that push them out of the screen; how many.
+fn past(screen: &vt100::Screen, history: usize, out: &mut Vec<u8>) -> usize {
+    let history = screen.scrollback_len().min(history);
+    if history == 0 {
+        return 0;
+    }
+    // A copy: to look back at rows makes them as wide as the screen, for good.
+    let mut past = screen.clone();
+    let rows = usize::from(screen.size().0.get());
+    let mut left = history;
+    while left > 0 {
+        past.set_scrollback(left);
+        // A width beyond every row, so that no row is drawn as the end of the one before.
+        for row in past.rows_formatted(0, u16::MAX).take(left.min(rows)) {
+            out.extend_from_slice(b"\x1b[m");
+            out.extend_from_slice(row.as_bytes());
+            out.extend_from_slice(b"\x1b[m\r\n");
+        }
+        left -= left.min(rows);
+    }
+    // However few rows they are, this pushes them out of the screen.
+    out.resize(out.len() + rows.saturating_sub(1), b'\n');
+    history
+}
+
+fn region(machine: &Machine, out: &mut Vec<u8>) {
+    let (top, bottom) = machine.region;
+    if machine.region != (0, machine.size().1 - 1) {
+        out.extend_from_slice(format!("\x1b[{};{}r", top + 1, bottom + 1).as_bytes());
+    }
+}
+
+/// Makes a terminal save what this one has saved on a screen, by `save`, and leaves it plain.
+fn saved(machine: &Machine, which: usize, mut screen: crate::machine::Engine, save: &[u8], out: &mut Vec<u8>) {
+    let saved = machine.saved[which];
+    screen.process(b"\x1b8");
+    let (row, column) = screen.screen().cursor_position();
+    let column = column.min(machine.size().0 - 1);
+    let top = if saved.origin { machine.region.0 } else { 0 };
+    if saved.origin {
+        region(machine, out);
+        out.extend_from_slice(b"\x1b[?6h");
+    }
+    out.extend_from_slice(format!("\x1b[{};{}H", row.saturating_sub(top) + 1, column + 1).as_bytes());
+    saved.pen.write(out);
+    saved.charsets.write(out);
+    out.extend_from_slice(save);
+    out.extend_from_slice(PLAIN);
+    if saved.origin {
+        out.extend_from_slice(b"\x1b[r");
+    }
+}
+
+/// Puts cursor, pen, character sets, origin and insertion of a plain terminal where this one has them.
+pub(crate) fn settle(machine: &Machine, out: &mut Vec<u8>) {
+    let screen = machine.screen();
+    if machine.origin {
+        let (row, column) = machine.cursor();
+        let row = row.saturating_sub(machine.region.0);
+        let shown = if screen.hide_cursor() { 'l' } else { 'h' };
+        out.extend_from_slice(format!("\x1b[?6h\x1b[?25{shown}\x1b[{};{}H", row + 1, column + 1).as_bytes());
+    } else {
+        // Where the cursor waits to wrap this writes a character once more.
+        out.extend_from_slice(screen.cursor_state_formatted().as_bytes());
+    }
+    machine.pen.write(out);
+    machine.charsets.write(out);
+    for (on, sequence) in [(machine.modes.insert, b"\x1b[4h".as_slice()), (machine.modes.newline, b"\x1b[20h")] {
+        if on {
+            out.extend_from_slice(sequence);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+use crate::{
+    draw,
+    event::Event,
+    filter::Filter,
+    guard::guarded,
+    machine::Machine,
+    scanner::{Scanner, Token},
+};
+
+/// Longest side of a terminal.
+const SIDE_MAX: u16 = 1000;
+/// Shown where the engine gave up on what a program wrote.
+const GAVE_UP: &[u8] = b"[the terminal's screen was reset: its output could not be understood]\r\n";
+
+/// A terminal without a window.
+///
+/// The bytes are foreign, and may be hostile. Where the engine panics on them the terminal is replaced by a fresh one, and a
+/// line on its screen says so.
+#[derive(Debug)]
+pub struct Emulator {
+    scanner: Scanner,
+    machine: Machine,
+    history: usize,
+}
+
+/// Bytes that draw a terminal on an empty one of its size.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drawn {
+    /// History first, then the screen, then the modes.
+    pub bytes: Vec<u8>,
+    /// How many rows of history they draw.
+    pub history: usize,
+}
+
+impl Emulator {
+    /// An empty one of this size with room for so many rows of history, that keeps copies to the clipboard of at most so many
+    /// bytes (of base64).
+    #[must_use]
+    pub fn new(columns: u16, rows: u16, history: usize, copy_max: usize) -> Self {
+        let machine = Machine::new(side(columns), side(rows), history);
+        Self { scanner: Scanner::new(copy_max), machine, history }
+    }
+
+    /// Takes what the program wrote.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.each(bytes, |_, _| {});
+    }
+
+    /// Takes what the program wrote, and gives what a real terminal is to be sent of it: the same but for what that must not
+    /// carry out. `answers`: it answers the program's queries.
+    pub fn feed_through(&mut self, bytes: &[u8], answers: bool) -> Vec<u8> {
+        let mut filter = Filter::new(answers);
+        self.each(bytes, |token, machine| filter.pass(token, machine));
+        filter.out
+    }
+
+    fn each(&mut self, bytes: &[u8], mut also: impl FnMut(Token<'_>, &Machine)) {
+        let Self { scanner, machine, .. } = self;
+        let done = guarded(|| {
+            scanner.feed(bytes, |token| {
+                machine.take(token);
+                also(token, machine);
+            });
+        });
+        if done.is_none() {
+            self.give_up();
+        }
+    }
+
+    /// Another size. On the main screen lines are broken anew, so that no text is lost.
+    pub fn resize(&mut self, columns: u16, rows: u16) {
+        self.guarded(|machine| machine.resize(side(columns), side(rows)));
+    }
+
+    /// Columns and rows.
+    #[must_use]
+    pub fn size(&self) -> (u16, u16) {
+        self.machine.size()
+    }
+
+    /// The screen, where the history is looked at: that part of it. What stands in a cell is to be read by [`crate::shown`].
+    #[must_use]
+    pub fn screen(&self) -> &vt100::Screen {
+        self.machine.screen()
+    }
+
+    /// Looks so many rows up from the live screen; as far as there are.
+    pub fn scroll_to(&mut self, up: usize) {
+        self.guarded(|machine| machine.scroll_to(up));
+    }
+
+    /// What was said since this was asked last.
+    pub fn events(&mut self) -> Vec<Event> {
+        self.machine.events.take()
+    }
+
+    /// The window's title; empty where none was set.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.machine.title
+    }
+
+    /// Flags of kitty's keyboard protocol that are in force.
+    #[must_use]
+    pub fn keyboard_flags(&self) -> u8 {
+        self.machine.keyboard().flags()
+    }
+
+    /// Level of xterm's modifyOtherKeys.
+    #[must_use]
+    pub fn other_keys(&self) -> u16 {
+        self.machine.modes.other_keys
+    }
+
+    /// Whether a private mode that the engine does not keep is on: 7, 1004, 1016, 2026 and others.
+    #[must_use]
+    pub fn mode(&self, mode: u16) -> bool {
+        self.machine.modes.get(mode).unwrap_or(false)
+    }
+
+    /// Text of the cursor's row up to the cursor, and what stands behind it.
+    #[must_use]
+    pub fn cursor_row(&self) -> (String, String) {
+        self.machine.cursor_row()
+    }
+
+    /// The bytes that draw each row of the screen, up to this width; the cursor stands where the row begins, the pen is plain.
+    #[must_use]
+    pub fn rows(&self, width: u16) -> Vec<String> {
+        let show = |row: String| row.replace(crate::text::STAND_IN, "\u{fffd}");
+        self.screen().rows_formatted(0, width).map(show).collect()
+    }
+
+    /// Draws at most so many rows of history and then the screen; the history ends up above the screen.
+    #[must_use]
+    pub fn draw(&mut self, history: usize) -> Drawn {
+        let mut drawn = Drawn::default();
+        self.guarded(|machine| drawn = draw::draw(machine, history));
+        drawn.bytes.extend_from_slice(&self.scanner.unfinished());
+        drawn
+    }
+
+    /// Ends what could bend a line that is written over a terminal in this one's state: character sets, origin, insertion.
+    #[must_use]
+    pub fn pause(&self) -> Vec<u8> {
+        draw::PLAIN.to_vec()
+    }
+
+    /// Takes a terminal back into this one's state after [`Self::pause`].
+    #[must_use]
+    pub fn resume(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        draw::settle(&self.machine, &mut out);
+        out
+    }
+
+    fn guarded(&mut self, work: impl FnOnce(&mut Machine)) {
+        let machine = &mut self.machine;
+        if guarded(|| work(machine)).is_none() {
+            self.give_up();
+        }
+    }
+
+    fn give_up(&mut self) {
+        let (columns, rows) = self.machine.size();
+        self.machine = Machine::new(columns, rows, self.history);
+        self.scanner.forget();
+        self.machine.take(Token::Text(GAVE_UP.trim_ascii_end()));
+        self.machine.take(Token::Control(b'\r'));
+        self.machine.take(Token::Control(b'\n'));
+    }
+}
+
+fn side(length: u16) -> u16 {
+    length.clamp(1, SIDE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_engine_panics_it_begins_anew() {
+        let mut emulator = Emulator::new(80, 3, 10, 0);
+        emulator.feed(b"one\r\n\x1b[?7l\x1b[31mtwo");
+        emulator.guarded(|_| panic!("as the test wants it"));
+        emulator.feed(b"three");
+        let rows: Vec<String> = emulator.screen().rows(0, 80).collect();
+        assert_eq!(rows[..2], ["[the terminal's screen was reset: its output could not be understood]", "three"]);
+        assert!(emulator.size() == (80, 3) && emulator.mode(7));
+    }
+}

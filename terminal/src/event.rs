@@ -1,0 +1,218 @@
+//! What a program tells its terminal beside what it draws.
+
+use base64::{Engine as _, alphabet, engine};
+
+/// Longest title, in characters.
+const TITLE_MAX: usize = 256;
+/// Longest text of a notification, in characters.
+const NOTIFICATION_MAX: usize = 1024;
+/// Events that wait to be taken; more are not kept. Answers are.
+const EVENTS_MAX: usize = 256;
+/// Base64 whose padding may be left out.
+const BASE64: engine::GeneralPurpose = engine::GeneralPurpose::new(
+    &alphabet::STANDARD,
+    engine::GeneralPurposeConfig::new().with_decode_padding_mode(engine::DecodePaddingMode::Indifferent),
+);
+
+/// Something that a program said. Texts are without control characters, and bounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// BEL.
+    Bell,
+    /// OSC 0 and 2.
+    Title(String),
+    /// OSC 9, 777 and 99.
+    Notification(Notification),
+    /// OSC 52: text for the clipboard.
+    Copy(Copy),
+    /// The same, but longer than is kept.
+    LongCopy,
+    /// What a terminal answers to its queries, in their order.
+    Answer(Vec<u8>),
+}
+
+/// For a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notification {
+    /// May be empty.
+    pub title: String,
+    /// May be empty, though not both.
+    pub body: String,
+}
+
+/// For the clipboard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// As the program named them: `c`, `p`, ...; often empty.
+    pub selections: String,
+    /// What is copied.
+    pub text: Vec<u8>,
+}
+
+impl Copy {
+    /// The sequence that asks a terminal to do it.
+    #[must_use]
+    pub fn sequence(&self) -> Vec<u8> {
+        format!("\x1b]52;{};{}\x1b\\", self.selections, engine::general_purpose::STANDARD.encode(&self.text))
+            .into_bytes()
+    }
+}
+
+/// Those that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    waiting: Vec<Event>,
+    /// A notification that comes in several pieces.
+    begun: Notification,
+}
+
+impl Events {
+    pub(crate) fn take(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    pub(crate) fn push(&mut self, event: Event) {
+        let full = self.waiting.len() >= EVENTS_MAX;
+        match (self.waiting.last_mut(), event) {
+            (Some(Event::Answer(before)), Event::Answer(more)) => before.extend_from_slice(&more),
+            (_, answer @ Event::Answer(_)) => self.waiting.push(answer),
+            (Some(Event::Bell), Event::Bell) => {}
+            (_, event) if !full => self.waiting.push(event),
+            _ => {}
+        }
+    }
+
+    /// An OSC: what stands between its introducer and its terminator.
+    pub(crate) fn osc(&mut self, text: &[u8]) {
+        let (number, rest) = split(text, b';');
+        match number {
+            b"0" | b"2" => self.push(Event::Title(title(rest))),
+            // Progress and other numbers of ConEmu's are no text.
+            b"9" if !is_number(split(rest, b';').0) => {
+                self.notify(Notification { title: String::new(), body: body(rest) })
+            }
+            b"777" => {
+                let (what, rest) = split(rest, b';');
+                let (title, text) = split(rest, b';');
+                if what == b"notify" {
+                    self.notify(Notification { title: body(title), body: body(text) });
+                }
+            }
+            b"99" => self.kitty(rest),
+            b"52" => self.copy(rest),
+            _ => {}
+        }
+    }
+
+    fn notify(&mut self, notification: Notification) {
+        if notification != Notification::default() {
+            self.push(Event::Notification(notification));
+        }
+    }
+
+    /// Kitty's notifications: `key=value:... ; payload`, in pieces while `d=0`.
+    fn kitty(&mut self, text: &[u8]) {
+        let (metadata, payload) = split(text, b';');
+        let value = |key: u8| metadata.split(|byte| *byte == b':').find_map(|pair| pair.strip_prefix(&[key, b'=']));
+        let payload =
+            if value(b'e') == Some(b"1") { BASE64.decode(payload).unwrap_or_default() } else { payload.into() };
+        let text = body(&payload);
+        let into = match value(b'p') {
+            None | Some(b"title") => &mut self.begun.title,
+            Some(b"body") => &mut self.begun.body,
+            _ => return,
+        };
+        let room = NOTIFICATION_MAX.saturating_sub(into.chars().count());
+        into.extend(text.chars().take(room));
+        if value(b'd') != Some(b"0") {
+            let done = std::mem::take(&mut self.begun);
+            self.notify(done);
+        }
+    }
+
+    fn copy(&mut self, text: &[u8]) {
+        let (selections, data) = split(text, b';');
+        let known = selections.iter().all(|byte| b"cpqs01234567".contains(byte)) && selections.len() <= 16;
+        // A question for what is on the clipboard is none of a program's business.
+        if known && let Ok(text) = BASE64.decode(data) {
+            self.push(Event::Copy(Copy { selections: String::from_utf8_lossy(selections).into_owned(), text }));
+        }
+    }
+}
+
+fn split(text: &[u8], at: u8) -> (&[u8], &[u8]) {
+    match text.iter().position(|byte| *byte == at) {
+        Some(end) => (&text[..end], &text[end + 1..]),
+        None => (text, b""),
+    }
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+/// A title as it is shown.
+pub(crate) fn title(text: &[u8]) -> String {
+    clean(text, TITLE_MAX)
+}
+
+fn body(text: &[u8]) -> String {
+    clean(text, NOTIFICATION_MAX)
+}
+
+/// Without control characters, at most so many characters.
+fn clean(text: &[u8], max: usize) -> String {
+    String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(max).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn notification(title: &str, body: &str) -> Event {
+        Event::Notification(Notification { title: title.into(), body: body.into() })
+    }
+
+    #[rstest]
+    #[case("0;a title", vec![Event::Title("a title".into())])]
+    #[case("2;a;b\x01", vec![Event::Title("a;b".into())])]
+    #[case("1;icon", vec![])]
+    #[case("9;done", vec![notification("", "done")])]
+    #[case("9;4;1;50", vec![])]
+    #[case("777;notify;Build;all; well", vec![notification("Build", "all; well")])]
+    #[case("777;precmd", vec![])]
+    #[case("99;;hello", vec![notification("hello", "")])]
+    #[case("99;i=1:p=body:e=1;aGk", vec![notification("", "hi")])]
+    #[case("99;i=1:p=?;", vec![])]
+    #[case("52;c;aGVsbG8=", vec![Event::Copy(Copy { selections: "c".into(), text: b"hello".into() })])]
+    #[case("52;;aGVsbG8", vec![Event::Copy(Copy { selections: String::new(), text: b"hello".into() })])]
+    #[case("52;c;?", vec![])]
+    fn oscs(#[case] text: &str, #[case] expected: Vec<Event>) {
+        let mut events = Events::default();
+        events.osc(text.as_bytes());
+        assert_eq!(events.take(), expected);
+    }
+
+    #[test]
+    fn a_notification_may_come_in_pieces() {
+        let mut events = Events::default();
+        for piece in ["99;i=7:d=0;Ti", "99;i=7:d=0;tle", "99;i=7:d=1:p=body;text"] {
+            events.osc(piece.as_bytes());
+        }
+        assert_eq!(events.take(), [notification("Title", "text")]);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_answers_are_kept() {
+        let mut events = Events::default();
+        for n in 0..1000 {
+            events.osc(format!("2;{n}").as_bytes());
+            events.push(Event::Bell);
+            events.push(Event::Answer(b"x".to_vec()));
+        }
+        let answers = events.take().into_iter().filter(|event| matches!(event, Event::Answer(_))).count();
+        assert!(answers > 0 && answers < 1000);
+    }
+}

@@ -1,0 +1,36 @@
+//! A program's terminal, from the bytes that the program writes: screen, history and modes; what it says beside that; what a
+//! terminal answers; and the bytes that put another terminal where this one is. Pure: no IO, no clock.
+//!
+//! ```text
+//!  bytes ─▶ Scanner ─▶ Machine ──▶ engine (vt100): cells, history, cursor
+//!                         ├──────▶ what the engine lacks: character sets, tab stops, modes, pen, keyboards
+//!                         └──────▶ events: bell, title, notifications, copies, answers
+//! ```
+//!
+//! The engine only ever gets whole sequences of those that it carries out as terminals do; what it does not know, or does
+//! otherwise, is put into such ones first.
+
+mod charset;
+mod draw;
+mod emulator;
+mod erase;
+mod event;
+mod filter;
+pub mod guard;
+mod machine;
+mod modes;
+mod pen;
+pub mod query;
+mod reflow;
+mod report;
+pub mod scanner;
+pub mod sequence;
+mod tabs;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use draw::{AFRESH, RESET};
+pub use emulator::{Drawn, Emulator};
+pub use event::{Copy, Event, Notification};
+pub use text::shown;

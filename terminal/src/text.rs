@@ -1,0 +1,94 @@
+//! Text, as it is written into cells.
+
+use std::borrow::Cow;
+
+use unicode_width::UnicodeWidthChar as _;
+
+use crate::machine::Machine;
+
+/// Stands in the engine's cells for U+FFFD, which the engine leaves out. No program writes it: it is no character.
+pub(crate) const STAND_IN: char = '\u{fdd0}';
+
+/// What stands in a cell.
+#[must_use]
+pub fn shown(cell: &vt100::Cell) -> &str {
+    let contents = cell.contents();
+    if contents.starts_with(STAND_IN) { "\u{fffd}" } else { contents }
+}
+
+/// The same in bytes that draw cells.
+pub(crate) fn show(drawn: &mut [u8]) {
+    let (stand_in, shown) = ("\u{fdd0}".as_bytes(), "\u{fffd}".as_bytes());
+    for at in 0..drawn.len().saturating_sub(2) {
+        if let Some(place) = drawn.get_mut(at..at + 3).filter(|place| *place == stand_in) {
+            place.copy_from_slice(shown);
+        }
+    }
+}
+
+impl Machine {
+    pub(crate) fn text(&mut self, bytes: &[u8]) {
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) if text.is_ascii() => Cow::Borrowed(text),
+            _ => Cow::Owned(String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).map(stand_in).collect()),
+        };
+        let text = if self.charsets.is_plain() {
+            text
+        } else {
+            text.chars().map(|c| self.charsets.map(c)).collect::<String>().into()
+        };
+        self.write(&text);
+    }
+
+    /// Writes what is drawn as it is.
+    fn write(&mut self, text: &str) {
+        let Some(last) = text.chars().next_back() else { return };
+        self.last = Some(last);
+        let fills = self.pen.fills() && self.cursor().0 == self.region.1;
+        if !self.modes.insert && self.modes.wraps() && !fills {
+            return self.tell(text.as_bytes());
+        }
+        for c in text.chars() {
+            self.character(c, fills);
+        }
+    }
+
+    fn character(&mut self, c: char, fills: bool) {
+        let (columns, _) = self.size();
+        let width = u16::try_from(c.width().unwrap_or(1)).unwrap_or(1);
+        let (row, column) = self.cursor();
+        let mut wraps = width > 0 && column + width > columns;
+        if wraps && !self.modes.wraps() {
+            self.say(format_args!("\x1b[{}G", columns.saturating_sub(width) + 1));
+            wraps = false;
+        }
+        if self.modes.insert && width > 0 {
+            if wraps {
+                self.tell(b"\r");
+                self.line_feed(false);
+            }
+            self.say(format_args!("\x1b[{width}@"));
+        }
+        self.tell(c.encode_utf8(&mut [0; 4]).as_bytes());
+        if !self.modes.wraps() {
+            self.stop_waiting();
+        }
+        // The row that scrolling brought has the colour of the pen.
+        if fills && wraps && self.cursor().0 == row && self.cursor().1 < columns {
+            self.erase(b"\x1b[K");
+        }
+    }
+
+    /// REP, as far as the row goes.
+    pub(crate) fn repeat(&mut self, count: u16) {
+        let Some(last) = self.last else { return };
+        let (columns, _) = self.size();
+        let room = columns.saturating_sub(self.cursor().1);
+        let text: String = std::iter::repeat_n(last, count.min(room).into()).collect();
+        self.write(&text);
+    }
+}
+
+fn stand_in(c: char) -> char {
+    if c == '\u{fffd}' { STAND_IN } else { c }
+}
