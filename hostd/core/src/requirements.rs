@@ -25,6 +25,9 @@ pub struct Requirements {
     pub tsc_khz: Option<u64>,
     /// The host's processor model, where the accelerator passes it on.
     pub cpu: Option<String>,
+    /// Hash of what QEMU makes of the host's processor for its guests, where the accelerator passes it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_model: Option<String>,
 }
 
 /// Largest accepted difference between two measurements of the same counter: its drift is then below a second in three hours.
@@ -63,9 +66,18 @@ impl Requirements {
                 rate(here.tsc_khz)
             ));
         }
-        (self.cpu != here.cpu).then(|| {
-            let name = |cpu: &Option<String>| cpu.clone().unwrap_or_else(|| "none".into());
-            format!("its processor was {}, and here it is {}", name(&self.cpu), name(&here.cpu))
+        let name = |cpu: &Option<String>| cpu.clone().unwrap_or_else(|| "none".into());
+        if self.cpu != here.cpu {
+            return Some(format!("its processor was {}, and here it is {}", name(&self.cpu), name(&here.cpu)));
+        }
+        (self.cpu_model != here.cpu_model).then(|| {
+            let changed =
+                "the host's kernel, its microcode or, where it is a virtual machine, its own host has changed since";
+            format!(
+                "its processor could do what {} stands for, and here it is {}: {changed}",
+                short(&name(&self.cpu_model)),
+                short(&name(&here.cpu_model))
+            )
         })
     }
 }
@@ -108,6 +120,7 @@ mod tests {
             arguments: vec!["-m".into(), "256".into()],
             tsc_khz: Some(2_000_000),
             cpu: None,
+            cpu_model: None,
         }
     }
 
@@ -121,6 +134,7 @@ mod tests {
     #[case::more_arguments(|r: &mut Requirements| r.arguments.push("-x".into()), "`-x`")]
     #[case::clock(|r: &mut Requirements| r.tsc_khz = Some(2_100_000), "2100000 kHz")]
     #[case::no_clock(|r: &mut Requirements| r.tsc_khz = None, "clock")]
+    #[case::cpu_model(|r: &mut Requirements| r.cpu_model = Some("0123".into()), "processor could do what 0123")]
     #[case::cpu(|r: &mut Requirements| r.cpu = Some("Zen".into()), "processor")]
     fn every_difference_is_refused(#[case] change: fn(&mut Requirements), #[case] said: &str) {
         let mut then = here();

@@ -2,15 +2,13 @@
 
 use serde_json::json;
 
-use super::Check;
+use super::{Check, Status};
 use crate::vm::{
     VmError, VmmInfo,
     qemu::{Qemu, Tool},
 };
 
 const OLDEST: (u32, u32) = (7, 2);
-/// The first that maps a template which it may not write.
-const READ_ONLY: (u32, u32) = (8, 2);
 
 pub(super) fn accelerator(info: &VmmInfo) -> Check {
     let found = format!("{}: {}", info.accelerator, info.accelerator_reason);
@@ -24,7 +22,22 @@ pub(super) fn accelerator(info: &VmmInfo) -> Check {
 }
 
 pub(super) fn emulator(qemu: &Qemu) -> Check {
-    found("qemu", qemu.emulator(), |tool| judge(&tool.version))
+    let check = found("qemu", qemu.emulator(), |tool| judge(&tool.version));
+    match qemu.emulator() {
+        Ok(tool) if check.status == Status::Ok => {
+            Check { found: format!("{}; {}", check.found, templates(&tool.version)), ..check }
+        }
+        _ => check,
+    }
+}
+
+/// How it is kept from changing what all clones of a template share.
+fn templates(version: &str) -> &'static str {
+    if Qemu::maps_read_only(version) {
+        "it opens the memory of templates for reading only"
+    } else {
+        "it gets the memory of templates as a sealed copy, which takes that much of the host's; from 8.2 on it reads the file"
+    }
 }
 
 pub(super) fn images(qemu: &Qemu) -> Check {
@@ -33,11 +46,8 @@ pub(super) fn images(qemu: &Qemu) -> Check {
 
 /// What is wrong with a QEMU of this version: whether it keeps VMs from running, and what to do.
 fn judge(version: &str) -> Option<(bool, String)> {
-    if !Qemu::is_at_least(version, OLDEST) {
-        return Some((true, "QEMU 7.2 is the oldest that works; install a newer one".into()));
-    }
-    let advice = "templates stay writable for the user that QEMU runs as; from 8.2 on QEMU reads them only";
-    (!Qemu::is_at_least(version, READ_ONLY)).then(|| (false, advice.into()))
+    let old = !Qemu::is_at_least(version, OLDEST);
+    old.then(|| (true, "QEMU 7.2 is the oldest that works; install a newer one".into()))
 }
 
 /// After [`prepare`](crate::vm::Vmm::prepare), which did not run where it is none.
@@ -107,7 +117,6 @@ fn found(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Status;
 
     #[test]
     fn says_what_to_install() {
@@ -125,7 +134,8 @@ mod tests {
     fn knows_old_versions() {
         assert!(judge("6.2.0").unwrap().0);
         assert!(judge("").unwrap().0);
-        assert!(!judge("7.2.22").unwrap().0);
+        assert_eq!(judge("7.2.22"), None);
+        assert!(templates("7.2.22").contains("sealed") && templates("10.0.2").contains("reading only"));
         assert_eq!(judge("8.2.0"), None);
         assert_eq!(judge("10.0.2"), None);
     }

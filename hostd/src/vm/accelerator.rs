@@ -96,6 +96,11 @@ pub(super) fn processor() -> String {
     line.trim_start_matches([' ', '\t', ':']).to_owned()
 }
 
+/// Release of the host's kernel, as `uname -r` says it.
+pub(super) fn host_kernel() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

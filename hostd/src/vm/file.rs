@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    io::{Read, Write},
+    io::{Read, Seek, Write},
     path::{Path, PathBuf},
 };
 
@@ -46,6 +46,16 @@ pub(super) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The last bytes of a file, at most `max`.
+pub(super) fn read_end(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(io::SeekFrom::Start(length.saturating_sub(max)))?;
+    let mut bytes = Vec::new();
+    file.take(max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// A name of its own in the same folder, so that two writers do not meet.
 fn beside(path: &Path) -> io::Result<PathBuf> {
     let mut random = [0_u8; 8];
@@ -66,6 +76,7 @@ mod tests {
         write_atomically(&path, b"one").unwrap();
         write_durably(&path, b"two").unwrap();
         assert_eq!(read_bounded(&path, 3).unwrap(), b"two");
+        assert_eq!((read_end(&path, 2).unwrap(), read_end(&path, 9).unwrap()), (b"wo".to_vec(), b"two".to_vec()));
         assert_eq!(read_bounded(&path, 2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert!(write_atomically(&folder.path().join("no/a"), b"x").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

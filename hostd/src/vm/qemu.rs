@@ -6,7 +6,12 @@
 //! QEMU drops what rights it can by itself (seccomp, no new privileges). A jail around it, with its own user and root, is
 //! for a later step; until then a QEMU that a guest has taken over has the rights of hostd's user.
 
+mod age;
+mod ahead;
 mod argv;
+mod bare;
+mod cpu_model;
+pub mod cpu_state;
 mod diagnosis;
 mod disk;
 #[cfg(fuzzing)]
@@ -14,6 +19,7 @@ pub mod fuzz;
 mod halt;
 mod hashes;
 mod leftover;
+mod loaded;
 mod machine;
 mod merge;
 mod migration;
@@ -23,6 +29,7 @@ mod process;
 mod proof;
 mod qmp;
 mod record;
+mod sealed;
 mod serial;
 mod snapshot;
 mod sockets;
@@ -81,6 +88,8 @@ pub struct Qemu {
     hashes: Arc<hashes::Cache>,
     initramfs: Arc<initramfs::Cache>,
     templates: Arc<templates::Templates>,
+    sealed: Arc<sealed::Copies>,
+    cpu_models: Arc<cpu_model::Cache>,
     ready: Arc<standby::Ready>,
     /// Held while something is fetched or tried: the second who asks waits for the first.
     preparing: Arc<Mutex<()>>,
@@ -107,6 +116,8 @@ impl Qemu {
             hashes: Arc::default(),
             initramfs: Arc::default(),
             templates: Arc::default(),
+            sealed: Arc::default(),
+            cpu_models: Arc::default(),
             ready: Arc::default(),
             preparing: Arc::default(),
             method: None,
@@ -150,6 +161,12 @@ impl Qemu {
     /// KVM or TCG, and why.
     fn accelerator(&self) -> (Accelerator, String) {
         accelerator::choose(self.accelerator, &self.kvm)
+    }
+
+    /// Whether this QEMU opens the RAM of templates for reading only; one that does not gets a sealed copy of it in memory.
+    #[must_use]
+    pub fn maps_read_only(version: &str) -> bool {
+        version::at_least(version, (8, 2))
     }
 
     fn kernel(&self) -> Option<Kernel> {
@@ -255,15 +272,24 @@ impl Launch<'_> {
         disk: &mut Disk,
         layout: &Layout,
     ) -> Result<Option<UnixStream>, VmError> {
+        let ahead = self.plan.read_ahead();
         let link = match &self.load {
             Some(load) => {
                 let link = waiting.connect().await?;
                 let give = async |qmp: &mut _| disk.give(qmp, &self.spec.layers, &self.spec.disk).await;
-                snapshot::load(&mut waiting.qmp, layout, load, give).await?;
+                snapshot::load(&mut waiting.qmp, layout, load, &self.spec.directory, give).await?;
                 Some(link)
             }
             None => None,
         };
+        if let Some(ahead) = ahead {
+            // It runs either way, and then takes more memory.
+            match ahead.await {
+                Ok(Ok(bytes)) => tracing::debug!(bytes, "what the page cache had not of a template was read"),
+                Ok(Err(error)) => tracing::warn!(%error, "a template is not read ahead of its guest"),
+                Err(error) => tracing::warn!(%error, "a template is not read ahead of its guest"),
+            }
+        }
         let runs = waiting.qmp.execute("cont", json!({}), GREETING).await;
         runs.map(|_| link).map_err(|error| waiting.said(&error))
     }

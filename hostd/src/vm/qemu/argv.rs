@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::snapshot::RAM_NAME;
+use super::{sealed, snapshot::RAM_NAME};
 use crate::vm::{Memory, Port, VmError, accelerator::Accelerator};
 
 /// Of a read-ahead of translated code for each VM, in MiB: the default of 1 GiB suits one VM, not fifty.
@@ -19,6 +19,14 @@ pub(super) const DEVICE: &str = "/machine/peripheral/root";
 /// Bytes of serial output that QEMU keeps; a power of two.
 pub(super) const SERIAL_RING: usize = 64 * 1024;
 const MIB: u64 = 1 << 20;
+/// What a host's processor may have and no guest gets: virtualization of its own, which a guest can attack the host by and which
+/// no snapshot carries well, and the counters of performance.
+const EXTRAS: [&str; 3] = ["vmx", "svm", "pmu"];
+
+/// As properties of a model.
+pub(super) fn without_extras() -> Value {
+    EXTRAS.iter().map(|extra| ((*extra).to_owned(), json!(false))).collect::<serde_json::Map<_, _>>().into()
+}
 
 /// A machine, said in full.
 #[derive(Clone, Debug)]
@@ -41,16 +49,17 @@ pub(super) struct Machine<'a> {
     pub(super) layers: &'a [PathBuf],
     /// None: it is given one before it runs.
     pub(super) disk: Option<&'a Path>,
-    /// Listening sockets that QEMU inherits.
-    pub(super) sockets: Sockets,
+    /// What QEMU inherits.
+    pub(super) inherited: Inherited,
 }
 
-/// Numbers of the inherited listening sockets.
+/// Numbers of the listening sockets that QEMU inherits, and of the sealed copy of a template's RAM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sockets {
+pub(super) struct Inherited {
     pub(super) qmp: i32,
     pub(super) link: i32,
     pub(super) tunnel: i32,
+    pub(super) template: Option<i32>,
 }
 
 impl Machine<'_> {
@@ -83,7 +92,11 @@ impl Machine<'_> {
         // The device state stream has no configuration section and no global state: the loader must not expect them.
         argv.flags(&["-global", "migration.send-configuration=off", "-global", "migration.store-global-state=off"]);
         match self.accelerator {
-            Accelerator::Kvm => argv.flags(&["-accel", "kvm", "-cpu", "host"]),
+            Accelerator::Kvm => {
+                argv.flags(&["-accel", "kvm"]);
+                let off: String = EXTRAS.iter().map(|extra| format!(",{extra}=off")).collect();
+                argv.pair("-cpu", format!("host{off}"));
+            }
             Accelerator::Tcg => {
                 argv.pair("-accel", format!("tcg,tb-size={TB_SIZE}"));
                 argv.flags(&["-cpu", "max"]);
@@ -113,9 +126,14 @@ impl Machine<'_> {
             }
             Memory::Clone(template) => {
                 let file = template.join(RAM_NAME);
-                let view = json!({"qom-type": "memory-backend-file", "mem-path": utf8(&file)?, "share": false});
-                // Without `rom` a private view of a file that may not be written would itself not be writable.
-                extended(view, if self.maps_read_only { json!({"readonly": true, "rom": "off"}) } else { json!({}) })
+                let (path, how) = match self.inherited.template {
+                    Some(number) => (sealed::path(number), json!({})),
+                    // Without `rom` a private view of a file that may not be written would itself not be writable.
+                    None if self.maps_read_only => (utf8(&file)?.to_owned(), json!({"readonly": true, "rom": "off"})),
+                    None => return Err(bad_layer(&file, "would be open for writing in this QEMU")),
+                };
+                let view = json!({"qom-type": "memory-backend-file", "mem-path": path, "share": false});
+                extended(view, how)
             }
         };
         Ok(extended(kind, json!({"id": "ram", "size": self.ram(), "merge": false, "dump": false})))
@@ -132,7 +150,7 @@ impl Machine<'_> {
             incoming: false,
             layers: &[],
             disk: Some(Path::new("disk")),
-            sockets: Sockets { qmp: 0, link: 0, tunnel: 0 },
+            inherited: Inherited::default(),
             ..self.clone()
         };
         bare.argv().unwrap_or_default().into_iter().map(|word| word.to_string_lossy().into_owned()).collect()
@@ -168,10 +186,10 @@ impl Machine<'_> {
         argv.pair("-chardev", format!("ringbuf,id=serial,size={SERIAL_RING}"));
         argv.flags(&["-serial", "chardev:serial"]);
         let socket = |id, fd| format!("socket,id={id},fd={fd},server=on,wait=off");
-        argv.pair("-chardev", socket("qmp", self.sockets.qmp));
+        argv.pair("-chardev", socket("qmp", self.inherited.qmp));
         argv.flags(&["-mon", "chardev=qmp,mode=control"]);
         argv.json("-device", &json!({"driver": "virtio-serial-device", "id": "ports", "max_ports": 4}));
-        for (number, port, fd) in [(1, Port::Link, self.sockets.link), (2, Port::Tunnel, self.sockets.tunnel)] {
+        for (number, port, fd) in [(1, Port::Link, self.inherited.link), (2, Port::Tunnel, self.inherited.tunnel)] {
             let id = port.word();
             argv.pair("-chardev", socket(id, fd));
             argv.json(

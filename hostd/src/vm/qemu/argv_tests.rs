@@ -17,7 +17,7 @@ fn machine<'a>(layers: &'a [PathBuf]) -> Machine<'a> {
         tsc_khz: Some(2_300_000),
         layers,
         disk: Some(Path::new("/data/s,1/disk.qcow2")),
-        sockets: Sockets { qmp: 7, link: 8, tunnel: 9 },
+        inherited: Inherited { qmp: 7, link: 8, tunnel: 9, template: None },
     }
 }
 
@@ -51,7 +51,10 @@ fn tells_the_clock_rate_under_tcg_only() {
 
     let kvm = Machine { accelerator: Accelerator::Kvm, ..machine(&[]) };
     assert!(!values(&kvm, "-append")[0].contains("tsc"));
-    assert_eq!((values(&kvm, "-accel"), values(&kvm, "-cpu")), (vec!["kvm".into()], vec!["host".into()]));
+    assert_eq!(
+        (values(&kvm, "-accel"), values(&kvm, "-cpu")),
+        (vec!["kvm".into()], vec!["host,vmx=off,svm=off,pmu=off".into()])
+    );
 }
 
 #[test]
@@ -139,8 +142,13 @@ fn refuses_names_that_are_not_utf8() {
 #[test]
 fn memory_is_its_own_a_templates_or_a_view_of_one() {
     let file = PathBuf::from("/t,1/ram");
-    let backend = |memory: &Memory, maps_read_only| -> Value {
-        serde_json::from_str(&values(&Machine { memory, maps_read_only, ..machine(&[]) }, "-object")[0]).unwrap()
+    fn with(memory: &Memory, maps_read_only: bool, template: Option<i32>) -> Machine<'_> {
+        let inherited = Inherited { template, ..Inherited::default() };
+        Machine { memory, maps_read_only, inherited, ..machine(&[]) }
+    }
+    let backend = |memory: &Memory, maps_read_only: bool| -> Value {
+        let template = (!maps_read_only).then_some(10);
+        serde_json::from_str(&values(&with(memory, maps_read_only, template), "-object")[0]).unwrap()
     };
     assert_eq!(backend(&Memory::Own, false)["qom-type"], "memory-backend-ram");
     let template = backend(&Memory::Template(file.clone()), true);
@@ -148,6 +156,9 @@ fn memory_is_its_own_a_templates_or_a_view_of_one() {
     let clone = Memory::Clone(file);
     assert_eq!(backend(&clone, false)["share"], false);
     assert!(backend(&clone, false).get("rom").is_none(), "QEMU before 8.2 does not know it");
+    assert_eq!(backend(&clone, false)["mem-path"], "/proc/self/fd/10");
+    assert!(with(&clone, false, None).argv().is_err(), "no QEMU opens a template for writing");
+    assert_eq!(backend(&clone, true)["mem-path"], "/t,1/ram/ram");
     assert_eq!((&backend(&clone, true)["readonly"], &backend(&clone, true)["rom"]), (&json!(true), &json!("off")));
 }
 
@@ -162,7 +173,7 @@ fn what_a_snapshot_depends_on_does_not_name_files() {
         memory: &clone,
         incoming: true,
         tsc_khz: Some(1),
-        sockets: Sockets { qmp: 1, link: 2, tunnel: 3 },
+        inherited: Inherited { qmp: 1, link: 2, tunnel: 3, template: Some(4) },
         ..machine(&layers)
     };
     assert_eq!(one.canonical(), other.canonical());

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     qmp::{Qmp, QmpError},
-    snapshot::refused,
+    snapshot::{refused, said},
 };
 use crate::vm::VmError;
 
@@ -24,9 +24,19 @@ const RESET: Duration = Duration::from_millis(20);
 /// Such looks.
 const RESETS: u32 = 250;
 
-/// Brings the VM to a stand. One whose answer is late may stand all the same, or will: [`go_on`] is right for it either way.
+/// Brings the VM to a stand; an error where KVM has given up on it, which is not worth a snapshot. One whose answer is late may stand all the same, or will: [`go_on`] is right for it either way.
 pub(super) async fn stop<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -> Result<(), VmError> {
-    qmp.execute("stop", json!({}), DISK).await.map(drop).map_err(refused)
+    qmp.execute("stop", json!({}), DISK).await.map_err(refused)?;
+    if broken(qmp).await.map_err(refused)? {
+        return Err(said("KVM cannot run its guest any further (internal-error)"));
+    }
+    Ok(())
+}
+
+/// Whether KVM has given up on a VM that stands.
+pub(super) async fn broken<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -> Result<bool, QmpError> {
+    let status = qmp.execute("query-status", json!({}), DISK).await?;
+    Ok(status.get("status").and_then(Value::as_str) == Some("internal-error"))
 }
 
 /// Lets the VM run, and knows that it does.
@@ -93,6 +103,15 @@ mod tests {
         let error = stop(&mut qmp).await.unwrap_err().to_string();
         assert!(error.contains("did not answer stop in time"), "{error}");
         go_on(&mut qmp).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_kvm_gave_up_on_is_no_snapshot() {
+        for (status, good) in [("paused", true), ("internal-error", false)] {
+            let status = format!("{{\"return\": {{\"running\": false, \"status\": \"{status}\"}}, \"id\": ID}}\n");
+            let mut qmp = open(&[DONE, &status]).await.unwrap();
+            assert_eq!(stop(&mut qmp).await.is_ok(), good, "{status}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ use hostd_core::session::Cause;
 use tokio::{
     net::UnixStream,
     sync::{mpsc, oneshot, watch},
+    time::Instant,
 };
 
 use super::{
@@ -52,16 +53,27 @@ impl Machine {
         serial: Serial,
         link: Option<UnixStream>,
     ) -> Self {
-        let up = link.is_some();
+        let snapshot = link.is_some();
         let (requests, inbox) = mpsc::channel(16);
         let (set_cause, cause) = watch::channel(None);
         let (set_last, last) = watch::channel(Vec::new());
         let (stall, stalled) = Stall::new();
-        let Waiting { process, qmp, record, .. } = waiting;
+        let Waiting { process, qmp, record, sealed, .. } = waiting;
         let folder = directory.to_owned();
-        let up = Arc::new(AtomicBool::new(up));
-        let owner =
-            Owner { directory: folder, process, qmp: Some(qmp), layout, disk, serial, stall, up: up.clone(), boots: 1 };
+        let up = Arc::new(AtomicBool::new(snapshot));
+        let owner = Owner {
+            directory: folder,
+            process,
+            qmp: Some(qmp),
+            layout,
+            disk,
+            serial,
+            stall,
+            up: up.clone(),
+            boots: 1,
+            booted: (!snapshot).then(Instant::now),
+            _sealed: sealed,
+        };
         tokio::spawn(async move {
             let (cause, last) = owner.run(inbox).await;
             set_last.send_replace(last);

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::unix::process::ExitStatusExt,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::{
@@ -18,10 +18,11 @@ use serde_json::json;
 use tokio::{
     net::UnixStream,
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
+    age,
     disk::{Disk, NotPivoted},
     halt,
     process::Process,
@@ -32,7 +33,7 @@ use super::{
     sockets,
     stall::Stall,
 };
-use crate::vm::{VmError, file, program, snapshot::store::Manifest};
+use crate::vm::{VmError, accelerator, file, program, snapshot::store::Manifest};
 
 /// For an answer of QEMU that takes no time.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
@@ -45,6 +46,8 @@ const BOOTS: u32 = 10;
 /// Of one that was ended before it could write to a layer that no record names.
 const NO_TOP: &str =
     "QEMU did not say which layer of its disk is the top, and hostd ended it before it wrote to either";
+/// Of what QEMU says, in a cause.
+const WORDS: usize = 512;
 /// QEMU's own words in the VM's folder, where it had any.
 const LOG: &str = "qemu.log";
 
@@ -74,6 +77,10 @@ pub(super) struct Owner {
     pub(super) up: Arc<AtomicBool>,
     /// Its guest's, so far.
     pub(super) boots: u32,
+    /// When its guest booted last; None: it came from a snapshot, and is old enough for the next.
+    pub(super) booted: Option<Instant>,
+    /// See [`Waiting`](super::waiting::Waiting).
+    pub(super) _sealed: Option<Arc<OwnedFd>>,
 }
 
 pub(super) fn gone() -> VmError {
@@ -110,6 +117,7 @@ impl Owner {
                     }
                     Request::Snapshot(folder, reply) => {
                         self.stall.over();
+                        self.grow_old_enough().await;
                         let saved = match &mut self.qmp {
                             Some(qmp) => snapshot::save(qmp, &self.layout, &folder).await,
                             None => Err(gone()),
@@ -168,6 +176,7 @@ impl Owner {
                 self.stall.stopped();
                 return None;
             }
+            Event::Stopped => return self.on_stop().await,
             Event::Other => return None,
         };
         Some(match ended {
@@ -183,8 +192,35 @@ impl Owner {
                 let status = self.quit().await;
                 if status == Cause::PoweredOff { Cause::VmDied("ended from outside hostd".into()) } else { status }
             }
-            Event::DiskStopped { .. } | Event::Other => return None,
+            Event::DiskStopped { .. } | Event::Stopped | Event::Other => return None,
         })
+    }
+
+    /// It stands; perhaps because hostd asked for it, or for room. A guest that KVM gave up on stands for good.
+    async fn on_stop(&mut self) -> Option<Cause> {
+        let broken = halt::broken(self.qmp.as_mut()?).await;
+        match broken {
+            Ok(false) => return None,
+            Ok(true) => {}
+            Err(error) => {
+                tracing::warn!(directory = ?self.directory, %error, "QEMU does not say why a VM stands");
+                return None;
+            }
+        }
+        self.read_serial().await;
+        let words = given_up(&self.process.output.read());
+        self.kill().await;
+        Some(Cause::VmDied(words))
+    }
+
+    /// Waits until its guest may be put down.
+    async fn grow_old_enough(&self) {
+        let Some(booted) = self.booted.filter(|_| self.layout.kvm()) else { return };
+        let rest = age::rest(&accelerator::host_kernel(), booted.elapsed());
+        if !rest.is_zero() {
+            tracing::debug!(directory = ?self.directory, ?rest, "a young guest runs on before its snapshot");
+            sleep(rest).await;
+        }
     }
 
     /// Whether it boots.
@@ -194,7 +230,10 @@ impl Owner {
         self.boots += 1;
         tracing::info!(directory = ?self.directory, why = self.serial.last_words(), "a guest is booted again");
         match halt::boot_again(qmp).await {
-            Ok(()) => true,
+            Ok(()) => {
+                self.booted = Some(Instant::now());
+                true
+            }
             Err(error) => {
                 tracing::warn!(directory = ?self.directory, %error, "a guest is not booted again");
                 false
@@ -296,15 +335,16 @@ fn died(status: io::Result<ExitStatus>, output: &[u8]) -> Cause {
     Cause::VmDied(words.lines().last().map_or(how.clone(), |words| format!("{how}: {words}")))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn says_how_it_died() {
-        let died = |raw, output: &[u8]| died(Ok(ExitStatus::from_raw(raw)), output).to_string();
-        assert!(died(9, b"").contains("signal 9"));
-        assert!(died(11, b"").contains("killed by signal 11"));
-        assert_eq!(died(256, b"one\nqemu: two\n"), "its VM died: QEMU ended with code 1: qemu: two");
-    }
+/// Why KVM does not run a guest any more, with what QEMU says of it; the registers that it prints after that are in its log.
+fn given_up(output: &[u8]) -> String {
+    let words = program::message(output, "QEMU does not say why");
+    let words: Vec<&str> = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let from =
+        words.iter().rposition(|line| line.contains("KVM internal error")).unwrap_or(words.len().saturating_sub(1));
+    let said = words.iter().skip(from).take_while(|line| !line.contains('=')).copied().collect::<Vec<_>>().join("; ");
+    format!("KVM cannot run its guest any further (internal-error): {}", hostd_core::text::clean(&said, WORDS))
 }
+
+#[cfg(test)]
+#[path = "owner_tests.rs"]
+mod tests;

@@ -1,10 +1,19 @@
 //! What a VM is started with, as the data folder and the machine have it, and what a snapshot of it will depend on.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use hostd_core::{requirements::Requirements, session::Size};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::{Qemu, argv, no_kernel, snapshot::blocking, version};
+use super::{
+    Qemu, ahead, argv, no_kernel,
+    snapshot::{RAM_NAME, blocking},
+};
 use crate::vm::{
     Memory, VmError, VmSpec,
     accelerator::{self, Accelerator},
@@ -20,6 +29,10 @@ pub(super) struct Plan {
     version: String,
     pub(super) memory: Memory,
     maps_read_only: bool,
+    /// What is mapped instead of the template's file.
+    pub(super) sealed: Option<Arc<OwnedFd>>,
+    /// What guests get of the host's processor; see [`cpu_model`](super::cpu_model).
+    cpu: Option<String>,
     layers: Vec<PathBuf>,
     disk: PathBuf,
     boot: Boot,
@@ -70,25 +83,39 @@ impl Qemu {
         tsc_khz: Option<u64>,
     ) -> Result<Plan, VmError> {
         let version = self.version.of(program);
+        let (accelerator, qemu) = (self.accelerator().0, self.hashes.of(program)?);
+        let (memory, template) = (mapped(&spec.memory)?, self.template(&spec.memory)?);
+        let maps_read_only = Self::maps_read_only(&version);
+        let sealed = match &memory {
+            Memory::Clone(folder) if !maps_read_only => Some(self.sealed.of(&template, &folder.join(RAM_NAME))?),
+            _ => None,
+        };
+        let cpu = match accelerator {
+            Accelerator::Kvm => Some(self.cpu_models.of(program, &qemu)?),
+            Accelerator::Tcg => None,
+        };
         Ok(Plan {
-            accelerator: self.accelerator().0,
+            accelerator,
             tsc_khz,
-            memory: mapped(&spec.memory)?,
-            maps_read_only: version::at_least(&version, (8, 2)),
+            memory,
+            maps_read_only,
+            sealed,
+            cpu,
             layers: spec.layers.iter().map(|layer| super::absolute(layer)).collect(),
             disk: super::absolute(&spec.disk),
             boot: self.boot(made)?,
-            qemu: self.hashes.of(program)?,
-            template: match &spec.memory {
-                Memory::Clone(folder) => {
-                    let name = Manifest::template(folder)?;
-                    self.templates.read(folder);
-                    name
-                }
-                Memory::Own | Memory::Template(_) => String::new(),
-            },
+            qemu,
+            template,
             version,
         })
+    }
+
+    /// Name of the template that a VM is a clone of; empty: it is none.
+    fn template(&self, memory: &Memory) -> Result<String, VmError> {
+        let Memory::Clone(folder) = memory else { return Ok(String::new()) };
+        let name = Manifest::template(folder)?;
+        self.templates.read(folder);
+        Ok(name)
     }
 
     fn boot(&self, made: Option<&Requirements>) -> Result<Boot, VmError> {
@@ -129,7 +156,12 @@ impl Qemu {
 }
 
 impl Plan {
-    pub(super) fn machine<'a>(&'a self, spec: &'a VmSpec, sockets: argv::Sockets, begin: Begin) -> argv::Machine<'a> {
+    pub(super) fn machine<'a>(
+        &'a self,
+        spec: &'a VmSpec,
+        inherited: argv::Inherited,
+        begin: Begin,
+    ) -> argv::Machine<'a> {
         argv::Machine {
             name: &spec.name,
             accelerator: self.accelerator,
@@ -143,18 +175,29 @@ impl Plan {
             tsc_khz: self.tsc_khz,
             layers: &self.layers,
             disk: (begin != Begin::StandBy).then_some(&self.disk),
-            sockets,
+            inherited,
+        }
+    }
+
+    /// Begins to bring the RAM that is mapped into the page cache, where its guest is not to run before it is there.
+    pub(super) fn read_ahead(&self) -> Option<JoinHandle<io::Result<u64>>> {
+        match &self.memory {
+            Memory::Clone(folder) if self.accelerator == Accelerator::Kvm && self.sealed.is_none() => {
+                let file = folder.join(RAM_NAME);
+                Some(spawn_blocking(move || ahead::read(&file)))
+            }
+            _ => None,
         }
     }
 
     /// Bytes of RAM of a VM.
     pub(super) fn ram(&self, spec: &VmSpec) -> u64 {
-        self.machine(spec, argv::Sockets::default(), Begin::Boot).ram()
+        self.machine(spec, argv::Inherited::default(), Begin::Boot).ram()
     }
 
     /// What a snapshot of this VM depends on.
     pub(super) fn requirements_of(&self, spec: &VmSpec) -> Requirements {
-        let machine = self.machine(spec, argv::Sockets::default(), Begin::Boot);
+        let machine = self.machine(spec, argv::Inherited::default(), Begin::Boot);
         let kvm = self.accelerator == Accelerator::Kvm;
         Requirements {
             accelerator: self.accelerator.name().into(),
@@ -166,6 +209,7 @@ impl Plan {
             arguments: machine.canonical(),
             tsc_khz: self.tsc_khz,
             cpu: kvm.then(accelerator::processor),
+            cpu_model: self.cpu.clone(),
         }
     }
 }

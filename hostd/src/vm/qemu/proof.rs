@@ -1,5 +1,5 @@
 //! Which method of snapshots works with a build of QEMU: tried once by a [`Prover`], kept as
-//! `selftest/HASH-ACCELERATOR.json` in the data folder.
+//! `selftest/HASH-ACCELERATOR-KERNEL.json` in the data folder, KERNEL being the release of the host's.
 
 use std::{fmt, fs, io, path::PathBuf, sync::PoisonError};
 
@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::Qemu;
 use crate::vm::{
     VmError,
+    accelerator::host_kernel,
     file::{self, failed},
     program::QEMU,
     snapshot::store::Method,
 };
 
-const VERSION: u32 = 1;
+/// Raised when what a method is taken to work by changes.
+const VERSION: u32 = 2;
 /// More was not written by us.
 const MAX: u64 = 64 << 10;
 
@@ -114,7 +116,8 @@ impl Qemu {
     fn proof_file(&self) -> Result<PathBuf, VmError> {
         let accelerator = self.accelerator().0.name();
         let hash = self.hashes.of(&self.search.find(QEMU)?)?;
-        Ok(self.data.join("selftest").join(format!("{hash}-{accelerator}.json")))
+        let kernel: String = host_kernel().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        Ok(self.data.join("selftest").join(format!("{hash}-{accelerator}-{kernel}.json")))
     }
 }
 

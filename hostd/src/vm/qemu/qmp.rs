@@ -43,6 +43,8 @@ pub(super) enum Event {
     Shutdown { guest: bool, reset: bool },
     /// QEMU stopped the VM because of an error of its disk.
     DiskStopped { reason: String },
+    /// The VM stands, whoever brought it to that.
+    Stopped,
     /// Anything else.
     Other,
 }
@@ -219,6 +221,7 @@ fn event(name: &str, data: &Value) -> Event {
             let reason = hostd_core::text::clean(text("reason"), 256);
             Event::DiskStopped { reason: if reason.is_empty() { "an input/output error".into() } else { reason } }
         }
+        "STOP" => Event::Stopped,
         _ => Event::Other,
     }
 }

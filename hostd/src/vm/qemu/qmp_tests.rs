@@ -101,7 +101,8 @@ async fn bounds_lines_and_waiting() {
 #[case("BLOCK_IO_ERROR", json!({"action": "stop", "reason": "No space left on device"}), Event::DiskStopped { reason: "No space left on device".into() })]
 #[case("BLOCK_IO_ERROR", json!({"action": "report"}), Event::Other)]
 #[case("BLOCK_IO_ERROR", json!({"action": "stop"}), Event::DiskStopped { reason: "an input/output error".into() })]
-#[case("STOP", json!([1]), Event::Other)]
+#[case("STOP", json!([1]), Event::Stopped)]
+#[case("RESUME", json!([1]), Event::Other)]
 fn knows_events(#[case] name: &str, #[case] data: Value, #[case] want: Event) {
     assert_eq!(event(name, &data), want);
 }

@@ -211,6 +211,41 @@ async fn what_does_not_fit_is_refused_before_qemu_starts(#[case] change: fn(&mut
     assert!(!machine.path("vm/vm.json").exists());
 }
 
+/// Under KVM a guest counts on what the host's processor can: QEMU is asked before a snapshot is loaded.
+#[tokio::test]
+async fn a_processor_that_can_less_is_refused() {
+    let mut machine = Machine::new().await;
+    let says = |machine: &Machine, avx: bool| {
+        let model = format!("{{\"return\": {{\"model\": {{\"props\": {{\"avx\": {avx}}}}}}}}}");
+        let script = format!("case \"$*\" in *'-M none'*) echo '{model}'; exit 0;; esac; {QEMU_SCRIPT}");
+        program::put_script(&machine.path(QEMU.name), &script);
+    };
+    let on_kvm = |machine: &Machine| {
+        // A hostd of its own: what a host's processor is does not change while one runs.
+        let qemu = Qemu::new(machine.data.path(), machine.path("guest")).with_path(machine.data.path().into());
+        qemu.with_accelerator(Choice::Forced(Accelerator::Kvm))
+    };
+    says(&machine, true);
+    machine.qemu = on_kvm(&machine);
+    let made = machine.requirements().await;
+    assert!(made.cpu_model.is_some());
+    fs::remove_dir_all(&machine.snapshot).unwrap();
+    machine.save("vm/snapshot", made.clone(), &[("memory.zst", "pages"), ("devices", "state")]);
+    let error = machine.resume().await;
+    assert!(machine.started(), "{error}");
+    fs::remove_file(machine.path("qemu-system-x86_64.started")).unwrap();
+
+    // The same QEMU on another host: its hash would tell another script apart, so the snapshot is said to be of this one.
+    says(&machine, false);
+    machine.qemu = on_kvm(&machine);
+    let here = machine.requirements().await;
+    fs::remove_dir_all(&machine.snapshot).unwrap();
+    let made = Requirements { qemu: here.qemu.clone(), ..made };
+    machine.save("vm/snapshot", made, &[("memory.zst", "pages"), ("devices", "state")]);
+    let error = machine.resume().await;
+    assert!(error.contains("its processor could do what") && !machine.started(), "{error}");
+}
+
 /// Its length and its time are as they were: only reading it tells.
 #[tokio::test]
 async fn a_template_with_a_flipped_byte_is_found_and_refused() {

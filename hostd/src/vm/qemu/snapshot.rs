@@ -1,8 +1,8 @@
 //! Memory and devices of a VM, out to files and back.
 //!
 //! The order matters. Out: stop, device state, then the memory, which the device state's writer may still touch. In: memory
-//! first, because virtio checks its rings in RAM as it loads; then device state; then nothing may have been written but the
-//! delta; then it runs.
+//! first, because virtio checks its rings in RAM as it loads; then device state; then it is seen what was written ([`loaded`]); then
+//! it runs.
 //!
 //! Where that does not work on a machine's QEMU, QEMU writes and loads all of it in one stream of its own ([`migration`]).
 
@@ -19,11 +19,12 @@ use serde_json::json;
 use tokio::net::UnixStream;
 
 use super::{
-    Qemu, halt, migration,
+    Qemu, halt, loaded, migration,
     qmp::{Qmp, QmpError},
 };
 use crate::vm::{
     Memory, VmError,
+    accelerator::Accelerator,
     file::failed,
     program::QEMU,
     snapshot::{
@@ -33,7 +34,7 @@ use crate::vm::{
 };
 
 /// For QEMU to write or load device state, some KiB.
-const DEVICES: Duration = Duration::from_secs(30);
+pub(super) const DEVICES: Duration = Duration::from_secs(30);
 const MEMORY_NAME: &str = "memory.zst";
 pub(super) const DEVICES_NAME: &str = "devices";
 /// Of a template's RAM in its folder.
@@ -56,7 +57,12 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    fn open_ram(&self) -> Result<Ram, VmError> {
+    /// Whether KVM runs its guest.
+    pub(super) fn kvm(&self) -> bool {
+        self.requirements.accelerator == Accelerator::Kvm.name()
+    }
+
+    pub(super) fn open_ram(&self) -> Result<Ram, VmError> {
         Ok(Ram::open(self.pid, self.base, self.ram)?)
     }
 }
@@ -64,10 +70,10 @@ impl Layout {
 /// What a VM is filled with that starts from a snapshot.
 #[derive(Debug)]
 pub(super) struct Load {
-    devices: PathBuf,
+    pub(super) devices: PathBuf,
     /// None: a template's RAM is mapped, and a whole stream has it with the devices.
-    delta: Option<PathBuf>,
-    method: Method,
+    pub(super) delta: Option<PathBuf>,
+    pub(super) method: Method,
 }
 
 /// Stops the VM and writes its snapshot.
@@ -106,7 +112,11 @@ async fn write(qmp: &mut Qmp<UnixStream>, layout: &Layout, folder: &Path, beside
             }
             Memory::Own | Memory::Clone(_) => {
                 let path = beside.join(MEMORY_NAME);
-                let saved = layout.open_ram()?.save(&path)?;
+                let template = match &layout.memory {
+                    Memory::Clone(template) => Some(template.join(RAM_NAME)),
+                    Memory::Own | Memory::Template(_) => None,
+                };
+                let saved = layout.open_ram()?.save(&path, template.as_deref())?;
                 Stored { name: MEMORY_NAME.into(), bytes: saved.file_bytes, hash: saved.hash, stamp: None }
             }
         };
@@ -140,17 +150,34 @@ fn whole(layout: Layout, folder: &Path, beside: &Path) -> Result<Manifest, VmErr
     Ok(manifest)
 }
 
-/// Fills a QEMU that waits for it: the delta into its memory, and what is to be done with it `meanwhile`; then its devices.
+/// Fills a QEMU that waits for it: the delta into its memory, and what is to be done with it `meanwhile`; then its devices. What
+/// came of it is compared; `folder` is the VM's.
 pub(super) async fn load(
     qmp: &mut Qmp<UnixStream>,
     layout: &Layout,
     load: &Load,
+    folder: &Path,
     meanwhile: impl AsyncFnOnce(&mut Qmp<UnixStream>) -> Result<(), VmError>,
 ) -> Result<(), VmError> {
     if load.method == Method::Full {
         meanwhile(qmp).await?;
-        return migration::load(qmp, &load.devices, migration::WHOLE).await;
+        migration::load(qmp, &load.devices, migration::WHOLE).await?;
+    } else {
+        let runs = fill(qmp, layout, load, meanwhile).await?;
+        migration::load(qmp, &load.devices, DEVICES).await?;
+        loaded::check_memory(qmp, layout, &runs, &load.devices).await?;
     }
+    // QEMU itself puts away nothing of what it is to load.
+    if layout.kvm() { loaded::check_processors(qmp, folder, load).await } else { Ok(()) }
+}
+
+/// The pages of the delta, now in the memory of the VM.
+pub(super) async fn fill(
+    qmp: &mut Qmp<UnixStream>,
+    layout: &Layout,
+    load: &Load,
+    meanwhile: impl AsyncFnOnce(&mut Qmp<UnixStream>) -> Result<(), VmError>,
+) -> Result<Vec<Run>, VmError> {
     let (filled, delta) = (layout.clone(), load.delta.clone());
     let loading = blocking(move || match delta {
         Some(delta) => Ok(filled.open_ram()?.load(&delta)?),
@@ -158,24 +185,12 @@ pub(super) async fn load(
     });
     // Both to their end: nobody writes into the memory of a process that is given up.
     let (runs, done) = tokio::join!(loading, meanwhile(qmp));
-    let runs = runs.and_then(|runs| done.map(|()| runs))?;
-    migration::load(qmp, &load.devices, DEVICES).await?;
-    let filled = layout.clone();
-    blocking(move || {
-        let written = filled.open_ram()?.written()?;
-        if written == runs {
-            return Ok(());
-        }
-        let pages = |runs: &[Run]| runs.iter().map(|run| run.count).sum::<u64>();
-        let (written, wanted) = (pages(&written), pages(&runs));
-        Err(said(&format!("{written} pages were written while loading a snapshot of {wanted}")))
-    })
-    .await
+    runs.and_then(|runs| done.map(|()| runs))
 }
 
-/// Address of the guest's first byte of RAM in QEMU.
-pub(super) async fn base(qmp: &mut Qmp<UnixStream>, within: Duration) -> Result<u64, VmError> {
-    let command = json!({"command-line": "gpa2hva 0"});
+/// Where a physical address of the guest's memory lies in QEMU's; an error where there is no memory.
+pub(super) async fn host_address(qmp: &mut Qmp<UnixStream>, address: u64, within: Duration) -> Result<u64, VmError> {
+    let command = json!({"command-line": format!("gpa2hva {address:#x}")});
     let answer = qmp.execute("human-monitor-command", command, within).await.map_err(refused)?;
     let text = answer.as_str().unwrap_or_default();
     let address = text.rsplit_once("is 0x").and_then(|(_, hex)| u64::from_str_radix(hex.trim(), 16).ok());

@@ -1,15 +1,16 @@
 //! A QEMU that was started and answers, and runs no guest yet.
 
 use std::{
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{
     GREETING,
-    argv::Sockets,
+    argv::Inherited,
     owner::KILL,
     plan::{Begin, Plan},
     process::{self, Process},
@@ -34,6 +35,8 @@ pub(super) struct Waiting {
     pub(super) folder: PathBuf,
     /// Address of the guest's first byte of RAM in its memory.
     pub(super) base: u64,
+    /// What it maps of its template, where that is a copy: while it runs, others map the same.
+    pub(super) sealed: Option<Arc<OwnedFd>>,
 }
 
 impl Waiting {
@@ -52,18 +55,22 @@ impl Waiting {
     async fn launch(plan: &Plan, spec: &VmSpec, program: &Path, begin: Begin) -> Result<Self, VmError> {
         let folder = &spec.directory;
         let sockets = Listeners::bind(folder).map_err(failed(folder))?;
-        let numbers = Sockets {
+        let template = plan.sealed.as_ref().map(|sealed| sealed.try_clone()).transpose().map_err(failed(folder))?;
+        let numbers = Inherited {
             qmp: sockets.qmp.as_raw_fd(),
             link: sockets.link.as_raw_fd(),
             tunnel: sockets.tunnel.as_raw_fd(),
+            template: template.as_ref().map(AsRawFd::as_raw_fd),
         };
         let argv = plan.machine(spec, numbers, begin).argv()?;
-        let inherited = vec![sockets.qmp, sockets.link, sockets.tunnel];
+        let inherited = [sockets.qmp, sockets.link, sockets.tunnel].into_iter().chain(template).collect();
         let mut process = process::spawn(program, &argv, inherited).map_err(failed(program))?;
         let words = std::iter::once(program.as_os_str()).chain(argv.iter().map(AsRef::as_ref));
         let words = words.map(|word: &std::ffi::OsStr| word.to_string_lossy().into_owned()).collect();
         match take_over(folder, &process, words).await {
-            Ok((record, qmp, base)) => Ok(Self { process, qmp, record, folder: folder.clone(), base }),
+            Ok((record, qmp, base)) => {
+                Ok(Self { process, qmp, record, folder: folder.clone(), base, sealed: plan.sealed.clone() })
+            }
             Err(error) => {
                 end(&mut process).await;
                 Err(error)
@@ -116,7 +123,7 @@ async fn take_over(
         Qmp::open(stream, GREETING).await
     };
     let mut qmp = greeted.await.map_err(|error| said(process, &error))?;
-    let base = snapshot::base(&mut qmp, GREETING).await?;
+    let base = snapshot::host_address(&mut qmp, 0, GREETING).await?;
     Ok((record, qmp, base))
 }
 

@@ -1,4 +1,4 @@
-//! The delta of a clone's memory: the pages it has written since it was cloned, and nothing else.
+//! The delta of a clone's memory: the pages it has changed since it was cloned, and nothing else.
 //!
 //! A clone maps its template's RAM file `MAP_PRIVATE`, so a page that it has written is an anonymous copy in its process.
 //! `/proc/PID/pagemap` tells them apart: one little-endian `u64` for each page, bit 63 present, bit 62 swapped, bit 61
@@ -103,12 +103,16 @@ impl Ram {
         Ok(runs)
     }
 
-    /// Writes the delta to a new file.
+    /// Writes the delta to a new file. Pages that are in the `template` as they are here are left out.
     ///
     /// # Errors
     /// Where the file cannot be written (a full disk) or the memory cannot be read; the partial file is removed.
-    pub fn save(&self, path: &Path) -> Result<Saved, SnapshotError> {
-        let runs = self.written()?;
+    pub fn save(&self, path: &Path, template: Option<&Path>) -> Result<Saved, SnapshotError> {
+        let written = self.written()?;
+        let runs = match template {
+            Some(template) => self.changed(&written, template)?,
+            None => written,
+        };
         self.write_file(path, &runs).inspect_err(|_| drop(std::fs::remove_file(path)))
     }
 
@@ -181,6 +185,32 @@ impl Ram {
         Ok(runs)
     }
 
+    /// Those of these pages that are not in the template as they are here. Under KVM a guest that reads what is not in the page
+    /// cache gets a copy of its own, which counts as written.
+    fn changed(&self, runs: &[Run], template: &Path) -> Result<Vec<Run>, SnapshotError> {
+        let io = |error| SnapshotError::Io { path: template.into(), error };
+        let file = File::open(template).map_err(io)?;
+        let frames = frames(runs);
+        let own = || (vec![0; FRAME_BYTES], vec![0; FRAME_BYTES]);
+        let compare = |(here, there): &mut (Vec<u8>, Vec<u8>), number: usize| {
+            let frame: &[Run] = &frames[number];
+            let (here, there) = (&mut here[..bytes_of(frame)], &mut there[..bytes_of(frame)]);
+            self.each(frame, here, |part, address| self.memory.read_exact_at(part, address))
+                .map_err(|error| self.failed("mem", error))?;
+            self.each(frame, there, |part, address| file.read_exact_at(part, address - self.base)).map_err(io)?;
+            let numbers = frame.iter().flat_map(|run| run.first..run.first + run.count);
+            let pages = here.chunks(PAGE as usize).zip(there.chunks(PAGE as usize));
+            let changed = numbers.zip(pages).filter(|(_, (here, there))| here != there).map(|(number, _)| number);
+            Ok(changed.collect::<Vec<u64>>())
+        };
+        let mut changed = Vec::new();
+        in_order(frames.len(), own, compare, |pages: Result<Vec<u64>, SnapshotError>| {
+            pages?.into_iter().for_each(|page| push(&mut changed, page));
+            Ok(())
+        })?;
+        Ok(changed)
+    }
+
     /// Does something with each run's part of these pages, and its address.
     fn each(&self, runs: &[Run], pages: &mut [u8], act: impl Fn(&mut [u8], u64) -> io::Result<()>) -> io::Result<()> {
         let mut rest = pages;
@@ -197,6 +227,31 @@ impl Ram {
     }
 }
 
+/// The pages of `all` that are none of `part`. Both, and the result, ascending and apart.
+#[must_use]
+pub fn without(all: &[Run], part: &[Run]) -> Vec<Run> {
+    let mut rest = Vec::new();
+    let mut parts = part.iter().peekable();
+    for run in all {
+        let (mut from, end) = (run.first, run.first + run.count);
+        while let Some(part) = parts.peek().filter(|part| part.first < end) {
+            let after = part.first + part.count;
+            if part.first > from {
+                rest.push(Run { first: from, count: part.first - from });
+            }
+            from = from.max(after.min(end));
+            if after > end {
+                break;
+            }
+            parts.next();
+        }
+        if from < end {
+            rest.push(Run { first: from, count: end - from });
+        }
+    }
+    rest
+}
+
 /// Checks that a file has this blake3 hash (hex).
 ///
 /// # Errors
@@ -211,6 +266,14 @@ pub fn verify(path: &Path, hash: &str) -> Result<(), SnapshotError> {
     Err(SnapshotError::Damaged { path: path.into(), what: "its checksum is not the one it was written with".into() })
 }
 
+/// Adds a page behind those that are there.
+fn push(runs: &mut Vec<Run>, number: u64) {
+    match runs.last_mut() {
+        Some(last) if last.first + last.count == number => last.count += 1,
+        _ => runs.push(Run { first: number, count: 1 }),
+    }
+}
+
 /// Adds to `runs` the written pages among `entries`, the first of which is that of `page`.
 fn collect(runs: &mut Vec<Run>, page: u64, entries: &[u8]) {
     for (number, entry) in (page..).zip(entries.as_chunks::<8>().0) {
@@ -219,10 +282,7 @@ fn collect(runs: &mut Vec<Run>, page: u64, entries: &[u8]) {
         if entry >> 62 == 0 || entry >> 61 & 1 == 1 {
             continue;
         }
-        match runs.last_mut() {
-            Some(last) if last.first + last.count == number => last.count += 1,
-            _ => runs.push(Run { first: number, count: 1 }),
-        }
+        push(runs, number);
     }
 }
 

@@ -18,6 +18,24 @@ fn page_map_entries_become_runs() {
 }
 
 #[test]
+fn runs_without_others() {
+    let all = runs(&[(0, 4), (6, 2), (10, 10), (30, 1)]);
+    for (part, rest) in [
+        (runs(&[]), all.clone()),
+        (all.clone(), runs(&[])),
+        (runs(&[(0, 100)]), runs(&[])),
+        (
+            runs(&[(1, 1), (3, 4), (12, 2), (16, 1), (50, 1)]),
+            runs(&[(0, 1), (2, 1), (7, 1), (10, 2), (14, 2), (17, 3), (30, 1)]),
+        ),
+        (runs(&[(4, 2), (8, 2), (20, 10)]), all.clone()),
+    ] {
+        assert_eq!(without(&all, &part), rest, "{part:?}");
+    }
+    assert_eq!(without(&[], &all), vec![]);
+}
+
+#[test]
 fn an_index_reads_back_and_a_bad_one_is_refused() {
     let good = runs(&[(0, 1), (5, 10), (100, 1)]);
     let bytes = 128 * PAGE;
@@ -58,9 +76,19 @@ fn written_pages_of_a_process_go_out_and_into_another() {
     let ram = first.ram(64 * PAGE);
     assert_eq!(ram.written().unwrap(), runs(&[(3, 2), (9, 1)]));
     let file = folder.path().join("delta");
-    let saved = ram.save(&file).unwrap();
+    let saved = ram.save(&file, None).unwrap();
     assert_eq!(saved.pages, 3);
     verify(&file, &saved.hash).unwrap();
+
+    // What was written as it was before is no difference: here all but one, with their neighbours in one run.
+    let mut like = vec![7u8; 64 * PAGE as usize];
+    like[3 * PAGE as usize] = 0xaa;
+    like[9 * PAGE as usize] = 0xaa;
+    std::fs::write(folder.path().join("like"), like).unwrap();
+    let less = folder.path().join("less");
+    assert_eq!(ram.save(&less, Some(&folder.path().join("like"))).unwrap().pages, 1);
+    let third = Mapped::start(&template);
+    assert_eq!(third.ram(64 * PAGE).load(&less).unwrap(), runs(&[(4, 1)]));
 
     let second = Mapped::start(&template);
     let other = second.ram(64 * PAGE);

@@ -299,6 +299,7 @@ mod tests {
             arguments: vec![],
             tsc_khz: None,
             cpu: None,
+            cpu_model: None,
         }
     }
 

@@ -1,0 +1,105 @@
+//! A load of device state without a guest, as a clone's is: what it does to memory and to processors, seen where no guest boots.
+//! It takes half a second, and all but the guest is what sessions have.
+
+use std::{fs, path::Path};
+
+use hostd_core::session::Size;
+
+use super::{
+    Qemu, cpu_state,
+    diagnosis::BLANK,
+    loaded, migration,
+    plan::{Begin, Plan},
+    snapshot::{self, DEVICES, Layout, Load, blocking, said},
+    waiting::Waiting,
+};
+use crate::vm::{Memory, VmError, VmSpec, Vmm as _, file::failed, program::QEMU, snapshot::store::Method};
+
+/// Two processors: what is written for each is told apart.
+const SIZE: Size = Size { vcpus: 2, memory: 64 << 20, disk: BLANK };
+const STATE: &str = "state";
+
+/// A VM that waits for the state of another.
+#[derive(Debug)]
+pub(super) struct Bare {
+    pub(super) waiting: Waiting,
+    pub(super) layout: Layout,
+    pub(super) load: Load,
+}
+
+impl Qemu {
+    /// Tries it in this folder, which is empty and stays: the state of a VM that never ran, with its clocks where a Linux guest
+    /// has them, is loaded into a clone of it. The pages that the load wrote by itself, with what is in them.
+    ///
+    /// # Errors
+    /// Why a clone could not be used here.
+    pub async fn try_load(&self, folder: &Path) -> Result<Vec<String>, VmError> {
+        let mut bare = self.bare(folder).await?;
+        let loaded = bare.load().await;
+        bare.waiting.end().await;
+        loaded
+    }
+
+    pub(super) async fn bare(&self, folder: &Path) -> Result<Bare, VmError> {
+        let template = folder.join("template");
+        let (spec, plan, mut maker) = self.stand(folder, "maker", Memory::Template(folder.join("ram"))).await?;
+        let layout = self.layout(&spec, &plan, &maker);
+        let saved = snapshot::save(&mut maker.qmp, &layout, &template).await;
+        maker.end().await;
+        let (devices, state) = (template.join(&saved?.devices.name), folder.join(STATE));
+        let to = state.clone();
+        blocking(move || {
+            let mut state = fs::read(&devices).map_err(failed(&devices))?;
+            cpu_state::start_clocks(&mut state).map_err(|why| said(&why))?;
+            fs::write(&to, state).map_err(failed(&to))
+        })
+        .await?;
+        let (spec, plan, waiting) = self.stand(folder, "clone", Memory::Clone(template)).await?;
+        let layout = self.layout(&spec, &plan, &waiting);
+        Ok(Bare { waiting, layout, load: Load { devices: state, delta: None, method: Method::Delta } })
+    }
+
+    /// One that does not run.
+    async fn stand(&self, folder: &Path, name: &str, memory: Memory) -> Result<(VmSpec, Plan, Waiting), VmError> {
+        let program = self.search.find(QEMU)?;
+        let directory = folder.join(name);
+        fs::create_dir(&directory).map_err(failed(&directory))?;
+        let disk = directory.join("disk.qcow2");
+        self.create_disk(&disk, SIZE.disk).await?;
+        let begin = if matches!(memory, Memory::Clone(_)) { Begin::Snapshot } else { Begin::Boot };
+        let spec = VmSpec { name: format!("bare-{name}"), directory, size: SIZE, layers: vec![], disk, memory };
+        let plan = self.plan(&spec, &program, None).await?;
+        let waiting = Waiting::start(&plan, &spec, &program, begin).await?;
+        Ok((spec, plan, waiting))
+    }
+
+    fn layout(&self, spec: &VmSpec, plan: &Plan, waiting: &Waiting) -> Layout {
+        Layout {
+            pid: waiting.process.pid,
+            base: waiting.base,
+            ram: plan.ram(spec),
+            memory: plan.memory.clone(),
+            disk: spec.disk.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            qemu: self.clone().with_method(Method::Delta),
+            requirements: plan.requirements_of(spec),
+        }
+    }
+}
+
+impl Bare {
+    async fn load(&mut self) -> Result<Vec<String>, VmError> {
+        migration::load(&mut self.waiting.qmp, &self.load.devices, DEVICES).await?;
+        self.check().await
+    }
+
+    pub(super) async fn check(&mut self) -> Result<Vec<String>, VmError> {
+        let Waiting { qmp, folder, .. } = &mut self.waiting;
+        let named = loaded::check_memory(qmp, &self.layout, &[], &self.load.devices).await?;
+        loaded::check_processors(qmp, folder, &self.load).await?;
+        Ok(named)
+    }
+}
+
+#[cfg(test)]
+#[path = "bare_tests.rs"]
+mod tests;

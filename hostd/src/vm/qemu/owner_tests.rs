@@ -1,0 +1,117 @@
+//! What the owner of a VM makes of what QEMU says.
+
+use std::{ffi::OsString, time::Instant};
+
+use hostd_core::requirements::Requirements;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+use super::*;
+use crate::vm::{
+    Memory,
+    qemu::{Qemu, process},
+};
+
+/// A process that has printed what QEMU does when KVM gives up, with a control connection that says why its VM stands.
+async fn standing(status: &'static str) -> (Owner, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "echo 'KVM internal error. Suberror: 1' >&2; exec sleep 600";
+    let process = process::spawn(Path::new("/bin/sh"), &["-c", script].map(OsString::from), vec![]).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while process.output.read().is_empty() {
+        assert!(Instant::now() < deadline, "it prints nothing");
+        tokio::task::yield_now().await;
+    }
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    tokio::spawn(answer(theirs, status));
+    let layout = Layout {
+        pid: process.pid,
+        base: 0,
+        ram: 0,
+        memory: Memory::Own,
+        disk: String::new(),
+        qemu: Qemu::new(folder.path(), folder.path().join("guest")),
+        requirements: Requirements::default(),
+    };
+    let owner = Owner {
+        directory: folder.path().into(),
+        process,
+        qmp: Some(Qmp::open(ours, ANSWER).await.unwrap()),
+        layout,
+        disk: Disk::new(0),
+        serial: Serial::fresh(folder.path()),
+        stall: Stall::new().0,
+        up: Arc::default(),
+        boots: 1,
+        booted: None,
+        _sealed: None,
+    };
+    (owner, folder)
+}
+
+/// Says that the VM stands before it answers anything, and its status to whoever asks.
+async fn answer(stream: UnixStream, status: &str) {
+    let mut stream = BufReader::new(stream);
+    let hello = b"{\"QMP\": {}}\n{\"event\": \"STOP\"}\n";
+    let mut line = String::new();
+    if stream.write_all(hello).await.is_err() {
+        return;
+    }
+    while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
+        let question: Value = serde_json::from_str(&line).unwrap();
+        let said = match question["execute"].as_str() {
+            Some("query-status") => json!({"running": false, "status": status}),
+            Some("ringbuf-read") => json!(""),
+            _ => json!({}),
+        };
+        let answer = format!("{}\n", json!({"return": said, "id": question["id"]}));
+        if stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+        line.clear();
+    }
+}
+
+#[tokio::test]
+async fn a_vm_that_kvm_gave_up_on_is_ended_with_what_qemu_said() {
+    let (owner, _folder) = standing("internal-error").await;
+    let pid = owner.process.pid;
+    let (_requests, inbox) = mpsc::channel(1);
+    let (cause, _) = owner.run(inbox).await;
+    let said = "its VM died: KVM cannot run its guest any further (internal-error): KVM internal error. Suberror: 1";
+    assert_eq!(cause.to_string(), said);
+    assert!(!Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[tokio::test]
+async fn a_vm_that_stands_otherwise_stays() {
+    for status in ["paused", "io-error"] {
+        let (owner, _folder) = standing(status).await;
+        let (requests, inbox) = mpsc::channel(1);
+        let running = tokio::spawn(owner.run(inbox));
+        let (reply, answer) = oneshot::channel();
+        requests.send(Request::Serial(reply)).await.unwrap();
+        answer.await.unwrap();
+        requests.send(Request::End).await.unwrap();
+        let (cause, _) = running.await.unwrap();
+        assert_eq!(cause, Cause::VmDied("ended by hostd".into()), "{status}");
+    }
+}
+
+#[test]
+fn says_why_kvm_gave_up() {
+    let output = b"qemu: a warning\nKVM internal error. Suberror: 1\nextra data[0]: 0x10\nemulation failure\n\
+        RAX=0000000000000000 RBX=0\nCode=00 00\n";
+    let said = "KVM internal error. Suberror: 1; extra data[0]: 0x10; emulation failure";
+    assert_eq!(given_up(output), format!("KVM cannot run its guest any further (internal-error): {said}"));
+    assert!(given_up(b"").ends_with("QEMU does not say why"));
+    assert!(given_up(b"one\ntwo\n").ends_with(": two"));
+}
+
+#[test]
+fn says_how_it_died() {
+    let died = |raw, output: &[u8]| died(Ok(ExitStatus::from_raw(raw)), output).to_string();
+    assert!(died(9, b"").contains("signal 9"));
+    assert!(died(11, b"").contains("killed by signal 11"));
+    assert_eq!(died(256, b"one\nqemu: two\n"), "its VM died: QEMU ended with code 1: qemu: two");
+}
