@@ -1,18 +1,17 @@
 //! Agents' terminals: screen, history, viewers, log.
 //!
 //! ```text
-//!  guest ──pump──▶ Terminal ──▶ emulator (screen and history)
+//!  guest ──pump──▶ Terminal ──▶ emulator (screen, history, modes; crate pilothouse-terminal)
 //!    ▲                 ├──────▶ terminal.log
 //!    │                 └──────▶ viewers, each with a bounded queue; one that lags gets a fresh screen
-//!    └──pump── input, size ◀── the one writer
+//!    └──pump── input, size ◀── the one writer; answers to queries ◀── emulator, where no writer's terminal answers
 //! ```
 
-mod boundary;
-mod emulator;
 mod files;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod pump;
+mod signs;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -20,6 +19,7 @@ mod viewer;
 
 pub use files::{copy, log_files};
 pub use pump::Pump;
+pub use signs::{Look, Signs};
 pub use terminal::{NotTyped, Terminal};
 pub use viewer::{Role, Screen, Shown, Viewer, Wish};
 
@@ -37,6 +37,15 @@ impl Size {
     pub const MAX: u16 = 1000;
     /// Before anybody asked for another.
     pub const USUAL: Self = Self { columns: 80, rows: 24 };
+
+    /// Narrower than this, or lower, no program is of use: what has no size, or is no window, says so.
+    pub const LEAST: Self = Self { columns: 10, rows: 3 };
+
+    /// Whether a session's terminal takes it. A smaller window shows a part.
+    #[must_use]
+    pub fn is_usable(self) -> bool {
+        self.columns >= Self::LEAST.columns && self.rows >= Self::LEAST.rows
+    }
 
     /// The nearest allowed size to one from outside.
     #[must_use]

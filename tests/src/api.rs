@@ -43,7 +43,7 @@ impl Attached {
     pub async fn open(host: &Host, id: &str, observe: bool) -> Self {
         let (requests, queue) = mpsc::channel(64);
         let size = Some(Size { columns: 80, rows: 24 });
-        let open = AttachOpen { id: id.into(), observe, size, scrollback: 0, preview: false };
+        let open = AttachOpen { id: id.into(), observe, size, scrollback: 0, preview: false, answers: false };
         requests.send(request(attach_request::Request::Open(open))).await.unwrap();
         let mut client = SessionsClient::new(connect(host).await);
         let mut responses = client.attach(ReceiverStream::new(queue)).await.unwrap().into_inner();

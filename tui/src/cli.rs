@@ -125,7 +125,7 @@ async fn console(hosts: Vec<crate::client::HostAddress>) -> Outcome {
 /// A panic is our mistake; the user gets their terminal back and a line that can be reported.
 fn speak_plainly_when_broken() {
     std::panic::set_hook(Box::new(|panic| {
-        if tui_core::guard::is_guarded() {
+        if pilothouse_terminal::guard::is_guarded() {
             return;
         }
         terminal::restore();

@@ -35,40 +35,59 @@ pub(super) async fn attach(
         api.fleet.wake(&open.id).await?;
     }
     let history = usize::try_from(open.scrollback.min(HISTORY_MAX)).unwrap_or(0);
-    let wish = Wish { name, observe, preview: open.preview, size: open.size.map(convert::size), history };
+    let (preview, answers, size) = (open.preview, open.answers, open.size.map(convert::size));
+    let wish = Wish { name, observe, preview, size, history, answers };
     let viewer = Arc::new(terminal.attach(wish).await);
     let incoming = AbortOnDropHandle::new(tokio::spawn(take(viewer.clone(), requests)));
-    let shown = stream::unfold(Some((viewer, incoming)), |attached| async move {
-        let (viewer, incoming) = attached?;
-        let shown = viewer.next().await;
+    let shown = stream::unfold(Some((viewer, Some(incoming))), |attached| async move {
+        let (viewer, mut incoming) = attached?;
+        let shown = loop {
+            tokio::select! {
+                shown = viewer.next() => break shown,
+                left = taken(&mut incoming) => match left {
+                    true => return None,
+                    false => incoming = None,
+                },
+            }
+        };
         let more = (!matches!(shown, Shown::Ended(_))).then_some((viewer, incoming));
         Some((Ok(convert::shown(shown)), more))
     });
     Ok(until_closing(shown, &api.closing))
 }
 
-/// Until the client ends its half: it looks on then. Where the agent reads nothing, what is typed waits, and not what comes
-/// after it.
-async fn take(viewer: Arc<Viewer>, mut requests: impl Stream<Item = Result<AttachRequest, Status>> + Unpin) {
+/// Whether the client has left; waits for the end of what it sends.
+async fn taken(incoming: &mut Option<AbortOnDropHandle<bool>>) -> bool {
+    match incoming {
+        Some(incoming) => incoming.await.unwrap_or(false),
+        None => std::future::pending().await,
+    }
+}
+
+/// Until the client leaves (true), or ends its half: it looks on then. Where the agent reads nothing, what is typed waits, and
+/// not what comes after it.
+async fn take(viewer: Arc<Viewer>, mut requests: impl Stream<Item = Result<AttachRequest, Status>> + Unpin) -> bool {
     let mut waiting = BytesMut::new();
-    loop {
+    let leaves = loop {
         tokio::select! {
             biased;
             message = requests.next(), if waiting.len() < WAITING_MAX => {
-                let Some(Ok(AttachRequest { request: Some(part) })) = message else { break };
+                let Some(Ok(AttachRequest { request: Some(part) })) = message else { break false };
                 match part {
                     Part::Input(bytes) if viewer.writes() => waiting.extend_from_slice(&bytes),
                     Part::Resize(size) => viewer.resize(convert::size(size)).await,
                     Part::Take(true) => viewer.take().await,
-                    Part::Input(_) | Part::Take(false) | Part::Open(_) => {}
+                    Part::Leave(true) => break true,
+                    Part::Input(_) | Part::Take(false) | Part::Leave(false) | Part::Open(_) => {}
                 }
             }
             () = viewer.write(&mut waiting), if !waiting.is_empty() => {}
         }
-    }
+    };
     while !waiting.is_empty() {
         viewer.write(&mut waiting).await;
     }
+    leaves
 }
 
 #[cfg(test)]
@@ -99,13 +118,13 @@ mod tests {
         let wanted = Size { columns: 50, rows: 9 };
         let changed = tokio::time::timeout(Duration::from_secs(20), sizes.wait_for(|size| *size == wanted)).await;
         assert!(changed.is_ok(), "it waits behind the input");
-        drop(requests);
+        say(Part::Leave(true)).await;
         let mut all = Vec::new();
         while all.len() < 3890 {
             all.extend_from_slice(&typed.recv().await.unwrap().bytes);
         }
         let expected: String = (0..1000).map(|n| format!("{n} ")).collect();
         assert_eq!(String::from_utf8(all).unwrap(), expected, "nothing is lost, and in order");
-        taking.await.unwrap();
+        assert!(taking.await.unwrap(), "it says that it left");
     }
 }

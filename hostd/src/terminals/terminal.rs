@@ -5,20 +5,19 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use pilothouse_terminal::{AFRESH, Emulator};
 use tokio::sync::{Notify, OnceCell, mpsc, oneshot, watch};
 
 use super::{
-    Size,
-    emulator::Emulator,
-    files,
-    viewer::{Role, Screen, Shown, Viewer, Waiting, Wish},
+    Size, files,
+    signs::{Look, Signs},
+    viewer::{PIECE, Role, Screen, Shown, Viewer, Waiting, Wish},
 };
 
 /// Pieces of input that may wait for the guest.
 const INPUT_QUEUE: usize = 64;
-/// Ends whatever modes the agent of an earlier generation left behind.
-const RESET_MODES: &[u8] =
-    b"\x18\x1b[?1049l\x1b[?1;9;1000;1002;1003;1005;1006;2004l\x1b[?25h\x1b>\x1b[r\x1b[m\x1b[999H\r\n";
+/// Rows of history kept in memory for each terminal.
+const HISTORY: usize = 3000;
 
 /// A session's terminal. Clones share it.
 #[derive(Clone)]
@@ -36,6 +35,7 @@ pub(super) struct Inner {
     state: Mutex<State>,
     size: watch::Sender<Size>,
     viewers: watch::Sender<usize>,
+    signs: watch::Sender<Signs>,
 }
 
 /// Towards the guest.
@@ -83,6 +83,7 @@ impl Terminal {
             state: Mutex::new(state),
             size: watch::channel(Size::USUAL).0,
             viewers: watch::channel(0).0,
+            signs: watch::channel(Signs::default()).0,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -102,6 +103,18 @@ impl Terminal {
     #[must_use]
     pub fn viewers(&self) -> watch::Receiver<usize> {
         self.inner.viewers.subscribe()
+    }
+
+    /// What the agent's terminal says by itself, and every change of that.
+    #[must_use]
+    pub fn signs(&self) -> watch::Receiver<Signs> {
+        self.inner.signs.subscribe()
+    }
+
+    /// How it stands; None: nothing was written to it since hostd knows it.
+    #[must_use]
+    pub fn look(&self) -> Option<Look> {
+        self.inner.lock().emulator.as_ref().map(Look::at)
     }
 
     /// Its size now.
@@ -125,7 +138,7 @@ impl Terminal {
     pub async fn type_message(&self, text: &str) -> Result<(), NotTyped> {
         let (input, paste) = {
             let state = self.inner.lock();
-            let paste = state.emulator.as_ref().is_some_and(Emulator::bracketed_paste) && text.contains('\n');
+            let paste = state.emulator.as_ref().is_some_and(|e| e.screen().bracketed_paste()) && text.contains('\n');
             (state.input.clone().ok_or(NotTyped)?, paste)
         };
         let text = if paste { format!("\x1b[200~{text}\x1b[201~") } else { text.to_owned() };
@@ -162,8 +175,9 @@ impl Terminal {
         state.exit = None;
         state.output_ended = false;
         state.ended = None;
-        let first: &[u8] = if state.blank { b"" } else { RESET_MODES };
-        state.show(&Bytes::from_static(first));
+        let first: &[u8] = if state.blank { b"" } else { AFRESH.as_bytes() };
+        self.inner.show(&mut state, &Bytes::from_static(first));
+        self.inner.signs.send_modify(|signs| signs.offset = 0);
         (receiver, self.inner.size.subscribe(), first)
     }
 
@@ -191,10 +205,15 @@ impl Terminal {
         let new = output.slice(known..);
         if offset > state.offset {
             let lost = format!("\r\n\x1b[m[{} bytes of output were lost]\r\n", offset - state.offset);
-            state.show(&lost.into());
+            self.inner.show(&mut state, &lost.into());
         }
         state.offset = state.offset.max(offset.saturating_add(output.len() as u64));
-        state.show(&new);
+        self.inner.show(&mut state, &new);
+        if !new.is_empty() {
+            self.inner.signs.send_modify(|signs| {
+                (signs.offset, signs.last_output) = (state.offset, Some(jiff::Timestamp::now().as_millisecond()));
+            });
+        }
         new
     }
 
@@ -223,14 +242,17 @@ impl Inner {
                 let directory = self.directory.clone();
                 let loaded = tokio::task::spawn_blocking(move || {
                     let size = files::load_size(&directory).unwrap_or(Size::USUAL);
-                    let mut emulator = Emulator::new(size);
+                    let mut emulator = emulator(size);
                     let past = files::replay(&directory);
                     emulator.feed(&past);
+                    // What it said then was heard then.
+                    emulator.events();
                     (size, emulator, past.is_empty())
                 });
                 let Ok((size, emulator, blank)) = loaded.await else { return };
                 self.size.send_replace(size);
                 let mut state = self.lock();
+                self.signs.send_modify(|signs| emulator.title().clone_into(&mut signs.title));
                 state.emulator = Some(emulator);
                 state.blank = blank;
             })
@@ -257,10 +279,12 @@ impl Inner {
 
     pub(super) fn leave(&self, id: u64) {
         let mut state = self.lock();
-        state.viewers.remove(&id);
+        let unanswered = state.viewers.remove(&id).map(|mut viewer| viewer.unanswered());
+        state.respond(unanswered.unwrap_or_default());
         if state.writer == Some(id) {
             // Who has waited longest writes now.
-            state.writer = state.viewers.iter().find(|(_, v)| v.may_write()).map(|(id, _)| *id);
+            let next = state.viewers.iter().find(|(_, v)| v.may_write()).map(|(id, _)| *id);
+            state.pass_pen(next);
         }
         state.tell_roles();
         self.viewers.send_replace(state.count());
@@ -275,7 +299,7 @@ impl Inner {
             let mut state = self.lock();
             let Some(viewer) = state.viewers.get(&id).filter(|v| v.may_write()) else { return };
             let size = viewer.wish.size;
-            state.writer = Some(id);
+            state.pass_pen(Some(id));
             state.tell_roles();
             size
         };
@@ -298,14 +322,15 @@ impl Inner {
     }
 
     fn apply(&self, state: &mut State, size: Size) -> bool {
-        if *self.size.borrow() == size {
+        if *self.size.borrow() == size || !size.is_usable() {
             return false;
         }
         if let Some(emulator) = &mut state.emulator {
-            emulator.resize(size);
+            emulator.resize(size.columns, size.rows);
         }
         self.size.send_replace(size);
-        state.viewers.values_mut().for_each(Waiting::renew);
+        let unanswered = state.viewers.values_mut().flat_map(Waiting::renew).collect();
+        state.respond(unanswered);
         true
     }
 
@@ -335,15 +360,42 @@ impl Inner {
         let viewer = viewers.get_mut(&id)?;
         if std::mem::take(&mut viewer.screen_due) {
             let size = *self.size.borrow();
-            let emulator = emulator.get_or_insert_with(|| Emulator::new(size));
-            let (contents, history) = emulator.draw(viewer.wish.history);
-            viewer.joined_alternate = emulator.alternate();
-            return Some(Shown::Screen(Screen { size, contents: contents.into(), history }));
+            let drawn = emulator.get_or_insert_with(|| self::emulator(size)).draw(viewer.wish.history);
+            return Some(Shown::Screen(Screen { size, contents: drawn.bytes.into(), history: drawn.history }));
         }
         if std::mem::take(&mut viewer.role_due) {
             return Some(Shown::Role(Role { writer: *writer == Some(id), writer_name, viewers: count }));
         }
         viewer.pop().map(Shown::Output).or_else(|| ended.clone().map(Shown::Ended))
+    }
+}
+
+impl Inner {
+    /// Output for the emulator and for everybody who looks on.
+    fn show(&self, state: &mut State, bytes: &Bytes) {
+        // In pieces that go to a viewer as one: its terminal answers all queries in it, or none.
+        let mut rest = bytes.clone();
+        while !rest.is_empty() {
+            let piece = rest.split_to(rest.len().min(PIECE));
+            self.show_piece(state, &piece);
+        }
+    }
+
+    fn show_piece(&self, state: &mut State, bytes: &Bytes) {
+        state.blank = false;
+        let emulator = state.emulator.get_or_insert_with(|| emulator(*self.size.borrow()));
+        emulator.feed(bytes);
+        let events = emulator.events();
+        let mut answers = Vec::new();
+        if !events.is_empty() {
+            self.signs.send_modify(|signs| answers = signs.take(events));
+        }
+        for (id, viewer) in &mut state.viewers {
+            let theirs = state.writer == Some(*id) && viewer.will_answer();
+            let given = if theirs { std::mem::take(&mut answers) } else { Vec::new() };
+            answers.extend(viewer.push(bytes, given));
+        }
+        state.respond(answers);
     }
 }
 
@@ -353,21 +405,22 @@ impl State {
         self.viewers.values().filter(|viewer| !viewer.wish.preview).count()
     }
 
-    /// Output for the emulator and for everybody who looks on.
-    fn show(&mut self, bytes: &Bytes) {
-        if bytes.is_empty() {
+    /// Makes somebody else the writer. Who writes decides whose terminal answers, so neither keeps output that was meant for
+    /// the time before.
+    fn pass_pen(&mut self, to: Option<u64>) {
+        let from = std::mem::replace(&mut self.writer, to);
+        if from == to {
             return;
         }
-        self.blank = false;
-        let emulator = self.emulator.get_or_insert_with(|| Emulator::new(Size::USUAL));
-        let before = emulator.alternate();
-        emulator.feed(bytes);
-        let left_alternate = before && !emulator.alternate();
-        for viewer in self.viewers.values_mut() {
-            viewer.push(bytes);
-            if left_alternate && viewer.joined_alternate {
-                viewer.renew();
-            }
+        let both = self.viewers.iter_mut().filter(|(id, _)| Some(**id) == from || Some(**id) == to);
+        let unanswered = both.flat_map(|(_, viewer)| viewer.renew()).collect();
+        self.respond(unanswered);
+    }
+
+    /// Answers an agent's queries. Where it reads nothing the answers are lost, as on any terminal.
+    fn respond(&self, answers: Vec<u8>) {
+        if let Some(input) = self.input.as_ref().filter(|_| !answers.is_empty()) {
+            let _ = input.try_send(Input { bytes: answers.into(), taken: None });
         }
     }
 
@@ -390,4 +443,9 @@ impl State {
             viewer.wake.notify_one();
         }
     }
+}
+
+fn emulator(size: Size) -> Emulator {
+    // Copies to the clipboard are the viewers' to decide.
+    Emulator::new(size.columns, size.rows, HISTORY, 0)
 }

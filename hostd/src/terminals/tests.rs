@@ -1,8 +1,9 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
-use super::*;
+use super::{terminal::Input, *};
 
 fn text(shown: &Shown) -> String {
     match shown {
@@ -152,17 +153,145 @@ async fn whoever_takes_writes_and_sets_the_size() {
 }
 
 #[tokio::test]
-async fn leaving_the_alternate_screen_gives_the_main_one_to_who_never_saw_it() {
+async fn who_comes_to_a_full_screen_program_has_the_main_screen_behind_it() {
     let folder = tempfile::tempdir().unwrap();
     let terminal = terminal(folder.path());
     let _begun = terminal.begin().await;
     terminal.feed(0, "$ vi\x1b[?1049h~".into());
     let viewer = terminal.attach(wish("sam")).await;
     let (screen, _) = joined(&viewer).await;
-    assert!(screen.contains("\x1b[?1049h") && !screen.contains("$ vi"));
+    assert!(screen.find("$ vi").unwrap() < screen.find("\x1b[?1049h").unwrap(), "{screen:?}");
     terminal.feed(13, "\x1b[?1049l".into());
-    let screen = viewer.next().await;
-    assert!(matches!(screen, Shown::Screen(_)) && text(&screen).contains("$ vi"), "{screen:?}");
+    assert_eq!(viewer.next().await, Shown::Output("\x1b[?1049l".into()));
+}
+
+/// What was answered since this was asked last.
+fn answered(input: &mut mpsc::Receiver<Input>) -> String {
+    let mut all = Vec::new();
+    while let Ok(piece) = input.try_recv() {
+        all.extend_from_slice(&piece.bytes);
+    }
+    String::from_utf8(all).unwrap()
+}
+
+#[tokio::test]
+async fn a_query_is_answered_by_the_host_or_by_the_writers_terminal_never_by_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let terminal = terminal(folder.path());
+    let (mut input, _, _) = terminal.begin().await;
+    let mut offset = 0;
+    let mut ask = |text: &str| {
+        terminal.feed(offset, text.to_owned().into());
+        offset += text.len() as u64;
+    };
+    ask("\x1b[5n\x1b[6n");
+    assert_eq!(answered(&mut input), "\x1b[0n\x1b[1;1R", "nobody looks on");
+    let observer = terminal.attach(Wish { observe: true, answers: true, ..wish("observer") }).await;
+    joined(&observer).await;
+    ask("\x1b[5n");
+    assert_eq!(answered(&mut input), "\x1b[0n", "an observer's terminal is not asked");
+    let console = terminal.attach(wish("console")).await;
+    joined(&console).await;
+    ask("\x1b[5n");
+    assert_eq!(answered(&mut input), "\x1b[0n", "a writer that draws answers nothing");
+    drop(console);
+    let writer = terminal.attach(Wish { answers: true, ..wish("writer") }).await;
+    ask("\x1b[5n");
+    assert_eq!(answered(&mut input), "\x1b[0n", "it had no screen yet, so this is not passed to it");
+    joined(&writer).await;
+    ask("\x1b[5n");
+    assert_eq!(answered(&mut input), "");
+    assert_eq!(text(&writer.next().await), "\x1b[5n", "its terminal answers this");
+    // What it never gets is answered here: it lags, is resized, leaves, or somebody else takes the pen.
+    ask("\x1b[6n");
+    ask(&"x".repeat(1 << 20));
+    assert_eq!(answered(&mut input), "\x1b[1;1R");
+    joined_screen(&writer).await;
+    ask("\x1b[5n");
+    writer.resize(Size { columns: 70, rows: 9 }).await;
+    assert_eq!(answered(&mut input), "\x1b[0n");
+    joined_screen(&writer).await;
+    ask("\x1b[5n");
+    let second = terminal.attach(wish("second")).await;
+    joined(&second).await;
+    assert_eq!(answered(&mut input), "");
+    second.take().await;
+    assert_eq!(answered(&mut input), "\x1b[0n");
+    assert!(matches!(writer.next().await, Shown::Screen(_)), "nor does it get it later");
+    writer.take().await;
+    joined_screen(&writer).await;
+    ask("\x1b[5n");
+    drop(writer);
+    assert_eq!(answered(&mut input), "\x1b[0n");
+}
+
+/// Up to the next screen and role.
+async fn joined_screen(viewer: &Viewer) {
+    while !matches!(viewer.next().await, Shown::Screen(_)) {}
+    let _ = tokio::time::timeout(std::time::Duration::ZERO, viewer.next()).await;
+}
+
+#[tokio::test]
+async fn a_terminal_says_what_its_program_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let terminal = terminal(folder.path());
+    let signs = terminal.signs();
+    let _begun = terminal.begin().await;
+    assert_eq!((signs.borrow().clone(), terminal.look().is_some()), (Signs::default(), true));
+    terminal
+        .feed(0, "\x07\x1b]2;build\x07\x1b[?2004hName [y/n]: \x1b]777;notify;Asks;a name\x07\x1b]9;twice\x07".into());
+    let now = signs.borrow().clone();
+    assert_eq!((now.bells, now.notifications, now.title.as_str()), (1, 2, "build"));
+    assert_eq!(now.notification.unwrap().body, "twice");
+    assert!(now.offset > 60 && now.last_output.is_some());
+    let look = terminal.look().unwrap();
+    assert_eq!((look.bracketed_paste, look.cursor, look.row.0.as_str()), (true, (0, 12), "Name [y/n]: "));
+}
+
+#[tokio::test]
+async fn what_is_drawn_from_the_log_asks_and_says_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    files::Log::open(folder.path()).await.unwrap().append(b"\x07\x1b[6n\x1b]2;old\x07").await.unwrap();
+    let terminal = terminal(folder.path());
+    let (mut input, _) = terminal.go_on(20).await;
+    let signs = terminal.signs().borrow().clone();
+    assert_eq!(signs, Signs { title: "old".into(), ..Signs::default() });
+    assert_eq!(answered(&mut input), "");
+}
+
+#[tokio::test]
+async fn a_window_that_is_none_leaves_the_size_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let terminal = terminal(folder.path());
+    let (_input, sizes, _) = terminal.begin().await;
+    for (columns, rows) in [(1, 1), (200, 2), (9, 50)] {
+        let viewer = terminal.attach(Wish { size: Some(Size { columns, rows }), ..wish("tiny") }).await;
+        joined(&viewer).await;
+        viewer.resize(Size { columns, rows }).await;
+        assert_eq!(*sizes.borrow(), Size::USUAL);
+    }
+    let narrow = Size { columns: 12, rows: 5 };
+    let _viewer = terminal.attach(Wish { size: Some(narrow), ..wish("narrow") }).await;
+    assert_eq!(*sizes.borrow(), narrow);
+}
+
+#[tokio::test]
+async fn a_new_agent_finds_no_modes_of_an_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let terminal = terminal(folder.path());
+    let _begun = terminal.begin().await;
+    let modes = "\x1b[?1;5;7l\x1b[?1004;2026;2031;2048;1016;1015;1003;1006;2004;45;1007h\x1b[?1h\x1b=\x1b[>1u\x1b[>4;2m\x1b[4h\x1b[20h\x1b(0\x0e\x1b)0\x1b[3;9r\x1b[?6h\x1b[31m\x1b[?25l\x1b[5 q\x1b[3g\x1b]2;old\x07\x1b[?1049h\x1b[>3u\x1b]0;half";
+    terminal.feed(0, modes.into());
+    let _begun = terminal.begin().await;
+    let screen = terminal.attach(wish("sam")).await.next().await;
+    let drawn = text(&screen);
+    let fresh = Terminal::new(tempfile::tempdir().unwrap().path(), None);
+    let _begun = fresh.begin().await;
+    let fresh = text(&fresh.attach(wish("sam")).await.next().await);
+    // But for history, and the place of cursors.
+    let modes = |drawn: &str| drawn[drawn.rfind("\x1b[?1l").unwrap_or(0)..].replace("\x1b[24;1H", "\x1b[H");
+    assert_eq!(modes(&drawn), modes(&fresh));
+    assert!(modes(&fresh).len() > 30 && !drawn.contains("1049"), "{drawn:?}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use super::{Size, terminal::Inner};
 /// Output that may wait for a viewer; beyond it, it gets a fresh screen.
 pub(super) const QUEUE_BYTES: usize = 1 << 20;
 /// Output in one piece.
-const PIECE: usize = 64 << 10;
+pub(super) const PIECE: usize = 64 << 10;
 
 /// What a viewer comes with.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,8 @@ pub struct Wish {
     pub size: Option<Size>,
     /// Rows of history wanted with each screen.
     pub history: usize,
+    /// While it is the writer, its terminal gets the output as it comes, and answers queries.
+    pub answers: bool,
 }
 
 /// What a viewer is shown.
@@ -66,41 +68,61 @@ pub(super) struct Waiting {
     pub(super) wake: Arc<Notify>,
     pub(super) screen_due: bool,
     pub(super) role_due: bool,
-    /// Its last screen was drawn while the other screen was shown, so it knows nothing of the main one.
-    pub(super) joined_alternate: bool,
     output: VecDeque<Bytes>,
     queued: usize,
+    /// Bytes ever queued.
+    passed: u64,
+    /// Answers that its terminal will give to output that it has not got yet: behind which byte that ends, and ours to it.
+    owed: VecDeque<(u64, Vec<u8>)>,
 }
 
 impl Waiting {
     pub(super) fn new(wish: Wish, wake: Arc<Notify>) -> Self {
-        let output = VecDeque::new();
-        Self { wish, wake, screen_due: true, role_due: true, joined_alternate: false, output, queued: 0 }
+        let (output, owed) = (VecDeque::new(), VecDeque::new());
+        Self { wish, wake, screen_due: true, role_due: true, output, queued: 0, passed: 0, owed }
+    }
+
+    /// Whether its terminal will answer what is queued now, if it is the writer's.
+    pub(super) fn will_answer(&self) -> bool {
+        self.wish.answers && !self.screen_due
     }
 
     pub(super) fn may_write(&self) -> bool {
         !self.wish.observe && !self.wish.preview
     }
 
-    pub(super) fn push(&mut self, bytes: &Bytes) {
+    /// Queues output, with `answers` that are its terminal's to give. What comes back is for somebody else to answer.
+    pub(super) fn push(&mut self, bytes: &Bytes, answers: Vec<u8>) -> Vec<u8> {
         if self.screen_due {
-            return;
+            return answers;
         }
         if self.queued + bytes.len() > QUEUE_BYTES {
-            self.renew();
-        } else {
-            self.queued += bytes.len();
-            self.output.push_back(bytes.clone());
-            self.wake.notify_one();
+            let mut unanswered = self.renew();
+            unanswered.extend_from_slice(&answers);
+            return unanswered;
         }
+        self.queued += bytes.len();
+        self.passed += bytes.len() as u64;
+        self.output.push_back(bytes.clone());
+        if !answers.is_empty() {
+            self.owed.push_back((self.passed, answers));
+        }
+        self.wake.notify_one();
+        Vec::new()
     }
 
-    /// A fresh screen replaces all that waits.
-    pub(super) fn renew(&mut self) {
+    /// A fresh screen replaces all that waits. What comes back are the answers that its terminal will not give, then.
+    pub(super) fn renew(&mut self) -> Vec<u8> {
         self.output.clear();
         self.queued = 0;
         self.screen_due = true;
         self.wake.notify_one();
+        self.unanswered()
+    }
+
+    /// The answers to what it has not got.
+    pub(super) fn unanswered(&mut self) -> Vec<u8> {
+        self.owed.drain(..).flat_map(|(_, answers)| answers).collect()
     }
 
     /// The next output, in pieces of at most [`PIECE`] that hold as much of what waits as they can.
@@ -117,6 +139,9 @@ impl Waiting {
             first = piece.freeze();
         }
         self.queued -= first.len();
+        let got = self.passed - self.queued as u64;
+        // It is on its way to the terminal that answers.
+        self.owed.retain(|(end, _)| *end > got);
         Some(first)
     }
 }

@@ -13,6 +13,7 @@
 pub mod action;
 pub mod attach;
 pub mod command;
+pub mod copy;
 pub mod dialog;
 pub mod diff;
 pub mod edit;
@@ -20,7 +21,6 @@ pub mod effect;
 pub mod files;
 pub mod fleet;
 pub mod fuzzy;
-pub mod guard;
 pub mod key;
 pub mod keymap;
 pub mod layout;

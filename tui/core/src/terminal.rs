@@ -1,34 +1,23 @@
-//! A session's terminal as the console keeps it: a vt100 screen with history.
+//! A session's terminal as the console keeps it.
 
 mod encode;
 
-use std::num::NonZeroU16;
-
 pub use encode::{encode_key, encode_mouse, encode_paste};
+use pilothouse_terminal::{Emulator, Event};
 
-use crate::guard::guarded;
+/// Longest copy to the clipboard that is passed on, in base64.
+const COPY_MAX: usize = 1 << 20;
 
-/// Terminals are at most so wide and high.
-const SIDE_MAX: u16 = 1000;
-
-/// Shown where the parser gave up on what the guest wrote.
-const RESET: &[u8] = b"[the terminal's screen was reset: its output could not be understood]\r\n";
-
-/// A terminal's screen, modes and history.
-///
-/// The bytes are a guest's, and hostile. Where the parser panics on them it is replaced by a fresh one, and a line on the
-/// screen says so.
+/// A terminal's screen, modes and history, from a guest's bytes.
 pub struct Terminal {
-    parser: vt100::Parser,
-    /// As the parser was made: columns, rows, rows of history.
-    made: (u16, u16, usize),
+    emulator: Emulator,
 }
 
 impl Terminal {
     /// An empty one of this size with room for so many rows of history.
     #[must_use]
     pub fn new(columns: u16, rows: u16, history: usize) -> Self {
-        Self { parser: parser((columns, rows, history)), made: (columns, rows, history) }
+        Self { emulator: Emulator::new(columns, rows, history, COPY_MAX) }
     }
 
     /// One that shows what `contents` draw on an empty terminal: history first, then the screen.
@@ -41,26 +30,42 @@ impl Terminal {
 
     /// Takes what the program wrote.
     pub fn output(&mut self, bytes: &[u8]) {
-        self.guarded(|parser| parser.process(bytes));
+        self.emulator.feed(bytes);
+    }
+
+    /// What the program said beside what it drew, since this was asked last.
+    pub fn events(&mut self) -> Vec<Event> {
+        self.emulator.events()
+    }
+
+    /// The window's title; empty where the program set none.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        self.emulator.title()
+    }
+
+    /// Flags of kitty's keyboard protocol, and the level of xterm's modifyOtherKeys: how keys are to be sent.
+    #[must_use]
+    pub fn keyboard(&self) -> (u8, u16) {
+        (self.emulator.keyboard_flags(), self.emulator.other_keys())
     }
 
     /// The screen, where the history is looked at: that part of it.
     #[must_use]
     pub fn screen(&self) -> &vt100::Screen {
-        self.parser.screen()
+        self.emulator.screen()
     }
 
     /// Whether nothing stands on the screen.
     #[must_use]
     pub fn is_blank(&self) -> bool {
-        self.screen().rows(0, SIDE_MAX).all(|row| row.trim().is_empty())
+        self.screen().rows(0, u16::MAX).all(|row| row.trim().is_empty())
     }
 
     /// Columns and rows.
     #[must_use]
     pub fn size(&self) -> (u16, u16) {
-        let (rows, columns) = self.screen().size();
-        (columns.get(), rows.get())
+        self.emulator.size()
     }
 
     /// How many rows up from the live screen the history is looked at, and how many there are.
@@ -77,24 +82,8 @@ impl Terminal {
 
     /// Looks so many rows up from the live screen; as far as there are.
     pub fn scroll_to(&mut self, up: usize) {
-        let up = up.min(self.screen().scrollback_len());
-        self.guarded(|parser| parser.screen_mut().set_scrollback(up));
+        self.emulator.scroll_to(up);
     }
-
-    fn guarded(&mut self, work: impl FnOnce(&mut vt100::Parser)) {
-        if guarded(|| work(&mut self.parser)).is_none() {
-            self.parser = parser(self.made);
-            self.parser.process(RESET);
-        }
-    }
-}
-
-fn parser((columns, rows, history): (u16, u16, usize)) -> vt100::Parser {
-    vt100::Parser::new(side(rows), side(columns), history)
-}
-
-fn side(length: u16) -> NonZeroU16 {
-    NonZeroU16::new(length.clamp(1, SIDE_MAX)).unwrap_or(NonZeroU16::MIN)
 }
 
 #[cfg(test)]
@@ -116,18 +105,6 @@ mod tests {
         assert_eq!(rows(&terminal)[0], "old 0");
         terminal.scroll(-1000);
         assert_eq!(rows(&terminal)[0], "new");
-    }
-
-    #[test]
-    fn where_the_parser_panics_it_begins_anew() {
-        let mut terminal = Terminal::from_screen(80, 3, b"one\r\ntwo", 100);
-        terminal.guarded(|_| panic!("as the test wants it"));
-        terminal.output(b"three");
-        assert_eq!(
-            rows(&terminal)[..2],
-            ["[the terminal's screen was reset: its output could not be understood]", "three"]
-        );
-        assert_eq!(terminal.size(), (80, 3));
     }
 
     proptest! {

@@ -7,10 +7,15 @@ mod viewer;
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use pilothouse_proto::hostd::v1::{AttachOpen, AttachRequest, attach_request::Request};
+use pilothouse_terminal::query::Reports;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -27,6 +32,7 @@ use super::{
     output,
     terminal::{self, Out, RawMode, Signals, exit_code_of, read_stdin},
 };
+use crate::client::Hosts;
 use chord::{Chords, Typed};
 use viewer::{Said, Shown, Viewer};
 
@@ -36,10 +42,10 @@ const HISTORY: u32 = 1000;
 const UNDER_WAY: usize = 16;
 /// Input kept for a host that does not take it, in bytes; what is typed beyond it is lost, but Ctrl-] d still works.
 const WAITING_MAX: usize = 64 << 10;
-/// How long the last writing may take when we leave.
+/// How long the last writing may take when we leave, to the host and to the terminal.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Our keys, in a line.
-const HELP: &str = "After Ctrl-]: d detach, w type here, Ctrl-] itself, ? this help";
+const HELP: &str = "After Ctrl-]: d detach, w type here, c copy what it offers, Ctrl-] itself, ? this help";
 
 /// Attaches until the user leaves, the session ends, or the host goes.
 pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
@@ -54,7 +60,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
     let resizes = signal(SignalKind::window_change()).map_err(local)?;
     let (requests, receiver) = mpsc::channel(UNDER_WAY);
     let (id, observe, size) = (found.it.id, options.observe, Some(terminal::size()));
-    let open = AttachOpen { id, observe, size, scrollback: HISTORY, preview: false };
+    let open = AttachOpen { id, observe, size, scrollback: HISTORY, preview: false, answers: true };
     // The channel is empty: there is room.
     let _ = requests.try_send(request(Request::Open(open)));
     let mut sessions = found.host.sessions();
@@ -66,9 +72,13 @@ pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
 
     let raw = RawMode::enter(display::leave(None).into_bytes()).map_err(local)?;
     let (said, commands) = mpsc::channel(UNDER_WAY);
-    let viewer = Viewer::new(terminal::size(), options.observe);
+    let brackets = Arc::new(AtomicBool::new(false));
+    let copy = Hosts::load().map(|hosts| hosts.copy()).unwrap_or_default();
+    let viewer = Viewer::new(terminal::size(), options.observe, copy, requests.clone(), brackets.clone());
     let viewer = tokio::spawn(viewer.run(responses, commands));
-    let keys = Keys { requests, said, resizes, observe: options.observe, waiting: VecDeque::new(), kept: 0 };
+    let waiting = VecDeque::new();
+    let reports = Reports::default();
+    let keys = Keys { requests, said, resizes, observe: options.observe, waiting, kept: 0, brackets, reports };
     let shown = keys.run(viewer, signals).await;
     raw.leave_with(display::leave(shown.last_row).into_bytes());
     drop(raw);
@@ -102,6 +112,9 @@ struct Keys {
     waiting: VecDeque<Request>,
     /// Bytes of input in `waiting`.
     kept: usize,
+    /// The program wants pastes in brackets.
+    brackets: Arc<AtomicBool>,
+    reports: Reports,
 }
 
 impl Keys {
@@ -111,6 +124,13 @@ impl Keys {
             shown = &mut viewer => return shown.unwrap_or_else(|error| nothing(broke(&error))),
             left = self.pass_on(signals) => left,
         };
+        if let Ok(Left::Detached) = left
+            && timeout(FAREWELL, self.flush()).await.is_ok()
+            // The host ends the call when the agent has got all of it.
+            && let Ok(shown) = timeout(FAREWELL, &mut viewer).await
+        {
+            return shown.map_or_else(|error| nothing(broke(&error)), |shown| Shown { left, ..shown });
+        }
         self.tell(Said::Leave);
         match timeout(FAREWELL, &mut viewer).await {
             Ok(Ok(shown)) => Shown { left, ..shown },
@@ -118,6 +138,16 @@ impl Keys {
             Ok(Err(_)) | Err(_) => {
                 viewer.abort();
                 nothing(left)
+            }
+        }
+    }
+
+    /// Passes on all that was typed, and says that it was all.
+    async fn flush(&mut self) {
+        self.waiting.push_back(Request::Leave(true));
+        while let Some(next) = self.waiting.pop_front() {
+            if self.requests.send(request(next)).await.is_err() {
+                return;
             }
         }
     }
@@ -139,7 +169,7 @@ impl Keys {
                 // Stdin ends when the terminal does.
                 bytes = typed.recv() => match bytes {
                     None => return Ok(Left::Detached),
-                    Some(bytes) => for typed in chords.feed(&bytes) {
+                    Some(bytes) => for typed in chords.feed(&bytes, self.brackets.load(Ordering::Relaxed)) {
                         if !self.typed(typed) {
                             return Ok(Left::Detached);
                         }
@@ -163,8 +193,12 @@ impl Keys {
             Typed::Help => self.tell(Said::Notice(HELP.into())),
             Typed::Take if self.observe => self.tell(Said::Typed),
             Typed::Take => self.waiting.push_back(Request::Take(true)),
+            Typed::Copy => self.tell(Said::Copy),
             Typed::Input(bytes) => {
-                self.tell(Said::Typed);
+                // What the terminal says by itself is no typing.
+                if self.reports.has_keys(&bytes) {
+                    self.tell(Said::Typed);
+                }
                 if !self.observe && self.kept + bytes.len() <= WAITING_MAX {
                     self.kept += bytes.len();
                     self.waiting.push_back(Request::Input(bytes.into()));

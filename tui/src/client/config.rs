@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use tui_core::copy::Policy;
 
 use super::HostAddress;
 
@@ -15,6 +16,7 @@ pub(crate) struct Hosts {
     /// Where they were read from, for messages.
     file: PathBuf,
     hosts: Vec<HostAddress>,
+    copy: Policy,
 }
 
 /// What is wrong with a host's name, an address or the file; one line.
@@ -58,6 +60,8 @@ struct File {
     _theme: Option<String>,
     #[serde(default, rename = "keymap")]
     _keymap: Option<String>,
+    #[serde(default)]
+    copy: Policy,
 }
 
 impl Hosts {
@@ -67,7 +71,7 @@ impl Hosts {
         let file = folders.config_dir().join("config.toml");
         match std::fs::read_to_string(&file) {
             Ok(text) => Self::parse(&file, &text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self { file, hosts: vec![] }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self { file, ..Self::default() }),
             Err(error) => Err(ConfigError::Unreadable { file: file.display().to_string(), message: error.to_string() }),
         }
     }
@@ -90,7 +94,12 @@ impl Hosts {
             let socket = socket(address.get_ref()).map_err(|message| invalid(address.span().start, message))?;
             hosts.push(HostAddress { name: name.into_inner(), socket });
         }
-        Ok(Self { file: file.to_owned(), hosts })
+        Ok(Self { file: file.to_owned(), hosts, copy: parsed.copy })
+    }
+
+    /// What happens to text that a session's program wants on the clipboard.
+    pub(crate) fn copy(&self) -> Policy {
+        self.copy
     }
 
     /// The hosts meant: those named, else the one of `PILOTHOUSE_HOST` (`default`), else all configured ones, else the
@@ -175,8 +184,9 @@ mod tests {
     #[rstest]
     #[case(
         "[hosts]\nnear = \"unix:/a\"\n[colours]\n",
-        "config.toml:3:2: unknown field `colours`, expected one of `hosts`, `theme`, `keymap`"
+        "config.toml:3:2: unknown field `colours`, expected one of `hosts`, `theme`, `keymap`, `copy`"
     )]
+    #[case("copy = \"maybe\"", "config.toml:1:8: unknown variant `maybe`, expected one of `ask`, `allow`, `deny`")]
     #[case("theme = 1", "config.toml:1:9: invalid type: integer `1`, expected a string")]
     #[case("[hosts]\nnear = 4\n", "config.toml:2:8: invalid type: integer `4`, expected a string")]
     #[case("[hosts]\nnear = \"/run/a\"\n", "config.toml:2:8: /run/a: a socket is written unix:/run/a")]

@@ -9,9 +9,9 @@ use crossterm::{
     cursor, event, execute, queue,
     terminal::{self, BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen},
 };
+use pilothouse_terminal::guard::is_guarded;
 use ratatui::{Frame, Terminal, backend::CrosstermBackend, layout::Rect};
 use tokio::sync::Notify;
-use tui_core::guard::is_guarded;
 
 /// Whether the terminal is ours now, for the panic hook.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -121,9 +121,9 @@ fn restore_on_panic() {
 mod tests {
     use std::{fs::File, io::Read as _};
 
+    use pilothouse_terminal::guard::guarded;
     use portable_pty::{CommandBuilder, PtySize, native_pty_system};
     use rustix::termios::{Termios, tcgetattr};
-    use tui_core::guard::guarded;
 
     use super::*;
 

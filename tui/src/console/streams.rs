@@ -94,6 +94,8 @@ async fn open_once(
         size: Some(convert::size(open.size)),
         scrollback: open.scrollback,
         preview: open.ticket.slot == Slot::Preview,
+        // The real terminal gets what is drawn, not what the program writes.
+        answers: false,
     };
     if requests.try_send(request(Request::Open(first))).is_err() {
         return End::Broken("it could not be opened".into());

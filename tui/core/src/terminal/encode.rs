@@ -2,16 +2,23 @@
 
 use vt100::{MouseProtocolEncoding, MouseProtocolMode, Screen};
 
+use super::Terminal;
 use crate::{
     action::{Mouse, MouseKind},
     key::{Code, Key},
 };
 
-/// What a key sends.
+/// What a key sends, as its program asked for it: kitty's protocol, xterm's modifyOtherKeys, or neither.
 #[must_use]
-pub fn encode_key(key: Key, screen: &Screen) -> Vec<u8> {
+pub fn encode_key(key: Key, terminal: &Terminal) -> Vec<u8> {
+    let screen = terminal.screen();
     let modifiers = 1 + u8::from(key.shift) + 2 * u8::from(key.alt) + 4 * u8::from(key.ctrl);
+    if let Some(bytes) = told_apart(key, modifiers, terminal.keyboard()) {
+        return bytes;
+    }
     match key.code {
+        // Enter would submit what is half written. Programs that know no Shift-Enter take Alt-Enter for a new line.
+        Code::Enter if key.shift => b"\x1b\r".to_vec(),
         Code::Char(c) => alt(key, character(c, key.ctrl)),
         Code::Enter => alt(key, vec![b'\r']),
         Code::Esc => alt(key, vec![0x1b]),
@@ -30,6 +37,31 @@ pub fn encode_key(key: Key, screen: &Screen) -> Vec<u8> {
         Code::PageDown => tilde(6, modifiers),
         Code::F(number) => function(number, modifiers),
     }
+}
+
+/// Keys that are the same byte as another one, for a program that asked to have them told apart.
+fn told_apart(key: Key, modifiers: u8, (flags, other_keys): (u8, u16)) -> Option<Vec<u8>> {
+    let number = match key.code {
+        Code::Esc => 27,
+        Code::Enter => 13,
+        Code::Tab => 9,
+        Code::Backspace => 127,
+        Code::Char(c) => u32::from(c),
+        _ => return None,
+    };
+    let character = matches!(key.code, Code::Char(_));
+    // Shift is part of a character.
+    let held = if character { key.ctrl || key.alt } else { modifiers > 1 };
+    // Disambiguate 1, all keys 8: Enter, Tab and Backspace stay what they are, so that a lost program can be left.
+    let kitty = if flags & 8 != 0 { true } else { flags & 1 != 0 && (held || key.code == Code::Esc) };
+    if kitty {
+        let modifiers = if modifiers > 1 { format!(";{modifiers}") } else { String::new() };
+        return Some(format!("\x1b[{number}{modifiers}u").into_bytes());
+    }
+    // At level 1 those that have no meaning of their own.
+    let plain_tab = key.code == Code::Tab && key.shift;
+    let other = other_keys >= 2 || (other_keys == 1 && !character && key.code != Code::Esc);
+    (other && held && !plain_tab).then(|| format!("\x1b[27;{modifiers};{number}~").into_bytes())
 }
 
 fn alt(key: Key, mut bytes: Vec<u8>) -> Vec<u8> {
@@ -123,7 +155,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::terminal::Terminal;
 
     fn terminal(modes: &str) -> Terminal {
         let mut terminal = Terminal::new(80, 24, 0);
@@ -151,12 +182,31 @@ mod tests {
     #[case("f5", "\x1b[15~")]
     #[case("f12", "\x1b[24~")]
     fn keys_are_sent_as_xterm_does(#[case] key: &str, #[case] bytes: &str) {
-        assert_eq!(encode_key(key.parse().unwrap(), terminal("").screen()), bytes.as_bytes());
+        assert_eq!(encode_key(key.parse().unwrap(), &terminal("")), bytes.as_bytes());
+    }
+
+    #[rstest]
+    #[case::submits_nothing("", "shift-enter", "\x1b\r")]
+    #[case::kitty("\x1b[>1u", "shift-enter", "\x1b[13;2u")]
+    #[case::kitty_plain("\x1b[>1u", "enter", "\r")]
+    #[case::kitty_escape("\x1b[>1u", "esc", "\x1b[27u")]
+    #[case::kitty_control("\x1b[>1u", "ctrl-c", "\x1b[99;5u")]
+    #[case::kitty_text("\x1b[>1u", "G", "G")]
+    #[case::kitty_arrow("\x1b[>1u", "ctrl-right", "\x1b[1;5C")]
+    #[case::kitty_all("\x1b[>9u", "a", "\x1b[97u")]
+    #[case::kitty_popped("\x1b[>1u\x1b[<u", "ctrl-c", "\x03")]
+    #[case::other_keys("\x1b[>4;2m", "shift-enter", "\x1b[27;2;13~")]
+    #[case::other_keys_control("\x1b[>4;2m", "ctrl-i", "\x1b[27;5;105~")]
+    #[case::other_keys_some("\x1b[>4;1m", "ctrl-i", "\t")]
+    #[case::other_keys_enter("\x1b[>4;1m", "shift-enter", "\x1b[27;2;13~")]
+    #[case::back_tab("\x1b[>4;2m", "shift-tab", "\x1b[Z")]
+    fn keys_are_told_apart_where_asked_for(#[case] modes: &str, #[case] key: &str, #[case] bytes: &str) {
+        assert_eq!(encode_key(key.parse().unwrap(), &terminal(modes)), bytes.as_bytes());
     }
 
     #[test]
     fn arrows_follow_the_application_cursor_mode() {
-        assert_eq!(encode_key(Key::plain(Code::Up), terminal("\x1b[?1h").screen()), b"\x1bOA");
+        assert_eq!(encode_key(Key::plain(Code::Up), &terminal("\x1b[?1h")), b"\x1bOA");
     }
 
     #[test]

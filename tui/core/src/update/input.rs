@@ -1,20 +1,18 @@
 //! What a person gives the attached terminal: keys, pastes, the mouse.
 
-use vt100::Screen;
-
 use crate::{
     Command, Effect, State,
     action::Mouse,
     attach::{Link, Typed},
     key::{Code, Key},
     notice::Kind,
-    terminal::{encode_key, encode_mouse, encode_paste},
+    terminal::{Terminal, encode_key, encode_mouse, encode_paste},
 };
 
-fn encode(typed: &Typed, screen: &Screen) -> Vec<u8> {
+fn encode(typed: &Typed, terminal: &Terminal) -> Vec<u8> {
     match typed {
-        Typed::Key(key) => encode_key(*key, screen),
-        Typed::Paste(text) => encode_paste(text, screen),
+        Typed::Key(key) => encode_key(*key, terminal),
+        Typed::Paste(text) => encode_paste(text, terminal.screen()),
     }
 }
 
@@ -43,7 +41,7 @@ impl State {
             }
             (None, None) => {}
             (None, Some(terminal)) => {
-                let bytes = encode(&typed, terminal.screen());
+                let bytes = encode(&typed, terminal);
                 self.input(bytes);
             }
         }
@@ -65,7 +63,7 @@ impl State {
             return self.notice(Kind::Warning, "What you typed did not reach it");
         };
         // In one piece: what waits for a host is counted in pieces.
-        let bytes = ahead.typed().iter().flat_map(|typed| encode(typed, terminal.screen())).collect();
+        let bytes = ahead.typed().iter().flat_map(|typed| encode(typed, terminal)).collect();
         self.input(bytes);
     }
 

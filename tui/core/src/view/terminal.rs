@@ -68,7 +68,7 @@ fn corner(terminal: &Terminal, area: Rect, follow: Follow) -> (u16, u16) {
 fn draw_cell(cell: &vt100::Cell, place: (u16, u16), room: u16, base: Style, pen: &mut Pen) -> u16 {
     let style = base.patch(style(cell, pen));
     let wide = cell.is_wide() && room > 1;
-    let contents = cell.contents();
+    let contents = pilothouse_terminal::shown(cell);
     let width = if wide { 2 } else { 1 };
     // The real terminal must agree on the width, and never gets a control character.
     let fits = !contents.is_empty() && contents.chars().all(text::harmless) && contents.cell_width() == width;

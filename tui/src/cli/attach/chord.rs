@@ -9,15 +9,26 @@ pub(crate) enum Typed {
     Detach,
     /// Become the writer.
     Take,
+    /// Copy what the agent wants copied.
+    Copy,
     /// Show our keys; also for an unknown one.
     Help,
 }
 
-/// Remembers a prefix between reads.
+/// Remembers a prefix, a paste and the begin of a bracket between reads.
 #[derive(Debug, Default)]
 pub(crate) struct Chords {
     prefix: bool,
+    paste: bool,
+    /// What may be the begin of a bracket.
+    begun: Vec<u8>,
+    /// So much of what may be one was passed on, since it may be a key as well.
+    passed: usize,
 }
+
+/// What terminals put around a paste.
+const PASTE: &[u8] = b"\x1b[200~";
+const PASTE_END: &[u8] = b"\x1b[201~";
 
 /// Ctrl-] as a byte.
 const PREFIX: u8 = 0x1d;
@@ -35,12 +46,41 @@ enum Key {
 }
 
 impl Chords {
-    /// What `bytes` mean, in order. A key sequence that is split between two calls is passed on as input.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Typed> {
+    /// What `bytes` mean, in order. Inside a paste no key is ours. `brackets`: the agent wants pastes in brackets; else these are
+    /// taken off. Another key sequence that is split between two calls is passed on as input.
+    pub(crate) fn feed(&mut self, bytes: &[u8], brackets: bool) -> Vec<Typed> {
         let mut typed = Vec::new();
         let mut input = Vec::new();
-        let mut rest = bytes;
+        let bytes = [std::mem::take(&mut self.begun).as_slice(), bytes].concat();
+        let mut rest = bytes.as_slice();
+        let passed = std::mem::take(&mut self.passed);
+        if let Some(after) = rest.strip_prefix(&PASTE[passed..]).filter(|_| passed > 0) {
+            input.extend_from_slice(if brackets { &PASTE[passed..] } else { b"" });
+            (self.paste, self.prefix) = (true, false);
+            rest = after;
+        }
         while !rest.is_empty() {
+            let (bracket, least) = if self.paste { (PASTE_END, 1) } else { (PASTE, 3) };
+            if let Some(after) = rest.strip_prefix(bracket) {
+                input.extend_from_slice(if brackets { bracket } else { b"" });
+                (self.paste, self.prefix) = (!self.paste, false);
+                rest = after;
+                continue;
+            }
+            if bracket.starts_with(rest) {
+                if rest.len() >= least {
+                    self.begun = rest.to_vec();
+                    break;
+                }
+                // A lone ESC and Alt-[ are keys: they do not wait.
+                self.passed = rest.len();
+            }
+            if self.paste {
+                let run = rest[1..].iter().position(|byte| *byte == ESCAPE).map_or(rest.len(), |at| at + 1);
+                input.extend_from_slice(&rest[..run]);
+                rest = &rest[run..];
+                continue;
+            }
             let (key, length) = first_key(rest);
             let (raw, after) = rest.split_at(length);
             rest = after;
@@ -59,6 +99,7 @@ impl Chords {
                 }
                 Key::Char('d' | 'D') => Typed::Detach,
                 Key::Char('w' | 'W') => Typed::Take,
+                Key::Char('c' | 'C') => Typed::Copy,
                 _ => Typed::Help,
             };
             if !input.is_empty() {
@@ -144,14 +185,45 @@ mod tests {
     #[case(b"\x1b[93;1u", vec![input(b"\x1b[93;1u")])]
     #[case(b"\x1b[\x1b[;;;u\x1b[99999999999999u", vec![input(b"\x1b[\x1b[;;;u\x1b[99999999999999u")])]
     fn keys_are_found(#[case] bytes: &[u8], #[case] want: Vec<Typed>) {
-        assert_eq!(Chords::default().feed(bytes), want);
+        assert_eq!(Chords::default().feed(bytes, true), want);
     }
 
     #[test]
     fn a_chord_may_come_in_two_reads() {
         let mut chords = Chords::default();
-        assert_eq!(chords.feed(b"a\x1d"), [input(b"a")]);
-        assert_eq!(chords.feed(b"d"), [Typed::Detach]);
-        assert_eq!(chords.feed(b"d"), [input(b"d")]);
+        assert_eq!(chords.feed(b"a\x1d", true), [input(b"a")]);
+        assert_eq!(chords.feed(b"d", true), [Typed::Detach]);
+        assert_eq!(chords.feed(b"d", true), [input(b"d")]);
+    }
+
+    #[test]
+    fn a_paste_has_no_chords_however_it_is_cut() {
+        let stream = b"a\x1b[200~one\x1dd two\x1b[A\x1b[201~b\x1dd";
+        for (brackets, expected) in [(true, &stream[..stream.len() - 2]), (false, b"aone\x1dd two\x1b[Ab".as_slice())] {
+            for cut in 0..stream.len() {
+                let mut chords = Chords::default();
+                let mut typed = chords.feed(&stream[..cut], brackets);
+                typed.extend(chords.feed(&stream[cut..], brackets));
+                assert_eq!(typed.pop(), Some(Typed::Detach), "cut at {cut}");
+                let bytes: Vec<u8> = typed
+                    .into_iter()
+                    .flat_map(|typed| match typed {
+                        Typed::Input(bytes) => bytes,
+                        other => panic!("{other:?}, cut at {cut}"),
+                    })
+                    .collect();
+                // Of a bracket that is cut behind its ESC or `ESC [` these go on as keys.
+                if brackets || !(2..4).contains(&cut) {
+                    assert_eq!(bytes, expected, "cut at {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn escape_and_alt_keys_do_not_wait() {
+        for key in [&b"\x1b"[..], b"\x1b["] {
+            assert_eq!(Chords::default().feed(key, true), [input(key)]);
+        }
     }
 }

@@ -1,25 +1,14 @@
-//! What the user's terminal is sent: the session's bytes as they are where both have one size, a drawn part of its screen
-//! where they do not, and now and then a line of ours over it. Pure: bytes in, bytes out.
-
-use std::num::NonZeroU16;
+//! What the user's terminal is sent: the session's bytes, but for what it must not carry out, where both have one size; a drawn
+//! part of its screen where they do not; and now and then a line of ours over it. Pure: bytes in, bytes out.
 
 use pilothouse_proto::hostd::v1::{Screen, Size};
-use tui_core::guard::guarded;
+use pilothouse_terminal::{Emulator, Event, RESET};
 use unicode_width::UnicodeWidthStr;
 
 use crate::cli::{format::plain, table::truncate};
 
-/// Ends every mode that a program may have set; then the main screen is shown, with the cursor at home.
-const RESET: &str = concat!(
-    // Alternate screen, held output.
-    "\x1b[?1049l\x1b[?2026l",
-    // Colours, character sets, margins, origin, wrapping, insertion, cursor.
-    "\x1b[m\x1b(B\x0f\x1b[r\x1b[?6l\x1b[?7h\x1b[4l\x1b[?25h\x1b[0 q",
-    // Keypad, paste, modifyOtherKeys, kitty's keyboard protocol.
-    "\x1b[?1l\x1b>\x1b[?2004l\x1b[>4m\x1b[=0u",
-    // Mouse and focus.
-    "\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l",
-);
+/// After each reset: pastes come in brackets, so that no key of ours is found inside; what the wheel does is the user's.
+const OURS: &str = "\x1b[?1007r\x1b[?2004h";
 /// Far below every screen.
 const BOTTOM: &str = "\x1b[9999;1H";
 
@@ -27,16 +16,18 @@ const BOTTOM: &str = "\x1b[9999;1H";
 const HELD_MAX: usize = 256 << 10;
 /// Largest side of a screen that is believed.
 const SIDE_MAX: u32 = 1000;
+/// Longest copy to the clipboard that is passed on, in base64.
+const COPY_MAX: usize = 1 << 20;
 
-/// Before everything: remember the window's title.
+/// Before everything: remember the window's title, the wheel's mode, and the keyboard's flags.
 pub(crate) fn enter() -> String {
-    "\x1b[22;0t".into()
+    "\x1b[22;0t\x1b[?1007s\x1b[>0u".into()
 }
 
-/// After everything: all modes off, the title back, the cursor below `row`, or below all where that is not known.
+/// After everything: all modes off, title and keyboard back, the cursor below `row`, or below all where that is not known.
 pub(crate) fn leave(row: Option<u16>) -> String {
     let to = row.map_or(BOTTOM.into(), |row| format!("\x1b[{row};1H"));
-    format!("{RESET}\x1b[23;0t{to}\r\n")
+    format!("{RESET}\x1b[?1007r\x1b[<u\x1b[23;0t{to}\r\n")
 }
 
 /// The state of the user's terminal.
@@ -44,9 +35,13 @@ pub(crate) struct Display {
     ours: Size,
     theirs: Size,
     /// The session's screen as far as it was passed on.
-    parser: vt100::Parser,
+    emulator: Emulator,
+    /// The user's terminal answers the program's queries, where it gets them.
+    answers: bool,
+    said: Vec<Event>,
     first: bool,
-    notice: bool,
+    /// What takes a line of ours away.
+    notice: Option<Vec<u8>>,
     held: Vec<u8>,
     /// Rows as last drawn, where sizes differ.
     drawn: Vec<String>,
@@ -55,43 +50,84 @@ pub(crate) struct Display {
 impl Display {
     /// Of a terminal of size `ours`, before the first screen.
     pub(crate) fn new(ours: Size) -> Self {
-        let parser = parser(&ours);
-        let (held, drawn) = (Vec::new(), Vec::new());
-        Self { theirs: ours, ours, parser, first: true, notice: false, held, drawn }
+        let (held, drawn, said) = (Vec::new(), Vec::new(), Vec::new());
+        let emulator = emulator(&ours);
+        Self { theirs: ours, ours, emulator, answers: false, said, first: true, notice: None, held, drawn }
+    }
+
+    /// From now on the user's terminal answers queries, or no longer.
+    pub(crate) fn answers(&mut self, answers: bool) {
+        self.answers = answers;
+    }
+
+    /// What the program said since this was asked last. Answers are there where the user's terminal was to give them and was not
+    /// sent the query.
+    pub(crate) fn said(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.said)
+    }
+
+    /// Whether the program wants pastes in brackets.
+    pub(crate) fn brackets(&self) -> bool {
+        self.emulator.screen().bracketed_paste()
     }
 
     /// The session's screen, replacing everything.
     pub(crate) fn screen(&mut self, screen: &Screen) -> Vec<u8> {
-        (self.notice, self.theirs) = (false, bounded(screen.size.as_ref().unwrap_or(&self.ours)));
+        (self.notice, self.theirs) = (None, bounded(screen.size.as_ref().unwrap_or(&self.ours)));
         self.held.clear();
-        self.parser = parser(&self.theirs);
-        self.feed(&screen.contents);
+        self.emulator = emulator(&self.theirs);
         let first = std::mem::take(&mut self.first);
-        let mut out = RESET.as_bytes().to_vec();
+        let mut out = [RESET, OURS].concat().into_bytes();
         if first {
             // What the user had on the screen goes into the scrollback, above the session's history.
             out.extend_from_slice(BOTTOM.as_bytes());
             out.resize(out.len() + self.ours.rows as usize, b'\n');
         }
-        if !self.is_direct() {
-            out.extend(self.draw_all());
-            return out;
-        }
-        out.extend_from_slice(b"\x1b[H\x1b[2J");
         // History has been seen before, so it is not repeated after a resize.
         let skip = if first { 0 } else { after_lines(&screen.contents, screen.history as usize) };
-        out.extend_from_slice(&screen.contents[skip..]);
+        self.emulator.feed(&screen.contents[..skip]);
+        let drawn = self.emulator.feed_through(&screen.contents[skip..], self.answers);
+        // Its title was said before, or is in what is drawn.
+        self.emulator.events();
+        if self.is_direct() {
+            out.extend_from_slice(b"\x1b[H\x1b[2J");
+            out.extend_from_slice(&drawn);
+        } else {
+            out.extend(self.draw_all());
+        }
         out
     }
 
     /// More of the session's output.
     pub(crate) fn output(&mut self, bytes: &[u8]) -> Vec<u8> {
-        if self.notice && self.is_direct() {
-            self.held.extend_from_slice(bytes);
-            return if self.held.len() > HELD_MAX { self.end_notice() } else { Vec::new() };
+        let passed = self.emulator.feed_through(bytes, self.answers);
+        let events = self.emulator.events();
+        let asks = events.iter().any(|event| matches!(event, Event::Answer(_)));
+        let direct = self.is_direct();
+        let theirs = |event: &Event| !matches!(event, Event::Answer(_)) || (self.answers && !direct);
+        self.said.extend(events.into_iter().filter(theirs));
+        if !direct {
+            return [self.aside(), self.draw()].concat();
         }
-        self.feed(bytes);
-        if self.is_direct() { bytes.to_vec() } else { self.draw() }
+        if self.notice.is_none() {
+            return passed;
+        }
+        self.held.extend_from_slice(&passed);
+        // A program that asks waits for the answer.
+        if self.held.len() > HELD_MAX || asks { self.end_notice() } else { Vec::new() }
+    }
+
+    /// Bell and title of a program whose screen is drawn.
+    fn aside(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for event in &self.said {
+            match event {
+                Event::Bell => out.push(0x07),
+                Event::Title(title) => out.extend_from_slice(format!("\x1b]2;{title}\x1b\\").as_bytes()),
+                _ => {}
+            }
+        }
+        out
     }
 
     /// The user's terminal has another size. If the session's follows, a new screen comes.
@@ -102,8 +138,10 @@ impl Display {
             return out;
         }
         out.extend_from_slice(RESET.as_bytes());
+        out.extend_from_slice(OURS.as_bytes());
         if self.is_direct() {
-            out.extend_from_slice(self.parser.screen().state_formatted().as_bytes());
+            let drawn = self.emulator.draw(0).bytes;
+            out.extend(emulator(&self.theirs).feed_through(&drawn, self.answers));
         } else {
             out.extend(self.draw_all());
         }
@@ -113,44 +151,45 @@ impl Display {
     /// Shows a line of ours over the last row, until [`Self::end_notice`].
     pub(crate) fn show_notice(&mut self, text: &str) -> Vec<u8> {
         let mut out = self.end_notice();
-        self.notice = true;
         let width = self.ours.columns as usize;
         let text = truncate(&format!(" {} ", plain(text)), width);
         let pad = " ".repeat(width.saturating_sub(text.width()));
-        out.extend(format!("\x1b[{};1H\x1b[0;7m{text}{pad}\x1b[m", self.ours.rows).into_bytes());
-        out.extend(self.cursor());
+        let last = self.ours.rows;
+        let line = format!("\x1b[{last};1H\x1b[0;7m{text}{pad}\x1b[m");
+        if self.is_direct() {
+            let columns = u16::try_from(self.ours.columns).unwrap_or(u16::MAX);
+            let row = self.emulator.rows(columns).into_iter().nth(last.saturating_sub(1) as usize).unwrap_or_default();
+            let back = format!("\x1b[{last};1H\x1b[m\x1b[2K{row}").into_bytes();
+            let resume = self.emulator.resume();
+            self.notice = Some([self.emulator.pause(), back, resume.clone()].concat());
+            out.extend([self.emulator.pause(), line.into_bytes(), resume].concat());
+        } else {
+            self.notice = Some(Vec::new());
+            out.extend_from_slice(line.as_bytes());
+            out.extend(self.cursor());
+        }
         out
     }
 
     /// Takes the line away and shows what came meanwhile.
     pub(crate) fn end_notice(&mut self) -> Vec<u8> {
-        if !std::mem::take(&mut self.notice) {
-            return Vec::new();
-        }
+        let Some(mut out) = self.notice.take() else { return Vec::new() };
         if !self.is_direct() {
             self.drawn.pop();
             return self.draw();
         }
-        let last = self.ours.rows;
-        let columns = u16::try_from(self.ours.columns).unwrap_or(u16::MAX);
-        let row =
-            self.parser.screen().rows_formatted(0, columns).nth(last.saturating_sub(1) as usize).unwrap_or_default();
-        let mut out = format!("\x1b[{last};1H\x1b[m\x1b[2K{row}").into_bytes();
-        out.extend(self.cursor());
-        let held = std::mem::take(&mut self.held);
-        self.feed(&held);
-        out.extend(held);
+        out.append(&mut self.held);
         out
     }
 
     /// Whether a line of ours is shown.
     pub(crate) fn has_notice(&self) -> bool {
-        self.notice
+        self.notice.is_some()
     }
 
     /// The last row, from 1, with anything on it, where the user's terminal shows just what a shell would have left.
     pub(crate) fn last_row(&self) -> Option<u16> {
-        let screen = self.parser.screen();
+        let screen = self.emulator.screen();
         if self.first || !self.is_direct() || screen.alternate_screen() {
             return None;
         }
@@ -172,15 +211,13 @@ impl Display {
 
     /// Draws the rows that changed: as many as fit, those around the cursor.
     fn draw(&mut self) -> Vec<u8> {
-        let screen = self.parser.screen();
         let rows = self.ours.rows as usize;
         let width = u16::try_from(self.ours.columns.min(self.theirs.columns)).unwrap_or(u16::MAX);
         // No wrapping: half of a wide character may stand at the edge.
         let mut out = String::from("\x1b[?7l");
-        let top = self.top();
-        let now: Vec<String> = screen.rows_formatted(0, width).skip(top).take(rows).collect();
+        let now: Vec<String> = self.emulator.rows(width).into_iter().skip(self.top()).take(rows).collect();
         for (at, row) in now.iter().enumerate() {
-            if self.drawn.get(at) != Some(row) && !(self.notice && at + 1 == rows) {
+            if self.drawn.get(at) != Some(row) && !(self.notice.is_some() && at + 1 == rows) {
                 out.push_str(&format!("\x1b[{};1H\x1b[m\x1b[2K{row}\x1b[m", at + 1));
             }
         }
@@ -193,33 +230,23 @@ impl Display {
 
     /// The first row that is drawn, so that the cursor's can be seen.
     fn top(&self) -> usize {
-        let (row, _) = self.parser.screen().cursor_position();
+        let (row, _) = self.emulator.screen().cursor_position();
         (usize::from(row) + 1).saturating_sub(self.ours.rows as usize)
     }
 
-    /// Puts the cursor where the session has it, with its colours.
+    /// Puts the cursor of a drawn screen where the session has it.
     fn cursor(&self) -> Vec<u8> {
-        let screen = self.parser.screen();
-        if self.is_direct() {
-            return (screen.cursor_state_formatted() + &screen.attributes_formatted()).into_bytes();
-        }
+        let screen = self.emulator.screen();
         let (row, column) = screen.cursor_position();
         let hidden = screen.hide_cursor() || u32::from(column) >= self.ours.columns;
         let row = usize::from(row) - self.top() + 1;
         format!("\x1b[{row};{}H\x1b[?25{}", u32::from(column) + 1, if hidden { 'l' } else { 'h' }).into_bytes()
     }
-
-    /// The bytes are a guest's: where the emulator panics on them it starts anew.
-    fn feed(&mut self, bytes: &[u8]) {
-        if guarded(|| self.parser.process(bytes)).is_none() {
-            self.parser = parser(&self.theirs);
-        }
-    }
 }
 
-fn parser(size: &Size) -> vt100::Parser {
-    let side = |n: u32| u16::try_from(n).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN);
-    vt100::Parser::new(side(size.rows), side(size.columns), 0)
+fn emulator(size: &Size) -> Emulator {
+    let side = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+    Emulator::new(side(size.columns), side(size.rows), 0, COPY_MAX)
 }
 
 fn bounded(size: &Size) -> Size {
@@ -234,6 +261,8 @@ fn after_lines(bytes: &[u8], count: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+
     use super::*;
 
     const SMALL: Size = Size { columns: 20, rows: 5 };
@@ -265,6 +294,67 @@ mod tests {
         assert_eq!(display.output(b"\x1b[?2004h\xff"), b"\x1b[?2004h\xff");
         user.screen_mut().set_scrollback(1000);
         assert!(user.screen().contents().starts_with("$ pilothouse attach it"));
+    }
+
+    #[test]
+    fn what_must_not_pass_does_not_and_is_told() {
+        let mut display = Display::new(SMALL);
+        display.screen(&screen(SMALL, "", 0));
+        let written = b"a\x1b[6n\x1b]52;c;aGk=\x07\x07\x1b]2;t\x07";
+        // A watcher's terminal is not asked.
+        assert_eq!(display.output(written), b"a\x07\x1b]2;t\x07");
+        let copy = Event::Copy(pilothouse_terminal::Copy { selections: "c".into(), text: b"hi".into() });
+        assert_eq!(display.said(), [copy.clone(), Event::Bell, Event::Title("t".into())]);
+        display.answers(true);
+        assert_eq!(display.output(written), b"a\x1b[6n\x07\x1b]2;t\x07");
+        assert_eq!(display.said().len(), 3);
+        // One that draws a part answers by itself.
+        display.screen(&screen(Size { columns: 30, rows: 8 }, "", 0));
+        let drawn = display.output(written);
+        assert!(!drawn.windows(3).any(|part| part == b"[6n") && drawn.starts_with(b"\x07\x1b]2;t\x1b\\"));
+        assert_eq!(display.said()[..2], [Event::Answer(b"\x1b[1;2R".to_vec()), copy]);
+        display.answers(false);
+        display.output(b"\x1b[6n");
+        assert_eq!(display.said(), []);
+    }
+
+    #[test]
+    fn a_fresh_screen_brings_the_keyboard_back() {
+        let mut session = emulator(&SMALL);
+        session.feed(b"\x1b[>1u\x1b[>5u\x1b[>4;2m\x1b[?1004h\x1b[?2031h");
+        let contents = String::from_utf8(session.draw(0).bytes).unwrap();
+        let mut display = Display::new(SMALL);
+        for _ in 0..2 {
+            let out = String::from_utf8(display.screen(&screen(SMALL, &contents, 0))).unwrap();
+            let last = |sequence: &str| out.rfind(sequence).unwrap_or(0);
+            for (on, off) in [("[=5u", "[=0u"), ("[>4;2m", "[>4m"), ("[?1004h", "[?1004l"), ("[?2031h", "[?2031l")] {
+                assert!(last(on) > last(off), "{on} in {out:?}");
+            }
+            assert!(!out.contains("[>1u") && last("[?2004h") > last("[?2004l"));
+        }
+    }
+
+    #[test]
+    fn a_query_ends_a_notice() {
+        let mut display = Display::new(SMALL);
+        display.answers(true);
+        display.screen(&screen(SMALL, "", 0));
+        display.show_notice("ours");
+        assert_eq!(display.output(b"text"), b"");
+        let out = display.output(b"\x1b[c");
+        assert!(out.ends_with(b"text\x1b[c") && !display.has_notice());
+    }
+
+    #[test]
+    fn a_notice_is_readable_whatever_the_program_has_set() {
+        let (mut display, mut user) = (Display::new(SMALL), emulator(&SMALL));
+        user.feed(&display.screen(&screen(SMALL, "\x1b(0lqk\x1b[4h\x1b[2;4r\x1b[?6h", 0)));
+        user.feed(&display.show_notice("quick lines"));
+        let row = |user: &Emulator, at| user.screen().rows(0, 20).nth(at).unwrap().trim_end().to_owned();
+        assert_eq!(row(&user, 4), " quick lines");
+        user.feed(&display.end_notice());
+        user.feed(&display.output(b"q"));
+        assert_eq!((row(&user, 4).as_str(), row(&user, 1).as_str()), ("", "\u{2500}"));
     }
 
     #[test]

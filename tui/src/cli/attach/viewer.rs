@@ -1,13 +1,23 @@
 //! The task that shows what the host sends, and our own lines between.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use pilothouse_proto::hostd::v1::{AttachResponse, Role, Size, attach_response::Response};
+use pilothouse_proto::hostd::v1::{
+    AttachRequest, AttachResponse, Role, Size, attach_request::Request, attach_response::Response,
+};
+use pilothouse_terminal::{Copy, Event};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
 use tonic::Streaming;
+use tui_core::copy::Policy;
 
 use super::{
     Left,
@@ -29,6 +39,8 @@ pub(crate) enum Said {
     Notice(String),
     /// A key for the agent: takes a notice away, or tells a watcher that it does not reach anyone.
     Typed,
+    /// Copy what the agent offers.
+    Copy,
     /// The user's terminal has this size now.
     Resized(Size),
     /// It is over.
@@ -46,6 +58,13 @@ pub(crate) struct Viewer {
     since: Instant,
     until: Instant,
     welcomed: bool,
+    policy: Policy,
+    /// What the agent wants copied, until the user wants it, too.
+    offered: Option<Copy>,
+    /// For answers that this program gives in place of the user's terminal.
+    requests: mpsc::Sender<AttachRequest>,
+    /// For who reads the keys: the program wants pastes in brackets.
+    brackets: Arc<AtomicBool>,
 }
 
 /// How the showing ended, and the last row with anything on it.
@@ -56,7 +75,13 @@ pub(crate) struct Shown {
 
 impl Viewer {
     /// On a terminal of this size.
-    pub(crate) fn new(size: Size, observe: bool) -> Self {
+    pub(crate) fn new(
+        size: Size,
+        observe: bool,
+        policy: Policy,
+        requests: mpsc::Sender<AttachRequest>,
+        brackets: Arc<AtomicBool>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             display: Display::new(size),
@@ -66,6 +91,10 @@ impl Viewer {
             since: now,
             until: now,
             welcomed: false,
+            policy,
+            offered: None,
+            requests,
+            brackets,
         }
     }
 
@@ -93,7 +122,11 @@ impl Viewer {
                     Ok(Some(AttachResponse { response: Some(Response::Ended(ended)) })) => {
                         return Ok(Left::Ended(ended.reason));
                     }
-                    Ok(Some(message)) => self.received(message),
+                    Ok(Some(message)) => {
+                        let mut bytes = self.received(message);
+                        bytes.extend(self.said());
+                        bytes
+                    }
                 },
                 said = said.recv() => match said {
                     None | Some(Said::Leave) => return Ok(Left::Detached),
@@ -126,6 +159,7 @@ impl Viewer {
             Some(Response::Role(role)) => {
                 let was_watcher = self.is_watcher();
                 self.role = Some(role);
+                self.display.answers(!self.is_watcher());
                 if self.is_watcher() || was_watcher { self.say_role() } else { Vec::new() }
             }
             Some(Response::Ended(_)) | None => Vec::new(),
@@ -137,9 +171,38 @@ impl Viewer {
             Said::Notice(text) => self.notice(&text),
             Said::Typed if self.is_watcher() => self.say_role(),
             Said::Typed => self.display.end_notice(),
+            Said::Copy => match self.offered.take() {
+                Some(copy) => [copy.sequence(), self.notice("copied")].concat(),
+                None => self.notice("the agent offers nothing to copy"),
+            },
             Said::Resized(size) => self.display.resized(size),
             Said::Leave => Vec::new(),
         }
+    }
+
+    /// Acts on what the program has said.
+    fn said(&mut self) -> Vec<u8> {
+        self.brackets.store(self.display.brackets(), Ordering::Relaxed);
+        let mut out = Vec::new();
+        for event in self.display.said() {
+            match event {
+                // Where the host takes no more, the agent does not read either.
+                Event::Answer(bytes) => {
+                    let _ = self.requests.try_send(AttachRequest { request: Some(Request::Input(bytes.into())) });
+                }
+                Event::Copy(copy) if self.policy == Policy::Allow => out.extend(copy.sequence()),
+                Event::Copy(copy) if self.policy == Policy::Ask => {
+                    let text = format!("it offers {} to copy; Ctrl-] c copies them", bytes(copy.text.len()));
+                    self.offered = Some(copy);
+                    out.extend(self.notice(&text));
+                }
+                Event::LongCopy if self.policy != Policy::Deny => {
+                    out.extend(self.notice("it offers more to copy than is passed on (768 KiB)"));
+                }
+                Event::Copy(_) | Event::LongCopy | Event::Bell | Event::Title(_) | Event::Notification(_) => {}
+            }
+        }
+        out
     }
 
     fn is_watcher(&self) -> bool {
@@ -163,4 +226,8 @@ impl Viewer {
         text.clone_into(&mut self.notice);
         self.display.show_notice(text)
     }
+}
+
+fn bytes(count: usize) -> String {
+    if count == 1 { "1 byte".into() } else { format!("{count} bytes") }
 }

@@ -116,6 +116,7 @@ impl Sessions for State {
                         let contents = format!("now {}x{}", size.columns, size.rows).into();
                         say(Answer::Screen(Screen { size: Some(size), contents, history: 0 })).await;
                     }
+                    Request::Leave(_) => return,
                     Request::Take(_) | Request::Open(_) => {}
                 }
             }
