@@ -173,6 +173,7 @@ if [ $headless = yes ]; then
     play
 else
     say "opening the console; ? lists its keys, q leaves"
-    pilothouse || fail "the console ended with an error"
+    PILOTHOUSE_ENDS_WITH_CONSOLE="This is a demo: its sessions are deleted and their microVMs end with the console." \
+        pilothouse || fail "the console ended with an error"
     echo "Kept for the next run: $data ($(du -sh "$data" 2>/dev/null | cut -f 1)); demos/fleet.sh --clean removes it."
 fi

@@ -89,7 +89,7 @@ pub trait Forge: Debug + Send + Sync {
     /// [`Forge::pulls`] has it, however slow the forge is.
     async fn open(&self, new: NewPull) -> Result<Pull, ForgeError>;
 
-    /// Gives a review. The places of its comments must be there in the head commit.
+    /// Gives a review. The places of its comments must be there in the commits that they are of.
     async fn review(&self, id: &PullId, review: NewReview) -> Result<Pull, ForgeError>;
 
     /// Closes it: nothing comes of it, and its branch stays. One that is closed stays as it is.
@@ -98,6 +98,9 @@ pub trait Forge: Debug + Send + Sync {
     /// Opens one again that is closed, with what was pushed meanwhile. Its head branch is made again from its last revision
     /// where it is gone; its base branch must be there.
     async fn reopen(&self, id: &PullId, who: Who) -> Result<Pull, ForgeError>;
+
+    /// Settles a thread, or takes that back.
+    async fn resolve(&self, id: &PullId, who: Who, thread: u64, resolved: bool) -> Result<Pull, ForgeError>;
 
     /// Merges it, whole or not at all. `head` is the commit that `who` saw; another is refused.
     async fn merge(&self, id: &PullId, who: Who, head: &str) -> Result<Pull, ForgeError>;

@@ -16,7 +16,8 @@ fn main() {
             programs.extend(fs::read(entry.path()).unwrap_or_default());
         }
     }
-    let text = (0..2000).map(|n| format!("{n} the quick brown fox \u{e9}\u{65e5}\u{672c} jumps\r\n")).collect::<String>();
+    let text =
+        (0..2000).map(|n| format!("{n} the quick brown fox \u{e9}\u{65e5}\u{672c} jumps\r\n")).collect::<String>();
     for (name, input) in [("programs", programs), ("text", text.into_bytes())] {
         let stream: Vec<u8> = input.iter().copied().cycle().take(BYTES).collect();
         let rate = |mut feed: Box<dyn FnMut(&[u8])>| {
@@ -32,6 +33,9 @@ fn main() {
             emulator.feed(bytes);
             emulator.events();
         }));
-        println!("{name}: vt100 alone {alone:.0} MiB/s, with what stands before it {ours:.0} MiB/s: {:.2} of it", ours / alone);
+        println!(
+            "{name}: vt100 alone {alone:.0} MiB/s, with what stands before it {ours:.0} MiB/s: {:.2} of it",
+            ours / alone
+        );
     }
 }

@@ -9,9 +9,11 @@
 //! Every host has a task of its own, and so has every stream; all of them report through one bounded channel. A slow or
 //! dead host stalls its own tasks and nothing else.
 
+mod alerts;
 mod calls;
 mod convert;
 mod diffs;
+mod drafts;
 mod hosts;
 mod input;
 mod logs;
@@ -24,11 +26,15 @@ mod streams;
 use std::{sync::Arc, time::SystemTime};
 
 use color_eyre::eyre::WrapErr as _;
-use tui_core::{Action, State, report::Report, update};
+use tui_core::{Action, State, report::Report, text::one_line, update};
 
 use crate::client::HostAddress;
 use run::Runtime;
 use screen::Screen;
+
+/// Environment variable: what ends with the console, in a sentence. Whoever starts the console and then ends what it shows sets
+/// it, so that leaving asks first.
+const ENDS_WITH_IT: &str = "PILOTHOUSE_ENDS_WITH_CONSOLE";
 
 /// Runs the console on these hosts until the user leaves it. The terminal is restored however it ends.
 ///
@@ -40,9 +46,15 @@ pub(crate) async fn run(hosts: Vec<HostAddress>) -> color_eyre::Result<()> {
     let screen =
         Screen::enter().wrap_err("the console needs a terminal; see `pilothouse --help` for commands that do not")?;
     let mut state = State::new(names, Arc::new(settings.keymap), screen.size(), now());
+    state.ends_with_it =
+        std::env::var(ENDS_WITH_IT).ok().map(|text| one_line(&text, 400)).filter(|text| !text.is_empty());
     let news = settings.problems.into_iter().map(|(kind, text)| Report::Notice(kind, text)).collect();
     update(&mut state, Action::Reports(news), now());
-    Runtime::new(hosts, state, settings.theme).run(screen).await
+    let drafts = drafts::Folder::of_user();
+    if let Some(folder) = &drafts {
+        update(&mut state, Action::Reports(folder.load(&hosts)), now());
+    }
+    Runtime::new(hosts, state, (settings.theme, settings.alerts), drafts).run(screen).await
 }
 
 /// Milliseconds since the Unix epoch.

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Every push to the head branch makes a [`Revision`]. A [`Review`] is of one head commit, the one that its reviewer saw: it
-//! is refused when the head has moved meanwhile, and an approval counts for that commit alone. A request for changes stands
+//! is refused when the head has moved meanwhile, unless the reviewer says to know that; an approval counts for that commit alone. A request for changes stands
 //! until its reviewer says otherwise.
 //!
 //! `merging` is written down before the base branch moves, so that a host that dies in between can tell whether it did.
@@ -27,6 +27,6 @@ pub use merge::{DirectPush, MergeMethod, Rules, may_merge};
 pub use step::{NewComment, NewReview, PullInput, Refusal, step};
 pub use trees::MergedTrees;
 pub use types::{
-    Author, Closing, Comment, Merge, NewPull, Place, PullRequest, PullState, Review, Revision, Standing, Thread,
-    Verdict, Who, WhyClosed,
+    Author, Closing, Comment, Merge, NewPull, Place, PullRequest, PullState, Resolved, Review, Revision, Standing,
+    Thread, Verdict, Who, WhyClosed,
 };

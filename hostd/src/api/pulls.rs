@@ -149,6 +149,8 @@ fn thread(it: &hostd_core::pulls::Thread) -> wire::ReviewThread {
         head: it.head.clone(),
         revision: it.revision,
         comments: it.comments.iter().map(comment).collect(),
+        resolved_by: it.resolved.as_ref().map(|resolved| resolved.who.name.clone()).unwrap_or_default(),
+        resolved_at: it.resolved.as_ref().map_or(0, |resolved| resolved.at),
     }
 }
 

@@ -2,8 +2,8 @@ use futures::stream;
 use hostd_core::pulls::{NewComment, NewReview, Place, Verdict, Who};
 use pilothouse_proto::hostd::v1::{
     ClosePullRequest, GetPullRequest, ListPullsRequest, ListPullsResponse, MergePullRequest, NewReviewComment, Pull,
-    ReopenPullRequest, SubmitReviewRequest, WatchPullsRequest, WatchPullsResponse, reviews_server::Reviews,
-    watch_pulls_response::Change,
+    ReopenPullRequest, ResolveThreadRequest, SubmitReviewRequest, WatchPullsRequest, WatchPullsResponse,
+    reviews_server::Reviews, watch_pulls_response::Change,
 };
 use tonic::{Request, Response, Status, async_trait};
 
@@ -36,15 +36,22 @@ impl Reviews for Api {
 
     async fn submit_review(&self, request: Request<SubmitReviewRequest>) -> Result<Response<Pull>, Status> {
         let who = Who::person(owner(&request));
-        let SubmitReviewRequest { id, verdict, head, body, comments } = request.into_inner();
+        let SubmitReviewRequest { id, verdict, head, body, comments, older } = request.into_inner();
         let verdicts = [Verdict::Comment, Verdict::Approve, Verdict::RequestChanges];
         let verdict = verdicts.into_iter().find(|known| known.word() == verdict).ok_or_else(|| {
             invalid(format!("{verdict:?} is no verdict; say one of {}", verdicts.map(Verdict::word).join(", ")))
         })?;
         let comments = comments.into_iter().map(new_comment).collect();
         let id = self.pull_id(&id).await?;
-        let review = NewReview { who, head, verdict, body, comments };
+        let review = NewReview { who, head, older, verdict, body, comments };
         Ok(Response::new(pulls::pull(&self.fleet.forge().review(&id, review).await?)))
+    }
+
+    async fn resolve_thread(&self, request: Request<ResolveThreadRequest>) -> Result<Response<Pull>, Status> {
+        let who = Who::person(owner(&request));
+        let ResolveThreadRequest { id, thread, resolved } = request.into_inner();
+        let id = self.pull_id(&id).await?;
+        Ok(Response::new(pulls::pull(&self.fleet.forge().resolve(&id, who, thread, resolved).await?)))
     }
 
     async fn merge_pull(&self, request: Request<MergePullRequest>) -> Result<Response<Pull>, Status> {
@@ -92,11 +99,11 @@ impl Api {
 }
 
 fn new_comment(comment: NewReviewComment) -> NewComment {
-    let NewReviewComment { thread, path, line, body } = comment;
+    let NewReviewComment { thread, path, line, body, head } = comment;
     match thread {
         0 => {
             let place = Place { path, line: Some(line).filter(|line| *line > 0), quote: String::new() };
-            NewComment::At { place, body }
+            NewComment::At { place, head, body }
         }
         thread => NewComment::In { thread, body },
     }

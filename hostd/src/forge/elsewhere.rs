@@ -206,6 +206,12 @@ impl Forge for Elsewhere {
         state.now.pull(id)
     }
 
+    async fn resolve(&self, id: &PullId, who: Who, thread: u64, resolved: bool) -> Result<Pull, ForgeError> {
+        let mut state = self.asked()?;
+        state.now.change(id, PullInput::Resolve { who, thread, resolved })?;
+        state.now.pull(id)
+    }
+
     async fn close(&self, id: &PullId, who: Who) -> Result<Pull, ForgeError> {
         let mut state = self.asked()?;
         state.now.change(id, PullInput::Close(who))?;

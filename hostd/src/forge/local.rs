@@ -223,15 +223,21 @@ impl Forge for Local {
 
     async fn review(&self, id: &PullId, mut review: NewReview) -> Result<Pull, ForgeError> {
         let seen = self.pull(id).await?.pull;
-        if review.head == seen.head() {
-            let repository = self.repositories.open(&id.repository)?;
-            for comment in &mut review.comments {
-                if let NewComment::At { place, .. } = comment {
-                    places::find(&repository, seen.head(), place).await?;
-                }
+        let repository = self.repositories.open(&id.repository)?;
+        for comment in &mut review.comments {
+            // What is refused below is not looked into.
+            let NewComment::At { place, head, .. } = comment else { continue };
+            let head = if head.is_empty() { &review.head } else { head };
+            if seen.revision_of(head).is_some_and(|of| review.older || of == seen.revision()) {
+                places::find(&repository, head, place).await?;
             }
         }
         let pull = self.step(id, PullInput::Review(review)).await?;
+        self.whole(pull).await
+    }
+
+    async fn resolve(&self, id: &PullId, who: Who, thread: u64, resolved: bool) -> Result<Pull, ForgeError> {
+        let pull = self.step(id, PullInput::Resolve { who, thread, resolved }).await?;
         self.whole(pull).await
     }
 

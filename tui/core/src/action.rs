@@ -13,6 +13,8 @@ pub enum Event {
     Mouse(Mouse),
     /// The window has another size: columns, rows.
     Resize(u16, u16),
+    /// The window has got the keyboard, or lost it.
+    Focus(bool),
 }
 
 /// An event of the mouse.
@@ -66,8 +68,12 @@ pub enum Action {
     Mouse(Mouse),
     /// The window has this size: columns, rows.
     Resized(u16, u16),
+    /// The window has got the keyboard, or lost it.
+    Focused(bool),
     /// News; all that came since the last time.
     Reports(Vec<Report>),
     /// Time has passed.
     Tick,
+    /// The console is about to end: what is not kept yet is.
+    Ending,
 }

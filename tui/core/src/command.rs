@@ -120,7 +120,7 @@ commands! {
     Diff "diff" "Show what the session or the pull request changed" Session Safe,
     Preview "preview" "Show or hide the preview beside the list" Session Safe,
 
-    Approve "approve" "Approve the pull request's head" Review Safe,
+    Approve "approve" "Approve the revision that was shown, after a text" Review Safe,
     RequestChanges "request-changes" "Say what must change before a merge" Review Safe,
     Comment "comment" "Comment on the pull request" Review Safe,
     DiscardDraft "discard-draft" "Discard the comments that were drafted and not sent" Review Asks,
@@ -128,6 +128,11 @@ commands! {
     Rerun "rerun" "Run the selected check again" Review Safe,
     NextCheck "next-check" "Select the next check" Review Safe,
     PreviousCheck "previous-check" "Select the check before" Review Safe,
+    ShowNewer "show-newer" "Show what changed since the revision that you have seen" Review Safe,
+    DetailsUp "details-up" "Scroll the details up" Review Safe,
+    DetailsDown "details-down" "Scroll the details down" Review Safe,
+    DetailsPageUp "details-page-up" "Scroll the details up a page" Review Safe,
+    DetailsPageDown "details-page-down" "Scroll the details down a page" Review Safe,
     Merge "merge" "Merge the pull request, as its repository says" Review Asks,
 
     Up "up" "Move up" Lists Safe,
@@ -151,13 +156,19 @@ commands! {
     NextView "next-view" "Show the next list" Everywhere Safe,
     PreviousView "previous-view" "Show the previous list" Everywhere Safe,
     Palette "palette" "Find a command by its name" Everywhere Safe,
-    Help "help" "Show all keys" Everywhere Safe,
+    Help "help" "Show all keys, those of what is shown first" Everywhere Safe,
+    Notices "notices" "Show what was told lately" Everywhere Safe,
     Back "back" "Close what is open on top" Everywhere Safe,
     Redraw "redraw" "Draw the whole window again" Everywhere Safe,
     Background "background" "Stop the console; `fg` in the shell brings it back" Everywhere Safe,
     Quit "quit" "Leave the console; the sessions go on" Everywhere Safe,
 
     CommentLine "comment-line" "Draft a comment on the selected line of a pull request" Diff Safe,
+    Reply "reply" "Draft an answer in the selected thread" Diff Safe,
+    Resolve "resolve" "Settle the selected thread, or take that back" Diff Safe,
+    Wrap "wrap" "Let long lines go on in the next row, or show each in one" Diff Safe,
+    PanLeft "pan-left" "Show what long lines have further left" Diff Safe,
+    PanRight "pan-right" "Show what long lines have further right" Diff Safe,
     NextHunk "next-hunk" "Go to the next change" Diff Safe,
     PreviousHunk "previous-hunk" "Go to the change before" Diff Safe,
     NextFile "next-file" "Go to the next file" Diff Safe,
@@ -178,6 +189,7 @@ commands! {
     ScrollLeave "scroll-leave" "Back to the live screen" Attached Safe,
 
     Submit "submit" "Send what is filled in" Dialogs Safe,
+    TakeAlong "take-along" "Take the drafted comments along with the verdict, or leave them" Dialogs Safe,
     NextField "next-field" "Go to the next field" Dialogs Safe,
     PreviousField "previous-field" "Go to the previous field" Dialogs Safe,
     NextChoice "next-choice" "Choose the next" Dialogs Safe,
@@ -208,7 +220,15 @@ impl Command {
             Group::Lists => matches!(self, Self::NextYours | Self::Filter | Self::FilterClear),
             Group::Session => self.answer().is_none(),
             Group::Everywhere => !matches!(self, Self::Back | Self::Palette | Self::NextView | Self::PreviousView),
-            Group::Review => !matches!(self, Self::NextCheck | Self::PreviousCheck),
+            Group::Review => !matches!(
+                self,
+                Self::NextCheck
+                    | Self::PreviousCheck
+                    | Self::DetailsUp
+                    | Self::DetailsDown
+                    | Self::DetailsPageUp
+                    | Self::DetailsPageDown
+            ),
             Group::Environments => true,
         }
     }

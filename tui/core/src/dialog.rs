@@ -2,17 +2,21 @@
 
 use crate::{
     Command, Millis,
+    command::Group,
+    draft::{Comment, Place},
     edit::Field,
     effect::Call,
     fleet::{EnvironmentKey, Fleet, HostId, SessionKey},
-    fuzzy::Fuzzy,
-    pull::{LineComment, PullKey},
+    fuzzy::Search,
+    pull::PullKey,
 };
 
 /// The dialog on top.
 pub enum Dialog {
-    /// All keys; the first line shown.
-    Help(usize),
+    /// All keys: the first line shown, and the chapter that they begin with.
+    Help(usize, Group),
+    /// What was told lately; the first line shown.
+    Notices(usize),
     /// Commands by name.
     Palette(Palette),
     /// Yes or no.
@@ -44,13 +48,11 @@ impl Palette {
 
     /// Finds the matching commands anew.
     pub fn refilter(&mut self) {
-        let mut fuzzy = Fuzzy::new(self.field.text());
+        let mut search = Search::new(self.field.text());
         let all = Command::ALL.iter().copied().filter(|c| c.in_palette());
         let mut scored: Vec<_> = all
             .filter_map(|command| {
-                // The name counts more than its description.
-                let by_name = fuzzy.score(command.name()).map(|score| 2 * score + 100);
-                let score = by_name.or_else(|| fuzzy.score(command.doc()))?;
+                let score = search.score(&[command.name()], &[command.doc()])?;
                 Some((std::cmp::Reverse(score), command))
             })
             .collect();
@@ -83,12 +85,36 @@ pub struct Question {
     pub then: Then,
     /// Whose name to tell when it is done.
     pub about: String,
+    /// What can be looked at instead: what is newer than this commit of this pull request.
+    pub show: Option<(PullKey, String)>,
 }
 
 /// What is done after a yes.
 pub enum Then {
     /// A host is asked this.
     Call(HostId, Call),
+    /// This answer is sent.
+    Answer {
+        /// To whom.
+        session: SessionKey,
+        /// What it offers.
+        choice: String,
+        /// When its question was changed last.
+        asked_at: Millis,
+    },
+    /// The console ends.
+    Quit,
+    /// The text of a verdict on this commit of this pull request is written.
+    Review {
+        /// Which pull request.
+        key: PullKey,
+        /// The commit.
+        head: String,
+        /// comment, approve or request-changes.
+        verdict: &'static str,
+    },
+    /// This verdict is sent.
+    Send(Box<Written>),
     /// The review of this pull request that is being written is forgotten.
     Discard(PullKey),
 }
@@ -125,9 +151,9 @@ pub struct Form {
 }
 
 impl Form {
-    /// Empty, with the environments that there are.
+    /// Empty, with the environments that there are; the likely one chosen if it is there.
     #[must_use]
-    pub fn new(fleet: &Fleet) -> Self {
+    pub fn new(fleet: &Fleet, likely: Option<&EnvironmentKey>) -> Self {
         let mut form = Self {
             environments: Vec::new(),
             chosen: 0,
@@ -139,6 +165,9 @@ impl Form {
             sending: None,
         };
         form.refresh(fleet);
+        if let Some(at) = likely.and_then(|likely| form.environments.iter().position(|key| key == likely)) {
+            form.chosen = at;
+        }
         if form.environments.len() == 1 {
             form.focus = FormField::Title;
         }
@@ -198,22 +227,51 @@ pub enum Target {
     Pull {
         /// Which.
         key: PullKey,
-        /// The head that was on the screen.
+        /// The commit that was shown.
         head: String,
-        /// comment or request-changes.
+        /// The head that was known then.
+        newest: String,
+        /// comment, approve or request-changes.
         verdict: &'static str,
+        /// What was drafted goes along.
+        along: bool,
     },
-    /// A line of this pull request's head; kept until a verdict takes it along.
-    Line {
+    /// A line or a thread of this pull request; kept until a verdict takes it along.
+    Place {
         /// Which pull request.
         key: PullKey,
-        /// The head that was on the screen.
-        head: String,
-        /// The file there.
-        path: String,
-        /// From 1.
-        line: u32,
+        /// Where.
+        place: Place,
     },
+}
+
+impl Target {
+    /// The pull request that it is on.
+    #[must_use]
+    pub fn pull(&self) -> Option<&PullKey> {
+        match self {
+            Self::Session(_) => None,
+            Self::Pull { key, .. } | Self::Place { key, .. } => Some(key),
+        }
+    }
+}
+
+/// A verdict as it was written.
+pub struct Written {
+    /// On which pull request.
+    pub key: PullKey,
+    /// The commit that was shown.
+    pub head: String,
+    /// comment, approve or request-changes.
+    pub verdict: &'static str,
+    /// In words.
+    pub body: String,
+    /// What was drafted goes along.
+    pub along: bool,
+    /// The commit is known to be an earlier revision's.
+    pub older: bool,
+    /// What to call it.
+    pub name: String,
 }
 
 /// A message to an agent, or a review.
@@ -244,7 +302,7 @@ pub struct Asked {
     /// The session whose question it answers, as it was changed last then.
     pub question: Option<(SessionKey, Millis)>,
     /// The pull request that it reviews, and what of its draft goes along.
-    pub review: Option<(PullKey, Vec<LineComment>)>,
+    pub review: Option<(PullKey, Vec<Comment>)>,
 }
 
 impl Asked {
@@ -265,6 +323,9 @@ impl Asked {
             Call::Review { .. } => ("Commented on", "comment on"),
             Call::Rerun { .. } => ("Runs again:", "run again:"),
             Call::Merge { .. } => ("Merged", "merge"),
+            Call::Resolve { resolved: true, .. } => ("Resolved", "resolve"),
+            Call::Resolve { .. } => ("Reopened", "reopen"),
+            Call::ReadPull(_) => ("Read", "read"),
         };
         let (done, what) = (format!("{done} {about}"), format!("{what} {about}"));
         Self { host, call, done, what, question: None, review: None }

@@ -1,16 +1,21 @@
 //! What a session or a pull request changed, in the whole window: its files, and the lines of the selected one.
 
 mod file;
+mod notes;
 mod report;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::mem;
 
 use crate::{effect::Ticket, fleet::SessionKey, pull::PullKey, text};
 
 pub use file::{File, Row};
+pub use notes::{Note, NoteKind};
 pub use report::{DiffReport, FileEnd, NewFile, NewRow, Side};
+pub(crate) use window::wrap_at;
+pub use window::{At, GUTTER, Window};
 
 /// Text kept, in bytes; what comes later is told of and not kept.
 const KEPT_MAX: usize = 16 << 20;
@@ -24,6 +29,26 @@ pub enum Subject {
     Session(SessionKey),
     /// A pull request's.
     Pull(PullKey),
+    /// A pull request's, from one revision to another.
+    Between {
+        /// Which pull request.
+        pull: PullKey,
+        /// Head commit of the one.
+        old: String,
+        /// Head commit of the other.
+        new: String,
+    },
+}
+
+impl Subject {
+    /// The pull request whose lines are on the new side.
+    #[must_use]
+    pub fn pull(&self) -> Option<&PullKey> {
+        match self {
+            Self::Session(_) => None,
+            Self::Pull(key) | Self::Between { pull: key, .. } => Some(key),
+        }
+    }
 }
 
 /// How reading it stands.
@@ -54,10 +79,10 @@ pub struct DiffView {
     pub listed: bool,
     files: Vec<File>,
     selected: usize,
-    /// First row shown of the selected file.
-    top: usize,
-    /// The selected row of it.
-    cursor: usize,
+    /// What of the selected file is shown.
+    pub window: Window,
+    /// What was said of the selected file, in the order of its rows.
+    pub notes: Vec<Note>,
     /// The commit whose lines are on the new side; empty: none, or not known yet.
     pub commit: String,
     bytes: usize,
@@ -76,8 +101,8 @@ impl DiffView {
             listed: false,
             files: vec![],
             selected: 0,
-            top: 0,
-            cursor: 0,
+            window: Window::default(),
+            notes: vec![],
             commit: String::new(),
             bytes: 0,
         }
@@ -95,38 +120,36 @@ impl DiffView {
         self.selected
     }
 
-    /// Number of the first row shown, from 0, in so many rows.
-    #[must_use]
-    pub fn first(&self, height: usize) -> usize {
-        self.top.min(self.rows().len().saturating_sub(height))
-    }
-
     /// The rows of the selected file.
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         self.files.get(self.selected).map_or(&[], |file| &file.rows)
     }
 
-    /// Number of the selected row, from 0.
-    #[must_use]
-    pub fn cursor(&self) -> usize {
-        self.cursor.min(self.rows().len().saturating_sub(1))
-    }
-
     /// The file in the new commit and the line of a row there; None: it has none.
     #[must_use]
     pub fn place_of(&self, row: &Row) -> Option<(&str, u32)> {
-        let path = self.files.get(self.selected)?.place.as_deref()?;
+        let path = self.path()?;
         match row {
             Row::Line(Side::Both | Side::New, line, _) => Some((path, *line)),
             _ => None,
         }
     }
 
-    /// The same of the selected row.
+    /// The selected file's path in the new commit; None: it is not there, or no text.
     #[must_use]
-    pub fn place(&self) -> Option<(&str, u32)> {
-        self.place_of(self.rows().get(self.cursor())?)
+    pub fn path(&self) -> Option<&str> {
+        self.files.get(self.selected)?.place.as_deref()
+    }
+
+    /// The selected row, or the one that the selected note is about.
+    #[must_use]
+    pub fn row(&self) -> Option<&Row> {
+        let number = match self.at() {
+            At::Row(number) => number,
+            At::Note(number) => self.notes.get(number)?.row?,
+        };
+        self.rows().get(number)
     }
 
     /// Whether more of the selected file may come.
@@ -188,42 +211,31 @@ impl DiffView {
         full
     }
 
-    /// Selects a row so many further down; where `height` rows are shown, it is among them.
-    pub fn step(&mut self, down: isize, height: usize) {
-        let to = self.cursor().saturating_add_signed(down).min(self.rows().len().saturating_sub(1));
-        let first = self.first(height);
-        (self.cursor, self.top) = (to, first.clamp((to + 1).saturating_sub(height.max(1)), to));
-    }
-
-    /// Goes to the first row, or the last one.
-    pub fn to_end(&mut self, top: bool) {
-        self.go_to(if top { 0 } else { usize::MAX });
-    }
-
-    fn go_to(&mut self, row: usize) {
-        (self.cursor, self.top) = (row, row);
-    }
-
     /// Goes to another file.
     pub fn step_file(&mut self, by: isize) {
         let to = self.selected.saturating_add_signed(by).min(self.files.len().saturating_sub(1));
         if mem::replace(&mut self.selected, to) != to {
-            self.go_to(0);
+            self.notes.clear();
+            self.window.reset();
         }
     }
 
     /// Goes to the next hunk, or the one before, also of another file.
     pub fn step_hunk(&mut self, forward: bool) {
-        let at = self.cursor();
-        let hunks = self.rows().iter().enumerate().filter(|(_, row)| matches!(row, Row::Hunk(_))).map(|(n, _)| n);
-        let found = if forward { hunks.clone().find(|n| *n > at) } else { hunks.clone().rfind(|n| *n < at) };
+        let at = match self.at() {
+            At::Row(row) => row,
+            At::Note(note) => self.notes.get(note).and_then(|note| note.row).unwrap_or(usize::MAX),
+        };
+        let is_hunk = |(n, row): (usize, &Row)| matches!(row, Row::Hunk(_)).then_some(n);
+        let mut hunks = self.rows().iter().enumerate().filter_map(is_hunk);
+        let found = if forward { hunks.find(|n| *n > at) } else { hunks.rfind(|n| *n < at) };
         match found {
-            Some(row) => self.go_to(row),
+            Some(row) => self.go_to_row(row),
             None if forward && self.selected + 1 < self.files.len() => self.step_file(1),
             None if !forward && self.selected > 0 => {
                 self.step_file(-1);
                 let rows = self.rows();
-                self.go_to(rows.iter().rposition(|row| matches!(row, Row::Hunk(_))).unwrap_or(0));
+                self.go_to_row(rows.iter().rposition(|row| matches!(row, Row::Hunk(_))).unwrap_or(0));
             }
             None => {}
         }

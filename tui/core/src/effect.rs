@@ -1,9 +1,10 @@
 //! What the runtime is asked to do.
 
 use crate::diff::Subject;
+use crate::draft::{Comment, Draft};
 use crate::fleet::{HostId, SessionKey};
 use crate::log::Source;
-use crate::pull::LineComment;
+use crate::pull::PullKey;
 
 /// Names one use of one slot. Answers under a ticket that is no longer the slot's are late and dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,7 +15,7 @@ pub struct Ticket {
     pub generation: u64,
 }
 
-/// What a stream or call is for. The first four hold one stream each: opening another ends the former.
+/// What a stream or call is for. All but the last hold one stream each: opening another ends the former.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
     /// The terminal beside the list.
@@ -25,6 +26,8 @@ pub enum Slot {
     Log,
     /// The changes in the whole window.
     Diff,
+    /// What differs between two revisions, to carry comments along.
+    Carry,
     /// A call; any number.
     Call,
 }
@@ -38,6 +41,8 @@ pub enum Effect {
     Background,
     /// Draw everything again.
     Redraw,
+    /// Tell a person who looks elsewhere: whose turn it has become and why, a line each. Never empty.
+    Alert(Vec<String>),
     /// Open a terminal and keep it open, through restarts of its host.
     OpenTerminal {
         /// Of the preview or of the attached terminal.
@@ -77,6 +82,8 @@ pub enum Effect {
     },
     /// Ask a host.
     Call(Ticket, HostId, Call),
+    /// Keep what is drafted on a pull request, so that nothing but its sending or discarding loses it; an empty draft is none.
+    KeepDraft(PullKey, Box<Draft>),
 }
 
 /// What a host is asked.
@@ -105,18 +112,31 @@ pub enum Call {
     Fork(String),
     /// Build this environment.
     Build(String),
+    /// Read a pull request with all that was said.
+    ReadPull(String),
     /// Review a pull request.
     Review {
         /// `REPOSITORY#NUMBER`.
         id: String,
         /// The commit that was looked at.
         head: String,
+        /// It is known to be an earlier revision's.
+        older: bool,
         /// comment, approve or request-changes.
         verdict: &'static str,
         /// In words; may be empty with approve, or with comments.
         body: String,
-        /// On lines of the head.
-        comments: Vec<LineComment>,
+        /// On lines and in threads.
+        comments: Vec<Comment>,
+    },
+    /// Settle a thread of a pull request, or take that back.
+    Resolve {
+        /// `REPOSITORY#NUMBER`.
+        id: String,
+        /// Its id.
+        thread: u64,
+        /// Whether it is settled.
+        resolved: bool,
     },
     /// Run a check again.
     Rerun {

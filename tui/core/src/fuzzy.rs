@@ -1,41 +1,96 @@
-//! Fuzzy matching: filters, the palette, and what a mistyped name may have meant.
+//! Searching: filters, the palette, and what a mistyped name may have meant.
 
 use nucleo_matcher::{
     Config, Matcher, Utf32Str,
-    pattern::{CaseMatching, Normalization, Pattern},
+    pattern::{Atom, AtomKind, CaseMatching, Normalization},
 };
 
-/// A pattern with what it needs to match many texts.
-pub struct Fuzzy {
+/// What a word found in a name is worth, beside how well it matches: the letters as they are typed, or in their order.
+const IN_NAME: u32 = 2 << 20;
+const SPREAD_IN_NAME: u32 = 1 << 20;
+
+/// Words to look for, with what it needs to look at many texts. All of them must be found; capitals count where a word has some.
+///
+/// A name (a title, a slug) may have a word's letters near each other in their order; other texts must have the word as it is
+/// typed, since a sentence has the letters of almost any word somewhere.
+pub struct Search {
     matcher: Matcher,
-    pattern: Pattern,
+    words: Vec<Word>,
     buffer: Vec<char>,
+    found: Vec<u32>,
 }
 
-impl Fuzzy {
-    /// Words separated by blanks must all match; capitals count once there are some.
+struct Word {
+    whole: Atom,
+    letters: Atom,
+}
+
+impl Search {
+    /// Looks for these words, separated by blanks.
     #[must_use]
-    pub fn new(pattern: &str) -> Self {
+    pub fn new(words: &str) -> Self {
+        let atom = |word: &str, kind| Atom::new(word, CaseMatching::Smart, Normalization::Smart, kind, false);
+        let word = |word: &str| Word { whole: atom(word, AtomKind::Substring), letters: atom(word, AtomKind::Fuzzy) };
         Self {
             matcher: Matcher::new(Config::DEFAULT),
-            pattern: Pattern::parse(pattern, CaseMatching::Smart, Normalization::Smart),
+            words: words.split_whitespace().map(word).collect(),
             buffer: Vec::new(),
+            found: Vec::new(),
         }
     }
 
-    /// Whether each of the words matches one of these texts. Narrower than matching all texts as one: letters spread over
-    /// several of them mean nothing.
-    pub fn matches(&mut self, texts: &[&str]) -> bool {
-        let Self { matcher, pattern, buffer } = self;
-        pattern
-            .atoms
-            .iter()
-            .all(|word| texts.iter().any(|text| word.score(Utf32Str::new(text, buffer), matcher).is_some()))
+    /// How well something of these names and other texts matches; higher is better. `None`: it does not.
+    pub fn score(&mut self, names: &[&str], others: &[&str]) -> Option<u32> {
+        let Self { matcher, words, buffer, found } = self;
+        let mut sum = 0_u32;
+        for word in words.iter() {
+            let in_names = names.iter().filter_map(|text| word.in_name(text, matcher, buffer, found)).max();
+            let mut in_other = |text: &&str| word.whole.score(Utf32Str::new(text, buffer), matcher);
+            let best = in_names.or_else(|| others.iter().filter_map(&mut in_other).max().map(u32::from))?;
+            sum = sum.saturating_add(best);
+        }
+        Some(sum)
     }
 
-    /// How well it matches; higher is better. `None`: it does not.
-    pub fn score(&mut self, text: &str) -> Option<u32> {
-        self.pattern.score(Utf32Str::new(text, &mut self.buffer), &mut self.matcher)
+    /// Whether a text that is no name has all of the words.
+    pub fn is_in(&mut self, text: &str) -> bool {
+        self.score(&[], &[text]).is_some()
+    }
+
+    /// Which graphemes of a text the words were found in, in order, each once.
+    pub fn marks(&mut self, text: &str, is_name: bool) -> Vec<usize> {
+        let Self { matcher, words, buffer, found } = self;
+        let mut marks = Vec::new();
+        for word in words.iter() {
+            found.clear();
+            let haystack = Utf32Str::new(text, buffer);
+            let is_whole = word.whole.indices(haystack, matcher, found).is_some();
+            if is_whole || is_name && word.in_name(text, matcher, buffer, found).is_some() {
+                marks.extend(found.iter().map(|at| *at as usize));
+            }
+        }
+        marks.sort_unstable();
+        marks.dedup();
+        marks
+    }
+}
+
+impl Word {
+    fn in_name(&self, text: &str, matcher: &mut Matcher, buffer: &mut Vec<char>, found: &mut Vec<u32>) -> Option<u32> {
+        let text = Utf32Str::new(text, buffer);
+        if let Some(score) = self.whole.score(text, matcher) {
+            return Some(IN_NAME + u32::from(score));
+        }
+        found.clear();
+        let score = self.letters.indices(text, matcher, found)?;
+        found.sort_unstable();
+        // Letters all over a long title are no match that anybody means.
+        let (first, last) = (*found.first()?, *found.last()?);
+        let near = (last - first) as usize <= 2 * found.len();
+        let begins = found.iter().zip(found.iter().skip(1));
+        let begins = begins.filter(|(before, at)| **at != **before + 1).map(|(_, at)| *at);
+        let initials = begins.chain([first]).all(|at| at == 0 || !text.get(at - 1).is_alphanumeric());
+        (near || initials).then_some(SPREAD_IN_NAME + u32::from(score))
     }
 }
 
@@ -73,13 +128,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_match_in_order_of_their_letters() {
-        let mut fuzzy = Fuzzy::new("fxlog");
-        assert!(fuzzy.score("fix-login").is_some());
-        assert!(fuzzy.score("golf").is_none());
-        assert!(Fuzzy::new("").score("anything").is_some());
-        assert!(Fuzzy::new("fix demo").matches(&["fix-login", "demo"]));
-        assert!(!Fuzzy::new("fdemo").matches(&["fix-login", "demo"]));
+    fn a_name_may_have_the_letters_near_each_other() {
+        let mut search = Search::new("fxlog");
+        assert!(search.score(&["fix-login"], &[]).is_some());
+        assert!(search.score(&["golf"], &[]).is_none());
+        assert_eq!(search.marks("fix-login", true), [0, 2, 4, 5, 6]);
+        assert_eq!(search.marks("fix-login", false), []);
+        assert!(Search::new("").score(&["anything"], &[]).is_some());
+        assert!(Search::new("ptd").score(&["pick the best database"], &[]).is_some(), "initials");
+        assert!(Search::new("pka").score(&["pick the best database"], &[]).is_none());
+        assert!(Search::new("logger").score(&["let the dog eat longer meals"], &[]).is_none());
+    }
+
+    #[test]
+    fn other_texts_have_the_words_as_they_are_typed() {
+        assert!(Search::new("fix demo").score(&["fix-login"], &["demo"]).is_some());
+        assert!(Search::new("fdemo").score(&["fix-login"], &["demo"]).is_none());
+        assert!(Search::new("logger").score(&[], &["long ago it was bigger"]).is_none());
+        assert!(Search::new("Logger").score(&[], &["the logger"]).is_none(), "a capital counts");
+        let mut search = Search::new("base");
+        let name = search.score(&["pick a database"], &[]);
+        assert!(name > search.score(&["x"], &["base"]) && search.is_in("a base"));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::{
     when::{Condition, Conditions, When},
 };
 
+const ENTER: Key = Key { code: Code::Enter, ctrl: false, alt: false, shift: false };
+
 /// The bindings. Later layers go before earlier ones; a user's file is laid over the default.
 #[derive(Clone, Debug, Default)]
 pub struct Keymap {
@@ -83,14 +85,15 @@ impl Keymap {
         all
     }
 
-    /// The shortest chord, as written, that means this command where these conditions hold.
+    /// The chord that means this command where these conditions hold, as people are told: Enter where it does, which is the first
+    /// to be tried, else the shortest as written.
     #[must_use]
     pub fn keys_for(&self, command: Command, now: Conditions) -> Option<Vec<Key>> {
         self.bindings()
             .into_iter()
             .filter(|b| b.command == command && self.meaning(&b.keys, now) == Meaning::Run(command))
             .map(|b| b.keys)
-            .min_by_key(|keys| crate::key::chord(keys).len())
+            .min_by_key(|keys| (keys[..] != [ENTER], crate::key::chord(keys).len()))
     }
 }
 
@@ -128,6 +131,7 @@ pub fn resolve(keymap: &Keymap, state: &State, event: Event) -> Option<Action> {
         Event::Paste(text) => state.takes_text().then_some(Action::Paste(text)),
         Event::Mouse(mouse) => Some(Action::Mouse(mouse)),
         Event::Resize(columns, rows) => Some(Action::Resized(columns, rows)),
+        Event::Focus(has) => Some(Action::Focused(has)),
     }
 }
 

@@ -4,8 +4,12 @@ use ratatui::layout::Rect;
 
 use crate::state::{State, View};
 
-/// From so many columns on the preview stands beside the list.
+/// From so many columns on the preview may stand beside the list.
 const WIDE: u16 = 116;
+/// From so many columns on it does, however high the window is: the list has room for titles and reasons then.
+const WIDER: u16 = 150;
+/// In windows lower than this there is no room for both, one below the other.
+const LOW: u16 = 30;
 /// From so many rows on there is room for a preview below the list.
 const HIGH: u16 = 16;
 
@@ -38,7 +42,7 @@ impl Layout {
         let wanted = state.preview_shown || matches!(state.view, View::Review | View::Hosts | View::Environments);
         match () {
             () if !wanted => none,
-            () if width >= WIDE => none.side_by_side(body),
+            () if width >= WIDER || (width >= WIDE && height < LOW) => none.side_by_side(body),
             () if height >= HIGH => none.stacked(body, state.rows_wanted()),
             () => none,
         }
@@ -113,10 +117,10 @@ impl DiffLayout {
         }
     }
 
-    /// Rows of lines that are shown.
+    /// Columns and rows of lines that are shown.
     #[must_use]
-    pub fn rows(&self) -> usize {
-        self.lines.height.into()
+    pub fn area(&self) -> (usize, usize) {
+        (self.lines.width.into(), self.lines.height.into())
     }
 }
 

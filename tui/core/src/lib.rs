@@ -12,10 +12,12 @@
 
 pub mod action;
 pub mod attach;
+pub mod carry;
 pub mod command;
 pub mod copy;
 pub mod dialog;
 pub mod diff;
+pub mod draft;
 pub mod edit;
 pub mod effect;
 pub mod files;

@@ -1,6 +1,6 @@
 //! A log in the whole window, a session's or a check's: plain lines, the newest last.
 
-use crate::{effect::Ticket, fleet::SessionKey, fuzzy::Fuzzy, pull::PullKey, report::LogReport, text};
+use crate::{effect::Ticket, fleet::SessionKey, fuzzy::Search, pull::PullKey, report::LogReport, text};
 
 /// At most so many lines are kept; the oldest go.
 const LINES_MAX: usize = 50_000;
@@ -115,8 +115,8 @@ impl LogView {
             self.matching = None;
             return;
         }
-        let mut fuzzy = Fuzzy::new(&literal(self.filter.text()));
-        self.matching = Some((0..self.lines.len()).filter(|&n| fuzzy.score(&self.lines[n]).is_some()).collect());
+        let mut search = Search::new(self.filter.text());
+        self.matching = Some((0..self.lines.len()).filter(|&n| search.is_in(&self.lines[n])).collect());
     }
 
     /// How many lines there are to show.
@@ -147,6 +147,12 @@ impl LogView {
         })
     }
 
+    /// Whether it shows what comes.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.top.is_none()
+    }
+
     /// Moves by so many lines; at the end it follows what comes.
     pub fn scroll(&mut self, down: isize, height: usize) {
         self.go(self.first(height).saturating_add_signed(down), height);
@@ -166,11 +172,6 @@ impl LogView {
         let last = self.len().saturating_sub(height);
         self.top = (first < last).then_some(first);
     }
-}
-
-/// A pattern that matches the text itself rather than letters spread over a long line.
-fn literal(text: &str) -> String {
-    text.split_whitespace().map(|word| format!("'{word}")).collect::<Vec<_>>().join(" ")
 }
 
 /// A line of terminal output without what moves cursors and sets colours; what a carriage return went over is dropped.

@@ -89,48 +89,14 @@ pub struct Review {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // As hostd.v1.ReviewThread.
 pub struct Thread {
+    pub id: u64,
     pub path: String,
     pub line: u32,
     pub quote: String,
+    pub head: String,
     pub revision: u32,
     pub comments: Vec<(String, String)>,
-}
-
-/// What is said of a line of the head.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LineComment {
-    /// The file, in the head commit.
-    pub path: String,
-    /// From 1.
-    pub line: u32,
-    /// What is said.
-    pub body: String,
-}
-
-/// A review that is being written: it goes with the next verdict.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Draft {
-    /// The commit whose lines it is of.
-    pub head: String,
-    /// By path and line.
-    pub comments: Vec<LineComment>,
-}
-
-impl Draft {
-    /// What it says of a line.
-    #[must_use]
-    pub fn at(&self, path: &str, line: u32) -> Option<&str> {
-        self.comments.iter().find(|it| it.path == path && it.line == line).map(|it| &*it.body)
-    }
-
-    /// Says this of a line instead of what it said before; nothing where it is empty.
-    pub fn put(&mut self, comment: LineComment) {
-        self.comments.retain(|it| (&it.path, it.line) != (&comment.path, comment.line));
-        if !comment.body.is_empty() {
-            self.comments.push(comment);
-            self.comments.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
-        }
-    }
+    pub resolved_by: String,
 }
 
 impl Pull {
@@ -173,7 +139,9 @@ impl Pull {
         }
         for thread in &mut self.threads {
             thread.path = text::one_line(&thread.path, TEXT_MAX);
-            thread.quote = text::one_line(&thread.quote, 512);
+            thread.quote = text::many_lines(&thread.quote, 512).replace('\n', " ");
+            thread.head = text::one_line(&thread.head, 64);
+            thread.resolved_by = text::one_line(&thread.resolved_by, 256);
             newest(&mut thread.comments);
             for (who, body) in &mut thread.comments {
                 (*who, *body) = (text::one_line(who, 256), text::many_lines(body, TEXT_MAX));
@@ -186,6 +154,19 @@ impl Pull {
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(&*self.state, "open" | "merging")
+    }
+
+    /// The number of the revision with this head commit; None: it is not known.
+    #[must_use]
+    pub fn revision_of(&self, head: &str) -> Option<u32> {
+        let found = self.revisions.iter().rev().find(|revision| revision.head == head);
+        found.map(|revision| revision.number).or_else(|| (self.head == head).then_some(self.revision))
+    }
+
+    /// How many threads nobody has settled.
+    #[must_use]
+    pub fn open_threads(&self) -> usize {
+        self.threads.iter().filter(|thread| thread.resolved_by.is_empty()).count()
     }
 
     /// What to call it.

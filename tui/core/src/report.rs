@@ -2,6 +2,7 @@
 
 use crate::{
     diff::DiffReport,
+    draft::Draft,
     effect::Ticket,
     fleet::{Environment, HostId, HostInfo, Session},
     notice::Kind,
@@ -23,6 +24,8 @@ pub enum Report {
     Answer(Ticket, Result<Answer, String>),
     /// A build goes on.
     Build(Ticket, BuildReport),
+    /// What was drafted on a host's pull requests, as it was kept.
+    Drafts(HostId, Vec<(String, u64, Draft)>),
     /// Something the runtime wants to tell.
     Notice(Kind, String),
 }
@@ -112,6 +115,8 @@ pub enum Answer {
     Done,
     /// The session that was created.
     Created(Box<Session>),
+    /// The pull request as it is now, with all that was said.
+    Pull(Box<Pull>),
 }
 
 /// How a build goes on.

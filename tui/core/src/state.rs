@@ -1,12 +1,17 @@
 //! All that the console knows and shows.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     Effect, Keymap, Millis,
     attach::{Attach, Viewer},
+    carry::Carry,
     dialog::{Asked, Dialog, Form, FormField},
     diff::DiffView,
+    draft::Draft,
     edit::Field,
     effect::{Slot, Ticket},
     fleet::{EnvironmentKey, Fleet, HostId, Session, SessionKey, Turn},
@@ -16,7 +21,7 @@ use crate::{
     log::LogView,
     notice::Notices,
     preview::Screens,
-    pull::{Draft, PullKey},
+    pull::{Pull, PullKey},
     text,
     when::{Condition, Conditions},
 };
@@ -100,6 +105,12 @@ pub struct State {
     pub check: Option<String>,
     /// Reviews that are being written; none of them is empty.
     pub drafts: BTreeMap<PullKey, Draft>,
+    /// The commit of each pull request whose changes were shown last.
+    pub seen: BTreeMap<PullKey, String>,
+    /// The pull request that is looked at, with all that was said.
+    pub whole: Option<(PullKey, Pull)>,
+    /// First row shown of the details of what is selected.
+    pub details: usize,
     /// Hosts.
     pub hosts: List<(), HostId>,
     /// Environments.
@@ -124,22 +135,42 @@ pub struct State {
     pub dialog: Option<Dialog>,
     /// A new session that was begun and put away.
     pub draft: Option<Box<Form>>,
+    /// The environment that the last session was created in here.
+    pub environment_used: Option<EnvironmentKey>,
     /// Builds that this console watches, or that failed.
     pub builds: BTreeMap<EnvironmentKey, Building>,
+    /// What ends with the console, in a sentence: leaving asks then.
+    pub ends_with_it: Option<String>,
     /// News.
     pub notices: Notices,
+    /// The window has the keyboard, as far as its terminal tells.
+    pub focused: bool,
     /// Keys of a chord that is not complete.
     pub pending: Vec<Key>,
     /// Calls under way, by their ticket's generation.
     pub(crate) calls: BTreeMap<u64, Asked>,
+    /// The call that reads a whole pull request, and when that was changed last by then.
+    pub(crate) reading_pull: Option<(u64, PullKey, Millis)>,
+    /// Comments on their way to another revision.
+    pub(crate) carry: Option<Carry>,
+    /// Which were: from commit, to commit.
+    pub(crate) carried: BTreeSet<(PullKey, String, String)>,
+    /// When what is being typed is to be kept.
+    pub(crate) keep_at: Option<Millis>,
     /// Builds under way, by their ticket's generation.
     pub(crate) building: BTreeMap<u64, EnvironmentKey>,
     /// Become the writer as soon as the attached terminal is there.
     pub(crate) take_when_live: bool,
     /// The lists are older than the fleet.
     pub(crate) stale: bool,
+    /// What the details shown are of: the list, and what is selected in it.
+    pub(crate) detailed: Option<(View, Option<PullKey>, Option<HostId>)>,
+    /// The filter of the shown list was changed by typing.
+    pub(crate) filter_typed: bool,
     /// The last update may have changed what is shown.
     pub(crate) visible: bool,
+    /// Whose turn it has become by the update under way, and why.
+    pub(crate) alerts: Vec<String>,
     /// Effects of the update under way.
     pub(crate) out: Vec<Effect>,
     generation: u64,
@@ -159,6 +190,9 @@ impl State {
             pulls: List::default(),
             check: None,
             drafts: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            whole: None,
+            details: 0,
             hosts: List::default(),
             environments: List::default(),
             crashes: List::default(),
@@ -171,14 +205,24 @@ impl State {
             diff: None,
             dialog: None,
             draft: None,
+            environment_used: None,
             builds: BTreeMap::new(),
+            ends_with_it: None,
             notices: Notices::default(),
+            focused: true,
             pending: Vec::new(),
             calls: BTreeMap::new(),
+            reading_pull: None,
+            carry: None,
+            carried: BTreeSet::new(),
+            keep_at: None,
             building: BTreeMap::new(),
             take_when_live: false,
             stale: false,
+            detailed: None,
+            filter_typed: false,
             visible: true,
+            alerts: Vec::new(),
             out: Vec::new(),
             generation: 0,
         };
@@ -286,7 +330,7 @@ impl State {
     #[must_use]
     pub fn next_change(&self) -> Option<Millis> {
         let ages = self.times_shown().into_iter().map(|then| self.now + text::age_changes_in(self.now - then)).min();
-        ages.into_iter().chain(self.notices.next_end()).min()
+        ages.into_iter().chain(self.notices.next_end()).chain(self.keep_at).min()
     }
 
     fn times_shown(&self) -> Vec<Millis> {
@@ -324,7 +368,8 @@ fn item<H, K>(row: &Row<H, K>) -> Option<&K> {
 
 fn dialog_conditions(now: Conditions, dialog: &Dialog) -> Conditions {
     match dialog {
-        Dialog::Help(_) => now.with(Condition::Help),
+        // They are read alike.
+        Dialog::Help(..) | Dialog::Notices(_) => now.with(Condition::Help),
         Dialog::Palette(_) => now.with(Condition::Palette).with(Condition::Text),
         Dialog::Question(_) => now.with(Condition::Question),
         Dialog::Message(_) => now.with(Condition::Message).with(Condition::Text),

@@ -38,6 +38,7 @@ scopes! {
     RuleTitle "rule.title" "Headings in lines.",
     Selection "selection" "The selected row; laid over its texts.",
     SelectionMark "selection.mark" "The bar before the selected row.",
+    Found "found" "What a filter has found in a row; laid over its texts.",
     Turn "turn" "Headings of groups.",
     TurnYou "turn.you" "It is your turn.",
     TurnChecks "turn.checks" "Checks run.",
@@ -133,6 +134,62 @@ impl Theme {
                 *style = style.add_modifier(Modifier::REVERSED);
             }
         }
+        if depth == Depth::Ansi {
+            self.keep_apart();
+        }
         self
+    }
+
+    /// Of sixteen colours many come out as the same one. The selection swaps the colours below it instead of covering them with
+    /// one that some texts have; a surface on which dim text could not be read is as the window, and every text stands out from
+    /// what is below it.
+    fn keep_apart(&mut self) {
+        let (ground, dim) = (self.style(Scope::Background).bg, self.style(Scope::Dim).fg);
+        for (scope, style) in Scope::ALL.iter().zip(&mut self.styles) {
+            let unread =
+                |fg: Option<Color>, bg: Option<Color>| fg.zip(bg).is_some_and(|(fg, bg)| !color::readable(fg, bg));
+            if *scope == Scope::Selection {
+                *style = Style { fg: None, bg: None, ..*style }.add_modifier(Modifier::REVERSED);
+            }
+            if matches!(scope, Scope::Dialog | Scope::Field | Scope::FieldFocus | Scope::Status)
+                && unread(dim, style.bg)
+            {
+                style.bg = ground;
+                if *scope != Scope::Dialog {
+                    *style = style.add_modifier(Modifier::UNDERLINED);
+                }
+            }
+            let below = style.bg.or(ground);
+            if unread(style.fg, below) {
+                style.fg = below.map(color::contrast);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_sixteen_colours_everything_can_be_read_also_where_it_is_selected() {
+        for name in ["dark", "light"] {
+            let theme = Theme::shipped(name).unwrap().unwrap().at(Depth::Ansi);
+            let ground = theme.style(Scope::Background).bg.unwrap();
+            let dim = theme.style(Scope::Dim).fg.unwrap();
+            for scope in Scope::ALL {
+                let style = theme.style(*scope);
+                let (fg, bg) = (style.fg.unwrap_or(dim), style.bg.unwrap_or(ground));
+                assert!(color::readable(fg, bg), "{name}: {} has {fg:?} on {bg:?}", scope.name());
+            }
+            for surface in [Scope::Dialog, Scope::Field, Scope::FieldFocus, Scope::Status] {
+                let bg = theme.style(surface).bg.unwrap_or(ground);
+                assert!(color::readable(dim, bg), "{name}: dim text on {}", surface.name());
+            }
+            // Laid over a text it swaps that text's own colours, which differ.
+            let selection = theme.style(Scope::Selection);
+            assert_eq!((selection.fg, selection.bg), (None, None));
+            assert!(selection.add_modifier.contains(Modifier::REVERSED));
+        }
     }
 }

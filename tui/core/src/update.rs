@@ -5,6 +5,7 @@ mod calls;
 mod checks;
 mod commands;
 mod diffs;
+mod drafts;
 mod input;
 mod lists;
 mod reports;
@@ -28,7 +29,12 @@ pub fn update(state: &mut State, action: Action, now: Millis) -> Vec<Effect> {
     }
     let keys = match action {
         // Time and news do not break a chord.
-        Action::Reports(_) | Action::Tick | Action::Mouse(_) | Action::Resized(..) => None,
+        Action::Reports(_)
+        | Action::Tick
+        | Action::Mouse(_)
+        | Action::Resized(..)
+        | Action::Focused(_)
+        | Action::Ending => None,
         _ => Some(std::mem::take(&mut state.pending)),
     };
     let text = matches!(action, Action::Type(_) | Action::Paste(_));
@@ -40,9 +46,12 @@ pub fn update(state: &mut State, action: Action, now: Millis) -> Vec<Effect> {
         Action::Mouse(mouse) => state.mouse(mouse),
         Action::Resized(columns, rows) => state.resized(columns, rows),
         Action::Reports(reports) => reports.into_iter().for_each(|report| state.report(report)),
+        Action::Focused(has) => state.focused = has,
+        Action::Ending => state.keep_typed(),
         Action::Pend(_) | Action::Tick => {}
     }
     state.settle();
+    state.alert();
     state.visible =
         !text || state.out.is_empty() || !state.out.iter().all(|effect| matches!(effect, Effect::Input(..)));
     std::mem::take(&mut state.out)
@@ -58,6 +67,9 @@ impl State {
             }
         }
         self.settle_lists();
+        self.settle_carry();
+        self.settle_diff();
+        self.settle_details();
         self.settle_preview();
         self.settle_attach();
     }

@@ -22,11 +22,12 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use ratatui::Frame;
+use ratatui::{Frame, buffer::Buffer, layout::Rect};
 
-use crate::{State, Theme, dialog::Dialog, layout::Layout, state::View, theme::Scope};
+use crate::{State, Theme, dialog::Dialog, fuzzy::Search, layout::Layout, state::View, theme::Scope};
 
 pub(crate) use help::last as help_last;
+pub(crate) use notices::last as notices_last;
 use pen::Pen;
 
 /// Draws the whole window.
@@ -45,7 +46,8 @@ pub fn view(state: &State, theme: &Theme, frame: &mut Frame) {
     notices::draw(state, theme, frame);
     match &state.dialog {
         None => {}
-        Some(Dialog::Help(top)) => help::draw(state, *top, theme, frame),
+        Some(Dialog::Help(top, group)) => help::draw(state, (*top, *group), theme, frame),
+        Some(Dialog::Notices(top)) => notices::draw_told(state, *top, theme, frame),
         Some(Dialog::Palette(palette)) => palette::draw(state, palette, theme, frame),
         Some(Dialog::Question(question)) => dialogs::question(state, question, theme, frame),
         Some(Dialog::Form(form)) => form::draw(state, form, theme, frame),
@@ -53,10 +55,26 @@ pub fn view(state: &State, theme: &Theme, frame: &mut Frame) {
     }
 }
 
+/// The last row that the details of what is selected can begin with.
+pub(crate) fn details_last(state: &State) -> usize {
+    let layout = Layout::of(state);
+    let Some(beside) = layout.beside else { return 0 };
+    // Drawn nowhere: how many rows there are depends on the area's size alone.
+    let (mut nowhere, theme) = (Buffer::empty(Rect::ZERO), Theme::plain());
+    let mut pen = Pen::new(&mut nowhere, &theme);
+    let rows = match state.view {
+        View::Review => review::draw_details(state, &layout, beside, &mut pen),
+        View::Hosts => hosts::draw_details(state, &layout, beside, &mut pen),
+        View::Sessions | View::Crashes | View::Environments => 0,
+    };
+    rows.saturating_sub(beside.height.into())
+}
+
 fn lists(state: &State, theme: &Theme, frame: &mut Frame) {
     let layout = Layout::of(state);
     let mut pen = Pen::new(frame.buffer_mut(), theme);
     chrome::header(state, &layout, &mut pen);
+    pen.search = Some(&state.filter().field).filter(|field| !field.is_empty()).map(|field| Search::new(field.text()));
     match state.view {
         View::Sessions => sessions::draw(state, layout.list, &mut pen),
         View::Crashes => sessions::draw_crashes(state, layout.list, &mut pen),
@@ -68,8 +86,8 @@ fn lists(state: &State, theme: &Theme, frame: &mut Frame) {
         chrome::separator(&layout, &mut pen);
         match state.view {
             View::Sessions | View::Crashes => preview::draw(state, &layout, beside, &mut pen),
-            View::Review => review::draw_details(state, &layout, beside, &mut pen),
-            View::Hosts => hosts::draw_details(state, &layout, beside, &mut pen),
+            View::Review => drop(review::draw_details(state, &layout, beside, &mut pen)),
+            View::Hosts => drop(hosts::draw_details(state, &layout, beside, &mut pen)),
             View::Environments => environments::draw_details(state, &layout, beside, &mut pen),
         }
     }

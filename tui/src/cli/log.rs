@@ -15,7 +15,7 @@ use harmless::Harmless;
 /// Prints it.
 pub(crate) async fn run(fleet: &Fleet, options: Log) -> Outcome {
     let found = fleet.session(&options.id).await?;
-    let request = LogRequest { id: found.it.id, serial: options.serial };
+    let request = LogRequest { id: found.it.id, serial: options.serial, follow: options.follow };
     let failure = |status| found.host.failure(&status);
     let mut log = found.host.sessions().log(request).await.map_err(failure)?.into_inner();
     let mut shown = Shown::new();

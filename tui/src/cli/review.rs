@@ -26,6 +26,7 @@ pub(crate) async fn run(fleet: &Fleet, command: ReviewCommand) -> Outcome {
         ReviewCommand::RequestChanges { said } => say::verdict(fleet, said, "request-changes").await,
         ReviewCommand::Close { which } => close::close(fleet, which).await,
         ReviewCommand::Reopen { which } => close::reopen(fleet, which).await,
+        ReviewCommand::Resolve { id, thread, undo, json } => say::resolve(fleet, &id, thread, !undo, json).await,
         ReviewCommand::Merge { id, head, yes, json } => merge::run(fleet, &id, head, yes, json).await,
     }
 }

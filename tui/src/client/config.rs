@@ -55,13 +55,15 @@ pub(crate) enum ConfigError {
 struct File {
     #[serde(default)]
     hosts: BTreeMap<toml::Spanned<String>, toml::Spanned<String>>,
-    // The console reads these two itself; here they are only no mistake.
+    // The console reads these itself; here they are only no mistake.
     #[serde(default, rename = "theme")]
     _theme: Option<String>,
     #[serde(default, rename = "keymap")]
     _keymap: Option<String>,
     #[serde(default)]
     copy: Policy,
+    #[serde(default, rename = "alerts")]
+    _alerts: Option<toml::Table>,
 }
 
 impl Hosts {
@@ -184,7 +186,7 @@ mod tests {
     #[rstest]
     #[case(
         "[hosts]\nnear = \"unix:/a\"\n[colours]\n",
-        "config.toml:3:2: unknown field `colours`, expected one of `hosts`, `theme`, `keymap`, `copy`"
+        "config.toml:3:2: unknown field `colours`, expected one of `hosts`, `theme`, `keymap`, `copy`, `alerts`"
     )]
     #[case("copy = \"maybe\"", "config.toml:1:8: unknown variant `maybe`, expected one of `ask`, `allow`, `deny`")]
     #[case("theme = 1", "config.toml:1:9: invalid type: integer `1`, expected a string")]

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use pilothouse_proto::hostd::v1::{
-    BuildRequest, CreateRequest, DeleteRequest, ForkRequest, MergePullRequest, RerunChecksRequest, RestartRequest,
-    ResumeRequest, SendRequest, SubmitReviewRequest, SuspendRequest, checks_client::ChecksClient,
-    environments_client::EnvironmentsClient, reviews_client::ReviewsClient, sessions_client::SessionsClient,
+    BuildRequest, CreateRequest, DeleteRequest, ForkRequest, GetPullRequest, MergePullRequest, RerunChecksRequest,
+    ResolveThreadRequest, RestartRequest, ResumeRequest, SendRequest, SubmitReviewRequest, SuspendRequest,
+    checks_client::ChecksClient, environments_client::EnvironmentsClient, reviews_client::ReviewsClient,
+    sessions_client::SessionsClient,
 };
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Status, transport::Channel};
@@ -59,10 +60,19 @@ async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
         Call::Suspend(id) => drop(sessions.suspend(SuspendRequest { id }).await?),
         Call::Resume(id) => drop(sessions.resume(ResumeRequest { id }).await?),
         Call::Restart(id) => drop(sessions.restart(RestartRequest { id }).await?),
-        Call::Review { id, head, verdict, body, comments } => {
+        Call::ReadPull(id) => {
+            let pull = reviews.get_pull(GetPullRequest { id }).await?.into_inner();
+            return Ok(Answer::Pull(Box::new(convert::pull(pull))));
+        }
+        Call::Review { id, head, older, verdict, body, comments } => {
             let comments = comments.into_iter().map(convert::comment).collect();
-            let request = SubmitReviewRequest { id, verdict: verdict.into(), head, body, comments };
-            drop(reviews.submit_review(request).await?);
+            let request = SubmitReviewRequest { id, verdict: verdict.into(), head, body, comments, older };
+            let pull = reviews.submit_review(request).await?.into_inner();
+            return Ok(Answer::Pull(Box::new(convert::pull(pull))));
+        }
+        Call::Resolve { id, thread, resolved } => {
+            let pull = reviews.resolve_thread(ResolveThreadRequest { id, thread, resolved }).await?.into_inner();
+            return Ok(Answer::Pull(Box::new(convert::pull(pull))));
         }
         Call::Rerun { repository, commit, name } => {
             let request = RerunChecksRequest { pull: String::new(), repository, commit, name };

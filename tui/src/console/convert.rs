@@ -2,8 +2,9 @@
 
 use pilothouse_proto::hostd::v1;
 use tui_core::{
+    draft::{Comment, Place},
     fleet::{Build, Environment, HostInfo, Session, Turn},
-    pull::{Check, LineComment, Pull, Review, Revision, Thread},
+    pull::{Check, Pull, Review, Revision, Thread},
     report::{BuildReport, HostReport, Snapshot, TerminalReport},
 };
 
@@ -42,6 +43,9 @@ pub(super) fn pull(p: v1::Pull) -> Pull {
     let check = |c: v1::Check| Check { name: c.name, state: c.state, required: c.required, summary: c.summary };
     let review = |r: v1::Review| Review { who: r.who, verdict: r.verdict, revision: r.revision, body: r.body };
     let thread = |t: v1::ReviewThread| Thread {
+        id: t.id,
+        head: t.head,
+        resolved_by: t.resolved_by,
         path: t.path,
         line: t.line,
         quote: t.quote,
@@ -172,9 +176,12 @@ pub(super) fn build(progress: v1::BuildProgress) -> Option<BuildReport> {
     })
 }
 
-pub(super) fn comment(comment: LineComment) -> v1::NewReviewComment {
-    let LineComment { path, line, body } = comment;
-    v1::NewReviewComment { thread: 0, path, line, body }
+pub(super) fn comment(comment: Comment) -> v1::NewReviewComment {
+    let Comment { place, body, .. } = comment;
+    match place {
+        Place::Line { path, line, head, .. } => v1::NewReviewComment { thread: 0, path, line, body, head },
+        Place::Thread(thread) => v1::NewReviewComment { thread, body, ..v1::NewReviewComment::default() },
+    }
 }
 
 pub(super) fn size((columns, rows): (u16, u16)) -> v1::Size {

@@ -1,8 +1,8 @@
 //! Reading what was changed.
 
 use pilothouse_proto::hostd::v1::{
-    DiffDetail, DiffFile, DiffHunk, DiffLine, DiffLineEnding, DiffLineKind, DiffPull, DiffRequest, diff_request::Of,
-    diff_response::Response, diffs_client::DiffsClient,
+    DiffDetail, DiffFile, DiffHunk, DiffLine, DiffLineEnding, DiffLineKind, DiffPull, DiffRequest, DiffRevisions,
+    diff_request::Of, diff_response::Response, diffs_client::DiffsClient,
 };
 use tokio::sync::mpsc;
 use tonic::{Status, transport::Channel};
@@ -43,10 +43,15 @@ async fn pass(
     let of = match subject {
         Subject::Session(key) => Of::Session(key.id.to_string()),
         Subject::Pull(key) => Of::Pull(DiffPull { id: key.id(), from: 0, to: 0 }),
+        // By their commits: how a revision is numbered may be too long ago to be known.
+        Subject::Between { pull, old, new } => {
+            let repository = pull.repository.to_string();
+            Of::Revisions(DiffRevisions { repository, old, new, since_merge_base: false })
+        }
     };
     let detail = DiffDetail::Hunks.into();
     let request = DiffRequest { of: Some(of), detail, file_bytes: FILE_BYTES, ..DiffRequest::default() };
-    let of_pull = matches!(request.of, Some(Of::Pull(_)));
+    let of_pull = !matches!(request.of, Some(Of::Session(_)));
     let mut stream = DiffsClient::new(channel).get(request).await?.into_inner();
     while let Some(message) = stream.message().await? {
         if let (true, Some(Response::Start(start))) = (of_pull, &message.response) {

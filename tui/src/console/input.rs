@@ -15,7 +15,8 @@ pub(super) fn event(raw: Raw) -> Option<Event> {
         Raw::Paste(text) => Some(Event::Paste(text)),
         Raw::Mouse(mouse) => self::mouse(mouse).map(Event::Mouse),
         Raw::Resize(columns, rows) => Some(Event::Resize(columns, rows)),
-        Raw::FocusGained | Raw::FocusLost => None,
+        Raw::FocusGained => Some(Event::Focus(true)),
+        Raw::FocusLost => Some(Event::Focus(false)),
     }
 }
 

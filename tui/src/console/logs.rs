@@ -1,4 +1,4 @@
-//! Reading a log: a session's to its end, a check's as long as it runs.
+//! Reading a log: a session's as long as there is one, a check's as long as it runs.
 
 use bytes::Bytes;
 use pilothouse_proto::hostd::v1::{
@@ -42,7 +42,7 @@ async fn open(ticket: Ticket, channel: Channel, source: Source, reports: &mpsc::
         Source::Agent(key) => (key.id.to_string(), false),
         Source::Serial(key) => (key.id.to_string(), true),
     };
-    let stream = SessionsClient::new(channel).log(LogRequest { id, serial }).await?.into_inner();
+    let stream = SessionsClient::new(channel).log(LogRequest { id, serial, follow: true }).await?.into_inner();
     pass(ticket, stream, |message| message.data, reports).await
 }
 

@@ -24,7 +24,10 @@ use tui_core::{
 };
 
 use super::{
-    calls, diffs, hosts, input, logs, now, pulls,
+    alerts::Alerts,
+    calls, diffs,
+    drafts::{Folder, Keeper},
+    hosts, input, logs, now, pulls,
     screen::{PANICKED, Screen},
     streams::{self, Ask, Open},
 };
@@ -44,12 +47,16 @@ pub(super) struct Runtime {
     hosts: Vec<(HostAddress, Channel)>,
     state: State,
     theme: Theme,
+    alerts: Alerts,
     reports: mpsc::Sender<Report>,
     incoming: mpsc::Receiver<Report>,
     /// The stream of each slot.
     open: BTreeMap<Slot, Stream>,
     /// All tasks; dropped, and so ended, with the console.
     tasks: JoinSet<()>,
+    /// Writes drafts, and where to.
+    keeper: Keeper,
+    drafts: Option<Folder>,
     /// What is on the screen is older than the state.
     stale: bool,
 }
@@ -62,7 +69,12 @@ struct Stream {
 
 impl Runtime {
     /// Begins to watch the hosts.
-    pub(super) fn new(hosts: Vec<HostAddress>, state: State, theme: Theme) -> Self {
+    pub(super) fn new(
+        hosts: Vec<HostAddress>,
+        state: State,
+        (theme, alerts): (Theme, Alerts),
+        drafts: Option<Folder>,
+    ) -> Self {
         let (reports, incoming) = mpsc::channel(REPORTS);
         let hosts: Vec<_> = hosts.into_iter().map(|host| (host.channel(), host)).map(|(c, h)| (h, c)).collect();
         let mut tasks = JoinSet::new();
@@ -71,11 +83,38 @@ impl Runtime {
             tasks.spawn(hosts::watch(id, host.clone(), host.channel(), reports.clone()));
             tasks.spawn(pulls::watch(id, host.channel(), reports.clone()));
         }
-        Self { hosts, state, theme, reports, incoming, open: BTreeMap::new(), tasks, stale: true }
+        let keeper = Keeper::new();
+        if let Some(folder) = &drafts {
+            tasks.spawn(keeper.clone().run(folder.clone(), reports.clone()));
+        }
+        Self {
+            hosts,
+            state,
+            theme,
+            alerts,
+            reports,
+            incoming,
+            open: BTreeMap::new(),
+            tasks,
+            keeper,
+            drafts,
+            stale: true,
+        }
     }
 
-    /// Runs until the user leaves or a signal ends it.
+    /// Runs until the user leaves or a signal ends it. However it ends, what was drafted is kept before it returns.
     pub(super) async fn run(mut self, mut screen: Screen) -> color_eyre::Result<()> {
+        let ended = self.run_until_left(&mut screen).await;
+        let last = update(&mut self.state, Action::Ending, now());
+        let _ = self.carry_out(last, &mut screen);
+        drop(screen);
+        if let Some(folder) = &self.drafts {
+            self.keeper.finish(folder).await.wrap_err("what you drafted could not be kept")?;
+        }
+        ended
+    }
+
+    async fn run_until_left(&mut self, screen: &mut Screen) -> color_eyre::Result<()> {
         let mut signals = Signals::new().wrap_err("cannot listen for signals")?;
         let mut events = self.read_events();
         let mut drawn = Instant::now() - FRAME;
@@ -89,17 +128,17 @@ impl Runtime {
                 biased;
                 signal = signals.next() => match signal {
                     Told::End => ControlFlow::Break(()),
-                    Told::Stop => self.carry_out(vec![Effect::Background], &mut screen)?,
+                    Told::Stop => self.carry_out(vec![Effect::Background], screen)?,
                 },
                 () = PANICKED.notified() => bail!("a part of the console has failed; what it said stands above"),
                 event = events.recv() => match event {
-                    Some(event) => self.events(event, &mut events, &mut screen)?,
+                    Some(event) => self.events(event, &mut events, screen)?,
                     // The terminal is gone.
                     None => ControlFlow::Break(()),
                 },
-                Some(report) = self.incoming.recv() => self.news(report, &mut screen)?,
+                Some(report) = self.incoming.recv() => self.news(report, screen)?,
                 () = sleep_until(drawn + FRAME), if self.stale => ControlFlow::Continue(()),
-                () = sleep_until(tick) => self.act(Action::Tick, &mut screen)?,
+                () = sleep_until(tick) => self.act(Action::Tick, screen)?,
                 Some(_) = self.tasks.join_next() => ControlFlow::Continue(()),
             };
             if flow.is_break() {
@@ -184,6 +223,9 @@ impl Runtime {
                     let (columns, rows) = screen.size();
                     self.act(Action::Resized(columns, rows), screen)?.is_break();
                 }
+                Effect::Alert(texts) => {
+                    screen.write(&self.alerts.bytes(&texts)).wrap_err("cannot write to the terminal")?;
+                }
                 Effect::Redraw => {
                     screen.forget().wrap_err("cannot draw on the terminal")?;
                     self.stale = true;
@@ -197,6 +239,11 @@ impl Runtime {
                 Effect::Input(ticket, bytes) => self.ask(ticket, Ask::Input(bytes)),
                 Effect::Resize(ticket, size) => self.ask(ticket, Ask::Resize(size)),
                 Effect::Take(ticket) => self.ask(ticket, Ask::Take),
+                Effect::KeepDraft(key, draft) => {
+                    if let Some((host, _)) = self.host(key.host) {
+                        self.keeper.keep(host, key, *draft);
+                    }
+                }
                 Effect::Call(ticket, host, call) => {
                     if let Some((host, channel)) = self.host(host) {
                         self.tasks.spawn(calls::call(ticket, host, channel, call, self.reports.clone()));
@@ -242,7 +289,7 @@ impl Runtime {
     fn open_diff(&mut self, ticket: Ticket, subject: Subject) {
         let host = match &subject {
             Subject::Session(key) => key.host,
-            Subject::Pull(key) => key.host,
+            Subject::Pull(key) | Subject::Between { pull: key, .. } => key.host,
         };
         let Some((host, channel)) = self.host(host) else { return };
         let task = self.tasks.spawn(diffs::read(ticket, host, channel, subject, self.reports.clone()));

@@ -57,6 +57,13 @@ impl Screen {
         self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }
 
+    /// Writes something that draws nothing.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let out = self.terminal.backend_mut();
+        out.write_all(bytes)?;
+        io::Write::flush(out)
+    }
+
     /// Wants events of the mouse, or no longer.
     pub(super) fn mouse(&mut self, wanted: bool) -> io::Result<()> {
         if std::mem::replace(&mut self.mouse, wanted) == wanted {
@@ -90,14 +97,16 @@ impl Drop for Screen {
 fn take() -> io::Result<()> {
     terminal::enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
-    execute!(io::stdout(), EnterAlternateScreen, event::EnableBracketedPaste, cursor::Hide).inspect_err(|_| give_back())
+    execute!(io::stdout(), EnterAlternateScreen, event::EnableBracketedPaste, event::EnableFocusChange, cursor::Hide)
+        .inspect_err(|_| give_back())
 }
 
 /// Nobody could do anything about an error here: the terminal is gone then.
 fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         let mut out = io::stdout();
-        let _ = queue!(out, event::DisableMouseCapture, event::DisableBracketedPaste, EndSynchronizedUpdate);
+        let _ = queue!(out, event::DisableMouseCapture, event::DisableBracketedPaste, event::DisableFocusChange);
+        let _ = queue!(out, EndSynchronizedUpdate);
         let _ = queue!(out, LeaveAlternateScreen, cursor::Show);
         let _ = out.flush();
         let _ = terminal::disable_raw_mode();

@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use tui_core::{Keymap, Theme, notice::Kind, theme::Depth};
 
+use super::alerts::{Alerts, Osc};
+
 /// The settings, and what was wrong with them.
 pub(super) struct Settings {
     pub(super) theme: Theme,
     pub(super) keymap: Keymap,
+    pub(super) alerts: Alerts,
     pub(super) problems: Vec<(Kind, String)>,
 }
 
@@ -28,7 +31,8 @@ fn load_from(folder: Option<&Path>, variable: &dyn Fn(&str) -> Option<String>) -
     let theme_name = variable("PILOTHOUSE_THEME").filter(|name| !name.is_empty()).or_else(|| named("theme"));
     let theme = theme(folder, theme_name.as_deref().unwrap_or("dark"), &mut problems);
     let keymap = keymap(folder, named("keymap").as_deref().unwrap_or("default"), &mut problems);
-    Settings { theme: theme.at(Depth::from_environment(variable)), keymap, problems }
+    let alerts = alerts(&config, variable, &mut problems);
+    Settings { theme: theme.at(Depth::from_environment(variable)), keymap, alerts, problems }
 }
 
 type Problems = Vec<(Kind, String)>;
@@ -39,6 +43,29 @@ fn config(folder: Option<&Path>, problems: &mut Problems) -> toml::Table {
         problems.push((Kind::Warning, format!("config.toml: {}", error.message())));
         toml::Table::new()
     })
+}
+
+/// `[alerts]`: `bell = true`, `osc = "auto"`.
+fn alerts(config: &toml::Table, variable: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> Alerts {
+    let empty = toml::Table::new();
+    let table = config.get("alerts").and_then(|value| value.as_table()).unwrap_or(&empty);
+    let mut wrong = |text: String| problems.push((Kind::Warning, format!("config.toml: [alerts] {text}")));
+    for key in table.keys().filter(|key| !["bell", "osc"].contains(&key.as_str())) {
+        wrong(format!("has no `{key}`; there are bell and osc"));
+    }
+    let bell = match table.get("bell").map(|value| value.as_bool()) {
+        Some(None) => {
+            wrong("bell is true or false".into());
+            true
+        }
+        bell => bell.flatten().unwrap_or(true),
+    };
+    let name = table.get("osc").map_or("auto", |value| value.as_str().unwrap_or_default());
+    let osc = Osc::named(name, variable).unwrap_or_else(|| {
+        wrong(format!("osc is one of {}, in quotes", Osc::NAMES.join(", ")));
+        Osc::None
+    });
+    Alerts { bell, osc, tmux: variable("TMUX").is_some_and(|tmux| !tmux.is_empty()) }
 }
 
 fn theme(folder: Option<&Path>, name: &str, problems: &mut Problems) -> Theme {
@@ -140,6 +167,17 @@ mod tests {
     fn a_user_may_build_on_the_shipped_theme_of_the_same_name() {
         let settings = load_with(&[("themes/dark.toml", "inherits = \"dark\"\n\"text\" = \"red\"")], None);
         assert_eq!(settings.problems, []);
+    }
+
+    #[test]
+    fn alerts_are_set_and_mistakes_in_them_told() {
+        let load = |text: &str| load_with(&[("config.toml", text)], None);
+        assert_eq!(load("").alerts, Alerts { bell: true, osc: Osc::Nine, tmux: false });
+        let set = load("[alerts]\nbell = false\nosc = \"777\"");
+        assert_eq!((set.alerts, set.problems.len()), (Alerts { bell: false, osc: Osc::Notify, tmux: false }, 0));
+        let told = load("[alerts]\nbell = 1\nosc = 9\nring = true").problems;
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(told[2].1, "config.toml: [alerts] osc is one of auto, 9, 777, 99, none, in quotes");
     }
 
     #[test]

@@ -71,3 +71,124 @@ async fn a_check_is_followed_and_run_again_from_the_queue() {
     at.type_in(b"q");
     assert_eq!(at.ends().await, 0);
 }
+
+/// How a console ends while something is drafted in it.
+#[derive(Debug)]
+enum End {
+    Key(&'static [u8]),
+    Signal(Signal),
+}
+
+#[rstest]
+#[case::quit(End::Key(b"q"))]
+#[case::interrupted(End::Key(b"\x03"))]
+#[case::terminated(End::Signal(Signal::TERM))]
+#[case::hung_up(End::Signal(Signal::HUP))]
+#[case::killed(End::Signal(Signal::KILL))]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_outlives_the_console(#[case] end: End) {
+    let fake = Fake::with_pulls(vec![pull(7)]).await;
+    let mut at = OnTerminal::start(&fake, &[]);
+    at.type_in(b"R");
+    at.shows("Fix it, part 7").await;
+    at.type_in(b"c");
+    at.shows("what reviewer and agent read").await;
+    at.type_in(b"Handle the empty file");
+    at.shows("Handle the empty file").await;
+    let folder = fake.folder.path().join(".local/state/pilothouse/drafts");
+    let kept = || {
+        let files = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|file| file.path());
+        let whole = files.filter(|path| path.extension().is_some_and(|it| it == "json"));
+        let mut texts = whole.map(|path| std::fs::read_to_string(path).unwrap_or_default());
+        texts.any(|text| text.contains("Handle the empty file"))
+    };
+    match end {
+        End::Key(key) => {
+            at.type_in(b"\x1b");
+            until("it is put away", || !at.screen.lock().unwrap().screen().contents().contains("Comment on")).await;
+            at.type_in(key);
+        }
+        End::Signal(Signal::KILL) => {
+            until("it is kept while it is typed", kept).await;
+            at.signal(Signal::KILL);
+        }
+        End::Signal(signal) => at.signal(signal),
+    }
+    at.ends().await;
+    assert!(kept());
+    let mut again = OnTerminal::start(&fake, &[]);
+    again.type_in(b"R");
+    again.shows("Fix it, part 7").await;
+    again.type_in(b"c");
+    again.shows("Handle the empty file").await;
+    again.type_in(b"\r");
+    until("it is sent", || fake.state.heard() == "widgets#7 comment Handle the empty file\n").await;
+    until("it is kept no longer", || !kept()).await;
+    again.signal(Signal::TERM);
+    again.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_turn_it_is_rings_the_bell_and_is_notified_of() {
+    let fake = Fake::start(vec![session("alpha"), session("beta")]).await;
+    let mut at = OnTerminal::start(&fake, &[]);
+    at.shows("beta").await;
+    let change = |turn: &str, reason: &str| {
+        fake.state.change("beta", |it| (it.attention, it.reason) = (turn.into(), reason.into()));
+    };
+    change("you", "asks: which?");
+    until("bell and notification", || at.said("\x07\x1b]9;Pilothouse: Title of beta: asks: which?\x07") == 1).await;
+    change("you", "asks: which one?");
+    change("agent", "working");
+    fake.state.change("beta", |it| it.activity = "idle".into());
+    at.shows("idle").await;
+    assert_eq!(at.said("\x1b]9;"), 1, "once for each time that it comes");
+    at.type_in(b"q");
+    assert_eq!(at.ends().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaving_asks_where_something_ends_with_it() {
+    let fake = Fake::start(vec![session("alpha")]).await;
+    let mut at = OnTerminal::start_with(&fake, &[], &[("PILOTHOUSE_ENDS_WITH_CONSOLE", "Four VMs end.")]);
+    at.shows("alpha").await;
+    at.type_in(b"q");
+    at.shows("Four VMs end.").await;
+    at.type_in(b"q");
+    until("it was no", || !at.screen.lock().unwrap().screen().contents().contains("Four VMs end.")).await;
+    at.type_in(b"q");
+    at.shows("Four VMs end.").await;
+    at.type_in(b"y");
+    assert_eq!(at.ends().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_is_of_what_was_shown_and_its_comments_are_carried() {
+    let fake = Fake::with_pulls(vec![pull(7)]).await;
+    let mut at = OnTerminal::start(&fake, &[]);
+    at.type_in(b"R");
+    at.shows("Fix it, part 7").await;
+    at.type_in(b"\r");
+    at.shows("let answer = compute();").await;
+    at.type_in(b"jc");
+    at.shows("Comment on a.rs:1").await;
+    at.type_in(b"why?\r");
+    at.shows("your comment, not sent yet").await;
+    fake.state.push(7, "3333333333333333333333333333333333333333");
+    at.shows("revision 3 arrived").await;
+    at.shows("carried to revision 3").await;
+    at.type_in(b"a");
+    at.shows("show what changed").await;
+    at.type_in(b"y");
+    at.shows("1 drafted comment goes along").await;
+    at.type_in(b"ok\r");
+    // A line was put before it.
+    let heard = "widgets#7 approve ok 0:a.rs:2:why?@3333 of 0123456789abcdef0123456789abcdef01234567\n";
+    until("it is approved", || fake.state.heard() == heard).await;
+    at.type_in(b"i");
+    at.shows("from revision 2 to revision 3").await;
+    at.type_in(b"a");
+    at.shows("Approve #7").await;
+    at.type_in(b"\r");
+    until("the newest is, too", || fake.state.heard().ends_with("\nwidgets#7 approve \n")).await;
+}

@@ -1,5 +1,6 @@
 //! A made-up host: sessions are entries in a list, `exec` runs on this machine, a terminal echoes.
 
+mod diffs;
 mod environments;
 mod host;
 pub(crate) mod pulls;
@@ -11,9 +12,9 @@ use std::{
 };
 
 use pilothouse_proto::hostd::v1::{
-    Pull, Session, WatchResponse, checks_server::ChecksServer, environments_server::EnvironmentsServer,
-    host_server::HostServer, repositories_server::RepositoriesServer, reviews_server::ReviewsServer,
-    sessions_server::SessionsServer, watch_response::Change,
+    Pull, Session, WatchResponse, checks_server::ChecksServer, diffs_server::DiffsServer,
+    environments_server::EnvironmentsServer, host_server::HostServer, repositories_server::RepositoriesServer,
+    reviews_server::ReviewsServer, sessions_server::SessionsServer, watch_response::Change,
 };
 use tempfile::TempDir;
 use tokio::{net::UnixListener, process::Command, sync::broadcast, task::JoinHandle};
@@ -37,6 +38,7 @@ pub(crate) struct State {
     /// Where its repositories are.
     git: PathBuf,
     changes: broadcast::Sender<WatchResponse>,
+    pull_changes: broadcast::Sender<Pull>,
     /// What was typed into attached terminals, and which commands were hung up on.
     heard: Arc<Mutex<Vec<u8>>>,
 }
@@ -45,9 +47,10 @@ impl Fake {
     /// With these sessions.
     pub(crate) async fn start(sessions: Vec<Session>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (pulls, changes) = (Mutex::default(), broadcast::channel(64).0);
+        let (pulls, changes, pull_changes) = (Mutex::default(), broadcast::channel(64).0, broadcast::channel(64).0);
         let git = folder.path().join("git");
-        let state = State { sessions: Mutex::new(sessions), pulls, git, changes, heard: Arc::default() };
+        let sessions = Mutex::new(sessions);
+        let state = State { sessions, pulls, git, changes, pull_changes, heard: Arc::default() };
         let state = Arc::new(state);
         let server = serve(folder.path().join("hostd.sock"), state.clone());
         Self { folder, state, server }
@@ -112,6 +115,7 @@ fn serve(socket: PathBuf, state: Arc<State>) -> JoinHandle<()> {
                 .add_service(EnvironmentsServer::from_arc(state.clone()))
                 .add_service(ReviewsServer::from_arc(state.clone()))
                 .add_service(ChecksServer::from_arc(state.clone()))
+                .add_service(DiffsServer::from_arc(state.clone()))
                 .add_service(RepositoriesServer::from_arc(state.clone()))
                 .add_service(HostServer::from_arc(state))
                 .serve_with_incoming(incoming)

@@ -44,6 +44,12 @@ async fn the_queue_is_listed_and_shown() {
     &["review", "comment", "7", "--file", "a.rs", "so?", "--at", "b.rs:1", "and?"],
     "widgets#7 comment  0:a.rs:0:so? 0:b.rs:1:and?\n"
 )]
+#[case(
+    &["review", "approve", "7", "--revision", "1"],
+    "widgets#7 approve  of fedcba9876543210fedcba9876543210fedcba98\n"
+)]
+#[case(&["review", "resolve", "7", "3"], "widgets#7 thread 3 resolved true\n")]
+#[case(&["review", "resolve", "7", "3", "--undo"], "widgets#7 thread 3 resolved false\n")]
 #[case(&["review", "merge", "7", "--yes"], "merge\n")]
 #[case(&["review", "close", "7"], "close\n")]
 #[case(&["review", "reopen", "widgets#7", "--json"], "reopen\n")]
@@ -72,6 +78,7 @@ async fn the_host_is_told(#[case] arguments: &[&str], #[case] heard: &str) {
 #[case(&["review", "comment", "7", "--file", "a", "--line", "0", "x"], 2, "")]
 #[case(&["review", "approve", "7", "--at", "a.rs:3", ""], 2, "hint: for example: --at src/parser.rs:40 'Why not saturate?'\n")]
 #[case(&["review", "approve", "7", "--at", "a.rs:3"], 2, "")]
+#[case(&["review", "approve", "7", "--revision", "3"], 2, "hint: pilothouse review show widgets#7\n")]
 #[case(&["review", "merge", "7"], 2, "hint: say --yes if you mean it\n")]
 #[case(&["checks", "ls"], 2, "")]
 #[case(&["checks", "report", "--repo", "a", "--commit", "b", "--name", "c", "--state", "good"], 2, "")]

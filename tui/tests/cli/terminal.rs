@@ -19,12 +19,19 @@ pub(crate) struct OnTerminal {
     pub(crate) master: Box<dyn MasterPty + Send>,
     keys: Box<dyn Write + Send>,
     pub(crate) screen: Arc<Mutex<vt100::Parser>>,
+    /// All that was written to it.
+    written: Arc<Mutex<Vec<u8>>>,
     /// How the terminal was set before.
     pub(crate) before: rustix::termios::Termios,
 }
 
 impl OnTerminal {
     pub(crate) fn start(fake: &Fake, arguments: &[&str]) -> Self {
+        Self::start_with(fake, arguments, &[])
+    }
+
+    /// With more in its environment.
+    pub(crate) fn start_with(fake: &Fake, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let size = PtySize { rows: 10, cols: 60, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_pilothouse"));
@@ -33,25 +40,33 @@ impl OnTerminal {
         command.env("HOME", fake.folder.path());
         command.env("TERM", "xterm-256color");
         command.env("PILOTHOUSE_HOST", fake.address());
+        variables.iter().for_each(|(name, value)| command.env(name, value));
         let name = pair.master.tty_name().unwrap();
         let before = rustix::termios::tcgetattr(std::fs::File::open(name).unwrap()).unwrap();
         let child = pair.slave.spawn_command(command).unwrap();
         let mut output = pair.master.try_clone_reader().unwrap();
         let screen = vt100::Parser::new(10.try_into().unwrap(), 60.try_into().unwrap(), 0);
         let screen = Arc::new(Mutex::new(screen));
-        let shown = screen.clone();
+        let (shown, written) = (screen.clone(), Arc::new(Mutex::new(Vec::new())));
+        let heard = written.clone();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = output.read(&mut buffer) {
                 shown.lock().unwrap().process(&buffer[..count]);
+                heard.lock().unwrap().extend_from_slice(&buffer[..count]);
             }
         });
         let keys = pair.master.take_writer().unwrap();
-        Self { child, master: pair.master, keys, screen, before }
+        Self { child, master: pair.master, keys, screen, written, before }
     }
 
     pub(crate) async fn shows(&self, text: &str) {
         until(text, || self.screen.lock().unwrap().screen().contents().contains(text)).await;
+    }
+
+    /// How often this was written.
+    pub(crate) fn said(&self, text: &str) -> usize {
+        self.written.lock().unwrap().windows(text.len()).filter(|part| *part == text.as_bytes()).count()
     }
 
     pub(crate) fn type_in(&mut self, keys: &[u8]) {

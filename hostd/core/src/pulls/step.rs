@@ -1,5 +1,5 @@
 use super::{
-    Closing, Comment, Merge, Place, PullRequest, PullState, Review, Revision, Thread, Verdict, Who, WhyClosed,
+    Closing, Comment, Merge, Place, PullRequest, PullState, Resolved, Review, Revision, Thread, Verdict, Who, WhyClosed,
 };
 use crate::{UnixMillis, text};
 
@@ -28,6 +28,15 @@ pub enum PullInput {
     Reopen(Who),
     /// Somebody reviewed it.
     Review(NewReview),
+    /// Somebody settled a thread, or took that back.
+    Resolve {
+        /// Who did.
+        who: Who,
+        /// The thread's id.
+        thread: u64,
+        /// Whether it is settled.
+        resolved: bool,
+    },
     /// The base branch will be moved.
     Merge(Merge),
     /// The base branch was moved.
@@ -43,6 +52,8 @@ pub struct NewReview {
     pub who: Who,
     /// The head commit that they saw.
     pub head: String,
+    /// They know that it may be an earlier revision's: what they say is of that one then, and not refused.
+    pub older: bool,
     /// What they make of it.
     pub verdict: Verdict,
     /// In general.
@@ -58,6 +69,8 @@ pub enum NewComment {
     At {
         /// Where.
         place: Place,
+        /// The head commit of the revision whose place it is; empty: the review's.
+        head: String,
         /// What.
         body: String,
     },
@@ -103,6 +116,14 @@ pub enum Refusal {
         head: String,
         /// Of the head.
         revision: u32,
+    },
+    /// The reviewer has judged a newer revision already.
+    #[error("you have given a verdict on revision {given} already; one on revision {seen} would come too late")]
+    Late {
+        /// The newer one's number.
+        given: u32,
+        /// The number of the one that is judged.
+        seen: u32,
     },
     /// Sessions may not.
     #[error("{what} is for people; a session may not")]
@@ -198,6 +219,7 @@ pub fn step(pull: &PullRequest, input: PullInput, now: UnixMillis) -> Result<Pul
         PullInput::Close(who) => close(&mut next, who, now)?,
         PullInput::Reopen(who) => reopen(&mut next, &who)?,
         PullInput::Review(review) => reviewed(&mut next, review, now)?,
+        PullInput::Resolve { who, thread, resolved } => resolve(&mut next, who, thread, resolved, now)?,
         PullInput::Merge(merge) => match &next.state {
             PullState::Open if merge.head == next.head() => next.state = PullState::Merging(merge),
             PullState::Open => return Err(Refusal::moved(&next, &merge.head)),
@@ -265,7 +287,7 @@ fn pushed(pull: &mut PullRequest, head: String, forced: bool, now: UnixMillis) {
 }
 
 fn reviewed(pull: &mut PullRequest, review: NewReview, now: UnixMillis) -> Result<(), Refusal> {
-    let NewReview { who, head, verdict, body, comments } = review;
+    let NewReview { who, head, older, verdict, body, comments } = review;
     let number = pull.number;
     if verdict != Verdict::Comment {
         if pull.state != PullState::Open {
@@ -275,8 +297,11 @@ fn reviewed(pull: &mut PullRequest, review: NewReview, now: UnixMillis) -> Resul
             return Err(Refusal::NotAPerson { what: "a verdict" });
         }
     }
-    if head != pull.head() {
-        return Err(Refusal::moved(pull, &head));
+    let seen = pull.revision_of(&head).filter(|seen| older || *seen == pull.revision());
+    let revision = seen.ok_or_else(|| Refusal::moved(pull, &head))?;
+    let given = pull.verdicts().iter().filter(|earlier| earlier.who == who).map(|earlier| earlier.revision).max();
+    if let Some(given) = given.filter(|given| verdict != Verdict::Comment && *given > revision) {
+        return Err(Refusal::Late { given, seen: revision });
     }
     let body = text::clean(body.trim(), PullRequest::BODY_MAX);
     let says_nothing = body.is_empty() && comments.is_empty() && verdict != Verdict::Approve;
@@ -289,23 +314,40 @@ fn reviewed(pull: &mut PullRequest, review: NewReview, now: UnixMillis) -> Resul
     }
     let id = pull.reviews.last().map_or(1, |last| last.id + 1);
     for comment in comments {
-        say(pull, id, &who, comment, now)?;
+        say(pull, (id, &head), &who, comment, now)?;
     }
-    let revision = pull.revision();
     pull.reviews.push(Review { id, who, verdict, head, revision, body, at: now });
     Ok(())
 }
 
-fn say(pull: &mut PullRequest, review: u64, who: &Who, new: NewComment, now: UnixMillis) -> Result<(), Refusal> {
+fn resolve(pull: &mut PullRequest, who: Who, id: u64, resolved: bool, now: UnixMillis) -> Result<(), Refusal> {
+    let number = pull.number;
+    let thread = pull.threads.iter_mut().find(|thread| thread.id == id);
+    let thread = thread.ok_or(Refusal::NoThread { number, thread: id })?;
+    if thread.resolved.is_some() != resolved {
+        thread.resolved = resolved.then_some(Resolved { who, at: now });
+    }
+    Ok(())
+}
+
+/// Adds a comment to a review: its number, and the head commit that it is of.
+fn say(
+    pull: &mut PullRequest,
+    (review, seen): (u64, &str),
+    who: &Who,
+    new: NewComment,
+    now: UnixMillis,
+) -> Result<(), Refusal> {
     let body = text::clean(new.body().trim(), PullRequest::BODY_MAX);
     let comment = Comment { review, who: who.clone(), body, at: now };
     match new {
-        NewComment::At { place, .. } => {
+        NewComment::At { place, head, .. } => {
+            let head = if head.is_empty() { seen.to_owned() } else { head };
+            let revision = pull.revision_of(&head).ok_or_else(|| Refusal::moved(pull, &head))?;
             let id = pull.threads.last().map_or(1, |last| last.id + 1);
             let quote = text::clean(&place.quote, QUOTE_MAX);
             let place = Place { path: text::clean(&place.path, PATH_MAX), line: place.line, quote };
-            let (head, revision) = (pull.head().to_owned(), pull.revision());
-            pull.threads.push(Thread { id, place, head, revision, comments: vec![comment] });
+            pull.threads.push(Thread { id, place, head, revision, comments: vec![comment], resolved: None });
         }
         NewComment::In { thread: id, .. } => {
             let number = pull.number;

@@ -23,7 +23,14 @@ fn pull() -> PullRequest {
 
 fn review(name: &str, head: &str, verdict: Verdict) -> PullInput {
     let body = if verdict == Verdict::Approve { String::new() } else { "why?".into() };
-    PullInput::Review(NewReview { who: Who::person(name), head: head.into(), verdict, body, comments: vec![] })
+    PullInput::Review(NewReview {
+        who: Who::person(name),
+        head: head.into(),
+        older: false,
+        verdict,
+        body,
+        comments: vec![],
+    })
 }
 
 fn push(head: &str) -> PullInput {
@@ -111,8 +118,14 @@ fn sessions_neither_merge_nor_judge() {
     let refused = may_merge(&pull(), &rules(&[]), &[], &session, "aaaa").unwrap_err();
     assert_eq!(refused.to_string(), "merging is for people; a session may not");
     let verdict = |verdict| {
-        let review =
-            NewReview { who: session.clone(), head: "aaaa".into(), verdict, body: "x".into(), comments: vec![] };
+        let review = NewReview {
+            who: session.clone(),
+            head: "aaaa".into(),
+            older: false,
+            verdict,
+            body: "x".into(),
+            comments: vec![],
+        };
         step(&pull(), PullInput::Review(review), 2)
     };
     assert!(verdict(Approve).is_err() && verdict(Verdict::Comment).is_ok());
@@ -122,13 +135,13 @@ fn sessions_neither_merge_nor_judge() {
 #[case::old_head(review("ann", "bbbb", Approve), "the head has moved: you saw bbbb")]
 #[case::no_text(
     PullInput::Review(NewReview {
-        who: Who::person("ann"), head: "aaaa".into(), verdict: RequestChanges, body: " \n".into(), comments: vec![]
+        who: Who::person("ann"), head: "aaaa".into(), older: false, verdict: RequestChanges, body: " \n".into(), comments: vec![]
     }),
     "needs a text"
 )]
 #[case::no_thread(
     PullInput::Review(NewReview {
-        who: Who::person("ann"), head: "aaaa".into(), verdict: Verdict::Comment, body: String::new(),
+        who: Who::person("ann"), head: "aaaa".into(), older: false, verdict: Verdict::Comment, body: String::new(),
         comments: vec![NewComment::In { thread: 9, body: "x".into() }]
     }),
     "has no thread 9"
@@ -150,13 +163,68 @@ fn standings(#[case] inputs: Vec<PullInput>, #[case] standing: Standing) {
     assert_eq!(after(inputs).standing(&Rules::default()), standing);
 }
 
+/// What was said of an earlier revision, knowingly.
+fn older(name: &str, head: &str, verdict: Verdict, comments: Vec<NewComment>) -> PullInput {
+    let body = "as I saw it".into();
+    PullInput::Review(NewReview { who: Who::person(name), head: head.into(), older: true, verdict, body, comments })
+}
+
+fn at(line: u32, head: &str) -> NewComment {
+    let place = Place { path: "src/a.rs".into(), line: Some(line), quote: String::new() };
+    NewComment::At { place, head: head.into(), body: "why?".into() }
+}
+
+#[test]
+fn a_review_may_be_of_an_earlier_revision_and_counts_for_that_one() {
+    let comments = vec![at(3, ""), at(4, "bbbb")];
+    let pull = after(vec![push("bbbb"), older("ann", "aaaa", Approve, comments)]);
+    let review = &pull.reviews[0];
+    assert_eq!((&*review.head, review.revision), ("aaaa", 1));
+    let threads: Vec<_> = pull.threads.iter().map(|it| (it.place.line, &*it.head, it.revision)).collect();
+    assert_eq!(threads, [(Some(3), "aaaa", 1), (Some(4), "bbbb", 2)]);
+    let refused = may_merge(&pull, &rules(&[]), &[], &Who::person("ann"), "bbbb").unwrap_err().to_string();
+    assert_eq!(refused, "ann approved revision 1, but the head is revision 2 now; it must be approved again");
+    // A request for changes of an earlier revision keeps the newest from being merged.
+    let pull = after(vec![push("bbbb"), review_of("bob", "bbbb"), older("ann", "aaaa", RequestChanges, vec![])]);
+    assert!(may_merge(&pull, &rules(&[]), &[], &Who::person("bob"), "bbbb").is_err());
+}
+
+fn review_of(name: &str, head: &str) -> PullInput {
+    review(name, head, Approve)
+}
+
+#[rstest]
+#[case::unknown(older("ann", "cccc", Approve, vec![]), "the head has moved: you saw cccc")]
+#[case::of_an_unknown_commit(older("ann", "aaaa", Approve, vec![at(3, "cccc")]), "the head has moved: you saw cccc")]
+#[case::late(older("bob", "aaaa", Approve, vec![]), "you have given a verdict on revision 2 already")]
+#[case::unknowing(review("ann", "aaaa", Approve), "the head has moved: you saw aaaa")]
+fn reviews_of_earlier_revisions_are_refused(#[case] input: PullInput, #[case] says: &str) {
+    let before = after(vec![push("bbbb"), review("bob", "bbbb", RequestChanges)]);
+    let refused = step(&before, input, 3).unwrap_err().to_string();
+    assert!(refused.contains(says), "{refused}");
+}
+
+#[test]
+fn threads_are_resolved_and_reopened() {
+    let before = after(vec![older("ann", "aaaa", Verdict::Comment, vec![at(3, "")])]);
+    let resolve = |pull: &PullRequest, thread, resolved, now| {
+        step(pull, PullInput::Resolve { who: Who::person("bob"), thread, resolved }, now)
+    };
+    let resolved = resolve(&before, 1, true, 5).unwrap();
+    assert_eq!(resolved.threads[0].resolved, Some(Resolved { who: Who::person("bob"), at: 5 }));
+    assert_eq!(resolve(&resolved, 1, true, 9).unwrap(), resolved, "again changes nothing");
+    assert_eq!(resolve(&resolved, 1, false, 9).unwrap().threads, before.threads);
+    assert!(resolve(&before, 2, true, 5).unwrap_err().to_string().contains("no thread 2"));
+}
+
 #[test]
 fn threads_keep_what_they_were_about() {
     let place = Place { path: "src/a.rs".into(), line: Some(3), quote: "let \x1b[2Ja = 1;".into() };
-    let comments = vec![NewComment::At { place, body: "why?".into() }];
+    let comments = vec![NewComment::At { place, head: String::new(), body: "why?".into() }];
     let review = NewReview {
         who: Who::person("ann"),
         head: "aaaa".into(),
+        older: false,
         verdict: Verdict::Comment,
         body: String::new(),
         comments,

@@ -238,6 +238,18 @@ pub struct Thread {
     pub revision: u32,
     /// Oldest first; never empty.
     pub comments: Vec<Comment>,
+    /// Somebody has settled it.
+    #[serde(default)]
+    pub resolved: Option<Resolved>,
+}
+
+/// That a thread is settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// Who says so.
+    pub who: Who,
+    /// When.
+    pub at: UnixMillis,
 }
 
 /// A comment in a thread.
@@ -322,6 +334,12 @@ impl PullRequest {
     #[must_use]
     pub fn revision(&self) -> u32 {
         self.revisions.last().map_or(0, |revision| revision.number)
+    }
+
+    /// The number of the newest revision with this head commit; None: no revision that is kept has it.
+    #[must_use]
+    pub fn revision_of(&self, head: &str) -> Option<u32> {
+        self.revisions.iter().rev().find(|revision| revision.head == head).map(|revision| revision.number)
     }
 
     /// The last verdict of each reviewer, in the order of their giving; comments are none.

@@ -124,6 +124,7 @@ async fn what_is_closed_is_opened_again_with_what_was_pushed_meanwhile() {
     let verdict = NewReview {
         who: ann(),
         head: again.head().into(),
+        older: false,
         verdict: Verdict::Approve,
         body: String::new(),
         comments: vec![],
@@ -186,8 +187,15 @@ async fn a_pull_request_without_a_base_is_for_the_default_branch() {
 
 fn comment(head: &str, path: &str, line: Option<u32>) -> NewReview {
     let place = Place { path: path.into(), line, quote: String::new() };
-    let comments = vec![NewComment::At { place, body: "why?".into() }];
-    NewReview { who: Who::person(ANN), head: head.into(), verdict: Verdict::Comment, body: String::new(), comments }
+    let comments = vec![NewComment::At { place, head: String::new(), body: "why?".into() }];
+    NewReview {
+        who: Who::person(ANN),
+        head: head.into(),
+        older: false,
+        verdict: Verdict::Comment,
+        body: String::new(),
+        comments,
+    }
 }
 
 #[tokio::test]
@@ -226,6 +234,35 @@ async fn comments_quote_their_line_or_say_that_it_is_gone() {
     let error = world.forge.review(&id, comment(&head, "a.txt", Some(2))).await.unwrap_err().to_string();
     assert!(error.starts_with("the head has moved: you saw "), "{error}");
     assert_eq!(world.forge.pull(&id).await.unwrap().pull.threads.len(), 5);
+}
+
+#[tokio::test]
+async fn what_is_said_of_an_earlier_revision_quotes_that_one() {
+    let world = World::new().await;
+    let old = world.open("one", "a.txt", "1\ntwo\n").await.pull.head().to_owned();
+    world.push("one", "a.txt", "1\nzwei\n").await;
+    let id = world.id(1);
+    let new = world.forge.pull(&id).await.unwrap().pull.head().to_owned();
+    let older = |head: &str, of: &str| {
+        let place = Place { path: "a.txt".into(), line: Some(2), quote: String::new() };
+        let comments = vec![NewComment::At { place, head: of.into(), body: "why?".into() }];
+        NewReview { older: true, comments, ..comment(head, "a.txt", None) }
+    };
+    world.forge.review(&id, older(&old, "")).await.unwrap();
+    world.forge.review(&id, older(&old, &new)).await.unwrap();
+    let pull = world.forge.review(&id, older(&new, &old)).await.unwrap().pull;
+    let quotes: Vec<_> = pull.threads.iter().map(|it| (&*it.place.quote, it.revision)).collect();
+    assert_eq!(quotes, [("two", 1), ("zwei", 2), ("two", 1)]);
+    assert_eq!(pull.reviews.iter().map(|review| review.revision).collect::<Vec<_>>(), [1, 1, 2]);
+    let main = world.tip("main").await;
+    for unknown in [older(&main, ""), older(&new, &main)] {
+        let error = world.forge.review(&id, unknown).await.unwrap_err().to_string();
+        assert!(error.starts_with("the head has moved: you saw "), "{error}");
+    }
+    let who = Who::person(ANN);
+    let pull = world.forge.resolve(&id, who.clone(), 2, true).await.unwrap().pull;
+    assert_eq!(pull.threads[1].resolved.as_ref().map(|resolved| &resolved.who), Some(&who));
+    assert!(world.forge.resolve(&id, who, 9, true).await.is_err());
 }
 
 fn report(name: &str, state: CheckState) -> Report {

@@ -140,7 +140,8 @@ async fn hints_early_late_twice_and_out_of_order_answer_each_wait_once() {
     there.forge.push(1, &head);
     there.report(&head, Passed).await;
     let (verdict, body) = (Verdict::RequestChanges, "not yet".to_owned());
-    let review = NewReview { who: Who::person("ann"), head: head.clone(), verdict, body, comments: vec![] };
+    let review =
+        NewReview { who: Who::person("ann"), head: head.clone(), older: false, verdict, body, comments: vec![] };
     there.forge.review(&PullId { repository: NAME.into(), number: 1 }, review).await.unwrap();
     there.forge.show(1);
     for (id, about) in [("last", About::Checks(head)), ("first", About::Pull(1)), ("first", About::Pull(1))] {

@@ -269,7 +269,7 @@ fn a_merge_of_a_pull_request_that_hostd_did_not_survive_is_settled(#[case] point
         let id = PullId { repository: "widgets".into(), number: 1 };
         let head = dead.forge().pull(&id).await.unwrap().pull.head().to_owned();
         let (who, verdict, body, comments) = (Who::person("ann"), Verdict::Approve, String::new(), vec![]);
-        let review = NewReview { who: who.clone(), head: head.clone(), verdict, body, comments };
+        let review = NewReview { who: who.clone(), head: head.clone(), older: false, verdict, body, comments };
         dead.forge().review(&id, review).await.unwrap();
         let death = Death::at(point);
         let merge = (dead.forge().clone(), id.clone(), who.clone(), head.clone());

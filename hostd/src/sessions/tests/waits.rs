@@ -159,7 +159,14 @@ async fn a_review_is_told_once_with_its_words() {
     let id = PullId { repository: "widgets".into(), number: 1 };
     let head = fleet.forge().pull(&id).await.unwrap().pull.head().to_owned();
     let who = Who::person("ann");
-    let review = NewReview { who, head, verdict: Verdict::RequestChanges, body: "not yet".into(), comments: vec![] };
+    let review = NewReview {
+        who,
+        head,
+        older: false,
+        verdict: Verdict::RequestChanges,
+        body: "not yet".into(),
+        comments: vec![],
+    };
     fleet.forge().review(&id, review).await.unwrap();
     let guest = world.vmm.vm(0).guest.clone();
     waits(&guest, 1, "review");

@@ -23,6 +23,17 @@ pub enum Row {
     Remark(String),
 }
 
+impl Row {
+    /// A line's text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Line(_, _, parts) => parts.iter().map(|(_, text)| text.as_str()).collect(),
+            Self::Hunk(text) | Self::Remark(text) => text.clone(),
+        }
+    }
+}
+
 /// A changed file.
 #[derive(Clone, Debug, Default)]
 pub struct File {
@@ -60,7 +71,10 @@ impl File {
                 64
             }
             // What is longer than a message is longer than a line is shown.
-            NewRow::Line { more: true, .. } => 0,
+            NewRow::Line { more: true, .. } => {
+                self.cut_line();
+                0
+            }
             NewRow::Line { side, text, marks, open, .. } => {
                 let number = if side == Side::Old { self.next.0 } else { self.next.1 };
                 self.next.0 = self.next.0.saturating_add(u32::from(side != Side::New));
@@ -68,11 +82,22 @@ impl File {
                 let parts = parts(&text, &marks);
                 let bytes = 64 + parts.iter().map(|(_, text)| text.len() + 32).sum::<usize>();
                 self.rows.push(Row::Line(side, number, parts));
+                if text.len() > LINE_MAX {
+                    self.cut_line();
+                }
                 if open {
                     self.rows.push(Row::Remark("no line feed at the end".into()));
                 }
                 bytes
             }
+        }
+    }
+
+    /// Nobody approves the rest of a line unseen and untold.
+    fn cut_line(&mut self) {
+        let remark = Row::Remark("this line goes on; `pilothouse diff` shows all of it".into());
+        if self.rows.last() != Some(&remark) {
+            self.rows.push(remark);
         }
     }
 

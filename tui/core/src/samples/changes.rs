@@ -27,6 +27,7 @@ pub(crate) fn pull_changes(size: (u16, u16)) -> State {
     let (ticket, head) = (state.diff.as_ref().map(|diff| diff.ticket), pulls().remove(0).head);
     if let Some(ticket) = ticket {
         report(&mut state, Report::Diff(ticket, DiffReport::Commit(head)));
+        report(&mut state, Report::Diff(ticket, DiffReport::End));
     }
     state
 }

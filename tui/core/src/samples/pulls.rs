@@ -68,6 +68,8 @@ pub(crate) fn pulls() -> Vec<Pull> {
                 body: "The empty file is not handled.".into(),
             }],
             threads: vec![Thread {
+                id: 1,
+                head: "0a1b2c3d4e5f60718293".into(),
                 path: "src/clock.py".into(),
                 line: 40,
                 quote: "    now = time.time()".into(),
@@ -76,6 +78,7 @@ pub(crate) fn pulls() -> Vec<Pull> {
                     ("anna".into(), "Why not monotonic?".into()),
                     ("fix-flaky-clock-test".into(), "Because it is shown to people.".into()),
                 ],
+                ..Thread::default()
             }],
             ..first
         },

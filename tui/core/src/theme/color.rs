@@ -83,6 +83,28 @@ pub(super) fn parse(text: &str) -> Option<Color> {
     text.parse().ok().map(Color::Indexed)
 }
 
+/// Whether text of the one of sixteen colours can be read on the other.
+pub(super) fn readable(fg: Color, bg: Color) -> bool {
+    match (rgb(fg), rgb(bg)) {
+        (Some(fg), Some(bg)) => light(fg).abs_diff(light(bg)) >= 60,
+        _ => fg != bg,
+    }
+}
+
+/// Black or white, whichever can be read better.
+pub(super) fn contrast(bg: Color) -> Color {
+    if rgb(bg).is_some_and(|bg| light(bg) > 127) { Color::Black } else { Color::White }
+}
+
+fn rgb(color: Color) -> Option<(u8, u8, u8)> {
+    ANSI.iter().find(|(_, known, _)| *known == color).map(|(.., rgb)| *rgb)
+}
+
+/// How light a colour is, to 255.
+fn light((r, g, b): (u8, u8, u8)) -> u32 {
+    (299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b)) / 1000
+}
+
 fn distance(a: (u8, u8, u8), b: (u8, u8, u8)) -> u32 {
     let d = |x: u8, y: u8| u32::from(x.abs_diff(y)).pow(2);
     2 * d(a.0, b.0) + 4 * d(a.1, b.1) + 3 * d(a.2, b.2)

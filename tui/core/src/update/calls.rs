@@ -2,11 +2,12 @@
 
 use crate::{
     Command, Effect, Millis, State,
-    dialog::{Asked, Dialog, Question, Target, Then},
+    dialog::{Asked, Dialog, Question, Target, Then, Written},
+    draft::Draft,
     effect::{Call, Slot},
     fleet::{HostId, SessionKey},
     notice::Kind,
-    pull::LineComment,
+    pull::{Pull, PullKey},
     report::Answer,
     state::View,
     text,
@@ -43,9 +44,24 @@ impl State {
             return self.notice(Kind::Info, &format!("{name} offers no answer {}", number + 1));
         };
         let about = format!("{name}: {choice}");
-        let sending = self.call(key.host, Call::Send(key.id.to_string(), choice), &about);
+        // A filter may have put another session under the cursor than the one that was meant.
+        if !self.filter().field.is_empty() {
+            self.dialog = Some(Dialog::Question(Question {
+                title: format!("Answer {name}?"),
+                text: format!("Answer {} goes to {name}: {choice}", number + 1),
+                then: Then::Answer { session: key, choice, asked_at },
+                about,
+                show: None,
+            }));
+            return;
+        }
+        self.send_answer(key, choice, asked_at, &about);
+    }
+
+    fn send_answer(&mut self, session: SessionKey, choice: String, asked_at: Millis, about: &str) {
+        let sending = self.call(session.host, Call::Send(session.id.to_string(), choice), about);
         if let Some(asked) = sending.and_then(|generation| self.calls.get_mut(&generation)) {
-            asked.question = Some((key, asked_at));
+            asked.question = Some((session, asked_at));
         }
     }
 
@@ -74,6 +90,7 @@ impl State {
             .into(),
             then: Then::Call(key.host, Call::Restart(key.id.to_string())),
             about: name,
+            show: None,
         }));
     }
 
@@ -116,6 +133,7 @@ impl State {
             ),
             then: Then::Call(key.host, Call::Delete(key.id.to_string())),
             about: name,
+            show: None,
         }));
     }
 
@@ -123,7 +141,21 @@ impl State {
         if let Some(Dialog::Question(question)) = self.dialog.take() {
             let (host, call) = match question.then {
                 Then::Call(host, call) => (host, call),
-                Then::Discard(key) => return drop(self.drafts.remove(&key)),
+                Then::Answer { session, choice, asked_at } => {
+                    return self.send_answer(session, choice, asked_at, &question.about);
+                }
+                Then::Quit => return self.out.push(Effect::Quit),
+                Then::Review { key, head, verdict } => return self.write_review(key, head, verdict),
+                Then::Send(written) => {
+                    self.submit_review(*written);
+                    return;
+                }
+                Then::Discard(key) => {
+                    return self.change_draft(&key, |draft| {
+                        *draft = Draft::default();
+                        true
+                    });
+                }
             };
             let delete = matches!(call, Call::Delete(_));
             if self.call(host, call, &question.about).is_some() && delete {
@@ -142,6 +174,9 @@ impl State {
 
     /// A call is answered. Errors go where the person still is: into the open dialog, else into a notice.
     pub(crate) fn answered(&mut self, generation: u64, result: Result<Answer, String>) {
+        if let Some((_, key, asked_at)) = self.reading_pull.take_if(|(reading, ..)| *reading == generation) {
+            return self.pull_read(key, asked_at, result);
+        }
         let Some(asked) = self.calls.remove(&generation) else { return };
         let in_dialog = match &self.dialog {
             Some(Dialog::Form(form)) => form.sending == Some(generation),
@@ -151,7 +186,7 @@ impl State {
         match result {
             Ok(answer) => {
                 if in_dialog {
-                    self.dialog = None;
+                    (self.dialog, self.keep_at) = (None, None);
                 }
                 if self.draft.as_ref().is_some_and(|form| form.sending == Some(generation)) {
                     self.draft = None;
@@ -163,8 +198,12 @@ impl State {
                 if let Some((key, asked_at)) = asked.question {
                     self.question_over(&key, asked_at);
                 }
-                if let Answer::Created(session) = answer {
-                    self.created(SessionKey { host: asked.host, id: session.id.as_str().into() }, in_dialog);
+                match answer {
+                    Answer::Created(session) => {
+                        self.created(SessionKey { host: asked.host, id: session.id.as_str().into() }, in_dialog);
+                    }
+                    Answer::Pull(pull) => self.pull_changed(asked.host, *pull),
+                    Answer::Done => {}
                 }
             }
             Err(why) => {
@@ -175,6 +214,28 @@ impl State {
                     _ => self.notice(Kind::Error, &format!("Could not {}: {why}", asked.what)),
                 }
             }
+        }
+    }
+
+    /// All that was said of a pull request. Where it cannot be had, what its host told of it is all there is.
+    fn pull_read(&mut self, key: PullKey, asked_at: Millis, result: Result<Answer, String>) {
+        let known = self.fleet.pull(&key).cloned();
+        let read = match result {
+            Ok(Answer::Pull(pull)) => Some(pull.cleaned()),
+            _ => known,
+        };
+        self.whole = read.map(|mut pull| {
+            pull.updated_at = pull.updated_at.max(asked_at);
+            (key, pull)
+        });
+    }
+
+    /// What a host answered of a pull request: news, before it tells its watchers.
+    fn pull_changed(&mut self, host: HostId, pull: Pull) {
+        let pull = pull.cleaned();
+        let key = PullKey { host, repository: pull.repository.as_str().into(), number: pull.number };
+        if self.diff.as_ref().is_some_and(|diff| diff.subject.pull() == Some(&key)) {
+            self.whole = Some((key, pull));
         }
     }
 
@@ -209,8 +270,8 @@ impl State {
             return;
         }
         let drafted = match &message.target {
-            Target::Pull { key, .. } => self.drafts.contains_key(key),
-            Target::Line { .. } => true,
+            Target::Pull { verdict, along, .. } => *along || *verdict == "approve",
+            Target::Place { .. } => true,
             Target::Session(_) => false,
         };
         if message.field.text().trim().is_empty() && !drafted {
@@ -223,10 +284,18 @@ impl State {
                 let body = message.field.text().to_owned();
                 self.call(key.host, Call::Send(key.id.to_string(), body), &name)
             }
-            Target::Pull { key, head, verdict } => self.submit_review(&key, head, verdict, body, &name),
-            Target::Line { key, head, path, line } => {
-                return self.draft_comment(key, head, LineComment { path, line, body });
+            Target::Pull { key, head, newest, verdict, along } => {
+                let now = self.fleet.pull(&key).map_or_else(|| newest.clone(), |pull| pull.head.clone());
+                let older = head != now;
+                let written = Written { key: key.clone(), head: head.clone(), verdict, body, along, older, name };
+                if now != newest {
+                    // It arrived while the text was written, which is kept.
+                    self.keep_typed();
+                    return self.ask_about_newer(&key, &head, Then::Send(Box::new(written)));
+                }
+                self.submit_review(written)
             }
+            Target::Place { key, place } => return self.draft_comment(&key, place, &body),
         };
         let Some(sending) = sending else { return };
         if let Some(Dialog::Message(message)) = &mut self.dialog {
@@ -252,6 +321,7 @@ impl State {
         let about = text::fit(if title.is_empty() { &task } else { &title }, 60);
         let call = Call::Create { environment: environment.name.to_string(), title, task };
         let Some(sending) = self.call(environment.host, call, &about) else { return };
+        self.environment_used = Some(environment);
         if let Some(Dialog::Form(form)) = &mut self.dialog {
             (form.sending, form.error) = (Some(sending), None);
         }

@@ -2,16 +2,20 @@
 
 use crate::{
     Command, Effect, State,
-    dialog::{Dialog, Form, Message, Palette, Target},
+    command::Group,
+    dialog::{Dialog, Form, Message, Palette, Question, Target, Then},
     edit::Field,
     effect::Slot,
-    fleet::SessionKey,
+    fleet::{EnvironmentKey, SessionKey},
     key::Key,
     layout::{Layout, log_rows},
     log::{LogView, Source},
     notice::Kind,
     state::View,
 };
+
+/// Columns that lines are moved by at a time.
+const PAN: isize = 8;
 
 impl State {
     /// Carries out a command; `keys` began its chord.
@@ -41,16 +45,28 @@ impl State {
             C::NextView => self.show_next(1),
             C::PreviousView => self.show_next(View::ALL.len() - 1),
             C::Palette => self.dialog = Some(Dialog::Palette(Palette::new())),
-            C::Help => self.dialog = Some(Dialog::Help(0)),
+            C::Help => self.dialog = Some(Dialog::Help(0, self.chapter())),
+            C::Notices => self.dialog = Some(Dialog::Notices(0)),
             C::Back => self.back(),
             C::Redraw => self.out.push(Effect::Redraw),
             C::Background => self.out.push(Effect::Background),
-            C::Quit => self.out.push(Effect::Quit),
+            C::Quit => self.quit(),
             C::Preview => self.preview_shown = !self.preview_shown,
             C::Log => self.open_session_log(Source::Agent),
             C::SerialLog => self.open_session_log(Source::Serial),
             C::Diff => self.open_diff(),
             C::CommentLine => self.open_line_comment(),
+            C::Reply => self.open_reply(),
+            C::Resolve => self.resolve(),
+            C::ShowNewer => self.run_show_newer(),
+            C::TakeAlong => self.take_along(),
+            C::Wrap => self.wrap_diff(),
+            C::PanLeft => self.pan_diff(-PAN),
+            C::PanRight => self.pan_diff(PAN),
+            C::DetailsUp => self.scroll_details(-1),
+            C::DetailsDown => self.scroll_details(1),
+            C::DetailsPageUp => self.scroll_details(-self.details_page()),
+            C::DetailsPageDown => self.scroll_details(self.details_page()),
             C::DiscardDraft => self.ask_discard(),
             C::NextHunk => self.step_hunk(true),
             C::PreviousHunk => self.step_hunk(false),
@@ -79,11 +95,62 @@ impl State {
         }
     }
 
+    /// Sessions go on without the console, so it asks only where it was told that something does not.
+    fn quit(&mut self) {
+        match self.ends_with_it.clone() {
+            None => self.out.push(Effect::Quit),
+            Some(text) => {
+                let title = "Leave the console?".into();
+                self.dialog = Some(Dialog::Question(Question {
+                    title,
+                    text,
+                    then: Then::Quit,
+                    about: String::new(),
+                    show: None,
+                }));
+            }
+        }
+    }
+
+    /// Instead of the question's yes or no, or where changes are looked at.
+    fn run_show_newer(&mut self) {
+        match &mut self.dialog {
+            Some(Dialog::Question(question)) => {
+                if let Some((pull, old)) = question.show.take() {
+                    self.show_newer(pull, old);
+                }
+            }
+            Some(_) => {}
+            None => self.show_changes_since(),
+        }
+    }
+
+    /// Whether a verdict takes along what was drafted.
+    fn take_along(&mut self) {
+        if let Some(Dialog::Message(message)) = &mut self.dialog
+            && let Target::Pull { key, along, .. } = &mut message.target
+            && self.drafts.get(key).is_some_and(|draft| !draft.finished().is_empty())
+        {
+            *along = !*along;
+        }
+    }
+
+    /// Shows more of what is known of the selected thing.
+    fn scroll_details(&mut self, down: isize) {
+        let last = crate::view::details_last(self);
+        self.details = self.details.saturating_add_signed(down).min(last);
+    }
+
+    fn details_page(&self) -> isize {
+        let rows = Layout::of(self).beside.map_or(1, |beside| beside.height.saturating_sub(1).max(1));
+        isize::try_from(rows).unwrap_or(1)
+    }
+
     fn page(&self) -> isize {
         let rows = match (&self.dialog, &self.log) {
             (Some(_), _) => usize::from(self.size.1).saturating_sub(6),
             (None, Some(_)) => log_rows(self.size),
-            (None, None) if self.diff.is_some() => self.diff_rows(),
+            (None, None) if self.diff.is_some() => self.diff_area().1,
             (None, None) => Layout::of(self).list.height.into(),
         };
         isize::try_from(rows.saturating_sub(1).max(1)).unwrap_or(1)
@@ -92,7 +159,10 @@ impl State {
     fn step(&mut self, by: isize) {
         let height = log_rows(self.size);
         match (&mut self.dialog, &mut self.log) {
-            (Some(Dialog::Help(top)), _) => {
+            (Some(Dialog::Notices(top)), _) => {
+                *top = top.saturating_add_signed(by).min(crate::view::notices_last(&self.notices, self.size));
+            }
+            (Some(Dialog::Help(top, _)), _) => {
                 *top = top.saturating_add_signed(by).min(crate::view::help_last(&self.keymap, self.size))
             }
             (Some(Dialog::Palette(palette)), _) => palette.step(by),
@@ -173,6 +243,7 @@ impl State {
     }
 
     fn back(&mut self) {
+        self.keep_typed();
         match self.dialog.take() {
             Some(Dialog::Form(mut form)) => {
                 // What was typed is still there at the next `new`.
@@ -205,7 +276,8 @@ impl State {
     }
 
     fn open_form(&mut self) {
-        let mut form = self.draft.take().unwrap_or_else(|| Box::new(Form::new(&self.fleet)));
+        let likely = self.likely_environment();
+        let mut form = self.draft.take().unwrap_or_else(|| Box::new(Form::new(&self.fleet, likely.as_ref())));
         form.refresh(&self.fleet);
         // From the list of environments the selected one is meant.
         if let Some(key) = self.environments.selected().filter(|_| self.view == View::Environments)
@@ -215,6 +287,28 @@ impl State {
             form.focus = crate::dialog::FormField::Title;
         }
         self.dialog = Some(Dialog::Form(form));
+    }
+
+    /// The environment that the last session was created in here, else the selected session's.
+    fn likely_environment(&self) -> Option<EnvironmentKey> {
+        let of_selected = || {
+            let (key, session) = self.selected()?;
+            Some(EnvironmentKey { name: session.environment.as_str().into(), host: key.host })
+        };
+        self.environment_used.clone().or_else(of_selected)
+    }
+
+    /// The chapter of the help about what is shown.
+    fn chapter(&self) -> Group {
+        match (&self.attach, &self.log, self.view) {
+            (Some(_), ..) => Group::Attached,
+            (None, Some(_), _) => Group::Lists,
+            (None, None, _) if self.diff.is_some() => Group::Diff,
+            (None, None, View::Sessions | View::Crashes) => Group::Session,
+            (None, None, View::Review) => Group::Review,
+            (None, None, View::Environments) => Group::Environments,
+            (None, None, View::Hosts) => Group::Lists,
+        }
     }
 
     fn open_message(&mut self) {

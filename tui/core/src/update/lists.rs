@@ -5,79 +5,96 @@ use std::cmp::Reverse;
 use crate::{
     State,
     fleet::{Environment, Host, Session, SessionKey, Turn},
-    fuzzy::Fuzzy,
+    fuzzy::Search,
     layout::Layout,
-    list::Row,
+    list::{List, Row},
     pull::Pull,
     state::View,
 };
 
+/// What a filter looks at: names first, then what else is known.
+type Texts<'a> = ([&'a str; 2], [&'a str; 4]);
+
 impl State {
-    /// Makes all lists anew.
+    /// Makes all lists anew. What is typed into a filter selects what matches it best.
     pub(crate) fn rebuild(&mut self) {
-        self.rebuild_sessions();
-        self.rebuild_crashes();
-        self.rebuild_pulls();
-        let mut wanted = self.wanted(View::Hosts);
-        let hosts = (0..self.fleet.hosts.len()).filter(|&n| wanted(&host_texts(&self.fleet.hosts[n])));
-        let rows = hosts.map(Row::Item).collect();
-        self.hosts.set(rows);
-        let mut wanted = self.wanted(View::Environments);
+        let typed = std::mem::take(&mut self.filter_typed).then_some(self.view);
+        let typed = |view: View| typed == Some(view);
+        self.rebuild_sessions(typed(View::Sessions));
+        self.rebuild_crashes(typed(View::Crashes));
+        self.rebuild_pulls(typed(View::Review));
+        let mut score = self.search(View::Hosts);
+        let hosts = self.fleet.hosts.iter().enumerate();
+        let hosts = hosts.filter_map(|(n, host)| Some((n, score(&host_texts(host))?))).collect();
+        fill(&mut self.hosts, hosts, typed(View::Hosts));
+        let mut score = self.search(View::Environments);
         let environments = self.fleet.environments().into_iter();
-        let rows =
-            environments.filter(|key| self.fleet.environment(key).is_some_and(|e| wanted(&environment_texts(e))));
-        let rows = rows.map(Row::Item).collect();
-        self.environments.set(rows);
+        let scored = environments.filter_map(|key| {
+            let score = score(&environment_texts(self.fleet.environment(&key)?))?;
+            Some((key, score))
+        });
+        let scored = scored.collect();
+        fill(&mut self.environments, scored, typed(View::Environments));
     }
 
-    /// Says of something's texts whether a list's filter wants it.
-    fn wanted(&self, view: View) -> impl FnMut(&[&str]) -> bool + use<> {
+    /// Says how well something's texts match a list's filter; `None`: it is not wanted.
+    fn search(&self, view: View) -> impl FnMut(&Texts) -> Option<u32> + use<> {
         let field = &self.filters[view as usize].field;
-        let mut fuzzy = (!field.is_empty()).then(|| Fuzzy::new(field.text()));
-        move |texts| fuzzy.as_mut().is_none_or(|fuzzy| fuzzy.matches(texts))
+        let mut search = (!field.is_empty()).then(|| Search::new(field.text()));
+        move |(names, others)| search.as_mut().map_or(Some(0), |search| search.score(names, others))
     }
 
-    fn rebuild_sessions(&mut self) {
-        let mut wanted = self.wanted(View::Sessions);
-        let mut groups: [Vec<(i64, SessionKey)>; Turn::ALL.len()] = Default::default();
+    fn rebuild_sessions(&mut self, typed: bool) {
+        let mut score = self.search(View::Sessions);
+        let mut groups: [Vec<(i64, SessionKey, u32)>; Turn::ALL.len()] = Default::default();
         for (key, session) in self.fleet.sessions() {
-            if wanted(&session_texts(session, self.fleet.host_name(key.host))) {
-                groups[session.turn as usize].push((rank(session), key));
+            if let Some(score) = score(&session_texts(session, self.fleet.host_name(key.host))) {
+                groups[session.turn as usize].push((rank(session), key, score));
             }
         }
         let mut rows = Vec::new();
+        let mut scores = Vec::new();
         for (turn, mut group) in Turn::ALL.into_iter().zip(groups) {
             if !group.is_empty() {
                 group.sort();
                 rows.push(Row::Head((turn, group.len())));
-                rows.extend(group.into_iter().map(|(_, key)| Row::Item(key)));
+                rows.extend(group.iter().map(|(_, key, _)| Row::Item(key.clone())));
+                scores.extend(group.into_iter().map(|(_, key, score)| (key, score)));
             }
         }
         self.sessions.set(rows);
+        select_best(&mut self.sessions, scores, typed);
     }
 
     /// What wants a verdict first; of these, what waits longest.
-    fn rebuild_pulls(&mut self) {
-        let mut wanted = self.wanted(View::Review);
-        let mut pulls: Vec<_> = (self.fleet.pulls())
-            .filter(|(_, pull)| wanted(&pull_texts(pull)))
-            .map(|(key, pull)| ((pull.rank(), pull.created_at), key))
-            .collect();
+    fn rebuild_pulls(&mut self, typed: bool) {
+        let mut score = self.search(View::Review);
+        let pulls = self.fleet.pulls().filter_map(|(key, pull)| {
+            let score = score(&pull_texts(pull, &pull.name()))?;
+            Some(((pull.rank(), pull.created_at), key, score))
+        });
+        let mut pulls: Vec<_> = pulls.collect();
         pulls.sort();
-        self.pulls.set(pulls.into_iter().map(|(_, key)| Row::Item(key)).collect());
+        fill(&mut self.pulls, pulls.into_iter().map(|(_, key, score)| (key, score)).collect(), typed);
     }
 
-    fn rebuild_crashes(&mut self) {
-        let mut wanted = self.wanted(View::Crashes);
-        let mut crashed: Vec<_> = self
-            .fleet
-            .sessions()
-            .filter(|(_, s)| s.crashed())
-            .filter(|(key, s)| wanted(&session_texts(s, self.fleet.host_name(key.host))))
-            .map(|(key, s)| (Reverse(s.updated_at), key))
-            .collect();
+    fn rebuild_crashes(&mut self, typed: bool) {
+        let mut score = self.search(View::Crashes);
+        let crashed = self.fleet.sessions().filter(|(_, s)| s.crashed()).filter_map(|(key, s)| {
+            let score = score(&session_texts(s, self.fleet.host_name(key.host)))?;
+            Some((Reverse(s.updated_at), key, score))
+        });
+        let mut crashed: Vec<_> = crashed.collect();
         crashed.sort();
-        self.crashes.set(crashed.into_iter().map(|(_, key)| Row::Item(key)).collect());
+        fill(&mut self.crashes, crashed.into_iter().map(|(_, key, score)| (key, score)).collect(), typed);
+    }
+
+    /// Details begin at their beginning where something else is selected.
+    pub(crate) fn settle_details(&mut self) {
+        let of = (self.view, self.pulls.selected().cloned(), self.hosts.selected().copied());
+        if self.detailed.as_ref() != Some(&of) {
+            (self.detailed, self.details) = (Some(of), 0);
+        }
     }
 
     /// Moves the lists so that what is selected is seen.
@@ -102,18 +119,32 @@ fn rank(session: &Session) -> i64 {
     }
 }
 
-fn session_texts<'a>(s: &'a Session, host: &'a str) -> [&'a str; 6] {
-    [&s.title, &s.slug, s.word(), &s.reason, &s.environment, host]
+/// Fills a list without headings.
+fn fill<K: Clone + PartialEq>(list: &mut List<(), K>, scored: Vec<(K, u32)>, typed: bool) {
+    list.set(scored.iter().map(|(key, _)| Row::Item(key.clone())).collect());
+    select_best(list, scored, typed);
 }
 
-fn host_texts(host: &Host) -> [&str; 2] {
-    [&host.name, host.title()]
+/// Selects the first of those that match best, if the filter was just typed.
+fn select_best<H, K: Clone + PartialEq>(list: &mut List<H, K>, scored: Vec<(K, u32)>, typed: bool) {
+    let best = scored.into_iter().rev().max_by_key(|(_, score)| *score).filter(|_| typed);
+    if let Some((key, _)) = best {
+        list.select(key);
+    }
 }
 
-fn pull_texts(p: &Pull) -> [&str; 5] {
-    [&p.title, &p.author, &p.repository, &p.standing, &p.outcome_text]
+fn session_texts<'a>(s: &'a Session, host: &'a str) -> Texts<'a> {
+    ([&s.title, &s.slug], [s.word(), &s.reason, &s.environment, host])
 }
 
-fn environment_texts(e: &Environment) -> [&str; 3] {
-    [&e.name, &e.state, &e.repository]
+fn host_texts(host: &Host) -> Texts<'_> {
+    ([&host.name, host.title()], [""; 4])
+}
+
+fn pull_texts<'a>(p: &'a Pull, name: &'a str) -> Texts<'a> {
+    ([name, &p.author], [&p.repository, &p.standing, &p.outcome_text, ""])
+}
+
+fn environment_texts(e: &Environment) -> Texts<'_> {
+    ([&e.name, ""], [&e.state, &e.repository, "", ""])
 }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     Effect, Report, State,
-    effect::Slot,
-    fleet::{Connection, HostId, Session},
+    fleet::{Connection, HostId, Session, SessionKey, Turn},
     notice::Kind,
-    pull::Pull,
+    pull::{Pull, PullKey},
     report::{HostReport, Snapshot},
     text,
 };
@@ -24,14 +23,15 @@ impl State {
                 }
             }
             Report::Diff(ticket, report) => {
-                if let Some(diff) = self.diff.as_mut().filter(|diff| diff.ticket == ticket)
-                    && diff.report(report)
-                {
-                    self.out.push(Effect::Close(Slot::Diff));
+                if self.diff.as_ref().is_some_and(|diff| diff.ticket == ticket) {
+                    self.diff_report(report);
+                } else if self.carry.as_ref().is_some_and(|carry| carry.ticket == ticket) {
+                    self.carry_report(report);
                 }
             }
             Report::Answer(ticket, result) => self.answered(ticket.generation, result),
             Report::Build(ticket, report) => self.built(ticket.generation, report),
+            Report::Drafts(host, drafts) => self.kept_drafts(host, drafts),
             Report::Notice(kind, text) => self.notice(kind, &text),
         }
     }
@@ -47,13 +47,17 @@ impl State {
                 let news = came_back(&mut host.connection, &name, now);
                 self.notices.withdraw(&format!("{name} is out of reach"));
                 host.info = info.map(crate::fleet::HostInfo::cleaned).or(host.info.take());
+                let before = std::mem::take(&mut host.sessions);
                 host.sessions = sessions.into_iter().map(|s| (Arc::from(&*s.id), s.cleaned())).collect();
+                let turned = host.sessions.iter().filter_map(|(key, session)| turned(before.get(key), session));
+                let turned: Vec<_> = turned.collect();
                 host.environments = environments
                     .into_iter()
                     .map(crate::fleet::Environment::cleaned)
                     .map(|e| (Arc::from(&*e.name), e))
                     .collect();
                 self.tell(news);
+                self.turned(id, turned);
             }
             HostReport::Resumed => {
                 let name = host.title().to_owned();
@@ -65,8 +69,10 @@ impl State {
                 let session = session.cleaned();
                 let known = host.sessions.get(&*session.id);
                 let news = session_news(known, &session);
+                let turned = turned(known, &session);
                 host.sessions.insert(Arc::from(&*session.id), session);
                 self.tell(news);
+                self.turned(id, turned);
             }
             HostReport::SessionRemoved(session) => {
                 host.sessions.remove(&*session);
@@ -82,11 +88,15 @@ impl State {
             }
             HostReport::Pull(pull) => {
                 let pull = pull.cleaned();
-                let place = (Arc::from(&*pull.repository), pull.number);
+                let place: (Arc<str>, u64) = (Arc::from(&*pull.repository), pull.number);
+                let key = PullKey { host: id, repository: place.0.clone(), number: pull.number };
+                let news = host.pulls.get(&place).and_then(|was| pull_news(was, &pull));
                 match pull.is_open() {
                     true => drop(host.pulls.insert(place, pull)),
                     false => drop(host.pulls.remove(&place)),
                 }
+                // Of those that this person is at.
+                self.tell(news.filter(|_| self.seen.contains_key(&key) || self.drafts.contains_key(&key)));
             }
             HostReport::Lost(why) => {
                 let name = host.title().to_owned();
@@ -96,11 +106,43 @@ impl State {
         }
     }
 
+    /// It became a person's turn: told once, unless that is being looked at.
+    fn turned(&mut self, host: HostId, turned: impl IntoIterator<Item = (Arc<str>, String)>) {
+        for (id, text) in turned {
+            let key = SessionKey { host, id };
+            let viewer = self.attach.as_ref().map(|attach| &attach.viewer).or(self.preview.as_ref());
+            if !(self.focused && viewer.is_some_and(|viewer| viewer.session == key)) {
+                self.alerts.push(text);
+            }
+        }
+    }
+
+    /// Hands on whose turn it has become.
+    pub(crate) fn alert(&mut self) {
+        let mut alerts = std::mem::take(&mut self.alerts);
+        if alerts.len() > ALERTS_MAX {
+            let more = alerts.split_off(ALERTS_MAX - 1).len();
+            alerts.push(format!("and {more} more sessions"));
+        }
+        if !alerts.is_empty() {
+            self.out.push(Effect::Alert(alerts));
+        }
+    }
+
     fn tell(&mut self, news: Option<(Kind, String)>) {
         if let Some((kind, text)) = news {
             self.notice(kind, &text);
         }
     }
+}
+
+/// Most lines of one alert: a host that is back may have many.
+const ALERTS_MAX: usize = 4;
+
+/// Whether it has become a person's turn: which session's, and its name and reason.
+fn turned(was: Option<&Session>, now: &Session) -> Option<(Arc<str>, String)> {
+    let person = matches!(now.turn, Turn::You | Turn::Other) && was.is_some_and(|was| was.turn != now.turn);
+    (person && !now.deleting).then(|| (Arc::from(&*now.id), format!("{}: {}", now.name(), now.reason)))
 }
 
 type News = Option<(Kind, String)>;
@@ -129,6 +171,16 @@ fn lost(connection: &mut Connection, name: &str, why: &str, now: i64) -> News {
             *connection = Connection::Lost(now, why);
             Some(news)
         }
+    }
+}
+
+/// What a reviewer may want to hear of.
+fn pull_news(was: &Pull, now: &Pull) -> News {
+    let name = now.name();
+    match (now.is_open(), was.head == now.head) {
+        (false, _) => Some((Kind::Info, format!("{name} is {}", now.state))),
+        (true, false) => Some((Kind::Info, format!("Revision {} of {name} arrived", now.revision))),
+        (true, true) => None,
     }
 }
 

@@ -14,8 +14,11 @@ use crate::{
 };
 
 mod ahead;
+mod alerts;
 mod checks;
+mod filters;
 mod forms;
+mod leaving;
 mod once;
 mod queue;
 mod random;

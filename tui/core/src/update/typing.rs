@@ -10,6 +10,7 @@ impl State {
         self.edit(|field| {
             field.key(key);
         });
+        self.typed_draft();
     }
 
     pub(crate) fn pasted(&mut self, text: &str) {
@@ -17,6 +18,7 @@ impl State {
             return self.paste_into_terminal(text);
         }
         self.edit(|field| field.insert(text));
+        self.typed_draft();
     }
 
     /// Changes the text field that has the keyboard, and what depends on it.
@@ -42,7 +44,9 @@ impl State {
                 log.refilter();
             }
             (None, None) if filter.typing => {
+                let before = filter.field.text().to_owned();
                 change(&mut filter.field);
+                self.filter_typed = filter.field.text() != before && !filter.field.is_empty();
                 self.stale = true;
             }
             (None, _) => {}

@@ -144,6 +144,7 @@ fn list_hints(state: &State) -> Vec<(Command, &'static str)> {
             ]);
         }
         (View::Review, _) if state.pulls.items() > 0 => hints.extend([
+            (C::Diff, "changes"),
             (C::Approve, "approve"),
             (C::RequestChanges, "request changes"),
             (C::Comment, "comment"),

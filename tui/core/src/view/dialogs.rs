@@ -4,9 +4,10 @@ use ratatui::{Frame, layout::Rect};
 
 use super::pen::Pen;
 use crate::{
-    State, Theme,
+    Command, State, Theme,
     dialog::{Message, Question, Target},
-    text,
+    draft::Place,
+    key, text,
     theme::Scope,
 };
 
@@ -27,23 +28,68 @@ pub(super) fn question(state: &State, question: &Question, theme: &Theme, frame:
     }
     let row = area.height.saturating_sub(1);
     let mut line = pen.line(area, row);
-    line.put("y", Scope::DialogDanger).put(" yes, do it", Scope::Dialog).skip(3);
-    line.put("n", Scope::Key).put(" no", Scope::Dialog);
+    if question.show.is_some() {
+        let keys = state.keymap.keys_for(Command::ShowNewer, state.conditions()).map(|keys| key::chord(&keys));
+        line.put(&keys.unwrap_or_default(), Scope::Key).put(" show what changed", Scope::Dialog).skip(3);
+        line.put("y", Scope::DialogDanger).put(" send anyway", Scope::Dialog).skip(3);
+        line.put("n", Scope::Key).put(" neither", Scope::Dialog);
+    } else {
+        line.put("y", Scope::DialogDanger).put(" yes, do it", Scope::Dialog).skip(3);
+        line.put("n", Scope::Key).put(" no", Scope::Dialog);
+    }
+}
+
+/// Title, and what an empty text stands for.
+fn titles(message: &Message) -> (String, &'static str) {
+    let name = &message.name;
+    match &message.target {
+        Target::Session(_) => (format!("Message to {name}"), "a line typed into its terminal, with Enter"),
+        Target::Place { place: Place::Line { .. }, .. } => {
+            (format!("Comment on {name}"), "kept, and sent with your verdict; empty: none")
+        }
+        Target::Place { place: Place::Thread(_), .. } => {
+            (format!("Answer in {name}"), "kept, and sent with your verdict; empty: none")
+        }
+        Target::Pull { verdict: "comment", .. } => (format!("Comment on {name}"), "what reviewer and agent read"),
+        Target::Pull { verdict: "approve", .. } => (format!("Approve {name}"), "what is said with it; may be empty"),
+        Target::Pull { .. } => (format!("Request changes to {name}"), "what must change before a merge"),
+    }
+}
+
+fn hint_of(message: &Message) -> &'static str {
+    match message.target {
+        Target::Session(_) => "enter send   esc back",
+        Target::Pull { .. } => "enter send   esc put away (kept)",
+        Target::Place { .. } => "enter keep   esc put away (kept as unfinished)",
+    }
+}
+
+/// Whether what was drafted goes along; empty where nothing was.
+fn along(state: &State, message: &Message) -> String {
+    let Target::Pull { key, along, .. } = &message.target else { return String::new() };
+    let count = state.drafts.get(key).map_or(0, |draft| draft.finished().len());
+    let keys = state.keymap.keys_for(Command::TakeAlong, state.conditions()).map(|keys| key::chord(&keys));
+    let keys = keys.unwrap_or_default();
+    match (count, along) {
+        (0, _) => String::new(),
+        (_, true) => format!("{} along   {keys} leaves {} here", go(count), if count == 1 { "it" } else { "them" }),
+        (_, false) => {
+            let comments = text::count(count, "drafted comment");
+            format!("{comments} left here   {keys} takes {} along", if count == 1 { "it" } else { "them" })
+        }
+    }
+}
+
+fn go(count: usize) -> String {
+    format!("{} go{}", text::count(count, "drafted comment"), if count == 1 { "es" } else { "" })
 }
 
 pub(super) fn message(state: &State, message: &Message, theme: &Theme, frame: &mut Frame) {
     let mut pen = Pen::new(frame.buffer_mut(), theme);
-    let (title, hint) = match &message.target {
-        Target::Session(_) => (format!("Message to {}", message.name), "a line typed into its terminal, with Enter"),
-        Target::Pull { verdict: "comment", .. } => {
-            (format!("Comment on {}", message.name), "what reviewer and agent read")
-        }
-        Target::Line { .. } => {
-            (format!("Comment on {}", message.name), "kept, and sent with your verdict; empty: none")
-        }
-        Target::Pull { .. } => (format!("Request changes to {}", message.name), "what must change before a merge"),
-    };
-    let area = pen.boxed(middle(state, 76, 6), &title, Scope::DialogBorder, Scope::DialogTitle);
+    let (title, hint) = titles(message);
+    let along = along(state, message);
+    let high = if along.is_empty() { 6 } else { 7 };
+    let area = pen.boxed(middle(state, 76, high), &title, Scope::DialogBorder, Scope::DialogTitle);
     let field = Rect { y: area.y + 1, height: 1.min(area.height.saturating_sub(1)), ..area };
     pen.style(field, Scope::FieldFocus);
     let (rows, (_, column)) = message.field.rows(field.width.into());
@@ -53,7 +99,10 @@ pub(super) fn message(state: &State, message: &Message, theme: &Theme, frame: &m
         false => line.put(&rows.concat(), Scope::FieldFocus),
     };
     let row = area.height.saturating_sub(1);
-    foot(message.error.as_deref(), message.sending.is_some(), "enter send   esc back", area, row, &mut pen);
+    if !along.is_empty() && area.height > 3 {
+        pen.line(area, row - 1).put(&along, Scope::StateAsks);
+    }
+    foot(message.error.as_deref(), message.sending.is_some(), hint_of(message), area, row, &mut pen);
     let x = field.x + u16::try_from(column).unwrap_or(0);
     if x < area.right() && !field.is_empty() {
         frame.set_cursor_position((x, field.y));

@@ -40,7 +40,7 @@ fn environment_row(state: &State, key: &EnvironmentKey, (area, row): (Rect, u16)
     let (glyph, scope) = words::look(word);
     let mut line = pen.line(area, row);
     line.put(if selected { "▌" } else { " " }, Scope::SelectionMark);
-    line.put(glyph, scope).skip(1).column(word, 10, scope).column(&environment.name, 16, Scope::Strong);
+    line.put(glyph, scope).skip(1).column(word, 10, scope).found(&environment.name, 16, Scope::Strong, true);
     if state.fleet.several() && area.width >= 70 {
         line.column(state.fleet.host_name(key.host), 10, Scope::Dim);
     }

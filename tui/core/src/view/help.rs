@@ -24,24 +24,24 @@ enum Entry {
 
 /// The last line that the help can begin with.
 pub(crate) fn last(keymap: &Keymap, size: (u16, u16)) -> usize {
-    entries(keymap).len().saturating_sub(inside(size).height.into())
+    entries(keymap, Group::Session).len().saturating_sub(inside(size).height.into())
 }
 
-fn place(size: (u16, u16)) -> Rect {
+pub(super) fn place(size: (u16, u16)) -> Rect {
     let (width, height) = (size.0.min(96), size.1);
     let margin = if height > 30 { 2 } else { 0 };
     Rect { x: (size.0 - width) / 2, y: margin, width, height: height.saturating_sub(2 * margin) }
 }
 
-fn inside(size: (u16, u16)) -> Rect {
+pub(super) fn inside(size: (u16, u16)) -> Rect {
     let place = place(size);
     Rect { height: place.height.saturating_sub(2), ..place }
 }
 
-pub(super) fn draw(state: &State, top: usize, theme: &Theme, frame: &mut Frame) {
+pub(super) fn draw(state: &State, (top, group): (usize, Group), theme: &Theme, frame: &mut Frame) {
     let mut pen = Pen::new(frame.buffer_mut(), theme);
     let area = pen.boxed(place(state.size), "Keys", Scope::DialogBorder, Scope::DialogTitle);
-    let entries = entries(&state.keymap);
+    let entries = entries(&state.keymap, group);
     let height: usize = area.height.into();
     let top = top.min(entries.len().saturating_sub(height));
     let keys_width = usize::from(area.width) / 4;
@@ -73,10 +73,11 @@ pub(super) fn draw(state: &State, top: usize, theme: &Theme, frame: &mut Frame) 
     }
 }
 
-fn entries(keymap: &Keymap) -> Vec<Entry> {
+/// The chapter about what is shown comes first.
+fn entries(keymap: &Keymap, first: Group) -> Vec<Entry> {
     let bindings = keymap.bindings();
     let mut entries = Vec::new();
-    for group in Group::ALL {
+    for group in std::iter::once(first).chain(Group::ALL.into_iter().filter(|group| *group != first)) {
         if !entries.is_empty() {
             entries.push(Entry::Gap);
         }

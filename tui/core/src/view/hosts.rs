@@ -34,7 +34,7 @@ fn host_row(host: &Host, area: Rect, row: u16, selected: bool, pen: &mut Pen) {
     line.put(if selected { "▌" } else { " " }, Scope::SelectionMark);
     line.put(glyph, scope).skip(1).column(word, 10, scope);
     let (name, gauge) = if area.width >= 78 { (20, 10) } else { (12, 6) };
-    line.column(host.title(), name, Scope::Strong);
+    line.found(host.title(), name, Scope::Strong, true);
     let Some(info) = &host.info else {
         let why = error(host).unwrap_or_default();
         let room = line.room();
@@ -71,42 +71,36 @@ fn error(host: &Host) -> Option<&str> {
     }
 }
 
-pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) {
+/// Gives how many rows there are.
+pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) -> usize {
     let host = state.hosts.selected().and_then(|id| state.fleet.hosts.get(*id));
     let title = host.map_or("", Host::title);
     if !layout.is_wide() {
         pen.rule(layout.rule, 0, title, "");
     }
-    let Some(host) = host else { return };
-    let mut row = 0;
+    let Some(host) = host else { return 0 };
+    let mut lines = pen.lines(area, state.details);
     if layout.is_wide() {
         let (glyph, word, scope) = words::connection(&host.connection);
-        pen.line(area, 0).skip(1).put(title, Scope::Strong).put_right(&format!("{glyph} {word} "), scope);
-        row = 2;
-    }
-    if let Some(why) = error(host) {
-        for line in text::wrap(why, usize::from(area.width).saturating_sub(2)).iter().take(4) {
-            pen.line(area, row).skip(1).put(line, Scope::StateBad);
-            row += 1;
+        if let Some(mut line) = lines.next() {
+            line.skip(1).put(title, Scope::Strong).put_right(&format!("{glyph} {word} "), scope);
         }
+        lines.put("", Scope::Text);
+    }
+    let columns = lines.columns();
+    for line in error(host).into_iter().flat_map(|why| text::wrap(why, columns)) {
+        lines.put(&line, Scope::StateBad);
     }
     for (label, value) in facts(state, host) {
-        let mut line = pen.line(area, row);
-        line.skip(1).column(label, 12, Scope::Dim);
-        let room = line.room().saturating_sub(1);
-        line.put(&text::fit(&value, room), Scope::Text);
-        row += 1;
+        lines.fact(label, &value, 12);
     }
-    let problems = host.info.iter().flat_map(|info| &info.problems);
-    for problem in problems {
-        for (n, line) in text::wrap(problem, usize::from(area.width).saturating_sub(4)).iter().enumerate() {
-            pen.line(area, row)
-                .skip(1)
-                .put(if n == 0 { "! " } else { "  " }, Scope::StateAsks)
-                .put(line, Scope::StateAsks);
-            row += 1;
+    for problem in host.info.iter().flat_map(|info| &info.problems) {
+        for (n, line) in text::wrap(problem, columns.saturating_sub(2)).iter().enumerate() {
+            let mark = if n == 0 { "! " } else { "  " };
+            lines.put(&format!("{mark}{line}"), Scope::StateAsks);
         }
     }
+    lines.end()
 }
 
 fn facts(state: &State, host: &Host) -> Vec<(&'static str, String)> {

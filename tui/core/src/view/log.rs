@@ -19,7 +19,7 @@ pub(super) fn draw(state: &State, log: &LogView, theme: &Theme, frame: &mut Fram
     let body = Rect { y: area.y + 1, height: area.height.saturating_sub(2), ..area };
     match (log.is_empty(), &log.reading) {
         (true, Reading::Failed(why)) => pen.centered(body, &[(why, Scope::StateBad)]),
-        (true, Reading::Going) => pen.centered(body, &[("Reading …", Scope::StateBusy)]),
+        (true, Reading::Going) => pen.centered(body, &[("Nothing yet; what comes is shown here", Scope::StateBusy)]),
         (true, Reading::Done) if !log.filter.is_empty() => pen.centered(body, &[("Nothing matches", Scope::Dim)]),
         (true, Reading::Done) => pen.centered(body, &[("Nothing is kept of it", Scope::Dim)]),
         (false, _) => {
@@ -50,11 +50,11 @@ fn title(state: &State, source: &Source) -> String {
 
 fn place(log: &LogView, height: usize) -> String {
     let last = (log.first(height) + height).min(log.len());
-    let reading = match (&log.reading, &log.source) {
-        (Reading::Going, Source::Check { .. }) => "live · ",
-        (Reading::Going, _) => "reading · ",
-        (Reading::Failed(_), _) => "broken off · ",
-        (Reading::Done, _) => "",
+    let reading = match &log.reading {
+        Reading::Going if log.follows() => "live · ",
+        Reading::Going => "more comes below · ",
+        Reading::Failed(_) => "broken off · ",
+        Reading::Done => "",
     };
     format!("{reading}{last} of {}", text::count(log.len(), "line"))
 }

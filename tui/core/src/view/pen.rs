@@ -1,9 +1,11 @@
 //! Writes styled text into the buffer, inside bounds. All text passes through here or through the terminal's widget.
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::{
     Theme,
+    fuzzy::Search,
     text::{self, fit},
     theme::Scope,
 };
@@ -12,6 +14,8 @@ use crate::{
 pub(super) struct Pen<'a> {
     pub(super) buffer: &'a mut Buffer,
     pub(super) theme: &'a Theme,
+    /// What the shown list is narrowed to.
+    pub(super) search: Option<Search>,
 }
 
 /// A row being written from the left.
@@ -24,7 +28,7 @@ pub(super) struct Line<'p, 'a> {
 
 impl<'a> Pen<'a> {
     pub(super) fn new(buffer: &'a mut Buffer, theme: &'a Theme) -> Self {
-        Self { buffer, theme }
+        Self { buffer, theme, search: None }
     }
 
     /// Row `row` of an area, from 0; rows outside of it take nothing.
@@ -89,12 +93,78 @@ impl<'a> Pen<'a> {
         Rect { x: inside.x + 1, width: inside.width.saturating_sub(2), ..inside }
     }
 
+    /// Rows below each other, of which so many are out of sight above.
+    pub(super) fn lines(&mut self, area: Rect, above: usize) -> Lines<'_, 'a> {
+        Lines { pen: self, area, above, row: 0 }
+    }
+
     /// A gauge of so many columns, filled by this part.
     pub(super) fn gauge(line: &mut Line, columns: usize, used: u64, total: u64) {
         let part = if total == 0 { 0 } else { (u128::from(used.min(total)) * 100 / u128::from(total)) as usize };
         let filled = (columns * part).div_ceil(100);
         let scope = if part >= 90 { Scope::BarHigh } else { Scope::Bar };
         line.put(&"━".repeat(filled), scope).put(&"─".repeat(columns - filled), Scope::BarEmpty);
+    }
+}
+
+/// Lines below each other in an area that may be scrolled.
+pub(super) struct Lines<'p, 'a> {
+    pen: &'p mut Pen<'a>,
+    area: Rect,
+    /// Rows out of sight above.
+    above: usize,
+    row: usize,
+}
+
+impl<'a> Lines<'_, 'a> {
+    /// Columns for text.
+    pub(super) fn columns(&self) -> usize {
+        usize::from(self.area.width).saturating_sub(2).max(1)
+    }
+
+    /// The next row, if it is seen.
+    pub(super) fn next(&mut self) -> Option<Line<'_, 'a>> {
+        let row = self.row.checked_sub(self.above);
+        self.row += 1;
+        let row = row.and_then(|row| u16::try_from(row).ok()).filter(|row| *row < self.area.height)?;
+        Some(self.pen.line(self.area, row))
+    }
+
+    /// A row of text.
+    pub(super) fn put(&mut self, text: &str, scope: Scope) {
+        if let Some(mut line) = self.next() {
+            line.skip(1).put(text, scope);
+        }
+    }
+
+    /// A fact in a row; what does not fit goes on in the rows below.
+    pub(super) fn fact(&mut self, label: &str, value: &str, columns: usize) {
+        let room = usize::from(self.area.width).saturating_sub(columns + 3).max(1);
+        for (n, part) in text::wrap(value, room).iter().enumerate() {
+            if let Some(mut line) = self.next() {
+                line.skip(1).column(if n == 0 { label } else { "" }, columns, Scope::Dim).put(part, Scope::Text);
+            }
+        }
+    }
+
+    /// A line across, with a heading in it.
+    pub(super) fn heading(&mut self, title: &str) {
+        let area = self.area;
+        let at = self.row.checked_sub(self.above).and_then(|row| u16::try_from(row).ok());
+        self.row += 1;
+        if let Some(row) = at.filter(|row| *row < area.height) {
+            self.pen.rule(area, row, title, "");
+        }
+    }
+
+    /// How many rows there are; says in the last one seen that more are below.
+    pub(super) fn end(self) -> usize {
+        let below = self.row.saturating_sub(self.above + usize::from(self.area.height));
+        if below > 0 && self.area.height > 0 {
+            let last = self.area.height - 1;
+            self.pen.line(self.area, last).put_right_over(&format!(" {below} more below "), Scope::Hint);
+        }
+        self.row
     }
 }
 
@@ -127,6 +197,23 @@ impl Line<'_, '_> {
         self
     }
 
+    /// Like [`Self::column`]; what the filter has found in it stands out.
+    pub(super) fn found(&mut self, text: &str, columns: usize, scope: Scope, is_name: bool) -> &mut Self {
+        let (from, text) = (self.x, fit(text, columns));
+        self.column(&text, columns, scope);
+        let marks = self.pen.search.as_mut().map_or_else(Vec::new, |search| search.marks(&text, is_name));
+        let mut x = usize::from(from);
+        for (n, grapheme) in text.graphemes(true).enumerate() {
+            let width = text::width(grapheme);
+            if marks.binary_search(&n).is_ok() && x + width <= self.right.into() {
+                let [x, width] = [x, width].map(|n| u16::try_from(n).unwrap_or(u16::MAX));
+                self.pen.style(Rect { x, y: self.y, width, height: 1 }, Scope::Found);
+            }
+            x += width;
+        }
+        self
+    }
+
     /// Writes text at the right end of a column of this width, and a blank after it.
     pub(super) fn column_right(&mut self, text: &str, columns: usize, scope: Scope) -> &mut Self {
         let text = fit(text, columns);
@@ -142,6 +229,13 @@ impl Line<'_, '_> {
             self.put(text, scope);
         }
         self
+    }
+
+    /// Writes text at the right end of the row, over what stands there.
+    pub(super) fn put_right_over(&mut self, text: &str, scope: Scope) -> &mut Self {
+        let width = u16::try_from(text::width(text)).unwrap_or(u16::MAX);
+        self.x = self.right.saturating_sub(width).max(self.x);
+        self.put(text, scope)
     }
 
     /// Leaves so many columns as they are.

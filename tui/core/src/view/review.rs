@@ -2,12 +2,16 @@
 
 use ratatui::layout::Rect;
 
-use super::{pen::Pen, words};
+use super::{
+    pen::{Lines, Pen},
+    words,
+};
 use crate::{
     State,
+    draft::Draft,
     layout::Layout,
     list::Row,
-    pull::{Check, Draft, Pull, PullKey, Thread},
+    pull::{Check, Pull, PullKey, Thread},
     text,
     theme::Scope,
 };
@@ -22,17 +26,22 @@ pub(super) fn draw(state: &State, area: Rect, pen: &mut Pen) {
         };
         return pen.centered(area, &[(text[0], Scope::Strong), (text[1], Scope::Dim)]);
     }
+    let title = |row: &Row<(), PullKey>| match row {
+        Row::Item(key) => state.fleet.pull(key).map_or(0, |pull| text::width(&pull.title)),
+        Row::Head(()) => 0,
+    };
+    let longest = rows.iter().map(title).max().unwrap_or(0);
     for (n, row) in (0..).zip(rows) {
         let Row::Item(key) = row else { continue };
         let selected = state.pulls.selected() == Some(key);
-        pull_row(state, key, (area, n), selected, pen);
+        pull_row(state, key, (area, n), (selected, longest), pen);
         if selected {
             pen.style(Rect { y: area.y + n, height: 1, ..area }, Scope::Selection);
         }
     }
 }
 
-fn pull_row(state: &State, key: &PullKey, (area, row): (Rect, u16), selected: bool, pen: &mut Pen) {
+fn pull_row(state: &State, key: &PullKey, (area, row): (Rect, u16), (selected, longest): (bool, usize), pen: &mut Pen) {
     let Some(pull) = state.fleet.pull(key) else { return };
     let mut line = pen.line(area, row);
     line.put(if selected { "▌" } else { " " }, Scope::SelectionMark);
@@ -41,32 +50,34 @@ fn pull_row(state: &State, key: &PullKey, (area, row): (Rect, u16), selected: bo
     let (glyph, scope) = words::outcome(&pull.outcome);
     line.put(glyph, scope).skip(1).column(&pull.outcome, 7, scope);
     line.column_right(&format!("#{}", pull.number), 5, Scope::Dim);
-    let wide = area.width >= 76;
-    let aside = if wide { 33 } else { 5 };
-    let title = line.room().saturating_sub(aside + 1).max(8);
-    line.column(&pull.title, title, Scope::Strong);
-    if wide {
-        line.column(&pull.repository, 10, Scope::Dim).column(&pull.author, 15, Scope::Dim);
-    }
+    // Titles are whole where there is room; what is left tells where they are from.
+    let room = line.room().saturating_sub(6);
+    let left = room.saturating_sub(longest);
+    let (author, repository) = (if left > 10 { (left - 1).min(20) } else { 0 }, if left > 33 { 11 } else { 0 });
+    let aside =
+        [author, repository].into_iter().filter(|columns| *columns > 0).map(|columns| columns + 1).sum::<usize>();
+    line.found(&pull.title, room - aside, Scope::Strong, true);
+    line.column(&pull.repository, repository, Scope::Dim).column(&pull.author, author, Scope::Dim);
     line.column_right(&text::age(state.now - pull.created_at), 4, Scope::Dim);
 }
 
-pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) {
+/// Gives how many rows there are.
+pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) -> usize {
     let pull = state.pulls.selected().and_then(|key| state.fleet.pull(key));
     let title = pull.map(Pull::name).unwrap_or_default();
     if !layout.is_wide() {
         pen.rule(layout.rule, 0, &title, "");
     }
-    let Some(pull) = pull else { return };
-    let mut lines = Lines { pen, area, row: 0 };
+    let Some(pull) = pull else { return 0 };
+    let mut lines = pen.lines(area, state.details);
     if layout.is_wide() {
         lines.put(&title, Scope::Strong);
-        lines.row += 1;
+        lines.put("", Scope::Text);
     }
     for (label, value) in facts(state, pull).iter().filter(|(_, value)| !value.is_empty()) {
-        lines.fact(label, value);
+        lines.fact(label, value, 10);
     }
-    for line in text::wrap(&pull.body, lines.columns()).iter().take(6).filter(|_| !pull.body.is_empty()) {
+    for line in text::wrap(&pull.body, lines.columns()).iter().filter(|_| !pull.body.is_empty()) {
         lines.put(line, Scope::Text);
     }
     if let Some(draft) = state.pulls.selected().and_then(|key| state.drafts.get(key)) {
@@ -78,39 +89,7 @@ pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut
         draw_thread(pull, thread, &mut lines);
     }
     revisions(state, pull, &mut lines);
-}
-
-/// Lines below each other, as many as there is room for.
-struct Lines<'p, 'a> {
-    pen: &'p mut Pen<'a>,
-    area: Rect,
-    row: u16,
-}
-
-impl Lines<'_, '_> {
-    fn columns(&self) -> usize {
-        usize::from(self.area.width).saturating_sub(2).max(1)
-    }
-
-    fn put(&mut self, text: &str, scope: Scope) {
-        self.pen.line(self.area, self.row).skip(1).put(text, scope);
-        self.row = self.row.saturating_add(1);
-    }
-
-    fn fact(&mut self, label: &str, value: &str) {
-        let mut line = self.pen.line(self.area, self.row);
-        line.skip(1).column(label, 10, Scope::Dim);
-        let room = line.room().saturating_sub(1);
-        line.put(&text::fit(value, room), Scope::Text);
-        self.row = self.row.saturating_add(1);
-    }
-
-    fn heading(&mut self, title: &str) {
-        if self.row < self.area.height {
-            self.pen.rule(self.area, self.row, title, "");
-        }
-        self.row = self.row.saturating_add(1);
-    }
+    lines.end()
 }
 
 fn facts(state: &State, pull: &Pull) -> Vec<(&'static str, String)> {
@@ -125,13 +104,23 @@ fn facts(state: &State, pull: &Pull) -> Vec<(&'static str, String)> {
 
 /// What goes with the next verdict.
 fn drafted(pull: &Pull, draft: &Draft, lines: &mut Lines) {
-    let old = if draft.head == pull.head { "" } else { ", on an older revision: no verdict can take them along" };
-    lines.heading(&format!("{} drafted, not sent yet{old}", text::count(draft.comments.len(), "comment")));
+    lines.heading(&format!("{} drafted, not sent yet", text::count(draft.comments.len(), "comment")));
     for comment in &draft.comments {
-        let place = format!("{}:{}", text::one_line(&comment.path, 1024), comment.line);
-        for line in text::wrap(&format!("{place}  {}", comment.body), lines.columns()) {
+        let old = match comment.place.head().filter(|head| *head != pull.head) {
+            Some(head) => match pull.revision_of(head) {
+                Some(number) => format!(" of revision {number}, changed since"),
+                None => " of an old revision, changed since".into(),
+            },
+            None => String::new(),
+        };
+        let unfinished = if comment.unfinished { " (unfinished)" } else { "" };
+        let text = format!("{}{old}{unfinished}  {}", comment.place.name(), comment.body);
+        for line in text::wrap(&text, lines.columns()) {
             lines.put(&line, Scope::Text);
         }
+    }
+    for line in text::wrap(&draft.body, lines.columns()).iter().filter(|_| !draft.body.is_empty()) {
+        lines.put(line, Scope::Text);
     }
 }
 
@@ -139,13 +128,12 @@ fn checks(pull: &Pull, selected: Option<usize>, lines: &mut Lines) {
     lines.heading(&pull.outcome_text);
     for (at, Check { name, state, required, summary }) in pull.checks.iter().enumerate() {
         let (glyph, scope) = words::check(state);
-        let mut line = lines.pen.line(lines.area, lines.row);
+        let Some(mut line) = lines.next() else { continue };
         line.put(if selected == Some(at) { "▌" } else { " " }, Scope::SelectionMark);
         line.put(glyph, scope).skip(1).column(name, 20, Scope::Text).column(state, 9, scope);
         line.column(if *required { "required" } else { "" }, 8, Scope::Dim);
         let room = line.room().saturating_sub(1);
         line.put(&text::fit(summary, room), Scope::Dim);
-        lines.row = lines.row.saturating_add(1);
     }
 }
 
@@ -173,7 +161,11 @@ fn draw_thread(pull: &Pull, thread: &Thread, lines: &mut Lines) {
     let place = if thread.line == 0 { thread.path.clone() } else { format!("{}:{}", thread.path, thread.line) };
     let old =
         if thread.revision == pull.revision { String::new() } else { format!(" of revision {}", thread.revision) };
-    lines.heading(&format!("{place}{old}"));
+    let settled = match &*thread.resolved_by {
+        "" => String::new(),
+        who => format!(", resolved by {who}"),
+    };
+    lines.heading(&format!("{place}{old}{settled}"));
     if thread.line > 0 {
         lines.put(&format!("> {}", thread.quote), Scope::Dim);
     }

@@ -27,8 +27,8 @@ struct Columns {
 }
 
 impl Columns {
-    /// For a list so wide.
-    fn of(width: u16, several: bool) -> Self {
+    /// For a list so wide, where the longest name shown has so many columns.
+    fn of(width: u16, several: bool, longest: usize) -> Self {
         let width = usize::from(width);
         let word = 10;
         let environment = if width >= 56 { 9 } else { 0 };
@@ -36,7 +36,8 @@ impl Columns {
         // Mark and glyph, blanks after each column, age.
         let fixed = 3 + word + 1 + 5 + [environment, host].into_iter().filter(|w| *w > 0).map(|w| w + 1).sum::<usize>();
         let rest = width.saturating_sub(fixed + 2);
-        let name = if rest < 30 { rest } else { (rest * 45 / 100).clamp(16, 40) };
+        // Names are whole where there is room; reasons get the rest, and at least a third.
+        let name = if rest < 30 { rest } else { longest.clamp(16, rest * 2 / 3) };
         Self { word, name, why: rest - name, environment, host }
     }
 }
@@ -46,7 +47,7 @@ pub(super) fn draw(state: &State, area: Rect, pen: &mut Pen) {
     if rows.is_empty() {
         return empty(state, area, pen);
     }
-    let columns = Columns::of(area.width, state.fleet.several());
+    let columns = Columns::of(area.width, state.fleet.several(), longest(state, rows));
     for (n, row) in (0..).zip(rows) {
         match row {
             Row::Head((turn, count)) => {
@@ -67,12 +68,21 @@ pub(super) fn draw_crashes(state: &State, area: Rect, pen: &mut Pen) {
         let text = if state.filter().field.is_empty() { "Nothing has crashed" } else { "Nothing matches" };
         return pen.centered(area, &[(text, Scope::Dim)]);
     }
-    let columns = Columns::of(area.width, state.fleet.several());
+    let columns = Columns::of(area.width, state.fleet.several(), longest(state, rows));
     for (n, row) in (0..).zip(rows) {
         if let Row::Item(key) = row {
             session_row(state, key, (area, n), &columns, state.crashes.selected() == Some(key), pen);
         }
     }
+}
+
+/// Columns of the longest name.
+fn longest<H>(state: &State, rows: &[Row<H, SessionKey>]) -> usize {
+    let name = |row: &Row<H, SessionKey>| match row {
+        Row::Item(key) => state.fleet.session(key).map_or(0, |session| text::width(session.name())),
+        Row::Head(_) => 0,
+    };
+    rows.iter().map(name).max().unwrap_or(0)
 }
 
 fn session_row(
@@ -95,8 +105,8 @@ fn session_row(
     line.put(if selected { "▌" } else { " " }, Scope::SelectionMark);
     line.put(glyph, scope(look)).skip(1);
     line.column(session.word(), columns.word, scope(look));
-    line.column(session.name(), columns.name, scope(Scope::Strong));
-    line.column(&reason(session), columns.why, if away { Scope::Dim } else { Scope::Text });
+    line.found(session.name(), columns.name, scope(Scope::Strong), true);
+    line.found(&reason(session), columns.why, if away { Scope::Dim } else { Scope::Text }, false);
     line.column(&session.environment, columns.environment, Scope::Dim);
     line.column(state.fleet.host_name(key.host), columns.host, Scope::Dim);
     line.put_right(&format!("{} ", text::age(state.now - session.updated_at)), Scope::Dim);

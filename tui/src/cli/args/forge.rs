@@ -69,6 +69,22 @@ pub(crate) enum ReviewCommand {
         #[command(flatten)]
         said: Said,
     },
+    /// Settle a thread of comments, so that nobody looks at it again
+    #[command(after_help = "Examples:\n  pilothouse review resolve 12 3\n  pilothouse review resolve 12 3 --undo")]
+    Resolve {
+        /// NUMBER, or REPOSITORY#NUMBER
+        #[arg(value_name = "PR")]
+        id: String,
+        /// The thread; `review show` has their numbers
+        #[arg(value_name = "THREAD", value_parser = clap::value_parser!(u64).range(1..))]
+        thread: u64,
+        /// It is not settled after all
+        #[arg(long)]
+        undo: bool,
+        /// Print the pull request as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Merge a pull request, as its repository says
     #[command(
         after_help = "Examples:\n  pilothouse review merge 12\n  pilothouse review merge widgets#12 --yes --json"
@@ -129,6 +145,9 @@ pub(crate) struct Said {
     /// Refuse unless this is its head commit; otherwise the head that it has now
     #[arg(long, value_name = "COMMIT")]
     pub(crate) head: Option<String>,
+    /// Of this revision, though a newer one may be there: what is said, and a verdict, are of this one alone
+    #[arg(long, value_name = "N", conflicts_with = "head", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) revision: Option<u32>,
     /// Print the pull request as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -127,6 +127,7 @@ pub(crate) struct Send {
 
 Examples:
   pilothouse log fix-parser | less -R
+  pilothouse log fix-parser --follow
   pilothouse log fix-parser --serial | tail")]
 pub(crate) struct Log {
     /// Slug, id, or a unique prefix
@@ -135,6 +136,9 @@ pub(crate) struct Log {
     /// The serial console of its VM instead: what the kernel said
     #[arg(long)]
     pub(crate) serial: bool,
+    /// Go on with what comes, until the session is deleted
+    #[arg(long, short = 'f')]
+    pub(crate) follow: bool,
 }
 
 /// Of `rm`.

@@ -76,6 +76,7 @@ struct Thread<'a> {
     quote: &'a str,
     head: &'a str,
     revision: u32,
+    resolved_by: Option<&'a str>,
     comments: Vec<Comment<'a>>,
 }
 
@@ -233,6 +234,7 @@ impl<'a> Thread<'a> {
             quote: &it.quote,
             head: &it.head,
             revision: it.revision,
+            resolved_by: some(&it.resolved_by),
             comments: it.comments.iter().map(comment).collect(),
         }
     }
@@ -307,7 +309,7 @@ mod tests {
         let check = api::Check::default();
         assert_eq!(keys(&Check::new(&check)), "has_log name required started_at state summary updated_at url");
         let thread = api::ReviewThread::default();
-        assert_eq!(keys(&Thread::new(&thread)), "comments head id line path quote revision");
+        assert_eq!(keys(&Thread::new(&thread)), "comments head id line path quote resolved_by revision");
         let repository = api::Repository::default();
         let of_repository =
             "default_branch fetch_error fetch_every fetched_at head host name open_pulls path rules upstream url";

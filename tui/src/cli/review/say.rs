@@ -1,6 +1,6 @@
 use std::ffi::{OsStr, OsString};
 
-use pilothouse_proto::hostd::v1::{NewReviewComment, SubmitReviewRequest};
+use pilothouse_proto::hostd::v1::{NewReviewComment, Pull, ResolveThreadRequest, SubmitReviewRequest};
 
 use super::{find, head, name, print};
 use crate::cli::{
@@ -34,7 +34,7 @@ pub(super) async fn comment(
     let body = said.text.join(" ");
     let (thread, line) = (thread.unwrap_or(0), line.unwrap_or(0));
     let mut comments = comments(&said.at)?;
-    comments.insert(0, NewReviewComment { thread, path, line, body });
+    comments.insert(0, NewReviewComment { thread, path, line, body, head: String::new() });
     submit(fleet, said, "comment", String::new(), comments).await
 }
 
@@ -52,7 +52,7 @@ fn comments(at: &[OsString]) -> Result<Vec<NewReviewComment>, Failure> {
                 return Err(Failure::usage("--at needs a file and what is said of it")
                     .hint("for example: --at src/parser.rs:40 'Why not saturate?'"));
             }
-            Ok(NewReviewComment { thread: 0, path, line, body })
+            Ok(NewReviewComment { thread: 0, path, line, body, head: String::new() })
         })
         .collect()
 }
@@ -66,13 +66,36 @@ fn path(file: &OsStr) -> Result<String, Failure> {
 
 async fn submit(fleet: &Fleet, said: Said, verdict: &str, body: String, comments: Vec<NewReviewComment>) -> Outcome {
     let found = find(fleet, &said.id).await?;
-    let (id, head) = (name(&found.it), head(said.head, &found.it));
-    let request = SubmitReviewRequest { id, verdict: verdict.into(), head, body, comments };
+    let (id, older) = (name(&found.it), said.revision.is_some());
+    let head = match said.revision {
+        Some(number) => revision(&found.it, number)?,
+        None => head(said.head, &found.it),
+    };
+    let revision = said.revision.unwrap_or(found.it.revision);
+    let request = SubmitReviewRequest { id, verdict: verdict.into(), head, body, comments, older };
     let pull = found.host.ask(found.host.reviews().submit_review(request)).await?;
     let did = match verdict {
         "approve" => "approved",
         "request-changes" => "requested changes to",
         _ => "commented on",
     };
-    print(&found, &pull, said.json, &format!("{did} {} at revision {}", name(&pull), pull.revision)).await
+    print(&found, &pull, said.json, &format!("{did} {} at revision {revision}", name(&pull))).await
+}
+
+/// The head commit of a revision.
+fn revision(pull: &Pull, number: u32) -> Result<String, Failure> {
+    let found = pull.revisions.iter().find(|revision| revision.number == number);
+    found.map(|revision| revision.head.clone()).ok_or_else(|| {
+        let text = format!("{} has no revision {number}; its newest is {}", name(pull), pull.revision);
+        Failure::usage(text).hint(format!("pilothouse review show {}", name(pull)))
+    })
+}
+
+/// Settles a thread, or takes that back.
+pub(super) async fn resolve(fleet: &Fleet, id: &str, thread: u64, resolved: bool, json: bool) -> Outcome {
+    let found = find(fleet, id).await?;
+    let request = ResolveThreadRequest { id: name(&found.it), thread, resolved };
+    let pull = found.host.ask(found.host.reviews().resolve_thread(request)).await?;
+    let did = if resolved { "resolved" } else { "reopened" };
+    print(&found, &pull, json, &format!("{did} thread {thread} of {}", name(&pull))).await
 }

@@ -85,7 +85,11 @@ fn review(it: &Review) -> String {
 fn thread_text(pull: &Pull, it: &ReviewThread) -> String {
     let line = if it.line == 0 { String::new() } else { format!(":{}", it.line) };
     let old = if it.head == pull.head { String::new() } else { format!(" (of revision {})", it.revision) };
-    let mut text = format!("\nthread {}  {}{line}{old}\n", it.id, plain(&it.path));
+    let settled = match &*it.resolved_by {
+        "" => String::new(),
+        who => format!("  resolved by {}", plain(who)),
+    };
+    let mut text = format!("\nthread {}  {}{line}{old}{settled}\n", it.id, plain(&it.path));
     if it.line > 0 {
         text.push_str(&format!("  > {}\n", plain_lines(&it.quote).replace('\n', " ")));
     }

@@ -9,16 +9,16 @@ use pilothouse_proto::hostd::v1::{
     ListRepositoriesRequest, ListRepositoriesResponse, MergePullRequest, Pull, PushRepositoryRequest,
     PushRepositoryResponse, Pushed, PushedBranch, RemoveRepositoryRequest, RemoveRepositoryResponse,
     RenameRepositoryRequest, ReopenPullRequest, ReportCheckRequest, ReportCheckResponse, Repository,
-    RerunChecksRequest, RerunChecksResponse, Rules, SetRulesRequest, SetUpstreamRequest, SubmitReviewRequest,
-    WatchPullsRequest, WatchPullsResponse, add_repository_response::Progress, checks_server::Checks,
-    fetch_repository_response, git_request, git_response, push_repository_response, repositories_server::Repositories,
-    reviews_server::Reviews, watch_pulls_response,
+    RerunChecksRequest, RerunChecksResponse, ResolveThreadRequest, Revision, Rules, SetRulesRequest,
+    SetUpstreamRequest, SubmitReviewRequest, WatchPullsRequest, WatchPullsResponse, add_repository_response::Progress,
+    checks_server::Checks, fetch_repository_response, git_request, git_response, push_repository_response,
+    repositories_server::Repositories, reviews_server::Reviews, watch_pulls_response,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::mpsc,
 };
-use tokio_stream::{Stream, StreamExt as _};
+use tokio_stream::{Stream, StreamExt as _, wrappers::BroadcastStream};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{State, status};
@@ -45,6 +45,10 @@ pub(crate) fn pull(number: u64) -> Pull {
         created_at: 1_700_000_000_000,
         updated_at: 1_700_000_000_000,
         checks: vec![check()],
+        revisions: vec![
+            Revision { number: 1, head: "fedcba9876543210fedcba9876543210fedcba98".into(), ..Default::default() },
+            Revision { number: 2, head: "0123456789abcdef0123456789abcdef01234567".into(), ..Default::default() },
+        ],
         ..Default::default()
     }
 }
@@ -54,7 +58,17 @@ fn check() -> Check {
 }
 
 impl State {
-    fn pull(&self, id: &str) -> Result<Pull, Status> {
+    /// The agent pushes another revision.
+    pub(crate) fn push(&self, number: u64, head: &str) {
+        let mut pulls = self.pulls.lock().unwrap();
+        let pull = pulls.iter_mut().find(|pull| pull.number == number).unwrap();
+        pull.revision += 1;
+        pull.head = head.into();
+        pull.revisions.push(Revision { number: pull.revision, head: head.into(), ..Default::default() });
+        let _ = self.pull_changes.send(pull.clone());
+    }
+
+    pub(super) fn pull(&self, id: &str) -> Result<Pull, Status> {
         let number = id.strip_prefix("widgets#").unwrap_or(id);
         let pulls = self.pulls.lock().unwrap();
         let found = pulls.iter().find(|pull| pull.number.to_string() == number).cloned();
@@ -77,12 +91,23 @@ impl Reviews for State {
     async fn submit_review(&self, request: Request<SubmitReviewRequest>) -> Result<Response<Pull>, Status> {
         let request = request.into_inner();
         let pull = self.pull(&request.id)?;
-        if request.head != pull.head {
+        let known = pull.revisions.iter().any(|revision| revision.head == request.head);
+        if request.head != pull.head && !(request.older && known) {
             return Err(status(Code::FailedPrecondition, "REFUSED", "the head has moved"));
         }
-        let comments = request.comments.iter().map(|c| format!(" {}:{}:{}:{}", c.thread, c.path, c.line, c.body));
+        let of = |head: &str| if head.is_empty() { String::new() } else { format!("@{}", &head[..4]) };
+        let comments =
+            request.comments.iter().map(|c| format!(" {}:{}:{}:{}{}", c.thread, c.path, c.line, c.body, of(&c.head)));
         let comments: String = comments.collect();
-        self.hear(format!("{} {} {}{comments}\n", request.id, request.verdict, request.body).as_bytes());
+        let older = if request.older { format!(" of {}", request.head) } else { String::new() };
+        self.hear(format!("{} {} {}{comments}{older}\n", request.id, request.verdict, request.body).as_bytes());
+        Ok(Response::new(pull))
+    }
+
+    async fn resolve_thread(&self, request: Request<ResolveThreadRequest>) -> Result<Response<Pull>, Status> {
+        let ResolveThreadRequest { id, thread, resolved } = request.into_inner();
+        let pull = self.pull(&id)?;
+        self.hear(format!("{id} thread {thread} resolved {resolved}\n").as_bytes());
         Ok(Response::new(pull))
     }
 
@@ -107,7 +132,9 @@ impl Reviews for State {
     async fn watch_pulls(&self, _: Request<WatchPullsRequest>) -> Result<Response<Self::WatchPullsStream>, Status> {
         let queue = ListPullsResponse { pulls: self.pulls.lock().unwrap().clone() };
         let queue = WatchPullsResponse { change: Some(watch_pulls_response::Change::Queue(queue)) };
-        Ok(Response::new(Box::pin(tokio_stream::once(Ok(queue)).chain(tokio_stream::pending()))))
+        let change = |pull| WatchPullsResponse { change: Some(watch_pulls_response::Change::Pull(pull)) };
+        let later = BroadcastStream::new(self.pull_changes.subscribe()).map(move |pull| Ok(change(pull.unwrap())));
+        Ok(Response::new(Box::pin(tokio_stream::once(Ok(queue)).chain(later))))
     }
 }
 

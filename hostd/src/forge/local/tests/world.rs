@@ -123,7 +123,7 @@ impl World {
         let head = self.forge.pull(&id).await.unwrap().pull.head().to_owned();
         let who = Who::person(ANN);
         let (verdict, body, comments) = (Verdict::Approve, String::new(), vec![]);
-        let review = NewReview { who, head: head.clone(), verdict, body, comments };
+        let review = NewReview { who, head: head.clone(), older: false, verdict, body, comments };
         self.forge.review(&id, review).await.unwrap();
         head
     }

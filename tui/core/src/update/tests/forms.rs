@@ -73,3 +73,30 @@ fn a_form_that_was_opened_early_chooses_what_turns_out_to_be_ready() {
     report(&mut state, told("python", "unbuilt"));
     assert_eq!(chosen(&state).as_deref(), Some("python"), "what was chosen by hand stays, ready or not");
 }
+
+#[test]
+fn a_new_session_begins_in_the_likely_environment() {
+    let chosen = |state: &State| match &state.dialog {
+        Some(Dialog::Form(form)) => form.environment().map(|key| key.name.to_string()),
+        _ => None,
+    };
+    let mut state = console(&["local"], SIZE);
+    let environment = |name: &str| crate::fleet::Environment {
+        name: name.into(),
+        state: "ready".into(),
+        ..samples::environments().remove(2)
+    };
+    let mut sessions = samples::sessions();
+    sessions[0].environment = "python".into();
+    let environments = ["aaa", "demo", "python"].map(environment).into();
+    let all = crate::report::Snapshot { info: None, sessions, environments };
+    report(&mut state, Report::Host(0, HostReport::Snapshot(Box::new(all))));
+    press(&mut state, "n");
+    assert_eq!(chosen(&state).as_deref(), Some("python"), "the selected session's");
+    press(&mut state, "j tab");
+    type_text(&mut state, "x");
+    let effects = press(&mut state, "ctrl-s");
+    report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Done)));
+    press(&mut state, "n");
+    assert_eq!(chosen(&state).as_deref(), Some("aaa"), "the one that was used last");
+}

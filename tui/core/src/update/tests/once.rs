@@ -20,7 +20,7 @@ fn a_host_is_asked_once_and_again_after_its_answer() {
     press(&mut state, "j");
     assert_eq!(twice(&mut state, "r y"), [1, 0, 1]);
     // Each moves to where its keys mean something.
-    for (to, keys) in [("g", "a"), ("j", "r"), ("j j", "M y")] {
+    for (to, keys) in [("g", "x n o enter"), ("j", "r"), ("j j", "M y")] {
         let mut state = samples::review(SIZE);
         press(&mut state, to);
         assert_eq!(twice(&mut state, keys), [1, 0, 1], "{keys}");

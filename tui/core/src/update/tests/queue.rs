@@ -22,32 +22,6 @@ fn the_queue_begins_with_what_wants_a_verdict() {
 }
 
 #[test]
-fn verdicts_are_of_the_head_on_the_screen() {
-    let mut state = samples::review(SIZE);
-    let head = samples::pulls()[1].head.clone();
-    let effects = press(&mut state, "a");
-    let (id, verdict) = ("widgets#13".to_owned(), "approve");
-    let approve = Call::Review { id: id.clone(), head: head.clone(), verdict, body: String::new(), comments: vec![] };
-    assert_eq!(calls(&effects), [&approve]);
-    report(&mut state, Report::Answer(ticket(&effects), Err("the head has moved".into())));
-    assert_eq!(last_notice(&state), "Could not approve #13 Translate the docs: the head has moved");
-    for (key, verdict) in [("c", "comment"), ("x", "request-changes")] {
-        press(&mut state, key);
-        assert!(press(&mut state, "enter").is_empty(), "nothing is typed yet");
-        // A push meanwhile does not change what was looked at.
-        let moved = crate::pull::Pull { head: "ffff".into(), ..samples::pulls().remove(1) };
-        report(&mut state, Report::Host(0, HostReport::Pull(Box::new(moved))));
-        type_text(&mut state, "why?");
-        let effects = press(&mut state, "enter");
-        let said = Call::Review { id: id.clone(), head: head.clone(), verdict, body: "why?".into(), comments: vec![] };
-        assert_eq!(calls(&effects), [&said]);
-        report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Done)));
-        assert!(state.dialog.is_none());
-        report(&mut state, Report::Host(0, HostReport::Queue(samples::pulls())));
-    }
-}
-
-#[test]
 fn merging_asks_and_says_what_is_missing() {
     let mut state = samples::review(SIZE);
     assert!(press(&mut state, "M").is_empty() && state.dialog.is_none());

@@ -1,0 +1,182 @@
+//! Reviews that are being written: kept on disk by the runtime, carried from revision to revision, sent with a verdict.
+
+use serde::{Deserialize, Serialize};
+
+use crate::text;
+
+/// Most comments of one draft: a host takes no more.
+const COMMENTS_MAX: usize = 500;
+/// Longest text, in bytes: a host takes no more.
+const TEXT_MAX: usize = 16 << 10;
+/// Longest path and quoted line, in bytes.
+const PLACE_MAX: usize = 4096;
+
+/// What a comment is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// A line of a file, in the head commit of a revision.
+    Line {
+        /// In the repository.
+        path: String,
+        /// From 1.
+        line: u32,
+        /// The commit.
+        head: String,
+        /// What stands there.
+        quote: String,
+    },
+    /// A thread, by its id: an answer.
+    Thread(u64),
+}
+
+impl Place {
+    /// Whether it is the same place; what stands there is only told with it.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+
+    fn key(&self) -> (u64, &str, u32, &str) {
+        match self {
+            Self::Line { path, line, head, .. } => (0, path, *line, head),
+            Self::Thread(id) => (*id, "", 0, ""),
+        }
+    }
+
+    /// The commit whose line it is; of an answer there is none.
+    #[must_use]
+    pub fn head(&self) -> Option<&str> {
+        match self {
+            Self::Line { head, .. } => Some(head),
+            Self::Thread(_) => None,
+        }
+    }
+
+    /// What to call it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Line { path, line, .. } => format!("{}:{line}", text::one_line(path, 1024)),
+            Self::Thread(id) => format!("thread {id}"),
+        }
+    }
+}
+
+/// A comment that was not sent yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comment {
+    /// What it is about.
+    pub place: Place,
+    /// What is said.
+    pub body: String,
+    /// It was put away while it was being written: no verdict takes it along.
+    #[serde(default)]
+    pub unfinished: bool,
+}
+
+/// A review that is being written: it goes with the next verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft {
+    /// By place.
+    #[serde(default)]
+    pub comments: Vec<Comment>,
+    /// What is to be said in general; empty: nothing yet.
+    #[serde(default)]
+    pub body: String,
+}
+
+impl Draft {
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.comments.is_empty() && self.body.is_empty()
+    }
+
+    /// What is being said of a place: what was put away while it was being written goes before what was finished.
+    #[must_use]
+    pub fn at(&self, place: &Place) -> Option<&str> {
+        let here = || self.comments.iter().filter(|it| it.place.is(place));
+        here().find(|it| it.unfinished).or_else(|| here().next()).map(|it| &*it.body)
+    }
+
+    /// The comments that a verdict takes along.
+    #[must_use]
+    pub fn finished(&self) -> Vec<Comment> {
+        self.comments.iter().filter(|it| !it.unfinished).cloned().collect()
+    }
+
+    /// Says this of a place instead of what was said before; nothing where it is empty. False: there is no room.
+    pub fn finish(&mut self, place: Place, body: &str) -> bool {
+        self.comments.retain(|it| !it.place.is(&place));
+        self.add(place, body, false)
+    }
+
+    /// Keeps what is being written of a place, beside what was said of it before. False: there is no room.
+    pub fn put_away(&mut self, place: Place, body: &str) -> bool {
+        self.comments.retain(|it| !(it.unfinished && it.place.is(&place)));
+        let said = self.comments.iter().any(|it| it.place.is(&place) && it.body == body);
+        said || self.add(place, body, true)
+    }
+
+    fn add(&mut self, place: Place, body: &str, unfinished: bool) -> bool {
+        let body = text::many_lines(body, TEXT_MAX);
+        if body.is_empty() || self.comments.len() >= COMMENTS_MAX {
+            return body.is_empty();
+        }
+        self.comments.push(Comment { place, body, unfinished });
+        self.comments.sort_by(|a, b| a.place.cmp(&b.place));
+        true
+    }
+
+    /// Within its bounds, and without anything that could hurt a terminal or a layout: a file may have been changed by others.
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        self.comments.truncate(COMMENTS_MAX);
+        self.body = text::many_lines(&self.body, TEXT_MAX);
+        for comment in &mut self.comments {
+            comment.body = text::many_lines(&comment.body, TEXT_MAX);
+            if let Place::Line { path, head, quote, .. } = &mut comment.place {
+                let end = (0..=PLACE_MAX).rev().find(|end| path.is_char_boundary(*end)).unwrap_or(0);
+                path.truncate(end);
+                *head = text::one_line(head, 64);
+                *quote = text::many_lines(quote, PLACE_MAX).replace('\n', " ");
+            }
+        }
+        self.comments.retain(|it| !it.body.is_empty());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(line: u32) -> Place {
+        Place::Line { path: "a.rs".into(), line, head: "aaaa".into(), quote: "let a;".into() }
+    }
+
+    #[test]
+    fn what_is_put_away_stands_beside_what_was_said() {
+        let mut draft = Draft::default();
+        assert!(draft.finish(place(3), "why?") && draft.put_away(place(3), "why not"));
+        assert_eq!((draft.at(&place(3)), draft.finished().len()), (Some("why not"), 1));
+        assert_eq!(draft.finished()[0].body, "why?");
+        assert!(draft.finish(place(3), "because") && draft.put_away(place(3), "because"));
+        assert_eq!(draft.comments.len(), 1, "the same again is nothing new");
+        assert!(draft.put_away(Place::Thread(4), "so?") && draft.finish(place(3), ""));
+        assert_eq!((draft.finished(), draft.at(&Place::Thread(4))), (vec![], Some("so?")));
+        assert!(draft.put_away(Place::Thread(4), "") && draft.is_empty());
+    }
+
+    #[test]
+    fn a_draft_is_bounded_and_harmless() {
+        let mut draft = Draft::default();
+        assert!((1..=500).all(|line| draft.finish(place(line), "x")));
+        assert!(!draft.finish(place(501), "x") && draft.finish(place(7), "y"));
+        let hostile = Comment { place: place(1), body: "\x1b[2J".repeat(1 << 16), unfinished: false };
+        let cleaned = Draft { comments: vec![hostile; 600], body: "a\u{202e}b".into() }.cleaned();
+        assert_eq!((cleaned.comments.len(), &*cleaned.body), (500, "ab"));
+        assert!(cleaned.comments[0].body.len() <= TEXT_MAX && !cleaned.comments[0].body.contains('\x1b'));
+    }
+}

@@ -1,0 +1,59 @@
+//! Whose turn it becomes: told once, and not of what is being looked at.
+
+use super::*;
+
+fn alerts(effects: &[Effect]) -> Vec<String> {
+    let told =
+        effects.iter().filter_map(|effect| if let Effect::Alert(texts) = effect { Some(texts.clone()) } else { None });
+    told.flatten().collect()
+}
+
+/// The session at work that is fifth in the list, with this turn.
+fn turn(state: &mut State, turn: Turn, reason: &str) -> Vec<String> {
+    let mut session = samples::sessions().remove(4);
+    (session.turn, session.reason) = (turn, reason.into());
+    alerts(&report(state, Report::Host(0, HostReport::Session(Box::new(session)))))
+}
+
+#[test]
+fn a_persons_turn_is_told_once_for_each_time_that_it_comes() {
+    let mut state = fleet(SIZE);
+    assert_eq!(turn(&mut state, Turn::You, "asks: which?"), ["add dark mode: asks: which?"]);
+    assert_eq!(turn(&mut state, Turn::You, "asks: which one?"), Vec::<String>::new(), "it is the same turn");
+    assert!(turn(&mut state, Turn::Agent, "working").is_empty() && turn(&mut state, Turn::Checks, "waits").is_empty());
+    assert_eq!(turn(&mut state, Turn::Other, "waits for review"), ["add dark mode: waits for review"]);
+    assert_eq!(turn(&mut state, Turn::You, "bert requested changes").len(), 1);
+}
+
+#[test]
+fn what_is_looked_at_is_not_told_unless_the_window_is_not() {
+    // Attached, and previewed.
+    for attached in [true, false] {
+        let mut state = fleet(SIZE);
+        let id = samples::sessions()[4].id.as_str().into();
+        state.sessions.select(crate::fleet::SessionKey { host: 0, id });
+        update(&mut state, Action::Tick, NOW);
+        if attached {
+            press(&mut state, "enter");
+        }
+        let shown = state.attach.as_ref().map(|a| &a.viewer).or(state.preview.as_ref()).map(|v| v.session.id.clone());
+        assert_eq!(shown.as_deref(), Some(&*samples::sessions()[4].id));
+        assert!(turn(&mut state, Turn::You, "asks").is_empty());
+        turn(&mut state, Turn::Agent, "working");
+        event(&mut state, Event::Focus(false));
+        assert_eq!(turn(&mut state, Turn::You, "asks").len(), 1);
+    }
+}
+
+#[test]
+fn a_host_that_is_back_tells_what_was_missed_and_not_too_much() {
+    let mut state = console(&["local"], SIZE);
+    let many =
+        |turn: Turn| (0..9).map(|n| session(&format!("s{n}"), turn, "running", "working", "r")).collect::<Vec<_>>();
+    let first = report(&mut state, Report::Host(0, snapshot("local", many(Turn::You))));
+    assert_eq!(alerts(&first), Vec::<String>::new(), "what is there at the start is no news");
+    report(&mut state, Report::Host(0, snapshot("local", many(Turn::Agent))));
+    let told = alerts(&report(&mut state, Report::Host(0, snapshot("local", many(Turn::You)))));
+    // One of them is in the preview.
+    assert_eq!((told.len(), &*told[3]), (4, "and 5 more sessions"));
+}
