@@ -11,7 +11,7 @@ use std::{
 
 use color_eyre::eyre::{Result, bail, eyre};
 use hostd::vm::{Memory, Port, Vm, VmSpec, Vmm, qemu::Qemu};
-use hostd_core::session::Size;
+use hostd_core::{recipe::Cpu, session::Size};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -53,6 +53,7 @@ async fn boot(qemu: &Qemu, data: &Path, layers: &[PathBuf]) -> Result<()> {
         layers: layers.to_vec(),
         disk,
         memory: Memory::Own,
+        cpu: Cpu::default(),
     };
     let start = Instant::now();
     let vm = qemu.start(spec).await?;

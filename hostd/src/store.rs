@@ -12,7 +12,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use hostd_core::{Effect, Session};
+use hostd_core::{Effect, Session, recipe::Cpu};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -63,6 +63,9 @@ pub struct Machine {
     /// The repository's branch that its clone was made of; empty: not known, or no repository.
     #[serde(default)]
     pub branch: String,
+    /// What its guest gets of the host's processor beside the usual.
+    #[serde(default)]
+    pub cpu: Cpu,
 }
 
 /// A snapshot of a session.
@@ -91,6 +94,7 @@ impl Default for Machine {
             heard: 0,
             suspend_after: None,
             branch: String::new(),
+            cpu: Cpu::default(),
         }
     }
 }

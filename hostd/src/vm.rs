@@ -25,7 +25,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use hostd_core::session::{Cause, Size};
+use hostd_core::{
+    recipe::Cpu,
+    session::{Cause, Size},
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What a [`Vmm`] says of itself.
@@ -62,6 +65,8 @@ pub struct VmSpec {
     pub disk: PathBuf,
     /// What its RAM is.
     pub memory: Memory,
+    /// What its guest gets of the host's processor beside the usual.
+    pub cpu: Cpu,
 }
 
 /// What a VM's RAM is.
@@ -102,6 +107,8 @@ pub struct Standby {
     pub template: PathBuf,
     /// As the template's.
     pub size: Size,
+    /// The same.
+    pub cpu: Cpu,
     /// Layers that all of them begin with, bottom first.
     pub layers: Vec<PathBuf>,
 }
@@ -155,9 +162,9 @@ pub trait Vmm: Send + Sync + 'static {
     /// Returns when it is known how snapshots are written with what is installed here now, or that it cannot be known; finds
     /// it out, once, which takes VMs of its own and their time. Before a VM is brought to a stand for [`Vm::snapshot`].
     async fn settle(&self) {}
-    /// What a snapshot depends on that a VM of this size is made here now, without its disks, in one word; None where VMs
+    /// What a snapshot depends on that a VM of this kind is made here now, without its disks, in one word; None where VMs
     /// cannot be snapshot. After [`Vmm::prepare`].
-    async fn fingerprint(&self, _size: Size) -> Result<Option<String>, VmError> {
+    async fn fingerprint(&self, _size: Size, _cpu: Cpu) -> Result<Option<String>, VmError> {
         Ok(None)
     }
     /// Makes an empty writable layer of `bytes` virtual size.

@@ -9,6 +9,8 @@ mod raw;
 mod tests;
 mod words;
 
+use serde::{Deserialize, Serialize};
+
 use crate::session::Size;
 
 pub use words::{bytes, is_branch_name, is_repository_name};
@@ -33,6 +35,8 @@ pub struct Recipe {
     pub ci: Vec<CiCheck>,
     /// Of its VMs.
     pub size: Size,
+    /// What its guests get of the host's processor beside the usual.
+    pub cpu: Cpu,
     /// How many VMs stand ready.
     pub warm: Warm,
     /// Seconds that a waiting session runs on before it is suspended.
@@ -83,6 +87,17 @@ pub struct CiCheck {
     pub timeout: u64,
     /// Whether a pull request may be merged only when it has passed.
     pub required: bool,
+}
+
+/// What guests get of the host's processor only where it is asked for. Of no effect where the processor is emulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cpu {
+    /// Virtualization, so that VMs run in them.
+    #[serde(default)]
+    pub nested: bool,
+    /// The counters of performance.
+    #[serde(default)]
+    pub counters: bool,
 }
 
 /// VMs that stand ready for sessions to come.

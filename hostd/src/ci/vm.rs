@@ -110,6 +110,7 @@ impl Ci {
             layers: build.layers.clone(),
             disk: disk.clone(),
             memory,
+            cpu: build.recipe.cpu,
         };
         if let Some(template) = &build.template {
             match vmm.resume(spec(Memory::Clone(template.clone())), template).await {

@@ -79,8 +79,8 @@ pub(super) async fn bake(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_
     let (directory, disk) = (files::folder(batch.vm()).await?, batch.disk());
     vmm.create_disk(&disk, batch.recipe.size.disk).await?;
     let layers = vec![batch.base.clone()];
-    let spec =
-        VmSpec { name: batch.slug("build"), directory, size: batch.recipe.size, layers, disk, memory: Memory::Own };
+    let (name, size, cpu) = (batch.slug("build"), batch.recipe.size, batch.recipe.cpu);
+    let spec = VmSpec { name, directory, size, layers, disk, memory: Memory::Own, cpu };
     let vm = vmm.start(spec).await?;
     batch.promise.set_vm(Some(vm.clone()));
     let done = unless_it_ends(&*vm, batch.progress, inside(vm.clone(), gateway, batch)).await;

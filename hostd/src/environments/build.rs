@@ -74,7 +74,7 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
     progress.plan(steps + template::STEPS);
     progress.step("kernel of the guests");
     environments.vmm.prepare(&|line| progress.output(line)).await?;
-    let machine = environments.vmm.fingerprint(recipe.size).await?;
+    let machine = environments.vmm.fingerprint(recipe.size, recipe.cpu).await?;
     let id = match place(environments, |attempt| manifest::id(recipe, &base, head, machine.as_deref(), attempt)).await?
     {
         Place::Taken(manifest) => return Ok((*manifest, true)),

@@ -106,5 +106,5 @@ async fn answer(
 
 fn spec(batch: &Batch<'_>, layers: Vec<PathBuf>, disk: PathBuf, memory: Memory) -> VmSpec {
     let (name, directory) = (batch.slug("build"), batch.vm());
-    VmSpec { name, directory, size: batch.recipe.size, layers, disk, memory }
+    VmSpec { name, directory, size: batch.recipe.size, layers, disk, memory, cpu: batch.recipe.cpu }
 }

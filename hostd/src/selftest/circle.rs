@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hostd_core::session::Size;
+use hostd_core::{recipe::Cpu, session::Size};
 use pilothouse_proto::guest::v1::{
     EventsRequest, ExecRequest, ExecStart, QuiesceRequest, event, exec_request, exec_response,
 };
@@ -134,7 +134,8 @@ impl Runner {
         let size = Size { vcpus: 1, memory: MEMORY, disk: BLANK };
         let layers = self.layers.clone();
         self.layers.push(disk.clone());
-        let spec = VmSpec { name: format!("selftest-{name}"), directory, size, layers, disk, memory };
+        let spec =
+            VmSpec { name: format!("selftest-{name}"), directory, size, layers, disk, memory, cpu: Cpu::default() };
         let vm = match from {
             Some(snapshot) => self.qemu.resume(spec, snapshot).await,
             None => self.qemu.start(spec).await,

@@ -76,6 +76,7 @@ pub(super) fn session(order: Order, build: ReadyBuild) -> Result<(Record, Vec<Ef
         egress: recipe.egress,
         template: build.template,
         suspend_after: Some(recipe.suspend_after),
+        cpu: recipe.cpu,
         ..Machine::default()
     };
     Ok((Record { session, machine }, effects))

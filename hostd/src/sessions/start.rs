@@ -171,6 +171,7 @@ pub(super) fn spec(record: &Record, directory: &Path) -> VmSpec {
         layers: record.machine.layers.clone(),
         disk: directory.join(&record.machine.disk),
         memory: record.machine.view_of.clone().map_or(Memory::Own, Memory::Clone),
+        cpu: record.machine.cpu,
     }
 }
 

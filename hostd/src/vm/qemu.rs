@@ -47,7 +47,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use hostd_core::{requirements::Requirements, session::Size};
+use hostd_core::{recipe::Cpu, requirements::Requirements, session::Size};
 use serde_json::json;
 use tokio::{net::UnixStream, sync::Mutex};
 
@@ -336,8 +336,8 @@ impl Vmm for Qemu {
         self.find_method().await;
     }
 
-    async fn fingerprint(&self, size: Size) -> Result<Option<String>, VmError> {
-        self.requirements(size).await.map(|requirements| Some(fingerprint(&requirements)))
+    async fn fingerprint(&self, size: Size, cpu: Cpu) -> Result<Option<String>, VmError> {
+        self.requirements(size, cpu).await.map(|requirements| Some(fingerprint(&requirements)))
     }
 
     async fn create_disk(&self, disk: &Path, bytes: u64) -> Result<(), VmError> {

@@ -13,7 +13,7 @@ use hostd::{
     room::Rooms,
     vm::{Memory, Standby, VmSpec, Vmm, qemu::Qemu},
 };
-use hostd_core::session::Size;
+use hostd_core::{recipe::Cpu, session::Size};
 use tempfile::TempDir;
 use tests::{golden, paths, process::vms_in};
 
@@ -81,7 +81,14 @@ impl Rig {
     /// A clone that was put down, whose layer is frozen with it. Not counted: what stood by for it, as hostd has it.
     pub(crate) async fn resume(&mut self, template: &Template, layer: &Path, snapshot: &Path) -> Guest {
         let (template_folder, size) = (template.folder.clone(), self.size());
-        self.qemu.stand_by(&[Standby { template: template_folder, size, layers: template.layers.clone() }]).await;
+        self.qemu
+            .stand_by(&[Standby {
+                template: template_folder,
+                size,
+                cpu: Cpu::default(),
+                layers: template.layers.clone(),
+            }])
+            .await;
         let layers = template.layers.iter().cloned().chain([layer.to_owned()]).collect();
         self.wake(Memory::Clone(template.folder.clone()), layers, Some(snapshot)).await
     }
@@ -105,8 +112,15 @@ impl Rig {
         let disk = self.fresh_disk().await;
         let directory = disk.parent().unwrap().to_owned();
         let size = self.size();
-        let spec =
-            VmSpec { name: "bench".into(), directory: directory.clone(), size, layers, disk: disk.clone(), memory };
+        let spec = VmSpec {
+            name: "bench".into(),
+            directory: directory.clone(),
+            size,
+            layers,
+            disk: disk.clone(),
+            memory,
+            cpu: Cpu::default(),
+        };
         let began = Instant::now();
         let vm = match from {
             Some(snapshot) => self.qemu.resume(spec, snapshot).await.unwrap(),

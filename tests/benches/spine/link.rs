@@ -79,6 +79,7 @@ async fn boot(data: &Path, gateway: &Arc<Gateway>) -> Arc<dyn Vm> {
         layers: build.layers,
         disk,
         memory: Memory::Own,
+        cpu: hostd_core::recipe::Cpu::default(),
     };
     vmm.start(spec).await.unwrap()
 }

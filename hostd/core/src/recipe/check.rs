@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use toml::Spanned;
 
-use super::{Agent, Base, CiCheck, Recipe, Repository, Warm, raw, words};
+use super::{Agent, Base, CiCheck, Cpu, Recipe, Repository, Warm, raw, words};
 use crate::session::Size;
 
 const MIB: u64 = 1 << 20;
@@ -37,6 +37,7 @@ pub(super) fn recipe(raw: raw::Recipe) -> Checked<Recipe> {
         },
         ci: raw.ci.map_or(Ok(vec![]), ci)?,
         size: size(&raw.size)?,
+        cpu: Cpu { nested: raw.cpu.nested, counters: raw.cpu.counters },
         warm: warm(&raw.warm)?,
         suspend_after: suspend(&raw.suspend)?,
         egress: list(raw.egress, "egress", destination)?,

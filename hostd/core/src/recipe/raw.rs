@@ -18,6 +18,8 @@ pub(super) struct Recipe {
     #[serde(default)]
     pub(super) size: Size,
     #[serde(default)]
+    pub(super) cpu: Cpu,
+    #[serde(default)]
     pub(super) warm: Warm,
     #[serde(default)]
     pub(super) suspend: Suspend,
@@ -74,6 +76,15 @@ pub(super) struct Size {
     pub(super) vcpus: Option<Spanned<i64>>,
     pub(super) memory: Option<Text>,
     pub(super) disk: Option<Text>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table of nested and counters")]
+pub(super) struct Cpu {
+    #[serde(default)]
+    pub(super) nested: bool,
+    #[serde(default)]
+    pub(super) counters: bool,
 }
 
 #[derive(Default, Deserialize)]

@@ -74,7 +74,7 @@ fn checks_are_read_and_a_command_alone_is_one() {
 #[case::unknown_key(
     r#"name = "python""#,
     r#"nmae = "python""#,
-    "1:1: unknown key `nmae`, expected one of `name`, `base`, `repository`, `setup`, `agent`, `ci`, `size`, `warm`, `suspend`, `egress`"
+    "1:1: unknown key `nmae`, expected one of `name`, `base`, `repository`, `setup`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `egress`"
 )]
 #[case::unknown_inner_key(
     r#"suspend = { after = "5m" }"#,
@@ -84,7 +84,7 @@ fn checks_are_read_and_a_command_alone_is_one() {
 #[case::unknown_table(
     r#"warm = {"#,
     r#"wram = {"#,
-    "8:1: unknown key `wram`, expected one of `name`, `base`, `repository`, `setup`, `agent`, `ci`, `size`, `warm`, `suspend`, `egress`"
+    "8:1: unknown key `wram`, expected one of `name`, `base`, `repository`, `setup`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `egress`"
 )]
 #[case::wrong_type(r#"name = "python""#, r#"name = 3"#, "1:8: invalid type: integer `3`, expected a string")]
 #[case::wrong_inner_type(r#""python3", "g++""#, r#"7"#, "2:50: invalid type: integer `7`, expected a string")]
@@ -239,4 +239,16 @@ proptest! {
             prop_assert!(error.line >= 1 && error.column >= 1 && !error.message.is_empty());
         }
     }
+}
+
+#[test]
+fn what_a_processor_may_do_beside_the_usual_is_asked_for() {
+    let cpu = |text: &str| {
+        let text = format!("name='a'\nbase.debian='bookworm'\nagent.command=['sh']\n{text}");
+        Recipe::parse("x", &text).map(|recipe| recipe.cpu)
+    };
+    assert_eq!(cpu("").unwrap(), Cpu::default());
+    assert_eq!(cpu("cpu = { nested = true }").unwrap(), Cpu { nested: true, counters: false });
+    assert_eq!(cpu("cpu.counters = true").unwrap(), Cpu { nested: false, counters: true });
+    assert!(cpu("cpu.pmu = true").unwrap_err().message.contains("unknown key `pmu`"));
 }

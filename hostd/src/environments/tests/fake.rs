@@ -12,7 +12,10 @@ use std::{
 
 use async_trait::async_trait;
 use futures::{Stream, stream};
-use hostd_core::session::{Cause, Size};
+use hostd_core::{
+    recipe::Cpu,
+    session::{Cause, Size},
+};
 use hyper::server::conn::http2;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -106,7 +109,7 @@ impl Vmm for Fake {
         Ok(self.run(spec, if self.forgets.load(Relaxed) { "second" } else { "first" }))
     }
 
-    async fn fingerprint(&self, _size: Size) -> Result<Option<String>, VmError> {
+    async fn fingerprint(&self, _size: Size, _cpu: Cpu) -> Result<Option<String>, VmError> {
         Ok(self.machine.lock().unwrap().clone())
     }
 

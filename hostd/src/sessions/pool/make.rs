@@ -47,7 +47,8 @@ async fn clone(host: &Host, id: &str, folder: &Path, build: &ReadyBuild) -> Resu
     let (disk, size) = (disk_in(folder), build.recipe.size);
     host.parts.vmm.create_disk(&disk, size.disk).await?;
     let (name, directory, layers) = (name(id), folder.into(), build.layers.clone());
-    let spec = VmSpec { name, directory, size, layers, disk, memory: Memory::Clone(template.clone()) };
+    let (memory, cpu) = (Memory::Clone(template.clone()), build.recipe.cpu);
+    let spec = VmSpec { name, directory, size, layers, disk, memory, cpu };
     host.parts.vmm.resume(spec, &template).await
 }
 

@@ -43,5 +43,5 @@ fn kind(host: &Host, record: &Record) -> Option<Standby> {
     let template = machine.template.clone()?;
     let sessions = host.sessions();
     let layers = machine.layers.iter().take_while(|layer| !layer.starts_with(&sessions)).cloned().collect();
-    Some(Standby { template, size: session.size, layers })
+    Some(Standby { template, size: session.size, cpu: machine.cpu, layers })
 }

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hostd_core::recipe::Cpu;
 use serde_json::{Value, json};
 
 use super::{sealed, snapshot::RAM_NAME};
@@ -19,13 +20,17 @@ pub(super) const DEVICE: &str = "/machine/peripheral/root";
 /// Bytes of serial output that QEMU keeps; a power of two.
 pub(super) const SERIAL_RING: usize = 64 * 1024;
 const MIB: u64 = 1 << 20;
-/// What a host's processor may have and no guest gets: virtualization of its own, which a guest can attack the host by and which
-/// no snapshot carries well, and the counters of performance.
-const EXTRAS: [&str; 3] = ["vmx", "svm", "pmu"];
 
-/// As properties of a model.
-pub(super) fn without_extras() -> Value {
-    EXTRAS.iter().map(|extra| ((*extra).to_owned(), json!(false))).collect::<serde_json::Map<_, _>>().into()
+/// Of a host's processor, what its guest does not get: virtualization of its own, which a guest can attack the host by and which
+/// no snapshot carries well, and the counters of performance.
+fn withheld(cpu: Cpu) -> impl Iterator<Item = &'static str> {
+    let names = [(!cpu.nested, "vmx"), (!cpu.nested, "svm"), (!cpu.counters, "pmu")];
+    names.into_iter().filter_map(|(withheld, name)| withheld.then_some(name))
+}
+
+/// The same, as properties of a model.
+pub(super) fn without(cpu: Cpu) -> Value {
+    withheld(cpu).map(|name| (name.to_owned(), json!(false))).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// A machine, said in full.
@@ -37,6 +42,7 @@ pub(super) struct Machine<'a> {
     /// Bytes; rounded up to a MiB.
     pub(super) size: u64,
     pub(super) memory: &'a Memory,
+    pub(super) cpu: Cpu,
     /// Waits for device state instead of booting.
     pub(super) incoming: bool,
     /// QEMU can map a file that it may not write privately (8.2 and later).
@@ -94,7 +100,7 @@ impl Machine<'_> {
         match self.accelerator {
             Accelerator::Kvm => {
                 argv.flags(&["-accel", "kvm"]);
-                let off: String = EXTRAS.iter().map(|extra| format!(",{extra}=off")).collect();
+                let off: String = withheld(self.cpu).map(|name| format!(",{name}=off")).collect();
                 argv.pair("-cpu", format!("host{off}"));
             }
             Accelerator::Tcg => {

@@ -10,6 +10,7 @@ fn machine<'a>(layers: &'a [PathBuf]) -> Machine<'a> {
         vcpus: 2,
         size: 512 << 20,
         memory: &Memory::Own,
+        cpu: Cpu::default(),
         incoming: false,
         maps_read_only: false,
         kernel: Path::new("/d,ata/vmlinuz"),
@@ -55,6 +56,19 @@ fn tells_the_clock_rate_under_tcg_only() {
         (values(&kvm, "-accel"), values(&kvm, "-cpu")),
         (vec!["kvm".into()], vec!["host,vmx=off,svm=off,pmu=off".into()])
     );
+}
+
+#[test]
+fn what_a_host_can_is_withheld_unless_asked_for() {
+    let all = Cpu { nested: true, counters: true };
+    for (cpu, want) in [(all, "host"), (Cpu { counters: false, ..all }, "host,pmu=off")] {
+        let machine = Machine { accelerator: Accelerator::Kvm, cpu, ..machine(&[]) };
+        assert_eq!(values(&machine, "-cpu"), [want]);
+        assert_ne!(machine.canonical(), Machine { cpu: Cpu::default(), ..machine.clone() }.canonical());
+        // It is emulated, whatever the host's can.
+        assert_eq!(values(&Machine { accelerator: Accelerator::Tcg, ..machine }, "-cpu"), ["max"]);
+    }
+    assert_eq!(without(Cpu { nested: true, counters: false }), json!({"pmu": false}));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use hostd_core::session::Size;
+use hostd_core::{recipe::Cpu, session::Size};
 
 use super::{
     Qemu, cpu_state,
@@ -67,7 +67,15 @@ impl Qemu {
         let disk = directory.join("disk.qcow2");
         self.create_disk(&disk, SIZE.disk).await?;
         let begin = if matches!(memory, Memory::Clone(_)) { Begin::Snapshot } else { Begin::Boot };
-        let spec = VmSpec { name: format!("bare-{name}"), directory, size: SIZE, layers: vec![], disk, memory };
+        let spec = VmSpec {
+            name: format!("bare-{name}"),
+            directory,
+            size: SIZE,
+            layers: vec![],
+            disk,
+            memory,
+            cpu: Cpu::default(),
+        };
         let plan = self.plan(&spec, &program, None).await?;
         let waiting = Waiting::start(&plan, &spec, &program, begin).await?;
         Ok((spec, plan, waiting))

@@ -14,10 +14,11 @@ use std::{
     time::Duration,
 };
 
+use hostd_core::recipe::Cpu;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::{Value, json};
 
-use super::{argv::without_extras, snapshot::said};
+use super::{argv::without, snapshot::said};
 use crate::vm::{VmError, identity, program};
 
 /// For QEMU to say it.
@@ -25,27 +26,28 @@ const WITHIN: Duration = Duration::from_secs(20);
 /// It says some 20 KiB.
 const MOST: u64 = 4 << 20;
 
-/// What was asked for once: by hash of QEMU, for a host does not change while a hostd runs on it.
+/// What was asked for once: by hash of QEMU and what guests get, for a host does not change while a hostd runs on it.
 #[derive(Debug, Default)]
-pub(super) struct Cache(Mutex<HashMap<String, String>>);
+pub(super) struct Cache(Mutex<HashMap<(String, Cpu), String>>);
 
 impl Cache {
     /// Of this QEMU, whose hash is `hash`.
-    pub(super) fn of(&self, program: &Path, hash: &str) -> Result<String, VmError> {
+    pub(super) fn of(&self, program: &Path, hash: &str, cpu: Cpu) -> Result<String, VmError> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(model) = known.get(hash) {
+        let kind = (hash.to_owned(), cpu);
+        if let Some(model) = known.get(&kind) {
             return Ok(model.clone());
         }
-        let answer = ask(program).map_err(|error| said(&format!("the processor is not known: {error}")))?;
+        let answer = ask(program, cpu).map_err(|error| said(&format!("the processor is not known: {error}")))?;
         let model = blake3::hash(model(&answer).map_err(|why| said(&why))?.as_bytes()).to_hex().to_string();
-        known.insert(hash.to_owned(), model.clone());
+        known.insert(kind, model.clone());
         Ok(model)
     }
 }
 
 /// All that QEMU answers, and what it prints beside where it ends with an error.
-fn ask(program: &Path) -> io::Result<Vec<u8>> {
-    let expansion = json!({"type": "full", "model": {"name": "host", "props": without_extras()}});
+fn ask(program: &Path, cpu: Cpu) -> io::Result<Vec<u8>> {
+    let expansion = json!({"type": "full", "model": {"name": "host", "props": without(cpu)}});
     let mut questions = String::new();
     for (command, arguments) in
         [("qmp_capabilities", json!({})), ("query-cpu-model-expansion", expansion), ("quit", json!({}))]
@@ -138,13 +140,13 @@ mod tests {
         let says = |answer: &str| program::put_script(&program, &format!("echo '{answer}'; echo x >>$0.calls"));
         says(r#"{"return": {"model": {"props": {"avx": true}}}}"#);
         let cache = Cache::default();
-        let one = cache.of(&program, "1").unwrap();
-        assert_eq!(cache.of(&program, "1").unwrap(), one);
+        let one = cache.of(&program, "1", Cpu::default()).unwrap();
+        assert_eq!(cache.of(&program, "1", Cpu::default()).unwrap(), one);
         assert_eq!(std::fs::read_to_string(folder.path().join("qemu.calls")).unwrap(), "x\n");
         says(r#"{"return": {"model": {"props": {"avx": false}}}}"#);
-        assert_ne!(cache.of(&program, "2").unwrap(), one);
+        assert_ne!(cache.of(&program, "2", Cpu::default()).unwrap(), one);
         program::put_script(&program, "echo 'Could not access KVM' >&2; exit 1");
-        let error = cache.of(&program, "3").unwrap_err().to_string();
+        let error = cache.of(&program, "3", Cpu::default()).unwrap_err().to_string();
         assert!(error.contains("Could not access KVM"), "{error}");
     }
 
@@ -156,7 +158,7 @@ mod tests {
             eprintln!("NOT TRIED: {why}");
             return;
         }
-        let model = || Cache::default().of(&program, "").unwrap();
+        let model = || Cache::default().of(&program, "", Cpu::default()).unwrap();
         assert_eq!(model(), model());
     }
 }

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use hostd_core::{requirements::Requirements, session::Size};
+use hostd_core::{recipe::Cpu, requirements::Requirements, session::Size};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{
@@ -91,7 +91,7 @@ impl Qemu {
             _ => None,
         };
         let cpu = match accelerator {
-            Accelerator::Kvm => Some(self.cpu_models.of(program, &qemu)?),
+            Accelerator::Kvm => Some(self.cpu_models.of(program, &qemu, spec.cpu)?),
             Accelerator::Tcg => None,
         };
         Ok(Plan {
@@ -144,12 +144,12 @@ impl Qemu {
         self.hashes.of(&archive).is_ok_and(|of| of == hash).then_some(archive)
     }
 
-    /// What a snapshot depends on of a VM of this size, whatever its disks and its template.
-    pub(super) async fn requirements(&self, size: Size) -> Result<Requirements, VmError> {
+    /// What a snapshot depends on of a VM of this kind, whatever its disks and its template.
+    pub(super) async fn requirements(&self, size: Size, cpu: Cpu) -> Result<Requirements, VmError> {
         let program = self.search.find(QEMU)?;
         let none = PathBuf::new;
         let (directory, disk, memory) = (none(), none(), Memory::Own);
-        let spec = VmSpec { name: String::new(), directory, size, layers: vec![], disk, memory };
+        let spec = VmSpec { name: String::new(), directory, size, layers: vec![], disk, memory, cpu };
         let plan = self.plan(&spec, &program, None).await?;
         Ok(plan.requirements_of(&spec))
     }
@@ -168,6 +168,7 @@ impl Plan {
             vcpus: spec.size.vcpus,
             size: spec.size.memory,
             memory: &self.memory,
+            cpu: spec.cpu,
             incoming: begin != Begin::Boot,
             maps_read_only: self.maps_read_only,
             kernel: &self.boot.kernel,

@@ -38,6 +38,7 @@ impl Machine {
             layers: vec![],
             disk: path("vm/disk.qcow2"),
             memory: Memory::Clone(path("template")),
+            cpu: Cpu::default(),
         };
         let machine = Self { snapshot: path("vm/snapshot"), data, qemu, spec };
         machine.template("template", "all of a template's RAM");

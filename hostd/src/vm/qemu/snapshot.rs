@@ -167,8 +167,7 @@ pub(super) async fn load(
         migration::load(qmp, &load.devices, DEVICES).await?;
         loaded::check_memory(qmp, layout, &runs, &load.devices).await?;
     }
-    // QEMU itself puts away nothing of what it is to load.
-    if layout.kvm() { loaded::check_processors(qmp, folder, load).await } else { Ok(()) }
+    loaded::check_processors(qmp, folder, load).await
 }
 
 /// The pages of the delta, now in the memory of the VM.

@@ -108,6 +108,7 @@ impl Qemu {
             layers: standby.layers.clone(),
             disk: PathBuf::new(),
             memory: Memory::Clone(absolute(&standby.template)),
+            cpu: standby.cpu,
         };
         let plan = self.plan(&spec, &program, None).await?;
         if !matches!(plan.memory, Memory::Clone(_)) {

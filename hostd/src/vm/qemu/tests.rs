@@ -15,6 +15,7 @@ fn spec(folder: &Path) -> VmSpec {
         layers: vec![],
         disk: folder.join("disk.qcow2"),
         memory: Memory::Own,
+        cpu: Cpu::default(),
     }
 }
 
@@ -73,7 +74,7 @@ async fn a_start_without_a_kernel_says_so() {
 #[tokio::test]
 async fn its_machines_are_told_apart() {
     let (data, qemu) = fake("exit 1");
-    let of = async |size| qemu.fingerprint(size).await.unwrap().unwrap();
+    let of = async |size| qemu.fingerprint(size, Cpu::default()).await.unwrap().unwrap();
     let first = of(SIZE).await;
     assert_eq!(first, of(Size { disk: 2 << 30, ..SIZE }).await);
     assert_ne!(first, of(Size { vcpus: 2, ..SIZE }).await);

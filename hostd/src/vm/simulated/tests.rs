@@ -1,6 +1,9 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use hostd_core::session::{Cause, Size};
+use hostd_core::{
+    recipe::Cpu,
+    session::{Cause, Size},
+};
 use pilothouse_proto::guest::v1::{
     EventsRequest, ExecRequest, ExecStart, PowerOffRequest, StartAgentRequest, TerminalOpen, TerminalRequest, event,
     exec_request, exec_response, guest_client::GuestClient, terminal_request::Request,
@@ -24,6 +27,7 @@ fn spec(name: &str) -> VmSpec {
         layers: vec![],
         disk: PathBuf::from("/no/such/disk"),
         memory: Memory::Own,
+        cpu: Cpu::default(),
     }
 }
 
