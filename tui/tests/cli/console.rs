@@ -185,6 +185,7 @@ async fn a_verdict_is_of_what_was_shown_and_its_comments_are_carried() {
     // A line was put before it.
     let heard = "widgets#7 approve ok 0:a.rs:2:why?@3333 of 0123456789abcdef0123456789abcdef01234567\n";
     until("it is approved", || fake.state.heard() == heard).await;
+    until("its answer is there", || !at.screen.lock().unwrap().screen().contents().contains("Approve #7")).await;
     at.type_in(b"i");
     at.shows("from revision 2 to revision 3").await;
     at.type_in(b"a");
