@@ -84,6 +84,8 @@ pub enum Effect {
     Call(Ticket, HostId, Call),
     /// Keep what is drafted on a pull request, so that nothing but its sending or discarding loses it; an empty draft is none.
     KeepDraft(PullKey, Box<Draft>),
+    /// Keep the new session that is being filled in, its title and its task; both empty: there is none.
+    KeepForm(String, String),
 }
 
 /// What a host is asked.

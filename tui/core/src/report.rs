@@ -26,6 +26,8 @@ pub enum Report {
     Build(Ticket, BuildReport),
     /// What was drafted on a host's pull requests, as it was kept.
     Drafts(HostId, Vec<(String, u64, Draft)>),
+    /// The new session that was being filled in, as it was kept: its title and its task.
+    Form(String, String),
     /// Something the runtime wants to tell.
     Notice(Kind, String),
 }

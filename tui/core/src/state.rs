@@ -155,6 +155,8 @@ pub struct State {
     pub(crate) carry: Option<Carry>,
     /// Which were: from commit, to commit.
     pub(crate) carried: BTreeSet<(PullKey, String, String)>,
+    /// The new session that is kept: its title and its task.
+    pub(crate) form_kept: (String, String),
     /// When what is being typed is to be kept.
     pub(crate) keep_at: Option<Millis>,
     /// Builds under way, by their ticket's generation.
@@ -215,6 +217,7 @@ impl State {
             reading_pull: None,
             carry: None,
             carried: BTreeSet::new(),
+            form_kept: Default::default(),
             keep_at: None,
             building: BTreeMap::new(),
             take_when_live: false,

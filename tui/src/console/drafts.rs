@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::{Notify, mpsc};
 use tui_core::{draft::Draft, fleet::HostId, notice::Kind, pull::PullKey, report::Report};
 
@@ -32,6 +32,13 @@ struct Kept {
     draft: Draft,
 }
 
+/// The new session that is being filled in.
+#[derive(Default, Serialize, Deserialize)]
+struct KeptForm {
+    title: String,
+    task: String,
+}
+
 /// The folder of drafts.
 #[derive(Clone, Debug)]
 pub(super) struct Folder(PathBuf);
@@ -48,7 +55,7 @@ impl Folder {
         let mut drafts: BTreeMap<HostId, Vec<(String, u64, Draft)>> = BTreeMap::new();
         let mut reports = vec![];
         for path in self.files() {
-            match read(&path) {
+            match read::<Kept>(&path) {
                 Ok(Kept { host, repository, number, draft }) => {
                     if let Some(id) = hosts.iter().position(|known| address(known) == host) {
                         drafts.entry(id).or_default().push((repository, number, draft));
@@ -58,7 +65,38 @@ impl Folder {
             }
         }
         reports.extend(drafts.into_iter().map(|(host, drafts)| Report::Drafts(host, drafts)));
+        let form = self.form();
+        if form.exists() {
+            reports.push(match read::<KeptForm>(&form) {
+                Ok(KeptForm { title, task }) => Report::Form(title, task),
+                Err(why) => Report::Notice(Kind::Warning, set_aside(&form, &why)),
+            });
+        }
         reports
+    }
+
+    fn form(&self) -> PathBuf {
+        self.0.join("new-session.form")
+    }
+
+    /// Keeps the new session that is being filled in; an empty one is removed.
+    fn keep_form(&self, form: &KeptForm) -> io::Result<()> {
+        match form.title.is_empty() && form.task.is_empty() {
+            true => remove(&self.form()),
+            false => self.replace(&self.form(), &serde_json::to_vec_pretty(form)?),
+        }
+    }
+
+    /// Replaces a file as a whole.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        create_private(&self.0)?;
+        let new = path.with_extension(format!("new-{}", std::process::id()));
+        let written = write_whole(&new, bytes).and_then(|()| fs::rename(&new, path));
+        if written.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+        written?;
+        File::open(&self.0)?.sync_all()
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -75,20 +113,10 @@ impl Folder {
         let (host, repository, number) = (address(host), key.repository.to_string(), key.number);
         let path = self.0.join(file_name(&host, &repository, number));
         if draft.is_empty() {
-            return match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
+            return remove(&path);
         }
-        create_private(&self.0)?;
-        let bytes = serde_json::to_vec_pretty(&Kept { host, repository, number, draft: draft.clone() })?;
-        let new = path.with_extension(format!("new-{}", std::process::id()));
-        let written = write_whole(&new, &bytes).and_then(|()| fs::rename(&new, &path));
-        if written.is_err() {
-            let _ = fs::remove_file(&new);
-        }
-        written?;
-        File::open(&self.0)?.sync_all()
+        let kept = Kept { host, repository, number, draft: draft.clone() };
+        self.replace(&path, &serde_json::to_vec_pretty(&kept)?)
     }
 }
 
@@ -96,7 +124,14 @@ fn address(host: &HostAddress) -> String {
     format!("unix:{}", host.socket.display())
 }
 
-fn read(path: &Path) -> Result<Kept, String> {
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     let mut bytes = vec![];
     let read = File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes));
     read.map_err(|error| error.to_string())?;
@@ -159,6 +194,7 @@ pub(super) struct Keeper {
 struct Waiting {
     /// At most one for each pull request that is drafted on.
     drafts: Mutex<BTreeMap<PullKey, (HostAddress, Draft)>>,
+    form: Mutex<Option<KeptForm>>,
     more: Notify,
     /// Held while something is written.
     writing: tokio::sync::Mutex<()>,
@@ -182,6 +218,12 @@ impl Keeper {
         self.waiting.more.notify_one();
     }
 
+    /// Has the new session that is being filled in written soon.
+    pub(super) fn keep_form(&self, title: String, task: String) {
+        *self.waiting.form.lock().unwrap_or_else(PoisonError::into_inner) = Some(KeptForm { title, task });
+        self.waiting.more.notify_one();
+    }
+
     /// Writes what comes, for ever.
     pub(super) async fn run(self, folder: Folder, reports: mpsc::Sender<Report>) {
         loop {
@@ -202,6 +244,10 @@ impl Keeper {
             let mut result = Ok(());
             for (key, (host, draft)) in waiting.take() {
                 result = folder.keep(&host, &key, &draft).and(result);
+            }
+            let form = waiting.form.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(form) = form {
+                result = folder.keep_form(&form).and(result);
             }
             result
         });
@@ -292,6 +338,18 @@ mod tests {
         }
         keeper.finish(&folder).await.unwrap();
         assert_eq!(loaded(&folder, &[host("near")])[0].2.body, "two");
+        keeper.keep_form("Fix it".into(), "all\nof it".into());
+        keeper.finish(&folder).await.unwrap();
+        let form = |folder: &Folder| {
+            let reports = folder.load(&[]);
+            reports
+                .into_iter()
+                .find_map(|report| if let Report::Form(title, task) = report { Some((title, task)) } else { None })
+        };
+        assert_eq!(form(&folder), Some(("Fix it".into(), "all\nof it".into())));
+        keeper.keep_form(String::new(), String::new());
+        keeper.finish(&folder).await.unwrap();
+        assert_eq!(form(&folder), None);
         fs::write(root.path().join("file"), "").unwrap();
         keeper.keep(host("near"), key(0, "widgets"), draft("three"));
         assert!(keeper.finish(&Folder(root.path().join("file/drafts"))).await.is_err());

@@ -244,6 +244,7 @@ impl Runtime {
                         self.keeper.keep(host, key, *draft);
                     }
                 }
+                Effect::KeepForm(title, task) => self.keeper.keep_form(title, task),
                 Effect::Call(ticket, host, call) => {
                     if let Some((host, channel)) = self.host(host) {
                         self.tasks.spawn(calls::call(ticket, host, channel, call, self.reports.clone()));

@@ -2,7 +2,7 @@
 
 use crate::{
     Command, Effect, Millis, State,
-    dialog::{Asked, Dialog, Question, Target, Then, Written},
+    dialog::{Asked, Dialog, Form, Question, Target, Then, Written},
     draft::Draft,
     effect::{Call, Slot},
     fleet::{HostId, SessionKey},
@@ -185,6 +185,11 @@ impl State {
         };
         match result {
             Ok(answer) => {
+                let of_form = |form: &Form| form.sending == Some(generation);
+                let open = matches!(&self.dialog, Some(Dialog::Form(form)) if of_form(form));
+                if open || self.draft.as_deref().is_some_and(of_form) {
+                    self.keep_form(String::new(), String::new());
+                }
                 if in_dialog {
                     (self.dialog, self.keep_at) = (None, None);
                 }

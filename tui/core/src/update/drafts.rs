@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     Effect, Millis, State,
     carry::Carry,
-    dialog::{Dialog, Target},
+    dialog::{Dialog, Form, Target},
     diff::{DiffReport, Subject},
     draft::{Draft, Place},
     effect::Slot,
@@ -52,7 +52,12 @@ impl State {
 
     /// Remembers that text was typed which is to be kept.
     pub(crate) fn typed_draft(&mut self) {
-        if matches!(&self.dialog, Some(Dialog::Message(message)) if message.target.pull().is_some()) {
+        let kept = match &self.dialog {
+            Some(Dialog::Message(message)) => message.target.pull().is_some(),
+            Some(Dialog::Form(_)) => true,
+            _ => false,
+        };
+        if kept {
             self.keep_at.get_or_insert(self.now + TYPED_KEPT_AFTER);
         }
     }
@@ -60,6 +65,10 @@ impl State {
     /// Keeps what was typed into the open dialog, so that closing it, or the console's end, loses nothing.
     pub(crate) fn keep_typed(&mut self) {
         self.keep_at = None;
+        if let Some(Dialog::Form(form)) = &self.dialog {
+            let (title, task) = (form.title.text().to_owned(), form.task.text().to_owned());
+            return self.keep_form(title, task);
+        }
         let Some(Dialog::Message(message)) = &self.dialog else { return };
         let text = message.field.text().to_owned();
         match message.target.clone() {
@@ -69,6 +78,26 @@ impl State {
                 true
             }),
             Target::Place { key, place } => self.change_draft(&key, |draft| draft.put_away(place, &text)),
+        }
+    }
+
+    /// Has the new session that is being filled in kept, if it is another one than before.
+    pub(crate) fn keep_form(&mut self, title: String, task: String) {
+        let form = (title, task);
+        if self.form_kept != form {
+            self.form_kept = form.clone();
+            self.out.push(Effect::KeepForm(form.0, form.1));
+        }
+    }
+
+    /// The new session that an earlier console was given, unless this one has begun another.
+    pub(crate) fn kept_form(&mut self, title: &str, task: &str) {
+        let mut form = Form::new(&self.fleet, None);
+        form.title.insert(title);
+        form.task.insert(task);
+        if self.draft.is_none() && !(form.title.is_empty() && form.task.is_empty()) {
+            self.form_kept = (form.title.text().to_owned(), form.task.text().to_owned());
+            self.draft = Some(Box::new(form));
         }
     }
 

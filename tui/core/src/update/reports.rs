@@ -32,6 +32,7 @@ impl State {
             Report::Answer(ticket, result) => self.answered(ticket.generation, result),
             Report::Build(ticket, report) => self.built(ticket.generation, report),
             Report::Drafts(host, drafts) => self.kept_drafts(host, drafts),
+            Report::Form(title, task) => self.kept_form(&title, &task),
             Report::Notice(kind, text) => self.notice(kind, &text),
         }
     }

@@ -100,3 +100,29 @@ fn a_new_session_begins_in_the_likely_environment() {
     press(&mut state, "n");
     assert_eq!(chosen(&state).as_deref(), Some("aaa"), "the one that was used last");
 }
+
+#[test]
+fn what_is_filled_in_outlives_the_console() {
+    let kept = |effects: &[Effect]| {
+        let kept = |effect: &Effect| match effect {
+            Effect::KeepForm(title, task) => Some((title.clone(), task.clone())),
+            _ => None,
+        };
+        effects.iter().rev().find_map(kept)
+    };
+    let both = |title: &str, task: &str| Some((title.to_owned(), task.to_owned()));
+    let mut state = fleet(SIZE);
+    press(&mut state, "n tab");
+    type_text(&mut state, "Fix it");
+    let at = state.next_change().unwrap();
+    assert_eq!(kept(&update(&mut state, Action::Tick, at)), both("Fix it", ""));
+    press(&mut state, "tab");
+    type_text(&mut state, "all");
+    assert_eq!(kept(&press(&mut state, "esc")), both("Fix it", "all"));
+    assert_eq!(kept(&press(&mut state, "n esc")), None, "it is kept already");
+    let mut next = fleet(SIZE);
+    report(&mut next, Report::Form("Fix it".into(), "all".into()));
+    let effects = press(&mut next, "n ctrl-s");
+    assert!(matches!(calls(&effects)[..], [Call::Create { title, task, .. }] if title == "Fix it" && task == "all"));
+    assert_eq!(kept(&report(&mut next, Report::Answer(ticket(&effects), Ok(Answer::Done)))), both("", ""));
+}
