@@ -12,8 +12,12 @@ fn proofs(host: &Host) -> Vec<PathBuf> {
 }
 
 fn found(host: &Host, method: &str, why: &str) {
-    let found = json!({"version": 1, "method": method, "why": why}).to_string();
-    proofs(host).iter().for_each(|proof| fs::write(proof, &found).unwrap());
+    for proof in proofs(host) {
+        let mut found: Value = serde_json::from_slice(&fs::read(&proof).unwrap()).unwrap();
+        found["method"] = json!(method);
+        found["why"] = json!(why);
+        fs::write(proof, found.to_string()).unwrap();
+    }
 }
 
 fn method(host: &Host, id: &str) -> Value {
