@@ -13,7 +13,7 @@ use pilothouse_proto::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     process::Child,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
 
@@ -64,8 +64,16 @@ struct State {
 
 #[derive(Clone, Debug)]
 struct Running {
-    input: mpsc::Sender<Bytes>,
+    input: mpsc::Sender<Piece>,
     pty: Pty,
+}
+
+/// Input for the terminal.
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    /// Told when it is written.
+    written: Option<oneshot::Sender<()>>,
 }
 
 /// Where and with what the agent was started.
@@ -162,9 +170,28 @@ impl Agent {
         let running = self.state().running.clone();
         let Some(running) = running else { return waiting.clear() };
         match running.input.reserve().await {
-            Ok(place) => place.send(waiting.split_to(waiting.len().min(CHUNK)).freeze()),
+            Ok(place) => {
+                place.send(Piece { bytes: waiting.split_to(waiting.len().min(CHUNK)).freeze(), written: None })
+            }
             Err(_) => waiting.clear(),
         }
+    }
+
+    /// Types this, as soon as the terminal takes it. False: there is no agent (any more).
+    pub(crate) async fn type_piece(&self, bytes: Bytes) -> bool {
+        let Some(running) = self.state().running.clone() else { return false };
+        let (written, done) = oneshot::channel();
+        running.input.send(Piece { bytes, written: Some(written) }).await.is_ok() && done.await.is_ok()
+    }
+
+    /// How many bytes were typed that the agent has not read. None: there is no agent (any more).
+    pub(crate) fn unread(&self) -> Option<u64> {
+        self.state().running.as_ref()?.pty.unread().ok()
+    }
+
+    /// Takes back what was typed, if all that is not read is exactly this.
+    pub(crate) fn take_back(&self, typed: &[u8]) -> bool {
+        self.state().running.as_ref().is_some_and(|running| running.pty.take_back(typed).unwrap_or(false))
     }
 
     /// Sets the size of its terminal, if there is one.
@@ -216,10 +243,13 @@ impl Agent {
 }
 
 /// Writes input to the terminal until nobody can type any more.
-async fn type_in(mut pieces: mpsc::Receiver<Bytes>, mut pty: Pty) {
-    while let Some(piece) = pieces.recv().await {
-        if pty.write_all(&piece).await.is_err() {
+async fn type_in(mut pieces: mpsc::Receiver<Piece>, mut pty: Pty) {
+    while let Some(Piece { bytes, written }) = pieces.recv().await {
+        if pty.write_all(&bytes).await.is_err() {
             return;
+        }
+        if let Some(written) = written {
+            let _ = written.send(());
         }
     }
 }

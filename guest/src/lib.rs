@@ -27,6 +27,7 @@ pub mod service;
 pub mod statuses;
 pub mod supervisor;
 pub mod tunnel;
+pub mod typing;
 pub mod waits;
 pub mod who;
 

@@ -5,6 +5,7 @@ mod exec;
 mod handshake;
 mod power;
 mod terminal;
+mod typing;
 
 use std::{
     pin::Pin,
@@ -18,7 +19,7 @@ use futures::Stream;
 use pilothouse_proto::guest::v1::{
     AnswerRequest, AnswerResponse, BootStep, Event, EventsRequest, ExecRequest, ExecResponse, HandshakeRequest,
     HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest,
-    StartAgentResponse, TerminalRequest, TerminalResponse, event, guest_server,
+    StartAgentResponse, TerminalRequest, TerminalResponse, TypeRequest, TypeResponse, event, guest_server,
 };
 pub(crate) use power::Vigil;
 use rustix::system::uname;
@@ -31,6 +32,7 @@ use crate::{
     events::Events,
     machine::{self, Machine},
     process::{self, Cgroups, Launch, LaunchError, Started},
+    typing::Typing,
     waits::Waits,
 };
 
@@ -52,6 +54,7 @@ struct Inner {
     agent: Agent,
     events: Events,
     waits: Waits,
+    typing: Typing,
     boot: Mutex<Vec<BootStep>>,
     /// The kernel's, which all clones of a template share.
     boot_id: String,
@@ -76,12 +79,14 @@ impl Guest {
     /// A guest on this machine that was booted by these steps.
     #[must_use]
     pub fn new(machine: Arc<dyn Machine>, cgroups: Option<Cgroups>, boot: Vec<BootStep>) -> Self {
-        let events = Events::default();
+        let (events, agent) = (Events::default(), Agent::default());
+        let waits = Waits::new(events.clone());
         Self(Arc::new(Inner {
             machine,
             cgroups,
-            agent: Agent::default(),
-            waits: Waits::new(events.clone()),
+            typing: Typing::new(agent.clone(), waits.clone()),
+            agent,
+            waits,
             events,
             boot: Mutex::new(boot),
             boot_id: std::fs::read_to_string(machine::BOOT_ID).unwrap_or_default().trim().into(),
@@ -175,6 +180,7 @@ impl guest_server::Guest for Guest {
     type TerminalStream = Answers<TerminalResponse>;
     type ExecStream = Answers<ExecResponse>;
     type EventsStream = Answers<Event>;
+    type TypeStream = Answers<TypeResponse>;
 
     async fn handshake(&self, request: Request<HandshakeRequest>) -> Result<Response<HandshakeResponse>, Status> {
         handshake::shake(self, request.into_inner()).await.map(Response::new)
@@ -189,6 +195,10 @@ impl guest_server::Guest for Guest {
         request: Request<Streaming<TerminalRequest>>,
     ) -> Result<Response<Self::TerminalStream>, Status> {
         terminal::open(self.0.agent.clone(), request.into_inner()).await.map(Response::new)
+    }
+
+    async fn r#type(&self, request: Request<TypeRequest>) -> Result<Response<Self::TypeStream>, Status> {
+        typing::take(&self.0.typing, request.into_inner()).map(Response::new)
     }
 
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Self::ExecStream>, Status> {

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pilothouse_proto::guest::v1::{Wait, event};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::events::Events;
 
@@ -13,22 +13,34 @@ use crate::events::Events;
 pub struct Waits {
     events: Events,
     state: Arc<Mutex<State>>,
+    /// Told of each wait that begins.
+    begun: watch::Sender<()>,
 }
+
+/// What an agent waits for that a message of a person answers.
+const MESSAGE: &str = "message";
 
 #[derive(Debug, Default)]
 struct State {
     last: u64,
-    /// Its id, and where its answer goes.
-    open: Option<(u64, oneshot::Sender<String>)>,
-    /// The last that has its answer.
+    open: Option<Open>,
+    /// The last that has its answer of the host.
     answered: u64,
+}
+
+/// A wait under way.
+#[derive(Debug)]
+struct Open {
+    id: u64,
+    what: String,
+    answer: oneshot::Sender<String>,
 }
 
 impl Waits {
     /// None yet; the host is told by these events.
     #[must_use]
     pub fn new(events: Events) -> Self {
-        Self { events, state: Arc::default() }
+        Self { events, state: Arc::default(), begun: watch::Sender::new(()) }
     }
 
     /// Tells the host that something is waited for, of the pull request of this number (0: the newest), for so many seconds (0:
@@ -44,10 +56,11 @@ impl Waits {
             }
             state.last += 1;
             let (sender, answer) = oneshot::channel();
-            state.open = Some((state.last, sender));
+            state.open = Some(Open { id: state.last, what: what.clone(), answer: sender });
             (state.last, answer)
         };
         self.events.push(event::Event::Wait(Wait { id, what, timeout_seconds, pull }));
+        self.begun.send_replace(());
         Ok(Waiting { waits: self.clone(), id, answer })
     }
 
@@ -56,11 +69,33 @@ impl Waits {
     #[must_use]
     pub fn answer(&self, id: u64, json: String) -> bool {
         let mut state = self.lock();
-        let open = state.open.take_if(|(open, _)| *open == id);
-        if open.is_some_and(|(_, answer)| answer.send(json).is_ok()) {
+        let open = state.open.take_if(|open| open.id == id);
+        if open.is_some_and(|open| open.answer.send(json).is_ok()) {
             state.answered = id;
         }
         state.answered == id
+    }
+
+    /// Changes with each wait that begins.
+    #[must_use]
+    pub fn begun(&self) -> watch::Receiver<()> {
+        self.begun.subscribe()
+    }
+
+    /// Whether somebody sleeps until a message comes.
+    #[must_use]
+    pub fn wants_message(&self) -> bool {
+        self.lock().open.as_ref().is_some_and(|open| open.what == MESSAGE)
+    }
+
+    /// Gives whoever sleeps for a message this one, which the guest has. False: nobody does any more. For the host the wait has
+    /// ended without an answer of its own.
+    #[must_use]
+    pub fn give(&self, text: &str) -> bool {
+        let Some(Open { id, answer, .. }) = self.lock().open.take_if(|open| open.what == MESSAGE) else { return false };
+        let given = answer.send(serde_json::json!({ "answer": MESSAGE, "text": text }).to_string()).is_ok();
+        self.events.push(event::Event::WaitWithdrawn(id));
+        given
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -85,7 +120,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let open = self.waits.lock().open.take_if(|(open, _)| *open == self.id);
+        let open = self.waits.lock().open.take_if(|open| open.id == self.id);
         if open.is_some() {
             self.waits.events.push(event::Event::WaitWithdrawn(self.id));
         }
@@ -109,6 +144,22 @@ mod tests {
         let wait = Wait { id: 1, what: "checks".into(), timeout_seconds: 0, pull: 7 };
         assert_eq!(waits.events.next(0).unwrap().event, Some(event::Event::Wait(wait)));
         assert_eq!(waits.events.next(1), None);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_the_guest_has_answers_the_wait_for_one_and_ends_it_for_the_host() {
+        let waits = Waits::new(Events::default());
+        let other = waits.begin("checks".into(), 0, 0).unwrap();
+        assert!(!waits.wants_message() && !waits.give("no"));
+        drop(other);
+        let mut waiting = waits.begin(MESSAGE.into(), 0, 0).unwrap();
+        assert!(waits.wants_message() && waits.give("a \"word\""));
+        let answer: serde_json::Value = serde_json::from_str(&waiting.answer().await.unwrap()).unwrap();
+        assert_eq!(answer, serde_json::json!({"answer": "message", "text": "a \"word\""}));
+        assert!(!waits.answer(2, String::new()), "the host's own answer is still to be given");
+        assert_eq!(waits.events.next(3).unwrap().event, Some(event::Event::WaitWithdrawn(2)));
+        drop(waiting);
+        assert_eq!(waits.events.next(4), None);
     }
 
     #[test]

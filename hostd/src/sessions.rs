@@ -41,7 +41,7 @@ mod waits;
 
 pub use accounts::Accounts;
 pub use board::{Board, Change, EnvironmentView, News, Reader, Snapshot, WarmView};
-pub use commands::Busy;
+pub use commands::{Busy, SendOrder};
 pub use create::Order;
 pub use error::FleetError;
 pub use fleet::{Fleet, Parts};

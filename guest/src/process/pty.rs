@@ -7,14 +7,20 @@ use std::{
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
-    io::Errno,
+    io::{Errno, ioctl_fionread},
     pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, unix::AsyncFd};
 
 use crate::descriptor;
+
+/// How PTYs are opened.
+const OPEN: OpenptFlags = OpenptFlags::RDWR.union(OpenptFlags::NOCTTY).union(OpenptFlags::CLOEXEC);
+/// More than a terminal keeps for its program: 4 KiB, and 8 KiB on their way there.
+const KEPT_MAX: usize = 16 << 10;
 
 /// A terminal's size, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +55,10 @@ impl Pty {
     /// # Errors
     /// No PTY to be had, e.g. because /dev/pts is not mounted or full.
     pub fn open(window: Window) -> io::Result<(Self, OwnedFd)> {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = openpt(flags)?;
+        let master = openpt(OPEN)?;
         grantpt(&master)?;
         unlockpt(&master)?;
-        let slave = ioctl_tiocgptpeer(&master, flags)?;
+        let slave = ioctl_tiocgptpeer(&master, OPEN)?;
         tcsetwinsize(&master, window.winsize())?;
         fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;
         let master = descriptor::watch(master, Interest::READABLE | Interest::WRITABLE)?;
@@ -66,6 +71,51 @@ impl Pty {
     /// The terminal is gone.
     pub fn resize(&self, window: Window) -> io::Result<()> {
         Ok(tcsetwinsize(&*self.0, window.winsize())?)
+    }
+
+    /// How many bytes were typed and are not read. Where the program reads lines, whole lines alone count.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn unread(&self) -> io::Result<u64> {
+        Ok(ioctl_fionread(self.settled()?)?)
+    }
+
+    /// Reads what was typed and not read. True: it is exactly `typed`, and now nobody will read it there. Anything else goes
+    /// back to where it was. What a program reads at this moment is the program's.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn take_back(&self, typed: &[u8]) -> io::Result<bool> {
+        let slave = self.settled()?;
+        fcntl_setfl(&slave, fcntl_getfl(&slave)? | OFlags::NONBLOCK)?;
+        let mut unread = vec![0; KEPT_MAX];
+        let mut count = 0;
+        while count < unread.len() {
+            match rustix::io::read(&slave, &mut unread[count..]) {
+                Ok(0) | Err(_) => break,
+                Ok(more) => count += more,
+            }
+        }
+        unread.truncate(count);
+        // A terminal may make the one of the other.
+        let plain = |bytes: &[u8]| bytes.iter().map(|&b| if b == b'\r' { b'\n' } else { b }).collect::<Vec<_>>();
+        if plain(&unread) == plain(typed) {
+            return Ok(true);
+        }
+        let mut left = &unread[..];
+        while let Ok(written @ 1..) = rustix::io::write(&*self.0, left) {
+            left = &left[written..];
+        }
+        Ok(false)
+    }
+
+    /// The program's side, when all that was written is there: a worker of the kernel brings it, and who polls waits for that.
+    fn settled(&self) -> io::Result<OwnedFd> {
+        let slave = ioctl_tiocgptpeer(&*self.0, OPEN)?;
+        let mut look = [PollFd::new(&slave, PollFlags::IN)];
+        poll(&mut look, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+        Ok(slave)
     }
 }
 

@@ -16,3 +16,4 @@ mod port;
 mod proxy;
 mod support;
 mod terminal;
+mod typing;

@@ -4,6 +4,7 @@ use crate::{
     UnixMillis,
     pulls::Standing,
     session::{Activity, Answer, Cause, Fate, Lifecycle, Session},
+    signs::Sign,
     text,
 };
 
@@ -46,9 +47,15 @@ impl Turn {
 pub struct Attention {
     /// Whose turn.
     pub turn: Turn,
+    /// What it is about, in one word, however the session is kept: asks, calls, may ask, review, merge, checks, changes, working,
+    /// quiet, idle, done, failed, crashed, stopped, suspended (while at work), queued, starting, resuming or deleting.
+    pub word: &'static str,
     /// Why, in words for a person; one line.
     pub reason: String,
 }
+
+/// Turn, word and reason.
+type Why = (Turn, &'static str, String);
 
 /// Derives whose turn it is. Total: every combination of lifecycle and activity has an answer.
 ///
@@ -56,15 +63,26 @@ pub struct Attention {
 /// only by bad news, and nothing that an observer does moves it. `now` is for the ages in the reason.
 #[must_use]
 pub fn attention(session: &Session, now: UnixMillis) -> Attention {
+    let reason = |reason: &str| text::clean(&text::one_line(reason), REASON_MAX);
     if session.lifecycle == Lifecycle::Suspended && !session.notice.is_empty() && !session.deleting {
         // It stays where it is until somebody does something about it.
-        return Attention { turn: Turn::You, reason: text::clean(&text::one_line(&session.notice), REASON_MAX) };
+        let (_, word, _) = derive(session, now);
+        return Attention { turn: Turn::You, word, reason: reason(&session.notice) };
     }
-    let (turn, mut reason) = derive(session, now);
-    if !session.notice.is_empty() && !session.deleting {
-        reason = format!("{reason} ({})", session.notice);
+    let (turn, word, mut why) = derive(session, now);
+    if !session.deleting {
+        let asides = [aside(&session.notice).to_owned(), unread(session)];
+        let asides: Vec<_> = asides.into_iter().filter(|aside| !aside.is_empty()).collect();
+        if !asides.is_empty() {
+            why = format!("{why} ({})", asides.join("; "));
+        }
     }
-    Attention { turn, reason: text::clean(&text::one_line(&reason), REASON_MAX) }
+    Attention { turn, word, reason: reason(&why) }
+}
+
+/// What a notice says, without its why: that is long, and no part of a question.
+fn aside(notice: &str) -> &str {
+    notice.split_once(": ").map_or(notice, |(what, _)| what)
 }
 
 /// The same in steps of a minute since the session last changed: for telling news of it from what is known, as the ages in
@@ -75,30 +93,44 @@ pub fn attention_by_minute(session: &Session, now: UnixMillis) -> Attention {
     attention(session, session.updated_at.saturating_add(since - since % MINUTE))
 }
 
-fn derive(s: &Session, now: UnixMillis) -> (Turn, String) {
+/// Messages that the agent has not read, though it could have, or will not read any more.
+fn unread(s: &Session) -> String {
+    match (s.exited.is_some(), s.inbox.len()) {
+        (true, 1) => "a message was not read".into(),
+        (true, count @ 2..) => format!("{count} messages were not read"),
+        (false, _) if s.unread && s.lifecycle == Lifecycle::Running => "a message is not read yet".into(),
+        _ => String::new(),
+    }
+}
+
+fn derive(s: &Session, now: UnixMillis) -> Why {
     if s.deleting {
-        return (Turn::Nobody, "is being deleted".into());
+        return (Turn::Nobody, "deleting", "is being deleted".into());
     }
     match &s.lifecycle {
         Lifecycle::Crashed { cause } if s.activity == Activity::Done => {
-            (Turn::Nobody, said("done", &s.text) + &format!(" ({cause})"))
+            (Turn::Nobody, "done", said("done", &s.text) + &format!(" ({cause})"))
         }
-        Lifecycle::Crashed { cause } => (Turn::You, format!("crashed: {cause}")),
-        Lifecycle::Queued | Lifecycle::Suspended if !s.waiting.is_empty() => (Turn::Nobody, s.waiting.clone()),
-        Lifecycle::Queued => (Turn::Nobody, "waits for a place to start".into()),
-        Lifecycle::Starting => (Turn::Agent, "starting".into()),
-        Lifecycle::Resuming | Lifecycle::Suspended if s.answer.is_some() || !s.inbox.is_empty() => {
-            (Turn::Agent, format!("wakes: {}", news(s)))
+        Lifecycle::Crashed { cause } => (Turn::You, "crashed", format!("crashed: {cause}")),
+        Lifecycle::Queued | Lifecycle::Suspended if !s.waiting.is_empty() => {
+            (Turn::Nobody, "queued", s.waiting.clone())
+        }
+        Lifecycle::Queued => (Turn::Nobody, "queued", "waits for a place to start".into()),
+        Lifecycle::Starting => (Turn::Agent, "starting", "starting".into()),
+        Lifecycle::Resuming | Lifecycle::Suspended if s.has_something() => {
+            (Turn::Agent, "resuming", format!("wakes: {}", news(s)))
         }
         Lifecycle::Stopped { cause: Cause::PoweredOff } if !s.activity.is_over() => {
-            (Turn::You, "powered off before the agent was done".into())
+            (Turn::You, "stopped", "powered off before the agent was done".into())
         }
         Lifecycle::Stopped { cause } if !s.activity.is_over() => {
-            (Turn::You, format!("stopped before the agent was done: {cause}"))
+            (Turn::You, "stopped", format!("stopped before the agent was done: {cause}"))
         }
         // Somebody put it to disk while it was at work: nothing moves until somebody brings it back.
-        Lifecycle::Suspended if s.activity == Activity::Working && s.exited.is_none() && !s.wanted => {
-            (Turn::Nobody, "suspended while at work; resume it to go on".into())
+        Lifecycle::Suspended
+            if s.activity == Activity::Working && s.exited.is_none() && !s.wanted && !s.sign.asks() =>
+        {
+            (Turn::Nobody, "suspended", "suspended while at work; resume it to go on".into())
         }
         Lifecycle::Running
         | Lifecycle::Suspending
@@ -125,15 +157,37 @@ fn news(s: &Session) -> String {
     }
 }
 
-fn by_activity(s: &Session, now: UnixMillis) -> (Turn, String) {
+fn by_activity(s: &Session, now: UnixMillis) -> Why {
     match s.activity {
-        Activity::Working => (Turn::Agent, said("working", &s.text)),
-        Activity::NeedsInput => (Turn::You, said("asks", &s.text)),
-        Activity::WaitingChecks => (Turn::Checks, "waits on checks".to_owned() + &checks(s, now)),
+        Activity::Working => works(s, now),
+        Activity::NeedsInput => (Turn::You, "asks", said("asks", &s.text)),
+        Activity::WaitingChecks => (Turn::Checks, "checks", "waits on checks".to_owned() + &checks(s, now)),
         Activity::WaitingReview => reviewer(s, now),
-        Activity::Idle => (Turn::You, said("idle", &s.text)),
+        Activity::Idle => (Turn::You, "idle", said("idle", &s.text)),
         Activity::Done => done(s, now),
-        Activity::Failed => (Turn::You, said("failed", &s.text)),
+        Activity::Failed => (Turn::You, "failed", said("failed", &s.text)),
+    }
+}
+
+/// It says that it works, or says nothing: then only what its terminal shows is known.
+fn works(s: &Session, now: UnixMillis) -> Why {
+    let working = said("working", &s.text);
+    match &s.sign {
+        Sign::Nothing => (Turn::Agent, "working", working),
+        Sign::Quiet { since } => {
+            let quiet = format!("last output {} ago", age(*since, now));
+            match s.text.is_empty() {
+                true => (Turn::Agent, "quiet", format!("quiet: {quiet}; it says nothing of itself")),
+                false => (Turn::Agent, "working", format!("{working}; {quiet}")),
+            }
+        }
+        Sign::Prompt { since, text } => {
+            (Turn::You, "may ask", format!("may be asking: {text} (last output {} ago)", age(*since, now)))
+        }
+        Sign::Called { at, text } if text.is_empty() => {
+            (Turn::You, "calls", format!("calls: rang the bell {} ago", age(*at, now)))
+        }
+        Sign::Called { text, .. } => (Turn::You, "calls", format!("calls: {text}")),
     }
 }
 
@@ -148,33 +202,35 @@ fn checks(s: &Session, now: UnixMillis) -> String {
 }
 
 /// A review is a person's turn, unless its checks have not let it through yet.
-fn reviewer(s: &Session, now: UnixMillis) -> (Turn, String) {
-    let Some(pull) = &s.pull else { return (Turn::Other, said("waits for review", &s.text)) };
+fn reviewer(s: &Session, now: UnixMillis) -> Why {
+    let Some(pull) = &s.pull else { return (Turn::Other, "review", said("waits for review", &s.text)) };
     let (number, since) = (pull.number, age(pull.since, now));
     match (pull.standing, pull.outcome()) {
-        (_, Some("failed")) => (Turn::Agent, format!("checks of #{number}{}", checks(s, now))),
-        (_, None) => (Turn::Checks, format!("waits for review of #{number} after its checks{}", checks(s, now))),
-        (Standing::Approved, _) => (Turn::You, format!("#{number} is approved: merge it")),
-        (Standing::ChangesRequested, _) => (Turn::Agent, format!("changes to #{number} were asked for")),
-        (Standing::Outdated, _) => (Turn::You, format!("review of #{number} by you again, since {since}")),
-        (Standing::Waiting, _) => (Turn::You, format!("review of #{number} by you since {since}")),
+        (_, Some("failed")) => (Turn::Agent, "checks", format!("checks of #{number}{}", checks(s, now))),
+        (_, None) => {
+            (Turn::Checks, "checks", format!("waits for review of #{number} after its checks{}", checks(s, now)))
+        }
+        (Standing::Approved, _) => (Turn::You, "merge", format!("#{number} is approved: merge it")),
+        (Standing::ChangesRequested, _) => (Turn::Agent, "changes", format!("changes to #{number} were asked for")),
+        (Standing::Outdated, _) => (Turn::You, "review", format!("review of #{number} by you again, since {since}")),
+        (Standing::Waiting, _) => (Turn::You, "review", format!("review of #{number} by you since {since}")),
     }
 }
 
 /// The agent is done; its pull request may not be.
-fn done(s: &Session, now: UnixMillis) -> (Turn, String) {
+fn done(s: &Session, now: UnixMillis) -> Why {
     let done = said("done", &s.text);
     match &s.pull {
         Some(pull) if pull.fate == Fate::Open => {
-            let (turn, reason) = reviewer(s, now);
-            match turn {
-                // Nobody is there any more who would make them.
-                Turn::Agent => (Turn::You, format!("{done}; {reason}")),
-                turn => (turn, format!("{done}; {reason}")),
-            }
+            let (turn, word, reason) = reviewer(s, now);
+            // Of what an agent would do, nobody is there any more who does it.
+            let turn = if turn == Turn::Agent { Turn::You } else { turn };
+            (turn, word, format!("{done}; {reason}"))
         }
-        Some(pull) if pull.fate == Fate::Merged => (Turn::Nobody, format!("{done}; #{} is merged", pull.number)),
-        _ => (Turn::Nobody, done),
+        Some(pull) if pull.fate == Fate::Merged => {
+            (Turn::Nobody, "done", format!("{done}; #{} is merged", pull.number))
+        }
+        _ => (Turn::Nobody, "done", done),
     }
 }
 

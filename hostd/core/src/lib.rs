@@ -7,6 +7,7 @@ pub mod capacity;
 pub mod checks;
 pub mod ci;
 pub mod diff;
+pub mod keys;
 pub mod pulls;
 pub mod queue;
 pub mod recipe;
@@ -14,6 +15,7 @@ pub mod relief;
 pub mod requirements;
 pub mod session;
 pub mod shelf;
+pub mod signs;
 pub mod text;
 pub mod upstream;
 

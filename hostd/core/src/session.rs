@@ -21,14 +21,15 @@
 //! A fork is made from the snapshot of a session, suspended or running; a running one stands still for it, which is
 //! [`Session::forking`], and then runs on as if nothing had been. The fork begins suspended and wanted.
 //!
-//! A suspended session that could not be resumed can be restarted too: it boots from its disk as it was suspended.
+//! A suspended session can be restarted too, where its memory may be given up: it boots from its disk as it was suspended.
 //!
 //! Deleting is legal in every state: it sets [`Session::deleting`], asks for [`Effect::Remove`], and from then on only
 //! [`Input::HostRestarted`] does anything (it asks again). A generation numbers the life of one VM; what an earlier one still
 //! reports is ignored.
 //!
-//! A message for the agent stays in [`Session::inbox`] until it has been typed: one is typed at a time, and what a VM did not
-//! get before it ended waits for the next.
+//! A message for the agent stays in [`Session::inbox`] until the agent has read it: one is typed at a time, and what was not read
+//! before its VM ended waits for the next. A guest that has one keeps it over a suspend, and gives it to an agent that begins
+//! to wait for a message instead of reading its terminal.
 //!
 //! A [`Wait`] of the agent is answered the same way: what answers it is worked out from each [`Input::Observed`], kept in
 //! [`Session::answer`] until the agent has it, and brings a suspended session back.
@@ -36,6 +37,7 @@
 mod bounds;
 mod input;
 mod lifecycle;
+mod message;
 mod step;
 mod tell;
 #[cfg(test)]
@@ -46,6 +48,7 @@ mod wait;
 
 pub use input::{Denied, Effect, Input, Status};
 pub use lifecycle::{Activity, Cause, Lifecycle};
+pub use message::{Message, Modes};
 pub use step::step;
 pub use told::Told;
 pub use types::{NewFork, NewSession, Session, Size};

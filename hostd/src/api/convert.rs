@@ -49,6 +49,9 @@ pub(super) fn session(view: &SessionView) -> wire::Session {
         resumed_in_ms: view.resumed_in,
         forked_from: s.forked_from.clone().unwrap_or_default(),
         used_bytes: view.memory.private,
+        word: attention.word.into(),
+        notice: text::one_line(&s.notice),
+        turn_since: s.turn_since(),
     }
 }
 

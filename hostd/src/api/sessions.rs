@@ -6,7 +6,7 @@ use pilothouse_proto::hostd::v1::{
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{Api, attach, convert, exec, log, principal::owner, streams::Answers};
-use crate::sessions::{ForkOrder, Order};
+use crate::sessions::{ForkOrder, Order, SendOrder};
 
 #[async_trait]
 impl Sessions for Api {
@@ -36,7 +36,8 @@ impl Sessions for Api {
     }
 
     async fn restart(&self, request: Request<RestartRequest>) -> Result<Response<Session>, Status> {
-        let view = self.fleet.restart(&request.into_inner().id).await?;
+        let RestartRequest { id, give_up_memory } = request.into_inner();
+        let view = self.fleet.restart(&id, give_up_memory).await?;
         Ok(Response::new(convert::session(&view)))
     }
 
@@ -58,8 +59,8 @@ impl Sessions for Api {
     }
 
     async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
-        let SendRequest { id, text } = request.into_inner();
-        self.fleet.send(&id, &text).await?;
+        let SendRequest { id, text, no_enter, keys } = request.into_inner();
+        self.fleet.send(&id, SendOrder { text, enter: !no_enter, keys }).await?;
         Ok(Response::new(SendResponse {}))
     }
 

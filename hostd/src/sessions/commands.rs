@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hostd_core::{Input, Lifecycle, Session, text};
+use hostd_core::{Input, Lifecycle, Session, session::Message as Sent, text};
 use pilothouse_proto::guest::v1::guest_client::GuestClient;
 use tokio::sync::oneshot;
 use tonic::transport::Channel;
@@ -12,13 +12,33 @@ use super::{Fleet, FleetError, SessionView, handle::Handle, now, supervisor::Mes
 /// How long a call waits for a link that is down.
 pub(super) const LINK_WAIT: Duration = Duration::from_secs(10);
 
+/// Keys in one message.
+const KEYS_MAX: usize = 32;
+
+/// What is to be typed to an agent.
+#[derive(Clone, Debug, Default)]
+pub struct SendOrder {
+    /// Without a line end; may have several lines.
+    pub text: String,
+    /// Enter follows it.
+    pub enter: bool,
+    /// Names of keys, instead of a text.
+    pub keys: Vec<String>,
+}
+
+impl From<&str> for SendOrder {
+    fn from(line: &str) -> Self {
+        Self { text: line.into(), enter: true, keys: vec![] }
+    }
+}
+
 impl Fleet {
-    /// Boots it again from its disk.
+    /// Boots it again from its disk; one whose memory is kept only where that may be given up.
     ///
     /// # Errors
     /// As [`Fleet::get`], and [`FleetError::Denied`].
-    pub async fn restart(&self, asked: &str) -> Result<SessionView, FleetError> {
-        self.command(&*self.handle(asked)?, Input::Restart).await
+    pub async fn restart(&self, asked: &str, give_up_memory: bool) -> Result<SessionView, FleetError> {
+        self.command(&*self.handle(asked)?, Input::Restart { give_up_memory }).await
     }
 
     /// Puts it to disk; returns when it is there.
@@ -62,20 +82,31 @@ impl Fleet {
         if asleep { self.command(&handle, Input::Resume).await.map(drop) } else { Ok(()) }
     }
 
-    /// Types a message to its agent, now or when it runs.
+    /// Types a message to its agent, now or when it runs: a text, or keys by their names.
     ///
     /// # Errors
-    /// As [`Fleet::get`], [`FleetError::Denied`], and [`FleetError::Invalid`] for a message that is empty or too long.
-    pub async fn send(&self, asked: &str, message: &str) -> Result<(), FleetError> {
-        if message.len() > Session::MESSAGE {
+    /// As [`Fleet::get`], [`FleetError::Denied`], and [`FleetError::Invalid`] for a message that is empty, too long, or has a key
+    /// that does not exist.
+    pub async fn send(&self, asked: &str, order: impl Into<SendOrder>) -> Result<(), FleetError> {
+        let SendOrder { text, enter, keys } = order.into();
+        if text.len() > Session::MESSAGE {
             let help = "put the rest into a file of the session";
             return Err(FleetError::Invalid(format!("the message is longer than {} bytes; {help}", Session::MESSAGE)));
         }
-        let text = text::clean(message.trim_end(), Session::MESSAGE);
-        if text.is_empty() {
-            return Err(FleetError::Invalid("the message is empty".into()));
+        if keys.len() > KEYS_MAX {
+            return Err(FleetError::Invalid(format!("at most {KEYS_MAX} keys are pressed at a time")));
         }
-        self.command(&*self.handle(asked)?, Input::Send { text }).await.map(drop)
+        let keys = keys.iter().map(|key| key.parse()).collect::<Result<Vec<_>, _>>().map_err(FleetError::Invalid)?;
+        // What is only begun may end with a blank that matters.
+        let text = if enter { text.trim_end() } else { &text };
+        let text = text::clean(text, Session::MESSAGE);
+        match (text.is_empty(), keys.is_empty()) {
+            (true, true) => return Err(FleetError::Invalid("the message is empty".into())),
+            (false, false) => return Err(FleetError::Invalid("send a text or keys, not both at once".into())),
+            _ => {}
+        }
+        let message = Sent { enter: enter && keys.is_empty(), text, keys, ..Sent::default() };
+        self.command(&*self.handle(asked)?, Input::Send(message)).await.map(drop)
     }
 
     /// Ends it and forgets it; returns its id when all of it is gone.

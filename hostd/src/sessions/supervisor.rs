@@ -6,11 +6,13 @@ mod grace;
 mod layers;
 mod lives;
 mod remove;
+mod signs;
+mod typing;
 mod waits;
 
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, time::Duration};
 
-use hostd_core::{Cause, Input, Lifecycle, Session, session::Observation};
+use hostd_core::{Cause, Input, Lifecycle, Session, UnixMillis, session::Observation};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
     task::{AbortHandle, JoinHandle, JoinSet},
@@ -23,6 +25,7 @@ use self::{
     grace::Grace,
     layers::{Merged, Merging, room_again},
     lives::{Start, Suspend, ended, finished},
+    signs::due,
     waits::{Reading, over},
 };
 use super::{
@@ -73,13 +76,8 @@ pub(super) enum Message {
     Admitted(Place),
     /// There is none, and why; waited for, or never to be.
     NoPlace(Input),
-    /// The oldest message was typed, or will not be.
-    Typed {
-        /// Into which VM.
-        generation: u64,
-        /// It was.
-        done: bool,
-    },
+    /// What became of a message: [`Input::Typed`], [`Input::Read`] or [`Input::NotTyped`].
+    Typed(Input),
     /// The forge was read.
     Observed {
         /// Which reading it was.
@@ -128,6 +126,8 @@ pub(super) struct Supervisor {
     looking: Option<AbortHandle>,
     reading: Reading,
     grace: Grace,
+    /// When its terminal may show another sign although nothing happens there.
+    signs_due: Option<UnixMillis>,
     /// Whoever waits for the session to be gone.
     deleters: Vec<Answer>,
     /// Waits for places, types messages; ended with the supervisor.
@@ -162,6 +162,7 @@ enum Woken {
     Viewers,
     Busy,
     ForgeNews,
+    Signs,
     TimeIsUp(u64),
     Room,
     Quiet,
@@ -186,6 +187,7 @@ impl Supervisor {
             looking: None,
             reading: Reading::default(),
             grace: Grace::default(),
+            signs_due: None,
             deleters: vec![],
             tasks: JoinSet::new(),
             _gone: handle.gone.clone().drop_guard(),
@@ -197,12 +199,13 @@ impl Supervisor {
         let mut viewers = self.handle.terminal.viewers();
         let mut busy = self.handle.busy.subscribe();
         let mut forge_news = self.handle.forge_news.subscribe();
+        let mut signs = self.handle.terminal.seen();
         let mut flow = self.carry_out(first).await;
         self.look_at_grace();
         self.look_at_layers();
         while flow.is_continue() {
             self.look_at_forks().await;
-            let limit = self.limit();
+            let (limit, signs_due) = (self.limit(), self.signs_due);
             let woken = tokio::select! {
                 message = self.inbox.recv() => Woken::Message(message),
                 started = finished(self.starting.as_mut().map(|starting| &mut starting.task)) => Woken::Start(started),
@@ -215,6 +218,8 @@ impl Supervisor {
                 Ok(()) = viewers.changed() => Woken::Viewers,
                 Ok(()) = busy.changed() => Woken::Busy,
                 Ok(()) = forge_news.changed() => Woken::ForgeNews,
+                Ok(()) = signs.changed() => Woken::Signs,
+                () = due(signs_due) => Woken::Signs,
                 id = over(limit) => Woken::TimeIsUp(id),
                 () = room_again(self.no_merge_before) => Woken::Room,
                 () = self.grace.over() => Woken::Quiet,
@@ -232,6 +237,7 @@ impl Supervisor {
                     self.news();
                     ControlFlow::Continue(())
                 }
+                Woken::Signs => self.look_at_signs().await,
                 Woken::Room => {
                     self.no_merge_before = None;
                     ControlFlow::Continue(())
@@ -293,8 +299,7 @@ impl Supervisor {
                 return self.report(Input::Admitted).await;
             }
             Message::NoPlace(input) => return self.report(input).await,
-            Message::Typed { generation, done: true } => return self.report(Input::Typed { generation }).await,
-            Message::Typed { generation, done: false } => return self.report(Input::NotTyped { generation }).await,
+            Message::Typed(input) => return self.report(input).await,
             Message::Observed { reading, seen } => {
                 if self.read(reading) {
                     return self.report(Input::Observed(seen)).await;

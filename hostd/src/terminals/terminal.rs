@@ -5,6 +5,11 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use hostd_core::{
+    UnixMillis,
+    session::Modes,
+    signs::{self, Sign},
+};
 use pilothouse_terminal::{AFRESH, Emulator};
 use tokio::sync::{Notify, OnceCell, mpsc, oneshot, watch};
 
@@ -13,6 +18,10 @@ use super::{
     signs::{Look, Signs},
     viewer::{PIECE, Role, Screen, Shown, Viewer, Waiting, Wish},
 };
+
+fn now() -> UnixMillis {
+    jiff::Timestamp::now().as_millisecond()
+}
 
 /// Pieces of input that may wait for the guest.
 const INPUT_QUEUE: usize = 64;
@@ -36,6 +45,8 @@ pub(super) struct Inner {
     size: watch::Sender<Size>,
     viewers: watch::Sender<usize>,
     signs: watch::Sender<Signs>,
+    /// Changes when what is seen of the agent may be something else.
+    seen: watch::Sender<()>,
 }
 
 /// Towards the guest.
@@ -48,6 +59,10 @@ pub(crate) struct Input {
 struct State {
     /// None until somebody looks or the guest writes.
     emulator: Option<Emulator>,
+    /// What was seen of the agent.
+    seen: signs::Signs,
+    /// Nothing is seen of it, and whoever asks looks again in time: output and input are no news.
+    watched: bool,
     /// Nothing was ever shown on it.
     blank: bool,
     /// The next byte wanted from the guest.
@@ -67,6 +82,8 @@ impl Terminal {
     pub fn new(directory: &Path, ended: Option<String>) -> Self {
         let state = State {
             emulator: None,
+            seen: signs::Signs::default(),
+            watched: false,
             blank: true,
             offset: 0,
             viewers: BTreeMap::new(),
@@ -84,6 +101,7 @@ impl Terminal {
             size: watch::channel(Size::USUAL).0,
             viewers: watch::channel(0).0,
             signs: watch::channel(Signs::default()).0,
+            seen: watch::channel(()).0,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -131,24 +149,51 @@ impl Terminal {
         state.output_ended = false;
     }
 
-    /// Types a message and then Enter; returns when the guest's connection has taken it.
+    /// What its program asked for, as far as it changes what is typed.
+    #[must_use]
+    pub fn modes(&self) -> Modes {
+        let modes = |emulator: &Emulator| Modes {
+            paste: emulator.screen().bracketed_paste(),
+            application_cursor: emulator.screen().application_cursor(),
+        };
+        self.inner.lock().emulator.as_ref().map(modes).unwrap_or_default()
+    }
+
+    /// Types these pieces; returns when the guest's connection has taken them. For guests that do not type messages themselves:
+    /// nobody knows when they are read.
     ///
     /// # Errors
     /// [`NotTyped`] where no agent reads, or its VM ended meanwhile.
-    pub async fn type_message(&self, text: &str) -> Result<(), NotTyped> {
-        let (input, paste) = {
-            let state = self.inner.lock();
-            let paste = state.emulator.as_ref().is_some_and(|e| e.screen().bracketed_paste()) && text.contains('\n');
-            (state.input.clone().ok_or(NotTyped)?, paste)
-        };
-        let text = if paste { format!("\x1b[200~{text}\x1b[201~") } else { text.to_owned() };
-        // Enter by itself: programs take a line end that comes with text for a part of it.
-        for piece in [text.into(), Bytes::from_static(b"\r")] {
+    pub async fn type_pieces(&self, pieces: Vec<Vec<u8>>) -> Result<(), NotTyped> {
+        let input = self.inner.lock().input.clone().ok_or(NotTyped)?;
+        for piece in pieces {
             let (taken, wait) = oneshot::channel();
-            input.send(Input { bytes: piece, taken: Some(taken) }).await.map_err(|_| NotTyped)?;
+            input.send(Input { bytes: piece.into(), taken: Some(taken) }).await.map_err(|_| NotTyped)?;
             wait.await.map_err(|_| NotTyped)?;
         }
         Ok(())
+    }
+
+    /// Changes when there may be another sign of its agent than before.
+    #[must_use]
+    pub fn seen(&self) -> watch::Receiver<()> {
+        self.inner.seen.subscribe()
+    }
+
+    /// What is seen of its agent now, and when that may change although nothing happens. None: nothing was seen.
+    #[must_use]
+    pub fn sign(&self, now: UnixMillis) -> (Option<Sign>, Option<UnixMillis>) {
+        let mut state = self.inner.lock();
+        let shown = state.emulator.as_ref().filter(|emulator| !emulator.screen().hide_cursor());
+        let before = shown.map(|emulator| emulator.cursor_row().0).unwrap_or_default();
+        let (sign, next) = (state.seen.sign(&before, now), state.seen.next(now));
+        state.watched = sign == Some(Sign::Nothing) && next.is_some();
+        (sign, next)
+    }
+
+    /// Something is typed for a person.
+    pub fn typed(&self) {
+        self.inner.typed();
     }
 
     /// The agent's process has ended, so. Viewers are told when its last output has come.
@@ -172,6 +217,7 @@ impl Terminal {
         let mut state = self.inner.lock();
         state.input = Some(sender);
         state.offset = 0;
+        state.seen = signs::Signs::default();
         state.exit = None;
         state.output_ended = false;
         state.ended = None;
@@ -208,11 +254,14 @@ impl Terminal {
             self.inner.show(&mut state, &lost.into());
         }
         state.offset = state.offset.max(offset.saturating_add(output.len() as u64));
+        let before = self.inner.signs.borrow().clone();
         self.inner.show(&mut state, &new);
         if !new.is_empty() {
-            self.inner.signs.send_modify(|signs| {
-                (signs.offset, signs.last_output) = (state.offset, Some(jiff::Timestamp::now().as_millisecond()));
-            });
+            let now = now();
+            self.inner.signs.send_modify(|signs| (signs.offset, signs.last_output) = (state.offset, Some(now)));
+            if state.note_output(&before, &self.inner.signs.borrow(), now) {
+                self.inner.seen.send_replace(());
+            }
         }
         new
     }
@@ -343,11 +392,23 @@ impl Inner {
             let state = self.lock();
             state.input.clone().filter(|_| state.writer == Some(id))
         };
+        if input.is_some() {
+            self.typed();
+        }
         // Without an agent there is nobody to read it: it is lost, as on a terminal whose program has ended.
         let Some(input) = input else { return waiting.clear() };
         match input.reserve().await {
             Ok(place) => place.send(Input { bytes: waiting.split().freeze(), taken: None }),
             Err(_) => waiting.clear(),
+        }
+    }
+
+    /// Somebody typed.
+    fn typed(&self) {
+        let mut state = self.lock();
+        state.seen.input(now());
+        if !state.watched {
+            self.seen.send_replace(());
         }
     }
 
@@ -422,6 +483,21 @@ impl State {
         if let Some(input) = self.input.as_ref().filter(|_| !answers.is_empty()) {
             let _ = input.try_send(Input { bytes: answers.into(), taken: None });
         }
+    }
+
+    /// There was output. True: there may be another sign.
+    fn note_output(&mut self, before: &Signs, after: &Signs, now: UnixMillis) -> bool {
+        self.seen.output(now);
+        let (rang, notified) = (after.bells > before.bells, after.notifications > before.notifications);
+        if rang {
+            self.seen.bell(now);
+        }
+        if let Some(notification) = after.notification.as_ref().filter(|_| notified) {
+            let parts = [&*notification.title, &*notification.body];
+            let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            self.seen.notified(&parts.join(": "), now);
+        }
+        !self.watched || rang || notified
     }
 
     fn tell_roles(&mut self) {

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use hostd_core::{session::Modes, signs::Sign};
 use tokio::sync::mpsc;
 
 use super::{terminal::Input, *};
@@ -328,22 +329,51 @@ async fn the_log_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_message_is_typed_with_enter_by_itself() {
+async fn what_calls_a_person_is_told_until_they_type() {
     let folder = tempfile::tempdir().unwrap();
     let terminal = terminal(folder.path());
-    assert_eq!(terminal.type_message("too early").await, Err(NotTyped));
+    let (_typed, _, _) = terminal.begin().await;
+    let mut signs = terminal.seen();
+    assert_eq!(terminal.sign(0), (None, None));
+    terminal.feed(0, "works".into());
+    assert!(signs.has_changed().unwrap(), "there is something to watch");
+    signs.mark_unchanged();
+    let (sign, next) = terminal.sign(jiff::Timestamp::now().as_millisecond());
+    assert_eq!((sign, next.is_some()), (Some(Sign::Nothing), true));
+    terminal.feed(5, " on".into());
+    assert!(!signs.has_changed().unwrap(), "more output is no news");
+    terminal.feed(8, "\x1b]9;Approve?\x07".into());
+    assert!(signs.has_changed().unwrap());
+    signs.mark_unchanged();
+    let called = |terminal: &Terminal| match terminal.sign(i64::MAX / 2).0 {
+        Some(Sign::Called { text, .. }) => Some(text),
+        _ => None,
+    };
+    assert_eq!(called(&terminal).as_deref(), Some("Approve?"));
+    let viewer = terminal.attach(wish("sam")).await;
+    assert!(input(&viewer, "y").await && signs.has_changed().unwrap());
+    assert_eq!(called(&terminal), None);
+}
+
+#[tokio::test]
+async fn pieces_are_typed_each_by_itself_and_modes_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let terminal = terminal(folder.path());
+    let pieces = || vec![b"a".to_vec(), b"\r".to_vec()];
+    assert_eq!(terminal.type_pieces(pieces()).await, Err(NotTyped), "too early");
     let (mut typed, _, _) = terminal.begin().await;
-    terminal.feed(0, "\x1b[?2004h".into());
+    terminal.feed(0, "\x1b[?2004h\x1b[?1h".into());
+    assert_eq!(terminal.modes(), Modes { paste: true, application_cursor: true });
     let typing = tokio::spawn({
         let terminal = terminal.clone();
-        async move { terminal.type_message("a\nb").await }
+        async move { terminal.type_pieces(pieces()).await }
     });
-    for expected in ["\x1b[200~a\nb\x1b[201~", "\r"] {
+    for expected in ["a", "\r"] {
         let piece = typed.recv().await.unwrap();
         assert_eq!(piece.bytes, expected);
         piece.taken.unwrap().send(()).unwrap();
     }
     assert_eq!(typing.await.unwrap(), Ok(()));
     terminal.end("gone".into());
-    assert_eq!(terminal.type_message("too late").await, Err(NotTyped));
+    assert_eq!(terminal.type_pieces(pieces()).await, Err(NotTyped), "too late");
 }

@@ -46,8 +46,9 @@ fn a_template_that_cannot_be_used_is_done_without() {
     }
     let id = host.session("booted", &["sleep", "1000000"]);
     assert!(phases(&host, &id).contains(&"kernel".to_owned()), "{:?}", phases(&host, &id));
-    let reason = host.show(&id)["reason"].as_str().unwrap().to_owned();
-    assert!(reason.contains("booted instead of being cloned") && reason.contains("env build tools"), "{reason}");
+    let shown = host.show(&id);
+    assert_eq!(shown["reason"], "working (booted instead of being cloned)", "{shown}");
+    assert!(shown["notice"].as_str().unwrap().contains("env build tools"), "{shown}");
     assert_eq!(host.exec(&id, &["echo", "here"]).text(), "here");
 }
 

@@ -16,6 +16,7 @@ mod git;
 mod harness;
 mod history;
 mod layers;
+mod messages;
 mod migration;
 mod push_limit;
 mod repositories;

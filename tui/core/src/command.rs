@@ -101,7 +101,8 @@ commands! {
     Attach "attach" "Attach: the session's terminal in the whole window" Session Safe,
     Observe "observe" "Attach to watch only; nothing typed reaches the session" Session Safe,
     New "new" "Create a session" Session Safe,
-    Message "message" "Send the agent a message: a line typed into its terminal" Session Safe,
+    Message "message" "Send the agent a message: typed into its terminal" Session Safe,
+    Keys "keys" "Press keys for the agent, without its terminal" Session Safe,
     Answer1 "answer-1" "Send the first answer that the agent offers" Session Safe,
     Answer2 "answer-2" "Send the second answer that the agent offers" Session Safe,
     Answer3 "answer-3" "Send the third answer that the agent offers" Session Safe,
@@ -111,6 +112,7 @@ commands! {
     Answer7 "answer-7" "Send the seventh answer that the agent offers" Session Safe,
     Answer8 "answer-8" "Send the eighth answer that the agent offers" Session Safe,
     Answer9 "answer-9" "Send the ninth answer that the agent offers" Session Safe,
+    Answer10 "answer-10" "Send the tenth answer that the agent offers" Session Safe,
     Restart "restart" "Boot a stopped or crashed session again from its disk" Session Asks,
     Suspend "suspend" "Suspend the session to disk, or resume a suspended one" Session Safe,
     Fork "fork" "Fork: another session from this one as it is now" Session Safe,
@@ -209,7 +211,7 @@ impl Command {
     #[must_use]
     pub fn answer(self) -> Option<usize> {
         let first = Self::Answer1 as usize;
-        (self as usize).checked_sub(first).filter(|n| *n < 9)
+        (self as usize).checked_sub(first).filter(|n| *n < 10)
     }
 
     /// Whether the palette offers it: moves and parts of dialogs make sense by key alone.
@@ -253,7 +255,7 @@ mod tests {
     #[test]
     fn answers_are_numbered() {
         assert_eq!(Command::Answer1.answer(), Some(0));
-        assert_eq!(Command::Answer9.answer(), Some(8));
+        assert_eq!(Command::Answer10.answer(), Some(9));
         assert_eq!(Command::Restart.answer(), None);
         assert_eq!(Command::Message.answer(), None);
     }

@@ -25,6 +25,8 @@ pub enum Dialog {
     Form(Box<Form>),
     /// A message to an agent, or a review.
     Message(Message),
+    /// Keys for an agent.
+    Keys(Keys),
 }
 
 /// Commands by name.
@@ -288,6 +290,22 @@ pub struct Message {
     pub sending: Option<u64>,
 }
 
+/// Keys for an agent: each goes to it as it is pressed, in order.
+pub struct Keys {
+    /// Of whose session.
+    pub session: SessionKey,
+    /// Its name.
+    pub name: String,
+    /// Those that were sent, the last ones.
+    pub sent: Vec<String>,
+    /// Those that were pressed since the call under way began.
+    pub waiting: Vec<String>,
+    /// Why some were not sent.
+    pub error: Option<String>,
+    /// The call that is under way.
+    pub sending: Option<u64>,
+}
+
 /// A call under way: what to tell when it is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
@@ -312,6 +330,7 @@ impl Asked {
         let (done, what) = match &call {
             Call::Create { .. } => ("Created", "create"),
             Call::Send(..) => ("Sent to", "send to"),
+            Call::Press(..) => ("Pressed for", "press keys for"),
             Call::Delete(_) => ("Deleted", "delete"),
             Call::Restart(_) => ("Restarting", "restart"),
             Call::Suspend(_) => ("Suspended", "suspend"),

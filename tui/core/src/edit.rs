@@ -75,7 +75,7 @@ impl Field {
     pub fn key(&mut self, key: Key) -> bool {
         match (key.code, key.ctrl, key.alt) {
             (Code::Char(c), false, false) => self.insert(c.encode_utf8(&mut [0; 4])),
-            (Code::Enter, ..) if self.lines => self.insert("\n"),
+            (Code::Enter, ..) | (Code::Char('j'), true, _) if self.lines => self.insert("\n"),
             (Code::Backspace, true, _) | (Code::Backspace, _, true) | (Code::Char('w'), true, _) => {
                 self.cut(self.word_left(), self.cursor)
             }

@@ -102,6 +102,8 @@ pub enum Call {
     },
     /// Send a message to this session.
     Send(String, String),
+    /// Press these keys for this session's agent.
+    Press(String, Vec<String>),
     /// Delete this session.
     Delete(String),
     /// Restart this session.
@@ -167,6 +169,8 @@ impl Call {
             (Self::Send(id, _), Self::Send(of, _))
             | (Self::Review { id, .. }, Self::Review { id: of, .. })
             | (Self::Merge { id, .. }, Self::Merge { id: of, .. }) => id == of,
+            // A key may be pressed twice.
+            (Self::Press(..), _) => false,
             _ => self == other,
         }
     }

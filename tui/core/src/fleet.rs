@@ -89,9 +89,12 @@ pub struct Session {
     pub activity: String,
     pub turn: Turn,
     pub reason: String,
+    pub word: String,
+    pub notice: String,
     pub generation: u64,
     pub created_at: Millis,
     pub updated_at: Millis,
+    pub turn_since: Millis,
     pub choices: Vec<String>,
     pub command: Vec<String>,
     pub repository: String,
@@ -119,6 +122,8 @@ impl Session {
             &mut self.lifecycle,
             &mut self.activity,
             &mut self.reason,
+            &mut self.word,
+            &mut self.notice,
             &mut self.repository,
             &mut self.branch_prefix,
             &mut self.cause,
@@ -133,12 +138,16 @@ impl Session {
         self
     }
 
-    /// One word for how it stands.
+    /// One word for what its turn is about, however it is kept.
     #[must_use]
     pub fn word(&self) -> &str {
         if self.deleting {
             return "deleting";
         }
+        if !self.word.is_empty() {
+            return &self.word;
+        }
+        // Of an older host.
         match (&*self.lifecycle, &*self.activity) {
             ("running", activity) => match activity {
                 "needs-input" => "asks",
@@ -150,6 +159,19 @@ impl Session {
             ("stopped" | "suspended", over @ "failed") => over,
             (lifecycle, _) => lifecycle,
         }
+    }
+
+    /// Since when it is whose turn it is.
+    #[must_use]
+    pub fn since(&self) -> Millis {
+        if self.turn_since == 0 { self.updated_at } else { self.turn_since }
+    }
+
+    /// What its agent does; empty of one that never ran, or that was cut off at work.
+    #[must_use]
+    pub fn doing(&self) -> &str {
+        let gone = matches!(&*self.lifecycle, "queued" | "starting" | "stopped" | "crashed");
+        if gone && self.activity == "working" { "" } else { &self.activity }
     }
 
     /// What to call it: its title, else its slug.
@@ -283,6 +305,8 @@ pub enum Connection {
 pub struct Host {
     /// As the console was given it.
     pub name: String,
+    /// What tells it from others; empty: nothing need.
+    label: String,
     /// How the console stands with it.
     pub connection: Connection,
     /// As last heard.
@@ -296,9 +320,13 @@ pub struct Host {
 }
 
 impl Host {
-    /// What to call it: the name it was given, or where that is only an address its own.
+    /// What to call it: the name it was given, or where that is only an address its own, told apart from others of that name.
     #[must_use]
     pub fn title(&self) -> &str {
+        if self.label.is_empty() { self.own_title() } else { &self.label }
+    }
+
+    fn own_title(&self) -> &str {
         let own = self.info.as_ref().map(|info| &*info.name).filter(|name| !name.is_empty());
         own.filter(|_| self.name.starts_with("unix:")).unwrap_or(&self.name)
     }
@@ -323,6 +351,7 @@ impl Fleet {
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         let host = |name: String| Host {
             name: text::one_line(&name, 256),
+            label: String::new(),
             connection: Connection::Connecting(None),
             info: None,
             sessions: BTreeMap::new(),
@@ -396,5 +425,61 @@ impl Fleet {
     #[must_use]
     pub fn host_name(&self, host: HostId) -> &str {
         self.hosts.get(host).map_or("?", Host::title)
+    }
+
+    /// Tells hosts apart that call themselves the same.
+    pub(crate) fn name_hosts(&mut self) {
+        let names: Vec<_> = self.hosts.iter().map(|host| (host.own_title().to_owned(), host.name.clone())).collect();
+        for (host, label) in self.hosts.iter_mut().zip(told_apart(&names)) {
+            host.label = label;
+        }
+    }
+}
+
+/// The names of things that are at these places, in order: where several have the same, with what their places differ in.
+#[must_use]
+pub fn told_apart(all: &[(String, String)]) -> Vec<String> {
+    let name = |(name, place): &(String, String)| {
+        let others: Vec<_> = all.iter().filter(|(other, at)| other == name && at != place).map(|(_, at)| at).collect();
+        if others.is_empty() { name.clone() } else { format!("{name} ({})", own_part(place, &others)) }
+    };
+    all.iter().map(name).collect()
+}
+
+/// What of a path is in none of these at its place from the beginning or the end.
+fn own_part<'a>(place: &'a str, others: &[&String]) -> std::borrow::Cow<'a, str> {
+    let parts: Vec<&str> = place.split('/').collect();
+    let common = |from_end: bool| {
+        let same = |other: &&String| {
+            let (mut mine, mut theirs): (Vec<_>, Vec<_>) = (parts.clone(), other.split('/').collect());
+            if from_end {
+                mine.reverse();
+                theirs.reverse();
+            }
+            mine.iter().zip(&theirs).take_while(|(a, b)| a == b).count()
+        };
+        others.iter().map(same).min().unwrap_or(0)
+    };
+    let (head, tail) = (common(false), common(true));
+    match parts.get(head..parts.len().saturating_sub(tail)) {
+        Some(own) if !own.is_empty() => own.join("/").into(),
+        _ => place.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(&[("vm", "/a/hostd.sock")], &["vm"])]
+    #[case(&[("vm", "/data/one/hostd.sock"), ("vm", "/data/two/hostd.sock")], &["vm (one)", "vm (two)"])]
+    #[case(&[("vm", "/d/a/s"), ("box", "/d/b/s"), ("vm", "/d/c/s")], &["vm (a)", "box", "vm (c)"])]
+    #[case(&[("vm", "/d/s"), ("vm", "/d/x/s")], &["vm (/d/s)", "vm (x)"])]
+    fn names_tell_hosts_apart(#[case] hosts: &[(&str, &str)], #[case] expected: &[&str]) {
+        let hosts: Vec<_> = hosts.iter().map(|(name, place)| ((*name).to_owned(), (*place).to_owned())).collect();
+        assert_eq!(told_apart(&hosts), expected);
     }
 }

@@ -216,14 +216,20 @@ pub(crate) fn sessions() -> Vec<Session> {
                 "crashed: its VM died: killed by signal 9",
             )
         },
-        session(
-            "fix-flaky-clock-test",
-            Turn::Checks,
-            "suspended",
-            "waiting-checks",
-            "waits on checks: 2 of 5 are done",
-        ),
-        session("translate-the-docs", Turn::Other, "suspended", "waiting-review", "waits for review: by bert"),
+        Session {
+            word: "checks".into(),
+            ..session(
+                "fix-flaky-clock-test",
+                Turn::Checks,
+                "suspended",
+                "waiting-checks",
+                "waits on checks: 2 of 5 are done",
+            )
+        },
+        Session {
+            word: "review".into(),
+            ..session("translate-the-docs", Turn::Other, "suspended", "waiting-review", "waits for review: by bert")
+        },
         session("add-dark-mode", Turn::Agent, "running", "working", "working: writing tests"),
         session("upgrade-dependencies", Turn::Agent, "running", "working", "working"),
         Session {

@@ -137,6 +137,8 @@ pub struct State {
     pub draft: Option<Box<Form>>,
     /// The environment that the last session was created in here.
     pub environment_used: Option<EnvironmentKey>,
+    /// Messages to agents that were begun and put away.
+    pub unsent: BTreeMap<SessionKey, Field>,
     /// Builds that this console watches, or that failed.
     pub builds: BTreeMap<EnvironmentKey, Building>,
     /// What ends with the console, in a sentence: leaving asks then.
@@ -208,6 +210,7 @@ impl State {
             dialog: None,
             draft: None,
             environment_used: None,
+            unsent: BTreeMap::new(),
             builds: BTreeMap::new(),
             ends_with_it: None,
             notices: Notices::default(),
@@ -342,7 +345,7 @@ impl State {
             return if let Link::Lost(since, _) = attach.viewer.link { vec![since] } else { vec![] };
         }
         let height = Layout::of(self).list.height.into();
-        let session = |key: &SessionKey| self.fleet.session(key).map(|s| s.updated_at);
+        let session = |key: &SessionKey| self.fleet.session(key).map(crate::fleet::Session::since);
         let mut times: Vec<Millis> = match self.view {
             View::Sessions => self.sessions.shown(height).iter().filter_map(|r| item(r).and_then(session)).collect(),
             View::Crashes => self.crashes.shown(height).iter().filter_map(|r| item(r).and_then(session)).collect(),
@@ -376,6 +379,7 @@ fn dialog_conditions(now: Conditions, dialog: &Dialog) -> Conditions {
         Dialog::Palette(_) => now.with(Condition::Palette).with(Condition::Text),
         Dialog::Question(_) => now.with(Condition::Question),
         Dialog::Message(_) => now.with(Condition::Message).with(Condition::Text),
+        Dialog::Keys(_) => now.with(Condition::Keys).with(Condition::Text),
         Dialog::Form(form) => now
             .with(Condition::Form)
             .with_if(Condition::Text, form.focus != FormField::Environment)

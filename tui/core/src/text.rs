@@ -118,6 +118,15 @@ pub fn age(millis: i64) -> String {
     }
 }
 
+/// How long ago that is: `just now`, `42s ago`.
+#[must_use]
+pub fn ago(millis: i64) -> String {
+    match age(millis).as_str() {
+        "now" => "just now".into(),
+        age => format!("{age} ago"),
+    }
+}
+
 /// In how many milliseconds [`age`] of this span reads differently.
 #[must_use]
 pub fn age_changes_in(millis: i64) -> i64 {
@@ -200,6 +209,7 @@ mod tests {
     #[test]
     fn numbers_are_short() {
         assert_eq!(["now", "59s", "1m", "1h", "2d"], [999, 59_999, 60_000, 3_600_000, 2 * 86_400_000].map(age)[..]);
+        assert_eq!([ago(999), ago(-5), ago(61_000)], ["just now", "just now", "1m ago"]);
         assert_eq!(age_changes_in(59_200), 800);
         assert_eq!(age_changes_in(61_000), 59_000);
         assert_eq!([bytes(0), bytes(512 << 20), bytes(8_375_186_227)], ["0 B", "512 MiB", "7.7 GiB"]);

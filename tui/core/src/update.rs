@@ -7,6 +7,7 @@ mod commands;
 mod diffs;
 mod drafts;
 mod input;
+mod keys;
 mod lists;
 mod reports;
 mod reviews;

@@ -52,6 +52,7 @@ pub fn view(state: &State, theme: &Theme, frame: &mut Frame) {
         Some(Dialog::Question(question)) => dialogs::question(state, question, theme, frame),
         Some(Dialog::Form(form)) => form::draw(state, form, theme, frame),
         Some(Dialog::Message(message)) => dialogs::message(state, message, theme, frame),
+        Some(Dialog::Keys(keys)) => dialogs::keys(state, keys, theme, frame),
     }
 }
 

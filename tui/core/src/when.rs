@@ -59,6 +59,8 @@ conditions! {
     Form = "form",
     /// The line for a message is open.
     Message = "message",
+    /// The keys that are pressed go to an agent.
+    Keys = "keys",
     /// A question is open.
     Question = "question",
     /// The palette is open.

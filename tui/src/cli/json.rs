@@ -24,6 +24,12 @@ pub(crate) struct Session<'a> {
     activity: &'a str,
     attention: &'a str,
     reason: &'a str,
+    /// What its turn is about, in one word, however it is kept.
+    word: &'a str,
+    /// Since when it is whose turn it is.
+    turn_since: String,
+    /// What went wrong with its cloning, or its last suspend or resume.
+    notice: Option<&'a str>,
     choices: &'a [String],
     cause: Option<&'a str>,
     deleting: bool,
@@ -80,6 +86,9 @@ impl<'a> Session<'a> {
             activity: &session.activity,
             attention: &session.attention,
             reason: &session.reason,
+            word: if session.word.is_empty() { &session.lifecycle } else { &session.word },
+            turn_since: time(if session.turn_since == 0 { session.updated_at } else { session.turn_since }),
+            notice: some(&session.notice),
             choices: &session.choices,
             cause: some(&session.cause),
             deleting: session.deleting,
@@ -317,8 +326,8 @@ mod tests {
         let session = api::Session { created_at: 1_700_000_000_000, ..Default::default() };
         let session = Session::new("near", &session);
         let want = "activity attention branch_prefix build cause choices command created_at deleting environment \
-            forked_from generation host id lifecycle memory_bytes memory_size_bytes owner phases reason repository \
-            resident_bytes resumed_in_ms slug suspended_bytes task title updated_at vcpus viewers";
+            forked_from generation host id lifecycle memory_bytes memory_size_bytes notice owner phases reason repository \
+            resident_bytes resumed_in_ms slug suspended_bytes task title turn_since updated_at vcpus viewers word";
         assert_eq!(keys(&session).join(" "), want);
         let value = serde_json::to_value(&session).unwrap();
         assert_eq!(value["created_at"], "2023-11-14T22:13:20.000Z");

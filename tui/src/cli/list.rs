@@ -16,8 +16,10 @@ use super::{
 pub(crate) async fn run(fleet: &Fleet, options: Ls) -> Outcome {
     let answers = fleet.sessions().await?;
     let mut sessions: Vec<(String, Session)> = Vec::new();
-    for answer in answers {
-        let (host, of_host) = answer.it;
+    let names: Vec<_> =
+        answers.iter().map(|answer| (answer.it.0.clone(), answer.host.address.socket.display().to_string())).collect();
+    for (host, answer) in tui_core::fleet::told_apart(&names).into_iter().zip(answers) {
+        let (_, of_host) = answer.it;
         sessions.extend(of_host.into_iter().map(|session| (host.clone(), session)));
     }
     if options.json {
@@ -45,6 +47,8 @@ fn print(fleet: &Fleet, mut sessions: Vec<(String, Session)>) -> Result<(), Fail
         Column::flexible("WHY", 20),
         Column::flexible("TITLE", 20).expendable(4),
         Column::flexible("ENVIRONMENT", 8).expendable(3),
+        // How it is kept: whether its VM runs, is on disk, or is on its way.
+        Column::fixed("VM").expendable(5),
         Column::fixed("AGE").expendable(2),
     ];
     if many {
@@ -58,12 +62,13 @@ fn print(fleet: &Fleet, mut sessions: Vec<(String, Session)>) -> Result<(), Fail
 fn row(host: Option<&String>, session: &Session, now: Timestamp) -> Vec<Cell> {
     let mut row: Vec<Cell> = vec![
         plain(&session.slug).into(),
-        Cell(plain(state(session)), state_tone(session)),
+        Cell(plain(state(session)), state_tone(state(session))),
         Cell(plain(&session.attention), turn_tone(&session.attention)),
         plain(&session.reason).into(),
         plain(&session.title).into(),
         plain(&session.environment).into(),
-        age(session.created_at, now).into(),
+        Cell(plain(&session.lifecycle), state_tone(&session.lifecycle)),
+        age(since(session), now).into(),
     ];
     if let Some(host) = host {
         row.insert(5, plain(host).into());
@@ -71,18 +76,24 @@ fn row(host: Option<&String>, session: &Session, now: Timestamp) -> Vec<Cell> {
     row
 }
 
-/// One word: what the agent is doing while its VM runs, else where the VM stands.
-pub(crate) fn state(session: &Session) -> &str {
-    match session.lifecycle.as_str() {
-        _ if session.deleting => "deleting",
-        "running" => &session.activity,
-        lifecycle => lifecycle,
+/// One word: what its turn is about, however it is kept. Older hosts say no such word.
+fn state(session: &Session) -> &str {
+    match session.word.as_str() {
+        "" if session.deleting => "deleting",
+        "" if session.lifecycle == "running" => &session.activity,
+        "" => &session.lifecycle,
+        word => word,
     }
 }
 
+/// Since when it is whose turn it is.
+fn since(session: &Session) -> i64 {
+    if session.turn_since == 0 { session.updated_at } else { session.turn_since }
+}
+
 /// How a state stands out.
-pub(crate) fn state_tone(session: &Session) -> Tone {
-    match state(session) {
+fn state_tone(state: &str) -> Tone {
+    match state {
         "crashed" | "failed" => Tone::Bad,
         "done" => Tone::Good,
         "stopped" | "queued" | "deleting" | "suspended" => Tone::Dim,
@@ -91,7 +102,7 @@ pub(crate) fn state_tone(session: &Session) -> Tone {
 }
 
 /// How a turn stands out.
-pub(crate) fn turn_tone(turn: &str) -> Tone {
+fn turn_tone(turn: &str) -> Tone {
     match turn {
         "you" => Tone::Warn,
         "nobody" => Tone::Dim,

@@ -1,4 +1,4 @@
-//! `restart`: boots a stopped or crashed session again, or one that could not be resumed, after a question.
+//! `restart`: boots a session again from its disk; one whose memory is kept after a question.
 
 use pilothouse_proto::hostd::v1::RestartRequest;
 
@@ -7,7 +7,8 @@ use super::{args::Restart, failure::Outcome, fleet::Fleet, format::plain, json, 
 /// Restarts it; it is on its way when this returns.
 pub(crate) async fn run(fleet: &Fleet, options: Restart) -> Outcome {
     let found = fleet.session(&options.id).await?;
-    if found.it.lifecycle == "suspended" && !options.yes {
+    let suspended = found.it.lifecycle == "suspended";
+    if suspended && !options.yes {
         let slug = plain(&found.it.slug);
         output::confirm(
             &format!("restarting {slug} gives up what is in its memory"),
@@ -18,7 +19,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Restart) -> Outcome {
             "nothing was restarted",
         )?;
     }
-    let request = RestartRequest { id: found.it.id };
+    let request = RestartRequest { id: found.it.id, give_up_memory: suspended };
     let session = found.host.sessions().restart(request).await.map_err(|status| found.host.failure(&status))?;
     if options.json {
         output::print_json(&json::Session::new(&found.host.name().await, session.get_ref()))?;

@@ -45,6 +45,12 @@ pub(crate) fn when(unix_millis: i64) -> String {
     format!("{} ({} ago)", time(unix_millis), age(unix_millis, Timestamp::now()))
 }
 
+/// What the agent does; nothing of one that never ran, or that was cut off at work.
+fn activity(s: &Session) -> String {
+    let gone = matches!(s.lifecycle.as_str(), "queued" | "starting" | "stopped" | "crashed");
+    if gone && s.activity == "working" { String::new() } else { plain(&s.activity) }
+}
+
 fn facts(host: &str, s: &Session) -> Facts {
     let deleting = if s.deleting { ", is being deleted" } else { "" };
     let memory = match s.used_bytes {
@@ -61,8 +67,11 @@ fn facts(host: &str, s: &Session) -> Facts {
         ("fork of", plain(&s.forked_from)),
         ("host", plain(host)),
         ("owner", plain(&s.owner)),
-        ("state", format!("{}, {}{deleting}", plain(&s.lifecycle), plain(&s.activity))),
         ("turn", format!("{}: {}", plain(&s.attention), plain(&s.reason))),
+        ("since", if s.turn_since == 0 { String::new() } else { when(s.turn_since) }),
+        ("vm", format!("{}{deleting}", plain(&s.lifecycle))),
+        ("agent is", activity(s)),
+        ("notice", plain(&s.notice)),
         ("choices", s.choices.iter().map(|choice| plain(choice)).collect::<Vec<_>>().join("\n")),
         ("cause", plain_lines(&s.cause)),
         ("task", plain_lines(&s.task)),

@@ -55,11 +55,14 @@ async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
             let session = sessions.create(request).await?.into_inner();
             return Ok(Answer::Created(Box::new(convert::session(session))));
         }
-        Call::Send(id, text) => drop(sessions.send(SendRequest { id, text }).await?),
+        Call::Send(id, text) => {
+            drop(sessions.send(SendRequest { id, text, ..SendRequest::default() }).await?);
+        }
+        Call::Press(id, keys) => drop(sessions.send(SendRequest { id, keys, ..SendRequest::default() }).await?),
         Call::Delete(id) => drop(sessions.delete(DeleteRequest { id }).await?),
         Call::Suspend(id) => drop(sessions.suspend(SuspendRequest { id }).await?),
         Call::Resume(id) => drop(sessions.resume(ResumeRequest { id }).await?),
-        Call::Restart(id) => drop(sessions.restart(RestartRequest { id }).await?),
+        Call::Restart(id) => drop(sessions.restart(RestartRequest { id, give_up_memory: true }).await?),
         Call::ReadPull(id) => {
             let pull = reviews.get_pull(GetPullRequest { id }).await?.into_inner();
             return Ok(Answer::Pull(Box::new(convert::pull(pull))));

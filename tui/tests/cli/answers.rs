@@ -5,17 +5,24 @@ use rstest::rstest;
 use crate::{
     fake::{Fake, session},
     program::{command, run},
+    terminal::OnTerminal,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_listed_shown_created_and_sent_to() {
     let mut waits = session("beta");
     (waits.attention, waits.reason) = ("you".into(), "asks: \x1b[2Jwhich?".into());
+    (waits.word, waits.lifecycle, waits.activity) = ("asks".into(), "suspended".into(), "needs-input".into());
+    waits.turn_since =
+        (std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64) - 7_500_000;
     let fake = Fake::start(vec![session("alpha"), waits]).await;
     let ran = fake.run(&["ls"]).await;
     let lines: Vec<&str> = ran.text().lines().collect();
     assert!(lines[0].starts_with("SESSION  STATE    TURN   WHY") && lines.len() == 3, "{}", ran.text());
-    assert!(lines[1].starts_with("beta     working  you    asks: [2Jwhich?  Title of beta"), "{}", ran.text());
+    assert!(fake.run(&["restart", "beta", "--yes"]).await.code == 0, "its memory is given up, as was said");
+    // What it is about, not how it is kept; and since when, not since its creation.
+    assert!(lines[1].starts_with("beta     asks     you    asks: [2Jwhich?  Title of beta"), "{}", ran.text());
+    assert!(lines[1].ends_with("suspended  2h"), "{}", ran.text());
     let ran = fake.run(&["ls", "--json"]).await;
     let slugs: Vec<_> = ran.json().as_array().unwrap().iter().map(|s| s["slug"].as_str().unwrap().to_owned()).collect();
     assert_eq!(slugs, ["alpha", "beta"]);
@@ -25,6 +32,10 @@ async fn sessions_are_listed_shown_created_and_sent_to() {
     assert_eq!((&ran.json()["task"], ran.json()["command"][2].as_str()), (&"fix it".into(), Some("true")));
     assert_eq!(fake.run(&["send", "al", "use", "two"]).await.code, 0);
     assert_eq!(fake.state.heard(), "use two");
+    assert_eq!(fake.run(&["send", "al", "--key", "Down", "-k", "C-c"]).await.code, 0);
+    assert_eq!(fake.run(&["send", "al", "--no-enter", "/model"]).await.code, 0);
+    assert_eq!(fake.run_with(&["send", "al"], b"two\nlines\n").await.code, 0);
+    assert_eq!(fake.state.heard(), "use two[Down C-c]/model\u{2026}two\nlines");
     assert_eq!(fake.run(&["log", "al"]).await.stdout, b"\x1b[31mred\x1b[2J\xff\n");
     let ran = fake.run(&["fork", "al", "--title", "other way", "--json"]).await;
     assert_eq!((&ran.json()["title"], ran.json()["forked_from"].as_str().is_some()), (&"other way".into(), true));
@@ -35,6 +46,7 @@ async fn sessions_are_listed_shown_created_and_sent_to() {
 #[rstest]
 #[case(&["show", "nobody"], 3, "error: there is no such session\n")]
 #[case(&["show", ""], 2, "error: more than one session is meant\n")]
+#[case(&["send", "alpha", "x", "--key", "Esc"], 2, "")]
 #[case(&["resume", "alpha"], 4, "error: could not be resumed: its template is gone\n")]
 #[case(&["restart", "alpha"], 4, "error: it is running; only a stopped or crashed session can be restarted\n")]
 #[case(&["new", "--env", "other"], 4, "error: the environment was never built\n")]
@@ -170,4 +182,35 @@ async fn every_command_has_help_with_an_example(#[case] arguments: &[&str]) {
     let home = tempfile::tempdir().unwrap();
     let ran = run(command(home.path(), None, &[arguments, &["--help"]].concat()), b"").await;
     assert!(ran.code == 0 && ran.text().contains("Example"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_written_in_the_editor_and_kept_where_it_was_not_sent() {
+    let fake = Fake::start(vec![session("alpha")]).await;
+    let edits = |editor: &str| OnTerminal::start_with(&fake, &["send", "alpha"], &[("VISUAL", editor)]);
+    assert_eq!(edits("printf 'one\\n  two\\n' >").ends().await, 0);
+    assert_eq!(fake.state.heard(), "one\n  two");
+    let mut empty = edits("true");
+    empty.shows("the message is empty: nothing was sent").await;
+    assert_eq!((empty.ends().await, fake.state.heard().as_str()), (1, "one\n  two"));
+    let mut nobody = OnTerminal::start(&fake, &["send", "alpha"]);
+    nobody.shows("give the message as arguments or on stdin").await;
+    assert_eq!(nobody.ends().await, 2);
+    // A host that does not take it costs nobody what was written.
+    let mut refused = OnTerminal::start_with(&fake, &["send", "alpha"], &[("EDITOR", "printf refuse >")]);
+    refused.shows("what you wrote is kept in").await;
+    assert_eq!(refused.ends().await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hosts_of_one_name_are_told_apart() {
+    let (near, far) = (Fake::start(vec![session("alpha")]).await, Fake::start(vec![session("beta")]).await);
+    let home = tempfile::tempdir().unwrap();
+    let ran =
+        run(command(home.path(), None, &["--host", &near.address(), "--host", &far.address(), "ls", "--json"]), b"")
+            .await;
+    let hosts: Vec<_> = ran.json().as_array().unwrap().iter().map(|s| s["host"].as_str().unwrap().to_owned()).collect();
+    let folder = |fake: &Fake| fake.socket().parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    let [a, b] = [folder(&near), folder(&far)].map(|folder| format!("madeup ({folder})"));
+    assert!(hosts.contains(&a) && hosts.contains(&b), "{hosts:?}");
 }

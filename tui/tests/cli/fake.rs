@@ -88,7 +88,12 @@ impl Fake {
     }
 
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
-        program::run(self.command(arguments), b"").await
+        self.run_with(arguments, b"").await
+    }
+
+    /// The same, with this on its stdin.
+    pub(crate) async fn run_with(&self, arguments: &[&str], stdin: &[u8]) -> Ran {
+        program::run(self.command(arguments), stdin).await
     }
 }
 

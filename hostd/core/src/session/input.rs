@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, Answer, Cause, Observation, Wait};
+use super::{Activity, Answer, Cause, Message, Observation, Wait};
+use crate::signs::Sign;
 
 /// What the agent says of itself. Foreign: [`step`](super::step) bounds and cleans it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,16 +20,16 @@ pub enum Input {
     /// A person: end it and forget it.
     Delete,
     /// A person: boot it again from its disk.
-    Restart,
+    Restart {
+        /// What is in the memory of a suspended session may be lost.
+        give_up_memory: bool,
+    },
     /// A person or the policy: put it to disk.
     Suspend,
     /// A person or an event: bring it back.
     Resume,
     /// A person: type this to the agent.
-    Send {
-        /// Without a line end.
-        text: String,
-    },
+    Send(Message),
     /// A person: make another one from it as it is.
     Fork,
     /// It was forked, or could not be; its VM runs on.
@@ -90,15 +91,26 @@ pub enum Input {
     },
     /// hostd started and found this session in its store; no VM of it is left.
     HostRestarted,
-    /// The oldest message of the inbox has been typed.
+    /// The guest has the oldest message of the inbox; the agent has yet to read it.
     Typed {
         /// Of the VM that got it.
         generation: u64,
+        /// Of the message.
+        id: u64,
+    },
+    /// The agent has read it, on its terminal or as the answer to its wait for one.
+    Read {
+        /// Of the VM that got it.
+        generation: u64,
+        /// Of the message.
+        id: u64,
     },
     /// It could not be typed, and will not be to this agent; it stays in the inbox.
     NotTyped {
         /// Of the VM that did not get it.
         generation: u64,
+        /// Of the message.
+        id: u64,
     },
     /// The agent said something of itself.
     AgentStatus {
@@ -106,6 +118,13 @@ pub enum Input {
         generation: u64,
         /// What it said.
         status: Status,
+    },
+    /// Its terminal shows something else than before.
+    Seen {
+        /// Of the VM that it is seen of.
+        generation: u64,
+        /// What.
+        sign: Sign,
     },
     /// The agent waits for something.
     WaitBegan {
@@ -165,13 +184,22 @@ pub enum Effect {
         /// Of the VM to be.
         generation: u64,
     },
-    /// Type this into the agent's terminal, then Enter; answered by [`Input::Typed`] or [`Input::NotTyped`]. Not asked for
-    /// again before one of them, the end of the VM or of hostd: a message is typed once, or twice where hostd died between.
+    /// Type this into the agent's terminal; answered by [`Input::Typed`] and later [`Input::Read`], or by [`Input::NotTyped`].
+    /// A repeat is harmless: the guest types a message of this id once.
     Type {
         /// Of the VM that is to get it.
         generation: u64,
-        /// Without a line end.
-        text: String,
+        /// What.
+        #[serde(alias = "text")]
+        message: Message,
+    },
+    /// Press keys on the agent's terminal at once, before what waits there to be read: they may be what ends that. Answered as
+    /// [`Effect::Type`]; keys that a VM did not get before it ended are not pressed.
+    Press {
+        /// Of the VM that is to get it.
+        generation: u64,
+        /// Which.
+        message: Message,
     },
     /// Read the session's pull request from the forge; answered by [`Input::Observed`].
     Observe,
@@ -205,11 +233,16 @@ impl Effect {
             | (Self::Suspend, Input::Suspended | Input::SuspendFailed { .. } | Input::VmEnded { .. })
             | (Self::Resume { .. }, Input::ResumeFailed { .. }) => true,
             (
+                Self::Type { generation, message } | Self::Press { generation, message },
+                Input::Typed { generation: of, id }
+                | Input::Read { generation: of, id }
+                | Input::NotTyped { generation: of, id },
+            ) => generation == of && message.id == *id,
+            (
                 Self::Start { generation },
                 Input::Started { generation: of } | Input::StartFailed { generation: of, .. },
             )
             | (Self::Resume { generation }, Input::Resumed { generation: of })
-            | (Self::Type { generation, .. }, Input::Typed { generation: of } | Input::NotTyped { generation: of })
             | (Self::Tell { generation, .. }, Input::Told { generation: of } | Input::NotTold { generation: of }) => {
                 generation == of
             }
@@ -217,6 +250,7 @@ impl Effect {
                 Self::Start { generation }
                 | Self::Resume { generation }
                 | Self::Type { generation, .. }
+                | Self::Press { generation, .. }
                 | Self::Tell { generation, .. },
                 _,
             ) => ends(*generation),

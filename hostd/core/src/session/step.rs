@@ -1,8 +1,10 @@
-use super::{Activity, Cause, Denied, Effect, Input, Lifecycle, Session, Status, tell, types::NOT_SUSPENDED};
-use crate::{UnixMillis, text};
+use super::{Activity, Cause, Denied, Effect, Input, Lifecycle, Message, Session, Status, tell, types::NOT_SUSPENDED};
+use crate::{UnixMillis, attention, signs::Sign, text};
 
 /// Longest status text kept, in bytes.
 const TEXT_MAX: usize = 4096;
+/// How much later than what is seen on the terminal a status may arrive that the agent gave before it.
+const ASIDE: UnixMillis = 2_000;
 /// Most choices kept, and the longest, in bytes.
 const CHOICES_MAX: (usize, usize) = (16, 256);
 
@@ -14,13 +16,21 @@ const CHOICES_MAX: (usize, usize) = (16, 256);
 /// [`Denied`] for a person's command that makes no sense in this state, with a reason fit for them.
 pub fn step(session: &Session, input: Input, now: UnixMillis) -> Result<(Session, Vec<Effect>), Denied> {
     let mut next = session.clone();
+    let speaks = matches!(input, Input::AgentStatus { .. } | Input::Send(_));
     let mut effects = if session.deleting { while_deleting(&input)? } else { apply(&mut next, input)? };
     // What is seen is of the pull request that its wait names.
     if names(&next) != names(session) && !effects.contains(&Effect::Observe) {
         effects.push(Effect::Observe);
     }
+    if speaks && next != *session {
+        // What was seen before is answered by it.
+        (next.sign, next.spoke_at) = (Sign::Nothing, now.max(session.spoke_at));
+    }
     if next != *session {
         next.updated_at = now.max(session.updated_at);
+        if attention(&next, now).turn != attention(session, now).turn {
+            next.turned_at = now.max(session.turned_at);
+        }
     }
     Ok((next, effects))
 }
@@ -32,7 +42,7 @@ fn names(s: &Session) -> Option<u64> {
 fn while_deleting(input: &Input) -> Result<Vec<Effect>, Denied> {
     match input {
         Input::HostRestarted => Ok(vec![Effect::Remove]),
-        Input::Restart | Input::Suspend | Input::Resume | Input::Fork | Input::Send { .. } => {
+        Input::Restart { .. } | Input::Suspend | Input::Resume | Input::Fork | Input::Send(_) => {
             Err(Denied("the session is being deleted".into()))
         }
         _ => Ok(vec![]),
@@ -45,11 +55,11 @@ fn apply(s: &mut Session, input: Input) -> Result<Vec<Effect>, Denied> {
             s.deleting = true;
             Ok(vec![Effect::Remove])
         }
-        Input::Restart => restart(s),
+        Input::Restart { give_up_memory } => restart(s, give_up_memory),
         Input::Suspend => suspend(s),
         Input::Resume => resume(s),
         Input::Fork => fork(s).map(|()| vec![]),
-        Input::Send { text } => send(s, text),
+        Input::Send(message) => send(s, message),
         report => Ok(reported(s, report)),
     }
 }
@@ -65,7 +75,7 @@ fn reported(s: &mut Session, input: Input) -> Vec<Effect> {
         Input::Refused { why } => refused(s, why),
         Input::Forked if s.forking => {
             s.forking = false;
-            tell::go_on(s)
+            on(s)
         }
         Input::Started { generation } => up(s, &Lifecycle::Starting, generation),
         Input::Booted { generation, why } if s.lifecycle == Lifecycle::Running && s.generation == generation => {
@@ -80,12 +90,11 @@ fn reported(s: &mut Session, input: Input) -> Vec<Effect> {
         Input::VmEnded { generation, cause } => ended(s, generation, cause),
         Input::HostRestarted => host_restarted(s),
         // Its VM may have ended meanwhile, but these are still true of it.
-        Input::Typed { generation } if s.generation == generation => typed(s),
-        Input::NotTyped { generation } if s.generation == generation => {
-            s.typing = false;
-            if s.answer.is_some() { tell::go_on(s) } else { vec![] }
-        }
+        Input::Typed { generation, id } if s.generation == generation => typed(s, id),
+        Input::Read { generation, id } if s.generation == generation => read(s, id),
+        Input::NotTyped { generation, id } if s.generation == generation => not_typed(s, id),
         Input::AgentStatus { generation, status } if s.generation == generation => agent_status(s, status),
+        Input::Seen { generation, sign } if s.generation == generation => seen(s, sign),
         Input::WaitBegan { generation, wait } if s.generation == generation => tell::began(s, wait),
         Input::WaitWithdrawn { generation, id } if s.generation == generation => tell::withdrawn(s, id),
         Input::Told { generation } if s.generation == generation => tell::told(s),
@@ -97,13 +106,17 @@ fn reported(s: &mut Session, input: Input) -> Vec<Effect> {
     }
 }
 
-fn restart(s: &mut Session) -> Result<Vec<Effect>, Denied> {
+fn restart(s: &mut Session, give_up_memory: bool) -> Result<Vec<Effect>, Denied> {
     match s.lifecycle {
         _ if s.forking => Err(forked_now()),
         Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } => Ok(again(s, vec![Effect::Admit])),
-        // Its memory is given up only where it could not be brought back.
-        Lifecycle::Suspended if !s.notice.is_empty() => Ok(again(s, vec![Effect::Admit])),
-        Lifecycle::Suspended => Err(Denied("it is suspended, and its memory is kept; resume it".into())),
+        // Its memory is given up where it cannot be brought back, where no agent is in it, or where somebody says so.
+        Lifecycle::Suspended if give_up_memory || !s.notice.is_empty() || s.exited.is_some() => {
+            Ok(again(s, vec![Effect::Admit]))
+        }
+        Lifecycle::Suspended => Err(Denied(
+            "it is suspended, and its memory is kept; resume it, or say that its memory may be given up".into(),
+        )),
         Lifecycle::Running if s.exited.is_some() => Ok(again(s, vec![Effect::End, Effect::Admit])),
         Lifecycle::Queued | Lifecycle::Starting => Ok(vec![]),
         Lifecycle::Running => {
@@ -115,10 +128,11 @@ fn restart(s: &mut Session) -> Result<Vec<Effect>, Denied> {
 
 fn again(s: &mut Session, effects: Vec<Effect>) -> Vec<Effect> {
     s.lifecycle = Lifecycle::Queued;
-    s.typing = false;
+    (s.typing, s.unread) = (false, false);
     s.wanted = false;
     s.waiting.clear();
     s.notice.clear();
+    s.sign = Sign::Nothing;
     set_activity(s, Activity::Working, String::new());
     effects
 }
@@ -130,17 +144,17 @@ fn suspend(s: &mut Session) -> Result<Vec<Effect>, Denied> {
         Lifecycle::Running if s.telling => Err(Denied("it is being told what it waits for; try again".into())),
         Lifecycle::Running => {
             s.lifecycle = Lifecycle::Suspending;
-            s.wake = tell::has_something(s);
+            s.wake = s.has_something();
             s.notice.clear();
             Ok(vec![Effect::Suspend])
         }
         Lifecycle::Suspending => {
             // What is there for the agent must reach it whatever a person says.
-            s.wake = tell::has_something(s);
+            s.wake = s.has_something();
             Ok(vec![])
         }
         Lifecycle::Suspended => {
-            if !tell::has_something(s) {
+            if !s.has_something() {
                 s.wanted = false;
                 s.waiting.clear();
             }
@@ -186,23 +200,20 @@ fn forked_now() -> Denied {
     Denied("it is being forked at this moment; try again".into())
 }
 
-fn send(s: &mut Session, text: String) -> Result<Vec<Effect>, Denied> {
-    match s.lifecycle {
-        Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } => {
-            return Err(Denied(format!("it is {}; restart it before you send to it", s.lifecycle.word())));
-        }
-        Lifecycle::Running if s.exited.is_some() => {
-            return Err(Denied("its agent has ended; restart the session before you send to it".into()));
-        }
-        _ if s.inbox.len() >= Session::INBOX => {
-            return Err(Denied(format!("{} messages wait for it already; wait until they are typed", Session::INBOX)));
-        }
-        _ => s.inbox.push(text),
-    }
+fn send(s: &mut Session, message: Message) -> Result<Vec<Effect>, Denied> {
+    may_send(s)?;
     // It is answered, however long it takes until that can be typed: what is sent after it answers another question.
-    if s.activity == Activity::NeedsInput {
+    if s.activity == Activity::NeedsInput && message.answers() {
         set_activity(s, Activity::Working, String::new());
     }
+    // Keys may be what ends a program that reads nothing.
+    let at_once = s.lifecycle == Lifecycle::Running && !message.keys.is_empty() && (s.typing || s.unread);
+    if at_once {
+        s.sent += 1;
+        let message = Message { id: s.sent, ..message };
+        return Ok(vec![Effect::Press { generation: s.generation, message }]);
+    }
+    s.post(message);
     match s.lifecycle {
         Lifecycle::Running => Ok(tell::go_on(s)),
         Lifecycle::Suspended => Ok(want(s)),
@@ -214,26 +225,81 @@ fn send(s: &mut Session, text: String) -> Result<Vec<Effect>, Denied> {
     }
 }
 
-/// Types the oldest message, unless one is being typed or nobody would read it.
-pub(super) fn type_next(s: &mut Session) -> Vec<Effect> {
-    if s.typing || s.forking || s.lifecycle != Lifecycle::Running || s.exited.is_some() {
-        return vec![];
+fn may_send(s: &Session) -> Result<(), Denied> {
+    match s.lifecycle {
+        Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } => {
+            Err(Denied(format!("it is {}; restart it before you send to it", s.lifecycle.word())))
+        }
+        // One that waits for its start has another agent then.
+        Lifecycle::Running | Lifecycle::Suspending | Lifecycle::Suspended | Lifecycle::Resuming
+            if s.exited.is_some() =>
+        {
+            Err(Denied("its agent has ended; restart the session before you send to it".into()))
+        }
+        _ if s.inbox.len() >= Session::INBOX => {
+            Err(Denied(format!("{} messages wait for it already; wait until they are read", Session::INBOX)))
+        }
+        _ => Ok(()),
     }
-    let Some(text) = s.inbox.first().cloned() else { return vec![] };
-    s.typing = true;
-    // An answer has been given: the question is no longer open.
-    if matches!(s.activity, Activity::NeedsInput | Activity::Idle) {
-        set_activity(s, Activity::Working, String::new());
-    }
-    vec![Effect::Type { generation: s.generation, text }]
 }
 
-fn typed(s: &mut Session) -> Vec<Effect> {
-    if !std::mem::take(&mut s.typing) {
+/// Types the oldest message, unless another is not read yet or nobody would read it.
+pub(super) fn type_next(s: &mut Session) -> Vec<Effect> {
+    if s.typing || s.unread || s.forking || s.lifecycle != Lifecycle::Running || s.exited.is_some() {
         return vec![];
     }
-    s.inbox.drain(..1.min(s.inbox.len()));
+    let Some(mut message) = s.inbox.first().cloned() else { return vec![] };
+    if message.id == 0 {
+        // Of a record of before messages had one.
+        s.sent += 1;
+        message.id = s.sent;
+        s.inbox[0].id = s.sent;
+    }
+    s.typing = true;
+    // An answer has been given: the question is no longer open.
+    if matches!(s.activity, Activity::NeedsInput | Activity::Idle) && message.answers() {
+        set_activity(s, Activity::Working, String::new());
+    }
+    vec![Effect::Type { generation: s.generation, message }]
+}
+
+/// The VM runs on, by another link: what the guest has is followed again, and what waited is given to the agent.
+fn on(s: &mut Session) -> Vec<Effect> {
+    let followed = s.inbox.first().filter(|_| s.unread).cloned();
+    let mut effects: Vec<_> =
+        followed.map(|message| Effect::Type { generation: s.generation, message }).into_iter().collect();
+    effects.extend(tell::go_on(s));
+    effects
+}
+
+/// Whether this is the message that is on its way, or that the guest has.
+fn is_under_way(s: &Session, id: u64) -> bool {
+    (s.typing || s.unread) && s.inbox.first().is_some_and(|message| message.id == id)
+}
+
+fn typed(s: &mut Session, id: u64) -> Vec<Effect> {
+    if !is_under_way(s, id) || s.unread {
+        return vec![];
+    }
+    (s.typing, s.unread) = (false, true);
     tell::go_on(s)
+}
+
+fn read(s: &mut Session, id: u64) -> Vec<Effect> {
+    if !is_under_way(s, id) {
+        return vec![];
+    }
+    (s.typing, s.unread) = (false, false);
+    s.inbox.remove(0);
+    tell::go_on(s)
+}
+
+fn not_typed(s: &mut Session, id: u64) -> Vec<Effect> {
+    if !is_under_way(s, id) {
+        return vec![];
+    }
+    (s.typing, s.unread) = (false, false);
+    if s.answer.is_some() { tell::go_on(s) } else { vec![] }
 }
 
 /// Somebody wants it back: as soon as there is room.
@@ -278,7 +344,7 @@ fn up(s: &mut Session, from: &Lifecycle, generation: u64) -> Vec<Effect> {
     }
     s.lifecycle = Lifecycle::Running;
     s.notice.clear();
-    tell::go_on(s)
+    on(s)
 }
 
 fn suspended(s: &mut Session) -> Vec<Effect> {
@@ -296,7 +362,7 @@ fn suspend_failed(s: &mut Session, why: &str) -> Vec<Effect> {
     s.lifecycle = Lifecycle::Running;
     s.wake = false;
     s.notice = format!("{NOT_SUSPENDED}{}", text::clean(why, TEXT_MAX));
-    tell::go_on(s)
+    on(s)
 }
 
 fn begin_resume(s: &mut Session) -> Vec<Effect> {
@@ -326,7 +392,7 @@ fn ended(s: &mut Session, generation: u64, cause: Cause) -> Vec<Effect> {
         return resume_failed(s, &cause.to_string());
     }
     s.wake = false;
-    s.typing = false;
+    (s.typing, s.unread) = (false, false);
     s.forking = false;
     tell::forget(s);
     s.lifecycle = if cause.in_order() { Lifecycle::Stopped { cause } } else { Lifecycle::Crashed { cause } };
@@ -356,6 +422,7 @@ fn back(s: &mut Session) -> Vec<Effect> {
         }
         Lifecycle::Running | Lifecycle::Suspending => {
             s.lifecycle = Lifecycle::Crashed { cause: Cause::HostRestarted };
+            s.unread = false;
             tell::forget(s);
             vec![]
         }
@@ -374,8 +441,22 @@ fn agent_status(s: &mut Session, status: Status) -> Vec<Effect> {
     vec![]
 }
 
+/// What it called for before it spoke is over. Output and what the agent says of itself come by different ways.
+fn seen(s: &mut Session, sign: Sign) -> Vec<Effect> {
+    let over = |at: UnixMillis| at.saturating_add(ASIDE) < s.spoke_at;
+    s.sign = match sign.cleaned() {
+        Sign::Prompt { since, .. } if over(since) => Sign::Nothing,
+        Sign::Called { at, .. } if over(at) => Sign::Nothing,
+        _ if s.exited.is_some() => Sign::Nothing,
+        sign => sign,
+    };
+    vec![]
+}
+
 fn agent_exited(s: &mut Session, code: i32) -> Vec<Effect> {
     s.exited = Some(code);
+    s.sign = Sign::Nothing;
+    s.unread = false;
     if code == 0 {
         if !s.activity.is_over() {
             set_activity(s, Activity::Done, String::new());

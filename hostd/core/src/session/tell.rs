@@ -4,7 +4,7 @@
 //! matter when, or how often, or in which state of the VM an event comes.
 
 use super::{
-    Activity, Effect, Fate, Lifecycle, Session, Wait, WaitFor,
+    Activity, Effect, Fate, Lifecycle, Message, Session, Wait, WaitFor,
     step::{set_activity, type_next, want},
     wait::{Answer, Observation},
 };
@@ -95,7 +95,13 @@ pub(super) fn told(s: &mut Session) -> Vec<Effect> {
         return vec![];
     }
     match s.answer.take() {
-        Some(Answer::Message { .. }) => drop(s.inbox.drain(..1.min(s.inbox.len()))),
+        Some(Answer::Message { text }) => {
+            let free = usize::from(s.unread);
+            let at = s.inbox.iter().skip(free).position(|message| message.is_line() && message.text == text);
+            if let Some(at) = at {
+                s.inbox.remove(free + at);
+            }
+        }
         Some(answer) => s.remember(&answer),
         None => {}
     }
@@ -124,14 +130,9 @@ pub(super) fn forget(s: &mut Session) {
     (s.wait, s.next_wait, s.answer, s.telling) = (None, None, None, false);
 }
 
-/// Whether something is there for an agent that could take it.
-pub(super) fn has_something(s: &Session) -> bool {
-    s.exited.is_none() && (s.answer.is_some() || !s.inbox.is_empty())
-}
-
 /// Something is there for the agent, or nothing: lets it have it, which may mean to bring it back first.
 fn bring(s: &mut Session) -> Vec<Effect> {
-    if !has_something(s) {
+    if !s.has_something() {
         return vec![];
     }
     match s.lifecycle {
@@ -153,7 +154,8 @@ pub(super) fn go_on(s: &mut Session) -> Vec<Effect> {
     }
     let id = wait.id;
     if wait.what == WaitFor::Message && s.answer.is_none() {
-        s.answer = s.inbox.first().map(|text| Answer::Message { text: text.clone() });
+        let line = s.next_message().filter(|message| message.is_line());
+        s.answer = line.map(|message| Answer::Message { text: message.text.clone() });
     }
     match s.answer.clone() {
         Some(answer) => {
@@ -179,6 +181,6 @@ fn by_terminal(s: &mut Session, seen: &Observation) {
     });
     for answer in [checks, review].into_iter().flatten() {
         s.remember(&answer);
-        s.inbox.push(answer.in_words());
+        s.post(Message::line(answer.in_words()));
     }
 }

@@ -3,7 +3,7 @@
 use rstest::rstest;
 
 use super::*;
-use crate::{Turn, attention};
+use crate::{Turn, attention, signs::Sign};
 
 mod histories;
 mod waiting;
@@ -46,11 +46,28 @@ fn stopped() -> Lifecycle {
 }
 
 fn message() -> Input {
-    Input::Send { text: "go on".into() }
+    Input::Send("go on".into())
 }
 
 fn go_on() -> Effect {
-    Effect::Type { generation: 3, text: "go on".into() }
+    types(1, "go on")
+}
+
+/// Types the message of this id.
+fn types(id: u64, text: &str) -> Effect {
+    Effect::Type { generation: 3, message: Message { id, ..text.into() } }
+}
+
+fn typed(id: u64) -> Input {
+    Input::Typed { generation: 3, id }
+}
+
+fn read(id: u64) -> Input {
+    Input::Read { generation: 3, id }
+}
+
+fn restart() -> Input {
+    Input::Restart { give_up_memory: false }
 }
 
 #[rstest]
@@ -82,9 +99,9 @@ fn go_on() -> Effect {
 #[case::died_resuming(
     Lifecycle::Resuming, Input::VmEnded { generation: 3, cause: Cause::LinkLost }, "suspended", vec![]
 )]
-#[case::restart_crashed(crashed(), Input::Restart, "queued", vec![Effect::Admit])]
-#[case::restart_stopped(stopped(), Input::Restart, "queued", vec![Effect::Admit])]
-#[case::restart_queued(Lifecycle::Queued, Input::Restart, "queued", vec![])]
+#[case::restart_crashed(crashed(), restart(), "queued", vec![Effect::Admit])]
+#[case::restart_stopped(stopped(), restart(), "queued", vec![Effect::Admit])]
+#[case::restart_queued(Lifecycle::Queued, restart(), "queued", vec![])]
 #[case::back_queued(Lifecycle::Queued, Input::HostRestarted, "queued", vec![Effect::Admit])]
 #[case::back_starting(Lifecycle::Starting, Input::HostRestarted, "queued", vec![Effect::Admit])]
 #[case::back_running(Lifecycle::Running, Input::HostRestarted, "crashed", vec![])]
@@ -100,9 +117,10 @@ fn steps(#[case] from: Lifecycle, #[case] input: Input, #[case] to: &str, #[case
 }
 
 #[rstest]
-#[case::restart_at_work(Lifecycle::Running, Input::Restart, "its agent is still at work")]
-#[case::restart_suspended(Lifecycle::Suspended, Input::Restart, "it is suspended")]
+#[case::restart_at_work(Lifecycle::Running, restart(), "its agent is still at work")]
+#[case::restart_suspended(Lifecycle::Suspended, restart(), "it is suspended")]
 #[case::suspend_crashed(crashed(), Input::Suspend, "it is crashed")]
+#[case::restart_resuming(Lifecycle::Resuming, Input::Restart { give_up_memory: true }, "it is resuming")]
 #[case::resume_stopped(stopped(), Input::Resume, "restart it")]
 #[case::send_crashed(crashed(), message(), "restart it before")]
 #[case::fork_crashed(crashed(), Input::Fork, "it has no memory to fork")]
@@ -115,30 +133,120 @@ fn denials(#[case] from: Lifecycle, #[case] input: Input, #[case] reason: &str) 
 #[test]
 fn what_cannot_be_resumed_can_be_booted_from_its_disk() {
     let (s, _) = step(&with(Lifecycle::Resuming), Input::ResumeFailed { why: "it is damaged".into() }, 200).unwrap();
-    let (s, effects) = step(&s, Input::Restart, 300).unwrap();
+    let (s, effects) = step(&s, restart(), 300).unwrap();
     assert_eq!((s.lifecycle.word(), s.notice.as_str(), effects), ("queued", "", vec![Effect::Admit]));
 }
 
 #[test]
 fn messages_are_typed_one_at_a_time_and_in_order() {
-    let (s, effects) = step(&running(), Input::Send { text: "a".into() }, 1).unwrap();
-    assert_eq!(effects, [Effect::Type { generation: 3, text: "a".into() }]);
-    let (s, effects) = step(&s, Input::Send { text: "b".into() }, 2).unwrap();
+    let (s, effects) = step(&running(), Input::Send("a".into()), 1).unwrap();
+    assert_eq!(effects, [types(1, "a")]);
+    let (s, effects) = step(&s, Input::Send("b".into()), 2).unwrap();
     assert_eq!(effects, []);
-    let (s, effects) = step(&s, Input::Typed { generation: 3 }, 3).unwrap();
-    assert_eq!(effects, [Effect::Type { generation: 3, text: "b".into() }]);
-    let (s, effects) = step(&s, Input::Typed { generation: 3 }, 4).unwrap();
-    assert_eq!((s.inbox.len(), s.typing, effects), (0, false, vec![]));
+    let (s, effects) = step(&s, typed(1), 3).unwrap();
+    assert_eq!((effects, s.inbox.len()), (vec![], 2), "the agent has yet to read it");
+    assert!(attention(&s, 0).reason.ends_with("(a message is not read yet)"));
+    assert_eq!(step(&s, read(2), 4).unwrap().0, s, "it is not that one");
+    let (s, effects) = step(&s, read(1), 4).unwrap();
+    assert_eq!(effects, [types(2, "b")]);
+    assert_eq!(step(&s, read(1), 5).unwrap().0, s, "nor that one any more");
+    let (s, effects) = step(&s, read(2), 5).unwrap();
+    assert_eq!((s.inbox.len(), s.typing, s.unread, effects), (0, false, false, vec![]));
+}
+
+#[test]
+fn keys_do_not_wait_behind_what_nobody_reads() {
+    let keys = || Message { keys: vec!["C-c".parse().unwrap()], ..Message::default() };
+    let (s, effects) = step(&running(), Input::Send(keys()), 1).unwrap();
+    assert!(matches!(&effects[..], [Effect::Type { message, .. }] if message.id == 1), "{effects:?}");
+    let (s, _) = step(&s, read(1), 2).unwrap();
+    let (s, _) = all(s, [message(), typed(2)]);
+    let (s, effects) = step(&s, Input::Send(keys()), 3).unwrap();
+    let press = Effect::Press { generation: 3, message: Message { id: 3, ..keys() } };
+    assert_eq!((&effects[..], s.inbox.len(), s.unread), (&[press.clone()][..], 1, true));
+    assert!(press.answered_by(&typed(3)) && !press.answered_by(&typed(2)));
+    assert_eq!(step(&s, read(3), 4).unwrap().0, s, "it is not the message that is read");
 }
 
 #[test]
 fn a_message_that_its_vm_did_not_get_waits_for_the_next() {
     let (s, _) = step(&running(), message(), 1).unwrap();
     let (s, _) = step(&s, Input::VmEnded { generation: 3, cause: Cause::LinkLost }, 2).unwrap();
-    let (s, _) = step(&s, Input::Restart, 3).unwrap();
+    let (s, _) = step(&s, restart(), 3).unwrap();
     let (s, _) = step(&s, Input::Admitted, 4).unwrap();
     let (_, effects) = step(&s, Input::Started { generation: 4 }, 5).unwrap();
-    assert_eq!(effects, [Effect::Type { generation: 4, text: "go on".into() }]);
+    assert_eq!(effects, [Effect::Type { generation: 4, message: Message { id: 1, ..Message::line("go on") } }]);
+}
+
+#[test]
+fn a_message_that_is_not_read_keeps_no_session_from_its_suspend_and_is_followed_after_it() {
+    let idle = Session { activity: Activity::WaitingChecks, ..running() };
+    let (s, _) = step(&idle, message(), 1).unwrap();
+    let (s, _) = step(&s, typed(1), 2).unwrap();
+    assert!(s.waits());
+    let (s, _) = step(&s, Input::Suspend, 3).unwrap();
+    let (s, effects) = step(&s, Input::Suspended, 4).unwrap();
+    assert_eq!((s.lifecycle.word(), s.wanted, effects), ("suspended", false, vec![]));
+    let (s, _) = step(&s, Input::HostRestarted, 5).unwrap();
+    let (s, _) = step(&s, Input::Resume, 6).unwrap();
+    let (s, _) = step(&s, Input::Admitted, 7).unwrap();
+    let (s, effects) = step(&s, Input::Resumed { generation: 4 }, 8).unwrap();
+    assert_eq!(effects, [Effect::Type { generation: 4, message: Message { id: 1, ..Message::line("go on") } }]);
+    assert_eq!(s.activity, Activity::WaitingChecks, "what it asked since stays asked");
+    let (s, _) = step(&s, Input::Read { generation: 4, id: 1 }, 9).unwrap();
+    assert!(s.inbox.is_empty());
+}
+
+#[test]
+fn what_an_ended_agent_did_not_read_is_told_and_goes_to_the_next() {
+    let (s, _) = step(&running(), message(), 1).unwrap();
+    let (s, _) = step(&s, typed(1), 2).unwrap();
+    let (s, _) = step(&s, Input::AgentExited { generation: 3, code: 0 }, 3).unwrap();
+    assert_eq!(attention(&s, 0).reason, "done (a message was not read)");
+    let (s, _) = step(&s, restart(), 4).unwrap();
+    let (s, _) = step(&s, Input::Admitted, 5).unwrap();
+    let (_, effects) = step(&s, Input::Started { generation: 4 }, 6).unwrap();
+    assert!(matches!(&effects[..], [Effect::Type { message, .. }] if message.text == "go on"), "{effects:?}");
+}
+
+#[rstest]
+#[case::text(Message { enter: false, ..Message::line("2") }, false)]
+#[case::choosing("Down", false)]
+#[case::deciding("2", true)]
+fn what_may_be_an_answer_closes_the_question(#[case] message: impl Into<Sent>, #[case] closes: bool) {
+    let asks = Session { activity: Activity::NeedsInput, text: "which?".into(), ..running() };
+    let (s, effects) = step(&asks, Input::Send(message.into().0), 1).unwrap();
+    assert_eq!((s.activity == Activity::Working, effects.len()), (closes, 1));
+}
+
+/// A message, or the key of this name.
+struct Sent(Message);
+
+impl From<Message> for Sent {
+    fn from(message: Message) -> Self {
+        Self(message)
+    }
+}
+
+impl From<&str> for Sent {
+    fn from(key: &str) -> Self {
+        Self(Message { keys: vec![key.parse().unwrap()], ..Message::default() })
+    }
+}
+
+#[test]
+fn messages_of_before_there_were_keys_are_typed_each() {
+    let mut json = serde_json::to_value(Session { inbox: vec!["a".into(), "b".into()], ..running() }).unwrap();
+    json["inbox"] = serde_json::json!(["a", "b"]);
+    let old: Session = serde_json::from_value(json).unwrap();
+    let (s, effects) = step(&with_inbox(old), Input::Resumed { generation: 3 }, 1).unwrap();
+    assert_eq!(effects, [types(1, "a")]);
+    let (_, effects) = step(&s, read(1), 2).unwrap();
+    assert_eq!(effects, [types(2, "b")]);
+}
+
+fn with_inbox(s: Session) -> Session {
+    Session { lifecycle: Lifecycle::Resuming, ..s }
 }
 
 #[test]
@@ -170,8 +278,60 @@ fn an_ended_agent(#[case] code: i32, #[case] activity: Activity, #[case] turn: T
     let seen = attention(&s, 0);
     assert_eq!((s.activity, seen.turn, seen.reason.as_str()), (activity, turn, reason));
     assert!(step(&s, message(), 2).is_err());
-    let (s, effects) = step(&s, Input::Restart, 3).unwrap();
+    let (s, effects) = step(&s, restart(), 3).unwrap();
     assert_eq!((s.lifecycle, effects), (Lifecycle::Queued, vec![Effect::End, Effect::Admit]));
+}
+
+#[rstest]
+#[case::running(Lifecycle::Running)]
+#[case::suspending(Lifecycle::Suspending)]
+#[case::suspended(Lifecycle::Suspended)]
+#[case::resuming(Lifecycle::Resuming)]
+fn nothing_is_sent_to_an_ended_agent(#[case] lifecycle: Lifecycle) {
+    let ended = Session { exited: Some(0), activity: Activity::Done, ..with(lifecycle) };
+    let denied = step(&ended, message(), 2).unwrap_err();
+    assert_eq!(denied.0, "its agent has ended; restart the session before you send to it");
+}
+
+#[rstest]
+#[case::at_work(None, false, false)]
+#[case::given_up(None, true, true)]
+#[case::ended(Some(1), false, true)]
+fn a_suspended_session_is_restarted_where_its_memory_may_go(
+    #[case] exited: Option<i32>,
+    #[case] give_up_memory: bool,
+    #[case] may: bool,
+) {
+    let s = Session { exited, activity: Activity::Failed, ..with(Lifecycle::Suspended) };
+    let after = step(&s, Input::Restart { give_up_memory }, 2);
+    assert_eq!(
+        after.map(|(s, effects)| (s.lifecycle, effects)).ok(),
+        may.then(|| (Lifecycle::Queued, vec![Effect::Admit]))
+    );
+}
+
+#[test]
+fn the_time_of_a_turn_is_since_it_changed() {
+    let status = Status { activity: Activity::NeedsInput, text: "which?".into(), choices: vec![] };
+    let (s, _) = step(&running(), Input::AgentStatus { generation: 3, status }, 1000).unwrap();
+    assert_eq!((s.turn_since(), attention(&s, 0).word), (1000, "asks"));
+    let failed = Input::SuspendFailed { why: "no".into() };
+    let (s, _) = all(s, [Input::Suspend, failed, Input::Suspend, Input::Suspended]);
+    assert_eq!((s.updated_at, s.turn_since(), attention(&s, 0).word), (2000, 1000, "asks"), "however it is kept");
+    let (s, _) = step(&s, message(), 3000).unwrap();
+    assert_eq!((s.turn_since(), attention(&s, 0).turn), (3000, Turn::Agent));
+    let (s, _) = step(&s, message(), 4000).unwrap();
+    assert_eq!((s.updated_at, s.turn_since()), (4000, 3000), "a second message hands nothing on");
+}
+
+fn all(session: Session, inputs: impl IntoIterator<Item = Input>) -> (Session, Vec<Effect>) {
+    let mut effects = vec![];
+    let session = inputs.into_iter().fold(session, |session, input| {
+        let (next, did) = step(&session, input, 2000).unwrap();
+        effects.extend(did);
+        next
+    });
+    (session, effects)
 }
 
 #[test]
@@ -202,7 +362,8 @@ fn foreign_text_is_cleaned_and_bounded() {
 fn a_failed_suspend_keeps_the_question_and_says_why() {
     let asks = Session { activity: Activity::NeedsInput, text: "which?".into(), ..with(Lifecycle::Suspending) };
     let (s, _) = step(&asks, Input::SuspendFailed { why: "the disk is full".into() }, 1).unwrap();
-    assert_eq!(attention(&s, 0).reason, "asks: which? (could not be suspended: the disk is full)");
+    assert_eq!(attention(&s, 0).reason, "asks: which? (could not be suspended)");
+    assert_eq!(s.notice, "could not be suspended: the disk is full");
 }
 
 #[rstest]
@@ -226,7 +387,7 @@ fn who_asked_for_a_suspend_is_told_why_there_was_none(#[case] input: Input, #[ca
 #[test]
 fn a_repeated_suspend_wakes_nobody_for_a_message_that_was_there_before() {
     let (left, _) = step(&running(), message(), 1).unwrap();
-    let (left, _) = step(&left, Input::NotTyped { generation: 3 }, 2).unwrap();
+    let (left, _) = step(&left, Input::NotTyped { generation: 3, id: 1 }, 2).unwrap();
     let (first, _) = step(&left, Input::Suspend, 3).unwrap();
     assert_eq!(step(&first, Input::Suspend, 4).unwrap(), (first.clone(), vec![]));
     let (sent, _) = step(&first, message(), 5).unwrap();
@@ -237,7 +398,8 @@ fn a_repeated_suspend_wakes_nobody_for_a_message_that_was_there_before() {
 fn who_boots_instead_of_being_cloned_says_why() {
     let booted = |generation| Input::Booted { generation, why: "another QEMU".into() };
     let (s, effects) = step(&running(), booted(3), 1).unwrap();
-    assert!(attention(&s, 0).reason.ends_with("(booted instead of being cloned: another QEMU)"), "{s:?}");
+    assert!(attention(&s, 0).reason.ends_with("(booted instead of being cloned)"), "{s:?}");
+    assert_eq!(s.notice, "booted instead of being cloned: another QEMU");
     assert_eq!(effects, []);
     assert_eq!(step(&running(), booted(2), 1).unwrap().0, running());
 }
@@ -266,7 +428,7 @@ fn a_wanted_session_waits_for_room_and_says_so() {
 fn a_running_session_stands_still_to_be_forked() {
     let (s, _) = step(&running(), Input::Fork, 1).unwrap();
     assert!(s.forking && s.moves() && !s.waits());
-    for input in [Input::Fork, Input::Suspend, Input::Restart] {
+    for input in [Input::Fork, Input::Suspend, restart()] {
         assert!(step(&s, input, 2).unwrap_err().0.contains("being forked"));
     }
     let (s, effects) = step(&s, message(), 2).unwrap();
@@ -278,7 +440,8 @@ fn a_running_session_stands_still_to_be_forked() {
 
 #[test]
 fn a_fork_is_the_same_but_for_its_names() {
-    let asks = Session { activity: Activity::NeedsInput, inbox: vec!["a".into()], forking: true, ..running() };
+    let asks =
+        Session { activity: Activity::NeedsInput, inbox: vec!["a".into()], unread: true, forking: true, ..running() };
     let new = NewFork { id: "F".into(), slug: "fork".into(), title: "fork of fix".into(), owner: "kim".into() };
     let (fork, effects) = asks.fork(new, 500);
     assert_eq!(effects, [Effect::Admit]);
@@ -294,4 +457,51 @@ fn sessions_survive_json() {
     let session = with(Lifecycle::Crashed { cause: Cause::HostStopped { in_order: false } });
     let json = serde_json::to_string(&session).unwrap();
     assert_eq!(serde_json::from_str::<Session>(&json).unwrap(), session);
+}
+
+fn signs(sign: Sign) -> Input {
+    Input::Seen { generation: 3, sign }
+}
+
+#[rstest]
+#[case::silent(Sign::Quiet { since: 0 }, "", Turn::Agent, "quiet", "quiet: last output 14 min ago; it says nothing of itself")]
+#[case::silent_at_work(Sign::Quiet { since: 0 }, "tests", Turn::Agent, "working", "working: tests; last output 14 min ago")]
+#[case::prompt(
+    Sign::Prompt { since: 0, text: "Go on? [y/N]".into() }, "tests", Turn::You, "may ask",
+    "may be asking: Go on? [y/N] (last output 14 min ago)"
+)]
+#[case::bell(Sign::Called { at: 0, text: String::new() }, "", Turn::You, "calls", "calls: rang the bell 14 min ago")]
+#[case::notification(Sign::Called { at: 0, text: "Approve?".into() }, "", Turn::You, "calls", "calls: Approve?")]
+fn what_a_terminal_shows(
+    #[case] sign: Sign,
+    #[case] text: &str,
+    #[case] turn: Turn,
+    #[case] word: &str,
+    #[case] reason: &str,
+) {
+    let working = Session { text: text.into(), spoke_at: 0, ..running() };
+    let (s, _) = step(&working, signs(sign.clone()), 14 * 60_000).unwrap();
+    let seen = attention(&s, 14 * 60_000);
+    assert_eq!((seen.turn, seen.word, seen.reason.as_str()), (turn, word, reason));
+    // Where the agent says what it does, that counts; and nobody is put to disk by a guess.
+    let asks = Session { activity: Activity::NeedsInput, sign, ..running() };
+    assert_eq!((attention(&asks, 0).word, s.waits()), ("asks", false));
+}
+
+#[test]
+fn what_an_agent_says_answers_what_was_seen_before() {
+    let called = |at| signs(Sign::Called { at, text: "Approve?".into() });
+    let (s, _) = step(&running(), called(5_000), 5_000).unwrap();
+    assert_eq!(attention(&s, 0).turn, Turn::You);
+    let status = Status { activity: Activity::Working, text: "on it".into(), choices: vec![] };
+    let (s, _) = step(&s, Input::AgentStatus { generation: 3, status }, 10_000).unwrap();
+    let (s, _) = step(&s, called(5_000), 10_100).unwrap();
+    assert_eq!((attention(&s, 0).turn, s.turn_since()), (Turn::Agent, 10_000), "it is over");
+    let (s, _) = step(&s, called(9_900), 10_200).unwrap();
+    assert_eq!(attention(&s, 0).turn, Turn::You, "a status may be late by a moment");
+    let (s, _) = step(&s, message(), 20_000).unwrap();
+    assert_eq!(attention(&s, 0).turn, Turn::Agent);
+    let (s, _) = all(Session { sign: Sign::Called { at: 0, text: String::new() }, ..running() }, [Input::Suspend]);
+    let (s, _) = step(&s, Input::Suspended, 3000).unwrap();
+    assert_eq!((attention(&s, 0).turn, attention(&s, 0).word), (Turn::You, "calls"), "also on disk");
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, Answer, Effect, Lifecycle, Pull, Told, Wait};
-use crate::UnixMillis;
+use super::{Activity, Answer, Effect, Lifecycle, Message, Pull, Told, Wait, WaitFor};
+use crate::{UnixMillis, signs::Sign};
 
 /// How the notice of a suspend that failed begins.
 pub(super) const NOT_SUSPENDED: &str = "could not be suspended: ";
@@ -39,16 +39,28 @@ pub struct Session {
     pub text: String,
     /// Answers offered with [`Activity::NeedsInput`].
     pub choices: Vec<String>,
+    /// What its terminal shows, which counts while it says that it works.
+    #[serde(default)]
+    pub sign: Sign,
+    /// When the agent last said something of itself, or was last sent something.
+    #[serde(default)]
+    pub spoke_at: UnixMillis,
     /// One higher with each start, resume or clone; 0 before the first.
     pub generation: u64,
     /// How the agent's process of this generation ended, if it has: its exit code, or 128 + signal.
     pub exited: Option<i32>,
     /// What went wrong with its cloning, or with the last suspend or resume; empty: nothing.
     pub notice: String,
-    /// Messages for the agent, oldest first; at most [`Session::INBOX`]. Each stays until it has been typed.
-    pub inbox: Vec<String>,
-    /// The oldest message is being typed.
+    /// Messages for the agent, oldest first; at most [`Session::INBOX`]. Each stays until the agent has read it.
+    pub inbox: Vec<Message>,
+    /// Id of the last message that was sent.
+    #[serde(default)]
+    pub sent: u64,
+    /// The oldest message is on its way to the guest.
     pub typing: bool,
+    /// The guest has the oldest message, and the agent has not read it.
+    #[serde(default)]
+    pub unread: bool,
     /// Something arrived for the agent while it was being suspended: resume at once.
     pub wake: bool,
     /// While suspended: somebody wants it back, and it waits for room.
@@ -96,6 +108,9 @@ pub struct Session {
     pub created_at: UnixMillis,
     /// Of the last change; never falls.
     pub updated_at: UnixMillis,
+    /// Since when it is whose turn it is; 0 in a record of before that was kept.
+    #[serde(default)]
+    pub turned_at: UnixMillis,
 }
 
 /// What a session is created with.
@@ -179,11 +194,15 @@ impl Session {
             activity: Activity::Working,
             text: String::new(),
             choices: Vec::new(),
+            sign: Sign::Nothing,
+            spoke_at: now,
             generation: 0,
             exited: None,
             notice: String::new(),
             inbox: Vec::new(),
+            sent: 0,
             typing: false,
+            unread: false,
             wake: false,
             wanted: false,
             waiting: String::new(),
@@ -201,6 +220,7 @@ impl Session {
             deleting: false,
             created_at: now,
             updated_at: now,
+            turned_at: now,
         };
         (session, vec![Effect::Admit])
     }
@@ -220,6 +240,7 @@ impl Session {
             notice: String::new(),
             inbox: Vec::new(),
             typing: false,
+            unread: false,
             wake: false,
             wanted: true,
             waiting: String::new(),
@@ -232,6 +253,7 @@ impl Session {
             deleting: false,
             created_at: now,
             updated_at: now,
+            turned_at: now,
             ..self.clone()
         };
         let observe = fork.wait.is_some().then_some(Effect::Observe);
@@ -257,8 +279,32 @@ impl Session {
     #[must_use]
     pub fn waits(&self) -> bool {
         let quiet = self.activity != Activity::Working || self.exited.is_some();
-        let taking = self.typing || self.telling || self.answer.is_some() || !self.inbox.is_empty();
+        let taking = self.typing || self.telling || self.has_something();
         quiet && self.lifecycle == Lifecycle::Running && !taking && !self.forking && !self.deleting
+    }
+
+    /// Whether something is there that its agent could be given now. What the guest has is the agent's to read.
+    #[must_use]
+    pub fn has_something(&self) -> bool {
+        let waits_for_message = self.wait.as_ref().is_some_and(|wait| wait.what == WaitFor::Message);
+        let message = match self.next_message() {
+            // The terminal is taken by the one before.
+            Some(message) if self.unread => waits_for_message && message.is_line(),
+            next => next.is_some(),
+        };
+        self.exited.is_none() && (self.answer.is_some() || message)
+    }
+
+    /// The oldest message that no guest has.
+    #[must_use]
+    pub fn next_message(&self) -> Option<&Message> {
+        self.inbox.get(usize::from(self.unread))
+    }
+
+    /// Since when it is whose turn it is.
+    #[must_use]
+    pub fn turn_since(&self) -> UnixMillis {
+        if self.turned_at == 0 { self.updated_at } else { self.turned_at }
     }
 
     /// What its agent waits for, while nothing answers that.
@@ -281,6 +327,12 @@ impl Session {
     #[must_use]
     pub fn waits_for_room(&self) -> bool {
         self.lifecycle == Lifecycle::Queued || self.wanted
+    }
+
+    /// Puts a message behind those that wait.
+    pub(super) fn post(&mut self, message: Message) {
+        self.sent += 1;
+        self.inbox.push(Message { id: self.sent, ..message });
     }
 
     /// What its branches begin with: it may push to these alone.

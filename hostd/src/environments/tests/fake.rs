@@ -26,7 +26,7 @@ use pilothouse_proto::{
     guest::v1::{
         AnswerRequest, AnswerResponse, Event, EventsRequest, ExecRequest, ExecResponse, Exit, HandshakeRequest,
         HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest,
-        StartAgentResponse, TerminalRequest, TerminalResponse, exec_request, exec_response,
+        StartAgentResponse, TerminalRequest, TerminalResponse, TypeRequest, TypeResponse, exec_request, exec_response,
         guest_server::{Guest, GuestServer},
     },
     link,
@@ -202,6 +202,7 @@ impl Guest for FakeGuest {
     type TerminalStream = Responses<TerminalResponse>;
     type ExecStream = Responses<ExecResponse>;
     type EventsStream = Responses<Event>;
+    type TypeStream = Responses<TypeResponse>;
 
     async fn handshake(&self, _: Request<HandshakeRequest>) -> Result<Response<HandshakeResponse>, Status> {
         let boot_id = self.boot_id.clone();
@@ -238,6 +239,10 @@ impl Guest for FakeGuest {
     }
 
     async fn answer(&self, _: Request<AnswerRequest>) -> Result<Response<AnswerResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn r#type(&self, _: Request<TypeRequest>) -> Result<Response<Self::TypeStream>, Status> {
         Err(Status::unimplemented(""))
     }
 

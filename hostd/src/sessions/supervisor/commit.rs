@@ -58,7 +58,8 @@ impl Supervisor {
             match &owed.effect {
                 Effect::Admit => self.admit(),
                 Effect::Start { generation } => self.start(*generation),
-                Effect::Type { generation, text } => self.type_message(*generation, text.clone()),
+                Effect::Type { generation, message } => self.type_message(*generation, message.clone(), false),
+                Effect::Press { generation, message } => self.type_message(*generation, message.clone(), true),
                 Effect::Observe => self.observe(),
                 Effect::Tell { generation, wait, answer } => self.tell(*generation, *wait, answer.clone()),
                 Effect::End => self.end().await,
@@ -74,5 +75,5 @@ impl Supervisor {
 
 /// Whether a command may be refused because it cannot be kept. A deletion may not: it is what makes room on a full disk.
 fn refusable(input: &Input) -> bool {
-    matches!(input, Input::Restart | Input::Suspend | Input::Resume | Input::Fork | Input::Send { .. })
+    matches!(input, Input::Restart { .. } | Input::Suspend | Input::Resume | Input::Fork | Input::Send(_))
 }

@@ -89,11 +89,17 @@ impl Supervisor {
             Err(Awake::Runs { running, why }) => {
                 self.handle.live.send_replace(Some(running.live.clone()));
                 self.running = Some(running);
-                Input::SuspendFailed { why }
+                tracing::warn!(slug = self.session().slug, why, "not suspended");
+                Input::SuspendFailed { why: self.within(&why) }
             }
             Err(Awake::Ended(cause)) => Input::VmEnded { generation: self.session().generation, cause },
         };
         self.report(input).await
+    }
+
+    /// What went wrong with the session's own files, without the long path of its folder.
+    fn within(&self, why: &str) -> String {
+        why.replace(&format!("{}/", self.host.directory(&self.handle.id).display()), "")
     }
 
     /// What it is made from; committed with the input that follows.
@@ -121,7 +127,7 @@ impl Supervisor {
                 if resumes { Input::Resumed { generation } } else { Input::Started { generation } }
             }
             Err(NotStarted::Ended(cause)) => Input::VmEnded { generation, cause },
-            Err(NotStarted::Failed(why)) if resumes => Input::ResumeFailed { why },
+            Err(NotStarted::Failed(why)) if resumes => Input::ResumeFailed { why: self.within(&why) },
             Err(NotStarted::Failed(why)) => Input::StartFailed { generation, why },
             Err(NotStarted::Cancelled) => return ControlFlow::Continue(()),
         };
@@ -162,14 +168,6 @@ impl Supervisor {
             }
         }
         self.report(Input::VmEnded { generation, cause }).await
-    }
-
-    pub(super) fn type_message(&mut self, generation: u64, text: String) {
-        let (terminal, messages) = (self.handle.terminal.clone(), self.handle.messages.clone());
-        self.tasks.spawn(async move {
-            let done = terminal.type_message(&text).await.is_ok();
-            let _ = messages.send(Message::Typed { generation, done }).await;
-        });
     }
 
     /// Ends whatever runs or starts; reports nothing.

@@ -111,7 +111,7 @@ fn a_suspend_that_hostd_did_not_survive_is_kept_where_it_is_whole(#[case] point:
             assert_eq!(resumed.session.generation, 3);
             assert_eq!(fleet.terminal("fix").unwrap().offset(), offset);
         } else {
-            fleet.restart("fix").await.unwrap();
+            fleet.restart("fix", false).await.unwrap();
             until_is(&fleet, "fix", "running").await;
         }
         fleet.stop().await;
@@ -193,7 +193,7 @@ fn a_fork_that_hostd_did_not_survive_is_whole_or_nothing(#[case] point: &'static
         }
         // Its memory is gone with its VM, and its disk is as it was when it stood still.
         until_is(&fleet, "fix", "crashed").await;
-        fleet.restart("fix").await.unwrap();
+        fleet.restart("fix", false).await.unwrap();
         until_is(&fleet, "fix", "running").await;
         let vm = world.vmm.vm(world.vmm.started() - 1);
         let own = &vm.spec.layers[1..];

@@ -16,8 +16,8 @@ use hostd_core::Cause;
 use pilothouse_proto::guest::v1::{
     self as wire, AnswerRequest, AnswerResponse, BootStep, Event, EventsRequest, ExecRequest, ExecResponse,
     HandshakeRequest, HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse,
-    StartAgentRequest, StartAgentResponse, TerminalRequest, TerminalResponse, event, exec_request, exec_response,
-    guest_server, terminal_request::Request as Part,
+    StartAgentRequest, StartAgentResponse, TerminalRequest, TerminalResponse, TypeRequest, TypeResponse, event,
+    exec_request, exec_response, guest_server, terminal_request::Request as Part,
 };
 use tokio::sync::{Semaphore, watch};
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
@@ -53,6 +53,10 @@ pub(super) struct Guest {
     before: Arc<AtomicU64>,
     /// Every acknowledgement that came.
     pub(super) acknowledged: Arc<Mutex<Vec<u64>>>,
+    /// Of the last message that was typed.
+    pub(super) typed: Arc<Mutex<u64>>,
+    /// Whether the agent reads what is typed.
+    pub(super) reads: Arc<AtomicBool>,
     /// Every answer that came.
     pub(super) answers: Arc<Mutex<Vec<AnswerRequest>>>,
     /// Its user processes are.
@@ -71,6 +75,8 @@ impl Default for Guest {
             before: Arc::default(),
             acknowledged: Arc::default(),
             answers: Arc::default(),
+            typed: Arc::default(),
+            reads: Arc::new(AtomicBool::new(true)),
             frozen: Arc::default(),
             execs: Arc::default(),
         }
@@ -128,6 +134,7 @@ impl guest_server::Guest for Guest {
     type TerminalStream = Answers<TerminalResponse>;
     type ExecStream = Answers<ExecResponse>;
     type EventsStream = Answers<Event>;
+    type TypeStream = Answers<TypeResponse>;
 
     async fn handshake(&self, request: Request<HandshakeRequest>) -> Result<Response<HandshakeResponse>, Status> {
         let request = request.into_inner();
@@ -175,6 +182,20 @@ impl guest_server::Guest for Guest {
             Some((Ok(answer), (output, bytes.len() as u64, end)))
         });
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    /// An agent that echoes what it reads, at once, or, where it reads nothing, never says so.
+    async fn r#type(&self, request: Request<TypeRequest>) -> Result<Response<Self::TypeStream>, Status> {
+        let request = request.into_inner();
+        let mut last = self.typed.lock().unwrap();
+        if request.id > *last {
+            *last = request.id;
+            self.write(&request.pieces.concat());
+        }
+        let has = stream::iter([Ok(TypeResponse { read: false })]);
+        let read = stream::once(async { Ok(TypeResponse { read: true }) });
+        let reads = self.reads.load(Ordering::Relaxed);
+        Ok(Response::new(if reads { has.chain(read).boxed() } else { has.chain(stream::pending()).boxed() }))
     }
 
     /// Runs it here, in the working tree of all guests.

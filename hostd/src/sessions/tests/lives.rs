@@ -1,6 +1,6 @@
 use std::sync::atomic::Ordering;
 
-use hostd_core::{Activity, Cause, Input, Lifecycle, attention, session::Status};
+use hostd_core::{Activity, Cause, Input, Lifecycle, Turn, attention, session::Status};
 use tokio::sync::oneshot;
 use tonic::Code;
 
@@ -125,7 +125,7 @@ async fn messages_are_typed_in_order_also_over_a_broken_link() {
     until_is(&fleet, "fix", "running").await;
     world.vmm.vm(0).unplug();
     for n in 0..20 {
-        fleet.send("fix", &format!("message {n}")).await.unwrap();
+        fleet.send("fix", &*format!("message {n}")).await.unwrap();
     }
     until(&fleet, "fix", |v| v.session.inbox.is_empty()).await;
     let viewer = fleet.terminal("fix").unwrap().attach(Wish { history: 100, ..Wish::default() }).await;
@@ -141,19 +141,53 @@ async fn messages_are_typed_in_order_also_over_a_broken_link() {
 }
 
 #[tokio::test]
+async fn a_message_that_the_agent_does_not_read_stays_and_holds_nothing_up() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    world.vmm.vm(0).guest.reads.store(false, Ordering::Relaxed);
+    fleet.send("fix", "first").await.unwrap();
+    fleet.send("fix", "second").await.unwrap();
+    let view = until(&fleet, "fix", |v| v.session.unread).await;
+    assert_eq!(view.attention.reason, "working (a message is not read yet)");
+    let view = fleet.suspend("fix").await.unwrap();
+    assert_eq!((view.session.lifecycle, view.session.inbox.len()), (Lifecycle::Suspended, 2));
+    world.vmm.vm(0).guest.reads.store(true, Ordering::Relaxed);
+    fleet.resume("fix").await.unwrap();
+    until(&fleet, "fix", |v| v.session.inbox.is_empty()).await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_bell_calls_somebody_until_they_answer() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    let guest = world.vmm.vm(0).guest.clone();
+    guest.write(b"which one?\x07");
+    let view = until(&fleet, "fix", |v| v.attention.word == "calls").await;
+    assert_eq!((view.attention.turn, view.session.activity), (Turn::You, Activity::Working));
+    fleet.send("fix", "this one").await.unwrap();
+    until(&fleet, "fix", |v| v.attention.word == "working").await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
 async fn a_vm_that_dies_is_told_of_and_can_be_booted_again() {
     let world = World::new();
     world.session("fix").await;
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "running").await;
-    assert!(matches!(fleet.restart("fix").await, Err(FleetError::Denied(_))));
+    assert!(matches!(fleet.restart("fix", false).await, Err(FleetError::Denied(_))));
     world.vmm.vm(0).gone(Cause::GuestReset("Kernel panic - not syncing".into()));
     let view = until_is(&fleet, "fix", "crashed").await;
     let expected = "crashed: the guest's kernel reset the machine: Kernel panic - not syncing";
     assert_eq!(attention(&view.session, 0).reason, expected);
     assert!(matches!(fleet.guest("fix").await, Err(FleetError::NotRunning(_))));
     assert!(matches!(fleet.send("fix", "hello").await, Err(FleetError::Denied(_))));
-    fleet.restart("fix").await.unwrap();
+    fleet.restart("fix", false).await.unwrap();
     let view = until_is(&fleet, "fix", "running").await;
     assert_eq!((view.session.generation, world.vmm.started()), (2, 2));
     fleet.stop().await;
@@ -167,7 +201,7 @@ async fn an_ended_agent_is_restarted_in_a_new_vm() {
     until_is(&fleet, "fix", "running").await;
     world.vmm.vm(0).guest.exit(3);
     until(&fleet, "fix", |v| v.session.activity == Activity::Failed).await;
-    fleet.restart("fix").await.unwrap();
+    fleet.restart("fix", false).await.unwrap();
     until(&fleet, "fix", |v| v.session.generation == 2 && v.session.lifecycle == Lifecycle::Running).await;
     assert_eq!(world.vmm.running(), 1);
     fleet.stop().await;
@@ -181,7 +215,7 @@ async fn a_start_that_fails_says_why() {
     let fleet = world.fleet().await;
     let view = until_is(&fleet, "fix", "crashed").await;
     assert_eq!(attention(&view.session, 0).reason, "crashed: could not start: made-up failed: no such machine");
-    fleet.restart("fix").await.unwrap();
+    fleet.restart("fix", false).await.unwrap();
     until_is(&fleet, "fix", "running").await;
     fleet.stop().await;
 }
@@ -217,7 +251,7 @@ async fn deleting_takes_everything_with_it_whatever_it_is_doing() {
     world.vmm.vm(number).gone(Cause::LinkLost);
     until_is(&fleet, "boots", "crashed").await;
     world.vmm.silent.store(true, Ordering::Relaxed);
-    fleet.restart("boots").await.unwrap();
+    fleet.restart("boots", false).await.unwrap();
     until_is(&fleet, "boots", "starting").await;
     for slug in ["boots", "runs", "crashed"] {
         let twice = tokio::join!(fleet.delete(slug), fleet.delete(slug));

@@ -22,7 +22,7 @@ async fn a_stopped_hostd_leaves_nothing_running_and_says_so() {
     assert_eq!(view.session.lifecycle, Lifecycle::Stopped { cause: Cause::HostStopped { in_order: true } });
     let expected = "stopped before the agent was done: hostd was stopped and powered its VM off";
     assert_eq!(attention(&view.session, 0).reason, expected);
-    fleet.restart("fix").await.unwrap();
+    fleet.restart("fix", false).await.unwrap();
     until_is(&fleet, "fix", "running").await;
     fleet.stop().await;
 }

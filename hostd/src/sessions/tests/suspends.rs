@@ -64,7 +64,7 @@ async fn what_does_not_fit_is_named_and_can_be_booted(#[case] change: fn(&Path, 
     let view = fleet.get("fix").unwrap();
     assert!(view.session.lifecycle.word() == "suspended" && view.session.notice.contains(said), "{view:?}");
     assert_eq!(contents(&snapshot), before);
-    fleet.restart("fix").await.unwrap();
+    fleet.restart("fix", false).await.unwrap();
     let view = until_is(&fleet, "fix", "running").await;
     assert_eq!((view.session.generation, view.suspended), (3, 0));
     let vm = world.vmm.vm(world.vmm.started() - 1);

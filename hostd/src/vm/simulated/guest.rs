@@ -6,7 +6,8 @@ use pilothouse_proto::{
     guest::v1::{
         AnswerRequest, AnswerResponse, BootStep, Event, EventsRequest, ExecRequest, ExecResponse, HandshakeRequest,
         HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest,
-        StartAgentResponse, TerminalRequest, TerminalResponse, guest_server, terminal_request,
+        StartAgentResponse, TerminalRequest, TerminalResponse, TypeRequest, TypeResponse, guest_server,
+        terminal_request,
     },
     link::{CHUNK, PROTOCOL},
 };
@@ -75,6 +76,7 @@ impl guest_server::Guest for Guest {
     type TerminalStream = Answers<TerminalResponse>;
     type ExecStream = Answers<ExecResponse>;
     type EventsStream = Answers<Event>;
+    type TypeStream = Answers<TypeResponse>;
 
     async fn handshake(&self, _: Request<HandshakeRequest>) -> Result<Response<HandshakeResponse>, Status> {
         let (agent, terminal_start, terminal_end) = self.agent.state();
@@ -119,6 +121,14 @@ impl guest_server::Guest for Guest {
             }
         });
         Ok(Response::new(self.output(open.offset)))
+    }
+
+    async fn r#type(&self, request: Request<TypeRequest>) -> Result<Response<Self::TypeStream>, Status> {
+        for piece in request.into_inner().pieces {
+            self.agent.type_in(piece).await;
+        }
+        // What its agent does not read is lost: nobody need wait for that.
+        Ok(Response::new(Box::pin(futures::stream::iter([Ok(TypeResponse { read: true })]))))
     }
 
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Self::ExecStream>, Status> {

@@ -178,6 +178,9 @@ impl State {
             return self.pull_read(key, asked_at, result);
         }
         let Some(asked) = self.calls.remove(&generation) else { return };
+        if self.pressed(generation, result.as_ref().err().map(|why| text::one_line(why, 2000)).as_deref()) {
+            return;
+        }
         let in_dialog = match &self.dialog {
             Some(Dialog::Form(form)) => form.sending == Some(generation),
             Some(Dialog::Message(message)) => message.sending == Some(generation),
@@ -197,6 +200,13 @@ impl State {
                     self.draft = None;
                 }
                 self.notice(Kind::Good, &asked.done);
+                if let Call::Send(id, text) = &asked.call {
+                    let key = SessionKey { host: asked.host, id: id.as_str().into() };
+                    // It was put away while it was on its way.
+                    if self.unsent.get(&key).is_some_and(|field| field.text() == text) {
+                        self.unsent.remove(&key);
+                    }
+                }
                 if let Some((key, sent)) = asked.review {
                     self.drafted_sent(&key, &sent);
                 }

@@ -74,6 +74,7 @@ impl State {
             C::PreviousFile => self.step_file(-1),
             C::New => self.open_form(),
             C::Message => self.open_message(),
+            C::Keys => self.open_keys(),
             C::Restart => self.ask_restart(),
             C::Suspend => self.suspend_or_resume(),
             C::Fork => self.fork(),
@@ -251,6 +252,9 @@ impl State {
                 let worth_keeping = !form.title.is_empty() || !form.task.is_empty();
                 self.draft = worth_keeping.then_some(form);
             }
+            Some(Dialog::Message(Message { target: Target::Session(key), field, .. })) if !field.is_empty() => {
+                self.unsent.insert(key, field);
+            }
             Some(_) => {}
             None if self.log.is_some() => {
                 self.log = None;
@@ -313,8 +317,8 @@ impl State {
 
     fn open_message(&mut self) {
         let Some((key, name)) = self.need_session() else { return };
-        let target = Target::Session(key);
-        let message = Message { target, name, field: Field::line(), error: None, sending: None };
+        let field = self.unsent.remove(&key).unwrap_or_else(Field::lines);
+        let message = Message { target: Target::Session(key), name, field, error: None, sending: None };
         self.dialog = Some(Dialog::Message(message));
     }
 }

@@ -113,9 +113,9 @@ impl State {
 /// Order within a group: who waits longest comes first; agents at work keep their places; what finished last comes first.
 fn rank(session: &Session) -> i64 {
     match session.turn {
-        Turn::You | Turn::Checks | Turn::Other => session.updated_at,
+        Turn::You | Turn::Checks | Turn::Other => session.since(),
         Turn::Agent => session.created_at,
-        Turn::Nobody => -session.updated_at,
+        Turn::Nobody => -session.since(),
     }
 }
 

@@ -39,6 +39,7 @@ impl State {
 
     fn host_report(&mut self, id: HostId, report: HostReport) {
         let now = self.now;
+        let names = matches!(report, HostReport::Snapshot(_) | HostReport::Info(_));
         let Some(host) = self.fleet.hosts.get_mut(id) else { return };
         self.stale = true;
         match report {
@@ -104,6 +105,9 @@ impl State {
                 let news = lost(&mut host.connection, &name, &why, now);
                 self.tell(news);
             }
+        }
+        if names {
+            self.fleet.name_hosts();
         }
     }
 

@@ -19,6 +19,7 @@ mod checks;
 mod filters;
 mod forms;
 mod leaving;
+mod messages;
 mod once;
 mod queue;
 mod random;

@@ -1,15 +1,22 @@
 //! Keys and pastes that are text.
 
-use crate::{State, dialog::Dialog, edit::Field, key::Key};
+use crate::{
+    State,
+    dialog::{Dialog, Message, Target},
+    edit::Field,
+    key::{Code, Key},
+};
 
 impl State {
     pub(crate) fn typed(&mut self, key: Key) {
         if self.dialog.is_none() && self.attach.is_some() {
             return self.type_into_terminal(key);
         }
-        self.edit(|field| {
-            field.key(key);
-        });
+        if !self.press(key) && !self.offer(key) {
+            self.edit(|field| {
+                field.key(key);
+            });
+        }
         self.typed_draft();
     }
 
@@ -19,6 +26,28 @@ impl State {
         }
         self.edit(|field| field.insert(text));
         self.typed_draft();
+    }
+
+    /// Up and down choose among the answers that an agent offers, while nothing else is written to it. False: they do not.
+    fn offer(&mut self, key: Key) -> bool {
+        let Some(Dialog::Message(Message { target: Target::Session(session), field, .. })) = &mut self.dialog else {
+            return false;
+        };
+        let choices = self.fleet.session(session).map_or(&[][..], |session| &session.choices);
+        let at = choices.iter().position(|choice| choice == field.text());
+        let next = match key.code {
+            Code::Down => at.map_or(0, |at| (at + 1) % choices.len().max(1)),
+            Code::Up => at.unwrap_or(0).checked_sub(1).unwrap_or(choices.len().saturating_sub(1)),
+            _ => return false,
+        };
+        match choices.get(next) {
+            Some(choice) if at.is_some() || field.is_empty() => {
+                field.clear();
+                field.insert(choice);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Changes the text field that has the keyboard, and what depends on it.

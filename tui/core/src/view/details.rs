@@ -12,9 +12,9 @@ use crate::{
 
 /// One row, and one more for answers. Gives the rows used.
 pub(super) fn narrow(state: &State, key: &SessionKey, session: &Session, area: Rect, pen: &mut Pen) -> u16 {
-    let (glyph, scope) = words::look(session.word());
+    let (glyph, scope) = words::session(session);
     let mut line = pen.line(area, 0);
-    line.skip(1).put(glyph, scope).put(" ", scope).put(session.word(), scope);
+    line.skip(1).put(glyph, scope).put(" ", scope).put(&words::standing_of(session), scope);
     let mut parts = vec![session.slug.clone(), session.environment.clone()];
     if state.fleet.several() {
         parts.push(state.fleet.host_name(key.host).to_owned());
@@ -25,8 +25,7 @@ pub(super) fn narrow(state: &State, key: &SessionKey, session: &Session, area: R
     }
     let mut used = 1;
     if !session.choices.is_empty() {
-        choices(session, area, used, pen);
-        used += 1;
+        used += choices(session, area, used, 1, pen);
     } else if !session.cause.is_empty() && session.crashed() {
         pen.line(area, used)
             .skip(1)
@@ -38,10 +37,12 @@ pub(super) fn narrow(state: &State, key: &SessionKey, session: &Session, area: R
 
 /// A block of rows. Gives how many.
 pub(super) fn wide(state: &State, key: &SessionKey, session: &Session, area: Rect, pen: &mut Pen) -> u16 {
-    let (glyph, scope) = words::look(session.word());
+    let (glyph, scope) = words::session(session);
+    let standing = format!("{glyph} {} ", words::standing_of(session));
     let mut line = pen.line(area, 0);
-    line.skip(1).put(&text::fit(session.name(), usize::from(area.width).saturating_sub(16)), Scope::Strong);
-    line.put_right(&format!("{glyph} {} ", session.word()), scope);
+    let room = usize::from(area.width).saturating_sub(text::width(&standing) + 4);
+    line.skip(1).put(&text::fit(session.name(), room), Scope::Strong);
+    line.put_right(&standing, scope);
     let mut used = 1;
     let why = if session.crashed() { &session.cause } else { words::why(session) };
     for row in text::wrap(why, usize::from(area.width).saturating_sub(2)).iter().filter(|r| !r.is_empty()).take(3) {
@@ -49,8 +50,7 @@ pub(super) fn wide(state: &State, key: &SessionKey, session: &Session, area: Rec
         used += 1;
     }
     if !session.choices.is_empty() {
-        choices(session, area, used, pen);
-        used += 1;
+        used += choices(session, area, used, 4, pen);
     }
     // The facts stand apart where there is room.
     used += u16::from(area.height > 30);
@@ -78,19 +78,68 @@ fn fact(label: &str, value: &str, area: Rect, row: u16, pen: &mut Pen) -> u16 {
     u16::try_from(lines.len().min(2)).unwrap_or(2)
 }
 
-fn choices(session: &Session, area: Rect, row: u16, pen: &mut Pen) {
-    let mut line = pen.line(area, row);
-    line.skip(1);
-    for (n, choice) in (1..).zip(session.choices.iter().take(9)) {
-        line.put(&format!("{n}"), Scope::Key).skip(1).put(choice, Scope::Text).skip(3);
+/// The offered answers with their keys, in at most so many rows. Gives the rows used.
+fn choices(session: &Session, area: Rect, row: u16, rows: usize, pen: &mut Pen) -> u16 {
+    let (lines, left) = lay(&session.choices, usize::from(area.width).saturating_sub(2), rows);
+    let count = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    for (n, choices) in (0..).zip(&lines) {
+        let mut line = pen.line(area, row + n);
+        line.skip(1);
+        for (key, choice) in choices {
+            line.put(key, Scope::Key).skip(1).put(choice, Scope::Text).skip(APART);
+        }
+        if left > 0 && n + 1 == count {
+            line.put(&more(left), Scope::Dim);
+        }
     }
+    count
+}
+
+/// Between two answers in a row.
+const APART: usize = 3;
+
+/// An offered answer, and the key that sends it.
+type Choice = (String, String);
+
+/// Offered answers in rows of so many columns, as many as fit in so many rows, and how many are left.
+fn lay(choices: &[String], columns: usize, rows: usize) -> (Vec<Vec<Choice>>, usize) {
+    let mut lines: Vec<Vec<Choice>> = vec![vec![]];
+    let mut used = 0;
+    for (n, choice) in choices.iter().enumerate() {
+        let key = match n {
+            0..=8 => (n + 1).to_string(),
+            9 => "0".into(),
+            // These are chosen in the message.
+            _ => "m".into(),
+        };
+        let wide = 2 + text::width(choice) + APART;
+        // Where more follow on the last row, there must be room to say so.
+        let last = |lines: usize| lines == rows && n + 1 < choices.len();
+        let reserve = |lines: usize| if last(lines) { text::width(&more(choices.len() - n - 1)) } else { 0 };
+        let limit = if last(lines.len()) { columns } else { columns + APART };
+        if used > 0 && used + wide + reserve(lines.len()) > limit {
+            if lines.len() == rows {
+                return (lines, choices.len() - n);
+            }
+            lines.push(vec![]);
+            used = 0;
+        }
+        let room = columns.saturating_sub(used + 2 + if last(lines.len()) { APART + reserve(lines.len()) } else { 0 });
+        lines.last_mut().into_iter().for_each(|line| line.push((key.clone(), text::fit(choice, room))));
+        used += wide;
+    }
+    (lines, 0)
+}
+
+fn more(left: usize) -> String {
+    format!("… {left} more: m")
 }
 
 fn facts(state: &State, key: &SessionKey, session: &Session) -> Vec<(&'static str, String)> {
     let now = state.now;
     let join = |parts: &[&str]| parts.iter().filter(|p| !p.is_empty()).copied().collect::<Vec<_>>().join(" · ");
     let host = if state.fleet.several() { state.fleet.host_name(key.host) } else { "" };
-    let created = format!("created {} ago", text::age(now - session.created_at));
+    let created = format!("created {}", text::ago(now - session.created_at));
     let by = if session.owner.is_empty() { created } else { format!("{created} by {}", session.owner) };
     let build = if session.build.is_empty() { String::new() } else { format!("build {}", session.build) };
     let pushes =
@@ -101,7 +150,9 @@ fn facts(state: &State, key: &SessionKey, session: &Session) -> Vec<(&'static st
         if session.generation > 1 { format!("start number {}", session.generation) } else { String::new() };
     vec![
         ("session", join(&[&session.slug, &by])),
-        ("lifecycle", join(&[&session.lifecycle, &session.activity, &generation])),
+        ("turn since", text::ago(now - session.since())),
+        ("lifecycle", join(&[&session.lifecycle, session.doing(), &generation])),
+        ("notice", session.notice.clone()),
         ("environment", join(&[&session.environment, host, &build])),
         ("repository", repository),
         ("agent", session.command.join(" ")),
@@ -133,4 +184,28 @@ fn phases(session: &Session) -> String {
     let parts: Vec<_> =
         session.phases.iter().map(|(name, micros)| format!("{name} {}", text::duration(*micros))).collect();
     if parts.is_empty() { String::new() } else { format!("{}: {}", start_total(session), parts.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_laid_in_rows_and_what_is_left_out_is_told() {
+        let all: Vec<_> = (1..=12).map(|n| format!("answer {n}")).collect();
+        let (rows, left) = lay(&all, 40, 8);
+        let shown: Vec<_> = rows.iter().flatten().map(|(key, choice)| format!("{key}={choice}")).collect();
+        assert_eq!((shown.len(), left), (12, 0));
+        assert_eq!(
+            [&*shown[0], &*shown[8], &*shown[9], &*shown[10]],
+            ["1=answer 1", "9=answer 9", "0=answer 10", "m=answer 11"]
+        );
+        let (rows, left) = lay(&all, 60, 1);
+        assert_eq!((rows.len(), rows[0].len() + left), (1, 12));
+        let wide: usize = rows[0].iter().map(|(_, choice)| 2 + choice.len() + APART).sum();
+        assert!(left > 0 && wide + more(left).chars().count() <= 60, "{rows:?}");
+        let (rows, left) = lay(&["x".repeat(100)], 20, 1);
+        assert_eq!((rows[0][0].1.chars().count(), left), (18, 0), "cut with a mark");
+        assert!(rows[0][0].1.ends_with('…'));
+    }
 }

@@ -5,7 +5,7 @@ use ratatui::{Frame, layout::Rect};
 use super::pen::Pen;
 use crate::{
     Command, State, Theme,
-    dialog::{Message, Question, Target},
+    dialog::{Keys, Message, Question, Target},
     draft::Place,
     key, text,
     theme::Scope,
@@ -43,7 +43,7 @@ pub(super) fn question(state: &State, question: &Question, theme: &Theme, frame:
 fn titles(message: &Message) -> (String, &'static str) {
     let name = &message.name;
     match &message.target {
-        Target::Session(_) => (format!("Message to {name}"), "a line typed into its terminal, with Enter"),
+        Target::Session(_) => (format!("Message to {name}"), "typed into its terminal, with Enter"),
         Target::Place { place: Place::Line { .. }, .. } => {
             (format!("Comment on {name}"), "kept, and sent with your verdict; empty: none")
         }
@@ -58,7 +58,7 @@ fn titles(message: &Message) -> (String, &'static str) {
 
 fn hint_of(message: &Message) -> &'static str {
     match message.target {
-        Target::Session(_) => "enter send   esc back",
+        Target::Session(_) => "enter send   ctrl-j new line   esc back, the text stays",
         Target::Pull { .. } => "enter send   esc put away (kept)",
         Target::Place { .. } => "enter keep   esc put away (kept as unfinished)",
     }
@@ -84,29 +84,68 @@ fn go(count: usize) -> String {
     format!("{} go{}", text::count(count, "drafted comment"), if count == 1 { "es" } else { "" })
 }
 
+/// Most rows of a text that is written in a dialog.
+const TEXT_ROWS: usize = 10;
+
 pub(super) fn message(state: &State, message: &Message, theme: &Theme, frame: &mut Frame) {
     let mut pen = Pen::new(frame.buffer_mut(), theme);
-    let (title, hint) = titles(message);
+    let (title, mut hint) = titles(message);
+    if let Target::Session(key) = &message.target
+        && state.fleet.session(key).is_some_and(|session| !session.choices.is_empty())
+    {
+        hint = "up and down choose an offered answer";
+    }
     let along = along(state, message);
-    let high = if along.is_empty() { 6 } else { 7 };
-    let area = pen.boxed(middle(state, 76, high), &title, Scope::DialogBorder, Scope::DialogTitle);
+    let width = middle(state, 76, 6).width.saturating_sub(4);
+    let (rows, (row, column)) = message.field.rows(width.into());
+    let high = rows.len().clamp(1, TEXT_ROWS);
+    let area = middle(state, 76, u16::try_from(high + 5 + usize::from(!along.is_empty())).unwrap_or(6));
+    let area = pen.boxed(area, &title, Scope::DialogBorder, Scope::DialogTitle);
+    let high = high.min(usize::from(area.height.saturating_sub(2)).max(1));
+    let field =
+        Rect { y: area.y + 1, height: u16::try_from(high).unwrap_or(1).min(area.height.saturating_sub(1)), ..area };
+    pen.style(field, Scope::FieldFocus);
+    // The cursor's row is seen.
+    let first = (row + 1).saturating_sub(high);
+    for (n, text) in (0..field.height).zip(rows.iter().skip(first)) {
+        pen.line(field, n).put(text, Scope::FieldFocus);
+    }
+    if message.field.is_empty() {
+        pen.line(field, 0).put(hint, Scope::Placeholder);
+    }
+    let last = area.height.saturating_sub(1);
+    if !along.is_empty() && area.height > 3 {
+        pen.line(area, last - 1).put(&along, Scope::StateAsks);
+    }
+    foot(message.error.as_deref(), message.sending.is_some(), hint_of(message), area, last, &mut pen);
+    let (x, y) = (field.x + u16::try_from(column).unwrap_or(0), field.y + u16::try_from(row - first).unwrap_or(0));
+    if x < area.right() && !field.is_empty() && y < field.bottom() {
+        frame.set_cursor_position((x, y));
+    }
+}
+
+pub(super) fn keys(state: &State, keys: &Keys, theme: &Theme, frame: &mut Frame) {
+    let mut pen = Pen::new(frame.buffer_mut(), theme);
+    let area = middle(state, 76, 6);
+    let area = pen.boxed(area, &format!("Keys for {}", keys.name), Scope::DialogBorder, Scope::DialogTitle);
     let field = Rect { y: area.y + 1, height: 1.min(area.height.saturating_sub(1)), ..area };
     pen.style(field, Scope::FieldFocus);
-    let (rows, (_, column)) = message.field.rows(field.width.into());
-    let mut line = pen.line(field, 0);
-    match message.field.is_empty() {
-        true => line.put(hint, Scope::Placeholder),
-        false => line.put(&rows.concat(), Scope::FieldFocus),
-    };
-    let row = area.height.saturating_sub(1);
-    if !along.is_empty() && area.height > 3 {
-        pen.line(area, row - 1).put(&along, Scope::StateAsks);
+    match keys.sent.is_empty() {
+        true => {
+            pen.line(field, 0).put("each key that you press goes to its terminal", Scope::Placeholder);
+        }
+        false => {
+            // The last ones are what matters.
+            let mut sent = keys.sent.join(" ");
+            while text::width(&sent) > usize::from(field.width) {
+                sent = sent.split_once(' ').map_or_else(String::new, |(_, rest)| rest.to_owned());
+            }
+            pen.line(field, 0).put(&sent, Scope::FieldFocus);
+        }
     }
-    foot(message.error.as_deref(), message.sending.is_some(), hint_of(message), area, row, &mut pen);
-    let x = field.x + u16::try_from(column).unwrap_or(0);
-    if x < area.right() && !field.is_empty() {
-        frame.set_cursor_position((x, field.y));
-    }
+    let back = state.keymap.keys_for(Command::Back, state.conditions()).map(|keys| crate::key::chord(&keys));
+    let hint = back.map_or_else(String::new, |keys| format!("{keys} back"));
+    foot(keys.error.as_deref(), false, &hint, area, area.height.saturating_sub(1), &mut pen);
 }
 
 /// The last row of a dialog: an error, or that it is under way, or what the keys do.

@@ -106,7 +106,7 @@ fn waiting(state: &State, diff: &DiffView) -> &'static str {
 
 fn summary(state: &State, diff: &DiffView) -> String {
     let (added, removed) = diff.counts();
-    let kept = diff.suspended_at.map_or(String::new(), |at| format!("as of {} ago · ", text::age(state.now - at)));
+    let kept = diff.suspended_at.map_or(String::new(), |at| format!("as of {} · ", text::ago(state.now - at)));
     let going = match &diff.reading {
         Reading::Going => "reading · ",
         Reading::Failed(_) => "broken off · ",

@@ -164,12 +164,12 @@ fn facts(state: &State, e: &Environment) -> Vec<(&'static str, String)> {
                 if b.commit.is_empty() { String::new() } else { format!(" · commit {}", text::fit(&b.commit, 13)) };
             let own = text::bytes(b.size_bytes + b.template_bytes);
             let disk = format!("{own} and {} shared", text::bytes(b.base_bytes));
-            format!("{} · {} ago{commit} · {disk}", b.id, text::age(state.now - b.created_at))
+            format!("{} · {}{commit} · {disk}", b.id, text::ago(state.now - b.created_at))
         },
     );
     let older = e.older.iter().map(|b| {
-        let (age, users) = (text::age(state.now - b.created_at), text::count(b.sessions as usize, "session"));
-        let build = format!("{} · {age} ago · {users} · {}", b.id, text::bytes(b.size_bytes + b.template_bytes));
+        let (age, users) = (text::ago(state.now - b.created_at), text::count(b.sessions as usize, "session"));
+        let build = format!("{} · {age} · {users} · {}", b.id, text::bytes(b.size_bytes + b.template_bytes));
         ("older build", build)
     });
     let warm = match e.warm_max {

@@ -107,9 +107,7 @@ fn facts(state: &State, host: &Host) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     match host.connection {
         Connection::Up(since) => facts.push(("connected", format!("for {}", text::age(state.now - since)))),
-        Connection::Lost(since, _) => {
-            facts.push(("lost", format!("{} ago; trying again", text::age(state.now - since))))
-        }
+        Connection::Lost(since, _) => facts.push(("lost", format!("{}; trying again", text::ago(state.now - since)))),
         Connection::Connecting(_) => {}
     }
     facts.push(("address", host.name.clone()));

@@ -93,10 +93,10 @@ pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut
 }
 
 fn facts(state: &State, pull: &Pull) -> Vec<(&'static str, String)> {
-    let age = |at| text::age(state.now - at);
+    let ago = |at| text::ago(state.now - at);
     vec![
         ("blocked", pull.blocked.clone()),
-        ("by", format!("{} · opened {} ago · changed {} ago", pull.author, age(pull.created_at), age(pull.updated_at))),
+        ("by", format!("{} · opened {} · changed {}", pull.author, ago(pull.created_at), ago(pull.updated_at))),
         ("branches", format!("{} into {} of {}", pull.head_branch, pull.base_branch, pull.repository)),
         ("head", format!("{} · revision {}", short(&pull.head), pull.revision)),
     ]
@@ -181,8 +181,8 @@ fn revisions(state: &State, pull: &Pull, lines: &mut Lines) {
     lines.heading(&text::count(pull.revisions.len(), "revision"));
     for revision in pull.revisions.iter().rev() {
         let forced = if revision.forced { " · forced" } else { "" };
-        let age = text::age(state.now - revision.at);
-        lines.put(&format!("{:>3}  {}  {age} ago{forced}", revision.number, short(&revision.head)), Scope::Text);
+        let ago = text::ago(state.now - revision.at);
+        lines.put(&format!("{:>3}  {}  {ago}{forced}", revision.number, short(&revision.head)), Scope::Text);
     }
 }
 

@@ -30,11 +30,11 @@ impl Columns {
     /// For a list so wide, where the longest name shown has so many columns.
     fn of(width: u16, several: bool, longest: usize) -> Self {
         let width = usize::from(width);
-        let word = 10;
+        let word = 9;
         let environment = if width >= 56 { 9 } else { 0 };
         let host = if several && width >= 72 { 10 } else { 0 };
-        // Mark and glyph, blanks after each column, age.
-        let fixed = 3 + word + 1 + 5 + [environment, host].into_iter().filter(|w| *w > 0).map(|w| w + 1).sum::<usize>();
+        // Mark and two glyphs, blanks after each column, age.
+        let fixed = 4 + word + 1 + 5 + [environment, host].into_iter().filter(|w| *w > 0).map(|w| w + 1).sum::<usize>();
         let rest = width.saturating_sub(fixed + 2);
         // Names are whole where there is room; reasons get the rest, and at least a third.
         let name = if rest < 30 { rest } else { longest.clamp(16, rest * 2 / 3) };
@@ -100,16 +100,17 @@ fn session_row(
     // What a host that is away said last may be over by now.
     let away = host.is_some_and(|h| !h.is_up());
     let scope = |scope: Scope| if away { Scope::Dim } else { scope };
-    let (glyph, look) = words::look(session.word());
+    let (glyph, look) = words::session(session);
+    let (kept, how) = words::kept(session);
     let mut line = pen.line(area, row);
     line.put(if selected { "▌" } else { " " }, Scope::SelectionMark);
-    line.put(glyph, scope(look)).skip(1);
+    line.put(glyph, scope(look)).put(kept, scope(how)).skip(1);
     line.column(session.word(), columns.word, scope(look));
     line.found(session.name(), columns.name, scope(Scope::Strong), true);
     line.found(&reason(session), columns.why, if away { Scope::Dim } else { Scope::Text }, false);
     line.column(&session.environment, columns.environment, Scope::Dim);
     line.column(state.fleet.host_name(key.host), columns.host, Scope::Dim);
-    line.put_right(&format!("{} ", text::age(state.now - session.updated_at)), Scope::Dim);
+    line.put_right(&format!("{} ", text::age(state.now - session.since())), Scope::Dim);
     if selected {
         pen.style(Rect { y: area.y + row, height: 1, ..area }, Scope::Selection);
     }

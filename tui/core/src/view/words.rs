@@ -12,12 +12,41 @@ pub(super) fn look(word: &str) -> (&'static str, Scope) {
         "done" | "ready" => ("✓", Scope::StateGood),
         "starting" | "resuming" | "building" => ("◐", Scope::StateBusy),
         "suspending" | "deleting" => ("◑", Scope::StateBusy),
-        "checks" | "review" => ("◔", Scope::StateBusy),
-        "asks" => ("?", Scope::StateAsks),
+        "checks" | "review" | "changes" => ("◔", Scope::StateBusy),
+        "asks" | "merge" | "calls" | "may ask" => ("?", Scope::StateAsks),
         "idle" => ("◌", Scope::StateAsks),
         "crashed" | "failed" => ("✗", Scope::StateBad),
         "suspended" => ("‖", Scope::StateQuiet),
         _ => ("○", Scope::StateQuiet),
+    }
+}
+
+/// Glyph and style of what a session's turn is about: what a person is asked for looks the same wherever the session is.
+pub(super) fn session(session: &Session) -> (&'static str, Scope) {
+    match (session.word(), session.turn) {
+        ("review" | "merge" | "checks" | "changes", Turn::You) => ("?", Scope::StateAsks),
+        (word, _) => look(word),
+    }
+}
+
+/// Glyph and style of how a session is kept, where its word does not say it: on disk, or on its way there or back; and that
+/// something went wrong with that.
+pub(super) fn kept(session: &Session) -> (&'static str, Scope) {
+    let lifecycle = &*session.lifecycle;
+    match lifecycle {
+        _ if session.word() == lifecycle => (" ", Scope::Text),
+        "suspended" | "suspending" | "resuming" => look(lifecycle),
+        _ if !session.notice.is_empty() => ("!", Scope::StateBad),
+        _ => (" ", Scope::Text),
+    }
+}
+
+/// What its turn is about, and how it is kept where that says more.
+pub(super) fn standing_of(session: &Session) -> String {
+    match &*session.lifecycle {
+        "" | "running" => session.word().to_owned(),
+        kept if kept == session.word() => kept.to_owned(),
+        kept => format!("{} · {kept}", session.word()),
     }
 }
 
@@ -88,5 +117,46 @@ pub(super) fn why(session: &Session) -> &str {
         Some(rest) => rest,
         None if rest.is_empty() => "",
         None => reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("asks", "needs-input", Turn::You)]
+    #[case("review", "waiting-review", Turn::You)]
+    #[case("merge", "waiting-review", Turn::You)]
+    #[case("calls", "working", Turn::You)]
+    #[case("may ask", "working", Turn::You)]
+    fn what_a_person_is_asked_for_looks_the_same_wherever_it_is_kept(
+        #[case] word: &str,
+        #[case] activity: &str,
+        #[case] turn: Turn,
+    ) {
+        let kept_as = |lifecycle: &str| Session {
+            word: word.into(),
+            activity: activity.into(),
+            turn,
+            lifecycle: lifecycle.into(),
+            ..Session::default()
+        };
+        for (lifecycle, glyph) in [("running", " "), ("suspended", "‖"), ("suspending", "◑")] {
+            let it = kept_as(lifecycle);
+            assert_eq!((session(&it), it.word()), (("?", Scope::StateAsks), word));
+            assert_eq!(kept(&it).0, glyph, "and how it is kept is second");
+        }
+        assert_eq!(standing_of(&kept_as("suspended")), format!("{word} · suspended"));
+        let failed = Session { notice: "could not be suspended: no room".into(), ..kept_as("running") };
+        assert_eq!(kept(&failed).0, "!");
+    }
+
+    #[test]
+    fn what_never_ran_does_nothing() {
+        let crashed = Session { lifecycle: "crashed".into(), activity: "working".into(), ..Session::default() };
+        assert_eq!((standing_of(&crashed).as_str(), crashed.doing()), ("crashed", ""));
     }
 }

@@ -106,16 +106,35 @@ pub(crate) struct Exec {
 
 /// Of `send`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "A text is submitted as a message of its own: as a paste with Enter where the agent's program asked for
+bracketed paste, else with Enter after the program has read the text. Without a text, the message is what is on
+stdin; where that is a terminal, $VISUAL or $EDITOR is opened to write it in.
+
+Keys are Enter, Esc, Tab, Space, Backspace, Up, Down, Left, Right, Home, End, Insert, Delete, PageUp, PageDown,
+F1 to F12 and single characters, with C-, M- and S- for Ctrl, Alt and Shift.
+
+Examples:
   pilothouse send fix-parser Use the second one
-  pilothouse send fix-parser -- --yes")]
+  pilothouse send fix-parser -- --yes
+  pilothouse send fix-parser <review.md
+  pilothouse send fix-parser --key Down --key Enter
+  pilothouse send fix-parser --key C-c
+  pilothouse send fix-parser --no-enter '/model '"
+)]
 pub(crate) struct Send {
     /// Slug, id, or a unique prefix
     #[arg(value_name = "SESSION")]
     pub(crate) id: String,
     /// What to type; several words are joined by blanks
-    #[arg(required = true, value_name = "TEXT")]
+    #[arg(value_name = "TEXT")]
     pub(crate) text: Vec<String>,
+    /// Type the text and do not submit it
+    #[arg(long)]
+    pub(crate) no_enter: bool,
+    /// Press this key instead of typing a text; may be repeated
+    #[arg(long, short = 'k', value_name = "KEY", conflicts_with_all = ["text", "no_enter"])]
+    pub(crate) key: Vec<String>,
     /// Print the session that it was sent to, as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -189,8 +208,8 @@ pub(crate) struct Wait {
 /// Of `restart`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A suspended session can be restarted where it could not be resumed: it boots from its disk as it was
-suspended, and what was in its memory is given up.
+    after_help = "A suspended session boots from its disk as it was suspended, and what is in its memory is given up: that is for
+one that cannot be resumed, or whose agent has ended.
 
 Examples:
   pilothouse restart fix-parser

@@ -52,7 +52,11 @@ impl Sessions for State {
     }
 
     async fn restart(&self, request: Request<RestartRequest>) -> Result<Response<Session>, Status> {
-        self.find(&request.into_inner().id)?;
+        let RestartRequest { id, give_up_memory } = request.into_inner();
+        let found = self.find(&id)?;
+        if found.lifecycle == "suspended" && give_up_memory {
+            return Ok(Response::new(Session { lifecycle: "queued".into(), ..found }));
+        }
         Err(status(
             Code::FailedPrecondition,
             "DENIED",
@@ -77,7 +81,17 @@ impl Sessions for State {
     }
 
     async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
-        self.hear(request.into_inner().text.as_bytes());
+        let SendRequest { text, no_enter, keys, .. } = request.into_inner();
+        if text == "refuse" {
+            return Err(status(Code::FailedPrecondition, "DENIED", "its agent has ended"));
+        }
+        self.hear(text.as_bytes());
+        if no_enter {
+            self.hear("\u{2026}".as_bytes());
+        }
+        if !keys.is_empty() {
+            self.hear(format!("[{}]", keys.join(" ")).as_bytes());
+        }
         Ok(Response::new(SendResponse {}))
     }
 

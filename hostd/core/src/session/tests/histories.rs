@@ -2,12 +2,14 @@
 
 use proptest::{collection::vec, prelude::*};
 
-use super::super::{Activity, Cause, Effect, Input, Lifecycle, Session, Status, step};
+use super::super::{Activity, Cause, Effect, Input, Lifecycle, Message, Session, Status, step};
 use crate::attention;
 
 /// The parts of the world that answer effects; generations are those of the effects or one off.
 pub(super) fn input() -> impl Strategy<Value = Input> {
     let generation = 0_u64..6;
+    let restart = any::<bool>().prop_map(|give_up_memory| Input::Restart { give_up_memory });
+    let id = 0_u64..9;
     let cause = prop_oneof![
         Just(Cause::PoweredOff),
         Just(Cause::LinkLost),
@@ -17,11 +19,12 @@ pub(super) fn input() -> impl Strategy<Value = Input> {
     let activity = prop_oneof![Just(Activity::NeedsInput), Just(Activity::Idle), Just(Activity::Failed)];
     prop_oneof![
         1 => Just(Input::Delete),
-        4 => prop_oneof![Just(Input::Restart), Just(Input::Suspend), Just(Input::Resume), Just(Input::Fork)],
+        4 => prop_oneof![restart, Just(Input::Suspend), Just(Input::Resume), Just(Input::Fork)],
         2 => Just(Input::Forked),
         2 => any::<String>().prop_map(|why| Input::Waits { why }),
         1 => any::<String>().prop_map(|why| Input::Refused { why }),
-        6 => Just(Input::Send { text: String::new() }),
+        5 => Just(Input::Send("".into())),
+        1 => Just(Input::Send(Message { keys: vec!["Up".parse().unwrap()], ..Message::default() })),
         6 => Just(Input::Admitted),
         6 => generation.clone().prop_map(|generation| Input::Started { generation }),
         1 => generation.clone().prop_map(|generation| Input::Booted { generation, why: "no template".into() }),
@@ -32,10 +35,14 @@ pub(super) fn input() -> impl Strategy<Value = Input> {
         2 => any::<String>().prop_map(|why| Input::ResumeFailed { why }),
         3 => (generation.clone(), cause).prop_map(|(generation, cause)| Input::VmEnded { generation, cause }),
         1 => Just(Input::HostRestarted),
-        4 => generation.clone().prop_map(|generation| Input::Typed { generation }),
-        1 => generation.clone().prop_map(|generation| Input::NotTyped { generation }),
+        4 => (generation.clone(), id.clone()).prop_map(|(generation, id)| Input::Typed { generation, id }),
+        4 => (generation.clone(), id.clone()).prop_map(|(generation, id)| Input::Read { generation, id }),
+        1 => (generation.clone(), id).prop_map(|(generation, id)| Input::NotTyped { generation, id }),
         3 => (generation.clone(), activity, any::<String>()).prop_map(|(generation, activity, text)| {
             Input::AgentStatus { generation, status: Status { activity, choices: vec![text.clone()], text } }
+        }),
+        2 => (generation.clone(), 0_i64..900, any::<String>()).prop_map(|(generation, at, text)| {
+            Input::Seen { generation, sign: crate::signs::Sign::Called { at, text } }
         }),
         2 => (generation, 0..3).prop_map(|(generation, code)| Input::AgentExited { generation, code }),
     ]
@@ -44,6 +51,8 @@ pub(super) fn input() -> impl Strategy<Value = Input> {
 /// What must be true of every session.
 pub(super) fn legal(s: &Session) {
     assert!(!s.typing || (s.lifecycle == Lifecycle::Running && !s.inbox.is_empty()), "types nothing: {s:?}");
+    assert!(!s.unread || (!s.typing && s.exited.is_none() && !s.inbox.is_empty()), "unread: {s:?}");
+    assert!(!s.unread || !matches!(s.lifecycle, Lifecycle::Queued | Lifecycle::Starting), "unread: {s:?}");
     assert!(!s.telling || (s.lifecycle == Lifecycle::Running && s.wait.is_some() && s.answer.is_some()), "{s:?}");
     assert!(s.answer.is_none() || s.wait.is_some());
     assert!(!s.forking || (s.lifecycle == Lifecycle::Running && !s.typing), "forked: {s:?}");
@@ -68,8 +77,13 @@ pub(super) fn lawful(before: &Session, after: &Session, input: &Input, effects: 
             Effect::Resume { generation } => {
                 assert!(after.lifecycle == Lifecycle::Resuming && *generation == after.generation);
             }
-            Effect::Type { generation, text } => {
-                assert!(after.typing && *generation == after.generation && after.inbox.first() == Some(text));
+            Effect::Type { generation, message } => {
+                assert!(after.typing || after.unread);
+                assert!(*generation == after.generation && after.inbox.first() == Some(message) && message.id > 0);
+            }
+            Effect::Press { generation, message } => {
+                assert!(after.lifecycle == Lifecycle::Running && *generation == after.generation);
+                assert!(message.id == after.sent && !message.keys.is_empty());
             }
             Effect::Admit => assert!(after.lifecycle == Lifecycle::Queued || after.wanted),
             Effect::Observe => {}
@@ -97,25 +111,32 @@ proptest! {
         let mut sent = 0_usize;
         let mut typed = 0_usize;
         for (now, mut input) in inputs.into_iter().enumerate() {
-            if let Input::Send { text } = &mut input {
-                *text = format!("message {sent}");
+            if let Input::Send(message) = &mut input {
+                message.text = format!("message {sent}");
+            }
+            // 0 means the one that is under way, so that histories get somewhere.
+            if let Input::Typed { id, .. } | Input::Read { id, .. } | Input::NotTyped { id, .. } = &mut input
+                && *id == 0
+            {
+                *id = session.inbox.first().map_or(0, |message| message.id);
             }
             let Ok((next, effects)) = step(&session, input.clone(), 200 + i64::try_from(now).unwrap()) else {
                 let command =
-                    matches!(input, Input::Send { .. } | Input::Restart | Input::Suspend | Input::Resume | Input::Fork);
+                    matches!(input, Input::Send(_) | Input::Restart { .. } | Input::Suspend | Input::Resume | Input::Fork);
                 prop_assert!(command);
                 continue;
             };
             legal(&next);
             lawful(&session, &next, &input, &effects);
             match &input {
-                Input::Send { .. } => sent += 1,
-                Input::Typed { .. } => typed += session.inbox.len() - next.inbox.len(),
+                Input::Send(_) if matches!(effects[..], [Effect::Press { .. }]) => {}
+                Input::Send(_) => sent += 1,
+                Input::Read { .. } => typed += session.inbox.len() - next.inbox.len(),
                 _ => {}
             }
             // Every message is typed or still waits, in order.
             let waiting: Vec<String> = (typed..sent).map(|n| format!("message {n}")).collect();
-            prop_assert_eq!(&next.inbox, &waiting);
+            prop_assert_eq!(next.inbox.iter().map(|message| message.text.clone()).collect::<Vec<_>>(), waiting);
             session = next;
         }
     }
@@ -126,7 +147,7 @@ proptest! {
         for input in inputs {
             session = step(&session, input, 200).map_or(session, |(next, _)| next);
         }
-        let command = [Input::Delete, Input::Restart, Input::Suspend, Input::Resume][command as usize].clone();
+        let command = [Input::Delete, Input::Restart { give_up_memory: false }, Input::Suspend, Input::Resume][command as usize].clone();
         if let Ok((once, _)) = step(&session, command.clone(), 300) {
             prop_assert_eq!(step(&once, command, 400), Ok((once, vec![])));
         }

@@ -23,7 +23,7 @@ fn event() -> impl Strategy<Value = Input> {
     let generation = prop_oneof![3 => Just(NOW), 1 => 0..NOW];
     let pull = (5_u64..8, fate, 0_u8..3, 0_u64..4);
     prop_oneof![
-        4 => input().prop_map(|input| if input == Input::Delete { Input::Restart } else { input }),
+        4 => input().prop_map(|input| if input == Input::Delete { Input::Restart { give_up_memory: false } } else { input }),
         // Down and up again, which is what it is about.
         6 => prop_oneof![
             Just(Input::Suspend),
@@ -56,7 +56,8 @@ fn event() -> impl Strategy<Value = Input> {
 fn meant(mut event: Input, current: u64) -> Input {
     if let Input::Started { generation }
     | Input::Resumed { generation }
-    | Input::Typed { generation }
+    | Input::Typed { generation, .. }
+    | Input::Read { generation, .. }
     | Input::VmEnded { generation, .. }
     | Input::WaitBegan { generation, .. }
     | Input::WaitWithdrawn { generation, .. }

@@ -5,7 +5,7 @@ mod typed;
 
 use rstest::rstest;
 
-use super::{super::*, running, with};
+use super::{super::*, read, running, typed as has, types, with};
 use crate::{
     Turn, attention,
     checks::CheckState,
@@ -223,19 +223,35 @@ fn a_record_of_before_knows_the_reviews_of_the_pull_request_last_seen() {
 
 #[test]
 fn a_message_answers_a_wait_for_one_and_is_not_typed_as_well() {
-    let send = |text: &str| Input::Send { text: text.into() };
+    let send = |text: &str| Input::Send(text.into());
     let (s, effects) = all(running(), [wait(1, WaitFor::Message), send("a"), send("b")]);
     assert_eq!(tells(&effects), [(1, &Answer::Message { text: "a".into() })]);
     let (s, effects) = all(s, [Input::Told { generation: 3 }]);
-    assert_eq!(effects, [Effect::Type { generation: 3, text: "b".into() }]);
-    assert_eq!(s.inbox, ["b"]);
+    assert_eq!(effects, [types(2, "b")]);
+    assert_eq!(s.inbox.iter().map(|message| &*message.text).collect::<Vec<_>>(), ["b"]);
+}
+
+#[test]
+fn what_is_sent_while_one_is_not_read_goes_to_the_wait_and_not_behind_it() {
+    let send = |text: &str| Input::Send(text.into());
+    let (s, _) = all(running(), [send("a"), has(1), wait(1, WaitFor::Message), send("b")]);
+    assert_eq!(s.answer, Some(Answer::Message { text: "b".into() }));
+    let (s, effects) = all(s, [Input::Told { generation: 3 }, read(1)]);
+    assert_eq!((s.inbox.len(), effects), (0, vec![]));
+}
+
+#[test]
+fn keys_are_no_answer_to_a_wait_for_a_message() {
+    let keys = Message { keys: vec!["Esc".parse().unwrap()], ..Message::default() };
+    let (_, effects) = all(running(), [wait(1, WaitFor::Message), Input::Send(keys)]);
+    assert!(matches!(&effects[..], [Effect::Type { .. }]), "{effects:?}");
 }
 
 #[test]
 fn a_message_does_not_end_a_wait_for_checks() {
-    let (s, effects) = all(running(), [wait(1, WaitFor::Checks), Input::Send { text: "a".into() }]);
-    assert!(effects.contains(&Effect::Type { generation: 3, text: "a".into() }));
-    let (s, effects) = all(s, [observed("a", [Passed, Passed]), Input::Typed { generation: 3 }]);
+    let (s, effects) = all(running(), [wait(1, WaitFor::Checks), Input::Send("a".into())]);
+    assert!(effects.contains(&types(1, "a")));
+    let (s, effects) = all(s, [observed("a", [Passed, Passed]), has(1)]);
     assert_eq!((tells(&effects).len(), s.telling), (1, true));
 }
 

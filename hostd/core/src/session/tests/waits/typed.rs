@@ -6,11 +6,14 @@ use super::*;
 fn an_agent_that_cannot_wait_reads_it_on_its_terminal_once() {
     let agent = Session { typed_events: true, ..running() };
     let (s, effects) = all(agent, [observed("a", [Passed, Failed]), observed("a", [Passed, Failed])]);
-    let [Effect::Type { text, .. }] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!(text, "The checks of pull request #5: `integration` failed. The end of the log: line one | line two");
-    let (s, effects) = all(s, [Input::Typed { generation: 3 }, again([Passed, Failed], 50)]);
+    let [Effect::Type { message, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(
+        message.text,
+        "The checks of pull request #5: `integration` failed. The end of the log: line one | line two"
+    );
+    let (s, effects) = all(s, [read(1), again([Passed, Failed], 50)]);
     assert_eq!(effects.len(), 1, "of another run");
-    let (_, effects) = all(s, [Input::Typed { generation: 3 }, observed("b", [Passed, Passed])]);
+    let (_, effects) = all(s, [read(2), observed("b", [Passed, Passed])]);
     assert_eq!(effects.len(), 1);
 }
 
@@ -22,12 +25,11 @@ fn an_agent_that_cannot_wait_reads_reviews_with_their_code_and_the_end_once() {
         (seen.pull.fate, seen.reviews) = (fate, reviews);
         Input::Observed(Some(Box::new(seen)))
     };
-    let typed = Input::Typed { generation: 3 };
     let open = see(Fate::Open, vec![review(1)]);
     let merged = see(Fate::Merged, vec![review(1)]);
-    let (s, effects) = all(agent.clone(), [open.clone(), typed.clone(), open, merged.clone(), typed.clone(), merged]);
+    let (s, effects) = all(agent.clone(), [open.clone(), read(1), open, merged.clone(), read(2), merged]);
     let text = |effect: &Effect| match effect {
-        Effect::Type { text, .. } => text.clone(),
+        Effect::Type { message, .. } => message.text.clone(),
         other => panic!("{other:?}"),
     };
     let told = "Review of pull request #5: kim says request-changes: not yet | src/a.rs:7 `let x;`: why?.";

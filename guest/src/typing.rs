@@ -1,0 +1,176 @@
+//! Messages that the host types for people: one after the other, each piece by itself, followed until the agent has read them.
+//!
+//! A program that reads text and Enter at once takes the Enter for a part of the text. So each piece is written only after the
+//! one before was read: nobody knows how long that takes, since the program may be busy, stopped or on disk. What is not read
+//! when the agent asks for a message by `session wait message` is taken from the terminal and answers that.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{sync::watch, time::sleep};
+
+use crate::{agent::Agent, waits::Waits};
+
+/// Messages that wait for their turn; a host has one under way at a time.
+const MESSAGES_MAX: usize = 64;
+/// Between two looks at whether it was read: at first, and at most.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
+/// After a piece was read and before the next: programs that watch for pastes take what comes at once for one.
+const APART: Duration = Duration::from_millis(50);
+
+/// A message.
+#[derive(Clone, Debug, Default)]
+pub struct Message {
+    /// Rising, given by the host: a message is typed once.
+    pub id: u64,
+    /// Each written once the one before was read.
+    pub pieces: Vec<Bytes>,
+    /// What may answer a wait for a message; empty: nothing, this is for the terminal alone.
+    pub text: String,
+    /// Not behind those that are not read yet.
+    pub at_once: bool,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The agent has yet to read it.
+    Pending,
+    /// It has.
+    Read,
+    /// It ended before.
+    Lost,
+}
+
+/// What is typed. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Typing(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    agent: Agent,
+    waits: Waits,
+    state: Mutex<State>,
+    /// Held by the message that is typed.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last: u64,
+    open: VecDeque<(u64, watch::Sender<Fate>)>,
+}
+
+impl Typing {
+    /// Nothing is typed yet.
+    #[must_use]
+    pub fn new(agent: Agent, waits: Waits) -> Self {
+        Self(Arc::new(Shared { agent, waits, state: Mutex::default(), turn: tokio::sync::Mutex::default() }))
+    }
+
+    /// Types a message in its turn; what becomes of it. Of one that was taken before, that one's fate.
+    ///
+    /// # Errors
+    /// A text for people, where too many wait.
+    pub fn take(&self, message: Message) -> Result<watch::Receiver<Fate>, String> {
+        let mut state = self.lock();
+        if let Some((_, fate)) = state.open.iter().find(|(id, _)| *id == message.id) {
+            return Ok(fate.subscribe());
+        }
+        if message.id <= state.last {
+            return Ok(watch::channel(Fate::Read).1);
+        }
+        if state.open.len() >= MESSAGES_MAX {
+            return Err(format!("{MESSAGES_MAX} messages wait to be read already"));
+        }
+        let (fate, told) = watch::channel(Fate::Pending);
+        state.last = message.id;
+        state.open.push_back((message.id, fate));
+        tokio::spawn(self.clone().follow(message));
+        Ok(told)
+    }
+
+    async fn follow(self, message: Message) {
+        let turn = if message.at_once { None } else { Some(self.0.turn.lock().await) };
+        let fate = self.hand_over(&message).await;
+        drop(turn);
+        let mut state = self.lock();
+        let at = state.open.iter().position(|(id, _)| *id == message.id);
+        if let Some((_, told)) = at.and_then(|at| state.open.remove(at)) {
+            told.send_replace(fate);
+        }
+    }
+
+    async fn hand_over(&self, message: &Message) -> Fate {
+        loop {
+            match self.type_pieces(message).await {
+                Some(fate) => return fate,
+                None if self.0.waits.give(&message.text) => return Fate::Read,
+                // Whoever waited is gone: it is typed, from its beginning.
+                None => {}
+            }
+        }
+    }
+
+    /// None: a wait asks for it, nothing of it was read, and it is off the terminal again.
+    async fn type_pieces(&self, message: &Message) -> Option<Fate> {
+        let mut typed = Vec::new();
+        if self.takes_back(message, &typed) {
+            return None;
+        }
+        for piece in &message.pieces {
+            if !typed.is_empty() {
+                sleep(APART).await;
+            }
+            if !self.0.agent.type_piece(piece.clone()).await {
+                return Some(Fate::Lost);
+            }
+            typed.extend_from_slice(piece);
+            match self.reading(message, &typed).await? {
+                Fate::Lost => return Some(Fate::Lost),
+                Fate::Read | Fate::Pending => {}
+            }
+        }
+        Some(Fate::Read)
+    }
+
+    /// Waits until the agent has read all that was typed of it. None: as of [`Typing::type_pieces`].
+    async fn reading(&self, message: &Message, typed: &[u8]) -> Option<Fate> {
+        let mut begun = self.0.waits.begun();
+        if self.takes_back(message, typed) {
+            return None;
+        }
+        // Twice: between a program's reading and the terminal's taking more of what was written, it looks empty.
+        let (mut pause, mut empty) = (LOOKS.0, 0);
+        while empty < 2 {
+            tokio::select! {
+                () = sleep(pause) => {}
+                Ok(()) = begun.changed() => {
+                    if self.takes_back(message, typed) {
+                        return None;
+                    }
+                }
+            }
+            match self.0.agent.unread() {
+                None => return Some(Fate::Lost),
+                Some(0) => empty += 1,
+                Some(_) => (empty, pause) = (0, (pause * 2).min(LOOKS.1)),
+            }
+        }
+        Some(Fate::Read)
+    }
+
+    /// Whether a wait asks for it and nothing of it was read; then it is off the terminal.
+    fn takes_back(&self, message: &Message, typed: &[u8]) -> bool {
+        let asked = !message.text.is_empty() && self.0.waits.wants_message();
+        asked && (typed.is_empty() || self.0.agent.take_back(typed))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

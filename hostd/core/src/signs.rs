@@ -1,0 +1,229 @@
+//! What a terminal shows of an agent that says nothing of itself: silence, a bell, a notification, a prompt.
+//!
+//! None of it is certain: a silent agent may work, and one that rang may have gone on. So what is told is what was seen.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{UnixMillis, text};
+
+/// So long without output is told, in milliseconds.
+pub const QUIET: UnixMillis = 60_000;
+/// So long without output or input, a prompt at the cursor may be a question.
+pub const PROMPT: UnixMillis = 20_000;
+/// A bell so soon after a key answers that key.
+const BEEP: UnixMillis = 1_000;
+/// Whoever wrote in most of the last seconds has gone on since it called.
+const BUSY: (u32, u32) = (8, 10);
+/// Longest text that is kept, in bytes.
+const TEXT_MAX: usize = 256;
+/// How a line ends that asks for something.
+const ENDS: [char; 11] = ['?', ':', '>', ']', ')', '$', '#', '%', '\u{276f}', '\u{203a}', '\u{bb}'];
+
+/// What is seen of an agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "sign")]
+pub enum Sign {
+    /// Nothing that a person need know.
+    #[default]
+    Nothing,
+    /// No output.
+    Quiet {
+        /// Since then.
+        since: UnixMillis,
+    },
+    /// No output, and what stands before the cursor looks like a question.
+    Prompt {
+        /// Of the last output.
+        since: UnixMillis,
+        /// That line.
+        text: String,
+    },
+    /// It rang the bell, or sent a notification.
+    Called {
+        /// When.
+        at: UnixMillis,
+        /// Of the notification; empty: the bell.
+        text: String,
+    },
+}
+
+impl Sign {
+    /// Whether somebody should look.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        matches!(self, Self::Prompt { .. } | Self::Called { .. })
+    }
+
+    /// With its foreign text within bounds, on one line.
+    #[must_use]
+    pub fn cleaned(self) -> Self {
+        let clean = |text: String| text::clean(&text::one_line(&text), TEXT_MAX);
+        match self {
+            Self::Prompt { since, text } => Self::Prompt { since, text: clean(text) },
+            Self::Called { at, text } => Self::Called { at, text: clean(text) },
+            other => other,
+        }
+    }
+}
+
+/// What was seen on one terminal.
+#[derive(Clone, Debug, Default)]
+pub struct Signs {
+    output: Option<UnixMillis>,
+    input: Option<UnixMillis>,
+    called: Option<(UnixMillis, String)>,
+    /// The last seconds, the newest in the lowest bit: whether there was output.
+    seconds: u32,
+}
+
+impl Signs {
+    /// There was output.
+    pub fn output(&mut self, now: UnixMillis) {
+        let passed = self.output.map_or(0, |last| now.div_euclid(1000).saturating_sub(last.div_euclid(1000)));
+        self.seconds = u32::try_from(passed).ok().and_then(|n| self.seconds.checked_shl(n)).unwrap_or(0) | 1;
+        self.output = Some(now);
+        let (most, of) = BUSY;
+        let busy = (self.seconds & ((1 << of) - 1)).count_ones() >= most;
+        self.called.take_if(|(at, _)| busy && now.saturating_sub(*at) >= UnixMillis::from(of) * 1000);
+    }
+
+    /// Somebody typed: whatever it asked was seen.
+    pub fn input(&mut self, now: UnixMillis) {
+        self.input = Some(now);
+        self.called = None;
+    }
+
+    /// The bell rang.
+    pub fn bell(&mut self, now: UnixMillis) {
+        if self.input.is_none_or(|key| now.saturating_sub(key) >= BEEP) && self.called.is_none() {
+            self.called = Some((now, String::new()));
+        }
+    }
+
+    /// A notification came.
+    pub fn notified(&mut self, text: &str, now: UnixMillis) {
+        self.called = Some((now, text.to_owned()));
+    }
+
+    /// What is seen now, where `before` stands before the cursor in its row, empty where none is shown. None: nothing was ever
+    /// seen here.
+    #[must_use]
+    pub fn sign(&self, before: &str, now: UnixMillis) -> Option<Sign> {
+        let since = self.output?;
+        if let Some((at, text)) = self.called.clone() {
+            return Some(Sign::Called { at, text }.cleaned());
+        }
+        let still = now.saturating_sub(since.max(self.input.unwrap_or(since)));
+        if still >= PROMPT && is_prompt(before) {
+            return Some(Sign::Prompt { since, text: before.to_owned() }.cleaned());
+        }
+        Some(if now.saturating_sub(since) >= QUIET { Sign::Quiet { since } } else { Sign::Nothing })
+    }
+
+    /// When that may change although nothing happens.
+    #[must_use]
+    pub fn next(&self, now: UnixMillis) -> Option<UnixMillis> {
+        let since = self.output?;
+        let still = since.max(self.input.unwrap_or(since));
+        [still.saturating_add(PROMPT), since.saturating_add(QUIET)].into_iter().filter(|at| *at > now).min()
+    }
+}
+
+/// Whether a line that ends at the cursor may be a question.
+fn is_prompt(before: &str) -> bool {
+    before.trim_end().ends_with(ENDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    enum See {
+        Output(UnixMillis),
+        Input(UnixMillis),
+        Bell(UnixMillis),
+        Notified(UnixMillis, &'static str),
+        /// Output in every second from the first to before the second.
+        Works(UnixMillis, UnixMillis),
+    }
+    use See::{Bell, Input, Notified, Output, Works};
+
+    fn seen(all: &[See]) -> Signs {
+        let mut signs = Signs::default();
+        for see in all {
+            match see {
+                Output(at) => signs.output(at * 1000),
+                Input(at) => signs.input(at * 1000),
+                Bell(at) => signs.bell(at * 1000),
+                Notified(at, text) => signs.notified(text, at * 1000),
+                Works(from, to) => (*from..*to).for_each(|at| signs.output(at * 1000)),
+            }
+        }
+        signs
+    }
+
+    fn quiet(since: UnixMillis) -> Sign {
+        Sign::Quiet { since: since * 1000 }
+    }
+
+    fn prompt(since: UnixMillis, text: &str) -> Sign {
+        Sign::Prompt { since: since * 1000, text: text.into() }
+    }
+
+    fn called(at: UnixMillis, text: &str) -> Sign {
+        Sign::Called { at: at * 1000, text: text.into() }
+    }
+
+    #[rstest]
+    #[case::nothing_yet(&[], "", 100, None)]
+    #[case::works(&[Output(10)], "", 69, Some(Sign::Nothing))]
+    #[case::silent(&[Output(10)], "", 70, Some(quiet(10)))]
+    #[case::typing_is_no_output(&[Output(10), Input(60)], "", 70, Some(quiet(10)))]
+    #[case::read_p(&[Output(10)], "Continue? [y/N] ", 30, Some(prompt(10, "Continue? [y/N]")))]
+    #[case::select(&[Output(10)], "#? ", 30, Some(prompt(10, "#?")))]
+    #[case::shell(&[Output(10)], "root@fix:/work# ", 100, Some(prompt(10, "root@fix:/work#")))]
+    #[case::too_early(&[Output(10)], "Continue? ", 29, Some(Sign::Nothing))]
+    #[case::no_prompt(&[Output(10)], "Compiling foo v1.2", 100, Some(quiet(10)))]
+    #[case::empty(&[Output(10)], "  ", 100, Some(quiet(10)))]
+    #[case::somebody_types_a_password(&[Output(10), Input(30)], "Password: ", 49, Some(Sign::Nothing))]
+    #[case::and_stops(&[Output(10), Input(30)], "Password: ", 50, Some(prompt(10, "Password:")))]
+    #[case::bell(&[Output(10), Bell(10)], "", 10, Some(called(10, "")))]
+    #[case::notification(&[Output(10), Notified(10, "Approval\n requested")], "", 11, Some(called(10, "Approval requested")))]
+    #[case::both(&[Output(10), Notified(10, "Approve?"), Bell(10)], "", 11, Some(called(10, "Approve?")))]
+    #[case::calls_for_long(&[Output(10), Bell(10)], "> ", 9999, Some(called(10, "")))]
+    #[case::answered(&[Output(10), Bell(10), Input(12)], "", 13, Some(Sign::Nothing))]
+    #[case::a_key_that_beeps(&[Output(10), Input(12), Bell(12)], "", 13, Some(Sign::Nothing))]
+    #[case::a_bell_long_after_a_key(&[Output(10), Input(12), Output(13), Bell(13)], "", 13, Some(called(13, "")))]
+    #[case::a_clock_in_its_status_line(&[Output(10), Bell(10), Output(60), Output(120)], "", 121, Some(called(10, "")))]
+    #[case::draws_its_question_still(&[Output(10), Bell(10), Works(10, 18)], "", 18, Some(called(10, "")))]
+    #[case::has_gone_on(&[Output(10), Bell(10), Works(11, 21)], "", 21, Some(Sign::Nothing))]
+    fn what_is_seen(
+        #[case] all: &[See],
+        #[case] before: &str,
+        #[case] now: UnixMillis,
+        #[case] expected: Option<Sign>,
+    ) {
+        assert_eq!(seen(all).sign(before, now * 1000), expected);
+    }
+
+    #[rstest]
+    #[case(&[], 0, None)]
+    #[case(&[Output(10)], 10, Some(30))]
+    #[case(&[Output(10)], 30, Some(70))]
+    #[case(&[Output(10)], 70, None)]
+    #[case(&[Output(10), Input(25)], 30, Some(45))]
+    fn when_to_look_again(#[case] all: &[See], #[case] now: UnixMillis, #[case] expected: Option<UnixMillis>) {
+        assert_eq!(seen(all).next(now * 1000), expected.map(|at| at * 1000));
+    }
+
+    #[test]
+    fn foreign_text_is_bounded() {
+        let signs = seen(&[Output(1)]);
+        let Some(Sign::Prompt { text, .. }) = signs.sign(&("\x1b\u{202e}x".repeat(1000) + "?:"), 100_000) else {
+            panic!()
+        };
+        assert!(text.len() <= TEXT_MAX && !text.contains(['\x1b', '\u{202e}']));
+    }
+}
