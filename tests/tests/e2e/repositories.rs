@@ -63,7 +63,11 @@ fn merged_work_comes_back_and_new_work_goes_in() {
     let _ = git(&mine, &["pull", "-q", "pilothouse", "main"]).text();
     assert_eq!(last(&mine, "main"), "Merged");
     upstreams(&host, &mine, &bare);
-    let _ = host.cli(["repo", "rename", "mine", "ours"]).text();
+    let renamed = host.cli(["repo", "rename", "mine", "ours"]);
+    assert_eq!(renamed.text(), "mine is called ours now");
+    let (_, url) = renamed.stderr.trim().rsplit_once(' ').unwrap();
+    let _ = git(&mine, &["remote", "set-url", "pilothouse", url]).text();
+    let _ = git(&mine, &["fetch", "-q", "pilothouse"]).text();
     host.cli(["repo", "show", "mine"]).assert_failed(3, &["there is no repository `mine`"]);
     host.cli(["repo", "remove", "ours"]).assert_failed(2, &["say --yes if you mean it"]);
     let _ = host.cli(["repo", "remove", "ours", "--yes"]).text();

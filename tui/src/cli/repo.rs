@@ -44,6 +44,8 @@ pub(crate) async fn run(fleet: &Fleet, command: RepoCommand) -> Outcome {
                 return show(found.host, &renamed, true).await;
             }
             output::print(&format!("{} is called {} now\n", plain(&found.it.name), plain(&renamed.name)))?;
+            let address = clone::remote_address(&found.host.address, &renamed.name)?;
+            output::note(&format!("clones of it find it again by: git remote set-url pilothouse {}", plain(&address)));
             Ok(0)
         }
         RepoCommand::Show { name, json } => {

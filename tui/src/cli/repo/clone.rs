@@ -84,7 +84,7 @@ async fn git_says(folder: &Path, args: &[&str]) -> Option<String> {
 }
 
 /// The remote of a repository, as it reads from anywhere: with its host.
-fn remote_address(host: &HostAddress, repository: &str) -> Result<String, Failure> {
+pub(super) fn remote_address(host: &HostAddress, repository: &str) -> Result<String, Failure> {
     let name = match host.is_nameless() {
         false => host.name.clone(),
         true => {

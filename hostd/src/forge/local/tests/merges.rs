@@ -161,7 +161,9 @@ async fn what_is_no_conflict_in_a_file_is_told_as_what_it_is() {
     let (fan, rest) = tree.split_at(2);
     std::fs::remove_file(world.path(&format!("git/widgets.git/objects/{fan}/{rest}"))).unwrap();
     let error = merge().await;
-    assert!(error.contains("failed: git says: ") && error.contains(&tree) && !error.contains("conflicts"), "{error}");
+    // As git's versions have it, the tree is named, or the commit whose tree it is.
+    let named = error.contains(&tree) || error.contains(&world.tip("main").await);
+    assert!(error.contains("failed: git says: ") && named && !error.contains("conflicts"), "{error}");
 }
 
 #[tokio::test]
