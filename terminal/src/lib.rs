@@ -11,6 +11,8 @@
 //! otherwise, is put into such ones first.
 
 mod charset;
+#[cfg(test)]
+mod corpus;
 mod draw;
 mod emulator;
 mod erase;

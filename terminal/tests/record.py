@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what programs draw and what tmux shows of it, for tests/corpus.rs.
+"""Records what programs draw and what tmux shows of it, for terminal/src/corpus.rs.
 
 Usage: terminal/tests/record.py [--screens] [NAME...]      all of them by default; needs tmux 3.3a and the programs
        --screens: asks tmux again, of what was recorded

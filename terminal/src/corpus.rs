@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use pilothouse_terminal::Emulator;
+use crate::Emulator;
 
 const COLUMNS: u16 = 80;
 const ROWS: u16 = 24;
@@ -60,7 +60,7 @@ fn screen(emulator: &Emulator) -> (String, Vec<(String, Vec<String>)>) {
             if cell.is_wide_continuation() {
                 styles.push(styles.last().cloned().unwrap_or_default());
             } else {
-                text.push_str(if cell.has_contents() { pilothouse_terminal::shown(cell) } else { " " });
+                text.push_str(if cell.has_contents() { crate::shown(cell) } else { " " });
                 styles.push(style(cell));
             }
         }
