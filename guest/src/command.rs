@@ -11,6 +11,7 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
+    selftest::{self, SelfTest},
     statuses::{Request, Response, SOCKET, TIMEOUT_MAX},
     who::Who,
 };
@@ -122,6 +123,9 @@ enum Command {
         #[arg(long, value_parser = seconds)]
         timeout: Option<u64>,
     },
+    /// What `hostd doctor` asks of a guest of its own.
+    #[command(subcommand, hide = true)]
+    SelfTest(SelfTest),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -223,6 +227,10 @@ pub fn run() -> ExitCode {
                 Err(code) => code,
             }
         }
+        Command::SelfTest(what) => match selftest::run(&what) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(1, &error.to_string()),
+        },
         Command::Pr(Pr::Open { title, body, branch, base, json }) => {
             // The host may be away for long; it is waited for.
             match tell(socket, &Request::OpenPull { title, body, branch, base }, None) {

@@ -23,6 +23,7 @@ pub mod machine;
 pub mod process;
 pub mod proxy;
 pub mod ring;
+mod selftest;
 pub mod service;
 pub mod statuses;
 pub mod supervisor;

@@ -27,7 +27,9 @@ const EXAMPLES: &str = "Examples:
 
 const DOCTOR: &str = "Examples:
   hostd doctor
-      looks at the machine, and clones, suspends and resumes a VM on it
+      looks at the machine, and clones, suspends and resumes VMs on it; a minute under KVM
+  hostd doctor --thorough
+      does without KVM all that it does with it, which takes longer
   hostd doctor --data /srv/pilothouse --json
       for the folder of a hostd that may be running, for scripts
 
@@ -77,6 +79,9 @@ struct Serve {
 struct Doctor {
     #[command(flatten)]
     base: Base,
+    /// Examine guests for a minute and more where KVM does not run them, too
+    #[arg(long)]
+    thorough: bool,
     /// As JSON, for scripts
     #[arg(long)]
     json: bool,
@@ -141,7 +146,13 @@ fn run(serve: Serve) -> color_eyre::Result<()> {
 fn examine(doctor: Doctor) -> color_eyre::Result<ExitCode> {
     log_to_stderr("error")?;
     let (data, guest) = doctor.base.places()?;
-    let options = doctor::Options { data, accelerator: doctor.base.accel, guest, kernel: doctor.base.kernel };
+    let options = doctor::Options {
+        data,
+        accelerator: doctor.base.accel,
+        guest,
+        kernel: doctor.base.kernel,
+        thorough: doctor.thorough,
+    };
     let cancel = CancellationToken::new();
     let look = async {
         let signals = daemon::Signals::new()?;

@@ -6,6 +6,7 @@
 //! in a folder of its own, which is removed afterwards with everything that ran there, however it ends.
 
 mod circle;
+mod exam;
 mod place;
 
 use std::{
@@ -23,6 +24,7 @@ use crate::vm::{
     snapshot::store::Method,
 };
 use circle::Runner;
+pub use exam::{Exam, Findings};
 use place::Place;
 
 /// How the circle went.
@@ -132,6 +134,32 @@ pub async fn run(
     progress: &(dyn Fn(String) + Send + Sync),
     cancel: &CancellationToken,
 ) -> Result<Circle, Failure> {
+    in_a_place(qemu, data, 1, progress, cancel, |runner, cancel| async move { runner.run(&cancel).await }).await
+}
+
+/// Has a guest examined by [`Exam`], as [`run`].
+///
+/// # Errors
+/// The step that failed and why; what the guest noticed is no error.
+pub async fn examine(
+    qemu: &Qemu,
+    data: &Path,
+    exam: Exam,
+    progress: &(dyn Fn(String) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Result<Findings, Failure> {
+    let work = move |runner: Runner, cancel: CancellationToken| async move { runner.examine(exam, &cancel).await };
+    in_a_place(qemu, data, exam.vcpus, progress, cancel, work).await
+}
+
+async fn in_a_place<T: Send + 'static, F: Future<Output = Result<T, Failure>> + Send + 'static>(
+    qemu: &Qemu,
+    data: &Path,
+    vcpus: u32,
+    progress: &(dyn Fn(String) + Send + Sync),
+    cancel: &CancellationToken,
+    work: impl FnOnce(Runner, CancellationToken) -> F + Send + 'static,
+) -> Result<T, Failure> {
     let failed = |why: String| Failure { step: "folder", why };
     place::sweep(data, qemu).await;
     let place = Place::make(data).map_err(|error| failed(format!("{}: {error}", data.display())))?;
@@ -139,9 +167,9 @@ pub async fn run(
     let cancel = cancel.child_token();
     // In a task of its own: where the caller goes away, it still clears away what runs.
     let _guard = cancel.clone().drop_guard();
-    let runner = Runner::new(qemu.clone(), place.path(), lines);
+    let runner = Runner::new(qemu.clone(), place.path(), vcpus, lines);
     let task = tokio::spawn(async move {
-        let outcome = runner.run(&cancel).await;
+        let outcome = work(runner, cancel).await;
         drop(place);
         outcome
     });

@@ -13,7 +13,11 @@ use pilothouse_proto::guest::v1::{
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Circle, Failure, Step, place};
+use super::{
+    Circle, Failure, Step,
+    exam::{Exam, Findings},
+    place,
+};
 use crate::{
     gateway::{Caller, Gateway},
     guest::{Hello, Identity, Link},
@@ -29,14 +33,17 @@ const BOOT: Duration = Duration::from_secs(180);
 /// For a call into it.
 const CALL: Duration = Duration::from_secs(60);
 /// The guest's own program, which is there whatever its root file system holds.
-const SESSION: &str = "/run/pilothouse/bin/session";
+pub(super) const SESSION: &str = "/run/pilothouse/bin/session";
+/// Of what a program prints, the first so many bytes are kept.
+const OUTPUT: usize = 64 << 10;
 /// Of the serial console's last words, what an error shows.
 const LAST_WORDS: usize = 512;
 
 /// One way around the circle.
 pub(super) struct Runner {
     qemu: Qemu,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
+    vcpus: u32,
     lines: mpsc::Sender<String>,
     layers: Vec<PathBuf>,
     steps: Vec<Step>,
@@ -46,19 +53,34 @@ pub(super) struct Runner {
 }
 
 /// A guest that has shaken hands.
-struct Guest {
+pub(super) struct Guest {
     link: Link,
     hello: Arc<Hello>,
 }
 
 impl Runner {
-    pub(super) fn new(qemu: Qemu, folder: &Path, lines: mpsc::Sender<String>) -> Self {
-        Self { qemu, folder: folder.into(), lines, layers: vec![], steps: vec![], step: "folder", vm: None }
+    pub(super) fn new(qemu: Qemu, folder: &Path, vcpus: u32, lines: mpsc::Sender<String>) -> Self {
+        Self { qemu, folder: folder.into(), vcpus, lines, layers: vec![], steps: vec![], step: "folder", vm: None }
     }
 
-    /// To the end, or to where it breaks. No VM is left.
-    pub(super) async fn run(mut self, cancel: &CancellationToken) -> Result<Circle, Failure> {
-        let outcome = cancel.run_until_cancelled(self.circle()).await.unwrap_or_else(|| Err("interrupted".into()));
+    /// Once around, to the end or to where it breaks. No VM is left.
+    pub(super) async fn run(self, cancel: &CancellationToken) -> Result<Circle, Failure> {
+        let (confinement, steps) = self.conclude(async |runner| runner.circle().await, cancel).await?;
+        Ok(Circle { steps, confinement })
+    }
+
+    /// This examination, as [`Runner::run`].
+    pub(super) async fn examine(self, exam: Exam, cancel: &CancellationToken) -> Result<Findings, Failure> {
+        let (findings, _) = self.conclude(async |runner| runner.exam(exam).await, cancel).await?;
+        Ok(findings)
+    }
+
+    async fn conclude<T>(
+        mut self,
+        work: impl AsyncFnOnce(&mut Self) -> Result<T, String>,
+        cancel: &CancellationToken,
+    ) -> Result<(T, Vec<Step>), Failure> {
+        let outcome = cancel.run_until_cancelled(work(&mut self)).await.unwrap_or_else(|| Err("interrupted".into()));
         let said = match &self.vm {
             Some(vm) if outcome.is_err() => last_words(&vm.serial().await),
             _ => String::new(),
@@ -68,14 +90,25 @@ impl Runner {
             // Perhaps cut off between its start and our knowing of it.
             None => place::end_all(&self.folder, &self.qemu).await,
         }
-        let confinement = outcome.map_err(|why| Failure { step: self.step, why: why + &said })?;
-        Ok(Circle { steps: self.steps, confinement })
+        let found = outcome.map_err(|why| Failure { step: self.step, why: why + &said })?;
+        Ok((found, self.steps))
     }
 
-    async fn circle(&mut self) -> Result<Confinement, String> {
+    /// What lies below all layers.
+    pub(super) async fn root(&mut self) -> Result<(), String> {
         let root = self.folder.join("root.ext4");
         self.qemu.create_blank_root(&root).await.map_err(text)?;
         self.layers.push(root);
+        Ok(())
+    }
+
+    /// Bytes that the VM which runs now holds for itself.
+    pub(super) fn private(&self) -> u64 {
+        self.vm.as_ref().map_or(0, |vm| vm.memory().private)
+    }
+
+    async fn circle(&mut self) -> Result<Confinement, String> {
+        self.root().await?;
         let (template, snapshot) = (self.folder.join("template"), self.folder.join("snapshot"));
 
         let began = self.begin("cold boot").await;
@@ -108,19 +141,19 @@ impl Runner {
         Ok(confinement)
     }
 
-    async fn begin(&mut self, step: &'static str) -> Instant {
+    pub(super) async fn begin(&mut self, step: &'static str) -> Instant {
         self.step = step;
         // Whoever reads along may have gone.
         let _ = self.lines.send(format!("self-test: {step}")).await;
         Instant::now()
     }
 
-    fn done(&mut self, began: Instant, bytes: Option<u64>) {
+    pub(super) fn done(&mut self, began: Instant, bytes: Option<u64>) {
         self.steps.push(Step { name: self.step, took: began.elapsed(), bytes });
     }
 
     /// A VM with a layer of its own on all earlier ones, and its guest.
-    async fn wake(
+    pub(super) async fn wake(
         &mut self,
         name: &str,
         generation: u64,
@@ -131,7 +164,7 @@ impl Runner {
         fs::create_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
         let disk = directory.join("disk.qcow2");
         self.qemu.create_disk(&disk, BLANK).await.map_err(text)?;
-        let size = Size { vcpus: 1, memory: MEMORY, disk: BLANK };
+        let size = Size { vcpus: self.vcpus, memory: MEMORY, disk: BLANK };
         let layers = self.layers.clone();
         self.layers.push(disk.clone());
         let spec =
@@ -149,7 +182,7 @@ impl Runner {
     }
 
     /// Freezes the guest, writes its snapshot, and ends its VM.
-    async fn put_down(&mut self, step: &'static str, guest: Guest, folder: &Path) -> Result<(), String> {
+    pub(super) async fn put_down(&mut self, step: &'static str, guest: Guest, folder: &Path) -> Result<(), String> {
         let began = self.begin(step).await;
         let mut client = guest.hello.client.clone();
         let quiesced = timeout(CALL, client.quiesce(QuiesceRequest { freeze: true, trim: true })).await;
@@ -188,7 +221,11 @@ async fn shake(vm: Arc<dyn Vm>, generation: u64) -> Result<Guest, String> {
 
 /// Leaves a word in the guest's memory, and nowhere else.
 async fn tell(guest: &Guest, word: &str) -> Result<(), String> {
-    let command = [SESSION, "status", "idle", word].map(Into::into).into();
+    run_in(guest, [SESSION, "status", "idle", word].map(Into::into).into()).await.map(drop)
+}
+
+/// Runs a program in the guest to its end; what it printed.
+pub(super) async fn run_in(guest: &Guest, command: Vec<String>) -> Result<Vec<u8>, String> {
     let start = ExecStart { command, directory: "/".into(), ..Default::default() };
     let start = ExecRequest { request: Some(exec_request::Request::Start(start)) };
     let talk = async {
@@ -197,18 +234,19 @@ async fn tell(guest: &Guest, word: &str) -> Result<(), String> {
         let mut output = Vec::new();
         while let Some(answer) = answers.message().await? {
             match answer.response {
-                Some(exec_response::Response::Exit(exit)) if exit.code == 0 => return Ok(None),
+                Some(exec_response::Response::Exit(exit)) if exit.code == 0 => return Ok(Ok(output)),
                 Some(exec_response::Response::Stdout(bytes) | exec_response::Response::Stderr(bytes)) => {
-                    output.extend_from_slice(bytes.get(..LAST_WORDS).unwrap_or(&bytes));
+                    let room = OUTPUT.saturating_sub(output.len());
+                    output.extend_from_slice(bytes.get(..room).unwrap_or(&bytes));
                 }
                 _ => {}
             }
         }
-        Ok(Some(String::from_utf8_lossy(&output).into_owned()))
+        Ok(Err(String::from_utf8_lossy(&output).into_owned()))
     };
     match timeout(CALL, talk).await {
-        Ok(Ok(None)) => Ok(()),
-        Ok(Ok(Some(output))) => Err(format!("a program failed: {}", hostd_core::text::clean(&output, LAST_WORDS))),
+        Ok(Ok(Ok(output))) => Ok(output),
+        Ok(Ok(Err(output))) => Err(format!("a program failed: {}", hostd_core::text::clean(&output, LAST_WORDS))),
         Ok(Err(status)) => Err(said("running a program", &status)),
         Err(_) => Err("a program did not end in time".into()),
     }
@@ -250,6 +288,6 @@ fn said(what: &str, status: &tonic::Status) -> String {
     format!("{what} in the guest: {}", hostd_core::text::clean(status.message(), LAST_WORDS))
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+pub(super) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }

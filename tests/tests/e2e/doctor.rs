@@ -4,10 +4,11 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use hostd::{
-    selftest,
+    selftest::{self, Exam},
     vm::{qemu::Qemu, snapshot::store::Method},
 };
 use rustix::process::Signal;
@@ -102,4 +103,21 @@ async fn goes_round_by_full_migration_too() {
     // All of its memory, and not what differs from the template.
     assert!(circle.steps[3].bytes > Some(16 << 20), "{circle:?}");
     assert_nothing_left(folder.path());
+}
+
+/// What doctor asks of guests with several processors where KVM runs them, here emulated and with less patience.
+#[tokio::test]
+async fn a_guest_with_several_processors_notices_nothing() {
+    let folder = paths::folder();
+    tests::golden::give(folder.path());
+    let qemu = Qemu::new(folder.path(), paths::program("pilothouse-guest-static"));
+    for (vcpus, rounds) in [(2, 3), (4, 2)] {
+        let exam = Exam { vcpus, pause: Duration::from_secs(3), rounds, timely: false };
+        let found = selftest::examine(&qemu, folder.path(), exam, &|_| (), &CancellationToken::new()).await.unwrap();
+        assert_eq!(found.problems, Vec::<String>::new(), "{found:?}");
+        assert_eq!(found.turns.len(), vcpus as usize, "{found:?}");
+        assert!(found.turns.iter().all(|&turns| turns > 0) && found.private_cold > 0, "{found:?}");
+        println!("{found:?}");
+        assert_nothing_left(folder.path());
+    }
 }
