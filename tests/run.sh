@@ -6,7 +6,7 @@ set -euo pipefail
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
 cd "$root"
-steps=(format shell lints docs dependencies build fuzz units faults tests debian13 boots demo)
+steps=(format shell lints docs dependencies build fuzz units faults tests user debian13 boots demo)
 failed=()
 table=()
 child='' child_start=''
