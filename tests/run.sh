@@ -35,7 +35,7 @@ step_fuzz() { tests/fuzz.sh; }
 # longer than to run them; and none that runs the program `pilothouse`, which would be built so.
 units() {
     local crate unoptimized=()
-    for crate in pilothouse-proto hostd-core hostd pilothouse-guest tui-core pilothouse; do
+    for crate in pilothouse-proto pilothouse-text hostd-core hostd pilothouse-guest tui-core pilothouse; do
         unoptimized+=(--config "profile.release.package.$crate.opt-level=0")
     done
     cargo test --release --locked --workspace --exclude tests --lib --bins --test supervisor --quiet --features hostd/failpoints \

@@ -1,11 +1,12 @@
 //! Foreign text made safe to store and to draw.
 
-/// At most `max` bytes of `text`, without control characters except line feed and tab, and without the invisible
-/// direction marks that could make a line read otherwise than it is. Cut at a character boundary.
+pub use pilothouse_text::harmless;
+
+/// At most `max` bytes of `text`, without what is not [`harmless`], except line feeds and tabs. Cut at a character boundary.
 #[must_use]
 pub fn clean(text: &str, max: usize) -> String {
     let mut out = String::new();
-    for c in text.chars().filter(|&c| harmless(c)) {
+    for c in text.chars().filter(|&c| c == '\n' || c == '\t' || harmless(c)) {
         if out.len() + c.len_utf8() > max {
             break;
         }
@@ -41,12 +42,6 @@ pub fn slug(text: &str, max: usize) -> String {
     if out.is_empty() { "session".into() } else { out.into() }
 }
 
-fn harmless(c: char) -> bool {
-    let direction =
-        matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    (c == '\n' || c == '\t' || !c.is_control()) && !direction
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -69,6 +64,7 @@ mod tests {
     #[case::escape("a\x1b[31mb", "a[31mb")]
     #[case::lines("a\r\n\tb", "a\n\tb")]
     #[case::direction("a\u{202e}b\u{2066}c\u{061c}", "abc")]
+    #[case::unseen("a\u{200b}b\u{e0041}c", "abc")]
     #[case::cut_at_a_character("aaaaaaaaaaaaaaa\u{00e9}", "aaaaaaaaaaaaaaa")]
     fn cleaned(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(clean(text, 16), expected);

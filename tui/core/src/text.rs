@@ -1,9 +1,10 @@
 //! Foreign text made safe to draw, and numbers made short.
 
+pub use pilothouse_text::harmless;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// At most `max` bytes of `text` on one line: no control characters, no direction marks, white space as single blanks.
+/// At most `max` bytes of `text` on one line: nothing that is not [`harmless`], white space as single blanks.
 #[must_use]
 pub fn one_line(text: &str, max: usize) -> String {
     let mut out = String::new();
@@ -36,13 +37,6 @@ pub fn many_lines(text: &str, max: usize) -> String {
         out.push(c);
     }
     out
-}
-
-/// Whether a character may reach a terminal: no control character, and no mark that makes a line read otherwise than it is.
-#[must_use]
-pub fn harmless(c: char) -> bool {
-    let direction = matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    !c.is_control() && !direction
 }
 
 /// Columns that `text` takes.

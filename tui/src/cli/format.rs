@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use pilothouse_text::harmless;
 
-/// `text` on one line, without anything that could move a cursor or reverse the reading direction.
+/// `text` on one line, without what is not [`harmless`].
 pub(crate) fn plain(text: &str) -> String {
     let spaced = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|&c| harmless(c));
     let mut out = String::with_capacity(text.len());
@@ -20,11 +21,6 @@ pub(crate) fn plain(text: &str) -> String {
 /// The same, with its line feeds and tabs.
 pub(crate) fn plain_lines(text: &str) -> String {
     text.chars().filter(|&c| c == '\n' || c == '\t' || harmless(c)).collect()
-}
-
-fn harmless(c: char) -> bool {
-    let direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !c.is_control() && !direction && c != '\u{2028}' && c != '\u{2029}'
 }
 
 /// Milliseconds since the epoch as RFC 3339 in UTC, with milliseconds, so that the texts sort like the times.

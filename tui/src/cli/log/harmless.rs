@@ -1,12 +1,16 @@
-//! Terminal output reduced to text and colours: what an agent printed days ago must not set modes, ask the terminal
+//! Terminal output reduced to text, colours and erasing in a line: what an agent printed days ago must not set modes, ask the terminal
 //! questions that it would answer into the shell, or write to the clipboard now.
 
-/// A filter of bytes; it keeps its place between calls.
+use pilothouse_text::harmless;
+
+/// A filter of bytes; it keeps its place between calls. Text is UTF-8; what is not becomes U+FFFD.
 #[derive(Debug, Default)]
 pub(crate) struct Harmless {
     state: State,
-    /// Parameters of the control sequence being read; at most [`PARAMETERS_MAX`].
-    parameters: Vec<u8>,
+    /// Parameters of the control sequence being read; at most [`PARAMETERS_MAX`] bytes.
+    parameters: String,
+    /// The beginning of a character whose end has not come yet.
+    begun: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,53 +33,76 @@ const PARAMETERS_MAX: usize = 64;
 impl Harmless {
     /// What of `bytes` may be shown.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(bytes.len());
-        for &byte in bytes {
-            self.state = self.step(byte, &mut out);
+        let mut input = std::mem::take(&mut self.begun);
+        input.extend_from_slice(bytes);
+        let mut out = String::with_capacity(input.len());
+        let mut at = 0;
+        for chunk in input.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                self.state = self.step(c, &mut out);
+            }
+            at += chunk.valid().len() + chunk.invalid().len();
+            let unfinished = std::str::from_utf8(chunk.invalid()).is_err_and(|error| error.error_len().is_none());
+            if unfinished && at == input.len() {
+                self.begun = chunk.invalid().to_vec();
+            } else if !chunk.invalid().is_empty() {
+                self.state = self.step(char::REPLACEMENT_CHARACTER, &mut out);
+            }
         }
-        out
+        out.into_bytes()
     }
 
-    fn step(&mut self, byte: u8, out: &mut Vec<u8>) -> State {
-        match (self.state, byte) {
-            (State::String, 0x1b) => State::StringEscape,
-            (State::String, 0x07) => State::Text,
+    fn step(&mut self, c: char, out: &mut String) -> State {
+        match (self.state, c) {
+            // CAN and SUB end whatever was begun.
+            (_, '\x18' | '\x1a') | (State::String, '\x07' | '\u{9c}') | (State::StringEscape, '\\') => State::Text,
+            (State::String, '\x1b') => State::StringEscape,
             (State::String, _) => State::String,
-            (State::StringEscape, b'\\') => State::Text,
-            (_, 0x1b) => State::Escape,
-            (State::Text, _) => text(byte, out),
-            (State::Escape | State::StringEscape, b'[') => {
+            (_, '\x1b') => State::Escape,
+            // A C1 control is ESC and a letter in one, also where it is coded as UTF-8.
+            (_, '\u{80}'..='\u{9f}') => self.escape(char::from_u32(u32::from(c) - 0x40).unwrap_or_default()),
+            (State::Text, _) => text(c, out),
+            (State::Escape | State::StringEscape, _) => self.escape(c),
+            (State::Control, ' '..='?') => {
+                if self.parameters.len() < PARAMETERS_MAX {
+                    self.parameters.push(c);
+                }
+                State::Control
+            }
+            (State::Control, _) => self.control(c, out),
+        }
+    }
+
+    fn escape(&mut self, c: char) -> State {
+        match c {
+            '[' => {
                 self.parameters.clear();
                 State::Control
             }
-            (State::Escape | State::StringEscape, b']' | b'P' | b'X' | b'^' | b'_') => State::String,
+            ']' | 'P' | 'X' | '^' | '_' => State::String,
             // Intermediates, as in ESC ( B, come before the byte that ends it.
-            (State::Escape | State::StringEscape, 0x20..=0x2f) => State::Escape,
-            (State::Escape | State::StringEscape, _) => State::Text,
-            (State::Control, 0x20..=0x3f) => {
-                self.parameters.push(byte);
-                self.parameters.truncate(PARAMETERS_MAX);
-                State::Control
-            }
-            (State::Control, _) => self.control(byte, out),
+            ' '..='/' => State::Escape,
+            _ => State::Text,
         }
     }
 
-    fn control(&self, end: u8, out: &mut Vec<u8>) -> State {
-        let plain = self.parameters.iter().all(|byte| byte.is_ascii_digit() || b";:".contains(byte));
-        if end == b'm' && plain && self.parameters.len() < PARAMETERS_MAX {
-            out.extend_from_slice(b"\x1b[");
-            out.extend_from_slice(&self.parameters);
-            out.push(b'm');
+    /// Colours pass, and erase-in-line: what draws its progress over itself would be glued together without.
+    fn control(&self, end: char, out: &mut String) -> State {
+        let parameters = self.parameters.as_str();
+        let plain = parameters.bytes().all(|byte| byte.is_ascii_digit() || b";:".contains(&byte));
+        let colour = end == 'm' && plain && parameters.len() < PARAMETERS_MAX;
+        if colour || end == 'K' && matches!(parameters, "" | "0" | "1" | "2") {
+            out.push_str("\x1b[");
+            out.push_str(parameters);
+            out.push(end);
         }
         State::Text
     }
 }
 
-fn text(byte: u8, out: &mut Vec<u8>) -> State {
-    // Everything from 0x80 on is passed, as UTF-8 needs it; terminals in UTF-8 mode take no C1 controls from single bytes.
-    if byte >= 0x20 && byte != 0x7f || b"\n\r\t".contains(&byte) {
-        out.push(byte);
+fn text(c: char, out: &mut String) -> State {
+    if harmless(c) || matches!(c, '\n' | '\r' | '\t') {
+        out.push(c);
     }
     State::Text
 }
@@ -94,6 +121,12 @@ mod tests {
     #[case(b"a\x1bP+q544e\x1b\\b", b"ab")]
     #[case(b"a\x1b(Bb\x1b7c\x07\x08", b"abc")]
     #[case(b"\x1b[>4;2m\x1b[?1mx", b"x")]
+    #[case::erase_in_line(b"10%\r\x1b[K20%\r\x1b[2Kdone\x1b[3K\x1b[?K\x1b[1;1Kx", b"10%\r\x1b[K20%\r\x1b[2Kdonex")]
+    #[case::c1_as_utf8("a\u{9b}2Jb\u{9d}52;c;ZXZpbA==\u{9c}c\u{90}+q\u{9c}d\u{85}e\u{9b}31mf".as_bytes(), b"abcde\x1b[31mf")]
+    #[case::c1_as_bytes(b"a\x9b2Jb\x84", "a\u{fffd}2Jb\u{fffd}".as_bytes())]
+    #[case::unseen("a\u{202e}b\u{2066}c\u{200b}d\u{e0041}e\u{61c}".as_bytes(), b"abcde")]
+    #[case::broken(b"\xc3(\xe2\x82", "\u{fffd}(".as_bytes())]
+    #[case::cancelled(b"a\x1b]52;c\x18b\x1b[31\x1ac", b"abc")]
     fn only_text_and_colours_pass(#[case] bytes: &[u8], #[case] want: &[u8]) {
         assert_eq!(Harmless::default().feed(bytes), want);
         let mut byte_by_byte = Harmless::default();
