@@ -83,6 +83,8 @@ pub struct Context {
     pub environment: HashMap<String, String>,
     /// Absolute.
     pub directory: String,
+    /// Name of who it runs as; empty: root.
+    pub user: String,
 }
 
 impl Default for Agent {

@@ -197,9 +197,13 @@ pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Nowhere to say that it cannot be said.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            let printed = error.print().is_ok();
+            return match error.use_stderr() {
+                true => ExitCode::from(2),
+                // What was asked for, like --help, has to arrive.
+                false if printed => ExitCode::SUCCESS,
+                false => fail(1, "cannot write to stdout"),
+            };
         }
     };
     let socket = &arguments.socket;

@@ -29,6 +29,7 @@ pub mod statuses;
 pub mod supervisor;
 pub mod tunnel;
 pub mod typing;
+pub mod user;
 pub mod waits;
 pub mod who;
 

@@ -33,6 +33,7 @@ use crate::{
     machine::{self, Machine},
     process::{self, Cgroups, Launch, LaunchError, Started},
     typing::Typing,
+    user::User,
     waits::Waits,
 };
 
@@ -143,12 +144,15 @@ impl Guest {
         check::environment(&request.environment)?;
         let window = check::window(request.columns, request.rows)?;
         let directory = if request.directory.is_empty() { "/".into() } else { request.directory };
-        let context = Context { environment: request.environment, directory };
+        let user = User::find(&request.user)
+            .map_err(|error| Status::failed_precondition(format!("the agent cannot be started: {error}")))?;
+        let context = Context { environment: request.environment, directory, user: user.name.clone() };
         let launch = Launch {
             command: request.command,
-            environment: environment::of([&context.environment]),
+            environment: environment::of(&user, [&context.environment]),
             directory: context.directory.clone(),
             terminal: Some(window),
+            user: Some(user),
         };
         let events = self.0.events.clone();
         let ended = move |exit| events.push(event::Event::AgentExited(exit));

@@ -1,7 +1,7 @@
 //! Recipe to build: bases, setup in a VM, immutable disks.
 //!
 //! ```text
-//! recipe ──▶ base (mmdebstrap, bases/HASH.ext4) ──▶ VM: clone, setup, power off ──▶ builds/ID/disk.qcow2
+//! recipe ──▶ base (mmdebstrap, bases/*.ext4)    ──▶ VM: clone, setup, power off ──▶ builds/ID/disk.qcow2
 //!            builds/ID/template (memory, devices) ◀── VM: boot, freeze ◀──────────────┘
 //!                                                     sessions: clones of it, own layer on disk.qcow2 on the base
 //! ```

@@ -14,6 +14,7 @@ mod forward;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod git;
+mod refusals;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -26,7 +27,10 @@ use std::{
     time::Duration,
 };
 
-use hostd_core::{capacity::Disk, recipe::INTERNAL_HOST};
+use hostd_core::{
+    capacity::Disk,
+    recipe::{Egress, INTERNAL_HOST},
+};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Semaphore;
@@ -36,6 +40,8 @@ use crate::{
     vm::Io,
 };
 use answer::Body;
+use refusals::Refusals;
+pub use refusals::Refused;
 
 /// Connections of one session at a time; each has at most one git process or one connection to the world.
 const CONNECTIONS: usize = 64;
@@ -59,8 +65,10 @@ pub struct Caller {
     pub repository: Option<String>,
     /// It may push to `refs/heads/<branch_prefix>*` of that repository, e.g. `agent/fix-parser-3f/`. None: it may not push.
     pub branch_prefix: Option<String>,
-    /// `host:port` destinations that it may reach.
-    pub egress: Vec<String>,
+    /// Names of repositories of the local forge that it may read beside its own.
+    pub also_read: Vec<String>,
+    /// Destinations that it may reach.
+    pub egress: Vec<Egress>,
 }
 
 /// Serves guests' connections to the world.
@@ -72,6 +80,7 @@ pub struct Gateway {
     git_root: PathBuf,
     /// By session.
     uses: Mutex<HashMap<String, Uses>>,
+    refusals: Mutex<Refusals>,
     /// Turns for git, of all sessions.
     turns: Arc<Semaphore>,
     /// Longest pack that a guest may push, in bytes.
@@ -98,6 +107,7 @@ impl Gateway {
             hooks: tokio::sync::OnceCell::new(),
             git_root,
             uses: Mutex::default(),
+            refusals: Mutex::default(),
             turns: Arc::new(Semaphore::new(turn::OF_HOST)),
             push_bytes: PUSH_BYTES,
             disk: crate::disk::measure,
@@ -159,6 +169,8 @@ impl Gateway {
             Ok(stream) => stream,
             Err(refusal) => {
                 tracing::info!(caller = caller.slug, %destination, "refused: {refusal}");
+                let now = jiff::Timestamp::now().as_millisecond();
+                self.refusals().add(&caller.session_id, &destination, &refusal, now);
                 return answer::text(refusal.status(), &refusal.to_string());
             }
         };
@@ -212,6 +224,21 @@ impl Gateway {
         turn::Turn::take(of_session, self.turns.clone()).await
     }
 
+    /// Destinations that a session was refused since hostd began, the last one first.
+    #[must_use]
+    pub fn refused(&self, session: &str) -> Vec<Refused> {
+        self.refusals().of(session)
+    }
+
+    /// The session is gone: forgets what it was refused.
+    pub fn forget(&self, session: &str) {
+        self.refusals().forget(session);
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn uses(&self) -> MutexGuard<'_, HashMap<String, Uses>> {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -231,9 +258,11 @@ fn help(caller: &Caller) -> String {
         Some(prefix) => format!("refs/heads/{prefix}*"),
         None => "nowhere".into(),
     };
-    let egress = if caller.egress.is_empty() { "nothing".into() } else { caller.egress.join(", ") };
+    let list = |words: Vec<&str>| if words.is_empty() { "nothing".into() } else { words.join(", ") };
+    let also = list(caller.also_read.iter().map(String::as_str).collect());
+    let egress = list(caller.egress.iter().map(|entry| entry.to.as_str()).collect());
     format!(
-        "This is Pilothouse's gateway, for {}.\nRepository: {repository}\nMay push to: {push}\nMay reach: {egress}\n",
+        "This is Pilothouse's gateway, for {}.\nRepository: {repository}\nMay also read: {also}\nMay push to: {push}\nMay reach: {egress}\n",
         caller.slug
     )
 }

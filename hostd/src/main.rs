@@ -114,7 +114,16 @@ enum VmmName {
 
 fn main() -> ExitCode {
     data_folder::keep_private();
-    let done = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let printed = error.print();
+            // What was asked for, like --help, has to arrive.
+            let lost = printed.is_err() && !error.use_stderr();
+            return ExitCode::from(if lost { 1 } else { u8::try_from(error.exit_code()).unwrap_or(2) });
+        }
+    };
+    let done = match cli.command {
         Command::Serve(serve) => run(serve).map(|()| ExitCode::SUCCESS),
         Command::Doctor(doctor) => examine(doctor),
     };

@@ -12,7 +12,10 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use hostd_core::{Effect, Session, recipe::Cpu};
+use hostd_core::{
+    Effect, Session,
+    recipe::{Cpu, Egress},
+};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -37,8 +40,14 @@ pub struct Record {
 pub struct Machine {
     /// Immutable images below its disk, bottom first.
     pub layers: Vec<PathBuf>,
-    /// `host:port` destinations that it may reach.
-    pub egress: Vec<String>,
+    /// Destinations that it may reach.
+    pub egress: Vec<Egress>,
+    /// Names of repositories of the local forge that it may read beside its own.
+    #[serde(default)]
+    pub also_read: Vec<String>,
+    /// Who its agent runs as; empty: root.
+    #[serde(default)]
+    pub user: String,
     /// The parts of its last start, in order.
     #[serde(default)]
     pub phases: Vec<Phase>,
@@ -86,6 +95,8 @@ impl Default for Machine {
         Self {
             layers: vec![],
             egress: vec![],
+            also_read: vec![],
+            user: String::new(),
             phases: vec![],
             disk: first_disk(),
             template: None,

@@ -15,6 +15,7 @@ static CALLER: LazyLock<Caller> = LazyLock::new(|| Caller {
     environment: "fuzz".into(),
     repository: Some("widgets".into()),
     branch_prefix: Some("agent/fuzzer/".into()),
+    also_read: vec![],
     egress: vec![],
 });
 

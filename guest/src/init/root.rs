@@ -15,6 +15,8 @@ use super::{BootError, Doing as _, report};
 use crate::FOLDER;
 
 const NEW: &str = "/newroot";
+/// `session` for shells that set a PATH of their own, as login shells do.
+const LINK: &str = "/usr/local/bin/session";
 
 /// Mounts the disk, makes it the root and gives it what programs expect.
 pub(super) fn enter(disk: &Path) -> Result<(), BootError> {
@@ -66,6 +68,7 @@ fn furnish() -> Result<(), BootError> {
     optional("/tmp", sticky("/tmp"));
     optional("/run/lock", sticky("/run/lock"));
     optional("lo", loopback());
+    optional(LINK, symlink(format!("{FOLDER}/bin/session"), LINK));
     Ok(())
 }
 

@@ -1,13 +1,15 @@
 use std::{collections::BTreeMap, io, os::fd::OwnedFd, path::Path, process::Stdio};
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, openat},
-    process::{ioctl_tiocsctty, setsid},
-    stdio::stdin,
+    fs::{CWD, Mode, OFlags, fchown, openat},
+    process::{Gid, Uid, geteuid, ioctl_tiocsctty, setsid},
+    stdio::{stderr, stdin, stdout},
+    thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::{Pty, Window};
+use crate::user::User;
 
 /// What is to be started.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct Launch {
     pub directory: String,
     /// Set: on a PTY of this size.
     pub terminal: Option<Window>,
+    /// Who it runs as; None: who we are.
+    pub user: Option<User>,
 }
 
 /// What was started.
@@ -80,7 +84,7 @@ pub fn launch(launch: &Launch, door: Option<OwnedFd>) -> Result<Started, LaunchE
             Some(on_terminal(&mut command, window).map_err(|e| LaunchError::new(126, format!("no terminal: {e}")))?)
         }
     };
-    prepare_child(&mut command, pty.is_some(), door);
+    prepare_child(&mut command, pty.is_some(), door, launch.user.clone());
     let mut child = command.spawn().map_err(|error| why_not(program, &error))?;
     let lost = || LaunchError::new(126, format!("{program}: could not be started"));
     let pid = child.id().ok_or_else(lost)?;
@@ -100,9 +104,12 @@ fn on_terminal(command: &mut Command, window: Window) -> io::Result<Pty> {
     Ok(pty)
 }
 
-/// Own session, own cgroup, controlling terminal, and no part in our protection from the OOM killer.
+/// Own session, own cgroup, controlling terminal, no part in our protection from the OOM killer, and at last its own user.
 #[allow(unsafe_code)]
-fn prepare_child(command: &mut Command, terminal: bool, door: Option<OwnedFd>) {
+fn prepare_child(command: &mut Command, terminal: bool, door: Option<OwnedFd>, user: Option<User>) {
+    // Who is not root stays who they are: outside of a guest, in tests.
+    let user = user.filter(|user| user.uid != 0 && geteuid().is_root());
+    let groups: Vec<Gid> = user.iter().flat_map(|user| &user.groups).map(|group| Gid::from_raw(*group)).collect();
     let prepare = move || {
         setsid()?;
         if terminal {
@@ -114,10 +121,25 @@ fn prepare_child(command: &mut Command, terminal: bool, door: Option<OwnedFd>) {
         if let Ok(score) = openat(CWD, c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
             let _ = rustix::io::write(&score, b"0");
         }
-        Ok(())
+        match &user {
+            Some(user) => become_user(user, &groups),
+            None => Ok(()),
+        }
     };
     // SAFETY: between fork and exec it makes system calls alone: no allocation, no lock.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// Between fork and exec. Its stdin, stdout and stderr belong to it, so that it may open them again by name.
+fn become_user(user: &User, groups: &[Gid]) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    for stream in [stdin(), stdout(), stderr()] {
+        // On a terminal they are one and the same; its group is that of all terminals.
+        fchown(stream, Some(uid), None)?;
+    }
+    set_thread_groups(groups)?;
+    set_thread_res_gid(gid, gid, gid)?;
+    Ok(set_thread_res_uid(uid, uid, uid)?)
 }
 
 fn why_not(program: &str, error: &io::Error) -> LaunchError {

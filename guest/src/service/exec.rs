@@ -16,6 +16,7 @@ use super::{Answers, Guest, check};
 use crate::{
     environment,
     process::{self, Launch, LaunchError},
+    user::User,
 };
 
 /// Messages that wait for HTTP/2, of at most `CHUNK` bytes each.
@@ -29,7 +30,10 @@ pub(super) async fn run(guest: &Guest, mut requests: Streaming<ExecRequest>) -> 
     };
     let quiet = guest.is_quiet();
     let beside = quiet && start.beside_frozen;
-    let launch = prepare(guest, start)?;
+    let launch = match prepare(guest, start)? {
+        Ok(launch) => launch,
+        Err(error) => return Ok(refused(&error)),
+    };
     if quiet && !beside {
         return Err(Status::unavailable(super::QUIET));
     }
@@ -48,15 +52,20 @@ pub(super) async fn run(guest: &Guest, mut requests: Streaming<ExecRequest>) -> 
     }
 }
 
-fn prepare(guest: &Guest, start: ExecStart) -> Result<Launch, Status> {
+/// What is to be started; inside, why it cannot be.
+fn prepare(guest: &Guest, start: ExecStart) -> Result<Result<Launch, LaunchError>, Status> {
     check::command(&start.command)?;
     check::environment(&start.environment)?;
     let terminal = start.terminal.as_ref().map(check::size).transpose()?;
     let agent = guest.0.agent.context().unwrap_or_default();
     let directory =
         [start.directory, agent.directory].into_iter().find(|d| !d.is_empty()).unwrap_or_else(|| "/".into());
-    let environment = environment::of([&agent.environment, &start.environment]);
-    Ok(Launch { command: start.command, environment, directory, terminal })
+    let user = match User::find(if start.user.is_empty() { &agent.user } else { &start.user }) {
+        Ok(user) => user,
+        Err(error) => return Ok(Err(LaunchError { code: 126, message: error.to_string() })),
+    };
+    let environment = environment::of(&user, [&agent.environment, &start.environment]);
+    Ok(Ok(Launch { command: start.command, environment, directory, terminal, user: Some(user) }))
 }
 
 /// As a shell does it: a line on stderr and an exit code.

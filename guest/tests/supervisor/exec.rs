@@ -69,6 +69,9 @@ async fn tells_what_cannot_be_run() {
         ExecStart { command: vec!["true".into()], directory: "/no/folder".into(), ..ExecStart::default() };
     let ran = exec(&mut client, vec![request(Start(nowhere.clone()))]).await.text();
     assert_eq!(ran, (String::new(), "the folder /no/folder does not exist\n".into(), 126));
+    let nobody = ExecStart { command: vec!["true".into()], user: "no-such-user".into(), ..ExecStart::default() };
+    let ran = exec(&mut client, vec![request(Start(nobody))]).await.text();
+    assert!(ran.2 == 126 && ran.1.starts_with("there is no user `no-such-user`"), "{ran:?}");
     nowhere.command.clear();
     let error = client.exec(tokio_stream::iter(vec![request(Start(nowhere))])).await.unwrap_err();
     assert_eq!(error.code(), tonic::Code::InvalidArgument);

@@ -20,6 +20,7 @@ fn agent(script: &str) -> StartAgentRequest {
         directory: "/tmp".into(),
         columns: 90,
         rows: 20,
+        ..StartAgentRequest::default()
     }
 }
 
@@ -155,6 +156,10 @@ async fn refuses_what_makes_no_sense() {
     let error = client.start_agent(missing).await.unwrap_err();
     assert_eq!(error.code(), tonic::Code::FailedPrecondition);
     assert!(error.message().contains("no-such-agent: not found"), "{}", error.message());
+    let nobody = StartAgentRequest { user: "no-such-user".into(), ..agent("true") };
+    let error = client.start_agent(nobody).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::FailedPrecondition);
+    assert!(error.message().contains("no user `no-such-user`"), "{}", error.message());
     // It counts as not started.
     client.start_agent(agent("true")).await.unwrap();
 }

@@ -4,6 +4,7 @@
 //! taken for an option, a pattern or a piece of shell. Setup commands alone are shell, and run in the guest only.
 
 mod check;
+mod egress;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -13,10 +14,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::session::Size;
 
+pub use egress::Egress;
 pub use words::{bytes, is_branch_name, is_repository_name};
 
 /// Where guests find the local forge.
 pub const INTERNAL_HOST: &str = "pilothouse.internal";
+/// What guests call the loopback of their host, where an [`Egress`] names a port of it.
+pub const HOST_LOOPBACK: &str = "host.pilothouse.internal";
+/// Who the agent is where the recipe says nothing else.
+pub const ROOT: &str = "root";
 
 /// A recipe: base system, packages, repository, setup, agent, size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +35,8 @@ pub struct Recipe {
     pub repository: Option<Repository>,
     /// Shell commands run once, as root, in the repository (or `/`), while it is built.
     pub setup: Vec<String>,
+    /// Name of the guest's user that the agent and the checks run as, and that the working tree belongs to once `setup` is done.
+    pub user: String,
     /// What works in it.
     pub agent: Agent,
     /// What is run on each revision of a pull request, in this order; names differ.
@@ -41,8 +49,8 @@ pub struct Recipe {
     pub warm: Warm,
     /// Seconds that a waiting session runs on before it is suspended.
     pub suspend_after: u64,
-    /// `host:port` destinations that its guests may reach, in lower case.
-    pub egress: Vec<String>,
+    /// Destinations that its guests may reach.
+    pub egress: Vec<Egress>,
 }
 
 /// A Debian base.
@@ -63,6 +71,8 @@ pub struct Repository {
     pub branch: Option<String>,
     /// Absolute path in the guest.
     pub path: String,
+    /// Names of other repositories of the local forge that its guests may read, e.g. those of its submodules.
+    pub read: Vec<String>,
 }
 
 /// The agent of an environment.
@@ -148,6 +158,18 @@ impl Recipe {
     #[must_use]
     pub fn local_repository(&self) -> Option<&str> {
         words::repository_of(&self.repository.as_ref()?.url)
+    }
+
+    /// Names of the other repositories of the local forge that its guests may read.
+    #[must_use]
+    pub fn also_read(&self) -> &[String] {
+        self.repository.as_ref().map_or(&[], |repository| &repository.read)
+    }
+
+    /// What is allowed, and will not do what was meant: a line each, for people.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.egress.iter().filter_map(Egress::warning).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use pilothouse_proto::hostd::v1 as wire;
 
 use crate::{
     environments::BuildInfo,
+    gateway::Refused,
     sessions::now,
     sessions::{Accounts, Change, EnvironmentView, HostStatus, News, SessionView, Snapshot},
     terminals::{Shown, Size},
@@ -52,7 +53,13 @@ pub(super) fn session(view: &SessionView) -> wire::Session {
         word: attention.word.into(),
         notice: text::one_line(&s.notice),
         turn_since: s.turn_since(),
+        refused: vec![],
     }
+}
+
+pub(super) fn refused(refused: Refused) -> wire::Refused {
+    let Refused { destination, why, count, last_at } = refused;
+    wire::Refused { destination, why: why.into(), count, last_at }
 }
 
 /// For lists, snapshots and changes: a task may be long, there may be many sessions, and a message holds 4 MiB.

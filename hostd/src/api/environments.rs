@@ -69,6 +69,7 @@ impl Api {
         let progress = match event {
             BuildEvent::Step { number, count, name } => Progress::Step(BuildStep { number, count, name }),
             BuildEvent::Output(line) => Progress::Output(line),
+            BuildEvent::Passing(line) => Progress::Passing(line),
             BuildEvent::Done { info, cached } => {
                 Progress::Done(BuildDone { environment: Some(self.shown(*info)), cached })
             }

@@ -43,6 +43,7 @@ fn towards_start(start: ExecStart) -> guest::ExecRequest {
         directory: start.directory,
         terminal: start.terminal.map(|size| guest::Size { columns: size.columns, rows: size.rows }),
         beside_frozen: false,
+        user: start.user,
     };
     guest::ExecRequest { request: Some(guest::exec_request::Request::Start(start)) }
 }

@@ -27,7 +27,9 @@ impl Sessions for Api {
     }
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Session>, Status> {
-        Ok(Response::new(convert::session(&self.fleet.get(&request.into_inner().id)?)))
+        let view = self.fleet.get(&request.into_inner().id)?;
+        let refused = self.fleet.refused(&view.session.id).into_iter().map(convert::refused).collect();
+        Ok(Response::new(Session { refused, ..convert::session(&view) }))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {

@@ -193,6 +193,7 @@ async fn run(
         directory: directory(job),
         terminal: None,
         beside_frozen: false,
+        user: job.build.recipe.user.clone(),
     };
     let exit = command::follow(client.clone(), start, |(Output::Out(bytes) | Output::Err(bytes))| log.push(&bytes));
     match exit.await {
@@ -213,6 +214,7 @@ fn caller(id: &str, key: &Key, job: &Job) -> Caller {
         environment: job.build.recipe.name.clone(),
         repository: Some(key.repository.clone()),
         branch_prefix: None,
+        also_read: job.build.recipe.also_read().to_vec(),
         egress: job.build.recipe.egress.clone(),
     }
 }

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use bytes::{Buf as _, Bytes};
-use hostd_core::text;
+use hostd_core::{recipe::ROOT, text};
 use pilothouse_proto::guest::v1::{
     ExecRequest, ExecResponse, ExecStart, Exit, exec_request::Request, exec_response::Response,
     guest_client::GuestClient,
@@ -38,6 +38,8 @@ pub struct WorkingTree {
     pub path: String,
     /// The branch that it is compared with; empty: what its clone was made of.
     pub branch: String,
+    /// Whose it is there; empty: root's. git reads it as that user.
+    pub user: String,
     /// The guest is a copy of a suspended one: git runs beside what is frozen there.
     pub frozen: bool,
 }
@@ -68,7 +70,8 @@ async fn pass(from: &WorkingTree, max: u64, mut sink: impl AsyncWrite + Unpin) -
     let foreign = |status: tonic::Status| DiffError::WorkingTree(text::clean(status.message(), STDERR_MAX));
     let limit = max.to_string();
     let command = ["sh", "-c", SCRIPT, "sh", &from.path, &from.branch, &limit].map(str::to_owned).to_vec();
-    let start = ExecStart { command, directory: "/".into(), beside_frozen: from.frozen, ..ExecStart::default() };
+    let user = if from.user.is_empty() { ROOT.into() } else { from.user.clone() };
+    let start = ExecStart { command, directory: "/".into(), beside_frozen: from.frozen, user, ..ExecStart::default() };
     // The sender lives as long as the command: the end of the requests would say that nobody wants it any more.
     let (requests, receiver) = mpsc::channel(2);
     for request in [Request::Start(start), Request::StdinEnd(true)] {

@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use hostd_core::{Recipe, recipe::INTERNAL_HOST, session::Cause};
+use hostd_core::{
+    Recipe,
+    recipe::{INTERNAL_HOST, ROOT},
+    session::Cause,
+};
 use pilothouse_proto::guest::v1::{PowerOffRequest, QuiesceRequest, guest_client::GuestClient};
 use tokio::time::timeout;
 use tonic::transport::Channel;
@@ -20,6 +24,14 @@ use crate::{
 const BOOT_DEADLINE: Duration = Duration::from_secs(300);
 /// For the disks to be synced, and for the VM to power off.
 const POWER_OFF_DEADLINE: Duration = Duration::from_secs(180);
+
+/// Finds the agent's program.
+const CHECK_AGENT: &str = include_str!("agent.sh");
+/// Says where a clone has pointers in place of files.
+const LFS: &str = r#"cd -- "$1" || exit 0
+if [ -n "$(git ls-files -z -- .gitattributes '*/.gitattributes' | xargs -0r grep -l 'filter=lfs')" ]; then
+    echo "it uses Git LFS, whose objects are not served here: such files are left as their pointers"
+fi"#;
 
 /// What is baked, and where.
 pub(super) struct Batch<'a> {
@@ -62,6 +74,7 @@ impl Batch<'_> {
             environment: self.recipe.name.clone(),
             repository: self.recipe.local_repository().map(str::to_owned),
             branch_prefix: None,
+            also_read: self.recipe.also_read().to_vec(),
             egress: self.recipe.egress.clone(),
         }
     }
@@ -70,7 +83,7 @@ impl Batch<'_> {
 /// How many steps [`bake`] takes.
 pub(super) fn steps(recipe: &Recipe) -> u32 {
     let commands = recipe.setup.len() + usize::from(recipe.repository.is_some());
-    u32::try_from(commands).unwrap_or(u32::MAX).saturating_add(2)
+    u32::try_from(commands).unwrap_or(u32::MAX).saturating_add(3)
 }
 
 /// Makes `workshop/disk.qcow2`. The VM is gone afterwards, however it went.
@@ -107,11 +120,13 @@ async fn inside(
         progress.step(format!("clone {branch} at {}", commit.get(..12).unwrap_or(commit)));
         clone(&client, batch).await?;
     }
-    let directory = batch.recipe.repository.as_ref().map_or("/", |repository| &repository.path);
+    let directory = directory(batch.recipe);
     for command in &batch.recipe.setup {
         progress.step(format!("setup: {}", hostd_core::text::one_line(command)));
         exec::run(&client, &["sh", "-c", command], directory, progress).await?;
     }
+    hand_over(&client, batch.recipe, progress).await?;
+    check_agent(&client, batch.recipe, progress).await?;
     progress.step("power off and keep the disk");
     let quiesce = client.quiesce(QuiesceRequest { freeze: false, trim: true });
     match timeout(POWER_OFF_DEADLINE, quiesce).await {
@@ -155,16 +170,62 @@ async fn clone(client: &GuestClient<Channel>, batch: &Batch<'_>) -> Result<(), E
     let Some(repository) = &batch.recipe.repository else { return Ok(()) };
     let (branch, url, path) = (&batch.head.branch, &repository.url, &repository.path);
     let email = format!("agent@{INTERNAL_HOST}");
-    let commands: [&[&str]; 4] = [
+    let below = format!("{path}/*");
+    let commands: [&[&str]; 7] = [
         &["git", "config", "--system", "user.name", "agent"],
         &["git", "config", "--system", "user.email", &email],
+        // Whoever it belongs to, every user of the guest may work with it: hostd's git, checks, the agent. What lies in it,
+        // such as submodules, too, where git knows that form.
+        &["git", "config", "--system", "--add", "safe.directory", path],
+        &["git", "config", "--system", "--add", "safe.directory", &below],
         &["git", "clone", "--branch", branch, "--", url, path],
         &["git", "-C", path, "reset", "--quiet", "--hard", &batch.head.commit],
+        &["sh", "-c", LFS, "sh", path],
     ];
     for command in commands {
         exec::run(client, command, "/", batch.progress).await?;
     }
     Ok(())
+}
+
+/// Gives the working tree to the agent's user, who has to be there once the setup is done.
+async fn hand_over(
+    client: &GuestClient<Channel>,
+    recipe: &Recipe,
+    progress: &Progress,
+) -> Result<(), EnvironmentError> {
+    let user = &recipe.user;
+    progress.step(format!("check the agent `{}` of {user}", hostd_core::text::one_line(&recipe.agent.command[0])));
+    if exec::run_as(client, user, &["true"], "/", progress).await?.is_some() {
+        return Err(progress.failure("the recipe's `user` cannot run a program"));
+    }
+    match &recipe.repository {
+        Some(repository) if user != ROOT => {
+            let owner = format!("{user}:");
+            exec::run(client, &["chown", "-Rh", &owner, "--", &repository.path], "/", progress).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether sessions will be able to start their agent, as the user and in the folder that it will have.
+pub(super) async fn check_agent(
+    client: &GuestClient<Channel>,
+    recipe: &Recipe,
+    progress: &Progress,
+) -> Result<(), EnvironmentError> {
+    let command = ["sh", "-c", CHECK_AGENT, "sh", &recipe.agent.command[0]];
+    match exec::run_as(client, &recipe.user, &command, directory(recipe), progress).await? {
+        None => Ok(()),
+        Some(_) => Err(progress.failure(
+            "the agent could not be started; have `base.packages` or `setup` install it, or correct `agent.command`",
+        )),
+    }
+}
+
+/// Where setup, agent and checks begin.
+fn directory(recipe: &Recipe) -> &str {
+    recipe.repository.as_ref().map_or("/", |repository| &repository.path)
 }
 
 async fn power_off(vm: &dyn Vm, mut client: GuestClient<Channel>, progress: &Progress) -> Result<(), EnvironmentError> {

@@ -1,7 +1,7 @@
 //! Base images: a Debian with packages, as one ext4 file, made by mmdebstrap and kept under the hash of its inputs.
 //!
 //! The file system is as big as the recipe's `size.disk` from the start (the file is sparse), so that a guest never has to
-//! grow it; recipes that differ in it do not share a base.
+//! grow it. Recipes that differ in it alone have images of their own, of which the second is the first, copied and resized.
 //!
 //! Without root, mmdebstrap works in a user namespace, for which the user needs a range in /etc/subuid.
 
@@ -25,7 +25,7 @@ use super::{
 use crate::{process::Group, vm::VmError};
 
 /// Raised when the same inputs would give another image.
-const FORMAT: &str = "base 1";
+const FORMAT: &str = "base 2";
 
 /// Extension of an image that is being made.
 const UNFINISHED: &str = "new";
@@ -47,6 +47,7 @@ exit $status"#;
 /// A base image, made or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Base {
+    /// Of what is in it, and behind a dash how many MiB it has.
     pub(super) hash: String,
     pub(super) path: PathBuf,
     suite: String,
@@ -62,8 +63,8 @@ impl Base {
         packages.sort();
         packages.dedup();
         let (suite, disk) = (recipe.base.debian.clone(), recipe.size.disk);
-        let inputs = format!("{FORMAT}\n{suite}\n{}\n{disk}\n", packages.join(" "));
-        let hash = blake3::hash(inputs.as_bytes()).to_hex()[..16].to_owned();
+        let inputs = format!("{FORMAT}\n{suite}\n{}\n", packages.join(" "));
+        let hash = format!("{}-{}", &blake3::hash(inputs.as_bytes()).to_hex()[..16], disk >> 20);
         let path = bases.join(format!("{hash}.ext4"));
         Self { hash, path, suite, packages, disk }
     }
@@ -81,14 +82,43 @@ impl Base {
         }
         let fresh = self.path.with_extension(UNFINISHED);
         files::remove(&fresh).await?;
-        let made = self.bootstrap(&fresh, progress).await;
-        if let Err(error) = made {
-            files::remove(&fresh).await?;
-            return Err(error);
+        if !self.resized(&fresh, progress).await? {
+            let made = self.bootstrap(&fresh, progress).await;
+            if let Err(error) = made {
+                files::remove(&fresh).await?;
+                return Err(error);
+            }
         }
         files::freeze(&fresh).await?;
         files::publish(&fresh, &self.path).await?;
         self.stat().await.ok_or_else(|| progress.failure("the image vanished"))
+    }
+
+    /// The same Debian of another size, copied and resized; false: there is none, or it could not be resized.
+    async fn resized(&self, fresh: &Path, progress: &Progress) -> Result<bool, EnvironmentError> {
+        let bases = self.path.parent().unwrap_or(Path::new(""));
+        let Some(sibling) = sibling(&self.hash, finished(bases).await?) else { return Ok(false) };
+        progress.output(format!("{} is copied, and resized", sibling.display()));
+        // Nothing is mounted of it ever, so that it need not be checked first.
+        let script = r#"set -e
+cp --reflink=auto --sparse=always -- "$1" "$2"
+chmod 0600 "$2"
+if [ "$(stat -c %s "$2")" -lt "$3" ]; then truncate -s "$3" "$2"; resize2fs -f "$2"; else resize2fs -f "$2" "$4"; truncate -s "$3" "$2"; fi"#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(&sibling).arg(fresh).arg(self.disk.to_string());
+        command.arg(format!("{}M", self.disk >> 20)).env("LC_ALL", "C.UTF-8").env("PATH", path_with_sbin());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let (mut resizing, pipes) = Group::spawn(&mut command).map_err(at("sh"))?;
+        if let Some(stderr) = pipes.stderr {
+            follow(stderr, progress).await;
+        }
+        let status = resizing.wait().await.map_err(at("sh"))?;
+        if !status.success() {
+            // What is in it may not fit: then the whole way round says so.
+            progress.output(format!("it could not be resized ({status}); it is made anew"));
+            files::remove(fresh).await?;
+        }
+        Ok(status.success())
     }
 
     async fn bootstrap(&self, image: &Path, progress: &Progress) -> Result<(), EnvironmentError> {
@@ -156,6 +186,20 @@ pub(super) async fn finished(bases: &Path) -> Result<Vec<PathBuf>, EnvironmentEr
     Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == "ext4")).collect())
 }
 
+/// Of these images one that has the same in it as the one of this hash. The largest that is smaller, if there is one: to grow is
+/// less work than to shrink.
+fn sibling(hash: &str, images: Vec<PathBuf>) -> Option<PathBuf> {
+    let (content, wanted) = hash.rsplit_once('-')?;
+    let wanted: u64 = wanted.parse().ok()?;
+    let size = |path: &Path| {
+        let (other, size) = path.file_stem()?.to_str()?.rsplit_once('-')?;
+        size.parse::<u64>().ok().filter(|_| other == content)
+    };
+    let sized: Vec<(u64, PathBuf)> = images.into_iter().filter_map(|path| Some((size(&path)?, path))).collect();
+    let smaller = sized.iter().filter(|(size, _)| *size < wanted).max();
+    smaller.or_else(|| sized.iter().filter(|(size, _)| *size > wanted).min()).map(|(_, path)| path.clone())
+}
+
 /// mke2fs is an administrators' program, which Debian leaves out of a user's PATH.
 fn path_with_sbin() -> std::ffi::OsString {
     let mut path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
@@ -176,9 +220,9 @@ async fn follow(mut output: impl tokio::io::AsyncRead + Unpin, progress: &Progre
     let mut lines = Lines::default();
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = output.read(&mut buffer).await {
-        lines.push(&buffer[..length], &mut |line| progress.output(line));
+        lines.push(&buffer[..length], &mut |line| progress.line(line));
     }
-    lines.finish(&mut |line| progress.output(line));
+    lines.finish(&mut |line| progress.line(line));
 }
 
 #[cfg(test)]
@@ -196,6 +240,45 @@ mod tests {
         let repository = "repository={url='http://pilothouse.internal/git/a.git',path='/a'}";
         assert_eq!(one, of(&format!("base={{debian='bookworm',packages=['vim']}}\n{repository}")));
         assert_ne!(one, of("base={debian='trixie',packages=['vim','git']}"));
-        assert_ne!(one, of("base={debian='bookworm',packages=['git','vim']}\nsize.disk='9GiB'"));
+        let larger = of("base={debian='bookworm',packages=['git','vim']}\nsize.disk='9GiB'");
+        assert_eq!(one.replace("-8192", "-9216"), larger);
+    }
+
+    #[tokio::test]
+    async fn another_size_is_made_of_what_is_there() {
+        let bases = tempfile::tempdir().unwrap();
+        let of = |disk: &str| {
+            let text = format!("name='a'\nagent.command=['sh']\nbase.debian='bookworm'\nsize.disk='{disk}'");
+            Base::of(&Recipe::parse("x", &text).unwrap(), bases.path())
+        };
+        let (middle, progress) = (of("2GiB"), Progress::new(String::new()));
+        let run = async |program: &str, args: &[&str]| {
+            let made = Command::new(program).args(args).env("PATH", path_with_sbin()).output().await.unwrap();
+            assert!(made.status.success(), "{made:?}");
+            String::from_utf8(made.stdout).unwrap()
+        };
+        run("mke2fs", &["-q", "-F", "-t", "ext4", middle.path.to_str().unwrap(), "2G"]).await;
+        for (disk, size) in [("3GiB", 3 << 30), ("1GiB", 1 << 30)] {
+            let other = of(disk);
+            other.make(&progress).await.unwrap();
+            let path = other.path.to_str().unwrap();
+            assert_eq!(std::fs::metadata(path).unwrap().len(), size);
+            run("e2fsck", &["-f", "-n", path]).await;
+            let blocks = run("dumpe2fs", &["-h", path]).await;
+            assert!(blocks.contains(&format!("{}\n", size / 4096)), "{blocks}");
+        }
+        assert!(!progress.log().contains("made anew"), "{}", progress.log());
+        std::fs::write(of("8GiB").path, "garbage").unwrap();
+        assert!(!of("9GiB").resized(&bases.path().join("x.new"), &progress).await.unwrap());
+        assert!(!bases.path().join("x.new").exists());
+    }
+
+    #[test]
+    fn the_nearest_smaller_sibling_is_grown_before_a_larger_one_is_shrunk() {
+        let images = |names: &[&str]| names.iter().map(|name| Path::new("/b").join(name)).collect::<Vec<_>>();
+        let find = |names: &[&str]| sibling("aa-4096", images(names)).map(|path| path.display().to_string());
+        assert_eq!(find(&["aa-1024.ext4", "aa-2048.ext4", "aa-8192.ext4"]).as_deref(), Some("/b/aa-2048.ext4"));
+        assert_eq!(find(&["aa-9216.ext4", "aa-8192.ext4", "bb-2048.ext4"]).as_deref(), Some("/b/aa-8192.ext4"));
+        assert_eq!(find(&["bb-2048.ext4", "aa.ext4", "aa-x.ext4"]), None);
     }
 }

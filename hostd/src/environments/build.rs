@@ -68,6 +68,7 @@ async fn in_turn(environments: &Environments, job: &Job) -> Result<(Manifest, bo
 async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool), EnvironmentError> {
     let (recipe, progress) = (&job.recipe, &*job.progress);
     super::fits(recipe)?;
+    warn(environments, recipe, progress);
     let head = &head(environments, recipe).await?;
     let base = Base::of(recipe, &environments.shelf.bases);
     let steps = bake::steps(recipe) + 2;
@@ -77,7 +78,10 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
     let machine = environments.vmm.fingerprint(recipe.size, recipe.cpu).await?;
     let id = match place(environments, |attempt| manifest::id(recipe, &base, head, machine.as_deref(), attempt)).await?
     {
-        Place::Taken(manifest) => return Ok((*manifest, true)),
+        Place::Taken(manifest) => {
+            recheck(environments, job, head, &base, &manifest).await?;
+            return Ok((*manifest, true));
+        }
         Place::Free(id) => id,
     };
     if machine.is_none() {
@@ -118,6 +122,41 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
     files::write(&batch.workshop.join("log"), progress.log().as_bytes()).await?;
     files::publish(&batch.workshop, &environments.shelf.folder(&id)).await?;
     Ok((manifest, false))
+}
+
+/// Says what the recipe will not do as it was meant.
+fn warn(environments: &Environments, recipe: &Recipe, progress: &Progress) {
+    for warning in recipe.warnings() {
+        progress.output(format!("warning: {warning}"));
+    }
+    for name in recipe.also_read().iter().filter(|name| environments.forge.repository(name).is_none()) {
+        progress
+            .output(format!("warning: `read` names {name}, which is not on this host; `pilothouse repo add` adds it"));
+    }
+}
+
+/// The agent is no part of what is built: where a recipe names another one than the build was made with, a clone looks for it.
+async fn recheck(
+    environments: &Environments,
+    job: &Job,
+    head: &Head,
+    base: &Base,
+    manifest: &Manifest,
+) -> Result<(), EnvironmentError> {
+    let (recipe, progress) = (&job.recipe, &*job.progress);
+    let before = Recipe::parse("manifest", &manifest.recipe).ok();
+    if before.is_some_and(|before| before.agent.command.first() == recipe.agent.command.first()) {
+        return Ok(());
+    }
+    let shelf = &environments.shelf;
+    let workshop = shelf.workshop(&manifest.id).await?;
+    let promise = &room(environments, job).await?;
+    let batch = Batch { id: &manifest.id, recipe, head, base: base.path.clone(), workshop, progress, promise };
+    let template = manifest.template_bytes.map(|_| shelf.template(&manifest.id));
+    let layers = vec![base.path.clone(), shelf.disk(&manifest.id)];
+    progress.step(format!("look for the agent `{}` in a clone", hostd_core::text::one_line(&recipe.agent.command[0])));
+    template::find_agent(&*environments.vmm, &environments.gateway, &batch, layers, template).await?;
+    files::remove(&batch.workshop).await
 }
 
 /// Memory for the VMs of a build, one at a time; waits for it behind sessions.

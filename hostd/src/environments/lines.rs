@@ -5,33 +5,52 @@ use hostd_core::text;
 /// Longest line; what is longer goes on in the next.
 const LINE: usize = 1000;
 
-/// Cuts bytes into lines. A carriage return ends a line, too: programs use it to draw progress.
+/// A line of output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// One that stays.
+    Whole(String),
+    /// One that the program went over with the next: how far it has come.
+    Passing(String),
+}
+
+/// Cuts bytes into lines.
 #[derive(Default)]
 pub(super) struct Lines {
     rest: Vec<u8>,
+    /// The last byte was a carriage return: what follows goes over the line, or ends it.
+    returned: bool,
 }
 
 impl Lines {
     /// Gives each line that `bytes` complete to `out`; empty ones are left out.
-    pub(super) fn push(&mut self, bytes: &[u8], out: &mut impl FnMut(String)) {
+    pub(super) fn push(&mut self, bytes: &[u8], out: &mut impl FnMut(Line)) {
         for &byte in bytes {
-            if byte == b'\n' || byte == b'\r' {
-                self.finish(out);
-            } else {
-                self.rest.push(byte);
-                if self.rest.len() == LINE {
-                    self.finish(out);
-                }
+            if std::mem::take(&mut self.returned) && byte != b'\n' && byte != b'\r' {
+                self.give(Line::Passing, out);
+            }
+            match byte {
+                b'\n' => self.give(Line::Whole, out),
+                b'\r' => self.returned = true,
+                _ => self.rest.push(byte),
+            }
+            if self.rest.len() == LINE {
+                self.give(Line::Whole, out);
             }
         }
     }
 
     /// Gives what is left.
-    pub(super) fn finish(&mut self, out: &mut impl FnMut(String)) {
+    pub(super) fn finish(&mut self, out: &mut impl FnMut(Line)) {
+        self.returned = false;
+        self.give(Line::Whole, out);
+    }
+
+    fn give(&mut self, as_what: fn(String) -> Line, out: &mut impl FnMut(Line)) {
         let line = text::clean(&String::from_utf8_lossy(&without_escapes(&self.rest)), 4 * LINE);
         self.rest.clear();
         if !line.trim().is_empty() {
-            out(line.trim_end().into());
+            out(as_what(line.trim_end().into()));
         }
     }
 }
@@ -59,12 +78,27 @@ mod tests {
     #[test]
     fn lines_are_cut_and_cleaned() {
         let (mut lines, mut got) = (Lines::default(), vec![]);
-        let mut out = |line| got.push(line);
+        let mut out = |line| match line {
+            Line::Whole(line) => got.push(line),
+            Line::Passing(line) => panic!("{line} does not pass"),
+        };
         lines.push(b"one\ntw", &mut out);
         lines.push(b"o\r\n\x1b[1;31mred\x1b[0m\x07 \nrest", &mut out);
         lines.push(&[b'x'; LINE], &mut out);
         lines.finish(&mut out);
         assert_eq!(got[..3], ["one", "two", "red"]);
         assert_eq!((got[3].len(), got[4].len(), got.len()), (LINE, 4, 5));
+    }
+
+    #[test]
+    fn progress_passes_and_its_end_stays() {
+        let (mut lines, mut got) = (Lines::default(), vec![]);
+        let mut out = |line| got.push(line);
+        for piece in ["Files: 10%\rFiles", ": 99%\r", "Files: 100%, done.\r", "\nend\r"] {
+            lines.push(piece.as_bytes(), &mut out);
+        }
+        lines.finish(&mut out);
+        let (passing, whole) = (|line: &str| Line::Passing(line.into()), |line: &str| Line::Whole(line.into()));
+        assert_eq!(got, [passing("Files: 10%"), passing("Files: 99%"), whole("Files: 100%, done."), whole("end")]);
     }
 }

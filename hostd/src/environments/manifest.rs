@@ -9,7 +9,7 @@ use super::{BuildInfo, EnvironmentError, base::Base, files, template};
 use crate::{forge::Head, vm::snapshot::store::DAMAGED};
 
 /// Raised when the same inputs would give another build.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// A finished build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +56,8 @@ impl Manifest {
 pub(super) fn id(recipe: &Recipe, base: &Base, head: &Head, machine: Option<&str>, attempt: u32) -> String {
     let repository = recipe.repository.as_ref().map(|r| [&r.url, &head.branch, &r.path]);
     // JSON, so that no two lists of words look alike.
-    let inputs = serde_json::json!([FORMAT, base.hash, repository, head.commit, recipe.setup, machine, attempt]);
+    let (setup, user) = (&recipe.setup, &recipe.user);
+    let inputs = serde_json::json!([FORMAT, base.hash, repository, head.commit, setup, user, machine, attempt]);
     blake3::hash(inputs.to_string().as_bytes()).to_hex()[..16].to_owned()
 }
 
@@ -153,6 +154,7 @@ mod tests {
         assert_eq!(one, of("setup=['a b']\nsize.vcpus=2\nci.command=['x']\negress=['a:1']", "c0ffee"));
         for other in [
             of("setup=['a','b']", "c0ffee"),
+            of("setup=['a b']\nuser='dev'", "c0ffee"),
             of("setup=['a b']", "decaf"),
             of("setup=['a b']\nsize.disk='9GiB'", "c0ffee"),
             on("setup=['a b']", "c0ffee", "a newer qemu"),

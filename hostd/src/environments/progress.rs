@@ -7,7 +7,10 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use super::{BuildEvent, EnvironmentError, lines::Lines};
+use super::{
+    BuildEvent, EnvironmentError,
+    lines::{Line, Lines},
+};
 
 /// Events kept; the oldest go first.
 const KEPT: usize = 4096;
@@ -66,11 +69,19 @@ impl Progress {
         self.publish(state, BuildEvent::Output(line));
     }
 
+    /// A line as the step's program wrote it: what only passes is shown to those who watch, and not kept for later.
+    pub(super) fn line(&self, line: Line) {
+        match line {
+            Line::Whole(line) => self.output(line),
+            Line::Passing(line) => self.publish(self.lock(), BuildEvent::Passing(line)),
+        }
+    }
+
     /// Many lines at once.
     pub(super) fn text(&self, text: &[u8]) {
         let mut lines = Lines::default();
-        lines.push(text, &mut |line| self.output(line));
-        lines.finish(&mut |line| self.output(line));
+        lines.push(text, &mut |line| self.line(line));
+        lines.finish(&mut |line| self.line(line));
     }
 
     /// The last event.
@@ -92,6 +103,7 @@ impl Progress {
         let lines = state.events.iter().map(|event| match event {
             BuildEvent::Step { number, count, name } => format!("[{number}/{count}] {name}\n"),
             BuildEvent::Output(line) => format!("{line}\n"),
+            BuildEvent::Passing(_) => String::new(),
             BuildEvent::Failed(error) => format!("failed: {error}\n"),
             BuildEvent::Done { .. } => "done\n".into(),
         });
@@ -167,10 +179,13 @@ mod tests {
         }
         let EnvironmentError::BuildFailed { step, output } = progress.failure("why") else { panic!() };
         assert_eq!((step.as_str(), output.lines().count(), output.lines().last()), ("one", TAIL + 1, Some("why")));
+        progress.text(b"10%\r20%\rdone\n");
+        let EnvironmentError::BuildFailed { output, .. } = progress.failure("why") else { panic!() };
+        assert!(output.ends_with("\ndone\nwhy") && !output.contains('%') && !progress.log().contains('%'), "{output}");
         progress.end(BuildEvent::Failed(progress.failure("why")));
 
         let mut late = progress.read();
-        assert!(matches!(late.recv().await, Some(BuildEvent::Output(line)) if line == "(12 lines left out)"));
+        assert!(matches!(late.recv().await, Some(BuildEvent::Output(line)) if line == "(15 lines left out)"));
         for reader in [&mut slow, &mut late] {
             let mut last = None;
             while let Some(event) = reader.recv().await {

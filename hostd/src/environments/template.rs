@@ -104,6 +104,35 @@ async fn answer(
     exec::run(&hello.client, &["true"], "/", batch.progress).await
 }
 
+/// Looks for the recipe's agent in a build that is there: in a clone of its template, or in a VM that boots its layers.
+pub(super) async fn find_agent(
+    vmm: &dyn Vmm,
+    gateway: &Arc<Gateway>,
+    batch: &Batch<'_>,
+    layers: Vec<PathBuf>,
+    template: Option<PathBuf>,
+) -> Result<(), EnvironmentError> {
+    let scratch = batch.workshop.join("proof.qcow2");
+    vmm.create_disk(&scratch, batch.recipe.size.disk).await?;
+    files::folder(batch.vm()).await?;
+    let vm = match template {
+        Some(template) => {
+            let clone = spec(batch, layers, scratch, Memory::Clone(template.clone()));
+            vmm.resume(clone, &template).await?
+        }
+        None => vmm.start(spec(batch, layers, scratch, Memory::Own)).await?,
+    };
+    batch.promise.set_vm(Some(vm.clone()));
+    let looked = async {
+        let (_link, hello) = bake::meet(vm.clone(), batch.identity("proof", 1)?, gateway, batch).await?;
+        bake::check_agent(&hello.client, batch.recipe, batch.progress).await
+    };
+    let found = bake::unless_it_ends(&*vm, batch.progress, looked).await;
+    vm.end().await;
+    batch.promise.set_vm(None);
+    found
+}
+
 fn spec(batch: &Batch<'_>, layers: Vec<PathBuf>, disk: PathBuf, memory: Memory) -> VmSpec {
     let (name, directory) = (batch.slug("build"), batch.vm());
     VmSpec { name, directory, size: batch.recipe.size, layers, disk, memory, cpu: batch.recipe.cpu }

@@ -158,24 +158,25 @@ async fn a_build_is_made_once_and_kept() {
     });
     let commit = fixture.environments.get("python").unwrap().build.unwrap().commit;
     let expected = [
-        "1/9 kernel of the guests".into(),
-        "2/9 base system: Debian bookworm".into(),
-        "3/9 start a VM on the base".into(),
-        format!("4/9 clone main at {}", &commit[..12]),
-        "5/9 setup: make all".into(),
-        "6/9 power off and keep the disk".into(),
-        "7/9 boot the template".into(),
-        "8/9 freeze it".into(),
-        "9/9 prove it by a clone".into(),
+        "1/10 kernel of the guests".into(),
+        "2/10 base system: Debian bookworm".into(),
+        "3/10 start a VM on the base".into(),
+        format!("4/10 clone main at {}", &commit[..12]),
+        "5/10 setup: make all".into(),
+        "6/10 check the agent `sh` of root".into(),
+        "7/10 power off and keep the disk".into(),
+        "8/10 boot the template".into(),
+        "9/10 freeze it".into(),
+        "10/10 prove it by a clone".into(),
     ];
     assert_eq!(steps.collect::<Vec<_>>(), expected);
     let commands = fixture.vmm.commands.lock().unwrap().clone();
-    assert_eq!(commands[2], "/: git clone --branch main -- http://pilothouse.internal/git/widgets.git /work/widgets");
-    assert_eq!(
-        commands[3..5],
-        [format!("/: git -C /work/widgets reset --quiet --hard {commit}"), "/work/widgets: sh -c make all".into()]
-    );
-    assert_eq!(commands[5..], ["/: true", ": sh -c exec true", "/: true"], "the template's two, and its clone's");
+    assert_eq!(commands[2], "/: git config --system --add safe.directory /work/widgets");
+    assert_eq!(commands[4], "/: git clone --branch main -- http://pilothouse.internal/git/widgets.git /work/widgets");
+    assert_eq!(commands[5], format!("/: git -C /work/widgets reset --quiet --hard {commit}"));
+    assert_eq!(commands[7..9], ["/work/widgets: sh -c make all", "/: true"]);
+    assert!(commands[9].starts_with("/work/widgets: sh -c ") && commands[9].ends_with(" sh sh"), "{}", commands[9]);
+    assert_eq!(commands[10..], ["/: true", ": sh -c exec true", "/: true"], "the template's two, and its clone's");
 
     let ready = fixture.environments.ready("python").unwrap();
     let mode = std::fs::metadata(&ready.layers[1]).unwrap().permissions().mode();
@@ -257,6 +258,65 @@ async fn a_failed_build_leaves_the_old_one_in_use() {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_not_there_fails_the_build() {
+    let fixture = Fixture::new().await;
+    fixture.register(&RECIPE.replace(r#"["sh"]"#, r#"["fail"]"#)).await;
+    let (step, output) = fixture.failed().await;
+    assert_eq!(step, "check the agent `fail` of root");
+    assert!(output.ends_with("install it, or correct `agent.command`"), "{output}");
+    assert!(fixture.names("builds").is_empty());
+
+    // Also where what is built is there already: then a clone is looked at, once for each other agent.
+    fixture.register(RECIPE).await;
+    fixture.built().await;
+    let started = || fixture.vmm.started.lock().unwrap().len();
+    let before = started();
+    fixture.register(&RECIPE.replace(r#"["sh"]"#, r#"["fail"]"#)).await;
+    let (step, _) = fixture.failed().await;
+    assert_eq!((step.as_str(), started()), ("look for the agent `fail` in a clone", before + 1));
+    fixture.register(&RECIPE.replace(r#"["sh"]"#, r#"["bash", "-l"]"#)).await;
+    assert!(fixture.built().await.1);
+    assert_eq!((started(), fixture.vmm.running()), (before + 2, 0));
+    let last = fixture.vmm.started.lock().unwrap().last().unwrap().memory.clone();
+    assert!(matches!(last, Memory::Clone(_)));
+    assert_eq!(fixture.names("builds").len(), 1);
+}
+
+#[tokio::test]
+async fn the_working_tree_is_handed_over_to_the_agents_user() {
+    let fixture = Fixture::new().await;
+    fixture.register(&RECIPE.replace("agent =", "user = \"dev\"\nagent =")).await;
+    fixture.built().await;
+    let commands = fixture.vmm.commands.lock().unwrap().clone();
+    assert_eq!(commands[7..10], ["/work/widgets: sh -c make all", "dev@/: true", "/: chown -Rh dev: -- /work/widgets"]);
+    assert!(commands[10].starts_with("dev@/work/widgets: sh -c "), "{}", commands[10]);
+    let as_dev = fixture.environments.ready("python").unwrap();
+    assert_eq!(as_dev.recipe.user, "dev");
+    fixture.register(RECIPE).await;
+    assert!(!fixture.built().await.1, "another user's working tree is another build");
+}
+
+#[tokio::test]
+async fn what_a_recipe_will_not_do_as_meant_is_told() {
+    let fixture = Fixture::new().await;
+    let recipe = RECIPE.replace("path = \"/work/widgets\"", "path = \"/work/widgets\", read = [\"lib\"]");
+    fixture.register(&format!("{recipe}\negress = [\"127.0.0.1:11434\"]")).await;
+    for again in [false, true] {
+        let events = fixture.build().await;
+        let told: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                BuildEvent::Output(line) => line.strip_prefix("warning: "),
+                _ => None,
+            })
+            .collect();
+        assert!(told.len() == 2 && told[0].contains("\"host.pilothouse.internal:11434\""), "{told:?}");
+        assert!(told[1].starts_with("`read` names lib"), "{told:?}");
+        assert!(matches!(events.last(), Some(BuildEvent::Done { cached, .. }) if *cached == again));
+    }
+}
+
+#[tokio::test]
 async fn a_template_whose_clone_is_no_clone_is_not_published() {
     let fixture = Fixture::new().await;
     fixture.register(RECIPE).await;
@@ -280,7 +340,7 @@ async fn another_machine_makes_another_build_and_leaves_the_old_one() {
     *fixture.vmm.machine.lock().unwrap() = None;
     let events = fixture.build().await;
     assert!(matches!(events.last(), Some(BuildEvent::Done { cached: false, .. })));
-    assert!(events.iter().any(|event| matches!(event, BuildEvent::Step { number: 6, count: 6, .. })), "{events:?}");
+    assert!(events.iter().any(|event| matches!(event, BuildEvent::Step { number: 7, count: 7, .. })), "{events:?}");
     assert_eq!(fixture.environments.ready("python").unwrap().template, None);
 }
 

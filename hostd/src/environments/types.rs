@@ -103,6 +103,8 @@ pub enum BuildEvent {
     },
     /// A line of the step's output, without its line end.
     Output(String),
+    /// A line of the step's output that the next one stands in for: how far it has come.
+    Passing(String),
     /// Last: the environment is ready.
     Done {
         /// As it stands now.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use hostd_core::recipe::{Egress, HOST_LOOPBACK};
 use hyper::{Method, Request, StatusCode};
 use tokio::{net::TcpStream, time::timeout};
 
@@ -45,14 +46,22 @@ impl Destination {
     }
 
     /// Whether an egress entry names it.
-    pub(super) fn is(&self, entry: &str) -> bool {
-        let Some((host, port)) = entry.rsplit_once(':') else { return false };
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    pub(super) fn is(&self, entry: &Egress) -> bool {
+        let Some((host, port)) = entry.parts() else { return false };
         let same_host = match self.literal() {
             Some(address) => host.parse() == Ok(address),
             None => host.eq_ignore_ascii_case(&self.host),
         };
-        same_host && port.parse() == Ok(self.port)
+        same_host && port == self.port
+    }
+
+    /// Whether it is the guest itself, to whom it is not reached through the proxy.
+    fn is_of(&self, caller: &Caller) -> bool {
+        let own = |address: IpAddr| address.is_loopback() || address.is_unspecified();
+        match self.literal() {
+            Some(address) => own(address.to_canonical()),
+            None => self.host == "localhost" || self.host.ends_with(".localhost") || self.host == caller.slug,
+        }
     }
 }
 
@@ -71,17 +80,31 @@ pub(super) enum Refusal {
     )]
     NotListed { destination: Destination, environment: String },
     #[error(
-        "pilothouse: {destination} leads to {address}, which is not a public address; to allow it, list that address itself in egress of environment `{environment}`"
+        "pilothouse: {destination} is this VM itself, and is not reached through the proxy; connect without it: NO_PROXY={}", .destination.host
     )]
-    NotPublic { destination: Destination, address: IpAddr, environment: String },
+    Own { destination: Destination },
+    #[error(
+        "pilothouse: {destination} leads to {address}, which is not a public address; to allow that, write {{ to = \"{destination}\", private = true }} in egress of environment `{environment}`, or add \"{address}\" to it, and build it again"
+    )]
+    NotPublic { destination: Destination, address: SocketAddr, environment: String },
     #[error("pilothouse: {destination} could not be reached from the host: {error}")]
     Unreachable { destination: Destination, error: io::Error },
 }
 
 impl Refusal {
+    /// In a few words, for those who look at it from the host; None: it was allowed, and failed.
+    pub(super) fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::NotListed { .. } => Some("not in egress"),
+            Self::Own { .. } => Some("the VM itself"),
+            Self::NotPublic { .. } => Some("a private address"),
+            Self::Unreachable { .. } => None,
+        }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::NotListed { .. } | Self::NotPublic { .. } => StatusCode::FORBIDDEN,
+            Self::NotListed { .. } | Self::Own { .. } | Self::NotPublic { .. } => StatusCode::FORBIDDEN,
             Self::Unreachable { error, .. } if error.kind() == io::ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::Unreachable { .. } => StatusCode::BAD_GATEWAY,
         }
@@ -91,22 +114,15 @@ impl Refusal {
 /// Connects to a destination that the caller may reach. Only addresses that were judged are connected to: a name cannot
 /// change its mind in between.
 pub(super) async fn connect(caller: &Caller, destination: &Destination) -> Result<TcpStream, Refusal> {
-    if !caller.egress.iter().any(|entry| destination.is(entry)) {
+    if !listed(caller, destination) {
+        if destination.is_of(caller) {
+            return Err(Refusal::Own { destination: destination.clone() });
+        }
         let environment = caller.environment.clone();
         return Err(Refusal::NotListed { destination: destination.clone(), environment });
     }
+    let addresses = addresses(caller, destination).await?;
     let unreachable = |error| Refusal::Unreachable { destination: destination.clone(), error };
-    let addresses = match destination.literal() {
-        Some(address) => vec![SocketAddr::new(address, destination.port)],
-        None => {
-            let addresses = resolve(destination).await.map_err(unreachable)?;
-            if let Some(private) = addresses.iter().find(|address| !is_public(address.ip())) {
-                let (address, environment) = (private.ip(), caller.environment.clone());
-                return Err(Refusal::NotPublic { destination: destination.clone(), address, environment });
-            }
-            addresses
-        }
-    };
     let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses.into_iter().take(ADDRESSES) {
         match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
@@ -120,6 +136,33 @@ pub(super) async fn connect(caller: &Caller, destination: &Destination) -> Resul
         }
     }
     Err(unreachable(error))
+}
+
+fn listed(caller: &Caller, destination: &Destination) -> bool {
+    caller.egress.iter().any(|entry| destination.is(entry))
+}
+
+/// Where a listed destination is: the address that it is, the host's own loopback, or what its name leads to as far as the
+/// caller may go there.
+async fn addresses(caller: &Caller, destination: &Destination) -> Result<Vec<SocketAddr>, Refusal> {
+    let port = destination.port;
+    if let Some(address) = destination.literal() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    if destination.host == HOST_LOOPBACK {
+        return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
+    }
+    let unreachable = |error| Refusal::Unreachable { destination: destination.clone(), error };
+    let addresses = resolve(destination).await.map_err(unreachable)?;
+    let private = caller.egress.iter().any(|entry| entry.private && destination.is(entry));
+    let itself = |address: &SocketAddr| listed(caller, &Destination { host: address.ip().to_string(), port });
+    match addresses.iter().find(|address| !(private || is_public(address.ip()) || itself(address))) {
+        None => Ok(addresses),
+        Some(&address) => {
+            let environment = caller.environment.clone();
+            Err(Refusal::NotPublic { destination: destination.clone(), address, environment })
+        }
+    }
 }
 
 async fn resolve(destination: &Destination) -> io::Result<Vec<SocketAddr>> {
@@ -211,6 +254,7 @@ mod tests {
     #[case("example.com:80", false)]
     #[case("www.example.com:443", false)]
     fn entries_match_whole(#[case] entry: &str, #[case] matches: bool) {
-        assert_eq!(Destination { host: "example.com".into(), port: 443 }.is(entry), matches);
+        let entry = Egress { to: entry.into(), private: false };
+        assert_eq!(Destination { host: "example.com".into(), port: 443 }.is(&entry), matches);
     }
 }

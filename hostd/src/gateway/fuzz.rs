@@ -2,6 +2,7 @@
 
 use std::io;
 
+use hostd_core::recipe::Egress;
 use hyper::{Method, Request, header::HeaderMap};
 
 use super::{cgi, egress::Destination, forward};
@@ -15,12 +16,13 @@ pub async fn cgi_head(mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Where a request goes, as an egress entry would name it; and whether this entry does.
-pub fn destination(method: Method, uri: &str, entry: &str) -> Option<(String, bool)> {
+pub fn destination(method: Method, uri: &str, asked: &str) -> Option<(String, bool)> {
     let request = Request::builder().method(method).uri(uri).body(()).ok()?;
     let destination = Destination::of(&request)?;
     let named = destination.to_string();
-    assert!(destination.is(&named), "{named} does not name itself");
-    Some((named, destination.is(entry)))
+    let entry = |to: &str| Egress { to: to.into(), private: false };
+    assert!(destination.is(&entry(&named)), "{named} does not name itself");
+    Some((named, destination.is(&entry(asked))))
 }
 
 /// Takes away the headers of one hop.

@@ -80,11 +80,9 @@ async fn prepare(
     let Some((name, rest)) = path.split_once(".git/") else {
         return Err((StatusCode::NOT_FOUND, "repositories are at /git/NAME.git".into()));
     };
-    if caller.repository.as_deref() != Some(name) {
-        let own =
-            caller.repository.as_ref().map_or("no repository".into(), |own| format!("the repository `{own}` only"));
-        let name: String = name.chars().take(64).collect();
-        return Err((StatusCode::FORBIDDEN, format!("{} may read {own}; {name:?} was refused", caller.slug)));
+    let own = caller.repository.as_deref() == Some(name);
+    if !own && !caller.also_read.iter().any(|also| also == name) {
+        return Err((StatusCode::FORBIDDEN, may_not_read(caller, name)));
     }
     let Some(operation) = Operation::of(request.method(), rest, request.uri().query()) else {
         return Err((StatusCode::NOT_FOUND, "only git's smart HTTP protocol is spoken here; update your git".into()));
@@ -92,6 +90,9 @@ async fn prepare(
     let Some(repository) = gateway.repositories.repository(name) else {
         return Err((StatusCode::NOT_FOUND, format!("the repository `{name}` is not on this host any more")));
     };
+    if operation.push && !own {
+        return Err((StatusCode::FORBIDDEN, format!("{} may read `{name}`, and not push to it", caller.slug)));
+    }
     let mut command = http_backend(gateway, &repository, name, operation);
     pass_headers(&mut command, request.headers(), operation)?;
     command.env("REMOTE_USER", &caller.slug).env("REMOTE_ADDR", &caller.slug);
@@ -106,6 +107,18 @@ async fn prepare(
         forge::trust(&mut command, &repository, &[&settings[..], &forge::BOUNDS[..]].concat());
     }
     Ok(command)
+}
+
+fn may_not_read(caller: &Caller, name: &str) -> String {
+    let (slug, name): (_, String) = (&caller.slug, name.chars().take(64).collect());
+    match &caller.repository {
+        None => format!("{slug} may read no repository; {name:?} was refused"),
+        Some(own) => format!(
+            "{slug} may read the repository `{own}` only; {name:?} was refused; to allow it, add `read = [{name:?}]` to \
+             `repository` in the recipe of environment `{}` and build it again",
+            caller.environment
+        ),
+    }
 }
 
 fn http_backend(gateway: &Gateway, repository: &Path, name: &str, operation: Operation) -> Command {

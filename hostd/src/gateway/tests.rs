@@ -96,8 +96,13 @@ fn caller() -> Caller {
         environment: "demo".into(),
         repository: Some("widgets".into()),
         branch_prefix: Some("agent/fix-parser-3f/".into()),
+        also_read: vec![],
         egress: vec![],
     }
+}
+
+fn egress<const N: usize>(entries: [&str; N]) -> Vec<Egress> {
+    entries.map(|to| Egress { to: to.into(), private: false }).into()
 }
 
 fn text(output: &Output) -> String {

@@ -195,6 +195,7 @@ fn start(ports: &Arc<Ports>) -> Link {
         environment: "demo".into(),
         repository: None,
         branch_prefix: None,
+        also_read: vec![],
         egress: vec![],
     };
     Link::start(ports.clone(), identity, Arc::new(Gateway::new(PathBuf::from("/no/such/folder"))), Arc::new(caller))

@@ -210,6 +210,7 @@ async fn shake(vm: Arc<dyn Vm>, generation: u64) -> Result<Guest, String> {
         environment: String::new(),
         repository: None,
         branch_prefix: None,
+        also_read: vec![],
         egress: vec![],
     };
     // It has no repository, and so no way to any.

@@ -122,13 +122,14 @@ impl Fleet {
         }
     }
 
-    /// A client of its guest, which is resumed for it. While [`Busy`] is held the session is not suspended for idleness.
+    /// A client of its guest, which is resumed for it; one that is being started is waited for. While [`Busy`] is held the session is not suspended for idleness.
     ///
     /// # Errors
     /// As [`Fleet::resume`], and [`FleetError::NotRunning`].
     pub async fn guest(&self, asked: &str) -> Result<(GuestClient<Channel>, Busy), FleetError> {
         let handle = self.handle(asked)?;
         let busy = Busy::new(handle.clone());
+        settled(&handle, begins).await?;
         let asleep = handle.record.borrow().session.lifecycle == Lifecycle::Suspended;
         if asleep || handle.record.borrow().session.moves() {
             self.resume(&handle.id).await?;
@@ -164,6 +165,11 @@ pub(super) async fn settled(handle: &Handle, moving: impl Fn(&Session) -> bool) 
         done = done => done.map(|record| record.session.clone()).map_err(|_| FleetError::Stopping),
         () = handle.gone.cancelled() => Err(FleetError::Stopping),
     }
+}
+
+/// Whether it is on its way to its first moment, or to the first after a restart.
+pub(super) fn begins(session: &Session) -> bool {
+    matches!(session.lifecycle, Lifecycle::Queued | Lifecycle::Starting)
 }
 
 /// Somebody uses the session's guest.

@@ -55,6 +55,7 @@ pub(super) fn session(order: Order, build: ReadyBuild) -> Result<(Record, Vec<Ef
     let title = title(&order);
     let recipe = build.recipe;
     let repository = recipe.local_repository().map(str::to_owned);
+    let also_read = recipe.also_read().to_vec();
     let new = NewSession {
         slug: slug(&id, &title),
         id,
@@ -74,6 +75,8 @@ pub(super) fn session(order: Order, build: ReadyBuild) -> Result<(Record, Vec<Ef
         branch: build.branch,
         layers: build.layers,
         egress: recipe.egress,
+        also_read,
+        user: recipe.user,
         template: build.template,
         suspend_after: Some(recipe.suspend_after),
         cpu: recipe.cpu,

@@ -6,7 +6,7 @@ use hostd_core::{Lifecycle, UnixMillis};
 
 use super::{
     Fleet, FleetError, copies,
-    fleet::{Busy, Handle, Host, LINK_WAIT, settled},
+    fleet::{Busy, Handle, Host, LINK_WAIT, begins, settled},
     now,
 };
 use crate::{
@@ -22,7 +22,8 @@ impl Fleet {
         &self.host().parts.diffs
     }
 
-    /// What a session has changed. A suspended one is not woken; one on its way to disk or back is waited for.
+    /// What a session has changed. A suspended one is not woken; one that is being started, or on its way to disk or back, is
+    /// waited for.
     ///
     /// # Errors
     /// As [`Fleet::get`], [`FleetError::NotRunning`], and [`FleetError::Diff`]; of a suspended one [`FleetError::NoRoom`] and
@@ -31,7 +32,7 @@ impl Fleet {
         wish.check()?;
         let handle = self.handle(asked)?;
         let moves = |lifecycle: &Lifecycle| matches!(lifecycle, Lifecycle::Suspending | Lifecycle::Resuming);
-        settled(&handle, |session| moves(&session.lifecycle)).await?;
+        settled(&handle, |session| moves(&session.lifecycle) || begins(session)).await?;
         let record = handle.record.borrow().clone();
         if record.session.repository.is_none() {
             return Err(DiffError::NothingToCompare.into());
@@ -96,6 +97,7 @@ pub(super) fn working_tree(record: &Record, hello: &Hello) -> WorkingTree {
         repository: record.session.repository.clone().unwrap_or_default(),
         path: record.session.directory.clone(),
         branch: record.machine.branch.clone(),
+        user: record.machine.user.clone(),
         frozen: false,
     }
 }

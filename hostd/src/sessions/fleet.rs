@@ -17,7 +17,7 @@ use crate::{
     diff::Diffs,
     environments::Environments,
     forge::Forge,
-    gateway::Gateway,
+    gateway::{Gateway, Refused},
     room::Rooms,
     store::{Record, Store, StoreError},
     terminals::Terminal,
@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub(super) use super::{
-    commands::{Busy, LINK_WAIT, settled},
+    commands::{Busy, LINK_WAIT, begins, settled},
     handle::{Handle, Host, over},
 };
 
@@ -166,6 +166,12 @@ impl Fleet {
     /// [`FleetError::NotFound`], [`FleetError::Ambiguous`].
     pub fn get(&self, asked: &str) -> Result<SessionView, FleetError> {
         Ok(self.handle(asked)?.view())
+    }
+
+    /// Destinations that the session of this id was refused since hostd began, the last one first.
+    #[must_use]
+    pub fn refused(&self, id: &str) -> Vec<Refused> {
+        self.host().parts.gateway.refused(id)
     }
 
     /// Its terminal.

@@ -192,7 +192,7 @@ async fn bring_up(
     fail::fail_point!("start::before-agent");
     let pump = Pump::begin(terminal.clone()).await;
     let pump = pump.map_err(|error| NotStarted::Failed(format!("the terminal's log: {error}")))?;
-    let request = agent(session, terminal);
+    let request = agent(record, terminal);
     start_agent(&link, request).await?;
     clock.phase("agent");
     fail::fail_point!("start::after-agent");
@@ -222,8 +222,8 @@ async fn start_agent(link: &Link, request: StartAgentRequest) -> Result<(), NotS
     timeout(AGENT, started).await.unwrap_or_else(|_| Err(NotStarted::Failed(late())))
 }
 
-fn agent(session: &Session, terminal: &Terminal) -> StartAgentRequest {
-    let size = terminal.size();
+fn agent(record: &Record, terminal: &Terminal) -> StartAgentRequest {
+    let (session, size) = (&record.session, terminal.size());
     let environment = [
         ("PILOTHOUSE_SESSION", session.id.clone()),
         ("PILOTHOUSE_SLUG", session.slug.clone()),
@@ -236,6 +236,7 @@ fn agent(session: &Session, terminal: &Terminal) -> StartAgentRequest {
         directory: session.directory.clone(),
         columns: size.columns.into(),
         rows: size.rows.into(),
+        user: record.machine.user.clone(),
     }
 }
 
@@ -252,6 +253,7 @@ pub(super) fn caller(session: &Session, machine: &Machine) -> Caller {
         environment: session.environment.clone(),
         repository: session.repository.clone(),
         branch_prefix: session.repository.as_ref().map(|_| session.branch_prefix()),
+        also_read: machine.also_read.clone(),
         egress: machine.egress.clone(),
     }
 }

@@ -55,6 +55,7 @@ pub(crate) async fn shake(vm: Arc<dyn Vm>, generation: u64) -> Guest {
         environment: "tools".into(),
         repository: None,
         branch_prefix: None,
+        also_read: Vec::new(),
         egress: Vec::new(),
     };
     let gateway = Arc::new(Gateway::new("/nonexistent".into()));

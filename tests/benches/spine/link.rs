@@ -91,6 +91,7 @@ fn caller() -> Caller {
         environment: "tools".into(),
         repository: None,
         branch_prefix: None,
+        also_read: Vec::new(),
         egress: Vec::new(),
     }
 }

@@ -95,6 +95,21 @@ fn a_failing_setup_is_shown() {
     assert_eq!(broken["state"], "failed", "{broken}");
     host.cli(["new", "--env", "broken", "try"]).assert_failed(4, &["broken"]);
     assert!(host.ls().is_empty());
+    agents_are_looked_for(&host, &tools);
+}
+
+/// In the guest, and where the build is there already: the one that works stays in use.
+fn agents_are_looked_for(host: &Host, tools: &str) {
+    let agent =
+        |program: &str| build(host, &tools.replace("[\"bash\", \"--norc\", \"-i\"]", &format!("[\"{program}\"]")));
+    agent("no-such-agent").assert_failed(1, &["there is no program `no-such-agent` on the PATH", "agent.command"]);
+    agent("./no-such-agent").assert_failed(1, &["there is no program ./no-such-agent"]);
+    agent("./README.md").assert_failed(1, &["may not be executed"]);
+    assert!(agent("./ci").text().contains("was built before"));
+    let _ = host.session("still there", &["sleep", "1000"]);
+    // Right after `new`, which it waits for.
+    let id = host.dispatch("at once", &["sleep", "1000"]);
+    assert_eq!(host.exec(&id, &["echo", "here"]).text(), "here");
 }
 
 fn files(host: &Host) -> Vec<String> {

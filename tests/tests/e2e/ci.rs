@@ -73,6 +73,48 @@ fn each_revision_of_a_pull_request_is_checked() {
     host.cli(["checks", "rerun", "1", "lint"]).assert_failed(4, &["`lint` is not run here"]);
 }
 
+/// Nothing of it is root's but the setup, which makes the user.
+const USER: &str = r#"
+user = "dev"
+setup = ["useradd --create-home --shell /bin/bash --groups video dev"]
+ci = { command = ["sh", "-c", "id -un; git log -1 --format=%s"] }
+"#;
+
+const AGENT: &str = "id -un; id -Gn; echo \"$HOME $USER $LOGNAME $SHELL\"; echo seen >/dev/stderr; tty
+git config user.email a@example.com; date > stamp; git add stamp; git commit -qm stamp
+git push -q origin HEAD:$PILOTHOUSE_BRANCH && session pr open --title stamp; session status done ok; exec sleep 1000";
+
+#[test]
+fn an_agent_that_is_not_root_is_checked_and_compared() {
+    let host = Host::start();
+    let tools = fs::read_to_string(paths::root().join("tests/environments/tools.toml")).unwrap();
+    let recipe = host.data().join("dev.toml");
+    let build = |text: &str| {
+        fs::write(&recipe, tools.replace("\"tools\"", "\"dev\"") + text).unwrap();
+        host.cli(["env", "build", recipe.to_str().unwrap()])
+    };
+    build(&USER.replace("setup = [\"useradd", "setup = [\"true"))
+        .assert_failed(1, &["there is no user `dev` in this environment", "useradd --create-home"]);
+    let _ = build(USER).text();
+    let id = host.cli(["new", "--env", "dev", "--title", "stamp", "--", "sh", "-c", AGENT]).text();
+    host.wait_for(&id, "activity", "done");
+    let log = host.cli(["log", &id]).text().replace('\r', "");
+    for line in ["dev", "dev video", "/home/dev dev dev /bin/bash", "seen", "/dev/pts/0"] {
+        assert!(log.lines().any(|shown| shown == line), "{line:?} is not in {log}");
+    }
+    assert_eq!(over(&host, "ci")["state"], "passed");
+    let log = host.cli(["checks", "log", "1", "ci"]).text();
+    assert!(log.lines().any(|line| line == "dev") && log.contains("stamp"), "{log}");
+    // Whoever it is that works with it.
+    let git = ["sh", "-c", "id -un && git -C /work/widgets log -1 --format=%s"];
+    assert_eq!(host.exec(&id, &git).text(), "dev\nstamp");
+    assert_eq!(host.cli(["exec", "--user", "root", &id, "--"].iter().chain(&git)).text(), "root\nstamp");
+    assert!(host.cli(["diff", &id, "--name-only"]).text().contains("stamp"));
+    let _ = host.cli(["suspend", &id]).text();
+    assert!(host.cli(["diff", &id, "--name-only"]).text().contains("stamp"));
+    assert_eq!(host.show(&id)["lifecycle"], "suspended");
+}
+
 /// hostd dies while a check runs: the next one ends its VM, and runs it again from the beginning.
 #[test]
 fn a_check_cut_off_by_a_dead_hostd_runs_again() {

@@ -1,8 +1,13 @@
 //! The repository inside, and no other way out.
 
-use std::process::Command;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    process::Command,
+};
 
-use tests::{Host, Outcome, run};
+use tests::{Host, Outcome, paths, run};
 
 fn shell(host: &Host, id: &str, script: &str) -> Outcome {
     host.exec(id, &["sh", "-c", script])
@@ -12,6 +17,8 @@ fn shell(host: &Host, id: &str, script: &str) -> Outcome {
 #[test]
 fn git_goes_through_the_gateway_and_nothing_else_does() {
     let host = Host::start();
+    let port = serve("from the host's loopback");
+    widen(&host, port);
     let id = host.session("pusher", &[]);
     let slug = host.slug(&id);
     let other = host.slug(&host.dispatch("other", &[]));
@@ -31,6 +38,66 @@ fn git_goes_through_the_gateway_and_nothing_else_does() {
     let said = [slug.as_str(), other.as_str(), "the environment tools"];
     host.cli(["repo", "rename", "widgets", "gadgets"]).assert_failed(4, &said);
     host.cli(["repo", "remove", "widgets", "--yes"]).assert_failed(4, &said);
+    what_is_named_is_reached(&host, &id, port);
+    the_guest_itself_is_no_way_out(&host, &id);
+}
+
+/// A server on the host's loopback that answers everything with this; its port.
+fn serve(text: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let _ =
+                write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+        }
+    });
+    port
+}
+
+/// Lets `tools` read another repository, and reach a port of the host. The same build: it is there already.
+fn widen(host: &Host, port: u16) {
+    let widgets = host.data().join("git/widgets.git");
+    let _ = host.cli(["repo", "add", widgets.to_str().unwrap(), "--name", "lib"]).text();
+    let tools = fs::read_to_string(paths::root().join("tests/environments/tools.toml")).unwrap();
+    let recipe = host.data().join("tools.toml");
+    let widened = tools.replace("path = \"/work/widgets\"", "path = \"/work/widgets\", read = [\"lib\"]");
+    fs::write(&recipe, format!("{widened}\negress = [\"host.pilothouse.internal:{port}\"]\n")).unwrap();
+    let built = host.cli(["env", "build", recipe.to_str().unwrap()]);
+    assert!(built.text().contains("was built before"), "{built}");
+}
+
+fn what_is_named_is_reached(host: &Host, id: &str, port: u16) {
+    let submodule = "git init -q /tmp/with && cd /tmp/with && \
+                     git submodule --quiet add http://pilothouse.internal/git/lib.git lib && test -f lib/README.md";
+    let _ = shell(host, id, submodule).text();
+    let pushed = shell(host, id, "cd /tmp/with/lib && git push -q origin HEAD:refs/heads/agent/x/work");
+    assert!(pushed.code != 0 && pushed.stderr.contains("may read `lib`, and not push to it"), "{pushed}");
+    let fetched = shell(host, id, &format!("curl -sS -m 20 http://host.pilothouse.internal:{port}/")).text();
+    assert_eq!(fetched, "from the host's loopback");
+    let refused = &host.show(id)["refused"];
+    let of = |name: &str| refused.as_array().unwrap().iter().find(|it| it["destination"] == name).cloned();
+    assert!(of("example.com:80").is_some_and(|it| it["why"] == "not in egress" && it["count"] == 1), "{refused}");
+    assert!(of("example.com:443").is_some() && of(&format!("host.pilothouse.internal:{port}")).is_none(), "{refused}");
+}
+
+/// Its own server, by the names that it has for itself; and `session` in a shell that sets a PATH of its own.
+fn the_guest_itself_is_no_way_out(host: &Host, id: &str) {
+    let script = r#"perl -MIO::Socket::INET -e '
+            $s = IO::Socket::INET->new(Listen => 5, LocalAddr => "0.0.0.0", LocalPort => 8000, ReuseAddr => 1) or die;
+            while ($c = $s->accept) { <$c>; print $c "HTTP/1.0 200 OK\r\n\r\nlocal\n"; close $c }' >/dev/null 2>&1 &
+        for name in "$(hostname)" 0.0.0.0 127.0.0.1 localhost; do
+            curl -sS -m 20 --retry 20 --retry-connrefused --retry-delay 1 "http://$name:8000/" || exit 1
+        done
+        kill $!"#;
+    assert_eq!(shell(host, id, script).text(), "local\nlocal\nlocal\nlocal");
+    let node = shell(host, id, "echo $NODE_USE_ENV_PROXY");
+    assert_eq!(node.text(), "1");
+    let login = host.exec(id, &["bash", "-lc", "command -v session && session show"]).text();
+    assert!(login.contains("/session\n") && login.contains(&host.slug(id)), "{login}");
 }
 
 fn in_bare(host: &Host, args: &[&str]) -> String {

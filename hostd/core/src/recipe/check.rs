@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use toml::Spanned;
 
-use super::{Agent, Base, CiCheck, Cpu, Recipe, Repository, Warm, raw, words};
+use super::{Agent, Base, CiCheck, Cpu, Egress, ROOT, Recipe, Repository, Warm, raw, words};
 use crate::session::Size;
 
 const MIB: u64 = 1 << 20;
@@ -30,6 +30,7 @@ pub(super) fn recipe(raw: raw::Recipe) -> Checked<Recipe> {
         base: base(raw.base)?,
         repository: raw.repository.map(repository).transpose()?,
         setup: list(raw.setup, "setup", |command| argument(command, false))?,
+        user: raw.user.map_or_else(|| Ok(ROOT.into()), user)?,
         agent: Agent {
             command: command(raw.agent.command)?,
             task_argument: raw.agent.task_argument,
@@ -53,15 +54,21 @@ fn base(raw: raw::Base) -> Checked<Base> {
     })
 }
 
+fn user(raw: Spanned<String>) -> Checked<String> {
+    word(raw, words::is_user_name, "user", "a user name of lower-case letters, digits, underscore and dash, at most 32")
+}
+
 fn repository(raw: raw::Repository) -> Checked<Repository> {
     let url = "http://pilothouse.internal/git/NAME.git, NAME of lower-case letters, digits, dot, underscore and dash";
     let branch = "a branch name of letters, digits, dot, underscore, slash and dash";
     let path = "an absolute path of letters, digits, dot, underscore and dash, not in /dev, /proc, /run, /sys or /tmp";
+    let name_of_one = "the name of a repository of this host, as `pilothouse repo ls` has it";
     let is_url = |url: &str| words::repository_of(url).is_some();
     Ok(Repository {
         url: word(raw.url, is_url, "repository.url", url)?,
         branch: raw.branch.map(|name| word(name, words::is_branch_name, "repository.branch", branch)).transpose()?,
         path: word(raw.path, words::is_guest_path, "repository.path", path)?,
+        read: list(raw.read, "repository.read", |name| word(name, words::is_repository_name, "read", name_of_one))?,
     })
 }
 
@@ -123,9 +130,12 @@ fn argument(raw: Spanned<String>, may_be_empty: bool) -> Checked<String> {
     word(raw, fits, "command", allowed)
 }
 
-fn destination(raw: Spanned<String>) -> Checked<String> {
+fn destination(raw: Spanned<raw::Egress>) -> Checked<Egress> {
     let allowed = "host:port, e.g. \"packages.example.com:443\"; the host is a name or an address, without wildcards";
-    Ok(word(raw, words::is_destination, "egress", allowed)?.to_ascii_lowercase())
+    let span = raw.span();
+    let raw::Egress { to, private } = raw.into_inner();
+    let to = word(Spanned::new(span, to), words::is_destination, "egress", allowed)?.to_ascii_lowercase();
+    Ok(Egress { to, private })
 }
 
 fn size(raw: &raw::Size) -> Checked<Size> {

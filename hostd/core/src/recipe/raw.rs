@@ -1,6 +1,11 @@
 //! The shape of a recipe's TOML. Values keep where they stand, so that a check can point at them.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use toml::Spanned;
 
 type Text = Spanned<String>;
@@ -13,6 +18,7 @@ pub(super) struct Recipe {
     pub(super) repository: Option<Repository>,
     #[serde(default)]
     pub(super) setup: Vec<Text>,
+    pub(super) user: Option<Text>,
     pub(super) agent: Agent,
     pub(super) ci: Option<Spanned<Ci>>,
     #[serde(default)]
@@ -24,7 +30,44 @@ pub(super) struct Recipe {
     #[serde(default)]
     pub(super) suspend: Suspend,
     #[serde(default)]
-    pub(super) egress: Vec<Text>,
+    pub(super) egress: Vec<Spanned<Egress>>,
+}
+
+/// A destination: `"host:port"`, or a table that says more of it.
+pub(super) struct Egress {
+    pub(super) to: String,
+    pub(super) private: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with the keys to and private")]
+struct EgressTable {
+    to: String,
+    #[serde(default)]
+    private: bool,
+}
+
+impl<'de> Deserialize<'de> for Egress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Egress;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, or a table with the keys to and private")
+            }
+
+            fn visit_str<E: de::Error>(self, to: &str) -> Result<Egress, E> {
+                Ok(Egress { to: to.to_owned(), private: false })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Egress, A::Error> {
+                let EgressTable { to, private } = EgressTable::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Egress { to, private })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 #[derive(Deserialize)]
@@ -41,6 +84,8 @@ pub(super) struct Repository {
     pub(super) url: Text,
     pub(super) branch: Option<Text>,
     pub(super) path: Text,
+    #[serde(default)]
+    pub(super) read: Vec<Text>,
 }
 
 #[derive(Deserialize)]

@@ -26,7 +26,10 @@ fn a_full_recipe_is_read() {
     );
     assert_eq!(recipe.size, Size { vcpus: 2, memory: 512 << 20, disk: 8 << 30 });
     assert_eq!((recipe.warm, recipe.suspend_after), (Warm { min: 1, max: 4 }, 300));
-    assert_eq!(recipe.egress, ["packages.example.com:443", "[::1]:80", "192.0.2.1:8080"]);
+    let egress: Vec<_> = recipe.egress.iter().map(|entry| (entry.to.as_str(), entry.private)).collect();
+    assert_eq!(egress, [("packages.example.com:443", false), ("[::1]:80", false), ("192.0.2.1:8080", false)]);
+    assert_eq!(recipe.warnings().len(), 1, "{:?}", recipe.warnings());
+    assert_eq!((recipe.user.as_str(), recipe.also_read().len()), ("root", 0));
 }
 
 #[test]
@@ -41,6 +44,19 @@ fn a_branch_is_the_one_that_is_named_or_left_to_the_repository() {
     let branch = |text: &str| Recipe::parse("x", text).unwrap().repository.unwrap().branch;
     assert_eq!(branch(FULL).as_deref(), Some("main"));
     assert_eq!(branch(&FULL.replace(r#", branch = "main""#, "")), None);
+}
+
+#[test]
+fn who_works_what_else_is_read_and_private_places_are_read() {
+    let text = FULL
+        .replace(r#"path = "/work/widgets" }"#, r#"path = "/work/widgets", read = ["lib", "a.b"] }"#)
+        .replace("agent =", "user = \"dev\"\nagent =")
+        .replace(r#""[::1]:80""#, r#"{ to = "DB.lan:5432", private = true }, { to = "x.example:1" }"#);
+    let recipe = Recipe::parse("x", &text).unwrap();
+    assert_eq!((recipe.user.as_str(), recipe.also_read()), ("dev", &["lib".to_owned(), "a.b".to_owned()][..]));
+    let egress: Vec<_> = recipe.egress.iter().map(|entry| (entry.to.as_str(), entry.private)).collect();
+    assert_eq!(egress[1..3], [("db.lan:5432", true), ("x.example:1", false)]);
+    assert!(recipe.warnings().is_empty());
 }
 
 #[test]
@@ -74,7 +90,7 @@ fn checks_are_read_and_a_command_alone_is_one() {
 #[case::unknown_key(
     r#"name = "python""#,
     r#"nmae = "python""#,
-    "1:1: unknown key `nmae`, expected one of `name`, `base`, `repository`, `setup`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `egress`"
+    "1:1: unknown key `nmae`, expected one of `name`, `base`, `repository`, `setup`, `user`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `egress`"
 )]
 #[case::unknown_inner_key(
     r#"suspend = { after = "5m" }"#,
@@ -84,7 +100,7 @@ fn checks_are_read_and_a_command_alone_is_one() {
 #[case::unknown_table(
     r#"warm = {"#,
     r#"wram = {"#,
-    "8:1: unknown key `wram`, expected one of `name`, `base`, `repository`, `setup`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `egress`"
+    "8:1: unknown key `wram`, expected one of `name`, `base`, `repository`, `setup`, `user`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `egress`"
 )]
 #[case::wrong_type(r#"name = "python""#, r#"name = 3"#, "1:8: invalid type: integer `3`, expected a string")]
 #[case::wrong_inner_type(r#""python3", "g++""#, r#"7"#, "2:50: invalid type: integer `7`, expected a string")]
@@ -215,6 +231,26 @@ fn checks_are_read_and_a_command_alone_is_one() {
     r#""5m""#,
     r#""0s""#,
     r#"9:21: suspend.after is "0s"; allowed: a time such as "90s", "5m" or "1h", from 1s to 168h"#
+)]
+#[case::user(
+    "agent = {",
+    "user = \"-x\"\nagent = {",
+    r#"5:8: user is "-x"; allowed: a user name of lower-case letters, digits, underscore and dash, at most 32"#
+)]
+#[case::read(
+    r#"path = "/work/widgets" }"#,
+    r#"path = "/work/widgets", read = ["../x"] }"#,
+    r#"3:117: read is "../x"; allowed: the name of a repository of this host, as `pilothouse repo ls` has it"#
+)]
+#[case::egress_key(
+    r#""[::1]:80""#,
+    r#"{ to = "a:1", privat = true }"#,
+    "10:53: unknown key `privat`, expected `to` or `private`"
+)]
+#[case::egress_type(
+    r#""[::1]:80""#,
+    "7",
+    "10:39: invalid type: integer `7`, expected a string, or a table with the keys to and private"
 )]
 #[case::egress_no_port(r#""[::1]:80""#, r#""example.com""#, r#"10:39: egress is "example.com"; allowed: host:port, e.g. "packages.example.com:443"; the host is a name or an address, without wildcards"#)]
 #[case::egress_wildcard(r#""[::1]:80""#, r#""*.example.com:80""#, r#"10:39: egress is "*.example.com:80"; allowed: host:port, e.g. "packages.example.com:443"; the host is a name or an address, without wildcards"#)]

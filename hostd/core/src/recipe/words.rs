@@ -42,6 +42,13 @@ pub(super) fn is_environment_name(name: &str) -> bool {
         && name.bytes().all(|b| lower_or_digit(b) || b == b'-')
 }
 
+/// A user of the guest, as useradd takes it.
+pub(super) fn is_user_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.len() <= 32
+        && name.bytes().all(|b| lower_or_digit(b) || b"_-".contains(&b))
+}
+
 /// The name of a check, which stands in command lines and in tables.
 pub(super) fn is_check_name(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"._/-".contains(&b);

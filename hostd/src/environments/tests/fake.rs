@@ -215,7 +215,8 @@ impl Guest for FakeGuest {
             return Err(Status::invalid_argument("start first"));
         };
         let command = start.command.join(" ");
-        let line = format!("{}: {command}", start.directory);
+        let who = if matches!(start.user.as_str(), "" | "root") { String::new() } else { format!("{}@", start.user) };
+        let line = format!("{who}{}: {command}", start.directory);
         let first = !self.commands.lock().unwrap().contains(&line);
         self.commands.lock().unwrap().push(line);
         let code = match command.rsplit(' ').next() {

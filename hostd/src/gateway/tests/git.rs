@@ -45,8 +45,22 @@ async fn without_a_prefix_nothing_is_pushed() {
     assert!(text(&output).contains("remote: pilothouse: fix-parser-3f may not push"), "{}", text(&output));
 }
 
+#[tokio::test]
+async fn what_a_recipe_names_besides_is_read_and_not_written() {
+    let fixture = Fixture::new(Caller { also_read: vec!["secrets".into()], ..caller() }).await;
+    fixture.git_works(".", &["clone", "-q", "http://pilothouse.internal/git/secrets.git"]).await;
+    let push = ["push", "origin", "HEAD:refs/heads/agent/fix-parser-3f/work"];
+    let output = fixture.git("secrets", &push).await;
+    assert!(!output.status.success());
+    assert!(text(&output).contains("may read `secrets`, and not push to it"), "{}", text(&output));
+    assert!(!fixture.path("git/secrets.git/refs/heads/agent").exists());
+}
+
 #[rstest::rstest]
-#[case("secrets", "fix-parser-3f may read the repository `widgets` only; \"secrets\" was refused")]
+#[case(
+    "secrets",
+    "fix-parser-3f may read the repository `widgets` only; \"secrets\" was refused; to allow it, add `read = [\"secrets\"]`"
+)]
 #[case("nothing", "\"nothing\" was refused")]
 #[case("widgets%2f..%2fsecrets", "\"widgets%2f..%2fsecrets\" was refused")]
 #[tokio::test]

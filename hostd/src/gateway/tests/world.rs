@@ -21,7 +21,7 @@ async fn echo_server() -> (u16, AbortOnDropHandle<()>) {
 #[tokio::test]
 async fn a_listed_address_is_reached() {
     let (port, _server) = echo_server().await;
-    let fixture = Fixture::new(Caller { egress: vec![format!("127.0.0.1:{port}")], ..caller() }).await;
+    let fixture = Fixture::new(Caller { egress: egress([&format!("127.0.0.1:{port}")]), ..caller() }).await;
     let request = format!(
         "GET http://127.0.0.1:{port}/a?b HTTP/1.1\r\nHost: elsewhere\r\nProxy-Authorization: secret\r\nX-Own: kept\r\n\
          Connection: close, X-Hop\r\nX-Hop: 1\r\n\r\n"
@@ -44,22 +44,59 @@ async fn a_listed_address_is_reached() {
     "example.com:80 is not allowed from environment `demo`; to allow it, add \"example.com:80\" to egress"
 )]
 #[case("CONNECT example.com:443 HTTP/1.1", "example.com:443 is not allowed from environment `demo`")]
-#[case("CONNECT [::1]:22 HTTP/1.1", "[::1]:22 is not allowed")]
+#[case("CONNECT [2001:db8::1]:22 HTTP/1.1", "[2001:db8::1]:22 is not allowed")]
+#[case("CONNECT [::1]:22 HTTP/1.1", "[::1]:22 is this VM itself")]
+#[case("GET http://0.0.0.0:8000/ HTTP/1.1", "0.0.0.0:8000 is this VM itself")]
+#[case("GET http://fix-parser-3f:8000/ HTTP/1.1", "connect without it: NO_PROXY=fix-parser-3f")]
+#[case("CONNECT host.pilothouse.internal:22 HTTP/1.1", "host.pilothouse.internal:22 is not allowed")]
 #[case("GET http://localhost:1/ HTTP/1.1", "localhost:1 leads to ")]
-#[case("CONNECT localhost:1 HTTP/1.1", "which is not a public address")]
+#[case("CONNECT localhost:1 HTTP/1.1", "write { to = \"localhost:1\", private = true } in egress")]
 #[case("CONNECT pilothouse.internal:443 HTTP/1.1", "speaks plain HTTP on port 80")]
 #[tokio::test]
 async fn other_destinations_are_refused(#[case] line: &str, #[case] expected: &str) {
-    let fixture = Fixture::new(Caller { egress: vec!["localhost:1".into()], ..caller() }).await;
+    let fixture = Fixture::new(Caller { egress: egress(["localhost:1"]), ..caller() }).await;
     let answer = fixture.ask(&format!("{line}\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(body.starts_with("pilothouse: ") && body.contains(expected), "{answer}");
     assert!(head.starts_with("HTTP/1.1 403 pilothouse: ") && head.contains("content-type: text/plain"), "{answer}");
+    let refused = fixture.gateway.refused("01J");
+    assert!(refused.len() == 1 || line.contains("pilothouse.internal:443") && refused.is_empty(), "{refused:?}");
+}
+
+#[tokio::test]
+async fn names_of_private_addresses_are_reached_where_that_is_said() {
+    let (port, _server) = echo_server().await;
+    let entry = format!("localhost:{port}");
+    let private = vec![Egress { to: entry.clone(), private: true }];
+    let v4 = format!("127.0.0.1:{port}");
+    let v6 = format!("[::1]:{port}");
+    let host = format!("host.pilothouse.internal:{port}");
+    for (egress, name) in
+        [(private, &entry), (egress([&entry, &v4, &v6]), &entry), (egress([&host]), &host), (egress([&v4]), &v4)]
+    {
+        let fixture = Fixture::new(Caller { egress, ..caller() }).await;
+        let answer = fixture.ask(&format!("GET http://{name}/ HTTP/1.1\r\nConnection: close\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{name}: {answer}");
+        assert!(fixture.gateway.refused("01J").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_counted_by_session() {
+    let fixture = Fixture::new(caller()).await;
+    for _ in 0..3 {
+        fixture.ask("CONNECT api.example.com:443 HTTP/1.1\r\nConnection: close\r\n\r\n").await;
+    }
+    let refused = fixture.gateway.refused("01J");
+    assert_eq!((refused[0].destination.as_str(), refused[0].count), ("api.example.com:443", 3));
+    assert!(fixture.gateway.refused("01K").is_empty());
+    fixture.gateway.forget("01J");
+    assert!(fixture.gateway.refused("01J").is_empty());
 }
 
 #[tokio::test]
 async fn a_host_that_is_down_is_named() {
-    let fixture = Fixture::new(Caller { egress: vec!["127.0.0.1:1".into()], ..caller() }).await;
+    let fixture = Fixture::new(Caller { egress: egress(["127.0.0.1:1"]), ..caller() }).await;
     let answer = fixture.ask("GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("127.0.0.1:1 could not be reached"), "{answer}");
 }

@@ -62,6 +62,7 @@ async fn meet(host: &Host, id: &str, environment: &str, vm: Arc<dyn Vm>) -> Resu
         environment: environment.into(),
         repository: None,
         branch_prefix: None,
+        also_read: vec![],
         egress: vec![],
     };
     let link = Link::start(vm, identity, host.parts.gateway.clone(), Arc::new(caller));

@@ -37,6 +37,7 @@ impl Supervisor {
         self.handle.terminal.end("the session was deleted".into());
         self.host.handles().remove(id);
         self.host.board.removed(id);
+        self.host.parts.gateway.forget(id);
         self.host.shelf.look_again();
         Ok(())
     }

@@ -39,6 +39,7 @@ fn link(vm: &Arc<dyn Vm>) -> Link {
         environment: "demo".into(),
         repository: None,
         branch_prefix: None,
+        also_read: vec![],
         egress: vec![],
     };
     let identity = Identity { session_id, slug, machine_id: "0".repeat(32), generation: 1 };

@@ -1,0 +1,100 @@
+//! What guests asked for and did not get: by session, for those who wonder why an agent does not come on.
+
+use std::collections::HashMap;
+
+use hostd_core::{UnixMillis, text};
+
+use super::egress::{Destination, Refusal};
+
+/// Destinations kept of a session; the one that was asked for longest ago goes first.
+const OF_SESSION: usize = 32;
+/// Sessions of which some are kept; then as above.
+const SESSIONS: usize = 1024;
+/// Longest destination shown, in bytes.
+const NAME: usize = 300;
+
+/// A destination that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// `host:port`.
+    pub destination: String,
+    /// In a few words.
+    pub why: &'static str,
+    /// How often.
+    pub count: u64,
+    /// The last time.
+    pub last_at: UnixMillis,
+}
+
+/// Of all sessions.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(HashMap<String, Vec<Refused>>);
+
+impl Refusals {
+    /// One more.
+    pub(super) fn add(&mut self, session: &str, destination: &Destination, refusal: &Refusal, now: UnixMillis) {
+        let Some(why) = refusal.word() else { return };
+        let destination = text::clean(&text::one_line(&destination.to_string()), NAME);
+        if !self.0.contains_key(session) && self.0.len() == SESSIONS {
+            let last = |refused: &Vec<Refused>| refused.iter().map(|refused| refused.last_at).max();
+            let oldest = self.0.iter().min_by_key(|(_, refused)| last(refused)).map(|(session, _)| session.clone());
+            self.0.remove(&oldest.unwrap_or_default());
+        }
+        let of_session = self.0.entry(session.to_owned()).or_default();
+        let known = of_session.iter().position(|refused| refused.destination == destination);
+        let count = known.map_or(0, |at| of_session.remove(at).count);
+        if of_session.len() == OF_SESSION {
+            of_session.remove(0);
+        }
+        of_session.push(Refused { destination, why, count: count.saturating_add(1), last_at: now });
+    }
+
+    /// Of a session, the last one first.
+    pub(super) fn of(&self, session: &str) -> Vec<Refused> {
+        self.0.get(session).map(|refused| refused.iter().rev().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The session is gone.
+    pub(super) fn forget(&mut self, session: &str) {
+        self.0.remove(session);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(refusals: &mut Refusals, session: &str, port: u16, now: UnixMillis) {
+        let destination = Destination { host: "a\x1b.example".into(), port };
+        let refusal = Refusal::NotListed { destination: destination.clone(), environment: "demo".into() };
+        refusals.add(session, &destination, &refusal, now);
+    }
+
+    #[test]
+    fn they_are_counted_and_bounded() {
+        let mut refusals = Refusals::default();
+        for port in 1..=40 {
+            add(&mut refusals, "a", port, i64::from(port));
+        }
+        add(&mut refusals, "a", 20, 50);
+        let of = refusals.of("a");
+        let first = Refused { destination: "a.example:20".into(), why: "not in egress", count: 2, last_at: 50 };
+        assert_eq!((of.len(), &of[0], of[31].destination.as_str()), (OF_SESSION, &first, "a.example:9"));
+        for number in 0..SESSIONS {
+            add(&mut refusals, &format!("s{number}"), 1, 100);
+        }
+        assert_eq!((refusals.0.len(), refusals.of("a").len()), (SESSIONS, 0));
+        refusals.forget("s7");
+        assert!(refusals.of("s7").is_empty());
+    }
+
+    #[test]
+    fn a_host_that_is_down_was_not_refused() {
+        let destination = Destination { host: "a.example".into(), port: 1 };
+        let error = std::io::ErrorKind::TimedOut.into();
+        let refusal = Refusal::Unreachable { destination: destination.clone(), error };
+        let mut refusals = Refusals::default();
+        refusals.add("a", &destination, &refusal, 1);
+        assert!(refusals.of("a").is_empty());
+    }
+}
