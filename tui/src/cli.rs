@@ -3,6 +3,7 @@
 mod args;
 mod attach;
 mod checks;
+mod complete;
 mod diff;
 mod environment;
 mod exec;
@@ -28,13 +29,14 @@ mod suspend;
 mod table;
 mod terminal;
 mod wait;
+mod waiting;
 
 use std::{
     io::{self, IsTerminal},
     process::ExitCode,
 };
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use crate::client::Hosts;
 use args::{Arguments, Command};
@@ -43,11 +45,19 @@ use fleet::Fleet;
 
 /// Parses the arguments, runs the command or the console, reports what went wrong.
 pub(crate) fn main() -> ExitCode {
+    if complete::answered() {
+        return ExitCode::SUCCESS;
+    }
     // Usage errors and --help end here, with exit code 2 and 0.
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            let _ = error.print();
+            // Of what was asked for, like --help, it matters whether it arrived.
+            if let Err(broken) = error.print()
+                && !error.use_stderr()
+            {
+                return output::broken(&broken).report();
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -67,7 +77,7 @@ pub(crate) fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Outcome {
     if let Some(Command::Completions { shell }) = arguments.command {
-        return completions(shell);
+        return complete::script(shell);
     }
     // Its address names the host.
     if let Some(Command::GitRemote { address, .. }) = &arguments.command {
@@ -100,15 +110,8 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Host(command) => host::run(&fleet, command).await,
         Command::Env(command) => environment::run(&fleet, command).await,
         Command::GitRemote { address, .. } => git_remote::run(&address).await,
-        Command::Completions { shell } => completions(shell),
+        Command::Completions { shell } => complete::script(shell),
     }
-}
-
-fn completions(shell: clap_complete::Shell) -> Outcome {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "pilothouse", &mut script);
-    output::write(&script)?;
-    Ok(0)
 }
 
 async fn console(hosts: Vec<crate::client::HostAddress>) -> Outcome {

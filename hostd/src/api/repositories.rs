@@ -22,7 +22,10 @@ use super::{
     status::stopping,
     streams::{Answers, until_closing},
 };
-use crate::forge::{self, ForgeError, Import, RepositoryInfo, Which};
+use crate::{
+    environments::EnvironmentInfo,
+    forge::{self, ForgeError, Import, RepositoryInfo, Which},
+};
 
 /// Lines of progress that may wait for the caller.
 const LINES: usize = 64;
@@ -176,7 +179,8 @@ impl Api {
         let forge = self.fleet.forge();
         let url = forge.repository(name).await?.url;
         let sessions = self.fleet.list().into_iter().filter(|view| view.session.repository.as_deref() == Some(name));
-        let environments = self.fleet.environments().list().into_iter().filter(|it| it.repository == url);
+        let has = |it: &EnvironmentInfo| it.repository == url || it.also_read.iter().any(|also| also == name);
+        let environments = self.fleet.environments().list().into_iter().filter(has);
         let pulls = forge.pulls(Which { repository: Some(name.into()), ..Which::default() }).await?;
         Ok(Uses {
             sessions: several("session", sessions.map(|view| view.session.slug).collect()),

@@ -76,6 +76,7 @@ impl Entry {
             older: self.older.clone(),
             size: self.recipe.size,
             repository: self.recipe.repository.as_ref().map(|r| r.url.clone()).unwrap_or_default(),
+            also_read: self.recipe.also_read().to_vec(),
             agent: self.recipe.agent.command.clone(),
             warm: self.current.as_ref().map(|current| current.recipe.warm).unwrap_or_default(),
         }

@@ -51,6 +51,8 @@ pub struct EnvironmentInfo {
     pub size: Size,
     /// Its repository's URL; empty: none.
     pub repository: String,
+    /// Names of the other repositories of this host that its sessions may read.
+    pub also_read: Vec<String>,
     /// Its agent's command.
     pub agent: Vec<String>,
     /// How many VMs of the build in use stand ready.

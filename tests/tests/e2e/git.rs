@@ -38,6 +38,7 @@ fn git_goes_through_the_gateway_and_nothing_else_does() {
     let said = [slug.as_str(), other.as_str(), "the environment tools"];
     host.cli(["repo", "rename", "widgets", "gadgets"]).assert_failed(4, &said);
     host.cli(["repo", "remove", "widgets", "--yes"]).assert_failed(4, &said);
+    host.cli(["repo", "remove", "lib", "--yes"]).assert_failed(4, &["the environment tools"]);
     what_is_named_is_reached(&host, &id, port);
     the_guest_itself_is_no_way_out(&host, &id);
 }

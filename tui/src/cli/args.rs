@@ -9,6 +9,8 @@ mod session;
 
 use clap::{Parser, Subcommand};
 
+use super::complete;
+
 pub(crate) use diff::Diff;
 pub(crate) use environment::EnvCommand;
 pub(crate) use forge::{ChecksCommand, Of, OnePull, ReviewCommand, Said};
@@ -22,7 +24,7 @@ pub(crate) use session::{Attach, Exec, Fork, Log, Ls, New, Restart, Resume, Rm, 
 pub(crate) struct Arguments {
     /// A host: a name from config.toml, or unix:PATH of its socket. May be repeated. Default: $PILOTHOUSE_HOST, else every
     /// host in config.toml, else the one on this machine
-    #[arg(long = "host", global = true, value_name = "NAME|unix:PATH")]
+    #[arg(long = "host", global = true, value_name = "NAME|unix:PATH", add = complete::hosts())]
     pub(crate) hosts: Vec<String>,
 
     /// What to do
@@ -95,7 +97,7 @@ pub(crate) enum Command {
         /// Its address, with or without `pilothouse://`
         address: String,
     },
-    /// Print completions for a shell
+    /// Print completions for a shell; they ask the hosts for sessions and environments
     #[command(
         after_help = "Example:\n  pilothouse completions bash > ~/.local/share/bash-completion/completions/pilothouse"
     )]

@@ -5,17 +5,12 @@ mod names;
 mod patch;
 mod stat;
 
-use std::{
-    io::{self, IsTerminal as _},
-    os::unix::ffi::OsStringExt as _,
-    time::Duration,
-};
+use std::os::unix::ffi::OsStringExt as _;
 
 use pilothouse_proto::hostd::v1::{
     DiffDetail, DiffFile, DiffPiece, DiffPull, DiffRequest, DiffResponse, DiffRevisions, DiffStart, diff_request::Of,
     diff_response::Response,
 };
-use tokio::time::timeout;
 use tonic::Streaming;
 
 use super::{
@@ -25,11 +20,10 @@ use super::{
     format::plain,
     output, repo, review,
     show::when,
+    waiting,
 };
 
-/// Something takes so long that people want to hear of it.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// What they hear.
+/// What people see while it takes its time.
 const COMPARING: &str = "comparing";
 /// The same where the host may have to start a VM for it.
 const COPYING: &str = "reading the suspended session's changes from a copy of its VM";
@@ -67,7 +61,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Diff) -> Outcome {
     };
     let failure = |status| host.failure(&status);
     let mut client = host.diffs();
-    let mut answers = patiently(wait, client.get(request)).await.map_err(failure)?.into_inner();
+    let mut answers = waiting::shown(wait, client.get(request)).await.map_err(failure)?.into_inner();
     follow(host, &mut answers, form.as_mut()).await?;
     form.end()?;
     Ok(0)
@@ -105,23 +99,6 @@ fn tell(start: &DiffStart) {
     if !start.missing.is_empty() {
         output::note(&format!("warning: {}", plain(&start.missing)));
     }
-}
-
-/// Says what goes on where that takes its time and somebody looks.
-async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    if let Ok(done) = timeout(PATIENCE, &mut work).await {
-        return done;
-    }
-    let looks = io::stderr().is_terminal();
-    if looks {
-        output::write_stderr(&format!("{what} …"));
-    }
-    let done = work.await;
-    if looks {
-        output::write_stderr("\r\x1b[K");
-    }
-    done
 }
 
 /// Where it is asked for, what, and what goes on meanwhile.

@@ -24,6 +24,7 @@ use super::{
     fleet::Fleet,
     output,
     terminal::{self, Out, RawMode, Signals, exit_code_of, read_stdin},
+    waiting,
 };
 
 /// Parts of stdin under way, of at most 64 KiB each.
@@ -33,7 +34,7 @@ const SIGNAL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs it; the exit code is the command's.
 pub(crate) async fn run(fleet: &Fleet, options: Exec) -> Outcome {
-    let tty = options.tty;
+    let (tty, no_stdin) = (options.tty, options.no_stdin);
     if tty && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(Failure::usage("-t needs a terminal on stdin and stdout").hint("leave -t out"));
     }
@@ -44,15 +45,21 @@ pub(crate) async fn run(fleet: &Fleet, options: Exec) -> Outcome {
     // The channel is empty: there is room.
     let _ = requests.try_send(request(Request::Start(start(found.it.id, options))));
     let mut sessions = found.host.sessions();
+    let asked = waiting::shown("waiting for the session", sessions.exec(ReceiverStream::new(receiver)));
     let responses = tokio::select! {
-        answer = sessions.exec(ReceiverStream::new(receiver)) => answer,
+        answer = asked => answer,
         signal = signals.next() => return Ok(exit_code_of(signal)),
     };
     let responses = responses.map_err(|status| found.host.failure(&status))?.into_inner();
     let _raw = tty.then(|| RawMode::enter(Vec::new())).transpose().map_err(local)?;
     let resizes = tty.then(|| signal(SignalKind::window_change())).transpose().map_err(local)?;
     let end = request(Request::StdinEnd(true));
-    read_stdin(requests.clone(), |bytes| request(Request::Stdin(bytes.into())), Some(end)).map_err(local)?;
+    if no_stdin {
+        // There is room: nothing but the start was sent.
+        let _ = requests.try_send(end);
+    } else {
+        read_stdin(requests.clone(), |bytes| request(Request::Stdin(bytes.into())), Some(end)).map_err(local)?;
+    }
     let pump = tokio::spawn(pump(responses));
     match drive(pump, requests, signals, resizes).await? {
         Ended::Code(code) => Ok(code),
@@ -79,6 +86,7 @@ fn start(id: String, options: Exec) -> ExecStart {
         environment,
         directory: options.directory.unwrap_or_default(),
         terminal: options.tty.then(terminal::size),
+        user: options.user,
     }
 }
 

@@ -14,12 +14,15 @@ use tonic::{Response, Status, transport::Channel};
 use super::{
     failure::{Failure, NOT_FOUND, UNREACHABLE, USAGE},
     format::plain,
-    output,
+    output, waiting,
 };
 use crate::client::HostAddress;
 
 /// How long a host may take to answer a question about itself; what it is told to do may take longer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is said meanwhile.
+const ASKING: &str = "waiting for the host's answer";
 
 /// Largest answer taken from a host, in bytes: some ten thousand sessions.
 const ANSWER_MAX: usize = 64 << 20;
@@ -161,7 +164,8 @@ impl Fleet {
     ) -> Result<Vec<On<'a, T>>, Failure> {
         let mut answers = Vec::new();
         let mut failures = Vec::new();
-        for (host, answer) in self.hosts.iter().zip(join_all(self.hosts.iter().map(|host| question(host))).await) {
+        let asked = waiting::shown(ASKING, join_all(self.hosts.iter().map(|host| question(host)))).await;
+        for (host, answer) in self.hosts.iter().zip(asked) {
             match answer {
                 Ok(it) => answers.push(On { host, it }),
                 Err(failure) => failures.push(failure),
@@ -184,7 +188,7 @@ impl Fleet {
             let mut client = host.sessions();
             async move { host.ask(client.get(request())).await }
         }));
-        let mut answers = found.await;
+        let mut answers = waiting::shown(ASKING, found).await;
         // A whole name beats a prefix of another, also where on another host it is one of several.
         if answers.iter().flatten().any(|session| is_exactly(session, id)) {
             for answer in &mut answers {
@@ -212,7 +216,7 @@ impl Fleet {
         question: impl AsyncFn(&'a Host) -> Result<T, Failure>,
         name: impl Fn(&T) -> String,
     ) -> Result<On<'a, T>, Failure> {
-        let answers = join_all(self.hosts.iter().map(|host| question(host))).await;
+        let answers = waiting::shown(ASKING, join_all(self.hosts.iter().map(|host| question(host)))).await;
         self.single(self.found(answers)?, what, name)
     }
 

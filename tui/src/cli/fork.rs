@@ -2,13 +2,15 @@
 
 use pilothouse_proto::hostd::v1::ForkRequest;
 
-use super::{args::Fork, failure::Outcome, fleet::Fleet, format::plain, json, output};
+use super::{args::Fork, failure::Outcome, fleet::Fleet, format::plain, json, output, waiting};
 
 /// Prints its id; it is on its way when this returns.
 pub(crate) async fn run(fleet: &Fleet, options: Fork) -> Outcome {
     let found = fleet.session(&options.id).await?;
     let request = ForkRequest { id: found.it.id, title: options.title.unwrap_or_default() };
-    let session = found.host.sessions().fork(request).await.map_err(|status| found.host.failure(&status))?.into_inner();
+    let mut sessions = found.host.sessions();
+    let forked = waiting::shown("forking the session", sessions.fork(request)).await;
+    let session = forked.map_err(|status| found.host.failure(&status))?.into_inner();
     if options.json {
         output::print_json(&json::Session::new(&found.host.name().await, &session))?;
     } else {

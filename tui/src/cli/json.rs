@@ -50,6 +50,18 @@ pub(crate) struct Session<'a> {
     viewers: u32,
     forked_from: Option<&'a str>,
     phases: Vec<Phase<'a>>,
+    /// Of `show` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<Vec<Refused<'a>>>,
+}
+
+/// A destination that it asked for and may not reach.
+#[derive(Debug, Serialize)]
+struct Refused<'a> {
+    destination: &'a str,
+    why: &'a str,
+    count: u64,
+    last_at: String,
 }
 
 /// What became of one that was to be deleted: an element of `rm`.
@@ -108,7 +120,19 @@ impl<'a> Session<'a> {
             viewers: session.viewers,
             forked_from: some(&session.forked_from),
             phases: session.phases.iter().map(|p| Phase { name: &p.name, micros: p.micros }).collect(),
+            refused: None,
         }
+    }
+
+    /// With the destinations that it was refused.
+    pub(crate) fn with_refused(self, session: &'a api::Session) -> Self {
+        let refused = session.refused.iter().map(|it| Refused {
+            destination: &it.destination,
+            why: &it.why,
+            count: it.count,
+            last_at: time(it.last_at),
+        });
+        Self { refused: Some(refused.collect()), ..self }
     }
 }
 

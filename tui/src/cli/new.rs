@@ -7,7 +7,7 @@ use super::{
     failure::{Failure, Outcome},
     fleet::{Fleet, Host},
     format::plain,
-    json, output,
+    json, output, waiting,
 };
 
 /// Starts it on the host meant, or the one that has the environment.
@@ -22,7 +22,9 @@ pub(crate) async fn run(fleet: &Fleet, options: New) -> Outcome {
         task: options.task.join(" "),
         command: options.command,
     };
-    let created = host.sessions().create(request).await.map_err(|status| host.failure(&status))?.into_inner();
+    let mut sessions = host.sessions();
+    let created = waiting::shown("starting the session", sessions.create(request)).await;
+    let created = created.map_err(|status| host.failure(&status))?.into_inner();
     if options.json {
         output::print_json(&json::Session::new(&host.name().await, &created))?;
     } else {

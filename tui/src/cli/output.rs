@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use serde::Serialize;
 
-use super::failure::Failure;
+use super::{failure::Failure, waiting};
 
 /// Whether stdout is a terminal.
 pub(crate) fn is_terminal() -> bool {
@@ -42,6 +42,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// The same for bytes.
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
+    waiting::clear();
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| broken(&error))
 }
@@ -54,6 +55,7 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Says something beside the output, for people; a lost stderr is no failure.
 pub(crate) fn note(text: &str) {
+    waiting::clear();
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 

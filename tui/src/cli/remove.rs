@@ -8,7 +8,7 @@ use super::{
     failure::{Failure, NOT_FOUND, Outcome},
     fleet::{Fleet, On},
     format::{age, plain},
-    json, output,
+    json, output, waiting,
 };
 
 /// Deletes them. All are found before the first is touched; one that cannot be deleted does not keep the others.
@@ -48,7 +48,9 @@ pub(crate) async fn run(fleet: &Fleet, options: Rm) -> Outcome {
 }
 
 async fn delete(on: &On<'_, Session>) -> Result<(), Failure> {
-    let deleted = on.host.sessions().delete(DeleteRequest { id: on.it.id.clone() }).await;
+    let mut sessions = on.host.sessions();
+    let request = DeleteRequest { id: on.it.id.clone() };
+    let deleted = waiting::shown(&format!("deleting {}", plain(&on.it.slug)), sessions.delete(request)).await;
     match deleted.map_err(|status| on.host.failure(&status)) {
         // Somebody was quicker: it is gone, as wanted.
         Err(failure) if failure.exit != NOT_FOUND => Err(failure),

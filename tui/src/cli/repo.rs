@@ -21,6 +21,7 @@ use super::{
     json, output,
     show::{lines, when},
     table::{Cell, Column, Tone, render},
+    waiting,
 };
 
 /// Runs one of them.
@@ -187,11 +188,12 @@ fn direct_pushes(word: &str) -> &'static str {
 async fn add(fleet: &Fleet, request: AddRepositoryRequest, remote: bool, json: bool) -> Outcome {
     let host = fleet.only("add")?;
     let source = PathBuf::from(&request.source);
-    let answer = host.repositories().add_repository(request).await.map_err(|status| host.failure(&status))?;
-    let mut parts = answer.into_inner();
-    let progress = progress::Import::new();
+    let mut repositories = host.repositories();
+    let answer = waiting::shown("waiting for the host's answer", repositories.add_repository(request)).await;
+    let mut parts = answer.map_err(|status| host.failure(&status))?.into_inner();
+    let mut progress = progress::Import::new();
     let imported = loop {
-        match parts.message().await.map(|part| part.and_then(|part| part.progress)) {
+        match progress.wait(parts.message()).await.map(|part| part.and_then(|part| part.progress)) {
             Ok(Some(Progress::Line(line))) => progress.line(&line),
             Ok(Some(Progress::Done(repository))) => break Ok(repository),
             Ok(None) => break Err(Failure::failed("the host ended the import without a word")),

@@ -2,7 +2,7 @@
 
 use pilothouse_proto::hostd::v1::RestartRequest;
 
-use super::{args::Restart, failure::Outcome, fleet::Fleet, format::plain, json, output};
+use super::{args::Restart, failure::Outcome, fleet::Fleet, format::plain, json, output, waiting};
 
 /// Restarts it; it is on its way when this returns.
 pub(crate) async fn run(fleet: &Fleet, options: Restart) -> Outcome {
@@ -20,7 +20,9 @@ pub(crate) async fn run(fleet: &Fleet, options: Restart) -> Outcome {
         )?;
     }
     let request = RestartRequest { id: found.it.id, give_up_memory: suspended };
-    let session = found.host.sessions().restart(request).await.map_err(|status| found.host.failure(&status))?;
+    let mut sessions = found.host.sessions();
+    let restarted = waiting::shown("restarting the session", sessions.restart(request)).await;
+    let session = restarted.map_err(|status| found.host.failure(&status))?;
     if options.json {
         output::print_json(&json::Session::new(&found.host.name().await, session.get_ref()))?;
     }

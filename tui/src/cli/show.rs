@@ -1,7 +1,7 @@
 //! `show`: all there is to know of one session.
 
 use jiff::Timestamp;
-use pilothouse_proto::hostd::v1::Session;
+use pilothouse_proto::hostd::v1::{Refused, Session};
 
 use super::{
     args::Show,
@@ -17,7 +17,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Show) -> Outcome {
     let found = fleet.session(&options.id).await?;
     let host = found.host.name().await;
     if options.json {
-        output::print_json(&json::Session::new(&host, &found.it))?;
+        output::print_json(&json::Session::new(&host, &found.it).with_refused(&found.it))?;
     } else {
         output::print(&lines(&facts(&host, &found.it), output::colour()))?;
     }
@@ -49,6 +49,14 @@ pub(crate) fn when(unix_millis: i64) -> String {
 fn activity(s: &Session) -> String {
     let gone = matches!(s.lifecycle.as_str(), "queued" | "starting" | "stopped" | "crashed");
     if gone && s.activity == "working" { String::new() } else { plain(&s.activity) }
+}
+
+/// A destination that it asked for and may not reach.
+fn refused(refused: &Refused) -> String {
+    let Refused { destination, why, count, last_at } = refused;
+    let times = if *count == 1 { "once".into() } else { format!("{count} times") };
+    let ago = age(*last_at, Timestamp::now());
+    format!("{} {times}, last {ago} ago: {}", plain(destination), plain(why))
 }
 
 fn facts(host: &str, s: &Session) -> Facts {
@@ -85,6 +93,7 @@ fn facts(host: &str, s: &Session) -> Facts {
             "last start",
             s.phases.iter().map(|p| format!("{} {}", plain(&p.name), micros(p.micros))).collect::<Vec<_>>().join(", "),
         ),
+        ("refused", s.refused.iter().map(refused).collect::<Vec<_>>().join("\n")),
         ("viewers", s.viewers.to_string()),
         ("created", when(s.created_at)),
         ("changed", when(s.updated_at)),

@@ -1,17 +1,18 @@
 //! The user's terminal: raw mode that always ends, its size, its signals, its keys, and bytes to it.
 
 use std::{
-    io,
+    io::{self, IsTerminal as _, stdin},
     sync::{Mutex, PoisonError},
 };
 
 use bytes::Bytes;
 use pilothouse_proto::hostd::v1::Size;
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     fd::BorrowedFd,
     io::Errno,
-    termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr},
+    process::getpgrp,
+    termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr},
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -22,6 +23,9 @@ use tokio::{
 const CHUNK: usize = 64 << 10;
 /// Largest side of a terminal that hosts take.
 const SIDE_MAX: u16 = 1000;
+
+/// How often it is looked whether a job in the background has come to the front.
+const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
 
 /// The settings to go back to while the terminal is raw, and what to write then. Not in the guard, so that a panic finds
 /// them too.
@@ -135,8 +139,18 @@ pub(crate) fn read_stdin<T: Send + 'static>(
     std::thread::Builder::new().name("stdin".into()).spawn(read).map(drop)
 }
 
+/// A terminal that is another job's just now stays unread: who reads it is stopped.
 fn read_some(buffer: &mut [u8]) -> io::Result<usize> {
+    let is_terminal = stdin().is_terminal();
     loop {
+        if is_terminal {
+            wait_for(rustix::stdio::stdin(), PollFlags::IN)?;
+            if is_in_background() {
+                // Nobody is told when a job comes to the front.
+                poll(&mut [], Some(&LOOK_AGAIN))?;
+                continue;
+            }
+        }
         match rustix::io::read(rustix::stdio::stdin(), &mut *buffer) {
             Err(Errno::INTR) => {}
             // Somebody who shares it set it non-blocking.
@@ -144,6 +158,11 @@ fn read_some(buffer: &mut [u8]) -> io::Result<usize> {
             other => return Ok(other?),
         }
     }
+}
+
+/// Whether the terminal on stdin is ours, but in the hands of another job.
+fn is_in_background() -> bool {
+    tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|front| front != getpgrp())
 }
 
 /// Where bytes go.

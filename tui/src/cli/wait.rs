@@ -13,7 +13,7 @@ use super::{
     failure::{Failure, NOT_FOUND, Outcome, UNREACHABLE},
     fleet::{Fleet, Host},
     format::plain,
-    json, output,
+    json, output, waiting,
 };
 use state::{Target, Verdict};
 
@@ -30,7 +30,8 @@ pub(crate) async fn run(fleet: &Fleet, options: Wait) -> Outcome {
     let until = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let found = fleet.session(&options.id).await?;
     let slug = plain(&found.it.slug);
-    let waiting = wait(found.host, &found.it.id, &target);
+    let sign = format!("waiting for {slug} to become {target}");
+    let waiting = waiting::shown(&sign, wait(found.host, &found.it.id, &target));
     let ended = match until {
         None => waiting.await?,
         Some(until) => match timeout_at(until, waiting).await {

@@ -2,10 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use tui_core::copy::Policy;
 
 use super::HostAddress;
@@ -54,7 +58,7 @@ pub(crate) enum ConfigError {
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
-    hosts: BTreeMap<toml::Spanned<String>, toml::Spanned<String>>,
+    hosts: BTreeMap<toml::Spanned<String>, toml::Spanned<Host>>,
     // The console reads these itself; here they are only no mistake.
     #[serde(default, rename = "theme")]
     _theme: Option<String>,
@@ -64,6 +68,37 @@ struct File {
     copy: Policy,
     #[serde(default, rename = "alerts")]
     _alerts: Option<toml::Table>,
+}
+
+/// A host: its address, or a table that has it.
+struct Host(String);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostTable {
+    address: String,
+}
+
+impl<'de> Deserialize<'de> for Host {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Host;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address such as \"unix:/run/hostd.sock\", or a table with the key `address`")
+            }
+
+            fn visit_str<E: de::Error>(self, address: &str) -> Result<Host, E> {
+                Ok(Host(address.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Host, A::Error> {
+                HostTable::deserialize(MapAccessDeserializer::new(map)).map(|table| Host(table.address))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 impl Hosts {
@@ -93,7 +128,7 @@ impl Hosts {
                 let message = "a host's name has letters, digits, dashes, dots and underscores only".into();
                 return Err(invalid(name.span().start, message));
             }
-            let socket = socket(address.get_ref()).map_err(|message| invalid(address.span().start, message))?;
+            let socket = socket(&address.get_ref().0).map_err(|message| invalid(address.span().start, message))?;
             hosts.push(HostAddress { name: name.into_inner(), socket });
         }
         Ok(Self { file: file.to_owned(), hosts, copy: parsed.copy })
@@ -190,7 +225,11 @@ mod tests {
     )]
     #[case("copy = \"maybe\"", "config.toml:1:8: unknown variant `maybe`, expected one of `ask`, `allow`, `deny`")]
     #[case("theme = 1", "config.toml:1:9: invalid type: integer `1`, expected a string")]
-    #[case("[hosts]\nnear = 4\n", "config.toml:2:8: invalid type: integer `4`, expected a string")]
+    #[case(
+        "[hosts]\nnear = 4\n",
+        "config.toml:2:8: invalid type: integer `4`, expected an address such as \"unix:/run/hostd.sock\", or a table with the key `address`"
+    )]
+    #[case("[hosts.near]\naddres = \"unix:/a\"\n", "config.toml:2:1: unknown field `addres`, expected `address`")]
     #[case("[hosts]\nnear = \"/run/a\"\n", "config.toml:2:8: /run/a: a socket is written unix:/run/a")]
     #[case(
         "[hosts]\nnear = \"unix:\"\n",
@@ -222,6 +261,21 @@ mod tests {
         assert_eq!(names(&[], Some("")), ["far=/b", "near=/a"]);
         assert_eq!(names(&[], None), ["far=/b", "near=/a"]);
         assert!(parse("").unwrap().choose(&[], None).unwrap()[0].is_nameless());
+    }
+
+    #[test]
+    fn a_host_may_be_a_table() {
+        let hosts = parse("[hosts]\nfar = { address = \"unix:/b\" }\n[hosts.near]\naddress = \"unix:/a\"\n").unwrap();
+        let sockets: Vec<_> = hosts.hosts.iter().map(|host| (host.name.as_str(), host.socket.to_str())).collect();
+        assert_eq!(sockets, [("far", Some("/b")), ("near", Some("/a"))]);
+    }
+
+    #[test]
+    fn the_documented_file_is_a_good_one() {
+        let docs = include_str!("../../../docs/configuration.md");
+        let (_, rest) = docs.split_once("```toml\n").unwrap();
+        let hosts = parse(rest.split_once("```").unwrap().0).unwrap();
+        assert_eq!(hosts.hosts.len(), 2);
     }
 
     #[rstest]

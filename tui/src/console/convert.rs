@@ -176,6 +176,7 @@ pub(super) fn build(progress: v1::BuildProgress) -> Option<BuildReport> {
         Progress::Step(step) => BuildReport::Step(step.number, step.count, step.name),
         Progress::Output(line) => BuildReport::Output(line),
         Progress::Done(done) => BuildReport::Done(done.cached),
+        Progress::Passing(_) => return None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The commands that ask and tell: their output, their errors, several hosts.
 
+use pilothouse_proto::hostd::v1::Refused;
 use rstest::rstest;
 
 use crate::{
@@ -41,6 +42,66 @@ async fn sessions_are_listed_shown_created_and_sent_to() {
     assert_eq!((&ran.json()["title"], ran.json()["forked_from"].as_str().is_some()), (&"other way".into(), true));
     assert!(fake.run(&["fork", "al"]).await.text().ends_with('\n'));
     assert_eq!(fake.run(&["host", "show", "madeup", "--json"]).await.json()["cpus"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_session_was_refused_is_shown() {
+    let mut retries = session("alpha");
+    let refused =
+        Refused { destination: "a\u{200b}.example:443".into(), why: "not in egress".into(), ..Default::default() };
+    retries.refused = vec![Refused { count: 12, ..refused }];
+    let fake = Fake::start(vec![retries]).await;
+    let text = fake.run(&["show", "alpha"]).await;
+    assert!(text.text().contains("\nrefused      a.example:443 12 times, last "), "{}", text.text());
+    assert_eq!(fake.run(&["show", "alpha", "--json"]).await.json()["refused"][0]["count"], 12);
+    assert!(fake.run(&["ls", "--json"]).await.json()[0].get("refused").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_waited_for_is_seen_on_a_terminal() {
+    let fake = Fake::start(vec![session("alpha")]).await;
+    let waits = OnTerminal::start(&fake, &["wait", "alpha", "--until", "done"]);
+    waits.shows("waiting for alpha to become done").await;
+    waits.signal(rustix::process::Signal::TERM);
+}
+
+/// The script in a real shell, which asks the program, which asks the host.
+#[tokio::test(flavor = "multi_thread")]
+async fn completions_know_sessions_and_environments() {
+    let fake = Fake::start(vec![session("alpha"), session("beta")]).await;
+    let program = fake.command(&[]).as_std().get_program().to_owned();
+    let path = std::path::Path::new(&program).parent().unwrap().to_str().unwrap().to_owned();
+    for (words, wanted) in [
+        (&["pilothouse", "show", "al"][..], "alpha"),
+        (&["pilothouse", "rm", "--yes", "be"], "beta"),
+        (&["pilothouse", "new", "--env", "de"], "demo"),
+        (&["pilothouse", "env", "build", "d"], "demo"),
+        (&["pilothouse", "susp"], "suspend"),
+    ] {
+        let last = words.last().unwrap();
+        let script = format!(
+            "PATH={path}:$PATH; eval \"$(pilothouse completions bash)\"; COMP_WORDS=({}); COMP_CWORD={}; COMP_TYPE=9; \
+             _clap_complete_pilothouse pilothouse {last}; printf '%s' \"${{COMPREPLY[*]}}\"",
+            words.join(" "),
+            words.len() - 1,
+        );
+        let mut bash = tokio::process::Command::new("bash");
+        bash.args(["-c", &script]).env("PILOTHOUSE_HOST", fake.address());
+        bash.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let ran = run(bash, b"").await;
+        assert_eq!((ran.text(), ran.stderr.as_str()), (wanted, ""), "{words:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn help_that_does_not_arrive_is_a_failure() {
+    let home = tempfile::tempdir().unwrap();
+    for arguments in [&["--help"][..], &["--version"], &["exec", "--help"], &["completions", "zsh"]] {
+        let mut full = command(home.path(), None, arguments);
+        full.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
+        let code = full.stderr(std::process::Stdio::null()).status().await.unwrap().code();
+        assert_eq!(code, Some(1), "{arguments:?}");
+    }
 }
 
 #[rstest]

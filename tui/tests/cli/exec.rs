@@ -11,6 +11,7 @@ use tokio::{
 use crate::{
     fake::{Fake, session},
     program::{DEADLINE, run, until},
+    terminal::OnTerminal,
 };
 
 async fn fake() -> Fake {
@@ -34,6 +35,33 @@ async fn streams_and_exit_code_are_the_commands() {
     // Without --, with an option of the command's, with a variable.
     let ran = fake.run(&["exec", "-e", "A=b c", "alpha", "sh", "-c", "echo $A"]).await;
     assert_eq!((ran.code, ran.text()), (0, "b c\n"));
+}
+
+/// The loop's other lines are still there for it, and the command's own input is at its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_stdin_a_loop_keeps_its_lines() {
+    let fake = fake().await;
+    let ran = run(fake.command(&["exec", "-n", "alpha", "--", "sh", "-c", "wc -c"]), b"more\n").await;
+    assert_eq!((ran.code, ran.text().trim()), (0, "0"));
+    let mut looping = fake.command(&[]);
+    let script = "while read line; do \"$0\" exec -n alpha -- echo \"got $line\"; done";
+    let (program, address) = (looping.as_std().get_program().to_owned(), fake.address());
+    looping = tokio::process::Command::new("sh");
+    looping.args(["-c", script]).arg(program).env("PILOTHOUSE_HOST", address);
+    looping.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ran = run(looping, b"one\ntwo\n").await;
+    assert_eq!((ran.text(), ran.stderr.as_str()), ("got one\ngot two\n", ""));
+}
+
+/// Who reads a terminal from the background is stopped by it, and the command would be left alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_background_it_runs_on() {
+    let fake = fake().await;
+    let mut shell = OnTerminal::shell(&fake, "$pilothouse exec alpha -- echo through & wait $!; echo code $?");
+    shell.type_in(b"for the shell\n");
+    shell.shows("through").await;
+    shell.shows("code 0").await;
+    assert_eq!(shell.ends().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

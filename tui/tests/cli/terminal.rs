@@ -32,11 +32,23 @@ impl OnTerminal {
 
     /// With more in its environment.
     pub(crate) fn start_with(fake: &Fake, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let size = PtySize { rows: 10, cols: 60, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_pilothouse"));
         command.args(arguments);
+        Self::run(fake, command, variables)
+    }
+
+    /// A shell with job control, in which `$pilothouse` is the program.
+    pub(crate) fn shell(fake: &Fake, script: &str) -> Self {
+        let mut command = CommandBuilder::new("bash");
+        command.args(["-c", &format!("set -m; pilothouse={}; {script}", env!("CARGO_BIN_EXE_pilothouse"))]);
+        Self::run(fake, command, &[])
+    }
+
+    fn run(fake: &Fake, mut command: CommandBuilder, variables: &[(&str, &str)]) -> Self {
+        let size = PtySize { rows: 10, cols: 60, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
         command.env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap());
         command.env("HOME", fake.folder.path());
         command.env("TERM", "xterm-256color");
         command.env("PILOTHOUSE_HOST", fake.address());

@@ -2,6 +2,8 @@ use std::ffi::OsString;
 
 use clap::Args;
 
+use crate::cli::complete;
+
 /// Of `diff`.
 #[derive(Debug, Args)]
 #[command(
@@ -22,7 +24,7 @@ Examples:
 pub(crate) struct Diff {
     /// A session (slug, id, or a unique prefix), a pull request (REPOSITORY#NUMBER or #NUMBER), or, with --repo,
     /// revisions: A..B, or A...B for what B changed since it left A
-    #[arg(value_name = "SESSION|PR|A..B")]
+    #[arg(value_name = "SESSION|PR|A..B", add = complete::sessions())]
     pub(crate) what: String,
     /// Compare two revisions of this repository
     #[arg(long, value_name = "NAME")]

@@ -2,6 +2,8 @@
 
 use clap::Subcommand;
 
+use crate::cli::complete;
+
 /// Of `env`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EnvCommand {
@@ -23,7 +25,7 @@ Examples:
     )]
     Build {
         /// Name of a known environment, or a recipe's file, which is registered first
-        #[arg(value_name = "NAME|FILE")]
+        #[arg(value_name = "NAME|FILE", add = complete::environments())]
         environment: String,
         /// Print the environment as JSON when it is built
         #[arg(long)]
@@ -33,7 +35,7 @@ Examples:
     #[command(after_help = "Examples:\n  pilothouse env show demo\n  pilothouse env show demo --json | jq -r .recipe")]
     Show {
         /// Its name
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = complete::environments())]
         name: String,
         /// Print a JSON object
         #[arg(long)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::format;
+use crate::cli::{complete, format};
 
 /// Of `new`.
 #[derive(Debug, Args)]
@@ -14,7 +14,7 @@ use crate::cli::format;
   id=$(pilothouse new --env demo 'Add tests') && pilothouse wait \"$id\" --until done")]
 pub(crate) struct New {
     /// The environment it works in; `pilothouse env ls` lists them
-    #[arg(long, short = 'e', value_name = "NAME")]
+    #[arg(long, short = 'e', value_name = "NAME", add = complete::environments())]
     pub(crate) env: String,
     /// What people call it; made from the task otherwise
     #[arg(long, short = 't')]
@@ -48,7 +48,7 @@ pub(crate) struct Ls {
   pilothouse show fix-parser --json | jq -r .reason")]
 pub(crate) struct Show {
     /// Slug, id, or a unique prefix
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// Print a JSON object
     #[arg(long)]
@@ -68,7 +68,7 @@ Examples:
   pilothouse attach fix-parser --observe")]
 pub(crate) struct Attach {
     /// Slug, id, or a unique prefix
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// Only watch; nothing typed reaches the agent
     #[arg(long)]
@@ -79,20 +79,30 @@ pub(crate) struct Attach {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Stdin, stdout, stderr and the exit code are the command's own; bytes pass unchanged. Ctrl-C reaches
-the command; a second one hangs up.
+the command; a second one hangs up. A session that is being started, or is suspended, is waited for. All of stdin is
+read, also where the command wants none of it: say -n in loops that read theirs. In the background nothing is read of a
+terminal.
 
 Examples:
   pilothouse exec fix-parser -- git status
   pilothouse exec fix-parser -t -- bash
+  pilothouse exec fix-parser --user root -- apt-get install -y jq
+  pilothouse ls --json | jq -r '.[].slug' | while read s; do pilothouse exec -n $s -- git status -s; done
   tar c src | pilothouse exec fix-parser -C /tmp -- tar x"
 )]
 pub(crate) struct Exec {
     /// Slug, id, or a unique prefix
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// Give the command a terminal
     #[arg(long, short = 't')]
     pub(crate) tty: bool,
+    /// Read no stdin; the command's is empty
+    #[arg(long = "no-stdin", short = 'n', conflicts_with = "tty")]
+    pub(crate) no_stdin: bool,
+    /// Run it as this user of the VM instead of the agent's
+    #[arg(long, short = 'u', value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) user: String,
     /// Start it in this directory instead of the agent's
     #[arg(long, short = 'C', value_name = "PATH")]
     pub(crate) directory: Option<String>,
@@ -124,7 +134,7 @@ Examples:
 )]
 pub(crate) struct Send {
     /// Slug, id, or a unique prefix
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// What to type; several words are joined by blanks
     #[arg(value_name = "TEXT")]
@@ -142,15 +152,17 @@ pub(crate) struct Send {
 
 /// Of `log`.
 #[derive(Debug, Args)]
-#[command(after_help = "On a terminal, only text and its colours are shown; elsewhere every byte is passed on.
+#[command(
+    after_help = "On a terminal, only text and its colours are shown (and erasing within a line); elsewhere every byte is passed on.
 
 Examples:
   pilothouse log fix-parser | less -R
   pilothouse log fix-parser --follow
-  pilothouse log fix-parser --serial | tail")]
+  pilothouse log fix-parser --serial | tail"
+)]
 pub(crate) struct Log {
     /// Slug, id, or a unique prefix
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// The serial console of its VM instead: what the kernel said
     #[arg(long)]
@@ -167,7 +179,7 @@ pub(crate) struct Log {
   pilothouse ls --json | jq -r '.[] | select(.activity == \"done\") | .id' | xargs pilothouse rm --yes")]
 pub(crate) struct Rm {
     /// Slugs, ids, or unique prefixes
-    #[arg(required = true, value_name = "SESSION")]
+    #[arg(required = true, value_name = "SESSION", add = complete::sessions())]
     pub(crate) ids: Vec<String>,
     /// Do not ask
     #[arg(long, short = 'y')]
@@ -192,7 +204,7 @@ Examples:
   pilothouse wait fix-parser --until done,failed,needs-input --timeout 30m")]
 pub(crate) struct Wait {
     /// Slug, id, or a unique prefix
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// The states to wait for, divided by commas
     #[arg(long, required = true, value_delimiter = ',', value_name = "STATE")]
@@ -217,7 +229,7 @@ Examples:
 )]
 pub(crate) struct Restart {
     /// Slug, id, or a unique prefix
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// Do not ask before a suspended session's memory is given up
     #[arg(long, short = 'y')]
@@ -234,7 +246,7 @@ pub(crate) struct Restart {
   pilothouse suspend fix-parser --json | jq .suspended_bytes")]
 pub(crate) struct Suspend {
     /// Slug, id, or a unique prefix
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// Print the session as JSON
     #[arg(long)]
@@ -249,7 +261,7 @@ Example:
   pilothouse resume fix-parser")]
 pub(crate) struct Resume {
     /// Slug, id, or a unique prefix
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// Print the session as JSON
     #[arg(long)]
@@ -269,7 +281,7 @@ Examples:
 )]
 pub(crate) struct Fork {
     /// Slug, id, or a unique prefix
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// What people call it; "fork of ..." otherwise
     #[arg(long, short = 't')]

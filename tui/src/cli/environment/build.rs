@@ -5,7 +5,6 @@ mod progress;
 use std::{
     io::{self, Read},
     path::Path,
-    time::Duration,
 };
 
 use pilothouse_proto::hostd::v1::{BuildDone, BuildProgress, BuildRequest, build_progress::Progress as Part};
@@ -16,7 +15,7 @@ use crate::cli::{
     failure::{Failure, Outcome},
     fleet::{Fleet, Host},
     format::plain,
-    json, output,
+    json, output, waiting,
 };
 use progress::Progress;
 
@@ -36,7 +35,9 @@ pub(crate) async fn run(fleet: &Fleet, what: &str, json: bool) -> Outcome {
         };
         (host, BuildRequest { name: what.to_owned(), ..Default::default() })
     };
-    let parts = host.environments().build(request).await.map_err(|status| host.failure(&status))?.into_inner();
+    let mut environments = host.environments();
+    let parts = waiting::shown("waiting for the host's answer", environments.build(request)).await;
+    let parts = parts.map_err(|status| host.failure(&status))?.into_inner();
     let mut progress = Progress::new();
     let done = tokio::select! {
         done = follow(host, parts, &mut progress) => done?,
@@ -78,11 +79,11 @@ async fn follow(
     mut parts: Streaming<BuildProgress>,
     progress: &mut Progress,
 ) -> Result<BuildDone, Failure> {
-    let mut seconds = interval(Duration::from_secs(1));
+    let mut ticks = interval(waiting::TICK);
     loop {
         let message = tokio::select! {
             message = parts.message() => message,
-            _ = seconds.tick() => {
+            _ = ticks.tick() => {
                 progress.tick();
                 continue;
             }
@@ -95,6 +96,7 @@ async fn follow(
         match part {
             Some(Part::Step(step)) => progress.step(step.number, step.count, &plain(&step.name)),
             Some(Part::Output(line)) => progress.output(plain(&line)),
+            Some(Part::Passing(line)) => progress.passing(plain(&line)),
             Some(Part::Done(done)) => {
                 progress.clear();
                 return Ok(done);

@@ -1,35 +1,53 @@
 //! What an import says as it goes.
 
-use std::io::{self, IsTerminal};
+use std::{pin::pin, time::Instant};
 
-use crate::cli::{format::plain, output, table::truncate};
+use tokio::time::interval;
+
+use crate::cli::{format::plain, output, waiting};
 
 /// On a terminal one line that changes; elsewhere what ends a step. git's remarks are not kept: where it fails the error has
 /// them.
 pub(super) struct Import {
     live: bool,
+    newest: String,
+    started: Instant,
 }
 
 impl Import {
     pub(super) fn new() -> Self {
-        Self { live: io::stderr().is_terminal() && output::is_smart() }
+        Self { live: waiting::is_seen(), newest: String::new(), started: Instant::now() }
     }
 
     /// It goes on.
-    pub(super) fn line(&self, line: &str) {
-        let text = plain(line);
+    pub(super) fn line(&mut self, line: &str) {
+        self.newest = plain(line);
+        if !self.live && line.contains('%') && line.contains("done") {
+            output::note(&self.newest);
+        }
+        self.draw();
+    }
+
+    /// What comes of `work`; meanwhile it is seen to go on.
+    pub(super) async fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        let (mut work, mut ticks) = (pin!(work), interval(waiting::TICK));
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                _ = ticks.tick() => self.draw(),
+            }
+        }
+    }
+
+    fn draw(&self) {
         if self.live {
-            let text = truncate(&text, output::stderr_width().saturating_sub(1));
-            output::write_stderr(&format!("\r\x1b[K{text}"));
-        } else if line.contains('%') && line.contains("done") {
-            output::note(&text);
+            waiting::draw(&waiting::sign(self.started.elapsed(), &self.newest));
         }
     }
 
     /// It is over, well or not.
     pub(super) fn over(&self) {
-        if self.live {
-            output::write_stderr("\r\x1b[K");
-        }
+        waiting::clear();
     }
 }

@@ -19,9 +19,9 @@ pub(super) async fn fetch(fleet: &Fleet, name: &str, json: bool) -> Outcome {
     let request = FetchRepositoryRequest { name: found.it.name.clone() };
     let failure = |status| found.host.failure(&status);
     let mut parts = found.host.repositories().fetch_repository(request).await.map_err(failure)?.into_inner();
-    let progress = Import::new();
+    let mut progress = Import::new();
     let done = loop {
-        match parts.message().await.map(|part| part.and_then(|part| part.progress)) {
+        match progress.wait(parts.message()).await.map(|part| part.and_then(|part| part.progress)) {
             Ok(Some(Progress::Line(line))) => progress.line(&line),
             Ok(Some(Progress::Done(done))) => break Ok(done.branches),
             Ok(None) => break Err(Failure::failed("the host ended the fetch without a word")),
@@ -66,9 +66,9 @@ pub(super) async fn push(fleet: &Fleet, name: &str, branches: Vec<String>, json:
     let request = PushRepositoryRequest { name: found.it.name.clone(), branches };
     let failure = |status| found.host.failure(&status);
     let mut parts = found.host.repositories().push_repository(request).await.map_err(failure)?.into_inner();
-    let progress = Import::new();
+    let mut progress = Import::new();
     let done = loop {
-        match parts.message().await.map(|part| part.and_then(|part| part.progress)) {
+        match progress.wait(parts.message()).await.map(|part| part.and_then(|part| part.progress)) {
             Ok(Some(Progress::Line(line))) => progress.line(&line),
             Ok(Some(Progress::Done(done))) => break Ok(done.branches),
             Ok(None) => break Err(Failure::failed("the host ended the push without a word")),

@@ -7,7 +7,7 @@ use crate::cli::{
     failure::{Failure, Outcome},
     fleet::Fleet,
     format::plain,
-    output,
+    output, waiting,
 };
 
 pub(super) async fn run(fleet: &Fleet, id: &str, asked: Option<String>, yes: bool, json: bool) -> Outcome {
@@ -17,8 +17,9 @@ pub(super) async fn run(fleet: &Fleet, id: &str, asked: Option<String>, yes: boo
     }
     let request = MergePullRequest { id: name(&found.it), head: head(asked, &found.it) };
     // Without the patience for questions: large trees take time.
-    let merged = found.host.reviews().merge_pull(request).await.map_err(|status| found.host.failure(&status))?;
-    let pull = merged.into_inner();
+    let mut reviews = found.host.reviews();
+    let merged = waiting::shown("merging", reviews.merge_pull(request)).await;
+    let pull = merged.map_err(|status| found.host.failure(&status))?.into_inner();
     let commit: String = plain(&pull.merge_commit).chars().take(10).collect();
     print(&found, &pull, json, &format!("merged {} into {} as {commit}", name(&pull), plain(&pull.base_branch))).await
 }

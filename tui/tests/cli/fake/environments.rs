@@ -34,6 +34,7 @@ impl Environments for State {
         let step = |number, name: &str| Ok(progress(Progress::Step(BuildStep { number, count: 2, name: name.into() })));
         let output = |line: &str| Ok(progress(Progress::Output(line.into())));
         let mut parts = vec![step(1, "base system"), output("unpacking\x1b[2J"), step(2, "setup"), output("running")];
+        parts.insert(1, Ok(progress(Progress::Passing("10%".into()))));
         match name.as_str() {
             "demo" => {
                 let done = BuildDone { environment: Some(environment("demo")), cached: false };

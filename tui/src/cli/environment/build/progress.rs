@@ -2,42 +2,45 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, IsTerminal},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use crate::cli::{
-    failure::Failure,
-    format::micros,
-    output,
-    table::{Tone, truncate},
-};
+use crate::cli::{failure::Failure, format::micros, output, waiting};
 
 /// Lines of a step's output kept for the case that it fails.
 const KEPT_LINES: usize = 200;
+
+/// How long nothing may be said where no line lives.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What is shown of a build.
 pub(super) struct Progress {
     live: bool,
     /// Of the step under way, the newest last.
     kept: VecDeque<String>,
+    /// How far the line under way has come.
+    passing: String,
     started: Instant,
     step_started: Instant,
+    /// When something was said last, where no line lives.
+    said: Instant,
 }
 
 impl Progress {
     /// Of a build that begins now.
     pub(super) fn new() -> Self {
-        let live = io::stderr().is_terminal() && output::is_smart();
         let now = Instant::now();
-        Self { live, kept: VecDeque::new(), started: now, step_started: now }
+        let (kept, passing) = (VecDeque::new(), String::new());
+        Self { live: waiting::is_seen(), kept, passing, started: now, step_started: now, said: now }
     }
 
     /// A step begins.
     pub(super) fn step(&mut self, number: u32, count: u32, name: &str) {
         self.clear();
         self.kept.clear();
+        self.passing.clear();
         self.step_started = Instant::now();
+        self.said = self.step_started;
         output::note(&format!("[{number}/{count}] {name}"));
     }
 
@@ -45,7 +48,9 @@ impl Progress {
     pub(super) fn output(&mut self, line: String) {
         if !self.live {
             output::note(&format!("      {line}"));
+            self.said = Instant::now();
         }
+        self.passing.clear();
         if self.kept.len() == KEPT_LINES {
             self.kept.pop_front();
         }
@@ -53,13 +58,23 @@ impl Progress {
         self.tick();
     }
 
-    /// Draws the living line anew: a step that says nothing is seen to go on.
-    pub(super) fn tick(&self) {
+    /// A line that the next one stands in for; harmless already.
+    pub(super) fn passing(&mut self, line: String) {
+        self.passing = line;
+        self.tick();
+    }
+
+    /// A step that says nothing is seen to go on: the living line is drawn anew; where there is none, a line says from time to time
+    /// how long it has taken.
+    pub(super) fn tick(&mut self) {
+        let elapsed = self.step_started.elapsed();
         if self.live {
             let newest = self.kept.back().map_or("", String::as_str);
-            let line = format!("      {} s  {newest}", self.step_started.elapsed().as_secs());
-            let line = truncate(&line, output::stderr_width().saturating_sub(1));
-            output::write_stderr(&format!("\r\x1b[K{}", Tone::Dim.paint(&line, output::wants_colour())));
+            let newest = if self.passing.is_empty() { newest } else { &self.passing };
+            waiting::draw(&format!("    {}", waiting::sign(elapsed, newest)));
+        } else if self.said.elapsed() >= SILENCE {
+            self.said = Instant::now();
+            output::note(format!("      {} s  {}", elapsed.as_secs(), self.passing).trim_end());
         }
     }
 
@@ -77,7 +92,7 @@ impl Progress {
     /// Takes the living line away.
     pub(super) fn clear(&self) {
         if self.live {
-            output::write_stderr("\r\x1b[K");
+            waiting::clear();
         }
     }
 

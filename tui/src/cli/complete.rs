@@ -1,0 +1,93 @@
+//! What a shell may put in for a word: also what only the hosts know, sessions and environments.
+
+use std::time::Duration;
+
+use clap::CommandFactory as _;
+use clap_complete::{
+    ArgValueCandidates, CompletionCandidate,
+    env::{CompleteEnv, Shells},
+};
+
+use super::{
+    args::Arguments,
+    failure::{Failure, Outcome},
+    fleet::Fleet,
+    format::plain,
+    output,
+};
+use crate::client::Hosts;
+
+/// Set by the script that [`script`] prints, to the name of the shell.
+const VARIABLE: &str = "COMPLETE";
+/// For all hosts to answer: somebody has pressed Tab.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Answers a shell that asks how a line goes on; whether one did.
+pub(crate) fn answered() -> bool {
+    if std::env::var_os(VARIABLE).is_none() {
+        return false;
+    }
+    let complete = CompleteEnv::with_factory(Arguments::command).var(VARIABLE);
+    // There is nobody to tell; a shell shows no completions then.
+    complete.try_complete(std::env::args_os(), std::env::current_dir().ok().as_deref()).unwrap_or(true)
+}
+
+/// Prints what makes a shell ask [`answered`].
+pub(crate) fn script(shell: clap_complete::Shell) -> Outcome {
+    let shells = Shells::builtins();
+    let name = shell.to_string();
+    let writer = shells.completer(&name).ok_or_else(|| Failure::usage(format!("{name} is not known")))?;
+    let mut script = Vec::new();
+    writer
+        .write_registration(VARIABLE, "pilothouse", "pilothouse", "pilothouse", &mut script)
+        .map_err(|error| Failure::failed(format!("no completions for {name}: {error}")))?;
+    output::write(&script)?;
+    Ok(0)
+}
+
+/// Slugs of all sessions.
+pub(crate) fn sessions() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        asked(async |fleet| {
+            let answers = fleet.sessions().await.unwrap_or_default();
+            let all = answers.into_iter().flat_map(|on| on.it.1);
+            all.map(|session| candidate(&session.slug, &session.title)).collect()
+        })
+    })
+}
+
+/// Names of all environments.
+pub(crate) fn environments() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        asked(async |fleet| {
+            let answers = fleet.environments().await.unwrap_or_default();
+            let all = answers.into_iter().flat_map(|on| on.it.1);
+            all.map(|environment| candidate(&environment.name, &environment.state)).collect()
+        })
+    })
+}
+
+/// Names of all configured hosts.
+pub(crate) fn hosts() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let hosts = Hosts::load().and_then(|hosts| hosts.choose(&[], None)).unwrap_or_default();
+        hosts.iter().map(|host| candidate(&host.name, "")).collect()
+    })
+}
+
+fn candidate(value: &str, help: &str) -> CompletionCandidate {
+    let help = Some(plain(help)).filter(|help| !help.is_empty()).map(Into::into);
+    CompletionCandidate::new(plain(value)).help(help)
+}
+
+/// What the hosts know; nothing where they are out of reach, or slow.
+fn asked(question: impl AsyncFn(&Fleet) -> Vec<CompletionCandidate>) -> Vec<CompletionCandidate> {
+    let default = std::env::var_os("PILOTHOUSE_HOST").map(|host| host.to_string_lossy().into_owned());
+    let hosts = Hosts::load().and_then(|hosts| hosts.choose(&[], default.as_deref()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let (Ok(hosts), Ok(runtime)) = (hosts, runtime) else { return vec![] };
+    runtime.block_on(async {
+        let fleet = Fleet::new(hosts);
+        tokio::time::timeout(PATIENCE, question(&fleet)).await.unwrap_or_default()
+    })
+}

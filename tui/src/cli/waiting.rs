@@ -1,0 +1,89 @@
+//! The sign that a command waits: what for, for how long already, and that it is alive. Only where people look, on a terminal.
+
+use std::{
+    io::{self, IsTerminal},
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::{
+    output,
+    table::{Tone, truncate},
+};
+
+/// What takes no longer than this is not spoken of.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two pictures of the mark.
+pub(crate) const TICK: Duration = Duration::from_millis(250);
+/// The mark's pictures.
+const PICTURES: [char; 4] = ['|', '/', '-', '\\'];
+
+/// Whether a sign is on the terminal now; whoever writes there takes it away first.
+static SHOWN: AtomicBool = AtomicBool::new(false);
+
+/// Whether there is anybody to see a line that moves.
+pub(crate) fn is_seen() -> bool {
+    io::stderr().is_terminal() && output::is_smart()
+}
+
+/// What comes of `work`; `what` is waited for stands on the terminal while it takes more than a second.
+pub(crate) async fn shown<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    if !is_seen() {
+        return work.await;
+    }
+    let begun = Instant::now();
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => {
+                clear();
+                return done;
+            }
+            _ = ticks.tick() => {
+                let elapsed = begun.elapsed();
+                if elapsed >= PATIENCE {
+                    draw(&sign(elapsed, what));
+                }
+            }
+        }
+    }
+}
+
+/// A line that says for how long `what` has gone on; its mark moves with time.
+pub(crate) fn sign(elapsed: Duration, what: &str) -> String {
+    let picture = elapsed.as_millis() / TICK.as_millis() % PICTURES.len() as u128;
+    let picture = usize::try_from(picture).ok().and_then(|at| PICTURES.get(at)).unwrap_or(&PICTURES[0]);
+    format!("{picture} {} s  {what}", elapsed.as_secs())
+}
+
+/// Puts a line in the place of what is there.
+pub(crate) fn draw(line: &str) {
+    let line = truncate(line, output::stderr_width().saturating_sub(1));
+    SHOWN.store(true, Relaxed);
+    output::write_stderr(&format!("\r\x1b[K{}", Tone::Dim.paint(&line, output::wants_colour())));
+}
+
+/// Takes it away, if there is one.
+pub(crate) fn clear() {
+    if SHOWN.swap(false, Relaxed) {
+        output::write_stderr("\r\x1b[K");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_moves_and_the_seconds_count() {
+        let at = |millis| sign(Duration::from_millis(millis), "starts");
+        assert_eq!((at(1000), at(1250)), ("| 1 s  starts".into(), "/ 1 s  starts".into()));
+        assert_eq!(at(61_999), "\\ 61 s  starts");
+    }
+}
