@@ -48,6 +48,8 @@ pub(crate) async fn run(hosts: Vec<HostAddress>) -> color_eyre::Result<()> {
     let mut state = State::new(names, Arc::new(settings.keymap), screen.size(), now());
     state.ends_with_it =
         std::env::var(ENDS_WITH_IT).ok().map(|text| one_line(&text, 400)).filter(|text| !text.is_empty());
+    state.copy = settings.copy;
+    state.bell = settings.bell;
     let news = settings.problems.into_iter().map(|(kind, text)| Report::Notice(kind, text)).collect();
     update(&mut state, Action::Reports(news), now());
     let drafts = drafts::Folder::of_user();

@@ -1,5 +1,7 @@
 //! Looking at a session's terminal, from beside the list or in the whole window.
 
+use pilothouse_terminal::Copy;
+
 use crate::{
     Millis,
     effect::Ticket,
@@ -163,4 +165,10 @@ pub struct Attach {
     pub told: Option<(u16, u16)>,
     /// What is typed until it is known who writes.
     pub ahead: Option<Ahead>,
+    /// What the program wants copied, until the user wants it, too.
+    pub offered: Option<Copy>,
+    /// When its program last rang.
+    pub rang: Option<Millis>,
+    /// When the bell was last rung because it became a person's turn in it.
+    pub called: Option<Millis>,
 }

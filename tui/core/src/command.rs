@@ -180,6 +180,7 @@ commands! {
 
     Detach "detach" "Go back to the list; the session goes on" Attached Safe,
     Take "take" "Become the writer: what you type reaches the session" Attached Safe,
+    Copy "copy" "Copy what the program offers for the clipboard" Attached Safe,
     SendPrefix "send-prefix" "Send the chord's first key to the program" Attached Safe,
     Scroll "scroll" "Look at the terminal's history" Attached Safe,
     ScrollUp "scroll-up" "One line up in the history" Attached Safe,

@@ -5,6 +5,7 @@ use crate::draft::{Comment, Draft};
 use crate::fleet::{HostId, SessionKey};
 use crate::log::Source;
 use crate::pull::PullKey;
+use pilothouse_terminal::Copy;
 
 /// Names one use of one slot. Answers under a ticket that is no longer the slot's are late and dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,7 +42,7 @@ pub enum Effect {
     Background,
     /// Draw everything again.
     Redraw,
-    /// Tell a person who looks elsewhere: whose turn it has become and why, a line each. Never empty.
+    /// Tell a person who looks elsewhere: whose turn it has become and why, a line each. Never empty, and without the bell.
     Alert(Vec<String>),
     /// Open a terminal and keep it open, through restarts of its host.
     OpenTerminal {
@@ -66,6 +67,12 @@ pub enum Effect {
     Resize(Ticket, (u16, u16)),
     /// Become the writer.
     Take(Ticket),
+    /// Ring.
+    Bell,
+    /// Give the window this title; empty: the one that it had.
+    Title(String),
+    /// Put this on the clipboard.
+    Copy(Copy),
     /// Read what was changed.
     OpenDiff {
         /// Of the diff.

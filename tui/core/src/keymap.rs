@@ -146,6 +146,10 @@ fn resolve_key(keymap: &Keymap, state: &State, key: Key) -> Option<Action> {
         Meaning::Nothing if now.has(Condition::Text) || now.has(Condition::Attached) && !now.has(Condition::Scroll) => {
             Some(Action::Type(key))
         }
+        // To most terminals these are one key.
+        Meaning::Nothing if key.shift && matches!(key.code, Code::Enter | Code::Esc) => {
+            resolve_key(keymap, state, Key { shift: false, ..key })
+        }
         Meaning::Nothing if key.code == Code::Esc => None,
         Meaning::Nothing => Some(Action::Unbound(keys)),
     }

@@ -163,6 +163,10 @@ pub struct State {
     pub(crate) keep_at: Option<Millis>,
     /// Builds under way, by their ticket's generation.
     pub(crate) building: BTreeMap<u64, EnvironmentKey>,
+    /// What happens to text that a program wants on the clipboard.
+    pub copy: crate::copy::Policy,
+    /// The bell rings when it becomes a person's turn.
+    pub bell: bool,
     /// Become the writer as soon as the attached terminal is there.
     pub(crate) take_when_live: bool,
     /// The lists are older than the fleet.
@@ -175,6 +179,8 @@ pub struct State {
     pub(crate) visible: bool,
     /// Whose turn it has become by the update under way, and why.
     pub(crate) alerts: Vec<String>,
+    /// They ring the bell: a program's own bell has not rung for all of them.
+    pub(crate) alerts_ring: bool,
     /// Effects of the update under way.
     pub(crate) out: Vec<Effect>,
     generation: u64,
@@ -223,12 +229,15 @@ impl State {
             form_kept: Default::default(),
             keep_at: None,
             building: BTreeMap::new(),
+            copy: crate::copy::Policy::default(),
+            bell: true,
             take_when_live: false,
             stale: false,
             detailed: None,
             filter_typed: false,
             visible: true,
             alerts: Vec::new(),
+            alerts_ring: false,
             out: Vec::new(),
             generation: 0,
         };

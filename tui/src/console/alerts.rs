@@ -1,4 +1,4 @@
-//! Alerts: the terminal's bell, and its notification of a text by OSC 9, 777 or 99.
+//! Alerts: the terminal's notification of a text by OSC 9, 777 or 99. The bell beside it is the same as a program's.
 
 use tui_core::text::one_line;
 
@@ -8,9 +8,8 @@ const TEXT_MAX: usize = 200;
 /// What an alert is written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Alerts {
-    pub(super) bell: bool,
     pub(super) osc: Osc,
-    /// tmux is between: it takes the bell as it is, and passes on what is wrapped for that (`allow-passthrough`).
+    /// tmux is between: it passes on what is wrapped for that (`allow-passthrough`).
     pub(super) tmux: bool,
 }
 
@@ -59,7 +58,7 @@ impl Osc {
 impl Alerts {
     /// What is written for these texts. They are foreign.
     pub(super) fn bytes(&self, texts: &[String]) -> Vec<u8> {
-        let mut bytes = if self.bell { vec![7] } else { vec![] };
+        let mut bytes = Vec::new();
         for text in texts {
             // Fields are separated by semicolons, and `9;4;` is another thing.
             let text = one_line(text, TEXT_MAX).replace(';', ",");
@@ -82,19 +81,18 @@ impl Alerts {
 mod tests {
     use super::*;
 
-    fn written(bell: bool, osc: Osc, tmux: bool) -> String {
+    fn written(osc: Osc, tmux: bool) -> String {
         let texts = ["4;1\x1b]0;x\x07: asks".to_owned(), "b".to_owned()];
-        String::from_utf8(Alerts { bell, osc, tmux }.bytes(&texts)).unwrap()
+        String::from_utf8(Alerts { osc, tmux }.bytes(&texts)).unwrap()
     }
 
     #[test]
-    fn one_bell_and_a_text_each() {
-        assert_eq!(written(true, Osc::None, true), "\x07");
-        assert_eq!(written(true, Osc::Nine, false), "\x07\x1b]9;Pilothouse: 4,1]0,x: asks\x07\x1b]9;Pilothouse: b\x07");
-        assert!(written(false, Osc::Notify, false).starts_with("\x1b]777;notify;Pilothouse;4,1]0,x: asks\x1b\\"));
+    fn each_text_is_a_notification() {
+        assert_eq!(written(Osc::None, true), "");
+        assert_eq!(written(Osc::Nine, false), "\x1b]9;Pilothouse: 4,1]0,x: asks\x07\x1b]9;Pilothouse: b\x07");
+        assert!(written(Osc::Notify, false).starts_with("\x1b]777;notify;Pilothouse;4,1]0,x: asks\x1b\\"));
         assert!(
-            written(false, Osc::Kitty, true)
-                .starts_with("\x1bPtmux;\x1b\x1b]99;;Pilothouse: 4,1]0,x: asks\x1b\x1b\\\x1b\\")
+            written(Osc::Kitty, true).starts_with("\x1bPtmux;\x1b\x1b]99;;Pilothouse: 4,1]0,x: asks\x1b\x1b\\\x1b\\")
         );
     }
 

@@ -245,6 +245,9 @@ impl Runtime {
                     }
                 }
                 Effect::KeepForm(title, task) => self.keeper.keep_form(title, task),
+                Effect::Bell => screen.write(b"\x07").wrap_err("cannot write to the terminal")?,
+                Effect::Title(title) => screen.title(&title).wrap_err("cannot write to the terminal")?,
+                Effect::Copy(copy) => screen.write(&copy.sequence()).wrap_err("cannot write to the terminal")?,
                 Effect::Call(ticket, host, call) => {
                     if let Some((host, channel)) = self.host(host) {
                         self.tasks.spawn(calls::call(ticket, host, channel, call, self.reports.clone()));

@@ -7,11 +7,19 @@ use std::{
 
 use crossterm::{
     cursor, event, execute, queue,
+    style::Print,
     terminal::{self, BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen},
 };
 use pilothouse_terminal::guard::is_guarded;
 use ratatui::{Frame, Terminal, backend::CrosstermBackend, layout::Rect};
 use tokio::sync::Notify;
+
+/// The window's title is remembered, and comes back.
+const TITLE_KEPT: &str = "\x1b[22;0t";
+const TITLE_BACK: &str = "\x1b[23;0t";
+/// Shift-Enter and Enter are told apart where the terminal can (kitty's protocol); and no longer.
+const KEYS_APART: &str = "\x1b[>1u";
+const KEYS_BACK: &str = "\x1b[<u";
 
 /// Whether the terminal is ours now, for the panic hook.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -57,11 +65,21 @@ impl Screen {
         self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }
 
-    /// Writes something that draws nothing.
+    /// Writes what changes no cell.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let out = self.terminal.backend_mut();
         out.write_all(bytes)?;
         io::Write::flush(out)
+    }
+
+    /// Gives the window a title; empty: the one that it had.
+    pub(super) fn title(&mut self, title: &str) -> io::Result<()> {
+        let title: String = title.chars().filter(|c| !c.is_control()).collect();
+        match title.as_str() {
+            // Back, and remembered again.
+            "" => self.write(format!("{TITLE_BACK}{TITLE_KEPT}").as_bytes()),
+            title => self.write(format!("\x1b]2;{title}\x1b\\").as_bytes()),
+        }
     }
 
     /// Wants events of the mouse, or no longer.
@@ -97,8 +115,16 @@ impl Drop for Screen {
 fn take() -> io::Result<()> {
     terminal::enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
-    execute!(io::stdout(), EnterAlternateScreen, event::EnableBracketedPaste, event::EnableFocusChange, cursor::Hide)
-        .inspect_err(|_| give_back())
+    let taken = execute!(
+        io::stdout(),
+        Print(TITLE_KEPT),
+        EnterAlternateScreen,
+        Print(KEYS_APART),
+        event::EnableBracketedPaste,
+        event::EnableFocusChange,
+        cursor::Hide
+    );
+    taken.inspect_err(|_| give_back())
 }
 
 /// Nobody could do anything about an error here: the terminal is gone then.
@@ -107,7 +133,7 @@ fn give_back() {
         let mut out = io::stdout();
         let _ = queue!(out, event::DisableMouseCapture, event::DisableBracketedPaste, event::DisableFocusChange);
         let _ = queue!(out, EndSynchronizedUpdate);
-        let _ = queue!(out, LeaveAlternateScreen, cursor::Show);
+        let _ = queue!(out, Print(KEYS_BACK), LeaveAlternateScreen, Print(TITLE_BACK), cursor::Show);
         let _ = out.flush();
         let _ = terminal::disable_raw_mode();
     }
@@ -177,6 +203,10 @@ mod tests {
         assert!(child.wait().unwrap().success());
         let text = String::from_utf8_lossy(&bytes);
         assert!(text.contains("expected: taken true") && !text.contains("as the guest wants it"), "{text}");
+        // The title's stack is of the terminal, the keyboard's of the alternate screen: given back in it.
+        let taken = [TITLE_KEPT, "\x1b[?1049h", KEYS_APART, KEYS_BACK, "\x1b[?1049l", TITLE_BACK];
+        let places: Vec<_> = taken.iter().map(|sequence| text.find(sequence)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} {text:?}");
         let mut shown = vt100::Parser::default();
         shown.process(&bytes);
         let screen = shown.screen();

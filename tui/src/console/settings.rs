@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tui_core::{Keymap, Theme, notice::Kind, theme::Depth};
+use tui_core::{Keymap, Theme, copy::Policy, notice::Kind, theme::Depth};
 
 use super::alerts::{Alerts, Osc};
 
@@ -11,6 +11,9 @@ pub(super) struct Settings {
     pub(super) theme: Theme,
     pub(super) keymap: Keymap,
     pub(super) alerts: Alerts,
+    /// Ring when it becomes a person's turn.
+    pub(super) bell: bool,
+    pub(super) copy: Policy,
     pub(super) problems: Vec<(Kind, String)>,
 }
 
@@ -31,8 +34,13 @@ fn load_from(folder: Option<&Path>, variable: &dyn Fn(&str) -> Option<String>) -
     let theme_name = variable("PILOTHOUSE_THEME").filter(|name| !name.is_empty()).or_else(|| named("theme"));
     let theme = theme(folder, theme_name.as_deref().unwrap_or("dark"), &mut problems);
     let keymap = keymap(folder, named("keymap").as_deref().unwrap_or("default"), &mut problems);
-    let alerts = alerts(&config, variable, &mut problems);
-    Settings { theme: theme.at(Depth::from_environment(variable)), keymap, alerts, problems }
+    let (bell, alerts) = alerts(&config, variable, &mut problems);
+    let copy = config.get("copy").map_or(Ok(Policy::default()), |copy| copy.clone().try_into());
+    let copy = copy.unwrap_or_else(|error: toml::de::Error| {
+        problems.push((Kind::Warning, format!("config.toml: copy: {} (you are asked)", error.message())));
+        Policy::default()
+    });
+    Settings { theme: theme.at(Depth::from_environment(variable)), keymap, alerts, bell, copy, problems }
 }
 
 type Problems = Vec<(Kind, String)>;
@@ -46,7 +54,7 @@ fn config(folder: Option<&Path>, problems: &mut Problems) -> toml::Table {
 }
 
 /// `[alerts]`: `bell = true`, `osc = "auto"`.
-fn alerts(config: &toml::Table, variable: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> Alerts {
+fn alerts(config: &toml::Table, variable: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> (bool, Alerts) {
     let empty = toml::Table::new();
     let table = config.get("alerts").and_then(|value| value.as_table()).unwrap_or(&empty);
     let mut wrong = |text: String| problems.push((Kind::Warning, format!("config.toml: [alerts] {text}")));
@@ -65,7 +73,7 @@ fn alerts(config: &toml::Table, variable: &dyn Fn(&str) -> Option<String>, probl
         wrong(format!("osc is one of {}, in quotes", Osc::NAMES.join(", ")));
         Osc::None
     });
-    Alerts { bell, osc, tmux: variable("TMUX").is_some_and(|tmux| !tmux.is_empty()) }
+    (bell, Alerts { osc, tmux: variable("TMUX").is_some_and(|tmux| !tmux.is_empty()) })
 }
 
 fn theme(folder: Option<&Path>, name: &str, problems: &mut Problems) -> Theme {
@@ -172,9 +180,13 @@ mod tests {
     #[test]
     fn alerts_are_set_and_mistakes_in_them_told() {
         let load = |text: &str| load_with(&[("config.toml", text)], None);
-        assert_eq!(load("").alerts, Alerts { bell: true, osc: Osc::Nine, tmux: false });
+        let unset = load("");
+        assert_eq!((unset.bell, unset.alerts), (true, Alerts { osc: Osc::Nine, tmux: false }));
         let set = load("[alerts]\nbell = false\nosc = \"777\"");
-        assert_eq!((set.alerts, set.problems.len()), (Alerts { bell: false, osc: Osc::Notify, tmux: false }, 0));
+        assert_eq!((set.bell, set.alerts), (false, Alerts { osc: Osc::Notify, tmux: false }));
+        assert_eq!(set.problems, []);
+        assert_eq!(load("").copy, Policy::Ask);
+        assert_eq!(load("copy = \"allow\"").copy, Policy::Allow);
         let told = load("[alerts]\nbell = 1\nosc = 9\nring = true").problems;
         assert_eq!(told.len(), 3, "{told:?}");
         assert_eq!(told[2].1, "config.toml: [alerts] osc is one of auto, 9, 777, 99, none, in quotes");

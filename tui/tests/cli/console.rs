@@ -16,6 +16,9 @@ fn assert_restored(at: &OnTerminal) {
     let screen = screen.screen();
     assert!(!screen.alternate_screen() && !screen.bracketed_paste() && !screen.hide_cursor());
     assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
+    // Title and keyboard.
+    assert_eq!((at.said("\x1b[23;0t"), at.said("\x1b[<u")), (at.said("\x1b[22;0t"), at.said("\x1b[>1u")));
+    assert!(at.said("\x1b[<u") > 0);
     let (now, before) = (at.modes(), &at.before);
     assert_eq!(
         (now.input_modes, now.output_modes, now.control_modes, now.local_modes),
@@ -145,6 +148,35 @@ async fn whose_turn_it_is_rings_the_bell_and_is_notified_of() {
     assert_eq!(at.said("\x1b]9;"), 1, "once for each time that it comes");
     at.type_in(b"q");
     assert_eq!(at.ends().await, 0);
+}
+
+/// The host of this test echoes, so that what is typed is what a program says.
+#[tokio::test(flavor = "multi_thread")]
+async fn bell_and_title_pass_a_copy_asks_and_shift_enter_is_told_apart() {
+    let fake = Fake::start(vec![Session { generation: 1, ..session("alpha") }]).await;
+    let mut at = OnTerminal::start(&fake, &[]);
+    at.shows("alpha").await;
+    at.type_in(b"\r");
+    at.shows("hello from the session").await;
+    assert_eq!(at.said("\x07"), 0);
+    at.type_in(b"\x07");
+    until("the bell", || at.said("\x07") == 1).await;
+    at.type_in(b"\x1b]2;build\x07");
+    until("the title", || at.said("\x1b]2;build\x1b\\") == 1).await;
+    at.type_in(b"\x1b]52;c;aGVsbG8=\x07");
+    at.shows("offers text to copy (5 bytes)").await;
+    assert_eq!(at.said("\x1b]52;"), 0);
+    at.type_in(b"\x1dc");
+    until("the copy", || at.said("\x1b]52;c;aGVsbG8=") == 1).await;
+    // As terminals write it that were asked to tell it apart.
+    at.type_in(b"\x1b[13;2u");
+    until("a new line", || fake.state.heard().ends_with("\x1b\r")).await;
+    at.type_in(b"\x1dd");
+    until("the window's own title", || at.said("\x1b[23;0t\x1b[22;0t") == 1).await;
+    at.type_in(b"q");
+    assert_eq!(at.ends().await, 0);
+    until("all is written", || !at.screen.lock().unwrap().screen().alternate_screen()).await;
+    assert_restored(&at);
 }
 
 #[tokio::test(flavor = "multi_thread")]

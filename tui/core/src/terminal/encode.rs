@@ -52,7 +52,7 @@ fn told_apart(key: Key, modifiers: u8, (flags, other_keys): (u8, u16)) -> Option
     let character = matches!(key.code, Code::Char(_));
     // Shift is part of a character.
     let held = if character { key.ctrl || key.alt } else { modifiers > 1 };
-    // Disambiguate 1, all keys 8: Enter, Tab and Backspace stay what they are, so that a lost program can be left.
+    // At 1 those that are the same byte as another key; at 8 all of them.
     let kitty = if flags & 8 != 0 { true } else { flags & 1 != 0 && (held || key.code == Code::Esc) };
     if kitty {
         let modifiers = if modifiers > 1 { format!(";{modifiers}") } else { String::new() };

@@ -116,8 +116,19 @@ impl State {
         for (id, text) in turned {
             let key = SessionKey { host, id };
             let viewer = self.attach.as_ref().map(|attach| &attach.viewer).or(self.preview.as_ref());
-            if !(self.focused && viewer.is_some_and(|viewer| viewer.session == key)) {
-                self.alerts.push(text);
+            if self.focused && viewer.is_some_and(|viewer| viewer.session == key) {
+                continue;
+            }
+            self.alerts.push(text);
+            let now = self.now;
+            let attached = self.attach.as_mut().filter(|attach| attach.viewer.session == key);
+            match attached {
+                // A program's bell is what made it a person's turn, and was heard.
+                Some(attach) if attach.rang.is_some_and(|at| now.abs_diff(at) < ONE_BELL) => {}
+                attached => {
+                    self.alerts_ring = true;
+                    attached.into_iter().for_each(|attach| attach.called = self.bell.then_some(now));
+                }
             }
         }
     }
@@ -130,6 +141,9 @@ impl State {
             alerts.push(format!("and {more} more sessions"));
         }
         if !alerts.is_empty() {
+            if std::mem::take(&mut self.alerts_ring) && self.bell {
+                self.out.push(Effect::Bell);
+            }
             self.out.push(Effect::Alert(alerts));
         }
     }
@@ -140,6 +154,9 @@ impl State {
         }
     }
 }
+
+/// A program's bell and the news of the turn that it made, so many milliseconds apart, are one bell, whichever comes first.
+pub(crate) const ONE_BELL: u64 = 5_000;
 
 /// Most lines of one alert: a host that is back may have many.
 const ALERTS_MAX: usize = 4;

@@ -1,8 +1,11 @@
 //! Terminals: the preview that follows the selection, and the attached one.
 
+use pilothouse_terminal::Event;
+
 use crate::{
     Command, Effect, State,
     attach::{Ahead, Attach, Life, Link, Role, Viewer},
+    copy::Policy,
     effect::{Slot, Ticket},
     fleet::SessionKey,
     key::Key,
@@ -10,6 +13,8 @@ use crate::{
     notice::Kind,
     report::TerminalReport,
     state::View,
+    terminal::Terminal,
+    update::reports::ONE_BELL,
 };
 
 /// A preview is opened so many milliseconds after it was selected: running through the list opens none.
@@ -104,6 +109,7 @@ impl State {
         if let Some(attach) = self.attach.take() {
             self.keep_screen(attach.viewer);
             self.out.push(Effect::Close(Slot::Attach));
+            self.out.push(Effect::Title(String::new()));
         }
     }
 
@@ -120,16 +126,56 @@ impl State {
         let role = matches!(report, TerminalReport::Role { .. });
         let lost = matches!(report, TerminalReport::Lost(_));
         viewer.report(report, now);
+        let said = viewer.terminal.as_mut().map(Terminal::events).unwrap_or_default();
         if lost && let Some(attach) = self.attach.as_mut().filter(|_| ticket.slot == Slot::Attach) {
             // Whoever writes next may have set another size meanwhile: say ours again.
             attach.told = None;
         }
         if ticket.slot == Slot::Attach {
+            said.into_iter().for_each(|event| self.heard(event));
             let takes = role && std::mem::take(&mut self.take_when_live);
             if takes {
                 self.take();
             }
             self.settle_ahead(role && !takes);
+        }
+    }
+
+    /// What the attached terminal's program said beside what it drew. Bell and title pass; a copy is for the user to decide.
+    /// Queries are the host's to answer.
+    fn heard(&mut self, event: Event) {
+        let key = self.keymap.keys_for(Command::Copy, self.conditions()).map(|keys| crate::key::chord(&keys));
+        let Some(attach) = &mut self.attach else { return };
+        match (event, self.copy) {
+            (Event::Bell, _) => {
+                let called = attach.called.take().is_some_and(|at| self.now.abs_diff(at) < ONE_BELL);
+                if !called {
+                    attach.rang = Some(self.now);
+                    self.out.push(Effect::Bell);
+                }
+            }
+            (Event::Title(title), _) => self.out.push(Effect::Title(title)),
+            (Event::Copy(copy), Policy::Allow) => self.out.push(Effect::Copy(copy)),
+            (Event::Copy(copy), Policy::Ask) => {
+                let count = copy.text.len();
+                attach.offered = Some(copy);
+                let how = key.map_or_else(String::new, |key| format!("; {key} copies it"));
+                self.notice(Kind::Info, &format!("The program offers text to copy ({count} bytes){how}"));
+            }
+            (Event::LongCopy, Policy::Allow | Policy::Ask) => {
+                self.notice(Kind::Warning, "The program wants more copied than is passed on (768 KiB)");
+            }
+            _ => {}
+        }
+    }
+
+    fn copy(&mut self) {
+        match self.attach.as_mut().and_then(|attach| attach.offered.take()) {
+            Some(copy) => {
+                self.out.push(Effect::Copy(copy));
+                self.notice(Kind::Info, "Copied");
+            }
+            None => self.notice(Kind::Info, "The program offers nothing to copy"),
         }
     }
 
@@ -182,6 +228,7 @@ impl State {
             Command::Observe => self.attach_selected(true),
             Command::Detach => self.detach(),
             Command::Take => self.take(),
+            Command::Copy => self.copy(),
             Command::SendPrefix => {
                 if let Some(key) = keys.first() {
                     self.type_into_terminal(*key);
@@ -227,5 +274,5 @@ impl State {
 
 fn attach(viewer: Viewer, observe: bool, size: (u16, u16)) -> Attach {
     let ahead = (!observe).then(Ahead::default);
-    Attach { viewer, observe, scrolling: false, told: Some(size), ahead }
+    Attach { viewer, observe, scrolling: false, told: Some(size), ahead, offered: None, rang: None, called: None }
 }

@@ -57,3 +57,50 @@ fn a_host_that_is_back_tells_what_was_missed_and_not_too_much() {
     // One of them is in the preview.
     assert_eq!((told.len(), &*told[3]), (4, "and 5 more sessions"));
 }
+
+/// Of the fifth session, attached; `focused`: its window is looked at.
+fn attached(focused: bool) -> State {
+    let mut state = fleet(SIZE);
+    let id = samples::sessions()[4].id.as_str().into();
+    state.sessions.select(crate::fleet::SessionKey { host: 0, id });
+    update(&mut state, Action::Tick, NOW);
+    press(&mut state, "enter");
+    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+    terminal(&mut state, ticket, TerminalReport::Screen { columns: 80, rows: 24, contents: vec![] });
+    event(&mut state, Event::Focus(focused));
+    state
+}
+
+#[test]
+fn a_programs_bell_and_the_turn_that_it_makes_are_one_bell() {
+    let bells = |effects: &[Effect]| effects.iter().filter(|effect| **effect == Effect::Bell).count();
+    let rings = |state: &mut State| {
+        let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+        bells(&terminal(state, ticket, TerminalReport::Output(b"\x07".to_vec())))
+    };
+    let turns = |state: &mut State, index: usize, at: crate::Millis| {
+        let mut session = samples::sessions().remove(index);
+        let news = |session| Action::Reports(vec![Report::Host(0, HostReport::Session(Box::new(session)))]);
+        session.turn = Turn::Agent;
+        update(state, news(session.clone()), at);
+        session.turn = Turn::You;
+        let effects = update(state, news(session), at);
+        (alerts(&effects).len(), bells(&effects))
+    };
+    // Looked at: the program's alone, each time.
+    let mut state = attached(true);
+    assert_eq!((rings(&mut state), turns(&mut state, 4, NOW), rings(&mut state)), (1, (0, 0), 1));
+    // Not looked at: told, and rung once, whichever comes first.
+    let mut state = attached(false);
+    assert_eq!((rings(&mut state), turns(&mut state, 4, NOW)), (1, (1, 0)));
+    let mut state = attached(false);
+    assert_eq!((turns(&mut state, 4, NOW), rings(&mut state), rings(&mut state)), ((1, 1), 0, 1));
+    // Another session's is another bell, and so is a later one.
+    let mut state = attached(false);
+    assert_eq!((rings(&mut state), turns(&mut state, 5, NOW)), (1, (1, 1)));
+    assert_eq!(turns(&mut state, 4, NOW + 5_000), (1, 1));
+    // Without a bell of the console's own the program's is heard.
+    let mut state = attached(false);
+    state.bell = false;
+    assert_eq!((turns(&mut state, 4, NOW), rings(&mut state)), ((1, 0), 1));
+}

@@ -105,3 +105,49 @@ fn the_mouse_goes_to_a_program_that_asked() {
     assert!(state.wants_mouse());
     assert_eq!(event(&mut state, Event::Mouse(click)), [Effect::Input(ticket, b"\x1b[<0;4;5M".to_vec())]);
 }
+
+fn writes(state: &mut State, text: &str) -> Vec<Effect> {
+    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+    terminal(state, ticket, TerminalReport::Output(text.as_bytes().to_vec()))
+}
+
+#[test]
+fn bell_and_title_pass_and_a_copy_is_the_users_to_decide() {
+    use crate::copy::Policy;
+    const COPY: &str = "\x1b]52;c;aGVsbG8=\x07";
+    let copied = |effects: &[Effect]| {
+        let copies =
+            effects.iter().filter_map(|e| if let Effect::Copy(copy) = e { Some(copy.text.clone()) } else { None });
+        copies.collect::<Vec<_>>()
+    };
+    let mut state = attach(SIZE);
+    let effects = writes(&mut state, "\x07\x1b]2;build\x07");
+    assert!(effects.contains(&Effect::Bell) && effects.contains(&Effect::Title("build".into())), "{effects:?}");
+    assert!(copied(&writes(&mut state, COPY)).is_empty());
+    assert_eq!(last_notice(&state), "The program offers text to copy (5 bytes); ctrl-] c copies it");
+    press(&mut state, "ctrl-]");
+    assert_eq!(copied(&press(&mut state, "c")), [b"hello"]);
+    press(&mut state, "ctrl-]");
+    assert!(copied(&press(&mut state, "c")).is_empty(), "once");
+    state.copy = Policy::Allow;
+    assert_eq!(copied(&writes(&mut state, COPY)), [b"hello"]);
+    state.copy = Policy::Deny;
+    let before = last_notice(&state).to_owned();
+    assert!(copied(&writes(&mut state, COPY)).is_empty() && last_notice(&state) == before);
+    press(&mut state, "ctrl-]");
+    assert!(press(&mut state, "d").contains(&Effect::Title(String::new())), "the window's own title comes back");
+}
+
+#[test]
+fn shift_enter_and_shift_esc_are_enter_and_esc_where_nothing_is_typed() {
+    let mut state = fleet(SIZE);
+    let id = samples::sessions()[4].id.as_str().into();
+    state.sessions.select(crate::fleet::SessionKey { host: 0, id });
+    press(&mut state, "shift-enter");
+    assert!(state.attach.is_some());
+    let mut state = fleet(SIZE);
+    press(&mut state, "?");
+    assert!(state.dialog.is_some());
+    press(&mut state, "shift-esc");
+    assert!(state.dialog.is_none());
+}
