@@ -28,7 +28,7 @@ use std::{sync::Arc, time::SystemTime};
 use color_eyre::eyre::WrapErr as _;
 use tui_core::{Action, State, report::Report, text::one_line, update};
 
-use crate::client::HostAddress;
+use crate::client::{HostAddress, Hosts};
 use run::Runtime;
 use screen::Screen;
 
@@ -48,7 +48,7 @@ pub(crate) async fn run(hosts: Vec<HostAddress>) -> color_eyre::Result<()> {
     let mut state = State::new(names, Arc::new(settings.keymap), screen.size(), now());
     state.ends_with_it =
         std::env::var(ENDS_WITH_IT).ok().map(|text| one_line(&text, 400)).filter(|text| !text.is_empty());
-    state.copy = settings.copy;
+    state.copy = Hosts::load().map(|hosts| hosts.copy()).unwrap_or_default();
     state.bell = settings.bell;
     let news = settings.problems.into_iter().map(|(kind, text)| Report::Notice(kind, text)).collect();
     update(&mut state, Action::Reports(news), now());

@@ -56,7 +56,7 @@ pub(crate) enum Command {
     Attach(Attach),
     /// Run a command beside the agent, in its VM
     Exec(Exec),
-    /// Type a message to the agent, with Enter
+    /// Type a message to the agent and submit it, or press keys
     Send(Send),
     /// Print what the agent's terminal showed
     Log(Log),
@@ -72,10 +72,10 @@ pub(crate) enum Command {
     Resume(Resume),
     /// Show what a session or a pull request changed, or what differs between two revisions
     Diff(Diff),
-    /// Pull requests: ls, show, comment, approve, request-changes, merge, close, reopen
+    /// Pull requests: ls, show, comment, approve, request-changes, resolve, merge, close, reopen
     #[command(subcommand)]
     Review(ReviewCommand),
-    /// Results of CI: ls, log, report
+    /// Results of CI: ls, log, rerun, report
     #[command(subcommand)]
     Checks(ChecksCommand),
     /// Repositories: ls, add, clone, show, fetch, push, set, rename, remove

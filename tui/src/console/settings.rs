@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tui_core::{Keymap, Theme, copy::Policy, notice::Kind, theme::Depth};
+use tui_core::{Keymap, Theme, notice::Kind, theme::Depth};
 
 use super::alerts::{Alerts, Osc};
 
@@ -13,7 +13,6 @@ pub(super) struct Settings {
     pub(super) alerts: Alerts,
     /// Ring when it becomes a person's turn.
     pub(super) bell: bool,
-    pub(super) copy: Policy,
     pub(super) problems: Vec<(Kind, String)>,
 }
 
@@ -35,12 +34,7 @@ fn load_from(folder: Option<&Path>, variable: &dyn Fn(&str) -> Option<String>) -
     let theme = theme(folder, theme_name.as_deref().unwrap_or("dark"), &mut problems);
     let keymap = keymap(folder, named("keymap").as_deref().unwrap_or("default"), &mut problems);
     let (bell, alerts) = alerts(&config, variable, &mut problems);
-    let copy = config.get("copy").map_or(Ok(Policy::default()), |copy| copy.clone().try_into());
-    let copy = copy.unwrap_or_else(|error: toml::de::Error| {
-        problems.push((Kind::Warning, format!("config.toml: copy: {} (you are asked)", error.message())));
-        Policy::default()
-    });
-    Settings { theme: theme.at(Depth::from_environment(variable)), keymap, alerts, bell, copy, problems }
+    Settings { theme: theme.at(Depth::from_environment(variable)), keymap, alerts, bell, problems }
 }
 
 type Problems = Vec<(Kind, String)>;
@@ -185,8 +179,6 @@ mod tests {
         let set = load("[alerts]\nbell = false\nosc = \"777\"");
         assert_eq!((set.bell, set.alerts), (false, Alerts { osc: Osc::Notify, tmux: false }));
         assert_eq!(set.problems, []);
-        assert_eq!(load("").copy, Policy::Ask);
-        assert_eq!(load("copy = \"allow\"").copy, Policy::Allow);
         let told = load("[alerts]\nbell = 1\nosc = 9\nring = true").problems;
         assert_eq!(told.len(), 3, "{told:?}");
         assert_eq!(told[2].1, "config.toml: [alerts] osc is one of auto, 9, 777, 99, none, in quotes");

@@ -180,6 +180,20 @@ async fn bell_and_title_pass_a_copy_asks_and_shift_enter_is_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_passes_where_config_says_so() {
+    let fake = Fake::start(vec![Session { generation: 1, ..session("alpha") }]).await;
+    let folder = fake.folder.path().join(".config/pilothouse");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("config.toml"), "copy = \"allow\"").unwrap();
+    let mut at = OnTerminal::start(&fake, &[]);
+    at.shows("alpha").await;
+    at.type_in(b"\r");
+    at.shows("hello from the session").await;
+    at.type_in(b"\x1b]52;c;aGVsbG8=\x07");
+    until("the copy", || at.said("\x1b]52;c;aGVsbG8=") == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn leaving_asks_where_something_ends_with_it() {
     let fake = Fake::start(vec![session("alpha")]).await;
     let mut at = OnTerminal::start_with(&fake, &[], &[("PILOTHOUSE_ENDS_WITH_CONSOLE", "Four VMs end.")]);

@@ -7,11 +7,11 @@ use crate::cli::complete;
 /// Of `diff`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A session's working tree is compared with the merge base of its HEAD and its environment's branch; files
-that git does not track yet are in it, ignored ones are not. Of a suspended session it is as it was
-when it was suspended; it is not woken: the first time, its host reads it from a copy of its VM, which
-takes some seconds and the room of a VM. On a terminal it is coloured; elsewhere it is a patch that
-`git apply` takes.
+    after_help = "A session's working tree is compared with the merge base of its HEAD and its environment's branch;
+files that git does not track yet are in it, ignored ones are not. Of a suspended session it is as
+it was when it was suspended; it is not woken: the first time, its host reads it from a copy of its
+VM, which takes some seconds and the room of a VM. On a terminal it is coloured; elsewhere it is a
+patch that `git apply` takes.
 
 Examples:
   pilothouse diff fix-parser

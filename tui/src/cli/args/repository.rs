@@ -75,8 +75,9 @@ Examples:
     },
     /// Bring in what is new at a repository's upstream, the place that it was added from
     #[command(
-        after_help = "New branches and tags come in, and branches that have nothing of their own move on. A branch that has commits
-which its upstream lacks stays: push it, or, where it says diverged, merge the two in a clone.
+        after_help = "New branches and tags come in, and branches that have nothing of their own move on. A branch that
+has commits which its upstream lacks stays: push it, or, where it says diverged, merge the two in a
+clone.
 
 Examples:
   pilothouse repo fetch widgets

@@ -60,6 +60,7 @@ pub(crate) struct Show {
 #[command(after_help = "Keys, after the prefix Ctrl-]:
   d       detach; the agent works on
   w       become the one who types
+  c       copy what the program offers for the clipboard (config.toml: `copy`)
   ?       help
   Ctrl-]  a Ctrl-] for the agent
 
@@ -79,9 +80,9 @@ pub(crate) struct Attach {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Stdin, stdout, stderr and the exit code are the command's own; bytes pass unchanged. Ctrl-C reaches
-the command; a second one hangs up. A session that is being started, or is suspended, is waited for. All of stdin is
-read, also where the command wants none of it: say -n in loops that read theirs. In the background nothing is read of a
-terminal.
+the command; a second one hangs up. A session that is being started, or is suspended, is waited for.
+All of stdin is read, also where the command wants none of it: say -n in loops that read theirs. In
+the background nothing is read of a terminal.
 
 Examples:
   pilothouse exec fix-parser -- git status
@@ -117,12 +118,12 @@ pub(crate) struct Exec {
 /// Of `send`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A text is submitted as a message of its own: as a paste with Enter where the agent's program asked for
-bracketed paste, else with Enter after the program has read the text. Without a text, the message is what is on
-stdin; where that is a terminal, $VISUAL or $EDITOR is opened to write it in.
+    after_help = "A text is submitted as a message of its own: as a paste with Enter where the agent's program asked
+for bracketed paste, else with Enter after the program has read the text. Without a text, the
+message is what is on stdin; where that is a terminal, $VISUAL or $EDITOR is opened to write it in.
 
-Keys are Enter, Esc, Tab, Space, Backspace, Up, Down, Left, Right, Home, End, Insert, Delete, PageUp, PageDown,
-F1 to F12 and single characters, with C-, M- and S- for Ctrl, Alt and Shift.
+Keys are Enter, Esc, Tab, Space, Backspace, Up, Down, Left, Right, Home, End, Insert, Delete,
+PageUp, PageDown, F1 to F12 and single characters, with C-, M- and S- for Ctrl, Alt and Shift.
 
 Examples:
   pilothouse send fix-parser Use the second one
@@ -153,7 +154,8 @@ pub(crate) struct Send {
 /// Of `log`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "On a terminal, only text and its colours are shown (and erasing within a line); elsewhere every byte is passed on.
+    after_help = "On a terminal, only text and its colours are shown (and erasing within a line); elsewhere every byte
+is passed on.
 
 Examples:
   pilothouse log fix-parser | less -R
@@ -220,8 +222,8 @@ pub(crate) struct Wait {
 /// Of `restart`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A suspended session boots from its disk as it was suspended, and what is in its memory is given up: that is for
-one that cannot be resumed, or whose agent has ended.
+    after_help = "A suspended session boots from its disk as it was suspended, and what is in its memory is given up:
+that is for one that cannot be resumed, or whose agent has ended.
 
 Examples:
   pilothouse restart fix-parser
@@ -270,15 +272,14 @@ pub(crate) struct Resume {
 
 /// Of `fork`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "The fork has the same memory, processes and files, and its own name, identity and branches. A running
-session stands still for a moment and goes on; a suspended one stays suspended. Programs that run already keep
-the environment variables that they were started with: inside, `session show` says which session it is now.
+#[command(after_help = "The fork has the same memory, processes and files, and its own name, identity and branches. A
+running session stands still for a moment and goes on; a suspended one stays suspended. Programs
+that run already keep the environment variables that they were started with: inside, `session show`
+says which session it is now.
 
 Examples:
   pilothouse fork fix-parser
-  id=$(pilothouse fork fix-parser --title 'the other way') && pilothouse send \"$id\" Try it without regexes"
-)]
+  id=$(pilothouse fork fix-parser --title 'the other way') && pilothouse send \"$id\" Try it without regexes")]
 pub(crate) struct Fork {
     /// Slug, id, or a unique prefix
     #[arg(value_name = "SESSION", add = complete::sessions())]
