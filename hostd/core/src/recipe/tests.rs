@@ -288,3 +288,18 @@ fn what_a_processor_may_do_beside_the_usual_is_asked_for() {
     assert_eq!(cpu("cpu.counters = true").unwrap(), Cpu { nested: false, counters: true });
     assert!(cpu("cpu.pmu = true").unwrap_err().message.contains("unknown key `pmu`"));
 }
+
+/// What a new user types in first.
+#[test]
+fn the_recipe_of_the_readme_is_read() {
+    let readme = include_str!("../../../../README.md");
+    let indented = |heading: &str| {
+        let lines = readme.lines().skip_while(|line| line.trim() != heading);
+        lines.take_while(|line| line.starts_with("    ")).map(|line| format!("{}\n", line.trim())).collect::<String>()
+    };
+    let text = indented("# tidy.toml") + &indented("[[ci.checks]]");
+    let recipe = Recipe::parse("README.md", &text).unwrap();
+    assert_eq!((recipe.name.as_str(), recipe.also_read()), ("tidy", &["lib".to_owned()][..]));
+    assert_eq!((recipe.egress.len(), recipe.ci.len()), (3, 1));
+    assert_eq!(recipe.warnings(), Vec::<String>::new());
+}
