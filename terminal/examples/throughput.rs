@@ -20,19 +20,19 @@ fn main() {
         (0..2000).map(|n| format!("{n} the quick brown fox \u{e9}\u{65e5}\u{672c} jumps\r\n")).collect::<String>();
     for (name, input) in [("programs", programs), ("text", text.into_bytes())] {
         let stream: Vec<u8> = input.iter().copied().cycle().take(BYTES).collect();
-        let rate = |mut feed: Box<dyn FnMut(&[u8])>| {
+        let rate = |feed: &mut dyn FnMut(&[u8])| {
             let start = Instant::now();
-            stream.chunks(CHUNK).for_each(&mut *feed);
+            stream.chunks(CHUNK).for_each(feed);
             BYTES as f64 / f64::from(1 << 20) / start.elapsed().as_secs_f64()
         };
         let (rows, columns) = (NonZeroU16::MIN.saturating_add(23), NonZeroU16::MIN.saturating_add(79));
         let mut engine = vt100::Parser::new(rows, columns, 3000);
-        let alone = rate(Box::new(move |bytes| engine.process(bytes)));
+        let alone = rate(&mut |bytes| engine.process(bytes));
         let mut emulator = Emulator::new(80, 24, 3000, 0);
-        let ours = rate(Box::new(move |bytes| {
+        let ours = rate(&mut |bytes| {
             emulator.feed(bytes);
             emulator.events();
-        }));
+        });
         println!(
             "{name}: vt100 alone {alone:.0} MiB/s, with what stands before it {ours:.0} MiB/s: {:.2} of it",
             ours / alone

@@ -2,7 +2,7 @@
 //! and what stands behind that part is then not loaded either.
 //!
 //! A stream of device state has a section for each processor: `0x04`, number of the section (`u32`), the name `cpu` behind its
-//! length (`u8`), number of the processor (`u32`), version (`u32`), the fields of [`FIELDS`], subsections, and at its end `0x7e`
+//! length (`u8`), number of the processor (`u32`), version (`u32`), the fields of `FIELDS`, subsections, and at its end `0x7e`
 //! and the section's number again. A subsection is `0x05`, its name behind its length (`u8`), version (`u32`), its data. All
 //! numbers are big-endian, and nothing says how long a section or a subsection is. It is QEMU's migration format, which it keeps
 //! from version to version; `a_real_qemu_has_these_fields` asks the one that is installed.
