@@ -9,6 +9,7 @@
 
 mod boot;
 mod devices;
+mod durable;
 mod modules;
 mod reaper;
 mod root;

@@ -3,6 +3,7 @@
 mod identity;
 mod linux;
 pub mod oom;
+pub mod usage;
 
 use std::io;
 

@@ -19,7 +19,8 @@ use futures::Stream;
 use pilothouse_proto::guest::v1::{
     AnswerRequest, AnswerResponse, BootStep, Event, EventsRequest, ExecRequest, ExecResponse, HandshakeRequest,
     HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest,
-    StartAgentResponse, TerminalRequest, TerminalResponse, TypeRequest, TypeResponse, event, guest_server,
+    StartAgentResponse, TerminalRequest, TerminalResponse, TypeRequest, TypeResponse, UsageRequest, UsageResponse,
+    event, guest_server,
 };
 pub(crate) use power::Vigil;
 use rustix::system::uname;
@@ -215,6 +216,10 @@ impl guest_server::Guest for Guest {
 
     async fn events(&self, request: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
         Ok(Response::new(self.follow(request.into_inner().after)))
+    }
+
+    async fn usage(&self, _: Request<UsageRequest>) -> Result<Response<UsageResponse>, Status> {
+        Ok(Response::new(machine::usage::usage()))
     }
 
     async fn answer(&self, request: Request<AnswerRequest>) -> Result<Response<AnswerResponse>, Status> {

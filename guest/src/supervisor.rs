@@ -7,7 +7,7 @@ use pilothouse_proto::guest::v1::BootStep;
 use crate::{
     init::{Devices, report},
     link::{self, Port},
-    machine::{Linux, oom},
+    machine::{Linux, oom, usage},
     process::Cgroups,
     proxy,
     service::Guest,
@@ -59,6 +59,7 @@ async fn serve(devices: &Devices, boot: Vec<BootStep>) -> io::Result<Infallible>
                 async { optional("the proxy", proxy::run(gateway.clone()).await) },
                 async { optional("`session`", statuses::run(Path::new(statuses::SOCKET), events.clone(), waits, gateway.clone()).await) },
                 async { optional("the watch for OOM kills", oom::watch(Path::new("/dev/kmsg"), events.clone()).await) },
+                async { optional("the watch for a full disk", usage::watch(events.clone()).await) },
             );
             std::future::pending::<Infallible>().await
         } => match never {},

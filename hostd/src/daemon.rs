@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Read as _, Write as _},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,8 +16,9 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     api::{self, Listen, Socket},
+    ballast::Ballast,
     ci::{self, Ci},
-    data_folder,
+    data_folder, descriptors,
     diff::Diffs,
     environments::Environments,
     forge::{Forge, Local},
@@ -34,6 +35,10 @@ use crate::{
     },
 };
 
+/// Of all guests at a time, through the gateway.
+const CONNECTIONS: usize = 4096;
+/// Of a pid in the lock's file.
+const PID_WIDTH: usize = 10;
 /// For calls under way to end, once all streams were told to.
 const LAST_CALLS: Duration = Duration::from_secs(3);
 
@@ -60,22 +65,25 @@ pub struct Options {
     pub memory: Option<u64>,
 }
 
-/// Serves until SIGTERM, SIGINT or SIGHUP, then powers off all VMs. A second signal ends at once; what still runs then is
-/// ended by the next hostd.
+/// Serves until SIGTERM, SIGINT or SIGHUP, then suspends what runs, for the next hostd to resume. A second signal ends at once;
+/// what still runs then is ended by the next hostd.
 ///
 /// # Errors
 /// Where the data folder or a socket cannot be used.
 pub async fn run(options: Options) -> color_eyre::Result<()> {
     let mut signals = Signals::new()?;
+    let descriptors = descriptors::raise();
     data_folder::claim(&options.data)?;
     let data = fs::canonicalize(&options.data).wrap_err_with(|| options.data.display().to_string())?;
     let _lock = lock(&data)?;
+    // The first that is written beside it.
+    Ballast::of(&data).make_room_to_start();
     let sockets = listen(&options.listen, &data)?;
     let reports = match options.checks {
         Some(address) => Some(open_reports(address, &options, &data).await?),
         None => None,
     };
-    let (fleet, ci, local) = open(&options, &data).await?;
+    let (fleet, ci, local) = open(&options, &data, descriptors).await?;
     // Ended with this run.
     let _tidy = AbortOnDropHandle::new(tokio::spawn(local.clone().tidy()));
     let _fetches = AbortOnDropHandle::new(tokio::spawn(local.clone().fetch_on_schedule()));
@@ -88,7 +96,9 @@ pub async fn run(options: Options) -> color_eyre::Result<()> {
         served = &mut server => Some(served),
         () = signals.next() => None,
     };
-    tracing::info!("hostd ends; its VMs are powered off");
+    tracing::info!(
+        "hostd ends; what runs is suspended, and resumed by the next hostd; a second signal ends it at once"
+    );
     let end = async {
         tokio::join!(fleet.stop(), ci.close());
         fleet.environments().close().await;
@@ -105,7 +115,7 @@ pub async fn run(options: Options) -> color_eyre::Result<()> {
     }
 }
 
-async fn open(options: &Options, data: &Path) -> color_eyre::Result<(Arc<Fleet>, Arc<Ci>, Local)> {
+async fn open(options: &Options, data: &Path, descriptors: u64) -> color_eyre::Result<(Arc<Fleet>, Arc<Ci>, Local)> {
     let qemu = Qemu::new(data, options.guest.clone()).with_accelerator(options.accelerator);
     let qemu = qemu.with_prover(Arc::new(SelfTest::new(data)));
     let qemu = match &options.kernel {
@@ -122,7 +132,10 @@ async fn open(options: &Options, data: &Path) -> color_eyre::Result<(Arc<Fleet>,
     let local = Local::new(store.clone(), data);
     local.catch_up().await;
     let forge: Arc<dyn Forge> = Arc::new(local.clone());
-    let gateway = Arc::new(Gateway::new(data.join("git")).with_forge(forge.clone()));
+    // The rest is for VMs, their files and whoever calls.
+    let connections = usize::try_from(descriptors / 4).unwrap_or(usize::MAX).min(CONNECTIONS);
+    let gateway = Gateway::new(data.join("git")).with_forge(forge.clone()).with_connections(connections);
+    let gateway = Arc::new(gateway);
     let rooms = Rooms::new(data.into(), options.memory);
     let environments = Environments::open(data, vmm.clone(), gateway.clone(), rooms.clone()).await?;
     let diffs = Diffs::open(data).wrap_err("the folder for diffs")?;
@@ -171,7 +184,8 @@ fn lock(data: &Path) -> color_eyre::Result<File> {
         let pid = pid.trim();
         bail!("another hostd (pid {pid}) uses {}; end it, or choose another folder with --data", data.display());
     }
-    let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    // In place, as long as any: a full disk has no room for a file that was emptied first.
+    let written = file.seek(SeekFrom::Start(0)).and_then(|_| writeln!(file, "{:<PID_WIDTH$}", std::process::id()));
     written.wrap_err_with(|| path.display().to_string())?;
     Ok(file)
 }

@@ -33,7 +33,10 @@ use hostd_core::{
 };
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::{
     forge::{Forge, Repositories},
@@ -43,8 +46,11 @@ use answer::Body;
 use refusals::Refusals;
 pub use refusals::Refused;
 
-/// Connections of one session at a time; each has at most one git process or one connection to the world.
+/// Connections of one session at a time, where hostd has descriptors for many; each has at most one git process or one connection
+/// to the world. More of them wait.
 const CONNECTIONS: usize = 64;
+/// For one of them to be closed.
+const PLACE: Duration = Duration::from_secs(30);
 /// Longest pack that a guest may push.
 const PUSH_BYTES: u64 = 512 << 20;
 /// For the head of a request, and for the wait between two.
@@ -81,6 +87,10 @@ pub struct Gateway {
     /// By session.
     uses: Mutex<HashMap<String, Uses>>,
     refusals: Mutex<Refusals>,
+    /// Turns to connect, of all sessions.
+    connections: Arc<Semaphore>,
+    /// How many of them one session may have.
+    of_session: usize,
     /// Turns for git, of all sessions.
     turns: Arc<Semaphore>,
     /// Longest pack that a guest may push, in bytes.
@@ -92,7 +102,9 @@ pub struct Gateway {
 /// What a session has of the gateway.
 #[derive(Debug)]
 struct Uses {
-    connections: usize,
+    /// Connections that it has, or waits for.
+    users: usize,
+    connections: Arc<Semaphore>,
     turns: Arc<Semaphore>,
 }
 
@@ -108,10 +120,19 @@ impl Gateway {
             git_root,
             uses: Mutex::default(),
             refusals: Mutex::default(),
+            connections: Arc::new(Semaphore::new(CONNECTIONS * 16)),
+            of_session: CONNECTIONS,
             turns: Arc::new(Semaphore::new(turn::OF_HOST)),
             push_bytes: PUSH_BYTES,
             disk: crate::disk::measure,
         }
+    }
+
+    /// Has so many connections at a time, of all sessions: at most half of them are one session's.
+    #[must_use]
+    pub fn with_connections(self, most: usize) -> Self {
+        let of_session = CONNECTIONS.min(most / 2).max(1);
+        Self { connections: Arc::new(Semaphore::new(most)), of_session, ..self }
     }
 
     /// Tells this forge of pushes.
@@ -123,14 +144,20 @@ impl Gateway {
     /// Serves one HTTP/1.1 proxy connection until either side ends it. Every byte of `io` is foreign. Dropping it ends
     /// whatever was started for it.
     pub async fn serve(&self, caller: &Caller, io: impl Io) {
-        let place = Place::take(self, &caller.session_id);
+        let place = Place::take(self, &caller.session_id).await;
         let tunnel = Mutex::new(None);
         let service = service_fn(|request| async {
             let response = match &place {
                 Some(_) => self.answer(caller, request, &tunnel).await,
                 None => answer::text(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    &format!("pilothouse: {} has {CONNECTIONS} connections open already; close some", caller.slug),
+                    &format!(
+                        "pilothouse: {} may have {} connections at a time, and none of those that are open was closed \
+                         within {} s; close some",
+                        caller.slug,
+                        self.of_session,
+                        PLACE.as_secs()
+                    ),
                 ),
             };
             Ok::<_, Infallible>(response)
@@ -269,31 +296,52 @@ fn help(caller: &Caller) -> String {
 
 /// A counted connection of a session; given back when dropped.
 struct Place<'a> {
+    _user: User<'a>,
+    _of_session: OwnedSemaphorePermit,
+    _of_host: OwnedSemaphorePermit,
+}
+
+impl<'a> Place<'a> {
+    /// None: it did not come in time.
+    async fn take(gateway: &'a Gateway, session: &'a str) -> Option<Self> {
+        let (user, connections) = User::new(gateway, session);
+        let both = async {
+            // In this order: who waits for its own does not hold one of the host's.
+            let of_session = connections.acquire_owned().await.ok()?;
+            let of_host = gateway.connections.clone().acquire_owned().await.ok()?;
+            Some(Self { _user: user, _of_session: of_session, _of_host: of_host })
+        };
+        timeout(PLACE, both).await.ok().flatten()
+    }
+}
+
+/// A session that uses the gateway is known to it for as long as it does.
+struct User<'a> {
     gateway: &'a Gateway,
     session: &'a str,
 }
 
-impl<'a> Place<'a> {
-    /// None: the session has too many.
-    fn take(gateway: &'a Gateway, session: &'a str) -> Option<Self> {
-        let mut uses = gateway.uses();
-        let uses = uses
-            .entry(session.to_owned())
-            .or_insert_with(|| Uses { connections: 0, turns: Arc::new(Semaphore::new(turn::OF_SESSION)) });
-        (uses.connections < CONNECTIONS).then(|| {
-            uses.connections += 1;
-            Self { gateway, session }
-        })
+impl<'a> User<'a> {
+    /// And its turns to connect.
+    fn new(gateway: &'a Gateway, session: &'a str) -> (Self, Arc<Semaphore>) {
+        let mut all = gateway.uses();
+        let uses = all.entry(session.to_owned()).or_insert_with(|| Uses {
+            users: 0,
+            connections: Arc::new(Semaphore::new(gateway.of_session)),
+            turns: Arc::new(Semaphore::new(turn::OF_SESSION)),
+        });
+        uses.users += 1;
+        (Self { gateway, session }, uses.connections.clone())
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for User<'_> {
     fn drop(&mut self) {
-        let mut uses = self.gateway.uses();
-        if let Some(of_session) = uses.get_mut(self.session) {
-            of_session.connections -= 1;
-            if of_session.connections == 0 {
-                uses.remove(self.session);
+        let mut all = self.gateway.uses();
+        if let Some(uses) = all.get_mut(self.session) {
+            uses.users -= 1;
+            if uses.users == 0 {
+                all.remove(self.session);
             }
         }
     }

@@ -10,11 +10,14 @@
 pub(crate) mod command;
 mod connection;
 mod handshake;
+mod last_sync;
 mod link;
 #[cfg(test)]
 mod tests;
 mod tunnel;
 
+pub(crate) use command::{Output, bad_end, follow};
 pub use connection::Held;
 pub use handshake::Identity;
+pub use last_sync::last_sync;
 pub use link::{Hello, Link, LinkError, LinkState};

@@ -4,9 +4,11 @@
 //! `gateway`, `reports`, `store`, `terminals`) know nothing of `api`, and `main` ties them together.
 
 pub mod api;
+pub mod ballast;
 pub mod ci;
 pub mod daemon;
 pub mod data_folder;
+mod descriptors;
 pub mod diff;
 mod disk;
 pub mod doctor;

@@ -13,7 +13,9 @@ use hostd::{api::Listen, daemon, data_folder, doctor, vm::qemu::Choice};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-const EXAMPLES: &str = "Examples:
+macro_rules! examples {
+    () => {
+        "Examples:
   hostd serve
       keeps everything in your data folder and listens on its hostd.sock
   hostd serve --data /srv/pilothouse --listen unix:/run/pilothouse/hostd.sock
@@ -23,7 +25,23 @@ const EXAMPLES: &str = "Examples:
   RUST_LOG=hostd=debug hostd serve --accel tcg
       emulates the processors, and tells more on stderr
   hostd doctor
-      says whether this machine can run sessions, and what to do where not";
+      says whether this machine can run sessions, and what to do where not"
+    };
+}
+
+const EXAMPLES: &str = examples!();
+
+const SERVE: &str = concat!(
+    examples!(),
+    "
+
+Signals:
+  SIGTERM, SIGINT and SIGHUP suspend every session that runs, several at a time, and end hostd. The next hostd resumes those,
+  as there is room; what a person had suspended stays so. What is not on disk within 60 s is powered off, and can be
+  restarted; all of it takes less than 80 s, and so fits into the 90 s that systemd gives a service (TimeoutStopSec=).
+  A second signal ends hostd at once. VMs that it leaves are ended by the next hostd, which has their guests write all to
+  their disks first; their sessions have crashed then, and are restarted from those."
+);
 
 const DOCTOR: &str = "Examples:
   hostd doctor
@@ -45,8 +63,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until a signal ends it; its VMs are powered off then
-    #[command(after_help = EXAMPLES)]
+    /// Serve until a signal ends it: what runs is suspended then, and the next hostd resumes it
+    #[command(after_help = SERVE)]
     Serve(Serve),
     /// Say whether this machine can run sessions, and what to do where not
     #[command(after_help = DOCTOR)]

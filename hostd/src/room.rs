@@ -13,7 +13,7 @@ use std::{
 };
 
 use hostd_core::{
-    capacity::{Admission, Need, Room},
+    capacity::{Admission, DESCRIPTORS, Need, Room},
     queue::{self, Purpose, Waiter},
 };
 use tokio::{sync::Notify, time::timeout};
@@ -166,6 +166,9 @@ impl Rooms {
             let taken = vm.as_ref().map_or(0, |vm| vm.memory().private);
             room.memory_used = room.memory_used.saturating_add(taken);
             room.memory_promised = room.memory_promised.saturating_add(bytes.saturating_sub(taken));
+            if vm.is_none() {
+                room.descriptors = room.descriptors.saturating_sub(DESCRIPTORS);
+            }
         }
         room
     }
@@ -264,6 +267,8 @@ fn coarse(room: Room) -> Room {
         memory_available: down(room.memory_available),
         memory_used: room.memory_used.checked_next_multiple_of(STEP).unwrap_or(room.memory_used),
         disk_available: down(room.disk_available),
+        // Those few that are told of change with each call.
+        descriptors: room.descriptors - room.descriptors % 8,
         ..room
     }
 }
@@ -280,5 +285,6 @@ fn measure(data: &std::path::Path, limit: Option<u64>) -> Room {
         // What cannot be measured does not stand in the way.
         disk_total: disk.map_or(u64::MAX, |disk| disk.total),
         disk_available: disk.map_or(u64::MAX, |disk| disk.available),
+        descriptors: crate::descriptors::left(),
     }
 }

@@ -26,6 +26,7 @@ mod links;
 mod pool;
 mod refresh;
 mod relief;
+mod repository;
 mod resolve;
 mod room;
 mod running;
@@ -36,6 +37,7 @@ mod suspend;
 #[cfg(test)]
 mod tests;
 mod tops;
+mod usage;
 mod view;
 mod waits;
 
@@ -47,6 +49,7 @@ pub use error::FleetError;
 pub use fleet::{Fleet, Parts};
 pub use fork::ForkOrder;
 pub use host::{HostStatus, memory_available, memory_total};
+pub use usage::Usage;
 pub use view::SessionView;
 
 /// Milliseconds since the Unix epoch.

@@ -20,6 +20,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::ballast::Ballast;
 pub use error::StoreError;
 pub use pulls::{PullRecord, Which};
 
@@ -75,6 +76,9 @@ pub struct Machine {
     /// What its guest gets of the host's processor beside the usual.
     #[serde(default)]
     pub cpu: Cpu,
+    /// What was found of its repository after its last boot from a disk that it had worked on; empty: nobody has looked.
+    #[serde(default)]
+    pub repository: String,
 }
 
 /// A snapshot of a session.
@@ -106,6 +110,7 @@ impl Default for Machine {
             suspend_after: None,
             branch: String::new(),
             cpu: Cpu::default(),
+            repository: String::new(),
         }
     }
 }
@@ -136,6 +141,7 @@ pub struct Owed {
 #[derive(Clone, Debug)]
 pub struct Store {
     jobs: mpsc::Sender<Job>,
+    ballast: Ballast,
 }
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -146,6 +152,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] for a file that is damaged, of another program or of a newer hostd; it is left as it is.
     pub fn open(path: &Path) -> Result<(Self, Vec<Record>), StoreError> {
+        let ballast = Ballast::of(path.parent().unwrap_or(path));
+        ballast.make_room_to_start();
         let mut connection = open::open(path)?;
         let records = open::load(&mut connection, path)?;
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
@@ -157,7 +165,13 @@ impl Store {
                 }
             })
             .map_err(|error| StoreError::Thread(error.to_string()))?;
-        Ok((Self { jobs }, records))
+        Ok((Self { jobs, ballast }, records))
+    }
+
+    /// The room that is kept aside for it.
+    #[must_use]
+    pub fn ballast(&self) -> &Ballast {
+        &self.ballast
     }
 
     /// Keeps a new session and its first effects.
@@ -237,7 +251,9 @@ impl Store {
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
+        let ballast = self.ballast.clone();
         let job: Job = Box::new(move |connection| {
+            ballast.make_room();
             fail::fail_point!("store::before-commit");
             let result = run(connection, work);
             fail::fail_point!("store::after-commit");

@@ -188,6 +188,10 @@ pub trait Vmm: Send + Sync + 'static {
     fn standing_by_part(&self) -> MemoryUse {
         MemoryUse::default()
     }
+    /// Connects to a port of a VM that an earlier hostd left in this folder.
+    async fn connect_leftover(&self, _directory: &Path, _port: Port) -> io::Result<Box<dyn Io>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
     /// Ends a VM that an earlier hostd left in this folder, found by its record (pid and start time). True if one was ended.
     async fn end_leftover(&self, directory: &Path) -> Result<bool, VmError>;
 }

@@ -3,8 +3,9 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -27,6 +28,9 @@ pub struct Host {
     environment: Vec<(String, String)>,
     /// Bytes that its sessions' folder has, where it is a file system of its own.
     room: Option<u64>,
+    /// Keeps a file system that all of its data folder is, where it has one of its own.
+    small: Option<Small>,
+    arguments: Vec<String>,
     daemon: Option<(Child, Process)>,
     // Last, so that it goes after everything that uses it.
     _folder: Option<TempDir>,
@@ -75,17 +79,47 @@ impl Host {
     fn serve_in(data: PathBuf, folder: Option<TempDir>, environment: &[(&str, &str)], room: Option<u64>) -> Self {
         let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let sockets = tempfile::Builder::new().prefix("pilothouse-test-").tempdir().unwrap();
-        let mut host = Self { data, sockets, environment, room, daemon: None, _folder: folder };
+        let (small, arguments) = (None, vec![]);
+        let mut host = Self { data, sockets, environment, room, small, arguments, daemon: None, _folder: folder };
         host.launch();
         host
+    }
+
+    /// The same as [`Host::start`], with so many bytes of room for all that hostd writes, and guests that are made up: a file
+    /// system of its own in a name space, which outlives hostd.
+    #[must_use]
+    pub fn start_small(room: u64) -> Self {
+        let folder = tempfile::Builder::new().prefix("run-").tempdir_in(paths::cache()).unwrap();
+        golden::give(folder.path());
+        let data = folder.path().to_owned();
+        let sockets = tempfile::Builder::new().prefix("pilothouse-test-").tempdir().unwrap();
+        let small = Some(Small::mount(&data, room));
+        let arguments = ["--vmm", "simulated"].map(Into::into).into();
+        let (environment, folder) = (vec![], Some(folder));
+        let mut host = Self { data, sockets, environment, room: None, small, arguments, daemon: None, _folder: folder };
+        host.launch();
+        host
+    }
+
+    /// A path in its data folder, as hostd sees it; also while none runs.
+    #[must_use]
+    pub fn seen(&self, path: &str) -> PathBuf {
+        let small = self.small.as_ref().unwrap();
+        PathBuf::from(format!("/proc/{}/root{}", small.holder.id(), self.data.join(path).display()))
     }
 
     /// Starts hostd (again) and waits until it answers.
     pub fn launch(&mut self) {
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
-        let mut command = match self.room {
-            None => Command::new(paths::program("hostd")),
-            Some(room) => {
+        let mut command = match (self.room, &self.small) {
+            (None, None) => Command::new(paths::program("hostd")),
+            (_, Some(small)) => {
+                let mut command = Command::new("nsenter");
+                command.args(["--preserve-credentials", "-U", "-m", "-t", &small.holder.id().to_string()]);
+                command.arg(paths::program("hostd"));
+                command
+            }
+            (Some(room), None) => {
                 let sessions = self.data.join("sessions");
                 fs::create_dir_all(&sessions).unwrap();
                 let mut command = Command::new("unshare");
@@ -95,7 +129,7 @@ impl Host {
                 command
             }
         };
-        command.args(["serve", "--data"]).arg(&self.data).args(["--listen", &self.address()]);
+        command.args(["serve", "--data"]).arg(&self.data).args(["--listen", &self.address()]).args(&self.arguments);
         command.envs(self.environment.iter().map(|(k, v)| (k, v))).stdout(log.try_clone().unwrap()).stderr(log);
         let child = command.spawn().unwrap();
         let process = Process::of(child.id().try_into().unwrap()).unwrap();
@@ -118,9 +152,19 @@ impl Host {
         child.wait().unwrap();
     }
 
-    /// Ends hostd in good order.
+    /// Ends hostd in good order: what runs is suspended.
     pub fn stop(&mut self) {
         if let Some((mut child, process)) = self.daemon.take() {
+            process.end(Duration::from_secs(90));
+            let _ = child.wait();
+        }
+    }
+
+    /// Ends hostd by a second signal, before it has suspended what runs.
+    fn hurry(&mut self) {
+        if let Some((mut child, process)) = self.daemon.take() {
+            // Two signals of one kind may come as one.
+            process.signal(Signal::INT);
             process.end(Duration::from_secs(20));
             let _ = child.wait();
         }
@@ -272,9 +316,37 @@ impl Drop for Host {
             let lines: Vec<&str> = log.lines().collect();
             eprintln!("--- the end of hostd's log\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
         }
-        self.stop();
+        self.hurry();
         for vm in self.vms() {
             vm.end(Duration::ZERO);
         }
+    }
+}
+
+/// A process that keeps a name space in which a folder is a small file system, with what was in it before bound into it.
+struct Small {
+    holder: Child,
+}
+
+impl Small {
+    fn mount(folder: &Path, room: u64) -> Self {
+        let script = "set -e; mount -t tmpfs -o size=$1,mode=700 room /mnt
+            for from in \"$2\"/*/; do to=/mnt/$(basename \"$from\"); mkdir \"$to\"; mount --bind \"$from\" \"$to\"; done
+            mount --rbind /mnt \"$2\"; echo mounted; exec sleep infinity";
+        let mut command = Command::new("unshare");
+        command.args(["-Urm", "sh", "-c", script, "sh", &room.to_string()]).arg(folder);
+        let mut holder = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let small = Self { holder };
+        assert_eq!(line, "mounted\n");
+        small
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
     }
 }

@@ -11,7 +11,7 @@ use rustix::{
     process::{chdir, chroot},
 };
 
-use super::{BootError, Doing as _, report};
+use super::{BootError, Doing as _, durable, report};
 use crate::FOLDER;
 
 const NEW: &str = "/newroot";
@@ -21,7 +21,7 @@ const LINK: &str = "/usr/local/bin/session";
 /// Mounts the disk, makes it the root and gives it what programs expect.
 pub(super) fn enter(disk: &Path) -> Result<(), BootError> {
     let what = format!("mounting {} (ext4)", disk.display());
-    mount(disk, NEW, "ext4", MountFlags::empty(), Some(c"discard")).doing(what)?;
+    mount(disk, NEW, "ext4", MountFlags::empty(), Some(durable::MOUNT)).doing(what)?;
     if let Err(error) = grow(disk) {
         report(&format!("the root file system keeps its size: {error}"));
     }
@@ -35,7 +35,9 @@ pub(super) fn enter(disk: &Path) -> Result<(), BootError> {
     mount_move(".", "/").doing("moving the root file system")?;
     chroot(".").doing("changing the root")?;
     chdir("/").doing("entering the new root")?;
-    furnish()
+    furnish()?;
+    durable::set_up();
+    Ok(())
 }
 
 /// `/run`, with this very binary in it as the `session` command: bound, because a copy would cost time and memory.

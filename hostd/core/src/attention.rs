@@ -48,7 +48,7 @@ pub struct Attention {
     /// Whose turn.
     pub turn: Turn,
     /// What it is about, in one word, however the session is kept: asks, calls, may ask, review, merge, checks, changes, working,
-    /// quiet, idle, done, failed, crashed, stopped, suspended (while at work), queued, starting, resuming or deleting.
+    /// quiet, disk full, idle, done, failed, crashed, stopped, suspended (while at work), queued, starting, resuming or deleting.
     pub word: &'static str,
     /// Why, in words for a person; one line.
     pub reason: String,
@@ -69,7 +69,7 @@ pub fn attention(session: &Session, now: UnixMillis) -> Attention {
         let (_, word, _) = derive(session, now);
         return Attention { turn: Turn::You, word, reason: reason(&session.notice) };
     }
-    let (turn, word, mut why) = derive(session, now);
+    let (turn, word, mut why) = with_guest(session, derive(session, now));
     if !session.deleting {
         let asides = [aside(&session.notice).to_owned(), unread(session)];
         let asides: Vec<_> = asides.into_iter().filter(|aside| !aside.is_empty()).collect();
@@ -100,6 +100,23 @@ fn unread(s: &Session) -> String {
         (true, count @ 2..) => format!("{count} messages were not read"),
         (false, _) if s.unread && s.lifecycle == Lifecycle::Running => "a message is not read yet".into(),
         _ => String::new(),
+    }
+}
+
+/// What is the matter in the guest stands with what the agent does: a full disk is for a person to see to, a killed process may be
+/// one that the agent does not need.
+fn with_guest(s: &Session, (turn, word, mut reason): Why) -> Why {
+    let lives = s.lifecycle.has_vm() || s.lifecycle == Lifecycle::Suspended;
+    if !lives || s.deleting {
+        return (turn, word, reason);
+    }
+    if !s.oom_killed.is_empty() {
+        reason = format!("{reason} (out of memory: the guest's kernel killed `{}`)", s.oom_killed);
+    }
+    match turn {
+        _ if s.guest_disk_full.is_empty() => (turn, word, reason),
+        Turn::Agent => (Turn::You, "disk full", format!("the guest's disk is full, {}: {reason}", s.guest_disk_full)),
+        turn => (turn, word, format!("{reason} (the guest's disk is full, {})", s.guest_disk_full)),
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Room {
     pub disk_total: u64,
     /// Bytes free where the data folder is.
     pub disk_available: u64,
+    /// Files that hostd could still open, less what starts already under way will.
+    pub descriptors: u64,
 }
 
 /// A disk, as measured just now.
@@ -51,7 +53,10 @@ impl Disk {
     pub fn below_reserve(&self) -> Option<String> {
         let (available, reserve) = (self.available / MIB, self.reserve() / MIB);
         (self.free() == 0).then(|| {
-            format!("the host's disk has {available} MiB free, and {reserve} MiB are kept free for suspends; make room")
+            format!(
+                "the host's disk has {available} MiB free, and {reserve} MiB are kept free for suspends; make room \
+                 (`pilothouse host show` names who takes it)"
+            )
         })
     }
 }
@@ -117,6 +122,8 @@ const MIB: u64 = 1 << 20;
 const MEMORY_RESERVE: u64 = 512 * MIB;
 /// Kept free on disk, so that a suspend always finds room.
 const DISK_RESERVE: u64 = 2048 * MIB;
+/// Of hostd's for a VM that is started, and what is run for that.
+pub const DESCRIPTORS: u64 = 32;
 /// Most VMs without a guest that stand by.
 const STANDBYS: usize = 4;
 /// Room that there must be for each: some ten times what it takes.
@@ -172,6 +179,13 @@ impl Room {
         if need.memory > self.memory() {
             let (need, free) = (need.memory / MIB, self.memory() / MIB);
             return Admission::Wait(format!("waits for memory: needs {need} MiB, {free} MiB free"));
+        }
+        if self.descriptors < DESCRIPTORS {
+            return Admission::Wait(format!(
+                "waits for file descriptors: hostd may open {} more, and keeps {DESCRIPTORS} for a VM; raise its limit \
+                 (LimitNOFILE= of its service, `ulimit -n`)",
+                self.descriptors
+            ));
         }
         let disk = self.disk_measured();
         if let Some(why) = disk.below_reserve() {
@@ -291,6 +305,7 @@ pub(crate) mod tests {
             memory_used: 2 * GIB,
             disk_total: 200 * GIB,
             disk_available: 100 * GIB,
+            descriptors: 1024,
         }
     }
 
@@ -310,7 +325,10 @@ pub(crate) mod tests {
         let promised = Room { memory_promised: 7 * GIB, ..room(8 * GIB) };
         assert!(matches!(promised.admit(need(GIB)), Admission::Wait(_)));
         let full = Room { disk_available: GIB, ..room(8 * GIB) };
-        let below = "waits for disk space: the host's disk has 1024 MiB free, and 2048 MiB are kept free for suspends; make room";
+        let below = "waits for disk space: the host's disk has 1024 MiB free, and 2048 MiB are kept free for suspends; \
+            make room (`pilothouse host show` names who takes it)";
+        let few = Room { descriptors: DESCRIPTORS - 1, ..room(8 * GIB) }.admit(need(GIB));
+        assert!(matches!(&few, Admission::Wait(why) if why.contains("may open 31 more")), "{few:?}");
         assert_eq!(full.admit(need(GIB)), Admission::Wait(below.into()));
         let short = Room { disk_available: 3 * GIB, ..room(8 * GIB) };
         let why = "waits for disk space: needs 2048 MiB beside the reserve of 2048 MiB, 3072 MiB free";

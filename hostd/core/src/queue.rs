@@ -83,6 +83,7 @@ mod tests {
             memory_used: 0,
             disk_total: 200 * GIB,
             disk_available: 100 * GIB,
+            descriptors: 1024,
         }
     }
 

@@ -21,6 +21,8 @@
 //! A fork is made from the snapshot of a session, suspended or running; a running one stands still for it, which is
 //! [`Session::forking`], and then runs on as if nothing had been. The fork begins suspended and wanted.
 //!
+//! Where hostd is stopped, what runs is suspended and wanted ([`Input::HostStops`]): the next hostd resumes it.
+//!
 //! A suspended session can be restarted too, where its memory may be given up: it boots from its disk as it was suspended.
 //!
 //! Deleting is legal in every state: it sets [`Session::deleting`], asks for [`Effect::Remove`], and from then on only
@@ -35,6 +37,7 @@
 //! [`Session::answer`] until the agent has it, and brings a suspended session back.
 
 mod bounds;
+mod exit;
 mod input;
 mod lifecycle;
 mod message;
@@ -46,6 +49,7 @@ mod told;
 mod types;
 mod wait;
 
+pub use exit::how_it_ended;
 pub use input::{Denied, Effect, Input, Status};
 pub use lifecycle::{Activity, Cause, Lifecycle};
 pub use message::{Message, Modes};

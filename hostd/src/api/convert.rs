@@ -48,6 +48,12 @@ pub(super) fn session(view: &SessionView) -> wire::Session {
         viewers: count(view.viewers),
         suspended_bytes: view.suspended,
         resumed_in_ms: view.resumed_in,
+        repository_state: view.repository.clone(),
+        guest_memory_bytes: view.usage.memory_total,
+        guest_memory_available_bytes: view.usage.memory_available,
+        guest_disk_bytes: view.usage.disk_total,
+        guest_disk_free_bytes: view.usage.disk_free,
+        host_disk_bytes: view.usage.on_host,
         forked_from: s.forked_from.clone().unwrap_or_default(),
         used_bytes: view.memory.private,
         word: attention.word.into(),
@@ -147,6 +153,11 @@ pub(super) fn accounts(a: &Accounts) -> wire::HostAccounts {
         memory_builds: a.memory_builds,
         disk_warm: a.disk_warm,
         disk_ci: a.disk_ci,
+        sessions: a
+            .largest
+            .iter()
+            .map(|(slug, bytes)| wire::SessionDisk { slug: slug.clone(), bytes: *bytes })
+            .collect(),
     }
 }
 

@@ -27,7 +27,9 @@ impl Sessions for Api {
     }
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Session>, Status> {
-        let view = self.fleet.get(&request.into_inner().id)?;
+        let id = request.into_inner().id;
+        self.fleet.look_into(&id).await?;
+        let view = self.fleet.get(&id)?;
         let refused = self.fleet.refused(&view.session.id).into_iter().map(convert::refused).collect();
         Ok(Response::new(Session { refused, ..convert::session(&view) }))
     }

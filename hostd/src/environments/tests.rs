@@ -108,6 +108,7 @@ fn rooms() -> Rooms {
         memory_used: 0,
         disk_total: 100 << 30,
         disk_available: 50 << 30,
+        descriptors: 1024,
     })
 }
 

@@ -35,6 +35,14 @@ pub(super) type Connected = BufReader<Box<dyn Io>>;
 /// The port cannot be connected, or the guest does not answer in time.
 pub(super) async fn connect(vm: &dyn Vm, port: Port, first: impl Fn() -> io::Result<Vec<u8>>) -> io::Result<Connected> {
     let io = timeout(CONNECT_TIMEOUT, vm.connect(port)).await.map_err(|_| timed_out("the port did not connect"))??;
+    open(io, first).await
+}
+
+/// The same on a port that is connected.
+///
+/// # Errors
+/// The guest does not answer in time.
+pub(super) async fn open(io: Box<dyn Io>, first: impl Fn() -> io::Result<Vec<u8>>) -> io::Result<Connected> {
     // HTTP/2 reads larger pieces than this, so the buffer is bypassed once the preamble is through.
     let mut io = BufReader::with_capacity(4096, io);
     timeout(ECHO_TIMEOUT, exchange(&mut io, first))

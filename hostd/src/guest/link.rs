@@ -20,7 +20,7 @@ use tracing::{debug, info};
 
 use super::{
     command,
-    connection::{self, Held, Stop, Watched},
+    connection::{self, Connected, Held, Stop, Watched},
     handshake::{self, Identity},
     tunnel,
 };
@@ -233,11 +233,20 @@ impl Keeper {
         let mut io = connection::connect(&*self.vm, Port::Link, hand).await.map_err(|e| e.to_string())?;
         let handshake = handshake::shaken(&mut io).await?;
         let over = CancellationToken::new();
-        let watched = Watched::new(io, &self.stop, over.clone());
-        let channel = channel(watched).await.map_err(|e| format!("HTTP/2 with the guest failed: {e}"))?;
-        let client = GuestClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
+        let client = client(io, &self.stop, over.clone()).await?;
         Ok((Hello { client, handshake }, over))
     }
+}
+
+/// Calls a guest that has shaken hands on this connection; `over` is cancelled when that is over.
+pub(super) async fn client(
+    io: Connected,
+    stop: &Stop,
+    over: CancellationToken,
+) -> Result<GuestClient<Channel>, String> {
+    let watched = Watched::new(io, stop, over);
+    let channel = channel(watched).await.map_err(|e| format!("HTTP/2 with the guest failed: {e}"))?;
+    Ok(GuestClient::new(channel).max_decoding_message_size(MESSAGE_MAX))
 }
 
 /// HTTP/2 over a connection that exists already. When it is over, calls fail; it is never made anew from in here.

@@ -17,6 +17,7 @@ fn rooms(available: &Arc<AtomicU64>) -> Rooms {
         memory_used: 0,
         disk_total: 200 * GIB,
         disk_available: 100 * GIB,
+        descriptors: 1024,
     })
 }
 

@@ -1,18 +1,21 @@
 //! What the memory and the disk of this host are used for. Read when somebody asks, for it takes a while.
 
 use std::{
-    collections::HashSet,
+    cmp::Reverse,
+    collections::{BTreeMap, HashSet},
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::{Fleet, FleetError, fleet::Host, host::meminfo};
+use super::{Fleet, FleetError, fleet::Host, host::meminfo, usage::session_of};
 use crate::{room::Kind, vm::MemoryUse};
 
 /// Files that are looked at; a data folder has some hundreds.
 const FILES: usize = 200_000;
+/// Sessions that are named.
+const LARGEST: usize = 10;
 /// How deep folders are looked into.
 const DEPTH: usize = 32;
 
@@ -53,6 +56,8 @@ pub struct Accounts {
     pub disk_logs: u64,
     /// All else in the data folder: kernels, repositories, the store.
     pub disk_other: u64,
+    /// Sessions that take the most of the disk, with how much, the largest first: their slugs.
+    pub largest: Vec<(String, u64)>,
     /// Disk that is kept free, so that a suspend finds room.
     pub disk_reserve: u64,
 }
@@ -90,13 +95,20 @@ fn read(host: &Arc<Host>) -> Accounts {
         disk_reserve: room.disk_reserve(),
         ..Accounts::default()
     };
-    accounts.add_disk(&host.parts.data);
+    let by_session = accounts.add_disk(&host.parts.data);
+    let handles = host.handles();
+    let slug = |(id, bytes): (String, u64)| Some((handles.get(&id)?.slug.clone(), bytes));
+    accounts.largest = by_session.into_iter().filter_map(slug).collect();
+    accounts.largest.sort_by_key(|(_, bytes)| Reverse(*bytes));
+    accounts.largest.truncate(LARGEST);
     accounts
 }
 
 impl Accounts {
-    /// A file that has several names, as layers of forks have, counts once. What goes away meanwhile does not count.
-    fn add_disk(&mut self, data: &Path) {
+    /// A file that has several names, as layers of forks have, counts once. What goes away meanwhile does not count. What each
+    /// session takes, by id.
+    fn add_disk(&mut self, data: &Path) -> BTreeMap<String, u64> {
+        let mut by_session = BTreeMap::new();
         let mut seen = HashSet::new();
         let mut folders: Vec<(PathBuf, usize)> = vec![(data.into(), 0)];
         let mut left = FILES;
@@ -104,17 +116,23 @@ impl Accounts {
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
                 let Ok(metadata) = entry.metadata() else { continue };
                 if left == 0 {
-                    return;
+                    return by_session;
                 }
                 left -= 1;
                 if metadata.is_dir() && depth < DEPTH {
                     folders.push((entry.path(), depth + 1));
                 } else if metadata.is_file() && seen.insert((metadata.dev(), metadata.ino())) {
                     let path = entry.path();
-                    *self.kind(path.strip_prefix(data).unwrap_or(&path)) += metadata.blocks().saturating_mul(512);
+                    let path = path.strip_prefix(data).unwrap_or(&path);
+                    let bytes = metadata.blocks().saturating_mul(512);
+                    *self.kind(path) += bytes;
+                    if let Some(session) = session_of(path) {
+                        *by_session.entry(session.to_owned()).or_default() += bytes;
+                    }
                 }
             }
         }
+        by_session
     }
 
     /// Where this file of the data folder counts.
@@ -161,7 +179,9 @@ mod tests {
         fs::create_dir_all(data.path().join("sessions/d")).unwrap();
         fs::hard_link(data.path().join("sessions/c/disk.qcow2"), data.path().join("sessions/d/disk.qcow2")).unwrap();
         let mut accounts = Accounts::default();
-        accounts.add_disk(data.path());
+        let by_session = accounts.add_disk(data.path());
+        // The hard link counts for one of them.
+        assert_eq!(by_session.values().sum::<u64>() >> 10, 128 + 256 + 8);
         let Accounts { disk_bases, disk_builds, disk_layers, disk_snapshots, disk_logs, disk_other, .. } = accounts;
         assert_eq!([accounts.disk_warm, accounts.disk_ci].map(|bytes| bytes >> 10), [12, 20]);
         let kib =

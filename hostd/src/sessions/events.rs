@@ -66,7 +66,9 @@ async fn take(
 /// What the core makes of it; None: nothing.
 fn input(generation: u64, event: Event) -> Option<Input> {
     match event.event? {
-        event::Event::AgentExited(exit) => Some(Input::AgentExited { generation, code: exit.code }),
+        event::Event::AgentExited(exit) => {
+            Some(Input::AgentExited { generation, code: exit.code, last: String::new() })
+        }
         event::Event::Status(status) => {
             let Some(activity) = Activity::from_status(&status.activity) else {
                 tracing::debug!("the guest reports an activity that does not exist");
@@ -80,7 +82,11 @@ fn input(generation: u64, event: Event) -> Option<Input> {
         event::Event::OomKilled(name) => {
             let name = hostd_core::text::one_line(&hostd_core::text::clean(&name, 64));
             tracing::info!(generation, name, "a guest ran out of memory and killed a process");
-            None
+            Some(Input::OomKilled { generation, name })
+        }
+        event::Event::Disk(wire::DiskState { full, free_bytes, total_bytes }) => {
+            let left = || format!("{} of {} MiB left", free_bytes >> 20, total_bytes >> 20);
+            Some(Input::GuestDisk { generation, full: full.then(left) })
         }
     }
 }
@@ -101,7 +107,7 @@ fn waits(generation: u64, wire::Wait { id, what, timeout_seconds, pull }: wire::
 /// Whether this input says how the agent ended.
 pub(super) fn exit_code(session: &session::Session, input: &Input) -> Option<i32> {
     match input {
-        Input::AgentExited { generation, code } if *generation == session.generation => Some(*code),
+        Input::AgentExited { generation, code, .. } if *generation == session.generation => Some(*code),
         _ => None,
     }
 }

@@ -3,25 +3,28 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::{StreamExt as _, stream};
-use hostd_core::{Input, capacity::Room, session::step};
+use hostd_core::{Input, Lifecycle, capacity::Room, session::step};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Board, FleetError, Order, SessionView, copies, create, fork, layers, now, pool, refresh, resolve::resolve,
-    supervisor::Message, suspend,
+    start::identity, supervisor::Message, suspend,
 };
 use crate::{
     diff::Diffs,
     environments::Environments,
     forge::Forge,
     gateway::{Gateway, Refused},
+    guest::last_sync,
     room::Rooms,
     store::{Record, Store, StoreError},
     terminals::Terminal,
-    vm::Vmm,
+    vm::{Port, Vmm},
 };
 
 pub(super) use super::{
@@ -31,6 +34,9 @@ pub(super) use super::{
 
 /// New ids that are tried where a slug is taken.
 const SLUG_TRIES: usize = 5;
+/// For all running sessions to be put to disk when hostd ends. With what comes after it, powering off and the last calls, it
+/// is less than the 90 s that systemd gives a service to stop.
+const STOP: Duration = Duration::from_secs(60);
 /// Leftover VMs that are ended at a time.
 const LEFTOVERS: usize = 8;
 
@@ -202,8 +208,10 @@ impl Fleet {
         })
     }
 
-    /// Powers off every VM and ends all supervisors and copies; no VM is left when this returns. Nothing is created any more.
+    /// Puts every running session to disk, for the next hostd to resume; what is not there within [`STOP`] is powered off. Ends
+    /// all supervisors and copies; no VM is left when this returns. Nothing is created any more.
     pub async fn stop(&self) {
+        let until = Instant::now() + STOP;
         self.refresh.cancel();
         self.host.closing.cancel();
         self.host.pool.close().await;
@@ -212,7 +220,7 @@ impl Fleet {
         stream::iter(handles)
             .for_each_concurrent(None, |handle| async move {
                 // A supervisor that has ended by itself needs no telling.
-                let _ = handle.messages.send(Message::Stop).await;
+                let _ = handle.messages.send(Message::Stop { until }).await;
                 handle.gone.cancelled().await;
             })
             .await;
@@ -231,6 +239,20 @@ impl Fleet {
 
 async fn end_leftover(host: &Host, record: &Record) {
     let directory: &Path = &host.directory(&record.session.id);
+    // Its agent may be at work: what that has written is put on the disk first. A snapshot that is whole is of its own moment.
+    if record.session.lifecycle == Lifecycle::Running
+        && let Ok(link) = host.parts.vmm.connect_leftover(directory, Port::Link).await
+    {
+        let identity = identity(&record.session, record.session.generation);
+        match last_sync(link, &identity).await {
+            Ok(()) => {
+                tracing::info!(slug = record.session.slug, "the guest of the VM that an earlier hostd left has synced")
+            }
+            Err(error) => {
+                tracing::warn!(slug = record.session.slug, error, "the guest of a VM that was left does not sync")
+            }
+        }
+    }
     match host.parts.vmm.end_leftover(directory).await {
         Ok(false) => {}
         Ok(true) => tracing::info!(slug = record.session.slug, "ended the VM that an earlier hostd left"),

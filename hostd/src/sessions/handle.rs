@@ -18,7 +18,9 @@ use super::{
     running::Live,
     shelf::Shelf,
     supervisor::{Message, Supervisor},
-    suspend, waits,
+    suspend,
+    usage::Usage,
+    waits,
 };
 use crate::{
     store::{Owed, Record},
@@ -29,6 +31,9 @@ use crate::{
 /// Messages that may wait for one supervisor.
 const QUEUE: usize = 64;
 
+/// Suspends at a time when hostd ends, at the least: one waits for its guest while another writes.
+const SUSPENDS: usize = 4;
+
 /// What all supervisors share.
 pub(super) struct Host {
     pub(super) parts: Parts,
@@ -37,6 +42,8 @@ pub(super) struct Host {
     pub(super) places: Arc<Semaphore>,
     /// Turns for merging layers, which is all reading and writing.
     pub(super) merges: Semaphore,
+    /// Turns for putting sessions to disk when hostd ends, which is all packing and writing.
+    pub(super) suspends: Semaphore,
     /// Turns for reading sessions' pull requests.
     pub(super) readings: Semaphore,
     pub(super) started_at: UnixMillis,
@@ -60,6 +67,8 @@ pub(super) struct Handle {
     pub(super) terminal: Terminal,
     /// How many use its guest.
     pub(super) busy: watch::Sender<usize>,
+    /// What it was last seen to use.
+    pub(super) usage: watch::Sender<Usage>,
     /// Changes when the forge may have news for it.
     pub(super) forge_news: watch::Sender<()>,
     /// Why it was suspended while at work, until it runs again.
@@ -77,6 +86,7 @@ impl Host {
             board: Board::new(epoch),
             places: Arc::new(Semaphore::new(cpus)),
             merges: Semaphore::new(cpus),
+            suspends: Semaphore::new(cpus.max(SUSPENDS)),
             readings: Semaphore::new(waits::READINGS),
             started_at: now(),
             shelf: Shelf::default(),
@@ -113,6 +123,7 @@ impl Host {
             record: watch::channel(Arc::new(record)).0,
             live: watch::channel(None).0,
             busy: watch::channel(0).0,
+            usage: watch::channel(Usage::default()).0,
             forge_news: watch::channel(()).0,
             relieved: watch::channel(None).0,
             gone: CancellationToken::new(),
@@ -146,7 +157,9 @@ impl Handle {
             session.waiting = format!("{why}; {waits}");
         }
         let attention = attention_by_minute(&session, now());
-        SessionView { session, attention, phases, memory, viewers, suspended, resumed_in }
+        let repository = machine.repository.clone();
+        let usage = *self.usage.borrow();
+        SessionView { session, attention, phases, memory, viewers, suspended, repository, usage, resumed_in }
     }
 }
 

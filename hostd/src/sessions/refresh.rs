@@ -8,11 +8,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{HostStatus, fleet::Host, relief, shelf, waits};
+use super::{HostStatus, fleet::Host, relief, shelf, usage, waits};
 use crate::environments::EnvironmentState;
 
 /// Between two looks, while somebody watches.
 const EVERY: Duration = Duration::from_secs(2);
+/// Looks, from one at which guests and folders are looked into to the next.
+const INTO: u32 = 5;
 
 /// Begins; ends when the token is cancelled.
 pub(super) fn start(host: &Arc<Host>) -> CancellationToken {
@@ -29,11 +31,17 @@ pub(super) fn start(host: &Arc<Host>) -> CancellationToken {
 async fn numbers(host: Arc<Host>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut first = true;
+    let (mut first, mut number) = (true, 0);
     loop {
         ticks.tick().await;
+        let ballast = host.parts.store.ballast().clone();
+        let _ = tokio::task::spawn_blocking(move || ballast.restore()).await;
         // The first look is for whoever asks first.
         if host.board.readers() > 0 || std::mem::take(&mut first) {
+            if number % INTO == 0 {
+                usage::look_at_all(&host).await;
+            }
+            number = number.wrapping_add(1);
             look(&host).await;
         }
     }

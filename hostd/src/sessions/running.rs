@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pilothouse_proto::guest::v1::PowerOffRequest;
+use pilothouse_proto::guest::v1::{PowerOffRequest, QuiesceRequest};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use super::{events, supervisor::Message};
@@ -16,6 +16,8 @@ use crate::{
 const LINK_LOST: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 60 });
 /// For the last output of a VM that has ended to be read.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// For a guest to write all to its disk.
+const SYNC: Duration = Duration::from_secs(10);
 /// For a guest to power off.
 const POWER_OFF: Duration = Duration::from_secs(10);
 
@@ -65,6 +67,19 @@ impl Running {
     pub(super) async fn end(mut self) {
         self.live.vm.end().await;
         self.tasks.shutdown().await;
+    }
+
+    /// Has the guest write all to its disk, where it still answers.
+    pub(super) async fn sync(&self) {
+        let asked = async {
+            let hello = self.live.link.client(SYNC).await.map_err(|error| error.to_string())?;
+            let asked = hello.client.clone().quiesce(QuiesceRequest { freeze: true, trim: false }).await;
+            asked.map(drop).map_err(|status| hostd_core::text::clean(status.message(), 1024))
+        };
+        match timeout(SYNC, asked).await {
+            Ok(Ok(())) => {}
+            failed => tracing::warn!(generation = self.generation, ?failed, "a guest does not sync before its end"),
+        }
     }
 
     /// Powers the guest off, or ends the VM where it does not do so in time. True: it did.

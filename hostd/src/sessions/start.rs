@@ -16,6 +16,7 @@ use tonic::Code;
 use super::{
     fleet::{Handle, Host},
     pool,
+    repository::{Found, look},
     running::{Live, Running},
 };
 use crate::{
@@ -42,6 +43,8 @@ pub(super) struct Started {
     pub(super) machine: Machine,
     /// Why it booted, where it was to be a clone.
     pub(super) why_booted: Option<String>,
+    /// What is broken of its repository, with what to do.
+    pub(super) broken: Option<String>,
 }
 
 /// Why a start came to nothing; nothing is left of its VM.
@@ -84,10 +87,12 @@ pub(super) async fn start(
         up = bring_up(&host, &record, generation, &handle.terminal, vm.clone(), &mut clock) => up,
     };
     match result {
-        Ok((link, pump)) => {
+        Ok(Up { link, pump, found }) => {
             let live = Live { vm, link: Arc::new(link) };
-            let machine = Machine { phases: clock.phases, ..record.machine };
-            Ok(Started { running: Running::new(generation, live, pump, 0, &handle.messages), machine, why_booted })
+            let (repository, broken) = (found.to_string(), found.broken());
+            let machine = Machine { phases: clock.phases, repository, ..record.machine };
+            let running = Running::new(generation, live, pump, 0, &handle.messages);
+            Ok(Started { running, machine, why_booted, broken })
         }
         Err(why) => {
             vm.end().await;
@@ -175,6 +180,13 @@ pub(super) fn spec(record: &Record, directory: &Path) -> VmSpec {
     }
 }
 
+/// A guest with an agent at work.
+struct Up {
+    link: Link,
+    pump: Pump,
+    found: Found,
+}
+
 /// From a VM that boots to an agent at work.
 async fn bring_up(
     host: &Host,
@@ -183,12 +195,17 @@ async fn bring_up(
     terminal: &Terminal,
     vm: Arc<dyn Vm>,
     clock: &mut Clock,
-) -> Result<(Link, Pump), NotStarted> {
+) -> Result<Up, NotStarted> {
     let session = &record.session;
     let caller = Arc::new(caller(session, &record.machine));
     let link = Link::start(vm, identity(session, generation), host.parts.gateway.clone(), caller);
     let hello = link.client(HANDSHAKE).await.map_err(|error| NotStarted::Failed(error.to_string()))?;
     clock.boot(&hello.handshake);
+    let found = look(&hello, session).await;
+    if found != Found::Nothing {
+        tracing::info!(slug = session.slug, %found, "its repository");
+        clock.phase("repository");
+    }
     fail::fail_point!("start::before-agent");
     let pump = Pump::begin(terminal.clone()).await;
     let pump = pump.map_err(|error| NotStarted::Failed(format!("the terminal's log: {error}")))?;
@@ -196,7 +213,7 @@ async fn bring_up(
     start_agent(&link, request).await?;
     clock.phase("agent");
     fail::fail_point!("start::after-agent");
-    Ok((link, pump))
+    Ok(Up { link, pump, found })
 }
 
 /// Where the connection is lost on the way the next one is asked: a guest starts its agent once, however often it is told to.

@@ -7,6 +7,7 @@ mod layers;
 mod lives;
 mod remove;
 mod signs;
+mod stop;
 mod typing;
 mod waits;
 
@@ -24,7 +25,7 @@ use self::{
     fork::{Forking, Step, stepped},
     grace::Grace,
     layers::{Merged, Merging, room_again},
-    lives::{Start, Suspend, ended, finished},
+    lives::{Start, Suspend, Suspending, ended, finished},
     signs::due,
     waits::{Reading, over},
 };
@@ -37,12 +38,8 @@ use super::{
     pool::Reserved,
     running::Running,
     start::{NotStarted, Started},
-    suspend::Awake,
 };
-use crate::{
-    room::Promise,
-    store::{Machine, Owed},
-};
+use crate::{room::Promise, store::Owed};
 
 /// Who is told what became of a command.
 type Answer = oneshot::Sender<Result<(), FleetError>>;
@@ -97,8 +94,11 @@ pub(super) enum Message {
         /// Of which VM.
         generation: u64,
     },
-    /// hostd ends: power off.
-    Stop,
+    /// hostd ends: put it to disk.
+    Stop {
+        /// What is not there by then is powered off.
+        until: Instant,
+    },
 }
 
 /// Owns one session: its state, its VM, its files.
@@ -109,7 +109,7 @@ pub(super) struct Supervisor {
     /// Being carried out; their answers settle them.
     owed: Vec<Owed>,
     starting: Option<Starting>,
-    suspending: Option<JoinHandle<Result<Machine, Awake>>>,
+    suspending: Option<Suspending>,
     forking: Option<Forking>,
     /// That wait for their turn, oldest first.
     forks: VecDeque<(Draft, Answer)>,
@@ -287,6 +287,7 @@ impl Supervisor {
             Message::Report { input, sequence, done } => {
                 self.heard(sequence);
                 let exit = exit_code(&self.session(), &input);
+                let input = self.with_last_line(input).await;
                 let flow = self.report(input).await;
                 if let Some(code) = exit {
                     self.handle.terminal.agent_exited(code);
@@ -314,8 +315,8 @@ impl Supervisor {
                     return self.report(Input::VmEnded { generation, cause: Cause::LinkLost }).await;
                 }
             }
-            Message::Stop => {
-                self.stop().await;
+            Message::Stop { until } => {
+                self.stop(until).await;
                 return ControlFlow::Break(());
             }
         }

@@ -36,7 +36,8 @@ const OFFSET: &str = "snapshot.offset";
 pub(super) const OFFER: &str = "; put back what has changed and resume it, or restart it: \
     that boots it from its disk as it was suspended, and gives up its memory";
 /// Of a VM that cannot write.
-pub(super) const STALLED: &str = "stands still, because the host's disk is full; make room on it, and it goes on";
+pub(super) const STALLED: &str = "stands still, because the host's disk is full; make room on it \
+    (`pilothouse host show` names who takes it), and it goes on";
 /// For the link of a running guest to be up.
 const LINK: Duration = Duration::from_secs(20);
 /// For a guest to freeze and sync.
@@ -271,7 +272,7 @@ pub(super) async fn resume(
         Ok(running) => {
             clock.phase("handshake");
             let phases = clock.phases;
-            Ok(Started { running, machine: Machine { phases, ..above.machine }, why_booted: None })
+            Ok(Started { running, machine: Machine { phases, ..above.machine }, why_booted: None, broken: None })
         }
         Err(why) => {
             vm.end().await;

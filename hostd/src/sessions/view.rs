@@ -1,5 +1,6 @@
 use hostd_core::{Attention, Session};
 
+use super::Usage;
 use crate::{store::Phase, vm::MemoryUse};
 
 /// A session as people see it: its state, and what only its running parts know.
@@ -17,6 +18,10 @@ pub struct SessionView {
     pub viewers: usize,
     /// Bytes of its snapshot, while it is suspended.
     pub suspended: u64,
+    /// What was found of its repository after its last boot from a disk that it had worked on; empty: nobody has looked.
+    pub repository: String,
+    /// What its guest, and its files, were last seen to use.
+    pub usage: Usage,
     /// Milliseconds that its last resume took, while it runs after one.
     pub resumed_in: u64,
 }

@@ -57,7 +57,13 @@ pub enum StoreError {
     /// The session is not there any more.
     #[error("the session is gone")]
     Gone,
-    /// Not written, e.g. because the disk is full.
+    /// Not written, because the disk is full.
+    #[error(
+        "the host's disk is full; delete sessions that you do not need with `pilothouse rm` (`pilothouse host show` names the \
+         largest), or make room on it otherwise"
+    )]
+    Full,
+    /// Not written.
     #[error("the store could not be written: {0}")]
     Write(String),
     /// Its thread did not start.
@@ -77,7 +83,15 @@ impl From<rusqlite::Error> for StoreError {
             {
                 Self::SlugTaken
             }
+            rusqlite::Error::SqliteFailure(code, _) if is_full(*code) => Self::Full,
             _ => Self::Write(error.to_string()),
         }
     }
+}
+
+/// SQLite's word for it, or that it could not write, or make its index larger, which is mostly that.
+fn is_full(code: rusqlite::ffi::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
+    code.code == rusqlite::ErrorCode::DiskFull
+        || [SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE].contains(&code.extended_code)
 }

@@ -82,6 +82,7 @@ pub(super) fn load(connection: &mut Connection, path: &Path) -> Result<Vec<Recor
 fn foreign(path: &Path, error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => StoreError::NotOurs { path: path.into() },
+        Some(ErrorCode::DiskFull) => StoreError::Full,
         Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged { path: path.into(), detail: error.to_string() },
         _ => StoreError::Open { path: path.into(), error },
     }

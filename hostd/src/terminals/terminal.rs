@@ -2,6 +2,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -47,6 +48,8 @@ pub(super) struct Inner {
     signs: watch::Sender<Signs>,
     /// Changes when what is seen of the agent may be something else.
     seen: watch::Sender<()>,
+    /// Told when all output of the agent has come.
+    complete: Notify,
 }
 
 /// Towards the guest.
@@ -102,6 +105,7 @@ impl Terminal {
             viewers: watch::channel(0).0,
             signs: watch::channel(Signs::default()).0,
             seen: watch::channel(()).0,
+            complete: Notify::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -271,6 +275,19 @@ impl Terminal {
         let mut state = self.inner.lock();
         state.output_ended = true;
         state.end_if_over();
+        self.inner.complete.notify_waiters();
+    }
+
+    /// The last line on it that says something, once all output of the agent has come, or this time is over.
+    pub async fn last_line(&self, within: Duration) -> String {
+        let complete = self.inner.complete.notified();
+        tokio::pin!(complete);
+        // From here on no end of the output is missed.
+        complete.as_mut().enable();
+        if !self.inner.lock().output_ended {
+            let _ = tokio::time::timeout(within, complete).await;
+        }
+        self.inner.lock().emulator.as_ref().map(last_line).unwrap_or_default()
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -509,7 +526,7 @@ impl State {
 
     fn end_if_over(&mut self) {
         if let (true, Some(code)) = (self.output_ended, self.exit) {
-            self.end(format!("the agent ended with exit code {code}"));
+            self.end(format!("the agent {}", hostd_core::session::how_it_ended(code)));
         }
     }
 
@@ -519,6 +536,12 @@ impl State {
             viewer.wake.notify_one();
         }
     }
+}
+
+/// The last row of the screen that is not blank; empty: none.
+fn last_line(emulator: &Emulator) -> String {
+    let rows = emulator.rows(emulator.size().0);
+    rows.iter().rev().map(|row| row.trim()).find(|row| !row.is_empty()).unwrap_or_default().to_owned()
 }
 
 fn emulator(size: Size) -> Emulator {

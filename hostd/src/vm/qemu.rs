@@ -41,6 +41,7 @@ mod waiting;
 
 use std::{
     ffi::OsString,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -53,7 +54,7 @@ use tokio::{net::UnixStream, sync::Mutex};
 
 pub use super::accelerator::{Accelerator, Choice};
 use super::{
-    Memory, MemoryUse, Standby, Vm, VmError, VmSpec, Vmm, VmmInfo, accelerator,
+    Io, Memory, MemoryUse, Port, Standby, Vm, VmError, VmSpec, Vmm, VmmInfo, accelerator,
     identity::ProcessIdentity,
     initramfs,
     kernel::{self, Fetch, Kernel, Source},
@@ -381,6 +382,10 @@ impl Vmm for Qemu {
 
     fn standing_by_part(&self) -> MemoryUse {
         self.ready.memory(ProcessIdentity::memory_part)
+    }
+
+    async fn connect_leftover(&self, directory: &Path, port: Port) -> io::Result<Box<dyn Io>> {
+        Ok(Box::new(sockets::connect_port(&absolute(directory), port).await?))
     }
 
     async fn end_leftover(&self, directory: &Path) -> Result<bool, VmError> {

@@ -102,3 +102,49 @@ fn a_session_outlives_a_full_disk() {
     assert_eq!(String::from_utf8_lossy(&written.stdout), "written\n");
     assert_eq!(read("wc -c </root/big; md5sum </run/kept"), format!("{}\n{kept}", 20 * MIB));
 }
+
+/// Takes whatever room is left, as guests would. What it has then.
+fn take_all(path: &Path) -> u64 {
+    let mut file = File::options().create(true).append(true).open(path).unwrap();
+    while file.write(&[1; 4096]).is_ok() {}
+    file.metadata().unwrap().len()
+}
+
+#[test]
+fn a_full_disk_can_be_looked_at_and_cleared_also_by_the_next_hostd() {
+    let mut host = Host::start_small(96 * MIB);
+    let [first, second, third] = ["first", "second", "third"].map(|title| host.session(title, &[]));
+    let (filler, ballast) = (host.seen("filler"), host.seen("ballast"));
+    let kept = || fs::metadata(&ballast).map_or(0, |metadata| metadata.len());
+    let whole = until("room to be kept aside", SOON, || Some(kept()).filter(|kept| *kept > 8 * MIB));
+
+    let _ = take_all(&filler);
+    assert_eq!(host.ls().len(), 3);
+    let _ = host.cli(["rm", "--yes", &first]).text();
+    assert_eq!(host.ls().len(), 2);
+    assert!(kept() < whole, "nothing was given up");
+
+    let _ = take_all(&filler);
+    host.kill();
+    let _ = take_all(&filler);
+    host.launch();
+    assert_eq!(host.ls().len(), 2);
+    let _ = take_all(&filler);
+    let _ = host.cli(["rm", "--yes", &second]).text();
+    assert_eq!(host.ls().len(), 1);
+    let largest = host.cli(["host", "show", "--json"]).json()["accounts"]["sessions"][0].clone();
+    assert_eq!(largest["slug"], host.slug(&third), "{largest}");
+
+    // Once all of it is given up, it is said what to do.
+    let said = until("all of it to be given up", SOON, || {
+        let _ = take_all(&filler);
+        let outcome = host.cli(["new", "--env", "tools", "--title", "more"]);
+        (outcome.code != 0).then_some(outcome)
+    });
+    said.assert_failed(1, &["the host's disk is full", "pilothouse rm", "pilothouse host show"]);
+    assert!(!host.ls().is_empty());
+
+    fs::remove_file(&filler).unwrap();
+    until("room to be kept aside again", SOON, || (kept() == whole).then_some(()));
+    let _ = host.cli(["rm", "--yes", &third]).text();
+}

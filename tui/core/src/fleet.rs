@@ -107,6 +107,11 @@ pub struct Session {
     pub suspended_bytes: u64,
     pub phases: Vec<(String, u64)>,
     pub viewers: u32,
+    /// Bytes left and in all; 0 where it is not known.
+    pub guest_memory: (u64, u64),
+    pub guest_disk: (u64, u64),
+    pub host_disk_bytes: u64,
+    pub repository_state: String,
 }
 
 impl Session {
@@ -127,6 +132,7 @@ impl Session {
             &mut self.repository,
             &mut self.branch_prefix,
             &mut self.cause,
+            &mut self.repository_state,
         ] {
             *line = text::one_line(line, 4096);
         }

@@ -153,9 +153,27 @@ async fn pump(mut responses: Streaming<ExecResponse>) -> Result<Ended, Failure> 
             },
             // A stderr that nobody reads keeps no command from going on.
             Some(Response::Stderr(bytes)) => drop(terminal::write(Out::Stderr, bytes).await),
-            Some(Response::Exit(exit)) => return Ok(Ended::Code(u8::try_from(exit.code).unwrap_or(1))),
+            Some(Response::Exit(exit)) => {
+                if let Some(word) = a_word(exit.code) {
+                    output::note(word);
+                }
+                return Ok(Ended::Code(u8::try_from(exit.code).unwrap_or(1)));
+            }
             None => {}
         }
+    }
+}
+
+/// Of an exit code that says nothing by itself, and that the command cannot explain any more.
+fn a_word(code: i32) -> Option<&'static str> {
+    match code {
+        137 => Some(
+            "the command was killed by signal 9, by somebody or for want of memory in the guest; `pilothouse show` says how \
+             much it has, and whether its kernel killed a process",
+        ),
+        139 => Some("the command was killed by signal 11: it crashed"),
+        134 => Some("the command was killed by signal 6: it gave up by itself"),
+        _ => None,
     }
 }
 

@@ -143,6 +143,11 @@ fn disk_use(a: &HostAccounts) -> String {
     ])
 }
 
+/// Who takes the room, the largest first.
+fn largest(a: &HostAccounts) -> String {
+    a.sessions.iter().map(|s| format!("{} {}", plain(&s.slug), bytes(s.bytes))).collect::<Vec<_>>().join(", ")
+}
+
 fn amounts(of: &[(&str, u64)]) -> String {
     of.iter().map(|(what, amount)| format!("{what} {}", bytes(*amount))).collect::<Vec<_>>().join(", ")
 }
@@ -166,6 +171,7 @@ fn facts(name: &str, host: &Host, info: &HostInfo) -> Vec<(&'static str, String)
         ("disk", free(info.disk_available, info.disk_total)),
         ("memory use", info.accounts.as_ref().map(memory_use).unwrap_or_default()),
         ("disk use", info.accounts.as_ref().map(disk_use).unwrap_or_default()),
+        ("largest", info.accounts.as_ref().map(largest).unwrap_or_default()),
         ("sessions", format!("{}, {} running", info.sessions, info.running)),
         ("data", plain(&info.data_directory)),
         ("started", when(info.started_at)),

@@ -40,6 +40,8 @@ pub(crate) struct Session<'a> {
     command: &'a [String],
     repository: Option<&'a str>,
     branch_prefix: Option<&'a str>,
+    /// What was found of its clone after its last restart from its disk.
+    repository_state: Option<&'a str>,
     vcpus: u32,
     /// Of the host's, that is its VM's alone now; 0 while it is suspended.
     memory_bytes: u64,
@@ -47,6 +49,13 @@ pub(crate) struct Session<'a> {
     resident_bytes: u64,
     suspended_bytes: u64,
     resumed_in_ms: Option<u64>,
+    /// What its guest was last seen to have; null where that is not known.
+    guest_memory_size_bytes: Option<u64>,
+    guest_memory_available_bytes: Option<u64>,
+    guest_disk_size_bytes: Option<u64>,
+    guest_disk_free_bytes: Option<u64>,
+    /// Its files on the host's disk, those that it shares with forks included.
+    host_disk_bytes: u64,
     viewers: u32,
     forked_from: Option<&'a str>,
     phases: Vec<Phase<'a>>,
@@ -86,6 +95,8 @@ struct Phase<'a> {
 impl<'a> Session<'a> {
     /// Of a session on the host of this name.
     pub(crate) fn new(host: &'a str, session: &'a api::Session) -> Self {
+        let known = |bytes: u64| (bytes > 0).then_some(bytes);
+        let (memory, disk) = (known(session.guest_memory_bytes), known(session.guest_disk_bytes));
         Self {
             id: &session.id,
             slug: &session.slug,
@@ -111,12 +122,18 @@ impl<'a> Session<'a> {
             command: &session.command,
             repository: some(&session.repository),
             branch_prefix: some(&session.branch_prefix),
+            repository_state: some(&session.repository_state),
             vcpus: session.vcpus,
             memory_bytes: session.used_bytes,
             memory_size_bytes: session.memory_bytes,
             resident_bytes: session.resident_bytes,
             suspended_bytes: session.suspended_bytes,
             resumed_in_ms: Some(session.resumed_in_ms).filter(|ms| *ms > 0),
+            guest_memory_size_bytes: memory,
+            guest_memory_available_bytes: memory.map(|_| session.guest_memory_available_bytes),
+            guest_disk_size_bytes: disk,
+            guest_disk_free_bytes: disk.map(|_| session.guest_disk_free_bytes),
+            host_disk_bytes: session.host_disk_bytes,
             viewers: session.viewers,
             forked_from: some(&session.forked_from),
             phases: session.phases.iter().map(|p| Phase { name: &p.name, micros: p.micros }).collect(),
@@ -273,6 +290,15 @@ struct Accounts {
     memory_builds: u64,
     disk_warm: u64,
     disk_ci: u64,
+    /// Which sessions take the most of the disk, the largest first.
+    sessions: Vec<SessionDisk>,
+}
+
+/// What a session takes of its host's disk.
+#[derive(Debug, Serialize)]
+struct SessionDisk {
+    slug: String,
+    bytes: u64,
 }
 
 impl Accounts {
@@ -296,6 +322,7 @@ impl Accounts {
             memory_builds: a.memory_builds,
             disk_warm: a.disk_warm,
             disk_ci: a.disk_ci,
+            sessions: a.sessions.iter().map(|s| SessionDisk { slug: s.slug.clone(), bytes: s.bytes }).collect(),
         }
     }
 }
@@ -350,8 +377,10 @@ mod tests {
         let session = api::Session { created_at: 1_700_000_000_000, ..Default::default() };
         let session = Session::new("near", &session);
         let want = "activity attention branch_prefix build cause choices command created_at deleting environment \
-            forked_from generation host id lifecycle memory_bytes memory_size_bytes notice owner phases reason repository \
-            resident_bytes resumed_in_ms slug suspended_bytes task title turn_since updated_at vcpus viewers word";
+            forked_from generation guest_disk_free_bytes guest_disk_size_bytes guest_memory_available_bytes \
+            guest_memory_size_bytes host host_disk_bytes id lifecycle memory_bytes memory_size_bytes notice owner phases \
+            reason repository repository_state resident_bytes resumed_in_ms slug suspended_bytes task title turn_since \
+            updated_at vcpus viewers word";
         assert_eq!(keys(&session).join(" "), want);
         let value = serde_json::to_value(&session).unwrap();
         assert_eq!(value["created_at"], "2023-11-14T22:13:20.000Z");

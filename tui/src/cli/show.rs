@@ -59,6 +59,15 @@ fn refused(refused: &Refused) -> String {
     format!("{} {times}, last {ago} ago: {}", plain(destination), plain(why))
 }
 
+/// What its guest was last seen to use.
+fn guest(s: &Session) -> String {
+    let of =
+        |what, free: u64, total: u64| (total > 0).then(|| format!("{what} {} free of {}", bytes(free), bytes(total)));
+    let memory = of("memory", s.guest_memory_available_bytes, s.guest_memory_bytes);
+    let disk = of("disk", s.guest_disk_free_bytes, s.guest_disk_bytes);
+    [memory, disk].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
 fn facts(host: &str, s: &Session) -> Facts {
     let deleting = if s.deleting { ", is being deleted" } else { "" };
     let memory = match s.used_bytes {
@@ -86,8 +95,11 @@ fn facts(host: &str, s: &Session) -> Facts {
         ("environment", format!("{} (build {})", plain(&s.environment), plain(&s.build))),
         ("agent", s.command.iter().map(|word| plain(word)).collect::<Vec<_>>().join(" ")),
         ("repository", plain(&s.repository)),
+        ("its clone", plain_lines(&s.repository_state)),
         ("may push to", plain(&s.branch_prefix)),
         ("size", format!("{} {}, {memory}", s.vcpus, if s.vcpus == 1 { "vcpu" } else { "vcpus" })),
+        ("guest", guest(s)),
+        ("on disk", if s.host_disk_bytes == 0 { String::new() } else { bytes(s.host_disk_bytes) }),
         ("starts", s.generation.to_string()),
         (
             "last start",

@@ -39,6 +39,10 @@ pub(super) fn session(s: v1::Session) -> Session {
         suspended_bytes: s.suspended_bytes,
         phases: s.phases.into_iter().map(|phase| (phase.name, phase.micros)).collect(),
         viewers: s.viewers,
+        guest_memory: (s.guest_memory_available_bytes, s.guest_memory_bytes),
+        guest_disk: (s.guest_disk_free_bytes, s.guest_disk_bytes),
+        host_disk_bytes: s.host_disk_bytes,
+        repository_state: s.repository_state,
     }
 }
 

@@ -74,6 +74,7 @@ mod tests {
             memory_used: 0,
             disk_total: 200 * GIB,
             disk_available: 100 * GIB,
+            descriptors: 1024,
         };
         Place { room, most: 2, running: 0, sessions: 0 }
     }

@@ -91,6 +91,15 @@ pub enum Input {
     },
     /// hostd started and found this session in its store; no VM of it is left.
     HostRestarted,
+    /// hostd is about to end, and the next one goes on where this one was.
+    HostStops,
+    /// It was booted from a disk that it had worked on, and its repository is not whole.
+    RepositoryBroken {
+        /// Of the VM that reports.
+        generation: u64,
+        /// What is broken, with what to do.
+        why: String,
+    },
     /// The guest has the oldest message of the inbox; the agent has yet to read it.
     Typed {
         /// Of the VM that got it.
@@ -157,12 +166,28 @@ pub enum Input {
         /// Of the VM that did not get it.
         generation: u64,
     },
+    /// The guest's kernel killed a process for want of memory.
+    OomKilled {
+        /// Of the VM that reports.
+        generation: u64,
+        /// Its name.
+        name: String,
+    },
+    /// The guest's disk is full, or is so no longer.
+    GuestDisk {
+        /// Of the VM that reports.
+        generation: u64,
+        /// What is left of it, in words, where it is.
+        full: Option<String>,
+    },
     /// The agent's process ended.
     AgentExited {
         /// Of the VM that reports.
         generation: u64,
         /// Exit code; 128 + signal when a signal ended it.
         code: i32,
+        /// The last line on its terminal; empty: none, or it ended well.
+        last: String,
     },
 }
 

@@ -1,4 +1,7 @@
-use super::{Activity, Cause, Denied, Effect, Input, Lifecycle, Message, Session, Status, tell, types::NOT_SUSPENDED};
+use super::{
+    Activity, Cause, Denied, Effect, Input, Lifecycle, Message, Session, Status, how_it_ended, tell,
+    types::NOT_SUSPENDED,
+};
 use crate::{UnixMillis, attention, signs::Sign, text};
 
 /// Longest status text kept, in bytes.
@@ -7,6 +10,11 @@ const TEXT_MAX: usize = 4096;
 const ASIDE: UnixMillis = 2_000;
 /// Most choices kept, and the longest, in bytes.
 const CHOICES_MAX: (usize, usize) = (16, 256);
+
+/// Longest last line of an agent that ended badly, in bytes.
+const LAST_LINE_MAX: usize = 256;
+/// Longest name of a process that the guest's kernel killed.
+const PROCESS_MAX: usize = 64;
 
 /// One step of the machine: the session after `input`, and what is to be done.
 ///
@@ -89,6 +97,19 @@ fn reported(s: &mut Session, input: Input) -> Vec<Effect> {
         Input::ResumeFailed { why } => resume_failed(s, &why),
         Input::VmEnded { generation, cause } => ended(s, generation, cause),
         Input::HostRestarted => host_restarted(s),
+        Input::HostStops => host_stops(s),
+        Input::OomKilled { generation, name } if s.generation == generation && s.lifecycle.has_vm() => {
+            s.oom_killed = text::one_line(&text::clean(&name, PROCESS_MAX));
+            vec![]
+        }
+        Input::GuestDisk { generation, full } if s.generation == generation && s.lifecycle.has_vm() => {
+            s.guest_disk_full = full.map(|left| text::one_line(&text::clean(&left, PROCESS_MAX))).unwrap_or_default();
+            vec![]
+        }
+        Input::RepositoryBroken { generation, why } if s.generation == generation && s.lifecycle.has_vm() => {
+            s.notice = format!("its repository is broken: {}", text::clean(&why, TEXT_MAX));
+            vec![]
+        }
         // Its VM may have ended meanwhile, but these are still true of it.
         Input::Typed { generation, id } if s.generation == generation => typed(s, id),
         Input::Read { generation, id } if s.generation == generation => read(s, id),
@@ -101,7 +122,7 @@ fn reported(s: &mut Session, input: Input) -> Vec<Effect> {
         Input::NotTold { generation } if s.generation == generation => tell::not_told(s),
         Input::TimeIsUp { id } => tell::time_is_up(s, id),
         Input::Observed(seen) => tell::observed(s, seen.map(|seen| *seen)),
-        Input::AgentExited { generation, code } if s.generation == generation => agent_exited(s, code),
+        Input::AgentExited { generation, code, last } if s.generation == generation => agent_exited(s, code, &last),
         _ => vec![],
     }
 }
@@ -133,6 +154,8 @@ fn again(s: &mut Session, effects: Vec<Effect>) -> Vec<Effect> {
     s.waiting.clear();
     s.notice.clear();
     s.sign = Sign::Nothing;
+    s.oom_killed.clear();
+    s.guest_disk_full.clear();
     set_activity(s, Activity::Working, String::new());
     effects
 }
@@ -399,6 +422,21 @@ fn ended(s: &mut Session, generation: u64, cause: Cause) -> Vec<Effect> {
     vec![]
 }
 
+/// What runs is put to disk, and wanted back: the next hostd finds it so. What is being put to disk already, by a person or by
+/// the policy, stays there.
+fn host_stops(s: &mut Session) -> Vec<Effect> {
+    if s.lifecycle != Lifecycle::Running {
+        return vec![];
+    }
+    s.lifecycle = Lifecycle::Suspending;
+    s.wake = true;
+    s.typing = false;
+    s.telling = false;
+    s.forking = false;
+    s.notice.clear();
+    vec![Effect::Suspend]
+}
+
 fn host_restarted(s: &mut Session) -> Vec<Effect> {
     s.wake = false;
     s.typing = false;
@@ -436,6 +474,7 @@ fn back(s: &mut Session) -> Vec<Effect> {
 }
 
 fn agent_status(s: &mut Session, status: Status) -> Vec<Effect> {
+    s.oom_killed.clear();
     set_activity(s, status.activity, text::clean(&status.text, TEXT_MAX));
     s.choices = status.choices.iter().take(CHOICES_MAX.0).map(|c| text::clean(c, CHOICES_MAX.1)).collect();
     vec![]
@@ -453,7 +492,7 @@ fn seen(s: &mut Session, sign: Sign) -> Vec<Effect> {
     vec![]
 }
 
-fn agent_exited(s: &mut Session, code: i32) -> Vec<Effect> {
+fn agent_exited(s: &mut Session, code: i32, last: &str) -> Vec<Effect> {
     s.exited = Some(code);
     s.sign = Sign::Nothing;
     s.unread = false;
@@ -462,7 +501,9 @@ fn agent_exited(s: &mut Session, code: i32) -> Vec<Effect> {
             set_activity(s, Activity::Done, String::new());
         }
     } else if s.activity != Activity::Failed {
-        set_activity(s, Activity::Failed, format!("the agent ended with exit code {code}"));
+        let last = text::one_line(&text::clean(last, LAST_LINE_MAX));
+        let said = if last.is_empty() { String::new() } else { format!(": {last}") };
+        set_activity(s, Activity::Failed, format!("the agent {}{said}", how_it_ended(code)));
     }
     s.choices.clear();
     tell::forget(s);

@@ -105,6 +105,13 @@ fn restart() -> Input {
 #[case::back_queued(Lifecycle::Queued, Input::HostRestarted, "queued", vec![Effect::Admit])]
 #[case::back_starting(Lifecycle::Starting, Input::HostRestarted, "queued", vec![Effect::Admit])]
 #[case::back_running(Lifecycle::Running, Input::HostRestarted, "crashed", vec![])]
+#[case::host_stops_running(Lifecycle::Running, Input::HostStops, "suspending", vec![Effect::Suspend])]
+#[case::host_stops_suspending(Lifecycle::Suspending, Input::HostStops, "suspending", vec![])]
+#[case::host_stops_suspended(Lifecycle::Suspended, Input::HostStops, "suspended", vec![])]
+#[case::host_stops_queued(Lifecycle::Queued, Input::HostStops, "queued", vec![])]
+#[case::broken_repository(
+    Lifecycle::Running, Input::RepositoryBroken { generation: 3, why: "HEAD".into() }, "running", vec![]
+)]
 #[case::back_stopped(stopped(), Input::HostRestarted, "stopped", vec![])]
 #[case::send_running(Lifecycle::Running, message(), "running", vec![go_on()])]
 #[case::send_queued(Lifecycle::Queued, message(), "queued", vec![])]
@@ -201,7 +208,7 @@ fn a_message_that_is_not_read_keeps_no_session_from_its_suspend_and_is_followed_
 fn what_an_ended_agent_did_not_read_is_told_and_goes_to_the_next() {
     let (s, _) = step(&running(), message(), 1).unwrap();
     let (s, _) = step(&s, typed(1), 2).unwrap();
-    let (s, _) = step(&s, Input::AgentExited { generation: 3, code: 0 }, 3).unwrap();
+    let (s, _) = step(&s, Input::AgentExited { generation: 3, code: 0, last: String::new() }, 3).unwrap();
     assert_eq!(attention(&s, 0).reason, "done (a message was not read)");
     let (s, _) = step(&s, restart(), 4).unwrap();
     let (s, _) = step(&s, Input::Admitted, 5).unwrap();
@@ -272,9 +279,11 @@ fn an_answer_that_cannot_be_typed_yet_closes_the_question_too(#[case] lifecycle:
 
 #[rstest]
 #[case::done(0, Activity::Done, Turn::Nobody, "done")]
-#[case::failed(3, Activity::Failed, Turn::You, "failed: the agent ended with exit code 3")]
+#[case::failed(3, Activity::Failed, Turn::You, "failed: the agent ended with exit code 3: no such model")]
+#[case::killed(137, Activity::Failed, Turn::You, "failed: the agent was killed by signal 9: no such model")]
 fn an_ended_agent(#[case] code: i32, #[case] activity: Activity, #[case] turn: Turn, #[case] reason: &str) {
-    let (s, _) = step(&running(), Input::AgentExited { generation: 3, code }, 1).unwrap();
+    let last = "no such  model\n".into();
+    let (s, _) = step(&running(), Input::AgentExited { generation: 3, code, last }, 1).unwrap();
     let seen = attention(&s, 0);
     assert_eq!((s.activity, seen.turn, seen.reason.as_str()), (activity, turn, reason));
     assert!(step(&s, message(), 2).is_err());
@@ -335,9 +344,37 @@ fn all(session: Session, inputs: impl IntoIterator<Item = Input>) -> (Session, V
 }
 
 #[test]
+fn what_is_the_matter_in_the_guest_is_a_reason_until_it_is_over() {
+    let seen = |s: &Session| attention(s, 0);
+    let (s, _) = step(&running(), Input::OomKilled { generation: 3, name: "node\u{7}".into() }, 1).unwrap();
+    assert_eq!(seen(&s).reason, "working (out of memory: the guest's kernel killed `node`)");
+    assert_eq!(seen(&s).turn, Turn::Agent);
+    let full = Input::GuestDisk { generation: 3, full: Some("0 of 2048 MiB left".into()) };
+    let (both, _) = step(&s, full, 2).unwrap();
+    assert_eq!(seen(&both).turn, Turn::You);
+    let expected =
+        "the guest's disk is full, 0 of 2048 MiB left: working (out of memory: the guest's kernel killed `node`)";
+    assert_eq!(seen(&both).reason, expected);
+    let status = Status { activity: Activity::Working, text: String::new(), choices: vec![] };
+    let (s, _) = step(&both, Input::AgentStatus { generation: 3, status }, 3).unwrap();
+    assert_eq!(seen(&s).reason, "the guest's disk is full, 0 of 2048 MiB left: working");
+    let (s, _) = step(&s, Input::GuestDisk { generation: 3, full: None }, 4).unwrap();
+    assert_eq!((seen(&s).turn, seen(&s).reason.as_str()), (Turn::Agent, "working"));
+    let earlier = Input::OomKilled { generation: 2, name: "node".into() };
+    assert_eq!(step(&running(), earlier, 1).unwrap(), (running(), vec![]));
+    // A new boot begins anew.
+    let (ended, _) = step(&both, Input::VmEnded { generation: 3, cause: Cause::LinkLost }, 5).unwrap();
+    let (s, _) = step(&ended, restart(), 6).unwrap();
+    assert!(s.oom_killed.is_empty() && s.guest_disk_full.is_empty());
+}
+
+#[test]
 fn what_an_earlier_agent_says_is_ignored() {
     let status = Status { activity: Activity::Done, text: String::new(), choices: vec![] };
-    for input in [Input::AgentStatus { generation: 2, status }, Input::AgentExited { generation: 2, code: 1 }] {
+    for input in [
+        Input::AgentStatus { generation: 2, status },
+        Input::AgentExited { generation: 2, code: 1, last: String::new() },
+    ] {
         assert_eq!(step(&running(), input, 1).unwrap(), (running(), vec![]));
     }
 }
@@ -450,6 +487,26 @@ fn a_fork_is_the_same_but_for_its_names() {
     assert_eq!((fork.activity, fork.inbox.len(), fork.forking), (Activity::NeedsInput, 0, false));
     let (fork, effects) = step(&fork, Input::Admitted, 501).unwrap();
     assert_eq!((fork.lifecycle, effects), (Lifecycle::Resuming, vec![Effect::Resume { generation: 4 }]));
+}
+
+#[test]
+fn what_ran_when_hostd_stopped_comes_back_and_what_was_suspended_stays() {
+    let next_hostd = |s: &Session| {
+        let (s, _) = step(s, Input::Suspended, 3).unwrap();
+        step(&s, Input::HostRestarted, 4).unwrap()
+    };
+    for (typing, telling) in [(false, false), (true, false), (false, true)] {
+        let inbox: Vec<Message> = vec!["go on".into(); typing.into()];
+        let ran = Session { typing, telling, inbox, ..running() };
+        let (stops, _) = step(&ran, Input::HostStops, 2).unwrap();
+        let (back, effects) = next_hostd(&stops);
+        assert!(back.lifecycle == Lifecycle::Suspended && back.wanted && effects == [Effect::Admit], "{back:?}");
+        assert_eq!(back.inbox, ran.inbox);
+    }
+    let (by_a_person, _) = step(&running(), Input::Suspend, 1).unwrap();
+    let (stops, _) = step(&by_a_person, Input::HostStops, 2).unwrap();
+    let (back, effects) = next_hostd(&stops);
+    assert!(!back.wanted && effects.is_empty(), "{back:?}");
 }
 
 #[test]

@@ -102,6 +102,12 @@ pub struct Session {
     /// Its agent cannot wait by command: what it would wait for is typed into its terminal.
     #[serde(default)]
     pub typed_events: bool,
+    /// The last process that its guest's kernel killed for want of memory since the agent last said something; empty: none.
+    #[serde(default)]
+    pub oom_killed: String,
+    /// What is left of its guest's disk, in words, while that is full; empty: it is not.
+    #[serde(default)]
+    pub guest_disk_full: String,
     /// Someone asked to delete it; it is gone when the effect is done.
     pub deleting: bool,
     /// Of dispatch.
@@ -217,6 +223,8 @@ impl Session {
             told: Vec::new(),
             reviews_told: 0,
             typed_events,
+            oom_killed: String::new(),
+            guest_disk_full: String::new(),
             deleting: false,
             created_at: now,
             updated_at: now,

@@ -26,7 +26,8 @@ use pilothouse_proto::{
     guest::v1::{
         AnswerRequest, AnswerResponse, Event, EventsRequest, ExecRequest, ExecResponse, Exit, HandshakeRequest,
         HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest,
-        StartAgentResponse, TerminalRequest, TerminalResponse, TypeRequest, TypeResponse, exec_request, exec_response,
+        StartAgentResponse, TerminalRequest, TerminalResponse, TypeRequest, TypeResponse, UsageRequest, UsageResponse,
+        exec_request, exec_response,
         guest_server::{Guest, GuestServer},
     },
     link,
@@ -237,6 +238,10 @@ impl Guest for FakeGuest {
 
     async fn quiesce(&self, _: Request<QuiesceRequest>) -> Result<Response<QuiesceResponse>, Status> {
         Ok(Response::new(QuiesceResponse::default()))
+    }
+
+    async fn usage(&self, _: Request<UsageRequest>) -> Result<Response<UsageResponse>, Status> {
+        Err(Status::unimplemented("usage"))
     }
 
     async fn answer(&self, _: Request<AnswerRequest>) -> Result<Response<AnswerResponse>, Status> {

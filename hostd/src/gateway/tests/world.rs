@@ -122,13 +122,32 @@ async fn a_session_has_so_many_connections_and_no_more() {
         assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
         open.push(stream);
     }
-    let close = ask.replace("Host: x", "Host: x\r\nConnection: close");
-    assert!(fixture.ask(&close).await.starts_with("HTTP/1.1 503"));
-    drop(open);
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while !fixture.ask(&close).await.starts_with("HTTP/1.1 200") {
-        assert!(tokio::time::Instant::now() < deadline, "closed connections are not given back");
+    // One more waits, and is served when another is closed.
+    let mut waits = TcpStream::connect(&fixture.proxy).await.unwrap();
+    waits.write_all(ask.as_bytes()).await.unwrap();
+    let mut answer = [0; 4096];
+    for stream in &mut open {
+        // Those that have a place are served all the same.
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        assert!(stream.read(&mut answer).await.unwrap() > 0);
     }
+    let served = timeout(Duration::from_millis(200), waits.read(&mut answer)).await;
+    assert!(served.is_err(), "one too many is served: {served:?}");
+    drop(open.pop());
+    let served = timeout(Duration::from_secs(20), waits.read(&mut answer)).await.unwrap().unwrap();
+    assert!(answer[..served].starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn no_session_has_more_than_half_of_the_connections_of_a_small_host() {
+    let (one, other) = (caller(), Caller { session_id: "other".into(), ..caller() });
+    let gateway = Gateway::new("/nowhere".into()).with_connections(4);
+    let places = [Place::take(&gateway, &one.session_id).await, Place::take(&gateway, &one.session_id).await];
+    assert!(places.iter().all(Option::is_some));
+    assert!(timeout(Duration::from_millis(50), Place::take(&gateway, &one.session_id)).await.is_err());
+    assert!(Place::take(&gateway, &other.session_id).await.is_some());
+    drop(places);
+    assert!(gateway.uses().is_empty());
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ impl Supervisor {
                 Effect::Press { generation, message } => self.type_message(*generation, message.clone(), true),
                 Effect::Observe => self.observe(),
                 Effect::Tell { generation, wait, answer } => self.tell(*generation, *wait, answer.clone()),
-                Effect::End => self.end().await,
+                Effect::End => self.end_synced().await,
                 Effect::Remove => return self.remove().await,
                 Effect::Suspend => self.suspend(),
                 Effect::Resume { generation } => self.resume(*generation),
@@ -75,5 +75,8 @@ impl Supervisor {
 
 /// Whether a command may be refused because it cannot be kept. A deletion may not: it is what makes room on a full disk.
 fn refusable(input: &Input) -> bool {
-    matches!(input, Input::Restart { .. } | Input::Suspend | Input::Resume | Input::Fork | Input::Send(_))
+    matches!(
+        input,
+        Input::Restart { .. } | Input::Suspend | Input::Resume | Input::Fork | Input::Send(_) | Input::HostStops
+    )
 }

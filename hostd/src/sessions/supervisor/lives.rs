@@ -1,6 +1,6 @@
 //! The VM's lives: started, put to disk, brought back, ended.
 
-use std::{future::pending, ops::ControlFlow, sync::Arc};
+use std::{future::pending, ops::ControlFlow, sync::Arc, time::Duration};
 
 use hostd_core::{Cause, Input, Lifecycle, queue::Purpose};
 use tokio::task::{JoinError, JoinHandle};
@@ -17,10 +17,15 @@ use crate::{
     store::Machine,
 };
 
+/// For the last output of an agent that has ended to be read; its children may hold its terminal for longer.
+const LAST_OUTPUT: Duration = Duration::from_millis(500);
+
 /// What became of a start; an error where its task panicked.
 pub(super) type Start = Result<Result<Started, NotStarted>, JoinError>;
 /// The same of a suspend.
 pub(super) type Suspend = Result<Result<Machine, Awake>, JoinError>;
+/// A suspend under way.
+pub(super) type Suspending = JoinHandle<Result<Machine, Awake>>;
 
 impl Supervisor {
     pub(super) fn admit(&mut self) {
@@ -74,12 +79,18 @@ impl Supervisor {
     }
 
     pub(super) async fn suspend_ended(&mut self, result: Suspend) -> ControlFlow<()> {
+        let input = self.suspended(result).await;
+        self.report(input).await
+    }
+
+    /// What the core is told of it.
+    pub(super) async fn suspended(&mut self, result: Suspend) -> Input {
         self.suspending = None;
         let result = match result {
             Ok(result) => result,
             Err(error) => Err(Awake::Ended(Cause::VmDied(self.after_panic(&error).await))),
         };
-        let input = match result {
+        match result {
             Ok(mut machine) => {
                 // Reports that came before its link was closed may have been taken since this was made.
                 machine.heard = machine.heard.max(self.handle.record.borrow().machine.heard);
@@ -93,8 +104,7 @@ impl Supervisor {
                 Input::SuspendFailed { why: self.within(&why) }
             }
             Err(Awake::Ended(cause)) => Input::VmEnded { generation: self.session().generation, cause },
-        };
-        self.report(input).await
+        }
     }
 
     /// What went wrong with the session's own files, without the long path of its folder.
@@ -114,10 +124,13 @@ impl Supervisor {
             Ok(result) => result,
             Err(error) => Err(NotStarted::Failed(self.after_panic(&error).await)),
         };
-        let mut booted = None;
+        let mut more = None;
         let input = match result {
-            Ok(Started { running, mut machine, why_booted }) => {
-                booted = why_booted.map(|why| Input::Booted { generation, why });
+            Ok(Started { running, mut machine, why_booted, broken }) => {
+                more = match (broken, why_booted) {
+                    (Some(why), _) => Some(Input::RepositoryBroken { generation, why }),
+                    (None, why) => why.map(|why| Input::Booted { generation, why }),
+                };
                 if resumes {
                     machine.heard = machine.heard.max(self.handle.record.borrow().machine.heard);
                 }
@@ -139,21 +152,26 @@ impl Supervisor {
         if booted_anew {
             forget_snapshot(&self.host, &self.handle.id).await;
         }
-        match booted {
+        match more {
             Some(input) if flow.is_continue() => self.report(input).await,
             _ => flow,
         }
     }
 
-    /// Ends what a start or a suspend may have left that did not come to its end.
+    /// What is said of a start or a suspend that did not come to its end.
     pub(super) async fn after_panic(&self, error: &JoinError) -> String {
+        self.end_left().await;
+        format!("hostd failed: {error}; please report this")
+    }
+
+    /// Ends what such a one may have left.
+    pub(super) async fn end_left(&self) {
         let own = self.host.directory(&self.handle.id);
         for folder in self.host.pool.taken(&self.handle.id).into_iter().chain([own]) {
             if let Err(left) = self.host.parts.vmm.end_leftover(&folder).await {
                 tracing::error!(slug = self.session().slug, error = %left, "its VM may still run");
             }
         }
-        format!("hostd failed: {error}; please report this")
     }
 
     pub(super) async fn vm_ended(&mut self, cause: Cause) -> ControlFlow<()> {
@@ -168,6 +186,25 @@ impl Supervisor {
             }
         }
         self.report(Input::VmEnded { generation, cause }).await
+    }
+
+    /// An agent that ended badly mostly says why.
+    pub(super) async fn with_last_line(&self, input: Input) -> Input {
+        match input {
+            Input::AgentExited { generation, code, .. } if code != 0 => {
+                let last = self.handle.terminal.last_line(LAST_OUTPUT).await;
+                Input::AgentExited { generation, code, last }
+            }
+            input => input,
+        }
+    }
+
+    /// The same, and what its guest has written is on its disk: it will boot from that.
+    pub(super) async fn end_synced(&mut self) {
+        if let Some(running) = &self.running {
+            running.sync().await;
+        }
+        self.end().await;
     }
 
     /// Ends whatever runs or starts; reports nothing.
@@ -195,22 +232,6 @@ impl Supervisor {
             running.end().await;
         }
         self.host.parts.rooms.freed();
-    }
-
-    /// hostd ends. What had not begun begins again with the next hostd.
-    pub(super) async fn stop(&mut self) {
-        self.settle_fork().await;
-        if let Some(suspending) = self.suspending.take() {
-            let result = suspending.await;
-            let _ = self.suspend_ended(result).await;
-        }
-        if let Some(running) = self.running.take() {
-            self.handle.live.send_replace(None);
-            let generation = running.generation;
-            let in_order = running.power_off().await;
-            let _ = self.report(Input::VmEnded { generation, cause: Cause::HostStopped { in_order } }).await;
-        }
-        self.end().await;
     }
 }
 

@@ -5,7 +5,7 @@ use hostd_core::{
     session::{Fate, NewSession, Pull, Size},
 };
 
-use super::super::{Board, Change, HostStatus, News, SessionView};
+use super::super::{Board, Change, HostStatus, News, SessionView, Usage};
 use crate::vm::MemoryUse;
 
 fn view(id: &str, viewers: usize) -> SessionView {
@@ -34,6 +34,8 @@ fn view(id: &str, viewers: usize) -> SessionView {
         memory: MemoryUse::default(),
         viewers,
         suspended: 0,
+        repository: String::new(),
+        usage: Usage::default(),
         resumed_in: 0,
     }
 }

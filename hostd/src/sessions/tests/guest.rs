@@ -16,8 +16,8 @@ use hostd_core::Cause;
 use pilothouse_proto::guest::v1::{
     self as wire, AnswerRequest, AnswerResponse, BootStep, Event, EventsRequest, ExecRequest, ExecResponse,
     HandshakeRequest, HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse,
-    StartAgentRequest, StartAgentResponse, TerminalRequest, TerminalResponse, TypeRequest, TypeResponse, event,
-    exec_request, exec_response, guest_server, terminal_request::Request as Part,
+    StartAgentRequest, StartAgentResponse, TerminalRequest, TerminalResponse, TypeRequest, TypeResponse, UsageRequest,
+    UsageResponse, event, exec_request, exec_response, guest_server, terminal_request::Request as Part,
 };
 use tokio::sync::{Semaphore, watch};
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
@@ -235,6 +235,10 @@ impl guest_server::Guest for Guest {
             Some((Ok(event), (events, after + 1)))
         });
         Ok(Response::new(answers.boxed()))
+    }
+
+    async fn usage(&self, _: Request<UsageRequest>) -> Result<Response<UsageResponse>, Status> {
+        Ok(Response::new(UsageResponse { memory_total: 4, memory_available: 3, disk_total: 2, disk_free: 1 }))
     }
 
     async fn answer(&self, request: Request<AnswerRequest>) -> Result<Response<AnswerResponse>, Status> {

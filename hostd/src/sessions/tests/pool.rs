@@ -40,6 +40,7 @@ impl Warm {
             memory_used: 0,
             disk_total: 100 << 30,
             disk_available: 50 << 30,
+            descriptors: 1024,
         }));
         let data = fixture.data.path();
         let (store, records) = Store::open(&data.join("store.sqlite")).unwrap();

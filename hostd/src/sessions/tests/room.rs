@@ -95,6 +95,7 @@ async fn memory_that_runs_short_suspends_who_is_not_used_until_there_is_room() {
         memory_used: 0,
         disk_total: 100 << 30,
         disk_available: 50 << 30,
+        descriptors: 1024,
     }));
     world.room = Some(room.clone());
     for slug in ["one", "two"] {

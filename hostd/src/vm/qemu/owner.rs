@@ -33,7 +33,11 @@ use super::{
     sockets,
     stall::Stall,
 };
-use crate::vm::{VmError, accelerator, file, program, snapshot::store::Manifest};
+use crate::{
+    ballast::GO_ON,
+    disk,
+    vm::{VmError, accelerator, file, program, snapshot::store::Manifest},
+};
 
 /// For an answer of QEMU that takes no time.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
@@ -294,6 +298,10 @@ impl Owner {
 
     /// Not waited for long: it is tried again anyway, and somebody may want to end it meanwhile.
     async fn try_on(&mut self) {
+        if disk::measure(&self.directory).is_some_and(|disk| disk.available < GO_ON) {
+            self.stall.stopped();
+            return;
+        }
         let Some(qmp) = &mut self.qmp else { return };
         if let Err(error) = qmp.execute("cont", json!({}), ANSWER).await {
             tracing::warn!(directory = ?self.directory, %error, "a VM that waits for room does not go on");

@@ -6,8 +6,8 @@ use pilothouse_proto::{
     guest::v1::{
         AnswerRequest, AnswerResponse, BootStep, Event, EventsRequest, ExecRequest, ExecResponse, HandshakeRequest,
         HandshakeResponse, PowerOffRequest, PowerOffResponse, QuiesceRequest, QuiesceResponse, StartAgentRequest,
-        StartAgentResponse, TerminalRequest, TerminalResponse, TypeRequest, TypeResponse, guest_server,
-        terminal_request,
+        StartAgentResponse, TerminalRequest, TerminalResponse, TypeRequest, TypeResponse, UsageRequest, UsageResponse,
+        guest_server, terminal_request,
     },
     link::{CHUNK, PROTOCOL},
 };
@@ -141,6 +141,10 @@ impl guest_server::Guest for Guest {
 
     async fn events(&self, request: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
         Ok(Response::new(self.follow(request.into_inner().after)))
+    }
+
+    async fn usage(&self, _: Request<UsageRequest>) -> Result<Response<UsageResponse>, Status> {
+        Err(Status::unimplemented("a simulated guest has neither memory nor disk"))
     }
 
     async fn answer(&self, _: Request<AnswerRequest>) -> Result<Response<AnswerResponse>, Status> {

@@ -155,8 +155,11 @@ fn facts(state: &State, key: &SessionKey, session: &Session) -> Vec<(&'static st
         ("notice", session.notice.clone()),
         ("environment", join(&[&session.environment, host, &build])),
         ("repository", repository),
+        ("its clone", session.repository_state.clone()),
         ("agent", session.command.join(" ")),
         ("vm", join(&[&cpus, &memory(session)])),
+        ("guest", join(&[&left("memory", session.guest_memory), &left("disk", session.guest_disk)])),
+        ("disk", disk(session)),
         ("start", phases(session)),
         ("task", text::one_line(&session.task, 400)),
         ("id", session.id.clone()),
@@ -172,6 +175,19 @@ fn memory(session: &Session) -> String {
         (all, 0) => text::bytes(all),
         // QEMU's own included, so that it may be more than the guest ever has.
         (all, used) => format!("{} (takes {})", text::bytes(all), text::bytes(used)),
+    }
+}
+
+/// What its guest has left of this.
+fn left(what: &str, (free, total): (u64, u64)) -> String {
+    if total == 0 { String::new() } else { format!("{what} {} free of {}", text::bytes(free), text::bytes(total)) }
+}
+
+fn disk(session: &Session) -> String {
+    if session.host_disk_bytes == 0 {
+        String::new()
+    } else {
+        format!("{} of the host's", text::bytes(session.host_disk_bytes))
     }
 }
 

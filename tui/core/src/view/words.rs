@@ -13,7 +13,7 @@ pub(super) fn look(word: &str) -> (&'static str, Scope) {
         "starting" | "resuming" | "building" => ("◐", Scope::StateBusy),
         "suspending" | "deleting" => ("◑", Scope::StateBusy),
         "checks" | "review" | "changes" => ("◔", Scope::StateBusy),
-        "asks" | "merge" | "calls" | "may ask" => ("?", Scope::StateAsks),
+        "asks" | "merge" | "calls" | "may ask" | "disk full" => ("?", Scope::StateAsks),
         "idle" => ("◌", Scope::StateAsks),
         "crashed" | "failed" => ("✗", Scope::StateBad),
         "suspended" => ("‖", Scope::StateQuiet),
@@ -132,6 +132,7 @@ mod tests {
     #[case("merge", "waiting-review", Turn::You)]
     #[case("calls", "working", Turn::You)]
     #[case("may ask", "working", Turn::You)]
+    #[case("disk full", "working", Turn::You)]
     fn what_a_person_is_asked_for_looks_the_same_wherever_it_is_kept(
         #[case] word: &str,
         #[case] activity: &str,

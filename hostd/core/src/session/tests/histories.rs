@@ -35,6 +35,8 @@ pub(super) fn input() -> impl Strategy<Value = Input> {
         2 => any::<String>().prop_map(|why| Input::ResumeFailed { why }),
         3 => (generation.clone(), cause).prop_map(|(generation, cause)| Input::VmEnded { generation, cause }),
         1 => Just(Input::HostRestarted),
+        1 => Just(Input::HostStops),
+        1 => generation.clone().prop_map(|generation| Input::RepositoryBroken { generation, why: "HEAD".into() }),
         4 => (generation.clone(), id.clone()).prop_map(|(generation, id)| Input::Typed { generation, id }),
         4 => (generation.clone(), id.clone()).prop_map(|(generation, id)| Input::Read { generation, id }),
         1 => (generation.clone(), id).prop_map(|(generation, id)| Input::NotTyped { generation, id }),
@@ -44,7 +46,13 @@ pub(super) fn input() -> impl Strategy<Value = Input> {
         2 => (generation.clone(), 0_i64..900, any::<String>()).prop_map(|(generation, at, text)| {
             Input::Seen { generation, sign: crate::signs::Sign::Called { at, text } }
         }),
-        2 => (generation, 0..3).prop_map(|(generation, code)| Input::AgentExited { generation, code }),
+        1 => (generation.clone(), any::<String>()).prop_map(|(generation, name)| Input::OomKilled { generation, name }),
+        1 => (generation.clone(), any::<Option<String>>()).prop_map(|(generation, full)| {
+            Input::GuestDisk { generation, full }
+        }),
+        2 => (generation, 0..3, any::<String>()).prop_map(|(generation, code, last)| {
+            Input::AgentExited { generation, code, last }
+        }),
     ]
 }
 

@@ -173,7 +173,7 @@ fn a_wait_that_names_a_pull_request_is_answered_by_that_one(#[case] what: WaitFo
 
 #[rstest]
 #[case(Input::WaitWithdrawn { generation: 3, id: 1 })]
-#[case(Input::AgentExited { generation: 3, code: 0 })]
+#[case(Input::AgentExited { generation: 3, code: 0, last: String::new() })]
 #[case(Input::VmEnded { generation: 3, cause: Cause::LinkLost })]
 #[case(wait(2, WaitFor::Message))]
 #[case(wait(2, WaitFor::Checks))]

@@ -1,0 +1,161 @@
+//! Room that is kept aside on the disk of the data folder, for what must always be possible: keeping what happened to sessions,
+//! deleting them, and a start of hostd. A file takes it, and gives it up piece by piece when the disk is full.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+use crate::disk::measure;
+
+/// Of the file in the data folder.
+const NAME: &str = "ballast";
+/// What it takes, or an eighth of a small disk.
+const SIZE: u64 = 32 << 20;
+/// What there is to be for one use: a transaction writes some pages.
+const ONE_USE: u64 = 256 << 10;
+/// So much is given up at a time, for several uses.
+const STEP: u64 = 1 << 20;
+/// What hostd starts with: its sockets, the store's log and index, what its parts write.
+const START: u64 = 4 << 20;
+/// What a VM that stands still because the disk is full wants to see before it goes on: else it would take what was given up for
+/// somebody else.
+pub const GO_ON: u64 = 16 << 20;
+
+/// The ballast of a data folder. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Ballast(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    /// Held while it is changed.
+    changing: Mutex<()>,
+}
+
+impl Ballast {
+    /// Of this data folder. Nothing is done yet.
+    #[must_use]
+    pub fn of(folder: &Path) -> Self {
+        Self(Arc::new(Inner { folder: folder.into(), changing: Mutex::new(()) }))
+    }
+
+    /// Gives up what it takes for hostd to start.
+    pub fn make_room_to_start(&self) {
+        self.make(START);
+    }
+
+    /// Gives up some where the disk is full, so that little can be written now. Reads what is free; cheap.
+    pub fn make_room(&self) {
+        self.make(ONE_USE);
+    }
+
+    /// Takes its room again, where there is more than that.
+    pub fn restore(&self) {
+        let _one_at_a_time = self.lock();
+        let Some(disk) = measure(&self.0.folder) else { return };
+        let (size, held) = (SIZE.min(disk.total / 8), self.held());
+        // So much more that it is not given up again at once.
+        if held >= size || disk.available < (size - held) + GO_ON.max(size) {
+            return;
+        }
+        match self.take(size) {
+            Ok(()) if held > 0 => tracing::info!(bytes = size, "room is kept aside on the disk again"),
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!(%error, "no room is kept aside on the disk");
+                // Half of it is as good, but a file that takes no room would be taken for some that does.
+                let _ = std::fs::remove_file(self.path());
+            }
+        }
+    }
+
+    fn make(&self, wanted: u64) {
+        let free = || measure(&self.0.folder).map_or(u64::MAX, |disk| disk.available);
+        if free() >= wanted {
+            return;
+        }
+        let _one_at_a_time = self.lock();
+        while free() < wanted {
+            let held = self.held();
+            if held == 0 {
+                return;
+            }
+            let left = held.saturating_sub(STEP);
+            tracing::warn!(
+                left,
+                "the disk is full, and some of what is kept aside is given up; delete sessions or other files"
+            );
+            let cut = File::options().write(true).open(self.path()).and_then(|file| file.set_len(left));
+            if let Err(error) = cut {
+                tracing::error!(%error, "what is kept aside on the disk cannot be given up");
+                return;
+            }
+        }
+    }
+
+    fn take(&self, size: u64) -> io::Result<()> {
+        let file = File::options().create(true).truncate(false).write(true).open(self.path())?;
+        match fallocate(&file, FallocateFlags::empty(), 0, size) {
+            Ok(()) => Ok(()),
+            // Then it is written. Not with zeros: some file systems keep none of those.
+            Err(rustix::io::Errno::OPNOTSUPP) => fill(&file, size),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn held(&self) -> u64 {
+        std::fs::metadata(self.path()).map_or(0, |metadata| metadata.len())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.folder.join(NAME)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.0.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn fill(mut file: &File, size: u64) -> io::Result<()> {
+    use std::io::Write as _;
+    let piece = [0xa5; 64 << 10];
+    let mut left = size;
+    while left > 0 {
+        let now = left.min(piece.len() as u64);
+        file.write_all(&piece[..usize::try_from(now).unwrap_or(piece.len())])?;
+        left -= now;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_its_room_once_and_gives_it_up_piece_by_piece() {
+        let folder = tempfile::tempdir().unwrap();
+        let ballast = Ballast::of(folder.path());
+        ballast.make_room();
+        assert_eq!(ballast.held(), 0);
+        ballast.restore();
+        let size = ballast.held();
+        assert_eq!(size, SIZE.min(measure(folder.path()).unwrap().total / 8));
+        use std::os::unix::fs::MetadataExt as _;
+        assert!(std::fs::metadata(ballast.path()).unwrap().blocks() * 512 >= size, "it takes no room");
+        // The disk has room.
+        ballast.make_room_to_start();
+        assert_eq!(ballast.held(), size);
+        ballast.make(u64::MAX);
+        assert_eq!(ballast.held(), 0);
+        ballast.restore();
+        assert_eq!(ballast.held(), size);
+        fill(&File::create(ballast.path()).unwrap(), 100_000).unwrap();
+        assert_eq!(ballast.held(), 100_000);
+    }
+}

@@ -1,0 +1,76 @@
+//! hostd ends: what runs is put to disk, so that the next hostd goes on with it.
+
+use std::time::Duration;
+
+use hostd_core::{Cause, Input};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Supervisor, lives::Suspending};
+
+/// For a message that is being typed, or an answer that is being handed over, to be taken.
+const TAKEN: Duration = Duration::from_secs(2);
+
+impl Supervisor {
+    /// What had not begun begins again with the next hostd. What cannot be put to disk in time is powered off.
+    pub(super) async fn stop(&mut self, until: Instant) {
+        self.settle_fork().await;
+        self.let_it_be_taken().await;
+        if let Some(suspending) = self.suspending.take() {
+            self.suspend_until(suspending, until).await;
+        } else if self.running.is_some() {
+            let host = self.host.clone();
+            if let Ok(Ok(_turn)) = timeout_at(until, host.suspends.acquire()).await {
+                self.put_down(until).await;
+            }
+        }
+        if let Some(running) = self.running.take() {
+            self.handle.live.send_replace(None);
+            let generation = running.generation;
+            let in_order = running.power_off().await;
+            let _ = self.feed(Input::VmEnded { generation, cause: Cause::HostStopped { in_order } }).await;
+        }
+        self.end().await;
+    }
+
+    async fn put_down(&mut self, until: Instant) {
+        // Where it cannot be kept, a snapshot would be of a session that nobody knows to be suspended.
+        if let Err(error) = self.feed(Input::HostStops).await {
+            tracing::error!(slug = self.session().slug, %error, "it is powered off instead of suspended");
+            return;
+        }
+        self.suspend();
+        if let Some(suspending) = self.suspending.take() {
+            self.suspend_until(suspending, until).await;
+        }
+    }
+
+    /// What it comes to is kept, and not carried out any more.
+    async fn suspend_until(&mut self, mut suspending: Suspending, until: Instant) {
+        let result = match timeout_at(until, &mut suspending).await {
+            Ok(result) => result,
+            Err(_) => {
+                suspending.abort();
+                suspending.await
+            }
+        };
+        let input = match result {
+            Err(error) if error.is_cancelled() => {
+                self.end_left().await;
+                Input::VmEnded { generation: self.session().generation, cause: Cause::HostStopped { in_order: false } }
+            }
+            result => self.suspended(result).await,
+        };
+        let _ = self.feed(input).await;
+    }
+
+    /// What is on its way into the guest is reported; it would be typed a second time after the suspend.
+    async fn let_it_be_taken(&mut self) {
+        let until = Instant::now() + TAKEN;
+        while self.session().typing || self.session().telling {
+            let Ok(Some(message)) = timeout_at(until, self.inbox.recv()).await else { return };
+            if Box::pin(self.message(message)).await.is_break() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What sessions use, inside their guests and of the host's disk.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream};
+use pilothouse_proto::guest::v1::UsageRequest;
+use tokio::time::timeout;
+
+use super::{
+    Fleet, FleetError,
+    fleet::{Handle, Host},
+    running::up,
+};
+
+/// For a guest to answer; it is asked again soon.
+const WITHIN: Duration = Duration::from_secs(2);
+/// Guests that are asked at a time.
+const AT_A_TIME: usize = 8;
+/// In these steps, so that not every page and block is news.
+const STEP: u64 = 4 << 20;
+/// Files are counted in these.
+const MIB: u64 = 1 << 20;
+/// Files of a session that are counted.
+const FILES: usize = 10_000;
+
+/// What a session uses, in bytes; 0 where it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Memory that its guest has.
+    pub memory_total: u64,
+    /// What is left of it.
+    pub memory_available: u64,
+    /// The guest's root file system.
+    pub disk_total: u64,
+    /// What is left of it.
+    pub disk_free: u64,
+    /// Its files on the host's disk, those that it shares with forks included.
+    pub on_host: u64,
+}
+
+impl Fleet {
+    /// Looks at what a session uses now, for whoever asks for it next.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`].
+    pub async fn look_into(&self, asked: &str) -> Result<(), FleetError> {
+        let handle = self.handle(asked)?;
+        look(self.host(), &handle).await;
+        Ok(())
+    }
+}
+
+/// Looks at all of them.
+pub(super) async fn look_at_all(host: &Arc<Host>) {
+    let handles: Vec<_> = host.handles().values().cloned().collect();
+    stream::iter(handles).for_each_concurrent(AT_A_TIME, |handle| async move { look(host, &handle).await }).await;
+}
+
+/// A guest that does not answer, or is an older one, is taken to be as it was.
+async fn look(host: &Host, handle: &Handle) {
+    let folder = host.directory(&handle.id);
+    let on_host = tokio::task::spawn_blocking(move || on_disk(folder)).await.unwrap_or_default();
+    let live = handle.live.borrow().clone();
+    let asked = async {
+        let mut client = up(&live.as_ref()?.link).await?;
+        Some(client.usage(UsageRequest {}).await.ok()?.into_inner())
+    };
+    let answer = timeout(WITHIN, asked).await.ok().flatten();
+    handle.usage.send_if_modified(|usage| {
+        let before = *usage;
+        usage.on_host = on_host.next_multiple_of(MIB);
+        if let Some(now) = answer {
+            *usage = Usage {
+                memory_total: now.memory_total,
+                memory_available: steps(now.memory_available.min(now.memory_total)),
+                disk_total: now.disk_total,
+                disk_free: steps(now.disk_free.min(now.disk_total)),
+                ..*usage
+            };
+        }
+        *usage != before
+    });
+}
+
+fn steps(bytes: u64) -> u64 {
+    bytes & !(STEP - 1)
+}
+
+/// Bytes that the files of a folder take.
+fn on_disk(folder: PathBuf) -> u64 {
+    let (mut bytes, mut left, mut folders) = (0_u64, FILES, vec![folder]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten().take(left) {
+            left -= 1;
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
+                Ok(metadata) => bytes = bytes.saturating_add(metadata.blocks().saturating_mul(512)),
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
+}
+
+/// The session whose file this is, of the paths in the data folder.
+pub(super) fn session_of(path: &Path) -> Option<&str> {
+    let mut parts = path.iter().map(|part| part.to_str().unwrap_or_default());
+    if parts.next() == Some("sessions") { parts.next() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_counted_with_those_in_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("snapshot")).unwrap();
+        for name in ["disk.qcow2", "snapshot/memory.zst"] {
+            fs::write(folder.path().join(name), vec![1; 64 << 10]).unwrap();
+        }
+        assert_eq!(on_disk(folder.path().into()), 128 << 10);
+        assert_eq!(on_disk(folder.path().join("none")), 0);
+        assert_eq!(session_of(Path::new("sessions/a/disk.qcow2")), Some("a"));
+        assert_eq!(session_of(Path::new("builds/a/disk.qcow2")), None);
+    }
+}
