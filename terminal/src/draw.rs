@@ -3,6 +3,7 @@
 use crate::{
     emulator::Drawn,
     machine::{Machine, engine},
+    pen::Pen,
     text,
 };
 
@@ -130,9 +131,19 @@ pub(crate) fn settle(machine: &Machine, out: &mut Vec<u8>) {
     let screen = machine.screen();
     if machine.origin {
         let (row, column) = machine.cursor();
-        let row = row.saturating_sub(machine.region.0);
         let shown = if screen.hide_cursor() { 'l' } else { 'h' };
-        out.extend_from_slice(format!("\x1b[?6h\x1b[?25{shown}\x1b[{};{}H", row + 1, column + 1).as_bytes());
+        out.extend_from_slice(format!("\x1b[?6h\x1b[?25{shown}").as_bytes());
+        let last = machine.size().0 - 1;
+        let waits = column > last;
+        let wide = waits && screen.cell(row, last).is_some_and(vt100::Cell::is_wide_continuation);
+        let column = column.min(last) - u16::from(wide);
+        let below = row.saturating_sub(machine.region.0);
+        out.extend_from_slice(format!("\x1b[{};{}H", below + 1, column + 1).as_bytes());
+        // As there, a character once more: nothing else waits to wrap.
+        if let Some(cell) = screen.cell(row, column).filter(|cell| waits && cell.has_contents()) {
+            Pen::of(cell).write(out);
+            out.extend_from_slice(crate::shown(cell).as_bytes());
+        }
     } else {
         // Where the cursor waits to wrap this writes a character once more.
         out.extend_from_slice(screen.cursor_state_formatted().as_bytes());

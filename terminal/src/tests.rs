@@ -219,6 +219,19 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+#[rstest]
+#[case::narrow("\x1b[?6h12345678901234567", "x")]
+#[case::wide("\x1b[?6h\x1b[1m123456789012345\u{65e5}", "x")]
+#[case::in_margins("\x1b[3;5r\x1b[?6h\x1b[2;1H12345678901234567", "x")]
+fn who_comes_while_the_cursor_waits_to_wrap_sees_it_wrap_in_origin_mode(#[case] before: &str, #[case] after: &str) {
+    let mut all = Emulator::new(17, 6, 50, 0);
+    all.feed(before.as_bytes());
+    let mut late = late(&mut all);
+    all.feed(after.as_bytes());
+    late.feed(after.as_bytes());
+    same(&mut all, &mut late);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 400 } else { 4000 }))]
 
