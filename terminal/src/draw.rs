@@ -51,13 +51,13 @@ pub(crate) fn draw(machine: &Machine, history: usize) -> Drawn {
         main.process(b"\x1b[?47l\x1b8\x1b[m");
     }
     let history = past(main.screen(), history, &mut out);
-    out.extend_from_slice(main.screen().contents_formatted().as_bytes());
+    engines(main.screen().contents_formatted().as_bytes(), &mut out);
     if alternate {
         machine.modes.keyboards[0].write(&mut out);
         // Saves the cursor where it stands, with what else is saved.
         saved(machine, 0, main, b"\x1b[?1049h", &mut out);
         out.extend_from_slice(b"\x1b[?7h");
-        out.extend_from_slice(machine.screen().contents_formatted().as_bytes());
+        engines(machine.screen().contents_formatted().as_bytes(), &mut out);
     }
     saved(machine, machine.which(), copy(machine.screen()), b"\x1b7", &mut out);
     region(machine, &mut out);
@@ -88,7 +88,7 @@ fn past(screen: &vt100::Screen, history: usize, out: &mut Vec<u8>) -> usize {
         // A width beyond every row, so that no row is drawn as the end of the one before.
         for row in past.rows_formatted(0, u16::MAX).take(left.min(rows)) {
             out.extend_from_slice(b"\x1b[m");
-            out.extend_from_slice(row.as_bytes());
+            engines(row.as_bytes(), out);
             out.extend_from_slice(b"\x1b[m\r\n");
         }
         left -= left.min(rows);
@@ -96,6 +96,39 @@ fn past(screen: &vt100::Screen, history: usize, out: &mut Vec<u8>) -> usize {
     // However few rows they are, this pushes them out of the screen.
     out.resize(out.len() + rows.saturating_sub(1), b'\n');
     history
+}
+
+/// Bytes that the engine has drawn. It has one intensity and writes bold after dim without ending dim, as others must be told.
+fn engines(drawn: &[u8], out: &mut Vec<u8>) {
+    let mut rest = drawn;
+    while let Some(at) = rest.windows(2).position(|start| start == b"\x1b[") {
+        let (before, sequence) = rest.split_at(at + 2);
+        out.extend_from_slice(before);
+        let length = sequence.iter().position(|byte| !matches!(byte, b'0'..=b';')).unwrap_or(sequence.len());
+        let (parameters, after) = sequence.split_at(length);
+        if after.first() == Some(&b'm') && sets_intensity(parameters) {
+            out.extend_from_slice(b"22;");
+        }
+        out.extend_from_slice(parameters);
+        rest = after;
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Whether 1 or 2 is among them, and no part of a colour.
+fn sets_intensity(parameters: &[u8]) -> bool {
+    let mut fields = parameters.split(|byte| *byte == b';');
+    while let Some(field) = fields.next() {
+        match field {
+            b"1" | b"2" => return true,
+            b"38" | b"48" => {
+                let parts = if fields.next() == Some(b"5") { 1 } else { 3 };
+                fields.by_ref().take(parts).for_each(drop);
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 fn region(machine: &Machine, out: &mut Vec<u8>) {
@@ -146,7 +179,7 @@ pub(crate) fn settle(machine: &Machine, out: &mut Vec<u8>) {
         }
     } else {
         // Where the cursor waits to wrap this writes a character once more.
-        out.extend_from_slice(screen.cursor_state_formatted().as_bytes());
+        engines(screen.cursor_state_formatted().as_bytes(), out);
     }
     machine.pen.write(out);
     machine.charsets.write(out);
