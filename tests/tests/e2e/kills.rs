@@ -15,12 +15,13 @@ while :; do
     sleep 1
 done
 "#;
-/// Has the agent stand still between two commits, and looks at all that git does.
+/// Has the agent stand still between two commits, and looks at all that git does. Beside it, `git fsck` would miss what was committed
+/// meanwhile, and `git status` would have the index locked. What was committed is in the files, too, but for the one that changes.
 const CHECKS: &str = r#"
 cd /work/widgets && touch /run/hold || exit 1
 for try in $(seq 600); do [ ! -e /run/held ] || break; sleep 0.1; done
-git log -1 --format=%s && git fsck --no-dangling --no-progress 2>&1 && git status >/dev/null && git diff HEAD >/dev/null &&
-    find .git/objects notes -type f -size 0 ! -name 'tmp_*'
+git log -1 --format=%s && git fsck --no-dangling --no-progress 2>&1 && git status >/dev/null &&
+    find .git/objects -type f -size 0 ! -name 'tmp_*' && git diff --name-only --diff-filter=a HEAD -- . ':!notes/last'
 code=$?; rm /run/hold; exit $code
 "#;
 /// Between two kills.
