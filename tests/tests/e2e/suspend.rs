@@ -81,7 +81,7 @@ fn a_damaged_snapshot_is_refused_and_kept() {
 
     // Where it cannot be mended: from its disk, after a question.
     let _ = host.cli(["suspend", &id]).text();
-    host.cli(["restart", "--yes", &id]).assert_failed(4, &["resume it"]);
+    host.cli(["restart", &id]).assert_failed(2, &["gives up what is in its memory", "--yes"]);
     fs::write(&memory, &bad).unwrap();
     host.cli(["resume", &id]).assert_failed(4, &["memory.zst is damaged"]);
     host.cli(["restart", &id]).assert_failed(2, &["--yes"]);
