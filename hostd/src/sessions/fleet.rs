@@ -208,7 +208,7 @@ impl Fleet {
         })
     }
 
-    /// Puts every running session to disk, for the next hostd to resume; what is not there within [`STOP`] is powered off. Ends
+    /// Puts every running session to disk, for the next hostd to resume; what is not there within `STOP` is powered off. Ends
     /// all supervisors and copies; no VM is left when this returns. Nothing is created any more.
     pub async fn stop(&self) {
         let until = Instant::now() + STOP;
