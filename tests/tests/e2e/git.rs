@@ -35,7 +35,7 @@ fn git_goes_through_the_gateway_and_nothing_else_does() {
     assert_eq!(in_bare(&host, &["for-each-ref"]), before, "a refused push changed something");
     big_pushes_go_through(&host, &id, &slug);
     // What sessions work with is neither renamed nor removed by mistake.
-    let said = [slug.as_str(), other.as_str(), "the environment tools"];
+    let said = [slug.as_str(), other.as_str(), "the environments demo, tools"];
     host.cli(["repo", "rename", "widgets", "gadgets"]).assert_failed(4, &said);
     host.cli(["repo", "remove", "widgets", "--yes"]).assert_failed(4, &said);
     host.cli(["repo", "remove", "lib", "--yes"]).assert_failed(4, &["the environment tools"]);
