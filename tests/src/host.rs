@@ -31,6 +31,8 @@ pub struct Host {
     /// Keeps a file system that all of its data folder is, where it has one of its own.
     small: Option<Small>,
     arguments: Vec<String>,
+    /// Files that hostd may have open, where that is limited.
+    files: Option<u32>,
     daemon: Option<(Child, Process)>,
     // Last, so that it goes after everything that uses it.
     _folder: Option<TempDir>,
@@ -49,6 +51,16 @@ impl Host {
         let folder = paths::folder();
         golden::give(folder.path());
         Self::serve(folder.path().to_owned(), Some(folder), environment)
+    }
+
+    /// The same, with a hostd that may have so many files open.
+    #[must_use]
+    pub fn start_with_files(files: u32) -> Self {
+        let mut host = Self::start();
+        host.stop();
+        host.files = Some(files);
+        host.launch();
+        host
     }
 
     /// The same, with so many bytes of room for its sessions: a file system of its own, in a name space of hostd's.
@@ -80,7 +92,8 @@ impl Host {
         let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let sockets = tempfile::Builder::new().prefix("pilothouse-test-").tempdir().unwrap();
         let (small, arguments) = (None, vec![]);
-        let mut host = Self { data, sockets, environment, room, small, arguments, daemon: None, _folder: folder };
+        let mut host =
+            Self { data, sockets, environment, room, small, arguments, files: None, daemon: None, _folder: folder };
         host.launch();
         host
     }
@@ -96,7 +109,17 @@ impl Host {
         let small = Some(Small::mount(&data, room));
         let arguments = ["--vmm", "simulated"].map(Into::into).into();
         let (environment, folder) = (vec![], Some(folder));
-        let mut host = Self { data, sockets, environment, room: None, small, arguments, daemon: None, _folder: folder };
+        let mut host = Self {
+            data,
+            sockets,
+            environment,
+            room: None,
+            small,
+            arguments,
+            files: None,
+            daemon: None,
+            _folder: folder,
+        };
         host.launch();
         host
     }
@@ -112,7 +135,15 @@ impl Host {
     pub fn launch(&mut self) {
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
         let mut command = match (self.room, &self.small) {
-            (None, None) => Command::new(paths::program("hostd")),
+            (None, None) => match self.files {
+                None => Command::new(paths::program("hostd")),
+                Some(files) => {
+                    let mut command = Command::new("sh");
+                    command.args(["-c", "ulimit -n $1 && shift && exec \"$@\"", "sh", &files.to_string()]);
+                    command.arg(paths::program("hostd"));
+                    command
+                }
+            },
             (_, Some(small)) => {
                 let mut command = Command::new("nsenter");
                 command.args(["--preserve-credentials", "-U", "-m", "-t", &small.holder.id().to_string()]);
@@ -177,6 +208,13 @@ impl Host {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+    }
+
+    /// How many files hostd has open.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        let (child, _) = self.daemon.as_ref().unwrap();
+        fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap().count()
     }
 
     /// Its sessions' folder, as hostd sees it.
