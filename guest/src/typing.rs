@@ -17,6 +17,8 @@ use crate::{agent::Agent, waits::Waits};
 
 /// Messages that wait for their turn; a host has one under way at a time.
 const MESSAGES_MAX: usize = 64;
+/// Messages that are known to have been taken, so that none is typed twice; far more than a host has under way.
+const TAKEN: usize = 1024;
 /// Between two looks at whether it was read: at first, and at most.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
 /// After a piece was read and before the next: programs that watch for pastes take what comes at once for one.
@@ -25,7 +27,7 @@ const APART: Duration = Duration::from_millis(50);
 /// A message.
 #[derive(Clone, Debug, Default)]
 pub struct Message {
-    /// Rising, given by the host: a message is typed once.
+    /// Given by the host: a message is typed once. Not in order of arrival, since keys overtake messages.
     pub id: u64,
     /// Each written once the one before was read.
     pub pieces: Vec<Bytes>,
@@ -61,7 +63,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    last: u64,
+    /// The newest last; at most [`TAKEN`].
+    taken: VecDeque<u64>,
     open: VecDeque<(u64, watch::Sender<Fate>)>,
 }
 
@@ -81,14 +84,17 @@ impl Typing {
         if let Some((_, fate)) = state.open.iter().find(|(id, _)| *id == message.id) {
             return Ok(fate.subscribe());
         }
-        if message.id <= state.last {
+        if state.taken.contains(&message.id) {
             return Ok(watch::channel(Fate::Read).1);
         }
         if state.open.len() >= MESSAGES_MAX {
             return Err(format!("{MESSAGES_MAX} messages wait to be read already"));
         }
         let (fate, told) = watch::channel(Fate::Pending);
-        state.last = message.id;
+        if state.taken.len() == TAKEN {
+            state.taken.pop_front();
+        }
+        state.taken.push_back(message.id);
         state.open.push_back((message.id, fate));
         tokio::spawn(self.clone().follow(message));
         Ok(told)

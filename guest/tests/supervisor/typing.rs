@@ -192,3 +192,14 @@ async fn ctrl_c_reaches_a_program_that_reads_nothing() {
     drop(agent.client.r#type(request).await.unwrap());
     agent.shows("interrupted").await;
 }
+
+#[tokio::test]
+async fn keys_that_overtake_a_message_do_not_take_its_place() {
+    let mut agent = Agent::start(READS).await;
+    agent.go();
+    let keys = TypeRequest { id: 2, pieces: vec!["\x1b".into()], at_once: true, ..TypeRequest::default() };
+    let _told = agent.client.r#type(keys).await.unwrap();
+    agent.shows("[033]").await;
+    let _told = agent.type_in(1, &["a-line"], "a-line").await;
+    agent.shows("[a-line]").await;
+}

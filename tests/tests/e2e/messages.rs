@@ -97,6 +97,8 @@ fn plain(host: &Host, id: &str) {
         send(host, id, &[message]);
     }
     send(host, id, &["--no-enter", "/x"]);
+    // Keys would overtake what is not read yet.
+    let _ = lines(host, id, "/root/plain", 5);
     send(host, id, &["--key", "Esc", "--key", "Up"]);
     assert_eq!(lines(host, id, "/root/plain", 7), ["a b", "<0d>", "c", "<0d>", "/x", "<1b>", "<1b>[A"]);
     host.cli(["send", id, "--key", "Entr"]).assert_failed(2, &["is no key"]);
