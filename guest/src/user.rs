@@ -8,17 +8,17 @@ pub const ROOT: &str = "root";
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// Its name.
+    /// Login name of the user.
     pub name: String,
-    /// Its number.
+    /// Number of the user.
     pub uid: u32,
     /// Its own group.
     pub gid: u32,
     /// All of its groups.
     pub groups: Vec<u32>,
-    /// Absolute.
+    /// Absolute path of the user's home folder.
     pub home: String,
-    /// Absolute.
+    /// Absolute path of the user's login shell.
     pub shell: String,
 }
 

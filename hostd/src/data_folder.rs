@@ -20,7 +20,7 @@ pub enum Unfit {
     /// It cannot be made, looked at or written to.
     #[error("{path}: {error}; give hostd a folder that it may write with --data DIR")]
     Io {
-        /// Which.
+        /// The data folder.
         path: PathBuf,
         /// What went wrong.
         error: io::Error,
@@ -30,7 +30,7 @@ pub enum Unfit {
         "{path} belongs to the user with the id {owner}; run hostd as that user, or choose another folder with --data DIR"
     )]
     Foreign {
-        /// Which.
+        /// The data folder.
         path: PathBuf,
         /// Its owner.
         owner: u32,
@@ -41,7 +41,7 @@ pub enum Unfit {
          run `chmod 700 {path}`, or choose another folder with --data DIR"
     )]
     Shared {
-        /// Which.
+        /// The data folder.
         path: PathBuf,
         /// Its rights.
         mode: u32,
@@ -51,7 +51,7 @@ pub enum Unfit {
         "{path} stays open to other users whatever is asked for; choose a folder of another file system with --data DIR"
     )]
     Open {
-        /// Which.
+        /// The data folder.
         path: PathBuf,
     },
 }

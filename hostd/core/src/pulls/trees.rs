@@ -16,7 +16,7 @@ pub enum MergedTrees {
     Clean(String),
     /// They do not fit together. Both lists are for people; one of them may be empty.
     Conflicts {
-        /// Where.
+        /// Paths of the files that conflict.
         paths: Vec<String>,
         /// In git's words.
         said: Vec<String>,

@@ -132,7 +132,7 @@ pub enum Input {
     Seen {
         /// Of the VM that it is seen of.
         generation: u64,
-        /// What.
+        /// What the terminal shows.
         sign: Sign,
     },
     /// The agent waits for something.
@@ -170,7 +170,7 @@ pub enum Input {
     OomKilled {
         /// Of the VM that reports.
         generation: u64,
-        /// Its name.
+        /// Name of the program that was killed.
         name: String,
     },
     /// The guest's disk is full, or is so no longer.
@@ -214,7 +214,7 @@ pub enum Effect {
     Type {
         /// Of the VM that is to get it.
         generation: u64,
-        /// What.
+        /// The message to type.
         #[serde(alias = "text")]
         message: Message,
     },
@@ -223,7 +223,7 @@ pub enum Effect {
     Press {
         /// Of the VM that is to get it.
         generation: u64,
-        /// Which.
+        /// The message to type.
         message: Message,
     },
     /// Read the session's pull request from the forge; answered by [`Input::Observed`].

@@ -15,9 +15,9 @@ use crate::forge::{ForgeError, RepositoryInfo};
 /// A branch as a fetch found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedBranch {
-    /// Its name.
+    /// Name of the branch.
     pub branch: String,
-    /// How it stood before.
+    /// How the branch stood to its upstream before.
     pub stood: Stands,
     /// Commits that it had and the upstream lacks.
     pub ahead: u64,
@@ -30,9 +30,9 @@ pub struct FetchedBranch {
 /// A branch that an upstream has now as it is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushedBranch {
-    /// Its name.
+    /// Name of the branch.
     pub branch: String,
-    /// Its commit.
+    /// Commit of the branch.
     pub commit: String,
 }
 
