@@ -26,7 +26,8 @@ during() {
 
 end_ticker() {
     [ -n "$ticker" ] || return 0
-    kill "$ticker" 2>/dev/null || true
+    # KILL, for it ignores TERM where the script did when it was started, as one does that cleans up.
+    kill -KILL "$ticker" 2>/dev/null || true
     wait "$ticker" 2>/dev/null || true
     ticker=''
     if [ -t 2 ]; then printf '\r\033[K' >&2; fi

@@ -44,6 +44,18 @@ fn what_takes_its_time_says_so() {
     assert_eq!(console.wait_for_end(SOON), 0);
 }
 
+/// A script that cleans up ignores what would end it, and so does what it starts then.
+#[test]
+fn what_takes_its_time_also_ends_where_signals_are_ignored() {
+    let script = r#"source "$1/tests/common.sh"; trap '' INT TERM; during "ending it" sleep 1.5; echo ended; cat"#;
+    let mut command = Command::new("bash");
+    command.args(["-euc", script, "bash"]).arg(paths::root());
+    let mut console = Console::start(&command, 80, 8);
+    console.wait_until("its end", SOON, |screen| screen.contents().trim_end() == "ended");
+    console.send("\x04");
+    assert_eq!(console.wait_for_end(SOON), 0);
+}
+
 #[test]
 fn a_process_is_known_until_it_ends() {
     let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
