@@ -131,10 +131,6 @@ commands! {
     NextCheck "next-check" "Select the next check" Review Safe,
     PreviousCheck "previous-check" "Select the check before" Review Safe,
     ShowNewer "show-newer" "Show what changed since the revision that you have seen" Review Safe,
-    DetailsUp "details-up" "Scroll the details up" Review Safe,
-    DetailsDown "details-down" "Scroll the details down" Review Safe,
-    DetailsPageUp "details-page-up" "Scroll the details up a page" Review Safe,
-    DetailsPageDown "details-page-down" "Scroll the details down a page" Review Safe,
     Merge "merge" "Merge the pull request, as its repository says" Review Asks,
 
     Up "up" "Move up" Lists Safe,
@@ -143,6 +139,10 @@ commands! {
     PageDown "page-down" "Move down a page" Lists Safe,
     Top "top" "Move to the first" Lists Safe,
     Bottom "bottom" "Move to the last" Lists Safe,
+    DetailsDown "details-down" "Scroll down in all that is known of the selected one" Lists Safe,
+    DetailsUp "details-up" "Scroll up in it; a session's terminal is above its beginning" Lists Safe,
+    DetailsPageDown "details-page-down" "Scroll down a page in it" Lists Safe,
+    DetailsPageUp "details-page-up" "Scroll up a page in it" Lists Safe,
     NextGroup "next-group" "Move to the next group" Lists Safe,
     PreviousGroup "previous-group" "Move to the previous group" Lists Safe,
     NextYours "next-yours" "Move to the next session that waits for you" Lists Safe,
@@ -223,15 +223,7 @@ impl Command {
             Group::Lists => matches!(self, Self::NextYours | Self::Filter | Self::FilterClear),
             Group::Session => self.answer().is_none(),
             Group::Everywhere => !matches!(self, Self::Back | Self::Palette | Self::NextView | Self::PreviousView),
-            Group::Review => !matches!(
-                self,
-                Self::NextCheck
-                    | Self::PreviousCheck
-                    | Self::DetailsUp
-                    | Self::DetailsDown
-                    | Self::DetailsPageUp
-                    | Self::DetailsPageDown
-            ),
+            Group::Review => !matches!(self, Self::NextCheck | Self::PreviousCheck),
             Group::Environments => true,
         }
     }

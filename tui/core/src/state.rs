@@ -85,6 +85,15 @@ impl Building {
     pub const LINES: usize = 200;
 }
 
+/// What is selected in a list, if anything is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Detailed {
+    Session(Option<SessionKey>),
+    Pull(Option<PullKey>),
+    Host(Option<HostId>),
+    Environment(Option<EnvironmentKey>),
+}
+
 /// All that the console knows and shows. [`crate::update`] alone changes it.
 pub struct State {
     /// The time of the last change.
@@ -109,7 +118,8 @@ pub struct State {
     pub seen: BTreeMap<PullKey, String>,
     /// The pull request that is looked at, with all that was said.
     pub whole: Option<(PullKey, Pull)>,
-    /// First row shown of the details of what is selected.
+    /// First row shown of the details of what is selected. Of a session and of a long environment they begin at 1: at 0 its
+    /// terminal stands there, or a summary.
     pub details: usize,
     /// Hosts.
     pub hosts: List<(), HostId>,
@@ -171,8 +181,8 @@ pub struct State {
     pub(crate) take_when_live: bool,
     /// The lists are older than the fleet.
     pub(crate) stale: bool,
-    /// What the details shown are of: the list, and what is selected in it.
-    pub(crate) detailed: Option<(View, Option<PullKey>, Option<HostId>)>,
+    /// What the details shown are of.
+    pub(crate) detailed: Option<Detailed>,
     /// The filter of the shown list was changed by typing.
     pub(crate) filter_typed: bool,
     /// The last update may have changed what is shown.

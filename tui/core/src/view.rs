@@ -63,12 +63,13 @@ pub(crate) fn details_last(state: &State) -> usize {
     // Drawn nowhere: how many rows there are depends on the area's size alone.
     let (mut nowhere, theme) = (Buffer::empty(Rect::ZERO), Theme::plain());
     let mut pen = Pen::new(&mut nowhere, &theme);
-    let rows = match state.view {
-        View::Review => review::draw_details(state, &layout, beside, &mut pen),
-        View::Hosts => hosts::draw_details(state, &layout, beside, &mut pen),
-        View::Sessions | View::Crashes | View::Environments => 0,
-    };
-    rows.saturating_sub(beside.height.into())
+    let height = usize::from(beside.height);
+    match state.view {
+        View::Review => review::draw_details(state, &layout, beside, &mut pen).saturating_sub(height),
+        View::Hosts => hosts::draw_details(state, &layout, beside, &mut pen).saturating_sub(height),
+        View::Sessions | View::Crashes => preview::details_last(state, &layout, beside, &mut pen),
+        View::Environments => environments::details_last(state, &layout, beside, &mut pen),
+    }
 }
 
 fn lists(state: &State, theme: &Theme, frame: &mut Frame) {

@@ -7,7 +7,7 @@ use crate::{
     edit::Field,
     effect::Slot,
     fleet::{EnvironmentKey, SessionKey},
-    key::Key,
+    key::{self, Key},
     layout::{Layout, log_rows},
     log::{LogView, Source},
     notice::Kind,
@@ -138,7 +138,15 @@ impl State {
 
     /// Shows more of what is known of the selected thing.
     fn scroll_details(&mut self, down: isize) {
+        if Layout::of(self).beside.is_none() {
+            let keys = self.keymap.keys_for(Command::Preview, self.conditions()).map(|keys| key::chord(&keys));
+            let how = keys.map_or_else(String::new, |keys| format!("{keys}, or "));
+            return self.notice(Kind::Info, &format!("Details are not shown: {how}a larger window shows them"));
+        }
         let last = crate::view::details_last(self);
+        let replaced = matches!(self.view, View::Sessions | View::Crashes | View::Environments);
+        // What stood in their place goes first.
+        let down = if replaced && self.details == 0 { down.min(1) } else { down };
         self.details = self.details.saturating_add_signed(down).min(last);
     }
 

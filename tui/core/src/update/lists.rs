@@ -9,7 +9,7 @@ use crate::{
     layout::Layout,
     list::{List, Row},
     pull::Pull,
-    state::View,
+    state::{Detailed, View},
 };
 
 /// What a filter looks at: names first, then what else is known.
@@ -91,9 +91,18 @@ impl State {
 
     /// Details begin at their beginning where something else is selected.
     pub(crate) fn settle_details(&mut self) {
-        let of = (self.view, self.pulls.selected().cloned(), self.hosts.selected().copied());
+        let of = match self.view {
+            View::Sessions | View::Crashes => Detailed::Session(self.selected_key().cloned()),
+            View::Review => Detailed::Pull(self.pulls.selected().cloned()),
+            View::Hosts => Detailed::Host(self.hosts.selected().copied()),
+            View::Environments => Detailed::Environment(self.environments.selected().cloned()),
+        };
         if self.detailed.as_ref() != Some(&of) {
             (self.detailed, self.details) = (Some(of), 0);
+        }
+        if self.details > 0 {
+            // There may be fewer than there were.
+            self.details = self.details.min(crate::view::details_last(self));
         }
     }
 

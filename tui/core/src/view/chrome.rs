@@ -130,7 +130,7 @@ fn list_hints(state: &State) -> Vec<(Command, &'static str)> {
             if session.can_restart() && &*session.lifecycle != "suspended" {
                 hints.push((C::Restart, "restart"));
             }
-            hints.extend([(C::Delete, "delete"), (C::Log, "log")]);
+            hints.extend([(C::Delete, "delete"), (C::Log, "log"), (C::DetailsDown, "details")]);
             if session.turn != Turn::You && state.fleet.sessions().any(|(_, s)| s.turn == Turn::You) {
                 hints.push((C::NextYours, "your turn"));
             }
@@ -141,6 +141,7 @@ fn list_hints(state: &State) -> Vec<(Command, &'static str)> {
                 (C::Log, "log"),
                 (C::Restart, "restart"),
                 (C::Delete, "delete"),
+                (C::DetailsDown, "details"),
             ]);
         }
         (View::Review, _) if state.pulls.items() > 0 => hints.extend([
@@ -151,10 +152,14 @@ fn list_hints(state: &State) -> Vec<(Command, &'static str)> {
             (C::Merge, "merge"),
             (C::CheckLog, "check's log"),
             (C::Rerun, "run it again"),
+            (C::DetailsDown, "details"),
         ]),
-        (View::Environments, _) => hints.extend([(C::Build, "build"), (C::New, "new session")]),
+        (View::Environments, _) => {
+            hints.extend([(C::Build, "build"), (C::New, "new session"), (C::DetailsDown, "details")]);
+        }
+        (View::Hosts, _) => hints.push((C::DetailsDown, "details")),
         (View::Sessions, None) => hints.push((C::New, "new")),
-        (View::Crashes, None) | (View::Hosts | View::Review, _) => {}
+        (View::Crashes, None) | (View::Review, _) => {}
     }
     hints.extend([
         (C::Filter, "filter"),

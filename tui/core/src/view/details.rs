@@ -2,7 +2,10 @@
 
 use ratatui::layout::Rect;
 
-use super::{pen::Pen, words};
+use super::{
+    pen::{Lines, Pen},
+    words,
+};
 use crate::{
     State,
     fleet::{Session, SessionKey},
@@ -55,9 +58,25 @@ pub(super) fn wide(state: &State, key: &SessionKey, session: &Session, area: Rec
     // The facts stand apart where there is room.
     used += u16::from(area.height > 30);
     for (label, value) in facts(state, key, session).iter().filter(|(_, value)| !value.is_empty()) {
-        used += fact(label, value, area, used, pen);
+        used += fact(label, &text::one_line(value, 400), area, used, pen);
     }
     used
+}
+
+/// All of it, as many rows as it takes.
+pub(super) fn whole(state: &State, key: &SessionKey, session: &Session, lines: &mut Lines) {
+    let (glyph, scope) = words::session(session);
+    lines.put(&format!("{glyph} {}", words::standing_of(session)), scope);
+    for (why, scope) in [(words::why(session), Scope::Text), (&session.cause, Scope::StateBad)] {
+        text::wrap(why, lines.columns()).iter().filter(|_| !why.is_empty()).for_each(|line| lines.put(line, scope));
+    }
+    for (n, choice) in session.choices.iter().enumerate() {
+        lines.fact(&answer_key(n), choice, 2);
+    }
+    lines.put("", Scope::Text);
+    for (label, value) in facts(state, key, session).iter().filter(|(_, value)| !value.is_empty()) {
+        lines.fact(label, value, 11);
+    }
 }
 
 /// A fact in one row, or two where there is room for the terminal still. Gives the rows used.
@@ -106,12 +125,7 @@ fn lay(choices: &[String], columns: usize, rows: usize) -> (Vec<Vec<Choice>>, us
     let mut lines: Vec<Vec<Choice>> = vec![vec![]];
     let mut used = 0;
     for (n, choice) in choices.iter().enumerate() {
-        let key = match n {
-            0..=8 => (n + 1).to_string(),
-            9 => "0".into(),
-            // These are chosen in the message.
-            _ => "m".into(),
-        };
+        let key = answer_key(n);
         let wide = 2 + text::width(choice) + APART;
         // Where more follow on the last row, there must be room to say so.
         let last = |lines: usize| lines == rows && n + 1 < choices.len();
@@ -129,6 +143,16 @@ fn lay(choices: &[String], columns: usize, rows: usize) -> (Vec<Vec<Choice>>, us
         used += wide;
     }
     (lines, 0)
+}
+
+/// The key that sends this answer, counted from 0.
+fn answer_key(n: usize) -> String {
+    match n {
+        0..=8 => (n + 1).to_string(),
+        9 => "0".into(),
+        // These are chosen in the message.
+        _ => "m".into(),
+    }
 }
 
 fn more(left: usize) -> String {
@@ -161,7 +185,7 @@ fn facts(state: &State, key: &SessionKey, session: &Session) -> Vec<(&'static st
         ("guest", join(&[&left("memory", session.guest_memory), &left("disk", session.guest_disk)])),
         ("disk", disk(session)),
         ("start", phases(session)),
-        ("task", text::one_line(&session.task, 400)),
+        ("task", session.task.clone()),
         ("id", session.id.clone()),
     ]
 }

@@ -2,10 +2,14 @@
 
 use ratatui::layout::Rect;
 
-use super::{pen::Pen, words};
+use super::{
+    pen::{Line, Pen},
+    words,
+};
 use crate::{
-    State,
+    Command, State,
     fleet::{Environment, EnvironmentKey},
+    key,
     layout::Layout,
     list::Row,
     state::Building,
@@ -87,18 +91,53 @@ fn progress(building: &Building, line: &mut super::pen::Line) {
     line.put(&text::fit(&building.name, room), Scope::Text);
 }
 
+/// What is known of the selected one: in short, with the end of what its build said, or all of it from the row that was
+/// scrolled to.
 pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) {
     let selected = state.environments.selected();
     let found = selected.and_then(|key| Some((key, state.fleet.environment(key)?)));
+    let in_short = state.details == 0 && super::details_last(state) > 0;
     if !layout.is_wide() {
-        pen.rule(layout.rule, 0, found.map_or("", |(_, e)| &e.name), "");
+        pen.rule(
+            layout.rule,
+            0,
+            found.map_or("", |(_, e)| &e.name),
+            &if in_short { all_of_it(state) } else { String::new() },
+        );
     }
     let Some((key, environment)) = found else { return };
+    if in_short {
+        summary(state, (key, environment), layout, area, pen);
+    } else {
+        whole(state, (key, environment), layout, area, pen);
+    }
+}
+
+/// The last row that the details can be scrolled to; 0 where all of them have room. The first one is the summary.
+pub(super) fn details_last(state: &State, layout: &Layout, area: Rect, nowhere: &mut Pen) -> usize {
+    let selected = state.environments.selected();
+    let Some(found) = selected.and_then(|key| Some((key, state.fleet.environment(key)?))) else { return 0 };
+    let (rows, height) = (whole(state, found, layout, area, nowhere), usize::from(area.height));
+    if rows <= height { 0 } else { rows - height + 1 }
+}
+
+/// The key that shows what the summary leaves out.
+fn all_of_it(state: &State) -> String {
+    let keys = state.keymap.keys_for(Command::DetailsDown, state.conditions()).map(|keys| key::chord(&keys));
+    keys.map_or_else(String::new, |keys| format!("{keys} all of it"))
+}
+
+fn summary(
+    state: &State,
+    (key, environment): (&EnvironmentKey, &Environment),
+    layout: &Layout,
+    area: Rect,
+    pen: &mut Pen,
+) {
     let mut row = 0;
     if layout.is_wide() {
-        let (glyph, scope) = words::look(&environment.state);
-        let state_word = format!("{glyph} {} ", environment.state);
-        pen.line(area, 0).skip(1).put(&environment.name, Scope::Strong).put_right(&state_word, scope);
+        heading(environment, &mut pen.line(area, 0));
+        pen.line(area, 1).put_right(&all_of_it(state), Scope::Hint);
         row = 2;
     }
     for (label, value) in facts(state, environment).iter().filter(|(_, value)| !value.is_empty()) {
@@ -109,45 +148,67 @@ pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut
         row += 1;
     }
     let area = Rect { y: area.y + row.min(area.height), height: area.height.saturating_sub(row), ..area };
-    match state.builds.get(key) {
-        Some(building) => output(building, area, pen),
-        None if !environment.error.is_empty() => error(&environment.error, area, pen),
-        None => {}
+    let Some((title, said)) = said(state, key, environment, area) else { return };
+    pen.rule(area, 0, &title, "");
+    // What went wrong stands at the end of a long output.
+    let room = usize::from(area.height.saturating_sub(1));
+    for (n, (line, scope)) in (1..).zip(said.iter().skip(said.len().saturating_sub(room))) {
+        pen.line(area, n).skip(1).put(line, *scope);
     }
 }
 
-fn output(building: &Building, area: Rect, pen: &mut Pen) {
+/// Gives how many rows there are.
+fn whole(
+    state: &State,
+    (key, environment): (&EnvironmentKey, &Environment),
+    layout: &Layout,
+    area: Rect,
+    pen: &mut Pen,
+) -> usize {
+    let mut lines = pen.lines(area, state.details.saturating_sub(1));
+    if layout.is_wide() {
+        lines.next().iter_mut().for_each(|line| heading(environment, line));
+        lines.put("", Scope::Text);
+    }
+    for (label, value) in facts(state, environment).iter().filter(|(_, value)| !value.is_empty()) {
+        lines.fact(label, value, 11);
+    }
+    if let Some((title, said)) = said(state, key, environment, area) {
+        lines.heading(&title);
+        said.iter().for_each(|(line, scope)| lines.put(line, *scope));
+    }
+    lines.end()
+}
+
+fn heading(environment: &Environment, line: &mut Line) {
+    let (glyph, scope) = words::look(&environment.state);
+    let state_word = format!("{glyph} {} ", environment.state);
+    line.skip(1).put(&environment.name, Scope::Strong).put_right(&state_word, scope);
+}
+
+/// What its build says, or said last where that failed: a title, and lines that are not wider than the area.
+fn said(
+    state: &State,
+    key: &EnvironmentKey,
+    environment: &Environment,
+    area: Rect,
+) -> Option<(String, Vec<(String, Scope)>)> {
+    let wrapped = |text: &str, scope: Scope| {
+        text::wrap(text, usize::from(area.width).saturating_sub(2)).into_iter().map(move |line| (line, scope))
+    };
+    let Some(building) = state.builds.get(key) else {
+        let error = &environment.error;
+        return (!error.is_empty())
+            .then(|| ("the last build failed".into(), wrapped(error, Scope::StateBad).collect()));
+    };
     let (step, count) = building.step;
     let title = match (&building.failed, count) {
         (Some(_), _) => "the build failed".to_owned(),
         (None, 0) => "building".to_owned(),
         (None, _) => format!("building: step {step} of {count}: {}", building.name),
     };
-    pen.rule(area, 0, &title, "");
-    let why = building
-        .failed
-        .as_deref()
-        .map_or_else(Vec::new, |why| text::wrap(why, usize::from(area.width).saturating_sub(2)));
-    let lines: Vec<(&str, Scope)> = building
-        .output
-        .iter()
-        .map(|line| (line.as_str(), Scope::Dim))
-        .chain(why.iter().map(|line| (line.as_str(), Scope::StateBad)))
-        .collect();
-    let room = usize::from(area.height.saturating_sub(1));
-    for (n, (line, scope)) in (1..).zip(lines.iter().skip(lines.len().saturating_sub(room))) {
-        pen.line(area, n).skip(1).put(line, *scope);
-    }
-}
-
-fn error(error: &str, area: Rect, pen: &mut Pen) {
-    pen.rule(area, 0, "the last build failed", "");
-    let lines = text::wrap(error, usize::from(area.width).saturating_sub(2));
-    let room = usize::from(area.height.saturating_sub(1));
-    // What went wrong stands at the end of a long output.
-    for (n, line) in (1..).zip(lines.iter().skip(lines.len().saturating_sub(room))) {
-        pen.line(area, n).skip(1).put(line, Scope::StateBad);
-    }
+    let output = building.output.iter().flat_map(|line| wrapped(line, Scope::Dim));
+    Some((title, output.chain(building.failed.iter().flat_map(|why| wrapped(why, Scope::StateBad))).collect()))
 }
 
 fn facts(state: &State, e: &Environment) -> Vec<(&'static str, String)> {

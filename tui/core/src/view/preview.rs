@@ -11,9 +11,10 @@ use super::{
     terminal::{Follow, draw as draw_terminal},
 };
 use crate::{
-    State,
+    Command, State,
     attach::{Link, Viewer},
     fleet::Session,
+    key,
     layout::Layout,
     text,
     theme::Scope,
@@ -26,6 +27,10 @@ pub(super) fn draw(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) {
         }
         return;
     };
+    if state.details > 0 {
+        draw_details(state, layout, area, pen);
+        return;
+    }
     let viewer = state.preview.as_ref().filter(|p| p.session == *key);
     let screen = if layout.is_wide() {
         let used = details::wide(state, key, session, area, pen);
@@ -47,6 +52,30 @@ pub(super) fn draw(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) {
         }
         None => nothing(state, session, viewer, screen, pen),
     }
+}
+
+/// All that is known of the selected session, in the place of its terminal, from the row that was scrolled to. Gives how many
+/// rows there are, and how many have room.
+fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) -> (usize, usize) {
+    let Some((key, session)) = state.selected() else { return (0, 0) };
+    let back = state.keymap.keys_for(Command::DetailsUp, state.conditions()).map(|keys| key::chord(&keys));
+    let back = back.map_or_else(String::new, |keys| format!("{keys} back to its terminal"));
+    let area = if layout.is_wide() {
+        pen.rule(area, 0, session.name(), &back);
+        below(area, 1)
+    } else {
+        pen.rule(layout.rule, 0, session.name(), &back);
+        area
+    };
+    let mut lines = pen.lines(area, state.details.saturating_sub(1));
+    details::whole(state, key, session, &mut lines);
+    (lines.end(), area.height.into())
+}
+
+/// The last row that a session's details can be scrolled to; the first one is its terminal.
+pub(super) fn details_last(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) -> usize {
+    let (rows, height) = draw_details(state, layout, area, pen);
+    if rows == 0 { 0 } else { rows.saturating_sub(height) + 1 }
 }
 
 fn below(area: Rect, used: u16) -> Rect {

@@ -393,6 +393,55 @@ fn details_of_a_pull_request_are_scrolled_through() {
 }
 
 #[test]
+fn details_of_a_session_are_scrolled_through_in_the_place_of_its_terminal() {
+    for size in SIZES {
+        let mut state = console(&["local"], size);
+        let task = (0..80).map(|n| format!("word{n} of the task, ")).collect::<String>();
+        let session = samples::session("read-it-all", Turn::You, "running", "needs-input", "asks: which?");
+        let session = crate::fleet::Session { task, choices: vec!["this one".into(), "another".into()], ..session };
+        report(&mut state, Report::Host(0, samples::snapshot("local", vec![session])));
+        show_screen(&mut state);
+        let drawn = |state: &State| draw(state, &dark()).to_string();
+        assert!(drawn(&state).contains("read src/store.rs") && !drawn(&state).contains("word79"), "{size:?}");
+        press(&mut state, "J");
+        let top = drawn(&state);
+        assert!(!top.contains("read src/store.rs") && top.contains("2  another") && top.contains("which?"), "{top}");
+        for _ in 0..60 {
+            press(&mut state, "J");
+        }
+        assert!(drawn(&state).contains("01JQ"), "the last row, which is its id");
+        for _ in 0..10 {
+            press(&mut state, "ctrl-u");
+        }
+        assert!(drawn(&state).contains("read src/store.rs"), "{size:?}");
+        press(&mut state, "p ctrl-d");
+        assert!(drawn(&state).contains("Details are not shown: p"), "{}", drawn(&state));
+    }
+}
+
+#[test]
+fn details_of_an_environment_are_scrolled_through() {
+    let mut state = fleet((80, 24));
+    press(&mut state, "E b");
+    let ticket = build_ticket(&state);
+    for n in 0..60 {
+        report(&mut state, Report::Build(ticket, BuildReport::Output(format!("line {n} of its output"))));
+    }
+    let drawn = |state: &State| draw(state, &dark()).to_string();
+    assert!(drawn(&state).contains("line 59 of") && drawn(&state).contains("J all of it"), "{}", drawn(&state));
+    press(&mut state, "ctrl-d");
+    assert!(drawn(&state).contains("older build") && !drawn(&state).contains("line 59 of"), "{}", drawn(&state));
+    press(&mut state, "ctrl-d J");
+    assert!(drawn(&state).contains("line 10 of") && !drawn(&state).contains("older build"), "{}", drawn(&state));
+    for _ in 0..60 {
+        press(&mut state, "ctrl-d");
+    }
+    assert!(drawn(&state).contains("line 59 of"));
+    press(&mut state, "j");
+    assert_eq!(state.details, 0, "of another one they begin at their beginning");
+}
+
+#[test]
 fn logs() {
     snapshots("log", |size| {
         let mut state = fleet(size);
