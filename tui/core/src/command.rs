@@ -113,6 +113,7 @@ commands! {
     Answer8 "answer-8" "Send the eighth answer that the agent offers" Session Safe,
     Answer9 "answer-9" "Send the ninth answer that the agent offers" Session Safe,
     Answer10 "answer-10" "Send the tenth answer that the agent offers" Session Safe,
+    Answers "answers" "Find one of the answers that the agent offers, by typing" Session Safe,
     Restart "restart" "Boot a stopped or crashed session again from its disk" Session Asks,
     Suspend "suspend" "Suspend the session to disk, or resume a suspended one" Session Safe,
     Fork "fork" "Fork: another session from this one as it is now" Session Safe,
@@ -249,7 +250,7 @@ mod tests {
     fn answers_are_numbered() {
         assert_eq!(Command::Answer1.answer(), Some(0));
         assert_eq!(Command::Answer10.answer(), Some(9));
-        assert_eq!(Command::Restart.answer(), None);
+        assert_eq!(Command::Answers.answer(), None);
         assert_eq!(Command::Message.answer(), None);
     }
 }

@@ -19,6 +19,8 @@ pub enum Dialog {
     Notices(usize),
     /// Commands by name.
     Palette(Palette),
+    /// The answers that an agent offers.
+    Answers(Answers),
     /// Yes or no.
     Question(Question),
     /// A new session.
@@ -74,6 +76,57 @@ impl Palette {
 impl Default for Palette {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// The answers that an agent offers, narrowed by typing.
+pub struct Answers {
+    /// Whom they are for.
+    pub session: SessionKey,
+    /// Its name.
+    pub name: String,
+    /// All that it offers.
+    pub choices: Vec<String>,
+    /// When its question was changed last.
+    pub asked_at: Millis,
+    /// What is typed: words of an answer, or its number.
+    pub field: Field,
+    /// The answers that match it, best first, counted from 0.
+    pub matches: Vec<usize>,
+    /// Which one of these is selected.
+    pub at: usize,
+}
+
+impl Answers {
+    /// With all of them.
+    #[must_use]
+    pub fn new(session: SessionKey, name: String, choices: Vec<String>, asked_at: Millis) -> Self {
+        let mut answers = Self { session, name, choices, asked_at, field: Field::line(), matches: Vec::new(), at: 0 };
+        answers.refilter();
+        answers
+    }
+
+    /// Finds the matching answers anew.
+    pub fn refilter(&mut self) {
+        let mut search = Search::new(self.field.text());
+        let number = self.field.text().trim().parse::<usize>().ok();
+        let mut scored: Vec<_> = (0..self.choices.len())
+            .filter_map(|n| {
+                let score = search.score(&[&self.choices[n]], &[&(n + 1).to_string()])?;
+                // A number means its answer, whatever else it stands in.
+                Some((number != Some(n + 1), std::cmp::Reverse(score), n))
+            })
+            .collect();
+        if !self.field.is_empty() {
+            scored.sort();
+        }
+        self.matches = scored.into_iter().map(|(.., n)| n).collect();
+        self.at = 0;
+    }
+
+    /// Selects another one.
+    pub fn step(&mut self, by: isize) {
+        self.at = self.at.saturating_add_signed(by).min(self.matches.len().saturating_sub(1));
     }
 }
 

@@ -321,6 +321,11 @@ impl State {
         }
     }
 
+    /// What holds for the lists, also while something is open above them.
+    pub(crate) fn conditions_below(&self) -> Conditions {
+        self.list_conditions(Conditions::default().with(Condition::Always))
+    }
+
     fn list_conditions(&self, now: Conditions) -> Conditions {
         let view = match self.view {
             View::Sessions => Condition::Sessions,
@@ -395,7 +400,8 @@ fn dialog_conditions(now: Conditions, dialog: &Dialog) -> Conditions {
     match dialog {
         // They are read alike.
         Dialog::Help(..) | Dialog::Notices(_) => now.with(Condition::Help),
-        Dialog::Palette(_) => now.with(Condition::Palette).with(Condition::Text),
+        // They are typed into alike.
+        Dialog::Palette(_) | Dialog::Answers(_) => now.with(Condition::Palette).with(Condition::Text),
         Dialog::Question(_) => now.with(Condition::Question),
         Dialog::Message(_) => now.with(Condition::Message).with(Condition::Text),
         Dialog::Keys(_) => now.with(Condition::Keys).with(Condition::Text),

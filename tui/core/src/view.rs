@@ -1,5 +1,6 @@
 //! What is drawn. Reads the state and changes nothing; builds only the rows that are seen.
 
+mod answers;
 mod attached;
 mod chrome;
 mod details;
@@ -49,6 +50,7 @@ pub fn view(state: &State, theme: &Theme, frame: &mut Frame) {
         Some(Dialog::Help(top, group)) => help::draw(state, (*top, *group), theme, frame),
         Some(Dialog::Notices(top)) => notices::draw_told(state, *top, theme, frame),
         Some(Dialog::Palette(palette)) => palette::draw(state, palette, theme, frame),
+        Some(Dialog::Answers(answers)) => answers::draw(state, answers, theme, frame),
         Some(Dialog::Question(question)) => dialogs::question(state, question, theme, frame),
         Some(Dialog::Form(form)) => form::draw(state, form, theme, frame),
         Some(Dialog::Message(message)) => dialogs::message(state, message, theme, frame),

@@ -2,7 +2,7 @@
 
 use crate::{
     Command, Effect, Millis, State,
-    dialog::{Asked, Dialog, Form, Question, Target, Then, Written},
+    dialog::{Answers, Asked, Dialog, Form, Question, Target, Then, Written},
     draft::Draft,
     effect::{Call, Slot},
     fleet::{HostId, SessionKey},
@@ -56,6 +56,32 @@ impl State {
             return;
         }
         self.send_answer(key, choice, asked_at, &about);
+    }
+
+    /// Opens the list of what the selected session's agent offers.
+    pub(crate) fn open_answers(&mut self) {
+        let Some((key, session)) = self.selected() else { return };
+        let (key, name) = (key.clone(), session.name().to_owned());
+        if session.choices.is_empty() {
+            return self.notice(Kind::Info, &format!("{name} offers no answers"));
+        }
+        let answers = Answers::new(key, name, session.choices.clone(), session.updated_at);
+        self.dialog = Some(Dialog::Answers(answers));
+    }
+
+    /// Sends the selected answer of the open list, as long as it is still one to the same question.
+    fn submit_answer(&mut self) {
+        let Some(Dialog::Answers(answers)) = &self.dialog else { return };
+        let Some(choice) = answers.matches.get(answers.at).and_then(|n| answers.choices.get(*n)).cloned() else {
+            return;
+        };
+        let (key, name, asked_at) = (answers.session.clone(), answers.name.clone(), answers.asked_at);
+        let same = self.fleet.session(&key).is_some_and(|session| session.choices == answers.choices);
+        self.dialog = None;
+        match same {
+            true => self.send_answer(key, choice.clone(), asked_at, &format!("{name}: {choice}")),
+            false => self.notice(Kind::Warning, &format!("Not sent: {name} does not ask this any more")),
+        }
     }
 
     fn send_answer(&mut self, session: SessionKey, choice: String, asked_at: Millis, about: &str) {
@@ -273,6 +299,7 @@ impl State {
                     self.run(command, &[]);
                 }
             }
+            Some(Dialog::Answers(_)) => self.submit_answer(),
             Some(Dialog::Message(_)) => self.submit_message(),
             Some(Dialog::Form(_)) => self.submit_form(),
             _ => {}

@@ -75,6 +75,7 @@ impl State {
             C::New => self.open_form(),
             C::Message => self.open_message(),
             C::Keys => self.open_keys(),
+            C::Answers => self.open_answers(),
             C::Restart => self.ask_restart(),
             C::Suspend => self.suspend_or_resume(),
             C::Fork => self.fork(),
@@ -175,6 +176,7 @@ impl State {
                 *top = top.saturating_add_signed(by).min(crate::view::help_last(&self.keymap, self.size))
             }
             (Some(Dialog::Palette(palette)), _) => palette.step(by),
+            (Some(Dialog::Answers(answers)), _) => answers.step(by),
             (Some(_), _) => {}
             (None, Some(log)) => log.scroll(by, height),
             (None, None) if self.diff.is_some() => self.scroll_diff(by),

@@ -124,7 +124,7 @@ fn list_hints(state: &State) -> Vec<(Command, &'static str)> {
         (View::Sessions, Some(session)) => {
             hints.push((C::Attach, "attach"));
             if !session.choices.is_empty() {
-                hints.push((C::Answer1, "answer"));
+                hints.push((if session.choices.len() > 10 { C::Answers } else { C::Answer1 }, "answer"));
             }
             hints.extend([(C::Message, "message"), (C::New, "new")]);
             if session.can_restart() && &*session.lifecycle != "suspended" {

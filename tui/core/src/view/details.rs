@@ -7,20 +7,20 @@ use super::{
     words,
 };
 use crate::{
-    State,
+    Command, State,
     fleet::{Session, SessionKey},
-    text,
+    key, text,
     theme::Scope,
 };
 
 /// One row, and one more for answers. Gives the rows used.
-pub(super) fn narrow(state: &State, key: &SessionKey, session: &Session, area: Rect, pen: &mut Pen) -> u16 {
+pub(super) fn narrow(state: &State, of: &SessionKey, session: &Session, area: Rect, pen: &mut Pen) -> u16 {
     let (glyph, scope) = words::session(session);
     let mut line = pen.line(area, 0);
     line.skip(1).put(glyph, scope).put(" ", scope).put(&words::standing_of(session), scope);
     let mut parts = vec![session.slug.clone(), session.environment.clone()];
     if state.fleet.several() {
-        parts.push(state.fleet.host_name(key.host).to_owned());
+        parts.push(state.fleet.host_name(of.host).to_owned());
     }
     parts.extend([memory(session), start_total(session)]);
     for part in parts.iter().filter(|part| !part.is_empty()) {
@@ -28,7 +28,7 @@ pub(super) fn narrow(state: &State, key: &SessionKey, session: &Session, area: R
     }
     let mut used = 1;
     if !session.choices.is_empty() {
-        used += choices(session, area, used, 1, pen);
+        used += choices(state, session, area, (used, 1), pen);
     } else if !session.cause.is_empty() && session.crashed() {
         pen.line(area, used)
             .skip(1)
@@ -53,7 +53,7 @@ pub(super) fn wide(state: &State, key: &SessionKey, session: &Session, area: Rec
         used += 1;
     }
     if !session.choices.is_empty() {
-        used += choices(session, area, used, 4, pen);
+        used += choices(state, session, area, (used, 4), pen);
     }
     // The facts stand apart where there is room.
     used += u16::from(area.height > 30);
@@ -70,8 +70,9 @@ pub(super) fn whole(state: &State, key: &SessionKey, session: &Session, lines: &
     for (why, scope) in [(words::why(session), Scope::Text), (&session.cause, Scope::StateBad)] {
         text::wrap(why, lines.columns()).iter().filter(|_| !why.is_empty()).for_each(|line| lines.put(line, scope));
     }
+    let by_name = by_name(state);
     for (n, choice) in session.choices.iter().enumerate() {
-        lines.fact(&answer_key(n), choice, 2);
+        lines.fact(&answer_key(n, &by_name), choice, 4);
     }
     lines.put("", Scope::Text);
     for (label, value) in facts(state, key, session).iter().filter(|(_, value)| !value.is_empty()) {
@@ -97,9 +98,16 @@ fn fact(label: &str, value: &str, area: Rect, row: u16, pen: &mut Pen) -> u16 {
     u16::try_from(lines.len().min(2)).unwrap_or(2)
 }
 
-/// The offered answers with their keys, in at most so many rows. Gives the rows used.
-fn choices(session: &Session, area: Rect, row: u16, rows: usize, pen: &mut Pen) -> u16 {
-    let (lines, left) = lay(&session.choices, usize::from(area.width).saturating_sub(2), rows);
+/// The key that opens the list of all offered answers.
+fn by_name(state: &State) -> String {
+    let keys = state.keymap.keys_for(Command::Answers, state.conditions_below());
+    keys.map_or_else(String::new, |keys| key::chord(&keys))
+}
+
+/// The offered answers with their keys, below so many rows, in at most so many more. Gives the rows used.
+fn choices(state: &State, session: &Session, area: Rect, (row, rows): (u16, usize), pen: &mut Pen) -> u16 {
+    let by_name = by_name(state);
+    let (lines, left) = lay(&session.choices, &by_name, usize::from(area.width).saturating_sub(2), rows);
     let count = u16::try_from(lines.len()).unwrap_or(u16::MAX);
     for (n, choices) in (0..).zip(&lines) {
         let mut line = pen.line(area, row + n);
@@ -108,7 +116,7 @@ fn choices(session: &Session, area: Rect, row: u16, rows: usize, pen: &mut Pen) 
             line.put(key, Scope::Key).skip(1).put(choice, Scope::Text).skip(APART);
         }
         if left > 0 && n + 1 == count {
-            line.put(&more(left), Scope::Dim);
+            line.put(&more(left, &by_name), Scope::Dim);
         }
     }
     count
@@ -120,16 +128,18 @@ const APART: usize = 3;
 /// An offered answer, and the key that sends it.
 type Choice = (String, String);
 
-/// Offered answers in rows of so many columns, as many as fit in so many rows, and how many are left.
-fn lay(choices: &[String], columns: usize, rows: usize) -> (Vec<Vec<Choice>>, usize) {
+/// Offered answers in rows of so many columns, as many as fit in so many rows, and how many are left. `by_name` is the key
+/// that shows all of them.
+fn lay(choices: &[String], by_name: &str, columns: usize, rows: usize) -> (Vec<Vec<Choice>>, usize) {
     let mut lines: Vec<Vec<Choice>> = vec![vec![]];
     let mut used = 0;
     for (n, choice) in choices.iter().enumerate() {
-        let key = answer_key(n);
-        let wide = 2 + text::width(choice) + APART;
+        let key = answer_key(n, by_name);
+        let beside = text::width(&key) + 1;
+        let wide = beside + text::width(choice) + APART;
         // Where more follow on the last row, there must be room to say so.
         let last = |lines: usize| lines == rows && n + 1 < choices.len();
-        let reserve = |lines: usize| if last(lines) { text::width(&more(choices.len() - n - 1)) } else { 0 };
+        let reserve = |lines: usize| if last(lines) { text::width(&more(choices.len() - n - 1, by_name)) } else { 0 };
         let limit = if last(lines.len()) { columns } else { columns + APART };
         if used > 0 && used + wide + reserve(lines.len()) > limit {
             if lines.len() == rows {
@@ -138,25 +148,25 @@ fn lay(choices: &[String], columns: usize, rows: usize) -> (Vec<Vec<Choice>>, us
             lines.push(vec![]);
             used = 0;
         }
-        let room = columns.saturating_sub(used + 2 + if last(lines.len()) { APART + reserve(lines.len()) } else { 0 });
+        let room =
+            columns.saturating_sub(used + beside + if last(lines.len()) { APART + reserve(lines.len()) } else { 0 });
         lines.last_mut().into_iter().for_each(|line| line.push((key.clone(), text::fit(choice, room))));
         used += wide;
     }
     (lines, 0)
 }
 
-/// The key that sends this answer, counted from 0.
-fn answer_key(n: usize) -> String {
+/// The key that sends this answer, counted from 0; of those that have none, what is typed to find them.
+fn answer_key(n: usize, by_name: &str) -> String {
     match n {
         0..=8 => (n + 1).to_string(),
         9 => "0".into(),
-        // These are chosen in the message.
-        _ => "m".into(),
+        _ => format!("{by_name}{}", n + 1),
     }
 }
 
-fn more(left: usize) -> String {
-    format!("… {left} more: m")
+fn more(left: usize, by_name: &str) -> String {
+    format!("… {left} more: {by_name}")
 }
 
 fn facts(state: &State, key: &SessionKey, session: &Session) -> Vec<(&'static str, String)> {
@@ -233,18 +243,18 @@ mod tests {
     #[test]
     fn answers_are_laid_in_rows_and_what_is_left_out_is_told() {
         let all: Vec<_> = (1..=12).map(|n| format!("answer {n}")).collect();
-        let (rows, left) = lay(&all, 40, 8);
+        let (rows, left) = lay(&all, "a", 40, 8);
         let shown: Vec<_> = rows.iter().flatten().map(|(key, choice)| format!("{key}={choice}")).collect();
         assert_eq!((shown.len(), left), (12, 0));
         assert_eq!(
             [&*shown[0], &*shown[8], &*shown[9], &*shown[10]],
-            ["1=answer 1", "9=answer 9", "0=answer 10", "m=answer 11"]
+            ["1=answer 1", "9=answer 9", "0=answer 10", "a11=answer 11"]
         );
-        let (rows, left) = lay(&all, 60, 1);
+        let (rows, left) = lay(&all, "a", 60, 1);
         assert_eq!((rows.len(), rows[0].len() + left), (1, 12));
         let wide: usize = rows[0].iter().map(|(_, choice)| 2 + choice.len() + APART).sum();
-        assert!(left > 0 && wide + more(left).chars().count() <= 60, "{rows:?}");
-        let (rows, left) = lay(&["x".repeat(100)], 20, 1);
+        assert!(left > 0 && wide + more(left, "a").chars().count() <= 60, "{rows:?}");
+        let (rows, left) = lay(&["x".repeat(100)], "a", 20, 1);
         assert_eq!((rows[0][0].1.chars().count(), left), (18, 0), "cut with a mark");
         assert!(rows[0][0].1.ends_with('…'));
     }

@@ -123,7 +123,7 @@ pub(super) fn details_last(state: &State, layout: &Layout, area: Rect, nowhere: 
 
 /// The key that shows what the summary leaves out.
 fn all_of_it(state: &State) -> String {
-    let keys = state.keymap.keys_for(Command::DetailsDown, state.conditions()).map(|keys| key::chord(&keys));
+    let keys = state.keymap.keys_for(Command::DetailsDown, state.conditions_below()).map(|keys| key::chord(&keys));
     keys.map_or_else(String::new, |keys| format!("{keys} all of it"))
 }
 

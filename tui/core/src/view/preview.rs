@@ -58,7 +58,7 @@ pub(super) fn draw(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) {
 /// rows there are, and how many have room.
 fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) -> (usize, usize) {
     let Some((key, session)) = state.selected() else { return (0, 0) };
-    let back = state.keymap.keys_for(Command::DetailsUp, state.conditions()).map(|keys| key::chord(&keys));
+    let back = state.keymap.keys_for(Command::DetailsUp, state.conditions_below()).map(|keys| key::chord(&keys));
     let back = back.map_or_else(String::new, |keys| format!("{keys} back to its terminal"));
     let area = if layout.is_wide() {
         pen.rule(area, 0, session.name(), &back);

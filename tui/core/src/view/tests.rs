@@ -290,6 +290,22 @@ fn dialogs() {
 }
 
 #[test]
+fn many_answers() {
+    snapshots("answers", |size| {
+        let mut state = fleet(size);
+        let (key, session) = state.selected().map(|(key, session)| (key.clone(), session.clone())).unwrap();
+        let choices = (1..=16).map(|n| format!("the answer that is number {n}")).collect();
+        let session = crate::fleet::Session { choices, ..session };
+        report(&mut state, Report::Host(key.host, HostReport::Session(Box::new(session))));
+        if size.0 > 100 {
+            press(&mut state, "a");
+            type_text(&mut state, "1");
+        }
+        state
+    });
+}
+
+#[test]
 fn notices_and_filters() {
     snapshots("notices", |size| {
         let mut state = fleet(size);
@@ -405,7 +421,7 @@ fn details_of_a_session_are_scrolled_through_in_the_place_of_its_terminal() {
         assert!(drawn(&state).contains("read src/store.rs") && !drawn(&state).contains("word79"), "{size:?}");
         press(&mut state, "J");
         let top = drawn(&state);
-        assert!(!top.contains("read src/store.rs") && top.contains("2  another") && top.contains("which?"), "{top}");
+        assert!(!top.contains("read src/store.rs") && top.contains("2    another") && top.contains("which?"), "{top}");
         for _ in 0..60 {
             press(&mut state, "J");
         }

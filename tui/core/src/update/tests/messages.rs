@@ -43,15 +43,52 @@ fn offered_answers_are_chosen_with_up_and_down() {
     assert_eq!(text(&state), Some("Let me think about it!"), "what is written is not replaced");
 }
 
+fn offers_sixteen(state: &mut State) {
+    let (key, session) = state.selected().map(|(key, session)| (key.clone(), session.clone())).unwrap();
+    let choices = (1..=16).map(|n| format!("answer {n}, {}", ["yes", "no"][n % 2])).collect();
+    let session = crate::fleet::Session { choices, ..session };
+    report(state, Report::Host(key.host, HostReport::Session(Box::new(session))));
+}
+
 #[test]
 fn the_tenth_answer_has_a_key() {
     let mut state = fleet(SIZE);
-    let (key, session) = state.selected().map(|(key, session)| (key.clone(), session.clone())).unwrap();
-    let choices = (1..=12).map(|n| format!("answer {n}")).collect();
-    let session = crate::fleet::Session { choices, ..session };
-    report(&mut state, Report::Host(key.host, HostReport::Session(Box::new(session))));
+    offers_sixteen(&mut state);
     let effects = press(&mut state, "0");
-    assert!(matches!(calls(&effects)[..], [Call::Send(_, text)] if text == "answer 10"), "{effects:?}");
+    assert!(matches!(calls(&effects)[..], [Call::Send(_, text)] if text == "answer 10, yes"), "{effects:?}");
+}
+
+#[test]
+fn every_answer_is_found_by_its_number_or_its_words() {
+    for (typed, found) in
+        [("1", "answer 1, no"), ("11", "answer 11, no"), ("16", "answer 16, yes"), ("yes 4", "answer 4, yes")]
+    {
+        let mut state = fleet(SIZE);
+        offers_sixteen(&mut state);
+        press(&mut state, "a");
+        type_text(&mut state, typed);
+        let effects = press(&mut state, "enter");
+        assert!(matches!(calls(&effects)[..], [Call::Send(_, text)] if text == found), "{typed}: {effects:?}");
+        assert!(state.dialog.is_none());
+    }
+    let mut state = fleet(SIZE);
+    offers_sixteen(&mut state);
+    let effects = press(&mut state, "a down down up enter");
+    assert!(matches!(calls(&effects)[..], [Call::Send(_, text)] if text == "answer 2, yes"), "{effects:?}");
+}
+
+#[test]
+fn an_answer_goes_to_no_other_question_than_that_which_was_read() {
+    let mut state = fleet(SIZE);
+    offers_sixteen(&mut state);
+    press(&mut state, "a");
+    let (key, session) = state.selected().map(|(key, session)| (key.clone(), session.clone())).unwrap();
+    let session = crate::fleet::Session { choices: vec!["delete all".into()], ..session };
+    report(&mut state, Report::Host(key.host, HostReport::Session(Box::new(session))));
+    assert!(calls(&press(&mut state, "enter")).is_empty());
+    assert_eq!(last_notice(&state), "Not sent: pick a database does not ask this any more");
+    press(&mut state, "a z z enter");
+    assert!(matches!(&state.dialog, Some(Dialog::Answers(answers)) if answers.matches.is_empty()), "nothing matches");
 }
 
 #[test]
