@@ -23,6 +23,7 @@ mod host;
 mod layers;
 mod leftovers;
 mod links;
+mod message;
 mod pool;
 mod refresh;
 mod relief;

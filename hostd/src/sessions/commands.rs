@@ -7,7 +7,7 @@ use pilothouse_proto::guest::v1::guest_client::GuestClient;
 use tokio::sync::oneshot;
 use tonic::transport::Channel;
 
-use super::{Fleet, FleetError, SessionView, handle::Handle, now, supervisor::Message};
+use super::{Fleet, FleetError, SessionView, handle::Handle, message::Message, now};
 
 /// How long a call waits for a link that is down.
 pub(super) const LINK_WAIT: Duration = Duration::from_secs(10);

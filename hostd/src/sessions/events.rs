@@ -10,7 +10,7 @@ use pilothouse_proto::guest::v1::{self as wire, Event, EventsRequest, event};
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status as Rpc;
 
-use super::{now, running::up, supervisor::Message};
+use super::{message::Message, now, running::up};
 use crate::guest::Link;
 
 /// Events taken before they are acknowledged, by asking for those after them; the guest keeps many more.

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Board, FleetError, Order, SessionView, copies, create, fork, layers, now, pool, refresh, resolve::resolve,
-    start::identity, supervisor::Message, suspend,
+    Board, FleetError, Order, SessionView, copies, create, fork, layers, message::Message, now, pool, refresh,
+    resolve::resolve, start::identity, suspend,
 };
 use crate::{
     diff::Diffs,

@@ -21,11 +21,14 @@ use tokio::{fs, sync::oneshot};
 use ulid::Ulid;
 
 use super::{
-    Fleet, FleetError, SessionView, create,
-    fleet::{Handle, Host, settled},
-    links, now,
+    Fleet, FleetError, SessionView,
+    commands::settled,
+    create,
+    handle::{Handle, Host},
+    links,
+    message::Message,
+    now,
     running::Running,
-    supervisor::Message,
     suspend::{Awake, SNAPSHOT, advised, quiesce, run_on, settle, top},
 };
 use crate::{
@@ -49,7 +52,7 @@ pub struct ForkOrder {
 /// A fork to be.
 #[derive(Clone, Debug)]
 pub(super) struct Draft {
-    pub(super) new: NewFork,
+    new: NewFork,
     directory: PathBuf,
 }
 
@@ -75,17 +78,17 @@ impl Fleet {
         }
         let handle = self.handle(asked)?;
         settled(&handle, Session::moves).await?;
-        let draft = draft(&self.host, &handle, order);
-        let id = draft.new.id.clone();
+        let new = new_fork(&self.host, &handle, order);
+        let id = new.id.clone();
         let (answer, answered) = oneshot::channel();
-        let sent = handle.messages.send(Message::Fork { draft, answer }).await;
+        let sent = handle.messages.send(Message::Fork { new, answer }).await;
         sent.map_err(|_| FleetError::Stopping)?;
         answered.await.map_err(|_| FleetError::Stopping)??;
         self.get(&id)
     }
 }
 
-fn draft(host: &Host, handle: &Handle, order: ForkOrder) -> Draft {
+fn new_fork(host: &Host, handle: &Handle, order: ForkOrder) -> NewFork {
     let title = match order.title.trim() {
         "" => create::cut(&format!("fork of {}", handle.record.borrow().session.title)),
         title => create::cut(title),
@@ -95,13 +98,18 @@ fn draft(host: &Host, handle: &Handle, order: ForkOrder) -> Draft {
         let id = Ulid::new().to_string();
         let slug = create::slug(&id, &title);
         if !taken.contains(&slug) {
-            let directory = host.directory(&id);
-            return Draft { new: NewFork { id, slug, title, owner: order.owner }, directory };
+            return NewFork { id, slug, title, owner: order.owner };
         }
     }
 }
 
 impl Draft {
+    /// In a folder of its own among the sessions'.
+    pub(super) fn of(new: NewFork, host: &Host) -> Self {
+        let directory = host.directory(&new.id);
+        Self { new, directory }
+    }
+
     /// Its folder, marked as not yet anybody's.
     async fn begin(&self) -> io::Result<()> {
         fs::create_dir_all(&self.directory).await?;

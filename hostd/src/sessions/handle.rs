@@ -11,16 +11,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Board, Parts, SessionView,
-    copies::Copies,
-    host, now,
-    pool::Pool,
-    running::Live,
-    shelf::Shelf,
-    supervisor::{Message, Supervisor},
-    suspend,
-    usage::Usage,
-    waits,
+    Board, Parts, SessionView, copies::Copies, host, message::Message, now, pool::Pool, running::Live, shelf::Shelf,
+    supervisor::Supervisor, suspend, usage::Usage, waits,
 };
 use crate::{
     store::{Owed, Record},

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     fleet::{Handle, Host},
-    supervisor::Message,
+    message::Message,
 };
 
 /// Between two looks.

@@ -7,7 +7,7 @@ use hostd_core::{
 };
 use tokio::sync::mpsc;
 
-use super::{fleet::Host, supervisor::Message};
+use super::{fleet::Host, message::Message};
 use crate::room::{Kind, Promise};
 
 impl Host {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use pilothouse_proto::guest::v1::{PowerOffRequest, QuiesceRequest};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
-use super::{events, supervisor::Message};
+use super::{events, message::Message};
 use crate::{
     guest::{Link, LinkState},
     terminals::Pump,

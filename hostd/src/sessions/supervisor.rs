@@ -13,9 +13,9 @@ mod waits;
 
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, time::Duration};
 
-use hostd_core::{Cause, Input, Lifecycle, Session, UnixMillis, session::Observation};
+use hostd_core::{Cause, Input, Lifecycle, Session, UnixMillis, session::NewFork};
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    sync::mpsc,
     task::{AbortHandle, JoinHandle, JoinSet},
     time::Instant,
 };
@@ -30,76 +30,14 @@ use self::{
     waits::{Reading, over},
 };
 use super::{
-    FleetError,
     events::exit_code,
-    fleet::{Handle, Host},
-    fork::Draft,
+    handle::{Handle, Host},
     layers::Plan,
-    pool::Reserved,
+    message::{Answer, Message, Place},
     running::Running,
     start::{NotStarted, Started},
 };
-use crate::{room::Promise, store::Owed};
-
-/// Who is told what became of a command.
-type Answer = oneshot::Sender<Result<(), FleetError>>;
-
-/// What a supervisor is told from outside.
-pub(super) enum Message {
-    /// A person's command.
-    Command {
-        /// Which.
-        input: Input,
-        /// Told when it is committed, or why not; of a deletion: when all is gone.
-        answer: Answer,
-    },
-    /// A person wants a fork.
-    Fork {
-        /// What it is to be.
-        draft: Draft,
-        /// Told when both run their own ways, or why not.
-        answer: Answer,
-    },
-    /// Something happened in the guest.
-    Report {
-        /// What.
-        input: Input,
-        /// Of the guest's event.
-        sequence: u64,
-        /// Told when it is committed.
-        done: oneshot::Sender<()>,
-    },
-    /// There is a place to start in; held until it runs.
-    Admitted(Place),
-    /// There is none, and why; waited for, or never to be.
-    NoPlace(Input),
-    /// What became of a message: [`Input::Typed`], [`Input::Read`] or [`Input::NotTyped`].
-    Typed(Input),
-    /// The forge was read.
-    Observed {
-        /// Which reading it was.
-        reading: u64,
-        /// The session's pull request, where it has one.
-        seen: Option<Box<Observation>>,
-    },
-    /// An answer was handed over, or nobody waited for it.
-    Told {
-        /// In which VM.
-        generation: u64,
-        /// Somebody did.
-        known: bool,
-    },
-    /// The link stayed down.
-    LinkLost {
-        /// Of which VM.
-        generation: u64,
-    },
-    /// hostd ends: put it to disk.
-    Stop {
-        /// What is not there by then is powered off.
-        until: Instant,
-    },
-}
+use crate::store::Owed;
 
 /// Owns one session: its state, its VM, its files.
 pub(super) struct Supervisor {
@@ -112,7 +50,7 @@ pub(super) struct Supervisor {
     suspending: Option<Suspending>,
     forking: Option<Forking>,
     /// That wait for their turn, oldest first.
-    forks: VecDeque<(Draft, Answer)>,
+    forks: VecDeque<(NewFork, Answer)>,
     running: Option<Running>,
     merging: Option<Merging>,
     /// Could not be merged.
@@ -141,14 +79,6 @@ struct Starting {
     resumes: bool,
     cancel: CancellationToken,
     task: JoinHandle<Result<Started, NotStarted>>,
-}
-
-/// A place on the host, given back when dropped.
-pub(super) enum Place {
-    /// A booting guest takes a processor; one that is resumed does not.
-    Own { _processor: Option<OwnedSemaphorePermit>, _memory: Promise },
-    /// A VM that runs already has both.
-    Warm(#[expect(dead_code, reason = "held, not read")] Reserved),
 }
 
 /// What woke the supervisor.
@@ -283,7 +213,7 @@ impl Supervisor {
     async fn message(&mut self, message: Message) -> ControlFlow<()> {
         match message {
             Message::Command { input, answer } => return self.command(input, answer).await,
-            Message::Fork { draft, answer } => self.want_fork(draft, answer),
+            Message::Fork { new, answer } => self.want_fork(new, answer),
             Message::Report { input, sequence, done } => {
                 self.heard(sequence);
                 let exit = exit_code(&self.session(), &input);

@@ -2,16 +2,17 @@
 
 use std::{future::pending, ops::ControlFlow};
 
-use hostd_core::{Cause, Input};
+use hostd_core::{Cause, Input, session::NewFork};
 use tokio::task::{JoinError, JoinHandle};
 
 use super::{
     super::{
         FleetError,
         fork::{Draft, Parted, part},
+        message::Answer,
         suspend::{Awake, freeze, run_on},
     },
-    Answer, Supervisor,
+    Supervisor,
 };
 use crate::store::Record;
 
@@ -55,11 +56,11 @@ const FORKS_MAX: usize = 16;
 
 impl Supervisor {
     /// It begins when its turn comes.
-    pub(super) fn want_fork(&mut self, draft: Draft, answer: Answer) {
+    pub(super) fn want_fork(&mut self, new: NewFork, answer: Answer) {
         // Whoever has given up waiting wants none.
         self.forks.retain(|(_, answer)| !answer.is_closed());
         if self.forks.len() < FORKS_MAX {
-            self.forks.push_back((draft, answer));
+            self.forks.push_back((new, answer));
         } else {
             let why = format!("{FORKS_MAX} forks of it wait for its disk's layers to be merged; try again later");
             let _ = answer.send(Err(FleetError::NotForked(why)));
@@ -70,19 +71,20 @@ impl Supervisor {
     /// puts one more on its disk, and the chain is not to grow faster than it is made short.
     pub(super) async fn look_at_forks(&mut self) {
         while !(self.session().moves() || self.running.is_some() && self.merging.is_some())
-            && let Some((draft, answer)) = self.forks.pop_front()
+            && let Some((new, answer)) = self.forks.pop_front()
         {
             if !answer.is_closed() {
-                self.fork(draft, answer).await;
+                self.fork(new, answer).await;
             }
         }
     }
 
-    async fn fork(&mut self, draft: Draft, answer: Answer) {
+    async fn fork(&mut self, new: NewFork, answer: Answer) {
         if let Err(error) = self.feed(Input::Fork).await {
             let _ = answer.send(Err(error));
             return;
         }
+        let draft = Draft::of(new, &self.host);
         if !self.session().forking {
             let _ = answer.send(self.fork_suspended(&draft).await);
             return;

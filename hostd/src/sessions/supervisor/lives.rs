@@ -6,10 +6,12 @@ use hostd_core::{Cause, Input, Lifecycle, queue::Purpose};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{Message, Place, Starting, Supervisor};
+use super::{Starting, Supervisor};
 use crate::{
     sessions::{
-        diff, pool,
+        diff,
+        message::{Message, Place},
+        pool,
         running::Running,
         start::{NotStarted, Started, start},
         suspend::{Awake, forget_snapshot, resume, suspend},
@@ -37,13 +39,14 @@ impl Supervisor {
             let own = async {
                 let processor = if boots { host.places.clone().acquire_owned().await.ok() } else { None };
                 match host.admit(purpose, session.size.memory, &messages).await {
-                    Ok(memory) => Message::Admitted(Place::Own { _processor: processor, _memory: memory }),
+                    // A booting guest takes a processor; one that is resumed does not.
+                    Ok(memory) => Message::Admitted(Place::holding((processor, memory))),
                     Err(why) => Message::NoPlace(Input::Refused { why }),
                 }
             };
             let message = tokio::select! {
                 biased;
-                warm = pool::reserved(&host, &record) => Message::Admitted(Place::Warm(warm)),
+                warm = pool::reserved(&host, &record) => Message::Admitted(Place::holding(warm)),
                 message = own => message,
             };
             let _ = messages.send(message).await;

@@ -7,8 +7,12 @@ use pilothouse_proto::guest::v1::TypeRequest;
 use tokio::{sync::mpsc, time::sleep};
 use tonic::{Code, Status};
 
-use super::{Message, Supervisor};
-use crate::{guest::Link, sessions::running::up, terminals::Terminal};
+use super::Supervisor;
+use crate::{
+    guest::Link,
+    sessions::{message::Message, running::up},
+    terminals::Terminal,
+};
 
 /// Before a guest that did not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(200);

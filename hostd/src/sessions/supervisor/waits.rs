@@ -5,8 +5,8 @@ use std::{future::pending, sync::Arc, time::Duration};
 use hostd_core::{UnixMillis, session::Answer};
 use tokio::task::AbortHandle;
 
-use super::{Message, Supervisor};
-use crate::sessions::{now, waits};
+use super::Supervisor;
+use crate::sessions::{message::Message, now, waits};
 
 /// How the forge is read: once at a time.
 #[derive(Default)]

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use tonic::Code;
 
 use super::{
-    super::{FleetError, supervisor::Message},
+    super::{FleetError, message::Message},
     world::{World, until, until_is},
 };
 use crate::{
