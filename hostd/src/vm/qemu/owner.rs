@@ -52,6 +52,8 @@ const NO_TOP: &str =
     "QEMU did not say which layer of its disk is the top, and hostd ended it before it wrote to either";
 /// Of what QEMU says, in a cause.
 const WORDS: usize = 512;
+/// Of the processors' registers, in the log.
+const REGISTERS: usize = 4096;
 /// QEMU's own words in the VM's folder, where it had any.
 const LOG: &str = "qemu.log";
 
@@ -185,7 +187,12 @@ impl Owner {
         };
         Some(match ended {
             Event::Shutdown { guest: true, reset: true } => {
-                if self.serial.last_words().contains(BOOT_AGAIN) && self.boot_again().await {
+                // A kernel has no console yet when it fails that early; the next boot mostly gets past it.
+                let silent = self.serial.bytes().is_empty();
+                if silent {
+                    self.keep_registers().await;
+                }
+                if (silent || self.serial.last_words().contains(BOOT_AGAIN)) && self.boot_again().await {
                     return None;
                 }
                 self.kill().await;
@@ -225,6 +232,17 @@ impl Owner {
             tracing::debug!(directory = ?self.directory, ?rest, "a young guest runs on before its snapshot");
             sleep(rest).await;
         }
+    }
+
+    /// Writes down where the processors of a guest stand that has reset its machine without a word.
+    async fn keep_registers(&mut self) {
+        let Some(qmp) = &mut self.qmp else { return };
+        let question = json!({"command-line": "info registers -a"});
+        let registers = match qmp.execute("human-monitor-command", question, ANSWER).await {
+            Ok(answer) => hostd_core::text::clean(answer.as_str().unwrap_or_default(), REGISTERS),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(directory = ?self.directory, registers, "a guest has reset its machine before its first word");
     }
 
     /// Whether it boots.

@@ -2,6 +2,7 @@
 
 use std::{ffi::OsString, time::Instant};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use hostd_core::requirements::Requirements;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -14,6 +15,19 @@ use crate::vm::{
 
 /// A process that has printed what QEMU does when KVM gives up, with a control connection that says why its VM stands.
 async fn standing(status: &'static str) -> (Owner, tempfile::TempDir) {
+    owner(json!({"event": "STOP"}), move |question| match question {
+        "query-status" => (json!({"running": false, "status": status}), false),
+        "ringbuf-read" => (json!(""), false),
+        _ => (json!({}), false),
+    })
+    .await
+}
+
+/// An owner whose QEMU tells it an event, and again after each answer that says so.
+async fn owner(
+    event: Value,
+    answers: impl FnMut(&str) -> (Value, bool) + Send + 'static,
+) -> (Owner, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let script = "echo 'KVM internal error. Suberror: 1' >&2; exec sleep 600";
     let process = process::spawn(Path::new("/bin/sh"), &["-c", script].map(OsString::from), vec![]).unwrap();
@@ -23,7 +37,7 @@ async fn standing(status: &'static str) -> (Owner, tempfile::TempDir) {
         tokio::task::yield_now().await;
     }
     let (ours, theirs) = UnixStream::pair().unwrap();
-    tokio::spawn(answer(theirs, status));
+    tokio::spawn(answer(theirs, event, answers));
     let layout = Layout {
         pid: process.pid,
         base: 0,
@@ -49,24 +63,19 @@ async fn standing(status: &'static str) -> (Owner, tempfile::TempDir) {
     (owner, folder)
 }
 
-/// Says that the VM stands before it answers anything, and its status to whoever asks.
-async fn answer(stream: UnixStream, status: &str) {
+/// Tells the event before it answers anything.
+async fn answer(stream: UnixStream, event: Value, mut answers: impl FnMut(&str) -> (Value, bool)) {
     let mut stream = BufReader::new(stream);
-    let hello = b"{\"QMP\": {}}\n{\"event\": \"STOP\"}\n";
+    let mut said = format!("{{\"QMP\": {{}}}}\n{event}\n");
     let mut line = String::new();
-    if stream.write_all(hello).await.is_err() {
-        return;
-    }
-    while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
+    while stream.write_all(said.as_bytes()).await.is_ok()
+        && stream.read_line(&mut line).await.is_ok_and(|read| read > 0)
+    {
         let question: Value = serde_json::from_str(&line).unwrap();
-        let said = match question["execute"].as_str() {
-            Some("query-status") => json!({"running": false, "status": status}),
-            Some("ringbuf-read") => json!(""),
-            _ => json!({}),
-        };
-        let answer = format!("{}\n", json!({"return": said, "id": question["id"]}));
-        if stream.write_all(answer.as_bytes()).await.is_err() {
-            return;
+        let (answer, again) = answers(question["execute"].as_str().unwrap());
+        said = format!("{}\n", json!({"return": answer, "id": question["id"]}));
+        if again {
+            said += &format!("{event}\n");
         }
         line.clear();
     }
@@ -95,6 +104,31 @@ async fn a_vm_that_stands_otherwise_stays() {
         requests.send(Request::End).await.unwrap();
         let (cause, _) = running.await.unwrap();
         assert_eq!(cause, Cause::VmDied("ended by hostd".into()), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_resets_before_its_first_word_is_booted_again() {
+    for (words, boots) in [("", BOOTS), ("Kernel panic - not syncing: VFS\n", 1)] {
+        let reset = json!({"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}});
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = asked.clone();
+        let (owner, _folder) = owner(reset, move |question| {
+            seen.lock().unwrap().push(question.to_owned());
+            match question {
+                "ringbuf-read" => (json!(STANDARD.encode(words)), false),
+                "human-monitor-command" => (json!("RIP=0000000001000c43"), false),
+                _ => (json!({}), question == "cont"),
+            }
+        })
+        .await;
+        let (_requests, inbox) = mpsc::channel(1);
+        let (cause, _) = owner.run(inbox).await;
+        assert_eq!(cause, Cause::GuestReset(words.trim_end().into()));
+        let asked = asked.lock().unwrap();
+        let count = |what| asked.iter().filter(|command| *command == what).count();
+        assert_eq!(count("system_reset"), usize::try_from(boots - 1).unwrap(), "{words:?}");
+        assert_eq!(count("human-monitor-command") > 0, words.is_empty());
     }
 }
 
