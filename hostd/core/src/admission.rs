@@ -7,10 +7,10 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-/// Strangers that wait.
+/// Connections whose peers have not said yet who they are.
 #[derive(Clone, Debug)]
 pub struct Strangers {
-    /// Longest waiting first.
+    /// Numbers and addresses of the strangers, the longest waiting first.
     waiting: VecDeque<(u64, IpAddr)>,
     next: u64,
     of_all: usize,
@@ -18,13 +18,13 @@ pub struct Strangers {
 }
 
 impl Strangers {
-    /// So many at most, all together and of one address; at least one.
+    /// Creates an empty record for at most `of_all` strangers, and at most `of_address` of one address; 0 counts as 1.
     #[must_use]
     pub fn new(of_all: usize, of_address: usize) -> Self {
         Self { waiting: VecDeque::new(), next: 0, of_all: of_all.max(1), of_address: of_address.max(1) }
     }
 
-    /// Somebody connects: its number, and that of the one who must go for it.
+    /// Admits a stranger. Returns its number, and the number of the stranger that must be disconnected for it.
     pub fn admit(&mut self, address: IpAddr) -> (u64, Option<u64>) {
         let address = counted(address);
         let of_address = self.waiting.iter().filter(|(_, other)| *other == address).count();
@@ -40,26 +40,26 @@ impl Strangers {
         (number, gone)
     }
 
-    /// It has said who it is, or has gone. False: it was sent away before.
+    /// Removes a stranger that has said who it is, or is gone. False: it made room for another before.
     pub fn leave(&mut self, number: u64) -> bool {
         let at = self.waiting.iter().position(|(other, _)| *other == number);
         at.and_then(|at| self.waiting.remove(at)).is_some()
     }
 
-    /// How many there are.
+    /// Number of strangers that wait.
     #[must_use]
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether there are none.
+    /// Whether no stranger waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 }
 
-/// What counts as one address: of IPv6 the network of 64 bits, all of which one machine may have.
+/// The address that is counted for a peer: of IPv6 its network of 64 bits, all of which one machine may have.
 fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),

@@ -8,23 +8,23 @@ use crate::{
     text,
 };
 
-/// In milliseconds.
+/// One minute, in milliseconds.
 const MINUTE: UnixMillis = 60_000;
 /// Longest reason, in bytes.
 const REASON_MAX: usize = 512;
 
-/// Whose turn it is.
+/// Who has the turn of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Turn {
     /// A person looking at the console must act.
     You,
-    /// Checks run.
+    /// Checks run, or wait to be run.
     Checks,
     /// Another person must act.
     Other,
-    /// The agent works, or is on its way.
+    /// The agent works, or its VM is being brought up.
     Agent,
-    /// It is over, or waits for a place.
+    /// Nobody has to act: the session is over, waits for a place, or is suspended while at work.
     Nobody,
 }
 
@@ -42,22 +42,23 @@ impl Turn {
     }
 }
 
-/// Whose turn it is, with a reason that stands alone.
+/// Who has the turn of a session, with a reason that stands alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attention {
-    /// Whose turn.
+    /// Who has the turn.
     pub turn: Turn,
-    /// What it is about, in one word, however the session is kept: asks, calls, may ask, review, merge, checks, changes, working,
-    /// quiet, disk full, idle, done, failed, crashed, stopped, suspended (while at work), queued, starting, resuming or deleting.
+    /// What the turn is about, in a few words, however the session is kept: asks, calls, may ask, review, merge, checks,
+    /// changes, working, quiet, disk full, idle, done, failed, crashed, stopped, suspended (while at work), queued, starting,
+    /// resuming or deleting.
     pub word: &'static str,
-    /// Why, in words for a person; one line.
+    /// Reason of the turn, in words for a person; one line of at most 512 bytes.
     pub reason: String,
 }
 
-/// Turn, word and reason.
+/// Turn, its word, and its reason before that is cleaned.
 type Why = (Turn, &'static str, String);
 
-/// Derives whose turn it is. Total: every combination of lifecycle and activity has an answer.
+/// Derives who has the turn of a session. Total: every combination of lifecycle and activity has an answer.
 ///
 /// Of a pull request as in Gerrit's attention set: whoever is waited for has the turn, and a reply hands it on. Checks take it
 /// only by bad news, and nothing that an observer does moves it. `now` is for the ages in the reason.
@@ -80,20 +81,20 @@ pub fn attention(session: &Session, now: UnixMillis) -> Attention {
     Attention { turn, word, reason: reason(&why) }
 }
 
-/// What a notice says, without its why: that is long, and no part of a question.
+/// The part of a notice before its reason: that is long, and no part of a question.
 fn aside(notice: &str) -> &str {
     notice.split_once(": ").map_or(notice, |(what, _)| what)
 }
 
-/// The same in steps of a minute since the session last changed: for telling news of it from what is known, as the ages in
-/// the reason grow.
+/// Derives the turn as of whole minutes since the session last changed, so that the ages in the reason make news of it once a
+/// minute at most.
 #[must_use]
 pub fn attention_by_minute(session: &Session, now: UnixMillis) -> Attention {
     let since = now.saturating_sub(session.updated_at).max(0);
     attention(session, session.updated_at.saturating_add(since - since % MINUTE))
 }
 
-/// Messages that the agent has not read, though it could have, or will not read any more.
+/// Words about messages that the agent has not read though it could have, or never will; empty: there are none.
 fn unread(s: &Session) -> String {
     match (s.exited.is_some(), s.inbox.len()) {
         (true, 1) => "a message was not read".into(),
@@ -103,8 +104,8 @@ fn unread(s: &Session) -> String {
     }
 }
 
-/// What is the matter in the guest stands with what the agent does: a full disk is for a person to see to, a killed process may be
-/// one that the agent does not need.
+/// Adds the guest's troubles to the turn: a full disk is for a person to see to, a killed process may be one that the agent
+/// does not need.
 fn with_guest(s: &Session, (turn, word, mut reason): Why) -> Why {
     let lives = s.lifecycle.has_vm() || s.lifecycle == Lifecycle::Suspended;
     if !lives || s.deleting {
@@ -157,7 +158,7 @@ fn derive(s: &Session, now: UnixMillis) -> Why {
     }
 }
 
-/// What a session is brought back for.
+/// What a session is brought back for, in words for a person.
 fn news(s: &Session) -> String {
     match &s.answer {
         Some(Answer::Checks { number, outcome, .. }) => format!("checks of #{number} {outcome}"),
@@ -186,7 +187,7 @@ fn by_activity(s: &Session, now: UnixMillis) -> Why {
     }
 }
 
-/// It says that it works, or says nothing: then only what its terminal shows is known.
+/// The turn of an agent that says that it works, or says nothing: then only what its terminal shows is known.
 fn works(s: &Session, now: UnixMillis) -> Why {
     let working = said("working", &s.text);
     match &s.sign {
@@ -208,7 +209,7 @@ fn works(s: &Session, now: UnixMillis) -> Why {
     }
 }
 
-/// `: 2 of 5, `integration` failed 3 min ago`.
+/// Words about the checks, such as `: 2 of 5, `integration` failed 3 min ago`.
 fn checks(s: &Session, now: UnixMillis) -> String {
     let Some(pull) = &s.pull else { return String::new() };
     let failed = pull.failed.as_ref().map(|failed| format!(", `{}` failed {} ago", failed.name, age(failed.at, now)));
@@ -218,7 +219,7 @@ fn checks(s: &Session, now: UnixMillis) -> String {
     }
 }
 
-/// A review is a person's turn, unless its checks have not let it through yet.
+/// The turn of a review: a person's, unless the checks have not let it through yet.
 fn reviewer(s: &Session, now: UnixMillis) -> Why {
     let Some(pull) = &s.pull else { return (Turn::Other, "review", said("waits for review", &s.text)) };
     let (number, since) = (pull.number, age(pull.since, now));
@@ -234,7 +235,7 @@ fn reviewer(s: &Session, now: UnixMillis) -> Why {
     }
 }
 
-/// The agent is done; its pull request may not be.
+/// The turn of an agent that is done: its pull request may not be.
 fn done(s: &Session, now: UnixMillis) -> Why {
     let done = said("done", &s.text);
     match &s.pull {
@@ -251,7 +252,7 @@ fn done(s: &Session, now: UnixMillis) -> Why {
     }
 }
 
-/// `40 s`, `3 min`, `2 h`, `5 d`.
+/// Age in words, such as `40 s`, `3 min`, `2 h` or `5 d`.
 fn age(at: UnixMillis, now: UnixMillis) -> String {
     let seconds = now.saturating_sub(at).max(0) / 1000;
     match seconds {

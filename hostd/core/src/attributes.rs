@@ -1,7 +1,7 @@
 //! A commit's `.gitattributes` as one list of patterns. git before 2.41 reads none in a bare repository, but takes such a list
 //! from the file that `core.attributesFile` names.
 
-/// First version of git that reads them from a commit itself, by `--attr-source`.
+/// First version of git that reads attributes from a commit itself, by `--attr-source`.
 const ATTR_SOURCE: (u32, u32) = (2, 41);
 
 /// Whether git of this version (what `git version` prints) has `--attr-source`.
@@ -13,8 +13,8 @@ pub fn has_attr_source(version: &str) -> bool {
     version.is_some_and(|version| version >= ATTR_SOURCE)
 }
 
-/// The list, from what `git grep -z -a -e '' COMMIT -- ':(glob)**/.gitattributes'` prints: for each line the commit, a colon,
-/// the file's path, a NUL, and the line. A pattern of a folder's file is made one of the root; of two that fit, the
+/// Makes the list, from what `git grep -z -a -e '' COMMIT -- ':(glob)**/.gitattributes'` prints: for each line the commit, a
+/// colon, the file's path, a NUL, and the line. A pattern of a folder's file is made one of the root; of two that fit, the
 /// deeper one's stands later and wins, as in git.
 #[must_use]
 pub fn flattened(grepped: &[u8], commit: &str) -> Vec<u8> {
@@ -89,7 +89,7 @@ fn pattern(line: &[u8]) -> (Vec<u8>, &[u8]) {
     (line[..end].to_vec(), &line[end..])
 }
 
-/// What stands up to the closing quote, without C's escapes, and what follows that; None: it is not quoted well.
+/// A quoted text up to its closing quote, without C's escapes, and what follows that; None: it is not quoted well.
 fn unquoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let (mut out, mut at) = (vec![], 0);
     loop {

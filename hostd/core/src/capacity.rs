@@ -5,50 +5,50 @@ use crate::{
     session::{Lifecycle, Session},
 };
 
-/// What a host has left, as measured just now.
+/// Resources that a host has left, as measured just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Bytes of memory the host has in all.
+    /// Bytes of memory that the host has in all.
     pub memory_total: u64,
     /// Bytes of memory that can be had without swapping (`MemAvailable`).
     pub memory_available: u64,
     /// Bytes of memory that starts already under way have yet to take.
     pub memory_promised: u64,
-    /// Bytes of memory that all VMs together may use; `None`: what the host has.
+    /// Bytes of memory that all VMs together may use; `None`: whatever the host has.
     pub memory_limit: Option<u64>,
     /// Bytes of memory that VMs use now, each counted once.
     pub memory_used: u64,
     /// Bytes that the file system of the data folder has in all.
     pub disk_total: u64,
-    /// Bytes free where the data folder is.
+    /// Bytes free on the file system of the data folder.
     pub disk_available: u64,
-    /// Files that hostd could still open, less what starts already under way will.
+    /// Number of files that hostd could still open, less those of starts already under way.
     pub descriptors: u64,
 }
 
-/// A disk, as measured just now.
+/// The disk of the data folder, as measured just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// Bytes that its file system has in all.
+    /// Bytes that the disk's file system has in all.
     pub total: u64,
-    /// Bytes free.
+    /// Bytes free on the disk's file system.
     pub available: u64,
 }
 
 impl Disk {
-    /// Bytes that are kept free, so that a suspend always finds room.
+    /// Bytes of disk that are kept free, so that a suspend always finds room.
     #[must_use]
     pub fn reserve(&self) -> u64 {
         DISK_RESERVE.min(self.total / 4)
     }
 
-    /// Bytes that may be given out.
+    /// Bytes of disk that may be given out: what is free beyond the reserve.
     #[must_use]
     pub fn free(&self) -> u64 {
         self.available.saturating_sub(self.reserve())
     }
 
-    /// In words for a person, where nothing may be given out.
+    /// Why nothing of the disk may be given out, in words for a person; None: something may.
     #[must_use]
     pub fn below_reserve(&self) -> Option<String> {
         let (available, reserve) = (self.available / MIB, self.reserve() / MIB);
@@ -61,72 +61,72 @@ impl Disk {
     }
 }
 
-/// What a VM will take.
+/// Resources that a VM will take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
-    /// Bytes of memory, at the most.
+    /// Most bytes of memory that the VM may take.
     pub memory: u64,
-    /// Bytes of disk that it will need at once.
+    /// Bytes of disk that the VM needs at once.
     pub disk: u64,
 }
 
-/// Whether a VM may start.
+/// Answer to whether a VM may start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Now.
+    /// The VM may start now.
     Admit,
-    /// When something has ended; why, in words for a person.
+    /// The VM may start when something else has ended; the reason, in words for a person.
     Wait(String),
-    /// Never on this host; why, in words for a person.
+    /// The VM can never start on this host; the reason, in words for a person.
     Refuse(String),
 }
 
-/// An environment's warm VMs.
+/// Warm VMs of one environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stock {
-    /// Its name.
+    /// Name of the environment.
     pub environment: String,
-    /// Kept whatever the demand is.
+    /// Number of warm VMs that are kept whatever the demand is.
     pub min: u32,
-    /// Never more than these.
+    /// Most warm VMs that are kept.
     pub max: u32,
-    /// Warm and ready.
+    /// Number of warm VMs that are ready.
     pub ready: u32,
-    /// On their way.
+    /// Number of warm VMs that are being started.
     pub starting: u32,
-    /// The last one did not come up: no other is started for now.
+    /// Whether the last warm VM did not come up; no other is started for now.
     pub paused: bool,
-    /// Sessions that will be wanted soon; today those dispatched in the last minutes, later a forecast.
+    /// Number of sessions that will be wanted soon; today those dispatched in the last minutes, later a forecast.
     pub demand: u32,
-    /// What one more will take.
+    /// Resources that one more warm VM takes.
     pub need: Need,
 }
 
-/// What is to be done about the warm VMs, one step at a time.
+/// The next step towards the right number of warm VMs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolStep {
-    /// Start one.
+    /// Start one warm VM.
     Start {
-        /// Of this environment.
+        /// Name of the VM's environment.
         environment: String,
     },
-    /// End one.
+    /// End one warm VM.
     End {
-        /// Of this environment.
+        /// Name of the VM's environment.
         environment: String,
     },
 }
 
 const MIB: u64 = 1 << 20;
-/// Kept free for hostd and the host itself: a sixteenth of the memory, at least this.
+/// Least memory kept free for hostd and the host itself, in bytes; a sixteenth of the memory where that is more.
 const MEMORY_RESERVE: u64 = 512 * MIB;
-/// Kept free on disk, so that a suspend always finds room.
+/// Most disk space kept free so that a suspend always finds room, in bytes; a quarter of the disk where that is less.
 const DISK_RESERVE: u64 = 2048 * MIB;
-/// Of hostd's for a VM that is started, and what is run for that.
+/// File descriptors of hostd's that are kept for each VM that is started, and for the programs run for it.
 pub const DESCRIPTORS: u64 = 32;
 /// Most VMs without a guest that stand by.
 const STANDBYS: usize = 4;
-/// Room that there must be for each: some ten times what it takes.
+/// Bytes of memory that must be free for each VM that stands by: some ten times what it takes.
 const STANDBY_MEMORY: u64 = 256 * MIB;
 
 impl Room {
@@ -142,7 +142,7 @@ impl Room {
         self.disk_measured().reserve()
     }
 
-    /// Bytes of memory that may be given out.
+    /// Bytes of memory that may be given out now.
     #[must_use]
     pub fn memory(&self) -> u64 {
         let of_host = self.memory_available.saturating_sub(self.memory_reserve());
@@ -150,13 +150,13 @@ impl Room {
         of_host.min(of_limit).saturating_sub(self.memory_promised)
     }
 
-    /// Bytes of memory that VMs can ever have.
+    /// Most bytes of memory that a VM can ever have on this host.
     #[must_use]
     pub fn memory_most(&self) -> u64 {
         self.memory_total.saturating_sub(self.memory_reserve()).min(self.memory_limit.unwrap_or(u64::MAX))
     }
 
-    /// Bytes of disk that may be given out.
+    /// Bytes of disk that may be given out now.
     #[must_use]
     pub fn disk(&self) -> u64 {
         self.disk_measured().free()
@@ -166,7 +166,7 @@ impl Room {
         Disk { total: self.disk_total, available: self.disk_available }
     }
 
-    /// Whether a VM that takes `need` may start.
+    /// Whether a VM with this need may start now.
     #[must_use]
     pub fn admit(&self, need: Need) -> Admission {
         let most = self.memory_most();
@@ -201,7 +201,7 @@ impl Room {
     }
 }
 
-/// The next step towards the right number of warm VMs; `None` when it is right.
+/// Plans the next step towards the right number of warm VMs; `None`: the number is right, or a start is under way.
 ///
 /// Warm VMs go before anything else suffers: where the room is gone, or is too small for the session that is `waiting` for it,
 /// one is ended, and none is started while a session waits. Otherwise the environment that lacks most
@@ -224,15 +224,15 @@ pub fn plan_pool(stocks: &[Stock], room: &Room, waiting: Option<Need>) -> Option
     lacking.min_by_key(surplus).map(|s| PoolStep::Start { environment: s.environment.clone() })
 }
 
-/// Whether a VM may stand by for this session: it is suspended, and its environment keeps VMs warm.
+/// Whether a VM may stand by for this session: it is suspended, and its environment keeps warm VMs.
 #[must_use]
 pub fn may_have_standby(session: &Session, warm: Warm) -> bool {
     session.lifecycle == Lifecycle::Suspended && !session.deleting && warm.max > 0
 }
 
-/// Which kinds of suspended sessions a VM without a guest stands by for, to be filled when one of them is resumed: those of most
-/// sessions, and none where memory is short, or too little for who is `waiting` for it. `sessions` has the number of each
-/// kind's; what comes back are places in it. `held` are the bytes that those take which stand by already.
+/// Chooses the kinds of suspended sessions for which a VM without a guest stands by: those of most sessions, and none where
+/// memory is short, or too little for the session that is `waiting` for it. `sessions` has the number of sessions of each kind;
+/// the kinds come back as places in it. `held` are the bytes that the VMs take which stand by already.
 #[must_use]
 pub fn plan_standby(sessions: &[usize], room: &Room, held: u64, waiting: Option<Need>) -> Vec<usize> {
     let in_the_way = waiting.is_some_and(|need| matches!(room.admit(need), Admission::Wait(_)));
@@ -247,7 +247,7 @@ pub fn plan_standby(sessions: &[usize], room: &Room, held: u64, waiting: Option<
 }
 
 impl Stock {
-    /// How many there are to be.
+    /// Number of warm VMs that there are to be: the demand, within `min` and `max`.
     #[must_use]
     pub fn wanted(&self) -> u32 {
         self.demand.clamp(self.min, self.max.max(self.min))

@@ -7,26 +7,26 @@ use crate::{UnixMillis, ci::SUPERSEDED};
 /// Longest name of a check, in bytes.
 pub const NAME_MAX: usize = 128;
 
-/// Where a check stands.
+/// State of a check's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckState {
-    /// Waits for a place to run.
+    /// The check waits for a place to run.
     Queued,
-    /// Runs.
+    /// The check runs.
     Running,
-    /// Ended well.
+    /// The check ended and found nothing wrong.
     Passed,
-    /// Said no.
+    /// The check ended and found something wrong.
     Failed,
-    /// Could not be run to its end: it says nothing of the commit.
+    /// The check could not be run to its end, and says nothing about the commit.
     Errored,
-    /// Ended by a person, or because a newer revision came.
+    /// The check was ended by a person, or because a newer revision came.
     Cancelled,
 }
 
 impl CheckState {
-    /// All of them.
+    /// Every state, in the order of declaration.
     pub const ALL: [Self; 6] =
         [Self::Queued, Self::Running, Self::Passed, Self::Failed, Self::Errored, Self::Cancelled];
 
@@ -43,19 +43,19 @@ impl CheckState {
         }
     }
 
-    /// The state of this word.
+    /// Returns the state with this word; None: no state has it.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.word() == word)
     }
 
-    /// Whether nothing more comes of this run.
+    /// Whether the run has ended, one way or another.
     #[must_use]
     pub fn is_over(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
     }
 
-    /// Whether it is over and did not pass.
+    /// Whether the run has ended otherwise than with [`CheckState::Passed`].
     #[must_use]
     pub fn is_bad(self) -> bool {
         self.is_over() && self != Self::Passed
@@ -65,60 +65,60 @@ impl CheckState {
 /// The newest run of one check on one commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// Unique on its commit; at most [`NAME_MAX`] bytes.
+    /// Name of the check, unique on its commit; at most [`NAME_MAX`] bytes.
     pub name: String,
-    /// Where it stands.
+    /// State of the run.
     pub state: CheckState,
-    /// In a line, what it found; may be empty.
+    /// What the check found, in one line; may be empty.
     pub summary: String,
-    /// Where people read more; may be empty.
+    /// URL where people read more; may be empty.
     pub url: String,
-    /// Id of its kept log; None: nothing was kept.
+    /// Id of the run's kept log; None: no log was kept.
     pub log: Option<String>,
-    /// Of the first report of this run.
+    /// When the run was first reported.
     pub started_at: UnixMillis,
-    /// Of the last report.
+    /// When the run was last reported.
     pub updated_at: UnixMillis,
 }
 
 impl Check {
-    /// Whether it was ended only because a newer revision came. It says nothing: where its commit is a head again, it is run
-    /// again.
+    /// Whether the run was cancelled only because a newer revision came. It says nothing: where its commit is a head again, the
+    /// check is run again.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
         self.state == CheckState::Cancelled && self.summary == SUPERSEDED
     }
 
-    /// Whether something is still to come of it.
+    /// Whether a result of the check is still to come: its run has not ended, or was superseded.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.state.is_over() || self.is_superseded()
     }
 }
 
-/// What the checks of a commit come to.
+/// What the checks of a commit come to together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing is required and nothing was reported.
+    /// No check is required, and none was reported.
     Nothing,
-    /// Not all are over, and none has failed.
+    /// Not all checks have ended, and none has failed.
     Pending {
-        /// How many have passed.
+        /// Number of checks that have passed.
         passed: usize,
-        /// Of how many.
+        /// Number of checks that count.
         total: usize,
-        /// Names of those that are not over, in order.
+        /// Names of the checks that have not ended, in order.
         open: Vec<String>,
     },
-    /// All have passed.
+    /// Every check that counts has passed.
     Passed,
-    /// One has failed: the first to do so.
+    /// A check has failed; of several, the one that failed first.
     Failed {
-        /// Its name.
+        /// Name of the check.
         name: String,
-        /// How it ended: failed, errored or cancelled.
+        /// State of the check: failed, errored or cancelled.
         state: CheckState,
-        /// When it ended.
+        /// When the check ended.
         at: UnixMillis,
     },
 }
@@ -135,7 +135,7 @@ impl Outcome {
         }
     }
 
-    /// Whether a wait for checks is over.
+    /// Whether the outcome answers a wait for checks: all have passed, or one has failed.
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self, Self::Passed | Self::Failed { .. })
@@ -153,7 +153,7 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// What these checks of a commit come to: done when all `required` ones are, failed as soon as one of them is; the first
+/// Derives the outcome of a commit's checks: done when all `required` ones are, failed as soon as one of them is; the first
 /// failure in time counts. Where nothing is required, all that were reported are judged.
 #[must_use]
 pub fn outcome(required: &[String], checks: &[Check]) -> Outcome {

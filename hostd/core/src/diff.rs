@@ -22,15 +22,15 @@ use window::Window;
 
 /// Contents are binary where one of their first so many bytes is NUL: git's rule (`buffer_is_binary` of its xdiff-interface.c).
 const BINARY_PREFIX: usize = 8000;
-/// Most lines of context around a change.
+/// Most lines of context around a change that a caller gets.
 pub const CONTEXT_MAX: u32 = 100;
 
-/// How large a content may be to be compared line by line.
+/// Largest contents that are compared line by line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of each side.
+    /// Most bytes of each side.
     pub bytes: usize,
-    /// Lines of each side, without what both begin and end with.
+    /// Most lines of each side, without what both begin and end with.
     pub lines: usize,
 }
 
@@ -40,39 +40,39 @@ impl Default for Limits {
     }
 }
 
-/// How two contents differ.
+/// Difference of two contents.
 #[derive(Debug)]
 pub enum Contents<B> {
-    /// Not at all.
+    /// The contents are the same.
     Same,
-    /// They do, and one of them is no text.
+    /// The contents differ, and one of them is binary.
     Binary,
-    /// One of them is larger than the limits.
+    /// The contents differ, and one of them is larger than the limits.
     TooLarge,
-    /// In these lines.
+    /// The contents are texts that differ.
     Text(Text<B>),
 }
 
-/// Two texts that differ.
+/// Two texts that differ, and their differences.
 #[derive(Debug)]
 pub struct Text<B> {
     old: B,
     new: B,
     window: Window,
     changes: Vec<imara_diff::Hunk>,
-    /// Lines that are new.
+    /// Number of lines that only the new text has.
     pub added: u64,
-    /// Lines that are gone.
+    /// Number of lines that only the old text has.
     pub removed: u64,
 }
 
-/// Whether git would take these contents for binary.
+/// Whether git takes these contents for binary.
 #[must_use]
 pub fn is_binary(contents: &[u8]) -> bool {
     contents[..contents.len().min(BINARY_PREFIX)].contains(&0)
 }
 
-/// Compares two contents.
+/// Compares two contents, line by line where both are texts within the limits.
 pub fn diff<B: AsRef<[u8]>>(old: B, new: B, limits: Limits) -> Contents<B> {
     let (a, b) = (old.as_ref(), new.as_ref());
     if a == b {
@@ -96,7 +96,7 @@ pub fn diff<B: AsRef<[u8]>>(old: B, new: B, limits: Limits) -> Contents<B> {
 }
 
 impl<B: AsRef<[u8]>> Text<B> {
-    /// The hunks, with so many lines around each change, at most [`CONTEXT_MAX`].
+    /// Groups the differences into hunks, with `context` lines around each change, at most [`CONTEXT_MAX`].
     #[must_use]
     pub fn hunks(self, context: u32) -> Hunks<B> {
         Hunks::new(self, context.min(CONTEXT_MAX))

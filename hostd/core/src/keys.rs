@@ -14,25 +14,25 @@ pub struct Key {
     shift: bool,
 }
 
-/// Which key, modifiers apart.
+/// A key without its modifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Code {
     Char(char),
-    /// Place in [`NAMED`].
+    /// A named key, by its place in [`NAMED`].
     Named(usize),
     F(u8),
 }
 
-/// What a named key sends.
+/// Bytes that a named key sends.
 enum Sends {
     Byte(u8),
     /// `ESC [ x`, or `ESC O x` where the program asked for application cursor keys.
     Cursor(u8),
-    /// `ESC [ n ~`.
+    /// `ESC [ n ~`, with this number as n.
     Tilde(u8),
 }
 
-/// Names, the first of which is its own, and what it sends.
+/// The named keys: for each its names, its own first, and what it sends.
 const NAMED: &[(&[&str], Sends)] = &[
     (&["Enter", "Return"], Sends::Byte(b'\r')),
     (&["Esc", "Escape"], Sends::Byte(0x1b)),
@@ -50,11 +50,11 @@ const NAMED: &[(&[&str], Sends)] = &[
     (&["PageUp", "PgUp"], Sends::Tilde(5)),
     (&["PageDown", "PgDn"], Sends::Tilde(6)),
 ];
-/// Of Tab in [`NAMED`].
+/// Place of Tab in [`NAMED`].
 const TAB: usize = 2;
-/// Those of [`NAMED`] that choose and do not decide.
+/// Names of the keys in [`NAMED`] that choose and do not decide.
 const CHOOSES: [&str; 10] = ["Tab", "Backspace", "Up", "Down", "Right", "Left", "Home", "End", "PageUp", "PageDown"];
-/// What F5 to F12 send.
+/// Numbers that F5 to F12 send, as `ESC [ n ~`.
 const FUNCTIONS: [u8; 8] = [15, 17, 18, 19, 20, 21, 23, 24];
 
 impl Key {

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Every push to the head branch makes a [`Revision`]. A [`Review`] is of one head commit, the one that its reviewer saw: it
-//! is refused when the head has moved meanwhile, unless the reviewer says to know that; an approval counts for that commit alone. A request for changes stands
-//! until its reviewer says otherwise.
+//! is refused when the head has moved meanwhile, unless the reviewer says to know that; an approval counts for that commit alone.
+//! A request for changes stands until its reviewer approves.
 //!
 //! `merging` is written down before the base branch moves, so that a host that dies in between can tell whether it did.
 

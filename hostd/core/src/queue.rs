@@ -7,44 +7,44 @@
 
 use crate::capacity::{Admission, Need, Room};
 
-/// So often one is passed by those that came later.
+/// Number of later ones that may go before one that waits; then it goes before all that came later.
 pub const PASSES: u32 = 8;
 
-/// What one waits for; earlier ones go first.
+/// What somebody waits for room for; earlier variants go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
-    /// To bring a session back.
+    /// A session is to be resumed.
     Resume,
-    /// To start one.
+    /// A session is to be started.
     Start,
-    /// To read what a suspended session changed, in a copy of its VM.
+    /// What a suspended session changed is to be read, in a copy of its VM.
     Copy,
-    /// To build an environment.
+    /// An environment is to be built.
     Build,
 }
 
-/// One in the queue.
+/// One that waits for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiter {
-    /// Its turn: lower ones came first.
+    /// Place in the order of coming; lower ones came first.
     pub order: u64,
-    /// What for.
+    /// What the room is for.
     pub purpose: Purpose,
-    /// What it will take.
+    /// Resources that are waited for.
     pub need: Need,
-    /// How often one that came later went before it.
+    /// How often one that came later went before this one.
     pub passed: u32,
 }
 
 impl Waiter {
-    /// Lower ones go first.
+    /// Place in the queue; lower ones go first.
     fn place(&self) -> (Purpose, u64) {
         let purpose = if self.passed >= PASSES { Purpose::Resume } else { self.purpose };
         (purpose, self.order)
     }
 }
 
-/// Whether the one of this order may go now; `None`: it does not wait.
+/// Whether the waiter of this order may go now; `None`: there is no such waiter.
 #[must_use]
 pub fn may_go(queue: &[Waiter], order: u64, room: &Room) -> Option<Admission> {
     let own = queue.iter().find(|waiter| waiter.order == order)?;
@@ -58,7 +58,7 @@ pub fn may_go(queue: &[Waiter], order: u64, room: &Room) -> Option<Admission> {
     })
 }
 
-/// It goes: those that came before it were passed once more.
+/// Removes the waiter of this order, which goes: those that came before it were passed once more.
 pub fn leave(queue: &mut Vec<Waiter>, order: u64) {
     queue.retain(|waiter| waiter.order != order);
     for passed in queue.iter_mut().filter(|waiter| waiter.order < order) {

@@ -17,119 +17,119 @@ use crate::session::Size;
 pub use egress::Egress;
 pub use words::{bytes, is_branch_name, is_repository_name};
 
-/// Where guests find the local forge.
+/// Host name by which guests reach the local forge.
 pub const INTERNAL_HOST: &str = "pilothouse.internal";
-/// What guests call the loopback of their host, where an [`Egress`] names a port of it.
+/// Host name by which guests reach their host's loopback, where an [`Egress`] names a port of it.
 pub const HOST_LOOPBACK: &str = "host.pilothouse.internal";
-/// Who the agent is where the recipe says nothing else.
+/// User that the agent runs as where the recipe names none.
 pub const ROOT: &str = "root";
 
-/// A recipe: base system, packages, repository, setup, agent, size.
+/// A recipe that was checked: base system, packages, repository, setup, agent, size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
-    /// Lower-case letters, digits and dashes; at most 40.
+    /// Name of the environment: lower-case letters, digits and dashes; at most 40.
     pub name: String,
-    /// What the root file system is made from.
+    /// Debian that the root file system is made from.
     pub base: Base,
-    /// What is cloned into it.
+    /// Repository that is cloned into the environment; None: it has none.
     pub repository: Option<Repository>,
-    /// Shell commands run once, as root, in the repository (or `/`), while it is built.
+    /// Shell commands that the build runs once, as root, in the repository (or `/`).
     pub setup: Vec<String>,
     /// Name of the guest's user that the agent and the checks run as, and that the working tree belongs to once `setup` is done.
     pub user: String,
-    /// What works in it.
+    /// The agent that works in the environment.
     pub agent: Agent,
-    /// What is run on each revision of a pull request, in this order; names differ.
+    /// Checks that are run on each revision of a pull request, in this order; their names differ.
     pub ci: Vec<CiCheck>,
-    /// Of its VMs.
+    /// Size of the environment's VMs.
     pub size: Size,
-    /// What its guests get of the host's processor beside the usual.
+    /// What the environment's guests get of the host's processor beside the usual.
     pub cpu: Cpu,
-    /// How many VMs stand ready.
+    /// Numbers of VMs that stand ready for sessions.
     pub warm: Warm,
     /// Seconds that a waiting session runs on before it is suspended.
     pub suspend_after: u64,
-    /// Destinations that its guests may reach.
+    /// Destinations that the environment's guests may reach.
     pub egress: Vec<Egress>,
 }
 
-/// A Debian base.
+/// The Debian that an environment is based on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
-    /// Suite, e.g. bookworm.
+    /// Name of the Debian suite, e.g. bookworm.
     pub debian: String,
-    /// Packages beside the essential ones.
+    /// Names of packages that are installed beside the essential ones.
     pub packages: Vec<String>,
 }
 
-/// A repository in the environment.
+/// The repository that an environment works on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
-    /// Of the local forge: `http://pilothouse.internal/git/NAME.git`.
+    /// URL of the repository in the local forge: `http://pilothouse.internal/git/NAME.git`.
     pub url: String,
-    /// Checked out; None: the default branch of the repository, whatever that is when it is built.
+    /// Name of the branch that is checked out; None: the default branch of the repository, whatever that is at the build.
     pub branch: Option<String>,
-    /// Absolute path in the guest.
+    /// Absolute path of the working tree in the guest.
     pub path: String,
-    /// Names of other repositories of the local forge that its guests may read, e.g. those of its submodules.
+    /// Names of other repositories of the local forge that the environment's guests may read, e.g. those of its submodules.
     pub read: Vec<String>,
 }
 
 /// The agent of an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
-    /// Program and arguments.
+    /// Program and arguments that start the agent.
     pub command: Vec<String>,
-    /// Whether the task is also its last argument.
+    /// Whether the session's task is also the command's last argument.
     pub task_argument: bool,
-    /// Whether results of checks and reviews are typed into its terminal, because it cannot run `session wait`.
+    /// Whether results of checks and reviews are typed into the agent's terminal, because it cannot run `session wait`.
     pub typed_events: bool,
 }
 
 /// One of the checks of an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CiCheck {
-    /// Letters, digits, dot, underscore, slash and dash; at most 64.
+    /// Name of the check: letters, digits, dot, underscore, slash and dash; at most 64.
     pub name: String,
-    /// Program and arguments, run in the repository.
+    /// Program and arguments of the check, run in the repository.
     pub command: Vec<String>,
-    /// Seconds that it may take.
+    /// Seconds that a run of the check may take.
     pub timeout: u64,
-    /// Whether a pull request may be merged only when it has passed.
+    /// Whether a pull request may be merged only when the check has passed.
     pub required: bool,
 }
 
-/// What guests get of the host's processor only where it is asked for. Of no effect where the processor is emulated.
+/// Features of the host's processor that guests get only where it is asked for. Of no effect where the processor is emulated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cpu {
-    /// Virtualization, so that VMs run in them.
+    /// Whether guests get virtualization, so that VMs run in them.
     #[serde(default)]
     pub nested: bool,
-    /// The counters of performance.
+    /// Whether guests get the processor's performance counters.
     #[serde(default)]
     pub counters: bool,
 }
 
-/// VMs that stand ready for sessions to come.
+/// Numbers of VMs that stand ready for sessions to come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Warm {
-    /// At least so many.
+    /// Least number of VMs that stand ready.
     pub min: u32,
-    /// At most so many; not below `min`.
+    /// Greatest number of VMs that stand ready; not below `min`.
     pub max: u32,
 }
 
-/// What is wrong with a recipe, and where.
+/// What is wrong with a recipe, and where in its text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{source_name}:{line}:{column}: {message}")]
 pub struct RecipeError {
-    /// File name, as given.
+    /// Name of the recipe's file, as the caller gave it.
     pub source_name: String,
-    /// From 1.
+    /// Number of the line, from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// Number of the column in characters, from 1.
     pub column: usize,
-    /// What, and what is allowed there.
+    /// What is wrong, and what is allowed there.
     pub message: String,
 }
 
@@ -160,20 +160,20 @@ impl Recipe {
         words::repository_of(&self.repository.as_ref()?.url)
     }
 
-    /// Names of the other repositories of the local forge that its guests may read.
+    /// Names of the other repositories of the local forge that the environment's guests may read.
     #[must_use]
     pub fn also_read(&self) -> &[String] {
         self.repository.as_ref().map_or(&[], |repository| &repository.read)
     }
 
-    /// What is allowed, and will not do what was meant: a line each, for people.
+    /// What the recipe may say and will not do what was meant: a line each, for people.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         self.egress.iter().filter_map(Egress::warning).collect()
     }
 }
 
-/// serde speaks of fields and Rust's types; TOML has keys and integers.
+/// An error of serde's in TOML's words: serde speaks of fields and Rust's types; TOML has keys and integers.
 fn in_toml_words(message: &str) -> String {
     let message = crate::text::one_line(message).replace("expected i64", "expected an integer");
     match message.split_once(" field ") {
@@ -182,7 +182,7 @@ fn in_toml_words(message: &str) -> String {
     }
 }
 
-/// Line and column, both from 1, of a byte offset.
+/// Line and column of a byte offset, both from 1.
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset.min(text.len())).unwrap_or(text);
     let line = before.matches('\n').count() + 1;

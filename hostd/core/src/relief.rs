@@ -3,27 +3,27 @@
 
 use crate::capacity::Room;
 
-/// A session in memory.
+/// A session whose VM is in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resident {
-    /// Its id.
+    /// Id of the session.
     pub id: String,
-    /// Bytes of memory that are its VM's alone: what is won by its suspend.
+    /// Bytes of memory that are the VM's alone, and are won by its suspend.
     pub memory: u64,
-    /// Its agent waits for something or has ended.
+    /// Whether the agent waits for something or has ended.
     pub waits: bool,
-    /// Somebody uses it.
+    /// Whether somebody is attached to the session, or uses it otherwise; it is not suspended then.
     pub used: bool,
 }
 
-/// Who is to be suspended.
+/// A session that is to be suspended for its memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relief {
-    /// Its id.
+    /// Id of the session.
     pub id: String,
-    /// Its agent was at work: it comes back when there is room for it.
+    /// Whether the agent was at work: then the session is resumed when there is room for it.
     pub at_work: bool,
-    /// In words for a person.
+    /// Reason of the suspend, in words for a person.
     pub why: String,
 }
 
@@ -35,8 +35,9 @@ pub fn is_short(room: &Room) -> bool {
     room.memory_available < room.memory_reserve() || room.memory_limit.is_some_and(|limit| room.memory_used > limit)
 }
 
-/// The next to go, one at a time: each step is planned on what the last one left. `None`: nobody has to, or nobody may. Warm
-/// VMs go first; then the largest of the sessions that wait, then the largest at work. Who is used stays.
+/// Chooses the next session to suspend, one at a time: each step is planned on what the last one left. `None`: nobody has to,
+/// or nobody may. Warm VMs go first; then the largest of the sessions that wait, then the largest at work. A session that is
+/// used stays.
 #[must_use]
 pub fn plan(residents: &[Resident], room: &Room, warm: u32) -> Option<Relief> {
     if !is_short(room) || warm > 0 {

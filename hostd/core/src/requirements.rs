@@ -7,35 +7,36 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requirements {
-    /// Accelerator: tcg or kvm.
+    /// Name of QEMU's accelerator: tcg or kvm.
     pub accelerator: String,
     /// blake3 of the QEMU binary, in hex.
     pub qemu: String,
-    /// What QEMU says its version is; for messages.
+    /// Version that QEMU says it has; for messages only.
     pub qemu_version: String,
-    /// blake3 of the guest kernel.
+    /// blake3 of the guest's kernel, in hex.
     pub kernel: String,
-    /// blake3 of the initramfs.
+    /// blake3 of the guest's initramfs, in hex.
     pub initramfs: String,
-    /// Name of the template whose RAM file lies below.
+    /// Name of the template whose RAM file lies below the snapshot's.
     pub template: String,
     /// QEMU's arguments with file names and descriptors taken out.
     pub arguments: Vec<String>,
-    /// Rate of the guest's time stamp counter, where the accelerator takes it from the host.
+    /// Rate of the guest's time stamp counter in kHz, where the accelerator takes it from the host.
     pub tsc_khz: Option<u64>,
-    /// The host's processor model, where the accelerator passes it on.
+    /// Model of the host's processor, where the accelerator passes it on.
     pub cpu: Option<String>,
     /// Hash of what QEMU makes of the host's processor for its guests, where the accelerator passes it on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_model: Option<String>,
 }
 
-/// Largest accepted difference between two measurements of the same counter: its drift is then below a second in three hours.
+/// Divisor of a rate that gives the largest accepted difference between two measurements of it: its drift is then below a
+/// second in three hours.
 const TSC_TOLERANCE: u64 = 10_000;
 
 impl Requirements {
-    /// What keeps a snapshot with these requirements from being loaded on a machine that offers `here`; the first thing
-    /// found, in words for a person. `None`: nothing.
+    /// Why a snapshot with these requirements cannot be loaded on a machine that offers `here`: the first difference, in words
+    /// for a person. `None`: it can be.
     #[must_use]
     pub fn refusal(&self, here: &Self) -> Option<String> {
         let told = [

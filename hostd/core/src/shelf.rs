@@ -5,27 +5,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A build on the shelf.
+/// A build that lies on the host's shelf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shelved {
-    /// Its id.
+    /// Id of the build.
     pub id: String,
-    /// All of it is in here.
+    /// Folder that has all files of the build.
     pub folder: PathBuf,
-    /// The base image that it lies on; None: not known any more.
+    /// Base image that the build's disk lies on; None: it is not known any more.
     pub base: Option<PathBuf>,
 }
 
-/// What can go.
+/// Builds and base images that nobody needs any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unneeded {
-    /// Folders of builds.
+    /// Folders of the builds.
     pub builds: Vec<PathBuf>,
-    /// Base images.
+    /// Files of the base images.
     pub bases: Vec<PathBuf>,
 }
 
-/// What nobody needs: builds that are no environment's `current` one and in whose folder nothing `used` lies (a session's
+/// Finds what nobody needs: builds that are no environment's `current` one and in whose folder nothing `used` lies (a session's
 /// layer, its template), and bases below no build that stays and not used themselves.
 #[must_use]
 pub fn unneeded(builds: &[Shelved], bases: &[PathBuf], current: &BTreeSet<String>, used: &[PathBuf]) -> Unneeded {

@@ -6,55 +6,55 @@ use serde::{Deserialize, Serialize};
 
 use crate::{UnixMillis, text};
 
-/// So long without output is told, in milliseconds.
+/// Time without output after which an agent is said to be quiet, in milliseconds.
 pub const QUIET: UnixMillis = 60_000;
-/// So long without output or input, a prompt at the cursor may be a question.
+/// Time without output or input after which a prompt at the cursor may be a question, in milliseconds.
 pub const PROMPT: UnixMillis = 20_000;
-/// A bell so soon after a key answers that key.
+/// Time after a key within which a bell is taken for the answer to that key, in milliseconds.
 const BEEP: UnixMillis = 1_000;
-/// Whoever wrote in most of the last seconds has gone on since it called.
+/// Number of seconds with output, of how many last seconds, by which an agent is taken to have gone on since it called.
 const BUSY: (u32, u32) = (8, 10);
-/// Longest text that is kept, in bytes.
+/// Longest text of a sign that is kept, in bytes.
 const TEXT_MAX: usize = 256;
-/// How a line ends that asks for something.
+/// Characters at the end of a line that asks for something.
 const ENDS: [char; 11] = ['?', ':', '>', ']', ')', '$', '#', '%', '\u{276f}', '\u{203a}', '\u{bb}'];
 
-/// What is seen of an agent.
+/// What an agent's terminal shows of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "sign")]
 pub enum Sign {
-    /// Nothing that a person need know.
+    /// The terminal shows nothing that a person need know.
     #[default]
     Nothing,
-    /// No output.
+    /// The terminal has had no output for [`QUIET`].
     Quiet {
-        /// Since then.
+        /// When the last output came.
         since: UnixMillis,
     },
-    /// No output, and what stands before the cursor looks like a question.
+    /// The terminal has been still for [`PROMPT`], and what stands before the cursor looks like a question.
     Prompt {
-        /// Of the last output.
+        /// When the last output came.
         since: UnixMillis,
-        /// That line.
+        /// What stands in the cursor's row before the cursor; at most 256 bytes.
         text: String,
     },
-    /// It rang the bell, or sent a notification.
+    /// The program rang the bell, or sent a notification, and nobody has typed since.
     Called {
-        /// When.
+        /// When the bell rang or the notification came.
         at: UnixMillis,
-        /// Of the notification; empty: the bell.
+        /// Text of the notification, at most 256 bytes; empty: it was the bell.
         text: String,
     },
 }
 
 impl Sign {
-    /// Whether somebody should look.
+    /// Whether a person should look at the terminal.
     #[must_use]
     pub fn asks(&self) -> bool {
         matches!(self, Self::Prompt { .. } | Self::Called { .. })
     }
 
-    /// With its foreign text within bounds, on one line.
+    /// Returns the sign with its foreign text within bounds, on one line.
     #[must_use]
     pub fn cleaned(self) -> Self {
         let clean = |text: String| text::clean(&text::one_line(&text), TEXT_MAX);
@@ -66,18 +66,18 @@ impl Sign {
     }
 }
 
-/// What was seen on one terminal.
+/// Record of what was seen on one terminal, from which [`Sign`]s are derived.
 #[derive(Clone, Debug, Default)]
 pub struct Signs {
     output: Option<UnixMillis>,
     input: Option<UnixMillis>,
     called: Option<(UnixMillis, String)>,
-    /// The last seconds, the newest in the lowest bit: whether there was output.
+    /// One bit for each of the last 32 seconds, the newest the lowest: whether there was output.
     seconds: u32,
 }
 
 impl Signs {
-    /// There was output.
+    /// Records that output came.
     pub fn output(&mut self, now: UnixMillis) {
         let passed = self.output.map_or(0, |last| now.div_euclid(1000).saturating_sub(last.div_euclid(1000)));
         self.seconds = u32::try_from(passed).ok().and_then(|n| self.seconds.checked_shl(n)).unwrap_or(0) | 1;
@@ -87,26 +87,26 @@ impl Signs {
         self.called.take_if(|(at, _)| busy && now.saturating_sub(*at) >= UnixMillis::from(of) * 1000);
     }
 
-    /// Somebody typed: whatever it asked was seen.
+    /// Records that somebody typed: whatever the program asked was seen.
     pub fn input(&mut self, now: UnixMillis) {
         self.input = Some(now);
         self.called = None;
     }
 
-    /// The bell rang.
+    /// Records that the bell rang; one that answers a key does not count.
     pub fn bell(&mut self, now: UnixMillis) {
         if self.input.is_none_or(|key| now.saturating_sub(key) >= BEEP) && self.called.is_none() {
             self.called = Some((now, String::new()));
         }
     }
 
-    /// A notification came.
+    /// Records that a notification came.
     pub fn notified(&mut self, text: &str, now: UnixMillis) {
         self.called = Some((now, text.to_owned()));
     }
 
-    /// What is seen now, where `before` stands before the cursor in its row, empty where none is shown. None: nothing was ever
-    /// seen here.
+    /// The sign to be shown now, where `before` is the text before the cursor in its row, empty where no cursor is shown. None:
+    /// the terminal has had no output yet.
     #[must_use]
     pub fn sign(&self, before: &str, now: UnixMillis) -> Option<Sign> {
         let since = self.output?;
@@ -120,7 +120,7 @@ impl Signs {
         Some(if now.saturating_sub(since) >= QUIET { Sign::Quiet { since } } else { Sign::Nothing })
     }
 
-    /// When that may change although nothing happens.
+    /// The next moment at which the sign may change although nothing happens; None: it will not.
     #[must_use]
     pub fn next(&self, now: UnixMillis) -> Option<UnixMillis> {
         let since = self.output?;

@@ -21,8 +21,8 @@ pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A name for hostnames and branches: lower-case letters, digits and single dashes, at most `max` bytes; cut between words
-/// where that leaves at least half; `session` where nothing is left.
+/// Makes a name for hostnames and branches: lower-case letters, digits and single dashes, at most `max` bytes; cut between
+/// words where that leaves at least half; `session` where nothing is left.
 #[must_use]
 pub fn slug(text: &str, max: usize) -> String {
     let mut out = String::new();

@@ -4,32 +4,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::UnixMillis;
 
-/// What is kept of a repository's upstream.
+/// What is known of a repository's upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Upstream {
-    /// A URL, or an absolute path on the host; empty: there is none.
+    /// URL of the upstream, or an absolute path on the host; empty: there is no upstream.
     pub url: String,
-    /// Seconds between two fetches; 0: only when somebody asks for it.
+    /// Seconds between two fetches; 0: fetches only when somebody asks for one.
     pub fetch_every: u64,
-    /// When it was last fetched from, well or not; 0: never.
+    /// When the upstream was last fetched from, well or not; 0: never.
     pub fetched_at: UnixMillis,
-    /// Why that failed; empty: it did not.
+    /// Why the last fetch failed; empty: it did not.
     pub error: String,
 }
 
 impl Upstream {
-    /// Shortest time between two fetches, in seconds.
+    /// Shortest time between two scheduled fetches, in seconds.
     pub const EVERY_MIN: u64 = 60;
 
-    /// When it is to be fetched from by itself; None: never.
+    /// When the next scheduled fetch is due; None: none is scheduled.
     #[must_use]
     pub fn due_at(&self) -> Option<UnixMillis> {
         let every = i64::try_from(self.fetch_every.saturating_mul(1000)).unwrap_or(i64::MAX);
         (every > 0 && !self.url.is_empty()).then(|| self.fetched_at.saturating_add(every))
     }
 
-    /// The URL for people to see: without the password or token that may be in it.
+    /// The upstream's URL for people to see: without the password or token that may be in it.
     #[must_use]
     pub fn shown(&self) -> String {
         let hidden = self.url.split_once("://").and_then(|(scheme, rest)| {
@@ -42,18 +42,18 @@ impl Upstream {
     }
 }
 
-/// How a branch of the repository stands to that of its upstream.
+/// How a branch of the repository stands to the upstream's branch of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stands {
-    /// It is not here.
+    /// The repository does not have the branch.
     Missing,
-    /// Both are at the same commit.
+    /// Both branches are at the same commit.
     Same,
-    /// The upstream's has all of it, and more: it may be moved.
+    /// The upstream's branch has all commits of the repository's, and more: the repository's may be moved.
     Behind,
-    /// It has all of the upstream's, and more: it may be pushed.
+    /// The repository's branch has all commits of the upstream's, and more: it may be pushed.
     Ahead,
-    /// Each has commits that the other lacks.
+    /// Each branch has commits that the other lacks.
     Diverged,
 }
 
@@ -70,7 +70,8 @@ impl Stands {
         }
     }
 
-    /// By the numbers of commits that only one of them has.
+    /// Derives it from the numbers of commits that only the repository's branch (`ahead`) and only the upstream's (`behind`)
+    /// has.
     #[must_use]
     pub fn of(ahead: u64, behind: u64) -> Self {
         match (ahead, behind) {

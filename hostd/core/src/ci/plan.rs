@@ -2,44 +2,44 @@
 
 use crate::capacity::{Admission, Need, Room};
 
-/// A run that waits.
+/// A run of a check that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queued<K> {
-    /// Names it.
+    /// Value that names the run.
     pub key: K,
-    /// Its turn: lower ones go first.
+    /// Place of the run in the queue; lower ones go first.
     pub order: u64,
-    /// What its VM takes.
+    /// Resources that the run's VM takes.
     pub need: Need,
 }
 
-/// What there is for runs.
+/// Room that the host has for runs of checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// What the host has left.
+    /// Resources that the host has left.
     pub room: Room,
-    /// Most runs at a time.
+    /// Most runs at a time; 0 counts as 1.
     pub most: usize,
-    /// Runs under way.
+    /// Number of runs under way.
     pub running: usize,
-    /// Sessions that wait for a place of their own.
+    /// Number of sessions that wait for a place of their own.
     pub sessions: usize,
 }
 
-/// What is to be done about the queue, one step at a time: each is planned on what the last one left.
+/// The next step of the queue, one at a time: each is planned on what the last one left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next<K> {
-    /// Nothing waits.
+    /// No run waits.
     Nothing,
-    /// Start it.
+    /// Start this run.
     Start(K),
-    /// It will never run here; why, in words for a person.
+    /// This run can never start here; the reason, in words for a person.
     Refuse(K, String),
-    /// Nothing now; why, in words for a person.
+    /// No run may start now; the reason, in words for a person.
     Wait(String),
 }
 
-/// The next step. Sessions go first: while one waits no run begins. Runs begin in order: one that needs much is not
+/// Plans the next step. Sessions go first: while one waits no run begins. Runs begin in order: one that needs much is not
 /// overtaken for ever by those that need little.
 #[must_use]
 pub fn next<K: Clone>(queued: &[Queued<K>], place: &Place) -> Next<K> {

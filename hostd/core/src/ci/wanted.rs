@@ -1,13 +1,13 @@
 use crate::checks::Check;
 
-/// Names a check of a commit.
+/// Name of a check of a commit in a repository.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// The repository's name.
+    /// Name of the repository in the local forge.
     pub repository: String,
-    /// Whole id.
+    /// Id of the commit, whole.
     pub commit: String,
-    /// The check's name.
+    /// Name of the check.
     pub name: String,
 }
 
@@ -18,11 +18,11 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// The summary of a check that was cancelled because nobody waits for that commit any more.
+/// Summary of a check that was cancelled because nobody waits for its commit any more.
 pub const SUPERSEDED: &str = "superseded";
 
-/// Whether a check of a commit that somebody waits for is still to be run; `known` is what was reported of it. A run that was
-/// under way when its host died is, and so is one that was superseded by a commit that has been withdrawn since.
+/// Whether a check of a commit that somebody waits for is still to be run; `known`: its last report. A run that was under way
+/// when its host died is to be run again, and so is one that was superseded by a commit that has been withdrawn since.
 #[must_use]
 pub fn is_wanted(known: Option<&Check>) -> bool {
     known.is_none_or(Check::is_open)

@@ -7,49 +7,50 @@ use super::{
     words::{self, Marks},
 };
 
-/// What comes next.
+/// The next part of a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A hunk begins.
+    /// A hunk begins; its lines follow.
     Hunk(Hunk),
-    /// A line of it.
+    /// A line of the hunk that began last.
     Line(Line),
 }
 
-/// Where a hunk is, as git counts: from 1; with no lines on a side, the line that it stands after, 0 at the beginning.
+/// Place of a hunk, as git counts: lines from 1; with no lines on a side, the line that the hunk stands after, 0 at the
+/// beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hunk {
-    /// First line in the old text.
+    /// Number of the hunk's first line in the old text.
     pub old_start: u32,
-    /// How many lines of the old text.
+    /// Number of lines of the old text in the hunk.
     pub old_lines: u32,
-    /// First line in the new text.
+    /// Number of the hunk's first line in the new text.
     pub new_start: u32,
-    /// How many lines of the new text.
+    /// Number of lines of the new text in the hunk.
     pub new_lines: u32,
 }
 
-/// What became of a line.
+/// Kind of a line in a hunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It is as it was.
+    /// Both texts have the line.
     Context,
-    /// It is gone.
+    /// Only the old text has the line.
     Removed,
-    /// It is new.
+    /// Only the new text has the line.
     Added,
 }
 
 /// A line of a hunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// What became of it.
+    /// Whether the line is in both texts, or in which.
     pub kind: Kind,
-    /// Where its bytes are, without the line feed: in the old text if it is gone, else in the new one.
+    /// Place of the line's bytes, without the line feed: in the old text if the line is removed, else in the new one.
     pub range: Range<usize>,
-    /// It ends with a line feed; only a text's last line may not.
+    /// Whether the line ends with a line feed; only a text's last line may not.
     pub ended: bool,
-    /// Its bytes that changed, from its begin on. Empty: not known, or all of them.
+    /// Ranges of the line's bytes that changed, from its begin on. Empty: not known, or all of them.
     pub marks: Vec<Range<u32>>,
 }
 
@@ -58,16 +59,16 @@ pub struct Line {
 pub struct Hunks<B> {
     text: Text<B>,
     context: u32,
-    /// The change that is next.
+    /// Place in the text's changes of the first change of the next hunk.
     next: usize,
-    /// Of the hunk under way.
+    /// State of the hunk under way; None: no hunk was begun, or the last one is over.
     hunk: Option<Under>,
 }
 
 /// A hunk under way. Lines are counted from the window's begin.
 #[derive(Debug)]
 struct Under {
-    /// The next lines.
+    /// Next line of the old text.
     old: u32,
     new: u32,
     /// The change that is next, and the one after the hunk's last.
@@ -91,7 +92,7 @@ impl<B: AsRef<[u8]>> Hunks<B> {
         &self.side(line.kind).as_ref()[line.range.clone()]
     }
 
-    /// The text that a line of this kind is in.
+    /// The text that has the lines of this kind.
     pub fn side(&self, kind: Kind) -> &B {
         if kind == Kind::Removed { &self.text.old } else { &self.text.new }
     }

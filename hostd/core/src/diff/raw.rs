@@ -8,38 +8,39 @@ const PATH_MAX: usize = 4096;
 /// Longest first part: two modes, two ids of 64 digits, a status with its score.
 const HEAD_MAX: usize = 192;
 
-/// What kind of thing a path names, and its rights: a mode as git writes it, e.g. 0o100644; 0: it is not there.
+/// Mode of a path as git writes it, e.g. 0o100644: the kind of thing that the path names, and its rights; 0: there is nothing
+/// at the path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Mode(pub u32);
 
 impl Mode {
-    /// Whether there is something of this mode.
+    /// Whether there is something at the path.
     #[must_use]
     pub fn exists(self) -> bool {
         self.0 != 0
     }
 
-    /// Whether it is a commit of another repository.
+    /// Whether the path names a commit of another repository.
     #[must_use]
     pub fn is_submodule(self) -> bool {
         self.0 == 0o160_000
     }
 }
 
-/// What became of a path.
+/// Kind of change of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// It is new.
+    /// The path is new.
     Added,
-    /// It is gone.
+    /// The path was removed.
     Deleted,
-    /// Its contents or its mode changed.
+    /// The contents or the mode of the path changed.
     Modified,
-    /// It was elsewhere before.
+    /// The file was at another path before.
     Renamed,
-    /// It was made from another that is still there.
+    /// The file was copied from another path, which is still there.
     Copied,
-    /// It is another kind of thing now.
+    /// The path names another kind of thing now, such as a link.
     TypeChanged,
 }
 
@@ -61,38 +62,38 @@ impl Status {
 /// A path that changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// What became of it.
+    /// Kind of the change.
     pub status: Status,
-    /// Its modes.
+    /// Mode of the path before the change.
     pub old_mode: Mode,
-    /// Now.
+    /// Mode of the path after the change.
     pub new_mode: Mode,
-    /// Ids of its contents, lower-case hex digits; zeros where there are none.
+    /// Id of the contents before the change, in lower-case hex digits; zeros where there were none.
     pub old_id: String,
-    /// Now.
+    /// Id of the contents after the change, in lower-case hex digits; zeros where there are none.
     pub new_id: String,
-    /// How alike both are, in percent, of renames and copies.
+    /// Similarity of both contents in percent, for renames and copies; else 0.
     pub similarity: u8,
-    /// Where it was; bytes as git has them.
+    /// Path before the change, in bytes as git has them.
     pub old_path: Vec<u8>,
-    /// Where it is; the same unless it was renamed or copied.
+    /// Path after the change; the same unless the file was renamed or copied.
     pub new_path: Vec<u8>,
 }
 
-/// The output is not what git prints.
+/// Output that is not what `git diff-tree` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("its list of changed files is malformed")]
 pub struct Malformed;
 
-/// Reads the output as it comes.
+/// Reader of git's output, which takes it piece by piece.
 #[derive(Debug, Default)]
 pub struct RawChanges {
-    /// Bytes of a record that is not whole.
+    /// Bytes of a record that has not come whole yet.
     rest: Vec<u8>,
 }
 
 impl RawChanges {
-    /// Takes more of the output; gives the changes that are whole now.
+    /// Takes the next piece of the output; returns the changes that are whole now.
     ///
     /// # Errors
     /// [`Malformed`]; nothing more can be read then.
@@ -108,7 +109,7 @@ impl RawChanges {
         Ok(changes)
     }
 
-    /// The output has ended.
+    /// Takes the output's end.
     ///
     /// # Errors
     /// [`Malformed`], where it ended within a record.
@@ -117,7 +118,7 @@ impl RawChanges {
     }
 }
 
-/// The first record and its length; None: it is not whole.
+/// The first record and its length in bytes; None: the record is not whole yet.
 fn record(bytes: &[u8]) -> Result<Option<(Change, usize)>, Malformed> {
     let Some((head, after_head)) = field(bytes, HEAD_MAX)? else { return Ok(None) };
     let (status, similarity, mut change) = parse_head(head)?;
@@ -134,7 +135,7 @@ fn record(bytes: &[u8]) -> Result<Option<(Change, usize)>, Malformed> {
     Ok(Some((change, bytes.len() - after.len())))
 }
 
-/// Up to a NUL, and what comes after it; None: there is none yet.
+/// A field up to its NUL, and the bytes after it; None: no NUL has come yet.
 type Field<'b> = Option<(&'b [u8], &'b [u8])>;
 
 fn field(bytes: &[u8], max: usize) -> Result<Field<'_>, Malformed> {

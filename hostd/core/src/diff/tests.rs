@@ -97,7 +97,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// What a line becomes.
+/// Texts that a line may become.
 const EDITS: [&[u8]; 3] = [b"x\n", b"", b"l 7\n"];
 
 /// The new text, made from the old one and the hunks.

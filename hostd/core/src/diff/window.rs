@@ -6,7 +6,7 @@ use super::CONTEXT_MAX;
 
 /// Equal lines that are kept on both ends: for context, and so that a block can slide to where people expect it.
 const SLACK: usize = CONTEXT_MAX as usize + 28;
-/// Bytes that are compared at once.
+/// Bytes that are compared at a time.
 const STEP: usize = 4096;
 
 /// The part of two texts that has all differences in it.
@@ -18,15 +18,15 @@ pub(super) struct Window {
     pub(super) new: Side,
 }
 
-/// Lines of one side of the window.
+/// Lines of one text within the window.
 #[derive(Debug)]
 pub(super) struct Side {
-    /// Offsets of the lines' begins, and of the last one's end. At least one.
+    /// Offsets in the text of the lines' begins, and of the last line's end; never empty.
     starts: Vec<u32>,
 }
 
 impl Side {
-    /// `None`: more lines than `max`.
+    /// The lines of a part of the text. `None`: there are more than `max`.
     fn of(text: &[u8], part: Range<usize>, max: usize) -> Option<Self> {
         let mut starts = vec![offset(part.start)];
         let mut at = part.start;
@@ -40,24 +40,24 @@ impl Side {
         Some(Self { starts })
     }
 
-    /// How many lines.
+    /// Number of lines.
     pub(super) fn count(&self) -> u32 {
         offset(self.starts.len() - 1)
     }
 
-    /// Where a line is, with its line feed.
+    /// Place of a line in the text, with its line feed.
     pub(super) fn range(&self, line: u32) -> Range<usize> {
         self.starts[line as usize] as usize..self.starts[line as usize + 1] as usize
     }
 
-    /// All of them.
+    /// The lines in order, each with its line feed.
     pub(super) fn lines<'t>(&self, text: &'t [u8]) -> impl Iterator<Item = &'t [u8]> {
         self.starts.windows(2).map(|pair| &text[pair[0] as usize..pair[1] as usize])
     }
 }
 
 impl Window {
-    /// Of two texts that differ. `None`: a side has more lines than `max`.
+    /// The window of two texts that differ. `None`: one of them has more lines than `max` in it.
     pub(super) fn of(old: &[u8], new: &[u8], max: usize) -> Option<Self> {
         let start = back(old, common_prefix(old, new), SLACK);
         let (old_end, new_end) = ends(old, new, start);
@@ -67,7 +67,7 @@ impl Window {
     }
 }
 
-/// Offsets and counts fit: contents are smaller than 4 GiB.
+/// Converts an offset or a count; all fit, since contents are smaller than 4 GiB.
 pub(super) fn offset(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
@@ -88,13 +88,13 @@ fn common_suffix(a: &[u8], b: &[u8]) -> usize {
     whole + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
 }
 
-/// The begin of the line that `at` stands in, and `lines` further up.
+/// Offset of the begin of the line `lines` above the one that has `at`.
 fn back(text: &[u8], at: usize, lines: usize) -> usize {
     let mut feeds = text[..at].iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
     feeds.nth(lines).map_or(0, |(feed, _)| feed + 1)
 }
 
-/// Where the window ends on both sides: at a line's end in what both end with, or at the texts' ends.
+/// Ends of the window in both texts: at a line's end in what both end with, or at the texts' ends.
 fn ends(old: &[u8], new: &[u8], start: usize) -> (usize, usize) {
     let suffix = common_suffix(&old[start..], &new[start..]);
     let tail = &old[old.len() - suffix..];

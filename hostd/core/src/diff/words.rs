@@ -6,21 +6,22 @@ use imara_diff::{Algorithm, Diff, InternedInput, Interner, Token};
 
 use super::window::offset;
 
-/// Blocks of more bytes, both sides together, are not looked at: marks help where little changed.
+/// Most bytes of a block, both sides together, whose words are compared: marks help where little changed.
 const BYTES_MAX: usize = 16 << 10;
-/// The same for lines.
+/// Most lines of a block, both sides together, whose words are compared.
 pub(super) const LINES_MAX: usize = 200;
-/// Marks are left out where less than so many percent of a side stayed: then all of it is marked, which says nothing.
+/// Least percentage of a side's bytes that must have stayed for marks: where less did, nearly all is marked, which says
+/// nothing.
 const KEPT_MIN: usize = 30;
 
-/// For each line of a block, the byte ranges that changed. Empty: no marks.
+/// Byte ranges that changed, for each line of a block. Empty: no marks.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     pub(super) old: VecDeque<Vec<Range<u32>>>,
     pub(super) new: VecDeque<Vec<Range<u32>>>,
 }
 
-/// Of these lines.
+/// Marks the words that changed between the old and the new lines of a block.
 pub(super) fn marks(old: &[&[u8]], new: &[&[u8]]) -> Marks {
     let bytes: usize = old.iter().chain(new).map(|line| line.len()).sum();
     if old.is_empty() || new.is_empty() || bytes > BYTES_MAX || old.len() + new.len() > LINES_MAX {
@@ -38,9 +39,9 @@ pub(super) fn marks(old: &[&[u8]], new: &[&[u8]]) -> Marks {
     }
 }
 
-/// The words of some lines.
+/// Words, blanks and punctuation marks of some lines, as tokens.
 struct Words {
-    /// Where each token is.
+    /// Place of each token.
     places: Vec<Place>,
     lines: usize,
 }
@@ -69,7 +70,7 @@ impl Words {
         words
     }
 
-    /// Whether enough of it stayed; blanks do not count.
+    /// Whether enough of the lines stayed for marks; blanks do not count.
     fn stays(&self, changed: impl Fn(u32) -> bool) -> bool {
         let (mut all, mut same) = (0, 0);
         for (token, place) in (0..).zip(&self.places).filter(|(_, place)| !place.blank) {
@@ -98,7 +99,7 @@ enum Class {
     Mark,
 }
 
-/// Bytes of characters beyond ASCII belong to words, so that no character is cut.
+/// Class of a byte. Bytes of characters beyond ASCII belong to words, so that no character is cut.
 fn class(byte: u8) -> Class {
     match byte {
         b'_' | 0x80.. => Class::Word,

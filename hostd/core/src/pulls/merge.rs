@@ -7,17 +7,17 @@ use crate::checks::{Check, Outcome, outcome};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MergeMethod {
-    /// By a commit with both as parents.
+    /// The base branch gets a merge commit with the base and the head as its parents.
     #[default]
     Merge,
-    /// As one commit on top of the base.
+    /// The base branch gets one commit on top of it, with all changes of the pull request.
     Squash,
-    /// By moving the base to the head; refused where it is not an ancestor.
+    /// The base branch is moved to the head commit; refused where the base is not an ancestor of the head.
     FastForward,
 }
 
 impl MergeMethod {
-    /// All of them.
+    /// Every merge method, in the order of declaration.
     pub const ALL: [Self; 3] = [Self::Merge, Self::Squash, Self::FastForward];
 
     /// The word of the API and of `--json`.
@@ -30,7 +30,7 @@ impl MergeMethod {
         }
     }
 
-    /// The method of this word.
+    /// Returns the merge method with this word; None: no method has it.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|method| method.word() == word)
@@ -41,17 +41,17 @@ impl MergeMethod {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DirectPush {
-    /// Commits on top of what it has.
+    /// People may push commits on top of the default branch, but not rewrite it.
     #[default]
     FastForward,
-    /// Nothing: it changes by pull requests alone.
+    /// People may not push to the default branch: pull requests alone change it.
     None,
-    /// Whatever they like.
+    /// People may push anything to the default branch, rewritten history included.
     Any,
 }
 
 impl DirectPush {
-    /// All of them.
+    /// Every kind of direct push, in the order of declaration.
     pub const ALL: [Self; 3] = [Self::FastForward, Self::None, Self::Any];
 
     /// The word of the API, of `--json` and of the hook that guards the branch.
@@ -64,7 +64,7 @@ impl DirectPush {
         }
     }
 
-    /// What this word stands for.
+    /// Returns the kind of direct push with this word; None: no kind has it.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|push| push.word() == word)
@@ -77,18 +77,19 @@ impl DirectPush {
 pub struct Rules {
     /// Names of the checks that must pass.
     pub required_checks: Vec<String>,
-    /// How many people must approve the head.
+    /// Number of people who must approve the head commit before a merge.
     pub approvals: u32,
-    /// How they are merged.
+    /// Method by which pull requests of the repository are merged.
     pub method: MergeMethod,
     /// Whether the head branch stays after the merge.
     pub keep_branches: bool,
-    /// What people may push to its default branch.
+    /// What people may push to the repository's default branch.
     pub direct_push: DirectPush,
 }
 
 impl Default for Rules {
-    /// No checks, one approval, by merge commit, branches cleaned up; people push on top of the default branch.
+    /// The rules of a new repository: no required checks, one approval, a merge commit, head branches deleted after the merge,
+    /// and people may push commits on top of the default branch.
     fn default() -> Self {
         Self {
             required_checks: vec![],
@@ -100,7 +101,7 @@ impl Default for Rules {
     }
 }
 
-/// Whether `who`, who saw `head`, may merge it now.
+/// Checks whether `who`, who saw the head commit `head`, may merge the pull request now.
 ///
 /// # Errors
 /// The [`Refusal`] that most deserves to be told.

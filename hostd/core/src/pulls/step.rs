@@ -3,82 +3,83 @@ use super::{
 };
 use crate::{UnixMillis, text};
 
-/// Longest path and longest quoted line kept, in bytes.
+/// Longest path of a comment's file that is kept, in bytes; [`QUOTE_MAX`] is the longest quoted line, in bytes.
 const PATH_MAX: usize = 4096;
 const QUOTE_MAX: usize = 512;
 
-/// What a pull request is told.
+/// An input of a pull request's machine, see [`step`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PullInput {
-    /// Its head branch points to this commit now.
+    /// The head branch points to another commit now.
     Pushed {
-        /// The commit.
+        /// The new head commit's id.
         head: String,
-        /// The head before is no ancestor of it.
+        /// Whether the push threw commits away: the previous head is no ancestor of the new one.
         forced: bool,
     },
-    /// A branch of it is gone: the head's, or the base's.
+    /// The head branch or the base branch was deleted.
     BranchGone {
-        /// The base's.
+        /// Whether the base branch was deleted; false: the head branch.
         base: bool,
     },
-    /// Somebody closes it.
+    /// Somebody closes the pull request.
     Close(Who),
-    /// Somebody opens it again; its branches are there.
+    /// Somebody opens the pull request again; its head and base branches exist.
     Reopen(Who),
-    /// Somebody reviewed it.
+    /// Somebody reviewed the pull request.
     Review(NewReview),
-    /// Somebody settled a thread, or took that back.
+    /// Somebody marked a thread as resolved, or as open again.
     Resolve {
-        /// Who did.
+        /// Who changed the thread.
         who: Who,
-        /// The thread's id.
+        /// Id of the thread in the pull request.
         thread: u64,
-        /// Whether it is settled.
+        /// Whether the thread is resolved from now on.
         resolved: bool,
     },
-    /// The base branch will be moved.
+    /// The base branch will be moved by this merge.
     Merge(Merge),
-    /// The base branch was moved.
+    /// The base branch was moved by the merge under way.
     Merged,
-    /// The base branch was not moved after all.
+    /// The merge under way came to nothing: the base branch was not moved.
     Abandoned,
 }
 
-/// A review to be.
+/// A review that a person or a session gives, before it is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewReview {
-    /// Who gives it.
+    /// Who gives the review.
     pub who: Who,
-    /// The head commit that they saw.
+    /// Id of the head commit that the reviewer saw.
     pub head: String,
-    /// They know that it may be an earlier revision's: what they say is of that one then, and not refused.
+    /// Whether the reviewer knows that `head` may be an earlier revision's: the review is then recorded of that revision
+    /// instead of being refused.
     pub older: bool,
-    /// What they make of it.
+    /// The reviewer's verdict.
     pub verdict: Verdict,
-    /// In general.
+    /// Text about the pull request as a whole; may be empty beside comments or an approval.
     pub body: String,
-    /// On lines, on files, and in threads.
+    /// Comments on lines and files, and replies in threads.
     pub comments: Vec<NewComment>,
 }
 
-/// A comment to be.
+/// A comment of a review that is being given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewComment {
-    /// Begins a thread.
+    /// The comment begins a thread at a line or a file.
     At {
-        /// Where.
+        /// Line or file that the new thread is about.
         place: Place,
-        /// The head commit of the revision whose place it is; empty: the review's.
+        /// Head commit of the revision whose line or file it is; empty: the review's `head`.
         head: String,
-        /// What.
+        /// Text of the comment; empty ones are refused.
         body: String,
     },
-    /// Goes on with one.
+    /// The comment is a reply in a thread that exists.
     In {
-        /// Its id.
+        /// Id of the thread.
         thread: u64,
-        /// What.
+        /// Text of the comment; empty ones are refused.
         body: String,
     },
 }
@@ -94,15 +95,15 @@ impl NewComment {
 /// Why something was not done to a pull request, in words for a person.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It is over, or being merged.
+    /// The pull request is not open: it is closed, merged or being merged.
     #[error("pull request #{number} is {state}{}", reopening(*number, state))]
     NotOpen {
-        /// Its number.
+        /// The pull request's number.
         number: u64,
-        /// Its state's word.
+        /// The word of the pull request's state, see [`PullState::word`].
         state: &'static str,
     },
-    /// What was seen is not what is there now.
+    /// The reviewer or merger saw a commit that is not the head any more.
     #[error(
         "the head has moved: you saw {seen}, but it is {head} since (revision {revision}); look at it again with \
          `pilothouse review show {number}`"
@@ -110,84 +111,84 @@ pub enum Refusal {
     HeadMoved {
         /// The pull request's number.
         number: u64,
-        /// In short.
+        /// The commit that was seen, its id cut to ten digits.
         seen: String,
-        /// In short.
+        /// The head commit now, its id cut to ten digits.
         head: String,
-        /// Of the head.
+        /// Number of the newest revision.
         revision: u32,
     },
-    /// The reviewer has judged a newer revision already.
+    /// The reviewer has given a verdict on a newer revision already.
     #[error("you have given a verdict on revision {given} already; one on revision {seen} would come too late")]
     Late {
-        /// The newer one's number.
+        /// Number of the newest revision that the reviewer has given a verdict on.
         given: u32,
-        /// The number of the one that is judged.
+        /// Number of the revision that this review is of.
         seen: u32,
     },
-    /// Sessions may not.
+    /// A session asked for what only people may do.
     #[error("{what} is for people; a session may not")]
     NotAPerson {
-        /// What it wanted.
+        /// What the session asked for, as the subject of a sentence.
         what: &'static str,
     },
-    /// Nothing was said.
+    /// The review or one of its comments has no text.
     #[error("a comment needs a text")]
     Empty,
-    /// No such thread.
+    /// The pull request has no thread with this id.
     #[error("pull request #{number} has no thread {thread}")]
     NoThread {
         /// The pull request's number.
         number: u64,
-        /// Asked for.
+        /// The id that was asked for.
         thread: u64,
     },
-    /// Too much was said already.
+    /// The pull request has [`PullRequest::REVIEWS_MAX`] reviews, or would have more comments than that.
     #[error("pull request #{number} has {} reviews or comments already, and takes no more", PullRequest::REVIEWS_MAX)]
     Full {
         /// The pull request's number.
         number: u64,
     },
-    /// A reviewer wants changes.
+    /// A reviewer's last verdict requests changes.
     #[error("{by} requested changes on revision {revision}; {by} must approve before it can be merged")]
     ChangesRequested {
-        /// Who.
+        /// Name of the reviewer.
         by: String,
-        /// What they saw.
+        /// Number of the revision that the reviewer saw.
         revision: u32,
     },
-    /// Too few approvals.
+    /// The head commit has fewer approvals than the repository's rules ask for, and no earlier head has one.
     #[error("it is not approved ({have} of {needed} approvals); do so with `pilothouse review approve`")]
     NotApproved {
-        /// Of this head.
+        /// Number of approvals of the head commit.
         have: usize,
-        /// By the repository's rules.
+        /// Number of approvals that the repository's rules ask for.
         needed: usize,
     },
-    /// Approvals are of earlier heads.
+    /// The head commit has too few approvals, and there is one of an earlier head.
     #[error("{by} approved revision {approved}, but the head is revision {revision} now; it must be approved again")]
     ApprovalOutdated {
-        /// Who.
+        /// Name of the reviewer who approved the earlier head.
         by: String,
-        /// What they saw.
+        /// Number of the revision that was approved.
         approved: u32,
-        /// Of the head.
+        /// Number of the newest revision.
         revision: u32,
     },
-    /// A required check said no.
+    /// A required check of the head commit failed, errored or was cancelled.
     #[error("the required check `{name}` {state}")]
     ChecksFailed {
-        /// The first that did.
+        /// Name of the check that ended badly first.
         name: String,
-        /// How it ended.
+        /// The word of the check's state.
         state: &'static str,
     },
-    /// Required checks are not over.
+    /// Some required checks of the head commit have not ended, or were not reported.
     #[error("required checks of {head} are not done: {names}")]
     ChecksMissing {
-        /// In short.
+        /// The head commit, its id cut to ten digits.
         head: String,
-        /// Which.
+        /// Names of those checks, separated by commas.
         names: String,
     },
 }
@@ -199,12 +200,13 @@ impl Refusal {
     }
 }
 
-/// A commit's id, short enough for a sentence.
+/// The first ten digits of a commit's id, for sentences.
 pub(super) fn short(commit: &str) -> String {
     commit.chars().take(10).collect()
 }
 
-/// The pull request after `input`. A repeat changes nothing; so does what comes too late for it.
+/// Returns the pull request after `input`. A repeated input changes nothing, nor does one that comes too late for the pull
+/// request's state.
 ///
 /// # Errors
 /// [`Refusal`] for a person's input that is not allowed.
@@ -243,7 +245,7 @@ pub fn step(pull: &PullRequest, input: PullInput, now: UnixMillis) -> Result<Pul
     Ok(next)
 }
 
-/// Closing what is closed changes nothing.
+/// Closes an open pull request; a closed one stays as it is.
 fn close(pull: &mut PullRequest, who: Who, now: UnixMillis) -> Result<(), Refusal> {
     if who.session.is_some() {
         return Err(Refusal::NotAPerson { what: "closing" });
@@ -256,7 +258,7 @@ fn close(pull: &mut PullRequest, who: Who, now: UnixMillis) -> Result<(), Refusa
     Ok(())
 }
 
-/// Opening what is open changes nothing.
+/// Opens a closed pull request; an open one stays as it is.
 fn reopen(pull: &mut PullRequest, who: &Who) -> Result<(), Refusal> {
     if who.session.is_some() {
         return Err(Refusal::NotAPerson { what: "opening again" });
@@ -269,7 +271,7 @@ fn reopen(pull: &mut PullRequest, who: &Who) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What to do where it is closed.
+/// The end of the sentence that says how a closed pull request is opened again; empty in other states.
 fn reopening(number: u64, state: &str) -> String {
     if state == "closed" { format!("; `pilothouse review reopen {number}` opens it again") } else { String::new() }
 }
@@ -330,7 +332,7 @@ fn resolve(pull: &mut PullRequest, who: Who, id: u64, resolved: bool, now: UnixM
     Ok(())
 }
 
-/// Adds a comment to a review: its number, and the head commit that it is of.
+/// Adds a comment to the review with the number `review`, which is of the head commit `seen`.
 fn say(
     pull: &mut PullRequest,
     (review, seen): (u64, &str),

@@ -2,9 +2,9 @@
 
 use crate::text;
 
-/// Most paths that are named.
+/// Most conflicting paths that are named; the rest is counted.
 const PATHS: usize = 20;
-/// Most of git's messages, and the longest, in bytes.
+/// Most of git's conflict messages that are kept.
 const SAID: usize = 5;
 const SAID_MAX: usize = 512;
 const PATH_MAX: usize = 256;
@@ -12,20 +12,21 @@ const PATH_MAX: usize = 256;
 /// What a merge of two commits came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MergedTrees {
-    /// The id of the tree of both.
+    /// The commits merge without conflict; the id of the resulting tree.
     Clean(String),
-    /// They do not fit together. Both lists are for people; one of them may be empty.
+    /// The commits conflict. Both lists are for people; one of them may be empty.
     Conflicts {
-        /// Paths of the files that conflict.
+        /// Paths of the conflicting files, at most 20; where there are more, a last entry counts the rest.
         paths: Vec<String>,
-        /// In git's words.
+        /// git's conflict messages, cleaned, one line each; at most five.
         said: Vec<String>,
     },
 }
 
 impl MergedTrees {
-    /// Reads the answer; exit code 0 is `clean`. None: it is none. git exits with 1 where both sides changed the same, and
-    /// also where a commit is missing; only in the first case it names a tree.
+    /// Reads the output of `git merge-tree`; `clean`: it exited with code 0. None: the output names no tree, and there was no
+    /// merge. git exits with 1 where both sides changed the same, and also where a commit is missing; only in the first case it
+    /// names a tree.
     #[must_use]
     pub fn read(stdout: &[u8], clean: bool) -> Option<Self> {
         let mut fields = stdout.split(|&byte| byte == 0).map(String::from_utf8_lossy);

@@ -6,35 +6,35 @@ use crate::{UnixMillis, text};
 /// A pull request as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullRequest {
-    /// Name in the forge.
+    /// Name of the repository in the forge.
     pub repository: String,
-    /// From 1, in its repository.
+    /// Number of the pull request in its repository, from 1.
     pub number: u64,
-    /// One line; at most [`PullRequest::TITLE_MAX`] bytes.
+    /// One line of at most [`PullRequest::TITLE_MAX`] bytes; the head branch's name where no title was given.
     pub title: String,
-    /// May be empty; at most [`PullRequest::BODY_MAX`] bytes.
+    /// Description; may be empty, at most [`PullRequest::BODY_MAX`] bytes.
     pub body: String,
-    /// Whose work it is.
+    /// The session that opened the pull request.
     pub author: Author,
-    /// Below `refs/heads/`.
+    /// Name of the head branch below `refs/heads/`.
     pub head_branch: String,
-    /// What it is to be merged into, below `refs/heads/`.
+    /// Name of the branch below `refs/heads/` that the pull request is to be merged into.
     pub base_branch: String,
-    /// Where it stands.
+    /// State of the pull request: open, merging, merged or closed.
     pub state: PullState,
-    /// Oldest first; never empty, at most [`PullRequest::REVISIONS_MAX`]: the oldest make room.
+    /// Revisions of the head branch, oldest first; never empty, at most [`PullRequest::REVISIONS_MAX`]: the oldest make room.
     pub revisions: Vec<Revision>,
-    /// Oldest first.
+    /// Reviews, oldest first; at most [`PullRequest::REVIEWS_MAX`].
     pub reviews: Vec<Review>,
-    /// Oldest first.
+    /// Threads of comments, oldest first.
     pub threads: Vec<Thread>,
-    /// When it was opened.
+    /// When the pull request was opened.
     pub created_at: UnixMillis,
-    /// Of the last change; never falls.
+    /// When the pull request last changed; never falls.
     pub updated_at: UnixMillis,
 }
 
-/// What a pull request is opened with.
+/// The values that a pull request is opened with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPull {
     /// See [`PullRequest::repository`].
@@ -51,66 +51,66 @@ pub struct NewPull {
     pub base_branch: String,
 }
 
-/// The session whose work it is.
+/// The session that opened a pull request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Author {
-    /// Its id.
+    /// Id of the session; outlives the session.
     pub session: String,
-    /// Its slug; both outlive the session.
+    /// Slug of the session; outlives the session.
     pub slug: String,
 }
 
-/// Whoever does something to a pull request.
+/// A person or a session that does something to a pull request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
-    /// User name, or the session's slug.
+    /// User name of the person, or slug of the session.
     pub name: String,
     /// Id of the session; None: a person.
     pub session: Option<String>,
 }
 
 impl Who {
-    /// The person of this user name.
+    /// The person with this user name.
     #[must_use]
     pub fn person(name: impl Into<String>) -> Self {
         Self { name: name.into(), session: None }
     }
 }
 
-/// Where a pull request stands.
+/// State of a pull request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "state")]
 pub enum PullState {
-    /// To be reviewed and merged.
+    /// The pull request is to be reviewed and merged.
     Open,
-    /// The base branch is about to be moved; after a death of the host, it may have been.
+    /// The base branch is about to be moved; where hostd died meanwhile, it may have been moved already.
     Merging(Merge),
-    /// The base branch has it.
+    /// The base branch was moved by this merge.
     Merged(Merge),
-    /// Nothing comes of it, unless it is opened again.
+    /// The pull request was closed without a merge; it can be opened again.
     Closed(Closing),
 }
 
-/// How it was closed. A store that says no more of it knew one reason alone.
+/// Why and when a pull request was closed. Records of before this was kept are read as [`WhyClosed::HeadGone`] at 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Closing {
-    /// By whom, or by what.
+    /// Why the pull request was closed.
     pub why: WhyClosed,
-    /// When; 0: nobody knows.
+    /// When the pull request was closed; 0: not known.
     pub at: UnixMillis,
 }
 
-/// Why it is closed.
+/// Why a pull request was closed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhyClosed {
-    /// Its head branch was deleted.
+    /// The head branch was deleted.
     #[default]
     HeadGone,
-    /// Its base branch was deleted.
+    /// The base branch was deleted.
     BaseGone,
-    /// This person closed it.
+    /// The person with this user name closed the pull request.
     By(String),
 }
 
@@ -136,50 +136,50 @@ impl PullState {
         }
     }
 
-    /// Whether more may come of it.
+    /// Whether the pull request is open or being merged, and so neither merged nor closed.
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Open | Self::Merging(_))
     }
 }
 
-/// How it is, or was, merged.
+/// A merge of a pull request, under way or done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
-    /// Who asked for it.
+    /// User name of whoever asked for the merge.
     pub by: String,
-    /// The head commit that is merged.
+    /// Id of the head commit that is merged.
     pub head: String,
-    /// What the base branch points to afterwards.
+    /// Id of the commit that the base branch points to after the merge.
     pub commit: String,
-    /// How.
+    /// Method of the merge.
     pub method: MergeMethod,
-    /// When.
+    /// When the merge was begun.
     pub at: UnixMillis,
 }
 
-/// What one push to the head branch made of it.
+/// What one push to the head branch made of a pull request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revision {
-    /// From 1; never used twice.
+    /// Number of the revision in its pull request, from 1; never used twice.
     pub number: u32,
-    /// The head commit.
+    /// Id of the head commit.
     pub head: String,
-    /// The push threw away commits of the revision before.
+    /// Whether the push threw away commits of the previous revision.
     pub forced: bool,
-    /// When it was seen.
+    /// When hostd saw the push.
     pub at: UnixMillis,
 }
 
-/// What a reviewer makes of it.
+/// A reviewer's verdict on a head commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Neither yes nor no.
+    /// The reviewer comments, and neither approves nor requests changes.
     Comment,
-    /// Yes, to this head commit.
+    /// The reviewer approves this head commit.
     Approve,
-    /// No, until this reviewer says otherwise.
+    /// The reviewer requests changes; no merge until this reviewer approves.
     RequestChanges,
 }
 
@@ -195,87 +195,87 @@ impl Verdict {
     }
 }
 
-/// What a reviewer said at one time.
+/// A review: one verdict of a reviewer with the text and comments given at the same time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Review {
-    /// From 1, in its pull request.
+    /// Number of the review in its pull request, from 1.
     pub id: u64,
-    /// Who said it.
+    /// Who gave the review.
     pub who: Who,
-    /// What they make of it.
+    /// The reviewer's verdict.
     pub verdict: Verdict,
-    /// The head commit that they saw.
+    /// Id of the head commit that the reviewer saw.
     pub head: String,
-    /// Its revision.
+    /// Number of the revision with that head commit.
     pub revision: u32,
-    /// In general; may be empty where it has comments or a verdict.
+    /// Text about the pull request as a whole; may be empty where the review has comments or approves.
     pub body: String,
-    /// When.
+    /// When the review was given.
     pub at: UnixMillis,
 }
 
 /// A line or a file that a thread is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// In the repository.
+    /// Path of the file in the repository.
     pub path: String,
-    /// From 1; None: the whole file.
+    /// Number of the line in the file, from 1; None: the whole file.
     pub line: Option<u32>,
-    /// The line as it was in the head commit; empty for a file.
+    /// Text of the line as it was in the head commit; empty for a file.
     pub quote: String,
 }
 
-/// Comments on one place.
+/// A thread: comments on one line or file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thread {
-    /// From 1, in its pull request.
+    /// Number of the thread in its pull request, from 1.
     pub id: u64,
-    /// What it is about.
+    /// Line or file that the thread is about.
     pub place: Place,
-    /// The head commit that it was begun on.
+    /// Id of the head commit that the thread was begun on.
     pub head: String,
-    /// Its revision.
+    /// Number of the revision with that head commit.
     pub revision: u32,
-    /// Oldest first; never empty.
+    /// Comments of the thread, oldest first; never empty.
     pub comments: Vec<Comment>,
-    /// Somebody has settled it.
+    /// Who resolved the thread, and when; None: the thread is open.
     #[serde(default)]
     pub resolved: Option<Resolved>,
 }
 
-/// That a thread is settled.
+/// Who marked a thread as resolved, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolved {
-    /// Who says so.
+    /// Who resolved the thread.
     pub who: Who,
-    /// When.
+    /// When the thread was resolved.
     pub at: UnixMillis,
 }
 
 /// A comment in a thread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comment {
-    /// The review that it came with.
+    /// Number of the review that the comment was given with.
     pub review: u64,
-    /// Who said it.
+    /// Who wrote the comment.
     pub who: Who,
-    /// What.
+    /// Text of the comment; at most [`PullRequest::BODY_MAX`] bytes.
     pub body: String,
-    /// When.
+    /// When the comment was written.
     pub at: UnixMillis,
 }
 
-/// How reviews stand, for the queue.
+/// What the reviews of a pull request come to, as the queue shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
-    /// Nobody has given a verdict.
+    /// The head commit has too few approvals, and no verdict is of an earlier head.
     Waiting,
-    /// Enough have approved this head.
+    /// Enough reviewers have approved the head commit, and nobody requests changes.
     Approved,
-    /// Somebody wants changes to this head.
+    /// A reviewer requests changes to the head commit.
     ChangesRequested,
-    /// Verdicts are of earlier heads: it wants to be seen again.
+    /// Some verdicts are of earlier heads, and the head commit is not approved: it is to be reviewed again.
     Outdated,
 }
 
@@ -293,16 +293,17 @@ impl Standing {
 }
 
 impl PullRequest {
-    /// Longest title, in bytes.
+    /// Longest title of a pull request, in bytes.
     pub const TITLE_MAX: usize = 256;
     /// Longest body of a pull request, of a review or of a comment, in bytes.
     pub const BODY_MAX: usize = 16 << 10;
-    /// Most revisions kept.
+    /// Most revisions of a pull request that are kept.
     pub const REVISIONS_MAX: usize = 500;
-    /// Most reviews, and most comments in threads.
+    /// Most reviews of a pull request, and most comments in all of its threads together.
     pub const REVIEWS_MAX: usize = 500;
 
-    /// A new one. Its texts are cleaned and bounded; an empty title becomes the branch's name.
+    /// Creates an open pull request with its first revision. Its texts are cleaned and bounded; an empty title becomes the
+    /// branch's name.
     #[must_use]
     pub fn new(new: NewPull, number: u64, head: String, now: UnixMillis) -> Self {
         let NewPull { repository, title, body, author, head_branch, base_branch } = new;
@@ -324,13 +325,13 @@ impl PullRequest {
         }
     }
 
-    /// The newest revision's head commit; empty only of a pull request that was made otherwise than by [`Self::new`].
+    /// Id of the newest revision's head commit; empty only of a pull request that was made otherwise than by [`Self::new`].
     #[must_use]
     pub fn head(&self) -> &str {
         self.revisions.last().map_or("", |revision| revision.head.as_str())
     }
 
-    /// The newest revision's number.
+    /// Number of the newest revision.
     #[must_use]
     pub fn revision(&self) -> u32 {
         self.revisions.last().map_or(0, |revision| revision.number)
@@ -342,7 +343,7 @@ impl PullRequest {
         self.revisions.iter().rev().find(|revision| revision.head == head).map(|revision| revision.number)
     }
 
-    /// The last verdict of each reviewer, in the order of their giving; comments are none.
+    /// The last verdict of each reviewer, in the order in which they were given; a review that only comments is no verdict.
     #[must_use]
     pub fn verdicts(&self) -> Vec<&Review> {
         let decides = |review: &&Review| review.verdict != Verdict::Comment;
@@ -354,7 +355,7 @@ impl PullRequest {
         last
     }
 
-    /// How its reviews stand by these rules.
+    /// What the reviews of the pull request come to under these rules.
     #[must_use]
     pub fn standing(&self, rules: &Rules) -> Standing {
         let verdicts = self.verdicts();

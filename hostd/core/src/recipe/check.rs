@@ -13,10 +13,10 @@ const TIB: u64 = 1 << 40;
 
 /// Longest command or argument, in bytes.
 const COMMAND_MAX: usize = 4096;
-/// Most entries of a list.
+/// Most entries of a list in a recipe.
 const LIST_MAX: usize = 256;
 
-/// What is wrong, at which byte.
+/// What is wrong with a recipe, and at which byte of its text.
 pub(super) struct Wrong {
     pub(super) at: usize,
     pub(super) message: String,

@@ -12,11 +12,11 @@ use super::HOST_LOOPBACK;
 pub struct Egress {
     /// `host:port`, in lower case; the host is a DNS name, an IPv4 address, or an IPv6 address in brackets.
     pub to: String,
-    /// Also where the name leads to addresses that are not public ones.
+    /// Whether the destination may also lie at addresses that are not public ones.
     pub private: bool,
 }
 
-/// In the store: a string, as it was before there was more to say.
+/// A destination as the store keeps it: a string, as it was before there was more to say, or a table.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Stored {
@@ -40,7 +40,7 @@ impl From<Egress> for Stored {
 }
 
 impl Egress {
-    /// Host, without brackets, and port.
+    /// Host, an IPv6 address without its brackets, and port; None: `to` is no destination.
     #[must_use]
     pub fn parts(&self) -> Option<(&str, u16)> {
         let (host, port) = self.to.rsplit_once(':')?;
@@ -48,7 +48,7 @@ impl Egress {
         Some((host, port.parse().ok()?))
     }
 
-    /// Why no program in a guest will get to it, where that is so.
+    /// Why no program in a guest will get to the destination; None: it may.
     pub(super) fn warning(&self) -> Option<String> {
         let (host, port) = self.parts()?;
         let address = host.parse::<IpAddr>().ok();

@@ -29,7 +29,7 @@ pub fn is_branch_name(name: &str) -> bool {
     name.len() <= 200 && name.split('/').all(part) && !name.contains("..") && name != "HEAD"
 }
 
-/// The name in a URL of the local forge.
+/// Name of the repository in this URL of the local forge; None: it is no such URL.
 pub(super) fn repository_of(url: &str) -> Option<&str> {
     let path = url.strip_prefix("http://")?.strip_prefix(INTERNAL_HOST)?;
     path.strip_prefix("/git/")?.strip_suffix(".git").filter(|name| is_repository_name(name))
@@ -42,14 +42,14 @@ pub(super) fn is_environment_name(name: &str) -> bool {
         && name.bytes().all(|b| lower_or_digit(b) || b == b'-')
 }
 
-/// A user of the guest, as useradd takes it.
+/// Whether a name is fit for a user of the guest, as useradd takes it.
 pub(super) fn is_user_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.len() <= 32
         && name.bytes().all(|b| lower_or_digit(b) || b"_-".contains(&b))
 }
 
-/// The name of a check, which stands in command lines and in tables.
+/// Whether a name is fit for a check; it stands in command lines and in tables.
 pub(super) fn is_check_name(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"._/-".contains(&b);
     name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.len() <= 64 && name.bytes().all(fits)
@@ -61,7 +61,7 @@ pub(super) fn is_suite(name: &str) -> bool {
         && name.bytes().all(|b| lower_or_digit(b) || b == b'-')
 }
 
-/// A Debian package. A dash at the end is apt's word for "remove it".
+/// Whether a name is fit for a Debian package. A dash at the end is apt's word for "remove it".
 pub(super) fn is_package(name: &str) -> bool {
     begins_alphanumeric(name)
         && (2..=128).contains(&name.len())
@@ -69,7 +69,7 @@ pub(super) fn is_package(name: &str) -> bool {
         && name.bytes().all(|b| lower_or_digit(b) || b"+.-".contains(&b))
 }
 
-/// An absolute path that outlives a boot.
+/// Whether a text is an absolute path in the guest that outlives a boot.
 pub(super) fn is_guest_path(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else { return false };
     let part = |part: &str| {
@@ -81,7 +81,7 @@ pub(super) fn is_guest_path(path: &str) -> bool {
     path.len() <= 200 && rest.split('/').all(part) && !["dev", "proc", "run", "sys", "tmp"].contains(&top)
 }
 
-/// `host:port`; the host is a DNS name, an IPv4 address, or an IPv6 address in brackets.
+/// Whether a text is `host:port`; the host is a DNS name, an IPv4 address, or an IPv6 address in brackets.
 pub(super) fn is_destination(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let port_fits = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
@@ -99,7 +99,7 @@ pub(super) fn is_destination(text: &str) -> bool {
     port_fits && (name() || address())
 }
 
-/// Bytes of `512MiB`, `8GiB`, ...
+/// Bytes of a size such as `512MiB` or `8GiB`; None: it is no size.
 #[must_use]
 pub fn bytes(text: &str) -> Option<u64> {
     let units = [("KiB", KIB), ("MiB", KIB * KIB), ("GiB", KIB * KIB * KIB), ("TiB", KIB * KIB * KIB * KIB)];
@@ -107,14 +107,14 @@ pub fn bytes(text: &str) -> Option<u64> {
     number_of(number)?.checked_mul(unit)
 }
 
-/// Seconds of `90s`, `5m`, `1h`.
+/// Seconds of a time such as `90s`, `5m` or `1h`; None: it is no time.
 pub(super) fn seconds(text: &str) -> Option<u64> {
     let (number, unit) =
         [("s", 1), ("m", 60), ("h", 3600)].iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;
     number_of(number)?.checked_mul(unit)
 }
 
-/// Digits alone: `u64::from_str` would take a sign, too.
+/// Number of a text of digits alone: `u64::from_str` would take a sign, too.
 fn number_of(text: &str) -> Option<u64> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }

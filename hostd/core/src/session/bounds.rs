@@ -7,12 +7,12 @@ use crate::{checks::NAME_MAX, text};
 const LIST_MAX: usize = 64;
 /// Most comments of a review in an answer.
 const COMMENTS_MAX: usize = 200;
-/// Longest text in an answer, in bytes.
+/// Longest text of an answer, in bytes.
 const TEXT_MAX: usize = 16 << 10;
-/// Of all texts of checks together, and of all of reviews, in bytes; what comes after is left out.
+/// Most bytes of all texts of an answer's checks together, and of its reviews together; what comes after is left out.
 const ALL_MAX: usize = 128 << 10;
 
-/// Bytes that texts may still take.
+/// Bytes that the texts to come may still take.
 struct Budget(usize);
 
 impl Budget {
@@ -23,8 +23,8 @@ impl Budget {
 }
 
 impl Observation {
-    /// The same within its bounds, with nothing in it that could trouble a terminal, and without the reviews that the agent
-    /// was told of.
+    /// Returns the observation within its bounds, with nothing in it that could trouble a terminal, and without the reviews
+    /// that the agent was told of.
     pub(super) fn cleaned(mut self, told: &Told) -> Self {
         self.pull.head = text::clean(&self.pull.head, NAME_MAX);
         if let Some(failed) = &mut self.pull.failed {
@@ -37,7 +37,7 @@ impl Observation {
     }
 }
 
-/// Logs come last: of no check the name may be missing for the log of another.
+/// Cleans checks, their logs last: no check loses its name for the log of another.
 fn clean_checks(checks: &mut Vec<CheckSeen>) {
     let mut budget = Budget(ALL_MAX);
     checks.truncate(LIST_MAX);
@@ -49,7 +49,7 @@ fn clean_checks(checks: &mut Vec<CheckSeen>) {
     }
 }
 
-/// The newest are what counts. Of none the name is missing of whoever gave it.
+/// Cleans reviews; the newest are kept, and each keeps its reviewer's name.
 fn clean_reviews(reviews: &mut Vec<ReviewSeen>) {
     let mut budget = Budget(ALL_MAX);
     reviews.drain(..reviews.len().saturating_sub(LIST_MAX));

@@ -1,10 +1,10 @@
 //! How a process ended, in words.
 
-/// Signals that there are.
+/// Numbers of the signals that Linux has.
 const SIGNALS: std::ops::RangeInclusive<i32> = 1..=64;
 
-/// `ended with exit code 3`, or `was killed by signal 9`: of an exit code, which is 128 + signal where one ended the process, or a
-/// child of the shell that the process is.
+/// How a process with this exit code ended: `ended with exit code 3`, or `was killed by signal 9`. A code is 128 + signal where
+/// one ended the process, or a child of the shell that the process is.
 #[must_use]
 pub fn how_it_ended(code: i32) -> String {
     match code.checked_sub(128) {

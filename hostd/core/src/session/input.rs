@@ -3,249 +3,250 @@ use serde::{Deserialize, Serialize};
 use super::{Activity, Answer, Cause, Message, Observation, Wait};
 use crate::signs::Sign;
 
-/// What the agent says of itself. Foreign: [`step`](super::step) bounds and cleans it.
+/// A status that an agent gives of itself. Foreign: [`step`](super::step) bounds and cleans it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// What it is doing.
+    /// What the agent says that it is doing.
     pub activity: Activity,
-    /// In its words.
+    /// What the agent says about it, in its own words; may be empty.
     pub text: String,
-    /// Answers it offers.
+    /// Answers that the agent offers to its question.
     pub choices: Vec<String>,
 }
 
-/// What the machine is told.
+/// An input of the session machine: a command or a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// A person: end it and forget it.
+    /// A person deletes the session.
     Delete,
-    /// A person: boot it again from its disk.
+    /// A person boots the session again from its disk.
     Restart {
-        /// What is in the memory of a suspended session may be lost.
+        /// Whether the memory of a suspended session may be lost.
         give_up_memory: bool,
     },
-    /// A person or the policy: put it to disk.
+    /// A person or the policy has the session suspended.
     Suspend,
-    /// A person or an event: bring it back.
+    /// A person or an event has the session resumed.
     Resume,
-    /// A person: type this to the agent.
+    /// A person sends a message to the agent.
     Send(Message),
-    /// A person: make another one from it as it is.
+    /// A person forks the session.
     Fork,
-    /// It was forked, or could not be; its VM runs on.
+    /// The fork was made, or could not be; the session's VM runs on.
     Forked,
-    /// The host has a place for it.
+    /// The host has a place for the session.
     Admitted,
-    /// The host has no room for it now.
+    /// The host has no room for the session now; it stays in the queue.
     Waits {
-        /// In words for a person.
+        /// Reason, in words for a person.
         why: String,
     },
-    /// The host will never have room for it.
+    /// The host will never have room for the session.
     Refused {
-        /// With what to do.
+        /// Reason, with what to do, in words for a person.
         why: String,
     },
-    /// VM booted, hand shaken, agent started.
+    /// The VM is up, its guest has shaken hands, and the agent has started.
     Started {
-        /// Of the VM that reports.
+        /// Generation of the VM that reports.
         generation: u64,
     },
-    /// It was to be a clone of its template, and had to boot instead.
+    /// The VM was to be a clone of its template, and had to boot instead.
     Booted {
-        /// Of the VM that reports.
+        /// Generation of the VM that reports.
         generation: u64,
-        /// With what to do.
+        /// Reason, with what to do, in words for a person.
         why: String,
     },
-    /// The start was given up; nothing of the VM is left.
+    /// The start of the VM was given up; nothing of the VM is left.
     StartFailed {
-        /// Of the VM that was to be.
+        /// Generation of the VM that was to start.
         generation: u64,
-        /// With what to do.
+        /// Reason, with what to do, in words for a person.
         why: String,
     },
-    /// Memory, devices and disk are safe, and the VM is gone.
+    /// The VM's memory, devices and disk are on disk, and the VM is gone.
     Suspended,
-    /// The VM runs on.
+    /// The suspend failed; the VM runs on.
     SuspendFailed {
-        /// With what to do.
+        /// Reason, with what to do, in words for a person.
         why: String,
     },
-    /// The guest has shaken hands.
+    /// The VM runs from its snapshot, and its guest has shaken hands.
     Resumed {
-        /// Of the VM that reports.
+        /// Generation of the VM that reports.
         generation: u64,
     },
-    /// The snapshot is as it was.
+    /// The resume failed; the snapshot is as it was.
     ResumeFailed {
-        /// With what to do.
+        /// Reason, with what to do, in words for a person.
         why: String,
     },
     /// The VM is gone.
     VmEnded {
-        /// Of the VM that reports.
+        /// Generation of the VM that ended.
         generation: u64,
-        /// Why.
+        /// Why the VM ended.
         cause: Cause,
     },
-    /// hostd started and found this session in its store; no VM of it is left.
+    /// hostd started and found the session in its store; no VM of the session is left.
     HostRestarted,
-    /// hostd is about to end, and the next one goes on where this one was.
+    /// hostd is about to stop; what runs is suspended, and the next hostd resumes it.
     HostStops,
-    /// It was booted from a disk that it had worked on, and its repository is not whole.
+    /// The VM was booted from a disk that the session had worked on, and the repository on it is not whole.
     RepositoryBroken {
-        /// Of the VM that reports.
+        /// Generation of the VM that reports.
         generation: u64,
-        /// What is broken, with what to do.
+        /// What is broken, with what to do, in words for a person.
         why: String,
     },
-    /// The guest has the oldest message of the inbox; the agent has yet to read it.
+    /// The guest has the oldest message of the inbox; the agent has not read it yet.
     Typed {
-        /// Of the VM that got it.
+        /// Generation of the VM that got the message.
         generation: u64,
-        /// Of the message.
+        /// Id of the message.
         id: u64,
     },
-    /// The agent has read it, on its terminal or as the answer to its wait for one.
+    /// The agent has read the message, on its terminal or as the answer to its wait for one.
     Read {
-        /// Of the VM that got it.
+        /// Generation of the VM that got the message.
         generation: u64,
-        /// Of the message.
+        /// Id of the message.
         id: u64,
     },
-    /// It could not be typed, and will not be to this agent; it stays in the inbox.
+    /// The message could not be typed, and will not be typed to this agent; it stays in the inbox.
     NotTyped {
-        /// Of the VM that did not get it.
+        /// Generation of the VM that did not get the message.
         generation: u64,
-        /// Of the message.
+        /// Id of the message.
         id: u64,
     },
-    /// The agent said something of itself.
+    /// The agent gave a status by `session status`.
     AgentStatus {
-        /// Of the VM that reports.
+        /// Generation of the VM that reports.
         generation: u64,
-        /// What it said.
+        /// The status.
         status: Status,
     },
-    /// Its terminal shows something else than before.
+    /// The agent's terminal shows another sign than before.
     Seen {
-        /// Of the VM that it is seen of.
+        /// Generation of the VM whose terminal it is.
         generation: u64,
         /// What the terminal shows.
         sign: Sign,
     },
-    /// The agent waits for something.
+    /// The agent began to wait by `session wait`.
     WaitBegan {
-        /// Of the VM that reports.
+        /// Generation of the VM that reports.
         generation: u64,
-        /// For what.
+        /// The wait.
         wait: Wait,
     },
-    /// It does not wait any more, though it was not answered.
+    /// The agent's `session wait` ended without an answer.
     WaitWithdrawn {
-        /// Of the VM that reports.
+        /// Generation of the VM that reports.
         generation: u64,
-        /// Of the wait.
+        /// Id of the wait.
         id: u64,
     },
-    /// The wait has lasted as long as it may.
+    /// The wait has lasted until its `until`.
     TimeIsUp {
-        /// Of the wait.
+        /// Id of the wait.
         id: u64,
     },
-    /// The forge was read: the session's pull request, where it has one.
+    /// The session's pull request was read from the forge; None: it has none.
     Observed(Option<Box<Observation>>),
-    /// The agent has the answer that it waited for.
+    /// The agent's wait took its answer.
     Told {
-        /// Of the VM that got it.
+        /// Generation of the VM that got the answer.
         generation: u64,
     },
-    /// Nobody waited for it in the guest.
+    /// No command waited in the guest for the answer.
     NotTold {
-        /// Of the VM that did not get it.
+        /// Generation of the VM that did not get the answer.
         generation: u64,
     },
     /// The guest's kernel killed a process for want of memory.
     OomKilled {
-        /// Of the VM that reports.
+        /// Generation of the VM that reports.
         generation: u64,
         /// Name of the program that was killed.
         name: String,
     },
-    /// The guest's disk is full, or is so no longer.
+    /// The guest's disk became full, or is so no longer.
     GuestDisk {
-        /// Of the VM that reports.
+        /// Generation of the VM that reports.
         generation: u64,
-        /// What is left of it, in words, where it is.
+        /// Space left on the full disk, in words; None: the disk is not full.
         full: Option<String>,
     },
     /// The agent's process ended.
     AgentExited {
-        /// Of the VM that reports.
+        /// Generation of the VM that reports.
         generation: u64,
-        /// Exit code; 128 + signal when a signal ended it.
+        /// Exit code of the process; 128 + signal when a signal ended it.
         code: i32,
-        /// The last line on its terminal; empty: none, or it ended well.
+        /// Last line on the agent's terminal; empty: there is none, or the agent ended well.
         last: String,
     },
 }
 
-/// What is to be done in the world. Idempotent: a repeat is harmless.
+/// An effect of the session machine: what hostd is to do. Idempotent: a repeat is harmless.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "effect")]
 pub enum Effect {
-    /// Find it a place; answered by [`Input::Admitted`] or [`Input::Refused`], and in between by [`Input::Waits`].
+    /// Find the session a place on the host; answered by [`Input::Admitted`] or [`Input::Refused`], and in between by
+    /// [`Input::Waits`].
     Admit,
-    /// Boot its VM, shake hands, start the agent; answered by [`Input::Started`] or [`Input::StartFailed`].
+    /// Start a VM, shake hands, start the agent; answered by [`Input::Started`] or [`Input::StartFailed`].
     Start {
-        /// Of the VM to be.
+        /// Generation of the VM that is to start.
         generation: u64,
     },
-    /// Put it to disk; answered by [`Input::Suspended`] or [`Input::SuspendFailed`].
+    /// Suspend the VM to disk; answered by [`Input::Suspended`] or [`Input::SuspendFailed`].
     Suspend,
-    /// Bring it back; answered by [`Input::Resumed`] or [`Input::ResumeFailed`].
+    /// Resume the VM from its snapshot; answered by [`Input::Resumed`] or [`Input::ResumeFailed`].
     Resume {
-        /// Of the VM to be.
+        /// Generation of the VM that is to run from the snapshot.
         generation: u64,
     },
-    /// Type this into the agent's terminal; answered by [`Input::Typed`] and later [`Input::Read`], or by [`Input::NotTyped`].
-    /// A repeat is harmless: the guest types a message of this id once.
+    /// Type the message into the agent's terminal; answered by [`Input::Typed`] and later [`Input::Read`], or by
+    /// [`Input::NotTyped`]. A repeat is harmless: the guest types a message of this id once.
     Type {
-        /// Of the VM that is to get it.
+        /// Generation of the VM that is to get the message.
         generation: u64,
         /// The message to type.
         #[serde(alias = "text")]
         message: Message,
     },
-    /// Press keys on the agent's terminal at once, before what waits there to be read: they may be what ends that. Answered as
-    /// [`Effect::Type`]; keys that a VM did not get before it ended are not pressed.
+    /// Press the message's keys on the agent's terminal at once, before what waits there to be read: they may be what ends
+    /// that. Answered as [`Effect::Type`]; keys that a VM did not get before it ended are not pressed.
     Press {
-        /// Of the VM that is to get it.
+        /// Generation of the VM that is to get the message.
         generation: u64,
-        /// The message to type.
+        /// The message whose keys are pressed.
         message: Message,
     },
     /// Read the session's pull request from the forge; answered by [`Input::Observed`].
     Observe,
-    /// Hand this over to the command that waits; answered by [`Input::Told`] or [`Input::NotTold`]. A repeat is harmless: the
+    /// Hand the answer over to the agent's wait; answered by [`Input::Told`] or [`Input::NotTold`]. A repeat is harmless: the
     /// guest takes an answer once.
     Tell {
-        /// Of the VM that is to get it.
+        /// Generation of the VM that is to get the answer.
         generation: u64,
         /// Id of the wait.
         wait: u64,
-        /// What.
+        /// The answer.
         answer: Answer,
     },
     /// End the VM if there is one; nothing is reported.
     End,
-    /// End the VM if there is one, remove every file of the session, forget it.
+    /// End the VM if there is one, remove every file of the session and its record.
     Remove,
 }
 
 impl Effect {
-    /// Whether this input answers it, so that it is owed no longer.
+    /// Whether this input answers the effect, so that hostd does not owe it any longer.
     #[must_use]
     pub fn answered_by(&self, input: &Input) -> bool {
         let ends = |of: u64| match input {
@@ -284,7 +285,7 @@ impl Effect {
     }
 }
 
-/// A command that is impossible in this state, in words for a person.
+/// Why a person's command is impossible in the session's state, in words for a person.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Denied(pub String);

@@ -4,30 +4,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::text;
 
-/// Where a session's VM stands.
+/// State of a session's VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "state")]
 pub enum Lifecycle {
-    /// Waits for a place on the host.
+    /// The session waits for a place on the host; there is no VM.
     Queued,
-    /// Its VM boots; ends with the agent started.
+    /// The VM boots or is cloned; ends when the agent has started.
     Starting,
-    /// Its VM runs.
+    /// The VM runs.
     Running,
-    /// Its memory and disk are being put down.
+    /// The VM's memory, devices and disk are being written.
     Suspending,
-    /// On disk only.
+    /// The session is on disk only; there is no VM.
     Suspended,
-    /// Being brought back.
+    /// A VM is being started from the session's snapshot.
     Resuming,
-    /// Powered off in good order; its disk is kept.
+    /// The VM powered off in good order; its disk is kept.
     Stopped {
-        /// By whom: [`Cause::PoweredOff`] or [`Cause::HostStopped`].
+        /// Who stopped the VM: [`Cause::PoweredOff`] or [`Cause::HostStopped`].
         cause: Cause,
     },
-    /// Its VM ended, or never came up; its disk is kept.
+    /// The VM ended without order, or never came up; its disk is kept.
     Crashed {
-        /// Why.
+        /// Why the VM ended, or did not come up.
         cause: Cause,
     },
 }
@@ -59,35 +59,35 @@ impl Lifecycle {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", content = "detail")]
 pub enum Cause {
-    /// The guest powered off in good order: not a crash.
+    /// The guest powered off in good order; no crash.
     PoweredOff,
-    /// The guest's kernel panicked or reset the machine; the last line of its serial console, if there was one.
+    /// The guest's kernel panicked or reset the machine; holds the last line of its serial console, or an empty string.
     GuestReset(String),
-    /// The QEMU process is gone; how it ended.
+    /// The QEMU process is gone; holds how it ended.
     VmDied(String),
-    /// QEMU stopped the VM because the host could not write its disk.
+    /// QEMU stopped the VM because the host could not write its disk; holds QEMU's error.
     DiskError(String),
-    /// It could not be started; the error, with what to do.
+    /// The VM could not be started; holds the error, with what to do.
     StartFailed(String),
-    /// hostd ended while the VM ran; the VM was ended when hostd came back.
+    /// hostd ended while the VM ran; the next hostd ended the VM.
     HostRestarted,
-    /// hostd was stopped by a person.
+    /// A person stopped hostd.
     HostStopped {
-        /// The guest powered off first, its disk synced: not a crash.
+        /// Whether the guest powered off before hostd ended; then it is no crash.
         in_order: bool,
     },
-    /// The link went down and did not come back in time.
+    /// The link to the guest went down and did not come back in time.
     LinkLost,
 }
 
 impl Cause {
-    /// Whether the VM's disk was put down in good order.
+    /// Whether the guest powered off in good order, its disk synced.
     #[must_use]
     pub fn in_order(&self) -> bool {
         matches!(self, Self::PoweredOff | Self::HostStopped { in_order: true })
     }
 
-    /// The same with its text, which may be the guest's, cleaned and cut to `max` bytes.
+    /// Returns the same cause with its text, which may be the guest's, cleaned and cut to `max` bytes.
     #[must_use]
     pub fn cleaned(self, max: usize) -> Self {
         let clean = |s: String| text::clean(&s, max);
@@ -120,23 +120,23 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What the agent is doing.
+/// What an agent is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activity {
-    /// At work.
+    /// The agent is at work, or says nothing of itself.
     Working,
-    /// Asked a person something.
+    /// The agent asked a person something.
     NeedsInput,
-    /// Waits for checks of its pull request.
+    /// The agent waits for the checks of its pull request.
     WaitingChecks,
-    /// Waits for a review of its pull request.
+    /// The agent waits for a review of its pull request.
     WaitingReview,
-    /// Has nothing to do.
+    /// The agent has nothing to do, or waits for a message.
     Idle,
-    /// Finished.
+    /// The agent has finished its task.
     Done,
-    /// Gave up, or ended with an error.
+    /// The agent gave up, or its process ended with an error.
     Failed,
 }
 
@@ -155,13 +155,13 @@ impl Activity {
         }
     }
 
-    /// Parses what `session status` may say: working, needs-input, idle, done or failed.
+    /// Returns the activity with this word, of those that `session status` takes: working, needs-input, idle, done, failed.
     #[must_use]
     pub fn from_status(word: &str) -> Option<Self> {
         [Self::Working, Self::NeedsInput, Self::Idle, Self::Done, Self::Failed].into_iter().find(|a| a.word() == word)
     }
 
-    /// Done or failed.
+    /// Whether the agent is done or has failed.
     #[must_use]
     pub fn is_over(self) -> bool {
         matches!(self, Self::Done | Self::Failed)

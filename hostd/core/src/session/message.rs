@@ -4,35 +4,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::keys::Key;
 
-/// A message for the agent. It stays in the session's inbox until the agent has read it.
+/// A message of a person for the agent. It stays in the session's inbox until the agent has read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Kept")]
 pub struct Message {
-    /// Rising in its session, so that a guest takes none twice; 0: not given yet.
+    /// Id of the message, rising in its session, so that a guest takes none twice; 0: none was given yet.
     pub id: u64,
-    /// May have several lines; empty where keys are pressed instead.
+    /// Text of the message, of one or several lines; empty where only keys are pressed.
     pub text: String,
-    /// Enter follows the text.
+    /// Whether Enter follows the text.
     pub enter: bool,
-    /// Keys that are pressed, in order.
+    /// Keys that are pressed after the text, in order.
     pub keys: Vec<Key>,
 }
 
 impl Message {
-    /// A text that is submitted with Enter.
+    /// A message with this text and Enter after it.
     #[must_use]
     pub fn line(text: impl Into<String>) -> Self {
         Self { text: text.into(), enter: true, ..Self::default() }
     }
 
-    /// Whether it says something by itself, wherever it is read: so it answers `session wait message` too. What is no such
-    /// message is meant for what stands on the terminal now.
+    /// Whether the message is a text with Enter and no keys. Such a message says something by itself wherever it is read, and
+    /// so answers `session wait message` too; another is meant for what stands on the terminal now.
     #[must_use]
     pub fn is_line(&self) -> bool {
         self.enter && self.keys.is_empty()
     }
 
-    /// Whether it may be what the agent has asked for. A text without Enter is not given yet, and arrows only choose.
+    /// Whether the message may answer the agent's question. A text without Enter is not given yet, and arrows only choose.
     #[must_use]
     pub fn answers(&self) -> bool {
         self.enter || self.keys.iter().any(Key::decides)
@@ -45,21 +45,22 @@ impl From<&str> for Message {
     }
 }
 
-/// What a program has asked of its terminal, as far as it changes what is typed.
+/// Terminal modes that a program has set and that change what is typed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Modes {
-    /// Bracketed paste: mode 2004.
+    /// Whether bracketed paste (mode 2004) is on.
     pub paste: bool,
-    /// Application cursor keys.
+    /// Whether cursor keys send their application sequences (mode 1).
     pub application_cursor: bool,
 }
 
-/// How a pasted text begins and ends.
+/// Begin and end of a bracketed paste.
 const BRACKET: (&str, &str) = ("\x1b[200~", "\x1b[201~");
 
 impl Message {
-    /// What is typed, piece by piece: each is to be read before the next is written. What is bracketed is one with its Enter: it is
-    /// submitted also where all of it is read at once. Elsewhere an Enter read with its text would be a part of it.
+    /// The bytes that are typed, in pieces: each is to be read before the next is written. A bracketed paste is one piece with
+    /// its Enter, so that it is submitted also where all of it is read at once; elsewhere an Enter that is read with its text
+    /// would be a part of it.
     #[must_use]
     pub fn pieces(&self, modes: Modes) -> Vec<Vec<u8>> {
         let enter = if self.enter { "\r" } else { "" };
@@ -75,7 +76,7 @@ impl Message {
     }
 }
 
-/// As it is stored: records of before there were keys have the text alone.
+/// A message as it is stored; records of before there were keys have its text alone.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Kept {

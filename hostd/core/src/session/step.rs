@@ -4,19 +4,19 @@ use super::{
 };
 use crate::{UnixMillis, attention, signs::Sign, text};
 
-/// Longest status text kept, in bytes.
+/// Longest text of a status or a notice that is kept, in bytes.
 const TEXT_MAX: usize = 4096;
-/// How much later than what is seen on the terminal a status may arrive that the agent gave before it.
+/// Most milliseconds by which a status may arrive later than a sign of the terminal that came after it.
 const ASIDE: UnixMillis = 2_000;
-/// Most choices kept, and the longest, in bytes.
+/// Most choices of a status that are kept, and the longest of them, in bytes.
 const CHOICES_MAX: (usize, usize) = (16, 256);
 
-/// Longest last line of an agent that ended badly, in bytes.
+/// Longest last line of an agent that ended badly that is kept, in bytes.
 const LAST_LINE_MAX: usize = 256;
-/// Longest name of a process that the guest's kernel killed.
+/// Longest process name and longest words about a full disk that are kept, in bytes.
 const PROCESS_MAX: usize = 64;
 
-/// One step of the machine: the session after `input`, and what is to be done.
+/// One step of the machine: returns the session after `input`, and the effects that are to be carried out.
 ///
 /// A repeat is a no-op: the same session and no effects. Reports that come late or from another generation are no-ops too.
 ///
@@ -72,7 +72,7 @@ fn apply(s: &mut Session, input: Input) -> Result<Vec<Effect>, Denied> {
     }
 }
 
-/// Everything that is not a person's command.
+/// Applies a report, which cannot be denied.
 fn reported(s: &mut Session, input: Input) -> Vec<Effect> {
     match input {
         Input::Admitted => admitted(s),
@@ -201,7 +201,7 @@ fn resume(s: &mut Session) -> Result<Vec<Effect>, Denied> {
     }
 }
 
-/// What is denied has no memory that could be shared, or not yet.
+/// Denies a fork where the session has no memory that could be shared, or not yet.
 fn fork(s: &mut Session) -> Result<(), Denied> {
     match s.lifecycle {
         _ if s.forking => Err(forked_now()),
@@ -286,7 +286,8 @@ pub(super) fn type_next(s: &mut Session) -> Vec<Effect> {
     vec![Effect::Type { generation: s.generation, message }]
 }
 
-/// The VM runs on, by another link: what the guest has is followed again, and what waited is given to the agent.
+/// Effects for a VM that runs on with another link: the guest's message is followed again, and what waited is given to the
+/// agent.
 fn on(s: &mut Session) -> Vec<Effect> {
     let followed = s.inbox.first().filter(|_| s.unread).cloned();
     let mut effects: Vec<_> =
@@ -295,7 +296,7 @@ fn on(s: &mut Session) -> Vec<Effect> {
     effects
 }
 
-/// Whether this is the message that is on its way, or that the guest has.
+/// Whether the message with this id is on its way to the guest, or in it unread.
 fn is_under_way(s: &Session, id: u64) -> bool {
     (s.typing || s.unread) && s.inbox.first().is_some_and(|message| message.id == id)
 }
@@ -325,7 +326,7 @@ fn not_typed(s: &mut Session, id: u64) -> Vec<Effect> {
     if s.answer.is_some() { tell::go_on(s) } else { vec![] }
 }
 
-/// Somebody wants it back: as soon as there is room.
+/// Wants the session resumed as soon as there is room.
 pub(super) fn want(s: &mut Session) -> Vec<Effect> {
     if std::mem::replace(&mut s.wanted, true) {
         return vec![];
@@ -360,7 +361,7 @@ fn admitted(s: &mut Session) -> Vec<Effect> {
     vec![Effect::Start { generation: s.generation }]
 }
 
-/// Its VM is up: the agent gets what waited for it.
+/// The VM of this generation is up: the session runs, and its agent gets what waited for it.
 fn up(s: &mut Session, from: &Lifecycle, generation: u64) -> Vec<Effect> {
     if s.lifecycle != *from || s.generation != generation {
         return vec![];
@@ -397,7 +398,7 @@ fn begin_resume(s: &mut Session) -> Vec<Effect> {
     vec![Effect::Resume { generation: s.generation }]
 }
 
-/// The snapshot is as it was, whatever became of the VM that was to run on it.
+/// The session is suspended again, whatever became of the VM: its snapshot is as it was.
 fn resume_failed(s: &mut Session, why: &str) -> Vec<Effect> {
     if s.lifecycle == Lifecycle::Resuming {
         s.lifecycle = Lifecycle::Suspended;
@@ -422,8 +423,8 @@ fn ended(s: &mut Session, generation: u64, cause: Cause) -> Vec<Effect> {
     vec![]
 }
 
-/// What runs is put to disk, and wanted back: the next hostd finds it so. What is being put to disk already, by a person or by
-/// the policy, stays there.
+/// A running session is suspended and wanted back, as the next hostd finds it. One that is being suspended already, by a person
+/// or by the policy, stays suspended.
 fn host_stops(s: &mut Session) -> Vec<Effect> {
     if s.lifecycle != Lifecycle::Running {
         return vec![];
@@ -480,7 +481,8 @@ fn agent_status(s: &mut Session, status: Status) -> Vec<Effect> {
     vec![]
 }
 
-/// What it called for before it spoke is over. Output and what the agent says of itself come by different ways.
+/// Keeps a sign, unless the agent has spoken since or has ended. Output and statuses come by different ways, so a status may
+/// arrive late.
 fn seen(s: &mut Session, sign: Sign) -> Vec<Effect> {
     let over = |at: UnixMillis| at.saturating_add(ASIDE) < s.spoke_at;
     s.sign = match sign.cleaned() {

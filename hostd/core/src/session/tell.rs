@@ -9,7 +9,7 @@ use super::{
     wait::{Answer, Observation},
 };
 
-/// The agent waits, or is said to once more.
+/// The agent began a wait, or repeats one that is known.
 pub(super) fn began(s: &mut Session, wait: Wait) -> Vec<Effect> {
     if wait.id <= s.asked || s.exited.is_some() {
         return vec![];
@@ -37,7 +37,7 @@ fn begin(s: &mut Session, wait: Wait) -> Vec<Effect> {
     if what == WaitFor::Message { bring(s) } else { vec![Effect::Observe] }
 }
 
-/// The command that waited has ended by itself.
+/// The agent's wait with this id ended without an answer.
 pub(super) fn withdrawn(s: &mut Session, id: u64) -> Vec<Effect> {
     s.next_wait.take_if(|wait| wait.id == id);
     match &s.wait {
@@ -46,7 +46,7 @@ pub(super) fn withdrawn(s: &mut Session, id: u64) -> Vec<Effect> {
     }
 }
 
-/// The forge was read.
+/// The session's pull request was read from the forge; `seen` is None where it has none.
 pub(super) fn observed(s: &mut Session, seen: Option<Observation>) -> Vec<Effect> {
     let before = (s.answer.clone(), s.inbox.len());
     s.told_before();
@@ -78,7 +78,7 @@ pub(super) fn observed(s: &mut Session, seen: Option<Observation>) -> Vec<Effect
     bring(s)
 }
 
-/// A wait has lasted as long as it may.
+/// The wait with this id has lasted until its `until`.
 pub(super) fn time_is_up(s: &mut Session, id: u64) -> Vec<Effect> {
     match &s.wait {
         Some(wait) if wait.id == id && s.answer.is_none() && !s.telling => {
@@ -89,7 +89,7 @@ pub(super) fn time_is_up(s: &mut Session, id: u64) -> Vec<Effect> {
     }
 }
 
-/// The agent has its answer.
+/// The agent's wait took its answer.
 pub(super) fn told(s: &mut Session) -> Vec<Effect> {
     if !s.telling {
         return vec![];
@@ -108,7 +108,7 @@ pub(super) fn told(s: &mut Session) -> Vec<Effect> {
     over(s)
 }
 
-/// Nobody waits there any more: the answer stays for the next wait.
+/// No command waited for the answer; it is worked out again for the next wait.
 pub(super) fn not_told(s: &mut Session) -> Vec<Effect> {
     if s.telling { over(s) } else { vec![] }
 }
@@ -125,12 +125,12 @@ fn over(s: &mut Session) -> Vec<Effect> {
     }
 }
 
-/// What slept in the guest is gone with it.
+/// Forgets waits and their answer: the commands that waited in the guest are gone.
 pub(super) fn forget(s: &mut Session) {
     (s.wait, s.next_wait, s.answer, s.telling) = (None, None, None, false);
 }
 
-/// Something is there for the agent, or nothing: lets it have it, which may mean to bring it back first.
+/// Gives the agent what is there for it, and has a suspended session resumed for that; nothing is done where there is nothing.
 fn bring(s: &mut Session) -> Vec<Effect> {
     if !s.has_something() {
         return vec![];
@@ -146,7 +146,7 @@ fn bring(s: &mut Session) -> Vec<Effect> {
     }
 }
 
-/// Gives the agent what is there for it, one thing at a time: the answer that it waits for, else the oldest message.
+/// Gives the agent what is there for it, one thing at a time: the answer to its wait, else the oldest message.
 pub(super) fn go_on(s: &mut Session) -> Vec<Effect> {
     let Some(wait) = &s.wait else { return type_next(s) };
     if s.telling || s.typing || s.forking || s.lifecycle != Lifecycle::Running || s.exited.is_some() {
@@ -167,7 +167,7 @@ pub(super) fn go_on(s: &mut Session) -> Vec<Effect> {
     }
 }
 
-/// For an agent that does not wait by command: what is new goes to its inbox.
+/// Puts what is new about the pull request into the inbox of an agent that does not wait by command.
 fn by_terminal(s: &mut Session, seen: &Observation) {
     if s.exited.is_some() || s.inbox.len() + 2 > Session::INBOX {
         return;

@@ -5,36 +5,36 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Fate, Session};
 use crate::UnixMillis;
 
-/// Pull requests of which that is kept: the last.
+/// Most pull requests for which it is kept what the agent was told; the last ones stay.
 const KEPT: usize = 16;
 
 /// What the agent was told of one pull request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
-    /// Its number.
+    /// Number of the pull request.
     pub number: u64,
-    /// The last review; they are numbered from 1 in every pull request.
+    /// Id of the last review that the agent was told of; 0: of none.
     #[serde(default)]
     pub review: u64,
-    /// Head and outcome of the last checks; empty: none.
+    /// Head commit and outcome of the last checks that the agent was told of, separated by a space; empty: of none.
     #[serde(default)]
     pub checks: String,
-    /// When the last run of those began.
+    /// When the last run among those checks began.
     #[serde(default)]
     pub began: UnixMillis,
-    /// That it is merged or closed.
+    /// Whether the agent was told that the pull request is merged or closed.
     #[serde(default)]
     pub over: bool,
 }
 
 impl Session {
-    /// What the agent was told of this pull request.
+    /// What the agent was told of the pull request with this number.
     pub(super) fn told_of(&self, number: u64) -> Told {
         let known = self.told.iter().find(|told| told.number == number).cloned();
         known.unwrap_or_else(|| Told { number, ..Told::default() })
     }
 
-    /// The agent has this, or will.
+    /// Records that the agent has this answer, or will have it from its inbox.
     pub(super) fn remember(&mut self, answer: &Answer) {
         match answer {
             Answer::Checks { number, head, outcome, checks } => {
@@ -51,7 +51,7 @@ impl Session {
         }
     }
 
-    /// A record of before this was kept for each pull request has one number: that of the one last seen.
+    /// Moves the review of a record of before [`Session::told`] to the pull request last seen.
     pub(super) fn told_before(&mut self) {
         let review = std::mem::take(&mut self.reviews_told);
         if let Some(pull) = self.pull.as_ref().filter(|_| review > 0) {
@@ -66,7 +66,7 @@ impl Session {
     }
 }
 
-/// Names what the checks of a commit came to.
+/// Value of [`Told::checks`] for this head commit and outcome.
 pub(super) fn of_checks(head: &str, outcome: &str) -> String {
     format!("{head} {outcome}")
 }

@@ -9,117 +9,118 @@ pub(super) const NOT_SUSPENDED: &str = "could not be suspended: ";
 /// A session as the store keeps it. `attention` and its reason are derived, never stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
-    /// ULID, 26 characters.
+    /// Id of the session: a ULID of 26 characters.
     pub id: String,
     /// Unique on its host; the hostname of its VM and part of its branches.
     pub slug: String,
-    /// For people; at most 120 characters.
+    /// Title for people; at most 120 characters.
     pub title: String,
-    /// What the agent is asked to do; may be empty.
+    /// Task that the agent is given; may be empty.
     pub task: String,
-    /// Name of the environment.
+    /// Name of the environment that the session was made from.
     pub environment: String,
-    /// Id of the build it runs on.
+    /// Id of the environment's build that the session runs on.
     pub build: String,
-    /// User name of whoever created it.
+    /// User name of whoever created the session.
     pub owner: String,
-    /// The agent: program and arguments.
+    /// Command of the agent: program and arguments.
     pub command: Vec<String>,
-    /// Where the agent starts.
+    /// Absolute path in the guest where the agent starts.
     pub directory: String,
-    /// Repository of the local forge that it may read, and write under its own branches.
+    /// Name of the local forge's repository that the guest may read, and write under its own branches.
     pub repository: Option<String>,
-    /// Its VM's size.
+    /// Size of the session's VM.
     pub size: Size,
-    /// Where its VM stands.
+    /// State of the session's VM.
     pub lifecycle: Lifecycle,
-    /// What the agent is doing; outlives a suspend.
+    /// What the agent is doing; kept over a suspend.
     pub activity: Activity,
-    /// What the agent said with its last status, or how it ended.
+    /// What the agent said with its last status, or how its process ended.
     pub text: String,
-    /// Answers offered with [`Activity::NeedsInput`].
+    /// Answers that the agent offers with [`Activity::NeedsInput`].
     pub choices: Vec<String>,
-    /// What its terminal shows, which counts while it says that it works.
+    /// What the agent's terminal shows; counts only while `activity` is [`Activity::Working`].
     #[serde(default)]
     pub sign: Sign,
-    /// When the agent last said something of itself, or was last sent something.
+    /// When the agent last gave a status, or was last sent a message.
     #[serde(default)]
     pub spoke_at: UnixMillis,
-    /// One higher with each start, resume or clone; 0 before the first.
+    /// Number of the VM's life: one higher with each start and resume; 0 before the first.
     pub generation: u64,
     /// How the agent's process of this generation ended, if it has: its exit code, or 128 + signal.
     pub exited: Option<i32>,
-    /// What went wrong with its cloning, or with the last suspend or resume; empty: nothing.
+    /// What went wrong with the session's cloning, suspend or resume, or with its repository, in words for a person; empty:
+    /// nothing.
     pub notice: String,
     /// Messages for the agent, oldest first; at most [`Session::INBOX`]. Each stays until the agent has read it.
     pub inbox: Vec<Message>,
-    /// Id of the last message that was sent.
+    /// Id of the last message that was posted or pressed; 0: none was.
     #[serde(default)]
     pub sent: u64,
-    /// The oldest message is on its way to the guest.
+    /// Whether the oldest message is on its way to the guest.
     pub typing: bool,
-    /// The guest has the oldest message, and the agent has not read it.
+    /// Whether the guest has the oldest message and the agent has not read it.
     #[serde(default)]
     pub unread: bool,
-    /// Something arrived for the agent while it was being suspended: resume at once.
+    /// Whether the session is to be resumed as soon as its suspend is done, because something arrived for the agent meanwhile.
     pub wake: bool,
-    /// While suspended: somebody wants it back, and it waits for room.
+    /// Whether a suspended session is to be resumed as soon as there is room.
     #[serde(default)]
     pub wanted: bool,
-    /// Why it waits for room, while it does; empty: it does not, or nobody has looked yet.
+    /// Why the session waits for room, in words for a person; empty: it does not wait, or the host has not answered yet.
     #[serde(default)]
     pub waiting: String,
-    /// Its VM stands still for a moment, because it is being forked.
+    /// Whether the VM stands still for a moment because the session is being forked.
     #[serde(default)]
     pub forking: bool,
-    /// Id of the session that it is a fork of.
+    /// Id of the session that this one is a fork of; None: it is no fork.
     #[serde(default)]
     pub forked_from: Option<String>,
-    /// What its agent waits for by command, asleep.
+    /// The agent's `session wait` that is to be answered; None: the agent does not wait by command.
     #[serde(default)]
     pub wait: Option<Wait>,
-    /// The wait after it, which began before the answer to it was known to have arrived.
+    /// The agent's next wait, which began before the last answer was known to have arrived.
     #[serde(default)]
     pub next_wait: Option<Wait>,
-    /// What answers the first, until the agent has it.
+    /// Answer to `wait`; kept until the agent has it.
     #[serde(default)]
     pub answer: Option<Answer>,
-    /// The answer is being handed over.
+    /// Whether the answer is being handed over to the guest.
     #[serde(default)]
     pub telling: bool,
-    /// The last thing that this boot of the guest asked for.
+    /// Id of the last wait that this boot of the guest reported; 0: none.
     #[serde(default)]
     pub asked: u64,
-    /// Its pull request, as last seen.
+    /// The session's pull request as last read from the forge; None: there is none.
     #[serde(default)]
     pub pull: Option<Pull>,
-    /// What the agent was told of its pull requests, the last one last.
+    /// What the agent was told of each of the session's pull requests, the last told last; at most 16.
     #[serde(default)]
     pub told: Vec<Told>,
-    /// The last review that it was told of, in a record of before `told`.
+    /// Id of the last review that the agent was told of, in records of before `told` was kept; else 0.
     #[serde(default)]
     pub reviews_told: u64,
-    /// Its agent cannot wait by command: what it would wait for is typed into its terminal.
+    /// Whether results of checks and reviews are typed into the agent's terminal, because it cannot run `session wait`.
     #[serde(default)]
     pub typed_events: bool,
-    /// The last process that its guest's kernel killed for want of memory since the agent last said something; empty: none.
+    /// Name of the last process that the guest's kernel killed for want of memory since the agent's last status; empty: none.
     #[serde(default)]
     pub oom_killed: String,
-    /// What is left of its guest's disk, in words, while that is full; empty: it is not.
+    /// Space left on the guest's disk while it is full, in words; empty: it is not full.
     #[serde(default)]
     pub guest_disk_full: String,
-    /// Someone asked to delete it; it is gone when the effect is done.
+    /// Whether somebody asked to delete the session; its record goes once [`Effect::Remove`] is done.
     pub deleting: bool,
-    /// Of dispatch.
+    /// When the session was dispatched.
     pub created_at: UnixMillis,
-    /// Of the last change; never falls.
+    /// When the session last changed; never falls.
     pub updated_at: UnixMillis,
-    /// Since when it is whose turn it is; 0 in a record of before that was kept.
+    /// When the turn last changed, see [`crate::attention()`]; 0 in records of before that was kept.
     #[serde(default)]
     pub turned_at: UnixMillis,
 }
 
-/// What a session is created with.
+/// The values that a session is created with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSession {
     /// See [`Session::id`].
@@ -148,7 +149,7 @@ pub struct NewSession {
     pub typed_events: bool,
 }
 
-/// What tells a fork from the session that it is made from.
+/// The values in which a fork differs from the session that it is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewFork {
     /// See [`Session::id`].
@@ -162,12 +163,12 @@ pub struct NewFork {
 }
 
 impl Session {
-    /// How many messages may wait to be typed.
+    /// Most messages that may wait in [`Session::inbox`].
     pub const INBOX: usize = 64;
-    /// Longest message that is typed, in bytes.
+    /// Longest text of a message, in bytes.
     pub const MESSAGE: usize = 32 << 10;
 
-    /// A new session and what is to be done first: find it a place.
+    /// Creates a queued session. The returned effect asks for its place on the host.
     #[must_use]
     pub fn new(new: NewSession, now: UnixMillis) -> (Self, Vec<Effect>) {
         let NewSession {
@@ -233,8 +234,8 @@ impl Session {
         (session, vec![Effect::Admit])
     }
 
-    /// A fork, made from this session's snapshot, and what is to be done first: find it a place. What waits to be typed, and
-    /// the pull request, are this session's alone; what its agent waits for, the fork's waits for too.
+    /// Creates a fork from this session's snapshot, suspended and wanted; the returned effects ask for its place on the host.
+    /// Messages, answer and pull request are this session's alone; what its agent waits for, the fork's agent waits for too.
     #[must_use]
     pub fn fork(&self, new: NewFork, now: UnixMillis) -> (Self, Vec<Effect>) {
         let NewFork { id, slug, title, owner } = new;
@@ -268,7 +269,8 @@ impl Session {
         (fork, std::iter::once(Effect::Admit).chain(observe).collect())
     }
 
-    /// Why it is not on disk when its suspend is over, and what to do; None: it is, or was until somebody had it resumed.
+    /// Why the session is not suspended once its suspend is over, and what to do; None: it was suspended, also where it was
+    /// resumed since.
     #[must_use]
     pub fn not_suspended(&self) -> Option<String> {
         let (why, help) = match &self.lifecycle {
@@ -282,8 +284,8 @@ impl Session {
         Some(if why.contains("; ") { why } else { format!("{why}; {help}") })
     }
 
-    /// Whether its VM may be suspended once its grace is over: its agent waits for something, or has ended, and nothing is
-    /// on its way to it.
+    /// Whether the session may be suspended once its grace is over: it runs, its agent waits for something or has ended, and
+    /// nothing is on its way to the agent.
     #[must_use]
     pub fn waits(&self) -> bool {
         let quiet = self.activity != Activity::Working || self.exited.is_some();
@@ -291,7 +293,7 @@ impl Session {
         quiet && self.lifecycle == Lifecycle::Running && !taking && !self.forking && !self.deleting
     }
 
-    /// Whether something is there that its agent could be given now. What the guest has is the agent's to read.
+    /// Whether there is an answer or a message that the agent could be given now. A message that the guest has is not counted.
     #[must_use]
     pub fn has_something(&self) -> bool {
         let waits_for_message = self.wait.as_ref().is_some_and(|wait| wait.what == WaitFor::Message);
@@ -303,25 +305,25 @@ impl Session {
         self.exited.is_none() && (self.answer.is_some() || message)
     }
 
-    /// The oldest message that no guest has.
+    /// The oldest message that the guest has not got.
     #[must_use]
     pub fn next_message(&self) -> Option<&Message> {
         self.inbox.get(usize::from(self.unread))
     }
 
-    /// Since when it is whose turn it is.
+    /// Since when it has been the turn of whoever has it.
     #[must_use]
     pub fn turn_since(&self) -> UnixMillis {
         if self.turned_at == 0 { self.updated_at } else { self.turned_at }
     }
 
-    /// What its agent waits for, while nothing answers that.
+    /// The agent's wait, while no answer to it is known.
     #[must_use]
     pub fn open_wait(&self) -> Option<&Wait> {
         self.wait.as_ref().filter(|_| self.answer.is_none())
     }
 
-    /// Whether it is on its way between memory and disk, or stands still to be forked. Not while it waits for room.
+    /// Whether the session is on its way between memory and disk, or stands still to be forked. One that waits for room is not.
     #[must_use]
     pub fn moves(&self) -> bool {
         match self.lifecycle {
@@ -331,29 +333,29 @@ impl Session {
         }
     }
 
-    /// Whether it wants a place on the host and has none.
+    /// Whether the session waits for a place on the host: to start, or to be resumed.
     #[must_use]
     pub fn waits_for_room(&self) -> bool {
         self.lifecycle == Lifecycle::Queued || self.wanted
     }
 
-    /// Puts a message behind those that wait.
+    /// Gives the message the next id and puts it at the inbox's end.
     pub(super) fn post(&mut self, message: Message) {
         self.sent += 1;
         self.inbox.push(Message { id: self.sent, ..message });
     }
 
-    /// What its branches begin with: it may push to these alone.
+    /// Prefix of the session's branches below `refs/heads/`, with a slash at its end: the guest may push to these alone.
     #[must_use]
     pub fn branch_prefix(&self) -> String {
         format!("agent/{}/", self.slug)
     }
 }
 
-/// A VM's size.
+/// Size of a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
-    /// Virtual processors.
+    /// Number of virtual processors.
     pub vcpus: u32,
     /// Bytes of memory.
     pub memory: u64,

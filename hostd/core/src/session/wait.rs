@@ -10,21 +10,21 @@ use crate::{
     text,
 };
 
-/// What an agent may wait for.
+/// Something that an agent may wait for by `session wait`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WaitFor {
-    /// The checks of its pull request: all required ones have passed, or the first has failed.
+    /// The checks of the pull request: ends when all required ones have passed, or the first has failed.
     Checks,
-    /// A review of its pull request that it was not told of, or the end of that; or that its checks have failed, if it was not
-    /// told that of this head, or they were run again since.
+    /// A review of the pull request that the agent was not told of, or the pull request's end; or its checks' failure, if the
+    /// agent was not told that of this head, or the checks were run again since.
     Review,
     /// A message of a person.
     Message,
 }
 
 impl WaitFor {
-    /// What `session wait` calls it.
+    /// Returns what this argument of `session wait` stands for; None: nothing.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         match word {
@@ -36,45 +36,45 @@ impl WaitFor {
     }
 }
 
-/// A command of the agent that sleeps until it is answered.
+/// A `session wait` of the agent, which sleeps until it is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
-    /// The guest's, rising since its boot.
+    /// Id of the wait, given by the guest, rising since its boot.
     pub id: u64,
-    /// For what.
+    /// What the agent waits for.
     pub what: WaitFor,
-    /// Of which of the session's pull requests, by number; None: of the newest, open ones first.
+    /// Number of the session's pull request that the wait is about; None: the newest one, open ones first.
     #[serde(default)]
     pub pull: Option<u64>,
-    /// Since when.
+    /// When the wait began.
     pub since: UnixMillis,
-    /// Until when at most; None: for ever.
+    /// When the wait is answered with [`Answer::TimedOut`] at the latest; None: never.
     pub until: Option<UnixMillis>,
 }
 
-/// Where a session's pull request stands, as last read from the forge.
+/// State of a session's pull request, as last read from the forge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pull {
-    /// In its repository.
+    /// Number of the pull request in its repository.
     pub number: u64,
-    /// Whether it is over.
+    /// Whether the pull request is open, merged or closed.
     pub fate: Fate,
-    /// Its head commit.
+    /// Id of the head commit.
     pub head: String,
-    /// How many checks of the head have passed.
+    /// Number of the head's checks that have passed.
     pub passed: u32,
-    /// Of how many that count: the required ones, or all where none is required.
+    /// Number of the head's checks that count: the required ones, or all where none is required.
     pub total: u32,
-    /// The first of them that failed.
+    /// The first of those checks that failed.
     pub failed: Option<Failure>,
-    /// How its reviews stand.
+    /// What the reviews of the pull request come to.
     pub standing: Standing,
-    /// Since when its head is what it is.
+    /// When hostd saw the push of the head commit.
     pub since: UnixMillis,
 }
 
 impl Pull {
-    /// What the checks of its head come to, once nothing more will come of them; None: not yet.
+    /// Outcome of the head's checks once they are done: failed, none or passed; None: they are not done yet.
     #[must_use]
     pub fn outcome(&self) -> Option<&'static str> {
         match (&self.failed, self.total) {
@@ -86,138 +86,139 @@ impl Pull {
     }
 }
 
-/// Whether a pull request is over.
+/// Whether a pull request is open, merged or closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
-    /// Not yet.
+    /// The pull request is open or being merged.
     Open,
-    /// The base branch has it.
+    /// The base branch has the pull request's changes.
     Merged,
-    /// Its branch is gone.
+    /// The pull request was closed without a merge.
     Closed,
 }
 
-/// A check that failed.
+/// A check that failed, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Its name.
+    /// Name of the check.
     pub name: String,
-    /// When.
+    /// When the check failed.
     pub at: UnixMillis,
 }
 
-/// What the forge shows of a session's pull request: the one that its wait names, if that is its own, else the newest, open ones
-/// first. Foreign: [`step`](super::step) bounds and cleans it.
+/// What the forge shows of a session's pull request: the one that its wait names, if it is the session's own, else the newest,
+/// open ones first. Foreign: [`step`](super::step) bounds and cleans it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
-    /// Numbers of all the session's pull requests, rising.
+    /// Numbers of all of the session's pull requests, rising.
     pub own: Vec<u64>,
-    /// Where it stands.
+    /// State of the pull request.
     pub pull: Pull,
-    /// The checks of its head that count.
+    /// The checks of the head commit that count.
     pub checks: Vec<CheckSeen>,
-    /// Its reviews by others than the session, oldest first.
+    /// Reviews by others than the session, oldest first.
     pub reviews: Vec<ReviewSeen>,
 }
 
-/// A check, as an agent is told of it.
+/// A check as an agent is told of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckSeen {
-    /// Its name.
+    /// Name of the check.
     pub name: String,
-    /// Where it stands.
+    /// State of the check.
     pub state: CheckState,
-    /// In a line.
+    /// What the check found, in a line; may be empty.
     pub summary: String,
-    /// Where to read more.
+    /// URL where people read more; may be empty.
     pub url: String,
-    /// The end of its output; empty where it passed.
+    /// End of the check's output; empty where it passed.
     pub log: String,
-    /// When this run of it began; 0: it has not.
+    /// When this run of the check began; 0: it has not begun.
     #[serde(default)]
     pub started_at: UnixMillis,
 }
 
-/// A review, as an agent is told of it.
+/// A review as an agent is told of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReviewSeen {
-    /// In its pull request, rising.
+    /// Number of the review in its pull request, rising.
     pub id: u64,
-    /// Who gave it.
+    /// Name of the reviewer.
     pub by: String,
-    /// What they make of it.
+    /// The reviewer's verdict.
     pub verdict: Verdict,
-    /// In general.
+    /// Text about the pull request as a whole; may be empty.
     pub body: String,
-    /// On lines and files.
+    /// Comments on lines and files, in the order in which they were given.
     pub comments: Vec<CommentSeen>,
 }
 
-/// A comment, as an agent is told of it.
+/// A comment as an agent is told of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommentSeen {
-    /// Of the file.
+    /// Path of the file in the repository.
     pub path: String,
-    /// From 1; None: the whole file.
+    /// Number of the line in the file, from 1; None: the whole file.
     pub line: Option<u32>,
-    /// The line that it is about.
+    /// Text of the line that the comment is about; empty for a file.
     pub quote: String,
-    /// What is said.
+    /// Text of the comment.
     pub body: String,
 }
 
-/// What a wait is answered with; its JSON is what `session wait` prints.
+/// Answer to a wait; its JSON is what `session wait` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "answer")]
 pub enum Answer {
-    /// The checks are done.
+    /// The checks of the pull request's head are done.
     Checks {
-        /// Of the pull request.
+        /// Number of the pull request.
         number: u64,
-        /// The commit that they are of.
+        /// Id of the head commit that was checked.
         head: String,
-        /// passed, failed, or none where there are no checks.
+        /// Outcome of the checks: passed, failed, or none where there are no checks.
         outcome: String,
-        /// All that count.
+        /// The checks that count.
         checks: Vec<CheckSeen>,
     },
-    /// There are reviews, or the pull request is over.
+    /// There are reviews of the pull request, or it is merged or closed.
     Review {
-        /// Of the pull request.
+        /// Number of the pull request.
         number: u64,
-        /// Its head commit.
+        /// Id of the head commit.
         head: String,
-        /// Whether it is over.
+        /// Whether the pull request is open, merged or closed.
         state: Fate,
-        /// Those that the agent was not told of.
+        /// Reviews that the agent was not told of before.
         reviews: Vec<ReviewSeen>,
     },
-    /// A person's message.
+    /// A person sent a message.
     Message {
-        /// Which.
+        /// Text of the message.
         text: String,
     },
-    /// Nothing of the kind happened in time.
+    /// The wait has lasted as long as it may, and nothing has answered it.
     TimedOut,
-    /// There is no pull request that could have checks or reviews.
+    /// The session has no pull request that could have checks or reviews.
     NoPullRequest,
-    /// The pull request that it names is not the session's.
+    /// The wait names a pull request that is not the session's.
     Refused {
-        /// With what to do, for its agent.
+        /// Reason for the agent, with what to do.
         why: String,
     },
 }
 
-/// An outcome.
+/// Outcome of checks of which one failed.
 const FAILED: &str = "failed";
-/// Lines of a log that are typed.
+/// Most lines of a failed check's log that are typed into a terminal.
 const WORDS_LINES: usize = 12;
-/// Pull requests that a refusal names: the newest.
+/// Most of the session's pull requests that a refusal names; the newest ones are named.
 const NAMED: usize = 8;
 
 impl Observation {
-    /// What answers this wait now; None: nothing yet. `told` is what the agent knows of the pull request that is seen.
+    /// Answer to this wait by what is seen; None: nothing answers it yet. `told`: what the agent was told of the observed pull
+    /// request.
     pub(super) fn answers_to(&self, wait: &Wait, told: &Told) -> Option<Answer> {
         match wait.pull {
             Some(number) if !self.own.contains(&number) => Some(Answer::not_own(number, &self.own)),
@@ -227,7 +228,7 @@ impl Observation {
         }
     }
 
-    /// What there is to be said of it to whoever waits for this.
+    /// Answer to a wait for `what`, by what is seen and by what the agent was `told`; None: nothing answers it yet.
     pub(super) fn answers(&self, what: WaitFor, told: &Told) -> Option<Answer> {
         let Pull { number, fate, head, .. } = &self.pull;
         match what {
@@ -248,14 +249,15 @@ impl Observation {
         }
     }
 
-    /// Nobody reviews what its checks do not let through: who waits for that is told, once.
+    /// The failed checks, for a wait for a review: nobody reviews what its checks do not let through. None where the agent was
+    /// told.
     fn bad_news(&self, told: &Told) -> Option<Answer> {
         let failed = self.pull.outcome() == Some(FAILED);
         if failed && !self.checks_told(told) { self.answers(WaitFor::Checks, told) } else { None }
     }
 
-    /// Whether the agent knows what its checks came to. One that was run again and failed again is news; one that began before
-    /// it was told, and failed after the first, is not.
+    /// Whether the agent was told the checks' outcome. A check that was run again and failed again is news; one that began
+    /// before the agent was told, and failed after the first, is not.
     pub(super) fn checks_told(&self, told: &Told) -> bool {
         let known = self.pull.outcome().is_some_and(|outcome| told.checks == of_checks(&self.pull.head, outcome));
         known && !self.checks.iter().any(|check| check.state.is_bad() && check.started_at > told.began)
@@ -263,7 +265,7 @@ impl Observation {
 }
 
 impl Answer {
-    /// This number is none of the session's `own`.
+    /// The refusal of a wait for a pull request whose number is not among the session's `own`.
     pub(super) fn not_own(number: u64, own: &[u64]) -> Self {
         let names: Vec<_> = own.iter().rev().take(NAMED).map(|number| format!("#{number}")).collect();
         let why = match &names[..] {
@@ -278,7 +280,7 @@ impl Answer {
         Self::Refused { why }
     }
 
-    /// The same for an agent that reads its terminal alone; one line of at most [`Session::MESSAGE`] bytes.
+    /// The answer in one line of at most [`Session::MESSAGE`] bytes, for an agent that reads its terminal alone.
     #[must_use]
     pub fn in_words(&self) -> String {
         text::clean(&self.words(), Session::MESSAGE)

@@ -52,7 +52,7 @@ fn event() -> impl Strategy<Value = Input> {
     ]
 }
 
-/// With the generation that is meant.
+/// The event with the current generation where it has [`NOW`].
 fn meant(mut event: Input, current: u64) -> Input {
     if let Input::Started { generation }
     | Input::Resumed { generation }
@@ -94,7 +94,7 @@ fn sleeper(asleep: Option<u64>, before: &Session, after: &Session, event: &Input
     }
 }
 
-/// What an observation is of.
+/// Pull request and head commit of an answer.
 fn of(answer: &Answer) -> Option<(u64, &str)> {
     match answer {
         Answer::Checks { number, head, .. } | Answer::Review { number, head, .. } => Some((*number, head)),
@@ -102,7 +102,7 @@ fn of(answer: &Answer) -> Option<(u64, &str)> {
     }
 }
 
-/// What was followed of a history.
+/// What a history's test follows beside the machine.
 #[derive(Default)]
 struct Shadow {
     /// Pull request and head as last seen.
