@@ -39,7 +39,7 @@ use crate::{ci::Ci, forge::Keeper, sessions::Fleet};
 pub use listen::{Listen, ListenError, Socket};
 pub use principal::Principal;
 
-/// HTTP/2 windows: of a stream and of a connection. Local sockets carry bulk (`exec`, logs) beside keystrokes.
+/// HTTP/2 windows of a stream and of a connection, in bytes. Local sockets carry bulk (`exec`, logs) beside keystrokes.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 
 /// What every service works on.
@@ -47,9 +47,9 @@ const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 struct Api {
     fleet: Arc<Fleet>,
     ci: Arc<Ci>,
-    /// Of the forge that is built in.
+    /// The part of the built-in forge that people alone may use.
     keeper: Arc<dyn Keeper>,
-    /// Cancelled when hostd ends: streams that would go on for ever end then.
+    /// Cancelled when hostd stops: streams that would go on for ever end then.
     closing: CancellationToken,
 }
 
@@ -92,7 +92,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// What is said of the API itself: that its services are there, and what they take.
+/// The services that describe the API itself: that its services are there, and what they take.
 async fn about() -> color_eyre::Result<(HealthServer<impl Health>, ServerReflectionServer<impl ServerReflection>)> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<SessionsServer<Api>>().await;

@@ -12,18 +12,18 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::disk::measure;
 
-/// Of the file in the data folder.
+/// Name of the ballast's file in the data folder.
 const NAME: &str = "ballast";
-/// What it takes, or an eighth of a small disk.
+/// Size of the ballast in bytes; an eighth of the disk where that is less.
 const SIZE: u64 = 32 << 20;
-/// What there is to be for one use: a transaction writes some pages.
+/// Bytes that must be free for one use: a transaction writes some pages.
 const ONE_USE: u64 = 256 << 10;
-/// So much is given up at a time, for several uses.
+/// Bytes that are given up at a time, for several uses.
 const STEP: u64 = 1 << 20;
-/// What hostd starts with: its sockets, the store's log and index, what its parts write.
+/// Bytes that hostd needs to start: its sockets, the store's log and index, what its parts write.
 const START: u64 = 4 << 20;
-/// What a VM that stands still because the disk is full wants to see before it goes on: else it would take what was given up for
-/// somebody else.
+/// Bytes that must be free before a VM that stands still because of a full disk goes on: else it would take what was given up
+/// for somebody else.
 pub const GO_ON: u64 = 16 << 20;
 
 /// The ballast of a data folder. Clones share it.
@@ -33,28 +33,28 @@ pub struct Ballast(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     folder: PathBuf,
-    /// Held while it is changed.
+    /// Held while the file is changed.
     changing: Mutex<()>,
 }
 
 impl Ballast {
-    /// Of this data folder. Nothing is done yet.
+    /// The ballast of this data folder. No file is touched yet.
     #[must_use]
     pub fn of(folder: &Path) -> Self {
         Self(Arc::new(Inner { folder: folder.into(), changing: Mutex::new(()) }))
     }
 
-    /// Gives up what it takes for hostd to start.
+    /// Makes the room that hostd needs to start, where the disk is full.
     pub fn make_room_to_start(&self) {
         self.make(START);
     }
 
-    /// Gives up some where the disk is full, so that little can be written now. Reads what is free; cheap.
+    /// Gives up one step where the disk is full, so that a little can be written now. Only reads what is free otherwise; cheap.
     pub fn make_room(&self) {
         self.make(ONE_USE);
     }
 
-    /// Takes its room again, where there is more than that.
+    /// Takes the ballast's room again, where the disk has more than that.
     pub fn restore(&self) {
         let _one_at_a_time = self.lock();
         let Some(disk) = measure(&self.0.folder) else { return };

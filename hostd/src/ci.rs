@@ -50,13 +50,13 @@ pub use log::Log;
 /// How often the host's room is looked at while runs wait for it.
 const LOOK_AGAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 2 });
 
-/// What CI has to know of sessions.
+/// Where CI asks about sessions.
 pub trait Sessions: Send + Sync {
-    /// How many wait for a place; they go first.
+    /// Number of sessions that wait for a place; they go first.
     fn waiting(&self) -> usize;
-    /// Where they, and runs, have their room from.
+    /// The ledger from which sessions and runs have their room.
     fn rooms(&self) -> &Rooms;
-    /// The environment of the session of this id, if it is still there.
+    /// Name of the environment of the session with this id; None: the session is gone.
     fn environment(&self, id: &str) -> Option<String>;
 }
 
@@ -74,33 +74,33 @@ impl Sessions for Fleet {
     }
 }
 
-/// What it works with.
+/// The parts of hostd that CI works with.
 pub struct Parts {
-    /// The data folder.
+    /// Path of the data folder.
     pub data: PathBuf,
-    /// Where revisions come from and results go.
+    /// The forge that revisions come from and results go to.
     pub forge: Arc<dyn Forge>,
-    /// Whose checks are run.
+    /// The environments whose checks are run.
     pub environments: Arc<Environments>,
-    /// What starts the VMs.
+    /// The machine manager that starts the VMs.
     pub vmm: Arc<dyn Vmm>,
-    /// Their way to the repository.
+    /// The gateway, by which VMs reach the repository.
     pub gateway: Arc<Gateway>,
-    /// Who goes first.
+    /// The sessions, which go first.
     pub sessions: Arc<dyn Sessions>,
     /// Most runs at a time; None: as many as there are processors.
     pub most: Option<usize>,
 }
 
-/// The runs of this host.
+/// CI of this host: its runs, those that wait and those under way.
 pub struct Ci {
     parts: Parts,
     runs: Mutex<BTreeMap<Key, Run>>,
-    /// The turn of the next run.
+    /// Place in the queue of the next run.
     orders: AtomicU64,
-    /// Something ended or was asked for.
+    /// Told when a run has ended or one was asked for.
     wake: Notify,
-    /// What was cancelled may be wanted again: its commit was withdrawn for another, and came back meanwhile.
+    /// Told when a run was cancelled that may be wanted again: its commit was withdrawn for another, and came back meanwhile.
     look_again: Notify,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -111,7 +111,7 @@ struct Run {
     order: u64,
     job: Job,
     log: Arc<Log>,
-    /// Somebody asked for it, though no pull request has this head.
+    /// Whether somebody asked for the run, though no pull request has this head.
     asked: bool,
     state: State,
 }
@@ -120,14 +120,14 @@ enum State {
     Queued,
     Running {
         cancel: CancellationToken,
-        /// Its VM's memory, until it is over.
+        /// Room that is promised to the run's VM until the run is over.
         promise: Promise,
     },
-    /// It is over, and the forge could not be told.
+    /// The run is over, and the forge could not be told.
     Lost,
 }
 
-/// What is to be run, and in what.
+/// A check that is to be run, and the build that it is run in.
 #[derive(Clone)]
 struct Job {
     check: CiCheck,
@@ -205,7 +205,7 @@ impl Ci {
         }
     }
 
-    /// Nobody waits for this run any more.
+    /// Ends or drops a run that nobody waits for any more.
     async fn supersede(&self, key: &Key) {
         let queued = {
             let mut runs = self.runs();
@@ -224,7 +224,7 @@ impl Ci {
         }
     }
 
-    /// True: the forge has it.
+    /// Reports a check to the forge; returns whether the forge has it.
     async fn report(&self, key: &Key, state: CheckState, summary: &str, log: Option<Vec<u8>>) -> bool {
         let report = Report { name: key.name.clone(), state, summary: summary.into(), url: String::new(), log };
         match self.parts.forge.report(&key.repository, &key.commit, report).await {
@@ -250,7 +250,7 @@ impl Ci {
     }
 }
 
-/// Whether there may be other heads, or other checks to run.
+/// Whether this change of the forge may mean other heads, or other checks to run.
 fn news(heard: &Heard) -> bool {
     match heard {
         Heard::Hint(hint) => !matches!(hint.about, About::Checks(_)),

@@ -35,31 +35,31 @@ use crate::{
     },
 };
 
-/// Of all guests at a time, through the gateway.
+/// Most connections of all guests together through the gateway.
 const CONNECTIONS: usize = 4096;
-/// Of a pid in the lock's file.
+/// Digits of the pid in the lock's file.
 const PID_WIDTH: usize = 10;
-/// For calls under way to end, once all streams were told to.
+/// Longest wait for calls under way to end, once all streams were told to.
 const LAST_CALLS: Duration = Duration::from_secs(3);
 
-/// How hostd runs.
+/// Options of a run of hostd.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The data folder; made where it is not there.
+    /// Path of the data folder; the folder is made where it is not there.
     pub data: PathBuf,
-    /// Empty: `hostd.sock` in the data folder.
+    /// Addresses of the API; empty: `hostd.sock` in the data folder.
     pub listen: Vec<Listen>,
-    /// Where reports of checks are taken over HTTP; None: nowhere.
+    /// Address where reports of checks are taken over HTTP; None: they are not taken over HTTP.
     pub checks: Option<SocketAddr>,
-    /// The file with their token; None: in the data folder.
+    /// File with the token for reports of checks; None: a file in the data folder.
     pub checks_token: Option<PathBuf>,
-    /// Guests are made up, and nothing is run.
+    /// Whether guests are made up, and no VM is started.
     pub simulated: bool,
-    /// For QEMU.
+    /// Accelerator that QEMU is to use.
     pub accelerator: Choice,
-    /// The static `pilothouse-guest`.
+    /// Path of the static `pilothouse-guest`.
     pub guest: PathBuf,
-    /// The guests' kernel; None: fetched when it is needed.
+    /// Path of the guests' kernel; None: it is fetched when it is needed.
     pub kernel: Option<PathBuf>,
     /// Bytes of memory that VMs of sessions together may use; None: all but a reserve.
     pub memory: Option<u64>,
@@ -173,7 +173,7 @@ fn listen(addresses: &[Listen], data: &Path) -> color_eyre::Result<Vec<Socket>> 
     Ok(sockets)
 }
 
-/// Held for as long as hostd runs, and let go by the system however it ends.
+/// Locks the data folder for as long as hostd runs; the system lets go of the lock however hostd ends.
 fn lock(data: &Path) -> color_eyre::Result<File> {
     let path = data.join(data_folder::LOCK);
     let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
@@ -190,11 +190,11 @@ fn lock(data: &Path) -> color_eyre::Result<File> {
     Ok(file)
 }
 
-/// The signals that end hostd.
+/// The signals that stop hostd: SIGTERM, SIGINT and SIGHUP.
 pub struct Signals([Signal; 3]);
 
 impl Signals {
-    /// Listens to them from now on.
+    /// Begins to listen to the signals.
     ///
     /// # Errors
     /// Where the system does not allow it.
@@ -203,7 +203,7 @@ impl Signals {
         Ok(Self([listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?]))
     }
 
-    /// Waits for any of them. Cancel safe.
+    /// Waits for any of the signals. Cancel safe.
     pub async fn next(&mut self) {
         let [terminate, interrupt, hangup] = &mut self.0;
         tokio::select! {

@@ -9,49 +9,49 @@ use std::{
 
 use rustix::{fs::Mode, process};
 
-/// In every folder that a hostd has used.
+/// Name of the lock's file, which is in every folder that a hostd has used.
 pub const LOCK: &str = "hostd.lock";
-/// Rights of all users but the folder's own.
+/// Rights of all users but the folder's owner.
 const OTHERS: u32 = 0o077;
 
-/// Why a folder is not used.
+/// Why a folder is not fit to be the data folder.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
-    /// It cannot be made, looked at or written to.
+    /// The folder cannot be made, looked at or written to.
     #[error("{path}: {error}; give hostd a folder that it may write with --data DIR")]
     Io {
-        /// The data folder.
+        /// Path of the folder.
         path: PathBuf,
-        /// What went wrong.
+        /// Error of the system.
         error: io::Error,
     },
-    /// Whoever owns it may look into it whatever its rights are.
+    /// Another user owns the folder, and may look into it whatever its rights are.
     #[error(
         "{path} belongs to the user with the id {owner}; run hostd as that user, or choose another folder with --data DIR"
     )]
     Foreign {
-        /// The data folder.
+        /// Path of the folder.
         path: PathBuf,
-        /// Its owner.
+        /// Number of the user who owns the folder.
         owner: u32,
     },
-    /// Others have rights to it, and may need them for what is in it.
+    /// Others have rights to the folder, and may need them for what is in it.
     #[error(
         "{path} is open to other users (rights {mode:03o}) and holds what is not hostd's; if it is meant for hostd alone, \
          run `chmod 700 {path}`, or choose another folder with --data DIR"
     )]
     Shared {
-        /// The data folder.
+        /// Path of the folder.
         path: PathBuf,
-        /// Its rights.
+        /// Rights of the folder.
         mode: u32,
     },
-    /// Its file system keeps no rights.
+    /// The folder's file system keeps no rights.
     #[error(
         "{path} stays open to other users whatever is asked for; choose a folder of another file system with --data DIR"
     )]
     Open {
-        /// The data folder.
+        /// Path of the folder.
         path: PathBuf,
     },
 }
@@ -61,7 +61,7 @@ pub fn keep_private() {
     process::umask(Mode::RWXG | Mode::RWXO);
 }
 
-/// Makes the folder where it is not there. One that is there is closed to all other users where it is empty or a hostd's.
+/// Makes the folder where it is not there. A folder that is there is closed to all other users where it is empty or a hostd's.
 ///
 /// # Errors
 /// [`Unfit`]: it is not private, or cannot be written.

@@ -41,41 +41,41 @@ pub use working_tree::WorkingTree;
 #[cfg(fuzzing)]
 pub use working_tree::head_line;
 
-/// Answers under way to one reader, of at most about [`pieces::BYTES`] each.
+/// Answers that may wait for one reader, of at most about [`pieces::BYTES`] each.
 const QUEUE: usize = 4;
-/// Large files that are compared at a time, on the whole host.
+/// Most large files that are compared at a time, on the whole host.
 const LARGE_AT_A_TIME: usize = 2;
 
-/// A difference as it comes.
+/// Answers of a difference as they come; the last one is [`Answer::End`] or an error.
 pub type Answers = mpsc::Receiver<Result<Answer, DiffError>>;
 
-/// How much is wanted.
+/// How much of a difference is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
-    /// Everything.
+    /// The list of files, and the hunks of each.
     #[default]
     Hunks,
-    /// How many lines of each file were added and removed.
+    /// The list of files, and how many lines of each were added and removed.
     Counts,
     /// The list of files alone.
     List,
 }
 
-/// What is wanted of a difference.
+/// What a reader wants of a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// Only what is at or below these; empty: all.
+    /// Paths at or below which files are compared; empty: everywhere.
     pub paths: Vec<Bytes>,
-    /// How much.
+    /// How much of the difference is wanted.
     pub detail: Detail,
-    /// Lines around each change.
+    /// Number of lines around each change.
     pub context: u32,
-    /// A file's lines are cut after so many bytes.
+    /// Bytes of lines after which a file's hunks are cut; None: they are not cut.
     pub file_bytes: Option<u64>,
 }
 
 impl Wish {
-    /// Whether it may be asked for.
+    /// Checks whether the wish may be asked for.
     ///
     /// # Errors
     /// [`DiffError::Invalid`].
@@ -93,135 +93,135 @@ impl Default for Wish {
 /// Two revisions of a repository, as somebody names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revisions {
-    /// Its name in the local forge.
+    /// Name of the repository in the local forge.
     pub repository: String,
-    /// Empty: HEAD.
+    /// The old revision; empty: HEAD.
     pub old: String,
-    /// Empty: HEAD.
+    /// The new revision; empty: HEAD.
     pub new: String,
-    /// Compare with where `new` left `old`.
+    /// Whether `new` is compared with its merge base with `old` instead of with `old` itself.
     pub since_merge_base: bool,
 }
 
 /// A part of a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// First.
+    /// What is compared; the first answer.
     Start(Start),
-    /// More of the list.
+    /// Some files of the list, in order.
     Files(Vec<File>),
-    /// That was all of it.
+    /// The end of the list.
     Listed {
-        /// How many.
+        /// Number of files in the list.
         files: u32,
-        /// There are more.
+        /// Whether more files changed than the list has.
         cut: bool,
     },
-    /// More of a file.
+    /// A piece of a file's hunks.
     Piece(Piece),
-    /// Last; how many files' contents were compared.
+    /// The end; the number of files whose contents were compared.
     End(u32),
 }
 
-/// What is compared.
+/// The two trees that are compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Start {
-    /// Id of a commit.
+    /// Id of the old commit.
     pub old: String,
-    /// Id of a commit, or of a working tree's tree.
+    /// Id of the new commit, or of a working tree's tree.
     pub new: String,
-    /// When the working tree looked so; 0: it is no working tree.
+    /// When the working tree was read; 0: no working tree is compared.
     pub taken_at: UnixMillis,
-    /// The session is suspended, and that was when.
+    /// Whether the session was suspended then, and is read as it was suspended.
     pub suspended: bool,
-    /// What could not be read, for people.
+    /// What of the working tree could not be read, in words for a person; empty: nothing.
     pub missing: String,
 }
 
 /// A file that changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// From 0.
+    /// Place of the file in the list, from 0.
     pub number: u32,
-    /// As git says.
+    /// The change as git tells it.
     pub change: Change,
-    /// Bytes before; None: its contents are not here.
+    /// Bytes of the contents before the change; None: they are not here.
     pub old_bytes: Option<u64>,
-    /// Bytes now.
+    /// Bytes of the contents after the change; None: they are not here.
     pub new_bytes: Option<u64>,
 }
 
-/// More of a file.
+/// A piece of a file's hunks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Piece {
-    /// Its number.
+    /// Place of the file in the list, from 0.
     pub file: u32,
-    /// In order.
+    /// Hunks of the piece, in order; the first may go on with the last one's before.
     pub hunks: Vec<PieceHunk>,
-    /// That was all of it.
+    /// End of the file, in its last piece.
     pub end: Option<FileEnd>,
 }
 
 /// A hunk or a part of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PieceHunk {
-    /// Where it is; None: it goes on.
+    /// Place of the hunk; None: it goes on from the piece before.
     pub place: Option<Hunk>,
-    /// In order.
+    /// Lines of the hunk, in order.
     pub lines: Vec<PieceLine>,
 }
 
 /// A line or a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PieceLine {
-    /// What became of it.
+    /// Whether the line is in both texts, or in which.
     pub kind: Kind,
-    /// Without the line feed.
+    /// Bytes of the line, without the line feed.
     pub text: Bytes,
-    /// How it ends.
+    /// How the line ends.
     pub ending: Ending,
-    /// Begin and end of each part that changed.
+    /// Begin and end of each range of bytes that changed, one after the other.
     pub marks: Vec<u32>,
 }
 
 /// How a line ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// With a line feed.
+    /// The line ends with a line feed.
     Newline,
-    /// With the text.
+    /// The line is the text's last, without a line feed.
     None,
-    /// In the next line: it is too long for one piece.
+    /// The line goes on in the next one: it is too long for one piece.
     GoesOn,
 }
 
-/// What came of a file.
+/// Result of a file's comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileEnd {
-    /// What it is.
+    /// How the file could be compared.
     pub contents: Compared,
-    /// Lines.
+    /// Number of lines that were added.
     pub added: u64,
-    /// Lines.
+    /// Number of lines that were removed.
     pub removed: u64,
-    /// There is more than was asked for.
+    /// Whether the hunks were cut at [`Wish::file_bytes`].
     pub cut: bool,
-    /// It is text and no UTF-8.
+    /// Whether the contents are text that is not UTF-8.
     pub not_utf8: bool,
 }
 
 /// How far a file could be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compared {
-    /// Line by line.
+    /// The contents were compared line by line.
     Text,
-    /// Its contents are the same.
+    /// The contents are the same.
     Same,
-    /// It is no text.
+    /// One of the contents is binary.
     Binary,
-    /// It is larger than is compared.
+    /// One of the contents is larger than is compared.
     TooLarge,
-    /// Its contents are not here.
+    /// One of the contents is not here.
     Missing,
 }
 
@@ -239,19 +239,19 @@ impl Compared {
     }
 }
 
-/// Makes differences.
+/// Makes differences of the forge's repositories and of working trees.
 #[derive(Debug)]
 pub struct Diffs {
     /// The forge's bare repositories.
     repositories: Repositories,
-    /// For objects of working trees; emptied when hostd starts.
+    /// Folder for objects of working trees; emptied when hostd starts.
     scratch: PathBuf,
-    /// Places for large files.
+    /// Places for large files; a file waits for one.
     large: Arc<Semaphore>,
 }
 
 impl Diffs {
-    /// Of the data folder. Nothing of an earlier hostd is left in its scratch folder.
+    /// Opens the differences of this data folder, and empties the scratch folder of an earlier hostd.
     ///
     /// # Errors
     /// Where the scratch folder cannot be made.
@@ -268,7 +268,7 @@ impl Diffs {
         })
     }
 
-    /// Between two revisions.
+    /// Compares two revisions.
     ///
     /// # Errors
     /// Where there is no such repository or revision, or git fails.

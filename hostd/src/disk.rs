@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hostd_core::capacity::Disk;
 
-/// None: it cannot be measured.
+/// Measures the file system of a folder; None: the system cannot tell.
 pub(crate) fn measure(folder: &Path) -> Option<Disk> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);

@@ -14,9 +14,9 @@ use super::{
 };
 use crate::terminals::{Shown, Viewer, Wish};
 
-/// Most rows of history in a screen.
+/// Most rows of history that come with a screen.
 const HISTORY_MAX: u32 = 10_000;
-/// Input that may wait for the agent, in bytes; then no more is read of the stream, sizes included.
+/// Most bytes of input that may wait for the agent; then no more is read of the stream, sizes included.
 const WAITING_MAX: usize = 1 << 20;
 
 /// A live terminal: what the viewer is shown, while a task of its own takes what it sends.
@@ -56,7 +56,7 @@ pub(super) async fn attach(
     Ok(until_closing(shown, &api.closing))
 }
 
-/// Whether the client has left; waits for the end of what it sends.
+/// Waits for the end of what the client sends; returns whether the client has left.
 async fn taken(incoming: &mut Option<AbortOnDropHandle<bool>>) -> bool {
     match incoming {
         Some(incoming) => incoming.await.unwrap_or(false),
@@ -64,8 +64,8 @@ async fn taken(incoming: &mut Option<AbortOnDropHandle<bool>>) -> bool {
     }
 }
 
-/// Until the client leaves (true), or ends its half: it looks on then. Where the agent reads nothing, what is typed waits, and
-/// not what comes after it.
+/// Takes the client's messages until it leaves (true), or ends its half and looks on from then (false). Where the agent reads
+/// nothing, what is typed waits, and not what comes after it.
 async fn take(viewer: Arc<Viewer>, mut requests: impl Stream<Item = Result<AttachRequest, Status>> + Unpin) -> bool {
     let mut waiting = BytesMut::new();
     let leaves = loop {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{ci::RerunError, forge::Report};
 
-/// Largest piece of a log.
+/// Largest piece of a log in one message, in bytes.
 const PIECE: usize = 64 << 10;
 
 #[async_trait]
@@ -90,7 +90,7 @@ impl Checks for Api {
 }
 
 impl Api {
-    /// Of a pull request's head, or of a commit: its repository, its id, its checks.
+    /// The checks of a pull request's head, or of a commit, with the repository's name and the commit's id before them.
     async fn checks_of(
         &self,
         pull: &str,

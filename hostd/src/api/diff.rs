@@ -46,7 +46,7 @@ impl Diffs for Api {
     }
 }
 
-/// What went wrong with a difference.
+/// Converts an error of a difference into a status.
 pub(super) fn failed(error: &DiffError) -> Status {
     let (code, reason) = match error {
         DiffError::NoRepository(_) => (Code::NotFound, "REPOSITORY_NOT_FOUND"),

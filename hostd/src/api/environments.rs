@@ -12,7 +12,7 @@ use super::{
 };
 use crate::environments::{BuildEvent, EnvironmentInfo};
 
-/// Largest recipe, in bytes.
+/// Largest recipe that is taken, in bytes.
 const RECIPE_MAX: usize = 256 << 10;
 
 impl Api {

@@ -25,12 +25,12 @@ use crate::{
 
 /// Pieces of output that may wait for the caller.
 const PIECES: usize = 8;
-/// Bytes of a piece.
+/// Largest piece of output, in bytes.
 const PIECE: usize = 64 << 10;
 
 type Answer = Result<GitResponse, Status>;
 
-/// Serves it. A caller that goes away takes git with it.
+/// Serves a person's git. A caller that goes away takes git with it.
 pub(super) async fn serve(
     api: &Api,
     who: Who,
@@ -68,7 +68,7 @@ fn start_git(command: &Command) -> std::io::Result<(Group, Pipes)> {
     Group::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
-/// Its exit code; None: nobody hears of it any more.
+/// Runs git to its end; returns its exit code. None: nobody hears of it any more.
 async fn run(
     mut group: Group,
     pipes: Pipes,

@@ -13,10 +13,10 @@ use std::{
 
 use tokio::net::UnixListener;
 
-/// Where to listen: `unix:PATH`.
+/// Address that hostd listens on, written `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// A Unix socket.
+    /// A Unix socket at this path.
     Unix(PathBuf),
 }
 
@@ -32,29 +32,29 @@ impl FromStr for Listen {
     }
 }
 
-/// Why a socket cannot be listened on.
+/// Why hostd cannot listen on a socket.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Somebody answers on it.
+    /// Another process answers on the socket at this path.
     #[error("another program listens on {0}; end it, or choose another socket with --listen")]
     InUse(PathBuf),
-    /// It could not be made.
+    /// The socket's file cannot be looked at, made or replaced.
     #[error("{path}: {error}")]
     File {
-        /// The socket.
+        /// Path of the socket.
         path: PathBuf,
-        /// What went wrong.
+        /// Error of the system.
         error: io::Error,
     },
 }
 
-/// A socket that is listened on.
+/// A socket that hostd listens on.
 pub struct Socket {
     pub(super) listener: UnixListener,
     pub(super) guard: Guard,
 }
 
-/// Removes the socket's file when dropped.
+/// The file of a socket, removed when this is dropped.
 pub(super) struct Guard(PathBuf);
 
 impl Drop for Guard {
@@ -95,7 +95,7 @@ impl Socket {
     }
 }
 
-/// Only a socket may be replaced.
+/// Refuses a path where something else than a socket is: only a socket may be replaced.
 fn refuse_other(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt as _;
     match fs::symlink_metadata(path) {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::terminals::log_files;
 
-/// Largest piece of a log.
+/// Largest piece of a log in one message, in bytes.
 const PIECE: usize = 64 << 10;
 
 /// How often a log that is followed is looked at.
@@ -93,7 +93,7 @@ fn follow_file(api: Api, id: String, path: PathBuf) -> Answers<LogResponse> {
 }
 
 impl Tail {
-    /// What comes next; None: its session is gone.
+    /// The next bytes; None: the session is gone.
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             if self.file.is_none() {
@@ -123,7 +123,7 @@ impl Tail {
     }
 }
 
-/// Whether another file has the path now.
+/// Whether the path names another file than the open one by now.
 async fn replaced(file: &tokio::fs::File, path: &std::path::Path) -> io::Result<bool> {
     let own = file.metadata().await?;
     Ok(match tokio::fs::metadata(path).await {
@@ -152,7 +152,7 @@ fn follow_serial(api: Api, id: String, kept: PathBuf) -> Answers<LogResponse> {
     }))
 }
 
-/// What is new since: what was said may have lost its beginning.
+/// The part of a console's text `now` that came after `said`, whose beginning may be gone from it.
 fn news<'a>(said: &[u8], now: &'a [u8]) -> &'a [u8] {
     if let Some(rest) = now.strip_prefix(said) {
         return rest;

@@ -9,7 +9,7 @@ use super::status::status;
 pub struct Principal {
     /// User name; `uid 1000` where the system knows none.
     pub name: String,
-    /// User id.
+    /// Number of the user.
     pub uid: u32,
 }
 
@@ -34,7 +34,7 @@ impl Allowed {
         Self { users: vec![Principal { name: "somebody".into(), uid }] }
     }
 
-    /// Lets the call through with its [`Principal`].
+    /// Lets a request of an allowed user through, with its [`Principal`] in the extensions.
     // tonic's interceptors return this type.
     #[allow(clippy::result_large_err)]
     pub(super) fn check(&self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -49,7 +49,7 @@ impl Allowed {
     }
 }
 
-/// The owner of what this request makes.
+/// Name of the user who owns what this request makes: whoever calls.
 pub(super) fn owner<T>(request: &Request<T>) -> String {
     request.extensions().get::<Principal>().map(|principal| principal.name.clone()).unwrap_or_default()
 }

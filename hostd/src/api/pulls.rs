@@ -20,12 +20,12 @@ use crate::{
 
 /// Most revisions, checks, reviews, threads and comments of a thread that watchers are told of one pull request.
 const WATCHED: usize = 20;
-/// Longest text that they are told, in bytes.
+/// Longest text that watchers are told, in bytes.
 const WATCHED_TEXT: usize = 1024;
-/// Longest URL told, in bytes.
+/// Longest URL of an upstream that is told, in bytes.
 const UPSTREAM_MAX: usize = 2048;
 
-/// With all that was said.
+/// Converts a pull request with everything in it.
 pub(super) fn pull(whole: &Pull) -> wire::Pull {
     let p = &whole.pull;
     let required = |check: &Check| whole.rules.required_checks.contains(&check.name);
@@ -40,7 +40,7 @@ pub(super) fn pull(whole: &Pull) -> wire::Pull {
     }
 }
 
-/// For lists and changes.
+/// Converts a pull request without its description, revisions, reviews, threads and checks, for lists and changes.
 pub(super) fn pull_in_brief(whole: &Pull) -> wire::Pull {
     let p = &whole.pull;
     let outcome = whole.outcome();
@@ -84,7 +84,7 @@ pub(super) fn pull_in_brief(whole: &Pull) -> wire::Pull {
     }
 }
 
-/// For watchers: what is newest of it, and the beginnings of its texts, since there may be many.
+/// Converts a pull request for watchers: the newest parts of it, and the beginnings of its texts, since there may be many.
 pub(super) fn pull_for_watch(whole: &Pull) -> wire::Pull {
     let mut pull = pull(whole);
     let cut = |body: &mut String| *body = text::clean(body, WATCHED_TEXT);
@@ -101,7 +101,8 @@ pub(super) fn pull_for_watch(whole: &Pull) -> wire::Pull {
     pull
 }
 
-/// As many as watchers are told of: what failed first, of that what is required, then what is not over; by name otherwise.
+/// Keeps as many checks as watchers are told of: those that failed first, of these the required ones, then those that are not
+/// over; by name otherwise.
 fn most_telling(checks: &mut Vec<wire::Check>) {
     checks.sort_by_key(|check| {
         let state = match check.state.as_str() {

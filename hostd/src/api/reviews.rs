@@ -113,7 +113,7 @@ fn new_comment(comment: NewReviewComment) -> NewComment {
 struct Watch {
     api: Api,
     hints: Hints,
-    /// The next one last.
+    /// Messages that are ready to be sent; the next one is the last.
     ready: Vec<WatchPullsResponse>,
 }
 

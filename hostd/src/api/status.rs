@@ -7,18 +7,18 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{environments::EnvironmentError, sessions::FleetError, store::StoreError};
 
-/// Of every reason.
+/// Domain of every error's reason.
 const DOMAIN: &str = "pilothouse";
 /// Longest message, in bytes: it travels twice in HTTP/2 headers, of which clients take 16 KiB.
 const MESSAGE_MAX: usize = 3 << 10;
 
-/// An error with its reason, e.g. `SESSION_NOT_FOUND`.
+/// A status with its machine-readable reason, e.g. `SESSION_NOT_FOUND`.
 pub(super) fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
     let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
     Status::with_error_details(code, bounded(message.into()), details)
 }
 
-/// The request itself is wrong.
+/// The status of a request that is wrong in itself.
 pub(super) fn invalid(message: impl Into<String>) -> Status {
     status(Code::InvalidArgument, "INVALID", message)
 }
@@ -43,12 +43,12 @@ pub(super) fn guest(error: &Status) -> Status {
     }
 }
 
-/// hostd ends.
+/// The status of a call that ends because hostd stops.
 pub(super) fn stopping() -> Status {
     status(Code::Unavailable, "STOPPING", "hostd is stopping; connect again when it is back")
 }
 
-/// A long message keeps its begin and its end, which is where builds say what went wrong.
+/// Cuts a long message in its middle: builds say what went wrong at the end.
 fn bounded(message: String) -> String {
     if message.len() <= MESSAGE_MAX {
         return message;
@@ -84,7 +84,7 @@ impl From<FleetError> for Status {
     }
 }
 
-/// What went wrong with an environment.
+/// Converts an error of an environment into a status.
 pub(super) fn environment(error: &EnvironmentError) -> Status {
     let (code, reason) = match error {
         EnvironmentError::NotFound { .. } => (Code::NotFound, "ENVIRONMENT_NOT_FOUND"),

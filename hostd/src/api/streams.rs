@@ -8,13 +8,13 @@ use tonic::{Status, Streaming};
 
 use super::status::{invalid, stopping};
 
-/// For the first message of a stream to come.
+/// Longest wait for the first message of a stream.
 const FIRST: Duration = Duration::from_secs(30);
 
-/// An answer that goes on.
+/// Messages of a call that streams its answer.
 pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// The first message of a stream.
+/// Waits for the first message of a stream.
 pub(super) async fn first<T>(messages: &mut Streaming<T>) -> Result<T, Status> {
     match tokio::time::timeout(FIRST, messages.message()).await {
         Ok(Ok(Some(message))) => Ok(message),

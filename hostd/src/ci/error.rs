@@ -3,18 +3,18 @@ use crate::forge::ForgeError;
 /// Why a check is not run again. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum RerunError {
-    /// No environment here has this check.
+    /// No environment of this host has a check of this name for the repository.
     #[error("`{name}` is not run here ({}); whoever reports it runs it again", run_here(.known))]
     NotOurs {
-        /// Asked for.
+        /// Name that was asked for.
         name: String,
-        /// Those that are run here, of this repository.
+        /// Names of the checks that are run here for this repository.
         known: Vec<String>,
     },
-    /// None was named, and none is bad.
+    /// No check was named, and none has ended badly.
     #[error("no check of this commit is over and bad; name the one that is to be run again")]
     NothingBad,
-    /// Its repository or commit.
+    /// The forge does not have the repository or the commit, or cannot be read.
     #[error(transparent)]
     Forge(#[from] ForgeError),
 }

@@ -8,12 +8,12 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-/// Bytes kept: what the forge keeps of a log, less a line that says how much is left out.
+/// Most bytes of a log that are kept: what the forge keeps of one, less a line that says how much is left out.
 const KEPT: usize = (4 << 20) - 128;
-/// Largest piece that a reader gets.
+/// Largest piece that a reader gets, in bytes.
 const PIECE: usize = 64 << 10;
 
-/// The log of one run.
+/// Log of one run.
 #[derive(Debug)]
 pub struct Log {
     state: Mutex<State>,
@@ -23,7 +23,7 @@ pub struct Log {
 #[derive(Debug, Default)]
 struct State {
     bytes: VecDeque<u8>,
-    /// Offset of the oldest byte kept.
+    /// Offset in the log of the oldest byte that is kept.
     first: u64,
     over: bool,
 }
@@ -44,19 +44,19 @@ impl Log {
         self.moved.send_replace(());
     }
 
-    /// A line of our own, on a line of its own.
+    /// Adds a line of hostd's own, on a line of its own.
     pub(super) fn note(&self, text: &str) {
         let begins = self.lock().bytes.back().is_none_or(|byte| *byte == b'\n');
         self.push(format!("{}pilothouse: {text}\n", if begins { "" } else { "\n" }).as_bytes());
     }
 
-    /// Nothing more comes.
+    /// Marks the log as ended: nothing more is added.
     pub(super) fn end(&self) {
         self.lock().over = true;
         self.moved.send_replace(());
     }
 
-    /// All that is kept, and how much is not.
+    /// All bytes that are kept, after a line that says how many are left out, if any are.
     pub(super) fn all(&self) -> Vec<u8> {
         let state = self.lock();
         let mut all = left_out(state.first);
@@ -64,7 +64,7 @@ impl Log {
         all
     }
 
-    /// The last line that says something.
+    /// Last line of the log that is not blank; empty: there is none.
     pub(super) fn last_line(&self) -> String {
         let state = self.lock();
         let tail: Vec<u8> = state.bytes.range(state.bytes.len().saturating_sub(1000)..).copied().collect();
@@ -73,7 +73,7 @@ impl Log {
         text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
     }
 
-    /// What there is from `offset` on, in pieces: empty where there is nothing yet. None: nothing is left, and nothing comes.
+    /// The bytes from `offset` on, at most one piece: empty where there are none yet. None: none are left, and none will come.
     fn piece(&self, offset: &mut u64) -> Option<Bytes> {
         let state = self.lock();
         let lost = state.first.saturating_sub(*offset);
@@ -89,7 +89,7 @@ impl Log {
         Some(piece.into())
     }
 
-    /// The next piece from `offset` on. None: that was all; without `follow`, all that there is yet.
+    /// Waits for the next piece from `offset` on. None: the log has ended; without `follow`, also where there is no more yet.
     pub async fn next(&self, offset: &mut u64, follow: bool) -> Option<Bytes> {
         let mut moved = self.moved.subscribe();
         loop {

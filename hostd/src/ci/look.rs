@@ -11,7 +11,7 @@ use hostd_core::{
 use super::{Ci, Job, RerunError};
 use crate::forge::{ForgeError, Which};
 
-/// The checks that environments have for a repository: by environment.
+/// The checks that environments have for each repository: by repository, with each environment's name and its jobs.
 type Works = BTreeMap<String, Vec<(String, Vec<Job>)>>;
 
 impl Ci {
@@ -79,7 +79,7 @@ impl Ci {
         Ok(names)
     }
 
-    /// A hostd that died may have left runs as under way that nobody waits for any more.
+    /// Cancels the reports of runs that a hostd that died left as under way and that nobody waits for any more.
     pub(super) async fn forget_superseded(&self) {
         let works = self.works();
         let all = Which { all: true, ..Which::default() };
@@ -107,7 +107,7 @@ impl Ci {
         }
     }
 
-    /// What those environments have that are built.
+    /// The checks of all environments that are built, by repository.
     fn works(&self) -> Works {
         let mut works = Works::new();
         for info in self.parts.environments.list() {
@@ -120,13 +120,14 @@ impl Ci {
         works
     }
 
-    /// The checks of a pull request: of all environments of its repository; of one name, that of its session's.
+    /// The checks of a pull request: those of all environments of its repository; of several with one name, that of its
+    /// session's environment.
     fn jobs_of(&self, works: &Works, pull: &PullRequest) -> Vec<Job> {
         let own = self.parts.sessions.environment(&pull.author.session);
         unique(works.get(&pull.repository).into_iter().flatten(), own.as_deref())
     }
 
-    /// What is not required cannot be waited for.
+    /// Suggests to the forge which checks are required: what is not required cannot be waited for.
     async fn suggest_rules(&self, works: &Works) {
         for (repository, environments) in works {
             let jobs = unique(environments.iter(), None).into_iter();

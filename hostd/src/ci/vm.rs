@@ -19,24 +19,24 @@ use crate::{
     vm::{Memory, Vm, VmError, VmSpec},
 };
 
-/// From the start of the VM to the guest's shaken hand. Emulated guests on a busy host are slow.
+/// Longest time from the start of the VM to the guest's shaken hand. Emulated guests on a busy host are slow.
 const BOOT_DEADLINE: Duration = Duration::from_secs(300);
-/// For the commit to be fetched and checked out.
+/// Longest time for the commit to be fetched and checked out.
 const FETCH_DEADLINE: Duration = Duration::from_secs(600);
 
-/// How an attempt ended.
+/// End of an attempt.
 pub(super) enum End {
-    /// Well.
+    /// The check passed.
     Passed,
-    /// The check says no; in a line, why.
+    /// The check found something wrong; in a line, what.
     Failed(String),
-    /// The check took longer than it may.
+    /// The check took longer than its recipe allows.
     TimedOut,
-    /// It says nothing of the commit; in a line, why.
+    /// The check could not be run to its end, and says nothing of the commit; in a line, why.
     Broken(String),
-    /// Nobody waits for it any more.
+    /// Nobody waits for the check any more.
     Cancelled,
-    /// hostd ends.
+    /// hostd stops.
     Closing,
 }
 
@@ -96,7 +96,8 @@ impl Ci {
         }
     }
 
-    /// A clone of the build's template; where there is none, or it does not fit this machine any more, its disk boots.
+    /// Starts the attempt's VM: a clone of the build's template; where there is none, or it does not fit this machine any more,
+    /// the build's disk boots.
     async fn machine(&self, id: &str, folder: &Path, job: &Job, log: &Log) -> Result<Arc<dyn Vm>, VmError> {
         let (vmm, build) = (&self.parts.vmm, &job.build);
         let failed = |error| VmError::File { path: folder.into(), error };
@@ -157,7 +158,7 @@ impl Ci {
     }
 }
 
-/// Puts the commit into the working tree. What the setup left beside it stays.
+/// Checks the commit out into the working tree. Files that the setup left beside it stay.
 async fn fetch(client: &GuestClient<Channel>, key: &Key, job: &Job, log: &Log) -> Result<(), String> {
     let commands: [&[&str]; 2] = [
         &["git", "fetch", "--quiet", "origin", &key.commit],
@@ -206,7 +207,7 @@ fn directory(job: &Job) -> String {
     job.build.recipe.repository.as_ref().map_or_else(|| "/".into(), |repository| repository.path.clone())
 }
 
-/// It may read the repository and push nothing.
+/// The VM as the gateway knows it: it may read the repository and push nothing.
 fn caller(id: &str, key: &Key, job: &Job) -> Caller {
     Caller {
         session_id: format!("ci-{id}"),
@@ -219,7 +220,7 @@ fn caller(id: &str, key: &Key, job: &Job) -> Caller {
     }
 }
 
-/// Its hostname, too.
+/// Slug of the attempt's VM, which is also its hostname.
 fn slug(id: &str, job: &Job) -> String {
     let end = id[id.len().saturating_sub(4)..].to_ascii_lowercase();
     format!("ci-{}-{end}", text::slug(&job.check.name, 28))

@@ -7,18 +7,18 @@ use super::{
     Compared, Detail, DiffError, File, FileEnd, Piece, Wish, objects::Objects, pieces::Pieces, run::has_contents,
 };
 
-/// From so many bytes on, both sides together, a file waits for a place.
+/// Bytes of both sides together from which on a file waits for a place.
 const LARGE: u64 = 8 << 20;
 
 /// What is to be read of a file.
 #[derive(Debug)]
 pub(super) struct Wanted {
     file: File,
-    /// Known without reading.
+    /// Result that is known without reading; None: both sides are to be read.
     known: Option<Compared>,
 }
 
-/// Both sides; None: one is missing.
+/// Contents of both sides; None: one is missing, or none was to be read.
 type Both = Option<(Bytes, Bytes)>;
 
 impl Wanted {
@@ -41,13 +41,13 @@ impl Wanted {
         sides.into_iter().filter(move |(_, mode)| read && has_contents(*mode)).map(|(id, _)| id.as_str())
     }
 
-    /// Whether it takes much memory.
+    /// Whether the comparison takes much memory, and waits for a place.
     pub(super) fn is_large(&self) -> bool {
         let bytes = self.file.old_bytes.unwrap_or(0).saturating_add(self.file.new_bytes.unwrap_or(0));
         self.known.is_none() && bytes > LARGE
     }
 
-    /// Reads what was asked for.
+    /// Reads the contents that were asked for.
     pub(super) async fn read(&self, objects: &mut Objects) -> Result<Both, DiffError> {
         let change = &self.file.change;
         let mut sides = [Some(Bytes::new()), Some(Bytes::new())];
@@ -69,7 +69,7 @@ impl Wanted {
     }
 }
 
-/// A file being compared.
+/// Comparison of one file, under way.
 #[derive(Debug)]
 pub(super) struct Comparison {
     number: u32,
@@ -99,7 +99,7 @@ impl Comparison {
         }
     }
 
-    /// The next piece, and what is left. Takes its time.
+    /// The next piece, and the comparison if something is left of it. Takes its time.
     pub(super) fn piece(mut self) -> (Option<Self>, Piece) {
         let mut pieces = match std::mem::replace(&mut self.state, State::Read(None)) {
             State::Going(pieces) => pieces,
@@ -117,7 +117,7 @@ impl Comparison {
         (Some(self), piece)
     }
 
-    /// An error: there are no lines to show.
+    /// Compares the contents; Err: there are no lines to show, and why.
     fn compare(&self, contents: Both) -> Result<Pieces, FileEnd> {
         let end = |contents| FileEnd { contents, added: 0, removed: 0, cut: false, not_utf8: false };
         let (old, new) = match (self.known, contents) {

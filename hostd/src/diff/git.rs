@@ -16,9 +16,9 @@ use crate::{
     process::{self, Group, Pipes},
 };
 
-/// For git to say something more. Comparing the trees of a large repository is one such step.
+/// Longest wait for git to say something more. Comparing the trees of a large repository is one such step.
 pub(super) const DEADLINE: Duration = Duration::from_secs(120);
-/// Of what git says on stderr.
+/// Most bytes that are kept of what git says on stderr.
 const STDERR_MAX: usize = 4096;
 
 /// Waits for a step of git's, no longer than the deadline.
@@ -36,7 +36,7 @@ pub(super) fn command(repository: &Path) -> Command {
     git
 }
 
-/// A git that runs. Ended when dropped.
+/// A git that runs; it is ended when this is dropped.
 #[derive(Debug)]
 pub(super) struct Git {
     group: Group,
@@ -46,7 +46,7 @@ pub(super) struct Git {
 }
 
 impl Git {
-    /// Starts it, with bounds to its memory: a few crafted trees may name more paths than any memory holds.
+    /// Starts git, with bounds to its memory: a few crafted trees may name more paths than any memory holds.
     pub(super) fn start(git: &Command, stdin: Stdio) -> io::Result<Self> {
         let mut command = process::bounded(git);
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -55,7 +55,7 @@ impl Git {
         Ok(Self { group, stdin, stdout, stderr })
     }
 
-    /// Waits for its end; an error where it was not a good one.
+    /// Waits for git's end; an error where git failed.
     pub(super) async fn finish(mut self) -> Result<(), DiffError> {
         drop((self.stdin.take(), self.stdout.take()));
         let status = soon(self.group.wait()).await?;
@@ -68,7 +68,7 @@ impl Git {
     }
 }
 
-/// Runs it to its end; its output, at most `max` bytes.
+/// Runs git to its end; returns its output, of at most `max` bytes.
 pub(super) async fn run(git: &Command, max: u64) -> Result<Vec<u8>, DiffError> {
     let mut git = Git::start(git, Stdio::null())?;
     let mut out = vec![];
@@ -79,7 +79,7 @@ pub(super) async fn run(git: &Command, max: u64) -> Result<Vec<u8>, DiffError> {
     Ok(out)
 }
 
-/// Keeps its error output moving, and the first of it.
+/// Reads git's error output to its end, and returns the first of it.
 async fn listen(stderr: Option<ChildStderr>) -> String {
     let Some(mut stderr) = stderr else { return String::new() };
     let said = first_of(&mut stderr, STDERR_MAX).await;

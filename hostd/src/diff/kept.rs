@@ -23,12 +23,12 @@ use super::{
 
 /// Largest pack of a working tree, in bytes.
 const PACK_MAX: u64 = 256 << 20;
-/// Largest file that is kept for the next who asks.
+/// Largest file that is kept for the next reader, in bytes.
 const KEPT_MAX: u64 = 64 << 20;
-/// Bytes before the pack in a file.
+/// Bytes before the pack in a file that is kept.
 const LABEL: usize = 1024;
 
-/// What the pack in a file is.
+/// Description of the pack in a file that is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Label {
@@ -42,12 +42,12 @@ struct Label {
 #[derive(Debug)]
 pub struct Kept {
     label: Label,
-    /// At its pack.
+    /// The file, open at its pack.
     file: File,
 }
 
 impl Diffs {
-    /// A working tree as it is now. `now`: the time.
+    /// Compares a working tree as it is now with its merge base; `now` is the time.
     ///
     /// # Errors
     /// Where it cannot be read, or git fails.
@@ -96,7 +96,7 @@ impl Diffs {
         Ok(Kept { label, file: out })
     }
 
-    /// What [`Diffs::keep`] left there of this time. None: nothing, or nothing that could be read.
+    /// What [`Diffs::keep`] kept in `file` at this time. None: nothing, or nothing that can be read.
     pub async fn kept(&self, file: &Path, at: UnixMillis) -> Option<Kept> {
         let mut file = File::open(file).await.ok()?;
         let mut text = [0; LABEL];
@@ -160,7 +160,7 @@ impl Diffs {
     }
 }
 
-/// git says what it made; nobody needs it.
+/// Reads git's output to its end: git prints the pack's name, and nobody needs it.
 async fn drain(git: &mut Git) -> Result<(), DiffError> {
     if let Some(stdout) = &mut git.stdout {
         soon(tokio::io::copy(stdout, &mut tokio::io::sink())).await?;

@@ -20,7 +20,7 @@ pub(super) const QUESTIONS: usize = 64;
 /// Longest first line of an answer: it repeats the question.
 const HEAD_MAX: u64 = 1024;
 
-/// The process.
+/// A `git cat-file` that answers questions about objects.
 #[derive(Debug)]
 pub(super) struct Objects {
     questions: mpsc::Sender<String>,
@@ -29,7 +29,7 @@ pub(super) struct Objects {
     _git: Git,
 }
 
-/// What git says of an object.
+/// git's answer about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Info {
     pub(super) id: String,
@@ -37,7 +37,7 @@ pub(super) struct Info {
 }
 
 impl Objects {
-    /// Starts it; `git` is a command on the repository.
+    /// Starts git; `git` is a command on the repository.
     pub(super) fn start(mut git: Command) -> Result<Self, DiffError> {
         git.args(["cat-file", "--batch-command"]);
         let mut git = Git::start(&git, Stdio::piped())?;

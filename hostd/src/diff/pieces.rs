@@ -5,19 +5,19 @@ use hostd_core::diff::{Event, Hunks, Line};
 
 use super::{Ending, FileEnd, PieceHunk, PieceLine};
 
-/// Bytes of text of a piece, about.
+/// Bytes of text after which a piece is ended.
 pub(super) const BYTES: usize = 64 << 10;
-/// Lines of a piece.
+/// Most lines of a piece.
 const LINES: usize = 1000;
 
-/// The pieces of a file.
+/// Hunks of one file, cut into pieces.
 #[derive(Debug)]
 pub(super) struct Pieces {
     hunks: Hunks<Bytes>,
-    /// Of a line that is too long for one piece: what is left of it.
+    /// Rest of a line that is too long for one piece.
     rest: Option<Line>,
     end: FileEnd,
-    /// Bytes that may still be sent.
+    /// Bytes of text that may still be sent.
     room: u64,
 }
 
@@ -26,7 +26,7 @@ impl Pieces {
         Self { hunks, rest: None, end, room: room.unwrap_or(u64::MAX) }
     }
 
-    /// The next piece; with the end in the last.
+    /// The next piece of hunks; the last one comes with the file's end.
     pub(super) fn next(&mut self) -> (Vec<PieceHunk>, Option<FileEnd>) {
         let (mut hunks, mut bytes, mut lines): (Vec<PieceHunk>, _, _) = (vec![], 0, 0);
         while bytes < BYTES && lines < LINES {
@@ -54,7 +54,7 @@ impl Pieces {
         (hunks, None)
     }
 
-    /// A line, or so much of it.
+    /// The next line, or as much of it as one piece takes.
     fn line(&mut self, mut line: Line) -> PieceLine {
         let whole = line.range.clone();
         let mut ending = if line.ended { Ending::Newline } else { Ending::None };

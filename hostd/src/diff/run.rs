@@ -19,22 +19,22 @@ use super::{
 
 /// Most files that are listed.
 const FILES_MAX: usize = 100_000;
-/// Files in one answer of the list; each asks two questions.
+/// Files in one answer of the list; each takes two questions.
 const FILES_AT_A_TIME: usize = QUESTIONS / 2;
 /// Answers with files are gathered up to this before they are sent, but for the first.
 const FILES_SENT: usize = 512;
-/// Files whose contents are asked for ahead; each asks two questions.
+/// Files whose contents are asked for ahead; each takes two questions.
 const AHEAD: usize = 16;
-/// Read of the list at once.
+/// Bytes of git's list that are read at a time.
 const LIST_BYTES: usize = 64 << 10;
-/// Most paths of a wish, and their bytes.
+/// Most paths of a wish, and most bytes of them together.
 const PATHS_MAX: (usize, usize) = (256, 64 << 10);
 /// More files than this on both sides are not looked at for renames with changes: the time grows with their product.
 const RENAMES: &str = "-l1000";
 
 type Out = mpsc::Sender<Result<Answer, DiffError>>;
 
-/// Whether it can be done at all.
+/// Checks whether the wish may be asked for.
 pub(super) fn check(wish: &Wish) -> Result<(), DiffError> {
     let bytes: usize = wish.paths.iter().map(|path| path.len()).sum();
     let problem = if wish.context > CONTEXT_MAX {
@@ -52,7 +52,7 @@ pub(super) fn check(wish: &Wish) -> Result<(), DiffError> {
     Err(DiffError::Invalid(problem))
 }
 
-/// Answers until all is said or nobody listens.
+/// Answers until everything is said or nobody listens.
 pub(super) async fn run(trees: Trees, start: Start, objects: Objects, wish: Wish, large: Arc<Semaphore>, out: Out) {
     let mut difference = Difference { trees, objects, wish, large, out: out.clone(), files: vec![] };
     let result = tokio::select! {
@@ -65,7 +65,7 @@ pub(super) async fn run(trees: Trees, start: Start, objects: Objects, wish: Wish
     }
 }
 
-/// Why nothing more is said.
+/// Why no more answers are sent.
 enum Stop {
     Unheard,
     Failed(DiffError),
@@ -110,7 +110,7 @@ impl Difference {
         self.out.send(Ok(answer)).await.map_err(|_| Stop::Unheard)
     }
 
-    /// Lists the files, with sizes; true: there are more than it lists.
+    /// Lists the files with their sizes; returns whether there are more than are listed.
     async fn list(&mut self, renames: &str) -> Result<bool, Stop> {
         let mut git = self.trees.git();
         git.args(["diff-tree", "-r", "--raw", "-z", "--no-abbrev", "--ignore-submodules=none", renames, RENAMES]);
@@ -145,14 +145,14 @@ impl Difference {
         Ok(cut)
     }
 
-    /// Sends the files that were added since.
+    /// Sends the files that were added to the list since the last call.
     async fn tell(&mut self, told: &mut usize) -> Result<(), Stop> {
         let files = self.files[*told..].to_vec();
         *told = self.files.len();
         if files.is_empty() { Ok(()) } else { self.say(Answer::Files(files)).await }
     }
 
-    /// Asks for the sizes of a few; true: no more fit.
+    /// Adds files to the list after asking for their sizes; returns whether no more fit.
     async fn add(&mut self, changes: Vec<Change>) -> Result<bool, Stop> {
         let full = self.files.len() + changes.len() > FILES_MAX;
         let changes: Vec<Change> = changes.into_iter().take(FILES_MAX - self.files.len()).collect();
@@ -176,7 +176,7 @@ impl Difference {
         Ok(full)
     }
 
-    /// Goes through the files; contents are asked for ahead.
+    /// Compares the files in order; their contents are asked for ahead.
     async fn compare(&mut self) -> Result<(), Stop> {
         let files = std::mem::take(&mut self.files);
         let mut next = files.into_iter();
@@ -221,12 +221,12 @@ impl Difference {
     }
 }
 
-/// Whether there is an object of it here.
+/// Whether a path of this mode has an object here.
 pub(super) fn has_contents(mode: Mode) -> bool {
     mode.exists() && !mode.is_submodule()
 }
 
-/// What became another kind of thing is shown as gone and new, as `git diff` does.
+/// Splits what became another kind of thing into a removal and an addition, as `git diff` does.
 fn parts(change: Change) -> Vec<Change> {
     if change.status != Status::TypeChanged {
         return vec![change];

@@ -10,20 +10,20 @@ use super::{DiffError, Revisions, Start, git, objects::Objects};
 /// Longest name of a revision, in bytes.
 const REVISION_MAX: usize = 256;
 
-/// Two trees of a repository.
+/// Two trees of a repository that are compared.
 #[derive(Debug)]
 pub(super) struct Trees {
     repository: PathBuf,
-    /// Objects that the repository does not have.
+    /// Folder with objects that the repository does not have.
     pub(super) more: Option<TempDir>,
-    /// Id of a commit.
+    /// Id of the old commit.
     pub(super) old: String,
-    /// Id of a commit or a tree.
+    /// Id of the new commit or tree.
     pub(super) new: String,
 }
 
 impl Trees {
-    /// Of two revisions; also the process that was asked for them, for more questions.
+    /// The trees of two revisions, and the git that was asked for them, for more questions.
     pub(super) async fn of(repository: PathBuf, asked: &Revisions) -> Result<(Self, Start, Objects), DiffError> {
         let mut objects = Objects::start(git::command(&repository))?;
         let mut ids = [String::new(), String::new()];
@@ -54,12 +54,12 @@ impl Trees {
         Ok((Self { repository, more: None, old, new }, start, objects))
     }
 
-    /// Of a commit of the repository and a tree among `more` objects.
+    /// The trees of a commit of the repository and of a tree among `more` objects.
     pub(super) fn with(repository: PathBuf, more: TempDir, old: String, new: String) -> Self {
         Self { repository, more: Some(more), old, new }
     }
 
-    /// git where both can be read.
+    /// A git command that can read both trees.
     pub(super) fn git(&self) -> Command {
         let mut git = git::command(&self.repository);
         if let Some(more) = &self.more {

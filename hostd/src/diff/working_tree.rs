@@ -18,40 +18,40 @@ use tonic::{Streaming, transport::Channel};
 
 use super::{DiffError, trees::is_id};
 
-/// What is run in the guest.
+/// Script that is run in the guest.
 const SCRIPT: &str = include_str!("take.sh");
-/// The first word of what it prints.
+/// First word of what the script prints.
 const MAGIC: &str = "pilothouse-diff";
-/// Longest first line.
+/// Longest first line of what the script prints, in bytes.
 const HEAD_MAX: usize = 256;
-/// Of what it says on stderr.
+/// Most bytes that are kept of what the script says on stderr.
 const STDERR_MAX: usize = 1024;
 
-/// Where a session's working tree is.
+/// A session's working tree in a guest.
 #[derive(Clone, Debug)]
 pub struct WorkingTree {
-    /// Its guest.
+    /// Client of the guest.
     pub guest: GuestClient<Channel>,
     /// Name of its repository in the local forge.
     pub repository: String,
-    /// In the guest.
+    /// Absolute path of the working tree in the guest.
     pub path: String,
-    /// The branch that it is compared with; empty: what its clone was made of.
+    /// Branch that the working tree is compared with; empty: the branch that its clone was made of.
     pub branch: String,
-    /// Whose it is there; empty: root's. git reads it as that user.
+    /// User in the guest who owns the working tree; empty: root. git reads the tree as that user.
     pub user: String,
-    /// The guest is a copy of a suspended one: git runs beside what is frozen there.
+    /// Whether the guest is a copy of a suspended one: git runs beside processes that are frozen.
     pub frozen: bool,
 }
 
-/// What was taken.
+/// What the guest says of the pack that it sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// The merge base, as the guest says.
+    /// Id of the merge base.
     pub(super) base: String,
-    /// The working tree.
+    /// Id of the working tree's tree.
     pub(super) tree: String,
-    /// What is not there, for people.
+    /// What could not be read, in words for a person.
     pub(super) missing: String,
 }
 
@@ -160,7 +160,7 @@ impl HeadLine {
     }
 }
 
-/// What the fuzz targets feed: the output of the script in pieces; how many bytes of it are the pack's.
+/// Feeds the script's output in pieces, for the fuzz targets; returns how many bytes of it are the pack's.
 ///
 /// # Errors
 /// It does not begin as it should.
