@@ -29,34 +29,34 @@ use crate::{
     },
 };
 
-/// What is examined.
+/// What the doctor examines.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The data folder; made where it is not there.
+    /// Path of the data folder; the folder is made where it is not there.
     pub data: PathBuf,
-    /// For QEMU.
+    /// Accelerator that QEMU is to use.
     pub accelerator: Choice,
-    /// The static `pilothouse-guest`.
+    /// Path of the static `pilothouse-guest`.
     pub guest: PathBuf,
-    /// The guests' kernel; None: fetched where there is none.
+    /// Path of the guests' kernel; None: it is fetched where there is none.
     pub kernel: Option<PathBuf>,
-    /// Guests are examined as under KVM whatever the accelerator.
+    /// Whether guests are examined as under KVM whatever the accelerator.
     pub thorough: bool,
 }
 
-/// What was found.
+/// Findings of the doctor.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The worst of all checks.
+    /// The worst status of all checks.
     pub status: Status,
-    /// In the order in which they matter.
+    /// The checks, in the order in which they matter.
     pub checks: Vec<Check>,
-    /// How the circle of snapshots went; none: it broke, or could not begin.
+    /// Results of the circle of snapshots; None: it broke, or could not begin.
     pub circle: Option<Circle>,
 }
 
 impl Report {
-    /// For people; in colour where asked.
+    /// The findings as lines for people; in colour where asked.
     #[must_use]
     pub fn table(&self, colour: bool) -> String {
         table::of(self, colour)

@@ -42,7 +42,7 @@ use progress::Progress;
 
 pub use types::{BuildEvent, BuildInfo, EnvironmentError, EnvironmentInfo, EnvironmentState, ReadyBuild};
 
-/// Changes that a slow watcher may be behind.
+/// Most changes that a slow watcher may be behind; then it is told that it missed some.
 const CHANGES: usize = 64;
 
 /// The environments of a host. State is files under the data folder, never SQLite.
@@ -55,16 +55,17 @@ pub struct Environments {
     catalog: Catalog,
     entries: Mutex<BTreeMap<String, Entry>>,
     changes: broadcast::Sender<EnvironmentInfo>,
-    /// Whose turn it is to build.
+    /// Held by the build under way: one is made at a time.
     turn: tokio::sync::Mutex<()>,
-    /// Keeps two registrations of one name apart.
+    /// Held while a recipe is registered: one is at a time.
     registering: tokio::sync::Mutex<()>,
     builds: TaskTracker,
     closing: CancellationToken,
 }
 
 impl Environments {
-    /// Reads what the data folder knows; builds have their room from `rooms`. Sweeps builds that an earlier hostd left half done.
+    /// Reads the environments of the data folder; builds have their room from `rooms`. Sweeps builds that an earlier hostd left
+    /// half done.
     ///
     /// # Errors
     /// [`EnvironmentError::File`] where the data folder cannot be read or written.
@@ -105,7 +106,7 @@ impl Environments {
         self.lock().values().map(Entry::info).collect()
     }
 
-    /// One environment.
+    /// The environment of this name.
     ///
     /// # Errors
     /// [`EnvironmentError::NotFound`].
@@ -114,7 +115,7 @@ impl Environments {
         find(&entries, name).map(Entry::info)
     }
 
-    /// Every change from now on. Bounded: a reader that lags reads [`Environments::list`] again.
+    /// Receives every change from now on. Bounded: a reader that lags reads [`Environments::list`] again.
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<EnvironmentInfo> {
         self.changes.subscribe()
@@ -144,8 +145,8 @@ impl Environments {
         Ok(name)
     }
 
-    /// Builds an environment, or joins the build of the same recipe that is under way: its progress from the start on, ended
-    /// by [`BuildEvent::Done`] or [`BuildEvent::Failed`]. The build goes on when the receiver is dropped.
+    /// Builds an environment, or joins the build of the same recipe that is under way. The receiver gets its progress from the
+    /// start on, ended by [`BuildEvent::Done`] or [`BuildEvent::Failed`]. The build goes on when the receiver is dropped.
     ///
     /// # Errors
     /// [`EnvironmentError::NotFound`].
@@ -169,7 +170,7 @@ impl Environments {
         Ok(events)
     }
 
-    /// What a session of this environment starts from.
+    /// The build that a session of this environment starts from.
     ///
     /// # Errors
     /// [`EnvironmentError::NotFound`], [`EnvironmentError::NoBuild`], [`EnvironmentError::TooLarge`].
@@ -201,14 +202,14 @@ impl Environments {
         names
     }
 
-    /// Ends builds that are under way and waits until nothing of them runs any more. For the end of hostd.
+    /// Ends builds that are under way and waits until nothing of them runs any more, as hostd stops.
     pub async fn close(&self) {
         self.closing.cancel();
         self.builds.close();
         self.builds.wait().await;
     }
 
-    /// A build is over: what is in use now, or why it failed.
+    /// Records the end of a build: the build that is in use now, or why it failed.
     fn finished(&self, job: &build::Job, outcome: Result<Current, String>) -> EnvironmentInfo {
         let info = {
             let mut entries = self.lock();
@@ -259,7 +260,7 @@ fn find<'a>(entries: &'a BTreeMap<String, Entry>, name: &str) -> Result<&'a Entr
         .ok_or_else(|| EnvironmentError::NotFound { name: name.into(), known: entries.keys().cloned().collect() })
 }
 
-/// Whether this host has the memory for one VM of it.
+/// Checks whether this host has the memory for one VM of the environment.
 fn fits(recipe: &Recipe) -> Result<(), EnvironmentError> {
     let system = rustix::system::sysinfo();
     let host = system.totalram.saturating_mul(u64::from(system.mem_unit));

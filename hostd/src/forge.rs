@@ -56,10 +56,10 @@ pub trait Forge: Debug + Send + Sync {
     /// All repositories that the host may use, by name.
     async fn repositories(&self) -> Result<Vec<RepositoryInfo>, ForgeError>;
 
-    /// One repository.
+    /// The repository of this name.
     async fn repository(&self, name: &str) -> Result<RepositoryInfo, ForgeError>;
 
-    /// What a repository asks of its pull requests: its branch's protection, in the words of the core.
+    /// What a repository asks of its pull requests and of who pushes: its branch's protection, in the words of the core.
     async fn rules(&self, repository: &str) -> Result<Rules, ForgeError>;
 
     /// Gives a repository other rules. A forge whose rules are set elsewhere refuses, and says where.
@@ -72,7 +72,7 @@ pub trait Forge: Debug + Send + Sync {
     /// The whole id of a commit, of which at least 7 digits are given.
     async fn commit(&self, repository: &str, commit: &str) -> Result<String, ForgeError>;
 
-    /// The branches of a repository whose names begin so, in order.
+    /// Names of a repository's branches that begin with `prefix`, in order.
     async fn branches(&self, repository: &str, prefix: &str) -> Result<Vec<String>, ForgeError>;
 
     /// Pull requests as last read, by repository and number. [`PullRequest::author`] is whoever opened it with
@@ -82,47 +82,47 @@ pub trait Forge: Debug + Send + Sync {
     /// One pull request as last read.
     async fn known(&self, id: &PullId) -> Result<Pull, ForgeError>;
 
-    /// One pull request, read again. Ids of its reviews rise with their age; each head that was seen is a revision.
+    /// Reads one pull request again. Ids of its reviews rise with their age; each head that was seen is a revision.
     async fn pull(&self, id: &PullId) -> Result<Pull, ForgeError>;
 
-    /// Opens a pull request for a branch that was pushed; the open one of that branch, if there is one. From then on
+    /// Opens a pull request for a branch that was pushed; returns the open one of that branch, if there is one. From then on
     /// [`Forge::pulls`] has it, however slow the forge is.
     async fn open(&self, new: NewPull) -> Result<Pull, ForgeError>;
 
     /// Gives a review. The places of its comments must be there in the commits that they are of.
     async fn review(&self, id: &PullId, review: NewReview) -> Result<Pull, ForgeError>;
 
-    /// Closes it: nothing comes of it, and its branch stays. One that is closed stays as it is.
+    /// Closes a pull request without a merge; its branch stays. A closed one stays as it is.
     async fn close(&self, id: &PullId, who: Who) -> Result<Pull, ForgeError>;
 
-    /// Opens one again that is closed, with what was pushed meanwhile. Its head branch is made again from its last revision
+    /// Opens a closed pull request again, with what was pushed meanwhile. Its head branch is made again from its last revision
     /// where it is gone; its base branch must be there.
     async fn reopen(&self, id: &PullId, who: Who) -> Result<Pull, ForgeError>;
 
-    /// Settles a thread, or takes that back.
+    /// Marks a thread as resolved, or as open again.
     async fn resolve(&self, id: &PullId, who: Who, thread: u64, resolved: bool) -> Result<Pull, ForgeError>;
 
-    /// Merges it, whole or not at all. `head` is the commit that `who` saw; another is refused.
+    /// Merges a pull request, whole or not at all. `head` is the commit that `who` saw; another is refused.
     async fn merge(&self, id: &PullId, who: Who, head: &str) -> Result<Pull, ForgeError>;
 
-    /// Keeps what is known of a check of a commit. True: it is news.
+    /// Keeps what is known of a check of a commit; returns whether that is news.
     async fn report(&self, repository: &str, commit: &str, report: Report) -> Result<bool, ForgeError>;
 
     /// The checks of a commit, by name; of several runs of one, the last.
     async fn checks(&self, repository: &str, commit: &str) -> Result<Vec<Check>, ForgeError>;
 
     /// What a check printed, or the end of it: at most a few MiB. [`Check::log`] is the forge's name for it. None: the forge
-    /// has none, or none any more.
+    /// has no log of the check, or none any more.
     async fn log(&self, repository: &str, check: &Check) -> Result<Option<Vec<u8>>, ForgeError>;
 
-    /// Something may have been pushed to branches of this repository whose names begin so: reads it again.
+    /// Reads a repository's branches again whose names begin with `branches`: something may have been pushed to them.
     async fn look(&self, repository: &str, branches: &str) -> Result<(), ForgeError>;
 
-    /// What may have changed, from now on. A hint comes after what it is about can be read; a forge whose answers lag behind
+    /// Hints about what changes from now on. A hint comes after what it is about can be read; a forge whose answers lag behind
     /// its events gives another, with another id, once they do not.
     fn hints(&self) -> Hints;
 
-    /// Ids of the sessions that a hint may concern; None: all that work on its repository.
+    /// Ids of the sessions that a hint may concern; None: all that work on the hint's repository.
     ///
     /// As of now: what a session's pull request turns into later is told by a hint of its own.
     async fn concerned(&self, hint: &Hint) -> Option<Vec<String>> {
@@ -140,32 +140,32 @@ pub trait Forge: Debug + Send + Sync {
     }
 }
 
-/// A repository as it stands.
+/// A repository as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryInfo {
-    /// Its name.
+    /// Name of the repository.
     pub name: String,
-    /// Where guests clone it from.
+    /// URL from which guests clone the repository.
     pub url: String,
-    /// Where it is on this host, if it is here.
+    /// Path of the bare repository on this host; None: it is not on this host.
     pub path: Option<PathBuf>,
-    /// The branch that its HEAD names; empty: its HEAD is broken.
+    /// Name of the branch that the repository's HEAD names; empty: its HEAD is broken.
     pub default_branch: String,
-    /// What that branch points to; empty: it is not there.
+    /// Commit that the default branch points to; empty: there is no such branch.
     pub head: String,
 }
 
-/// Names a pull request.
+/// Identity of a pull request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PullId {
-    /// Its repository.
+    /// Name of the pull request's repository.
     pub repository: String,
-    /// From 1.
+    /// Number of the pull request in its repository, from 1.
     pub number: u64,
 }
 
 impl PullId {
-    /// Of this pull request.
+    /// The identity of this pull request.
     #[must_use]
     pub fn of(pull: &PullRequest) -> Self {
         Self { repository: pull.repository.clone(), number: pull.number }
@@ -181,60 +181,60 @@ impl std::fmt::Display for PullId {
 /// A pull request with all that decides about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pull {
-    /// The pull request.
+    /// The pull request itself.
     pub pull: PullRequest,
-    /// Of its repository.
+    /// Rules of the pull request's repository.
     pub rules: Rules,
-    /// Of its head commit, by name.
+    /// Checks of the pull request's head commit, by name.
     pub checks: Vec<Check>,
 }
 
 impl Pull {
-    /// What its checks come to.
+    /// What the checks of the head come to.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         outcome(&self.rules.required_checks, &self.checks)
     }
 
-    /// How its reviews stand.
+    /// What the reviews come to.
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.pull.standing(&self.rules)
     }
 }
 
-/// What is known of a check. Its texts are foreign.
+/// A report of a check. Its texts are foreign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Unique on its commit.
+    /// Name of the check, unique on its commit.
     pub name: String,
-    /// Where it stands.
+    /// State of the check.
     pub state: CheckState,
-    /// In a line, what it found.
+    /// What the check found, in a line; may be empty.
     pub summary: String,
-    /// Where people read more: http or https.
+    /// URL where people read more, http or https; empty: there is none.
     pub url: String,
-    /// What it printed, to be kept; None: what was kept before stays.
+    /// What the check printed, to be kept; None: the log kept for this run before stays.
     pub log: Option<Vec<u8>>,
 }
 
-/// Something may have changed.
+/// A hint that something may have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hint {
-    /// The same for the same news, however often it comes: [`Hints`] gives it once. Foreign.
+    /// Id of the news: the same however often it comes, and [`Hints`] gives it once. Foreign.
     pub id: String,
-    /// Where.
+    /// Name of the repository in which something may have changed.
     pub repository: String,
-    /// What.
+    /// What may have changed.
     pub about: About,
 }
 
-/// What may have changed.
+/// What may have changed in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum About {
     /// The pull request of this number: revisions, reviews, state.
     Pull(u64),
-    /// The checks of this commit.
+    /// The checks of the commit with this id.
     Checks(String),
     /// The repository itself: it is new, or has other rules.
     Repository,

@@ -46,34 +46,35 @@ use answer::Body;
 use refusals::Refusals;
 pub use refusals::Refused;
 
-/// Connections of one session at a time, where hostd has descriptors for many; each has at most one git process or one connection
-/// to the world. More of them wait.
+/// Most connections of one session at a time, where hostd has descriptors for many; each has at most one git process or one
+/// connection to the world. More of them wait.
 const CONNECTIONS: usize = 64;
-/// For one of them to be closed.
+/// Longest wait for a place among the connections.
 const PLACE: Duration = Duration::from_secs(30);
-/// Longest pack that a guest may push.
+/// Longest pack that a guest may push, in bytes.
 const PUSH_BYTES: u64 = 512 << 20;
-/// For the head of a request, and for the wait between two.
+/// Longest wait for the head of a request, the wait between two included.
 const HEAD_DEADLINE: Duration = Duration::from_secs(120);
-/// Of a request's head.
+/// Longest head of a request, in bytes.
 const HEAD_BYTES: usize = 64 * 1024;
 
-/// Whose guest it is that asks, and what it may do.
+/// A guest that uses the gateway, and what it may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Session id, or the id of a build.
+    /// Id of the session, of the build, or of the run of a check.
     pub session_id: String,
-    /// For messages.
+    /// Slug of the session, for messages.
     pub slug: String,
-    /// Its environment's name, for messages.
+    /// Name of the guest's environment, for messages.
     pub environment: String,
-    /// The repository of the local forge that it may read, e.g. `widgets`.
+    /// Name of the repository of the local forge that the guest may read, e.g. `widgets`; None: none.
     pub repository: Option<String>,
-    /// It may push to `refs/heads/<branch_prefix>*` of that repository, e.g. `agent/fix-parser-3f/`. None: it may not push.
+    /// Prefix of the branches below `refs/heads/` of that repository that the guest may push to, e.g. `agent/fix-parser-3f/`.
+    /// None: it may not push.
     pub branch_prefix: Option<String>,
-    /// Names of repositories of the local forge that it may read beside its own.
+    /// Names of repositories of the local forge that the guest may read beside its own.
     pub also_read: Vec<String>,
-    /// Destinations that it may reach.
+    /// Destinations that the guest may reach.
     pub egress: Vec<Egress>,
 }
 
@@ -84,25 +85,25 @@ pub struct Gateway {
     forge: Option<Arc<dyn Forge>>,
     hooks: tokio::sync::OnceCell<PathBuf>,
     git_root: PathBuf,
-    /// By session.
+    /// What each session has of the gateway, by session id.
     uses: Mutex<HashMap<String, Uses>>,
     refusals: Mutex<Refusals>,
-    /// Turns to connect, of all sessions.
+    /// Places for connections, of all sessions together.
     connections: Arc<Semaphore>,
-    /// How many of them one session may have.
+    /// Number of connections that one session may have.
     of_session: usize,
-    /// Turns for git, of all sessions.
+    /// Turns for git, of all sessions together.
     turns: Arc<Semaphore>,
     /// Longest pack that a guest may push, in bytes.
     push_bytes: u64,
-    /// Measures the disk that a folder is on.
+    /// Measures the disk that a folder is on; None: it cannot be measured.
     disk: fn(&Path) -> Option<Disk>,
 }
 
-/// What a session has of the gateway.
+/// What one session has of the gateway.
 #[derive(Debug)]
 struct Uses {
-    /// Connections that it has, or waits for.
+    /// Number of connections that the session has, or waits for.
     users: usize,
     connections: Arc<Semaphore>,
     turns: Arc<Semaphore>,
@@ -128,14 +129,14 @@ impl Gateway {
         }
     }
 
-    /// Has so many connections at a time, of all sessions: at most half of them are one session's.
+    /// Sets the number of connections at a time, of all sessions together: at most half of them are one session's.
     #[must_use]
     pub fn with_connections(self, most: usize) -> Self {
         let of_session = CONNECTIONS.min(most / 2).max(1);
         Self { connections: Arc::new(Semaphore::new(most)), of_session, ..self }
     }
 
-    /// Tells this forge of pushes.
+    /// Sets the forge that is told of pushes.
     #[must_use]
     pub fn with_forge(self, forge: Arc<dyn Forge>) -> Self {
         Self { forge: Some(forge), ..self }
@@ -209,7 +210,7 @@ impl Gateway {
         forward::request(&destination, request, stream).await
     }
 
-    /// What hostd itself serves.
+    /// Answers a request to [`INTERNAL_HOST`], which hostd itself serves.
     async fn internal(
         &self,
         caller: &Caller,
@@ -231,7 +232,7 @@ impl Gateway {
         }
     }
 
-    /// Lets the forge read what was pushed.
+    /// What is to be done after a push: the forge reads what was pushed.
     fn look_after_push(&self, caller: &Caller) -> cgi::Then {
         let Caller { repository, branch_prefix, .. } = caller.clone();
         let (Some(forge), Some(repository), Some(branches)) = (self.forge.clone(), repository, branch_prefix) else {
@@ -245,19 +246,19 @@ impl Gateway {
         })
     }
 
-    /// A turn for git; None: it did not come in time.
+    /// Waits for a turn for git; None: it did not come in time.
     async fn turn(&self, session: &str) -> Option<turn::Turn> {
         let of_session = self.uses().get(session).map(|uses| uses.turns.clone())?;
         turn::Turn::take(of_session, self.turns.clone()).await
     }
 
-    /// Destinations that a session was refused since hostd began, the last one first.
+    /// Destinations that the session with this id was refused since hostd began, the last one first.
     #[must_use]
     pub fn refused(&self, session: &str) -> Vec<Refused> {
         self.refusals().of(session)
     }
 
-    /// The session is gone: forgets what it was refused.
+    /// Forgets what a session was refused that is gone.
     pub fn forget(&self, session: &str) {
         self.refusals().forget(session);
     }
@@ -270,7 +271,7 @@ impl Gateway {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The hooks' folder; written when the first push asks for it.
+    /// Folder of the hooks; they are written when the first push asks for it.
     async fn hooks(&self) -> std::io::Result<&PathBuf> {
         self.hooks.get_or_try_init(|| crate::forge::install(&self.git_root)).await
     }
@@ -294,7 +295,7 @@ fn help(caller: &Caller) -> String {
     )
 }
 
-/// A counted connection of a session; given back when dropped.
+/// A place among the connections of a session and of the host; given back when dropped.
 struct Place<'a> {
     _user: User<'a>,
     _of_session: OwnedSemaphorePermit,
@@ -302,7 +303,7 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// None: it did not come in time.
+    /// Waits for a place; None: it did not come in time.
     async fn take(gateway: &'a Gateway, session: &'a str) -> Option<Self> {
         let (user, connections) = User::new(gateway, session);
         let both = async {
@@ -315,14 +316,14 @@ impl<'a> Place<'a> {
     }
 }
 
-/// A session that uses the gateway is known to it for as long as it does.
+/// Use of the gateway by a session, which the gateway knows as long as there is one.
 struct User<'a> {
     gateway: &'a Gateway,
     session: &'a str,
 }
 
 impl<'a> User<'a> {
-    /// And its turns to connect.
+    /// Notes a use by this session; returns it with the session's places for connections.
     fn new(gateway: &'a Gateway, session: &'a str) -> (Self, Arc<Semaphore>) {
         let mut all = gateway.uses();
         let uses = all.entry(session.to_owned()).or_insert_with(|| Uses {

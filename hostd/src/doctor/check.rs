@@ -1,11 +1,11 @@
 use serde::Serialize;
 use serde_json::Value;
 
-/// How a check went; the worse, the greater.
+/// Result of a check; the worse, the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// As it should be.
+    /// All is as it should be.
     Ok,
     /// Sessions run, but something is slower or less safe than it could be.
     Warning,
@@ -14,7 +14,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// For people.
+    /// The word for people.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -25,18 +25,18 @@ impl Status {
     }
 }
 
-/// One thing that was looked at.
+/// One thing that the doctor looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What; one or two words that stay the same.
+    /// Name of the check; one or two words that stay the same.
     pub name: &'static str,
-    /// How it is.
+    /// Result of the check.
     pub status: Status,
     /// What was found, in a line.
     pub found: String,
-    /// What to do about it; empty where there is nothing to do.
+    /// What a person can do about it; empty: nothing.
     pub advice: String,
-    /// The same for scripts; null where there is nothing more to say.
+    /// What was found, for scripts; null: nothing more than `found` says.
     pub facts: Value,
 }
 

@@ -31,7 +31,7 @@ pub(super) fn emulator(qemu: &Qemu) -> Check {
     }
 }
 
-/// How it is kept from changing what all clones of a template share.
+/// How this version of QEMU is kept from changing what all clones of a template share.
 fn templates(version: &str) -> &'static str {
     if Qemu::maps_read_only(version) {
         "it opens the memory of templates for reading only"
@@ -44,13 +44,13 @@ pub(super) fn images(qemu: &Qemu) -> Check {
     found("qemu-img", qemu.image_tool(), |_| None)
 }
 
-/// What is wrong with a QEMU of this version: whether it keeps VMs from running, and what to do.
+/// What is wrong with a QEMU of this version: whether it keeps VMs from running, and what to do. None: nothing.
 fn judge(version: &str) -> Option<(bool, String)> {
     let old = !Qemu::is_at_least(version, OLDEST);
     old.then(|| (true, "QEMU 7.2 is the oldest that works; install a newer one".into()))
 }
 
-/// After [`prepare`](crate::vm::Vmm::prepare), which did not run where it is none.
+/// The guests' kernel, after [`prepare`](crate::vm::Vmm::prepare); `prepared` is None where that did not run.
 pub(super) fn kernel(qemu: &Qemu, prepared: Option<Result<(), VmError>>) -> Check {
     let name = "kernel";
     match (qemu.kernel_files(), prepared) {
@@ -75,7 +75,7 @@ pub(super) fn guest(qemu: &Qemu) -> Check {
     }
 }
 
-/// What environments are built with.
+/// Checks of the programs that build environments.
 pub(super) fn helpers(qemu: &Qemu) -> Vec<Check> {
     let mut needed = vec![
         ("mmdebstrap", "mmdebstrap"),

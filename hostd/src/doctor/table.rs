@@ -41,7 +41,7 @@ fn painted(status: Status, colour: bool) -> String {
     if colour { format!("\x1b[{code}m{word}\x1b[0m") } else { word }
 }
 
-/// Bytes for people.
+/// A number of bytes in words for people.
 pub(super) fn size(bytes: u64) -> String {
     #[allow(clippy::cast_precision_loss)] // one decimal is shown
     let of = |unit: u64| bytes as f64 / unit as f64;

@@ -20,30 +20,30 @@ use crate::{
     vm::{Memory, Vm, VmSpec, Vmm},
 };
 
-/// From the start of the VM to the guest's shaken hand. Emulated guests on a busy host are slow.
+/// Longest time from the start of the VM to the guest's shaken hand. Emulated guests on a busy host are slow.
 const BOOT_DEADLINE: Duration = Duration::from_secs(300);
-/// For the disks to be synced, and for the VM to power off.
+/// Longest time for the disks to be synced, and for the VM to power off.
 const POWER_OFF_DEADLINE: Duration = Duration::from_secs(180);
 
-/// Finds the agent's program.
+/// Script that looks for the agent's program in a guest.
 const CHECK_AGENT: &str = include_str!("agent.sh");
-/// Says where a clone has pointers in place of files.
+/// Script that says whether a clone has pointers in place of files.
 const LFS: &str = r#"cd -- "$1" || exit 0
 if [ -n "$(git ls-files -z -- .gitattributes '*/.gitattributes' | xargs -0r grep -l 'filter=lfs')" ]; then
     echo "it uses Git LFS, whose objects are not served here: such files are left as their pointers"
 fi"#;
 
-/// What is baked, and where.
+/// A build under way: its inputs and its folder.
 pub(super) struct Batch<'a> {
     pub(super) id: &'a str,
     pub(super) recipe: &'a Recipe,
-    /// Of the repository; empty: it has none.
+    /// Branch and commit of the repository; empty: the recipe has no repository.
     pub(super) head: &'a Head,
     pub(super) base: PathBuf,
-    /// The disk, to be made, and the VM's own files go here.
+    /// Folder for the disk that is made, and for the VMs' own files.
     pub(super) workshop: PathBuf,
     pub(super) progress: &'a Progress,
-    /// Of whichever VM of the build runs.
+    /// Room that is promised to whichever VM of the build runs.
     pub(super) promise: &'a Promise,
 }
 
@@ -61,7 +61,7 @@ impl Batch<'_> {
         format!("{what}-{}", self.recipe.name)
     }
 
-    /// Of this VM of the build, and of no other.
+    /// Identity of this VM of the build, and of no other.
     pub(super) fn identity(&self, what: &str, generation: u64) -> Result<Identity, EnvironmentError> {
         let identity = Identity::passing(format!("{what}-{}", self.id), self.slug(what), generation);
         identity.map_err(|why| self.progress.failure(&why))
@@ -80,7 +80,7 @@ impl Batch<'_> {
     }
 }
 
-/// How many steps [`bake`] takes.
+/// Number of steps that [`bake`] takes.
 pub(super) fn steps(recipe: &Recipe) -> u32 {
     let commands = recipe.setup.len() + usize::from(recipe.repository.is_some());
     u32::try_from(commands).unwrap_or(u32::MAX).saturating_add(3)
@@ -106,7 +106,7 @@ pub(super) async fn bake(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_
     finished
 }
 
-/// Everything up to a synced disk.
+/// Everything up to a synced disk; returns what the VM's power off needs.
 async fn inside(
     vm: Arc<dyn Vm>,
     gateway: &Arc<Gateway>,
@@ -153,7 +153,7 @@ pub(super) async fn meet(
     }
 }
 
-/// What comes of `work`, or that its VM ended meanwhile.
+/// Waits for `work`, unless its VM ends meanwhile; that is an error.
 pub(super) async fn unless_it_ends<T>(
     vm: &dyn Vm,
     progress: &Progress,
@@ -165,7 +165,7 @@ pub(super) async fn unless_it_ends<T>(
     }
 }
 
-/// The branch, at the very commit that the build is named by; and who commits are by, until an agent says otherwise.
+/// Clones the branch at the very commit that the build is named by; and says who commits are by, until an agent says otherwise.
 async fn clone(client: &GuestClient<Channel>, batch: &Batch<'_>) -> Result<(), EnvironmentError> {
     let Some(repository) = &batch.recipe.repository else { return Ok(()) };
     let (branch, url, path) = (&batch.head.branch, &repository.url, &repository.path);
@@ -188,7 +188,7 @@ async fn clone(client: &GuestClient<Channel>, batch: &Batch<'_>) -> Result<(), E
     Ok(())
 }
 
-/// Gives the working tree to the agent's user, who has to be there once the setup is done.
+/// Gives the working tree to the agent's user, who has to exist once the setup is done.
 async fn hand_over(
     client: &GuestClient<Channel>,
     recipe: &Recipe,
@@ -208,7 +208,7 @@ async fn hand_over(
     }
 }
 
-/// Whether sessions will be able to start their agent, as the user and in the folder that it will have.
+/// Checks whether sessions will be able to start their agent, as the user and in the folder that it will have.
 pub(super) async fn check_agent(
     client: &GuestClient<Channel>,
     recipe: &Recipe,
@@ -223,7 +223,7 @@ pub(super) async fn check_agent(
     }
 }
 
-/// Where setup, agent and checks begin.
+/// Folder in the guest where setup, agent and checks begin.
 fn directory(recipe: &Recipe) -> &str {
     recipe.repository.as_ref().map_or("/", |repository| &repository.path)
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{process::Group, vm::VmError};
 
-/// Raised when the same inputs would give another image.
+/// Format of images; raised when the same inputs would give another image.
 const FORMAT: &str = "base 2";
 
 /// Extension of an image that is being made.
@@ -44,10 +44,10 @@ umount "$mirror"
 rmdir "$mirror"
 exit $status"#;
 
-/// A base image, made or not.
+/// A base image, which may have to be made yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Base {
-    /// Of what is in it, and behind a dash how many MiB it has.
+    /// Hash of the image's inputs, and behind a dash its size in MiB.
     pub(super) hash: String,
     pub(super) path: PathBuf,
     suite: String,
@@ -69,12 +69,12 @@ impl Base {
         Self { hash, path, suite, packages, disk }
     }
 
-    /// None: not made yet.
+    /// Stat of the image's file; None: the image is not made yet.
     pub(super) async fn stat(&self) -> Option<Stat> {
         files::stat(&self.path).await
     }
 
-    /// Makes it, unless it is there.
+    /// Makes the image, unless it is there.
     pub(super) async fn make(&self, progress: &Progress) -> Result<Stat, EnvironmentError> {
         if let Some(stat) = self.stat().await {
             progress.output(format!("{} is there already", self.hash));
@@ -94,7 +94,8 @@ impl Base {
         self.stat().await.ok_or_else(|| progress.failure("the image vanished"))
     }
 
-    /// The same Debian of another size, copied and resized; false: there is none, or it could not be resized.
+    /// Makes the image from one with the same Debian and another size, copied and resized; false: there is none, or it could
+    /// not be resized.
     async fn resized(&self, fresh: &Path, progress: &Progress) -> Result<bool, EnvironmentError> {
         let bases = self.path.parent().unwrap_or(Path::new(""));
         let Some(sibling) = sibling(&self.hash, finished(bases).await?) else { return Ok(false) };
@@ -174,20 +175,20 @@ if [ "$(stat -c %s "$2")" -lt "$3" ]; then truncate -s "$3" "$2"; resize2fs -f "
     }
 }
 
-/// Images that were never finished.
+/// Paths of images that were never finished.
 pub(super) async fn unfinished(bases: &Path) -> Result<Vec<PathBuf>, EnvironmentError> {
     let paths = files::names(bases).await?.into_iter().map(|name| bases.join(name));
     Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == UNFINISHED)).collect())
 }
 
-/// Images that are whole.
+/// Paths of images that are whole.
 pub(super) async fn finished(bases: &Path) -> Result<Vec<PathBuf>, EnvironmentError> {
     let paths = files::names(bases).await?.into_iter().map(|name| bases.join(name));
     Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == "ext4")).collect())
 }
 
-/// Of these images one that has the same in it as the one of this hash. The largest that is smaller, if there is one: to grow is
-/// less work than to shrink.
+/// Of these images one that differs from the image of this hash in its size alone. The largest that is smaller, if there is
+/// one: to grow is less work than to shrink.
 fn sibling(hash: &str, images: Vec<PathBuf>) -> Option<PathBuf> {
     let (content, wanted) = hash.rsplit_once('-')?;
     let wanted: u64 = wanted.parse().ok()?;
@@ -200,7 +201,7 @@ fn sibling(hash: &str, images: Vec<PathBuf>) -> Option<PathBuf> {
     smaller.or_else(|| sized.iter().filter(|(size, _)| *size > wanted).min()).map(|(_, path)| path.clone())
 }
 
-/// mke2fs is an administrators' program, which Debian leaves out of a user's PATH.
+/// PATH with the folders of administrators' programs, such as mke2fs, which Debian leaves out of a user's PATH.
 fn path_with_sbin() -> std::ffi::OsString {
     let mut path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
     path.push(":/usr/sbin:/sbin");

@@ -19,13 +19,13 @@ use crate::{
     room::{Kind, Promise},
 };
 
-/// What is to be built.
+/// A build that was asked for: its recipe, and where its progress goes.
 pub(super) struct Job {
     pub(super) recipe: Recipe,
     pub(super) progress: Arc<Progress>,
 }
 
-/// Builds, and says how it went: to the readers of its progress, and to those who watch environments.
+/// Makes a build, and says how it went: to the readers of its progress, and to those who watch environments.
 pub(super) async fn run(environments: Arc<Environments>, job: Job) {
     let name = &job.recipe.name;
     match in_turn(&environments, &job).await {
@@ -45,7 +45,8 @@ pub(super) async fn run(environments: Arc<Environments>, job: Job) {
     }
 }
 
-/// The build, published, and whether it was there already. One at a time on a host: each fills its processors by itself.
+/// Makes a build in its turn; returns its manifest, and whether it was there already. One at a time on a host: each fills its
+/// processors by itself.
 async fn in_turn(environments: &Environments, job: &Job) -> Result<(Manifest, bool), EnvironmentError> {
     let _turn = environments.turn.lock().await;
     let made = async {
@@ -124,7 +125,7 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
     Ok((manifest, false))
 }
 
-/// Says what the recipe will not do as it was meant.
+/// Adds to the progress what the recipe will not do as it was meant.
 fn warn(environments: &Environments, recipe: &Recipe, progress: &Progress) {
     for warning in recipe.warnings() {
         progress.output(format!("warning: {warning}"));
@@ -135,7 +136,8 @@ fn warn(environments: &Environments, recipe: &Recipe, progress: &Progress) {
     }
 }
 
-/// The agent is no part of what is built: where a recipe names another one than the build was made with, a clone looks for it.
+/// Looks for the agent in a build that is there: the agent is no part of what is built, and the recipe may name another one
+/// now.
 async fn recheck(
     environments: &Environments,
     job: &Job,
@@ -159,7 +161,7 @@ async fn recheck(
     files::remove(&batch.workshop).await
 }
 
-/// Memory for the VMs of a build, one at a time; waits for it behind sessions.
+/// Waits for memory for the VMs of a build, one at a time, behind sessions.
 async fn room(environments: &Environments, job: &Job) -> Result<Promise, EnvironmentError> {
     let need = Need { memory: job.recipe.size.memory, disk: 0 };
     let say = |why| {
@@ -170,15 +172,16 @@ async fn room(environments: &Environments, job: &Job) -> Result<Promise, Environ
     admitted.map_err(|why| job.progress.failure(&why))
 }
 
-/// Where a build goes.
+/// Whether a build is on the shelf, or under which id it is to be made.
 enum Place {
-    /// There it is already.
+    /// The build is on the shelf, whole.
     Taken(Box<Manifest>),
-    /// Nothing has this id yet.
+    /// No folder has this id yet.
     Free(String),
 }
 
-/// The first of these ids that is whole or free. A folder that is not whole any more is left alone: sessions may lie on it.
+/// Takes the first of these ids whose build is whole, or whose folder is free. A folder that is not whole any more is left
+/// alone: sessions may lie on it.
 async fn place(environments: &Environments, id: impl Fn(u32) -> String) -> Result<Place, EnvironmentError> {
     let shelf = &environments.shelf;
     let mut attempt = 0;
@@ -192,7 +195,8 @@ async fn place(environments: &Environments, id: impl Fn(u32) -> String) -> Resul
     }
 }
 
-/// What is cloned: the recipe's branch, or else the repository's default one. Empty where it has no repository.
+/// Branch and commit that are cloned: of the recipe's branch, or else of the repository's default one. Empty where there is no
+/// repository.
 async fn head(environments: &Environments, recipe: &Recipe) -> Result<Head, EnvironmentError> {
     let (Some(repository), Some(name)) = (&recipe.repository, recipe.local_repository()) else {
         return Ok(Head::default());

@@ -25,28 +25,29 @@ use super::{
 const BUILT_IN: [&str; 1] = [include_str!("../../../environments/demo.toml")];
 const BUILT_IN_SOURCE: &str = "built-in";
 
-/// What is known of an environment.
+/// What is known of one environment.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) source: String,
     pub(super) text: String,
     pub(super) recipe: Recipe,
     pub(super) current: Option<Current>,
-    /// Builds of it that are not in use, and that sessions lie on.
+    /// Builds of the environment that are not in use, and that sessions lie on.
     pub(super) older: Vec<BuildInfo>,
     pub(super) error: String,
     pub(super) building: Option<Arc<Progress>>,
 }
 
-/// The build in use.
+/// The build of an environment that is in use.
 #[derive(Clone, Debug)]
 pub(super) struct Current {
     pub(super) manifest: Manifest,
-    /// Later than the manifest's where what changed since does not touch the disk: its agent, its size, its egress.
+    /// Recipe that the build is used with; later than the manifest's where what changed since does not touch the disk: its
+    /// agent, its size, its egress.
     pub(super) recipe: Recipe,
 }
 
-/// `current.json`
+/// Content of `current.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Pointer {
     build: String,
@@ -90,8 +91,8 @@ pub(super) struct Catalog {
 }
 
 impl Catalog {
-    /// All environments. A registered recipe that cannot be read any more is left out, with a warning: it must not keep hostd
-    /// from starting.
+    /// Reads all environments. A registered recipe that cannot be read any more is left out, with a warning: it must not keep
+    /// hostd from starting.
     pub(super) async fn load(&self, shelf: &Shelf) -> Result<BTreeMap<String, Entry>, EnvironmentError> {
         let mut entries = BTreeMap::new();
         for text in BUILT_IN {
@@ -124,7 +125,7 @@ impl Catalog {
         files::write(&folder.join("recipe.toml"), text.as_bytes()).await
     }
 
-    /// Puts a build into use, with the recipe that it was asked for with.
+    /// Puts a build into use, with the text of the recipe that it was asked for with.
     pub(super) async fn publish(&self, name: &str, build: &str, recipe: &str) -> Result<(), EnvironmentError> {
         let folder = files::folder(self.root.join(name)).await?;
         let pointer = Pointer { build: build.into(), recipe: recipe.into() };
@@ -134,7 +135,8 @@ impl Catalog {
         files::remove(&folder.join("log")).await
     }
 
-    /// The builds that all environments point at, also those that could not be loaded; None: not to be known.
+    /// Ids of the builds that all environments point at, also of those that could not be loaded; None: one of them cannot be
+    /// read.
     pub(super) async fn pointers(&self) -> Result<Option<BTreeSet<String>>, EnvironmentError> {
         let mut builds = BTreeSet::new();
         for name in files::names(&self.root).await? {
@@ -148,7 +150,7 @@ impl Catalog {
         Ok(Some(builds))
     }
 
-    /// Keeps why a build failed, and all it said.
+    /// Keeps why a build failed, and all that it said.
     pub(super) async fn keep_failure(&self, name: &str, error: &str, log: &str) -> Result<(), EnvironmentError> {
         let folder = files::folder(self.root.join(name)).await?;
         files::write(&folder.join("log"), log.as_bytes()).await?;

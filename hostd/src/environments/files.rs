@@ -11,7 +11,7 @@ use tokio::{fs, io::AsyncWriteExt};
 
 use super::EnvironmentError;
 
-/// [`EnvironmentError::File`] for this path.
+/// Converts an IO error on this path into an [`EnvironmentError::File`].
 pub(super) fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> EnvironmentError {
     let path = path.into();
     |error| EnvironmentError::File { path, error: Arc::new(error) }
@@ -30,7 +30,7 @@ pub(super) async fn write(path: &Path, bytes: &[u8]) -> Result<(), EnvironmentEr
     written.await.map_err(at(path))
 }
 
-/// A text file; None where there is none.
+/// Reads a text file; None: there is no such file.
 pub(super) async fn read(path: &Path) -> Result<Option<String>, EnvironmentError> {
     match fs::read_to_string(path).await {
         Ok(text) => Ok(Some(text)),
@@ -39,13 +39,13 @@ pub(super) async fn read(path: &Path) -> Result<Option<String>, EnvironmentError
     }
 }
 
-/// The folder, made if it is not there.
+/// Makes the folder if it is not there; returns its path.
 pub(super) async fn folder(path: PathBuf) -> Result<PathBuf, EnvironmentError> {
     fs::create_dir_all(&path).await.map_err(at(&path))?;
     Ok(path)
 }
 
-/// Removes a file or a folder with all that is in it; nothing there is what was wanted.
+/// Removes a file, or a folder with all that is in it; that nothing is there is no error.
 pub(super) async fn remove(path: &Path) -> Result<(), EnvironmentError> {
     let removed = match fs::symlink_metadata(path).await {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path).await,
@@ -81,16 +81,16 @@ pub(super) async fn names(path: &Path) -> Result<Vec<String>, EnvironmentError> 
     Ok(names)
 }
 
-/// What of a file matters here.
+/// What is asked of a file here: its age and its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
-    /// When it was written last, in nanoseconds since the epoch.
+    /// When the file was last written, in nanoseconds since the Unix epoch.
     pub(super) stamp: u64,
-    /// Bytes that it takes on disk.
+    /// Bytes that the file takes on disk.
     pub(super) on_disk: u64,
 }
 
-/// None where there is no such file.
+/// Reads the stat of a file; None: there is no such file.
 pub(super) async fn stat(path: &Path) -> Option<Stat> {
     use std::os::unix::fs::MetadataExt;
     let metadata = fs::metadata(path).await.ok().filter(std::fs::Metadata::is_file)?;
@@ -98,12 +98,12 @@ pub(super) async fn stat(path: &Path) -> Option<Stat> {
     Some(Stat { stamp: u64::try_from(age.as_nanos()).ok()?, on_disk: metadata.blocks() * 512 })
 }
 
-/// Whether there is anything of this name.
+/// Whether there is anything at this path.
 pub(super) async fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).await.is_ok()
 }
 
-/// Bytes on disk of the files in a folder.
+/// Bytes on disk of the files in a folder, those in its folders not counted.
 pub(super) async fn on_disk(folder: &Path) -> Result<u64, EnvironmentError> {
     let mut bytes = 0;
     for name in names(folder).await? {
@@ -122,7 +122,7 @@ pub(super) async fn freeze(path: &Path) -> Result<(), EnvironmentError> {
     frozen.await.map_err(at(path))
 }
 
-/// Renames, for good.
+/// Renames a file or folder; the new name survives a power cut.
 pub(super) async fn publish(from: &Path, to: &Path) -> Result<(), EnvironmentError> {
     fs::rename(from, to).await.map_err(at(to))?;
     let Some(folder) = to.parent() else { return Ok(()) };

@@ -2,23 +2,23 @@
 
 use hostd_core::text;
 
-/// Longest line; what is longer goes on in the next.
+/// Longest line in bytes; what is longer goes on in the next line.
 const LINE: usize = 1000;
 
-/// A line of output.
+/// A line of a program's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// One that stays.
+    /// A line that stays.
     Whole(String),
-    /// One that the program went over with the next: how far it has come.
+    /// A line that the program overwrote with the next: how far it has come.
     Passing(String),
 }
 
-/// Cuts bytes into lines.
+/// Cuts bytes of output into lines.
 #[derive(Default)]
 pub(super) struct Lines {
     rest: Vec<u8>,
-    /// The last byte was a carriage return: what follows goes over the line, or ends it.
+    /// Whether the last byte was a carriage return: what follows overwrites the line, or ends it.
     returned: bool,
 }
 
@@ -40,7 +40,7 @@ impl Lines {
         }
     }
 
-    /// Gives what is left.
+    /// Gives the line that has no end yet to `out`, unless it is empty.
     pub(super) fn finish(&mut self, out: &mut impl FnMut(Line)) {
         self.returned = false;
         self.give(Line::Whole, out);
@@ -55,7 +55,7 @@ impl Lines {
     }
 }
 
-/// Without terminal control sequences (`ESC [ ... letter`): of them, cleaning would leave the printable part.
+/// Removes terminal control sequences (`ESC [ ... letter`), of which cleaning would leave the printable part.
 fn without_escapes(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut bytes = bytes.iter().copied().peekable();

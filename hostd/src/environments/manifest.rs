@@ -8,32 +8,32 @@ use serde::{Deserialize, Serialize};
 use super::{BuildInfo, EnvironmentError, base::Base, files, template};
 use crate::{forge::Head, vm::snapshot::store::DAMAGED};
 
-/// Raised when the same inputs would give another build.
+/// Format of builds; raised when the same inputs would give another build.
 pub(super) const FORMAT: u32 = 3;
 
-/// A finished build.
+/// Description of a finished build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Manifest {
     pub(super) format: u32,
     pub(super) id: String,
-    /// It was built first for.
+    /// Name of the environment that the build was first made for.
     pub(super) environment: String,
-    /// The recipe as it stood then.
+    /// Text of the recipe as it was then.
     pub(super) recipe: String,
-    /// Of the repository; empty: none.
+    /// Commit of the repository; empty: the recipe has none.
     pub(super) commit: String,
-    /// The repository's branch that was cloned; empty: none, or made before manifests said so.
+    /// Branch of the repository that was cloned; empty: there is none, or the manifest is older than this field.
     #[serde(default)]
     pub(super) branch: String,
-    /// Hash of its base's inputs.
+    /// Hash of the base image's inputs.
     pub(super) base: String,
-    /// When the base image was written. A base made anew from the same inputs is another file system: a disk on top of it
-    /// would be garbage.
+    /// When the base image was written, in nanoseconds since the Unix epoch. A base made anew from the same inputs is another
+    /// file system: a disk on top of it would be garbage.
     pub(super) base_stamp: u64,
     pub(super) created_at: UnixMillis,
     pub(super) size_bytes: u64,
     pub(super) base_bytes: u64,
-    /// Bytes on disk of its template; None: its sessions boot.
+    /// Bytes on disk of the build's template; None: it has none, and its sessions boot.
     pub(super) template_bytes: Option<u64>,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn id(recipe: &Recipe, base: &Base, head: &Head, machine: Option<&str
     blake3::hash(inputs.to_string().as_bytes()).to_hex()[..16].to_owned()
 }
 
-/// Where builds and bases are.
+/// The folders of builds and base images.
 #[derive(Clone, Debug)]
 pub(super) struct Shelf {
     pub(super) builds: PathBuf,
@@ -131,7 +131,7 @@ impl Shelf {
 
 const WORKSHOP: &str = "new-";
 
-/// Writes the manifest into a workshop.
+/// Writes a manifest into a build's folder.
 pub(super) async fn write(folder: &Path, manifest: &Manifest) -> Result<(), EnvironmentError> {
     let text = serde_json::to_string_pretty(manifest).unwrap_or_default();
     files::write(&folder.join("manifest.json"), text.as_bytes()).await

@@ -64,7 +64,7 @@ fn options(source: &Source) -> String {
     if options.is_empty() { String::new() } else { format!("[{}] ", options.join(" ")) }
 }
 
-/// Cloud images name a file with mirrors instead of a mirror; its first one will do.
+/// The mirror's own address: cloud images name a file with mirrors instead, whose first one is taken.
 fn plain_uri(root: &Path, uri: &str) -> Option<String> {
     let Some(file) = uri.strip_prefix("mirror+file:") else {
         return (uri.starts_with("http://") || uri.starts_with("https://")).then(|| uri.to_owned());
@@ -80,7 +80,7 @@ fn os_codename(root: &Path) -> Option<String> {
     Some(value.trim_matches('"').to_owned())
 }
 
-/// `deb [options] URI suite component...`
+/// Reads a line `deb [options] URI suite component...`; None: it is no such line.
 fn one_line(line: &str) -> Option<Source> {
     let rest = line.split('#').next()?.trim().strip_prefix("deb")?;
     let rest = rest.strip_prefix(char::is_whitespace)?.trim_start();
@@ -100,7 +100,7 @@ fn one_line(line: &str) -> Option<Source> {
     })
 }
 
-/// Paragraphs of `Name: value`, continued on lines that begin with a blank.
+/// Reads paragraphs of `Name: value`, continued on lines that begin with a blank.
 fn deb822(text: &str) -> Vec<Source> {
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     lines.split(|line| line.trim().is_empty()).filter_map(paragraph).collect()

@@ -12,17 +12,17 @@ use super::{
     lines::{Line, Lines},
 };
 
-/// Events kept; the oldest go first.
+/// Most events that are kept; the oldest go first.
 const KEPT: usize = 4096;
-/// Lines of a failed step that its error shows.
+/// Most lines of a failed step that its error shows.
 const TAIL: usize = 30;
-/// Events on their way to one reader.
+/// Most events that may be on their way to one reader.
 const READER: usize = 64;
 
-/// What a build has said so far.
+/// Everything that a build has said so far.
 #[derive(Debug)]
 pub(super) struct Progress {
-    /// The recipe's text that is being built.
+    /// Text of the recipe that is being built.
     pub(super) recipe: String,
     state: Mutex<State>,
     moved: watch::Sender<()>,
@@ -30,7 +30,7 @@ pub(super) struct Progress {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Number of the oldest event kept.
+    /// Number of the oldest event that is kept.
     first: u64,
     events: VecDeque<BuildEvent>,
     steps: u32,
@@ -44,12 +44,12 @@ impl Progress {
         Arc::new(Self { recipe, state: Mutex::default(), moved: watch::channel(()).0 })
     }
 
-    /// How many steps there will be.
+    /// Sets the number of steps that there will be.
     pub(super) fn plan(&self, steps: u32) {
         self.lock().steps = steps;
     }
 
-    /// A step begins.
+    /// Begins a step with this name.
     pub(super) fn step(&self, name: impl Into<String>) {
         let mut state = self.lock();
         state.step = name.into();
@@ -59,7 +59,7 @@ impl Progress {
         self.publish(state, event);
     }
 
-    /// A line of the step's output.
+    /// Adds a line of the step's output.
     pub(super) fn output(&self, line: String) {
         let mut state = self.lock();
         if state.tail.len() == TAIL {
@@ -69,7 +69,7 @@ impl Progress {
         self.publish(state, BuildEvent::Output(line));
     }
 
-    /// A line as the step's program wrote it: what only passes is shown to those who watch, and not kept for later.
+    /// Adds a line as the step's program wrote it: one that only passes is shown to those who watch, and not kept for later.
     pub(super) fn line(&self, line: Line) {
         match line {
             Line::Whole(line) => self.output(line),
@@ -77,19 +77,19 @@ impl Progress {
         }
     }
 
-    /// Many lines at once.
+    /// Adds output of several lines.
     pub(super) fn text(&self, text: &[u8]) {
         let mut lines = Lines::default();
         lines.push(text, &mut |line| self.line(line));
         lines.finish(&mut |line| self.line(line));
     }
 
-    /// The last event.
+    /// Adds the last event.
     pub(super) fn end(&self, event: BuildEvent) {
         self.publish(self.lock(), event);
     }
 
-    /// The error for the present step, with the end of its output and why it failed.
+    /// The error of the present step, with the end of its output and why it failed.
     pub(super) fn failure(&self, why: &str) -> EnvironmentError {
         let state = self.lock();
         let lines: Vec<&str> = state.tail.iter().map(String::as_str).chain([why]).collect();
@@ -97,7 +97,7 @@ impl Progress {
         EnvironmentError::BuildFailed { step, output: lines.join("\n") }
     }
 
-    /// All that is kept, as text.
+    /// Events that are kept, as text.
     pub(super) fn log(&self) -> String {
         let state = self.lock();
         let lines = state.events.iter().map(|event| match event {
@@ -110,7 +110,7 @@ impl Progress {
         lines.collect()
     }
 
-    /// All events from the first on, up to the last.
+    /// Receives all events from the first on, up to the last.
     pub(super) fn read(self: &Arc<Self>) -> mpsc::Receiver<BuildEvent> {
         let (sender, receiver) = mpsc::channel(READER);
         tokio::spawn(send_all(self.clone(), sender));

@@ -17,11 +17,11 @@ use crate::{
     vm::{Memory, Vm, VmSpec, Vmm},
 };
 
-/// How many steps [`make`] takes.
+/// Number of steps that [`make`] takes.
 pub(super) const STEPS: u32 = 3;
-/// In a build's folder.
+/// Name of the template's folder in its build's folder.
 pub(super) const FOLDER: &str = "template";
-/// For the guest to freeze and sync.
+/// Longest time for the guest to freeze and sync.
 const QUIESCE: Duration = Duration::from_secs(60);
 
 /// Makes `workshop/template` from a disk that was baked. No VM is left afterwards, however it went.
@@ -45,7 +45,7 @@ pub(super) async fn make(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_
     prove(vmm, gateway, batch, &frozen?).await
 }
 
-/// Boots until nothing is left to be done, and freezes its processes; returns what its link has left, and its boot id.
+/// Boots a VM until nothing is left to be done, and freezes its processes; returns what its link has left, and its boot id.
 async fn settle(
     vm: Arc<dyn Vm>,
     gateway: &Arc<Gateway>,
@@ -69,7 +69,7 @@ async fn settle(
     }
 }
 
-/// Starts a clone and lets it answer. It is gone afterwards, with all that it wrote.
+/// Starts a clone and lets it answer. The clone is gone afterwards, with all that it wrote.
 async fn prove(
     vmm: &dyn Vmm,
     gateway: &Arc<Gateway>,

@@ -4,16 +4,16 @@ use hostd_core::{Recipe, RecipeError, UnixMillis, recipe::Warm, session::Size};
 
 use crate::vm::VmError;
 
-/// Where an environment stands.
+/// State of an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnvironmentState {
-    /// Never built.
+    /// The environment was never built.
     Unbuilt,
-    /// Being built; an older build may be in use meanwhile.
+    /// The environment is being built; an older build may be in use meanwhile.
     Building,
-    /// Has a build.
+    /// The environment has a build.
     Ready,
-    /// Its last build failed; an older build may still be in use.
+    /// The environment's last build failed; an older build may still be in use.
     Failed,
 }
 
@@ -30,109 +30,109 @@ impl EnvironmentState {
     }
 }
 
-/// An environment, for people.
+/// An environment, as people are shown it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentInfo {
-    /// Its name.
+    /// Name of the environment.
     pub name: String,
-    /// Its recipe, TOML as registered.
+    /// Recipe of the environment, in TOML as it was registered.
     pub recipe: String,
     /// Where the recipe came from: `built-in`, or the source it was registered with.
     pub source: String,
-    /// Where it stands.
+    /// State of the environment.
     pub state: EnvironmentState,
-    /// Why its last build failed; empty where it did not.
+    /// Why the last build failed; empty: it did not.
     pub error: String,
-    /// The build in use.
+    /// The build in use; None: there is none.
     pub build: Option<BuildInfo>,
-    /// Earlier ones, which sessions still lie on.
+    /// Earlier builds that sessions still lie on.
     pub older: Vec<BuildInfo>,
-    /// Of its VMs.
+    /// Size of the environment's VMs.
     pub size: Size,
-    /// Its repository's URL; empty: none.
+    /// URL of the environment's repository; empty: it has none.
     pub repository: String,
-    /// Names of the other repositories of this host that its sessions may read.
+    /// Names of the other repositories of this host that the environment's sessions may read.
     pub also_read: Vec<String>,
-    /// Its agent's command.
+    /// Command of the environment's agent: program and arguments.
     pub agent: Vec<String>,
-    /// How many VMs of the build in use stand ready.
+    /// Numbers of VMs of the build in use that stand ready.
     pub warm: Warm,
 }
 
-/// A build, for people.
+/// A build, as people are shown it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildInfo {
-    /// First 16 hex digits of the hash of its inputs.
+    /// Id of the build: the first 16 hex digits of the hash of its inputs.
     pub id: String,
-    /// Of the repository; empty: none.
+    /// Commit of the repository; empty: the environment has none.
     pub commit: String,
-    /// When it was made.
+    /// When the build was made.
     pub created_at: UnixMillis,
-    /// Bytes on disk, without the base.
+    /// Bytes on disk of the build, without its base.
     pub size_bytes: u64,
-    /// Bytes on disk of the base, shared with other builds.
+    /// Bytes on disk of the build's base, which other builds share.
     pub base_bytes: u64,
-    /// Bytes on disk of its template; 0: it has none, its sessions boot.
+    /// Bytes on disk of the build's template; 0: it has none, and its sessions boot.
     pub template_bytes: u64,
 }
 
-/// What a session starts from.
+/// A build that sessions can start from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadyBuild {
-    /// Of the build.
+    /// Id of the build.
     pub id: String,
-    /// What the build was published with.
+    /// Recipe that the build is in use with.
     pub recipe: Recipe,
-    /// The repository's branch that its clone was made of; empty: not known, or no repository.
+    /// Branch of the repository that the build cloned; empty: not known, or there is no repository.
     pub branch: String,
-    /// Immutable images, bottom first.
+    /// Immutable images of the build's disk, bottom first.
     pub layers: Vec<PathBuf>,
-    /// Folder of its template: a VM that has booted on these layers, to be cloned.
+    /// Folder of the build's template: a VM that has booted on these layers, to be cloned; None: sessions boot.
     pub template: Option<PathBuf>,
 }
 
 /// Progress of a build.
 #[derive(Clone, Debug)]
 pub enum BuildEvent {
-    /// A step begins.
+    /// A step of the build begins.
     Step {
-        /// From 1.
+        /// Number of the step, from 1.
         number: u32,
-        /// How many there are.
+        /// Number of steps in all.
         count: u32,
-        /// For people.
+        /// Name of the step, for people.
         name: String,
     },
     /// A line of the step's output, without its line end.
     Output(String),
-    /// A line of the step's output that the next one stands in for: how far it has come.
+    /// A line of the step's output that the next line overwrites: how far the step has come.
     Passing(String),
-    /// Last: the environment is ready.
+    /// The build has ended, and the environment is ready; the last event.
     Done {
-        /// As it stands now.
+        /// The environment as it is now.
         info: Box<EnvironmentInfo>,
-        /// Nothing had to be done.
+        /// Whether nothing had to be done.
         cached: bool,
     },
-    /// Last: it failed; what was in use before still is.
+    /// The build has failed, and what was in use before still is; the last event.
     Failed(EnvironmentError),
 }
 
 /// What went wrong with an environment. The text says what to do.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EnvironmentError {
-    /// No such environment.
+    /// There is no environment of this name.
     #[error("there is no environment `{name}`; {}", known_names(.known))]
     NotFound {
-        /// Asked for.
+        /// Name that was asked for.
         name: String,
-        /// Those that exist.
+        /// Names of the environments that exist.
         known: Vec<String>,
     },
-    /// Known, but never built.
+    /// The environment was never built.
     #[error("environment `{name}` has no build yet; run `pilothouse env build {name}`")]
     NoBuild {
-        /// Its name.
+        /// Name of the environment.
         name: String,
     },
     /// The recipe is wrong.
@@ -141,30 +141,30 @@ pub enum EnvironmentError {
     /// A step of the build failed.
     #[error("{step} failed:\n{output}")]
     BuildFailed {
-        /// Which.
+        /// Name of the step.
         step: String,
-        /// The end of what it printed.
+        /// The end of what the step printed.
         output: String,
     },
-    /// Its VMs would not fit this host.
+    /// The environment's VMs do not fit this host.
     #[error("environment `{name}` asks for {} MiB of memory, but this host has {} MiB; lower `size.memory`", .memory >> 20, .host >> 20)]
     TooLarge {
-        /// Of the environment.
+        /// Name of the environment.
         name: String,
-        /// Bytes asked for.
+        /// Bytes of memory that one of its VMs takes.
         memory: u64,
-        /// Bytes that the host has.
+        /// Bytes of memory that the host has for VMs.
         host: u64,
     },
-    /// The VM of a build, or a program that is missing.
+    /// A VM of the build could not be run, or a program is missing.
     #[error(transparent)]
     Vm(Arc<VmError>),
-    /// A file of the data folder.
+    /// A file of the data folder cannot be read or written.
     #[error("{path}: {error}")]
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// What went wrong.
+        /// Error of the system.
         error: Arc<io::Error>,
     },
 }

@@ -15,10 +15,10 @@ use tokio::sync::broadcast;
 
 use super::{About, Forge, ForgeError, Hint, Hints, Pull, PullId, Report, RepositoryInfo, Which};
 
-/// The only repository.
+/// Name of the only repository.
 pub(crate) const NAME: &str = "widgets";
 
-/// See above.
+/// A made-up forge, see the module.
 #[derive(Debug)]
 pub(crate) struct Elsewhere {
     state: Mutex<State>,
@@ -29,16 +29,16 @@ pub(crate) struct Elsewhere {
 struct State {
     now: World,
     shown: World,
-    /// How often pull requests of a session were asked for.
+    /// How often pull requests of each session were asked for.
     readings: BTreeMap<String, usize>,
-    /// So many questions get no answer.
+    /// Number of questions to come that get no answer.
     down: usize,
 }
 
 #[derive(Clone, Debug, Default)]
 struct World {
     pulls: BTreeMap<u64, PullRequest>,
-    /// By commit and name.
+    /// Checks by commit and name.
     checks: BTreeMap<(String, String), Check>,
     logs: BTreeMap<String, Vec<u8>>,
     rules: Rules,
@@ -73,12 +73,12 @@ impl World {
 }
 
 impl Elsewhere {
-    /// With nothing in it, and room for so many hints that nobody has heard.
+    /// An empty forge, with room for so many hints that nobody has heard.
     pub(crate) fn new(hints: usize) -> Self {
         Self { state: Mutex::default(), hints: broadcast::channel(hints).0 }
     }
 
-    /// What changed of this pull request can be read from now on.
+    /// Lets the changes of this pull request be read from now on.
     pub(crate) fn show(&self, number: u64) {
         let state = &mut *self.state();
         let (now, shown) = (&state.now, &mut state.shown);
@@ -95,13 +95,13 @@ impl Elsewhere {
         let _ = self.hints.send(Hint { id: id.into(), repository: NAME.into(), about });
     }
 
-    /// The branch of this pull request points to another commit now.
+    /// Lets the branch of this pull request point to another commit.
     pub(crate) fn push(&self, number: u64, head: &str) {
         let id = PullId { repository: NAME.into(), number };
         self.state().now.change(&id, PullInput::Pushed { head: head.into(), forced: false }).unwrap();
     }
 
-    /// The next questions get no answer.
+    /// Leaves the next questions without an answer.
     pub(crate) fn down(&self, questions: usize) {
         self.state().down = questions;
     }

@@ -8,65 +8,65 @@ use crate::store::StoreError;
 /// Why a question to the forge has no answer. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ForgeError {
-    /// No such repository.
+    /// There is no repository of this name.
     #[error("there is no repository `{name}`; add it with `pilothouse repo add SOURCE --name {name}`")]
     NoRepository {
-        /// Asked for.
+        /// Name that was asked for.
         name: String,
     },
-    /// The repository has no such branch.
+    /// The repository has no branch of this name.
     #[error("repository `{name}` has no branch `{branch}`; push one to {place}")]
     NoBranch {
-        /// The repository.
+        /// Name of the repository.
         name: String,
-        /// Asked for.
+        /// Branch that was asked for.
         branch: String,
-        /// Where it is: a path on this host, or a URL.
+        /// Where the repository is: a path on this host, or a URL.
         place: String,
     },
-    /// Its HEAD names no branch that is there.
+    /// The repository's HEAD names no branch that is there.
     #[error("repository `{name}` has no default branch: {why}; {help}")]
     NoDefaultBranch {
-        /// The repository.
+        /// Name of the repository.
         name: String,
-        /// What is wrong with its HEAD.
+        /// What is wrong with the repository's HEAD.
         why: String,
-        /// What to do.
+        /// What to do, in words for a person.
         help: String,
     },
-    /// The repository has no such commit.
+    /// The repository has no commit of this id.
     #[error("repository `{name}` has no commit `{commit}`; give its whole id, as `git rev-parse HEAD` prints it")]
     NoCommit {
-        /// The repository.
+        /// Name of the repository.
         name: String,
-        /// Asked for.
+        /// Commit that was asked for.
         commit: String,
     },
-    /// No such pull request.
+    /// There is no pull request of this number.
     #[error("there is no pull request {0}; `pilothouse review ls --all` lists them")]
     NoPull(PullId),
-    /// What a comment is about is not there.
+    /// The file or line that a comment is about is not there.
     #[error("{0}")]
     NoPlace(String),
-    /// Something in the request is not allowed.
+    /// The request asks for what is not allowed.
     #[error("{0}")]
     Invalid(String),
-    /// The rules refuse it.
+    /// The rules of pull requests refuse it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// It cannot be merged as it is.
+    /// The pull request cannot be merged as it is.
     #[error("{0}")]
     NotMergeable(String),
-    /// The two sides do not fit together.
+    /// The head and the base branch conflict.
     #[error("{id} conflicts with `{base}`{}; merge or rebase `{base}` into it, and push", place(.paths, .said))]
     Conflicts {
         /// The pull request.
         id: PullId,
-        /// The branch it is to be merged into.
+        /// Branch that the pull request is to be merged into.
         base: String,
-        /// Where; empty where git names no path.
+        /// Paths that conflict; empty where git names none.
         paths: Vec<String>,
-        /// What git says of it.
+        /// git's words about the conflicts.
         said: Vec<String>,
     },
     /// A repository could not be brought in; nothing of it is left.
@@ -87,17 +87,17 @@ pub enum ForgeError {
     /// Something else is being done with the repository.
     #[error("`{0}` is being fetched into, merged into, renamed or removed at this moment; try again when that is over")]
     Busy(String),
-    /// Something works with the repository.
+    /// Sessions or environments work with the repository.
     #[error("`{name}` is used by {by}; {help}")]
     InUse {
-        /// The repository.
+        /// Name of the repository.
         name: String,
-        /// By what.
+        /// What works with the repository, in words for a person.
         by: String,
-        /// What to do first.
+        /// What to do first, in words for a person.
         help: String,
     },
-    /// The disk has no room for it.
+    /// The disk has no room for what is to be written.
     #[error("{0}")]
     NoRoom(String),
     /// A forge elsewhere did not answer, or takes no more questions for now: it is worth asking again.
@@ -106,33 +106,33 @@ pub enum ForgeError {
     /// git is not there, or did not answer.
     #[error("git: {0}; is git installed?")]
     Git(io::Error),
-    /// git answered otherwise than it should.
+    /// git failed where it should not.
     #[error("{what} failed: git says: {said}")]
     GitFailed {
-        /// What was to be done.
+        /// What git was to do, in words for a person.
         what: &'static str,
-        /// Its words.
+        /// git's words on its error output.
         said: String,
     },
-    /// A file of ours.
+    /// A file of the data folder cannot be read or written.
     #[error("{}: {error}", .path.display())]
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         error: io::Error,
     },
-    /// Not kept.
+    /// The store cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl ForgeError {
-    /// Most paths that are named.
+    /// Most paths of a conflict that are named.
     pub const PATHS: usize = 20;
 }
 
-/// Where a conflict is, and in git's words what it is.
+/// Paths of a conflict, and what it is in git's words.
 fn place(paths: &[String], said: &[String]) -> String {
     let mut text = if paths.is_empty() { String::new() } else { format!(" in {}", paths.join(", ")) };
     if !said.is_empty() {

@@ -18,11 +18,11 @@ use tokio::{
 use super::ForgeError;
 use crate::process::{Group, bounded};
 
-/// For one run.
+/// Longest time of one run of git.
 const DEADLINE: Duration = Duration::from_secs(120);
 /// Longest output taken of one run, in bytes.
 pub(super) const OUTPUT_MAX: u64 = 16 << 20;
-/// Of what git says on stderr.
+/// Most bytes that are kept of what git says on stderr.
 const STDERR_MAX: u64 = 4096;
 
 /// What keeps git's memory and processors bounded, whatever a guest pushed: large files are streamed, and what is packed
@@ -34,8 +34,9 @@ pub(crate) const BOUNDS: [(&str, &str); 4] = [
     ("pack.deltaCacheSize", "64m"),
 ];
 
-/// What is found fault with in a push, beside git's own list. Repositories that come in whole may have commits like these:
-/// careless programs of old wrote them, they do no harm, and whoever pushes on top of them cannot change them.
+/// Settings that say what is found fault with in a push, beside git's own list. Repositories that come in whole may have
+/// commits like these: careless programs of old wrote them, they do no harm, and whoever pushes on top of them cannot change
+/// them.
 pub(crate) const FSCK: [(&str, &str); 12] = [
     ("receive.fsckObjects", "true"),
     ("receive.fsck.badTimezone", "ignore"),
@@ -51,7 +52,7 @@ pub(crate) const FSCK: [(&str, &str); 12] = [
     ("receive.fsck.zeroPaddedFilemode", "ignore"),
 ];
 
-/// A git command that knows nothing but what it is told. Ended when dropped.
+/// A git command that knows nothing but what it is told; its process is ended when dropped.
 pub(crate) fn git(directory: &Path) -> Command {
     let mut git = Command::new("git");
     git.env_clear()
@@ -77,29 +78,29 @@ pub(crate) fn trust(git: &mut Command, repository: &Path, settings: &[(&str, &st
     }
 }
 
-/// A bare repository to ask.
+/// A bare repository on which git is run.
 #[derive(Clone, Debug)]
 pub(crate) struct Repository {
     pub(crate) path: PathBuf,
 }
 
-/// What a run of git came to.
+/// Result of a run of git.
 #[derive(Debug)]
 pub(super) struct Ran {
     /// Exit code; 128 + signal when a signal ended it.
     pub(super) code: i32,
     pub(super) stdout: Vec<u8>,
-    /// In words for people, bounded.
+    /// What git said on stderr, in words for people, bounded.
     pub(super) stderr: String,
 }
 
 impl Ran {
-    /// Its output, without the end of line.
+    /// git's output, without the end of line.
     pub(super) fn line(&self) -> String {
         String::from_utf8_lossy(&self.stdout).trim_end().to_owned()
     }
 
-    /// That it was not to end so.
+    /// The error for a run that was not to end so.
     pub(super) fn failed(self, what: &'static str) -> ForgeError {
         ForgeError::GitFailed { what, said: self.stderr }
     }
@@ -111,7 +112,7 @@ impl Repository {
         self.run_as(args, &[]).await
     }
 
-    /// The same, with these variables.
+    /// Runs git on the repository with these variables, whatever its exit code.
     pub(super) async fn run_as<A: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = A>,
@@ -134,8 +135,8 @@ impl Repository {
         Ok((ran.code == 0 && is_commit).then_some(commit))
     }
 
-    /// The branch that its HEAD names, whether it is there or not; empty: none. Not shortened by git, which says `heads/main`
-    /// where there is a tag `main` too.
+    /// The branch that the repository's HEAD names, whether it is there or not; empty: none. Not shortened by git, which says
+    /// `heads/main` where there is a tag `main` too.
     pub(super) async fn head_branch(&self) -> Result<String, ForgeError> {
         let name = self.run(["symbolic-ref", "--quiet", "HEAD"]).await?.line();
         Ok(name.strip_prefix("refs/heads/").unwrap_or_default().to_owned())
@@ -157,7 +158,7 @@ impl Repository {
         }
     }
 
-    /// A newest commit that both have in their history; None: there is none.
+    /// A newest commit that both have in their histories; None: there is none.
     pub(super) async fn merge_base(&self, one: &str, other: &str) -> Result<Option<String>, ForgeError> {
         let ran = self.run(["merge-base", one, other]).await?;
         match ran.code {
@@ -199,7 +200,7 @@ pub(super) async fn run(command: &Command, deadline: Duration) -> Result<Ran, Fo
     Ok(Ran { code, stdout, stderr: text::clean(said.trim(), STDERR_MAX as usize) })
 }
 
-/// Reads all of it and keeps so much; true: there was more.
+/// Reads a pipe to its end and keeps at most `max` bytes; returns also whether there were more.
 async fn take(pipe: Option<impl AsyncRead + Unpin>, max: u64) -> io::Result<(Vec<u8>, bool)> {
     let Some(mut pipe) = pipe else { return Ok((vec![], false)) };
     let mut kept = vec![];

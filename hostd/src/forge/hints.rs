@@ -6,20 +6,20 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::Hint;
 
-/// Ids that a reader remembers. What comes again after so many others is read again, which is harmless.
+/// Most ids that a reader remembers. What comes again after so many others is read again, which is harmless.
 const SEEN: usize = 1024;
 
-/// What a reader is told.
+/// What a reader of hints is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// This may have changed.
+    /// What this hint is about may have changed.
     Hint(Hint),
     /// Hints were missed: everything may have changed.
     Missed,
 }
 
 impl Heard {
-    /// The hint; None: some were missed.
+    /// The hint; None: hints were missed.
     #[must_use]
     pub fn hint(self) -> Option<Hint> {
         match self {
@@ -37,7 +37,7 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// Those that this receiver gets.
+    /// Hints that this receiver gets, each once.
     #[must_use]
     pub fn new(receiver: Receiver<Hint>) -> Self {
         Self { receiver, seen: Seen::default() }
@@ -60,12 +60,12 @@ impl Hints {
 #[derive(Debug, Default)]
 struct Seen {
     all: HashSet<blake3::Hash>,
-    /// Oldest first.
+    /// Hashes of the ids, oldest first.
     order: VecDeque<blake3::Hash>,
 }
 
 impl Seen {
-    /// True: it is new.
+    /// Remembers an id; returns whether it is new.
     fn add(&mut self, id: &str) -> bool {
         let id = blake3::hash(id.as_bytes());
         if !self.all.insert(id) {

@@ -11,9 +11,9 @@ use std::{
 
 use tokio::fs;
 
-/// What may be pushed to, below `refs/heads/`.
+/// Variable with the prefix of the branches below `refs/heads/` that a guest may push to.
 pub(crate) const PREFIX_VARIABLE: &str = "PILOTHOUSE_BRANCH_PREFIX";
-/// Who pushes, for the message.
+/// Variable with the slug of the session that pushes, for the message.
 pub(crate) const SLUG_VARIABLE: &str = "PILOTHOUSE_SLUG";
 
 /// Refuses the whole push if one of its refs is out of bounds. `${X:?}` ends it where a variable is missing or empty, so
@@ -33,14 +33,14 @@ done
 exit $status
 "#;
 
-/// Name of the repository that a person pushes to, for the message.
+/// Variable with the name of the repository that a person pushes to, for the message.
 pub(super) const REPOSITORY_VARIABLE: &str = "PILOTHOUSE_REPOSITORY";
-/// Its default branch; empty: it has none.
+/// Variable with the repository's default branch; empty: it has none.
 pub(super) const DEFAULT_BRANCH_VARIABLE: &str = "PILOTHOUSE_DEFAULT_BRANCH";
-/// What may be pushed to that: a word of [`hostd_core::pulls::DirectPush`].
+/// Variable with what people may push to the default branch: a word of [`hostd_core::pulls::DirectPush`].
 pub(super) const DIRECT_PUSH_VARIABLE: &str = "PILOTHOUSE_DIRECT_PUSH";
 
-/// The same for people, who push branches and tags: the default branch as the repository's rules say.
+/// Refuses a person's push to other refs than branches and tags, and to the default branch what the repository's rules forbid.
 const PEOPLES_PRE_RECEIVE: &str = r#"#!/bin/sh
 : "${PILOTHOUSE_REPOSITORY:?}" "${PILOTHOUSE_DIRECT_PUSH:?}" "${PILOTHOUSE_DEFAULT_BRANCH?}"
 status=0
@@ -84,7 +84,7 @@ pub(crate) async fn install(root: &Path) -> io::Result<PathBuf> {
     write(root.join("hooks"), PRE_RECEIVE, &[PREFIX_VARIABLE, SLUG_VARIABLE]).await
 }
 
-/// The same for people.
+/// Writes the hooks for people below `root` and returns their folder, for `core.hooksPath`.
 ///
 /// # Errors
 /// As [`install`].

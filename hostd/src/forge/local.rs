@@ -47,7 +47,7 @@ use turns::Turns;
 
 /// Hints that a slow reader may be behind.
 const HINTS: usize = 256;
-/// Pull requests that are read again at a time.
+/// Most pull requests that are read again at a time.
 const AT_A_TIME: usize = 4;
 
 /// The built-in forge. Clones share it.
@@ -55,14 +55,14 @@ const AT_A_TIME: usize = 4;
 pub struct Local {
     store: Store,
     repositories: Repositories,
-    /// Kept logs of checks.
+    /// Folder with the kept logs of checks.
     logs: PathBuf,
     hints: broadcast::Sender<Hint>,
     /// Pull requests that somebody merges at this moment.
     merges: Turns<PullId>,
     /// Repositories that are fetched into, renamed or removed at this moment.
     upkeep: Turns<String>,
-    /// Somebody changed when upstreams are fetched from.
+    /// Told when somebody changed when upstreams are fetched from.
     schedule: Arc<Notify>,
 }
 
@@ -105,14 +105,14 @@ impl Local {
         })
     }
 
-    /// With rules and checks.
+    /// A pull request with the rules of its repository and the checks of its head.
     async fn whole(&self, pull: PullRequest) -> Result<Pull, ForgeError> {
         let rules = self.store.rules(&pull.repository).await?;
         let checks = self.store.checks(&pull.repository, pull.head()).await?;
         Ok(Pull { pull, rules, checks })
     }
 
-    /// Tells the pull request `input`, and everybody that it changed.
+    /// Gives the pull request `input`, keeps it, and hints at what changed.
     async fn step(&self, id: &PullId, input: PullInput) -> Result<PullRequest, ForgeError> {
         let change = move |record: &PullRecord| {
             let pull = step(&record.pull, input, now())?;
@@ -123,7 +123,7 @@ impl Local {
         Ok(changed?.pull)
     }
 
-    /// `after_death`: hostd may have died in the midst of something.
+    /// Reads these open pull requests again. `after_death`: hostd may have died in the midst of something.
     async fn read_all(&self, records: Vec<PullRecord>, after_death: bool) {
         let read = stream::iter(records).for_each_concurrent(AT_A_TIME, async |record| {
             let id = PullId::of(&record.pull);

@@ -14,41 +14,41 @@ use super::{ForgeError, RepositoryInfo, git::Repository};
 /// Longest remark on a HEAD, in bytes: what it names is foreign.
 const WHY_MAX: usize = 512;
 
-/// A branch, and the commit that it points at.
+/// A branch and the commit that it points to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// Its name, without `refs/heads/`.
+    /// Name of the branch, without `refs/heads/`.
     pub branch: String,
-    /// The whole id.
+    /// Id of the commit, whole.
     pub commit: String,
 }
 
-/// The repositories.
+/// The bare repositories of the local forge.
 #[derive(Clone, Debug)]
 pub struct Repositories {
     root: PathBuf,
 }
 
 impl Repositories {
-    /// The `NAME.git` folders in `root`.
+    /// The repositories that are the `NAME.git` folders in `root`.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
         Self { root }
     }
 
-    /// Their folder.
+    /// Folder that the repositories are in.
     pub(super) fn root(&self) -> &PathBuf {
         &self.root
     }
 
-    /// Where a repository is, if there is one of that name.
+    /// Path of the repository of this name; None: there is none.
     #[must_use]
     pub fn repository(&self, name: &str) -> Option<PathBuf> {
         let path = self.path(name);
         (is_repository_name(name) && path.join("HEAD").is_file()).then_some(path)
     }
 
-    /// The commit that a branch points at.
+    /// Id of the commit that a branch points to.
     ///
     /// # Errors
     /// [`ForgeError`] where there is no such repository or branch, or git fails.
@@ -86,7 +86,7 @@ impl Repositories {
         Err(ForgeError::NoDefaultBranch { name: name.into(), why: text::clean(&why, WHY_MAX), help })
     }
 
-    /// The names of all, in order.
+    /// The names of all repositories, in order.
     ///
     /// # Errors
     /// [`ForgeError::File`] where the folder cannot be read.
@@ -107,7 +107,7 @@ impl Repositories {
         Ok(names)
     }
 
-    /// A repository as it stands.
+    /// Reads a repository as it is now.
     ///
     /// # Errors
     /// As [`Repositories::head`]; a broken HEAD is none.

@@ -8,10 +8,10 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue},
 };
 
-/// The body of every answer.
+/// Body of every answer.
 pub(super) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
-/// A short text, also as the reason phrase where it fits: of a refused CONNECT, many clients show only that.
+/// An answer with a short text, also as the reason phrase where it fits: of a refused CONNECT, many clients show only that.
 pub(super) fn text(status: StatusCode, text: &str) -> Response<Body> {
     let line = text.trim_end();
     let mut response = Response::new(whole(format!("{line}\n")));

@@ -10,7 +10,7 @@ use tonic::Status;
 use super::{Caller, Gateway};
 use crate::forge::{Forge, ForgeError};
 
-/// Branches that a refusal names.
+/// Most branches that a refusal names.
 const NAMED: usize = 8;
 
 impl Gateway {
@@ -53,7 +53,7 @@ impl Gateway {
     }
 }
 
-/// The only branch of the session.
+/// The only branch of the session; an error where it has none or several.
 async fn only(forge: &dyn Forge, repository: &str, prefix: &str) -> Result<String, Status> {
     let mut branches = forge.branches(repository, prefix).await.map_err(|error| refused(&error))?;
     match branches.len() {

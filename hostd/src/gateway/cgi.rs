@@ -23,19 +23,19 @@ use super::{
 };
 use crate::process::{Group, bounded};
 
-/// Of the process's header.
+/// Longest header of the process's answer, in bytes.
 const HEAD_BYTES: u64 = 16 * 1024;
-/// For the header: the process may want the whole request first.
+/// Longest wait for the header: the process may want the whole request first.
 const HEAD_DEADLINE: Duration = Duration::from_secs(900);
-/// For the next piece of the request: who stalls must not keep others from their turn.
+/// Longest wait for the next piece of the request: who stalls must not keep others from their turn.
 const BODY_DEADLINE: Duration = Duration::from_secs(120);
-/// Of the rest of a request that the process did not want. A client that is cut off while it sends shows that, and not the
-/// answer.
+/// Most bytes that are read of the rest of a request that the process did not want. A client that is cut off while it sends
+/// shows that, and not the answer.
 const REST_BYTES: usize = 8 << 30;
-/// Of what the process says on stderr.
+/// Most bytes that are kept of what the process says on stderr.
 const STDERR_BYTES: usize = 4096;
 
-/// Of git, where a push is longer than it may be. It ends a line and a packet.
+/// What git says where a push is longer than it may be. It ends a line and a packet.
 const TOO_LONG: &[u8] = b"fatal: pack exceeds maximum allowed size";
 
 /// Runs a CGI command with bounds to its memory. `turn` is held until it has ended. `caller` stands in the log. Where git says
@@ -186,11 +186,11 @@ struct Process {
     _listen: AbortOnDropHandle<()>,
 }
 
-/// What is still to be done. It is done even when its process was given up: that may have done its work.
+/// What is to be done after the process. It is done even when its process was given up: that may have done its work.
 pub(super) struct Then(Option<BoxFuture<'static, ()>>);
 
 impl Then {
-    /// Nothing.
+    /// Nothing is to be done.
     pub(super) fn nothing() -> Self {
         Self(None)
     }

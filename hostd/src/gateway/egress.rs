@@ -12,21 +12,21 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::Caller;
 
-/// For finding a name's addresses, and for a connection to one of them.
+/// Longest time for finding a name's addresses and connecting to one of them.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
-/// Addresses of one name that are tried.
+/// Most addresses of one name that are tried.
 const ADDRESSES: usize = 4;
 
-/// Where a guest wants to go.
+/// Destination that a guest asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Destination {
-    /// Name or address, in lower case, without brackets and without a dot at the end.
+    /// Name or address, in lower case, without brackets and without a dot at its end.
     pub(super) host: String,
     pub(super) port: u16,
 }
 
 impl Destination {
-    /// Of a CONNECT or of a request with a whole `http://` URL; None for anything else.
+    /// The destination of a CONNECT, or of a request with a whole `http://` URL; None for anything else.
     pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
         let uri = request.uri();
         let port = match (request.method(), uri.scheme_str()) {
@@ -40,12 +40,12 @@ impl Destination {
         (!host.is_empty() && port > 0).then(|| Self { host: host.into(), port })
     }
 
-    /// The address, where the host is one.
+    /// The address of the host; None: the host is a name.
     fn literal(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }
 
-    /// Whether an egress entry names it.
+    /// Whether an egress entry names the destination.
     pub(super) fn is(&self, entry: &Egress) -> bool {
         let Some((host, port)) = entry.parts() else { return false };
         let same_host = match self.literal() {
@@ -55,7 +55,7 @@ impl Destination {
         same_host && port == self.port
     }
 
-    /// Whether it is the guest itself, to whom it is not reached through the proxy.
+    /// Whether the destination is the guest itself, which it does not reach through the proxy.
     fn is_of(&self, caller: &Caller) -> bool {
         let own = |address: IpAddr| address.is_loopback() || address.is_unspecified();
         match self.literal() {
@@ -72,7 +72,7 @@ impl fmt::Display for Destination {
     }
 }
 
-/// Why a guest does not get there; for the guest to read.
+/// Why a guest does not get to a destination; for the guest to read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     #[error(
@@ -92,7 +92,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// In a few words, for those who look at it from the host; None: it was allowed, and failed.
+    /// The refusal in a few words, for those who look at it from the host; None: it was allowed, and failed.
     pub(super) fn word(&self) -> Option<&'static str> {
         match self {
             Self::NotListed { .. } => Some("not in egress"),
@@ -142,7 +142,7 @@ fn listed(caller: &Caller, destination: &Destination) -> bool {
     caller.egress.iter().any(|entry| destination.is(entry))
 }
 
-/// Where a listed destination is: the address that it is, the host's own loopback, or what its name leads to as far as the
+/// Addresses of a listed destination: the address that it is, the host's own loopback, or what its name leads to as far as the
 /// caller may go there.
 async fn addresses(caller: &Caller, destination: &Destination) -> Result<Vec<SocketAddr>, Refusal> {
     let port = destination.port;

@@ -27,12 +27,12 @@ use super::{
     egress::Destination,
 };
 
-/// A tunnel over which nothing went for so long is closed.
+/// Time after which a tunnel is closed over which nothing went.
 const IDLE: Duration = Duration::from_secs(3600);
-/// For the head of an answer: models think long before their first word.
+/// Longest wait for the head of an answer: models think long before their first word.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(900);
 
-/// The two ends of an accepted CONNECT.
+/// The two ends of an accepted CONNECT: the guest's and the world's.
 pub(super) type Tunnel = (OnUpgrade, TcpStream);
 
 /// Copies both ways until both have ended, one fails, or nothing moves any more.
@@ -48,7 +48,7 @@ pub(super) async fn tunnel((guest, world): Tunnel) {
     }
 }
 
-/// One direction. Each is patient while the other moves.
+/// Copies one direction. Each is patient while the other moves.
 async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),

@@ -7,7 +7,7 @@ use hyper::{Method, Request, header::HeaderMap};
 
 use super::{cgi, egress::Destination, forward};
 
-/// The header of a CGI process's answer.
+/// Reads the header of a CGI process's answer.
 ///
 /// # Errors
 /// It is none.
@@ -15,7 +15,7 @@ pub async fn cgi_head(mut bytes: &[u8]) -> io::Result<()> {
     cgi::head(&mut bytes).await.map(drop)
 }
 
-/// Where a request goes, as an egress entry would name it; and whether this entry does.
+/// Destination of a request, as an egress entry would name it; and whether this entry does.
 pub fn destination(method: Method, uri: &str, asked: &str) -> Option<(String, bool)> {
     let request = Request::builder().method(method).uri(uri).body(()).ok()?;
     let destination = Destination::of(&request)?;
@@ -25,7 +25,7 @@ pub fn destination(method: Method, uri: &str, asked: &str) -> Option<(String, bo
     Some((named, destination.is(&entry(asked))))
 }
 
-/// Takes away the headers of one hop.
+/// Removes the headers of one hop.
 pub fn only_end_to_end(headers: &mut HeaderMap) {
     forward::only_end_to_end(headers);
 }

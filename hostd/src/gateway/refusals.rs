@@ -6,32 +6,32 @@ use hostd_core::{UnixMillis, text};
 
 use super::egress::{Destination, Refusal};
 
-/// Destinations kept of a session; the one that was asked for longest ago goes first.
+/// Most destinations of a session that are kept; the one that was asked for longest ago goes first.
 const OF_SESSION: usize = 32;
-/// Sessions of which some are kept; then as above.
+/// Most sessions of which refusals are kept; the one that was refused something longest ago goes first.
 const SESSIONS: usize = 1024;
-/// Longest destination shown, in bytes.
+/// Longest destination that is kept, in bytes.
 const NAME: usize = 300;
 
-/// A destination that was refused.
+/// A destination that a session was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// `host:port`.
+    /// The destination as `host:port`.
     pub destination: String,
-    /// In a few words.
+    /// Reason of the refusal, in a few words.
     pub why: &'static str,
-    /// How often.
+    /// How often the destination was refused.
     pub count: u64,
-    /// The last time.
+    /// When the destination was last refused.
     pub last_at: UnixMillis,
 }
 
-/// Of all sessions.
+/// Refusals of all sessions, by session id.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(HashMap<String, Vec<Refused>>);
 
 impl Refusals {
-    /// One more.
+    /// Records a refusal.
     pub(super) fn add(&mut self, session: &str, destination: &Destination, refusal: &Refusal, now: UnixMillis) {
         let Some(why) = refusal.word() else { return };
         let destination = text::clean(&text::one_line(&destination.to_string()), NAME);
@@ -49,12 +49,12 @@ impl Refusals {
         of_session.push(Refused { destination, why, count: count.saturating_add(1), last_at: now });
     }
 
-    /// Of a session, the last one first.
+    /// Refusals of a session, the last one first.
     pub(super) fn of(&self, session: &str) -> Vec<Refused> {
         self.0.get(session).map(|refused| refused.iter().rev().cloned().collect()).unwrap_or_default()
     }
 
-    /// The session is gone.
+    /// Forgets a session that is gone.
     pub(super) fn forget(&mut self, session: &str) {
         self.0.remove(session);
     }

@@ -7,14 +7,14 @@ use tokio::{
     time::timeout,
 };
 
-/// Of all sessions at a time.
+/// Most git processes of all sessions at a time.
 pub(super) const OF_HOST: usize = 16;
-/// Of one session at a time, so that none keeps the others from theirs.
+/// Most git processes of one session at a time, so that none keeps the others from their turn.
 pub(super) const OF_SESSION: usize = 2;
-/// For a turn to come.
+/// Longest wait for a turn.
 const WAIT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 120 });
 
-/// Given back when dropped.
+/// A turn for one git process; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
     _of_session: OwnedSemaphorePermit,
@@ -22,7 +22,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// None: it did not come in time.
+    /// Waits for a turn; None: it did not come in time.
     pub(super) async fn take(session: Arc<Semaphore>, host: Arc<Semaphore>) -> Option<Self> {
         let both = async {
             // In this order: who waits for its own does not hold one of the host's.

@@ -7,12 +7,12 @@ use tempfile::NamedTempFile;
 
 use crate::forge::{ForgeError, git::Repository};
 
-/// Where git takes them from. A file of it is there until this is dropped.
+/// Where git takes attributes from. A file of them is there until this is dropped.
 #[derive(Debug)]
 pub(super) enum Attributes {
-    /// From this commit.
+    /// git reads them from this commit.
     Commit(String),
-    /// From a file that has all of them: git before 2.41.
+    /// git reads them from this file, which has all of them: git before 2.41.
     File(NamedTempFile),
 }
 
@@ -26,7 +26,7 @@ impl Attributes {
         }
     }
 
-    /// The same for any git.
+    /// The attributes of a commit in a file, as any git takes them.
     pub(super) async fn in_a_file(repository: &Repository, commit: &str) -> Result<Self, ForgeError> {
         let args = ["grep", "-z", "-a", "--no-color", "-e", "", commit, "--", ":(glob)**/.gitattributes"];
         let ran = repository.run(args).await?;
@@ -40,7 +40,7 @@ impl Attributes {
         Ok(Self::File(file))
     }
 
-    /// What git is told, before its command.
+    /// Arguments for git that stand before its command.
     pub(super) fn arguments(&self) -> Vec<OsString> {
         match self {
             Self::Commit(commit) => vec![format!("--attr-source={commit}").into()],

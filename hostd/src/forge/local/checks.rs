@@ -10,11 +10,11 @@ use ulid::Ulid;
 use super::{Local, now};
 use crate::forge::{About, ForgeError, Report};
 
-/// Longest log kept, in bytes: its end.
+/// Most bytes of a log that are kept, from its end.
 const LOG_MAX: usize = 4 << 20;
-/// Longest summary, in bytes.
+/// Longest summary that is kept, in bytes.
 const SUMMARY_MAX: usize = 512;
-/// Longest address, in bytes.
+/// Longest URL that is taken, in bytes.
 const URL_MAX: usize = 2048;
 
 impl Local {
@@ -70,7 +70,7 @@ impl Local {
         Ok(changed)
     }
 
-    /// None: nothing was kept.
+    /// The kept log of a check; None: none is kept.
     pub(super) async fn kept_log(&self, check: &Check) -> Result<Option<Vec<u8>>, ForgeError> {
         let Some(id) = &check.log else { return Ok(None) };
         let path = self.log_path(id);
@@ -95,7 +95,7 @@ impl Local {
     }
 }
 
-/// Whether a check may be called so.
+/// Checks that a text is fit for a check's name.
 pub(super) fn check_name(name: &str) -> Result<(), ForgeError> {
     let harmless = text::one_line(&text::clean(name, NAME_MAX)) == name;
     if name.is_empty() || !harmless {

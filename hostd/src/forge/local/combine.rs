@@ -5,7 +5,7 @@ use hostd_core::pulls::{MergeMethod, MergedTrees, PullRequest, Rules, Who};
 use super::attributes::Attributes;
 use crate::forge::{ForgeError, PullId, git::Repository};
 
-/// The commit that the base branch is to point to.
+/// Makes the commit that the base branch is to point to after the merge; returns its id.
 pub(super) async fn combine(
     repository: &Repository,
     pull: &PullRequest,
@@ -53,7 +53,7 @@ pub(super) async fn combine(
     if ran.code == 0 { Ok(ran.line()) } else { Err(ran.failed("making the merge commit")) }
 }
 
-/// The tree of both together.
+/// Merges the base's and the head's trees; returns the id of the resulting tree.
 async fn merge_tree(repository: &Repository, pull: &PullRequest, base: &str) -> Result<String, ForgeError> {
     let attributes = Attributes::of(repository, base).await?;
     let args = ["merge-tree", "--write-tree", "-z", "--name-only", "--messages", base, pull.head()];
@@ -73,7 +73,7 @@ async fn merge_tree(repository: &Repository, pull: &PullRequest, base: &str) -> 
     }
 }
 
-/// Name and address of a commit's author.
+/// Name and email address of a commit's author.
 async fn author_of(repository: &Repository, commit: &str) -> Result<(String, String), ForgeError> {
     let ran = repository.run(["show", "--no-patch", "--format=%an%x00%ae", commit, "--"]).await?;
     let line = ran.line();
@@ -83,7 +83,7 @@ async fn author_of(repository: &Repository, commit: &str) -> Result<(String, Str
     })
 }
 
-/// As git knows a person of this host.
+/// Name and email address under which git knows a person of this host.
 fn person(name: &str) -> (String, String) {
     let local: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     (name.to_owned(), format!("{local}@pilothouse.internal"))

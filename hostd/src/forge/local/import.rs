@@ -8,19 +8,19 @@ use tokio::{fs, sync::mpsc};
 use super::{Local, remote};
 use crate::forge::{About, ForgeError, RepositoryInfo, git::Repository};
 
-/// What a folder is called while it is being filled.
+/// Prefix of a folder's name while a repository is being brought into it.
 const HALF: &str = ".import-";
-/// What one is called that is being removed.
+/// Prefix of a folder's name while a repository in it is being removed.
 pub(super) const GONE: &str = ".removed-";
 
-/// What is to be brought in.
+/// A repository that is to be brought in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
-    /// A URL, or an absolute path on this host.
+    /// Where the repository is: a URL, or an absolute path on this host.
     pub source: String,
-    /// What it is called here; empty: made from the source.
+    /// Name that the repository gets here; empty: made from the source.
     pub name: String,
-    /// The branch that sessions begin on; empty: the one that the source's HEAD names.
+    /// Branch that sessions begin on; empty: the one that the source's HEAD names.
     pub branch: String,
 }
 
@@ -54,7 +54,7 @@ impl Local {
         self.repositories.info(&name).await
     }
 
-    /// What an earlier hostd left of imports and removals.
+    /// Removes what an earlier hostd left of imports and removals.
     pub(super) async fn remove_leftovers(&self) {
         let Ok(mut entries) = fs::read_dir(self.repositories.root()).await else { return };
         while let Ok(Some(entry)) = entries.next_entry().await {
@@ -109,7 +109,7 @@ async fn clone(source: &str, half: &Path, bare: &Path, progress: mpsc::Sender<St
     })
 }
 
-/// Lets HEAD name the branch that sessions begin on, which must be there.
+/// Sets HEAD to the branch that sessions begin on, which must be there.
 async fn set_head(repository: &Repository, import: &Import) -> Result<(), ForgeError> {
     let branches = repository.branches().await?;
     if branches.is_empty() {

@@ -12,36 +12,36 @@ use tokio::{process::Command, sync::mpsc};
 use super::{Import, Local};
 use crate::forge::{ForgeError, RepositoryInfo};
 
-/// A branch as a fetch found it.
+/// A branch as a fetch from an upstream found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedBranch {
     /// Name of the branch.
     pub branch: String,
-    /// How the branch stood to its upstream before.
+    /// How the branch stood to the upstream's before the fetch.
     pub stood: Stands,
-    /// Commits that it had and the upstream lacks.
+    /// Number of commits that the branch had and the upstream's lacks.
     pub ahead: u64,
-    /// Commits that it lacked.
+    /// Number of commits that the branch lacked and the upstream's has.
     pub behind: u64,
-    /// The upstream's commit, to which it was moved where it was missing or behind.
+    /// Commit of the upstream's branch, to which the branch was moved where it was missing or behind.
     pub upstream: String,
 }
 
-/// A branch that an upstream has now as it is here.
+/// A branch that was sent to an upstream, which has it now as it is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushedBranch {
     /// Name of the branch.
     pub branch: String,
-    /// Commit of the branch.
+    /// Id of the branch's commit.
     pub commit: String,
 }
 
-/// Which half of git's protocol is served.
+/// Half of git's protocol that is served to a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// `git-upload-pack`.
+    /// Fetches and clones, by `git upload-pack`.
     Fetch,
-    /// `git-receive-pack`.
+    /// Pushes, by `git receive-pack`.
     Push,
 }
 
@@ -55,26 +55,27 @@ pub trait Keeper: Debug + Send + Sync {
     /// [`ForgeError::Invalid`], [`ForgeError::Taken`], and [`ForgeError::NotImported`] with git's words.
     async fn import(&self, import: Import, progress: mpsc::Sender<String>) -> Result<RepositoryInfo, ForgeError>;
 
-    /// Where a repository came from.
+    /// The upstream of a repository.
     ///
     /// # Errors
     /// [`ForgeError::NoRepository`].
     async fn upstream(&self, name: &str) -> Result<Upstream, ForgeError>;
 
-    /// Changes where its commits come from (empty: nowhere), and how often they are fetched by themselves, in seconds (0: never).
+    /// Changes a repository's upstream (empty: none), and how often it is fetched from by itself, in seconds (0: never). None:
+    /// that stays.
     ///
     /// # Errors
     /// [`ForgeError::NoRepository`], [`ForgeError::Invalid`].
     async fn set_upstream(&self, name: &str, url: Option<String>, fetch_every: Option<u64>) -> Result<(), ForgeError>;
 
-    /// Brings in what is new at its upstream: new branches and tags, and branches that have nothing of their own move on.
-    /// Others stay as they are. Answers with every branch that is not the same; those of sessions are left out.
+    /// Fetches what is new at a repository's upstream: new branches and tags, and branches that have nothing of their own move
+    /// on. Others stay as they are. Answers with every branch that is not the same; those of sessions are left out.
     ///
     /// # Errors
     /// [`ForgeError::Invalid`], and [`ForgeError::NotFetched`] with git's words.
     async fn fetch(&self, name: &str, progress: mpsc::Sender<String>) -> Result<Vec<FetchedBranch>, ForgeError>;
 
-    /// Sends branches (none named: the default one) to its upstream, which takes them only on top of what it has.
+    /// Sends branches (none named: the default one) to a repository's upstream, which takes them only on top of what it has.
     ///
     /// # Errors
     /// [`ForgeError::Invalid`], and [`ForgeError::NotPushed`] with git's words.
@@ -85,13 +86,13 @@ pub trait Keeper: Debug + Send + Sync {
         progress: mpsc::Sender<String>,
     ) -> Result<Vec<PushedBranch>, ForgeError>;
 
-    /// Removes it, with its pull requests and all that is kept of it.
+    /// Removes a repository, with its pull requests and all that is kept of it.
     ///
     /// # Errors
     /// [`ForgeError::NoRepository`], [`ForgeError::Busy`].
     async fn remove(&self, name: &str) -> Result<(), ForgeError>;
 
-    /// Gives it another name.
+    /// Gives a repository another name.
     ///
     /// # Errors
     /// [`ForgeError::NoRepository`], [`ForgeError::Taken`], [`ForgeError::Busy`].
@@ -103,7 +104,7 @@ pub trait Keeper: Debug + Send + Sync {
     /// [`ForgeError::NoRepository`], [`ForgeError::NoRoom`].
     async fn serve(&self, name: &str, service: Service, who: &Who, protocol: &str) -> Result<Command, ForgeError>;
 
-    /// Somebody may have pushed to it.
+    /// Reads pull requests again after a person may have pushed to this repository.
     async fn pushed(&self, name: &str);
 }
 

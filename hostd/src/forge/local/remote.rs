@@ -16,14 +16,14 @@ use crate::{
     process::Group,
 };
 
-/// For all of it.
+/// Longest time of one exchange with another repository.
 const DEADLINE: Duration = Duration::from_secs(3600);
 /// Longest line of progress, in bytes.
 const LINE_MAX: usize = 1024;
-/// Lines of git's last words that an error repeats.
+/// Number of git's last words' lines that an error repeats.
 const WORDS: usize = 8;
 
-/// Its configuration is a file in `folder`.
+/// A git command whose configuration is a file in `folder`.
 pub(super) async fn git(folder: &Path) -> Result<Command, ForgeError> {
     // The other repository may belong to another user, and git asks its global configuration alone whether that is all right.
     let config = folder.join("gitconfig");
@@ -39,8 +39,8 @@ pub(super) async fn git(folder: &Path) -> Result<Command, ForgeError> {
     Ok(command)
 }
 
-/// Runs it; lines of progress go to `progress`, and are lost where nobody takes them. The inner error is git's last words.
-/// Dropping it ends git.
+/// Runs a git command; lines of progress go to `progress`, and are lost where nobody takes them. The inner error is git's last
+/// words. Dropping it ends git.
 pub(super) async fn run(
     command: &mut Command,
     progress: mpsc::Sender<String>,
@@ -58,7 +58,7 @@ pub(super) async fn run(
     Ok(if status.success() { Ok(()) } else { Err(words.join("\n")) })
 }
 
-/// Passes lines on (progress ends them with CR), and keeps the last that are no progress.
+/// Passes git's lines on (progress ends them with CR), and keeps the last that are no progress.
 async fn listen(pipe: Option<impl AsyncRead + Unpin>, progress: &mpsc::Sender<String>) -> Vec<String> {
     let (Some(mut pipe), mut words) = (pipe, VecDeque::new()) else { return vec![] };
     let (mut line, mut buffer) = (vec![], [0; 1024]);

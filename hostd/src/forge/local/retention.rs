@@ -12,16 +12,16 @@ use tokio::fs;
 use super::{Local, now};
 use crate::forge::ForgeError;
 
-/// Between two sweeps.
+/// Time between two sweeps.
 const EVERY: Duration = Duration::from_secs(24 * 3600);
-/// Results that no open pull request has are kept for so long, in milliseconds.
+/// Time for which results are kept that no open pull request has, in milliseconds.
 const RESULTS: UnixMillis = 30 * 24 * 3600 * 1000;
-/// A log that no result names may be about to be named; after so many milliseconds it is not.
+/// Time after which a log that no result names is removed, in milliseconds: until then it may be about to be named.
 const UNNAMED: UnixMillis = 3600 * 1000;
-/// Bytes of all logs together.
+/// Most bytes of all logs together.
 const LOGS_MAX: u64 = 1 << 30;
 
-/// A kept log.
+/// A log that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Log {
     id: String,
@@ -30,7 +30,7 @@ struct Log {
 }
 
 impl Local {
-    /// Sweeps now and every day, until it is dropped.
+    /// Sweeps now and every day, until this is dropped.
     pub async fn tidy(self) {
         let mut days = tokio::time::interval(EVERY);
         loop {
@@ -45,7 +45,7 @@ impl Local {
         }
     }
 
-    /// Forgets old results, and removes logs that are not named or that there is no room for; how many of each.
+    /// Forgets old results, and removes logs that are not named or that there is no room for; returns how many of each.
     pub(super) async fn sweep_checks(&self, now: UnixMillis, most: u64) -> Result<(usize, usize), ForgeError> {
         // Listed first: what is written and named meanwhile is not taken for forgotten.
         let logs = self.kept_logs().await?;

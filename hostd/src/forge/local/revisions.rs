@@ -11,7 +11,7 @@ use crate::{
     store::{PullRecord, Which},
 };
 
-/// Entries of a reflog that are read; of more pushes at once, the oldest make no revision.
+/// Most entries of a reflog that are read; of more pushes at once, the oldest make no revision.
 const ENTRIES: &str = "--max-count=1000";
 
 impl Local {
@@ -61,7 +61,7 @@ impl Local {
         keep(&self.repositories.open(&pull.repository)?, &pull).await
     }
 
-    /// Opens one again that is closed.
+    /// Opens a closed pull request again.
     pub(super) async fn reopen_pull(&self, id: &PullId, who: Who) -> Result<PullRequest, ForgeError> {
         let closed = self.record(id).await?.pull;
         if matches!(closed.state, PullState::Closed(_)) && who.session.is_none() {
@@ -83,7 +83,7 @@ impl Local {
         self.read(self.record(id).await?).await
     }
 
-    /// Makes a revision of each push that is none yet.
+    /// Makes a revision of each push to the head branch that has none yet.
     pub(super) async fn read_pushes(&self, record: PullRecord) -> Result<PullRequest, ForgeError> {
         let id = PullId::of(&record.pull);
         let repository = self.repositories.open(&id.repository)?;
@@ -134,7 +134,7 @@ fn unread(pushes: &[String], record: &PullRecord, tip: String) -> Vec<String> {
     heads
 }
 
-/// What the branch was set to, oldest first; empty where it has no reflog.
+/// Commits that the branch was set to, oldest first; empty where it has no reflog.
 async fn pushes(repository: &Repository, head_branch: &str) -> Result<Vec<String>, ForgeError> {
     let ran = repository.run(["log", "--walk-reflogs", "--format=%H", ENTRIES, &branch(head_branch), "--"]).await?;
     let mut pushes: Vec<String> = String::from_utf8_lossy(&ran.stdout).lines().map(str::to_owned).collect();

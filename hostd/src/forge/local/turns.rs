@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// What is being worked on. Clones share it.
+/// Keys that are being worked on. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Turns<K>(Arc<Mutex<BTreeSet<K>>>);
 
-/// Somebody works on it, until this is dropped.
+/// A key that is being worked on, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Turn<K: Ord> {
     turns: Turns<K>,
@@ -23,7 +23,7 @@ impl<K> Default for Turns<K> {
 }
 
 impl<K: Ord> Turns<K> {
-    /// None: somebody works on it already.
+    /// Takes the turn for a key; None: somebody works on it already.
     pub(super) fn take(&self, key: &K) -> Option<Turn<K>>
     where
         K: Clone,
@@ -32,12 +32,12 @@ impl<K: Ord> Turns<K> {
         first.then(|| Turn { turns: Self(self.0.clone()), key: key.clone() })
     }
 
-    /// Whether somebody works on it.
+    /// Whether somebody works on this key.
     pub(super) fn is_taken(&self, key: &K) -> bool {
         self.lock().contains(key)
     }
 
-    /// Whether somebody works on any of these.
+    /// Whether somebody works on any key for which `of` says yes.
     pub(super) fn any(&self, of: impl Fn(&K) -> bool) -> bool {
         self.lock().iter().any(of)
     }
