@@ -214,7 +214,7 @@ fn log_to_stderr(level: &str) -> color_eyre::Result<()> {
 }
 
 impl Base {
-    /// The data folder and the guest's program.
+    /// Paths of the data folder and of the guest's program.
     fn places(&self) -> color_eyre::Result<(PathBuf, PathBuf)> {
         let data = match &self.data {
             Some(data) => data.clone(),

@@ -8,10 +8,10 @@ use tokio::{
     time::timeout,
 };
 
-/// Between asking a program to end and ending it: it removes its lock files and temporary folders meanwhile.
+/// Time between asking a program to end and ending it: it removes its lock files and temporary folders meanwhile.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A program's own memory in KiB, without the files that it maps, where a guest chose what it reads.
+/// Most memory of a program where a guest chose what it reads, in KiB, without the files that it maps.
 pub(crate) const MEMORY_KIB: u32 = 1 << 20;
 
 /// The same command with bounds to the memory of its process and of each of its children; its pipes are yet to be set.
@@ -41,7 +41,7 @@ impl Group {
         Ok((Self { child: Some(child) }, pipes))
     }
 
-    /// Waits for its end. Cancel safe.
+    /// Waits for the program's end. Cancel safe.
     pub(crate) async fn wait(&mut self) -> io::Result<std::process::ExitStatus> {
         let Some(child) = &mut self.child else { return Err(io::Error::other("it was waited for already")) };
         let status = child.wait().await?;
@@ -49,14 +49,14 @@ impl Group {
         Ok(status)
     }
 
-    /// Waits a little for an end that is near.
+    /// Waits a little for the program's end, which is near.
     pub(crate) async fn finish(&mut self) {
         // If it does not come, dropping this sees to it.
         let _ = timeout(GRACE, self.wait()).await;
     }
 }
 
-/// Those that the command asked for.
+/// The pipes that the command asked for.
 #[derive(Debug)]
 pub(crate) struct Pipes {
     pub(crate) stdin: Option<tokio::process::ChildStdin>,
@@ -79,7 +79,7 @@ impl Drop for Group {
     }
 }
 
-/// To the program and its children: it leads their group, and its id is its own until it has been waited for.
+/// Sends a signal to the program and its children: it leads their group, and its id is its own until it has been waited for.
 fn signal(child: &Child, signal: Signal) {
     let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let Some(group) = id {

@@ -45,29 +45,29 @@ use tokio::{
 use crate::forge::{Forge, ForgeError, Report};
 use visit::{Desk, Visit};
 
-/// For a connection, from its beginning to its end.
+/// Longest time of a connection, from its beginning to its end.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Longest head of a request, in bytes; as much of a body may be read ahead.
 const HEAD_MAX: usize = 16 << 10;
-/// Longest body, in bytes.
+/// Longest body of a request, in bytes.
 const BODY_MAX: usize = 6 << 20;
-/// Bodies that are held at a time; more wait.
+/// Most bodies that are held at a time; more wait.
 const BODIES: usize = 16;
-/// Bytes of a token that is made here.
+/// Bytes of randomness in a token that is made here.
 const TOKEN_BYTES: usize = 32;
-/// Shortest token taken, in bytes.
+/// Shortest token that is taken, in bytes.
 const TOKEN_MIN: usize = 16;
-/// After an accept that failed, e.g. for want of file descriptors.
+/// Pause after an accept that failed, e.g. for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What connections may take that have not said the token.
+/// Limits of connections that have not said the token.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How many wait at a time.
+    /// Most strangers that wait at a time.
     pub strangers: usize,
-    /// Of one address.
+    /// Most strangers of one address.
     pub of_address: usize,
-    /// For the head of a request to come.
+    /// Longest wait for the head of a request.
     pub head: Duration,
 }
 
@@ -77,11 +77,11 @@ impl Default for Limits {
     }
 }
 
-/// An open endpoint.
+/// An address on which reports of checks are taken.
 #[derive(Debug)]
 pub struct Endpoint {
     listener: TcpListener,
-    /// Of the token: comparing hashes tells nothing about how much of it was right.
+    /// Hash of the token: comparing hashes tells nothing about how much of a token was right.
     token: blake3::Hash,
     limits: Limits,
 }
@@ -100,13 +100,13 @@ impl Endpoint {
         Ok(Self { listener, token: blake3::hash(token.as_bytes()), limits: Limits::default() })
     }
 
-    /// With other limits.
+    /// Sets other limits.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// Where it listens.
+    /// Address that the endpoint listens on.
     ///
     /// # Errors
     /// What the system says.
@@ -114,7 +114,7 @@ impl Endpoint {
         self.listener.local_addr()
     }
 
-    /// Takes reports, for ever.
+    /// Takes reports and gives them to the forge, for ever.
     pub async fn serve(self, forge: Arc<dyn Forge>) -> Infallible {
         let desk = Desk::new(self.limits);
         let taker =
@@ -161,7 +161,7 @@ fn told(error: &io::Error, what: impl std::fmt::Display) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-/// The token in this file, without white space around it; made where there is no such file.
+/// Reads the token from this file, without white space around it; makes one where there is no such file.
 fn read_token(path: &Path) -> io::Result<String> {
     let shown = path.display();
     match std::fs::read_to_string(path) {
@@ -182,7 +182,7 @@ fn read_token(path: &Path) -> io::Result<String> {
     }
 }
 
-/// What the body says. Foreign.
+/// Body of a report. Foreign.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Said {
@@ -227,7 +227,7 @@ async fn report(taker: &Taker, visit: &Visit, request: Request<Incoming>) -> Res
     taker.forge.report(repository, commit, report).await.map_err(|error| (status_of(&error), error.to_string()))
 }
 
-/// The repository, commit and check that a path names.
+/// The repository, commit and check that a request's path names.
 fn place(path: &str) -> Result<(&str, &str, String), (StatusCode, String)> {
     let help = "reports go to /repositories/NAME/commits/COMMIT/checks/CHECK";
     let parts: Vec<&str> = path.split('/').collect();
@@ -238,7 +238,7 @@ fn place(path: &str) -> Result<(&str, &str, String), (StatusCode, String)> {
     Ok((repository, commit, name))
 }
 
-/// What a body says of the check of this name.
+/// The report that a request's body makes of the check of this name.
 fn said(name: String, body: &[u8]) -> Result<Report, (StatusCode, String)> {
     let said: Said = serde_json::from_slice(body)
         .map_err(|error| (StatusCode::BAD_REQUEST, format!("the body is not as it should be: {error}")))?;
@@ -250,7 +250,7 @@ fn said(name: String, body: &[u8]) -> Result<Report, (StatusCode, String)> {
     Ok(Report { name, state, summary: said.summary, url: said.url, log })
 }
 
-/// What the fuzz targets feed: the path of a request and its body.
+/// Reads the path and the body of a request, for the fuzz targets.
 ///
 /// # Errors
 /// It is no report.
@@ -267,7 +267,7 @@ fn status_of(error: &ForgeError) -> StatusCode {
     }
 }
 
-/// `%XX` as the byte it stands for; None: that is no text.
+/// Decodes `%XX` to the byte that it stands for; None: the result is no text.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -287,7 +287,7 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Where the token is unless said otherwise.
+/// Path of the token's file unless another is named.
 #[must_use]
 pub fn default_token(data: &Path) -> PathBuf {
     data.join("checks.token")

@@ -20,23 +20,23 @@ use tokio::{sync::Notify, time::timeout};
 
 use crate::vm::{MemoryUse, Vm, identity::kib};
 
-/// Between two looks at a host that has no room; an end of a VM is looked at at once.
+/// Pause between two looks at a host that has no room; an end of a VM is looked at at once.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Free memory is told in steps of so many bytes, so that not every page is news.
+/// Bytes in whose steps free memory is told, so that not every page is news.
 const STEP: u64 = 16 << 20;
 
-/// Whose VM it is.
+/// Kind of a VM, by what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A session's.
+    /// The VM of a session.
     Session,
-    /// Nobody's yet.
+    /// A warm VM, which no session has yet.
     Warm,
-    /// A check's.
+    /// The VM of a check's run.
     Ci,
-    /// An environment's build.
+    /// The VM of an environment's build.
     Build,
-    /// A suspended session's, in which it is read.
+    /// A copy of a suspended session's VM, in which the session is read.
     Copy,
 }
 
@@ -45,9 +45,9 @@ pub enum Kind {
 pub struct Rooms(Arc<Inner>);
 
 struct Inner {
-    /// What the host has, without promises and VMs.
+    /// Measures what the host has, without promises and VMs.
     measure: Box<dyn Fn() -> Room + Send + Sync>,
-    /// Bytes of memory that VMs use which are not in the ledger: they run, and were promised no more.
+    /// Bytes of memory of the VMs that run and are not in the ledger: they were promised no more.
     settled: OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>,
     ledger: Mutex<Ledger>,
     /// Told when a VM has ended, or a promise is not needed any more.
@@ -64,47 +64,47 @@ struct Ledger {
 struct Promised {
     kind: Kind,
     bytes: u64,
-    /// What it has taken of that so far.
+    /// VM that takes the promised memory, if it has been started.
     vm: Option<Arc<dyn Vm>>,
 }
 
-/// Memory set aside; given back when dropped.
+/// Memory that is set aside for a VM; given back when dropped.
 pub struct Promise {
     id: u64,
     rooms: Rooms,
 }
 
 impl Rooms {
-    /// Of this machine, whose VMs write to this folder and may use `limit` bytes of memory; None: what the host has.
+    /// The room of this machine, whose VMs write to this folder and may use `limit` bytes of memory; None: what the host has.
     #[must_use]
     pub fn new(data: PathBuf, limit: Option<u64>) -> Self {
         Self::measured(move || measure(&data, limit))
     }
 
-    /// Of a host that is measured so.
+    /// The room of a host that is measured by this function.
     pub(crate) fn measured(measure: impl Fn() -> Room + Send + Sync + 'static) -> Self {
         let (settled, ledger) = (OnceLock::new(), Mutex::default());
         Self(Arc::new(Inner { measure: Box::new(measure), settled, ledger, freed: Notify::new() }))
     }
 
-    /// Counts this memory of VMs too. Asked while the ledger is held: it must not ask for room.
+    /// Counts this memory of VMs too. `used` is asked while the ledger is held: it must not ask for room.
     pub(crate) fn count(&self, used: impl Fn() -> u64 + Send + Sync + 'static) {
         // A host has one fleet.
         let _ = self.0.settled.set(Box::new(used));
     }
 
-    /// A VM has ended.
+    /// Tells who waits that a VM has ended.
     pub(crate) fn freed(&self) {
         self.0.freed.notify_waiters();
     }
 
-    /// What is left now. Reads a few files of /proc.
+    /// Room that is left now. Reads a few files of /proc.
     #[must_use]
     pub fn room(&self) -> Room {
         self.left(&self.ledger())
     }
 
-    /// Memory of the VMs in the ledger that are of this kind, each page that they share counted for its part.
+    /// Memory of the VMs of this kind in the ledger, each page that they share counted for its part.
     pub(crate) fn of_kind(&self, kind: Kind) -> MemoryUse {
         let ledger = self.ledger();
         let vms = ledger.promises.values().filter(|promised| promised.kind == kind).filter_map(|p| p.vm.as_ref());
@@ -115,20 +115,20 @@ impl Rooms {
         all
     }
 
-    /// What whoever is next in the queue needs.
+    /// Resources that whoever is next in the queue needs; None: nobody waits.
     pub(crate) fn waiting(&self) -> Option<Need> {
         let ledger = self.ledger();
         ledger.queue.iter().min_by_key(|waiter| (waiter.purpose, waiter.order)).map(|waiter| waiter.need)
     }
 
-    /// Decides by a rule that sees what is left, and sets aside what it gives; nobody else decides meanwhile.
+    /// Decides by a rule that sees what is left, and sets aside the bytes that it gives; nobody else decides meanwhile.
     pub(crate) fn decide<T>(&self, kind: Kind, rule: impl FnOnce(&Room) -> (T, Option<u64>)) -> (T, Option<Promise>) {
         let mut ledger = self.ledger();
         let (answer, bytes) = rule(&self.left(&ledger));
         (answer, bytes.map(|bytes| self.promise(&mut ledger, kind, bytes)))
     }
 
-    /// Waits until there is room for a VM that takes so much, and sets its memory aside. `say` is told why it waits.
+    /// Waits until there is room for a VM of this need, and sets its memory aside. `say` is told why it waits.
     ///
     /// # Errors
     /// Why there never will be.
@@ -191,7 +191,7 @@ impl fmt::Debug for Rooms {
 }
 
 impl Promise {
-    /// The VM that takes what was promised; what it uses counts as used, and no longer as promised. None: it has ended.
+    /// Names the VM that takes what was promised; what it uses counts as used, and no longer as promised. None: it has ended.
     pub(crate) fn set_vm(&self, vm: Option<Arc<dyn Vm>>) {
         if let Some(promised) = self.rooms.ledger().promises.get_mut(&self.id) {
             promised.vm = vm;

@@ -27,24 +27,24 @@ use circle::Runner;
 pub use exam::{Exam, Findings};
 use place::Place;
 
-/// How the circle went.
+/// Results of one way around the circle.
 #[derive(Clone, Debug, Serialize)]
 pub struct Circle {
-    /// Its steps in order.
+    /// The circle's steps in order.
     pub steps: Vec<Step>,
-    /// What held the clone's QEMU in.
+    /// Confinement that the clone's QEMU was in.
     pub confinement: Confinement,
 }
 
 /// A step of the circle.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
-    /// cold boot, template, clone, suspend, resume.
+    /// Name of the step: cold boot, template, clone, suspend or resume.
     pub name: &'static str,
-    /// Microseconds.
+    /// Time that the step took; microseconds where it is serialized.
     #[serde(rename = "micros", serialize_with = "micros")]
     pub took: Duration,
-    /// What it put on disk, for those that put something there.
+    /// Bytes that the step put on disk, for those that put something there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }
@@ -53,18 +53,18 @@ pub struct Step {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{step}: {why}")]
 pub struct Failure {
-    /// The step.
+    /// Name of the step that failed.
     pub step: &'static str,
-    /// With what the guest said last, where it came so far.
+    /// Why the step failed, with what the guest said last, where it came so far.
     pub why: String,
 }
 
-/// What works here.
+/// Method of snapshots that works here.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The method, and why it is not the better one.
     pub proof: Proof,
-    /// How its circle went.
+    /// Results of the method's circle.
     pub circle: Circle,
 }
 
@@ -102,7 +102,7 @@ pub struct SelfTest {
 }
 
 impl SelfTest {
-    /// Works below this folder.
+    /// A self-test that works below this folder.
     #[must_use]
     pub fn new(data: &Path) -> Self {
         Self { data: data.into() }

@@ -24,59 +24,60 @@ use crate::ballast::Ballast;
 pub use error::StoreError;
 pub use pulls::{PullRecord, Which};
 
-/// Requests that may wait for the thread.
+/// Requests that may wait for the store's thread.
 const QUEUE: usize = 256;
 
-/// What is kept of a session.
+/// What the store keeps of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its state, by the rules of the core.
+    /// State of the session, by the rules of the core.
     pub session: Session,
-    /// What its VM is made from.
+    /// What the session's VM is made from.
     pub machine: Machine,
 }
 
 /// What a session's VM is made from, fixed at dispatch, and how its last start went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// Immutable images below its disk, bottom first.
+    /// Immutable images below the VM's disk, bottom first.
     pub layers: Vec<PathBuf>,
-    /// Destinations that it may reach.
+    /// Destinations that the guest may reach.
     pub egress: Vec<Egress>,
-    /// Names of repositories of the local forge that it may read beside its own.
+    /// Names of repositories of the local forge that the guest may read beside its own.
     #[serde(default)]
     pub also_read: Vec<String>,
-    /// Who its agent runs as; empty: root.
+    /// User that the agent runs as; empty: root.
     #[serde(default)]
     pub user: String,
-    /// The parts of its last start, in order.
+    /// Phases of the VM's last start, in order.
     #[serde(default)]
     pub phases: Vec<Phase>,
-    /// Name of the layer that it writes to, in its folder.
+    /// File name of the layer that the VM writes to, in the session's folder.
     #[serde(default = "first_disk")]
     pub disk: String,
-    /// Folder of the template that its first start clones; None: it boots.
+    /// Folder of the template that the session's first start clones; None: it boots.
     #[serde(default)]
     pub template: Option<PathBuf>,
-    /// The template that its memory is a view of in its present life; None: its memory is its own.
+    /// Folder of the template that the VM's memory is a view of in its present life; None: its memory is its own.
     #[serde(default)]
     pub view_of: Option<PathBuf>,
-    /// Its last snapshot, where it has one.
+    /// The session's last snapshot; None: there is none.
     #[serde(default)]
     pub snapshot: Option<Snapshot>,
-    /// The last event of the guest's present boot that was taken.
+    /// Id of the last event of the guest's present boot that hostd has taken.
     #[serde(default)]
     pub heard: u64,
-    /// Seconds that it may wait before it is suspended.
+    /// Seconds that the session may wait before it is suspended.
     #[serde(default)]
     pub suspend_after: Option<u64>,
-    /// The repository's branch that its clone was made of; empty: not known, or no repository.
+    /// Branch of the repository that the build cloned; empty: not known, or there is no repository.
     #[serde(default)]
     pub branch: String,
-    /// What its guest gets of the host's processor beside the usual.
+    /// What the guest gets of the host's processor beside the usual.
     #[serde(default)]
     pub cpu: Cpu,
-    /// What was found of its repository after its last boot from a disk that it had worked on; empty: nobody has looked.
+    /// What was found of the repository after the last boot from a disk that the session had worked on; empty: nobody has
+    /// looked.
     #[serde(default)]
     pub repository: String,
 }
@@ -84,13 +85,13 @@ pub struct Machine {
 /// A snapshot of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Where its memory and devices are.
+    /// Folder with the snapshot's memory and devices.
     pub folder: PathBuf,
-    /// Their size on disk.
+    /// Bytes that memory and devices take on disk.
     pub bytes: u64,
-    /// Offset of the terminal's output that had been taken.
+    /// Offset of the terminal's output up to which hostd had taken it.
     pub terminal: u64,
-    /// When it was made, Unix milliseconds.
+    /// When the snapshot was made, in milliseconds since the Unix epoch.
     pub at: i64,
 }
 
@@ -119,21 +120,21 @@ fn first_disk() -> String {
     "disk.qcow2".into()
 }
 
-/// A part of a start.
+/// A phase of a VM's start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phase {
-    /// E.g. kernel.
+    /// Name of the phase, e.g. kernel.
     pub name: String,
-    /// How long it took.
+    /// Duration of the phase, in microseconds.
     pub micros: u64,
 }
 
 /// An effect that is committed and not yet carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owed {
-    /// For [`Store::commit`].
+    /// Id of the effect's row, for [`Store::commit`].
     pub id: i64,
-    /// What is to be done.
+    /// The effect itself.
     pub effect: Effect,
 }
 
@@ -168,7 +169,7 @@ impl Store {
         Ok((Self { jobs, ballast }, records))
     }
 
-    /// The room that is kept aside for it.
+    /// Room on the disk that is kept aside for the store.
     #[must_use]
     pub fn ballast(&self) -> &Ballast {
         &self.ballast
@@ -201,7 +202,7 @@ impl Store {
         .await
     }
 
-    /// Keeps a session as it is now, together with what is to be done; `settled` has been done.
+    /// Keeps a session as it is now, together with effects to be carried out; those with the ids `settled` have been.
     ///
     /// # Errors
     /// [`StoreError::Write`]; the session is kept as it was then.
@@ -222,8 +223,8 @@ impl Store {
         .await
     }
 
-    /// Like [`Store::commit`], but these effects stand for all that were owed before: the first commit of a session after
-    /// a start of hostd.
+    /// Like [`Store::commit`], but `effects` stand for all that were owed before: the first commit of a session after a start
+    /// of hostd.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -276,7 +277,7 @@ fn run<T>(
     Ok(value)
 }
 
-/// A record as its columns.
+/// Columns of a record.
 struct Row {
     id: String,
     slug: String,

@@ -23,31 +23,31 @@ pub use signs::{Look, Signs};
 pub use terminal::{NotTyped, Terminal};
 pub use viewer::{Role, Screen, Shown, Viewer, Wish};
 
-/// Of a terminal; each at least 1 and at most [`Size::MAX`].
+/// Size of a terminal in characters; each side is at least 1 and at most [`Size::MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Size {
-    /// Width.
+    /// Number of columns.
     pub columns: u16,
-    /// Height.
+    /// Number of rows.
     pub rows: u16,
 }
 
 impl Size {
-    /// Longest side.
+    /// Longest side that a terminal may have.
     pub const MAX: u16 = 1000;
-    /// Before anybody asked for another.
+    /// Size of a terminal before anybody asked for another.
     pub const USUAL: Self = Self { columns: 80, rows: 24 };
 
-    /// Narrower than this, or lower, no program is of use: what has no size, or is no window, says so.
+    /// Least size of a session's terminal: below it no program is of use, and what has no size, or is no window, says so.
     pub const LEAST: Self = Self { columns: 10, rows: 3 };
 
-    /// Whether a session's terminal takes it. A smaller window shows a part.
+    /// Whether a session's terminal takes this size. A smaller window shows a part.
     #[must_use]
     pub fn is_usable(self) -> bool {
         self.columns >= Self::LEAST.columns && self.rows >= Self::LEAST.rows
     }
 
-    /// The nearest allowed size to one from outside.
+    /// The nearest allowed size to this one, which is foreign.
     #[must_use]
     pub fn clamped(columns: u32, rows: u32) -> Self {
         let side = |n: u32| u16::try_from(n.clamp(1, Self::MAX.into())).unwrap_or(Self::MAX);

@@ -10,13 +10,13 @@ use tonic::{Status, transport::Channel};
 
 /// A piece of a command's output.
 pub(crate) enum Output {
-    /// From its standard output.
+    /// Bytes of the command's standard output.
     Out(Bytes),
-    /// From its standard error.
+    /// Bytes of the command's standard error.
     Err(Bytes),
 }
 
-/// Runs a command to its end. Dropped before, the guest ends the command.
+/// Runs a command to its end. Where this is dropped before, the guest ends the command.
 pub(crate) async fn follow(
     mut client: GuestClient<Channel>,
     command: ExecStart,
@@ -40,7 +40,7 @@ pub(crate) async fn follow(
     Err(Status::unavailable("the command's output ended without an exit code"))
 }
 
-/// How a command ended, after its name; None: well.
+/// How a command ended, in words that follow its name; None: it ended well.
 pub(crate) fn bad_end(exit: &Exit) -> Option<String> {
     match exit {
         Exit { code: 0, signal: 0 } => None,

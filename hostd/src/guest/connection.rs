@@ -17,12 +17,12 @@ use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOw
 
 use crate::vm::{Io, Port, Vm};
 
-/// How long a port may take to be connected.
+/// Longest time for a port to be connected.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a guest may take to answer a preamble, before the host tries a new connection.
+/// Longest time for a guest to answer a preamble, before the host tries a new connection.
 const ECHO_TIMEOUT: Duration = Duration::from_secs(4);
-/// From the first preamble to the second. Longer than a guest takes that has just been resumed, even emulated. Each further
-/// pause is twice as long: sooner or later it is longer than the guest takes to answer, however busy it is.
+/// Time from the first preamble to the second. Longer than a guest takes that has just been resumed, even emulated. Each
+/// further pause is twice as long: sooner or later it is longer than the guest takes to answer, however busy it is.
 const RESEND: Duration = Duration::from_millis(50);
 
 /// A connected port after the preamble: the next byte is the answer to what was said behind that.
@@ -38,7 +38,7 @@ pub(super) async fn connect(vm: &dyn Vm, port: Port, first: impl Fn() -> io::Res
     open(io, first).await
 }
 
-/// The same on a port that is connected.
+/// Exchanges preambles on a port that is connected, as [`connect`].
 ///
 /// # Errors
 /// The guest does not answer in time.
@@ -94,11 +94,11 @@ fn timed_out(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
-/// How a link ends.
+/// The end of a link, which its connection waits for.
 #[derive(Clone, Debug)]
 pub(super) struct Stop {
     pub(super) now: CancellationToken,
-    /// Takes the connection then, if anybody holds it.
+    /// Takes the link's connection at its end, if anybody holds the other side.
     silent: SyncSender<Connected>,
 }
 
@@ -109,8 +109,8 @@ impl Stop {
     }
 }
 
-/// The connection of a link that was closed: nobody says anything on it any more. The guest sees that it is left when this is
-/// dropped.
+/// The connection of a link that was closed: nobody says anything on it any more. The guest sees that its port is left when
+/// this is dropped.
 #[derive(Debug)]
 pub struct Held {
     _connection: Receiver<Connected>,
@@ -119,7 +119,7 @@ pub struct Held {
 /// A byte stream that ends with a [`Stop`], and that cancels a token when it is dropped: whoever holds it drops it exactly
 /// when the connection is over.
 pub(super) struct Watched {
-    /// None in its drop alone.
+    /// The connection; None only while this is dropped.
     io: Option<Connected>,
     stop: Stop,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,

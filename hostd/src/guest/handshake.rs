@@ -20,31 +20,31 @@ use tokio::{
 };
 use tonic::transport::Channel;
 
-/// How long a guest may take to answer.
+/// Longest time for a guest to answer the handshake.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest reason of a guest that is passed on, in bytes.
 pub(super) const WHY_MAX: usize = 1024;
 const NO_ANSWER: &str = "no answer to the handshake";
-/// What may be the matter with a guest that says something else.
+/// What may be the matter with a guest that answers something else.
 const OLDER: &str = "one that an earlier Pilothouse suspended does not know how, and is to be restarted";
-/// Bytes of entropy given.
+/// Bytes of entropy that a guest is given.
 const ENTROPY: usize = 64;
 
-/// Who a guest is told to be.
+/// Identity that a guest is given by the handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// ULID, or the id of a build.
+    /// Id of the session or of the build.
     pub session_id: String,
-    /// Becomes the hostname.
+    /// Slug of the session, which becomes the guest's hostname.
     pub slug: String,
-    /// 32 lower-case hex digits.
+    /// Machine id of the guest: 32 lower-case hex digits.
     pub machine_id: String,
-    /// One higher after each start, resume or clone.
+    /// Number of the VM's life: one higher after each start, resume or clone.
     pub generation: u64,
 }
 
 impl Identity {
-    /// Of a VM that lives once, for something that is no session.
+    /// Identity of a VM that lives once, for something that is no session.
     ///
     /// # Errors
     /// A text for people, where the system has no random bytes.
@@ -56,12 +56,12 @@ impl Identity {
     }
 }
 
-/// What is said behind the preamble. `stay_frozen`: what is frozen stays so.
+/// The bytes of the handshake that stand behind the preamble. `stay_frozen`: frozen processes stay frozen.
 pub(super) fn hand(identity: &Identity, stay_frozen: bool) -> io::Result<Vec<u8>> {
     framed(&request(identity, stay_frozen).map_err(io::Error::other)?)
 }
 
-/// The answer to it, and the time where the guest asks for it; an error is a text for people.
+/// Reads the answer to the handshake, and gives the guest the time where it asks for it; an error is a text for people.
 pub(super) async fn shaken(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<HandshakeResponse, String> {
     let answered = async {
         let answer: HandshakeAnswer = receive(io).await?;

@@ -29,27 +29,27 @@ use crate::{
     vm::{Port, Vm},
 };
 
-/// A shell, and a program of its own, which most agents begin with.
+/// Command of a rehearsal: a shell, and a program of its own, which most agents begin with.
 const REHEARSAL: [&str; 3] = ["sh", "-c", "exec true"];
-/// For that to end, or for a guest to freeze.
+/// Longest time for a rehearsal to end, or for a guest to freeze.
 const REHEARSE: Duration = Duration::from_secs(20);
-/// Between two attempts. The guest sees the first connection end, or at least most times does, before the next begins.
+/// Pause between two attempts. The guest sees the first connection end, or at least most times does, before the next begins.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause, when attempts keep failing at once.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// A guest that has shaken hands.
+/// A guest that has shaken hands on a connection.
 #[derive(Clone, Debug)]
 pub struct Hello {
     /// Calls the guest; clones share the one connection. Its calls fail with `Unavailable` when the connection is over.
     pub client: GuestClient<Channel>,
-    /// What the guest said on this connection.
+    /// The guest's answer to the handshake of this connection.
     pub handshake: HandshakeResponse,
 }
 
 impl Hello {
-    /// Starts a program on a terminal that does nothing, and waits for its end. The next start is quicker by that: what it needs
-    /// of the guest is in memory then, and an emulated processor has translated it.
+    /// Starts a program that does nothing on a terminal, and waits for its end. The next start is quicker by that: what it
+    /// needs of the guest is in memory then, and an emulated processor has translated it.
     ///
     /// # Errors
     /// A text for people. A guest without a shell goes without.
@@ -63,7 +63,7 @@ impl Hello {
     }
 
     /// Freezes the guest until it shakes hands again. The next suspend is quicker by that, as the next start by
-    /// [`Hello::rehearse`]. It is to be the last on a link; a guest without a freezer goes without.
+    /// [`Hello::rehearse`]. This is to be the last call on a link; a guest without a freezer goes without.
     pub async fn freeze(&self) {
         let mut client = self.client.clone();
         let frozen = timeout(REHEARSE, client.quiesce(QuiesceRequest { freeze: true, trim: true })).await;
@@ -79,29 +79,29 @@ impl Hello {
     }
 }
 
-/// Where a link stands.
+/// State of a link.
 #[derive(Clone, Debug)]
 pub enum LinkState {
-    /// Never was up.
+    /// The link was never up.
     Connecting,
     /// The guest has shaken hands on the present connection.
     Up(Arc<Hello>),
-    /// Was up; being connected again.
+    /// The link was up, and is being connected again.
     Down,
 }
 
 /// Why there is no guest to talk to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// It did not come up in time.
+    /// The link did not come up in time.
     #[error("the guest did not answer within {} s: {last}", within.as_secs_f32())]
     Silent {
         /// How long it was waited for.
         within: Duration,
-        /// What went wrong last.
+        /// What went wrong last, in words for a person.
         last: String,
     },
-    /// The link was ended.
+    /// The link was closed.
     #[error("the link to the guest was closed")]
     Closed,
 }
@@ -113,7 +113,7 @@ pub struct Link {
     last: Arc<Mutex<String>>,
     stop: Stop,
     _stop: DropGuard,
-    /// Until it is closed.
+    /// Other side of the connection's end, until the link is closed.
     held: Mutex<Option<Held>>,
 }
 
@@ -140,7 +140,7 @@ impl Link {
         Self::keep(vm, identity, true)
     }
 
-    /// Begins to connect the link port.
+    /// Begins to connect the link port alone.
     fn keep(vm: Arc<dyn Vm>, identity: Identity, stay_frozen: bool) -> Self {
         let (stop, held) = Stop::new();
         let last = Arc::new(Mutex::new("not connected yet".to_string()));
@@ -150,16 +150,16 @@ impl Link {
         Self { state, last, _stop: stop.now.clone().drop_guard(), stop, held: Mutex::new(Some(held)) }
     }
 
-    /// Ends it now, whoever else still holds it: calls under way fail, and it is never up again. The guest sees that its link
-    /// port is left when what this returns is dropped: one that is put down meanwhile has nothing to do about it when it goes on.
-    /// None: somebody else has closed it.
+    /// Ends the link now, whoever else still holds it: calls under way fail, and it is never up again. The guest sees that its
+    /// link port is left when what this returns is dropped: one that is suspended meanwhile has nothing to do about it when it
+    /// goes on. None: somebody else has closed the link.
     #[must_use = "the guest sees at once that its port is left when this is dropped"]
     pub fn close(&self) -> Option<Held> {
         self.stop.now.cancel();
         self.held.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Where the link stands; changes are seen by every receiver.
+    /// State of the link; changes are seen by every receiver.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<LinkState> {
         self.state.clone()
@@ -186,7 +186,7 @@ impl Link {
     }
 }
 
-/// Owns the connection to the link port.
+/// Task that owns the connection to the link port.
 struct Keeper {
     vm: Arc<dyn Vm>,
     identity: Identity,
@@ -227,7 +227,7 @@ impl Keeper {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    /// One attempt: the shaken hand, and a token that is cancelled when the connection is over.
+    /// One attempt to connect: returns the shaken hand, and a token that is cancelled when the connection is over.
     async fn connect(&self) -> Result<(Hello, CancellationToken), String> {
         let hand = || handshake::hand(&self.identity, self.stay_frozen);
         let mut io = connection::connect(&*self.vm, Port::Link, hand).await.map_err(|e| e.to_string())?;
@@ -238,7 +238,7 @@ impl Keeper {
     }
 }
 
-/// Calls a guest that has shaken hands on this connection; `over` is cancelled when that is over.
+/// A client of the guest that has shaken hands on this connection; `over` is cancelled when the connection is over.
 pub(super) async fn client(
     io: Connected,
     stop: &Stop,

@@ -36,7 +36,7 @@ use crate::{
     vm::{Port, Vm},
 };
 
-/// Between two attempts to connect.
+/// Pause between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Connects the tunnel port and serves it, for ever.
@@ -99,7 +99,8 @@ impl GatewayRpc for Tunnels {
     }
 }
 
-/// Guest to gateway. The stream's end is that direction's end; a broken stream drops what is left to the gateway's reader.
+/// Copies bytes from the guest to the gateway. The stream's end is that direction's end; a broken stream drops what is left to
+/// the gateway's reader.
 async fn feed(mut frames: Streaming<TunnelFrame>, mut writer: WriteHalf<DuplexStream>) {
     while let Ok(Some(frame)) = frames.message().await {
         if writer.write_all(&frame.data).await.is_err() {
@@ -110,7 +111,7 @@ async fn feed(mut frames: Streaming<TunnelFrame>, mut writer: WriteHalf<DuplexSt
     let _ = writer.shutdown().await;
 }
 
-/// Gateway to guest. Dropping it ends the conversation.
+/// Bytes from the gateway to the guest, as a stream. Dropping it ends the conversation.
 struct Tunnel {
     frames: ReaderStream<ReadHalf<DuplexStream>>,
     _tasks: JoinSet<()>,

@@ -11,18 +11,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::Limits;
 
-/// Lets connections in.
+/// Lets connections in, and sends strangers away where there are too many.
 #[derive(Clone, Debug)]
 pub(super) struct Desk(Arc<Mutex<Waiting>>);
 
 #[derive(Debug)]
 struct Waiting {
     strangers: Strangers,
-    /// How each is sent away.
+    /// Token by which each stranger is sent away.
     away: HashMap<u64, CancellationToken>,
 }
 
-/// A connection. Dropping it makes room.
+/// A connection that was let in. Dropping it makes room.
 #[derive(Debug)]
 pub(super) struct Visit {
     desk: Desk,
@@ -36,7 +36,7 @@ impl Desk {
         Self(Arc::new(Mutex::new(Waiting { strangers, away: HashMap::new() })))
     }
 
-    /// A stranger more; where there are too many, another is sent away.
+    /// Lets a stranger in; where there are too many, another is sent away.
     pub(super) fn admit(&self, address: IpAddr) -> Visit {
         let mut waiting = self.lock();
         let (number, gone) = waiting.strangers.admit(address);
@@ -55,14 +55,14 @@ impl Desk {
 }
 
 impl Visit {
-    /// It has said the token: it is no stranger any more, and is not sent away from now on.
+    /// The connection has said the token: it is no stranger any more, and is not sent away from now on.
     pub(super) fn become_known(&self) {
         let mut waiting = self.desk.lock();
         waiting.strangers.leave(self.number);
         waiting.away.remove(&self.number);
     }
 
-    /// It had to make room.
+    /// Waits until the connection has to make room.
     pub(super) async fn sent_away(&self) {
         self.away.cancelled().await;
     }

@@ -28,18 +28,18 @@ use crate::{
 };
 
 const MEMORY: u64 = 256 << 20;
-/// For a guest to come up on a busy host without KVM.
+/// Longest time for a guest to come up on a busy host without KVM.
 const BOOT: Duration = Duration::from_secs(180);
-/// For a call into it.
+/// Longest time for a call into a guest.
 const CALL: Duration = Duration::from_secs(60);
-/// The guest's own program, which is there whatever its root file system holds.
+/// Path in the guest of its own program, which is there whatever its root file system holds.
 pub(super) const SESSION: &str = "/run/pilothouse/bin/session";
-/// Of what a program prints, the first so many bytes are kept.
+/// Most bytes that are kept of what a program prints, from its beginning.
 const OUTPUT: usize = 64 << 10;
-/// Of the serial console's last words, what an error shows.
+/// Most bytes of the serial console's last words that an error shows.
 const LAST_WORDS: usize = 512;
 
-/// One way around the circle.
+/// One way around the circle, under way.
 pub(super) struct Runner {
     qemu: Qemu,
     pub(super) folder: PathBuf,
@@ -48,11 +48,11 @@ pub(super) struct Runner {
     layers: Vec<PathBuf>,
     steps: Vec<Step>,
     step: &'static str,
-    /// What runs now.
+    /// The VM that runs now.
     vm: Option<Arc<dyn Vm>>,
 }
 
-/// A guest that has shaken hands.
+/// A guest that has shaken hands, and its link.
 pub(super) struct Guest {
     link: Link,
     hello: Arc<Hello>,
@@ -63,13 +63,13 @@ impl Runner {
         Self { qemu, folder: folder.into(), vcpus, lines, layers: vec![], steps: vec![], step: "folder", vm: None }
     }
 
-    /// Once around, to the end or to where it breaks. No VM is left.
+    /// Goes once around the circle, to the end or to where it breaks. No VM is left.
     pub(super) async fn run(self, cancel: &CancellationToken) -> Result<Circle, Failure> {
         let (confinement, steps) = self.conclude(async |runner| runner.circle().await, cancel).await?;
         Ok(Circle { steps, confinement })
     }
 
-    /// This examination, as [`Runner::run`].
+    /// Has a guest examined, as [`Runner::run`].
     pub(super) async fn examine(self, exam: Exam, cancel: &CancellationToken) -> Result<Findings, Failure> {
         let (findings, _) = self.conclude(async |runner| runner.exam(exam).await, cancel).await?;
         Ok(findings)
@@ -94,7 +94,7 @@ impl Runner {
         Ok((found, self.steps))
     }
 
-    /// What lies below all layers.
+    /// Makes the image that lies below all layers.
     pub(super) async fn root(&mut self) -> Result<(), String> {
         let root = self.folder.join("root.ext4");
         self.qemu.create_blank_root(&root).await.map_err(text)?;
@@ -152,7 +152,7 @@ impl Runner {
         self.steps.push(Step { name: self.step, took: began.elapsed(), bytes });
     }
 
-    /// A VM with a layer of its own on all earlier ones, and its guest.
+    /// Starts a VM with a layer of its own on all earlier ones, and shakes hands with its guest.
     pub(super) async fn wake(
         &mut self,
         name: &str,
@@ -225,7 +225,7 @@ async fn tell(guest: &Guest, word: &str) -> Result<(), String> {
     run_in(guest, [SESSION, "status", "idle", word].map(Into::into).into()).await.map(drop)
 }
 
-/// Runs a program in the guest to its end; what it printed.
+/// Runs a program in the guest to its end; returns what it printed.
 pub(super) async fn run_in(guest: &Guest, command: Vec<String>) -> Result<Vec<u8>, String> {
     let start = ExecStart { command, directory: "/".into(), ..Default::default() };
     let start = ExecRequest { request: Some(exec_request::Request::Start(start)) };
@@ -253,7 +253,7 @@ pub(super) async fn run_in(guest: &Guest, command: Vec<String>) -> Result<Vec<u8
     }
 }
 
-/// Whether the guest still has that word.
+/// Checks that the guest still has that word.
 async fn remembers(guest: &Guest, word: &str) -> Result<(), String> {
     let first = async {
         let mut events = guest.hello.client.clone().events(EventsRequest { after: 0 }).await?.into_inner();

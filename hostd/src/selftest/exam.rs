@@ -13,43 +13,43 @@ use serde::{Deserialize, Serialize};
 use super::circle::{Guest, Runner, SESSION, run_in, text};
 use crate::vm::Memory;
 
-/// How thoroughly it is tried.
+/// An examination of a guest, and how thorough it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Exam {
-    /// Of the guest.
+    /// Number of the guest's processors.
     pub vcpus: u32,
-    /// How long it is on disk while its clocks are watched.
+    /// Time for which the guest is on disk while its clocks are watched.
     pub pause: Duration,
-    /// How often it is suspended and resumed at once, with something written to its disk each time; two at least.
+    /// How often the guest is suspended and resumed at once, with something written to its disk each time; two at least.
     pub rounds: u32,
-    /// How late it is counts: not where processors are emulated, which a busy machine slows down at will.
+    /// Whether lateness counts: not where processors are emulated, which a busy machine slows down at will.
     pub timely: bool,
 }
 
-/// What came of it.
+/// Findings of an examination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Findings {
-    /// Of the guest.
+    /// Number of the guest's processors.
     pub vcpus: u32,
-    /// What the guest keeps its time by.
+    /// Name of the guest kernel's clock source.
     pub clocksource: String,
-    /// avx or sse: what its threads held.
+    /// Registers that the guest's threads held: avx or sse.
     pub registers: String,
-    /// How often each thread compared them.
+    /// How often each thread compared its registers.
     pub turns: Vec<u64>,
-    /// By how much the guest's clock of the day was off after the pause, at least, in microseconds.
+    /// Greatest error of the guest's clock of the day after a resume that is certain, in microseconds.
     pub realtime_off: u64,
-    /// What its sleep of 50 ms took then, in microseconds.
+    /// Longest time that the guest's sleep of 50 ms took after a resume, in microseconds.
     pub nap: u64,
     /// Bytes that a VM holds for itself after a resume whose template was in memory.
     pub private: u64,
-    /// The same after one whose template had to be read from the disk.
+    /// Bytes that a VM holds for itself after a resume whose template had to be read from the disk.
     pub private_cold: u64,
-    /// What is wrong. Empty: all is well.
+    /// What is wrong, in words for a person. Empty: nothing is.
     pub problems: Vec<String>,
 }
 
-/// How a guest stands, as it says itself.
+/// State of a guest, as it says itself.
 #[derive(Clone, Debug, Deserialize)]
 struct Standing {
     realtime: u64,
@@ -68,7 +68,7 @@ struct Thread {
     registers: String,
 }
 
-/// A look at a guest, and when: in nanoseconds since 1970 before the question and after the answer.
+/// A guest's state, with the times before the question and after the answer in nanoseconds since 1970.
 #[derive(Clone, Debug)]
 struct Look {
     guest: Standing,
@@ -76,13 +76,13 @@ struct Look {
     answered: u64,
 }
 
-/// The clock of the day may be off by so much after a resume, in nanoseconds.
+/// Largest error of the clock of the day after a resume, in nanoseconds.
 const REALTIME: u64 = 50_000_000;
-/// A sleep of 50 ms takes less than this, in microseconds.
+/// Longest time that a sleep of 50 ms may take, in microseconds.
 const NAP: u64 = 100_000;
-/// What CLOCK_MONOTONIC may count beyond the time that the guest was not on disk, in nanoseconds.
+/// Most that CLOCK_MONOTONIC may count beyond the time that the guest was not on disk, in nanoseconds.
 const JUMP: u64 = 2_000_000_000;
-/// Private memory may grow by so much where the template is read from the disk.
+/// Most bytes by which private memory may grow where the template is read from the disk.
 const COLD: u64 = 16 << 20;
 
 impl Runner {
@@ -125,7 +125,7 @@ impl Runner {
     }
 }
 
-/// What a program of the guest's self-test says, once it has ended well.
+/// Runs the guest's self-test with these arguments; returns what it printed once it has ended well.
 async fn ask(guest: &Guest, what: &[&str]) -> Result<Vec<u8>, String> {
     let command = [SESSION, "self-test"].into_iter().chain(what.iter().copied()).map(Into::into);
     run_in(guest, command.collect()).await.map_err(|why| format!("`session self-test {}`: {why}", what.join(" ")))
@@ -155,7 +155,7 @@ fn forget(template: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Of three looks: before the pause, after it, and after all rounds.
+/// Judges three looks: before the pause, after it, and after all rounds.
 fn judge(exam: Exam, [before, after, last]: [&Look; 3], paused: Duration, private: [u64; 2]) -> Findings {
     let mut problems = Vec::new();
     let realtime_off = [after, last].map(off).into_iter().max().unwrap_or_default();
@@ -191,13 +191,13 @@ fn judge(exam: Exam, [before, after, last]: [&Look; 3], paused: Duration, privat
     }
 }
 
-/// By how much the guest's clock of the day is off for certain: it was read between question and answer.
+/// Least error of the guest's clock of the day, in nanoseconds: it was read between question and answer.
 fn off(look: &Look) -> u64 {
     let guest = look.guest.realtime;
     look.asked.saturating_sub(guest).max(guest.saturating_sub(look.answered))
 }
 
-/// Whether CLOCK_MONOTONIC went back, or counted time on disk as its own.
+/// Trouble with CLOCK_MONOTONIC: that it went back, or counted time on disk as its own; None: there is none.
 fn jump(before: &Look, after: &Look, paused: Duration) -> Option<String> {
     let Some(counted) = after.guest.monotonic.checked_sub(before.guest.monotonic) else {
         return Some("its CLOCK_MONOTONIC went back over a suspend".into());
@@ -211,7 +211,7 @@ fn jump(before: &Look, after: &Look, paused: Duration) -> Option<String> {
     })
 }
 
-/// Threads that are missing, that stand still, or whose registers changed.
+/// Trouble with the guest's threads: those that are missing, that stand still, or whose registers changed.
 fn broken(vcpus: u32, looks: [&Look; 3]) -> Vec<String> {
     let thread = |look: &Look, cpu| look.guest.threads.iter().find(|thread| thread.cpu == cpu).cloned();
     let of = |cpu| match looks.map(|look| thread(look, cpu)) {

@@ -14,7 +14,7 @@ use crate::vm::{Vmm, qemu::Qemu};
 const PREFIX: &str = "selftest-";
 const LOCK: &str = "lock";
 
-/// A folder that is removed with this.
+/// A folder of a self-test, locked and removed with this.
 #[derive(Debug)]
 pub(super) struct Place {
     folder: TempDir,
@@ -34,7 +34,7 @@ impl Place {
     }
 }
 
-/// Ends and removes what tests left that were killed.
+/// Ends and removes what killed tests left.
 pub(super) async fn sweep(data: &Path, qemu: &Qemu) {
     for folder in folders(data) {
         let Ok(lock) = File::open(folder.join(LOCK)) else { continue };

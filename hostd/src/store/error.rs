@@ -3,73 +3,73 @@ use std::path::PathBuf;
 /// What went wrong with the store. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// SQLite cannot open or read it.
+    /// SQLite cannot open or read the database.
     #[error("{path}: {error}")]
     Open {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
         /// SQLite's words.
         error: rusqlite::Error,
     },
-    /// Not a database, or one of another program.
+    /// The file is not a database, or one of another program.
     #[error("{path} is not a database of hostd; move it away, or choose another folder with --data")]
     NotOurs {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// Damaged.
+    /// The database is damaged.
     #[error(
         "{path} is damaged ({detail}); nothing was changed. Restore it from a backup, or move it away to start without \
          sessions (their disks stay in `sessions/`)"
     )]
     Damaged {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
         /// What SQLite found.
         detail: String,
     },
-    /// Written by a newer hostd.
+    /// A newer hostd has written the database.
     #[error(
         "{path} has schema {found}, but this hostd knows only up to {known}; nothing was changed. Start the newer hostd \
          again, or choose another folder with --data"
     )]
     Newer {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// Its schema.
+        /// Version of the database's schema.
         found: i64,
-        /// Ours.
+        /// Newest version of the schema that this hostd knows.
         known: i64,
     },
-    /// A row that this hostd does not understand.
+    /// A row of the database is not understood by this hostd.
     #[error("{path}: session {id}: {error}; nothing was changed")]
     Row {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// The session's id.
+        /// Id of the row's session.
         id: String,
-        /// What is wrong with it.
+        /// What is wrong with the row.
         error: String,
     },
     /// The slug belongs to another session.
     #[error("another session has this slug")]
     SlugTaken,
-    /// The session is not there any more.
+    /// The row that is asked for is not there.
     #[error("the session is gone")]
     Gone,
-    /// Not written, because the disk is full.
+    /// The database could not be written because the disk is full.
     #[error(
         "the host's disk is full; delete sessions that you do not need with `pilothouse rm` (`pilothouse host show` names the \
          largest), or make room on it otherwise"
     )]
     Full,
-    /// Not written.
+    /// The database could not be read or written; SQLite's words.
     #[error("the store could not be written: {0}")]
     Write(String),
-    /// Its thread did not start.
+    /// The store's thread did not start.
     #[error("the store's thread did not start: {0}")]
     Thread(String),
-    /// hostd is ending.
+    /// The store's thread has ended, as hostd stops.
     #[error("the store is closed")]
     Closed,
 }
@@ -89,7 +89,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// SQLite's word for it, or that it could not write, or make its index larger, which is mostly that.
+/// Whether SQLite says that the disk is full, or that it could not write, or make its index larger, which is mostly that.
 fn is_full(code: rusqlite::ffi::Error) -> bool {
     use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
     code.code == rusqlite::ErrorCode::DiskFull

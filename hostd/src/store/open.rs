@@ -4,9 +4,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Record, StoreError};
 
-/// Marks the file as ours: "PLTH".
+/// Number in the file's header that marks it as hostd's: "PLTH".
 const APPLICATION: i64 = 0x504c_5448;
-/// One script for each schema version, in order; never changed once released.
+/// Scripts of the schema's versions, in order; none is changed once released.
 const MIGRATIONS: &[&str] = &[include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql")];
 
 /// Opens or makes the database and brings it to the newest schema.
@@ -24,7 +24,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Reads before anything is written: whose file it is, that it is whole, and its schema version.
+/// Checks before anything is written whose file it is, and that it is whole; returns its schema version.
 fn check(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let failed = |error| foreign(path, error);
@@ -59,7 +59,7 @@ fn migrate(connection: &mut Connection, version: usize) -> rusqlite::Result<()> 
     Ok(())
 }
 
-/// All sessions, oldest first (an id begins with its time).
+/// Reads all sessions, oldest first (an id begins with its time).
 pub(super) fn load(connection: &mut Connection, path: &Path) -> Result<Vec<Record>, StoreError> {
     let failed = |error| foreign(path, error);
     let mut statement = connection.prepare("SELECT id, state, machine FROM sessions ORDER BY id").map_err(failed)?;

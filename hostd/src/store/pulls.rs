@@ -15,29 +15,29 @@ use super::{Store, StoreError};
 const SET_RULES: &str = "INSERT INTO repositories (name, rules) VALUES (?1, ?2)
     ON CONFLICT (name) DO UPDATE SET rules = excluded.rules";
 
-/// A pull request of the local forge.
+/// What the store keeps of a pull request of the local forge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullRecord {
-    /// Its state, by the rules of the core.
+    /// State of the pull request, by the rules of the core.
     pub pull: PullRequest,
-    /// Entries of its head branch's reflog that are in its revisions.
+    /// Number of entries of the head branch's reflog that are in its revisions.
     pub pushes: u64,
 }
 
-/// Which pull requests.
+/// Selection of pull requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Which {
-    /// Of this repository; None: of all.
+    /// Name of the repository whose pull requests are asked for; None: those of all.
     pub repository: Option<String>,
-    /// Of this session's id; None: of all.
+    /// Id of the session whose pull requests are asked for; None: those of all.
     pub session: Option<String>,
-    /// Those that are over, too.
+    /// Whether merged and closed ones are asked for, too.
     pub all: bool,
 }
 
 impl Store {
-    /// Keeps a new pull request, which `make` makes with its number; the open one of the same head branch instead, if there
-    /// is one. True: it is new.
+    /// Keeps a new pull request, which `make` makes with its number; returns the open one of the same head branch instead, if
+    /// there is one. True: it is new.
     ///
     /// # Errors
     /// [`StoreError::Write`]; nothing is kept then.
@@ -68,7 +68,7 @@ impl Store {
         .await
     }
 
-    /// One pull request.
+    /// The pull request of this number.
     ///
     /// # Errors
     /// [`StoreError::Gone`] where there is none.
@@ -77,7 +77,7 @@ impl Store {
         self.transact(move |tx| one(tx, &repository, number)).await
     }
 
-    /// Pull requests, by repository and number.
+    /// The pull requests of this selection, by repository and number.
     ///
     /// # Errors
     /// [`StoreError::Write`] for a row that is not understood.
@@ -93,7 +93,7 @@ impl Store {
         .await
     }
 
-    /// Ids of the sessions whose pull request this is.
+    /// Ids of the sessions that opened the pull request of this number.
     ///
     /// # Errors
     /// [`StoreError::Write`].
@@ -155,7 +155,7 @@ impl Store {
         self.transact(move |tx| checks(tx, &repository, &commit)).await
     }
 
-    /// Those of several commits of repositories, in the same order.
+    /// The checks of several commits, each named with its repository, in the same order.
     ///
     /// # Errors
     /// As [`Store::checks`].
@@ -190,8 +190,8 @@ impl Store {
         .await
     }
 
-    /// Forgets checks that were last changed before, but those of revisions of open pull requests. Returns how many, and the
-    /// ids of all logs that are still named, with whether their pull request is open.
+    /// Forgets checks that were last changed before `before`, but those of revisions of open pull requests. Returns how many,
+    /// and the ids of all logs that are still named, with whether their pull request is open.
     ///
     /// # Errors
     /// [`StoreError::Write`] for a row that is not understood.
@@ -250,17 +250,17 @@ impl Store {
     }
 }
 
-/// Rules as they are kept.
+/// Rules of a repository as the store keeps them.
 #[derive(Debug, Serialize, Deserialize)]
 struct KeptRules {
     #[serde(flatten)]
     rules: Rules,
-    /// They come from environments, and no person has said anything.
+    /// Whether the rules come from environments, and no person has given any.
     #[serde(default)]
     suggested: bool,
 }
 
-/// Rules that nobody gave, asking for these checks; None: leave what is there.
+/// Rules that ask for these checks, where nobody has given rules; None: those that are kept stay.
 fn suggestion(kept: Option<KeptRules>, required_checks: Vec<String>) -> Option<KeptRules> {
     let rules = match kept {
         Some(KeptRules { suggested: true, rules }) => rules,
@@ -286,10 +286,10 @@ fn open_heads(tx: &Transaction<'_>) -> rusqlite::Result<BTreeSet<(String, String
     Ok(heads)
 }
 
-/// A check as it is kept.
+/// A check as the store keeps it.
 struct Kept {
     row: i64,
-    /// Repository and commit.
+    /// Repository and commit of the check.
     of: (String, String),
     check: Check,
 }
@@ -323,7 +323,7 @@ pub(super) fn json(value: &impl Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
-/// SQLite's integers have a sign.
+/// Converts a number for SQLite, whose integers have a sign.
 fn integer(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

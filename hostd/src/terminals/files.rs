@@ -10,18 +10,18 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::Size;
 
-/// Of one file; there are two at most.
+/// Largest size of one of the log's files, in bytes; there are two at most.
 const FILE_MAX: u64 = 8 << 20;
-/// How much of them is drawn again after a restart of hostd.
+/// Most bytes of the log that are drawn again after a restart of hostd.
 const REPLAY_MAX: u64 = 1 << 20;
 
-/// The log's files that may exist, older first.
+/// Paths of the log's files that may exist, older first.
 #[must_use]
 pub fn log_files(directory: &Path) -> [PathBuf; 2] {
     [directory.join("terminal.log.1"), directory.join("terminal.log")]
 }
 
-/// The log, open for appending.
+/// The log of a terminal, open for appending.
 pub(super) struct Log {
     directory: PathBuf,
     file: tokio::fs::File,
@@ -49,7 +49,7 @@ impl Log {
     }
 }
 
-/// The end of what was logged, from a line's begin on. Blocks.
+/// Reads the end of what was logged, from a line's begin on. Blocks.
 pub(super) fn replay(directory: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     for path in log_files(directory).into_iter().rev() {
@@ -91,13 +91,13 @@ fn tail(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The size that the terminal had last. Blocks.
+/// Reads the size that the terminal had last. Blocks.
 pub(super) fn load_size(directory: &Path) -> Option<Size> {
     let size: Size = serde_json::from_slice(&fs::read(size_file(directory)).ok()?).ok()?;
     Some(Size::clamped(size.columns.into(), size.rows.into()))
 }
 
-/// Keeps the size for [`load_size`]. Only the look of the past depends on it, so an error is not worth more than a line.
+/// Keeps the size for [`load_size`]. Only the look of the past depends on it, so that an error goes to the log alone.
 pub(super) async fn save_size(directory: &Path, size: Size) {
     let Ok(json) = serde_json::to_vec(&size) else { return };
     if let Err(error) = tokio::fs::write(size_file(directory), json).await {

@@ -10,11 +10,11 @@ use tonic::{Status, transport::Channel};
 
 use super::{Size, Terminal, files::Log, terminal::Input};
 
-/// Requests on their way to the guest.
+/// Most requests that may be on their way to the guest.
 const REQUESTS: usize = 16;
-/// Longest input in one request.
+/// Longest input in one request, in bytes.
 const INPUT_MAX: usize = 64 << 10;
-/// Before a broken stream is opened again.
+/// Pause before a broken stream is opened again.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Carries the terminal of one generation's agent between its guest and a [`Terminal`].
@@ -25,7 +25,7 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// The terminal takes input from now on, and expects a new agent's output from its first byte.
+    /// Begins with a new agent: the terminal takes input from now on, and expects the agent's output from its first byte.
     ///
     /// # Errors
     /// Where the folder of the terminal cannot be written.
@@ -36,7 +36,7 @@ impl Pump {
         Ok(Self { terminal, log, towards: Towards { input, sizes, pending: None } })
     }
 
-    /// The agent is the same as before: its output goes on at `offset`.
+    /// Goes on with an agent that is the same as before: its output goes on at `offset`.
     ///
     /// # Errors
     /// Where the folder of the terminal cannot be written.
@@ -46,8 +46,8 @@ impl Pump {
         Ok(Self { terminal, log, towards: Towards { input, sizes, pending: None } })
     }
 
-    /// Goes on until all output has come. Where the stream breaks, it is opened again at the offset reached, with the next
-    /// `client`; None: there will be no more.
+    /// Carries output and input until all output has come. Where the stream breaks, it is opened again at the offset reached,
+    /// with the next `client`; None: there will be no more.
     pub async fn run<F, C>(mut self, client: C)
     where
         C: Fn() -> F,
@@ -64,15 +64,15 @@ impl Pump {
     }
 }
 
-/// What goes to the guest.
+/// Input and sizes on their way to the guest.
 struct Towards {
     input: mpsc::Receiver<Input>,
     sizes: watch::Receiver<Size>,
-    /// Taken from the queue, but not yet by a connection.
+    /// Input that was taken from the queue, but not yet by a connection.
     pending: Option<Input>,
 }
 
-/// True: all output has come.
+/// Carries output and input over one stream; true: all output has come.
 async fn converse(
     terminal: &Terminal,
     mut client: GuestClient<Channel>,
@@ -101,7 +101,8 @@ async fn converse(
     }
 }
 
-/// Ends when the connection takes no more. A size goes before all input that is not under way yet, and only the latest one.
+/// Sends sizes and input until the connection takes no more. A size goes before all input that is not under way yet, and only
+/// the latest one.
 async fn forward(towards: &mut Towards, requests: mpsc::Sender<TerminalRequest>) {
     // The agent may have been started with another size, or an earlier connection may have missed a change.
     towards.sizes.mark_changed();
@@ -119,7 +120,7 @@ async fn forward(towards: &mut Towards, requests: mpsc::Sender<TerminalRequest>)
 }
 
 impl Towards {
-    /// Until there is a new size, or input is pending. False: there will be neither.
+    /// Waits until there is a new size, or input is pending. False: there will be neither.
     async fn wait(&mut self) -> bool {
         tokio::select! {
             biased;
@@ -138,7 +139,7 @@ impl Towards {
         }
     }
 
-    /// The next piece of what is pending.
+    /// The next piece of the pending input, as a request.
     fn piece(&mut self) -> TerminalRequest {
         let piece = match &mut self.pending {
             Some(pending) => pending.bytes.split_to(pending.bytes.len().min(INPUT_MAX)),

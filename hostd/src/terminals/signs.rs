@@ -3,25 +3,25 @@
 use hostd_core::UnixMillis;
 use pilothouse_terminal::{Emulator, Event, Notification};
 
-/// Of one terminal, since hostd knows it. What was drawn from the log counts as nothing but the title.
+/// What one terminal has said by itself since hostd knows it. Of what was drawn from the log, the title alone counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signs {
     /// Bytes that the agent has written: the offset behind its last output.
     pub offset: u64,
-    /// When output came last; None: none has.
+    /// When output last came; None: none has come.
     pub last_output: Option<UnixMillis>,
-    /// How often it rang; a burst that came at once counts as one.
+    /// Number of bells; a burst that came at once counts as one.
     pub bells: u64,
-    /// How many notifications it sent.
+    /// Number of notifications.
     pub notifications: u64,
-    /// The last of them: OSC 9, 777 or 99. Without control characters; of at most 1024 characters each.
+    /// The last notification: OSC 9, 777 or 99. Its texts are without control characters, of at most 1024 characters each.
     pub notification: Option<Notification>,
-    /// The window's title; empty where none was set.
+    /// Title of the window; empty where none was set.
     pub title: String,
 }
 
 impl Signs {
-    /// Takes what output has said; gives the answers to its queries.
+    /// Takes what output has said; returns the answers to its queries.
     pub(super) fn take(&mut self, events: Vec<Event>) -> Vec<u8> {
         let mut answers = Vec::new();
         for event in events {
@@ -40,14 +40,14 @@ impl Signs {
     }
 }
 
-/// A terminal as it stands.
+/// State of a terminal's screen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
-    /// The program asked for pastes in brackets (mode 2004).
+    /// Whether the program asked for pastes in brackets (mode 2004).
     pub bracketed_paste: bool,
-    /// A full-screen program: the alternate screen is shown.
+    /// Whether the alternate screen is shown, as by a full-screen program.
     pub alternate: bool,
-    /// The cursor's row and column, from 0.
+    /// Row and column of the cursor, from 0.
     pub cursor: (u16, u16),
     /// Text of the cursor's row before the cursor, and from it on.
     pub row: (String, String),

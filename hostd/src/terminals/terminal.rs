@@ -24,12 +24,12 @@ fn now() -> UnixMillis {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// Pieces of input that may wait for the guest.
+/// Most pieces of input that may wait for the guest.
 const INPUT_QUEUE: usize = 64;
-/// Rows of history kept in memory for each terminal.
+/// Most rows of history that are kept in memory for each terminal.
 const HISTORY: usize = 3000;
 
-/// A session's terminal. Clones share it.
+/// The terminal of a session. Clones share it.
 #[derive(Clone)]
 pub struct Terminal {
     pub(super) inner: Arc<Inner>,
@@ -46,29 +46,29 @@ pub(super) struct Inner {
     size: watch::Sender<Size>,
     viewers: watch::Sender<usize>,
     signs: watch::Sender<Signs>,
-    /// Changes when what is seen of the agent may be something else.
+    /// Changes when there may be another sign of the agent than before.
     seen: watch::Sender<()>,
     /// Told when all output of the agent has come.
     complete: Notify,
 }
 
-/// Towards the guest.
+/// Input on its way to the guest.
 pub(crate) struct Input {
     pub(crate) bytes: Bytes,
-    /// Told when the guest's connection has taken it.
+    /// Told when the guest's connection has taken the input.
     pub(super) taken: Option<oneshot::Sender<()>>,
 }
 
 struct State {
-    /// None until somebody looks or the guest writes.
+    /// Emulator of the terminal; None until somebody looks or the guest writes.
     emulator: Option<Emulator>,
-    /// What was seen of the agent.
+    /// What was seen of the agent, from which its sign is derived.
     seen: signs::Signs,
-    /// Nothing is seen of it, and whoever asks looks again in time: output and input are no news.
+    /// Whether the agent's sign is [`Sign::Nothing`], and whoever asked looks again in time: output and input are no news.
     watched: bool,
-    /// Nothing was ever shown on it.
+    /// Whether nothing was ever shown on the terminal.
     blank: bool,
-    /// The next byte wanted from the guest.
+    /// Offset of the next byte that is wanted from the guest.
     offset: u64,
     viewers: BTreeMap<u64, Waiting>,
     last_viewer: u64,
@@ -110,7 +110,7 @@ impl Terminal {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Looks at it.
+    /// Adds a viewer.
     pub async fn attach(&self, wish: Wish) -> Viewer {
         self.inner.load().await;
         let (id, wake, resize) = self.inner.enter(wish);
@@ -121,7 +121,7 @@ impl Terminal {
         viewer
     }
 
-    /// How many look at it, previews apart, and every change of that.
+    /// Number of viewers, previews apart, and every change of it.
     #[must_use]
     pub fn viewers(&self) -> watch::Receiver<usize> {
         self.inner.viewers.subscribe()
@@ -133,19 +133,19 @@ impl Terminal {
         self.inner.signs.subscribe()
     }
 
-    /// How it stands; None: nothing was written to it since hostd knows it.
+    /// State of the terminal's screen; None: nothing was written to the terminal since hostd knows it.
     #[must_use]
     pub fn look(&self) -> Option<Look> {
         self.inner.lock().emulator.as_ref().map(Look::at)
     }
 
-    /// Its size now.
+    /// Size of the terminal now.
     #[must_use]
     pub fn size(&self) -> Size {
         *self.inner.size.borrow()
     }
 
-    /// An agent will write to it, later.
+    /// Prepares the terminal for an agent that will write to it later.
     pub fn expect(&self) {
         let mut state = self.inner.lock();
         state.ended = None;
@@ -153,7 +153,7 @@ impl Terminal {
         state.output_ended = false;
     }
 
-    /// What its program asked for, as far as it changes what is typed.
+    /// Terminal modes that the program has set and that change what is typed.
     #[must_use]
     pub fn modes(&self) -> Modes {
         let modes = |emulator: &Emulator| Modes {
@@ -178,13 +178,13 @@ impl Terminal {
         Ok(())
     }
 
-    /// Changes when there may be another sign of its agent than before.
+    /// Changes when there may be another sign of the agent than before.
     #[must_use]
     pub fn seen(&self) -> watch::Receiver<()> {
         self.inner.seen.subscribe()
     }
 
-    /// What is seen of its agent now, and when that may change although nothing happens. None: nothing was seen.
+    /// The agent's sign now, and when it may change although nothing happens. None: the terminal has had no output yet.
     #[must_use]
     pub fn sign(&self, now: UnixMillis) -> (Option<Sign>, Option<UnixMillis>) {
         let mut state = self.inner.lock();
@@ -195,26 +195,26 @@ impl Terminal {
         (sign, next)
     }
 
-    /// Something is typed for a person.
+    /// Notes that something is typed for a person.
     pub fn typed(&self) {
         self.inner.typed();
     }
 
-    /// The agent's process has ended, so. Viewers are told when its last output has come.
+    /// Notes the exit code of the agent's process. Viewers are told when its last output has come.
     pub fn agent_exited(&self, code: i32) {
         let mut state = self.inner.lock();
         state.exit = Some(code);
         state.end_if_over();
     }
 
-    /// Nobody writes to it any more, and why.
+    /// Notes why nobody writes to the terminal any more.
     pub fn end(&self, reason: String) {
         let mut state = self.inner.lock();
         state.input = None;
         state.end(reason);
     }
 
-    /// A new agent's output begins, at offset 0. What comes back is the input for it, and what to log first.
+    /// Begins with a new agent's output at offset 0. Returns the input and sizes for it, and what to log first.
     pub(crate) async fn begin(&self) -> (mpsc::Receiver<Input>, watch::Receiver<Size>, &'static [u8]) {
         self.inner.load().await;
         let (sender, receiver) = mpsc::channel(INPUT_QUEUE);
@@ -231,7 +231,7 @@ impl Terminal {
         (receiver, self.inner.size.subscribe(), first)
     }
 
-    /// The same agent's output goes on at `offset`. What comes back is the input for it.
+    /// Goes on with the same agent's output at `offset`. Returns the input and sizes for it.
     pub(super) async fn go_on(&self, offset: u64) -> (mpsc::Receiver<Input>, watch::Receiver<Size>) {
         self.inner.load().await;
         let (sender, receiver) = mpsc::channel(INPUT_QUEUE);
@@ -242,12 +242,12 @@ impl Terminal {
         (receiver, self.inner.size.subscribe())
     }
 
-    /// The next byte wanted from the guest.
+    /// Offset of the next byte that is wanted from the guest.
     pub(crate) fn offset(&self) -> u64 {
         self.inner.lock().offset
     }
 
-    /// Output of the guest from `offset` on; returns what is new of it.
+    /// Takes output of the guest that begins at `offset`; returns what is new of it.
     pub(super) fn feed(&self, offset: u64, output: Bytes) -> Bytes {
         let mut state = self.inner.lock();
         let known = state.offset.saturating_sub(offset);
@@ -270,7 +270,7 @@ impl Terminal {
         new
     }
 
-    /// All output of the agent has come.
+    /// Notes that all output of the agent has come.
     pub(super) fn output_ended(&self) {
         let mut state = self.inner.lock();
         state.output_ended = true;
@@ -278,7 +278,7 @@ impl Terminal {
         self.inner.complete.notify_waiters();
     }
 
-    /// The last line on it that says something, once all output of the agent has come, or this time is over.
+    /// The last line on the terminal that is not blank, once all output of the agent has come, or this time is over.
     pub async fn last_line(&self, within: Duration) -> String {
         let complete = self.inner.complete.notified();
         tokio::pin!(complete);
@@ -325,7 +325,7 @@ impl Inner {
             .await;
     }
 
-    /// The new viewer's id and waker, and the size to apply for it.
+    /// Adds a viewer; returns its id and waker, and the size to apply for it.
     fn enter(&self, wish: Wish) -> (u64, Arc<Notify>, Option<Size>) {
         let mut state = self.lock();
         state.last_viewer += 1;
@@ -420,7 +420,7 @@ impl Inner {
         }
     }
 
-    /// Somebody typed.
+    /// Notes that somebody typed.
     fn typed(&self) {
         let mut state = self.lock();
         state.seen.input(now());
@@ -429,7 +429,7 @@ impl Inner {
         }
     }
 
-    /// What this viewer is to see next.
+    /// What this viewer is to see next; None: nothing yet.
     pub(super) fn shown(&self, id: u64) -> Option<Shown> {
         let mut state = self.lock();
         let count = state.count();
@@ -449,7 +449,7 @@ impl Inner {
 }
 
 impl Inner {
-    /// Output for the emulator and for everybody who looks on.
+    /// Gives output to the emulator and to every viewer.
     fn show(&self, state: &mut State, bytes: &Bytes) {
         // In pieces that go to a viewer as one: its terminal answers all queries in it, or none.
         let mut rest = bytes.clone();
@@ -478,7 +478,7 @@ impl Inner {
 }
 
 impl State {
-    /// How many look on, previews apart.
+    /// Number of viewers, previews apart.
     fn count(&self) -> usize {
         self.viewers.values().filter(|viewer| !viewer.wish.preview).count()
     }
@@ -502,7 +502,7 @@ impl State {
         }
     }
 
-    /// There was output. True: there may be another sign.
+    /// Notes output of the program; returns whether there may be another sign.
     fn note_output(&mut self, before: &Signs, after: &Signs, now: UnixMillis) -> bool {
         self.seen.output(now);
         let (rang, notified) = (after.bells > before.bells, after.notifications > before.notifications);
@@ -538,7 +538,7 @@ impl State {
     }
 }
 
-/// The last row of the screen that is not blank; empty: none.
+/// The last row of the screen that is not blank; empty: there is none.
 fn last_line(emulator: &Emulator) -> String {
     let rows = emulator.rows(emulator.size().0);
     rows.iter().rev().map(|row| row.trim()).find(|row| !row.is_empty()).unwrap_or_default().to_owned()

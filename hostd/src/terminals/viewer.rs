@@ -5,60 +5,60 @@ use tokio::sync::Notify;
 
 use super::{Size, terminal::Inner};
 
-/// Output that may wait for a viewer; beyond it, it gets a fresh screen.
+/// Most bytes of output that may wait for a viewer; beyond, it gets a fresh screen.
 pub(super) const QUEUE_BYTES: usize = 1 << 20;
-/// Output in one piece.
+/// Largest piece of output, in bytes.
 pub(super) const PIECE: usize = 64 << 10;
 
-/// What a viewer comes with.
+/// What a viewer asks for when it attaches.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
-    /// For the others.
+    /// Name of the viewer, as the others see it.
     pub name: String,
-    /// Never to become the writer.
+    /// Whether the viewer never becomes the writer.
     pub observe: bool,
-    /// A look in passing: observes, and counts as nobody.
+    /// Whether the viewer only looks in passing: it observes, and is not counted.
     pub preview: bool,
-    /// Of its window; applied where it becomes the writer.
+    /// Size of the viewer's window; applied where the viewer becomes the writer.
     pub size: Option<Size>,
-    /// Rows of history wanted with each screen.
+    /// Rows of history that are wanted with each screen.
     pub history: usize,
-    /// While it is the writer, its terminal gets the output as it comes, and answers queries.
+    /// Whether the viewer's terminal gets output as it comes and answers queries, while it is the writer.
     pub answers: bool,
 }
 
-/// What a viewer is shown.
+/// What a viewer is shown next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shown {
-    /// First, after a lag and after a resize: replaces everything.
+    /// A screen that replaces everything: the first, and after a lag or a resize.
     Screen(Screen),
-    /// More output.
+    /// Output since the last screen or output.
     Output(Bytes),
-    /// Who writes.
+    /// Who writes, and how many look on.
     Role(Role),
-    /// Last: why there will be no more.
+    /// Why there will be no more; the last.
     Ended(String),
 }
 
-/// The terminal as it stands.
+/// State of a terminal as bytes that draw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Screen {
-    /// Of the terminal.
+    /// Size of the terminal.
     pub size: Size,
-    /// Draws it on an empty terminal of this size, history first.
+    /// Bytes that draw the terminal on an empty one of this size, history first.
     pub contents: Bytes,
-    /// How many rows of history it draws.
+    /// Number of rows of history that the bytes draw.
     pub history: usize,
 }
 
-/// Who writes.
+/// Roles at a terminal, as one viewer is told them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
-    /// This viewer does.
+    /// Whether this viewer is the writer.
     pub writer: bool,
-    /// Name of the one who does; empty: nobody.
+    /// Name of the writer; empty: there is none.
     pub writer_name: String,
-    /// How many look on, previews apart.
+    /// Number of viewers, previews apart.
     pub viewers: usize,
 }
 
@@ -70,9 +70,10 @@ pub(super) struct Waiting {
     pub(super) role_due: bool,
     output: VecDeque<Bytes>,
     queued: usize,
-    /// Bytes ever queued.
+    /// Bytes that were ever queued for the viewer.
     passed: u64,
-    /// Answers that its terminal will give to output that it has not got yet: behind which byte that ends, and ours to it.
+    /// Answers that the viewer's terminal will give to output that it has not got yet: behind which byte that output ends, and
+    /// hostd's answer to it.
     owed: VecDeque<(u64, Vec<u8>)>,
 }
 
@@ -82,7 +83,7 @@ impl Waiting {
         Self { wish, wake, screen_due: true, role_due: true, output, queued: 0, passed: 0, owed }
     }
 
-    /// Whether its terminal will answer what is queued now, if it is the writer's.
+    /// Whether the viewer's terminal will answer what is queued now, if it is the writer's.
     pub(super) fn will_answer(&self) -> bool {
         self.wish.answers && !self.screen_due
     }
@@ -91,7 +92,7 @@ impl Waiting {
         !self.wish.observe && !self.wish.preview
     }
 
-    /// Queues output, with `answers` that are its terminal's to give. What comes back is for somebody else to answer.
+    /// Queues output, with `answers` that are the viewer's terminal's to give. Returns those for somebody else to answer.
     pub(super) fn push(&mut self, bytes: &Bytes, answers: Vec<u8>) -> Vec<u8> {
         if self.screen_due {
             return answers;
@@ -111,7 +112,7 @@ impl Waiting {
         Vec::new()
     }
 
-    /// A fresh screen replaces all that waits. What comes back are the answers that its terminal will not give, then.
+    /// Replaces all that waits by a fresh screen. Returns the answers that the viewer's terminal will not give, then.
     pub(super) fn renew(&mut self) -> Vec<u8> {
         self.output.clear();
         self.queued = 0;
@@ -120,7 +121,7 @@ impl Waiting {
         self.unanswered()
     }
 
-    /// The answers to what it has not got.
+    /// The answers to output that the viewer has not got, which are forgotten here.
     pub(super) fn unanswered(&mut self) -> Vec<u8> {
         self.owed.drain(..).flat_map(|(_, answers)| answers).collect()
     }
@@ -146,7 +147,7 @@ impl Waiting {
     }
 }
 
-/// Somebody who looks at a terminal, and writes to it where nobody else does. Dropping it leaves.
+/// A viewer of a terminal, who writes to it where nobody else does. Dropping it leaves.
 pub struct Viewer {
     pub(super) terminal: Arc<Inner>,
     pub(super) id: u64,
@@ -154,7 +155,7 @@ pub struct Viewer {
 }
 
 impl Viewer {
-    /// What is shown next; waits for it. Cancel safe.
+    /// Waits for what is shown next. Cancel safe.
     pub async fn next(&self) -> Shown {
         loop {
             if let Some(shown) = self.terminal.shown(self.id) {
@@ -164,24 +165,24 @@ impl Viewer {
         }
     }
 
-    /// Whether it is the writer.
+    /// Whether the viewer is the writer.
     #[must_use]
     pub fn writes(&self) -> bool {
         self.terminal.writes(self.id)
     }
 
-    /// Writes what waits, as soon as there is room for it. Where it is not the writer, or no agent reads, what waits is lost.
-    /// Cancel safe.
+    /// Writes what waits, as soon as there is room for it. Where the viewer is not the writer, or no agent reads, what waits is
+    /// lost. Cancel safe.
     pub async fn write(&self, waiting: &mut BytesMut) {
         self.terminal.write(self.id, waiting).await;
     }
 
-    /// Its window has this size now; applied if it is the writer.
+    /// Sets the size of the viewer's window; applied if the viewer is the writer.
     pub async fn resize(&self, size: Size) {
         self.terminal.resize(self.id, size).await;
     }
 
-    /// Becomes the writer, unless it came to observe.
+    /// Makes the viewer the writer, unless it came to observe.
     pub async fn take(&self) {
         self.terminal.take(self.id).await;
     }

@@ -4,17 +4,17 @@ use std::{fs, io, sync::OnceLock};
 
 use super::kvm;
 
-/// What runs the guests' instructions.
+/// What executes the guests' instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
-    /// The processor, by way of /dev/kvm.
+    /// The host's processor, by way of /dev/kvm.
     Kvm,
-    /// QEMU's translator: runs anywhere, slower.
+    /// QEMU's translator, which runs anywhere and is slower.
     Tcg,
 }
 
 impl Accelerator {
-    /// kvm or tcg, as QEMU names it.
+    /// The accelerator's name as QEMU has it: kvm or tcg.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -24,20 +24,20 @@ impl Accelerator {
     }
 }
 
-/// Which accelerator to use.
+/// Which accelerator is to be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
-    /// KVM where it works, else TCG.
+    /// KVM is used where it works, else TCG.
     #[default]
     Auto,
-    /// This one, whatever the machine says.
+    /// This accelerator is used, whatever the machine says.
     Forced(Accelerator),
 }
 
 impl std::str::FromStr for Choice {
     type Err = String;
 
-    /// auto, kvm or tcg.
+    /// Parses auto, kvm or tcg.
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Self::Auto),
@@ -48,8 +48,8 @@ impl std::str::FromStr for Choice {
     }
 }
 
-/// What was found out about /dev/kvm. Tried once: a VM takes milliseconds to create, and what is asked for at each start is
-/// not to change its mind while a hostd runs.
+/// What was found out about /dev/kvm. It is tried once: a VM takes milliseconds to create, and what is asked for at each start
+/// is not to change its mind while a hostd runs.
 #[derive(Debug, Default)]
 pub(super) struct Tried(OnceLock<Result<(), String>>);
 
@@ -89,7 +89,7 @@ fn decide(device: io::Result<()>, cpuinfo: &str, probe: impl FnOnce() -> Result<
     }
 }
 
-/// The host's processor model, as /proc/cpuinfo names it; under KVM a guest's memory may depend on it.
+/// Model of the host's processor, as /proc/cpuinfo names it; under KVM a guest's memory may depend on it.
 pub(super) fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();

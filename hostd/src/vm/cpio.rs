@@ -1,6 +1,6 @@
 //! Archives as the kernel unpacks them into its first root: cpio, format `newc`.
 
-/// Permission bits and kind of an entry.
+/// Kind and permission bits of a folder's entry.
 const FOLDER: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 
@@ -20,7 +20,7 @@ impl Archive {
         self.entry(name, PROGRAM, content);
     }
 
-    /// The archive with its end mark.
+    /// Returns the archive with its end mark.
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.entry("TRAILER!!!", 0, &[]);
         self.bytes

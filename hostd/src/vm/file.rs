@@ -8,19 +8,19 @@ use std::{
 
 use super::VmError;
 
-/// [`VmError::File`] for this path.
+/// Converts an IO error on this path into a [`VmError::File`].
 pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> VmError + use<> {
     let path = path.to_owned();
     move |error| VmError::File { path, error }
 }
 
-/// Writes beside `path` and renames: a reader sees the old file or the new one. Not synced: for what is worth nothing after
-/// a power cut.
+/// Writes beside `path` and renames: a reader sees the old file or the new one. Not synced: for what is worth nothing after a
+/// power cut.
 pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write(path, bytes, |_| Ok(()))
 }
 
-/// [`write_atomically`], whole even after a power cut.
+/// Writes as [`write_atomically`], whole even after a power cut.
 pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write(path, bytes, fs::File::sync_all)
 }
@@ -36,7 +36,7 @@ fn write(path: &Path, bytes: &[u8], sync: fn(&fs::File) -> io::Result<()>) -> io
     written
 }
 
-/// At most `max` bytes of a file; an error where it has more.
+/// Reads a file of at most `max` bytes; an error where it has more.
 pub(super) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
@@ -46,7 +46,7 @@ pub(super) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The last bytes of a file, at most `max`.
+/// Reads the last bytes of a file, at most `max`.
 pub(super) fn read_end(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut file = fs::File::open(path)?;
     let length = file.metadata()?.len();
@@ -56,7 +56,7 @@ pub(super) fn read_end(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A name of its own in the same folder, so that two writers do not meet.
+/// A path of its own in the same folder, so that two writers do not meet.
 fn beside(path: &Path) -> io::Result<PathBuf> {
     let mut random = [0_u8; 8];
     getrandom::fill(&mut random).map_err(io::Error::other)?;

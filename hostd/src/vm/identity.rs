@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 /// A process of this boot of this machine: no other one ever has the same three.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessIdentity {
-    /// Its id.
+    /// Id of the process.
     pub pid: u32,
-    /// When it started, in clock ticks since boot: field 22 of /proc/PID/stat.
+    /// When the process started, in clock ticks since boot: field 22 of /proc/PID/stat.
     pub start_time: u64,
-    /// /proc/sys/kernel/random/boot_id of the host.
+    /// Id of the host's boot: /proc/sys/kernel/random/boot_id.
     pub boot_id: String,
 }
 
@@ -36,13 +36,13 @@ impl ProcessIdentity {
         Ok(Self { pid, start_time, boot_id })
     }
 
-    /// Whether it still runs; a zombie does not.
+    /// Whether the process still runs; a zombie does not.
     #[must_use]
     pub fn lives(&self) -> bool {
         stat(self.pid).is_ok_and(|(state, _)| state != 'Z') && Self::of(self.pid).is_ok_and(|now| now == *self)
     }
 
-    /// What it holds of the memory now.
+    /// Memory that the process holds now.
     #[must_use]
     pub fn memory(&self) -> MemoryUse {
         self.read("statm", |text| {
@@ -53,7 +53,7 @@ impl ProcessIdentity {
         })
     }
 
-    /// The same, but of pages that several processes have mapped only its part. Walks its page tables.
+    /// Memory that the process holds now, but of pages that several processes have mapped only its part. Walks its page tables.
     #[must_use]
     pub fn memory_part(&self) -> MemoryUse {
         self.read("smaps_rollup", |text| {
@@ -65,7 +65,7 @@ impl ProcessIdentity {
         })
     }
 
-    /// Of a file in its folder in /proc; nothing where it is gone or may not be looked at.
+    /// Parses a file of the process's folder in /proc; nothing where the process is gone or may not be looked at.
     fn read(&self, file: &str, parse: impl FnOnce(&str) -> Option<MemoryUse>) -> MemoryUse {
         let text = fs::read_to_string(format!("/proc/{}/{file}", self.pid)).unwrap_or_default();
         let read = parse(&text).unwrap_or_default();
@@ -73,7 +73,7 @@ impl ProcessIdentity {
         if self.lives() { read } else { MemoryUse::default() }
     }
 
-    /// Kills it and waits until it is gone. False: it was gone already.
+    /// Kills the process and waits until it is gone. False: it was gone already.
     ///
     /// # Errors
     /// It may not be killed, or is still there when `within` is over.
@@ -103,7 +103,7 @@ impl ProcessIdentity {
     }
 }
 
-/// A line of KiB in one of /proc's files, in bytes.
+/// Bytes that a line of KiB in one of /proc's files says; None: there is no such line.
 pub(crate) fn kib(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()?.saturating_mul(1024))
@@ -116,13 +116,14 @@ pub(super) fn ends(pidfd: BorrowedFd<'_>, within: Duration) -> io::Result<bool> 
     Ok(ready > 0)
 }
 
-/// State and start time of a process.
+/// State letter and start time of a process.
 fn stat(pid: u32) -> io::Result<(char, u64)> {
     let text = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"))?;
     parse_stat(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat is not as expected"))
 }
 
-/// The name (field 2) is the program's own choice and may hold blanks and parentheses: the last one ends it.
+/// Parses /proc/PID/stat. The name (field 2) is the program's own choice and may hold blanks and parentheses: the last one ends
+/// it.
 fn parse_stat(text: &str) -> Option<(char, u64)> {
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();

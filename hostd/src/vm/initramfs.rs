@@ -14,7 +14,7 @@ use super::{VmError, cpio::Archive, file, file::failed, kernel::Kernel};
 
 /// Mount points that /init uses before the real root is there.
 const FOLDERS: &[&str] = &["dev", "modules", "newroot", "proc", "run", "sys"];
-/// More is not a guest binary.
+/// Largest guest binary that is taken, in bytes; [`MODULE_MAX`] is that of a module.
 const GUEST_MAX: u64 = 256 << 20;
 const MODULE_MAX: u64 = 64 << 20;
 
@@ -22,12 +22,12 @@ const MODULE_MAX: u64 = 64 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<Option<(Vec<Stamp>, PathBuf)>>);
 
-/// A file as it was: path, length, inode, time of the last change in nanoseconds.
+/// State of a file: path, length, inode, time of the last change in nanoseconds.
 type Stamp = (PathBuf, u64, u64, i64);
 
 impl Cache {
-    /// The archive for this kernel and guest binary; made below `folder` where they have changed or it is not there. Reads
-    /// and writes many MiB then.
+    /// Path of the archive for this kernel and guest binary; made below `folder` where they have changed or it is not there.
+    /// Reads and writes many MiB then.
     pub(super) fn ensure(&self, folder: &Path, kernel: &Kernel, guest: &Path) -> Result<PathBuf, VmError> {
         let files = kernel.modules.iter().map(PathBuf::as_path).chain([guest]);
         // Before they are read: what changes meanwhile is noticed by the next.
@@ -62,7 +62,7 @@ fn ensure(folder: &Path, kernel: &Kernel, guest: &Path) -> Result<PathBuf, VmErr
     Ok(path)
 }
 
-/// The archive with this checksum, which may come from a file that others can write; none where there is none.
+/// Path of the archive with this checksum, which may come from a file that others can write; None where there is none.
 pub(super) fn named(folder: &Path, hash: &str) -> Option<PathBuf> {
     let plain = !hash.is_empty() && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
     plain.then(|| folder.join(name(hash))).filter(|path| path.exists())

@@ -13,7 +13,7 @@ use std::{
 
 pub(super) use fetch::{Fetch, Source};
 
-/// What the fuzz targets feed: see [`image::unpack`].
+/// Unpacks a kernel image, for the fuzz targets: see [`image::unpack`].
 #[cfg(fuzzing)]
 #[must_use]
 pub fn unpack(image: &[u8]) -> Option<Vec<u8>> {
@@ -23,18 +23,18 @@ pub fn unpack(image: &[u8]) -> Option<Vec<u8>> {
 /// What a guest needs beyond what is built in, by name. No network card has a driver.
 pub(super) const MODULES: &[&str] = &["virtio_mmio", "virtio_blk", "virtio_console", "overlay"];
 
-/// Uncompressed, where it could be unpacked; else as Debian has it.
+/// File name of the kernel, uncompressed; [`VMLINUZ`] where it could not be unpacked and is as Debian has it.
 const VMLINUX: &str = "vmlinux";
 const VMLINUZ: &str = "vmlinuz";
 
-/// A kernel ready for use.
+/// A kernel that is ready for use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kernel {
-    /// As `uname -r` says in the guest.
+    /// Release of the kernel, as `uname -r` says it in the guest.
     pub(super) release: String,
-    /// What QEMU boots.
+    /// Path of the image that QEMU boots.
     pub(super) image: PathBuf,
-    /// Module files, first to load first.
+    /// Paths of the modules, in the order in which they are loaded.
     pub(super) modules: Vec<PathBuf>,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn images(folder: &Path) -> Vec<PathBuf> {
     releases(folder).into_iter().flat_map(both).filter(|image| image.exists()).collect()
 }
 
-/// Newest first.
+/// Releases of the kernels below `folder`, newest first.
 fn releases(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return vec![] };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -59,7 +59,7 @@ fn releases(folder: &Path) -> Vec<String> {
     releases
 }
 
-/// A kernel's folder, where it is complete and was made for [`MODULES`].
+/// Opens a kernel's folder, which has to be complete and made for [`MODULES`].
 fn open(folder: &Path, release: String) -> io::Result<Kernel> {
     let folder = folder.join(&release);
     if super::file::read_bounded(&folder.join("complete"), 4096)? != marker().as_bytes() {
@@ -74,19 +74,19 @@ fn open(folder: &Path, release: String) -> io::Result<Kernel> {
     Ok(Kernel { release, image, modules })
 }
 
-/// What `complete` says.
+/// Content of a folder's file `complete`.
 fn marker() -> String {
     format!("2 {}\n", MODULES.join(" "))
 }
 
-/// Whether a name can be a kernel's release: also keeps paths and options out of command lines.
+/// Whether a name is fit for a kernel's release: also keeps paths and options out of command lines.
 fn is_release(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_digit())
         && name.len() <= 64
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+' | '~'))
 }
 
-/// 6.1.0-9 before 6.1.0-56 before 6.12: runs of digits count as numbers.
+/// Key by which releases are sorted: 6.1.0-9 before 6.1.0-56 before 6.12; runs of digits count as numbers.
 fn version_key(release: &str) -> Vec<(u64, String)> {
     release
         .split(|c: char| !c.is_ascii_alphanumeric())

@@ -14,13 +14,13 @@ use rustix::{
 };
 
 const DEVICE: &str = "/dev/kvm";
-/// The only version of its interface since Linux 2.6.22.
+/// Version of KVM's interface; the only one since Linux 2.6.22.
 const VERSION: c_int = 12;
-/// `_IO(KVMIO, ...)` of linux/kvm.h.
+/// Numbers of KVM's requests, `_IO(KVMIO, ...)` of linux/kvm.h.
 const GET_API_VERSION: Opcode = 0xae00;
 const CREATE_VM: Opcode = 0xae01;
 const CREATE_VCPU: Opcode = 0xae41;
-/// A signal may end the creation of a VM before it is done.
+/// Most attempts to create a VM: a signal may end one before it is done.
 const TRIES: u32 = 10;
 
 /// Opens the device for use.

@@ -18,11 +18,11 @@ use tokio::{
 
 use super::VmError;
 
-/// Of each of stdout and stderr, what is kept; the rest is read and dropped.
+/// Most bytes that are kept of each of stdout and stderr; the rest is read and dropped.
 const OUTPUT: u64 = 64 * 1024;
-/// What of a program's error output stands in an error.
+/// Most bytes of a program's error output that stand in an error.
 const MESSAGE: usize = 4 * 1024;
-/// Where administrators' programs are, which Debian leaves out of a user's PATH.
+/// Folders of administrators' programs, which Debian leaves out of a user's PATH.
 const SBIN: &str = "/usr/local/sbin:/usr/sbin:/sbin";
 
 /// A program that we may need, and the Debian package that has it.
@@ -45,12 +45,12 @@ pub(super) const XZ: Program = Program { name: "xz", package: "xz-utils" };
 /// Where programs are looked for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Search {
-    /// Instead of the PATH of hostd; for tests.
+    /// Used instead of the PATH of hostd, for tests.
     pub(super) path: Option<OsString>,
 }
 
 impl Search {
-    /// The program's file.
+    /// Finds the program's file.
     ///
     /// # Errors
     /// [`VmError::Missing`] with the package to install.
@@ -65,7 +65,7 @@ impl Search {
             .ok_or_else(|| VmError::Missing { program: program.name.into(), package: program.package })
     }
 
-    /// Runs a program to its end and gives its stdout, at most 64 KiB of it.
+    /// Runs a program to its end and returns its stdout, at most 64 KiB of it.
     ///
     /// # Errors
     /// [`VmError::Missing`]; [`VmError::Failed`] with what it wrote to stderr, or that `within` was over (it is killed).
@@ -94,7 +94,7 @@ impl Search {
     }
 }
 
-/// Foreign error output, made fit for an error; `otherwise` where there is none.
+/// Makes foreign error output fit for an error; `otherwise` where there is none.
 pub(super) fn message(output: &[u8], otherwise: &str) -> String {
     let tail = output.len().saturating_sub(MESSAGE);
     let text = text::clean(&String::from_utf8_lossy(output.get(tail..).unwrap_or_default()), MESSAGE);

@@ -71,7 +71,7 @@ use serial::Serial;
 use snapshot::{Layout, Load};
 use waiting::Waiting;
 
-/// For QEMU to start and greet: it loads the kernel meanwhile, perhaps from a slow disk.
+/// Longest time for QEMU to start and greet: it loads the kernel meanwhile, perhaps from a slow disk.
 const GREETING: Duration = Duration::from_secs(60);
 const CREATE_DISK: Duration = Duration::from_secs(60);
 
@@ -94,9 +94,9 @@ pub struct Qemu {
     ready: Arc<standby::Ready>,
     /// Held while something is fetched or tried: the second who asks waits for the first.
     preparing: Arc<Mutex<()>>,
-    /// Whatever was proven.
+    /// Method of snapshots that is used whatever was proven; None: the proven one.
     method: Option<Method>,
-    /// The proof that was last looked for without being asked to, whatever came of it.
+    /// File of the proof that was last looked for without being asked to, whatever came of it.
     tried: Arc<std::sync::Mutex<Option<PathBuf>>>,
     prover: Option<Arc<dyn Prover>>,
 }
@@ -127,39 +127,39 @@ impl Qemu {
         }
     }
 
-    /// Uses this accelerator.
+    /// Sets the accelerator that is used.
     #[must_use]
     pub fn with_accelerator(self, accelerator: Choice) -> Self {
         Self { accelerator, ..self }
     }
 
-    /// Takes the kernel from a .deb, or from a folder with boot/vmlinuz-RELEASE and lib/modules/RELEASE, instead of
-    /// fetching it with apt.
+    /// Has the kernel taken from a .deb, or from a folder with boot/vmlinuz-RELEASE and lib/modules/RELEASE, instead of fetched
+    /// with apt.
     #[must_use]
     pub fn with_kernel(self, kernel: &Path) -> Self {
         Self { kernel_source: Source::Local(absolute(kernel)), ..self }
     }
 
-    /// Looks for programs here instead of on PATH.
+    /// Has programs looked for in this path instead of on PATH.
     #[must_use]
     pub fn with_path(self, path: OsString) -> Self {
         Self { search: Search { path: Some(path) }, ..self }
     }
 
-    /// Writes snapshots by this method, whatever was proven.
+    /// Has snapshots written by this method, whatever was proven.
     #[must_use]
     pub fn with_method(self, method: Method) -> Self {
         Self { method: Some(method), ..self }
     }
 
-    /// Finds out by this which method works with a QEMU that it has not met before: as part of [`Vmm::prepare`], or of
+    /// Sets what finds out which method works with a QEMU that was not met before: as part of [`Vmm::prepare`], or of
     /// [`Vmm::settle`].
     #[must_use]
     pub fn with_prover(self, prover: Arc<dyn Prover>) -> Self {
         Self { prover: Some(prover), ..self }
     }
 
-    /// KVM or TCG, and why.
+    /// The accelerator that is used, and why.
     fn accelerator(&self) -> (Accelerator, String) {
         accelerator::choose(self.accelerator, &self.kvm)
     }
@@ -235,7 +235,7 @@ fn no_kernel() -> VmError {
     VmError::Kernel("none was prepared yet; build an environment first".into())
 }
 
-/// What a QEMU that waits is made a VM of.
+/// What makes a VM of a QEMU that waits.
 struct Launch<'a> {
     qemu: &'a Qemu,
     plan: Plan,
@@ -245,7 +245,7 @@ struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    /// Fills it, where it is to be, and lets it run. An error comes with whether the process is gone.
+    /// Fills the QEMU, where it is to be, and lets it run. An error comes with whether the process is gone.
     async fn run(&self, mut waiting: Waiting, mut disk: Disk) -> Result<Machine, (VmError, bool)> {
         let layout = Layout {
             pid: waiting.process.pid,
@@ -265,8 +265,8 @@ impl Launch<'_> {
         }
     }
 
-    /// What comes from a snapshot has its link's port connected before its devices are loaded. So had the guest when it was put
-    /// down: it sees no change, and has nothing to do before it hears its host.
+    /// Fills the QEMU from the snapshot, its link's port connected before its devices are loaded. So it was when the guest was
+    /// suspended: the guest sees no change, and has nothing to do before it hears its host.
     async fn fill(
         &self,
         waiting: &mut Waiting,
@@ -393,13 +393,13 @@ impl Vmm for Qemu {
     }
 }
 
-/// One word for all of them but the clock's rate, which is measured and never quite the same.
+/// One word for all requirements but the clock's rate, which is measured and never quite the same.
 fn fingerprint(requirements: &Requirements) -> String {
     let timeless = Requirements { tsc_khz: None, ..requirements.clone() };
     blake3::hash(serde_json::json!(timeless).to_string().as_bytes()).to_hex().to_string()
 }
 
-/// QEMU runs in another folder. A path that cannot be made absolute fails where it is used.
+/// The path made absolute, since QEMU runs in another folder. One that cannot be made so fails where it is used.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -26,29 +26,29 @@ use super::{Vm, VmError, VmSpec, Vmm, VmmInfo, snapshot::SnapshotError};
 use machine::Machine;
 use random::Random;
 
-/// How the simulated guests live.
+/// Options of simulated guests' lives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// The same seed, the same lives.
+    /// Seed of all randomness: the same seed gives the same lives.
     pub seed: u64,
-    /// From the start to a guest that answers.
+    /// Time from the start of a VM to a guest that answers.
     pub boot: RangeInclusive<Duration>,
     /// Share of starts that fail, 0 to 1.
     pub start_failure: f64,
-    /// Share of VMs that die by themselves, 0 to 1...
+    /// Share of VMs that die by themselves, 0 to 1.
     pub death: f64,
-    /// ...and when, counted from the start.
+    /// Time from its start after which such a VM dies.
     pub death_after: RangeInclusive<Duration>,
-    /// What agents do.
+    /// What the guests' agents do.
     pub script: Script,
 }
 
 /// What a simulated agent does: prints lines, says now and then what it is doing, may ask something, and ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Script {
-    /// Lines printed.
+    /// Number of lines that the agent prints.
     pub lines: RangeInclusive<u32>,
-    /// Between two lines.
+    /// Pause between two lines.
     pub pause: RangeInclusive<Duration>,
     /// Share of agents that ask a person something half-way, 0 to 1.
     pub asks: f64,
@@ -74,12 +74,12 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Simulated {
     options: Options,
-    /// Starts of each name so far: each start of a session is another life.
+    /// Number of starts of each name so far: each start of a session is another life.
     starts: Mutex<HashMap<String, u64>>,
 }
 
 impl Simulated {
-    /// VMs that live as `options` say.
+    /// Makes VMs that live as `options` say.
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self { options, starts: Mutex::default() }

@@ -9,28 +9,28 @@ use std::{io, path::PathBuf};
 /// Why a snapshot cannot be written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// A file of it.
+    /// A file of the snapshot cannot be read or written.
     #[error("{path}: {error}")]
     Io {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// What went wrong.
+        /// Error of the system.
         error: io::Error,
     },
-    /// It is not what was written.
+    /// A file of the snapshot is not what was written.
     #[error("{path} is damaged: {what}")]
     Damaged {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What does not fit.
+        /// What does not fit, in words for a person.
         what: String,
     },
-    /// It cannot be loaded on this machine as it is.
+    /// The snapshot cannot be loaded on this machine as it is.
     #[error("the snapshot {path} cannot be resumed: {why}")]
     Refused {
-        /// Its folder.
+        /// Path of the snapshot's folder.
         path: PathBuf,
-        /// What differs.
+        /// What differs, in words for a person.
         why: String,
     },
 }

@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 
-/// Shorter, and the reading of the two clocks would show in the result.
+/// Least time between the two samples: after a shorter one the reading of the clocks would show in the result.
 const BASELINE: Duration = Duration::from_millis(100);
-/// A rate beyond these is a fault of the measurement.
+/// Rates that make sense, in kHz; one beyond is a fault of the measurement.
 const SANE_KHZ: std::ops::RangeInclusive<u64> = 100_000..=20_000_000;
 
-/// Measures once; an error would become drift of the guest's clock, so the longer since [`Tsc::start`], the better.
+/// A measurement, made once; an error would become drift of the guest's clock, so the longer since [`Tsc::start`], the better.
 #[derive(Debug)]
 pub(super) struct Tsc {
     first: Option<Sample>,
     khz: OnceCell<Option<u64>>,
 }
 
-/// Both clocks at one moment.
+/// Readings of both clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     ticks: u64,
@@ -32,7 +32,7 @@ impl Tsc {
         Self { first: sample(), khz: OnceCell::new() }
     }
 
-    /// kHz of the counter; none where there is no counter or it makes no sense.
+    /// Rate of the counter in kHz; None where there is no counter or it makes no sense.
     pub(super) async fn khz(&self) -> Option<u64> {
         *self.khz.get_or_init(|| self.measure()).await
     }
@@ -56,7 +56,7 @@ fn rate(first: Sample, last: Sample) -> Option<u64> {
     SANE_KHZ.contains(&khz).then_some(khz)
 }
 
-/// Both clocks, read as closely together as ten tries give.
+/// Reads both clocks, as closely together as ten tries give.
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 fn sample() -> Option<Sample> {

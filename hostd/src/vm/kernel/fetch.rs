@@ -15,9 +15,9 @@ use crate::vm::{
     program::{APT_CACHE, APT_GET, DEPMOD, DPKG_DEB, MODPROBE, Search, XZ},
 };
 
-/// Debian's package that depends on the newest kernel for VMs.
+/// Name of Debian's package that depends on the newest kernel for VMs.
 const META: &str = "linux-image-cloud-amd64";
-/// More is neither a kernel nor a module.
+/// Largest kernel or module that is taken, in bytes.
 const IMAGE_MAX: u64 = 256 << 20;
 const QUICK: Duration = Duration::from_secs(60);
 const DOWNLOAD: Duration = Duration::from_secs(20 * 60);
@@ -25,15 +25,15 @@ const DOWNLOAD: Duration = Duration::from_secs(20 * 60);
 /// Where a kernel comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::vm) enum Source {
-    /// The package that `linux-image-cloud-amd64` depends on, from the archives that the machine's apt knows.
+    /// Debian's package that `linux-image-cloud-amd64` depends on, from the archives that the machine's apt knows.
     Apt,
-    /// A .deb, or a folder with boot/vmlinuz-RELEASE and lib/modules/RELEASE.
+    /// A .deb, or a folder with boot/vmlinuz-RELEASE and lib/modules/RELEASE, at this path.
     Local(PathBuf),
 }
 
 /// One fetching of a kernel.
 pub(in crate::vm) struct Fetch<'a> {
-    /// The data folder's `kernel`.
+    /// Path of the data folder's `kernel`.
     pub(in crate::vm) folder: &'a Path,
     pub(in crate::vm) search: &'a Search,
     pub(in crate::vm) progress: &'a (dyn Fn(String) + Send + Sync),
@@ -92,7 +92,7 @@ impl Fetch<'_> {
         }
     }
 
-    /// Makes the kernel's folder inside `work`.
+    /// Makes the kernel's folder inside `work`; returns its path.
     async fn gather(&self, root: &Path, release: &str, work: &TempDir) -> Result<PathBuf, VmError> {
         let tree = self.with_dependencies(root, release, work).await?;
         let made = work.path().join("made");
@@ -114,7 +114,8 @@ impl Fetch<'_> {
         Ok(made)
     }
 
-    /// A tree in which modprobe finds its lists: packages come without them, and a folder of others is not ours to change.
+    /// Makes a tree in which modprobe finds its lists: packages come without them, and a folder of others is not hostd's to
+    /// change.
     async fn with_dependencies(&self, root: &Path, release: &str, work: &TempDir) -> Result<PathBuf, VmError> {
         let theirs = [root.join("lib/modules").join(release), root.join("usr/lib/modules").join(release)]
             .into_iter()
@@ -166,7 +167,8 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Renames into place. One that another hostd finished meanwhile is as good; one made for other modules is replaced.
+    /// Renames the kernel's folder into place. One that another hostd finished meanwhile is as good; one made for other modules
+    /// is replaced.
     fn put_into_place(&self, made: &Path, release: &str) -> Result<(), VmError> {
         let place = self.folder.join(release);
         if super::open(self.folder, release.to_owned()).is_ok() {
@@ -181,7 +183,7 @@ impl Fetch<'_> {
     }
 }
 
-/// `  Depends: linux-image-6.1.0-56-cloud-amd64` gives the package.
+/// Name of the package in `  Depends: linux-image-6.1.0-56-cloud-amd64`.
 fn kernel_package(depends: &str) -> Option<String> {
     depends
         .lines()
@@ -191,7 +193,7 @@ fn kernel_package(depends: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// `insmod /path/x.ko ` gives the path; `builtin ext4` gives none.
+/// Paths in lines such as `insmod /path/x.ko `; `builtin ext4` has none.
 fn insmod_paths(output: &str) -> Vec<PathBuf> {
     output.lines().filter_map(|line| line.strip_prefix("insmod ")).map(|path| PathBuf::from(path.trim())).collect()
 }

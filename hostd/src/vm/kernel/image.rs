@@ -6,17 +6,17 @@
 
 use std::io::Read;
 
-/// Kernels are some 50 MiB; more is an error of ours.
+/// Most bytes of an unpacked kernel: kernels are some 50 MiB.
 const MAX: usize = 256 << 20;
-/// Of an LZ4 stream as the kernel's build makes it, each block unpacks to at most this.
+/// Most bytes that a block of an LZ4 stream unpacks to, as the kernel's build makes it.
 const LZ4_BLOCK: usize = 8 << 20;
 const LZ4_MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// Note that names the PVH entry: XEN_ELFNOTE_PHYS32_ENTRY, of "Xen".
+/// Type of the note that names the PVH entry: XEN_ELFNOTE_PHYS32_ENTRY, of "Xen".
 const PVH_ENTRY: u32 = 18;
 
-/// The ELF file in a bzImage (Linux's Documentation/arch/x86/boot.rst). None: packed in a way that is not understood, or
-/// without a PVH entry; such a kernel is booted as it is.
+/// Unpacks the ELF file in a bzImage (Linux's Documentation/arch/x86/boot.rst). None: packed in a way that is not understood,
+/// or without a PVH entry; such a kernel is booted as it is.
 pub(super) fn unpack(image: &[u8]) -> Option<Vec<u8>> {
     let elf = decompress(payload(image)?)?;
     has_pvh_entry(&elf).then_some(elf)
@@ -43,8 +43,8 @@ fn decompress(payload: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Blocks with their lengths before them. What follows the last one is the unpacked length, which reads as a block that is
-/// not there.
+/// Unpacks blocks with their lengths before them. What follows the last one is the unpacked length, which reads as a block that
+/// is not there.
 fn lz4(mut blocks: &[u8]) -> Option<Vec<u8>> {
     let mut all = Vec::new();
     let mut block = vec![0; LZ4_BLOCK];
@@ -60,7 +60,7 @@ fn lz4(mut blocks: &[u8]) -> Option<Vec<u8>> {
     Some(all)
 }
 
-/// One frame; the unpacked length stands behind it.
+/// Unpacks one frame, behind which the unpacked length stands.
 fn zstd(packed: &[u8]) -> Option<Vec<u8>> {
     let mut all = Vec::new();
     let frame = zstd::stream::read::Decoder::with_buffer(packed).ok()?.single_frame();
@@ -72,7 +72,7 @@ fn has_pvh_entry(elf: &[u8]) -> bool {
     find_pvh_entry(elf).unwrap_or(false)
 }
 
-/// Looks through the notes of a 64-bit little-endian x86_64 file. None: it is no such file.
+/// Looks for the PVH entry among the notes of a 64-bit little-endian x86_64 file. None: it is no such file.
 fn find_pvh_entry(elf: &[u8]) -> Option<bool> {
     if elf.get(..6)? != b"\x7fELF\x02\x01" || u16_at(elf, 18)? != 62 {
         return None;

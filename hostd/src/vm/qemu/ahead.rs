@@ -17,10 +17,10 @@ use rustix::fs::{Advice, SeekFrom, fadvise, seek};
 
 use crate::vm::snapshot::delta::PAGE;
 
-/// Bytes that are read at once.
+/// Bytes that are read at a time.
 const PIECE: u64 = 1 << 20;
 
-/// Reads what the file has and the page cache has not; holes are nothing to read. How many bytes that were.
+/// Reads what the file has and the page cache has not; holes are nothing to read. Returns the number of bytes that were read.
 pub(super) fn read(path: &Path) -> io::Result<u64> {
     let file = File::open(path)?;
     let absent = absent(&file)?;
@@ -43,7 +43,7 @@ pub(super) fn read(path: &Path) -> io::Result<u64> {
     Ok(absent.iter().map(|(_, length)| length).sum())
 }
 
-/// Parts of the file's data that are not in the page cache: where each begins, and its bytes.
+/// Parts of the file's data that are not in the page cache: offset and length of each, in bytes.
 fn absent(file: &File) -> io::Result<Vec<(u64, u64)>> {
     let cached = cached(file)?;
     let mut absent: Vec<(u64, u64)> = Vec::new();
@@ -61,7 +61,7 @@ fn absent(file: &File) -> io::Result<Vec<(u64, u64)>> {
     Ok(absent)
 }
 
-/// Where the file has data: from and to.
+/// Parts of the file that have data: begin and end of each, in bytes.
 pub(super) fn data(file: impl AsFd) -> io::Result<Vec<(u64, u64)>> {
     let mut parts = Vec::new();
     let mut at = 0;

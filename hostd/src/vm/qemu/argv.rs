@@ -11,51 +11,51 @@ use serde_json::{Value, json};
 use super::{sealed, snapshot::RAM_NAME};
 use crate::vm::{Memory, Port, VmError, accelerator::Accelerator};
 
-/// Of a read-ahead of translated code for each VM, in MiB: the default of 1 GiB suits one VM, not fifty.
+/// Size of the buffer of translated code for each VM, in MiB: the default of 1 GiB suits one VM, not fifty.
 const TB_SIZE: u32 = 64;
-/// Node of the layer that the guest writes to.
+/// Name of the node of the layer that the guest writes to.
 pub(super) const TOP: &str = "disk";
-/// Where QEMU has the guest's disk among its objects.
+/// Path of the guest's disk among QEMU's objects.
 pub(super) const DEVICE: &str = "/machine/peripheral/root";
 /// Bytes of serial output that QEMU keeps; a power of two.
 pub(super) const SERIAL_RING: usize = 64 * 1024;
 const MIB: u64 = 1 << 20;
 
-/// Of a host's processor, what its guest does not get: virtualization of its own, which a guest can attack the host by and which
-/// no snapshot carries well, and the counters of performance.
+/// Features of a host's processor that its guest does not get: virtualization of its own, which a guest can attack the host by
+/// and which no snapshot carries well, and the performance counters.
 fn withheld(cpu: Cpu) -> impl Iterator<Item = &'static str> {
     let names = [(!cpu.nested, "vmx"), (!cpu.nested, "svm"), (!cpu.counters, "pmu")];
     names.into_iter().filter_map(|(withheld, name)| withheld.then_some(name))
 }
 
-/// The same, as properties of a model.
+/// Features that a guest does not get, as properties of a processor model.
 pub(super) fn without(cpu: Cpu) -> Value {
     withheld(cpu).map(|name| (name.to_owned(), json!(false))).collect::<serde_json::Map<_, _>>().into()
 }
 
-/// A machine, said in full.
+/// Everything that the command line says of a machine.
 #[derive(Clone, Debug)]
 pub(super) struct Machine<'a> {
     pub(super) name: &'a str,
     pub(super) accelerator: Accelerator,
     pub(super) vcpus: u32,
-    /// Bytes; rounded up to a MiB.
+    /// Bytes of memory; rounded up to a MiB.
     pub(super) size: u64,
     pub(super) memory: &'a Memory,
     pub(super) cpu: Cpu,
-    /// Waits for device state instead of booting.
+    /// Whether QEMU waits for device state instead of booting.
     pub(super) incoming: bool,
-    /// QEMU can map a file that it may not write privately (8.2 and later).
+    /// Whether QEMU can map a file privately that it may not write (8.2 and later).
     pub(super) maps_read_only: bool,
     pub(super) kernel: &'a Path,
     pub(super) initramfs: &'a Path,
-    /// Rate of the host's time stamp counter, for TCG.
+    /// Rate of the host's time stamp counter in kHz, for TCG.
     pub(super) tsc_khz: Option<u64>,
-    /// Bottom first; see `VmSpec::layers`.
+    /// Layers below the disk, bottom first; see `VmSpec::layers`.
     pub(super) layers: &'a [PathBuf],
-    /// None: it is given one before it runs.
+    /// Path of the layer that the guest writes to; None: QEMU is given one before it runs.
     pub(super) disk: Option<&'a Path>,
-    /// What QEMU inherits.
+    /// Numbers of the descriptors that QEMU inherits.
     pub(super) inherited: Inherited,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Inherited {
 }
 
 impl Machine<'_> {
-    /// The arguments, without the program.
+    /// Arguments of QEMU, without the program.
     ///
     /// # Errors
     /// [`VmError::File`] where a layer cannot be one.
@@ -119,7 +119,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Bytes of RAM.
+    /// Bytes of RAM, rounded up to a MiB.
     pub(super) fn ram(&self) -> u64 {
         self.size.div_ceil(MIB) * MIB
     }
@@ -145,7 +145,7 @@ impl Machine<'_> {
         Ok(extended(kind, json!({"id": "ram", "size": self.ram(), "merge": false, "dump": false})))
     }
 
-    /// What of the arguments a snapshot depends on: without names, files and descriptors, and whatever its disk's layers.
+    /// Arguments that a snapshot depends on: without names, files and descriptors, and whatever its disk's layers.
     pub(super) fn canonical(&self) -> Vec<String> {
         let bare = Machine {
             name: "",
@@ -168,6 +168,8 @@ impl Machine<'_> {
         argv.pair("-append", self.command_line());
     }
 
+    /// Command line of the guest's kernel.
+    ///
     /// `cryptomgr.notests` leaves out the kernel's tests of its ciphers, and `init_on_alloc=0` the clearing of memory before
     /// it is given out: two thirds of the instructions of a cold boot, nearly all of them in the tests. `lsm` leaves out the
     /// security modules that look at every call and have no policy here; Landlock and Yama are what agents confine their own
@@ -205,7 +207,7 @@ impl Machine<'_> {
         }
     }
 
-    /// The disk's graph, bottom first. Headers name no backing file: the chain stands here.
+    /// Nodes of the disk's layers, bottom first. Headers name no backing file: the chain stands here.
     fn nodes(&self) -> Result<Vec<Value>, VmError> {
         let mut nodes = Vec::new();
         let mut below: Option<String> = None;
@@ -229,12 +231,12 @@ impl Machine<'_> {
     }
 }
 
-/// Node of a layer below the top, counted from the bottom.
+/// Name of the node of a layer below the top, counted from the bottom.
 pub(super) fn layer_node(number: usize) -> String {
     format!("layer{number}")
 }
 
-/// A layer that is only read.
+/// Node of a layer that is only read.
 pub(super) fn frozen(node: &str, path: &str, below: Option<&str>) -> Value {
     json!({"driver": "qcow2", "node-name": node, "file": frozen_file(path), "backing": below, "read-only": true})
 }
@@ -243,18 +245,18 @@ fn frozen_file(path: &str) -> Value {
     json!({"driver": "file", "filename": path, "read-only": true})
 }
 
-/// A layer that is written to.
+/// Node of a layer that is written to.
 pub(super) fn top(node: &str, path: &str, below: Option<&str>) -> Value {
     let file = json!({"driver": "file", "node-name": file_node(node), "filename": path, "discard": "unmap"});
     extended(top_again(node, below), json!({"file": file}))
 }
 
-/// The same, once it is there: all that it was made with, and what is below it from now on.
+/// Options of that node once it is there, with what is below it from now on.
 pub(super) fn top_again(node: &str, below: Option<&str>) -> Value {
     json!({"driver": "qcow2", "node-name": node, "file": file_node(node), "backing": below, "discard": "unmap"})
 }
 
-/// Node of the file of a layer that is written to.
+/// Name of the node of the file of a layer that is written to.
 fn file_node(node: &str) -> String {
     format!("{node}-file")
 }
@@ -272,7 +274,7 @@ impl Argv {
         self.0.push(value.into());
     }
 
-    /// As JSON, in which a path may hold commas.
+    /// Adds a flag with a value in JSON, in which a path may hold commas.
     fn json(&mut self, flag: &str, value: &Value) {
         self.pair(flag, value.to_string());
     }

@@ -26,7 +26,7 @@ fn text(machine: &Machine) -> Vec<String> {
     machine.argv().unwrap().into_iter().map(|a| a.into_string().unwrap()).collect()
 }
 
-/// All values of a flag.
+/// Values of all arguments that follow this flag.
 fn values(machine: &Machine, flag: &str) -> Vec<String> {
     text(machine).windows(2).filter(|pair| pair[0] == flag).map(|pair| pair[1].clone()).collect()
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::vm::{Memory, VmError, VmSpec, Vmm as _, file::failed, program::QEMU, snapshot::store::Method};
 
-/// Two processors: what is written for each is told apart.
+/// Size of a bare VM. It has two processors, so that what is written for each is told apart.
 const SIZE: Size = Size { vcpus: 2, memory: 64 << 20, disk: BLANK };
 const STATE: &str = "state";
 
@@ -28,8 +28,8 @@ pub(super) struct Bare {
 }
 
 impl Qemu {
-    /// Tries it in this folder, which is empty and stays: the state of a VM that never ran, with its clocks where a Linux guest
-    /// has them, is loaded into a clone of it. The pages that the load wrote by itself, with what is in them.
+    /// Loads the state of a VM that never ran, with its clocks where a Linux guest has them, into a clone of it; `folder` is
+    /// empty and stays. Returns the pages that the load wrote by itself, with what is in them.
     ///
     /// # Errors
     /// Why a clone could not be used here.
@@ -59,7 +59,7 @@ impl Qemu {
         Ok(Bare { waiting, layout, load: Load { devices: state, delta: None, method: Method::Delta } })
     }
 
-    /// One that does not run.
+    /// Starts a VM that does not run.
     async fn stand(&self, folder: &Path, name: &str, memory: Memory) -> Result<(VmSpec, Plan, Waiting), VmError> {
         let program = self.search.find(QEMU)?;
         let directory = folder.join(name);

@@ -21,17 +21,17 @@ use serde_json::{Value, json};
 use super::{argv::without, snapshot::said};
 use crate::vm::{VmError, identity, program};
 
-/// For QEMU to say it.
+/// Longest wait for QEMU's answer.
 const WITHIN: Duration = Duration::from_secs(20);
-/// It says some 20 KiB.
+/// Longest answer of QEMU that is read, in bytes: it is some 20 KiB.
 const MOST: u64 = 4 << 20;
 
-/// What was asked for once: by hash of QEMU and what guests get, for a host does not change while a hostd runs on it.
+/// Models that were asked for, by hash of QEMU and by what guests get: a host does not change while a hostd runs on it.
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<HashMap<(String, Cpu), String>>);
 
 impl Cache {
-    /// Of this QEMU, whose hash is `hash`.
+    /// Hash of the processor that this QEMU, whose own hash is `hash`, gives its guests.
     pub(super) fn of(&self, program: &Path, hash: &str, cpu: Cpu) -> Result<String, VmError> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = (hash.to_owned(), cpu);
@@ -45,7 +45,7 @@ impl Cache {
     }
 }
 
-/// All that QEMU answers, and what it prints beside where it ends with an error.
+/// Runs QEMU and asks for its model; returns all that it answers, and what it prints beside where it ends with an error.
 fn ask(program: &Path, cpu: Cpu) -> io::Result<Vec<u8>> {
     let expansion = json!({"type": "full", "model": {"name": "host", "props": without(cpu)}});
     let mut questions = String::new();
@@ -76,7 +76,8 @@ fn ask(program: &Path, cpu: Cpu) -> io::Result<Vec<u8>> {
     Err(io::Error::other(program::message(&read(&mut { errors })?, &status.to_string())))
 }
 
-/// Its standard input stays open until then: QEMU ends where that does.
+/// Waits for QEMU's end; returns whether it came in time, and kills QEMU where it did not. Its standard input stays open until
+/// then: QEMU ends where that does.
 fn ends(child: &mut Child) -> io::Result<bool> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let handle = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
@@ -96,7 +97,7 @@ fn read(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The model among the answers, its properties in order.
+/// Finds the model among the answers; returns its properties in order.
 fn model(answers: &[u8]) -> Result<String, String> {
     let lines = answers.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
     let mut why = "QEMU does not say what the host's processor is".to_owned();

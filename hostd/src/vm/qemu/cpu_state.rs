@@ -11,21 +11,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hostd_core::text;
 
-/// Of a processor's section. The fields change with it; all since QEMU 1.x have it.
+/// Version of a processor's section. The fields change with it; all since QEMU 1.x have it.
 const VERSION: u32 = 12;
 const SECTION: u8 = 0x04;
 const SUBSECTION: u8 = 0x05;
 const FOOTER: u8 = 0x7e;
 const END: u8 = 0x00;
-/// Of a subsection's name.
+/// Prefix of a subsection's name.
 const PREFIX: &[u8] = b"cpu/";
 /// Bytes of a section's head: number, name, processor, version.
 const HEAD: usize = 1 + 4 + NAME.len() + 4 + 4;
-/// With its length before it.
+/// Name of a processor's section, with its length before it.
 const NAME: &[u8] = b"\x03cpu";
-/// Differences that are told; more say no more.
+/// Most differences that are told; more say no more.
 const TOLD: usize = 8;
-/// The time stamp counter, which runs on while the VM stands.
+/// Field of the time stamp counter, which runs on while the VM stands.
 const COUNTER: &str = "tsc";
 /// Registers by which a Linux guest tells KVM where in its memory the processor's clock is written, and the time of day.
 const CLOCK: &str = "system_time_msr";
@@ -41,7 +41,7 @@ const FLAGS: u64 = 0x3f;
 /// Subsection of a timer on the time stamp counter: KVM lets it go off as soon as it is loaded, where its time is over.
 const TIMER: &str = "cpu/msr_tscdeadline";
 
-/// Names without QEMU's `env.`, and bytes, in order.
+/// Fields of a processor's section in order: names without QEMU's `env.`, and bytes.
 pub(super) const FIELDS: [(&str, usize); 64] = [
     ("regs", 16 * 8),
     ("eip", 8),
@@ -108,15 +108,15 @@ pub(super) const FIELDS: [(&str, usize); 64] = [
     ("xstate_bv", 8),
     ("xmm_regs[1]", 16 * 16),
 ];
-/// Bytes of all of them.
+/// Bytes of all [`FIELDS`] together.
 const ALL: usize = 1817;
 
-/// A processor as it was written.
+/// A processor's section of a stream.
 #[derive(Debug)]
 struct Cpu<'a> {
-    /// As many as [`FIELDS`] has, in its order.
+    /// Bytes of each field, in the order of [`FIELDS`].
     fields: Vec<&'a [u8]>,
-    /// By name.
+    /// Bytes of each subsection, by its name.
     subsections: BTreeMap<&'a [u8], &'a [u8]>,
 }
 
@@ -163,14 +163,14 @@ pub fn differences(then: &[u8], now: &[u8]) -> Result<Vec<String>, String> {
     Ok(told)
 }
 
-/// Of the end of a stream that has a VM's memory before its devices, what begins with the processors.
+/// The part from the processors on, of the end of a stream that has a VM's memory before its devices; empty: not found.
 pub(super) fn in_whole(end: &[u8]) -> &[u8] {
     let first = [NAME, &0_u32.to_be_bytes(), &VERSION.to_be_bytes()].concat();
     let at = end.windows(first.len()).rposition(|bytes| bytes == first).and_then(|at| at.checked_sub(5));
     at.map_or(&[], |at| &end[at..])
 }
 
-/// Where KVM writes by itself into the memory of a guest whose processors are like this, in the order of the processors.
+/// Places where KVM writes by itself into the memory of a guest whose processors are like this, in the order of the processors.
 pub(super) fn written_by_kvm(state: &[u8]) -> Result<Vec<Written>, String> {
     let mut places = Vec::new();
     for (number, cpu) in processors(state)? {
@@ -204,7 +204,7 @@ fn differ(name: &str, then: &[u8], now: &[u8]) -> bool {
     if name == COUNTER { now < then } else { now != then }
 }
 
-/// What a register is can be told; what a longer field has may be the guest's own business.
+/// Words about a change: what a register is can be told; what a longer field has may be the guest's own business.
 fn change(then: &[u8], now: &[u8]) -> String {
     let value = |bytes: &[u8]| bytes.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
     if then.len() > 8 || now.len() > 8 {
@@ -230,13 +230,14 @@ fn processors(state: &[u8]) -> Result<BTreeMap<u32, Cpu<'_>>, String> {
     if found.is_empty() { Err("it has no processors".into()) } else { Ok(found) }
 }
 
-/// Where the next section of a processor may begin.
+/// Offset at which the next section of a processor may begin; None: there is none.
 fn head(state: &[u8], from: usize) -> Option<usize> {
     let name = state.get(from + 5..)?.windows(NAME.len()).enumerate();
     name.map(|(at, name)| (from + at, name)).find(|&(at, name)| name == NAME && state[at] == SECTION).map(|(at, _)| at)
 }
 
-/// The processor there, its number, and where its section ends. None: there is no section after all.
+/// Reads the section at this offset: its processor's number, the processor, and where the section ends. None: there is no
+/// section after all.
 fn section(state: &[u8], at: usize) -> Result<Option<(u32, Cpu<'_>, usize)>, String> {
     let word = |at: usize| state.get(at..).and_then(|rest| rest.first_chunk()).map(|word| u32::from_be_bytes(*word));
     let begin = at + HEAD;
@@ -265,7 +266,8 @@ fn section(state: &[u8], at: usize) -> Result<Option<(u32, Cpu<'_>, usize)>, Str
     Ok(Some((number, Cpu { fields, subsections }, begin + ALL + length + footer.len())))
 }
 
-/// Name and data of each. Data that looks like the beginning of another one parts in two what is compared as two, then.
+/// Splits bytes into subsections, name and data of each. Data that looks like the beginning of another one parts in two, and is
+/// then compared as two.
 fn subsections(bytes: &[u8]) -> BTreeMap<&[u8], &[u8]> {
     let name = |at: usize| {
         let (&kind, rest) = bytes.get(at..)?.split_first()?;

@@ -23,36 +23,36 @@ const MAKE: Duration = Duration::from_secs(60);
 /// A program that hostd runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Tool {
-    /// Its file.
+    /// Path of the program.
     pub path: PathBuf,
-    /// Of the programs that are asked; else empty.
+    /// Version that the program says it has, of those that are asked; else empty.
     pub version: String,
 }
 
 /// The guests' kernel as it lies in the data folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KernelFiles {
-    /// As `uname -r` says in the guest.
+    /// Release of the kernel, as `uname -r` says it in the guest.
     pub release: String,
-    /// What QEMU boots.
+    /// Path of the image that QEMU boots.
     pub image: PathBuf,
     /// Names of the modules that guests load, in that order.
     pub modules: Vec<String>,
 }
 
-/// What the kernel says of a QEMU's rights.
+/// Confinement of a QEMU, as the host's kernel tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Confinement {
-    /// System calls are filtered (seccomp mode 2).
+    /// Whether system calls are filtered (seccomp mode 2).
     pub seccomp: bool,
-    /// No program that it runs gets more rights.
+    /// Whether no program that QEMU runs gets more rights than it has.
     pub no_new_privileges: bool,
-    /// Its effective user.
+    /// Number of QEMU's effective user.
     pub user: u32,
 }
 
 impl Qemu {
-    /// The QEMU that makes VMs here.
+    /// Finds the QEMU that makes VMs here.
     ///
     /// # Errors
     /// [`VmError::Missing`].
@@ -61,7 +61,7 @@ impl Qemu {
         Ok(Tool { version: self.version.of(&path), path })
     }
 
-    /// The `qemu-img` that makes disks here.
+    /// Finds the `qemu-img` that makes disks here.
     ///
     /// # Errors
     /// [`VmError::Missing`].
@@ -70,7 +70,7 @@ impl Qemu {
         Ok(Tool { version: version::ask(&path).unwrap_or_default(), path })
     }
 
-    /// Any other program, and the package that has it.
+    /// Finds another program, of which `package` is Debian's package.
     ///
     /// # Errors
     /// [`VmError::Missing`].
@@ -78,7 +78,7 @@ impl Qemu {
         Ok(Tool { path: self.search.find(Program { name, package })?, version: String::new() })
     }
 
-    /// The kernel; none: nothing was prepared yet.
+    /// The newest kernel in the data folder; None: none was prepared yet.
     #[must_use]
     pub fn kernel_files(&self) -> Option<KernelFiles> {
         let kernel = self.kernel()?;
@@ -93,7 +93,7 @@ impl Qemu {
         version::at_least(version, (major, minor))
     }
 
-    /// The program that goes into every guest, once it is seen to be there.
+    /// Path of the program that goes into every guest, once it is seen to be there.
     ///
     /// # Errors
     /// With what to do where it is not.
@@ -101,7 +101,7 @@ impl Qemu {
         self.check_guest_binary().map(|()| self.guest_binary.as_path())
     }
 
-    /// The initramfs of the present kernel and guest binary, written if it is not there.
+    /// Path of the initramfs of the present kernel and guest binary, written if it is not there.
     ///
     /// # Errors
     /// There is no kernel, or it cannot be written.
@@ -124,7 +124,7 @@ impl Qemu {
         made.map(drop)
     }
 
-    /// What holds the VM of this folder in now.
+    /// Confinement of the VM that runs in this folder.
     ///
     /// # Errors
     /// None runs there.

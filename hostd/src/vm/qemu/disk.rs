@@ -14,38 +14,40 @@ use super::{
 };
 use crate::vm::VmError;
 
-/// Of a node of layers that were merged.
+/// Kind of a node of layers that were merged.
 const MERGED: &str = "merged";
 
-/// Where the guest's writes go, and what it reads below them.
+/// Nodes of a disk: where the guest's writes go, and what it reads below them.
 #[derive(Debug)]
 pub(super) struct Disk {
-    /// Node of the layer that is written to.
+    /// Name of the node of the layer that is written to.
     top: String,
-    /// Nodes of the layers below it, bottom first, and of some that may be in use no more: each comes after what it is on.
+    /// Names of the nodes of the layers below it, bottom first, and of some that may be in use no more: each comes after what
+    /// it is on.
     frozen: Vec<String>,
-    /// It has none yet: the top is nothing.
+    /// Whether the VM has no disk yet: `top` is nothing then.
     to_come: bool,
-    /// Layers that were asked for in this life of the VM: one that came to nothing may be there all the same.
+    /// Number of layers that were asked for in this life of the VM: one that came to nothing may be there all the same.
     asked: u32,
 }
 
-/// Why there is no new top.
+/// Why a disk has no new top.
 #[derive(Debug)]
 pub(super) enum NotPivoted {
-    /// The disk is as it was.
+    /// The disk is as it was before.
     AsItWas(VmError),
     /// It is not known which layer the guest would write to: the VM must not run on.
     Unknown(VmError),
 }
 
 impl Disk {
-    /// As it is told on the command line, with so many layers below its top.
+    /// The disk as it is told on the command line, with this number of layers below its top.
     pub(super) fn new(layers: usize) -> Self {
         Self { top: argv::TOP.into(), frozen: (0..layers).map(argv::layer_node).collect(), to_come: false, asked: 0 }
     }
 
-    /// Of a QEMU that was started before it is known for whom: with so many layers, and no disk until it is given one.
+    /// The disk of a QEMU that was started before it is known for whom: with this number of layers, and no top until it is
+    /// given one.
     pub(super) fn to_come(layers: usize) -> Self {
         Self { to_come: true, ..Self::new(layers) }
     }
@@ -151,7 +153,7 @@ impl Disk {
         }
     }
 
-    /// Of a new layer; no other ever had it.
+    /// A name for the node of a new layer; no other ever had it.
     fn name(&mut self, kind: &str) -> String {
         self.asked += 1;
         format!("{kind}{}", self.asked)
@@ -162,7 +164,7 @@ impl Disk {
     }
 }
 
-/// Adds a layer. It is not there on an error, or not for longer than the VM.
+/// Adds a layer. On an error it is not there, or not for longer than the VM.
 async fn add<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>, layer: Value) -> Result<(), VmError> {
     let name = layer["node-name"].clone();
     let Err(error) = qmp.execute("blockdev-add", layer, DISK).await else { return Ok(()) };

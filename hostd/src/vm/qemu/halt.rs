@@ -15,16 +15,17 @@ use super::{
 };
 use crate::vm::VmError;
 
-/// For an answer of QEMU that waits for the host's disk.
+/// Longest wait for an answer of QEMU that waits for the host's disk.
 pub(super) const DISK: Duration = Duration::from_secs(60);
-/// Commands that may be answered late before a VM is given up: one of them may still wait for the stop before it.
+/// Most commands that may be answered late before a VM is given up: one of them may still wait for the stop before it.
 const TRIES: u32 = 3;
-/// Between two looks whether QEMU has reset the machine.
+/// Pause between two looks whether QEMU has reset the machine.
 const RESET: Duration = Duration::from_millis(20);
-/// Such looks.
+/// Most looks whether QEMU has reset the machine.
 const RESETS: u32 = 250;
 
-/// Brings the VM to a stand; an error where KVM has given up on it, which is not worth a snapshot. One whose answer is late may stand all the same, or will: [`go_on`] is right for it either way.
+/// Stops the VM; an error where KVM has given up on it, which is not worth a snapshot. A VM whose answer is late may stand all
+/// the same, or will: [`go_on`] is right for it either way.
 pub(super) async fn stop<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -> Result<(), VmError> {
     qmp.execute("stop", json!({}), DISK).await.map_err(refused)?;
     if broken(qmp).await.map_err(refused)? {
@@ -39,7 +40,7 @@ pub(super) async fn broken<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) 
     Ok(status.get("status").and_then(Value::as_str) == Some("internal-error"))
 }
 
-/// Lets the VM run, and knows that it does.
+/// Lets the VM run, and sees that it does.
 pub(super) async fn go_on<S: AsyncRead + AsyncWrite + Unpin>(qmp: &mut Qmp<S>) -> Result<(), VmError> {
     let mut tries = 1;
     loop {

@@ -10,15 +10,15 @@ use std::{
 
 use crate::vm::{VmError, file::failed};
 
-/// Length, inode and time of the last change in nanoseconds.
+/// State of a file: length, inode and time of the last change in nanoseconds.
 type Stamp = (u64, u64, i64);
 
-/// What was computed. Files are few: QEMU, kernels, initramfs.
+/// Checksums that were computed. Files are few: QEMU, kernels, initramfs.
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<HashMap<PathBuf, (Stamp, String)>>);
 
 impl Cache {
-    /// blake3 of the file, in hex.
+    /// blake3 of the file, in hex; computed where it has changed.
     pub(super) fn of(&self, path: &Path) -> Result<String, VmError> {
         let metadata = fs::metadata(path).map_err(failed(path))?;
         let changed = metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec());

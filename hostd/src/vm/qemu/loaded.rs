@@ -25,18 +25,19 @@ use crate::vm::{
     },
 };
 
-/// The state as it is after the load, in the VM's folder, until it is compared.
+/// Name of the file in the VM's folder with the state as it is after the load, until it is compared.
 const AGAIN: &str = "devices.again";
-/// Device state is some KiB.
+/// Largest device state that is read, in bytes: it is some KiB.
 const STATE: u64 = 64 << 20;
-/// Of a stream that has the memory too, the end in which the devices are.
+/// Bytes at the end of a stream with the memory in it, in which the devices are.
 const END: u64 = 4 << 20;
-/// Numbers of pages that an error tells.
+/// Most numbers of pages that an error tells.
 const TOLD: usize = 8;
-/// For an address.
+/// Longest wait for QEMU to translate an address.
 const ADDRESS: Duration = Duration::from_secs(5);
 
-/// Compares the pages that are written with those of the delta, `runs`. The others that KVM wrote, with what is in them.
+/// Compares the pages that are written with those of the delta, `runs`. Returns the others, which KVM wrote, with what is in
+/// them.
 pub(super) async fn check_memory(
     qmp: &mut Qmp<UnixStream>,
     layout: &Layout,
@@ -70,7 +71,7 @@ pub(super) async fn check_memory(
     Err(said(&format!("while a snapshot was loaded, {} written that are not its own", pages(&strange))))
 }
 
-/// Pages that KVM writes, and what.
+/// Numbers of the pages that KVM writes by itself, with what it writes there.
 async fn written_by_kvm(
     qmp: &mut Qmp<UnixStream>,
     layout: &Layout,

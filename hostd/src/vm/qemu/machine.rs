@@ -28,18 +28,18 @@ use super::{
 };
 use crate::vm::{Io, MemoryUse, Port, Vm, VmError, file, identity::ProcessIdentity, snapshot::store::Manifest};
 
-/// The handle; see [`Vm`].
+/// Handle of a running VM; see [`Vm`].
 #[derive(Debug)]
 pub(super) struct Machine {
     directory: PathBuf,
     process: ProcessIdentity,
     requests: mpsc::Sender<Request>,
     cause: watch::Receiver<Option<Cause>>,
-    /// The serial output as of the end.
+    /// Serial output as it was at the VM's end.
     last: watch::Receiver<Vec<u8>>,
     stalled: watch::Receiver<bool>,
     up: Arc<AtomicBool>,
-    /// Its link's port, where that was connected before it ran.
+    /// The link's port, where that was connected before the VM ran.
     link: Mutex<Option<UnixStream>>,
 }
 

@@ -20,16 +20,16 @@ use super::{
 };
 use crate::vm::{VmError, file::failed};
 
-/// For QEMU to write or load all memory of a VM.
+/// Longest time for QEMU to write or load all memory of a VM.
 pub(super) const WHOLE: Duration = Duration::from_secs(600);
-/// Between two looks at whether it has.
+/// Pause between two looks whether QEMU has done it.
 const LOOK: Duration = Duration::from_millis(1);
-/// Of the file, as QEMU is to know it.
+/// Name under which QEMU knows the file.
 const NAME: &str = "state";
-/// Bytes a second: no limit. QEMU's own is 128 MiB, meant for networks.
+/// Bytes a second that QEMU may write: no limit. QEMU's own is 128 MiB, meant for networks.
 const BANDWIDTH: u64 = 1 << 40;
 
-/// Writes all memory and devices of a stopped VM to a new file. It may run on afterwards.
+/// Writes all memory and devices of a stopped VM to a new file. The VM may run on afterwards.
 pub(super) async fn save(qmp: &mut Qmp<UnixStream>, path: &Path) -> Result<(), VmError> {
     let file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed(path))?;
     let arguments = json!({"max-bandwidth": BANDWIDTH});

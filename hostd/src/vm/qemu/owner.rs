@@ -39,25 +39,26 @@ use crate::{
     vm::{VmError, accelerator, file, program, snapshot::store::Manifest},
 };
 
-/// For an answer of QEMU that takes no time.
+/// Longest wait for an answer of QEMU that takes no time.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
-/// For QEMU to write what it holds of the disk and end.
+/// Longest time for QEMU to write what it holds of the disk and end.
 const QUIT: Duration = Duration::from_secs(60);
-/// For the kernel to clear away a killed process.
+/// Longest time for the kernel to clear away a killed process.
 pub(super) const KILL: Duration = Duration::from_secs(30);
-/// Of one VM, at its guest's wish. On a machine with three times as much to do as it can, 3 of 200 guests found no timer.
+/// Most times that one guest is booted again which resets its machine before its first word. On a machine with three times as
+/// much to do as it can, 3 of 200 guests found no timer.
 const BOOTS: u32 = 10;
-/// Of one that was ended before it could write to a layer that no record names.
+/// Cause of the end of a VM that was ended before it could write to a layer that no record names.
 const NO_TOP: &str =
     "QEMU did not say which layer of its disk is the top, and hostd ended it before it wrote to either";
-/// Of what QEMU says, in a cause.
+/// Most bytes of what QEMU says that stand in a cause.
 const WORDS: usize = 512;
-/// Of the processors' registers, in the log.
+/// Most bytes of the processors' registers that stand in the log.
 const REGISTERS: usize = 4096;
-/// QEMU's own words in the VM's folder, where it had any.
+/// Name of the file with QEMU's own words in the VM's folder, where it had any.
 const LOG: &str = "qemu.log";
 
-/// What is asked of it.
+/// A request to the task that owns the VM.
 #[derive(Debug)]
 pub(super) enum Request {
     Serial(oneshot::Sender<Vec<u8>>),
@@ -68,22 +69,22 @@ pub(super) enum Request {
     End,
 }
 
-/// What the task owns.
+/// State of the task that owns the VM.
 #[derive(Debug)]
 pub(super) struct Owner {
     pub(super) directory: PathBuf,
     pub(super) process: Process,
-    /// None when it broke.
+    /// Control connection; None: it broke.
     pub(super) qmp: Option<Qmp<UnixStream>>,
     pub(super) layout: Layout,
     pub(super) disk: Disk,
     pub(super) serial: Serial,
     pub(super) stall: Stall,
-    /// Its guest has shaken hands once, or came from a snapshot.
+    /// Whether the guest has shaken hands once, or came from a snapshot.
     pub(super) up: Arc<AtomicBool>,
-    /// Its guest's, so far.
+    /// Number of times that the guest was booted again.
     pub(super) boots: u32,
-    /// When its guest booted last; None: it came from a snapshot, and is old enough for the next.
+    /// When the guest booted last; None: it came from a snapshot, and is old enough for the next.
     pub(super) booted: Option<Instant>,
     /// See [`Waiting`](super::waiting::Waiting).
     pub(super) _sealed: Option<Arc<OwnedFd>>,
@@ -109,7 +110,7 @@ impl Owner {
         (cause, self.serial.bytes().to_vec())
     }
 
-    /// Until the process is gone.
+    /// Serves requests and events until the process is gone; returns why it ended.
     async fn watch(&mut self, inbox: &mut mpsc::Receiver<Request>) -> Cause {
         loop {
             tokio::select! {
@@ -207,7 +208,8 @@ impl Owner {
         })
     }
 
-    /// It stands; perhaps because hostd asked for it, or for room. A guest that KVM gave up on stands for good.
+    /// QEMU says that the VM stands; perhaps because hostd asked for it, or for room. A guest that KVM gave up on stands for
+    /// good.
     async fn on_stop(&mut self) -> Option<Cause> {
         let broken = halt::broken(self.qmp.as_mut()?).await;
         match broken {
@@ -224,7 +226,7 @@ impl Owner {
         Some(Cause::VmDied(words))
     }
 
-    /// Waits until its guest may be put down.
+    /// Waits until the guest is old enough to be suspended.
     async fn grow_old_enough(&self) {
         let Some(booted) = self.booted.filter(|_| self.layout.kvm()) else { return };
         let rest = age::rest(&accelerator::host_kernel(), booted.elapsed());
@@ -234,7 +236,7 @@ impl Owner {
         }
     }
 
-    /// Writes down where the processors of a guest stand that has reset its machine without a word.
+    /// Logs where the processors of a guest stand that has reset its machine without a word.
     async fn keep_registers(&mut self) {
         let Some(qmp) = &mut self.qmp else { return };
         let question = json!({"command-line": "info registers -a"});
@@ -245,7 +247,7 @@ impl Owner {
         tracing::warn!(directory = ?self.directory, registers, "a guest has reset its machine before its first word");
     }
 
-    /// Whether it boots.
+    /// Boots a guest again that has reset its machine before its first word; returns whether it boots.
     async fn boot_again(&mut self) -> bool {
         let may = self.boots < BOOTS && !self.up.load(Ordering::Relaxed);
         let Some(qmp) = self.qmp.as_mut().filter(|_| may) else { return false };
@@ -297,7 +299,7 @@ impl Owner {
         }
     }
 
-    /// And whether it is known which layer the guest would write to now.
+    /// Puts a new top on the disk; returns also whether it is known which layer the guest would write to now.
     async fn pivot(&mut self, top: &Path) -> (Result<(), VmError>, bool) {
         let Some(qmp) = &mut self.qmp else { return (Err(gone()), true) };
         match self.disk.pivot(qmp, top).await {
@@ -314,7 +316,7 @@ impl Owner {
         halt::go_on(self.qmp.as_mut().ok_or_else(gone)?).await
     }
 
-    /// Not waited for long: it is tried again anyway, and somebody may want to end it meanwhile.
+    /// Lets a stalled VM run. Not waited for long: it is tried again anyway, and somebody may want to end it meanwhile.
     async fn try_on(&mut self) {
         if disk::measure(&self.directory).is_some_and(|disk| disk.available < GO_ON) {
             self.stall.stopped();
@@ -361,7 +363,7 @@ fn died(status: io::Result<ExitStatus>, output: &[u8]) -> Cause {
     Cause::VmDied(words.lines().last().map_or(how.clone(), |words| format!("{how}: {words}")))
 }
 
-/// Why KVM does not run a guest any more, with what QEMU says of it; the registers that it prints after that are in its log.
+/// Why KVM does not run a guest any more, with what QEMU says of it; the registers that QEMU prints after that are in its log.
 fn given_up(output: &[u8]) -> String {
     let words = program::message(output, "QEMU does not say why");
     let words: Vec<&str> = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

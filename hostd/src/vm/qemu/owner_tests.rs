@@ -63,7 +63,7 @@ async fn owner(
     (owner, folder)
 }
 
-/// Tells the event before it answers anything.
+/// Answers as QEMU does, and tells the event before its first answer.
 async fn answer(stream: UnixStream, event: Value, mut answers: impl FnMut(&str) -> (Value, bool)) {
     let mut stream = BufReader::new(stream);
     let mut said = format!("{{\"QMP\": {{}}}}\n{event}\n");

@@ -22,37 +22,38 @@ use crate::vm::{
     snapshot::store::{Manifest, Method},
 };
 
-/// What does not change between two VMs of a kind.
+/// Values that are the same for VMs of a kind.
 pub(super) struct Plan {
     accelerator: Accelerator,
     tsc_khz: Option<u64>,
     version: String,
     pub(super) memory: Memory,
     maps_read_only: bool,
-    /// What is mapped instead of the template's file.
+    /// Copy of the template's RAM that is mapped instead of the template's file; None: the file is mapped.
     pub(super) sealed: Option<Arc<OwnedFd>>,
-    /// What guests get of the host's processor; see [`cpu_model`](super::cpu_model).
+    /// Model of the processor that guests get; see [`cpu_model`](super::cpu_model).
     cpu: Option<String>,
     layers: Vec<PathBuf>,
     disk: PathBuf,
     boot: Boot,
     qemu: String,
-    /// Name of the template that is mapped.
+    /// Name of the template that is mapped; empty: none is.
     template: String,
 }
 
 /// How a VM begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begin {
-    /// Its guest boots.
+    /// The guest boots.
     Boot,
-    /// It waits for the snapshot of this VM.
+    /// QEMU waits for the snapshot of this VM.
     Snapshot,
-    /// It waits for a snapshot, and for the disk that goes with it.
+    /// QEMU waits for a snapshot, and for the disk that goes with it.
     StandBy,
 }
 
-/// What a guest boots, with the checksums. One that is resumed has it in its memory, and QEMU wants it all the same.
+/// Kernel and initramfs that a guest boots, with their checksums. One that is resumed has them in its memory, and QEMU wants
+/// them all the same.
 struct Boot {
     kernel: PathBuf,
     kernel_hash: String,
@@ -61,8 +62,8 @@ struct Boot {
 }
 
 impl Qemu {
-    /// What a VM is started with. One that was `made` before gets the kernel and the initramfs that it was made with, so that
-    /// an upgrade of either strands nobody; today's where they are gone, and then [`Requirements::refusal`] tells.
+    /// Makes the plan of a VM. One that was `made` before gets the kernel and the initramfs that it was made with, so that an
+    /// upgrade of either strands nobody; today's where they are gone, and then [`Requirements::refusal`] tells.
     pub(super) async fn plan(
         &self,
         spec: &VmSpec,
@@ -74,7 +75,7 @@ impl Qemu {
         blocking(move || qemu.look(&spec, &program, made.as_ref(), tsc_khz)).await
     }
 
-    /// Reads files that may have to be read from the disk and hashed.
+    /// Makes the plan from files that may have to be read from the disk and hashed.
     fn look(
         &self,
         spec: &VmSpec,
@@ -132,19 +133,19 @@ impl Qemu {
         Ok(Boot { kernel, kernel_hash, initramfs, initramfs_hash })
     }
 
-    /// Nothing removes kernels: each snapshot finds its own, for as long as nobody takes it away.
+    /// Path of the kernel with this checksum; None: it is gone. Nothing of hostd's removes kernels.
     fn kept_kernel(&self, hash: &str) -> Option<PathBuf> {
         let images = kernel::images(&self.data.join("kernel"));
         images.into_iter().find(|image| self.hashes.of(image).is_ok_and(|of| of == hash))
     }
 
-    /// The same holds for these.
+    /// Path of the initramfs with this checksum; None: it is gone. Nothing of hostd's removes these.
     fn kept_initramfs(&self, hash: &str) -> Option<PathBuf> {
         let archive = initramfs::named(&self.data.join("initramfs"), hash)?;
         self.hashes.of(&archive).is_ok_and(|of| of == hash).then_some(archive)
     }
 
-    /// What a snapshot depends on of a VM of this kind, whatever its disks and its template.
+    /// Requirements of a snapshot of a VM of this kind, whatever its disks and its template.
     pub(super) async fn requirements(&self, size: Size, cpu: Cpu) -> Result<Requirements, VmError> {
         let program = self.search.find(QEMU)?;
         let none = PathBuf::new;
@@ -180,7 +181,7 @@ impl Plan {
         }
     }
 
-    /// Begins to bring the RAM that is mapped into the page cache, where its guest is not to run before it is there.
+    /// Begins to bring the RAM that is mapped into the page cache, where the guest is not to run before it is there.
     pub(super) fn read_ahead(&self) -> Option<JoinHandle<io::Result<u64>>> {
         match &self.memory {
             Memory::Clone(folder) if self.accelerator == Accelerator::Kvm && self.sealed.is_none() => {
@@ -191,12 +192,12 @@ impl Plan {
         }
     }
 
-    /// Bytes of RAM of a VM.
+    /// Bytes of RAM that a VM has.
     pub(super) fn ram(&self, spec: &VmSpec) -> u64 {
         self.machine(spec, argv::Inherited::default(), Begin::Boot).ram()
     }
 
-    /// What a snapshot of this VM depends on.
+    /// Requirements of a snapshot of this VM.
     pub(super) fn requirements_of(&self, spec: &VmSpec) -> Requirements {
         let machine = self.machine(spec, argv::Inherited::default(), Begin::Boot);
         let kvm = self.accelerator == Accelerator::Kvm;
@@ -215,7 +216,7 @@ impl Plan {
     }
 }
 
-/// What is mapped as RAM: of a template that QEMU wrote as one stream nothing can be.
+/// Memory that QEMU is started with: a template that QEMU wrote as one stream cannot be mapped, so its clone has its own.
 fn mapped(memory: &Memory) -> Result<Memory, VmError> {
     Ok(match memory {
         Memory::Clone(folder) if Manifest::read(folder)?.method == Method::Full => Memory::Own,

@@ -20,12 +20,13 @@ use rustix::{
 };
 use tokio::process::{Child, Command};
 
-/// Of what QEMU prints, the first so many bytes are kept.
+/// Most bytes that are kept of what QEMU prints, from its beginning.
 const OUTPUT: usize = 64 * 1024;
-/// Which process the kernel kills first when memory runs out: any VM before hostd, and before what else the host runs.
+/// Value of QEMU's oom_score_adj, by which the kernel chooses what to kill when memory runs out: any VM before hostd, and
+/// before what else the host runs.
 const OOM_SCORE: &str = "500";
 
-/// A running QEMU that is our child.
+/// A running QEMU that is hostd's child.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) child: Child,
@@ -46,7 +47,7 @@ impl Output {
         Ok(Self(memory.into()))
     }
 
-    /// What was printed so far.
+    /// What QEMU has printed so far.
     pub(super) fn read(&self) -> Vec<u8> {
         let mut bytes = vec![0; OUTPUT];
         let read = self.0.read_at(&mut bytes, 0).unwrap_or(0);

@@ -15,37 +15,37 @@ use crate::vm::{
     snapshot::store::Method,
 };
 
-/// Raised when what a method is taken to work by changes.
+/// Version of proofs; raised when what a method is taken to work by changes.
 const VERSION: u32 = 2;
-/// More was not written by us.
+/// Largest file of a proof that is read, in bytes.
 const MAX: u64 = 64 << 10;
 
-/// What came of trying.
+/// Result of trying which method of snapshots works with a build of QEMU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     version: u32,
-    /// The one that works.
+    /// The method that works.
     pub method: Method,
-    /// Why it is not the better one; else empty.
+    /// Why the method is not the better one; else empty.
     pub why: String,
 }
 
-/// Finds out which method works.
+/// Finds out which method of snapshots works.
 #[async_trait]
 pub trait Prover: fmt::Debug + Send + Sync {
-    /// Tries `qemu`, which has no prover, and tells of it in lines for people. None: nothing works, or it was cut short;
-    /// it is tried again then.
+    /// Tries `qemu`, which has no prover, and tells `progress` of it in lines for people. None: nothing works, or it was cut
+    /// short; it is tried again then.
     async fn prove(&self, qemu: Qemu, progress: &(dyn Fn(String) + Send + Sync)) -> Option<Proof>;
 }
 
 impl Proof {
-    /// Of a method that works; `why` is empty for [`Method::Delta`].
+    /// The proof of a method that works; `why` is empty for [`Method::Delta`].
     #[must_use]
     pub fn new(method: Method, why: String) -> Self {
         Self { version: VERSION, method, why }
     }
 
-    /// For those who look at the host.
+    /// A warning for those who look at the host; None: the better method works.
     pub(super) fn warning(&self) -> Option<String> {
         let slower = "suspend and resume are slower and larger here: QEMU writes and loads all memory, because";
         let again = "`hostd doctor` tries again";
@@ -54,14 +54,14 @@ impl Proof {
 }
 
 impl Qemu {
-    /// What is known of the QEMU here; none: it was not tried yet.
+    /// Proof of the QEMU here; None: it was not tried yet.
     #[must_use]
     pub fn proof(&self) -> Option<Proof> {
         let bytes = file::read_bounded(&self.proof_file().ok()?, MAX).ok()?;
         serde_json::from_slice::<Proof>(&bytes).ok().filter(|proof| proof.version == VERSION)
     }
 
-    /// Remembers it for this build of QEMU.
+    /// Keeps the proof for this build of QEMU.
     ///
     /// # Errors
     /// There is no QEMU, or the file cannot be written.
@@ -74,12 +74,12 @@ impl Qemu {
         written.map_err(failed(&path))
     }
 
-    /// How snapshots are written: as asked for, else as proven, else the better way.
+    /// Method by which snapshots are written: as asked for, else as proven, else the better one.
     pub(super) fn method(&self) -> Method {
         self.method.or_else(|| Some(self.proof()?.method)).unwrap_or_default()
     }
 
-    /// Tries what was not tried yet. That nothing works keeps no VM from running.
+    /// Tries the QEMU here, unless that was done. That nothing works keeps no VM from running.
     pub(super) async fn prove(&self, progress: &(dyn Fn(String) + Send + Sync)) -> Result<(), VmError> {
         let Some(prover) = self.prover.as_ref().filter(|_| self.method.is_none() && self.proof().is_none()) else {
             return Ok(());
@@ -91,8 +91,8 @@ impl Qemu {
         }
     }
 
-    /// Waits for a try that is under way, or tries, where the method for this QEMU is not known. Once for each: one that tells
-    /// nothing is not worth the wait of every suspend.
+    /// Waits for a try that is under way, or tries, where the method for this QEMU is not known. Once for each QEMU: one that
+    /// tells nothing is not worth the wait of every suspend.
     pub(super) async fn find_method(&self) {
         let unknown = || self.method.is_none() && self.prover.is_some() && self.proof().is_none();
         if !unknown() {

@@ -20,23 +20,23 @@ use tokio::{
     time::timeout,
 };
 
-/// A longer line is not QEMU's: the longest answer we ask for is 64 KiB of serial output as base64.
+/// Longest line of QEMU's, in bytes: the longest answer that is asked for is 64 KiB of serial output as base64.
 const LINE: usize = 256 * 1024;
-/// Events kept while an answer is awaited; more than these are dropped.
+/// Most events that are kept while an answer is awaited; more are dropped.
 const EVENTS: usize = 64;
 
-/// A connection after its greeting.
+/// A control connection after its greeting.
 #[derive(Debug)]
 pub(super) struct Qmp<S> {
     stream: S,
     unread: Vec<u8>,
-    /// Of commands that were cut off while they were sent.
+    /// Bytes of commands that were cut off while they were sent.
     unsent: Vec<u8>,
     events: VecDeque<Event>,
     next_id: u64,
 }
 
-/// What happened in QEMU, as far as we care.
+/// What happened in QEMU, as far as hostd cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// The guest ended; QEMU waits. `reset`: its kernel asked for a reset, or brought the processor to a triple fault.
@@ -45,17 +45,17 @@ pub(super) enum Event {
     DiskStopped { reason: String },
     /// The VM stands, whoever brought it to that.
     Stopped,
-    /// Anything else.
+    /// Any other event.
     Other,
 }
 
 /// Why a command has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum QmpError {
-    /// QEMU refused it.
+    /// QEMU refused the command, with these words.
     #[error("{0}")]
     Refused(String),
-    /// Late; else the connection is of no more use.
+    /// The answer is late; after any other error the connection is of no more use.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -78,7 +78,7 @@ struct Refusal {
     desc: String,
 }
 
-/// `"return": null` is an answer too.
+/// Reads an answer that may be null: `"return": null` is an answer too.
 fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(value).map(Some)
 }
@@ -95,8 +95,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Qmp<S> {
         Ok(qmp)
     }
 
-    /// One command and its answer. One that is late, or cancelled, may still be carried out; its answer is passed over when it
-    /// comes, and the connection stays of use. After any other [`QmpError::Io`] it is of none.
+    /// Sends one command and waits for its answer. One that is late, or cancelled, may still be carried out; its answer is
+    /// passed over when it comes, and the connection stays of use. After any other [`QmpError::Io`] it is of none.
     pub(super) async fn execute(
         &mut self,
         command: &str,
@@ -106,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Qmp<S> {
         timeout(within, self.exchange(command, arguments)).await.map_err(|_| late(command))?
     }
 
-    /// The next event. Cancel safe.
+    /// Waits for the next event. Cancel safe.
     pub(super) async fn event(&mut self) -> io::Result<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -124,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Qmp<S> {
         self.answer(id).await
     }
 
-    /// Cancel safe: what has been sent is known.
+    /// Sends what is unsent. Cancel safe: what has been sent is known.
     async fn send(&mut self) -> io::Result<()> {
         while !self.unsent.is_empty() {
             let sent = self.stream.write(&self.unsent).await?;
@@ -166,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Qmp<S> {
         }
     }
 
-    /// Cancel safe: what has been read is kept.
+    /// Reads the next line. Cancel safe: what has been read is kept.
     async fn line(&mut self) -> io::Result<Line> {
         loop {
             if let Some(end) = self.unread.iter().position(|&b| b == b'\n') {
@@ -201,7 +201,7 @@ impl Qmp<UnixStream> {
     }
 }
 
-/// Sends bytes, and a descriptor beside them.
+/// Sends bytes, and a descriptor beside them; returns how many bytes were sent.
 fn send(to: BorrowedFd<'_>, bytes: &[u8], file: BorrowedFd<'_>) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut beside = SendAncillaryBuffer::new(&mut space);

@@ -129,7 +129,7 @@ async fn an_open_file_goes_with_its_command() {
     assert_eq!(std::fs::read(&path).unwrap(), b"written by QEMU");
 }
 
-/// A message and the descriptor beside it.
+/// Receives a message and the descriptor beside it.
 async fn receive(stream: &UnixStream) -> (String, std::os::fd::OwnedFd) {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
     let take = || {

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::vm::{file, identity::ProcessIdentity};
 
 const NAME: &str = "vm.json";
-/// A record is some KiB; more was not written by us.
+/// Largest record that is read, in bytes: it is some KiB.
 const MAX: u64 = 1 << 20;
 
-/// What was started.
+/// Record of a QEMU that was started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// Of this format: 1.
+    /// Version of the record's format: 1.
     pub(super) version: u32,
     pub(super) process: ProcessIdentity,
     /// The program and its arguments, for people.
@@ -29,7 +29,7 @@ impl Record {
         file::write_atomically(&folder.join(NAME), &serde_json::to_vec_pretty(self)?)
     }
 
-    /// The folder's record; none where there is none, or where it makes no sense.
+    /// Reads the folder's record; None where there is none, or where it makes no sense.
     pub(super) fn read(folder: &Path) -> Option<Self> {
         let path = folder.join(NAME);
         let read = file::read_bounded(&path, MAX).and_then(|bytes| Ok(serde_json::from_slice::<Self>(&bytes)?));

@@ -50,7 +50,7 @@ impl Machine {
         self.data.path().join(name)
     }
 
-    /// What this machine offers.
+    /// Requirements that this machine offers.
     async fn requirements(&self) -> Requirements {
         let program = self.path(QEMU.name);
         let plan = self.qemu.plan(&self.spec, &program, None).await.unwrap();
@@ -87,7 +87,7 @@ impl Machine {
         manifest.publish(&beside, &folder).unwrap();
     }
 
-    /// The error of a resume.
+    /// Text of the error of a resume.
     async fn resume(&self) -> String {
         self.qemu.resume(self.spec.clone(), &self.snapshot).await.err().unwrap().to_string()
     }
@@ -100,7 +100,7 @@ impl Machine {
         fs::read_to_string(self.path("qemu-system-x86_64.started")).ok()
     }
 
-    /// The only one so far.
+    /// Path of the only initramfs so far.
     fn initramfs(&self) -> PathBuf {
         fs::read_dir(self.path("initramfs")).unwrap().next().unwrap().unwrap().path()
     }
@@ -153,7 +153,7 @@ async fn a_newer_kernel_and_a_newer_guest_are_for_those_who_boot() {
     assert!(with.contains("kernel/6.2/vmlinuz") && !with.contains(initramfs.to_str().unwrap()), "{with}");
 }
 
-/// Who begins a session wants today's.
+/// A session that begins gets today's guest.
 #[tokio::test]
 async fn a_template_of_another_guest_is_not_cloned() {
     let machine = Machine::new().await;

@@ -19,10 +19,10 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create
 use super::ahead;
 use crate::vm::{VmError, file::failed};
 
-/// Bytes that are copied at once.
+/// Bytes that are copied at a time.
 const PIECE: usize = 1 << 20;
 
-/// Those that are in use, by the name of the template: the hash of its RAM.
+/// Copies that are in use, by the name of the template: the hash of its RAM.
 #[derive(Debug, Default)]
 pub(super) struct Copies(Mutex<Known>);
 
@@ -52,7 +52,7 @@ impl Copies {
     }
 }
 
-/// What a QEMU is given as the file's name, where it has inherited the copy under this number.
+/// Path that QEMU is given as the file's name, where it has inherited the copy under this number.
 pub(super) fn path(number: i32) -> String {
     format!("/proc/self/fd/{number}")
 }

@@ -33,11 +33,11 @@ use crate::vm::{
     },
 };
 
-/// For QEMU to write or load device state, some KiB.
+/// Longest time for QEMU to write or load device state, some KiB.
 pub(super) const DEVICES: Duration = Duration::from_secs(30);
 const MEMORY_NAME: &str = "memory.zst";
 pub(super) const DEVICES_NAME: &str = "devices";
-/// Of a template's RAM in its folder.
+/// Name of a template's RAM in its folder.
 pub(super) const RAM_NAME: &str = "ram";
 
 /// What is known of a VM's memory and disk from its start on.
@@ -46,18 +46,18 @@ pub(super) struct Layout {
     pub(super) pid: u32,
     /// Address of the guest's first byte of RAM in the process.
     pub(super) base: u64,
-    /// Bytes.
+    /// Bytes of RAM.
     pub(super) ram: u64,
     pub(super) memory: Memory,
-    /// Name of the layer that it writes to.
+    /// File name of the layer that the VM writes to.
     pub(super) disk: String,
-    /// Knows how its snapshots are written: it may be found out after it was started.
+    /// The QEMU that knows how snapshots are written: it may be found out after the VM was started.
     pub(super) qemu: Qemu,
     pub(super) requirements: Requirements,
 }
 
 impl Layout {
-    /// Whether KVM runs its guest.
+    /// Whether KVM runs the guest.
     pub(super) fn kvm(&self) -> bool {
         self.requirements.accelerator == Accelerator::Kvm.name()
     }
@@ -67,16 +67,16 @@ impl Layout {
     }
 }
 
-/// What a VM is filled with that starts from a snapshot.
+/// Files that a VM is filled with which starts from a snapshot.
 #[derive(Debug)]
 pub(super) struct Load {
     pub(super) devices: PathBuf,
-    /// None: a template's RAM is mapped, and a whole stream has it with the devices.
+    /// Path of the delta; None: a template's RAM is mapped, or a whole stream has it with the devices.
     pub(super) delta: Option<PathBuf>,
     pub(super) method: Method,
 }
 
-/// Stops the VM and writes its snapshot.
+/// Stops the VM and writes its snapshot; returns its manifest.
 pub(super) async fn save(qmp: &mut Qmp<UnixStream>, layout: &Layout, folder: &Path) -> Result<Manifest, VmError> {
     halt::stop(qmp).await?;
     let beside = folder.with_extension("new");
@@ -150,8 +150,8 @@ fn whole(layout: Layout, folder: &Path, beside: &Path) -> Result<Manifest, VmErr
     Ok(manifest)
 }
 
-/// Fills a QEMU that waits for it: the delta into its memory, and what is to be done with it `meanwhile`; then its devices. What
-/// came of it is compared; `folder` is the VM's.
+/// Fills a QEMU that waits for it: the delta into its memory, and what is to be done with it `meanwhile`; then its devices. The
+/// result is compared; `folder` is the VM's.
 pub(super) async fn load(
     qmp: &mut Qmp<UnixStream>,
     layout: &Layout,
@@ -170,7 +170,7 @@ pub(super) async fn load(
     loaded::check_processors(qmp, folder, load).await
 }
 
-/// The pages of the delta, now in the memory of the VM.
+/// Writes the pages of the delta into the memory of the VM; returns their numbers.
 pub(super) async fn fill(
     qmp: &mut Qmp<UnixStream>,
     layout: &Layout,
@@ -187,7 +187,7 @@ pub(super) async fn fill(
     runs.and_then(|runs| done.map(|()| runs))
 }
 
-/// Where a physical address of the guest's memory lies in QEMU's; an error where there is no memory.
+/// Address in QEMU's process of a physical address of the guest's memory; an error where there is no memory.
 pub(super) async fn host_address(qmp: &mut Qmp<UnixStream>, address: u64, within: Duration) -> Result<u64, VmError> {
     let command = json!({"command-line": format!("gpa2hva {address:#x}")});
     let answer = qmp.execute("human-monitor-command", command, within).await.map_err(refused)?;
@@ -205,7 +205,7 @@ fn template(ram: &Path, folder: &Path) -> Result<Stored, VmError> {
     Ok(Stored::stamped(folder, RAM_NAME)?)
 }
 
-/// What a VM needs that starts from this snapshot, all of it compared and checked. Reads all of it.
+/// Files for a VM that starts from this snapshot, all of them compared and checked. Reads all of them.
 pub(super) async fn open(folder: &Path, here: &Requirements) -> Result<Load, VmError> {
     let (folder, here) = (folder.to_owned(), here.clone());
     blocking(move || {
@@ -219,7 +219,7 @@ pub(super) async fn open(folder: &Path, here: &Requirements) -> Result<Load, VmE
     .await
 }
 
-/// What the snapshot in this folder was made with.
+/// Requirements that the snapshot in this folder was made with.
 pub(super) async fn made_with(folder: &Path) -> Result<Requirements, VmError> {
     let folder = folder.to_owned();
     blocking(move || Ok(Manifest::read(&folder)?.requirements)).await

@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 
 use crate::vm::Port;
 
-/// QEMU's control socket.
+/// File names of the sockets in a VM's folder: QEMU's control socket, and those of the two ports.
 pub(super) const QMP: &str = "qmp.sock";
 pub(super) const LINK: &str = "link.sock";
 pub(super) const TUNNEL: &str = "tunnel.sock";
@@ -35,7 +35,7 @@ impl Listeners {
     }
 }
 
-/// Connects to a socket of this folder.
+/// Connects to the socket of this name in this folder.
 pub(super) async fn connect(folder: &Path, name: &str) -> io::Result<UnixStream> {
     let (_folder, path) = short(folder, name)?;
     UnixStream::connect(path).await
@@ -46,7 +46,7 @@ pub(super) async fn connect_port(folder: &Path, port: Port) -> io::Result<UnixSt
     connect(folder, if port == Port::Link { LINK } else { TUNNEL }).await
 }
 
-/// Removes what [`Listeners::bind`] made.
+/// Removes the sockets that [`Listeners::bind`] made.
 pub(super) fn remove(folder: &Path) {
     for name in [QMP, LINK, TUNNEL] {
         // What is not there needs no removing, and a stale socket does no harm: bind replaces it.
@@ -54,7 +54,7 @@ pub(super) fn remove(folder: &Path) {
     }
 }
 
-/// Moves what [`Listeners::bind`] made; they listen on.
+/// Moves the sockets that [`Listeners::bind`] made; they listen on.
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     [QMP, LINK, TUNNEL].iter().try_for_each(|name| fs::rename(from.join(name), to.join(name)))
 }

@@ -7,33 +7,33 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Between two tries; a VM that has run so long after one has room.
+/// Pause between two tries; a VM that has run so long after one has room.
 const AGAIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Stall {
     stalled: watch::Sender<bool>,
-    /// When it is looked at next.
+    /// When the VM is looked at next; None: it has not stalled.
     next: Option<Instant>,
-    /// It stopped again since it was last let go on.
+    /// Whether the VM has stopped again since it was last let go on.
     stopped: bool,
 }
 
 impl Stall {
-    /// Runs; and where it is seen whether it does.
+    /// The state of a VM that runs, and a receiver that sees whether it does.
     pub(super) fn new() -> (Self, watch::Receiver<bool>) {
         let (stalled, watched) = watch::channel(false);
         (Self { stalled, next: None, stopped: false }, watched)
     }
 
-    /// QEMU has stopped it.
+    /// Notes that QEMU has stopped the VM.
     pub(super) fn stopped(&mut self) {
         self.stopped = true;
         self.next = Some(Instant::now() + AGAIN);
         self.stalled.send_replace(true);
     }
 
-    /// Waits until it is to be looked at.
+    /// Waits until the VM is to be looked at.
     pub(super) async fn due(&self) {
         match self.next {
             Some(next) => sleep_until(next).await,
@@ -41,7 +41,7 @@ impl Stall {
         }
     }
 
-    /// Whether it is to be let go on now; else it runs.
+    /// Whether the VM is to be let go on now; else it runs.
     pub(super) fn tries(&mut self) -> bool {
         if !std::mem::take(&mut self.stopped) {
             self.over();
@@ -51,7 +51,7 @@ impl Stall {
         true
     }
 
-    /// Somebody else stops it, or lets it go on.
+    /// Notes that somebody else stops the VM, or lets it go on.
     pub(super) fn over(&mut self) {
         self.next = None;
         self.stopped = false;

@@ -17,22 +17,22 @@ use super::{Qemu, absolute, disk::Disk, leftover, plan::Begin, snapshot::said, w
 use crate::vm::{Memory, MemoryUse, Standby, VmError, VmSpec, file::failed, identity::ProcessIdentity, program::QEMU};
 
 const FOLDER: &str = "standby";
-/// After one that did not come up.
+/// Time for which a kind is not tried again after one that did not come up.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Those that stand by now.
+/// The QEMUs that stand by now.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
     ones: Mutex<Vec<One>>,
-    /// Held while they are changed.
+    /// Held while the QEMUs that stand by are changed.
     changing: tokio::sync::Mutex<Changing>,
 }
 
 #[derive(Debug, Default)]
 struct Changing {
-    /// Nothing is left of what an earlier hostd had here.
+    /// Whether nothing is left of what an earlier hostd had here.
     swept: bool,
-    /// What did not come up, and when.
+    /// Kinds of those that did not come up, and when that was.
     failed: Vec<(Standby, Instant)>,
 }
 
@@ -48,7 +48,7 @@ impl Ready {
         self.ones.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What they hold of the host's memory.
+    /// Memory that the QEMUs that stand by hold of the host.
     pub(super) fn memory(&self, of: fn(&ProcessIdentity) -> MemoryUse) -> MemoryUse {
         let processes: Vec<_> = self.lock().iter().map(|one| one.waiting.record.process.clone()).collect();
         processes.iter().map(of).sum()
@@ -56,7 +56,7 @@ impl Ready {
 }
 
 impl Qemu {
-    /// Has one of each of these, and no others.
+    /// Has one QEMU of each of these kinds stand by, and no others.
     pub(super) async fn keep_ready(&self, wanted: &[Standby]) {
         let mut changing = self.ready.changing.lock().await;
         if !changing.swept {
@@ -96,7 +96,7 @@ impl Qemu {
         }
     }
 
-    /// None: snapshots against such a template are loaded otherwise.
+    /// Starts one of this kind. None: snapshots against such a template are loaded otherwise.
     async fn ready_one(&self, standby: &Standby) -> Result<Option<One>, VmError> {
         let program = self.search.find(QEMU)?;
         let id = Ulid::new().to_string();
@@ -127,7 +127,7 @@ impl Qemu {
         }
     }
 
-    /// One that is started just as this VM would be, now in its folder, and the disk that it has. None: there is none.
+    /// Takes one that is started just as this VM would be, now in its folder, and the disk that it has. None: there is none.
     pub(super) async fn take_ready(&self, spec: &VmSpec, requirements: &Requirements) -> Option<(Waiting, Disk)> {
         let one = {
             let mut ones = self.ready.lock();
@@ -168,7 +168,7 @@ impl One {
     }
 }
 
-/// Whether nothing is left.
+/// Ends and removes what an earlier hostd left; returns whether nothing is left.
 async fn sweep(root: &Path) -> bool {
     let mut all = true;
     for folder in fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path()) {

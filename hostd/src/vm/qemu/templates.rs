@@ -11,14 +11,14 @@ use std::{
 
 use crate::vm::snapshot::store::Manifest;
 
-/// The least of Linux's priorities.
+/// Priority of the thread that reads templates: the least of Linux's.
 const NICE: i32 = 19;
 
-/// What this hostd has read, or is about to.
+/// Templates that this hostd has read, or is about to.
 #[derive(Debug, Default)]
 pub(super) struct Templates {
     read: Mutex<HashSet<PathBuf>>,
-    /// One at a time.
+    /// Held by the thread that reads: one template at a time.
     turn: Mutex<()>,
 }
 

@@ -13,18 +13,18 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::vm::identity;
 
-/// For `--version` to end.
+/// Longest wait for `--version` to end.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// The last file asked about, and its answer.
+/// The last file that was asked about, and its answer.
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<Option<(Stamp, String)>>);
 
-/// A file as it was: path, inode, length, time of its last change.
+/// State of a file: path, inode, length, time of its last change.
 type Stamp = (PathBuf, u64, u64, i64);
 
 impl Cache {
-    /// E.g. 7.2.22; empty where the program does not say.
+    /// Version of the program, e.g. 7.2.22; empty where the program does not say.
     pub(super) fn of(&self, program: &Path) -> String {
         let Ok(meta) = fs::metadata(program) else { return String::new() };
         let stamp = (program.to_owned(), meta.ino(), meta.len(), meta.mtime());
@@ -46,7 +46,7 @@ pub(super) fn at_least(version: &str, (major, minor): (u32, u32)) -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
 }
 
-/// What a program of QEMU's says of itself; none where it does not.
+/// What a program of QEMU's says of its version; None where it does not say.
 pub(super) fn ask(program: &Path) -> Option<String> {
     let mut command = Command::new(program);
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -62,7 +62,7 @@ pub(super) fn ask(program: &Path) -> Option<String> {
     parse(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// `QEMU emulator version 7.2.22 (Debian ...)` gives 7.2.22.
+/// The version in `QEMU emulator version 7.2.22 (Debian ...)`: 7.2.22.
 fn parse(text: &str) -> Option<String> {
     let word = text.split_once("version ")?.1.split_whitespace().next()?;
     let good = word.len() <= 32 && word.starts_with(|c: char| c.is_ascii_digit());

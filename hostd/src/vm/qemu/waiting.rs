@@ -26,22 +26,23 @@ use crate::vm::{
     program::{self, QEMU},
 };
 
-/// Its process, its control connection and its record. It has to be ended: it lives on when this is dropped.
+/// A QEMU that runs no guest yet: its process, its control connection and its record. It has to be ended: it lives on when this
+/// is dropped.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) process: Process,
     pub(super) qmp: Qmp<UnixStream>,
     pub(super) record: Record,
     pub(super) folder: PathBuf,
-    /// Address of the guest's first byte of RAM in its memory.
+    /// Address in the process of the guest's first byte of RAM.
     pub(super) base: u64,
-    /// What it maps of its template, where that is a copy: while it runs, others map the same.
+    /// Copy of its template's RAM that it maps, where there is one: while it runs, others map the same.
     pub(super) sealed: Option<Arc<OwnedFd>>,
 }
 
 impl Waiting {
-    /// Starts one in the folder of `spec`, and has it recorded before anything else: a later hostd finds whatever runs. Nothing
-    /// is left behind on an error.
+    /// Starts a QEMU in the folder of `spec`, and has it recorded before anything else: a later hostd finds whatever runs.
+    /// Nothing is left behind on an error.
     pub(super) async fn start(plan: &Plan, spec: &VmSpec, program: &Path, begin: Begin) -> Result<Self, VmError> {
         let folder = &spec.directory;
         let started = Self::launch(plan, spec, program, begin).await;
@@ -105,7 +106,7 @@ impl Waiting {
         ended
     }
 
-    /// The error, with what QEMU printed.
+    /// The error of a command, with what QEMU printed.
     pub(super) fn said(&self, error: &QmpError) -> VmError {
         said(&self.process, error)
     }
@@ -127,7 +128,7 @@ async fn take_over(
     Ok((record, qmp, base))
 }
 
-/// Whether it is gone; it may have ended by itself.
+/// Ends the process, which may have ended by itself; returns whether it is gone.
 async fn end(process: &mut Process) -> bool {
     let ended = matches!(timeout(KILL, process.child.kill()).await, Ok(Ok(())));
     if !ended {

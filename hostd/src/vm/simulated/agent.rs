@@ -11,14 +11,14 @@ use tokio::{
 
 use super::{Random, Script};
 
-/// Bytes of output kept; more than any script prints, unless much is typed.
+/// Most bytes of output that are kept; more than any script prints, unless much is typed.
 const KEPT: usize = 1 << 20;
-/// Events kept.
+/// Most events that are kept.
 const EVENTS: usize = 1024;
-/// Pieces of input under way.
+/// Most pieces of input that may be under way.
 const INPUT: usize = 16;
 
-/// What the host sees of an agent.
+/// State of an agent as its host sees it.
 #[derive(Default)]
 struct Transcript {
     start: u64,
@@ -43,7 +43,7 @@ impl Agent {
         self.0.1.subscribe()
     }
 
-    /// Begins to play, unless it did before; until `over` ends.
+    /// Begins to play until `over` ends, unless the agent played before.
     pub(super) fn start(
         &self,
         command: &[String],
@@ -93,7 +93,7 @@ impl Agent {
         self.exit(i32::from(fails));
     }
 
-    /// A line as typed, echoed as a terminal does it.
+    /// Reads a line that is typed, and echoes it as a terminal does.
     async fn read_line(&self, typed: &mut mpsc::Receiver<Bytes>) -> String {
         let mut line = Vec::new();
         while let Some(bytes) = typed.recv().await {
@@ -158,7 +158,7 @@ impl Agent {
         self.0.1.send_replace(());
     }
 
-    /// Forgets events up to `after`.
+    /// Forgets events up to the id `after`.
     pub(super) fn acknowledge(&self, after: u64) {
         self.lock().events.retain(|event| event.sequence > after);
     }

@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-/// Answers under way.
+/// Most answers that may be under way.
 const QUEUE: usize = 2;
 
 type Answers = mpsc::Sender<Result<ExecResponse, Status>>;
@@ -31,7 +31,7 @@ pub(super) async fn run(
     Ok(Box::pin(ReceiverStream::new(receiver)))
 }
 
-/// Plays a command; its exit code.
+/// Plays a command; returns its exit code.
 async fn play(command: &[String], mut requests: Streaming<ExecRequest>, answers: &Answers) -> i32 {
     let words: Vec<&str> = command.iter().map(String::as_str).collect();
     let words: Vec<&str> = match words[..] {

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Random, Script, agent::Agent, exec, machine};
 
-/// What simulated guests say their kernel is.
+/// Release of the kernel that simulated guests report.
 pub(super) const KERNEL: &str = "simulated";
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

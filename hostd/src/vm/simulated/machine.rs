@@ -25,7 +25,7 @@ use tokio::{
 use super::{Options, Random, died, guest::Guest, no_memory};
 use crate::vm::{Io, MemoryUse, Port, Vm, VmError, snapshot::store::Manifest};
 
-/// Bytes under way, each way, on a port.
+/// Most bytes that may be under way on a port, each way.
 const PORT: usize = 64 << 10;
 
 /// One simulated VM: a guest and its two ports.
@@ -34,9 +34,9 @@ pub(super) struct Machine {
     resident: u64,
     guest: Guest,
     up_at: Instant,
-    /// Set once, when it ends.
+    /// Cause of the VM's end; set once, when it ends.
     cause: Arc<watch::Sender<Option<Cause>>>,
-    /// What runs on the ports: link, tunnel.
+    /// Tasks that serve the ports: link, tunnel.
     connections: Mutex<[Option<AbortHandle>; 2]>,
     fate: Option<AbortHandle>,
 }

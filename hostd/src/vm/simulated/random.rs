@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, time::Duration};
 pub(super) struct Random(u64);
 
 impl Random {
-    /// Of one life of one VM.
+    /// The numbers of one life of one VM.
     pub(super) fn of(seed: u64, name: &str, start: u64) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&seed.to_le_bytes()).update(&start.to_le_bytes()).update(name.as_bytes());
@@ -22,12 +22,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Below `bound`; 0 for 0.
+    /// A number below `bound`; 0 for 0.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next().checked_rem(bound).unwrap_or(0)
     }
 
-    /// One of them.
+    /// One of these words; empty: there are none.
     pub(super) fn choose<'a>(&mut self, among: &[&'a str]) -> &'a str {
         let index = usize::try_from(self.below(among.len() as u64)).unwrap_or(0);
         among.get(index).copied().unwrap_or_default()

@@ -21,15 +21,15 @@ use zstd::{bulk, zstd_safe::compress_bound};
 
 use super::{SnapshotError, parallel::in_order};
 
-/// Of every machine that hostd runs on (x86-64).
+/// Bytes of a page on every machine that hostd runs on (x86-64).
 pub const PAGE: u64 = 4096;
 const MAGIC: &[u8; 8] = b"PLTHDLT2";
-/// Pages of a frame.
+/// Most pages of a frame.
 const FRAME: u64 = 64;
 const FRAME_BYTES: usize = (FRAME * PAGE) as usize;
-/// Entries of the page map that are read at once.
+/// Entries of the page map that are read at a time.
 const ENTRIES: u64 = 4096;
-/// Of the index before its runs, and of each run, in bytes.
+/// Bytes of the index before its runs; [`RUN`] is that of each run.
 const HEAD: usize = 16;
 const RUN: usize = 16;
 /// Bytes of a frame's length.
@@ -42,16 +42,16 @@ const LEVEL: i32 = 1;
 pub struct Run {
     /// Number of the first page, from the start of RAM.
     pub first: u64,
-    /// How many; at least 1.
+    /// Number of pages; at least 1.
     pub count: u64,
 }
 
-/// What a delta came to.
+/// Result of writing a delta.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
-    /// Pages kept.
+    /// Number of pages in the delta.
     pub pages: u64,
-    /// Size of the file.
+    /// Bytes of the file.
     pub file_bytes: u64,
     /// blake3 of the file, in hex.
     pub hash: String,
@@ -82,7 +82,7 @@ impl Ram {
         Ok(Self { memory, pagemap, process, base, bytes })
     }
 
-    /// The pages that the process has written since it mapped its template.
+    /// Finds the pages that the process has written since it mapped its template.
     ///
     /// # Errors
     /// Where the page map cannot be read.
@@ -103,7 +103,7 @@ impl Ram {
         Ok(runs)
     }
 
-    /// Writes the delta to a new file. Pages that are in the `template` as they are here are left out.
+    /// Writes the delta to a new file. Pages that are the same in the `template` are left out.
     ///
     /// # Errors
     /// Where the file cannot be written (a full disk) or the memory cannot be read; the partial file is removed.
@@ -139,7 +139,8 @@ impl Ram {
         Ok(Saved { pages, file_bytes: out.bytes, hash: out.hash.finalize().to_hex().to_string() })
     }
 
-    /// Writes the pages of a delta file into the process. Its hash must have been checked with [`verify`].
+    /// Writes the pages of a delta file into the process; returns which they are. The file's hash must have been checked with
+    /// [`verify`].
     ///
     /// # Errors
     /// Where the file does not fit this RAM, or the memory cannot be written; the process is then good for nothing.
@@ -185,7 +186,7 @@ impl Ram {
         Ok(runs)
     }
 
-    /// Those of these pages that are not in the template as they are here. Under KVM a guest that reads what is not in the page
+    /// Leaves out of these pages those that are the same in the template. Under KVM a guest that reads what is not in the page
     /// cache gets a copy of its own, which counts as written.
     fn changed(&self, runs: &[Run], template: &Path) -> Result<Vec<Run>, SnapshotError> {
         let io = |error| SnapshotError::Io { path: template.into(), error };
@@ -211,7 +212,7 @@ impl Ram {
         Ok(changed)
     }
 
-    /// Does something with each run's part of these pages, and its address.
+    /// Calls `act` with each run's part of these pages, and its address.
     fn each(&self, runs: &[Run], pages: &mut [u8], act: impl Fn(&mut [u8], u64) -> io::Result<()>) -> io::Result<()> {
         let mut rest = pages;
         for run in runs {
@@ -227,7 +228,7 @@ impl Ram {
     }
 }
 
-/// The pages of `all` that are none of `part`. Both, and the result, ascending and apart.
+/// The pages of `all` that are not in `part`. Both, and the result, are ascending and apart.
 #[must_use]
 pub fn without(all: &[Run], part: &[Run]) -> Vec<Run> {
     let mut rest = Vec::new();
@@ -286,7 +287,7 @@ fn collect(runs: &mut Vec<Run>, page: u64, entries: &[u8]) {
     }
 }
 
-/// The runs, parted so that each part but the last has [`FRAME`] pages.
+/// Splits the runs so that each part but the last has [`FRAME`] pages.
 fn frames(runs: &[Run]) -> Vec<Vec<Run>> {
     let mut frames: Vec<Vec<Run>> = Vec::new();
     let mut room = 0;
@@ -318,14 +319,15 @@ fn write_frame(out: &mut impl Write, frame: &[u8]) -> io::Result<()> {
     out.write_all(frame)
 }
 
-/// The length of the frame there, which holds at most so many bytes.
+/// Length in bytes of the frame at this offset; None: it holds more than `most` bytes could, or is not whole.
 fn frame_length(file: &File, at: u64, most: usize) -> Option<usize> {
     let mut length = [0; LENGTH as usize];
     file.read_exact_at(&mut length, at).ok()?;
     usize::try_from(u32::from_le_bytes(length)).ok().filter(|&length| length <= compress_bound(most))
 }
 
-/// What the frame there holds, which is at most so many bytes, and where it ends. None: it is not whole.
+/// Reads the frame at this offset, of at most `most` bytes unpacked; returns its bytes, and where it ends. None: it is not
+/// whole.
 fn read_frame(file: &File, at: u64, most: usize) -> Option<(Vec<u8>, u64)> {
     let mut frame = vec![0; frame_length(file, at, most)?];
     file.read_exact_at(&mut frame, at + LENGTH).ok()?;

@@ -17,43 +17,43 @@ use super::{SnapshotError, delta};
 
 const VERSION: u32 = 1;
 const MANIFEST: &str = "manifest.json";
-/// In the folder of a template whose checksum was found to be another.
+/// Name of the mark in the folder of a template whose checksum was found to be another.
 pub const DAMAGED: &str = "damaged";
-/// A manifest is some KiB; anything larger is not one.
+/// Largest manifest that is read, in bytes: it is some KiB.
 const MANIFEST_MAX: u64 = 1 << 20;
 
 /// How a snapshot's memory was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// By us: the pages that differ from the template's, or for a template its RAM file. Devices apart.
+    /// hostd wrote the pages that differ from the template's, or for a template its RAM file; devices apart.
     #[default]
     Delta,
-    /// By QEMU: all of it, in one migration stream with the devices. Larger and slower; it rests on less.
+    /// QEMU wrote all of it, in one migration stream with the devices. Larger and slower; it rests on less.
     Full,
 }
 
-/// What a snapshot folder holds.
+/// Contents of a snapshot's folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Of this format.
+    /// Version of the manifest's format.
     pub version: u32,
-    /// Unix milliseconds.
+    /// When the snapshot was made, in milliseconds since the Unix epoch.
     pub created_at: i64,
-    /// What must be the same when it is loaded.
+    /// What must be the same when the snapshot is loaded.
     pub requirements: Requirements,
     /// Bytes of RAM.
     pub ram: u64,
-    /// Name of the layer that the VM wrote to: frozen with this memory, it goes with it and with no other.
+    /// File name of the layer that the VM wrote to: frozen with this memory, it goes with it and with no other.
     #[serde(default)]
     pub disk: String,
-    /// How it was written.
+    /// How the memory was written.
     #[serde(default)]
     pub method: Method,
-    /// The memory: a delta, or for a template the whole RAM. By [`Method::Full`] empty: the devices' file has it.
+    /// File of the memory: a delta, or for a template the whole RAM. Empty with [`Method::Full`]: the devices' file has it.
     pub memory: Stored,
-    /// The device state.
+    /// File of the device state.
     pub devices: Stored,
 }
 
@@ -61,14 +61,14 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stored {
-    /// Within the folder.
+    /// Name of the file within the folder.
     pub name: String,
-    /// Its length.
+    /// Bytes of the file.
     pub bytes: u64,
-    /// blake3, in hex.
+    /// blake3 of the file, in hex.
     pub hash: String,
-    /// Of a template's RAM, whose checksum takes too long to be compared at each clone: when its bytes last changed, in
-    /// nanoseconds since the Unix epoch. Compared instead.
+    /// When the bytes of a template's RAM last changed, in nanoseconds since the Unix epoch; compared in place of its checksum,
+    /// which takes too long at each clone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamp: Option<i64>,
 }
@@ -88,7 +88,7 @@ impl Manifest {
         Self { version: VERSION, created_at, requirements, ram, disk, method, memory, devices }
     }
 
-    /// The same, written by this method.
+    /// Returns the manifest with this method.
     #[must_use]
     pub fn by(self, method: Method) -> Self {
         Self { method, ..self }
@@ -112,7 +112,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The name of the template in this folder, after a look at whether its RAM is still as it was made.
+    /// Name of the template in this folder, after a look at whether its RAM is still as it was made.
     ///
     /// # Errors
     /// Where it is gone, damaged, written to, or marked by [`Manifest::mark_damaged`].
@@ -127,8 +127,8 @@ impl Manifest {
         Ok(whole.hash)
     }
 
-    /// Reads the whole template in this folder; None: it is what it was made as. Else what is wrong, though nothing but
-    /// reading it tells. Takes as long as that does.
+    /// Reads the whole template in this folder. None: it is what it was made as; else what is wrong, which nothing but reading
+    /// it tells. Takes as long as that does.
     ///
     /// # Errors
     /// As [`Manifest::template`], which tells of these.
@@ -145,7 +145,7 @@ impl Manifest {
         Ok(found)
     }
 
-    /// The template in this folder is not to be used any more; nothing of it is changed.
+    /// Marks the template in this folder as not to be used any more; nothing of it is changed.
     ///
     /// # Errors
     /// Where the mark cannot be written.
@@ -154,7 +154,7 @@ impl Manifest {
         File::create(&path).map(drop).map_err(|error| SnapshotError::Io { path, error })
     }
 
-    /// The file of a template that is too large to be hashed at each clone.
+    /// The file that has a template's memory: too large to be hashed at each clone.
     fn whole(self) -> Stored {
         match self.method {
             Method::Delta => self.memory,
@@ -219,7 +219,7 @@ impl Stored {
         read().map_err(|error| SnapshotError::Io { path: path.clone(), error })
     }
 
-    /// The same, to be recognised from now on by its time.
+    /// Describes a file of `folder` as it is, to be recognised from now on by its time.
     ///
     /// # Errors
     /// Where it cannot be read.
