@@ -104,7 +104,7 @@ fn on_terminal(command: &mut Command, window: Window) -> io::Result<Pty> {
     Ok(pty)
 }
 
-/// Own session, own cgroup, controlling terminal, no part in our protection from the OOM killer, and at last its own user.
+/// Own session, no signal ignored or blocked, own cgroup, controlling terminal, no part in our protection from the OOM killer, and at last its own user.
 #[allow(unsafe_code)]
 fn prepare_child(command: &mut Command, terminal: bool, door: Option<OwnedFd>, user: Option<User>) {
     // Who is not root stays who they are: outside of a guest, in tests.
@@ -112,6 +112,7 @@ fn prepare_child(command: &mut Command, terminal: bool, door: Option<OwnedFd>, u
     let groups: Vec<Gid> = user.iter().flat_map(|user| &user.groups).map(|group| Gid::from_raw(*group)).collect();
     let prepare = move || {
         setsid()?;
+        heed_signals()?;
         if terminal {
             ioctl_tiocsctty(stdin())?;
         }
@@ -128,6 +129,23 @@ fn prepare_child(command: &mut Command, terminal: bool, door: Option<OwnedFd>, u
     };
     // SAFETY: between fork and exec it makes system calls alone: no allocation, no lock.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// Between fork and exec, which keeps what is ignored and what is blocked: a program is not to inherit that from whoever
+/// started us.
+#[allow(unsafe_code)]
+fn heed_signals() -> io::Result<()> {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: no handler is set, and nobody else runs in this process. It fails for KILL, STOP and what libc keeps for itself.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: the set is made by sigemptyset before it is used.
+    let done = unsafe {
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Between fork and exec. Its stdin, stdout and stderr belong to it, so that it may open them again by name.

@@ -53,6 +53,37 @@ async fn runs_beside_what_is_frozen_where_asked_to() {
 }
 
 #[tokio::test]
+async fn a_program_ignores_and_blocks_no_signal() {
+    let (stdout, _, code) = sh("grep -E '^Sig(Blk|Ign):' /proc/self/status").await;
+    assert_eq!((stdout.as_str(), code), ("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n", 0));
+}
+
+/// As a shell starts what it does not wait for, and as others start what they think they guard.
+#[test]
+#[allow(unsafe_code)]
+fn a_program_inherits_no_ignored_and_no_blocked_signal_of_ours() {
+    let mut command = std::process::Command::new("sh");
+    let ignoring = "trap '' HUP INT QUIT PIPE TERM USR1 WINCH; exec \"$@\"";
+    command.args(["-c", ignoring, "sh"]).arg(std::env::current_exe().unwrap());
+    command.args(["a_program_ignores_and_blocks_no_signal", "ctrl_c_reaches_a_program_that_reads_nothing"]);
+    // SAFETY: the set is made before it is used; between fork and exec nothing but system calls is made.
+    unsafe {
+        std::os::unix::process::CommandExt::pre_exec(&mut command, || {
+            let mut some = std::mem::zeroed();
+            libc::sigemptyset(&raw mut some);
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGUSR2] {
+                libc::sigaddset(&raw mut some, signal);
+            }
+            libc::sigprocmask(libc::SIG_BLOCK, &raw const some, std::ptr::null_mut());
+            Ok(())
+        });
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("2 passed"), "{said}");
+}
+
+#[tokio::test]
 async fn tells_what_cannot_be_run() {
     let host = Host::new();
     let mut client = host.connect().await;
