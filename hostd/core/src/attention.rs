@@ -81,6 +81,18 @@ pub fn attention(session: &Session, now: UnixMillis) -> Attention {
     Attention { turn, word, reason: reason(&why) }
 }
 
+/// Whose turn it is as far as its age is concerned: of what is on disk and wants nothing, or waits for room, whose it would be in
+/// memory. How a session is kept hands nothing on.
+#[must_use]
+pub(crate) fn holder(session: &Session, now: UnixMillis) -> Turn {
+    let turn = attention(session, now).turn;
+    if turn == Turn::Nobody && session.lifecycle == Lifecycle::Suspended && !session.deleting {
+        let awake = Session { lifecycle: Lifecycle::Running, ..session.clone() };
+        return attention(&awake, now).turn;
+    }
+    turn
+}
+
 /// The part of a notice before its reason: that is long, and no part of a question.
 fn aside(notice: &str) -> &str {
     notice.split_once(": ").map_or(notice, |(what, _)| what)

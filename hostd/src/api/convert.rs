@@ -26,7 +26,7 @@ pub(super) fn session(view: &SessionView) -> wire::Session {
         build: s.build.clone(),
         owner: s.owner.clone(),
         lifecycle: s.lifecycle.word().into(),
-        activity: s.activity.word().into(),
+        activity: s.doing().into(),
         attention: attention.turn.word().into(),
         reason: attention.reason,
         generation: s.generation,

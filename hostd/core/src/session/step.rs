@@ -2,7 +2,7 @@ use super::{
     Activity, Cause, Denied, Effect, Input, Lifecycle, Message, Session, Status, how_it_ended, tell,
     types::NOT_SUSPENDED,
 };
-use crate::{UnixMillis, attention, signs::Sign, text};
+use crate::{UnixMillis, attention::holder, signs::Sign, text};
 
 /// Longest text of a status or a notice that is kept, in bytes.
 const TEXT_MAX: usize = 4096;
@@ -36,7 +36,7 @@ pub fn step(session: &Session, input: Input, now: UnixMillis) -> Result<(Session
     }
     if next != *session {
         next.updated_at = now.max(session.updated_at);
-        if attention(&next, now).turn != attention(session, now).turn {
+        if holder(&next, now) != holder(session, now) {
             next.turned_at = now.max(session.turned_at);
         }
     }

@@ -333,6 +333,45 @@ fn the_time_of_a_turn_is_since_it_changed() {
     assert_eq!((s.updated_at, s.turn_since()), (4000, 3000), "a second message hands nothing on");
 }
 
+/// To put an agent at work to disk and to bring it back hands its turn to nobody.
+#[test]
+fn the_time_of_a_turn_is_also_that_of_a_session_on_disk() {
+    let status = Status { activity: Activity::Working, text: "tests".into(), choices: vec![] };
+    let asks = Status { activity: Activity::NeedsInput, ..status.clone() };
+    for (status, turn) in [(status, Turn::Agent), (asks, Turn::You)] {
+        let (s, _) = step(&running(), Input::AgentStatus { generation: 3, status }, 1000).unwrap();
+        let since = s.turn_since();
+        let (s, _) = all(s, [Input::Suspend, Input::Suspended]);
+        assert_eq!((s.updated_at, s.turn_since()), (2000, since));
+        let word = if turn == Turn::Agent { (Turn::Nobody, "suspended") } else { (Turn::You, "asks") };
+        assert_eq!((attention(&s, 0).turn, attention(&s, 0).word), word);
+        let (s, _) = all(s, [Input::Resume, Input::Waits { why: "no room".into() }]);
+        assert_eq!((attention(&s, 0).word, s.turn_since()), ("queued", since));
+        let (s, _) = all(s, [Input::Admitted, Input::Resumed { generation: 4 }]);
+        assert_eq!((s.turn_since(), attention(&s, 0).turn), (since, turn));
+    }
+    // One that cannot be brought back is a person's.
+    let (s, _) = all(running(), [Input::Suspend, Input::Suspended, Input::Resume]);
+    let (s, _) = step(&s, Input::Refused { why: "no".into() }, 3000).unwrap();
+    assert_eq!((attention(&s, 0).turn, s.turn_since()), (Turn::You, 3000));
+}
+
+#[rstest]
+#[case::queued(Lifecycle::Queued, Activity::Working, "not-started")]
+#[case::starting(Lifecycle::Starting, Activity::Working, "not-started")]
+#[case::never_came_up(Lifecycle::Crashed { cause: Cause::StartFailed("no".into()) }, Activity::Working, "not-started")]
+#[case::running(Lifecycle::Running, Activity::Working, "working")]
+#[case::suspended(Lifecycle::Suspended, Activity::Working, "working")]
+#[case::asked(Lifecycle::Resuming, Activity::NeedsInput, "needs-input")]
+#[case::cut_off(crashed(), Activity::Working, "ended")]
+#[case::asked_before(crashed(), Activity::NeedsInput, "ended")]
+#[case::powered_off(stopped(), Activity::Idle, "ended")]
+#[case::was_done(stopped(), Activity::Done, "done")]
+#[case::had_failed(crashed(), Activity::Failed, "failed")]
+fn what_an_agent_does_is_said_as_it_is(#[case] lifecycle: Lifecycle, #[case] said: Activity, #[case] does: &str) {
+    assert_eq!(Session { activity: said, ..with(lifecycle) }.doing(), does);
+}
+
 fn all(session: Session, inputs: impl IntoIterator<Item = Input>) -> (Session, Vec<Effect>) {
     let mut effects = vec![];
     let session = inputs.into_iter().fold(session, |session, input| {

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, Answer, Effect, Lifecycle, Message, Pull, Told, Wait, WaitFor};
+use super::{Activity, Answer, Cause, Effect, Lifecycle, Message, Pull, Told, Wait, WaitFor};
 use crate::{UnixMillis, signs::Sign};
 
 /// How the notice of a suspend that failed begins.
@@ -309,6 +309,19 @@ impl Session {
     #[must_use]
     pub fn next_message(&self) -> Option<&Message> {
         self.inbox.get(usize::from(self.unread))
+    }
+
+    /// What the agent does, as the API and `--json` say it: the word of its [`Activity`], `not-started` before the agent is started,
+    /// `ended` where the VM ended before the agent was done.
+    #[must_use]
+    pub fn doing(&self) -> &'static str {
+        match &self.lifecycle {
+            Lifecycle::Queued | Lifecycle::Starting | Lifecycle::Crashed { cause: Cause::StartFailed(_) } => {
+                "not-started"
+            }
+            Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } if !self.activity.is_over() => "ended",
+            _ => self.activity.word(),
+        }
     }
 
     /// Since when it has been the turn of whoever has it.

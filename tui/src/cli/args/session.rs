@@ -195,7 +195,7 @@ pub(crate) struct Rm {
 #[derive(Debug, Args)]
 #[command(after_help = "States:
   lifecycle   queued starting running suspending suspended resuming stopped crashed deleted
-  activity    working needs-input waiting-checks waiting-review idle done failed
+  activity    not-started working needs-input waiting-checks waiting-review idle done failed ended
   whose turn  agent you checks other nobody
 
 Exit codes: 0 as soon as one of them holds, 1 when none can come any more or the time is up, 3 when

@@ -8,7 +8,8 @@ use crate::cli::format::plain;
 
 const LIFECYCLE: [&str; 9] =
     ["queued", "starting", "running", "suspending", "suspended", "resuming", "stopped", "crashed", "deleted"];
-const ACTIVITY: [&str; 7] = ["working", "needs-input", "waiting-checks", "waiting-review", "idle", "done", "failed"];
+const ACTIVITY: [&str; 9] =
+    ["not-started", "working", "needs-input", "waiting-checks", "waiting-review", "idle", "done", "failed", "ended"];
 const TURN: [&str; 5] = ["agent", "you", "checks", "other", "nobody"];
 
 /// The states waited for; any of them will do.
@@ -112,7 +113,8 @@ mod tests {
     #[case("deleted", ("crashed", "failed", "you"), Verdict::NotYet)]
     #[case("done", ("running", "failed", "you"), Verdict::Never("why".into()))]
     #[case("needs-input", ("running", "done", "nobody"), Verdict::Never("why".into()))]
-    #[case("done", ("crashed", "working", "you"), Verdict::NeverSoon("why".into()))]
+    #[case("done", ("crashed", "ended", "you"), Verdict::NeverSoon("why".into()))]
+    #[case("working", ("starting", "not-started", "agent"), Verdict::NotYet)]
     #[case("running", ("stopped", "done", "nobody"), Verdict::NeverSoon("why".into()))]
     fn states_are_judged(#[case] words: &str, #[case] at: (&str, &str, &str), #[case] want: Verdict) {
         assert_eq!(target(words).judge(&session(at.0, at.1, at.2)), want);
