@@ -1,6 +1,6 @@
 //! `hostd doctor`: whether this machine can run sessions, what it lacks, and what to do about it.
 //!
-//! It looks at the machine and then goes once around the circle of snapshots with VMs of its own ([`crate::selftest`]), and
+//! It looks at the machine, loads device state without a guest, and then goes once around the circle of snapshots with VMs of its own ([`crate::selftest`]), and
 //! where KVM runs them it has guests tell whether they noticed: about a minute in all. It
 //! needs neither a running hostd nor a built environment, and disturbs neither: what it makes is in a folder of its own and
 //! removed afterwards. Only the guests' kernel stays, which hostd would fetch as well.
@@ -8,6 +8,7 @@
 mod check;
 mod confinement;
 mod kvm;
+mod load;
 mod machine;
 mod programs;
 mod snapshots;
@@ -81,7 +82,9 @@ pub async fn examine(
     };
     checks.push(programs::kernel(&qemu, prepared));
     checks.push(programs::guest(&qemu));
+    let loaded = load::checks(&qemu, &options.data, &checks, progress, cancel).await;
     let (snapshots, circle) = snapshots::check(&qemu, &options.data, &checks, progress, cancel).await;
+    checks.extend(loaded);
     let tried = snapshots.status != Status::Failed;
     checks.push(snapshots);
     let by_kvm = qemu.info().accelerator == "kvm";

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::vm::{
-    qemu::{Confinement, Proof, Prover, Qemu},
+    qemu::{Confinement, Loaded, Proof, Prover, Qemu},
     snapshot::store::Method,
 };
 use circle::Runner;
@@ -150,6 +150,20 @@ pub async fn examine(
 ) -> Result<Findings, Failure> {
     let work = move |runner: Runner, cancel: CancellationToken| async move { runner.examine(exam, &cancel).await };
     in_a_place(qemu, data, exam.vcpus, progress, cancel, work).await
+}
+
+/// Loads device state without a guest, as [`run`]: what a clone's processors and memory are given, where no guest need boot.
+///
+/// # Errors
+/// Why nothing was loaded; what the load did wrong is no error.
+pub async fn load(
+    qemu: &Qemu,
+    data: &Path,
+    progress: &(dyn Fn(String) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Result<Loaded, Failure> {
+    let work = |runner: Runner, cancel: CancellationToken| async move { runner.load(&cancel).await };
+    in_a_place(qemu, data, 1, progress, cancel, work).await
 }
 
 async fn in_a_place<T: Send + 'static, F: Future<Output = Result<T, Failure>> + Send + 'static>(

@@ -23,7 +23,7 @@ use crate::{
     guest::{Hello, Identity, Link},
     vm::{
         Memory, Vm, VmSpec, Vmm,
-        qemu::{BLANK, Confinement, Qemu},
+        qemu::{BLANK, Confinement, Loaded, Qemu},
     },
 };
 
@@ -73,6 +73,15 @@ impl Runner {
     pub(super) async fn examine(self, exam: Exam, cancel: &CancellationToken) -> Result<Findings, Failure> {
         let (findings, _) = self.conclude(async |runner| runner.exam(exam).await, cancel).await?;
         Ok(findings)
+    }
+
+    /// A load without a guest, as [`Runner::run`].
+    pub(super) async fn load(self, cancel: &CancellationToken) -> Result<Loaded, Failure> {
+        let load = async |runner: &mut Self| {
+            runner.begin("load").await;
+            runner.qemu.try_load(&runner.folder).await.map_err(text)
+        };
+        Ok(self.conclude(load, cancel).await?.0)
     }
 
     async fn conclude<T>(

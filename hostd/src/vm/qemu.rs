@@ -62,6 +62,7 @@ use super::{
     snapshot::store::Method,
     tsc::Tsc,
 };
+pub use bare::Loaded;
 pub use diagnosis::{BLANK, Confinement, KernelFiles, Tool};
 use disk::Disk;
 use machine::Machine;

@@ -42,7 +42,14 @@ fn goes_round_the_circle_of_snapshots() {
     let report = outcome.json();
     let checks = report["checks"].as_array().unwrap();
     let check = |name: &str| checks.iter().find(|check| check["name"] == name).unwrap();
-    assert_eq!(check("snapshots")["status"], "ok", "{outcome}");
+    for (name, found) in [
+        ("device state", "loaded without a guest"),
+        ("processor state", "saved again: the processors are the same"),
+        ("snapshots", "was cloned, suspended and resumed"),
+    ] {
+        assert_eq!(check(name)["status"], "ok", "{outcome}");
+        assert!(check(name)["found"].as_str().unwrap().contains(found), "{outcome}");
+    }
     assert_eq!(check("data folder")["facts"]["in_use"], true, "{outcome}");
     assert_eq!(check("jail")["facts"]["seccomp"], true, "{outcome}");
     assert_ne!(report["status"], "failed", "{outcome}");

@@ -19,6 +19,15 @@ use crate::vm::{Memory, VmError, VmSpec, Vmm as _, file::failed, program::QEMU, 
 const SIZE: Size = Size { vcpus: 2, memory: 64 << 20, disk: BLANK };
 const STATE: &str = "state";
 
+/// What a load without a guest did.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Pages that the load wrote by itself, with what is in them; or why a clone could not be used.
+    pub memory: Result<Vec<String>, VmError>,
+    /// Whether the processors were the same when their state was saved again; or what differed.
+    pub processors: Result<(), VmError>,
+}
+
 /// A VM that waits for the state of another.
 #[derive(Debug)]
 pub(super) struct Bare {
@@ -28,12 +37,12 @@ pub(super) struct Bare {
 }
 
 impl Qemu {
-    /// Loads the state of a VM that never ran, with its clocks where a Linux guest has them, into a clone of it; `folder` is
-    /// empty and stays. Returns the pages that the load wrote by itself, with what is in them.
+    /// Loads the state of a VM that never ran, with its clocks where a Linux guest has them, into a clone of it, and saves it
+    /// again; `folder` is empty and stays.
     ///
     /// # Errors
-    /// Why a clone could not be used here.
-    pub async fn try_load(&self, folder: &Path) -> Result<Vec<String>, VmError> {
+    /// Why nothing was loaded.
+    pub async fn try_load(&self, folder: &Path) -> Result<Loaded, VmError> {
         let mut bare = self.bare(folder).await?;
         let loaded = bare.load().await;
         bare.waiting.end().await;
@@ -95,16 +104,16 @@ impl Qemu {
 }
 
 impl Bare {
-    async fn load(&mut self) -> Result<Vec<String>, VmError> {
+    async fn load(&mut self) -> Result<Loaded, VmError> {
         migration::load(&mut self.waiting.qmp, &self.load.devices, DEVICES).await?;
-        self.check().await
+        Ok(self.check().await)
     }
 
-    pub(super) async fn check(&mut self) -> Result<Vec<String>, VmError> {
+    async fn check(&mut self) -> Loaded {
         let Waiting { qmp, folder, .. } = &mut self.waiting;
-        let named = loaded::check_memory(qmp, &self.layout, &[], &self.load.devices).await?;
-        loaded::check_processors(qmp, folder, &self.load).await?;
-        Ok(named)
+        let memory = loaded::check_memory(qmp, &self.layout, &[], &self.load.devices).await;
+        let processors = loaded::check_processors(qmp, folder, &self.load).await;
+        Loaded { memory, processors }
     }
 }
 

@@ -95,7 +95,9 @@ fn touch(bare: &Bare, page: u64) {
 #[tokio::test]
 async fn a_load_under_tcg_writes_nothing_by_itself() {
     let place = Place::new(Accelerator::Tcg);
-    assert_eq!(place.qemu.try_load(&place.vms()).await.unwrap(), Vec::<String>::new());
+    let loaded = place.qemu.try_load(&place.vms()).await.unwrap();
+    assert_eq!(loaded.memory.unwrap(), Vec::<String>::new());
+    loaded.processors.unwrap();
     assert!(!place.vms().join("clone/devices.again").exists());
 }
 
@@ -105,8 +107,9 @@ async fn a_load_under_kvm_writes_the_clocks_and_nothing_else() {
         return;
     }
     let place = Place::new(Accelerator::Kvm);
-    let named = place.qemu.try_load(&place.vms()).await.unwrap();
-    assert_eq!(named, ["page 5: the time of day of CPU 0", "page 9: the clock of CPU 0"]);
+    let loaded = place.qemu.try_load(&place.vms()).await.unwrap();
+    assert_eq!(loaded.memory.unwrap(), ["page 5: the time of day of CPU 0", "page 9: the clock of CPU 0"]);
+    loaded.processors.unwrap();
 }
 
 /// KVM says nothing of it: QEMU calls the load complete.
@@ -120,7 +123,7 @@ async fn a_state_that_kvm_rejects_is_noticed() {
     let mut state = fs::read(&vm.0.load.devices).unwrap();
     cpu_state::set(&mut state, 0, "xcr0", 2).unwrap();
     fs::write(&vm.0.load.devices, state).unwrap();
-    let error = vm.0.load().await.unwrap_err();
+    let error = vm.0.load().await.unwrap().processors.unwrap_err();
     assert!(matches!(error, VmError::Snapshot(SnapshotError::Refused { .. })), "{error}");
     assert!(error.to_string().contains("CPU 0: xcr0 was 0x2 and is "), "{error}");
 }
@@ -132,17 +135,17 @@ async fn pages_written_beside_the_delta_are_allowed_where_kvm_writes_and_named_e
     let mut vm = place.bare().await;
     let bare = &mut vm.0;
     migration::load(&mut bare.waiting.qmp, &bare.load.devices, DEVICES).await.unwrap();
-    assert_eq!(bare.check().await.unwrap(), Vec::<String>::new());
+    assert_eq!(bare.check().await.memory.unwrap(), Vec::<String>::new());
     for page in [5, 9] {
         touch(bare, page);
     }
-    let error = bare.check().await.unwrap_err().to_string();
+    let error = bare.check().await.memory.unwrap_err().to_string();
     assert!(error.contains("2 pages (5, 9) were written that are not its own"), "{error}");
     bare.layout.requirements.accelerator = Accelerator::Kvm.name().into();
-    let named = bare.check().await.unwrap();
+    let named = bare.check().await.memory.unwrap();
     assert_eq!(named, ["page 5: the time of day of CPU 0", "page 9: the clock of CPU 0"]);
     touch(bare, 7);
-    let error = bare.check().await.unwrap_err().to_string();
+    let error = bare.check().await.memory.unwrap_err().to_string();
     assert!(error.contains("1 page (7) was written that are not its own"), "{error}");
 
     // Nor may one of the delta's be missing.
@@ -161,7 +164,7 @@ async fn processors_that_are_not_what_was_loaded_are_refused() {
     let mut state = fs::read(&bare.load.devices).unwrap();
     cpu_state::set(&mut state, 1, "efer", 0x500).unwrap();
     fs::write(&bare.load.devices, state).unwrap();
-    let error = bare.check().await.unwrap_err();
+    let error = bare.check().await.processors.unwrap_err();
     assert!(matches!(error, VmError::Snapshot(SnapshotError::Refused { .. })), "{error}");
     assert!(error.to_string().contains("CPU 1: efer was 0x500 and is 0x0"), "{error}");
 }
