@@ -1,4 +1,7 @@
-//! The proxy that programs find in HTTP_PROXY: carries each connection to the host's gateway, and understands none of it.
+//! The proxy that programs find in HTTP_PROXY: carries each connection to the host's gateway, and understands none of it but
+//! what is for the guest itself.
+
+mod own;
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -68,12 +71,16 @@ struct Refusal {
 }
 
 /// One connection: the end of the gateway's direction ends it, that of the program's direction does not.
-async fn carry(stream: TcpStream, gateway: Gateway) {
+async fn carry(mut stream: TcpStream, gateway: Gateway) {
     let _ = stream.set_nodelay(true);
+    let mut first = BytesMut::new();
+    if let Some(own) = own::wanted(&mut stream, &mut first).await {
+        return own::carry(stream, own).await;
+    }
     let (reader, mut writer) = stream.into_split();
     let (frames, outbound) = mpsc::channel(QUEUE);
     let mut sending = JoinSet::new();
-    sending.spawn(send(reader, frames));
+    sending.spawn(send(first, reader, frames));
     let mut answered = false;
     if let Err(refusal) = receive(&gateway, outbound, &mut writer, &mut answered).await
         && !answered
@@ -123,14 +130,18 @@ fn refusal(status: &Status) -> Refusal {
     }
 }
 
-/// Program to gateway. When nobody takes the frames any more, reads on to the end all the same.
-async fn send(mut reader: OwnedReadHalf, frames: mpsc::Sender<TunnelFrame>) {
+/// Program to gateway, what it said first before the rest. When nobody takes the frames any more, reads on to the end all the same.
+async fn send(mut first: BytesMut, mut reader: OwnedReadHalf, frames: mpsc::Sender<TunnelFrame>) {
     let mut frames = Some(frames);
     let mut buffer = BytesMut::new();
     loop {
-        buffer.reserve(CHUNK);
-        let mut piece = (&mut reader).take(CHUNK as u64);
-        let Ok(1..) = piece.read_buf(&mut buffer).await else { return };
+        if first.is_empty() {
+            buffer.reserve(CHUNK);
+            let mut piece = (&mut reader).take(CHUNK as u64);
+            let Ok(1..) = piece.read_buf(&mut buffer).await else { return };
+        } else {
+            buffer = first.split_to(first.len().min(CHUNK));
+        }
         let data = buffer.split().freeze();
         if let Some(open) = &frames
             && open.send(TunnelFrame { data }).await.is_err()

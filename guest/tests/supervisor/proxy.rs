@@ -126,6 +126,38 @@ async fn says_so_when_the_tunnel_is_down_and_works_when_it_is_back() {
     }
 }
 
+/// A program of a fork has a NO_PROXY that names the original. There is no host in this one.
+#[tokio::test]
+async fn what_is_for_the_guest_by_its_present_name_stays_in_it() {
+    let guest = Guest::new().await;
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let server = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = server.accept().await.unwrap();
+            let mut asked = vec![0; 4096];
+            let length = stream.read(&mut asked).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            stream.write_all(&asked[..length]).await.unwrap();
+        }
+    });
+    let ask = async |request: String| {
+        let mut program = guest.program().await;
+        program.write_all(request.as_bytes()).await.unwrap();
+        to_end(program).await
+    };
+    let plain = ask(format!("GET http://{name}:{port}/here HTTP/1.1\r\nHost: {name}\r\n\r\n")).await;
+    assert_eq!(
+        plain,
+        format!("HTTP/1.1 200 OK\r\n\r\nGET /here HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n")
+    );
+    let tunnel = ask(format!("CONNECT {name}:{port} HTTP/1.1\r\n\r\nraw")).await;
+    assert_eq!(tunnel, "HTTP/1.1 200 Connection established\r\n\r\nHTTP/1.1 200 OK\r\n\r\nraw");
+    let nobody = ask(format!("GET http://{name}:1/ HTTP/1.1\r\n\r\n")).await;
+    assert!(nobody.starts_with("HTTP/1.1 502 ") && nobody.contains("port 1 of this VM"), "{nobody}");
+}
+
 #[tokio::test]
 async fn says_so_when_the_gateway_fails() {
     let guest = Guest::new().await;

@@ -42,6 +42,46 @@ async fn all_see_the_same_and_one_writes() {
     tokio::task::spawn_blocking(move || drop(host)).await.unwrap();
 }
 
+/// Asks ten things of its terminal, waits for each answer, and tells what came where it is another.
+const ASKS: &str = r#"
+    system "stty raw -echo min 0 time 100";
+    open my $told, ">", "/run/half" or die;
+    sub ask {
+        my ($name, $query, $wanted) = @_;
+        my $answer = "";
+        syswrite STDOUT, $query;
+        while ($answer !~ /^$wanted$/s and sysread STDIN, my $bytes, 4096) { $answer .= $bytes }
+        syswrite $told, ($answer =~ /^$wanted$/s ? "$name
+" : "$name: NOT $answer
+");
+    }
+    ask "status", "\e[5n", qr/\e\[0n/;
+    ask "cursor", "\e[6n", qr/\e\[1;1R/;
+    ask "attributes", "\e[c", qr/\e\[\?[\d;]+c/;
+    ask "more attributes", "\e[>c", qr/\e\[>[\d;]+c/;
+    ask "version", "\e[>q", qr/\eP>\|pilothouse.*\e\/;
+    ask "keyboard", "\e[?u", qr/\e\[\?0u/;
+    ask "mode", "\e[?2026\$p", qr/\e\[\?2026;2\$y/;
+    ask "foreground", "\e]10;?\e\", qr/\e\]10;rgb:[0-9a-f\/]+\e\/;
+    ask "background", "\e]11;?\e\", qr/\e\]11;rgb:[0-9a-f\/]+\e\/;
+    ask "size", "\e[18t", qr/\e\[8;\d+;\d+t/;
+    rename "/run/half", "/run/told";
+    sleep 1000000;
+"#;
+
+/// Many programs ask their terminal before they begin, and wait for it.
+#[test]
+fn a_programs_queries_are_answered_with_nobody_attached() {
+    let host = Host::start();
+    let id = host.session("asks", &["perl", "-e", ASKS]);
+    let told = tests::until("what it was told", BOOT, || {
+        let told = host.exec(&id, &["sh", "-c", "cat /run/told 2>/dev/null; true"]).text();
+        (!told.is_empty()).then_some(told)
+    });
+    let all = "status\ncursor\nattributes\nmore attributes\nversion\nkeyboard\nmode\nforeground\nbackground\nsize";
+    assert_eq!(told, all);
+}
+
 /// vim and htop through `pilothouse attach`: there right after attach, and filling the window after a resize.
 #[test]
 fn full_screen_programs_are_drawn() {
