@@ -23,21 +23,21 @@ use crate::{
     who::Who,
 };
 
-/// Bytes of output kept: `TERMINAL_RING` of the contract.
+/// Most bytes of output that are kept: `TERMINAL_RING` of the contract.
 pub const TERMINAL_RING: usize = 1 << 20;
-/// Pieces of input that wait for the terminal.
+/// Most pieces of input that may wait for the terminal.
 const INPUT_QUEUE: usize = 4;
 /// Most bytes read from the terminal at a time.
 const PIECE: usize = 16 << 10;
 
-/// A piece of the agent's output.
+/// A part of the agent's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Bytes from this offset on.
+    /// Bytes of output from this offset on.
     Bytes(u64, Bytes),
-    /// Nothing yet.
+    /// There is no more output yet.
     Pending,
-    /// The agent has ended, and there is nothing from this offset on.
+    /// The agent has ended, and there is no output from this offset on.
     End(u64),
 }
 
@@ -49,14 +49,14 @@ pub struct Agent(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     ring: Mutex<Ring>,
-    /// Told of all output and of the end.
+    /// Told of all output and of the agent's end.
     news: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     running: Option<Running>,
-    /// Of the agent and, as a default, of exec'd commands.
+    /// Context of the agent and, as a default, of commands that are run beside it.
     context: Option<Context>,
     pid: u32,
     exit: Option<Exit>,
@@ -72,18 +72,18 @@ struct Running {
 #[derive(Debug)]
 struct Piece {
     bytes: Bytes,
-    /// Told when it is written.
+    /// Told when the input is written.
     written: Option<oneshot::Sender<()>>,
 }
 
-/// Where and with what the agent was started.
+/// Environment, directory and user that the agent was started with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
-    /// As asked for, without the base.
+    /// Variables that were asked for, without those that every program gets.
     pub environment: HashMap<String, String>,
-    /// Absolute.
+    /// Absolute path of the directory.
     pub directory: String,
-    /// Name of who it runs as; empty: root.
+    /// Name of the user that the agent runs as; empty: root.
     pub user: String,
 }
 
@@ -95,7 +95,8 @@ impl Default for Agent {
 }
 
 impl Agent {
-    /// Starts it by `start`, unless it was started before. `ended` is called once, when it and its output are over.
+    /// Starts the agent by `start`, unless it was started before. `ended` is called once, when the agent and its output are
+    /// over.
     ///
     /// # Errors
     /// As of `start`; then it counts as not started.
@@ -120,34 +121,34 @@ impl Agent {
         Ok(self.proto())
     }
 
-    /// For the contract.
+    /// State of the agent, as the contract has it.
     #[must_use]
     pub fn proto(&self) -> AgentState {
         let state = self.state();
         AgentState { started: state.context.is_some(), pid: state.pid, exit: state.exit }
     }
 
-    /// Gives the commands that are run beside it from now on the names of this session. The agent keeps its own.
+    /// Gives the commands that are run beside the agent from now on the names of this session. The agent keeps its own.
     pub fn rename(&self, who: &Who) {
         if let Some(context) = &mut self.state().context {
             who.rename(&mut context.environment);
         }
     }
 
-    /// None before it was started.
+    /// Context of the agent; None before it was started.
     #[must_use]
     pub fn context(&self) -> Option<Context> {
         self.state().context.clone()
     }
 
-    /// The offsets of its output that are kept: the oldest, and the next to be written.
+    /// Offsets of the agent's output that is kept: of its oldest byte, and of the next to be written.
     #[must_use]
     pub fn offsets(&self) -> (u64, u64) {
         let ring = self.ring();
         (ring.start(), ring.end())
     }
 
-    /// Its output from `offset` on, at most `max` bytes.
+    /// The agent's output from `offset` on, at most `max` bytes.
     #[must_use]
     pub fn output(&self, offset: u64, max: usize) -> Output {
         // First whether it has ended: what is in the ring then is all of it.
@@ -160,7 +161,7 @@ impl Agent {
         }
     }
 
-    /// Changes with all output and with the end.
+    /// Changes with all output and with the agent's end.
     #[must_use]
     pub fn news(&self) -> watch::Receiver<()> {
         self.0.news.subscribe()
@@ -179,14 +180,14 @@ impl Agent {
         }
     }
 
-    /// Types this, as soon as the terminal takes it. False: there is no agent (any more).
+    /// Types these bytes, as soon as the terminal takes them. False: there is no agent (any more).
     pub(crate) async fn type_piece(&self, bytes: Bytes) -> bool {
         let Some(running) = self.state().running.clone() else { return false };
         let (written, done) = oneshot::channel();
         running.input.send(Piece { bytes, written: Some(written) }).await.is_ok() && done.await.is_ok()
     }
 
-    /// How many bytes were typed that the agent has not read. None: there is no agent (any more).
+    /// Number of typed bytes that the agent has not read. None: there is no agent (any more).
     pub(crate) fn unread(&self) -> Option<u64> {
         self.state().running.as_ref()?.pty.unread().ok()
     }
@@ -196,7 +197,7 @@ impl Agent {
         self.state().running.as_ref().is_some_and(|running| running.pty.take_back(typed).unwrap_or(false))
     }
 
-    /// Sets the size of its terminal, if there is one.
+    /// Sets the size of the agent's terminal, if there is one.
     pub fn resize(&self, window: Window) {
         if let Some(running) = &self.state().running {
             // Fails only when the terminal is gone.
@@ -204,7 +205,7 @@ impl Agent {
         }
     }
 
-    /// Keeps its output until it has ended and its terminal is closed or silent; then closes the terminal.
+    /// Keeps the agent's output until it has ended and its terminal is closed or silent; then closes the terminal.
     async fn run(self, mut child: Child, mut pty: Pty, ended: impl FnOnce(Exit)) {
         let mut piece = vec![0; PIECE];
         let (mut exit, mut left, mut open) = (None, LEFT_MAX, true);

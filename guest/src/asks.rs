@@ -12,14 +12,14 @@ use crate::{
     tunnel::Gateway,
 };
 
-/// Longest title and body, in bytes.
+/// Longest title of a pull request, in bytes; [`BODY_MAX`] is that of its description.
 const TITLE_MAX: usize = 256;
 const BODY_MAX: usize = 16 << 10;
 /// Longest name of a branch, in bytes.
 const BRANCH_MAX: usize = 256;
-/// How long the tunnel is waited for at a time; then it is waited for again.
+/// Time for which the tunnel is waited for at a time; then it is waited for again.
 const TUNNEL_WITHIN: Duration = Duration::from_secs(3600);
-/// Before a question is asked again.
+/// Pause before a question is asked again.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Whether a pull request's words are within their bounds.
@@ -35,7 +35,7 @@ pub(crate) fn check(title: &str, body: &str, branches: [&str; 2]) -> Result<(), 
     }
 }
 
-/// Asks until there is an answer.
+/// Asks the host until there is an answer.
 pub(crate) async fn ask(gateway: &Gateway, request: Request) -> Response {
     let question = match request {
         Request::OpenPull { title, body, branch, base } => {
@@ -78,7 +78,7 @@ fn is_lost(status: &Status) -> bool {
     status.source().is_some() || matches!(status.code(), Code::Unavailable | Code::Cancelled)
 }
 
-/// Of a question.
+/// A new id for a question.
 fn id() -> std::io::Result<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/uuid").map(|id| id.trim().to_owned())
 }

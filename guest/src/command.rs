@@ -16,9 +16,9 @@ use crate::{
     who::Who,
 };
 
-/// How long the guest's supervisor may take to take a status.
+/// Longest wait for the guest's supervisor to take a status.
 const WITHIN: Duration = Duration::from_secs(10);
-/// Longest answer.
+/// Longest answer of the supervisor, in bytes.
 const ANSWER_MAX: u64 = 2 << 20;
 /// Exit code of a wait whose time is up, as of timeout(1).
 const TIMED_OUT: u8 = 124;
@@ -114,12 +114,12 @@ enum Command {
     /// checks that are done, a review that this session was not told of yet, a message that was not read.
     #[command(after_help = WAIT_HELP)]
     Wait {
-        /// What.
+        /// What to wait for.
         what: What,
-        /// Of this pull request of the session, as `session pr open` printed it; without it, of the newest, open ones first.
+        /// The session's pull request to wait for, as `session pr open` printed it; without it, the newest, open ones first.
         #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
         pr: Option<u64>,
-        /// At most so long, e.g. 90s, 30m or 8h; without it, for ever.
+        /// Longest time to wait, e.g. 90s, 30m or 8h; without it, for ever.
         #[arg(long, value_parser = seconds)]
         timeout: Option<u64>,
     },
@@ -138,7 +138,7 @@ enum What {
     Message,
 }
 
-/// `90`, `90s`, `30m`, `8h`, `2d`.
+/// Seconds of a time such as `90`, `90s`, `30m`, `8h` or `2d`.
 fn seconds(text: &str) -> Result<u64, String> {
     let wrong = || "say a number of seconds, minutes, hours or days, e.g. 90s, 30m, 8h, 2d".to_owned();
     let (number, unit) = match text.char_indices().last() {
@@ -191,7 +191,7 @@ enum Activity {
     Failed,
 }
 
-/// Runs it: 0 done, 1 failed, 2 wrong usage, and of `wait` those above.
+/// Runs the command; exit code 0: done, 1: failed, 2: wrong usage; of `wait` also 124: timed out, 3: no pull request.
 #[must_use]
 pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -265,7 +265,7 @@ fn show(path: &Path, json: bool) -> ExitCode {
     }
 }
 
-/// Sends a request and returns what it was answered. What went wrong has been said then.
+/// Sends a request and returns its answer. Where that fails, the reason has been printed.
 fn tell(socket: &Path, request: &Request, within: Option<Duration>) -> Result<serde_json::Value, ExitCode> {
     request.check().map_err(|why| fail(2, &why))?;
     match ask(socket, request, within) {

@@ -9,10 +9,10 @@ use std::{
 use pilothouse_proto::guest::v1::{Event, event};
 use tokio::sync::watch;
 
-/// Most events kept; the oldest make room.
+/// Most events that are kept; the oldest make room.
 pub const EVENTS_MAX: usize = 1024;
 
-/// The events. Clones share them.
+/// Events of the guest. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Events(Arc<Shared>);
 
@@ -35,7 +35,7 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Adds one.
+    /// Adds an event.
     pub fn push(&self, event: event::Event) {
         let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         {
@@ -56,7 +56,7 @@ impl Events {
         self.log().kept.retain(|event| event.sequence > sequence);
     }
 
-    /// The oldest one kept after this sequence number.
+    /// The oldest event that is kept after this sequence number.
     #[must_use]
     pub fn next(&self, after: u64) -> Option<Event> {
         let log = self.log();

@@ -34,7 +34,7 @@ pub struct BootError {
     error: io::Error,
 }
 
-/// Names what failed.
+/// Names what was being done when an error came.
 trait Doing<T> {
     fn doing(self, what: impl Into<String>) -> Result<T, BootError>;
 }

@@ -13,7 +13,7 @@ use pilothouse_proto::guest::v1::HandshakeRequest;
 
 use crate::who::Who;
 
-/// The machine. Its methods block.
+/// The machine that the guest runs on. Its methods block.
 pub trait Machine: Send + Sync + 'static {
     /// Takes on the clock, entropy and names of a new life.
     ///
@@ -21,7 +21,7 @@ pub trait Machine: Send + Sync + 'static {
     /// What it cannot live without could not be set.
     fn adopt(&self, identity: &HandshakeRequest) -> io::Result<()>;
 
-    /// Tells programs in it which session it is.
+    /// Tells programs on the machine which session it is.
     fn say_who(&self, who: &Who);
 
     /// Steps the wall clock: the machine stood still for a while.
@@ -36,13 +36,13 @@ pub trait Machine: Send + Sync + 'static {
     /// They did not freeze; then none is.
     fn freeze(&self, freeze: bool) -> io::Result<()>;
 
-    /// Whether this thread goes before all others, of programs and the kernel; not so threads and programs that it starts.
+    /// Sets whether this thread goes before all others, of programs and the kernel; not so threads and programs that it starts.
     fn go_first(&self, first: bool);
 
     /// Writes everything to the disk.
     fn sync(&self);
 
-    /// Tells the disk what the root file system does not use. How many bytes.
+    /// Tells the disk what the root file system does not use; returns how many bytes that are.
     ///
     /// # Errors
     /// The disk cannot.

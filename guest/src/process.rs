@@ -11,13 +11,13 @@ pub use pty::{Pty, Window};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus, time::Duration};
 
-/// Once a program has ended, its output is over when its pipe or terminal is closed, or, where something it left behind
-/// keeps that open, when nothing more has come for this long.
+/// Longest silence after which a program's output is over that has ended, where something that it left behind keeps its pipe or
+/// terminal open; a closed one ends it at once.
 pub const SILENCE: Duration = Duration::from_millis(200);
-/// Nor is more than this read once a program has ended: all that it wrote itself fits its pipe (64 KiB) or terminal.
+/// Most bytes that are read of a program that has ended: all that it wrote itself fits its pipe (64 KiB) or terminal.
 pub const LEFT_MAX: usize = 256 << 10;
 
-/// How a process ended.
+/// The exit of a process with this status.
 #[must_use]
 pub fn exit(status: ExitStatus) -> Exit {
     match status.signal() {
@@ -33,7 +33,7 @@ pub fn signal_group(leader: u32, signal: Signal) {
     }
 }
 
-/// Whether anybody is left in a process group.
+/// Whether any process is left in a process group.
 #[must_use]
 pub fn is_group(leader: u32) -> bool {
     group(leader).is_some_and(|group| test_kill_process_group(group).is_ok())

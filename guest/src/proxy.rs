@@ -22,17 +22,17 @@ use tonic::{Code, Status};
 
 use crate::tunnel::Gateway;
 
-/// Where it listens.
+/// Address that the proxy listens on.
 pub const ADDRESS: &str = "127.0.0.1:3128";
-/// Connections at a time; more wait.
+/// Most connections at a time; more wait.
 const CONNECTIONS_MAX: usize = 256;
-/// How long the tunnel may take to come back before a program is told that it is gone.
+/// Longest wait for the tunnel to come back before a program is told that it is gone.
 const TUNNEL_WITHIN: Duration = Duration::from_secs(5);
-/// Frames that wait for HTTP/2.
+/// Most frames that may wait for HTTP/2.
 const QUEUE: usize = 2;
-/// How long a program gets to close a connection that is over.
+/// Longest time for a program to close a connection that is over.
 const LINGER: Duration = Duration::from_secs(2);
-/// After an accept that failed, e.g. for want of file descriptors.
+/// Pause after an accept that failed, e.g. for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens on [`ADDRESS`], for ever.
@@ -64,13 +64,13 @@ pub async fn serve(listener: TcpListener, gateway: Gateway) -> io::Result<Infall
     }
 }
 
-/// Why a connection came to nothing, as HTTP says it.
+/// Why a connection came to nothing, in HTTP's terms.
 struct Refusal {
     status: &'static str,
     text: String,
 }
 
-/// One connection: the end of the gateway's direction ends it, that of the program's direction does not.
+/// Carries one connection: the end of the gateway's direction ends it, that of the program's direction does not.
 async fn carry(mut stream: TcpStream, gateway: Gateway) {
     let _ = stream.set_nodelay(true);
     let mut first = BytesMut::new();
@@ -96,7 +96,7 @@ async fn carry(mut stream: TcpStream, gateway: Gateway) {
     let _ = timeout(LINGER, sending.join_next()).await;
 }
 
-/// Gateway to program.
+/// Copies bytes from the gateway to the program.
 async fn receive(
     gateway: &Gateway,
     outbound: mpsc::Receiver<TunnelFrame>,
@@ -130,7 +130,8 @@ fn refusal(status: &Status) -> Refusal {
     }
 }
 
-/// Program to gateway, what it said first before the rest. When nobody takes the frames any more, reads on to the end all the same.
+/// Copies bytes from the program to the gateway, what it said `first` before the rest. When nobody takes the frames any more,
+/// reads on to the end all the same.
 async fn send(mut first: BytesMut, mut reader: OwnedReadHalf, frames: mpsc::Sender<TunnelFrame>) {
     let mut frames = Some(frames);
     let mut buffer = BytesMut::new();

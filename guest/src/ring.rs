@@ -13,19 +13,19 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// An empty ring at offset 0.
+    /// Creates an empty ring at offset 0.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self { capacity, bytes: VecDeque::new(), start: 0 }
     }
 
-    /// The oldest offset kept.
+    /// Offset of the oldest byte that is kept.
     #[must_use]
     pub fn start(&self) -> u64 {
         self.start
     }
 
-    /// The next offset to be written.
+    /// Offset of the next byte to be written.
     #[must_use]
     pub fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
@@ -41,7 +41,7 @@ impl Ring {
         self.start = end - self.bytes.len() as u64;
     }
 
-    /// At most `max` bytes from `offset` on, or from the oldest offset kept if that is higher. None: nothing there yet.
+    /// At most `max` bytes from `offset` on, or from the oldest offset kept if that is higher. None: there are none yet.
     #[must_use]
     pub fn read(&self, offset: u64, max: usize) -> Option<(u64, Bytes)> {
         let offset = offset.max(self.start);

@@ -23,40 +23,40 @@ use rustix::{
 };
 use serde::Serialize;
 
-/// Where the threads of a watch say how they stand: a file each, named after its processor.
+/// Folder where the threads of a watch report: a file each, named after its processor.
 const WATCH: &str = "/run/pilothouse/self-test";
-/// For all threads of a watch to have said something.
+/// Longest wait for all threads of a watch to report.
 const STARTS: Duration = Duration::from_secs(20);
-/// What a thread sleeps to find out how long that takes.
+/// Sleep of a thread that finds out how long it takes.
 const NAP: Duration = Duration::from_millis(50);
-/// Of the kernel's log, more is not looked at.
+/// Most bytes of the kernel's log that are looked at.
 const LOG_MAX: usize = 1 << 20;
-/// Of lines that tell of trouble, how many are told.
+/// Most lines of trouble that are told.
 const TROUBLE_MAX: usize = 8;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SelfTest {
     /// Starts a thread on each processor that holds patterns in its registers and counts, and returns when all of them do.
     Watch,
-    /// What a watch is: does not return.
+    /// Is the watch itself: does not return.
     Hold,
-    /// How the watch and the clocks stand, as JSON.
+    /// Prints how the watch and the clocks stand, as JSON.
     Look,
     /// Reads back what earlier rounds wrote to the disk, and writes this one's.
     Disk { round: u32 },
 }
 
-/// How a guest stands.
+/// State of a guest, as `look` prints it.
 #[derive(Debug, Serialize)]
 struct Standing {
-    /// Nanoseconds since 1970, the last thing that was looked at.
+    /// Wall clock in nanoseconds since 1970, the last thing that was looked at.
     realtime: u64,
-    /// Nanoseconds that CLOCK_MONOTONIC counts.
+    /// CLOCK_MONOTONIC, in nanoseconds.
     monotonic: u64,
-    /// What a sleep of 50 ms took, in microseconds.
+    /// Time that a sleep of 50 ms took, in microseconds.
     nap: u64,
     clocksource: String,
-    /// Of the kernel's log, lines that tell of trouble with time or processors.
+    /// Lines of the kernel's log that tell of trouble with time or processors.
     trouble: Vec<String>,
     threads: Vec<Thread>,
 }
@@ -65,11 +65,11 @@ struct Standing {
 #[derive(Debug, Serialize)]
 struct Thread {
     cpu: u32,
-    /// How often it has compared its registers.
+    /// How often the thread has compared its registers.
     turns: u64,
-    /// How often one held something else than was put there.
+    /// How often a register held something else than was put there.
     broken: u64,
-    /// avx or sse.
+    /// Registers that the thread holds: avx or sse.
     registers: String,
 }
 
@@ -114,7 +114,7 @@ fn hold() -> io::Result<()> {
     Ok(())
 }
 
-/// Never returns but with an error.
+/// Holds patterns on this processor; returns only with an error.
 fn hold_on(cpu: u32) -> io::Result<()> {
     let mut only = CpuSet::new();
     only.set(cpu as usize);
@@ -149,7 +149,7 @@ fn place(cpu: u32) -> PathBuf {
     Path::new(WATCH).join(cpu.to_string())
 }
 
-/// None: it has not said anything yet.
+/// The last report of a processor's thread; None: it has not reported yet.
 fn read(cpu: u32) -> Option<Thread> {
     let text = fs::read_to_string(place(cpu)).ok()?;
     let mut words = text.split_whitespace();
@@ -157,7 +157,7 @@ fn read(cpu: u32) -> Option<Thread> {
     Some(Thread { cpu, turns, broken, registers: words.next()?.to_owned() })
 }
 
-/// Those that this process may run on.
+/// Numbers of the processors that this process may run on.
 fn processors() -> io::Result<Vec<u32>> {
     let set = sched_getaffinity(None::<Pid>)?;
     Ok((0..).take(CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu as usize)).collect())

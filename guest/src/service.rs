@@ -38,12 +38,12 @@ use crate::{
     waits::Waits,
 };
 
-/// Commands that run at a time.
+/// Most commands that run at a time.
 const EXECS_MAX: usize = 64;
-/// Nothing is started meanwhile.
+/// Refusal of whatever would start a program while the guest is frozen.
 const QUIET: &str = "the session is being put to disk at this moment; try again";
 
-/// What a streaming call answers.
+/// Messages of a call that streams its answer.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The guest as the host sees it. Clones share it.
@@ -58,19 +58,19 @@ struct Inner {
     waits: Waits,
     typing: Typing,
     boot: Mutex<Vec<BootStep>>,
-    /// The kernel's, which all clones of a template share.
+    /// The kernel's boot id, which all clones of a template share.
     boot_id: String,
-    /// Its release.
+    /// Release of the guest's kernel.
     kernel: String,
-    /// Whose life was last taken on: session and generation.
+    /// Session and generation of the life that was last taken on; None: none was yet.
     life: Mutex<Option<(String, u64)>>,
-    /// Which freeze user processes are in, or about to be in, when the machine may stand still; 0: none.
+    /// Number of the freeze that user processes are in, or about to be in, when the machine may stand still; 0: none.
     quiet: AtomicU64,
-    /// How many there were.
+    /// Number of freezes so far.
     freezes: AtomicU64,
-    /// The last of them that was done.
+    /// Number of the last freeze that was carried out.
     done: AtomicU64,
-    /// Something was heard of the host since.
+    /// Whether the host has said something since the last freeze.
     heard: AtomicBool,
     /// Held while the machine freezes or thaws.
     freezing: Mutex<()>,
@@ -103,13 +103,13 @@ impl Guest {
         }))
     }
 
-    /// What happens here.
+    /// Events of this guest.
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.0.events
     }
 
-    /// What its agent waits for.
+    /// Waits of this guest's agent.
     #[must_use]
     pub fn waits(&self) -> &Waits {
         &self.0.waits
@@ -124,8 +124,8 @@ impl Guest {
         self.0.quiet.load(Ordering::Relaxed)
     }
 
-    /// Starts a program in one of our cgroups. Not while these are frozen: it would freeze before it has begun, and this
-    /// program would wait for that.
+    /// Starts a program in a cgroup. Not while user processes are frozen: it would freeze before it has begun, and the
+    /// supervisor would wait for that.
     fn launch(&self, launch: &Launch, cgroup: &str) -> Result<Started, LaunchError> {
         if self.is_quiet() {
             return Err(LaunchError { code: 126, message: QUIET.into() });

@@ -14,67 +14,67 @@ use tokio::{
 
 use crate::{asks, events::Events, tunnel::Gateway, waits::Waits};
 
-/// Where it is, for every user.
+/// Path of the socket, for every user.
 pub const SOCKET: &str = "/run/pilothouse/session.sock";
-/// Longest text, in bytes.
+/// Longest text of a status, in bytes.
 pub const TEXT_MAX: usize = 4096;
-/// Most choices.
+/// Most choices of a status.
 pub const CHOICES_MAX: usize = 16;
-/// Longest choice, in bytes.
+/// Longest choice of a status, in bytes.
 pub const CHOICE_MAX: usize = 256;
-/// What an agent may say it is doing.
+/// Words for what an agent may say that it is doing.
 pub const ACTIVITIES: [&str; 5] = ["working", "needs-input", "idle", "done", "failed"];
 
-/// What an agent may wait for.
+/// Words for what an agent may wait for.
 pub const WAITS: [&str; 3] = ["checks", "review", "message"];
-/// Longest wait with an end, in seconds: a year.
+/// Longest wait that has an end, in seconds: a year.
 pub const TIMEOUT_MAX: u64 = 365 * 24 * 3600;
 
-/// Longest line: every bound above, and JSON's escapes.
+/// Longest line of a request, in bytes: every bound above, and JSON's escapes.
 const LINE_MAX: u64 = 64 << 10;
-/// Connections at a time; more wait.
+/// Most connections at a time; more wait.
 const CONNECTIONS_MAX: usize = 16;
-/// Questions to the host at a time; further ones are refused.
+/// Most questions to the host at a time; further ones are refused.
 const ASKS_MAX: usize = 16;
-/// How long a status, or the line of a question, may take.
+/// Longest time for a status, or the line of a question.
 const WITHIN: Duration = Duration::from_secs(5);
-/// After an accept that failed, e.g. for want of file descriptors.
+/// Pause after an accept that failed, e.g. for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What is asked.
+/// A request of the `session` command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// The agent says what it is doing.
     Status {
-        /// One of [`ACTIVITIES`].
+        /// Word for what the agent is doing; one of [`ACTIVITIES`].
         activity: String,
-        /// In its words.
+        /// What the agent says about it, in its own words.
         #[serde(default)]
         text: String,
-        /// Answers it offers.
+        /// Answers that the agent offers to its question.
         #[serde(default)]
         choices: Vec<String>,
     },
-    /// Opens a pull request.
+    /// The agent opens a pull request.
     OpenPull {
-        /// One line.
+        /// Title of the pull request: one line.
         title: String,
-        /// May be empty.
+        /// Description of the pull request; may be empty.
         #[serde(default)]
         body: String,
-        /// May be empty: the only one that was pushed.
+        /// Name of the head branch; empty: the only one that was pushed.
         #[serde(default)]
         branch: String,
-        /// May be empty: the repository's default branch.
+        /// Name of the base branch; empty: the repository's default branch.
         #[serde(default)]
         base: String,
     },
     /// The agent waits for something; answered when it has come to pass.
     Wait {
-        /// One of [`WAITS`].
+        /// What the agent waits for; one of [`WAITS`].
         what: String,
-        /// Seconds; 0: for ever.
+        /// Seconds that the wait may last; 0: for ever.
         #[serde(default)]
         timeout: u64,
         /// Number of one of the session's pull requests; 0: the newest.
@@ -83,18 +83,18 @@ pub enum Request {
     },
 }
 
-/// What is answered.
+/// The answer to a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Response {
-    /// Why not, for people.
+    /// Why the request was refused, in words for a person; None: it was not.
     pub error: Option<String>,
-    /// What the host said; its shape is the question's.
+    /// The host's answer; its shape is the question's.
     #[serde(default)]
     pub answer: Option<serde_json::Value>,
 }
 
 impl Request {
-    /// Whether it is within its bounds.
+    /// Checks whether the request is within its bounds.
     ///
     /// # Errors
     /// A text for people.
@@ -185,7 +185,7 @@ pub async fn run(socket: &Path, events: Events, waits: Waits, gateway: Gateway) 
     }
 }
 
-/// The request, or why it is none.
+/// Reads a request; the inner error says why it is none.
 #[doc(hidden)]
 pub async fn read(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Result<Request, String>> {
     let mut line = String::new();

@@ -15,40 +15,40 @@ use tokio::{sync::watch, time::sleep};
 
 use crate::{agent::Agent, waits::Waits};
 
-/// Messages that wait for their turn; a host has one under way at a time.
+/// Most messages that may wait for their turn; a host has one under way at a time.
 const MESSAGES_MAX: usize = 64;
-/// Messages that are known to have been taken, so that none is typed twice; far more than a host has under way.
+/// Most messages that are known to have been taken, so that none is typed twice; far more than a host has under way.
 const TAKEN: usize = 1024;
-/// Between two looks at whether it was read: at first, and at most.
+/// Pause between two looks at whether a piece was read: the first, and the longest.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
-/// After a piece was read and before the next: programs that watch for pastes take what comes at once for one.
+/// Pause after a piece was read and before the next: programs that watch for pastes take what comes at once for one.
 const APART: Duration = Duration::from_millis(50);
 
-/// A message.
+/// A message that the host has typed.
 #[derive(Clone, Debug, Default)]
 pub struct Message {
-    /// Given by the host: a message is typed once. Not in order of arrival, since keys overtake messages.
+    /// Id of the message, given by the host: a message is typed once. Not in order of arrival, since keys overtake messages.
     pub id: u64,
-    /// Each written once the one before was read.
+    /// Pieces of the message, each written once the one before was read.
     pub pieces: Vec<Bytes>,
-    /// What may answer a wait for a message; empty: nothing, this is for the terminal alone.
+    /// Text that may answer a wait for a message; empty: the message is for the terminal alone.
     pub text: String,
-    /// Not behind those that are not read yet.
+    /// Whether the message is typed at once, and not behind those that are not read yet.
     pub at_once: bool,
 }
 
-/// What became of a message.
+/// Fate of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// The agent has yet to read it.
+    /// The agent has not read the message yet.
     Pending,
-    /// It has.
+    /// The agent has read the message.
     Read,
-    /// It ended before.
+    /// The agent ended before it read the message.
     Lost,
 }
 
-/// What is typed. Clones share it.
+/// Messages that are typed. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Typing(Arc<Shared>);
 
@@ -57,25 +57,25 @@ struct Shared {
     agent: Agent,
     waits: Waits,
     state: Mutex<State>,
-    /// Held by the message that is typed.
+    /// Held by the message that is being typed.
     turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The newest last; at most [`TAKEN`].
+    /// Ids of the messages that were taken, the newest last; at most [`TAKEN`].
     taken: VecDeque<u64>,
     open: VecDeque<(u64, watch::Sender<Fate>)>,
 }
 
 impl Typing {
-    /// Nothing is typed yet.
+    /// Creates a record in which no message was typed yet.
     #[must_use]
     pub fn new(agent: Agent, waits: Waits) -> Self {
         Self(Arc::new(Shared { agent, waits, state: Mutex::default(), turn: tokio::sync::Mutex::default() }))
     }
 
-    /// Types a message in its turn; what becomes of it. Of one that was taken before, that one's fate.
+    /// Types a message in its turn; returns what becomes of it. Of one that was taken before, the same fate.
     ///
     /// # Errors
     /// A text for people, where too many wait.
@@ -122,7 +122,8 @@ impl Typing {
         }
     }
 
-    /// None: a wait asks for it, nothing of it was read, and it is off the terminal again.
+    /// Types the message's pieces, one after the other. None: a wait asks for the message, nothing of it was read, and it is
+    /// off the terminal again.
     async fn type_pieces(&self, message: &Message) -> Option<Fate> {
         let mut typed = Vec::new();
         if self.takes_back(message, &typed) {
@@ -144,7 +145,7 @@ impl Typing {
         Some(Fate::Read)
     }
 
-    /// Waits until the agent has read all that was typed of it. None: as of [`Typing::type_pieces`].
+    /// Waits until the agent has read all that was typed of the message. None: as of [`Typing::type_pieces`].
     async fn reading(&self, message: &Message, typed: &[u8]) -> Option<Fate> {
         let mut begun = self.0.waits.begun();
         if self.takes_back(message, typed) {
@@ -170,7 +171,7 @@ impl Typing {
         Some(Fate::Read)
     }
 
-    /// Whether a wait asks for it and nothing of it was read; then it is off the terminal.
+    /// Whether a wait asks for the message and nothing of it was read; then it is taken off the terminal.
     fn takes_back(&self, message: &Message, typed: &[u8]) -> bool {
         let asked = !message.text.is_empty() && self.0.waits.wants_message();
         asked && (typed.is_empty() || self.0.agent.take_back(typed))

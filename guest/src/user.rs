@@ -2,19 +2,19 @@
 
 use std::{fs, io};
 
-/// Who programs are where nobody says otherwise.
+/// Name of the user that programs run as where nobody says otherwise.
 pub const ROOT: &str = "root";
 
-/// A user.
+/// A user of the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// Login name of the user.
     pub name: String,
     /// Number of the user.
     pub uid: u32,
-    /// Its own group.
+    /// Number of the user's own group.
     pub gid: u32,
-    /// All of its groups.
+    /// Numbers of all of the user's groups.
     pub groups: Vec<u32>,
     /// Absolute path of the user's home folder.
     pub home: String,
@@ -66,7 +66,7 @@ fn fields<'a>(passwd: &'a str, name: &str) -> Option<[&'a str; 7]> {
     lines.filter(|fields| fields.first() == Some(&name)).find_map(|fields| fields.try_into().ok())
 }
 
-/// Its own group, and those whose lines name it.
+/// Numbers of the user's own group, and of those whose lines name the user.
 fn groups_of(name: &str, own: u32, groups: &str) -> Vec<u32> {
     let of_line = |line: &str| {
         let mut fields = line.split(':').skip(2);

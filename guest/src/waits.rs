@@ -24,7 +24,7 @@ const MESSAGE: &str = "message";
 struct State {
     last: u64,
     open: Option<Open>,
-    /// The last that has its answer of the host.
+    /// Id of the last wait that got its answer from the host.
     answered: u64,
 }
 
@@ -37,14 +37,14 @@ struct Open {
 }
 
 impl Waits {
-    /// None yet; the host is told by these events.
+    /// Creates a record without waits; the host is told of them by these events.
     #[must_use]
     pub fn new(events: Events) -> Self {
         Self { events, state: Arc::default(), begun: watch::Sender::new(()) }
     }
 
-    /// Tells the host that something is waited for, of the pull request of this number (0: the newest), for so many seconds (0:
-    /// for ever).
+    /// Begins a wait for `what`, and tells the host: of the pull request of this number (0: the newest), for so many seconds
+    /// (0: for ever).
     ///
     /// # Errors
     /// A text for people, where another wait is under way.
@@ -103,7 +103,7 @@ impl Waits {
     }
 }
 
-/// A wait; dropped before its answer it is withdrawn.
+/// A wait under way; dropped before its answer it is withdrawn.
 #[derive(Debug)]
 pub struct Waiting {
     waits: Waits,

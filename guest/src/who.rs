@@ -8,24 +8,24 @@ use std::{collections::HashMap, fs, io, path::Path};
 use pilothouse_proto::guest::v1::HandshakeRequest;
 use serde::{Deserialize, Serialize};
 
-/// Where it is, beside the socket of the `session` command.
+/// Path of the file, beside the socket of the `session` command.
 pub const WHO: &str = "/run/pilothouse/session.json";
 
-/// What the file says.
+/// Content of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
-    /// ULID.
+    /// Id of the session: a ULID.
     pub id: String,
-    /// Its hostname too.
+    /// Slug of the session, which is the guest's hostname too.
     pub slug: String,
-    /// The branch it is to work on; it may push to all that begin with `agent/SLUG/`.
+    /// Branch that the session is to work on; it may push to all that begin with `agent/SLUG/`.
     pub branch: String,
-    /// One higher after each start, resume or fork.
+    /// Number of the VM's life: one higher after each start, resume or fork.
     pub generation: u64,
 }
 
 impl Who {
-    /// Of an identity that the host gave.
+    /// The content that says this identity, which the host gave.
     #[must_use]
     pub fn of(identity: &HandshakeRequest) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl Who {
         }
     }
 
-    /// What the file holds: one line of JSON.
+    /// Text of the file: one line of JSON.
     #[must_use]
     pub fn text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default() + "\n"
@@ -50,7 +50,7 @@ impl Who {
         Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
     }
 
-    /// Puts its names in the place of those that a program was started with.
+    /// Replaces the session's names in the variables that a program was started with.
     pub fn rename(&self, environment: &mut HashMap<String, String>) {
         for (name, value) in [("SESSION", &self.id), ("SLUG", &self.slug), ("BRANCH", &self.branch)] {
             if let Some(known) = environment.get_mut(&format!("PILOTHOUSE_{name}")) {

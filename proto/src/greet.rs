@@ -21,7 +21,7 @@ use crate::{
 /// A connection after its preamble.
 #[derive(Debug)]
 pub struct Greeted<T> {
-    /// Read already, to see that it is no preamble.
+    /// Bytes that were read already, to see that they are no preamble.
     first: Bytes,
     io: BufReader<T>,
 }
@@ -43,8 +43,8 @@ pub async fn greet<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> io::Result<Greet
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Greeted<T> {
-    /// Waits for what the host says next. True: it was a preamble once more, which is answered, and so is every one that
-    /// follows it at once. False: it is something else, and still to be read.
+    /// Waits for what the host says next. True: another preamble, which is answered, and so is every one that follows it at
+    /// once. False: something else, which is still to be read.
     ///
     /// # Errors
     /// The connection ended.
@@ -63,8 +63,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Greeted<T> {
     }
 }
 
-/// The guest's half of the handshake, and once more for as long as a host that did not hear of it in time begins anew. False:
-/// it refused, and the connection is over.
+/// Does the guest's half of the handshake, and once more for as long as a host that did not hear of it in time begins anew.
+/// False: the guest refused, and the connection is over.
 ///
 /// # Errors
 /// The connection ended, or what came is no handshake.
@@ -90,7 +90,7 @@ pub fn reply(shaken: Result<HandshakeResponse, Status>) -> HandshakeAnswer {
     HandshakeAnswer { answer: Some(answer), asks_clock: false }
 }
 
-/// Sends one message as [`framed`].
+/// Sends one message as [`framed`] makes it.
 ///
 /// # Errors
 /// The connection ended, or the message has more than [`FRAME_MAX`] bytes.
@@ -99,7 +99,7 @@ pub async fn send(io: &mut (impl AsyncWrite + Unpin), message: &impl Message) ->
     io.flush().await
 }
 
-/// One message behind its length in four bytes, big-endian.
+/// Encodes one message behind its length in four bytes, big-endian.
 ///
 /// # Errors
 /// It has more than [`FRAME_MAX`] bytes.
@@ -112,7 +112,7 @@ pub fn framed(message: &impl Message) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Receives what [`send`] sends.
+/// Receives a message that [`send`] has sent.
 ///
 /// # Errors
 /// The connection ended, or what came is no such message, or a longer one than [`FRAME_MAX`].

@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-/// Version of `guest.v1`.
+/// Version of the contract `guest.v1`.
 pub const PROTOCOL: u32 = 1;
 /// HTTP/2 window of one stream, in bytes. Small: what a stalled reader lets queue stands before every later byte.
 pub const STREAM_WINDOW: u32 = 256 << 10;
@@ -26,21 +26,21 @@ pub const MESSAGE_MAX: usize = 256 << 10;
 pub const FRAME_MAX: usize = 64 << 10;
 /// Most data in one message of a byte stream, in bytes.
 pub const CHUNK: usize = 64 << 10;
-/// Streams open at a time on one connection.
+/// Most streams that are open at a time on one connection.
 pub const STREAMS_MAX: u32 = 256;
-/// A silent connection is asked for a sign of life this often...
+/// Time after which a silent connection is asked for a sign of life.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(4);
-/// ...and is given up when none comes in this time. Long, because a busy host starves its emulated guests.
+/// Longest wait for that sign; then the connection is given up. Long, because a busy host starves its emulated guests.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The first bytes of a preamble.
+/// First bytes of a preamble.
 pub const MAGIC: [u8; 8] = *b"PLTHLNK1";
-/// Length of the nonce.
+/// Bytes of a preamble's nonce.
 pub const NONCE: usize = 16;
-/// Length of a preamble: magic and nonce.
+/// Bytes of a preamble: magic and nonce.
 pub const LENGTH: usize = MAGIC.len() + NONCE;
 
-/// A preamble with this nonce.
+/// The preamble with this nonce.
 #[must_use]
 pub fn preamble(nonce: [u8; NONCE]) -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
@@ -63,8 +63,8 @@ impl<const N: usize> Scanner<N> {
         Self { wanted, matched: 0 }
     }
 
-    /// Looks on in the next piece. The number of its bytes up to and with the end of the first match, if it ends in there;
-    /// then the scanner starts anew.
+    /// Looks on in the next piece. Returns the number of the piece's bytes up to and with the end of the first match, if it
+    /// ends in there; then the scanner starts anew.
     pub fn find(&mut self, piece: &[u8]) -> Option<usize> {
         let end = piece.iter().position(|&byte| self.push(byte))?;
         Some(end + 1)

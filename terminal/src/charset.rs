@@ -1,6 +1,6 @@
 //! Character sets: which letters are lines.
 
-/// G0 to G3, which of them is in use, and the one that is for the next character alone.
+/// Character sets G0 to G3, which of them is in use, and the one that is for the next character alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Charsets {
     sets: [Set; 4],
@@ -12,20 +12,20 @@ pub(crate) struct Charsets {
 enum Set {
     #[default]
     Ascii,
-    /// DEC special graphics: `ESC ( 0`.
+    /// DEC special graphics, chosen by `ESC ( 0`.
     Lines,
-    /// `ESC ( A`.
+    /// British letters, chosen by `ESC ( A`.
     British,
 }
 
-/// What `_` to `~` are among the DEC special graphics.
+/// Characters that `_` to `~` are among the DEC special graphics.
 const LINES: [char; 32] = [
     ' ', '◆', '▒', '␉', '␌', '␍', '␊', '°', '±', '␤', '␋', '┘', '┐', '┌', '└', '┼', '⎺', '⎻', '─', '⎼', '⎽', '├', '┤',
     '┴', '┬', '│', '≤', '≥', 'π', '≠', '£', '·',
 ];
 
 impl Charsets {
-    /// Whether letters are letters.
+    /// Whether the next letter stands for itself.
     pub(crate) fn is_plain(&self) -> bool {
         self.next.is_none() && self.set(self.in_use) == Set::Ascii
     }
@@ -34,17 +34,17 @@ impl Charsets {
         self.sets.get(usize::from(number)).copied().unwrap_or_default()
     }
 
-    /// Shifts: SI 0, SO 1, LS2 2, LS3 3.
+    /// Puts the set of this number in use: SI 0, SO 1, LS2 2, LS3 3.
     pub(crate) fn shift(&mut self, number: u8) {
         self.in_use = number;
     }
 
-    /// SS2, SS3.
+    /// Puts the set of this number in use for the next character alone: SS2, SS3.
     pub(crate) fn shift_once(&mut self, number: u8) {
         self.next = Some(number);
     }
 
-    /// `ESC ( 0` and the like; false: it designates nothing that is known.
+    /// Carries out `ESC ( 0` and the like; false: it designates nothing that is known.
     pub(crate) fn designate(&mut self, which: u8, set: u8) -> bool {
         let number = match which {
             b'(' => 0,
@@ -61,7 +61,7 @@ impl Charsets {
         true
     }
 
-    /// What a letter stands for.
+    /// Character that a letter stands for.
     pub(crate) fn map(&mut self, letter: char) -> char {
         let number = self.next.take().unwrap_or(self.in_use);
         let set = self.set(number);
@@ -72,7 +72,7 @@ impl Charsets {
         }
     }
 
-    /// Puts another terminal where this one is.
+    /// Writes what puts a fresh terminal's character sets into this state.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         for (which, set) in b"()*+".iter().zip(self.sets) {
             let set = match set {

@@ -34,7 +34,7 @@ fn color(name: &str, color: vt100::Color) -> Option<String> {
     }
 }
 
-/// In the words of record.py, sorted.
+/// Style of a cell in the words of record.py, sorted.
 fn style(cell: &vt100::Cell) -> String {
     let on = |name: &str, on: bool| on.then(|| name.to_owned());
     let words = [
@@ -69,7 +69,7 @@ fn screen(emulator: &Emulator) -> (String, Vec<(String, Vec<String>)>) {
     (format!("{column} {row}"), rows.collect())
 }
 
-/// A row as record.py writes it: of so many cells.
+/// A row of this number of cells, as record.py writes it.
 fn written(text: &str, styles: &[String], cells: usize) -> [String; 2] {
     let styles = &styles[..cells];
     let mut runs = Vec::new();

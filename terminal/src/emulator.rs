@@ -7,9 +7,9 @@ use crate::{
     scanner::{Scanner, Token},
 };
 
-/// Longest side of a terminal.
+/// Longest side of a terminal, in characters.
 const SIDE_MAX: u16 = 1000;
-/// Shown where the engine gave up on what a program wrote.
+/// Line that is shown where the engine gave up on what a program wrote.
 const GAVE_UP: &[u8] = b"[the terminal's screen was reset: its output could not be understood]\r\n";
 
 /// A terminal without a window.
@@ -26,15 +26,15 @@ pub struct Emulator {
 /// Bytes that draw a terminal on an empty one of its size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drawn {
-    /// History first, then the screen, then the modes.
+    /// The bytes: history first, then the screen, then the modes.
     pub bytes: Vec<u8>,
-    /// How many rows of history they draw.
+    /// Number of rows of history that the bytes draw.
     pub history: usize,
 }
 
 impl Emulator {
-    /// An empty one of this size with room for so many rows of history, that keeps copies to the clipboard of at most so many
-    /// bytes (of base64).
+    /// Creates an empty terminal of this size with room for `history` rows, that keeps copies to the clipboard of at most
+    /// `copy_max` bytes of base64.
     #[must_use]
     pub fn new(columns: u16, rows: u16, history: usize, copy_max: usize) -> Self {
         let machine = Machine::new(side(columns), side(rows), history);
@@ -46,8 +46,8 @@ impl Emulator {
         self.each(bytes, |_, _| {});
     }
 
-    /// Takes what the program wrote, and gives what a real terminal is to be sent of it: the same but for what that must not
-    /// carry out. `answers`: it answers the program's queries.
+    /// Takes what the program wrote; returns what a real terminal is to be sent of it: the same but for what that must not
+    /// carry out. `answers`: the real terminal answers the program's queries.
     pub fn feed_through(&mut self, bytes: &[u8], answers: bool) -> Vec<u8> {
         let mut filter = Filter::new(answers);
         self.each(bytes, |token, machine| filter.pass(token, machine));
@@ -67,34 +67,34 @@ impl Emulator {
         }
     }
 
-    /// Another size. On the main screen lines are broken anew, so that no text is lost.
+    /// Sets the size. On the main screen lines are broken anew, so that no text is lost.
     pub fn resize(&mut self, columns: u16, rows: u16) {
         self.guarded(|machine| machine.resize(side(columns), side(rows)));
     }
 
-    /// Columns and rows.
+    /// Number of columns and of rows.
     #[must_use]
     pub fn size(&self) -> (u16, u16) {
         self.machine.size()
     }
 
-    /// The screen, where the history is looked at: that part of it. What stands in a cell is to be read by [`crate::shown`].
+    /// The screen; where the history is looked at, that part of it. What stands in a cell is to be read by [`crate::shown`].
     #[must_use]
     pub fn screen(&self) -> &vt100::Screen {
         self.machine.screen()
     }
 
-    /// Looks so many rows up from the live screen; as far as there are.
+    /// Looks this number of rows up from the live screen; as far as there are.
     pub fn scroll_to(&mut self, up: usize) {
         self.guarded(|machine| machine.scroll_to(up));
     }
 
-    /// What was said since this was asked last.
+    /// Events since this was last called.
     pub fn events(&mut self) -> Vec<Event> {
         self.machine.events.take()
     }
 
-    /// The window's title; empty where none was set.
+    /// Title of the window; empty where none was set.
     #[must_use]
     pub fn title(&self) -> &str {
         &self.machine.title
@@ -106,7 +106,7 @@ impl Emulator {
         self.machine.keyboard().flags()
     }
 
-    /// Level of xterm's modifyOtherKeys.
+    /// Level of xterm's modifyOtherKeys that is in force.
     #[must_use]
     pub fn other_keys(&self) -> u16 {
         self.machine.modes.other_keys
@@ -124,14 +124,14 @@ impl Emulator {
         self.machine.cursor_row()
     }
 
-    /// The bytes that draw each row of the screen, up to this width; the cursor stands where the row begins, the pen is plain.
+    /// Bytes that draw each row of the screen, up to this width; the cursor stands where the row begins, the pen is plain.
     #[must_use]
     pub fn rows(&self, width: u16) -> Vec<String> {
         let show = |row: String| row.replace(crate::text::STAND_IN, "\u{fffd}");
         self.screen().rows_formatted(0, width).map(show).collect()
     }
 
-    /// Draws at most so many rows of history and then the screen; the history ends up above the screen.
+    /// Draws at most `history` rows of history and then the screen; the history ends up above the screen.
     #[must_use]
     pub fn draw(&mut self, history: usize) -> Drawn {
         let mut drawn = Drawn::default();
@@ -140,13 +140,14 @@ impl Emulator {
         drawn
     }
 
-    /// Ends what could bend a line that is written over a terminal in this one's state: character sets, origin, insertion.
+    /// Bytes that end what could bend a line that is written over a terminal in this one's state: character sets, origin,
+    /// insertion.
     #[must_use]
     pub fn pause(&self) -> Vec<u8> {
         draw::PLAIN.to_vec()
     }
 
-    /// Takes a terminal back into this one's state after [`Self::pause`].
+    /// Bytes that take a terminal back into this one's state after [`Self::pause`].
     #[must_use]
     pub fn resume(&self) -> Vec<u8> {
         let mut out = Vec::new();

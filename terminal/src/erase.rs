@@ -3,7 +3,7 @@
 use crate::machine::Machine;
 
 impl Machine {
-    /// Carries out something that leaves blank cells.
+    /// Carries out a sequence that leaves blank cells.
     pub(crate) fn erase(&mut self, sequence: &[u8]) {
         if self.pen.is_plain() {
             return self.tell(sequence);
@@ -25,7 +25,7 @@ impl Machine {
         self.erase(format!("\x1b[{how}K").as_bytes());
     }
 
-    /// IND, or NEL.
+    /// Carries out IND, or NEL where it `returns`.
     pub(crate) fn line_feed(&mut self, returns: bool) {
         if returns {
             self.tell(b"\r");
@@ -39,7 +39,7 @@ impl Machine {
         }
     }
 
-    /// RI.
+    /// Carries out RI.
     pub(crate) fn reverse_line_feed(&mut self) {
         self.stop_waiting();
         let (row, _) = self.cursor();
@@ -53,7 +53,7 @@ impl Machine {
         }
     }
 
-    /// IL, DL, SU and SD.
+    /// Carries out IL, DL, SU or SD, by its last letter.
     pub(crate) fn shift_rows(&mut self, letter: u8, count: u16) {
         self.stop_waiting();
         let (top, bottom) = self.region;
@@ -76,7 +76,7 @@ impl Machine {
         self.place(row, column);
     }
 
-    /// ICH, DCH and ECH.
+    /// Carries out ICH, DCH or ECH, by its last letter.
     pub(crate) fn shift_cells(&mut self, letter: u8, count: u16) {
         self.stop_waiting();
         let (columns, _) = self.size();

@@ -2,13 +2,13 @@
 
 use base64::{Engine as _, alphabet, engine};
 
-/// Longest title, in characters.
+/// Longest title that is kept, in characters.
 const TITLE_MAX: usize = 256;
-/// Longest text of a notification, in characters.
+/// Longest text of a notification that is kept, in characters.
 const NOTIFICATION_MAX: usize = 1024;
-/// Events that wait to be taken; more are not kept. Answers are.
+/// Most events that wait to be taken; more are not kept. Answers are.
 const EVENTS_MAX: usize = 256;
-/// Base64 whose padding may be left out.
+/// Decoder of base64 whose padding may be left out.
 const BASE64: engine::GeneralPurpose = engine::GeneralPurpose::new(
     &alphabet::STANDARD,
     engine::GeneralPurposeConfig::new().with_decode_padding_mode(engine::DecodePaddingMode::Indifferent),
@@ -17,40 +17,40 @@ const BASE64: engine::GeneralPurpose = engine::GeneralPurpose::new(
 /// Something that a program said. Texts are without control characters, and bounded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// BEL.
+    /// The program rang the bell: BEL.
     Bell,
-    /// OSC 0 and 2.
+    /// The program set the title of the window: OSC 0 and 2.
     Title(String),
-    /// OSC 9, 777 and 99.
+    /// The program sent a notification: OSC 9, 777 and 99.
     Notification(Notification),
-    /// OSC 52: text for the clipboard.
+    /// The program copied text to the clipboard: OSC 52.
     Copy(Copy),
-    /// The same, but longer than is kept.
+    /// The program copied to the clipboard what is longer than is kept.
     LongCopy,
-    /// What a terminal answers to its queries, in their order.
+    /// Bytes that the terminal answers to the program's queries, in their order.
     Answer(Vec<u8>),
 }
 
-/// For a person.
+/// A notification for a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notification {
-    /// May be empty.
+    /// Title of the notification; may be empty.
     pub title: String,
-    /// May be empty, though not both.
+    /// Text of the notification; may be empty where there is a title.
     pub body: String,
 }
 
-/// For the clipboard.
+/// A copy to the clipboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copy {
-    /// As the program named them: `c`, `p`, ...; often empty.
+    /// Selections as the program named them: `c`, `p`, ...; often empty.
     pub selections: String,
-    /// What is copied.
+    /// Bytes that are copied.
     pub text: Vec<u8>,
 }
 
 impl Copy {
-    /// The sequence that asks a terminal to do it.
+    /// The sequence that asks a terminal to make this copy.
     #[must_use]
     pub fn sequence(&self) -> Vec<u8> {
         format!("\x1b]52;{};{}\x1b\\", self.selections, engine::general_purpose::STANDARD.encode(&self.text))
@@ -58,11 +58,11 @@ impl Copy {
     }
 }
 
-/// Those that wait.
+/// Events that wait to be taken.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     waiting: Vec<Event>,
-    /// A notification that comes in several pieces.
+    /// The notification that comes in several pieces.
     begun: Notification,
 }
 
@@ -82,7 +82,7 @@ impl Events {
         }
     }
 
-    /// An OSC: what stands between its introducer and its terminator.
+    /// Takes an OSC: what stands between its introducer and its terminator.
     pub(crate) fn osc(&mut self, text: &[u8]) {
         let (number, rest) = split(text, b';');
         match number {
@@ -110,7 +110,7 @@ impl Events {
         }
     }
 
-    /// Kitty's notifications: `key=value:... ; payload`, in pieces while `d=0`.
+    /// Takes one of kitty's notifications: `key=value:... ; payload`, in pieces while `d=0`.
     fn kitty(&mut self, text: &[u8]) {
         let (metadata, payload) = split(text, b';');
         let value = |key: u8| metadata.split(|byte| *byte == b':').find_map(|pair| pair.strip_prefix(&[key, b'=']));
@@ -160,7 +160,7 @@ fn body(text: &[u8]) -> String {
     clean(text, NOTIFICATION_MAX)
 }
 
-/// Without control characters, at most so many characters.
+/// The text without control characters, at most `max` characters of it.
 fn clean(text: &[u8], max: usize) -> String {
     String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(max).collect()
 }

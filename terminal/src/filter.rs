@@ -17,7 +17,7 @@ impl Filter {
         Self { answers, out: Vec::new() }
     }
 
-    /// `machine` has taken the token.
+    /// Passes on what the real terminal gets of a token, which `machine` has taken.
     pub(crate) fn pass(&mut self, token: Token<'_>, machine: &Machine) {
         match token {
             // ENQ is a query.
@@ -71,7 +71,7 @@ impl Filter {
     }
 }
 
-/// Whether one of these modes is among those that it sets or ends.
+/// Whether one of these modes is among those that the sequence sets or ends.
 fn has(csi: &Csi<'_>, modes: &[u16]) -> bool {
     csi.fields().any(|field| field.parts().next().flatten().is_some_and(|mode| modes.contains(&mode)))
 }

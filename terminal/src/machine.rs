@@ -34,21 +34,21 @@ pub(crate) struct Saved {
     pub(crate) origin: bool,
 }
 
-/// An engine and what it lacks.
+/// The engine, and the state of a terminal that it lacks.
 pub(crate) struct Machine {
     pub(crate) engine: Engine,
     pub(crate) pen: Pen,
     pub(crate) charsets: Charsets,
     pub(crate) tabs: Tabs,
     pub(crate) modes: Modes,
-    /// First and last row that scroll, from 0.
+    /// First and last row of the region that scrolls, from 0.
     pub(crate) region: (u16, u16),
     pub(crate) origin: bool,
-    /// Of the main screen and of the alternate one.
+    /// What `ESC 7` kept on the main screen and on the alternate one.
     pub(crate) saved: [Saved; 2],
     pub(crate) title: String,
     pub(crate) events: Events,
-    /// What `CSI b` repeats.
+    /// Character that `CSI b` repeats.
     pub(crate) last: Option<char>,
     pub(crate) history: usize,
 }
@@ -91,7 +91,7 @@ impl Machine {
         self.engine.screen_mut().set_scrollback(up);
     }
 
-    /// Of the screen that is shown.
+    /// Kitty's keyboard of the screen that is shown.
     pub(crate) fn keyboard(&self) -> &Keyboard {
         &self.modes.keyboards[self.which()]
     }
@@ -101,12 +101,12 @@ impl Machine {
         &mut self.modes.keyboards[which]
     }
 
-    /// 0 the main screen, 1 the alternate one.
+    /// Number of the screen that is shown: 0 the main one, 1 the alternate one.
     pub(crate) fn which(&self) -> usize {
         usize::from(self.screen().alternate_screen())
     }
 
-    /// The cursor's row and column, from 0. The column is the width where the next character wraps.
+    /// Row and column of the cursor, from 0. The column is the width where the next character wraps.
     pub(crate) fn cursor(&self) -> (u16, u16) {
         self.screen().cursor_position()
     }
@@ -213,14 +213,14 @@ impl Machine {
         }
     }
 
-    /// RIS. The history goes, too, as in xterm.
+    /// Carries out RIS. The history goes, too, as in xterm.
     fn reset(&mut self) {
         let (columns, rows) = self.size();
         let events = std::mem::take(&mut self.events);
         *self = Self { events, ..Self::new(columns, rows, self.history) };
     }
 
-    /// DECSTR.
+    /// Carries out DECSTR.
     fn soft_reset(&mut self) {
         let (_, rows) = self.size();
         let (row, column) = self.cursor();
@@ -388,7 +388,7 @@ impl Machine {
         self.place(row, column);
     }
 
-    /// DECALN.
+    /// Carries out DECALN.
     fn fill(&mut self) {
         let (columns, rows) = self.size();
         (self.region, self.origin) = ((0, rows - 1), false);

@@ -17,21 +17,21 @@ const PRIVATE: [(u16, bool); 11] = [
     (2031, false),
     (2048, false),
 ];
-/// Most flags that a program may push.
+/// Most entries of flags that a program may push.
 const STACK_MAX: usize = 16;
 
-/// All of them.
+/// Modes of a terminal that the engine does not keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Modes {
-    /// A bit for each of [`PRIVATE`].
+    /// One bit for each of [`PRIVATE`]: whether it is on.
     private: u16,
-    /// `CSI 4 h`.
+    /// Whether text is inserted: `CSI 4 h`.
     pub(crate) insert: bool,
-    /// `CSI 20 h`: a line feed returns, too.
+    /// Whether a line feed returns, too: `CSI 20 h`.
     pub(crate) newline: bool,
-    /// xterm's modifyOtherKeys.
+    /// Level of xterm's modifyOtherKeys.
     pub(crate) other_keys: u16,
-    /// Of the main screen and of the alternate one.
+    /// Kitty's keyboards of the main screen and of the alternate one.
     pub(crate) keyboards: [Keyboard; 2],
 }
 
@@ -43,7 +43,7 @@ impl Default for Modes {
 }
 
 impl Modes {
-    /// Sets a private mode; false: it is none of these.
+    /// Sets a private mode; false: it is none of [`PRIVATE`].
     pub(crate) fn set(&mut self, mode: u16, on: bool) -> bool {
         let Some(at) = PRIVATE.iter().position(|(known, _)| *known == mode) else { return false };
         if on {
@@ -54,7 +54,7 @@ impl Modes {
         true
     }
 
-    /// Whether a private mode is on; None: it is none of these.
+    /// Whether a private mode is on; None: it is none of [`PRIVATE`].
     pub(crate) fn get(&self, mode: u16) -> Option<bool> {
         PRIVATE.iter().position(|(known, _)| *known == mode).map(|at| self.private & (1 << at) != 0)
     }
@@ -64,7 +64,7 @@ impl Modes {
         self.get(7) != Some(false)
     }
 
-    /// What DECSTR ends.
+    /// Ends the modes that DECSTR ends.
     pub(crate) fn soft_reset(&mut self) {
         self.set(7, true);
         (self.insert, self.newline) = (false, false);
@@ -91,12 +91,12 @@ pub(crate) struct Keyboard {
 }
 
 impl Keyboard {
-    /// Those in force.
+    /// The flags that are in force.
     pub(crate) fn flags(&self) -> u8 {
         self.stack.last().copied().unwrap_or(0)
     }
 
-    /// `CSI > flags u`.
+    /// Carries out `CSI > flags u`.
     pub(crate) fn push(&mut self, flags: u16) {
         if self.stack.len() >= STACK_MAX {
             self.stack.remove(0);
@@ -104,13 +104,13 @@ impl Keyboard {
         self.stack.push(known(flags));
     }
 
-    /// `CSI < count u`.
+    /// Carries out `CSI < count u`.
     pub(crate) fn pop(&mut self, count: u16) {
         let left = self.stack.len().saturating_sub(count.into());
         self.stack.truncate(left);
     }
 
-    /// `CSI = flags ; how u`.
+    /// Carries out `CSI = flags ; how u`.
     pub(crate) fn set(&mut self, flags: u16, how: u16) {
         let (now, flags) = (self.flags(), known(flags));
         let flags = match how {
@@ -130,7 +130,7 @@ impl Keyboard {
     }
 }
 
-/// The five flags that there are.
+/// The flags of the protocol among these: the lowest five bits.
 fn known(flags: u16) -> u8 {
     u8::try_from(flags & 0x1f).unwrap_or(0)
 }

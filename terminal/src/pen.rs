@@ -2,11 +2,11 @@
 
 use crate::sequence::{Csi, Field};
 
-/// What the next text is written in.
+/// Colours and attributes of the next text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pen {
     flags: u16,
-    /// 0 none, 1 plain, 2 double, 3 curly, 4 dotted, 5 dashed.
+    /// Kind of underline: 0 none, 1 plain, 2 double, 3 curly, 4 dotted, 5 dashed.
     underline: u8,
     foreground: Color,
     background: Color,
@@ -89,7 +89,7 @@ impl Pen {
         }
     }
 
-    /// What a cell is written in.
+    /// The pen that a cell is written in.
     pub(crate) fn of(cell: &vt100::Cell) -> Self {
         let color = |color| match color {
             vt100::Color::Default => Color::Default,
@@ -106,27 +106,27 @@ impl Pen {
         }
     }
 
-    /// Whether nothing is set.
+    /// Whether the pen is as in a fresh terminal.
     pub(crate) fn is_plain(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether blank cells that it leaves have a colour.
+    /// Whether blank cells that the pen leaves have a colour.
     pub(crate) fn fills(&self) -> bool {
         self.background != Color::Default
     }
 
-    /// What blank cells have of it.
+    /// The pen of blank cells that this one leaves: its background alone.
     pub(crate) fn blank(&self) -> Self {
         Self { background: self.background, ..Self::default() }
     }
 
-    /// What the engine is told of it.
+    /// Writes the parts of the pen that the engine knows.
     pub(crate) fn write_known(&self, out: &mut Vec<u8>) {
         self.write_parts(out, true);
     }
 
-    /// All of it, for a terminal that may know more.
+    /// Writes all of the pen, for a terminal that may know more.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         self.write_parts(out, false);
     }
@@ -163,7 +163,7 @@ fn flag(set: u16) -> u16 {
     FLAGS.iter().find(|(_, number, _)| *number == set).map_or(0, |(bit, ..)| *bit)
 }
 
-/// `38:5:n`, `38:2:r:g:b` and `38:2::r:g:b`.
+/// Colour in `38:5:n`, `38:2:r:g:b` or `38:2::r:g:b`.
 fn divided(field: Field<'_>) -> Option<Color> {
     let parts: Vec<Option<u16>> = field.parts().take(8).collect();
     let part = |at: usize| Some(parts.get(at).copied().flatten().unwrap_or(0));
@@ -175,7 +175,7 @@ fn divided(field: Field<'_>) -> Option<Color> {
     }
 }
 
-/// `38;5;n` and `38;2;r;g;b`.
+/// Colour in `38;5;n` or `38;2;r;g;b`.
 fn listed<'a>(fields: &mut impl Iterator<Item = Field<'a>>) -> Option<Color> {
     let mut next = || fields.next().map(|field| field.parts().next().flatten().unwrap_or(0));
     match next()? {

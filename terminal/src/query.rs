@@ -17,7 +17,7 @@ pub fn is_query(sequence: &[u8]) -> bool {
     }
 }
 
-/// The same of an OSC, DCS or APC.
+/// Whether a terminal answers this OSC, DCS or APC.
 #[must_use]
 pub fn is_string_query(string: &[u8]) -> bool {
     match string {
@@ -44,7 +44,7 @@ impl Default for Reports {
 }
 
 impl Reports {
-    /// Whether a person typed something of this.
+    /// Whether a person typed any of these bytes.
     pub fn has_keys(&mut self, typed: &[u8]) -> bool {
         let mut keys = false;
         self.0.feed(typed, |token| {
@@ -69,7 +69,7 @@ fn is_report(sequence: &[u8]) -> bool {
     )
 }
 
-/// What stands before a string's terminator.
+/// The text of a string without its terminator.
 pub(crate) fn content(text: &[u8]) -> &[u8] {
     text.strip_suffix(b"\x07").or_else(|| text.strip_suffix(b"\x1b\\")).unwrap_or(text)
 }
@@ -104,7 +104,7 @@ pub(crate) fn colors(text: &[u8]) -> Vec<u8> {
 const FOREGROUND: (u8, u8, u8) = (0xe5, 0xe5, 0xe5);
 const BACKGROUND: (u8, u8, u8) = (0x12, 0x12, 0x12);
 
-/// xterm's colours.
+/// xterm's colour of this index.
 fn palette(index: u8) -> (u8, u8, u8) {
     const FIRST: [(u8, u8, u8); 16] = [
         (0x00, 0x00, 0x00),

@@ -45,7 +45,7 @@ impl Machine {
         self.answer(format!("\x1b[{mark}{};{}R", row + 1, column.min(columns - 1) + 1).as_bytes());
     }
 
-    /// 1 set, 2 not set, 0 not known: none that a window would be needed for.
+    /// State of a private mode in a report: 1 set, 2 not set, 0 not known: none that a window would be needed for.
     fn private_mode(&self, mode: u16) -> u8 {
         let screen = self.screen();
         let mouse = screen.mouse_protocol_mode();
@@ -66,7 +66,7 @@ impl Machine {
         }
     }
 
-    /// DECRQSS.
+    /// Answers DECRQSS.
     pub(crate) fn report_setting(&mut self, asked: &[u8]) {
         let mut out = b"\x1bP1$r".to_vec();
         match asked {

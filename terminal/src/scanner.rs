@@ -1,10 +1,10 @@
 //! Cuts a stream of terminal output into text, control characters, sequences and strings, across the pieces in which it comes.
 
-/// Longest sequence (`CSI` and others) that is read; a longer one is ignored.
+/// Longest sequence (`CSI` and others) that is read, in bytes; a longer one is ignored.
 const SEQUENCE_MAX: usize = 256;
-/// Longest string (OSC, DCS, ...) that is kept whole, copies apart.
+/// Longest string (OSC, DCS, ...) that is kept whole, in bytes, copies apart.
 const STRING_MAX: usize = 4096;
-/// How a copy to the clipboard begins.
+/// Bytes that begin a copy to the clipboard.
 const COPY: &[u8] = b"\x1b]52;";
 
 /// A part of the stream, byte for byte.
@@ -28,7 +28,7 @@ pub enum Token<'a> {
 enum State {
     #[default]
     Ground,
-    /// So many bytes of a character are still to come.
+    /// This number of bytes of a character is still to come.
     Utf8(u8),
     Escape,
     /// After `ESC` and an intermediate, e.g. of a character set.
@@ -44,25 +44,25 @@ enum State {
 enum Length {
     #[default]
     Kept,
-    /// Handed on in parts.
+    /// It is handed on in parts.
     Parts,
-    /// Forgotten.
+    /// It is forgotten.
     Forgotten,
 }
 
-/// Remembers what has begun and not ended.
+/// Cuts a stream into tokens, and remembers what has begun and not ended.
 #[derive(Debug)]
 pub struct Scanner {
     state: State,
     kept: Vec<u8>,
-    /// Of a string: the byte after its ESC.
+    /// The byte after the ESC of a string.
     kind: u8,
     length: Length,
     copy_max: usize,
 }
 
 impl Scanner {
-    /// One that keeps copies to the clipboard of at most so many bytes, as they come: base64.
+    /// A scanner that keeps copies to the clipboard of at most `copy_max` bytes, as they come: base64.
     #[must_use]
     pub fn new(copy_max: usize) -> Self {
         Self { state: State::Ground, kept: Vec::new(), kind: 0, length: Length::Kept, copy_max }
@@ -97,12 +97,12 @@ impl Scanner {
         bytes
     }
 
-    /// Begins anew, between sequences.
+    /// Forgets what has begun: the next byte stands between sequences.
     pub fn forget(&mut self) {
         self.end();
     }
 
-    /// A run of text, or one control character; how many bytes it took.
+    /// Takes a run of text, or one control character; returns how many bytes it took.
     fn ground(&mut self, bytes: &[u8], take: &mut impl FnMut(Token<'_>)) -> usize {
         let run = bytes.iter().position(|byte| *byte < 0x20 || *byte == 0x7f).unwrap_or(bytes.len());
         if run == 0 {
@@ -138,7 +138,7 @@ impl Scanner {
         self.state = State::Ground;
     }
 
-    /// One byte outside of text and strings; false: it is to be read again in the new state.
+    /// Takes one byte outside of text and strings; false: it is to be read again in the new state.
     fn step(&mut self, byte: u8, take: &mut impl FnMut(Token<'_>)) -> bool {
         match (self.state, byte) {
             (State::Utf8(left), 0x80..=0xbf) => {
@@ -194,7 +194,7 @@ impl Scanner {
         self.state = state;
     }
 
-    /// A run inside a string, and what ends it; how many bytes that took.
+    /// Takes a run inside a string, and what ends it; returns how many bytes that took.
     fn string(&mut self, bytes: &[u8], take: &mut impl FnMut(Token<'_>)) -> usize {
         let osc = self.kind == b']';
         let ends = |byte: &u8| matches!(byte, 0x1b | 0x18 | 0x1a) || (osc && *byte == 0x07);
@@ -261,7 +261,7 @@ impl Scanner {
     }
 }
 
-/// How many bytes of `text` are no unfinished character at its end, and how many that lacks.
+/// Number of bytes of `text` before an unfinished character at its end, and number of bytes that this lacks.
 fn whole_characters(text: &[u8]) -> (usize, u8) {
     for back in 1..=text.len().min(3) {
         let at = text.len() - back;

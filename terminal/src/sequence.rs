@@ -1,19 +1,19 @@
 //! A control sequence taken apart.
 
-/// `CSI`, as its bytes say.
+/// A `CSI` sequence, as its bytes say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Csi<'a> {
-    /// One of `<=>?`, or 0.
+    /// Prefix of the parameters: one of `<=>?`, or 0.
     pub prefix: u8,
     fields: &'a [u8],
-    /// One of `!` to `/` and the blank, or 0.
+    /// Intermediate byte: one of `!` to `/` and the blank, or 0.
     pub intermediate: u8,
-    /// The last byte.
+    /// Last byte, which says what the sequence does.
     pub last: u8,
 }
 
 impl<'a> Csi<'a> {
-    /// None: no CSI, or not one that a terminal would carry out.
+    /// Parses a sequence. None: no CSI, or not one that a terminal would carry out.
     #[must_use]
     pub fn parse(sequence: &'a [u8]) -> Option<Self> {
         let (&last, body) = sequence.strip_prefix(b"\x1b[")?.split_last()?;
@@ -37,7 +37,7 @@ impl<'a> Csi<'a> {
         (self.prefix, self.intermediate, self.last)
     }
 
-    /// Its parameters: those between semicolons, each with what stands between its colons. None for an empty one.
+    /// Parameters of the sequence: those between semicolons, each with what stands between its colons.
     pub fn fields(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
         let fields = self.fields;
         (!fields.is_empty()).then(|| fields.split(|byte| *byte == b';')).into_iter().flatten().map(Field)
@@ -49,19 +49,19 @@ impl<'a> Csi<'a> {
         self.fields().nth(index)?.parts().next().flatten()
     }
 
-    /// The same, where left out and 0 mean `default`.
+    /// The parameter at `index`, from 0, where left out and 0 mean `default`.
     #[must_use]
     pub fn count(&self, index: usize, default: u16) -> u16 {
         self.number(index).filter(|number| *number > 0).unwrap_or(default)
     }
 }
 
-/// A parameter.
+/// A parameter of a sequence.
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'a>(&'a [u8]);
 
 impl<'a> Field<'a> {
-    /// Its numbers: one, or several between colons; None for one that is left out. At most 65535.
+    /// Numbers of the parameter: one, or several between colons; None for one that is left out. At most 65535.
     pub fn parts(self) -> impl Iterator<Item = Option<u16>> + use<'a> {
         self.0.split(|byte| *byte == b':').map(|digits| {
             (!digits.is_empty()).then(|| {
@@ -72,7 +72,7 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// Whether it has colons.
+    /// Whether the parameter has colons.
     #[must_use]
     pub fn is_divided(self) -> bool {
         self.0.contains(&b':')

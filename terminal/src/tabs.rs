@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// The widest terminal that has stops of its own.
+/// Columns of the widest terminal that has stops of its own.
 const COLUMNS_MAX: u16 = 1024;
 
 /// Every eighth column, until a program sets others.
@@ -14,19 +14,19 @@ impl Tabs {
         self.0.get_or_insert_with(|| (8..COLUMNS_MAX).step_by(8).collect())
     }
 
-    /// A stop at this column, from 0.
+    /// Sets a stop at this column, from 0.
     pub(crate) fn set(&mut self, column: u16) {
         if column < COLUMNS_MAX {
             self.stops().insert(column);
         }
     }
 
-    /// No stop at this column.
+    /// Removes the stop at this column, from 0.
     pub(crate) fn clear(&mut self, column: u16) {
         self.stops().remove(&column);
     }
 
-    /// No stops at all.
+    /// Removes all stops.
     pub(crate) fn clear_all(&mut self) {
         self.0 = Some(BTreeSet::new());
     }
@@ -48,7 +48,7 @@ impl Tabs {
         }
     }
 
-    /// Sets them on a terminal of so many columns that has the usual ones; moves its cursor.
+    /// Sets the stops on a terminal of `columns` columns that has the usual ones; moves its cursor.
     pub(crate) fn write(&self, columns: u16, out: &mut Vec<u8>) {
         let Some(stops) = &self.0 else { return };
         out.extend_from_slice(b"\x1b[3g");

@@ -9,14 +9,14 @@ use crate::machine::Machine;
 /// Stands in the engine's cells for U+FFFD, which the engine leaves out. No program writes it: it is no character.
 pub(crate) const STAND_IN: char = '\u{fdd0}';
 
-/// What stands in a cell.
+/// Text of a cell, as it is to be shown.
 #[must_use]
 pub fn shown(cell: &vt100::Cell) -> &str {
     let contents = cell.contents();
     if contents.starts_with(STAND_IN) { "\u{fffd}" } else { contents }
 }
 
-/// The same in bytes that draw cells.
+/// Replaces the stand-in in bytes that draw cells, as [`shown`] does.
 pub(crate) fn show(drawn: &mut [u8]) {
     let (stand_in, shown) = ("\u{fdd0}".as_bytes(), "\u{fffd}".as_bytes());
     for at in 0..drawn.len().saturating_sub(2) {
@@ -40,7 +40,7 @@ impl Machine {
         self.write(&text);
     }
 
-    /// Writes what is drawn as it is.
+    /// Writes text into cells as it is.
     fn write(&mut self, text: &str) {
         let Some(last) = text.chars().next_back() else { return };
         self.last = Some(last);
@@ -79,7 +79,7 @@ impl Machine {
         }
     }
 
-    /// REP, as far as the row goes.
+    /// Carries out REP, as far as the row goes.
     pub(crate) fn repeat(&mut self, count: u16) {
         let Some(last) = self.last else { return };
         let (columns, _) = self.size();

@@ -16,7 +16,7 @@ use tonic::{
 
 use crate::{Host, wait::SOON};
 
-/// A connection to a host.
+/// Connects to the API of a host.
 pub async fn connect(host: &Host) -> Channel {
     let socket = host.socket();
     let connector = tower::service_fn(move |_: Uri| {
@@ -26,15 +26,15 @@ pub async fn connect(host: &Host) -> Channel {
     Endpoint::from_static("http://pilothouse.invalid").connect_with_connector(connector).await.unwrap()
 }
 
-/// An attached terminal.
+/// An attached terminal of a session.
 pub struct Attached {
     requests: mpsc::Sender<AttachRequest>,
     responses: Streaming<AttachResponse>,
-    /// The screen it was given when it attached.
+    /// The screen that came when the terminal was attached.
     pub screen: Screen,
-    /// Output since then.
+    /// Output that came since the screen.
     pub output: Vec<u8>,
-    /// Whether it may write, as last told.
+    /// The last role that was told: whether this client writes.
     pub role: Option<Role>,
 }
 
@@ -52,7 +52,7 @@ impl Attached {
         Self { requests, responses, screen, output: Vec::new(), role: None }
     }
 
-    /// Types.
+    /// Types these bytes.
     pub async fn send(&self, bytes: impl Into<Vec<u8>>) {
         let bytes = bytes.into();
         self.requests.send(request(attach_request::Request::Input(bytes.into()))).await.unwrap();
@@ -63,13 +63,13 @@ impl Attached {
         self.requests.send(request(attach_request::Request::Take(true))).await.unwrap();
     }
 
-    /// Reads until its output contains `text`. Panics after a minute.
+    /// Reads until the output contains `text`. Panics after a minute.
     pub async fn read_until(&mut self, text: &str) {
         let shown = self.shows(text, SOON).await;
         assert!(shown, "no {text:?} in {:?}", String::from_utf8_lossy(&self.output));
     }
 
-    /// Reads until its output contains `text`, for so long. Whether it does.
+    /// Reads until the output contains `text`, no longer than `within`; returns whether it does.
     pub async fn shows(&mut self, text: &str, within: Duration) -> bool {
         let wanted = text.as_bytes();
         let read = async {

@@ -11,31 +11,31 @@ use serde_json::Value;
 /// How a command ended and what it printed.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What was run, for messages.
+    /// The command that was run, for messages.
     pub line: String,
     /// Exit code; -1 when a signal ended it.
     pub code: i32,
-    /// Its output.
+    /// Bytes of the command's output.
     pub stdout: Vec<u8>,
-    /// Its error output.
+    /// Text of the command's error output.
     pub stderr: String,
 }
 
 impl Outcome {
-    /// Its output as text, without the last line end. Panics unless it ended with exit code 0.
+    /// The command's output as text, without the last line end. Panics unless it ended with exit code 0.
     #[must_use]
     pub fn text(&self) -> String {
         assert_eq!(self.code, 0, "{self}");
         String::from_utf8_lossy(&self.stdout).trim_end().to_owned()
     }
 
-    /// Its output as JSON. Panics unless it ended with exit code 0.
+    /// The command's output as JSON. Panics unless it ended with exit code 0.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text()).unwrap_or_else(|error| panic!("{error} in {self}"))
     }
 
-    /// Panics unless it failed with this exit code and said all of this on standard error, and nothing about a panic.
+    /// Panics unless the command failed with this exit code and said all of this on standard error, and nothing about a panic.
     pub fn assert_failed(&self, code: i32, said: &[&str]) {
         assert_eq!(self.code, code, "{self}");
         for words in said {

@@ -13,23 +13,23 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 
 /// Keys that have no character of their own.
 pub mod keys {
-    /// Enter.
+    /// The key Enter.
     pub const ENTER: &str = "\r";
-    /// Escape.
+    /// The key Escape.
     pub const ESCAPE: &str = "\x1b";
-    /// Up.
+    /// The key Up.
     pub const UP: &str = "\x1b[A";
-    /// Down.
+    /// The key Down.
     pub const DOWN: &str = "\x1b[B";
     /// The default prefix of the console while attached: Ctrl-].
     pub const PREFIX: &str = "\x1d";
-    /// Ctrl-S, which sends what is filled in.
+    /// The keys Ctrl-S, which send what is filled in.
     pub const SAVE: &str = "\x13";
-    /// Ctrl-C.
+    /// The keys Ctrl-C.
     pub const INTERRUPT: &str = "\x03";
 }
 
-/// What the program has drawn.
+/// What the program has drawn so far.
 struct Seen {
     screen: vt100::Parser,
     bytes: Vec<u8>,
@@ -81,7 +81,7 @@ impl Console {
         Self { child, master: pty.master, writer, seen }
     }
 
-    /// Types.
+    /// Types these keys.
     pub fn send(&mut self, keys: &str) {
         self.writer.write_all(keys.as_bytes()).unwrap();
         self.writer.flush().unwrap();
@@ -93,19 +93,19 @@ impl Console {
         self.master.resize(size(columns, rows)).unwrap();
     }
 
-    /// What stands on the screen.
+    /// Text that stands on the screen.
     #[must_use]
     pub fn contents(&self) -> String {
         lock(&self.seen).screen.screen().contents()
     }
 
-    /// Every byte that was drawn.
+    /// Every byte that the program has drawn.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         lock(&self.seen).bytes.clone()
     }
 
-    /// How many bytes were drawn so far.
+    /// Number of bytes that the program has drawn.
     #[must_use]
     pub fn drawn(&self) -> usize {
         lock(&self.seen).bytes.len()
@@ -128,7 +128,7 @@ impl Console {
         lock(&self.seen).screen.screen().alternate_screen()
     }
 
-    /// Waits until the screen answers `wanted`. Panics with the screen after `within`.
+    /// Waits until `wanted` is true of the screen. Panics with the screen after `within`.
     pub fn wait_until(&self, what: &str, within: Duration, wanted: impl Fn(&vt100::Screen) -> bool) {
         let end = Instant::now() + within;
         let mut seen = lock(&self.seen);
@@ -150,7 +150,7 @@ impl Console {
         self.wait_until(&format!("no {text:?}"), within, |screen| !screen.contents().contains(text));
     }
 
-    /// Waits until the program has ended; its exit code.
+    /// Waits until the program has ended; returns its exit code.
     pub fn wait_for_end(&mut self, within: Duration) -> u32 {
         let end = Instant::now() + within;
         let mut seen = lock(&self.seen);
@@ -163,7 +163,7 @@ impl Console {
         self.child.wait().unwrap().exit_code()
     }
 
-    /// Its process id.
+    /// Process id of the program.
     #[must_use]
     pub fn pid(&self) -> i32 {
         self.child.process_id().unwrap().try_into().unwrap()

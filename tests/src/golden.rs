@@ -14,12 +14,12 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::{host::Host, paths, run};
 
-/// What a test's data folder shares with the golden one: files that are never changed in place.
+/// Names in the golden data folder that a test's folder shares: files that are never changed in place.
 const LINKED: [&str; 4] = ["kernel", "initramfs", "bases", "builds"];
-/// What it gets a copy of.
+/// Names in the golden data folder that a test's folder gets a copy of.
 const COPIED: [&str; 3] = ["environments", "git", "selftest"];
 
-/// Fills `data` with what was baked.
+/// Fills the data folder `data` from the golden one.
 pub fn give(data: &Path) {
     let golden = golden();
     for (names, flags) in [(&LINKED[..], "-al"), (&COPIED[..], "-a")] {
@@ -29,7 +29,7 @@ pub fn give(data: &Path) {
     }
 }
 
-/// The golden folder, baked if anything that it is made from has changed. Other processes wait meanwhile.
+/// Path of the golden folder, baked if anything that it is made from has changed. Other processes wait meanwhile.
 fn golden() -> &'static Path {
     static GOLDEN: OnceLock<PathBuf> = OnceLock::new();
     GOLDEN.get_or_init(|| {
@@ -79,7 +79,7 @@ fn inputs() -> String {
     hash.finalize().to_hex().to_string()
 }
 
-/// In an order that stays.
+/// Paths of all files below a folder, in an order that stays.
 fn files_in(folder: &Path) -> Vec<PathBuf> {
     let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();

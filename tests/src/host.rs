@@ -20,18 +20,18 @@ use crate::{
     wait::{BOOT, SOON},
 };
 
-/// A running hostd.
+/// A running hostd, and its data folder.
 pub struct Host {
     data: PathBuf,
     // Short, whatever the path of the data folder: a socket's path has 107 bytes.
     sockets: TempDir,
     environment: Vec<(String, String)>,
-    /// Bytes that its sessions' folder has, where it is a file system of its own.
+    /// Bytes of room for the sessions' folder, where it is a file system of its own.
     room: Option<u64>,
-    /// Keeps a file system that all of its data folder is, where it has one of its own.
+    /// Keeps the file system that all of the data folder is, where it has one of its own.
     small: Option<Small>,
     arguments: Vec<String>,
-    /// Files that hostd may have open, where that is limited.
+    /// Most files that hostd may have open, where that is limited.
     files: Option<u32>,
     daemon: Option<(Child, Process)>,
     // Last, so that it goes after everything that uses it.
@@ -39,13 +39,13 @@ pub struct Host {
 }
 
 impl Host {
-    /// On a fresh data folder that has kernel, images and the `tools` environment.
+    /// Starts hostd on a fresh data folder that has kernel, images and the `tools` environment.
     #[must_use]
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// The same, with hostd's environment changed.
+    /// Starts hostd as [`Host::start`], with its environment changed.
     #[must_use]
     pub fn start_with(environment: &[(&str, &str)]) -> Self {
         let folder = paths::folder();
@@ -53,7 +53,7 @@ impl Host {
         Self::serve(folder.path().to_owned(), Some(folder), environment)
     }
 
-    /// The same, with a hostd that may have so many files open.
+    /// Starts hostd as [`Host::start`], with at most `files` open files.
     #[must_use]
     pub fn start_with_files(files: u32) -> Self {
         let mut host = Self::start();
@@ -63,7 +63,8 @@ impl Host {
         host
     }
 
-    /// The same, with so many bytes of room for its sessions: a file system of its own, in a name space of hostd's.
+    /// Starts hostd as [`Host::start`], with `room` bytes for its sessions: a file system of its own, in a name space of
+    /// hostd's.
     #[must_use]
     pub fn start_cramped(room: u64) -> Self {
         let folder = paths::folder();
@@ -71,14 +72,14 @@ impl Host {
         Self::serve_in(folder.path().to_owned(), Some(folder), &[], Some(room))
     }
 
-    /// On an empty data folder.
+    /// Starts hostd on an empty data folder.
     #[must_use]
     pub fn empty(environment: &[(&str, &str)]) -> Self {
         let folder = paths::folder();
         Self::serve(folder.path().to_owned(), Some(folder), environment)
     }
 
-    /// On this data folder, which stays.
+    /// Starts hostd on this data folder, which stays.
     #[must_use]
     pub fn on(data: PathBuf) -> Self {
         Self::serve(data, None, &[])
@@ -98,8 +99,8 @@ impl Host {
         host
     }
 
-    /// The same as [`Host::start`], with so many bytes of room for all that hostd writes, and guests that are made up: a file
-    /// system of its own in a name space, which outlives hostd.
+    /// Starts hostd as [`Host::start`], with `room` bytes for all that it writes, and guests that are made up: a file system of
+    /// its own in a name space, which outlives hostd.
     #[must_use]
     pub fn start_small(room: u64) -> Self {
         let folder = tempfile::Builder::new().prefix("run-").tempdir_in(paths::cache()).unwrap();
@@ -124,7 +125,7 @@ impl Host {
         host
     }
 
-    /// A path in its data folder, as hostd sees it; also while none runs.
+    /// A path in the data folder, as hostd sees it; also while none runs.
     #[must_use]
     pub fn seen(&self, path: &str) -> PathBuf {
         let small = self.small.as_ref().unwrap();
@@ -210,39 +211,39 @@ impl Host {
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
     }
 
-    /// How many files hostd has open.
+    /// Number of files that hostd has open.
     #[must_use]
     pub fn open_files(&self) -> usize {
         let (child, _) = self.daemon.as_ref().unwrap();
         fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap().count()
     }
 
-    /// Its sessions' folder, as hostd sees it.
+    /// Path of the sessions' folder, as hostd sees it.
     #[must_use]
     pub fn sessions(&self) -> PathBuf {
         let (child, _) = self.daemon.as_ref().unwrap();
         PathBuf::from(format!("/proc/{}/root{}", child.id(), self.data.join("sessions").display()))
     }
 
-    /// Its data folder.
+    /// Path of the data folder.
     #[must_use]
     pub fn data(&self) -> &Path {
         &self.data
     }
 
-    /// What clients are given as `--host`.
+    /// Address of hostd, which clients are given as `--host`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("unix:{}", self.socket().display())
     }
 
-    /// Its socket.
+    /// Path of hostd's socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.sockets.path().join("hostd.sock")
     }
 
-    /// hostd's own output.
+    /// Path of the file with hostd's own output.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.sockets.path().join("hostd.log")
@@ -275,7 +276,7 @@ impl Host {
         self.cli(["exec", id, "--"].iter().chain(command))
     }
 
-    /// A new session in `tools` with this agent (empty: the environment's), not yet started. Its id.
+    /// Dispatches a session in `tools` with this agent (empty: the environment's), not yet started; returns its id.
     #[must_use]
     pub fn dispatch(&self, title: &str, command: &[&str]) -> String {
         let mut args = vec!["new", "--env", "tools", "--title", title];
@@ -286,7 +287,7 @@ impl Host {
         self.cli(args).text()
     }
 
-    /// The same, and it runs. Its id.
+    /// Dispatches a session as [`Host::dispatch`], and waits until it runs; returns its id.
     #[must_use]
     pub fn session(&self, title: &str, command: &[&str]) -> String {
         let id = self.dispatch(title, command);
@@ -294,19 +295,19 @@ impl Host {
         id
     }
 
-    /// The folders of its templates.
+    /// Paths of the templates' folders.
     #[must_use]
     pub fn templates(&self) -> Vec<PathBuf> {
         let builds = fs::read_dir(self.data.join("builds")).unwrap();
         builds.map(|build| build.unwrap().path().join("template")).filter(|template| template.exists()).collect()
     }
 
-    /// Takes the templates away: sessions boot from now on.
+    /// Removes the templates: sessions boot from now on.
     pub fn boot_only(&self) {
         self.templates().iter().for_each(|template| fs::remove_dir_all(template).unwrap());
     }
 
-    /// A session as `show --json` gives it.
+    /// The session as `show --json` gives it.
     #[must_use]
     pub fn show(&self, id: &str) -> Value {
         self.cli(["show", "--json", id]).json()
@@ -335,7 +336,7 @@ impl Host {
         });
     }
 
-    /// The VMs that run on its data folder.
+    /// The VMs that run on the data folder.
     #[must_use]
     pub fn vms(&self) -> Vec<Process> {
         vms_in(&self.data)

@@ -25,20 +25,20 @@ impl Process {
         Some(Self { pid, start: fields.nth(18)?.parse().ok()? })
     }
 
-    /// Whether it runs.
+    /// Whether the process runs.
     #[must_use]
     pub fn runs(self) -> bool {
         Self::of(self.pid) == Some(self)
     }
 
-    /// Sends a signal, if it still runs.
+    /// Sends a signal to the process, if it still runs.
     pub fn signal(self, signal: Signal) {
         if self.runs() {
             let _ = kill_process(Pid::from_raw(self.pid).unwrap(), signal);
         }
     }
 
-    /// Ends it in good order, or after `patience` without it, and waits until it is gone.
+    /// Ends the process in good order, or after `patience` without it, and waits until it is gone.
     pub fn end(self, patience: Duration) {
         self.signal(Signal::TERM);
         let began = std::time::Instant::now();

@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a cold boot may take on a busy machine without KVM.
+/// Longest time of a cold boot on a busy machine without KVM.
 pub const BOOT: Duration = Duration::from_secs(180);
-/// What anything else may take there.
+/// Longest time of anything else there.
 pub const SOON: Duration = Duration::from_secs(60);
 
 /// Asks `poll` until it has an answer. Panics with `what` after `within`.

@@ -17,7 +17,7 @@ fn separates(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// `Default_Ignorable_Code_Point` of Unicode's DerivedCoreProperties.
+/// Whether a character is in `Default_Ignorable_Code_Point` of Unicode's DerivedCoreProperties.
 fn is_ignorable(c: char) -> bool {
     matches!(
         c,

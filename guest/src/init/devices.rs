@@ -17,14 +17,14 @@ use rustix::{
 
 use super::BootError;
 
-/// What a guest cannot live without.
+/// Devices that a guest cannot live without.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Devices {
-    /// The root file system's.
+    /// Path of the root file system's disk.
     pub disk: PathBuf,
-    /// The port `pilothouse.link`.
+    /// Path of the port `pilothouse.link`.
     pub link: PathBuf,
-    /// The port `pilothouse.tunnel`.
+    /// Path of the port `pilothouse.tunnel`.
     pub tunnel: PathBuf,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn wait(news: &News, within: Duration) -> Result<Devices, BootError> 
     }
 }
 
-/// The device of the virtio-serial port with this name.
+/// Path of the virtio-serial port with this name; None: it is not there.
 fn port(name: &str) -> Option<PathBuf> {
     let ports = fs::read_dir("/sys/class/virtio-ports").ok()?;
     let found =

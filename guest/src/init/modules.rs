@@ -4,7 +4,7 @@ use rustix::{io::Errno, system::finit_module};
 
 use super::{BootError, Doing as _};
 
-/// `MODULE_INIT_COMPRESSED_FILE`
+/// Flag `MODULE_INIT_COMPRESSED_FILE` of `finit_module`.
 const COMPRESSED: i32 = 4;
 
 /// Loads every file of a folder in the order of their names, and then removes it: its memory is wanted. No folder: no modules.

@@ -15,7 +15,7 @@ use super::{BootError, Doing as _, durable, report};
 use crate::FOLDER;
 
 const NEW: &str = "/newroot";
-/// `session` for shells that set a PATH of their own, as login shells do.
+/// Path of `session` for shells that set a PATH of their own, as login shells do.
 const LINK: &str = "/usr/local/bin/session";
 
 /// Mounts the disk, makes it the root and gives it what programs expect.
@@ -40,7 +40,7 @@ pub(super) fn enter(disk: &Path) -> Result<(), BootError> {
     Ok(())
 }
 
-/// `/run`, with this very binary in it as the `session` command: bound, because a copy would cost time and memory.
+/// Puts this very binary into `/run` as the `session` command: bound, because a copy would cost time and memory.
 fn own_binary() -> Result<(), BootError> {
     let quiet = MountFlags::NOSUID | MountFlags::NODEV;
     fs::create_dir_all("/run").doing("making /run")?;
@@ -54,7 +54,8 @@ fn own_binary() -> Result<(), BootError> {
     mount_remount(&session, read_only, c"").doing(format!("protecting {session}"))
 }
 
-/// What every program may expect. Only a guest without /dev/pts is of no use; the rest is reported and done without.
+/// Mounts and makes what every program may expect. Only a guest without /dev/pts is of no use; the rest is reported and done
+/// without.
 fn furnish() -> Result<(), BootError> {
     fs::create_dir_all("/dev/pts").doing("making /dev/pts")?;
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
@@ -106,7 +107,7 @@ fn loopback() -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the file system fill its disk: a session's disk may be larger than the image below it.
+/// Grows the file system to its disk: a session's disk may be larger than the image below it.
 #[allow(unsafe_code)]
 fn grow(disk: &Path) -> io::Result<()> {
     /// `_IOW('f', 16, __u64)`

@@ -31,9 +31,9 @@ use crate::descriptor;
 
 /// Most bytes that one call reads or writes; the kernel moves at most 32 KiB at a time.
 const PIECE: usize = 32 << 10;
-/// Most that is read ahead.
+/// Most bytes that are read ahead.
 const AHEAD: usize = 4096;
-/// Edges that are waited for at a time: a host that flaps does not stop everything else.
+/// Most edges that are waited for at a time: a host that flaps does not stop everything else.
 const EDGES: usize = 16;
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
@@ -50,14 +50,14 @@ struct Shared {
     readable: Edges,
     writable: Edges,
     pieces: Mutex<Pieces>,
-    /// A preamble ends the present connection.
+    /// Whether a preamble ends the present connection.
     awaits_anew: AtomicBool,
 }
 
-/// What was read of the port.
+/// Bytes that were read from the port.
 #[derive(Debug, Default)]
 struct Pieces {
-    /// Is still to be given to who reads next.
+    /// Bytes that are still to be given to who reads next.
     ahead: Bytes,
     /// The last piece that was given, if it begins as a preamble does.
     last: Bytes,
@@ -73,7 +73,7 @@ impl Port {
         Self::of(file)
     }
 
-    /// One that is open, and does not block. Must be called in a tokio runtime.
+    /// Makes a port of a file that is open, and does not block. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// It cannot be polled.
@@ -190,7 +190,7 @@ impl Edges {
 #[derive(Debug)]
 pub struct Connection {
     port: Arc<Shared>,
-    /// Seen away: this connection is over, even if the host is back.
+    /// Whether the host was seen away: this connection is over then, even if the host is back.
     away: bool,
 }
 

@@ -19,26 +19,26 @@ use crate::{
     who::{WHO, Who},
 };
 
-/// The kernel's boot id, and what stands in its place in a clone.
+/// Path of the kernel's boot id; in a clone a file of its own is mounted there.
 pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const OWN_BOOT_ID: &str = "/run/pilothouse/boot_id";
-/// Marks our line in /etc/hosts.
+/// End of the guest's own line in /etc/hosts.
 const MARK: &str = "# pilothouse";
 
-/// What the machine took on last, and what it keeps open for the next time. Most handshakes come after a resume, bring a new
-/// generation alone, and stand between the agent and its work: and of whatever they do, an emulated processor has translated
-/// nothing yet.
+/// Names that the machine took on last, and files that it keeps open for the next time. Most handshakes come after a resume,
+/// bring a new generation alone, and stand between the agent and its work: and of whatever they do, an emulated processor has
+/// translated nothing yet.
 #[derive(Debug, Default)]
 pub(super) struct Adopted {
     names: Option<Names>,
-    /// Some of their files could not be written: that is tried again in the next life.
+    /// Whether some files of the names could not be written: that is tried again in the next life.
     unwritten: bool,
     random: Option<fs::File>,
-    /// [`WHO`].
+    /// The file at [`WHO`], open for writing.
     who: Option<fs::File>,
 }
 
-/// What does not change in a session's life.
+/// Names that do not change in a session's life.
 #[derive(Debug, PartialEq, Eq)]
 struct Names {
     session_id: String,
@@ -47,8 +47,8 @@ struct Names {
 }
 
 impl Adopted {
-    /// Clock and entropy first: whoever sees the new name may rely on both. What fails for a root file system of its own kind
-    /// (read-only, no /etc) is reported and done without.
+    /// Takes on clock and entropy first: whoever sees the new name may rely on both. What fails for a root file system of its
+    /// own kind (read-only, no /etc) is reported and done without.
     pub(super) fn adopt(&mut self, identity: &HandshakeRequest) -> io::Result<()> {
         set_clock(identity.unix_nanos)?;
         give_entropy(random(&mut self.random)?, &identity.entropy)?;
@@ -117,7 +117,7 @@ pub(super) fn set_clock(unix_nanos: i64) -> io::Result<()> {
     Ok(clock_settime(ClockId::Realtime, Timespec { tv_sec, tv_nsec })?)
 }
 
-/// The kernel's random numbers.
+/// The device of the kernel's random numbers, opened once.
 fn random(open: &mut Option<fs::File>) -> io::Result<&fs::File> {
     match open {
         Some(file) => Ok(file),
@@ -170,7 +170,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     fs::write(path, text)
 }
 
-/// /etc/hosts with our own name, and with localhost where it lacks that.
+/// Text of /etc/hosts with the guest's own name, and with localhost where it lacks that.
 fn hosts(now: &str, slug: &str) -> String {
     let mut lines: Vec<String> = now.lines().filter(|line| !line.ends_with(MARK)).map(Into::into).collect();
     let names =

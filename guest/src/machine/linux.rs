@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{process::Cgroups, who::Who};
 
-/// How long programs get to end by themselves when the machine is powered off.
+/// Time that programs get to end by themselves when the machine is powered off.
 const END_WITHIN: Duration = Duration::from_secs(3);
 
 /// The machine that this runs in, as PID 1's child.
@@ -29,13 +29,13 @@ pub struct Linux {
 }
 
 impl Linux {
-    /// Without cgroups nothing can be frozen.
+    /// Creates the machine; without cgroups nothing can be frozen.
     #[must_use]
     pub fn new(cgroups: Option<Cgroups>) -> Self {
         Self { cgroups, adopted: Mutex::default() }
     }
 
-    /// TERM and then KILL for all but PID 1 and us. A negative pid is what no safe wrapper has.
+    /// Sends a signal to all processes but PID 1 and this one. A negative pid is what no safe wrapper has.
     #[allow(unsafe_code)]
     fn signal_all(signal: i32) {
         // SAFETY: takes two numbers.
@@ -64,7 +64,7 @@ impl Machine for Linux {
         }
     }
 
-    /// Where it cannot, things take longer, and that is all.
+    /// Where the kernel refuses, things take longer, and that is all.
     #[allow(unsafe_code)]
     fn go_first(&self, first: bool) {
         let policy = if first { libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK } else { libc::SCHED_OTHER };
@@ -75,7 +75,7 @@ impl Machine for Linux {
         unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
     }
 
-    /// The root's file system alone: whatever else is mounted is in memory, and all of it would be gone through twice.
+    /// Syncs the root's file system alone: whatever else is mounted is in memory, and all of it would be gone through twice.
     fn sync(&self) {
         if fs::File::open("/").and_then(|root| Ok(rustix::fs::syncfs(root)?)).is_err() {
             rustix::fs::sync();

@@ -7,12 +7,12 @@ use tokio::time::sleep;
 
 use crate::events::Events;
 
-/// Between two looks at the disk, which are one call of the kernel each.
+/// Pause between two looks at the disk, which are one call of the kernel each.
 const EVERY: Duration = Duration::from_secs(5);
-/// A disk is full with less than this left, or than a 64th of it.
+/// Bytes left below which a disk is full; a 64th of the disk where that is less.
 const FULL: u64 = 32 << 20;
 
-/// What is used now. What cannot be read is 0.
+/// Memory and disk that are used now. What cannot be read is 0.
 #[must_use]
 pub fn usage() -> UsageResponse {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -25,7 +25,7 @@ pub fn usage() -> UsageResponse {
     }
 }
 
-/// Reports when the disk becomes full, and when it is so no longer, for ever. Returns only when it cannot be looked at.
+/// Reports when the disk becomes full, and when it is so no longer, for ever. Returns only when the disk cannot be looked at.
 ///
 /// # Errors
 /// As of looking at it.
@@ -53,12 +53,12 @@ fn limit(total: u64) -> u64 {
     FULL.min(total / 64)
 }
 
-/// Not at the first byte, or it would be told again and again.
+/// Whether a full disk has room again: not at the first byte, or it would be told again and again.
 fn has_room(disk: &DiskState) -> bool {
     disk.free_bytes >= limit(disk.total_bytes) * 2
 }
 
-/// A line of /proc/meminfo, in bytes.
+/// Bytes that a line of /proc/meminfo says; 0: there is no such line.
 fn meminfo(text: &str, name: &str) -> u64 {
     let kib =
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());

@@ -8,12 +8,12 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Says whether a cgroup is frozen, and whether any process is in it.
+/// Name of the file that says whether a cgroup is frozen, and whether any process is in it.
 const EVENTS: &str = "cgroup.events";
-/// How long freezing may take.
+/// Longest time for freezing.
 const FREEZE_WITHIN: Duration = Duration::from_secs(5);
 
-/// The cgroup of all that runs here beside us, so that it can be frozen and ended as one:
+/// The cgroup of all programs that run beside the supervisor, so that it can be frozen and ended as one:
 ///
 /// ```text
 /// /sys/fs/cgroup/pilothouse/agent   the agent and its children
@@ -33,7 +33,7 @@ struct Freezer {
 }
 
 impl Cgroups {
-    /// Makes them under `root`, e.g. /sys/fs/cgroup.
+    /// Makes the cgroups under `root`, e.g. /sys/fs/cgroup.
     ///
     /// # Errors
     /// There is no cgroup v2 there, or we may not write it.
@@ -61,7 +61,7 @@ impl Cgroups {
         Ok(fs::File::options().write(true).open(self.folder.join(name).join("cgroup.procs"))?.into())
     }
 
-    /// Freezes all of it, and returns when it is frozen; or thaws it. Blocks. One caller at a time.
+    /// Freezes all of the cgroup, and returns when it is frozen; or thaws it. Blocks. One caller at a time.
     ///
     /// # Errors
     /// It did not freeze in time; then it is thawed.
@@ -75,7 +75,7 @@ impl Cgroups {
         Ok(())
     }
 
-    /// Kills every process in it. Blocks until they are gone, or `within` is over.
+    /// Kills every process in the cgroup. Blocks until they are gone, or `within` is over.
     ///
     /// # Errors
     /// As of writing a file, or they are not gone in time.
@@ -84,7 +84,7 @@ impl Cgroups {
         self.wait_empty(within)
     }
 
-    /// Waits until no process is in it. Blocks.
+    /// Waits until no process is in the cgroup. Blocks.
     ///
     /// # Errors
     /// There still are some.

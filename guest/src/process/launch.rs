@@ -11,48 +11,48 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use super::{Pty, Window};
 use crate::user::User;
 
-/// What is to be started.
+/// A program that is to be started.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// Program, found on the PATH of `environment`, and arguments.
+    /// Program, found on the PATH of `environment`, and its arguments.
     pub command: Vec<String>,
-    /// All of it: nothing is inherited.
+    /// All variables of the program: nothing is inherited.
     pub environment: BTreeMap<String, String>,
-    /// Where it starts.
+    /// Absolute path of the directory where the program starts.
     pub directory: String,
-    /// Set: on a PTY of this size.
+    /// Size of the PTY that the program starts on; None: it starts on pipes.
     pub terminal: Option<Window>,
-    /// Who it runs as; None: who we are.
+    /// User that the program runs as; None: the supervisor's own.
     pub user: Option<User>,
 }
 
-/// What was started.
+/// A program that was started.
 #[derive(Debug)]
 pub struct Started {
-    /// The leader of its own session and process group.
+    /// The process, leader of its own session and process group.
     pub child: Child,
-    /// Its pid.
+    /// Pid of the process.
     pub pid: u32,
-    /// Its ends.
+    /// The supervisor's ends of the program's streams.
     pub streams: Streams,
 }
 
 /// A program's stdin, stdout and stderr.
 #[derive(Debug)]
 pub enum Streams {
-    /// One pipe each.
+    /// One pipe for each of them.
     Pipes(ChildStdin, ChildStdout, ChildStderr),
-    /// One terminal for all.
+    /// One terminal for all of them.
     Terminal(Pty),
 }
 
-/// Why it could not be started, as a shell would say it.
+/// Why a program could not be started, as a shell would say it.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct LaunchError {
-    /// 127: not found; 126: not executable, or not here.
+    /// Exit code of a shell: 127: not found; 126: not executable, or not here.
     pub code: i32,
-    /// One line.
+    /// Reason in one line.
     pub message: String,
 }
 
@@ -62,7 +62,7 @@ impl LaunchError {
     }
 }
 
-/// Starts a program; `door` is of the cgroup that it goes into.
+/// Starts a program; `door` opens the cgroup that it goes into.
 ///
 /// # Errors
 /// [`LaunchError`] when there is no such program, folder or right, or nothing to start it with.
@@ -104,7 +104,8 @@ fn on_terminal(command: &mut Command, window: Window) -> io::Result<Pty> {
     Ok(pty)
 }
 
-/// Own session, no signal ignored or blocked, own cgroup, controlling terminal, no part in our protection from the OOM killer, and at last its own user.
+/// Prepares what happens in the child before exec: its own session, no signal ignored or blocked, its own cgroup, a controlling
+/// terminal, no part in the supervisor's protection from the OOM killer, and at last its own user.
 #[allow(unsafe_code)]
 fn prepare_child(command: &mut Command, terminal: bool, door: Option<OwnedFd>, user: Option<User>) {
     // Who is not root stays who they are: outside of a guest, in tests.
@@ -148,7 +149,8 @@ fn heed_signals() -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Between fork and exec. Its stdin, stdout and stderr belong to it, so that it may open them again by name.
+/// Changes to the user, between fork and exec. The program's stdin, stdout and stderr belong to the user, so that it may open
+/// them again by name.
 fn become_user(user: &User, groups: &[Gid]) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     for stream in [stdin(), stdout(), stderr()] {

@@ -17,12 +17,12 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, unix::AsyncFd};
 
 use crate::descriptor;
 
-/// How PTYs are opened.
+/// Flags with which PTYs are opened.
 const OPEN: OpenptFlags = OpenptFlags::RDWR.union(OpenptFlags::NOCTTY).union(OpenptFlags::CLOEXEC);
-/// More than a terminal keeps for its program: 4 KiB, and 8 KiB on their way there.
+/// Most bytes that a terminal keeps for its program: 4 KiB, and 8 KiB on their way there.
 const KEPT_MAX: usize = 16 << 10;
 
-/// A terminal's size, checked.
+/// Size of a terminal, within its bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     columns: u16,
@@ -33,7 +33,7 @@ impl Window {
     /// Most columns, and most rows.
     pub const MAX: u32 = 1000;
 
-    /// None unless both are 1 to [`Window::MAX`].
+    /// The size; None unless both sides are 1 to [`Window::MAX`].
     #[must_use]
     pub fn new(columns: u32, rows: u32) -> Option<Self> {
         let side = |n: u32| u16::try_from(n).ok().filter(|_| (1..=Self::MAX).contains(&n));
@@ -50,7 +50,7 @@ impl Window {
 pub struct Pty(Arc<AsyncFd<OwnedFd>>);
 
 impl Pty {
-    /// A new terminal of this size, and its slave side for the program.
+    /// Opens a terminal of this size; returns also its slave side, for the program.
     ///
     /// # Errors
     /// No PTY to be had, e.g. because /dev/pts is not mounted or full.
@@ -65,7 +65,7 @@ impl Pty {
         Ok((Self(Arc::new(master)), slave))
     }
 
-    /// Sets the size; its foreground programs get SIGWINCH if it differs.
+    /// Sets the size; the terminal's foreground programs get SIGWINCH if it differs.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -73,7 +73,7 @@ impl Pty {
         Ok(tcsetwinsize(&*self.0, window.winsize())?)
     }
 
-    /// How many bytes were typed and are not read. Where the program reads lines, whole lines alone count.
+    /// Number of bytes that were typed and are not read. Where the program reads lines, whole lines alone count.
     ///
     /// # Errors
     /// The terminal is gone.

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-/// Bytes of each.
+/// Bytes of each file.
 const LENGTH: usize = 256 << 10;
 
 fn place(round: u32) -> PathBuf {

@@ -2,22 +2,22 @@
 
 use std::arch::asm;
 
-/// Registers in each set.
+/// Number of registers in a set.
 const COUNT: usize = 16;
 /// Turns of an empty loop that the registers are left alone for: some tens of microseconds of a processor, so that nearly
 /// whatever happens to it happens while they hold the pattern.
 const TURNS: u64 = 100_000;
 
-/// As wide as AVX has them; SSE's are the lower halves.
+/// Registers as wide as AVX has them; SSE's are the lower halves.
 type Registers = [[u8; 32]; COUNT];
 
-/// avx or sse.
+/// Kind of the registers: avx or sse.
 pub(super) fn kind() -> &'static str {
     if std::is_x86_feature_detected!("avx") { "avx" } else { "sse" }
 }
 
-/// Puts a pattern into all of them, waits, and looks whether it is still there. Another for each processor and turn, so that
-/// neither another thread's nor an older one passes for it.
+/// Puts a pattern into all registers, waits, and returns whether it is still there. Another pattern for each processor and
+/// turn, so that neither another thread's nor an older one passes for it.
 pub(super) fn hold(cpu: u32, turn: u64) -> bool {
     let put = pattern(cpu, turn);
     if kind() == "avx" { through_avx(&put) == put } else { halves(&through_sse(&put)) == halves(&put) }

@@ -13,20 +13,20 @@ use tonic::Status;
 use super::Guest;
 use crate::{init::step, who::Who};
 
-/// Bytes of entropy that a handshake brings.
+/// Numbers of bytes of entropy that a handshake may bring.
 const ENTROPY: std::ops::RangeInclusive<usize> = 32..=512;
 
 /// What a handshake leaves to do, once it is answered: the host need not wait for it, and programs run on at its end alone.
 pub(crate) struct Left {
     identity: HandshakeRequest,
-    /// A new life.
+    /// Whether the life is a new one.
     fresh: bool,
-    /// The freeze that ends, unless it is to stay.
+    /// Number of the freeze that ends, unless it is to stay.
     freeze: u64,
 }
 
 impl Left {
-    /// The clock was stepped, and nobody knows how long the time was on its way.
+    /// Whether the host is asked for the time: the clock was stepped, and nobody knows how long the time was on its way.
     pub(crate) fn asks_clock(&self) -> bool {
         self.fresh || self.freeze != 0
     }
@@ -78,13 +78,13 @@ impl Guest {
         if left.identity.stay_frozen { Ok(()) } else { self.thaw(left.freeze) }
     }
 
-    /// Whose life was last taken on.
+    /// Session and generation of the life that was last taken on.
     fn life(&self) -> MutexGuard<'_, Option<(String, u64)>> {
         self.0.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// All of it, and then the answer.
+/// Does all of a handshake, and then answers.
 pub(super) async fn shake(guest: &Guest, request: HandshakeRequest) -> Result<HandshakeResponse, Status> {
     let (response, left) = guest.take_on(request).await?;
     guest.go_on(left).map_err(|error| Status::internal(format!("what was frozen does not thaw: {error}")))?;

@@ -34,7 +34,7 @@ pub(super) async fn quiesce(guest: &Guest, request: QuiesceRequest) -> Result<Qu
     Ok(response)
 }
 
-/// A freeze that ends when it is dropped, unless it was kept.
+/// A freeze that ends when this is dropped, unless it was kept.
 struct Freeze {
     guest: Guest,
     number: u64,
@@ -72,7 +72,8 @@ impl Drop for Freeze {
     }
 }
 
-/// The guest goes first for as long as this lives. Nobody is in need of the processor but the handshake, while all is frozen.
+/// Precedence of the guest over everything else for as long as this lives. Nobody is in need of the processor but the
+/// handshake, while all is frozen.
 pub(crate) struct Vigil(Guest);
 
 impl Drop for Vigil {
@@ -97,12 +98,12 @@ impl Guest {
         self.is_quiet() && self.0.done.load(Ordering::Relaxed) == self.freeze_number()
     }
 
-    /// The host has said something.
+    /// Notes that the host has said something.
     pub(crate) fn heard(&self) {
         self.0.heard.store(true, Ordering::Relaxed);
     }
 
-    /// Freezes user processes for this freeze, unless it is over already. Blocks.
+    /// Freezes user processes for the freeze of this number, unless it is over already. Blocks.
     fn freeze(&self, number: u64) -> io::Result<()> {
         let _one_at_a_time = self.0.freezing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.0.quiet.load(Ordering::Relaxed) != number {
@@ -111,7 +112,7 @@ impl Guest {
         self.0.machine.freeze(true)
     }
 
-    /// Ends this freeze, and nothing if another came after it. Blocks.
+    /// Ends the freeze of this number, and nothing if another came after it. Blocks.
     pub(super) fn thaw(&self, number: u64) -> io::Result<()> {
         let _one_at_a_time = self.0.freezing.lock().unwrap_or_else(PoisonError::into_inner);
         if number == 0 || self.freeze_number() != number {

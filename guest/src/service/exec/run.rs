@@ -19,11 +19,11 @@ use tonic::{Status, Streaming};
 use super::check;
 use crate::process::{self, LEFT_MAX, Pty, SILENCE, Started, Streams, is_group, signal_group};
 
-/// How long a dropped command gets to end by itself.
+/// Time that a dropped command gets to end by itself.
 const TERM_WITHIN: Duration = Duration::from_secs(2);
-/// How often the rest of its process group is looked for: the kernel tells nobody but their parents.
+/// Pause between two looks for the rest of a command's process group: the kernel tells nobody but their parents.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// What a terminal takes for "no more input" (Ctrl-D).
+/// Byte that a terminal takes for "no more input" (Ctrl-D).
 const END_OF_INPUT: &[u8] = b"\x04";
 
 type Answers = mpsc::Sender<Result<ExecResponse, Status>>;
@@ -85,7 +85,7 @@ async fn end(mut child: Child, pid: u32) {
     }
 }
 
-/// What the caller sends. The end of its direction, or `stdin_end`, is the end of stdin.
+/// Takes what the caller sends. The end of its direction, or `stdin_end`, is the end of stdin.
 async fn take(mut requests: Streaming<ExecRequest>, input: mpsc::Sender<Bytes>, pid: u32, pty: Option<Pty>) {
     let mut input = Some(input);
     while let Ok(Some(message)) = requests.message().await {
