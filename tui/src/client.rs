@@ -18,16 +18,16 @@ pub(crate) use config::{ConfigError, Hosts};
 /// Longest path that fits a `sockaddr_un`, without its final zero.
 const SOCKET_PATH_MAX: usize = 107;
 
-/// Windows of HTTP/2: what may be under way to us before we have taken it, for one call and for one connection. Large
-/// enough for bulk through `exec`, small enough that a stopped pager holds little.
+/// Windows of HTTP/2 in bytes, for one call and for one connection: what may be under way before it is taken here. Large enough
+/// for bulk through `exec`, small enough that a stopped pager holds little.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 
-/// Where a host listens.
+/// Address of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HostAddress {
-    /// For people: the configured name, or the address itself.
+    /// Name of the host for people: the configured one, or the address itself.
     pub(crate) name: String,
-    /// Unix socket of its hostd.
+    /// Path of the Unix socket of the host's hostd.
     pub(crate) socket: PathBuf,
 }
 
@@ -50,7 +50,7 @@ impl HostAddress {
     }
 }
 
-/// Connects, whatever the length of the path: a long one goes through its open folder.
+/// Connects to a socket, whatever the length of its path: a long one goes through its open folder.
 async fn connect(socket: &Path) -> io::Result<UnixStream> {
     if socket.as_os_str().as_bytes().len() <= SOCKET_PATH_MAX {
         return UnixStream::connect(socket).await;

@@ -36,15 +36,16 @@ use crate::client::Hosts;
 use chord::{Chords, Typed};
 use viewer::{Said, Shown, Viewer};
 
-/// Rows of the session's history that go into the user's scrollback.
+/// Most rows of the session's history that go into the user's scrollback.
 const HISTORY: u32 = 1000;
-/// Requests under way to the host.
+/// Most requests that may be under way to the host.
 const UNDER_WAY: usize = 16;
-/// Input kept for a host that does not take it, in bytes; what is typed beyond it is lost, but Ctrl-] d still works.
+/// Most input that is kept for a host that does not take it, in bytes; what is typed beyond it is lost, but Ctrl-] d still
+/// works.
 const WAITING_MAX: usize = 64 << 10;
-/// How long the last writing may take when we leave, to the host and to the terminal.
+/// Longest time that the last writing may take when the user leaves, to the host and to the terminal.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// Our keys, in a line.
+/// Help for the keys of `attach` itself, in a line.
 const HELP: &str = "After Ctrl-]: d detach, w type here, c copy what it offers, Ctrl-] itself, ? this help";
 
 /// Attaches until the user leaves, the session ends, or the host goes.
@@ -91,15 +92,15 @@ pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
     Ok(0)
 }
 
-/// Why it is over.
+/// Why the attachment is over.
 pub(crate) enum Left {
     /// The user wanted it, or closed the terminal.
     Detached,
-    /// The agent or its VM has ended.
+    /// The agent or its VM has ended; how, in words for a person.
     Ended(String),
-    /// We were asked to end.
+    /// A signal of this number asked this program to end.
     Signal(i32),
-    /// The call broke.
+    /// The call to the host broke.
     Broken(tonic::Status),
 }
 
@@ -112,13 +113,13 @@ struct Keys {
     waiting: VecDeque<Request>,
     /// Bytes of input in `waiting`.
     kept: usize,
-    /// The program wants pastes in brackets.
+    /// Whether the program wants pastes in brackets.
     brackets: Arc<AtomicBool>,
     reports: Reports,
 }
 
 impl Keys {
-    /// Until one side is done; the viewer has written its last then.
+    /// Passes keys on until one side is done; the viewer has written its last then.
     async fn run(mut self, mut viewer: JoinHandle<Shown>, signals: Signals) -> Shown {
         let left = tokio::select! {
             shown = &mut viewer => return shown.unwrap_or_else(|error| nothing(broke(&error))),
@@ -186,7 +187,7 @@ impl Keys {
         }
     }
 
-    /// Acts on what was typed; false: leave.
+    /// Acts on what was typed; returns whether the user stays.
     fn typed(&mut self, typed: Typed) -> bool {
         match typed {
             Typed::Detach => return false,
@@ -233,7 +234,7 @@ fn request(request: Request) -> AttachRequest {
     AttachRequest { request: Some(request) }
 }
 
-/// Writes to the user's terminal.
+/// Writes bytes to the user's terminal.
 async fn show(bytes: Vec<u8>) -> Result<(), Failure> {
     if bytes.is_empty() {
         return Ok(());

@@ -17,10 +17,10 @@ use super::{
     table::{Cell, Column, Tone, render},
 };
 
-/// Longest log sent to a host, in bytes: its end.
+/// Most bytes of a log that are sent to a host, from its end.
 const LOG_MAX: usize = 3 << 20;
 
-/// Runs one of them.
+/// Runs one of the commands of `checks`.
 pub(crate) async fn run(fleet: &Fleet, command: ChecksCommand) -> Outcome {
     match command {
         ChecksCommand::Ls { of, json } => list(fleet, of, json).await,
@@ -92,7 +92,7 @@ fn row(check: &Check) -> Vec<Cell> {
     ]
 }
 
-/// With --commit the first word is the check's.
+/// The name of the check that is meant: with --commit the first word is the check's.
 fn name_of(of: &mut Of, name: String) -> String {
     if of.commit.is_some() && name.is_empty() { of.pull.take().unwrap_or_default() } else { name }
 }
@@ -134,7 +134,7 @@ async fn report(fleet: &Fleet, request: ReportCheckRequest) -> Outcome {
     Ok(0)
 }
 
-/// The end of a log; of stdin for `-`.
+/// Reads the end of a log's file; of stdin for `-`.
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let unreadable = |error: io::Error| Failure::usage(format!("cannot read {}: {error}", file.display()));
     if file == Path::new("-") {

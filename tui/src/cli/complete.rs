@@ -17,12 +17,12 @@ use super::{
 };
 use crate::client::Hosts;
 
-/// Set by the script that [`script`] prints, to the name of the shell.
+/// Variable that the script which [`script`] prints sets to the name of the shell.
 const VARIABLE: &str = "COMPLETE";
-/// For all hosts to answer: somebody has pressed Tab.
+/// Longest wait for all hosts to answer: somebody has pressed Tab.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Answers a shell that asks how a line goes on; whether one did.
+/// Answers a shell that asks how a line goes on; returns whether one did.
 pub(crate) fn answered() -> bool {
     if std::env::var_os(VARIABLE).is_none() {
         return false;
@@ -32,7 +32,7 @@ pub(crate) fn answered() -> bool {
     complete.try_complete(std::env::args_os(), std::env::current_dir().ok().as_deref()).unwrap_or(true)
 }
 
-/// Prints what makes a shell ask [`answered`].
+/// Prints the script that makes a shell ask [`answered`].
 pub(crate) fn script(shell: clap_complete::Shell) -> Outcome {
     let shells = Shells::builtins();
     let name = shell.to_string();
@@ -45,7 +45,7 @@ pub(crate) fn script(shell: clap_complete::Shell) -> Outcome {
     Ok(0)
 }
 
-/// Slugs of all sessions.
+/// Completes with the slugs of all sessions.
 pub(crate) fn sessions() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         asked(async |fleet| {
@@ -56,7 +56,7 @@ pub(crate) fn sessions() -> ArgValueCandidates {
     })
 }
 
-/// Names of all environments.
+/// Completes with the names of all environments.
 pub(crate) fn environments() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         asked(async |fleet| {
@@ -67,7 +67,7 @@ pub(crate) fn environments() -> ArgValueCandidates {
     })
 }
 
-/// Names of all configured hosts.
+/// Completes with the names of all configured hosts.
 pub(crate) fn hosts() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let hosts = Hosts::load().and_then(|hosts| hosts.choose(&[], None)).unwrap_or_default();
@@ -80,7 +80,7 @@ fn candidate(value: &str, help: &str) -> CompletionCandidate {
     CompletionCandidate::new(plain(value)).help(help)
 }
 
-/// What the hosts know; nothing where they are out of reach, or slow.
+/// Asks the hosts; nothing comes where they are out of reach, or slow.
 fn asked(question: impl AsyncFn(&Fleet) -> Vec<CompletionCandidate>) -> Vec<CompletionCandidate> {
     let default = std::env::var_os("PILOTHOUSE_HOST").map(|host| host.to_string_lossy().into_owned());
     let hosts = Hosts::load().and_then(|hosts| hosts.choose(&[], default.as_deref()));

@@ -23,26 +23,26 @@ use super::{
     waiting,
 };
 
-/// What people see while it takes its time.
+/// Words of the waiting line while a host compares.
 const COMPARING: &str = "comparing";
-/// The same where the host may have to start a VM for it.
+/// Words of the waiting line where the host may have to start a VM for it.
 const COPYING: &str = "reading the suspended session's changes from a copy of its VM";
 
-/// What is done with a difference as it comes.
+/// A form in which a difference is shown as it comes.
 trait Form {
-    /// It begins.
+    /// Begins: what is compared is known.
     fn start(&mut self, _start: &DiffStart) -> Result<(), Failure> {
         Ok(())
     }
-    /// All files are known.
+    /// Takes the list, once all files are known; `cut`: it does not have all.
     fn listed(&mut self, files: &[DiffFile], cut: bool) -> Result<(), Failure>;
-    /// More of a file.
+    /// Takes a piece of a file's hunks.
     fn piece(&mut self, file: &DiffFile, piece: &DiffPiece) -> Result<(), Failure>;
-    /// It was all; an error where something is missing that was asked for.
+    /// Ends; an error where something is missing that was asked for.
     fn end(&mut self) -> Result<(), Failure>;
 }
 
-/// Shows it.
+/// Runs `diff`.
 pub(crate) async fn run(fleet: &Fleet, options: Diff) -> Outcome {
     let (host, of, wait) = find(fleet, &options).await?;
     let (detail, mut form): (_, Box<dyn Form>) = match (options.stat, options.name_only, options.json) {
@@ -91,7 +91,7 @@ async fn follow(host: &Host, answers: &mut Streaming<DiffResponse>, form: &mut d
     if ended { Ok(()) } else { Err(Failure::failed("the host ended the answer early; try again")) }
 }
 
-/// What is beside the changes, for people.
+/// Tells people what is to be known beside the changes.
 fn tell(start: &DiffStart) {
     if start.suspended {
         output::note(&format!("note: the session is suspended; this is as of {}", when(start.taken_at)));
@@ -101,7 +101,7 @@ fn tell(start: &DiffStart) {
     }
 }
 
-/// Where it is asked for, what, and what goes on meanwhile.
+/// Finds the host that is asked and the question, and the words of the waiting line.
 async fn find<'a>(fleet: &'a Fleet, options: &Diff) -> Result<(&'a Host, Of, &'static str), Failure> {
     if let Some(name) = &options.repo {
         let (old, new, since_merge_base) = revisions(&options.what)?;
@@ -126,7 +126,7 @@ async fn find<'a>(fleet: &'a Fleet, options: &Diff) -> Result<(&'a Host, Of, &'s
     Ok((found.host, Of::Session(found.it.id), wait))
 }
 
-/// `A..B` or `A...B`; a side that is left out is HEAD.
+/// Parses `A..B` or `A...B` (true); a side that is left out is HEAD.
 fn revisions(text: &str) -> Result<(String, String, bool), Failure> {
     let split = text.split_once("...").map(|(old, new)| (old, new, true));
     let split = split.or_else(|| text.split_once("..").map(|(old, new)| (old, new, false)));

@@ -15,7 +15,7 @@ use super::{
     table::{Cell, Column, Tone, render},
 };
 
-/// Runs one of them.
+/// Runs one of the commands of `env`.
 pub(crate) async fn run(fleet: &Fleet, command: EnvCommand) -> Outcome {
     match command {
         EnvCommand::Ls { json } => list(fleet, json).await,
@@ -95,7 +95,7 @@ fn row(host: Option<&String>, it: &Environment) -> Vec<Cell> {
     row
 }
 
-/// A build that is not in use any more, below its environment.
+/// Row of a build that is not in use any more, below its environment.
 fn older(host: Option<&String>, build: &Build) -> Vec<Cell> {
     let mut row: Vec<Cell> = vec![
         format!("  {}", plain(&build.id)).into(),
@@ -111,12 +111,12 @@ fn older(host: Option<&String>, build: &Build) -> Vec<Cell> {
     row
 }
 
-/// Without the base, which others may share.
+/// Bytes of a build on disk, without the base, which others may share.
 fn on_disk(build: &Build) -> String {
     bytes(build.size_bytes.saturating_add(build.template_bytes))
 }
 
-/// VMs that stand ready, of those that are wanted.
+/// Numbers of VMs that stand ready and of those that are wanted.
 fn warm(it: &Environment) -> String {
     if it.warm_max == 0 { String::new() } else { format!("{}/{}", it.warm_ready, it.warm_wanted) }
 }

@@ -27,12 +27,13 @@ use super::{
     waiting,
 };
 
-/// Parts of stdin under way, of at most 64 KiB each.
+/// Most parts of stdin that may be under way, of at most 64 KiB each.
 const UNDER_WAY: usize = 4;
-/// How long a signal may wait behind input that the command does not read, before we hang up, which ends it too.
+/// Longest wait of a signal behind input that the command does not read; then this program hangs up, which ends the command
+/// too.
 const SIGNAL_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Runs it; the exit code is the command's.
+/// Runs `exec`; its exit code is the command's.
 pub(crate) async fn run(fleet: &Fleet, options: Exec) -> Outcome {
     let (tty, no_stdin) = (options.tty, options.no_stdin);
     if tty && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
@@ -67,7 +68,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Exec) -> Outcome {
     }
 }
 
-/// How the command, or we, ended.
+/// How the command, or the call, ended.
 enum Ended {
     Code(u8),
     Broken(Status),
@@ -134,7 +135,7 @@ async fn resized(resizes: &mut Option<tokio::signal::unix::Signal>) {
     }
 }
 
-/// Writes what comes. The next part is asked for when this one is written: a slow reader of ours slows the command.
+/// Writes what comes. The next part is asked for when this one is written: a slow reader here slows the command.
 async fn pump(mut responses: Streaming<ExecResponse>) -> Result<Ended, Failure> {
     loop {
         let response = match responses.message().await {
@@ -164,7 +165,7 @@ async fn pump(mut responses: Streaming<ExecResponse>) -> Result<Ended, Failure> 
     }
 }
 
-/// Of an exit code that says nothing by itself, and that the command cannot explain any more.
+/// A word about an exit code that says nothing by itself, and that the command cannot explain any more.
 fn a_word(code: i32) -> Option<&'static str> {
     match code {
         137 => Some(

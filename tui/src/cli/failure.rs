@@ -11,56 +11,56 @@ use crate::client::{ConfigError, HostAddress};
 /// The exit code of a command that did what it was asked, or why it did not.
 pub(crate) type Outcome = Result<u8, Failure>;
 
-/// The command failed.
+/// Exit code of a command that failed.
 pub(crate) const FAILED: u8 = 1;
-/// It was asked for wrongly.
+/// Exit code of a command that was asked for wrongly.
 pub(crate) const USAGE: u8 = 2;
-/// What it names does not exist.
+/// Exit code of a command that names what does not exist.
 pub(crate) const NOT_FOUND: u8 = 3;
-/// It may not be done, or not now.
+/// Exit code of a command that may not be carried out, or not now.
 pub(crate) const DENIED: u8 = 4;
-/// No answer from a host.
+/// Exit code of a command that got no answer from a host.
 pub(crate) const UNREACHABLE: u8 = 5;
 
 /// Why a command did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// Our exit code.
+    /// Exit code of this program.
     pub(crate) exit: u8,
-    /// What went wrong, for a person; empty: nothing is said.
+    /// What went wrong, in words for a person; empty: nothing is said.
     pub(crate) message: String,
-    /// What to do about it.
+    /// What a person can do about it, one line each.
     pub(crate) hints: Vec<String>,
 }
 
 impl Failure {
-    /// With this exit code and message.
+    /// Creates a failure with this exit code and message.
     pub(crate) fn new(exit: u8, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), hints: Vec::new() }
     }
 
-    /// Exit code 1.
+    /// Creates a failure with exit code [`FAILED`].
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self::new(FAILED, message)
     }
 
-    /// Exit code 2.
+    /// Creates a failure with exit code [`USAGE`].
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(USAGE, message)
     }
 
-    /// Ends without a word, because everything was said or nobody listens.
+    /// Creates a failure that says nothing, because everything was said or nobody listens.
     pub(crate) fn quiet(exit: u8) -> Self {
         Self::new(exit, "")
     }
 
-    /// With a line that says what to do.
+    /// Adds a line that says what to do.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    /// What a host answered, or that it did not.
+    /// Converts the status of a call: what the host answered, or that it did not.
     pub(crate) fn from_status(host: &HostAddress, status: &Status) -> Self {
         if is_transport(status) {
             return Self::unreachable(host, status);
@@ -86,7 +86,7 @@ impl Failure {
         }
     }
 
-    /// Says it on stderr.
+    /// Prints the failure on stderr, and returns its exit code.
     pub(crate) fn report(&self) -> ExitCode {
         use io::Write;
         // Nobody to tell where stderr is gone; the exit code says it still.
@@ -124,7 +124,7 @@ fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a
     None
 }
 
-/// The machine-readable reason decides where it is more exact than the code.
+/// Exit code for a status: the machine-readable reason decides where it is more exact than the code.
 fn exit_code(code: Code, reason: &str) -> u8 {
     match (reason, code) {
         // It is not the host that went away.

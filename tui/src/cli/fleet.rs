@@ -18,24 +18,24 @@ use super::{
 };
 use crate::client::HostAddress;
 
-/// How long a host may take to answer a question about itself; what it is told to do may take longer.
+/// Longest wait for a host's answer about itself; what it is told to do may take longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is said meanwhile.
+/// Words of the waiting line while a host is asked.
 const ASKING: &str = "waiting for the host's answer";
 
-/// Largest answer taken from a host, in bytes: some ten thousand sessions.
+/// Largest answer that is taken from a host, in bytes: some ten thousand sessions.
 const ANSWER_MAX: usize = 64 << 20;
 
-/// A host and its connection.
+/// A host and the connection to it.
 #[derive(Debug)]
 pub(crate) struct Host {
-    /// Where it is.
+    /// Address of the host.
     pub(crate) address: HostAddress,
     channel: Channel,
 }
 
-/// All hosts meant.
+/// All hosts that a command speaks to.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     hosts: Vec<Host>,
@@ -44,9 +44,9 @@ pub(crate) struct Fleet {
 /// A thing, and the host that has it.
 #[derive(Debug)]
 pub(crate) struct On<'a, T> {
-    /// The host.
+    /// The host that has the thing.
     pub(crate) host: &'a Host,
-    /// What it has.
+    /// The thing itself.
     pub(crate) it: T,
 }
 
@@ -56,53 +56,53 @@ impl Host {
         Self { address, channel }
     }
 
-    /// Its sessions.
+    /// Client of the host's sessions.
     pub(crate) fn sessions(&self) -> SessionsClient<Channel> {
         SessionsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
     }
 
-    /// Its environments.
+    /// Client of the host's environments.
     pub(crate) fn environments(&self) -> EnvironmentsClient<Channel> {
         EnvironmentsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
     }
 
-    /// Its pull requests.
+    /// Client of the host's pull requests.
     pub(crate) fn reviews(&self) -> ReviewsClient<Channel> {
         ReviewsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
     }
 
-    /// Their checks.
+    /// Client of the host's checks.
     pub(crate) fn checks(&self) -> ChecksClient<Channel> {
         ChecksClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
     }
 
-    /// Its repositories.
+    /// Client of the host's repositories.
     pub(crate) fn repositories(&self) -> RepositoriesClient<Channel> {
         RepositoriesClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
     }
 
-    /// What differs on it.
+    /// Client of the host's differences.
     pub(crate) fn diffs(&self) -> DiffsClient<Channel> {
         DiffsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
     }
 
-    /// Itself.
+    /// Client of what the host says of itself.
     pub(crate) fn host(&self) -> HostClient<Channel> {
         HostClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
     }
 
-    /// What went wrong with a call to it.
+    /// The failure of a call to the host.
     pub(crate) fn failure(&self, status: &Status) -> Failure {
         Failure::from_status(&self.address, status)
     }
 
-    /// What it says of itself.
+    /// What the host says of itself.
     pub(crate) async fn info(&self) -> Result<HostInfo, Failure> {
         let mut client = self.host();
         self.ask(client.get(GetHostRequest {})).await
     }
 
-    /// Its name on screen: the configured one, else what it calls itself, else its address.
+    /// Name of the host on screen: the configured one, else what it calls itself, else its address.
     pub(crate) async fn name(&self) -> String {
         if !self.address.is_nameless() {
             return self.address.name.clone();
@@ -113,7 +113,7 @@ impl Host {
         }
     }
 
-    /// Waits for an answer, but not for ever.
+    /// Waits for an answer of the host, but not for ever.
     pub(crate) async fn ask<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Failure> {
         match tokio::time::timeout(PATIENCE, call).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
@@ -137,27 +137,27 @@ impl Host {
 }
 
 impl Fleet {
-    /// Of these hosts; nothing is connected yet.
+    /// The fleet of these hosts; nothing is connected yet.
     pub(crate) fn new(hosts: Vec<HostAddress>) -> Self {
         Self { hosts: hosts.into_iter().map(Host::new).collect() }
     }
 
-    /// All of them.
+    /// All hosts of the fleet.
     pub(crate) fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
-    /// Every session of every host that answers, by [`Fleet::gather`].
+    /// The sessions of every host that answers, with the host's name, by [`Fleet::gather`].
     pub(crate) async fn sessions(&self) -> Result<Vec<On<'_, (String, Vec<Session>)>>, Failure> {
         self.gather(async |host: &Host| Ok((host.name().await, host.sessions_list().await?))).await
     }
 
-    /// The same for environments.
+    /// The environments of every host that answers, with the host's name, by [`Fleet::gather`].
     pub(crate) async fn environments(&self) -> Result<Vec<On<'_, (String, Vec<Environment>)>>, Failure> {
         self.gather(async |host: &Host| Ok((host.name().await, host.environments_list().await?))).await
     }
 
-    /// What every host answers. Those that do not are told on stderr; if none does, that is the failure.
+    /// Asks every host the question. Those that do not answer are told on stderr; if none does, that is the failure.
     pub(crate) async fn gather<'a, T>(
         &'a self,
         question: impl AsyncFn(&'a Host) -> Result<T, Failure>,
@@ -181,7 +181,7 @@ impl Fleet {
         Ok(answers)
     }
 
-    /// The session of this id, prefix or slug, wherever it is.
+    /// Finds the session of this id, prefix or slug, wherever it is.
     pub(crate) async fn session(&self, id: &str) -> Result<On<'_, Session>, Failure> {
         let request = || GetRequest { id: id.to_owned() };
         let found = join_all(self.hosts.iter().map(|host| {
@@ -201,7 +201,7 @@ impl Fleet {
         self.single(found, &format!("session `{}`", plain(id)), |session| session.slug.clone())
     }
 
-    /// The environment of this name, on the one host that has it.
+    /// Finds the environment of this name, on the one host that has it.
     pub(crate) async fn environment(&self, name: &str) -> Result<On<'_, Environment>, Failure> {
         let asked = async |host: &Host| {
             host.ask(host.environments().get(GetEnvironmentRequest { name: name.to_owned() })).await
@@ -209,7 +209,7 @@ impl Fleet {
         self.find(&format!("environment `{}`", plain(name)), asked, |environment| environment.name.clone()).await
     }
 
-    /// What `question` finds on exactly one host.
+    /// Finds what `question` finds on exactly one host.
     pub(crate) async fn find<'a, T>(
         &'a self,
         what: &str,
@@ -220,7 +220,7 @@ impl Fleet {
         self.single(self.found(answers)?, what, name)
     }
 
-    /// The only host, for what must happen on one.
+    /// The only host of the fleet, for what must happen on one.
     pub(crate) fn only(&self, what: &str) -> Result<&Host, Failure> {
         match &self.hosts[..] {
             [host] => Ok(host),
@@ -231,7 +231,7 @@ impl Fleet {
         }
     }
 
-    /// Sorts answers: what was found; else the most telling failure. A host that does not answer might have it, so then
+    /// Sorts answers: returns what was found; else the most telling failure. A host that does not answer might have it, so then
     /// nothing is called missing.
     fn found<T>(&self, answers: Vec<Result<T, Failure>>) -> Result<Vec<On<'_, T>>, Failure> {
         let mut found = Vec::new();

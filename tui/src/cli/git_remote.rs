@@ -18,9 +18,9 @@ use super::{
 };
 use crate::client::Hosts;
 
-/// Pieces of stdin under way, of at most 64 KiB each.
+/// Most pieces of stdin that may be under way, of at most 64 KiB each.
 const UNDER_WAY: usize = 4;
-/// Longest line of git's, in bytes.
+/// Longest line that git sends, in bytes.
 const LINE_MAX: usize = 4096;
 
 /// Serves git on stdin and stdout until it hangs up.
@@ -44,7 +44,7 @@ pub(crate) async fn run(address: &str) -> Outcome {
     Ok(0)
 }
 
-/// The host, if one is named, and the repository's name, which has no slash.
+/// Splits an address into the host, if one is named, and the repository's name, which has no slash.
 fn parts(address: &str) -> (Option<&str>, &str) {
     let address = address.strip_prefix("pilothouse://").unwrap_or(address);
     match address.rsplit_once('/') {
@@ -53,7 +53,7 @@ fn parts(address: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// The next line of stdin, read byte by byte: what follows belongs to the connection. None: stdin has ended.
+/// Reads the next line of stdin, byte by byte: what follows belongs to the connection. None: stdin has ended.
 fn line() -> Result<Option<String>, Failure> {
     let (mut line, mut byte) = (vec![], [0]);
     loop {
@@ -86,7 +86,7 @@ async fn connect(host: &Host, repository: &str, service: &str) -> Outcome {
     pump(host, answers).await
 }
 
-/// Writes what comes; the next piece is asked for when this one is written.
+/// Writes git's answers; the next piece is asked for when this one is written.
 async fn pump(host: &Host, mut answers: Streaming<GitResponse>) -> Outcome {
     loop {
         match answers.message().await.map_err(|status| host.failure(&status))?.map(|answer| answer.response) {

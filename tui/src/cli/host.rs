@@ -13,7 +13,7 @@ use super::{
     table::{Cell, Column, Tone, render},
 };
 
-/// Runs one of them.
+/// Runs one of the commands of `host`.
 pub(crate) async fn run(fleet: &Fleet, command: HostCommand) -> Outcome {
     match command {
         HostCommand::Ls { json } => list(fleet, json).await,
@@ -21,7 +21,7 @@ pub(crate) async fn run(fleet: &Fleet, command: HostCommand) -> Outcome {
     }
 }
 
-/// A dead host stands in the list too; only if all are dead has this failed.
+/// Lists the hosts. A dead host stands in the list too; only if all are dead has this failed.
 async fn list(fleet: &Fleet, json: bool) -> Outcome {
     let answers = join_all(fleet.hosts().iter().map(Host::info)).await;
     let hosts: Vec<_> =
@@ -103,7 +103,7 @@ async fn show(fleet: &Fleet, wanted: Option<String>, json: bool) -> Outcome {
     Ok(0)
 }
 
-/// By configured name, address, or what the host calls itself.
+/// Finds a host by its configured name, its address, or what it calls itself.
 async fn find<'a>(fleet: &'a Fleet, wanted: &str) -> Result<(&'a Host, HostInfo), Failure> {
     if let Some(host) = fleet.hosts().iter().find(|host| host.address.name == wanted) {
         return Ok((host, host.info().await?));
@@ -143,7 +143,7 @@ fn disk_use(a: &HostAccounts) -> String {
     ])
 }
 
-/// Who takes the room, the largest first.
+/// Names and bytes of the sessions that take the room, the largest first.
 fn largest(a: &HostAccounts) -> String {
     a.sessions.iter().map(|s| format!("{} {}", plain(&s.slug), bytes(s.bytes))).collect::<Vec<_>>().join(", ")
 }

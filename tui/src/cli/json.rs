@@ -24,11 +24,11 @@ pub(crate) struct Session<'a> {
     activity: &'a str,
     attention: &'a str,
     reason: &'a str,
-    /// What its turn is about, in one word, however it is kept.
+    /// What the session's turn is about, in a few words, however it is kept.
     word: &'a str,
-    /// Since when it is whose turn it is.
+    /// Since when it has been the turn of whoever has it.
     turn_since: String,
-    /// What went wrong with its cloning, or its last suspend or resume.
+    /// What went wrong with the session's cloning, or its last suspend or resume.
     notice: Option<&'a str>,
     choices: &'a [String],
     cause: Option<&'a str>,
@@ -40,31 +40,31 @@ pub(crate) struct Session<'a> {
     command: &'a [String],
     repository: Option<&'a str>,
     branch_prefix: Option<&'a str>,
-    /// What was found of its clone after its last restart from its disk.
+    /// What was found of the session's clone after its last restart from its disk.
     repository_state: Option<&'a str>,
     vcpus: u32,
-    /// Of the host's, that is its VM's alone now; 0 while it is suspended.
+    /// Memory of the host that is the session's VM's alone now; 0 while it is suspended.
     memory_bytes: u64,
     memory_size_bytes: u64,
     resident_bytes: u64,
     suspended_bytes: u64,
     resumed_in_ms: Option<u64>,
-    /// What its guest was last seen to have; null where that is not known.
+    /// What the session's guest was last seen to have; null where that is not known.
     guest_memory_size_bytes: Option<u64>,
     guest_memory_available_bytes: Option<u64>,
     guest_disk_size_bytes: Option<u64>,
     guest_disk_free_bytes: Option<u64>,
-    /// Its files on the host's disk, those that it shares with forks included.
+    /// Bytes of the session's files on the host's disk, those that it shares with forks included.
     host_disk_bytes: u64,
     viewers: u32,
     forked_from: Option<&'a str>,
     phases: Vec<Phase<'a>>,
-    /// Of `show` alone.
+    /// Destinations that the session was refused; in `show` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<Vec<Refused<'a>>>,
 }
 
-/// A destination that it asked for and may not reach.
+/// A destination that a session asked for and may not reach.
 #[derive(Debug, Serialize)]
 struct Refused<'a> {
     destination: &'a str,
@@ -73,19 +73,19 @@ struct Refused<'a> {
     last_at: String,
 }
 
-/// What became of one that was to be deleted: an element of `rm`.
+/// What became of a session that was to be deleted: an element of `rm`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Deleted {
     pub(crate) id: String,
     pub(crate) slug: String,
     pub(crate) host: String,
-    /// It is gone.
+    /// Whether the session is gone.
     pub(crate) deleted: bool,
-    /// Why not.
+    /// Why the session was not deleted.
     pub(crate) error: Option<String>,
 }
 
-/// A part of the last start.
+/// A phase of a session's last start.
 #[derive(Debug, Serialize)]
 struct Phase<'a> {
     name: &'a str,
@@ -93,7 +93,7 @@ struct Phase<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Of a session on the host of this name.
+    /// The shape of a session on the host of this name.
     pub(crate) fn new(host: &'a str, session: &'a api::Session) -> Self {
         let known = |bytes: u64| (bytes > 0).then_some(bytes);
         let (memory, disk) = (known(session.guest_memory_bytes), known(session.guest_disk_bytes));
@@ -141,7 +141,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// With the destinations that it was refused.
+    /// Adds the destinations that the session was refused.
     pub(crate) fn with_refused(self, session: &'a api::Session) -> Self {
         let refused = session.refused.iter().map(|it| Refused {
             destination: &it.destination,
@@ -173,7 +173,7 @@ pub(crate) struct Environment<'a> {
     recipe: &'a str,
 }
 
-/// VMs that stand ready.
+/// Numbers of VMs that stand ready.
 #[derive(Debug, Serialize)]
 struct Warm {
     ready: u32,
@@ -182,7 +182,7 @@ struct Warm {
     max: u32,
 }
 
-/// A build.
+/// A build of an environment.
 #[derive(Debug, Serialize)]
 struct Build<'a> {
     id: &'a str,
@@ -209,7 +209,7 @@ impl<'a> Build<'a> {
 }
 
 impl<'a> Environment<'a> {
-    /// Of an environment on the host of this name.
+    /// The shape of an environment on the host of this name.
     pub(crate) fn new(host: &'a str, environment: &'a api::Environment) -> Self {
         Self {
             name: &environment.name,
@@ -290,7 +290,7 @@ struct Accounts {
     memory_builds: u64,
     disk_warm: u64,
     disk_ci: u64,
-    /// Which sessions take the most of the disk, the largest first.
+    /// Sessions that take the most of the disk, the largest first.
     sessions: Vec<SessionDisk>,
 }
 
@@ -328,7 +328,7 @@ impl Accounts {
 }
 
 impl<'a> Host<'a> {
-    /// Of a host that answered, or why it did not.
+    /// The shape of a host that answered, or of one that did not and why.
     pub(crate) fn new(name: &'a str, address: String, answer: Result<&'a api::HostInfo, &'a str>) -> Self {
         Self {
             name,

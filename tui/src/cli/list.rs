@@ -12,7 +12,7 @@ use super::{
     table::{Cell, Column, Tone, render},
 };
 
-/// Lists them.
+/// Runs `ls`.
 pub(crate) async fn run(fleet: &Fleet, options: Ls) -> Outcome {
     let answers = fleet.sessions().await?;
     let mut sessions: Vec<(String, Session)> = Vec::new();
@@ -76,7 +76,7 @@ fn row(host: Option<&String>, session: &Session, now: Timestamp) -> Vec<Cell> {
     row
 }
 
-/// One word: what its turn is about, however it is kept. Older hosts say no such word.
+/// A word for what the session's turn is about, however it is kept. Older hosts say no such word.
 fn state(session: &Session) -> &str {
     match session.word.as_str() {
         "" if session.deleting => "deleting",
@@ -86,12 +86,12 @@ fn state(session: &Session) -> &str {
     }
 }
 
-/// Since when it is whose turn it is.
+/// Since when it has been the turn of whoever has it.
 fn since(session: &Session) -> i64 {
     if session.turn_since == 0 { session.updated_at } else { session.turn_since }
 }
 
-/// How a state stands out.
+/// Tone of a session's state.
 fn state_tone(state: &str) -> Tone {
     match state {
         "crashed" | "failed" => Tone::Bad,
@@ -101,7 +101,7 @@ fn state_tone(state: &str) -> Tone {
     }
 }
 
-/// How a turn stands out.
+/// Tone of a turn.
 fn turn_tone(turn: &str) -> Tone {
     match turn {
         "you" => Tone::Warn,

@@ -12,7 +12,7 @@ use super::{
 };
 use harmless::Harmless;
 
-/// Prints it.
+/// Runs `log`.
 pub(crate) async fn run(fleet: &Fleet, options: Log) -> Outcome {
     let found = fleet.session(&options.id).await?;
     let request = LogRequest { id: found.it.id, serial: options.serial, follow: options.follow };
@@ -32,12 +32,12 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// Nothing so far.
+    /// Creates it; nothing is shown so far.
     pub(crate) fn new() -> Self {
         Self { filter: output::is_terminal().then(Harmless::default), ends_line: true }
     }
 
-    /// The next piece.
+    /// Shows the next piece of the log.
     pub(crate) fn write(&mut self, data: &[u8]) -> Result<(), Failure> {
         self.ends_line = data.last().map_or(self.ends_line, |byte| *byte == b'\n');
         match &mut self.filter {
@@ -46,7 +46,7 @@ impl Shown {
         }
     }
 
-    /// That was all.
+    /// Ends the log.
     pub(crate) fn end(self) -> Outcome {
         if self.filter.is_some() {
             output::print(if self.ends_line { "\x1b[0m" } else { "\x1b[0m\n" })?;

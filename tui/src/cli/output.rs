@@ -22,12 +22,12 @@ pub(crate) fn colour() -> bool {
     is_terminal() && wants_colour()
 }
 
-/// Whether colours are wanted on a terminal.
+/// Whether people want colours on their terminals.
 pub(crate) fn wants_colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && is_smart()
 }
 
-/// Whether terminals here understand control sequences.
+/// Whether the terminals of this process understand control sequences.
 pub(crate) fn is_smart() -> bool {
     std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
 }
@@ -40,7 +40,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     write(text.as_bytes())
 }
 
-/// The same for bytes.
+/// Prints bytes as they are, as [`print`].
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
     waiting::clear();
     let mut stdout = io::stdout().lock();
@@ -59,7 +59,8 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Asks on the terminal before something is lost: `does` what, `question` with what it costs, and what to say after a no.
+/// Asks on the terminal before something is lost: `does` says what is done, `question` what it costs, and `otherwise` what to
+/// say after a no.
 ///
 /// # Errors
 /// After a no; and a usage error where there is no terminal to ask on.
@@ -74,7 +75,7 @@ pub(crate) fn confirm(does: &str, question: &str, otherwise: &str) -> Result<(),
     if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(Failure::failed(otherwise)) }
 }
 
-/// Stdout broke. A reader that went away, like `head`, is no error.
+/// The failure of a broken stdout. A reader that went away, like `head`, is no error.
 pub(crate) fn broken(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::quiet(0),
@@ -82,7 +83,7 @@ pub(crate) fn broken(error: &io::Error) -> Failure {
     }
 }
 
-/// Columns of the terminal on stderr.
+/// Number of columns of the terminal on stderr; 80 where that is none.
 pub(crate) fn stderr_width() -> usize {
     match rustix::termios::tcgetwinsize(rustix::stdio::stderr()) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
@@ -90,7 +91,7 @@ pub(crate) fn stderr_width() -> usize {
     }
 }
 
-/// Writes to stderr without a line end, for a living line.
+/// Writes to stderr without a line end, for a line that is drawn over.
 pub(crate) fn write_stderr(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());

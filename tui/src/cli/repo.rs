@@ -24,7 +24,7 @@ use super::{
     waiting,
 };
 
-/// Runs one of them.
+/// Runs one of the commands of `repo`.
 pub(crate) async fn run(fleet: &Fleet, command: RepoCommand) -> Outcome {
     match command {
         RepoCommand::Ls { json } => list(fleet, json).await,
@@ -57,7 +57,7 @@ pub(crate) async fn run(fleet: &Fleet, command: RepoCommand) -> Outcome {
     }
 }
 
-/// The repository of this name, on the one host that has it.
+/// Finds the repository of this name, on the one host that has it.
 pub(crate) async fn find<'a>(fleet: &'a Fleet, name: &str) -> Result<On<'a, Repository>, Failure> {
     let asked = async |host: &Host| {
         host.ask(host.repositories().get_repository(GetRepositoryRequest { name: name.to_owned() })).await
@@ -151,7 +151,7 @@ async fn show(host: &Host, it: &Repository, json: bool) -> Outcome {
     Ok(0)
 }
 
-/// Where its commits come from, when they did last, and what was wrong then.
+/// Words about a repository's upstream: where it is, when it was fetched from last, and what was wrong then.
 fn upstream(it: &Repository) -> String {
     if it.upstream.is_empty() {
         return "none".into();
@@ -216,7 +216,7 @@ async fn added(host: &Host, it: &Repository, clone: Option<&Path>, json: bool) -
     Ok(0)
 }
 
-/// What the host is told: URLs as they are, paths absolute.
+/// The source that the host is told: URLs as they are, paths absolute.
 fn source_of(source: String) -> Result<String, Failure> {
     let is_url = source.contains("://") || source.split_once(':').is_some_and(|(host, _)| host.contains('@'));
     if is_url || source.starts_with('/') {

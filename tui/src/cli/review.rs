@@ -16,7 +16,7 @@ use super::{
     json, output,
 };
 
-/// Runs one of them.
+/// Runs one of the commands of `review`.
 pub(crate) async fn run(fleet: &Fleet, command: ReviewCommand) -> Outcome {
     match command {
         ReviewCommand::Ls { repo, all, json } => list::run(fleet, repo, all, json).await,
@@ -31,18 +31,18 @@ pub(crate) async fn run(fleet: &Fleet, command: ReviewCommand) -> Outcome {
     }
 }
 
-/// The pull request of this name, on the one host that has it.
+/// Finds the pull request of this name, on the one host that has it.
 pub(crate) async fn find<'a>(fleet: &'a Fleet, id: &str) -> Result<On<'a, Pull>, Failure> {
     let asked = async |host: &Host| host.ask(host.reviews().get_pull(GetPullRequest { id: id.to_owned() })).await;
     fleet.find(&format!("pull request `{}`", plain(id)), asked, name).await
 }
 
-/// As people name it.
+/// The pull request's name as people write it: `REPOSITORY#NUMBER`.
 pub(crate) fn name(pull: &Pull) -> String {
     format!("{}#{}", plain(&pull.repository), pull.number)
 }
 
-/// The commit that a command is about: the one asked for, else the head.
+/// The commit that a command is about: the one that was asked for, else the head.
 fn head(asked: Option<String>, pull: &Pull) -> String {
     match asked {
         // In short is enough for people; the host wants all of it.

@@ -12,7 +12,7 @@ use super::{
     table::Tone,
 };
 
-/// Shows it.
+/// Runs `show`.
 pub(crate) async fn run(fleet: &Fleet, options: Show) -> Outcome {
     let found = fleet.session(&options.id).await?;
     let host = found.host.name().await;
@@ -24,7 +24,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Show) -> Outcome {
     Ok(0)
 }
 
-/// A name and a value for each line; values may have several lines.
+/// Names and values, one or more lines for each value.
 pub(crate) type Facts = Vec<(&'static str, String)>;
 
 /// Draws facts, names aligned; empty values are left out.
@@ -40,18 +40,18 @@ pub(crate) fn lines(facts: &Facts, colour: bool) -> String {
     out
 }
 
-/// A time, and how long ago that is.
+/// A time in words, and how long ago that is.
 pub(crate) fn when(unix_millis: i64) -> String {
     format!("{} ({} ago)", time(unix_millis), age(unix_millis, Timestamp::now()))
 }
 
-/// What the agent does; nothing of one that never ran, or that was cut off at work.
+/// What the agent does; empty for one that never ran, or that was cut off at work.
 fn activity(s: &Session) -> String {
     let gone = matches!(s.lifecycle.as_str(), "queued" | "starting" | "stopped" | "crashed");
     if gone && s.activity == "working" { String::new() } else { plain(&s.activity) }
 }
 
-/// A destination that it asked for and may not reach.
+/// Words about a destination that the session asked for and may not reach.
 fn refused(refused: &Refused) -> String {
     let Refused { destination, why, count, last_at } = refused;
     let times = if *count == 1 { "once".into() } else { format!("{count} times") };
@@ -59,7 +59,7 @@ fn refused(refused: &Refused) -> String {
     format!("{} {times}, last {ago} ago: {}", plain(destination), plain(why))
 }
 
-/// What its guest was last seen to use.
+/// Words about what the session's guest was last seen to use.
 fn guest(s: &Session) -> String {
     let of =
         |what, free: u64, total: u64| (total > 0).then(|| format!("{what} {} free of {}", bytes(free), bytes(total)));

@@ -2,22 +2,22 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Between two columns.
+/// Columns of the terminal between two columns of the table.
 const GAP: usize = 2;
 
 /// How a cell stands out. Colour never says anything that its text does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// Not at all.
+    /// The cell does not stand out.
     #[default]
     Plain,
-    /// Less than others.
+    /// The cell stands back.
     Dim,
-    /// Look here.
+    /// The cell is to be looked at.
     Warn,
-    /// Something broke.
+    /// The cell says that something broke.
     Bad,
-    /// All is well.
+    /// The cell says that all is well.
     Good,
 }
 
@@ -38,36 +38,36 @@ impl Tone {
     }
 }
 
-/// A column.
+/// A column of a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
-    /// Its head.
+    /// Text of the column's head.
     pub(crate) title: &'static str,
-    /// How narrow it may be made to fit; `None`: it is never cut.
+    /// Least width to which the column may be cut to fit; `None`: it is never cut.
     pub(crate) least: Option<usize>,
-    /// Left out to fit, highest first; 0: never.
+    /// Rank in which the column is left out to fit, highest first; 0: never.
     pub(crate) expendable: u8,
 }
 
 impl Column {
-    /// Never cut, never left out.
+    /// Creates a column that is never cut and never left out.
     pub(crate) const fn fixed(title: &'static str) -> Self {
         Self { title, least: None, expendable: 0 }
     }
 
-    /// Cut to fit, at most to `least`.
+    /// Creates a column that may be cut to fit, to `least` columns of the terminal.
     pub(crate) const fn flexible(title: &'static str, least: usize) -> Self {
         Self { title, least: Some(least), expendable: 0 }
     }
 
-    /// Left out where there is no room, highest rank first.
+    /// Lets the column be left out where there is no room, highest rank first.
     pub(crate) const fn expendable(mut self, rank: u8) -> Self {
         self.expendable = rank;
         self
     }
 }
 
-/// A cell: one harmless line.
+/// A cell of a table: one harmless line, and its tone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cell(pub(crate) String, pub(crate) Tone);
 
@@ -123,8 +123,7 @@ fn line(row: &[Cell], widths: &[Option<usize>], limit: Option<usize>, colour: bo
     out
 }
 
-/// The width of each column, `None` where it is left out: first flexible ones give way, the widest first, then expendable
-/// ones go.
+/// Width of each column, `None` where it is left out: first flexible ones give way, the widest first, then expendable ones go.
 fn fit(columns: &[Column], natural: &[usize], limit: usize) -> Vec<Option<usize>> {
     let mut widths: Vec<Option<usize>> = natural.iter().copied().map(Some).collect();
     loop {

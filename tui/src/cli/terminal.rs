@@ -19,16 +19,15 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Most bytes read or passed on at once.
+/// Most bytes that are read or passed on at once.
 const CHUNK: usize = 64 << 10;
-/// Largest side of a terminal that hosts take.
+/// Longest side of a terminal that hosts take.
 const SIDE_MAX: u16 = 1000;
 
-/// How often it is looked whether a job in the background has come to the front.
+/// Pause between two looks whether a job in the background has come to the front.
 const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
 
-/// The settings to go back to while the terminal is raw, and what to write then. Not in the guard, so that a panic finds
-/// them too.
+/// Settings to go back to while the terminal is raw, and what to write then. Not in the guard, so that a panic finds them too.
 static SAVED: Mutex<Option<(Termios, Vec<u8>)>> = Mutex::new(None);
 
 /// Raw mode of the terminal on stdin, until dropped.
@@ -36,7 +35,7 @@ static SAVED: Mutex<Option<(Termios, Vec<u8>)>> = Mutex::new(None);
 pub(crate) struct RawMode(());
 
 impl RawMode {
-    /// Enters it; `leave` is written to stdout when it ends.
+    /// Enters raw mode; `leave` is written to stdout when it ends.
     pub(crate) fn enter(leave: Vec<u8>) -> io::Result<Self> {
         let old = tcgetattr(rustix::stdio::stdin())?;
         let mut raw = old.clone();
@@ -47,7 +46,7 @@ impl RawMode {
         Ok(guard)
     }
 
-    /// Writes this instead when it ends.
+    /// Has these bytes written when raw mode ends, instead of those before.
     pub(crate) fn leave_with(&self, leave: Vec<u8>) {
         if let Some(saved) = SAVED.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             saved.1 = leave;
@@ -71,7 +70,7 @@ pub(crate) fn restore() {
     }
 }
 
-/// The size of the terminal on stdout, in the bounds of hosts.
+/// Size of the terminal on stdout, in the bounds of hosts.
 pub(crate) fn size() -> Size {
     let (columns, rows) = match tcgetwinsize(rustix::stdio::stdout()) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col, size.ws_row),
@@ -80,7 +79,7 @@ pub(crate) fn size() -> Size {
     Size { columns: columns.min(SIDE_MAX).into(), rows: rows.min(SIDE_MAX).into() }
 }
 
-/// The signals that ask us to end.
+/// Signals that ask this program to end.
 #[derive(Debug)]
 pub(crate) struct Signals {
     interrupt: Signal,
@@ -90,7 +89,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Catches them from now on.
+    /// Catches the signals from now on.
     pub(crate) fn catch() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -100,7 +99,7 @@ impl Signals {
         })
     }
 
-    /// The next one's number.
+    /// Waits for the next signal; returns its number.
     pub(crate) async fn next(&mut self) -> i32 {
         let kind = tokio::select! {
             _ = self.interrupt.recv() => SignalKind::interrupt(),
@@ -139,7 +138,7 @@ pub(crate) fn read_stdin<T: Send + 'static>(
     std::thread::Builder::new().name("stdin".into()).spawn(read).map(drop)
 }
 
-/// A terminal that is another job's just now stays unread: who reads it is stopped.
+/// Reads stdin. A terminal that is another job's just now stays unread: who reads it is stopped.
 fn read_some(buffer: &mut [u8]) -> io::Result<usize> {
     let is_terminal = stdin().is_terminal();
     loop {
@@ -160,21 +159,21 @@ fn read_some(buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Whether the terminal on stdin is ours, but in the hands of another job.
+/// Whether the terminal on stdin is this program's, but in the hands of another job.
 fn is_in_background() -> bool {
     tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|front| front != getpgrp())
 }
 
-/// Where bytes go.
+/// An output of this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Out {
-    /// Stdout.
+    /// The standard output.
     Stdout,
-    /// Stderr.
+    /// The standard error output.
     Stderr,
 }
 
-/// Writes all of `bytes`, as they are; ready when they are written.
+/// Writes all of `bytes` as they are; returns when they are written.
 pub(crate) async fn write(out: Out, bytes: Bytes) -> io::Result<()> {
     match tokio::task::spawn_blocking(move || write_all(out, &bytes)).await {
         Ok(result) => result,
@@ -182,7 +181,7 @@ pub(crate) async fn write(out: Out, bytes: Bytes) -> io::Result<()> {
     }
 }
 
-/// The same, for places that cannot wait otherwise.
+/// Writes as [`write`], and blocks meanwhile.
 pub(crate) fn write_all(out: Out, mut bytes: &[u8]) -> io::Result<()> {
     let fd = match out {
         Out::Stdout => rustix::stdio::stdout(),

@@ -17,14 +17,14 @@ use super::{
 };
 use state::{Target, Verdict};
 
-/// How long a host may be away before we give up; hostd is restarted in less.
+/// Longest absence of a host before `wait` gives up; hostd is restarted in less.
 const AWAY_MAX: Duration = Duration::from_secs(30);
-/// Between two attempts to reach it.
+/// Pause between two attempts to reach the host.
 const RETRY: Duration = Duration::from_millis(250);
-/// How long late reports of a VM that has ended may take: its agent's last words arrive after its end.
+/// Longest delay of late reports of a VM that has ended: its agent's last words arrive after its end.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Waits.
+/// Runs `wait`.
 pub(crate) async fn run(fleet: &Fleet, options: Wait) -> Outcome {
     let target = Target::parse(&options.until).map_err(Failure::usage)?;
     let until = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -51,7 +51,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Wait) -> Outcome {
     }
 }
 
-/// How the waiting ended.
+/// How a wait ended.
 enum Ended {
     Reached(Box<Session>),
     Never(String),

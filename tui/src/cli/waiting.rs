@@ -14,14 +14,14 @@ use super::{
     table::{Tone, truncate},
 };
 
-/// What takes no longer than this is not spoken of.
+/// Time up to which a wait is not spoken of.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two pictures of the mark.
+/// Time between two pictures of the mark.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
-/// The mark's pictures.
+/// Pictures of the mark.
 const PICTURES: [char; 4] = ['|', '/', '-', '\\'];
 
-/// Whether a sign is on the terminal now; whoever writes there takes it away first.
+/// Whether a waiting line is on the terminal now; whoever writes there removes it first.
 static SHOWN: AtomicBool = AtomicBool::new(false);
 
 /// Whether there is anybody to see a line that moves.
@@ -29,7 +29,7 @@ pub(crate) fn is_seen() -> bool {
     io::stderr().is_terminal() && output::is_smart()
 }
 
-/// What comes of `work`; `what` is waited for stands on the terminal while it takes more than a second.
+/// Waits for `work`; the words `what` stand on the terminal while it takes more than a second.
 pub(crate) async fn shown<T>(what: &str, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     if !is_seen() {
@@ -62,14 +62,14 @@ pub(crate) fn sign(elapsed: Duration, what: &str) -> String {
     format!("{picture} {} s  {what}", elapsed.as_secs())
 }
 
-/// Puts a line in the place of what is there.
+/// Draws a line in the place of the one that is there.
 pub(crate) fn draw(line: &str) {
     let line = truncate(line, output::stderr_width().saturating_sub(1));
     SHOWN.store(true, Relaxed);
     output::write_stderr(&format!("\r\x1b[K{}", Tone::Dim.paint(&line, output::wants_colour())));
 }
 
-/// Takes it away, if there is one.
+/// Removes the waiting line, if there is one.
 pub(crate) fn clear() {
     if SHOWN.swap(false, Relaxed) {
         output::write_stderr("\r\x1b[K");

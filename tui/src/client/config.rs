@@ -14,10 +14,10 @@ use tui_core::copy::Policy;
 
 use super::HostAddress;
 
-/// The configured hosts.
+/// Hosts and settings of `config.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hosts {
-    /// Where they were read from, for messages.
+    /// Path of the file they were read from, for messages.
     file: PathBuf,
     hosts: Vec<HostAddress>,
     copy: Policy,
@@ -26,30 +26,30 @@ pub(crate) struct Hosts {
 /// What is wrong with a host's name, an address or the file; one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ConfigError {
-    /// In the file.
+    /// The file says what is not allowed.
     #[error("{file}:{line}:{column}: {message}")]
     Invalid {
-        /// Its path.
+        /// Path of the file.
         file: String,
-        /// From 1.
+        /// Number of the line, from 1.
         line: usize,
-        /// From 1, in characters.
+        /// Number of the column in characters, from 1.
         column: usize,
-        /// What, and what is allowed.
+        /// What is wrong, and what is allowed there.
         message: String,
     },
-    /// It exists and cannot be read.
+    /// The file exists and cannot be read.
     #[error("cannot read {file}: {message}")]
     Unreadable {
-        /// Its path.
+        /// Path of the file.
         file: String,
-        /// Why.
+        /// Reason, in the system's words.
         message: String,
     },
-    /// Neither a name nor an address.
+    /// A text is neither a host's name nor an address.
     #[error("{0}")]
     Address(String),
-    /// No home directory, so no place to look for anything.
+    /// There is no home directory, so no place to look for anything.
     #[error("there is no home directory, so no default host; say which with --host unix:PATH")]
     NoHome,
 }
@@ -139,8 +139,8 @@ impl Hosts {
         self.copy
     }
 
-    /// The hosts meant: those named, else the one of `PILOTHOUSE_HOST` (`default`), else all configured ones, else the
-    /// one on this machine.
+    /// Chooses the hosts that are meant: those named, else the one of `PILOTHOUSE_HOST` (`default`), else all configured ones,
+    /// else the one on this machine.
     pub(crate) fn choose(&self, named: &[String], default: Option<&str>) -> Result<Vec<HostAddress>, ConfigError> {
         if !named.is_empty() {
             let mut chosen = Vec::new();

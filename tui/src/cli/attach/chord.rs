@@ -1,17 +1,17 @@
 //! Finds our own keys in what the user types: the prefix Ctrl-] and the key after it.
 
-/// What was typed.
+/// Meaning of what was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Typed {
-    /// For the agent, byte for byte.
+    /// Bytes for the agent.
     Input(Vec<u8>),
-    /// Leave.
+    /// The user leaves.
     Detach,
-    /// Become the writer.
+    /// The user wants to become the writer.
     Take,
-    /// Copy what the agent wants copied.
+    /// The user wants what the agent offers copied.
     Copy,
-    /// Show our keys; also for an unknown one.
+    /// The user wants help for the keys; also after an unknown one.
     Help,
 }
 
@@ -20,17 +20,17 @@ pub(crate) enum Typed {
 pub(crate) struct Chords {
     prefix: bool,
     paste: bool,
-    /// What may be the begin of a bracket.
+    /// Bytes that may be the begin of a bracket.
     begun: Vec<u8>,
-    /// So much of what may be one was passed on, since it may be a key as well.
+    /// Number of those bytes that were passed on, since they may be a key as well.
     passed: usize,
 }
 
-/// What terminals put around a paste.
+/// Bytes that terminals put around a paste: before it, and behind it.
 const PASTE: &[u8] = b"\x1b[200~";
 const PASTE_END: &[u8] = b"\x1b[201~";
 
-/// Ctrl-] as a byte.
+/// Byte of Ctrl-], the prefix.
 const PREFIX: u8 = 0x1d;
 const ESCAPE: u8 = 0x1b;
 
@@ -40,14 +40,14 @@ enum Key {
     Prefix,
     /// A character without Ctrl or Alt.
     Char(char),
-    /// Let go, or a modifier alone: part of typing another key.
+    /// A key that was let go, or a modifier alone: part of typing another key.
     Silent,
     Other,
 }
 
 impl Chords {
-    /// What `bytes` mean, in order. Inside a paste no key is ours. `brackets`: the agent wants pastes in brackets; else these are
-    /// taken off. Another key sequence that is split between two calls is passed on as input.
+    /// Finds what `bytes` mean, in order. Inside a paste no key is this program's. `brackets`: the agent wants pastes in
+    /// brackets; else these are taken off. Another key sequence that is split between two calls is passed on as input.
     pub(crate) fn feed(&mut self, bytes: &[u8], brackets: bool) -> Vec<Typed> {
         let mut typed = Vec::new();
         let mut input = Vec::new();
@@ -127,7 +127,7 @@ fn first_key(bytes: &[u8]) -> (Key, usize) {
     }
 }
 
-/// `code[:shifted[:base]];modifiers[:event]` before `u`, `27;modifiers;code` before `~`.
+/// Key in the parameters `code[:shifted[:base]];modifiers[:event]` before `u`, or `27;modifiers;code` before `~`.
 fn encoded(parameters: &[u8], end: u8) -> Key {
     let mut fields = parameters.split(|byte| *byte == b';').map(|field| {
         let mut parts = field.split(|byte| *byte == b':').map(number);

@@ -7,61 +7,63 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::cli::{format::plain, table::truncate};
 
-/// After each reset: pastes come in brackets, so that no key of ours is found inside; what the wheel does is the user's.
+/// Bytes after each reset: pastes come in brackets, so that no key of this program's is found inside; what the wheel does is
+/// the user's.
 const OURS: &str = "\x1b[?1007r\x1b[?2004h";
-/// Far below every screen.
+/// Moves the cursor far below every screen.
 const BOTTOM: &str = "\x1b[9999;1H";
 
-/// Output kept while a line of ours is shown, in bytes; more ends the line.
+/// Most bytes of output that are kept while a notice is shown; more ends the notice.
 const HELD_MAX: usize = 256 << 10;
-/// Largest side of a screen that is believed.
+/// Longest side of a screen that is believed.
 const SIDE_MAX: u32 = 1000;
-/// Longest copy to the clipboard that is passed on, in base64.
+/// Longest copy to the clipboard that is passed on, in bytes of base64.
 const COPY_MAX: usize = 1 << 20;
 
-/// Before everything: remember the window's title, the wheel's mode, and the keyboard's flags.
+/// Bytes before everything: remember the window's title, the wheel's mode, and the keyboard's flags.
 pub(crate) fn enter() -> String {
     "\x1b[22;0t\x1b[?1007s\x1b[>0u".into()
 }
 
-/// After everything: all modes off, title and keyboard back, the cursor below `row`, or below all where that is not known.
+/// Bytes after everything: all modes off, title and keyboard back, the cursor below `row`, or below all where that is not
+/// known.
 pub(crate) fn leave(row: Option<u16>) -> String {
     let to = row.map_or(BOTTOM.into(), |row| format!("\x1b[{row};1H"));
     format!("{RESET}\x1b[?1007r\x1b[<u\x1b[23;0t{to}\r\n")
 }
 
-/// The state of the user's terminal.
+/// State of the user's terminal.
 pub(crate) struct Display {
     ours: Size,
     theirs: Size,
     /// The session's screen as far as it was passed on.
     emulator: Emulator,
-    /// The user's terminal answers the program's queries, where it gets them.
+    /// Whether the user's terminal answers the program's queries, where it gets them.
     answers: bool,
     said: Vec<Event>,
     first: bool,
-    /// What takes a line of ours away.
+    /// Bytes that take the notice away; None: none is shown.
     notice: Option<Vec<u8>>,
     held: Vec<u8>,
-    /// Rows as last drawn, where sizes differ.
+    /// Rows as they were last drawn, where sizes differ.
     drawn: Vec<String>,
 }
 
 impl Display {
-    /// Of a terminal of size `ours`, before the first screen.
+    /// The state of a terminal of size `ours`, before the first screen.
     pub(crate) fn new(ours: Size) -> Self {
         let (held, drawn, said) = (Vec::new(), Vec::new(), Vec::new());
         let emulator = emulator(&ours);
         Self { theirs: ours, ours, emulator, answers: false, said, first: true, notice: None, held, drawn }
     }
 
-    /// From now on the user's terminal answers queries, or no longer.
+    /// Sets whether the user's terminal answers queries from now on.
     pub(crate) fn answers(&mut self, answers: bool) {
         self.answers = answers;
     }
 
-    /// What the program said since this was asked last. Answers are there where the user's terminal was to give them and was not
-    /// sent the query.
+    /// Events of the program since this was last called. Answers are among them where the user's terminal was to give them and
+    /// was not sent the query.
     pub(crate) fn said(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.said)
     }
@@ -71,7 +73,7 @@ impl Display {
         self.emulator.screen().bracketed_paste()
     }
 
-    /// The session's screen, replacing everything.
+    /// Takes the session's screen, which replaces everything; returns the bytes for the user's terminal.
     pub(crate) fn screen(&mut self, screen: &Screen) -> Vec<u8> {
         (self.notice, self.theirs) = (None, bounded(screen.size.as_ref().unwrap_or(&self.ours)));
         self.held.clear();
@@ -98,7 +100,7 @@ impl Display {
         out
     }
 
-    /// More of the session's output.
+    /// Takes more of the session's output; returns the bytes for the user's terminal.
     pub(crate) fn output(&mut self, bytes: &[u8]) -> Vec<u8> {
         let passed = self.emulator.feed_through(bytes, self.answers);
         let events = self.emulator.events();
@@ -117,7 +119,7 @@ impl Display {
         if self.held.len() > HELD_MAX || asks { self.end_notice() } else { Vec::new() }
     }
 
-    /// Bell and title of a program whose screen is drawn.
+    /// Bytes for bell and title of a program whose screen is drawn.
     fn aside(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for event in &self.said {
@@ -130,7 +132,7 @@ impl Display {
         out
     }
 
-    /// The user's terminal has another size. If the session's follows, a new screen comes.
+    /// Sets the size of the user's terminal. If the session's follows, a new screen comes.
     pub(crate) fn resized(&mut self, ours: Size) -> Vec<u8> {
         let mut out = self.end_notice();
         let was_direct = std::mem::replace(&mut self.ours, ours).eq(&self.theirs);
@@ -148,7 +150,7 @@ impl Display {
         out
     }
 
-    /// Shows a line of ours over the last row, until [`Self::end_notice`].
+    /// Shows a notice over the last row, until [`Self::end_notice`].
     pub(crate) fn show_notice(&mut self, text: &str) -> Vec<u8> {
         let mut out = self.end_notice();
         let width = self.ours.columns as usize;
@@ -171,7 +173,7 @@ impl Display {
         out
     }
 
-    /// Takes the line away and shows what came meanwhile.
+    /// Takes the notice away and shows what came meanwhile.
     pub(crate) fn end_notice(&mut self) -> Vec<u8> {
         let Some(mut out) = self.notice.take() else { return Vec::new() };
         if !self.is_direct() {
@@ -182,12 +184,12 @@ impl Display {
         out
     }
 
-    /// Whether a line of ours is shown.
+    /// Whether a notice is shown.
     pub(crate) fn has_notice(&self) -> bool {
         self.notice.is_some()
     }
 
-    /// The last row, from 1, with anything on it, where the user's terminal shows just what a shell would have left.
+    /// Number from 1 of the last row with anything on it, where the user's terminal shows just what a shell would have left.
     pub(crate) fn last_row(&self) -> Option<u16> {
         let screen = self.emulator.screen();
         if self.first || !self.is_direct() || screen.alternate_screen() {
@@ -228,7 +230,7 @@ impl Display {
         out
     }
 
-    /// The first row that is drawn, so that the cursor's can be seen.
+    /// Number of the first row that is drawn, so that the cursor's can be seen.
     fn top(&self) -> usize {
         let (row, _) = self.emulator.screen().cursor_position();
         (usize::from(row) + 1).saturating_sub(self.ours.rows as usize)
@@ -253,7 +255,7 @@ fn bounded(size: &Size) -> Size {
     Size { columns: size.columns.clamp(1, SIDE_MAX), rows: size.rows.clamp(1, SIDE_MAX) }
 }
 
-/// Where the line after the first `count` begins.
+/// Offset at which the line after the first `count` begins.
 fn after_lines(bytes: &[u8], count: usize) -> usize {
     let mut ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
     count.checked_sub(1).and_then(|last| ends.nth(last)).unwrap_or(0)

@@ -26,34 +26,34 @@ use super::{
 };
 use crate::cli::{failure::Failure, format::plain};
 
-/// How long a line of ours stays, and how long where it holds output up.
+/// Time for which a notice stays; [`NOTICE_BUSY`] where it holds output up.
 const NOTICE: Duration = Duration::from_secs(4);
 const NOTICE_BUSY: Duration = Duration::from_millis(1200);
-/// The first line of ours: how to get out.
+/// The first notice: how to get out.
 const WELCOME: &str = "Ctrl-] d detaches, Ctrl-] ? shows more";
 
-/// What the keys' side tells it.
+/// What the side of the keys tells the viewer.
 #[derive(Debug)]
 pub(crate) enum Said {
-    /// Show this for a while.
+    /// Show this notice for a while.
     Notice(String),
-    /// A key for the agent: takes a notice away, or tells a watcher that it does not reach anyone.
+    /// A key for the agent was typed: takes a notice away, or tells a watcher that it does not reach anyone.
     Typed,
     /// Copy what the agent offers.
     Copy,
     /// The user's terminal has this size now.
     Resized(Size),
-    /// It is over.
+    /// The attachment is over.
     Leave,
 }
 
-/// Shows a session's terminal.
+/// Shows a session's terminal on the user's.
 pub(crate) struct Viewer {
     display: Display,
     observe: bool,
-    /// As the host said last.
+    /// The role that the host told last; None: it told none yet.
     role: Option<Role>,
-    /// Our line, when it came, and when it goes.
+    /// Text of the notice, when it came, and when it goes.
     notice: String,
     since: Instant,
     until: Instant,
@@ -61,9 +61,9 @@ pub(crate) struct Viewer {
     policy: Policy,
     /// What the agent wants copied, until the user wants it, too.
     offered: Option<Copy>,
-    /// For answers that this program gives in place of the user's terminal.
+    /// Requests to the host, for answers that this program gives in place of the user's terminal.
     requests: mpsc::Sender<AttachRequest>,
-    /// For who reads the keys: the program wants pastes in brackets.
+    /// Whether the program wants pastes in brackets; for who reads the keys.
     brackets: Arc<AtomicBool>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct Shown {
 }
 
 impl Viewer {
-    /// On a terminal of this size.
+    /// Creates a viewer on a terminal of this size.
     pub(crate) fn new(
         size: Size,
         observe: bool,
@@ -98,7 +98,7 @@ impl Viewer {
         }
     }
 
-    /// Shows until the end, and takes our line away.
+    /// Shows until the end, and takes the notice away.
     pub(crate) async fn run(mut self, responses: Streaming<AttachResponse>, said: mpsc::Receiver<Said>) -> Shown {
         let mut left = self.show(responses, said).await;
         if let Err(failure) = show(self.display.end_notice()).await {
@@ -107,7 +107,7 @@ impl Viewer {
         Shown { left, last_row: self.display.last_row() }
     }
 
-    /// The next part is asked for when this one is written.
+    /// Shows until the end. The next part is asked for when this one is written.
     async fn show(
         &mut self,
         mut responses: Streaming<AttachResponse>,
@@ -180,7 +180,7 @@ impl Viewer {
         }
     }
 
-    /// Acts on what the program has said.
+    /// Acts on what the program has said; returns bytes for the user's terminal.
     fn said(&mut self) -> Vec<u8> {
         self.brackets.store(self.display.brackets(), Ordering::Relaxed);
         let mut out = Vec::new();

@@ -6,12 +6,12 @@ use serde::Serialize;
 use super::Form;
 use crate::cli::{failure::Failure, format::time, output};
 
-/// Shows it as JSON. Texts and paths that are no UTF-8 have U+FFFD in them.
+/// Shows a difference as JSON. Texts and paths that are no UTF-8 have U+FFFD in them.
 #[derive(Default)]
 pub(super) struct Json {
-    /// Files that were written.
+    /// Number of files that were written.
     files: usize,
-    /// Of the file under way.
+    /// Hunks of the file under way.
     hunks: Vec<Hunk>,
     cut: bool,
 }

@@ -13,17 +13,17 @@ const MARK: &str = "\x1b[7m";
 const MARK_END: &str = "\x1b[27m";
 const END: &str = "\x1b[0m";
 
-/// Shows it as a patch.
+/// Shows a difference as a patch.
 pub(super) struct Patch {
-    /// Somebody reads it on a terminal.
+    /// Whether somebody reads the patch on a terminal.
     terminal: bool,
     colour: bool,
-    /// The file whose head was printed, and whether its names were.
+    /// Number of the file whose head was printed; `named`: whether its names were, too.
     file: Option<u32>,
     named: bool,
-    /// The last line goes on.
+    /// Whether the last line goes on in the next piece.
     open: bool,
-    /// Files that are not in it.
+    /// Names of the files whose changes are not in the patch.
     missing: Vec<String>,
     cut: bool,
 }
@@ -33,7 +33,7 @@ impl Patch {
         Self { terminal, colour, file: None, named: false, open: false, missing: vec![], cut: false }
     }
 
-    /// Everything that comes with a piece.
+    /// Text of everything that comes with a piece.
     fn text(&mut self, file: &DiffFile, piece: &DiffPiece) -> Vec<u8> {
         let mut out = vec![];
         if self.file.replace(piece.file) != Some(piece.file) {
@@ -98,7 +98,7 @@ impl Patch {
         }
     }
 
-    /// Its text, the changed parts marked where there are colours.
+    /// Writes a line's text, the changed parts marked where there are colours.
     fn contents(&self, out: &mut Vec<u8>, line: &DiffLine) {
         let mut at = 0;
         let marks = if self.colour { &line.marks[..] } else { &[] };
@@ -146,13 +146,13 @@ impl Form for Patch {
     }
 }
 
-/// `@@ -1,3 +1,4 @@`; one line is not counted.
+/// Line such as `@@ -1,3 +1,4 @@` before a hunk; a count of one is left out.
 fn place(hunk: &DiffHunk) -> String {
     let side = |start: u32, lines: u32| if lines == 1 { start.to_string() } else { format!("{start},{lines}") };
     format!("@@ -{} +{} @@", side(hunk.old_start, hunk.old_lines), side(hunk.new_start, hunk.new_lines))
 }
 
-/// The names in the lines before the first hunk.
+/// Names of a file in the lines before its first hunk.
 fn names(file: &DiffFile) -> (String, String) {
     let name = |prefix, path: &[u8], mode| {
         // So that blanks at the end are seen to be the name's.
@@ -162,7 +162,7 @@ fn names(file: &DiffFile) -> (String, String) {
     (name("a/", &file.old_path, file.old_mode), name("b/", &file.new_path, file.new_mode))
 }
 
-/// All but the names and the hunks.
+/// Head of a file: all but the names and the hunks.
 fn head(file: &DiffFile) -> String {
     let mut out = format!("diff --git {} {}\n", quoted("a/", &file.old_path), quoted("b/", &file.new_path));
     match (file.old_mode, file.new_mode) {
@@ -187,7 +187,7 @@ fn head(file: &DiffFile) -> String {
     out
 }
 
-/// Enough of an id for `git apply` to know it by, in every repository that fits a disk.
+/// Enough digits of an id for `git apply` to know it by, in every repository that fits a disk.
 fn short(id: &str) -> &str {
     id.get(..16).unwrap_or(id)
 }

@@ -9,11 +9,11 @@ use crate::cli::{
     table::{Tone, truncate},
 };
 
-/// Most columns of a bar, and of a name where it is no terminal.
+/// Most columns of a bar; [`NAME`] is that of a name where stdout is no terminal.
 const BAR: u64 = 40;
 const NAME: usize = 100;
 
-/// How many lines changed in each file.
+/// Shows how many lines changed in each file.
 #[derive(Default)]
 pub(super) struct Stat {
     rows: Vec<Row>,
@@ -24,7 +24,7 @@ struct Row {
     name: String,
     added: u64,
     removed: u64,
-    /// Instead of counts.
+    /// Word that stands in place of counts.
     word: Option<String>,
 }
 
@@ -53,7 +53,7 @@ impl Form for Stat {
     }
 }
 
-/// The same for programs: as `git diff --numstat -z` writes it.
+/// Shows how many lines changed in each file, for programs: as `git diff --numstat -z` writes it.
 #[derive(Default)]
 pub(super) struct Numbers {
     cut: bool,

@@ -19,12 +19,12 @@ use crate::cli::{
 };
 use progress::Progress;
 
-/// Largest recipe read, in bytes.
+/// Largest recipe that is read, in bytes.
 const RECIPE_MAX: u64 = 1 << 20;
 /// Exit code after Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
 
-/// Builds what `what` names: a recipe's file or a known environment.
+/// Builds the environment that `what` names: a recipe's file or a known environment.
 pub(crate) async fn run(fleet: &Fleet, what: &str, json: bool) -> Outcome {
     let (host, request) = if is_file(what) {
         (fleet.only("build")?, from_file(what)?)

@@ -29,14 +29,14 @@ pub(crate) struct Pull<'a> {
     merged_by: Option<&'a str>,
     merge_commit: Option<&'a str>,
     merged_at: Option<String>,
-    /// Why it is closed; null: it is not.
+    /// Why the pull request is closed; null: it is not.
     closed_why: Option<&'a str>,
     closed_at: Option<String>,
     created_at: String,
     updated_at: String,
 }
 
-/// A whole one: what `review show`, `approve` and the like print.
+/// A whole pull request: what `review show`, `approve` and the like print.
 #[derive(Debug, Serialize)]
 pub(crate) struct WholePull<'a> {
     #[serde(flatten)]
@@ -112,7 +112,7 @@ pub(crate) struct Repository<'a> {
     path: &'a str,
     open_pulls: u32,
     upstream: Option<&'a str>,
-    /// Seconds; null: only when somebody asks.
+    /// Seconds between two fetches; null: only when somebody asks.
     fetch_every: Option<u64>,
     fetched_at: Option<String>,
     fetch_error: Option<&'a str>,
@@ -146,7 +146,7 @@ pub(crate) struct PushedBranch<'a> {
 }
 
 impl<'a> FetchedBranch<'a> {
-    /// Of this one.
+    /// The shape of a fetched branch.
     pub(crate) fn new(it: &'a api::FetchedBranch) -> Self {
         let (ahead, behind) = (it.ahead, it.behind);
         Self { branch: &it.branch, stood: &it.stood, ahead, behind, upstream: &it.upstream }
@@ -154,14 +154,14 @@ impl<'a> FetchedBranch<'a> {
 }
 
 impl<'a> PushedBranch<'a> {
-    /// Of this one.
+    /// The shape of a pushed branch.
     pub(crate) fn new(it: &'a api::PushedBranch) -> Self {
         Self { branch: &it.branch, commit: &it.commit }
     }
 }
 
 impl<'a> Pull<'a> {
-    /// Of a pull request on the host of this name.
+    /// The shape of a pull request on the host of this name.
     pub(crate) fn new(host: &'a str, pull: &'a api::Pull) -> Self {
         Self {
             id: format!("{}#{}", pull.repository, pull.number),
@@ -193,7 +193,7 @@ impl<'a> Pull<'a> {
 }
 
 impl<'a> WholePull<'a> {
-    /// Of a pull request on the host of this name.
+    /// The shape of a whole pull request on the host of this name.
     pub(crate) fn new(host: &'a str, pull: &'a api::Pull) -> Self {
         let revision =
             |it: &'a api::Revision| Revision { number: it.number, head: &it.head, forced: it.forced, at: time(it.at) };
@@ -241,7 +241,7 @@ impl<'a> Thread<'a> {
 }
 
 impl<'a> Check<'a> {
-    /// Of a check.
+    /// The shape of a check.
     pub(crate) fn new(it: &'a api::Check) -> Self {
         Self {
             name: &it.name,
@@ -257,7 +257,7 @@ impl<'a> Check<'a> {
 }
 
 impl<'a> Repository<'a> {
-    /// Of a repository on the host of this name.
+    /// The shape of a repository on the host of this name.
     pub(crate) fn new(host: &'a str, it: &'a api::Repository) -> Self {
         let rules = it.rules.as_ref();
         Self {

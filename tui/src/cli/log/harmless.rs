@@ -17,21 +17,21 @@ pub(crate) struct Harmless {
 enum State {
     #[default]
     Text,
-    /// After ESC.
+    /// An ESC was read.
     Escape,
-    /// In a control sequence (CSI).
+    /// A control sequence (CSI) is being read.
     Control,
-    /// In a string (OSC, DCS, APC, PM, SOS) that ends with ST or BEL.
+    /// A string (OSC, DCS, APC, PM, SOS) is being read, which ends with ST or BEL.
     String,
-    /// After ESC in a string.
+    /// An ESC was read in a string.
     StringEscape,
 }
 
-/// Longest colour sequence passed on.
+/// Longest parameters of a sequence that is passed on, in bytes.
 const PARAMETERS_MAX: usize = 64;
 
 impl Harmless {
-    /// What of `bytes` may be shown.
+    /// Returns what of `bytes` may be shown.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut input = std::mem::take(&mut self.begun);
         input.extend_from_slice(bytes);
@@ -86,7 +86,8 @@ impl Harmless {
         }
     }
 
-    /// Colours pass, and erase-in-line: what draws its progress over itself would be glued together without.
+    /// Writes a control sequence that may pass: colours, and erase-in-line, without which what draws its progress over itself
+    /// would be glued together.
     fn control(&self, end: char, out: &mut String) -> State {
         let parameters = self.parameters.as_str();
         let plain = parameters.bytes().all(|byte| byte.is_ascii_digit() || b";:".contains(&byte));

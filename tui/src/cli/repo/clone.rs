@@ -22,12 +22,12 @@ use crate::{
     client::HostAddress,
 };
 
-/// What git looks for on PATH.
+/// Name of the program that git looks for on PATH.
 const HELPER: &str = "git-remote-pilothouse";
-/// What the remote is called in a clone that has others.
+/// Name of the remote in a clone that has others.
 const REMOTE: &str = "pilothouse";
 
-/// Clones it with the user's own git, whose exit code is ours.
+/// Clones a repository with the user's own git, whose exit code is passed on.
 pub(super) async fn run(fleet: &Fleet, name: &str, directory: Option<PathBuf>) -> Outcome {
     let found = find(fleet, name).await?;
     let address = remote_address(&found.host.address, &found.it.name)?;
@@ -77,7 +77,7 @@ pub(super) async fn add_remote(host: &Host, it: &Repository, path: &Path) {
     tell_of_path();
 }
 
-/// What git answers in one line; None: it says no.
+/// Asks git for an answer of one line; None: it says no.
 async fn git_says(folder: &Path, args: &[&str]) -> Option<String> {
     let output = Command::new("git").arg("-C").arg(folder).args(args).stderr(Stdio::null()).output().await.ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
@@ -108,7 +108,7 @@ fn path_with_helper() -> Option<OsString> {
     std::env::join_paths(std::env::split_paths(&path).chain(own_folder())).ok()
 }
 
-/// Says what later fetches need.
+/// Tells what later fetches need, where the helper is not on PATH.
 fn tell_of_path() {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if std::env::split_paths(&path).any(|folder| folder.join(HELPER).is_file()) {

@@ -6,8 +6,8 @@ use tokio::time::interval;
 
 use crate::cli::{format::plain, output, waiting};
 
-/// On a terminal one line that changes; elsewhere what ends a step. git's remarks are not kept: where it fails the error has
-/// them.
+/// Shows how an import goes. On a terminal one line that changes; elsewhere what ends a step. git's remarks are not kept: where
+/// it fails the error has them.
 pub(super) struct Import {
     live: bool,
     newest: String,
@@ -19,7 +19,7 @@ impl Import {
         Self { live: waiting::is_seen(), newest: String::new(), started: Instant::now() }
     }
 
-    /// It goes on.
+    /// Shows a line of git's progress.
     pub(super) fn line(&mut self, line: &str) {
         self.newest = plain(line);
         if !self.live && line.contains('%') && line.contains("done") {
@@ -28,7 +28,7 @@ impl Import {
         self.draw();
     }
 
-    /// What comes of `work`; meanwhile it is seen to go on.
+    /// Waits for `work`, and shows meanwhile that it goes on.
     pub(super) async fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         let (mut work, mut ticks) = (pin!(work), interval(waiting::TICK));
         loop {
@@ -46,7 +46,7 @@ impl Import {
         }
     }
 
-    /// It is over, well or not.
+    /// Removes what is shown: the import is over, well or not.
     pub(super) fn over(&self) {
         waiting::clear();
     }

@@ -12,7 +12,7 @@ use crate::cli::{
     json, output,
 };
 
-/// Brings in what is new.
+/// Runs `repo fetch`.
 pub(super) async fn fetch(fleet: &Fleet, name: &str, json: bool) -> Outcome {
     use fetch_repository_response::Progress;
     let found = find(fleet, name).await?;
@@ -59,7 +59,7 @@ fn told(name: &str, it: &FetchedBranch) -> String {
     }
 }
 
-/// Sends what was merged.
+/// Runs `repo push`.
 pub(super) async fn push(fleet: &Fleet, name: &str, branches: Vec<String>, json: bool) -> Outcome {
     use push_repository_response::Progress;
     let found = find(fleet, name).await?;

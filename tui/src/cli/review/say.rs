@@ -9,7 +9,7 @@ use crate::cli::{
     fleet::Fleet,
 };
 
-/// A verdict, or a comment on the whole, with comments on files and lines.
+/// Gives a verdict, or a comment on the whole, with comments on files and lines.
 pub(super) async fn verdict(fleet: &Fleet, said: Said, verdict: &str) -> Outcome {
     if verdict != "approve" && said.text.is_empty() && said.at.is_empty() {
         let hint = format!("pilothouse review {verdict} {} TEXT", said.id);
@@ -19,7 +19,7 @@ pub(super) async fn verdict(fleet: &Fleet, said: Said, verdict: &str) -> Outcome
     submit(fleet, said, verdict, body, comments).await
 }
 
-/// A comment, wherever it belongs.
+/// Gives a comment, wherever it belongs.
 pub(super) async fn comment(
     fleet: &Fleet,
     said: Said,
@@ -38,7 +38,7 @@ pub(super) async fn comment(
     submit(fleet, said, "comment", String::new(), comments).await
 }
 
-/// Of `--at FILE[:LINE] COMMENT`, each two of these.
+/// Comments of `--at FILE[:LINE] COMMENT`, each of two words.
 fn comments(at: &[OsString]) -> Result<Vec<NewReviewComment>, Failure> {
     at.chunks(2)
         .map(|pair| {
@@ -82,7 +82,7 @@ async fn submit(fleet: &Fleet, said: Said, verdict: &str, body: String, comments
     print(&found, &pull, said.json, &format!("{did} {} at revision {revision}", name(&pull))).await
 }
 
-/// The head commit of a revision.
+/// Id of the head commit of a revision.
 fn revision(pull: &Pull, number: u32) -> Result<String, Failure> {
     let found = pull.revisions.iter().find(|revision| revision.number == number);
     found.map(|revision| revision.head.clone()).ok_or_else(|| {
@@ -91,7 +91,7 @@ fn revision(pull: &Pull, number: u32) -> Result<String, Failure> {
     })
 }
 
-/// Settles a thread, or takes that back.
+/// Marks a thread as resolved, or as open again.
 pub(super) async fn resolve(fleet: &Fleet, id: &str, thread: u64, resolved: bool, json: bool) -> Outcome {
     let found = find(fleet, id).await?;
     let request = ResolveThreadRequest { id: name(&found.it), thread, resolved };

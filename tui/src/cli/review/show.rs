@@ -69,7 +69,7 @@ fn revision(it: &Revision) -> String {
     format!("{}  {}  {}{forced}", it.number, short(&it.head), when(it.at))
 }
 
-/// In a line.
+/// A check in one line.
 fn check_line(it: &Check) -> String {
     let required = if it.required { "required" } else { "" };
     let parts = [plain(&it.name), plain(&it.state), required.into(), plain(&it.summary), plain(&it.url)];

@@ -19,18 +19,18 @@ pub(crate) struct Target(Vec<String>);
 /// What a session's state means for a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is so.
+    /// The session is in a state that is waited for.
     Reached,
-    /// It may come.
+    /// The state may still come.
     NotYet,
-    /// It cannot come by itself any more; why.
+    /// The state cannot come by itself any more; why.
     Never(String),
-    /// The same, unless a report is still on its way.
+    /// As [`Verdict::Never`], unless a report is still on its way.
     NeverSoon(String),
 }
 
 impl Target {
-    /// Reads the words; an unknown one is an error that lists them all.
+    /// Parses the words; an unknown one is an error that lists them all.
     pub(crate) fn parse(words: &[String]) -> Result<Self, String> {
         let mut target = Vec::new();
         for word in words.iter().map(|word| word.trim().to_lowercase().replace('_', "-")) {
@@ -56,8 +56,8 @@ impl Target {
         self.0.iter().any(|target| LIFECYCLE.contains(&target.as_str()))
     }
 
-    /// Judges a session. A VM that is down comes up again, and an agent that is done starts again, only when a person says
-    /// so: nobody should wait for that.
+    /// Judges a session. A VM that is down comes up again, and an agent that is done starts again, only when a person says so:
+    /// nobody should wait for that.
     pub(crate) fn judge(&self, session: &Session) -> Verdict {
         let words = [&session.lifecycle, &session.activity, &session.attention];
         if words.iter().any(|word| self.has(word)) {

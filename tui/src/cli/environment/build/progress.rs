@@ -7,34 +7,34 @@ use std::{
 
 use crate::cli::{failure::Failure, format::micros, output, waiting};
 
-/// Lines of a step's output kept for the case that it fails.
+/// Most lines of a step's output that are kept for the case that it fails.
 const KEPT_LINES: usize = 200;
 
-/// How long nothing may be said where no line lives.
+/// Longest silence where no line is drawn over.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// What is shown of a build.
+/// Shows how a build goes.
 pub(super) struct Progress {
     live: bool,
-    /// Of the step under way, the newest last.
+    /// Lines of the step under way, the newest last.
     kept: VecDeque<String>,
-    /// How far the line under way has come.
+    /// The line under way, as far as it has come.
     passing: String,
     started: Instant,
     step_started: Instant,
-    /// When something was said last, where no line lives.
+    /// When something was said last, where no line is drawn over.
     said: Instant,
 }
 
 impl Progress {
-    /// Of a build that begins now.
+    /// Shows a build that begins now.
     pub(super) fn new() -> Self {
         let now = Instant::now();
         let (kept, passing) = (VecDeque::new(), String::new());
         Self { live: waiting::is_seen(), kept, passing, started: now, step_started: now, said: now }
     }
 
-    /// A step begins.
+    /// Shows that a step begins.
     pub(super) fn step(&mut self, number: u32, count: u32, name: &str) {
         self.clear();
         self.kept.clear();
@@ -44,7 +44,7 @@ impl Progress {
         output::note(&format!("[{number}/{count}] {name}"));
     }
 
-    /// A line of its output; harmless already.
+    /// Shows a line of the step's output, which is harmless already.
     pub(super) fn output(&mut self, line: String) {
         if !self.live {
             output::note(&format!("      {line}"));
@@ -58,14 +58,14 @@ impl Progress {
         self.tick();
     }
 
-    /// A line that the next one stands in for; harmless already.
+    /// Shows a line that the next one stands in for, and that is harmless already.
     pub(super) fn passing(&mut self, line: String) {
         self.passing = line;
         self.tick();
     }
 
-    /// A step that says nothing is seen to go on: the living line is drawn anew; where there is none, a line says from time to time
-    /// how long it has taken.
+    /// Shows that a silent step goes on: the line is drawn anew; where none is drawn over, a line says from time to time how
+    /// long the step has taken.
     pub(super) fn tick(&mut self) {
         let elapsed = self.step_started.elapsed();
         if self.live {
@@ -89,14 +89,14 @@ impl Progress {
         Failure { message, ..failure }
     }
 
-    /// Takes the living line away.
+    /// Removes the line that is drawn over.
     pub(super) fn clear(&self) {
         if self.live {
             waiting::clear();
         }
     }
 
-    /// How long it has taken.
+    /// Time that the build has taken, in words.
     pub(super) fn took(&self) -> String {
         micros(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
