@@ -9,28 +9,28 @@ pub enum Event {
     Key(Key),
     /// Text was pasted.
     Paste(String),
-    /// The mouse did something; only where [`crate::State::wants_mouse`].
+    /// The mouse did something; the runtime tells only where [`crate::State::wants_mouse`].
     Mouse(Mouse),
-    /// The window has another size: columns, rows.
+    /// The window has another size: columns and rows.
     Resize(u16, u16),
-    /// The window has got the keyboard, or lost it.
+    /// The window got the keyboard (true), or lost it.
     Focus(bool),
 }
 
 /// An event of the mouse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mouse {
-    /// What it did.
+    /// What the mouse did.
     pub kind: MouseKind,
-    /// From 0.
+    /// Column of the window, from 0.
     pub column: u16,
-    /// From 0.
+    /// Row of the window, from 0.
     pub row: u16,
-    /// Control held.
+    /// Whether Control was held.
     pub ctrl: bool,
-    /// Alt held.
+    /// Whether Alt was held.
     pub alt: bool,
-    /// Shift held.
+    /// Whether Shift was held.
     pub shift: bool,
 }
 
@@ -41,39 +41,39 @@ pub enum MouseKind {
     Down(u8),
     /// A button went up.
     Up(u8),
-    /// Moved with a button held.
+    /// The mouse moved while this button was held.
     Drag(u8),
-    /// Moved.
+    /// The mouse moved.
     Moved,
-    /// The wheel, up.
+    /// The wheel was turned up.
     WheelUp,
-    /// The wheel, down.
+    /// The wheel was turned down.
     WheelDown,
 }
 
-/// One change for `update`.
+/// One change for `update` to make.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// A command.
+    /// Run a command.
     Run(Command),
-    /// A key of a chord that is not complete.
+    /// Hold a key of a chord that is not complete.
     Pend(Key),
-    /// Keys that mean nothing here.
+    /// Drop keys that mean nothing here.
     Unbound(Vec<Key>),
-    /// A key for the text field or the terminal.
+    /// Give a key to the text field or the terminal.
     Type(Key),
-    /// Text for the text field or the terminal.
+    /// Give text to the text field or the terminal.
     Paste(String),
-    /// The mouse.
+    /// Take an event of the mouse.
     Mouse(Mouse),
-    /// The window has this size: columns, rows.
+    /// The window has this size: columns and rows.
     Resized(u16, u16),
-    /// The window has got the keyboard, or lost it.
+    /// The window got the keyboard (true), or lost it.
     Focused(bool),
-    /// News; all that came since the last time.
+    /// Take news; all that came since the last time.
     Reports(Vec<Report>),
     /// Time has passed.
     Tick,
-    /// The console is about to end: what is not kept yet is.
+    /// The console is about to end: keep what is not kept yet.
     Ending,
 }

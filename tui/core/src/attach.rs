@@ -11,33 +11,33 @@ use crate::{
     terminal::Terminal,
 };
 
-/// How an open terminal stands.
+/// State of an open terminal's connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// No screen came yet.
+    /// No screen has come yet.
     Connecting,
-    /// Bytes come.
+    /// The connection is up, and bytes come.
     Live,
-    /// Gone since then; tried again.
+    /// The connection is gone since then, and why; it is tried again.
     Lost(Millis, String),
     /// The program or its VM has ended; why.
     Ended(String),
-    /// The host will not; why.
+    /// The host refuses the terminal; why.
     Refused(String),
 }
 
-/// Who writes.
+/// Roles at a terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Role {
-    /// This console does.
+    /// Whether this console is the writer.
     pub writer: bool,
-    /// Who does; empty: nobody.
+    /// Name of the writer; empty: there is none.
     pub name: String,
-    /// How many watch.
+    /// Number of viewers, previews apart.
     pub viewers: u32,
 }
 
-/// What of a session decides whether a terminal that was refused or has ended is worth another try.
+/// Parts of a session that decide whether a terminal that was refused or has ended is worth another try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Life {
     generation: u64,
@@ -45,33 +45,33 @@ pub struct Life {
 }
 
 impl Life {
-    /// Of this session now.
+    /// The parts of this session now.
     #[must_use]
     pub fn of(session: &Session) -> Self {
         Self { generation: session.generation, lifecycle: session.lifecycle.clone() }
     }
 }
 
-/// An open terminal.
+/// An open terminal of a session.
 pub struct Viewer {
-    /// Whose.
+    /// The session whose terminal it is.
     pub session: SessionKey,
-    /// Of its stream.
+    /// Ticket of the terminal's stream.
     pub ticket: Ticket,
-    /// The last screen heard of; kept while the connection is gone.
+    /// The last screen that was heard of; kept while the connection is gone.
     pub terminal: Option<Terminal>,
-    /// How it stands.
+    /// State of the connection.
     pub link: Link,
-    /// Who writes.
+    /// Roles at the terminal, as the host told them last.
     pub role: Role,
-    /// Of the session when the stream was opened.
+    /// Parts of the session as they were when the stream was opened; None: not known.
     pub life: Option<Life>,
-    /// Rows of history to keep.
+    /// Rows of history that are kept.
     pub history: usize,
 }
 
 impl Viewer {
-    /// Takes news of its stream.
+    /// Takes news of the terminal's stream.
     pub fn report(&mut self, report: TerminalReport, now: Millis) {
         match report {
             TerminalReport::Screen { columns, rows, contents } => {
@@ -100,35 +100,35 @@ impl Viewer {
         }
     }
 
-    /// Whether its stream has ended for good while the session has gone on since.
+    /// Whether the stream has ended for good while the session has gone on since.
     #[must_use]
     pub fn outlived_by(&self, session: &Session) -> bool {
         matches!(self.link, Link::Ended(_) | Link::Refused(_)) && self.life.as_ref() != Some(&Life::of(session))
     }
 }
 
-/// A key or a paste for a terminal.
+/// A key or a paste that was typed for a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Typed {
-    /// A key.
+    /// A key was pressed.
     Key(Key),
-    /// A paste.
+    /// This text was pasted.
     Paste(String),
 }
 
-/// What was typed into a terminal that is not there yet. How it is encoded depends on what the program asked for.
+/// Keys and pastes for a terminal that is not there yet. How they are encoded depends on what the program asked for.
 #[derive(Debug, Default)]
 pub struct Ahead {
     typed: Vec<Typed>,
-    /// A key counts as one.
+    /// Bytes that were pasted, and number of keys, together.
     bytes: usize,
 }
 
 impl Ahead {
-    /// Pasted bytes and keys kept.
+    /// Most pasted bytes and keys that are kept, together.
     pub const MAX: usize = 64 << 10;
 
-    /// Keeps one; false: there is no room for it.
+    /// Keeps a key or a paste; false: there is no room for it.
     #[must_use]
     pub fn keep(&mut self, typed: Typed) -> bool {
         let bytes = self.bytes + if let Typed::Paste(text) = &typed { text.len() } else { 1 };
@@ -146,29 +146,29 @@ impl Ahead {
         self.typed.is_empty()
     }
 
-    /// All of it, in the order in which it came.
+    /// Keys and pastes, in the order in which they came.
     #[must_use]
     pub fn typed(&self) -> &[Typed] {
         &self.typed
     }
 }
 
-/// The terminal in the whole window.
+/// A terminal in the whole window.
 pub struct Attach {
-    /// The terminal.
+    /// The open terminal.
     pub viewer: Viewer,
-    /// Never write.
+    /// Whether this console is never to become the writer.
     pub observe: bool,
-    /// The history is looked at; keys move in it.
+    /// Whether the history is looked at; keys move in it then.
     pub scrolling: bool,
-    /// The size that the writer's window was last said to have.
+    /// Size that the writer's window was last said to have, in columns and rows.
     pub told: Option<(u16, u16)>,
     /// What is typed until it is known who writes.
     pub ahead: Option<Ahead>,
-    /// What the program wants copied, until the user wants it, too.
+    /// Text that the program wants copied, until the user wants it, too.
     pub offered: Option<Copy>,
-    /// When its program last rang.
+    /// When the program last rang the bell.
     pub rang: Option<Millis>,
-    /// When the bell was last rung because it became a person's turn in it.
+    /// When the bell was last rung because it became a person's turn in the session.
     pub called: Option<Millis>,
 }

@@ -7,36 +7,36 @@ use crate::{
     pull::PullKey,
 };
 
-/// What differs between two revisions, read for the lines that were commented on.
+/// Differences between two revisions, read for the lines that were commented on.
 pub struct Carry {
-    /// Of its stream.
+    /// Ticket of the stream that reads them.
     pub ticket: Ticket,
-    /// Whose comments.
+    /// The pull request whose comments are carried.
     pub key: PullKey,
-    /// The commit whose lines they are.
+    /// Id of the commit whose lines the comments are on.
     pub old: String,
-    /// The commit that they are carried to.
+    /// Id of the commit that the comments are carried to.
     pub new: String,
     lines: Vec<Line>,
-    /// Places in `lines` of those in each changed file.
+    /// For each changed file, the places in `lines` of its lines.
     files: Vec<Vec<usize>>,
-    /// Numbers of the next line on both sides, of the file being read.
+    /// Numbers of the next line on both sides, of the file that is being read.
     next: (u32, u32),
-    /// The list of files was cut, so that nothing can be said of those that are not in it.
+    /// Whether the list of files was cut, so that nothing can be said of those that are not in it.
     cut: bool,
 }
 
-/// Most changed files looked at.
+/// Most changed files that are looked at.
 const FILES_MAX: usize = 100_000;
 
 /// A line that was commented on.
 struct Line {
-    /// As it was: path and number.
+    /// Path and number of the line before.
     was: (String, u32),
-    /// Its file's path now.
+    /// Path of the line's file now.
     path: String,
     line: u32,
-    /// How far lines were moved by what was read so far.
+    /// Number of lines by which the line was moved by what was read so far.
     offset: i64,
     now: Now,
 }
@@ -44,16 +44,16 @@ struct Line {
 /// Where a line is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Now {
-    /// Not known yet: where it was, unless something is heard of it.
+    /// It is not known yet: where it was, unless something is heard of it.
     Open,
-    /// Here.
+    /// The line has this path and number.
     At(String, u32),
-    /// It was changed, or is gone.
+    /// The line was changed, or is gone.
     Gone,
 }
 
 impl Carry {
-    /// Of those comments that are on lines of `old`.
+    /// Carries those comments of a draft that are on lines of `old`.
     #[must_use]
     pub fn new(ticket: Ticket, key: PullKey, old: &str, new: &str, draft: &Draft) -> Self {
         let lines = draft.comments.iter().filter_map(|comment| match &comment.place {
@@ -66,7 +66,7 @@ impl Carry {
         Self { ticket, key, old: old.into(), new: new.into(), lines, files, next: (0, 0), cut: false }
     }
 
-    /// Takes news of its stream. `Some`: that was all; whether it was read to its end.
+    /// Takes news of the stream. `Some`: the stream is over; whether it was read to its end.
     pub fn report(&mut self, report: DiffReport) -> Option<bool> {
         match report {
             DiffReport::Files(files) => files.iter().for_each(|file| self.file(file)),
@@ -154,7 +154,7 @@ impl Carry {
         self.next = (0, 0);
     }
 
-    /// Moves the comments of a draft whose lines are unchanged. Gives how many were moved, and how many stay with the old
+    /// Moves the comments of a draft whose lines are unchanged. Returns how many were moved, and how many stay with the old
     /// revision because theirs are not.
     pub fn apply(self, draft: &mut Draft) -> (usize, usize) {
         let mut counts = (0, 0);
@@ -186,7 +186,7 @@ impl Carry {
 }
 
 impl Line {
-    /// Nothing more is changed before it.
+    /// Settles where the line is: nothing more is changed before it.
     fn settle(&mut self) {
         let at = u32::try_from(i64::from(self.line) + self.offset).ok().filter(|at| *at > 0);
         self.now = at.map_or(Now::Gone, |at| Now::At(self.path.clone(), at));

@@ -1,12 +1,12 @@
 //! The commands: everything a person can ask of the console. Keymaps bind keys to them, the palette and the help are made
 //! from them.
 
-/// Whether a command ends or removes something.
+/// Whether a command asks before it ends or removes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Danger {
-    /// Nothing is lost by it.
+    /// The command ends or removes nothing.
     Safe,
-    /// Asks before it does anything.
+    /// The command asks before it does anything.
     Asks,
 }
 
@@ -20,25 +20,25 @@ macro_rules! commands {
             /// Every command, in the order of the help.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// As keymaps and the palette write it.
+            /// The command's name, as keymaps and the palette have it.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            /// What it does; one line.
+            /// What the command does; one line.
             #[must_use]
             pub fn doc(self) -> &'static str {
                 match self { $(Self::$variant => $doc,)+ }
             }
 
-            /// Where the help lists it.
+            /// Chapter of the help that lists the command.
             #[must_use]
             pub fn group(self) -> Group {
                 match self { $(Self::$variant => Group::$group,)+ }
             }
 
-            /// Whether it ends or removes something.
+            /// Whether the command asks before it ends or removes something.
             #[must_use]
             pub fn danger(self) -> Danger {
                 match self { $(Self::$variant => Danger::$danger,)+ }
@@ -50,26 +50,26 @@ macro_rules! commands {
 /// A chapter of the help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// Everywhere.
+    /// Commands that hold everywhere.
     Everywhere,
-    /// In lists.
+    /// Commands in lists.
     Lists,
-    /// For the selected session.
+    /// Commands for the selected session.
     Session,
-    /// For the selected pull request.
+    /// Commands for the selected pull request.
     Review,
-    /// For environments.
+    /// Commands for environments.
     Environments,
-    /// Among changes.
+    /// Commands among changes.
     Diff,
-    /// In an attached terminal.
+    /// Commands in an attached terminal.
     Attached,
-    /// In dialogs and text fields.
+    /// Commands in dialogs and text fields.
     Dialogs,
 }
 
 impl Group {
-    /// In the order of the help.
+    /// Every chapter, in the order of the help.
     pub const ALL: [Self; 8] = [
         Self::Session,
         Self::Review,
@@ -81,7 +81,7 @@ impl Group {
         Self::Dialogs,
     ];
 
-    /// Its heading.
+    /// Heading of the chapter.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -203,20 +203,20 @@ commands! {
 }
 
 impl Command {
-    /// The command of this name.
+    /// The command of this name; None: there is none.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|command| command.name() == name)
     }
 
-    /// Which of the offered answers it sends, from 0.
+    /// Number of the offered answer that the command sends, from 0; None: it sends none.
     #[must_use]
     pub fn answer(self) -> Option<usize> {
         let first = Self::Answer1 as usize;
         (self as usize).checked_sub(first).filter(|n| *n < 10)
     }
 
-    /// Whether the palette offers it: moves and parts of dialogs make sense by key alone.
+    /// Whether the palette offers the command: moves and parts of dialogs make sense by key alone.
     #[must_use]
     pub fn in_palette(self) -> bool {
         match self.group() {

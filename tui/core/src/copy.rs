@@ -2,14 +2,14 @@
 
 use serde::Deserialize;
 
-/// `copy` in config.toml; the same in `pilothouse attach` and in the console.
+/// Values of `copy` in config.toml, for `pilothouse attach` and the console.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
-    /// It is said, and a key copies it.
+    /// The user is told, and a key copies the text.
     #[default]
     Ask,
-    /// It is copied.
+    /// The text is copied.
     Allow,
     /// Nothing happens.
     Deny,

@@ -11,38 +11,38 @@ use crate::{
     pull::PullKey,
 };
 
-/// The dialog on top.
+/// A dialog above everything else.
 pub enum Dialog {
-    /// All keys: the first line shown, and the chapter that they begin with.
+    /// All keys: the first line that is shown, and the chapter that they begin with.
     Help(usize, Group),
-    /// What was told lately; the first line shown.
+    /// What was told lately: the first line that is shown.
     Notices(usize),
-    /// Commands by name.
+    /// The commands, by name.
     Palette(Palette),
     /// The answers that an agent offers.
     Answers(Answers),
-    /// Yes or no.
+    /// A question with the answers yes and no.
     Question(Question),
-    /// A new session.
+    /// The form for a new session.
     Form(Box<Form>),
-    /// A message to an agent, or a review.
+    /// A message to an agent, or the text of a review.
     Message(Message),
-    /// Keys for an agent.
+    /// Keys that are pressed for an agent.
     Keys(Keys),
 }
 
-/// Commands by name.
+/// The palette: commands by name.
 pub struct Palette {
-    /// What is typed.
+    /// Text that is typed.
     pub field: Field,
-    /// The commands that match it, best first.
+    /// Commands that match the text, best first.
     pub matches: Vec<Command>,
-    /// Which one is selected.
+    /// Place among the matches of the selected one.
     pub at: usize,
 }
 
 impl Palette {
-    /// With all commands.
+    /// A palette with all commands.
     #[must_use]
     pub fn new() -> Self {
         let mut palette = Self { field: Field::line(), matches: Vec::new(), at: 0 };
@@ -67,7 +67,7 @@ impl Palette {
         self.at = 0;
     }
 
-    /// Selects another one.
+    /// Moves the selection by this many matches.
     pub fn step(&mut self, by: isize) {
         self.at = self.at.saturating_add_signed(by).min(self.matches.len().saturating_sub(1));
     }
@@ -81,24 +81,24 @@ impl Default for Palette {
 
 /// The answers that an agent offers, narrowed by typing.
 pub struct Answers {
-    /// Whom they are for.
+    /// The session that the answers are for.
     pub session: SessionKey,
-    /// Its name.
+    /// Name of the session.
     pub name: String,
-    /// All that it offers.
+    /// Answers that the agent offers.
     pub choices: Vec<String>,
-    /// When its question was changed last.
+    /// When the agent's question was changed last.
     pub asked_at: Millis,
-    /// What is typed: words of an answer, or its number.
+    /// Text that is typed: words of an answer, or its number.
     pub field: Field,
-    /// The answers that match it, best first, counted from 0.
+    /// Numbers of the answers that match the text, best first, from 0.
     pub matches: Vec<usize>,
-    /// Which one of these is selected.
+    /// Place among the matches of the selected one.
     pub at: usize,
 }
 
 impl Answers {
-    /// With all of them.
+    /// A dialog with all of these answers.
     #[must_use]
     pub fn new(session: SessionKey, name: String, choices: Vec<String>, asked_at: Millis) -> Self {
         let mut answers = Self { session, name, choices, asked_at, field: Field::line(), matches: Vec::new(), at: 0 };
@@ -124,48 +124,48 @@ impl Answers {
         self.at = 0;
     }
 
-    /// Selects another one.
+    /// Moves the selection by this many matches.
     pub fn step(&mut self, by: isize) {
         self.at = self.at.saturating_add_signed(by).min(self.matches.len().saturating_sub(1));
     }
 }
 
-/// Yes or no, before something is ended or removed.
+/// A question with the answers yes and no, before something is ended or removed.
 pub struct Question {
     /// What is asked; names the thing.
     pub title: String,
-    /// What will happen.
+    /// What will happen after a yes.
     pub text: String,
-    /// What is done then.
+    /// What is done after a yes.
     pub then: Then,
-    /// Whose name to tell when it is done.
+    /// Name of the thing, to be told when it is done.
     pub about: String,
     /// What can be looked at instead: what is newer than this commit of this pull request.
     pub show: Option<(PullKey, String)>,
 }
 
-/// What is done after a yes.
+/// What is done after a yes to a question.
 pub enum Then {
-    /// A host is asked this.
+    /// This host is asked this.
     Call(HostId, Call),
-    /// This answer is sent.
+    /// An offered answer is sent to a session's agent.
     Answer {
-        /// To whom.
+        /// The session whose agent gets the answer.
         session: SessionKey,
-        /// What it offers.
+        /// Text of the answer.
         choice: String,
         /// When its question was changed last.
         asked_at: Millis,
     },
     /// The console ends.
     Quit,
-    /// The text of a verdict on this commit of this pull request is written.
+    /// The text of a verdict on a pull request is written.
     Review {
-        /// Which pull request.
+        /// The pull request.
         key: PullKey,
-        /// The commit.
+        /// Id of the head commit that the verdict is on.
         head: String,
-        /// comment, approve or request-changes.
+        /// Word of the verdict: comment, approve or request-changes.
         verdict: &'static str,
     },
     /// This verdict is sent.
@@ -177,36 +177,36 @@ pub enum Then {
 /// A field of [`Form`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormField {
-    /// Which environment.
+    /// The field of the environment.
     Environment,
-    /// What to call it.
+    /// The field of the session's title.
     Title,
-    /// What to do.
+    /// The field of the agent's task.
     Task,
 }
 
-/// A new session. What was typed stays until it was created.
+/// The form for a new session. What was typed stays until the session was created.
 pub struct Form {
-    /// To choose from.
+    /// Environments to choose from.
     pub environments: Vec<EnvironmentKey>,
-    /// Which one.
+    /// Place among them of the chosen one.
     pub chosen: usize,
-    /// Somebody chose it: it stays, whatever else is there by and by.
+    /// Whether the user chose it: then it stays, whatever else is there by and by.
     pub by_hand: bool,
-    /// What to call it.
+    /// Title of the new session.
     pub title: Field,
-    /// What to do.
+    /// Task of the new session's agent.
     pub task: Field,
     /// The field that has the keyboard.
     pub focus: FormField,
-    /// Why it was not created.
+    /// Why the last try to create the session failed; None: it did not.
     pub error: Option<String>,
-    /// The call that is under way.
+    /// Generation of the ticket of the call that is under way.
     pub sending: Option<u64>,
 }
 
 impl Form {
-    /// Empty, with the environments that there are; the likely one chosen if it is there.
+    /// An empty form with the environments that there are; the likely one is chosen if it is there.
     #[must_use]
     pub fn new(fleet: &Fleet, likely: Option<&EnvironmentKey>) -> Self {
         let mut form = Self {
@@ -241,20 +241,20 @@ impl Form {
         self.chosen = same.or_else(|| place(&is_ready)).unwrap_or(0);
     }
 
-    /// The chosen one.
+    /// The chosen environment; None: there is none to choose from.
     #[must_use]
     pub fn environment(&self) -> Option<&EnvironmentKey> {
         self.environments.get(self.chosen)
     }
 
-    /// Chooses another one, around the ends.
+    /// Moves the choice by this many environments, around the ends.
     pub fn choose(&mut self, by: isize) {
         self.by_hand = true;
         let all = self.environments.len().max(1);
         self.chosen = (self.chosen + all).saturating_add_signed(by) % all;
     }
 
-    /// The text field that has the keyboard.
+    /// The text field that has the keyboard; None: the environment has it.
     pub fn field(&mut self) -> Option<&mut Field> {
         match self.focus {
             FormField::Environment => None,
@@ -263,7 +263,7 @@ impl Form {
         }
     }
 
-    /// Goes to the next field, or the previous one, around the ends.
+    /// Gives the keyboard to the next field, or the previous one, around the ends.
     pub fn step(&mut self, forward: bool) {
         self.focus = match (self.focus, forward) {
             (FormField::Environment, true) | (FormField::Task, false) => FormField::Title,
@@ -276,32 +276,32 @@ impl Form {
 /// Whom a message is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The agent of this session.
+    /// The message is for the agent of this session.
     Session(SessionKey),
-    /// The readers of this pull request.
+    /// The message is the text of a verdict on a pull request.
     Pull {
-        /// Which.
+        /// The pull request.
         key: PullKey,
-        /// The commit that was shown.
+        /// Id of the commit that was shown.
         head: String,
-        /// The head that was known then.
+        /// Id of the head that was known when the dialog was opened.
         newest: String,
-        /// comment, approve or request-changes.
+        /// Word of the verdict: comment, approve or request-changes.
         verdict: &'static str,
-        /// What was drafted goes along.
+        /// Whether drafted comments go along.
         along: bool,
     },
-    /// A line or a thread of this pull request; kept until a verdict takes it along.
+    /// The message is a comment on a line or in a thread of a pull request; kept until a verdict takes it along.
     Place {
-        /// Which pull request.
+        /// The pull request.
         key: PullKey,
-        /// Where.
+        /// Line or thread that the comment is about.
         place: Place,
     },
 }
 
 impl Target {
-    /// The pull request that it is on.
+    /// The pull request that the message is about; None: it is for an agent.
     #[must_use]
     pub fn pull(&self) -> Option<&PullKey> {
         match self {
@@ -313,71 +313,71 @@ impl Target {
 
 /// A verdict as it was written.
 pub struct Written {
-    /// On which pull request.
+    /// The pull request that the verdict is on.
     pub key: PullKey,
-    /// The commit that was shown.
+    /// Id of the commit that was shown.
     pub head: String,
-    /// comment, approve or request-changes.
+    /// Word of the verdict: comment, approve or request-changes.
     pub verdict: &'static str,
-    /// In words.
+    /// Text of the verdict.
     pub body: String,
-    /// What was drafted goes along.
+    /// Whether drafted comments go along.
     pub along: bool,
-    /// The commit is known to be an earlier revision's.
+    /// Whether the commit is known to be an earlier revision's.
     pub older: bool,
-    /// What to call it.
+    /// Name of the pull request.
     pub name: String,
 }
 
-/// A message to an agent, or a review.
+/// A message to an agent, or the text of a review, being written.
 pub struct Message {
-    /// To whom.
+    /// Whom the message is for.
     pub target: Target,
-    /// Its name.
+    /// Name of the session or the pull request.
     pub name: String,
-    /// What is typed.
+    /// Text that is typed.
     pub field: Field,
-    /// Why it was not sent.
+    /// Why the last try to send the message failed; None: it did not.
     pub error: Option<String>,
-    /// The call that is under way.
+    /// Generation of the ticket of the call that is under way.
     pub sending: Option<u64>,
 }
 
 /// Keys for an agent: each goes to it as it is pressed, in order.
 pub struct Keys {
-    /// Of whose session.
+    /// The session whose agent gets the keys.
     pub session: SessionKey,
-    /// Its name.
+    /// Name of the session.
     pub name: String,
-    /// Those that were sent, the last ones.
+    /// The last keys that were sent.
     pub sent: Vec<String>,
-    /// Those that were pressed since the call under way began.
+    /// Keys that were pressed since the call under way began.
     pub waiting: Vec<String>,
-    /// Why some were not sent.
+    /// Why some keys were not sent.
     pub error: Option<String>,
-    /// The call that is under way.
+    /// Generation of the ticket of the call that is under way.
     pub sending: Option<u64>,
 }
 
-/// A call under way: what to tell when it is answered.
+/// A call under way, and what to tell when it is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Whom.
+    /// The host that is asked.
     pub host: HostId,
-    /// What.
+    /// The question.
     pub call: Call,
-    /// What is done, e.g. "Deleted x".
+    /// What was done, e.g. "Deleted x".
     pub done: String,
     /// What is to be done, e.g. "delete x".
     pub what: String,
-    /// The session whose question it answers, as it was changed last then.
+    /// The session whose question the call answers, and when that was changed last then.
     pub question: Option<(SessionKey, Millis)>,
-    /// The pull request that it reviews, and what of its draft goes along.
+    /// The pull request that the call reviews, and the comments of its draft that go along.
     pub review: Option<(PullKey, Vec<Comment>)>,
 }
 
 impl Asked {
-    /// For this call, about something of this name.
+    /// The words for this call, about something of this name.
     #[must_use]
     pub fn of(call: Call, host: HostId, about: &str) -> Self {
         let (done, what) = match &call {

@@ -17,31 +17,31 @@ pub use report::{DiffReport, FileEnd, NewFile, NewRow, Side};
 pub(crate) use window::wrap_at;
 pub use window::{At, GUTTER, Window};
 
-/// Text kept, in bytes; what comes later is told of and not kept.
+/// Most bytes of text that are kept; what comes later is told of and not kept.
 const KEPT_MAX: usize = 16 << 20;
-/// Most files kept.
+/// Most files that are kept.
 const FILES_MAX: usize = 100_000;
 
-/// Whose changes.
+/// Subject of a diff: whose changes it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// A session's working tree.
+    /// Changes in a session's working tree.
     Session(SessionKey),
-    /// A pull request's.
+    /// Changes of a pull request.
     Pull(PullKey),
-    /// A pull request's, from one revision to another.
+    /// Changes of a pull request from one revision to another.
     Between {
-        /// Which pull request.
+        /// The pull request.
         pull: PullKey,
-        /// Head commit of the one.
+        /// Id of the head commit of the older revision.
         old: String,
-        /// Head commit of the other.
+        /// Id of the head commit of the newer revision.
         new: String,
     },
 }
 
 impl Subject {
-    /// The pull request whose lines are on the new side.
+    /// The pull request whose lines are on the new side; None: a session's are.
     #[must_use]
     pub fn pull(&self) -> Option<&PullKey> {
         match self {
@@ -51,45 +51,45 @@ impl Subject {
     }
 }
 
-/// How reading it stands.
+/// State of reading a diff.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// It comes.
+    /// The diff is being read.
     Going,
-    /// All that is kept is here.
+    /// All that is kept of the diff is here.
     Done,
-    /// It cannot be had; why.
+    /// The diff cannot be had; why.
     Failed(String),
 }
 
-/// A diff being looked at.
+/// A diff that is looked at.
 #[derive(Debug)]
 pub struct DiffView {
-    /// Whose.
+    /// Subject of the diff.
     pub subject: Subject,
-    /// Of its stream.
+    /// Ticket of the diff's stream.
     pub ticket: Ticket,
-    /// How reading it stands.
+    /// State of reading the diff.
     pub reading: Reading,
-    /// Something that people should know; may be empty.
+    /// Remark that people should know; may be empty.
     pub remark: String,
-    /// When it looked so, where the session is suspended.
+    /// When the session was suspended, where its changes are as of then.
     pub suspended_at: Option<i64>,
-    /// The list is whole.
+    /// Whether the list of files is whole.
     pub listed: bool,
     files: Vec<File>,
     selected: usize,
-    /// What of the selected file is shown.
+    /// Part of the selected file that is shown.
     pub window: Window,
-    /// What was said of the selected file, in the order of its rows.
+    /// Threads and drafts on the selected file, in the order of its rows.
     pub notes: Vec<Note>,
-    /// The commit whose lines are on the new side; empty: none, or not known yet.
+    /// Id of the commit whose lines are on the new side; empty: none, or not known yet.
     pub commit: String,
     bytes: usize,
 }
 
 impl DiffView {
-    /// One that nothing was read of yet.
+    /// A diff of which nothing was read yet.
     #[must_use]
     pub fn new(subject: Subject, ticket: Ticket) -> Self {
         Self {
@@ -108,7 +108,7 @@ impl DiffView {
         }
     }
 
-    /// All files.
+    /// The changed files, as far as they are listed.
     #[must_use]
     pub fn files(&self) -> &[File] {
         &self.files
@@ -126,7 +126,7 @@ impl DiffView {
         self.files.get(self.selected).map_or(&[], |file| &file.rows)
     }
 
-    /// The file in the new commit and the line of a row there; None: it has none.
+    /// Path of the selected file in the new commit, and number of the row's line there; None: it has none.
     #[must_use]
     pub fn place_of(&self, row: &Row) -> Option<(&str, u32)> {
         let path = self.path()?;
@@ -136,13 +136,13 @@ impl DiffView {
         }
     }
 
-    /// The selected file's path in the new commit; None: it is not there, or no text.
+    /// Path of the selected file in the new commit; None: it is not there, or no text.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         self.files.get(self.selected)?.place.as_deref()
     }
 
-    /// The selected row, or the one that the selected note is about.
+    /// The selected row, or the row that the selected note is about.
     #[must_use]
     pub fn row(&self) -> Option<&Row> {
         let number = match self.at() {
@@ -158,20 +158,20 @@ impl DiffView {
         self.reading == Reading::Going && !self.files.get(self.selected).is_some_and(|file| file.ended)
     }
 
-    /// The selected file, or what stands for it.
+    /// Title of the selected file, or what stands for it.
     #[must_use]
     pub fn title(&self) -> &str {
         self.files.get(self.selected).map_or("", |file| &file.path)
     }
 
-    /// Lines added and removed, as far as they are known.
+    /// Numbers of lines added and removed, as far as they are known.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         let counts = self.files.iter().filter_map(|file| file.counts);
         counts.fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1))
     }
 
-    /// Takes news of its stream. True: no more is wanted of it.
+    /// Takes news of the diff's stream. True: no more is wanted of it.
     pub fn report(&mut self, report: DiffReport) -> bool {
         match report {
             DiffReport::Commit(id) => self.commit = text::one_line(&id, 64),
@@ -211,7 +211,7 @@ impl DiffView {
         full
     }
 
-    /// Goes to another file.
+    /// Selects the file this many places on.
     pub fn step_file(&mut self, by: isize) {
         let to = self.selected.saturating_add_signed(by).min(self.files.len().saturating_sub(1));
         if mem::replace(&mut self.selected, to) != to {

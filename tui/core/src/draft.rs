@@ -17,21 +17,21 @@ const PLACE_MAX: usize = 4096;
 pub enum Place {
     /// A line of a file, in the head commit of a revision.
     Line {
-        /// In the repository.
+        /// Path of the file in the repository.
         path: String,
-        /// From 1.
+        /// Number of the line, from 1.
         line: u32,
-        /// The commit.
+        /// Id of the commit.
         head: String,
-        /// What stands there.
+        /// Text of the line.
         quote: String,
     },
-    /// A thread, by its id: an answer.
+    /// The thread of this id, in which the comment is a reply.
     Thread(u64),
 }
 
 impl Place {
-    /// Whether it is the same place; what stands there is only told with it.
+    /// Whether it is the same line or thread; the line's text is only told with it.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         self.key() == other.key()
@@ -44,7 +44,7 @@ impl Place {
         }
     }
 
-    /// The commit whose line it is; of an answer there is none.
+    /// Id of the commit whose line it is; None for a thread.
     #[must_use]
     pub fn head(&self) -> Option<&str> {
         match self {
@@ -53,7 +53,7 @@ impl Place {
         }
     }
 
-    /// What to call it.
+    /// Name of the place for people.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
@@ -66,11 +66,11 @@ impl Place {
 /// A comment that was not sent yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comment {
-    /// What it is about.
+    /// Line or thread that the comment is about.
     pub place: Place,
-    /// What is said.
+    /// Text of the comment.
     pub body: String,
-    /// It was put away while it was being written: no verdict takes it along.
+    /// Whether the comment was put away while it was being written: no verdict takes it along.
     #[serde(default)]
     pub unfinished: bool,
 }
@@ -78,41 +78,41 @@ pub struct Comment {
 /// A review that is being written: it goes with the next verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draft {
-    /// By place.
+    /// Comments of the review, sorted by place.
     #[serde(default)]
     pub comments: Vec<Comment>,
-    /// What is to be said in general; empty: nothing yet.
+    /// Text about the pull request as a whole; empty: none yet.
     #[serde(default)]
     pub body: String,
 }
 
 impl Draft {
-    /// Whether there is nothing in it.
+    /// Whether the draft has neither comments nor a text.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.comments.is_empty() && self.body.is_empty()
     }
 
-    /// What is being said of a place: what was put away while it was being written goes before what was finished.
+    /// Text that is being written about a place: what was put away while it was being written goes before what was finished.
     #[must_use]
     pub fn at(&self, place: &Place) -> Option<&str> {
         let here = || self.comments.iter().filter(|it| it.place.is(place));
         here().find(|it| it.unfinished).or_else(|| here().next()).map(|it| &*it.body)
     }
 
-    /// The comments that a verdict takes along.
+    /// Comments that a verdict takes along.
     #[must_use]
     pub fn finished(&self) -> Vec<Comment> {
         self.comments.iter().filter(|it| !it.unfinished).cloned().collect()
     }
 
-    /// Says this of a place instead of what was said before; nothing where it is empty. False: there is no room.
+    /// Sets the finished comment on a place instead of the one before; none where the text is empty. False: there is no room.
     pub fn finish(&mut self, place: Place, body: &str) -> bool {
         self.comments.retain(|it| !it.place.is(&place));
         self.add(place, body, false)
     }
 
-    /// Keeps what is being written of a place, beside what was said of it before. False: there is no room.
+    /// Keeps the text that is being written about a place, beside the finished comment. False: there is no room.
     pub fn put_away(&mut self, place: Place, body: &str) -> bool {
         self.comments.retain(|it| !(it.unfinished && it.place.is(&place)));
         let said = self.comments.iter().any(|it| it.place.is(&place) && it.body == body);
@@ -129,7 +129,8 @@ impl Draft {
         true
     }
 
-    /// Within its bounds, and without anything that could hurt a terminal or a layout: a file may have been changed by others.
+    /// Returns the draft within its bounds, and without anything that could hurt a terminal or a layout: a file may have been
+    /// changed by others.
     #[must_use]
     pub fn cleaned(mut self) -> Self {
         self.comments.truncate(COMMENTS_MAX);

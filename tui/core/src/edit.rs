@@ -10,7 +10,7 @@ use crate::{
     text,
 };
 
-/// A text being edited. The cursor stands at a boundary between graphemes.
+/// A text that is being edited. The cursor stands at a boundary between graphemes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Field {
     text: String,
@@ -18,35 +18,35 @@ pub struct Field {
     lines: bool,
 }
 
-/// A field holds at most so many bytes.
+/// Most bytes that a field holds.
 const MAX: usize = 64 * 1024;
 
 impl Field {
-    /// Empty, of one line.
+    /// An empty field of one line.
     #[must_use]
     pub fn line() -> Self {
         Self::default()
     }
 
-    /// Empty, of several lines.
+    /// An empty field of several lines.
     #[must_use]
     pub fn lines() -> Self {
         Self { lines: true, ..Self::default() }
     }
 
-    /// What is in it.
+    /// Text of the field.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether nothing is in it.
+    /// Whether the field is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Empties it.
+    /// Empties the field.
     pub fn clear(&mut self) {
         self.text.clear();
         self.cursor = 0;
@@ -71,7 +71,7 @@ impl Field {
         self.cursor >= self.text.len() || self.text.grapheme_indices(true).any(|(at, _)| at == self.cursor)
     }
 
-    /// Does what an editing key means; whether it means something.
+    /// Does what an editing key means; returns whether the key means something.
     pub fn key(&mut self, key: Key) -> bool {
         match (key.code, key.ctrl, key.alt) {
             (Code::Char(c), false, false) => self.insert(c.encode_utf8(&mut [0; 4])),
@@ -162,8 +162,8 @@ impl Field {
         line.end
     }
 
-    /// The rows that show it in `columns`, and the cursor's row and column. Lines of one-line fields are never broken:
-    /// they are cut so that the cursor is seen.
+    /// Rows that show the field in `columns`, and the cursor's row and column. Lines of one-line fields are never broken: they
+    /// are cut so that the cursor is seen.
     #[must_use]
     pub fn rows(&self, columns: usize) -> (Vec<String>, (usize, usize)) {
         let columns = columns.max(2);
@@ -185,7 +185,7 @@ impl Field {
         (rows, (row, column.min(columns - 1)))
     }
 
-    /// The parts of the text that are rows: broken after blanks where there are some. Blanks at a row's end may hang over.
+    /// Ranges of the text that are rows: broken after blanks where there are some. Blanks at a row's end may hang over.
     fn broken(&self, columns: usize) -> Vec<Range<usize>> {
         let (mut rows, mut start, mut used, mut chance) = (Vec::new(), 0, 0, None);
         for (at, grapheme) in self.text.grapheme_indices(true) {

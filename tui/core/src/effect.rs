@@ -7,16 +7,16 @@ use crate::log::Source;
 use crate::pull::PullKey;
 use pilothouse_terminal::Copy;
 
-/// Names one use of one slot. Answers under a ticket that is no longer the slot's are late and dropped.
+/// Name of one use of one slot. Answers under a ticket that is no longer the slot's are late and dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
-    /// What for.
+    /// Slot that the ticket is for.
     pub slot: Slot,
-    /// Rises with each use of any slot.
+    /// Number that rises with each use of any slot.
     pub generation: u64,
 }
 
-/// What a stream or call is for. All but the last hold one stream each: opening another ends the former.
+/// Use of a stream or call. All but the last hold one stream each: opening another ends the former.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
     /// The terminal beside the list.
@@ -29,146 +29,147 @@ pub enum Slot {
     Diff,
     /// What differs between two revisions, to carry comments along.
     Carry,
-    /// A call; any number.
+    /// A call; there may be any number of them.
     Call,
 }
 
-/// Something to do in the world.
+/// Something for the runtime to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// End the console.
     Quit,
     /// Stop the process, as Ctrl-Z does elsewhere; draw everything when it goes on.
     Background,
-    /// Draw everything again.
+    /// Draw the whole window again.
     Redraw,
-    /// Tell a person who looks elsewhere: whose turn it has become and why, a line each. Never empty, and without the bell.
+    /// Tell a person who looks elsewhere whose turn it has become and why, a line each. Never empty, and without the bell.
     Alert(Vec<String>),
     /// Open a terminal and keep it open, through restarts of its host.
     OpenTerminal {
-        /// Of the preview or of the attached terminal.
+        /// Ticket of the preview or of the attached terminal.
         ticket: Ticket,
-        /// Whose.
+        /// The session whose terminal is opened.
         session: SessionKey,
-        /// Never write.
+        /// Whether this console is never to become the writer.
         observe: bool,
-        /// Columns and rows of the window.
+        /// Size of the window in columns and rows.
         size: (u16, u16),
-        /// Rows of history wanted.
+        /// Rows of history that are wanted.
         scrollback: u32,
-        /// Wait so many milliseconds first; another one may be wanted by then.
+        /// Milliseconds to wait first; another terminal may be wanted by then.
         delay: u64,
     },
-    /// End the slot's stream.
+    /// End the stream of this slot.
     Close(Slot),
-    /// Type into the terminal.
+    /// Type these bytes into the terminal.
     Input(Ticket, Vec<u8>),
-    /// The writer's window has another size: columns, rows.
+    /// Tell that the writer's window has another size: columns and rows.
     Resize(Ticket, (u16, u16)),
-    /// Become the writer.
+    /// Become the terminal's writer.
     Take(Ticket),
-    /// Ring.
+    /// Ring the bell.
     Bell,
     /// Give the window this title; empty: the one that it had.
     Title(String),
-    /// Put this on the clipboard.
+    /// Put this text on the clipboard.
     Copy(Copy),
-    /// Read what was changed.
+    /// Read a diff.
     OpenDiff {
-        /// Of the diff.
+        /// Ticket of the diff.
         ticket: Ticket,
-        /// Whose.
+        /// Subject of the diff.
         subject: Subject,
     },
     /// Read a log.
     OpenLog {
-        /// Of the log.
+        /// Ticket of the log.
         ticket: Ticket,
-        /// Which.
+        /// The log that is read.
         source: Source,
     },
-    /// Ask a host.
+    /// Ask this host this question.
     Call(Ticket, HostId, Call),
-    /// Keep what is drafted on a pull request, so that nothing but its sending or discarding loses it; an empty draft is none.
+    /// Keep what is drafted on a pull request, so that nothing but its sending or discarding loses it; an empty draft is
+    /// removed.
     KeepDraft(PullKey, Box<Draft>),
-    /// Keep the new session that is being filled in, its title and its task; both empty: there is none.
+    /// Keep title and task of the new session that is being filled in; both empty: there is none.
     KeepForm(String, String),
 }
 
-/// What a host is asked.
+/// A question to a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Create a session.
     Create {
-        /// In this environment.
+        /// Name of the environment.
         environment: String,
-        /// Empty: made from the task.
+        /// Title of the session; empty: made from the task.
         title: String,
-        /// For the agent.
+        /// Task of the session's agent.
         task: String,
     },
-    /// Send a message to this session.
+    /// Send this message to the session of this id.
     Send(String, String),
-    /// Press these keys for this session's agent.
+    /// Press these keys for the agent of the session of this id.
     Press(String, Vec<String>),
-    /// Delete this session.
+    /// Delete the session of this id.
     Delete(String),
-    /// Restart this session.
+    /// Restart the session of this id.
     Restart(String),
-    /// Put this session to disk.
+    /// Suspend the session of this id.
     Suspend(String),
-    /// Bring this session back.
+    /// Resume the session of this id.
     Resume(String),
-    /// Make another session from this one.
+    /// Fork the session of this id.
     Fork(String),
-    /// Build this environment.
+    /// Build the environment of this name.
     Build(String),
-    /// Read a pull request with all that was said.
+    /// Read the pull request of this name, with all that was said.
     ReadPull(String),
-    /// Review a pull request.
+    /// Give a review of a pull request.
     Review {
-        /// `REPOSITORY#NUMBER`.
+        /// Name of the pull request: `REPOSITORY#NUMBER`.
         id: String,
-        /// The commit that was looked at.
+        /// Id of the commit that was looked at.
         head: String,
-        /// It is known to be an earlier revision's.
+        /// Whether that commit is known to be an earlier revision's.
         older: bool,
-        /// comment, approve or request-changes.
+        /// Word of the verdict: comment, approve or request-changes.
         verdict: &'static str,
-        /// In words; may be empty with approve, or with comments.
+        /// Text of the verdict; may be empty with approve, or with comments.
         body: String,
-        /// On lines and in threads.
+        /// Comments on lines and in threads.
         comments: Vec<Comment>,
     },
-    /// Settle a thread of a pull request, or take that back.
+    /// Mark a thread of a pull request as resolved, or as open again.
     Resolve {
-        /// `REPOSITORY#NUMBER`.
+        /// Name of the pull request: `REPOSITORY#NUMBER`.
         id: String,
-        /// Its id.
+        /// Id of the thread.
         thread: u64,
-        /// Whether it is settled.
+        /// Whether the thread is resolved from now on.
         resolved: bool,
     },
     /// Run a check again.
     Rerun {
-        /// Of this repository.
+        /// Name of the check's repository.
         repository: String,
-        /// Of this commit.
+        /// Id of the commit that is checked.
         commit: String,
-        /// Its name.
+        /// Name of the check.
         name: String,
     },
     /// Merge a pull request.
     Merge {
-        /// `REPOSITORY#NUMBER`.
+        /// Name of the pull request: `REPOSITORY#NUMBER`.
         id: String,
-        /// The commit that was looked at.
+        /// Id of the commit that was looked at.
         head: String,
     },
 }
 
 impl Call {
-    /// Whether it does once more what the other one does: the same kind of thing to the same object. One object takes one
+    /// Whether the call does once more what the other one does: the same kind of thing to the same object. One object takes one
     /// message and one verdict at a time, whatever they say.
     #[must_use]
     pub fn repeats(&self, other: &Self) -> bool {

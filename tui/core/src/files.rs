@@ -5,11 +5,11 @@ use std::{fmt, ops::Range};
 /// What is wrong with a file, and where. Reads `file:line:column: message`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct FileError {
-    /// As the user knows it.
+    /// Name of the file as the user knows it.
     pub file: String,
-    /// From 1.
+    /// Number of the line, from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// Number of the column in characters, from 1.
     pub column: usize,
     /// What is wrong and what would be right; one line.
     pub message: String,
@@ -21,7 +21,7 @@ impl fmt::Display for FileError {
     }
 }
 
-/// A file being read.
+/// A file that is being read.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) file: &'a str,
@@ -41,7 +41,7 @@ impl Source<'_> {
         }
     }
 
-    /// Reads it as TOML.
+    /// Parses the file as TOML.
     pub(crate) fn parse(&self) -> Result<toml::de::DeTable<'_>, FileError> {
         match toml::de::DeTable::parse(self.text) {
             Ok(table) => Ok(table.into_inner()),

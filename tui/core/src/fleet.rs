@@ -8,48 +8,48 @@ use crate::{
     text,
 };
 
-/// A host's place in the list that the console was started with.
+/// Place of a host in the list that the console was started with, from 0.
 pub type HostId = usize;
 
-/// A session of one of the hosts.
+/// Identity of a session of one of the hosts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey {
-    /// Its host.
+    /// The session's host.
     pub host: HostId,
-    /// Its id (ULID), unique on its host.
+    /// Id (ULID) of the session, unique on its host.
     pub id: Arc<str>,
 }
 
-/// An environment of one of the hosts.
+/// Identity of an environment of one of the hosts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EnvironmentKey {
-    /// Its name.
+    /// Name of the environment, unique on its host.
     pub name: Arc<str>,
-    /// Its host.
+    /// The environment's host.
     pub host: HostId,
 }
 
 /// Whose turn it is; in the order of the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Turn {
-    /// A person at a console.
+    /// A person at a console must act.
     You,
     /// Checks run.
     Checks,
-    /// Another person.
+    /// Another person must act.
     Other,
-    /// The agent.
+    /// The agent works.
     #[default]
     Agent,
-    /// It is over, or waits for a place.
+    /// Nobody has to act: the session is over, or waits for a place.
     Nobody,
 }
 
 impl Turn {
-    /// In the order of the list.
+    /// Every turn, in the order of the list.
     pub const ALL: [Self; 5] = [Self::You, Self::Checks, Self::Other, Self::Agent, Self::Nobody];
 
-    /// Reads the word of the API; what a newer host may say counts as yours, so that somebody looks.
+    /// Parses the word of the API; one that only a newer host knows counts as [`Turn::You`], so that somebody looks.
     #[must_use]
     pub fn from_word(word: &str) -> Self {
         match word {
@@ -61,7 +61,7 @@ impl Turn {
         }
     }
 
-    /// Heading of its group.
+    /// Heading of the group of this turn.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -107,7 +107,7 @@ pub struct Session {
     pub suspended_bytes: u64,
     pub phases: Vec<(String, u64)>,
     pub viewers: u32,
-    /// Bytes left and in all; 0 where it is not known.
+    /// Bytes that the guest has left of its memory and in all, `guest_disk` of its disk; 0 where it is not known.
     pub guest_memory: (u64, u64),
     pub guest_disk: (u64, u64),
     pub host_disk_bytes: u64,
@@ -115,7 +115,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Without anything that could hurt a terminal or a layout.
+    /// Returns the session without anything that could hurt a terminal or a layout.
     #[must_use]
     pub fn cleaned(mut self) -> Self {
         for line in [
@@ -144,7 +144,7 @@ impl Session {
         self
     }
 
-    /// One word for what its turn is about, however it is kept.
+    /// A few words for what the session's turn is about, however it is kept.
     #[must_use]
     pub fn word(&self) -> &str {
         if self.deleting {
@@ -167,39 +167,39 @@ impl Session {
         }
     }
 
-    /// Since when it is whose turn it is.
+    /// Since when it has been the turn of whoever has it.
     #[must_use]
     pub fn since(&self) -> Millis {
         if self.turn_since == 0 { self.updated_at } else { self.turn_since }
     }
 
-    /// What its agent does; empty of one that never ran, or that was cut off at work.
+    /// What the agent does; empty for one that never ran, or that was cut off at work.
     #[must_use]
     pub fn doing(&self) -> &str {
         let gone = matches!(&*self.lifecycle, "queued" | "starting" | "stopped" | "crashed");
         if gone && self.activity == "working" { "" } else { &self.activity }
     }
 
-    /// What to call it: its title, else its slug.
+    /// Name of the session for people: its title, else its slug.
     #[must_use]
     pub fn name(&self) -> &str {
         if self.title.is_empty() { &self.slug } else { &self.title }
     }
 
-    /// Whether it crashed before it was done, so that somebody may want to know why.
+    /// Whether the session crashed before it was done, so that somebody may want to know why.
     #[must_use]
     pub fn crashed(&self) -> bool {
         self.word() == "crashed"
     }
 
-    /// Whether it can be booted again. Of a suspended one its host knows: only where it could not be resumed.
+    /// Whether the session can be restarted. Of a suspended one its host knows: only where it could not be resumed.
     #[must_use]
     pub fn can_restart(&self) -> bool {
         matches!(&*self.lifecycle, "crashed" | "stopped" | "suspended") && !self.deleting
     }
 }
 
-/// An environment.
+/// An environment of a host. Words of the API stay words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // The fields are those of hostd.v1.Environment and documented there.
 pub struct Environment {
@@ -220,7 +220,7 @@ pub struct Environment {
     pub warm_max: u32,
 }
 
-/// A build.
+/// A build of an environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // As hostd.v1.Build.
 pub struct Build {
@@ -234,7 +234,7 @@ pub struct Build {
 }
 
 impl Environment {
-    /// Without anything that could hurt a terminal or a layout.
+    /// Returns the environment without anything that could hurt a terminal or a layout.
     #[must_use]
     pub fn cleaned(mut self) -> Self {
         for line in [&mut self.name, &mut self.source, &mut self.state, &mut self.repository] {
@@ -275,7 +275,7 @@ pub struct HostInfo {
 }
 
 impl HostInfo {
-    /// Without anything that could hurt a terminal or a layout.
+    /// Returns the information without anything that could hurt a terminal or a layout.
     #[must_use]
     pub fn cleaned(mut self) -> Self {
         for line in [
@@ -295,38 +295,39 @@ impl HostInfo {
     }
 }
 
-/// How the console stands with a host.
+/// State of the connection to a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Connection {
-    /// Not heard from yet; the last error, if there was one.
+    /// The host was not heard from yet; the last error, if there was one.
     Connecting(Option<String>),
-    /// Since then.
+    /// The connection is up since then.
     Up(Millis),
-    /// Since then, and why.
+    /// The connection is lost since then, and why.
     Lost(Millis, String),
 }
 
 /// A host and all that is on it.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// As the console was given it.
+    /// Name or address of the host, as the console was given it.
     pub name: String,
-    /// What tells it from others; empty: nothing need.
+    /// What tells the host from others; empty: nothing need.
     label: String,
-    /// How the console stands with it.
+    /// State of the connection to the host.
     pub connection: Connection,
-    /// As last heard.
+    /// What the host says of itself, as last heard; None: not heard of yet.
     pub info: Option<HostInfo>,
-    /// By id.
+    /// Sessions of the host, by id.
     pub sessions: BTreeMap<Arc<str>, Session>,
-    /// By name.
+    /// Environments of the host, by name.
     pub environments: BTreeMap<Arc<str>, Environment>,
-    /// The open ones, by repository and number.
+    /// Open pull requests of the host, by repository and number.
     pub pulls: BTreeMap<(Arc<str>, u64), Pull>,
 }
 
 impl Host {
-    /// What to call it: the name it was given, or where that is only an address its own, told apart from others of that name.
+    /// Name of the host for people: the name it was given, or where that is only an address its own, told apart from others of
+    /// that name.
     #[must_use]
     pub fn title(&self) -> &str {
         if self.label.is_empty() { self.own_title() } else { &self.label }
@@ -337,22 +338,22 @@ impl Host {
         own.filter(|_| self.name.starts_with("unix:")).unwrap_or(&self.name)
     }
 
-    /// Whether it can be asked something now.
+    /// Whether the host can be asked something now.
     #[must_use]
     pub fn is_up(&self) -> bool {
         matches!(self.connection, Connection::Up(_))
     }
 }
 
-/// All hosts.
+/// All hosts of the console.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
-    /// In the order that the console was given them.
+    /// The hosts, in the order in which the console was given them.
     pub hosts: Vec<Host>,
 }
 
 impl Fleet {
-    /// Hosts not heard from yet.
+    /// Hosts that were not heard from yet.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         let host = |name: String| Host {
@@ -367,13 +368,13 @@ impl Fleet {
         Self { hosts: names.into_iter().map(host).collect() }
     }
 
-    /// Whether the host's name is worth a column.
+    /// Whether there are several hosts, so that their names are worth a column.
     #[must_use]
     pub fn several(&self) -> bool {
         self.hosts.len() > 1
     }
 
-    /// A session.
+    /// The session of this key; None: there is none.
     #[must_use]
     pub fn session(&self, key: &SessionKey) -> Option<&Session> {
         self.hosts.get(key.host)?.sessions.get(&key.id)
@@ -390,7 +391,7 @@ impl Fleet {
         })
     }
 
-    /// An environment.
+    /// The environment of this key; None: there is none.
     #[must_use]
     pub fn environment(&self, key: &EnvironmentKey) -> Option<&Environment> {
         self.hosts.get(key.host)?.environments.get(&key.name)
@@ -409,7 +410,7 @@ impl Fleet {
         all
     }
 
-    /// A pull request.
+    /// The open pull request of this key; None: there is none.
     #[must_use]
     pub fn pull(&self, key: &PullKey) -> Option<&Pull> {
         self.hosts.get(key.host)?.pulls.get(&(key.repository.clone(), key.number))
@@ -427,7 +428,7 @@ impl Fleet {
         })
     }
 
-    /// Name of a host, for people.
+    /// Name of a host for people.
     #[must_use]
     pub fn host_name(&self, host: HostId) -> &str {
         self.hosts.get(host).map_or("?", Host::title)
@@ -442,7 +443,7 @@ impl Fleet {
     }
 }
 
-/// The names of things that are at these places, in order: where several have the same, with what their places differ in.
+/// Names of things that are at these places, in order: where several have the same name, with what their places differ in.
 #[must_use]
 pub fn told_apart(all: &[(String, String)]) -> Vec<String> {
     let name = |(name, place): &(String, String)| {
@@ -452,7 +453,7 @@ pub fn told_apart(all: &[(String, String)]) -> Vec<String> {
     all.iter().map(name).collect()
 }
 
-/// What of a path is in none of these at its place from the beginning or the end.
+/// The part of a path that none of these has at its place from the beginning or the end.
 fn own_part<'a>(place: &'a str, others: &[&String]) -> std::borrow::Cow<'a, str> {
     let parts: Vec<&str> = place.split('/').collect();
     let common = |from_end: bool| {

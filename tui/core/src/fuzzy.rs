@@ -5,11 +5,13 @@ use nucleo_matcher::{
     pattern::{Atom, AtomKind, CaseMatching, Normalization},
 };
 
-/// What a word found in a name is worth, beside how well it matches: the letters as they are typed, or in their order.
+/// Worth of a word that is found in a name as it is typed, beside how well it matches; [`SPREAD_IN_NAME`] is that of its
+/// letters in their order.
 const IN_NAME: u32 = 2 << 20;
 const SPREAD_IN_NAME: u32 = 1 << 20;
 
-/// Words to look for, with what it needs to look at many texts. All of them must be found; capitals count where a word has some.
+/// Words to look for, with what it needs to look at many texts. All of them must be found; capitals count where a word has
+/// some.
 ///
 /// A name (a title, a slug) may have a word's letters near each other in their order; other texts must have the word as it is
 /// typed, since a sentence has the letters of almost any word somewhere.
@@ -26,7 +28,7 @@ struct Word {
 }
 
 impl Search {
-    /// Looks for these words, separated by blanks.
+    /// A search for these words, separated by blanks.
     #[must_use]
     pub fn new(words: &str) -> Self {
         let atom = |word: &str, kind| Atom::new(word, CaseMatching::Smart, Normalization::Smart, kind, false);
@@ -39,7 +41,7 @@ impl Search {
         }
     }
 
-    /// How well something of these names and other texts matches; higher is better. `None`: it does not.
+    /// How well a thing with these names and other texts matches; higher is better. `None`: it does not.
     pub fn score(&mut self, names: &[&str], others: &[&str]) -> Option<u32> {
         let Self { matcher, words, buffer, found } = self;
         let mut sum = 0_u32;
@@ -57,7 +59,7 @@ impl Search {
         self.score(&[], &[text]).is_some()
     }
 
-    /// Which graphemes of a text the words were found in, in order, each once.
+    /// Numbers of the graphemes of a text in which the words were found, in order, each once.
     pub fn marks(&mut self, text: &str, is_name: bool) -> Vec<usize> {
         let Self { matcher, words, buffer, found } = self;
         let mut marks = Vec::new();
@@ -94,14 +96,15 @@ impl Word {
     }
 }
 
-/// The name that was probably meant, if one is near enough.
+/// The name among `names` that was probably meant; None: none is near enough.
 #[must_use]
 pub fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = word.chars().count().div_ceil(3).min(3);
     names.map(|name| (distance(word, name, limit), name)).filter(|(d, _)| *d <= limit).min().map(|(_, name)| name)
 }
 
-/// Edits, swaps of neighbours included, between two short words; more than `limit` where they are clearly further apart.
+/// Number of edits, swaps of neighbours included, between two short words; more than `limit` where they are clearly further
+/// apart.
 fn distance(a: &str, b: &str, limit: usize) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     if a.len().abs_diff(b.len()) > limit || a.len() > 64 {

@@ -2,53 +2,53 @@
 
 use std::{fmt, str::FromStr};
 
-/// A key with the modifiers held. Shift is part of a character already: `G`, not `shift-g`.
+/// A key with the modifiers that are held. Shift is part of a character already: `G`, not `shift-g`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// Which.
+    /// The key without its modifiers.
     pub code: Code,
-    /// Control held.
+    /// Whether Control is held.
     pub ctrl: bool,
-    /// Alt held.
+    /// Whether Alt is held.
     pub alt: bool,
-    /// Shift held; never with [`Code::Char`].
+    /// Whether Shift is held; never with [`Code::Char`].
     pub shift: bool,
 }
 
 /// A key without modifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
-    /// A character, as typed.
+    /// The key of this character, as typed.
     Char(char),
-    /// Return.
+    /// The Enter key.
     Enter,
-    /// Escape.
+    /// The Escape key.
     Esc,
-    /// Tab.
+    /// The Tab key.
     Tab,
-    /// Backspace.
+    /// The Backspace key.
     Backspace,
-    /// Forward delete.
+    /// The Delete key.
     Delete,
-    /// Insert.
+    /// The Insert key.
     Insert,
-    /// Arrow.
+    /// The Up key.
     Up,
-    /// Arrow.
+    /// The Down key.
     Down,
-    /// Arrow.
+    /// The Left key.
     Left,
-    /// Arrow.
+    /// The Right key.
     Right,
-    /// Home.
+    /// The Home key.
     Home,
-    /// End.
+    /// The End key.
     End,
-    /// Page up.
+    /// The Page Up key.
     PageUp,
-    /// Page down.
+    /// The Page Down key.
     PageDown,
-    /// F1 to F20.
+    /// The function key of this number, from 1 to 20.
     F(u8),
 }
 
@@ -84,13 +84,13 @@ impl Key {
         Self { code, ctrl: false, alt: false, shift: false }
     }
 
-    /// A character without modifiers.
+    /// The key of a character, without modifiers.
     #[must_use]
     pub const fn char(c: char) -> Self {
         Self::plain(Code::Char(c))
     }
 
-    /// A character with control.
+    /// The key of a character, with Control.
     #[must_use]
     pub const fn ctrl(c: char) -> Self {
         Self { code: Code::Char(c), ctrl: true, alt: false, shift: false }
@@ -118,7 +118,7 @@ impl Key {
         self
     }
 
-    /// The character that this key types into a text field, if it does.
+    /// Character that the key types into a text field; None: it types none.
     #[must_use]
     pub fn typed(self) -> Option<char> {
         match self.code {
@@ -127,7 +127,7 @@ impl Key {
         }
     }
 
-    /// Keys separated by blanks.
+    /// Parses keys separated by blanks.
     ///
     /// # Errors
     /// The word that is no key, with how keys are written.

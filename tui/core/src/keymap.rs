@@ -13,7 +13,7 @@ use crate::{
 
 const ENTER: Key = Key { code: Code::Enter, ctrl: false, alt: false, shift: false };
 
-/// The bindings. Later layers go before earlier ones; a user's file is laid over the default.
+/// Bindings of keys to commands. Later layers go before earlier ones; a user's file is laid over the default.
 #[derive(Clone, Debug, Default)]
 pub struct Keymap {
     layers: Vec<Layer>,
@@ -27,38 +27,38 @@ struct Layer {
 
 #[derive(Clone, Debug)]
 enum Node {
-    /// More keys follow.
+    /// The key begins a chord; these keys may follow.
     More(BTreeMap<Key, Node>),
-    /// A command.
+    /// The key runs a command.
     Run(Command),
-    /// Unbound on purpose: hides what earlier layers bind.
+    /// The key is unbound on purpose, which hides what earlier layers bind.
     Nothing,
 }
 
-/// One binding, for the help.
+/// A binding of keys to a command, for the help.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding<'a> {
-    /// Where it holds.
+    /// Where the binding holds.
     pub when: &'a When,
-    /// The keys, one after the other.
+    /// Keys of the chord, one after the other.
     pub keys: Vec<Key>,
-    /// What they do.
+    /// Command that the keys run.
     pub command: Command,
 }
 
-/// What keys mean so far.
+/// Meaning of the keys that were pressed so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// This command.
+    /// The keys run this command.
     Run(Command),
-    /// A chord that is not complete.
+    /// The keys begin a chord.
     More,
-    /// Nothing.
+    /// The keys mean nothing.
     Nothing,
 }
 
 impl Keymap {
-    /// What these keys mean where these conditions hold.
+    /// Meaning of these keys where these conditions hold.
     #[must_use]
     pub fn meaning(&self, keys: &[Key], now: Conditions) -> Meaning {
         let active = self.layers.iter().rev().filter(|layer| layer.when.holds(now));
@@ -120,7 +120,7 @@ fn collect(nodes: &BTreeMap<Key, Node>, keys: &mut Vec<Key>, take: &mut impl FnM
     }
 }
 
-/// What an event of the terminal asks for; `None`: nothing at all.
+/// Action that an event of the terminal asks for; `None`: none.
 ///
 /// A key that begins a chord is held in the state until the chord is complete or broken. Where a text field or an attached
 /// terminal has the keyboard, keys without a meaning go there.

@@ -4,32 +4,32 @@ use ratatui::layout::Rect;
 
 use crate::state::{State, View};
 
-/// From so many columns on the preview may stand beside the list.
+/// Least columns of a window in which the preview may stand beside the list.
 const WIDE: u16 = 116;
-/// From so many columns on it does, however high the window is: the list has room for titles and reasons then.
+/// Least columns of a window in which it does, however high the window is: the list has room for titles and reasons then.
 const WIDER: u16 = 150;
-/// In windows lower than this there is no room for both, one below the other.
+/// Rows below which there is no room for list and preview, one below the other.
 const LOW: u16 = 30;
-/// From so many rows on there is room for a preview below the list.
+/// Least rows of a window with room for a preview below the list.
 const HIGH: u16 = 16;
 
-/// The parts of a list's window.
+/// Parts of a window with a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Name of the console, lists, hosts: one row.
+    /// Header with the name of the console, the lists and the hosts: one row.
     pub header: Rect,
-    /// The list.
+    /// The list itself.
     pub list: Rect,
     /// The line between the list and what stands below it, or beside it.
     pub rule: Rect,
-    /// Preview and details; `None` where there is no room, or nothing wanted.
+    /// Place of preview and details; `None` where there is no room, or nothing is wanted.
     pub beside: Option<Rect>,
-    /// Hints: one row.
+    /// Footer with hints: one row.
     pub footer: Rect,
 }
 
 impl Layout {
-    /// Of this window.
+    /// The layout of this console's window.
     #[must_use]
     pub fn of(state: &State) -> Self {
         let (width, height) = state.size;
@@ -77,25 +77,25 @@ impl Layout {
     }
 }
 
-/// Columns and rows of an attached terminal in this window: all but the status line.
+/// Columns and rows of an attached terminal in a window of this size: all but the status line.
 #[must_use]
 pub fn attached(size: (u16, u16)) -> (u16, u16) {
     (size.0.max(1), size.1.saturating_sub(1).max(1))
 }
 
-/// The parts of a window of changes.
+/// Parts of a window of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiffLayout {
-    /// The list of files.
+    /// Place of the list of files.
     pub files: Rect,
-    /// Between it and the lines.
+    /// The line between the files and the lines.
     pub rule: Rect,
-    /// The lines of the selected file.
+    /// Place of the lines of the selected file.
     pub lines: Rect,
 }
 
 impl DiffLayout {
-    /// Of this window, with so many files.
+    /// The layout of a window of this size, for this number of files.
     #[must_use]
     pub fn of((width, height): (u16, u16), files: usize) -> Self {
         let body = Rect::new(0, height.min(1), width, height.saturating_sub(2));
@@ -117,14 +117,14 @@ impl DiffLayout {
         }
     }
 
-    /// Columns and rows of lines that are shown.
+    /// Columns and rows of the place of lines.
     #[must_use]
     pub fn area(&self) -> (usize, usize) {
         (self.lines.width.into(), self.lines.height.into())
     }
 }
 
-/// Rows of a log in this window: all but its heading and the hints.
+/// Rows of a log in a window of this size: all but its heading and the hints.
 #[must_use]
 pub fn log_rows(size: (u16, u16)) -> usize {
     usize::from(size.1.saturating_sub(2).max(1))

@@ -1,11 +1,11 @@
 //! A list with headings: what is selected stays selected while the rows around it change.
 
-/// A row.
+/// A row of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Row<H, K> {
-    /// A heading; never selected.
+    /// A heading, which is never selected.
     Head(H),
-    /// Something.
+    /// An item, by its key.
     Item(K),
 }
 
@@ -13,9 +13,9 @@ pub enum Row<H, K> {
 #[derive(Clone, Debug)]
 pub struct List<H, K> {
     rows: Vec<Row<H, K>>,
-    /// Row of the selected item; meaningless without items.
+    /// Number of the row of the selected item; meaningless without items.
     at: usize,
-    /// First row shown.
+    /// Number of the first row that is shown.
     offset: usize,
     /// The selected key, kept while it is gone for a moment.
     selected: Option<K>,
@@ -28,13 +28,13 @@ impl<H, K> Default for List<H, K> {
 }
 
 impl<H, K: Clone + PartialEq> List<H, K> {
-    /// All rows.
+    /// Every row of the list.
     #[must_use]
     pub fn rows(&self) -> &[Row<H, K>] {
         &self.rows
     }
 
-    /// The first row shown and those after it, as many as fit.
+    /// The first row that is shown and those after it, as many as fit in `height` rows.
     #[must_use]
     pub fn shown(&self, height: usize) -> &[Row<H, K>] {
         let end = (self.offset + height).min(self.rows.len());
@@ -47,13 +47,13 @@ impl<H, K: Clone + PartialEq> List<H, K> {
         self.item(self.at)
     }
 
-    /// Row of the first one shown.
+    /// Number of the first row that is shown.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.offset
     }
 
-    /// How many items there are.
+    /// Number of items in the list.
     #[must_use]
     pub fn items(&self) -> usize {
         self.rows.iter().filter(|row| matches!(row, Row::Item(_))).count()
@@ -78,7 +78,7 @@ impl<H, K: Clone + PartialEq> List<H, K> {
         self.rows.iter().position(|row| matches!(row, Row::Item(k) if k == key))
     }
 
-    /// The item at this row, else the next below, else the next above.
+    /// Number of the item's row at this row, else the next below, else the next above.
     fn nearest(&self, at: usize) -> usize {
         let below = (at..self.rows.len()).find(|&n| self.item(n).is_some());
         below.or_else(|| (0..at.min(self.rows.len())).rev().find(|&n| self.item(n).is_some())).unwrap_or(0)
@@ -99,7 +99,7 @@ impl<H, K: Clone + PartialEq> List<H, K> {
         self.selected = Some(key);
     }
 
-    /// Moves by so many items; stops at the ends.
+    /// Moves the selection by this many items; stops at the ends.
     pub fn step(&mut self, by: isize) {
         let mut at = self.at;
         for _ in 0..by.unsigned_abs() {
@@ -116,7 +116,7 @@ impl<H, K: Clone + PartialEq> List<H, K> {
         self.go(at);
     }
 
-    /// Moves to the next, or where there is none to the previous.
+    /// Moves the selection to the next item, or where there is none to the previous.
     pub fn step_aside(&mut self) {
         let at = self.at;
         self.step(1);
@@ -125,20 +125,20 @@ impl<H, K: Clone + PartialEq> List<H, K> {
         }
     }
 
-    /// Moves to the first.
+    /// Moves the selection to the first item.
     pub fn top(&mut self) {
         self.offset = 0;
         let at = self.nearest(0);
         self.go(at);
     }
 
-    /// Moves to the last.
+    /// Moves the selection to the last item.
     pub fn bottom(&mut self) {
         let at = self.nearest(self.rows.len());
         self.go(at);
     }
 
-    /// Moves to the first item under the next heading, or the previous one.
+    /// Moves the selection to the first item under the next heading, or the previous one.
     pub fn step_group(&mut self, forward: bool) {
         let head = |row: &Row<H, K>| matches!(row, Row::Head(_));
         let own = (0..self.at.min(self.rows.len())).rev().find(|&n| head(&self.rows[n]));
@@ -156,7 +156,7 @@ impl<H, K: Clone + PartialEq> List<H, K> {
         }
     }
 
-    /// Moves to the next item that `wanted` says, around the end.
+    /// Moves the selection to the next item that is `wanted`, around the end.
     pub fn step_to(&mut self, wanted: impl Fn(&K) -> bool) {
         let all = self.rows.len();
         let found = (1..=all).map(|n| (self.at + n) % all).find(|&n| self.item(n).is_some_and(&wanted));
@@ -165,7 +165,7 @@ impl<H, K: Clone + PartialEq> List<H, K> {
         }
     }
 
-    /// Moves what is shown so that the selected item, and the heading right above it, are seen in `height` rows.
+    /// Scrolls so that the selected item, and the heading right above it, are seen in `height` rows.
     pub fn settle(&mut self, height: usize) {
         let height = height.max(1);
         let first = match self.at.checked_sub(1).and_then(|above| self.rows.get(above)) {

@@ -2,12 +2,12 @@
 
 use crate::{effect::Ticket, fleet::SessionKey, fuzzy::Search, pull::PullKey, report::LogReport, text};
 
-/// At most so many lines are kept; the oldest go.
+/// Most lines of a log that are kept; the oldest go.
 const LINES_MAX: usize = 50_000;
-/// A line is cut after so many bytes.
+/// Bytes after which a line is cut.
 const LINE_MAX: usize = 4096;
 
-/// Which log.
+/// A log that can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// What is kept of the terminal of a session's agent.
@@ -16,49 +16,49 @@ pub enum Source {
     Serial(SessionKey),
     /// What a check of a pull request prints, while it runs and afterwards.
     Check {
-        /// Of which pull request.
+        /// The pull request of the check.
         pull: PullKey,
-        /// The commit that it checks.
+        /// Id of the commit that is checked.
         commit: String,
-        /// Its name.
+        /// Name of the check.
         name: String,
     },
 }
 
-/// How reading it stands.
+/// State of reading a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// It comes.
+    /// The log is being read.
     Going,
-    /// All of it is here.
+    /// The whole log is here.
     Done,
-    /// It cannot be had; why.
+    /// The log cannot be had; why.
     Failed(String),
 }
 
-/// A log being looked at.
+/// A log that is looked at.
 pub struct LogView {
-    /// Which.
+    /// The log that is read.
     pub source: Source,
-    /// Of its stream.
+    /// Ticket of the log's stream.
     pub ticket: Ticket,
-    /// How reading it stands.
+    /// State of reading the log.
     pub reading: Reading,
     /// Bytes of a line that has not ended.
     rest: Vec<u8>,
     lines: Vec<String>,
-    /// What the lines must match; empty: all.
+    /// Words that the lines must have; empty: all are shown.
     pub filter: crate::edit::Field,
-    /// The filter is being typed.
+    /// Whether the filter is being typed.
     pub filtering: bool,
-    /// Lines that match the filter; `None`: all.
+    /// Numbers of the lines that match the filter; `None`: all do.
     matching: Option<Vec<usize>>,
-    /// First line shown; `None`: follows the end.
+    /// Number of the first line that is shown; `None`: the log follows its end.
     top: Option<usize>,
 }
 
 impl LogView {
-    /// One that nothing was read of yet.
+    /// A log of which nothing was read yet.
     #[must_use]
     pub fn new(source: Source, ticket: Ticket) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl LogView {
         }
     }
 
-    /// Takes news of its stream.
+    /// Takes news of the log's stream.
     pub fn report(&mut self, report: LogReport) {
         match report {
             LogReport::Data(bytes) => self.take(&bytes),
@@ -119,26 +119,26 @@ impl LogView {
         self.matching = Some((0..self.lines.len()).filter(|&n| search.is_in(&self.lines[n])).collect());
     }
 
-    /// How many lines there are to show.
+    /// Number of lines that can be shown.
     #[must_use]
     pub fn len(&self) -> usize {
         self.matching.as_ref().map_or(self.lines.len(), Vec::len)
     }
 
-    /// Whether there are none.
+    /// Whether no lines can be shown.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Number of the first line shown in so many rows, from 0.
+    /// Number from 0 of the first line that is shown in `height` rows.
     #[must_use]
     pub fn first(&self, height: usize) -> usize {
         let last = self.len().saturating_sub(height);
         self.top.map_or(last, |top| top.min(last))
     }
 
-    /// The lines shown in so many rows.
+    /// Lines that are shown in `height` rows.
     pub fn shown(&self, height: usize) -> impl Iterator<Item = &str> {
         let first = self.first(height);
         (first..(first + height).min(self.len())).filter_map(|n| {
@@ -147,23 +147,23 @@ impl LogView {
         })
     }
 
-    /// Whether it shows what comes.
+    /// Whether the log follows its end.
     #[must_use]
     pub fn follows(&self) -> bool {
         self.top.is_none()
     }
 
-    /// Moves by so many lines; at the end it follows what comes.
+    /// Scrolls down by this many lines; at its end the log follows what comes.
     pub fn scroll(&mut self, down: isize, height: usize) {
         self.go(self.first(height).saturating_add_signed(down), height);
     }
 
-    /// Goes to the beginning.
+    /// Scrolls to the beginning.
     pub fn to_top(&mut self) {
         self.top = Some(0);
     }
 
-    /// Goes to the end and follows what comes.
+    /// Scrolls to the end and follows what comes.
     pub fn to_end(&mut self) {
         self.top = None;
     }

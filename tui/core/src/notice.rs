@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use crate::{Millis, text};
 
-/// What sort of news.
+/// Kind of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// To know.
+    /// News that a person may want to know.
     Info,
     /// Something was done.
     Good,
@@ -17,44 +17,44 @@ pub enum Kind {
     Error,
 }
 
-/// A notice.
+/// A notice that is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// What sort.
+    /// Kind of the notice.
     pub kind: Kind,
-    /// One line or a few.
+    /// Text of the notice, one line or a few.
     pub text: String,
-    /// When it goes.
+    /// When the notice goes.
     pub until: Millis,
 }
 
-/// At most so many are shown; the oldest go first.
+/// Most notices that are shown; the oldest go first.
 const SHOWN: usize = 4;
-/// So many are remembered.
+/// Most notices that are remembered.
 const REMEMBERED: usize = 200;
 
-/// The notices: those shown, and what was told before, oldest first.
+/// Notices that are shown, and what was told before, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Notices {
     shown: Vec<Notice>,
     told: VecDeque<Told>,
 }
 
-/// What was told, and when.
+/// A notice that is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// What sort.
+    /// Kind of the notice.
     pub kind: Kind,
-    /// One line or a few.
+    /// Text of the notice, one line or a few.
     pub text: String,
-    /// When it was told last.
+    /// When the notice was told last.
     pub at: Millis,
-    /// How often, one after the other.
+    /// How often the notice was told, one after the other.
     pub times: u32,
 }
 
 impl Notices {
-    /// Adds one. The same text again only stays longer.
+    /// Adds a notice. The same text again only stays longer.
     pub fn add(&mut self, kind: Kind, text: &str, now: Millis) {
         let text = text::one_line(text, 1000);
         let stays = match kind {
@@ -81,33 +81,33 @@ impl Notices {
         self.told.push_back(Told { kind, text: text.to_owned(), at, times: 1 });
     }
 
-    /// Drops those shown that begin so: they are no longer true.
+    /// Drops the shown notices whose text begins with this: they are no longer true.
     pub fn withdraw(&mut self, beginning: &str) {
         self.shown.retain(|n| !n.text.starts_with(beginning));
     }
 
-    /// Drops those shown whose time is over.
+    /// Drops the shown notices whose time is over.
     pub fn age(&mut self, now: Millis) {
         self.shown.retain(|n| n.until > now);
     }
 
-    /// Shows none; whether there were any.
+    /// Drops all shown notices; returns whether there were any.
     pub fn clear(&mut self) -> bool {
         !std::mem::take(&mut self.shown).is_empty()
     }
 
-    /// Those shown, oldest first.
+    /// Notices that are shown, oldest first.
     #[must_use]
     pub fn all(&self) -> &[Notice] {
         &self.shown
     }
 
-    /// What was told, the newest first.
+    /// Notices that are remembered, the newest first.
     pub fn told(&self) -> impl Iterator<Item = &Told> {
         self.told.iter().rev()
     }
 
-    /// When the next one goes.
+    /// When the next shown notice goes; None: none is shown.
     #[must_use]
     pub fn next_end(&self) -> Option<Millis> {
         self.shown.iter().map(|n| n.until).min()

@@ -2,10 +2,10 @@
 
 use crate::{fleet::SessionKey, terminal::Terminal};
 
-/// So many screens are kept.
+/// Most screens that are kept.
 const KEPT: usize = 24;
 
-/// Last screens, least lately used first.
+/// Last screens of sessions, least lately used first.
 #[derive(Default)]
 pub struct Screens(Vec<(SessionKey, Terminal)>);
 
@@ -19,7 +19,7 @@ impl Screens {
         self.0.push((key, terminal));
     }
 
-    /// Takes a session's screen out.
+    /// Removes and returns a session's screen; None: there is none.
     pub fn take(&mut self, key: &SessionKey) -> Option<Terminal> {
         let at = self.0.iter().position(|(k, _)| k == key)?;
         Some(self.0.remove(at).1)

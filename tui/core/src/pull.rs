@@ -4,24 +4,24 @@ use std::sync::Arc;
 
 use crate::{Millis, fleet::HostId, text};
 
-/// Most revisions, checks, reviews and threads kept of one.
+/// Most revisions, checks, reviews and threads of one pull request that are kept.
 const KEPT: usize = 100;
-/// Longest text kept, in bytes.
+/// Longest text that is kept, in bytes.
 const TEXT_MAX: usize = 4096;
 
-/// Names a pull request.
+/// Identity of a pull request of one of the hosts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PullKey {
-    /// Where it is.
+    /// The pull request's host.
     pub host: HostId,
-    /// Its repository.
+    /// Name of the pull request's repository.
     pub repository: Arc<str>,
-    /// Its number there.
+    /// Number of the pull request in its repository.
     pub number: u64,
 }
 
 impl PullKey {
-    /// As its host wants it named.
+    /// Name of the pull request for its host: `REPOSITORY#NUMBER`.
     #[must_use]
     pub fn id(&self) -> String {
         format!("{}#{}", self.repository, self.number)
@@ -55,7 +55,7 @@ pub struct Pull {
     pub threads: Vec<Thread>,
 }
 
-/// A revision.
+/// A revision of a pull request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // As hostd.v1.Revision.
 pub struct Revision {
@@ -65,7 +65,7 @@ pub struct Revision {
     pub at: Millis,
 }
 
-/// A check of the head.
+/// A check of a pull request's head.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // As hostd.v1.Check.
 pub struct Check {
@@ -75,7 +75,7 @@ pub struct Check {
     pub summary: String,
 }
 
-/// A review.
+/// A review of a pull request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // As hostd.v1.Review.
 pub struct Review {
@@ -85,7 +85,7 @@ pub struct Review {
     pub body: String,
 }
 
-/// A thread; each comment with who said it.
+/// A thread of a pull request; each comment with who said it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // As hostd.v1.ReviewThread.
 pub struct Thread {
@@ -100,7 +100,7 @@ pub struct Thread {
 }
 
 impl Pull {
-    /// Without anything that could hurt a terminal or a layout.
+    /// Returns the pull request without anything that could hurt a terminal or a layout.
     #[must_use]
     pub fn cleaned(mut self) -> Self {
         for line in [
@@ -150,32 +150,32 @@ impl Pull {
         self
     }
 
-    /// Whether it belongs into the queue.
+    /// Whether the pull request belongs into the queue.
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(&*self.state, "open" | "merging")
     }
 
-    /// The number of the revision with this head commit; None: it is not known.
+    /// Number of the revision with this head commit; None: it is not known.
     #[must_use]
     pub fn revision_of(&self, head: &str) -> Option<u32> {
         let found = self.revisions.iter().rev().find(|revision| revision.head == head);
         found.map(|revision| revision.number).or_else(|| (self.head == head).then_some(self.revision))
     }
 
-    /// How many threads nobody has settled.
+    /// Number of threads that nobody has resolved.
     #[must_use]
     pub fn open_threads(&self) -> usize {
         self.threads.iter().filter(|thread| thread.resolved_by.is_empty()).count()
     }
 
-    /// What to call it.
+    /// Name of the pull request for people.
     #[must_use]
     pub fn name(&self) -> String {
         format!("#{} {}", self.number, self.title)
     }
 
-    /// Its place in the queue: what wants a verdict, what can be merged, what its author works on.
+    /// Place of the pull request in the queue: what wants a verdict, what can be merged, what its author works on.
     #[must_use]
     pub fn rank(&self) -> u8 {
         match &*self.standing {

@@ -12,42 +12,42 @@ use crate::{
 /// News for the console. What carries a ticket that is no longer the slot's is dropped.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// Of a host.
+    /// News of this host.
     Host(HostId, HostReport),
-    /// Of an open terminal.
+    /// News of an open terminal.
     Terminal(Ticket, TerminalReport),
-    /// Of an open log.
+    /// News of an open log.
     Log(Ticket, LogReport),
-    /// Of an open diff.
+    /// News of an open diff.
     Diff(Ticket, DiffReport),
-    /// A call is answered: what came of it, or the error for people.
+    /// The answer to a call, or its error in words for people.
     Answer(Ticket, Result<Answer, String>),
-    /// A build goes on.
+    /// News of a build.
     Build(Ticket, BuildReport),
-    /// What was drafted on a host's pull requests, as it was kept.
+    /// Drafts on a host's pull requests, as they were kept: repository, number, draft.
     Drafts(HostId, Vec<(String, u64, Draft)>),
-    /// The new session that was being filled in, as it was kept: its title and its task.
+    /// Title and task of the new session that was being filled in, as they were kept.
     Form(String, String),
-    /// Something the runtime wants to tell.
+    /// Notice that the runtime wants to tell.
     Notice(Kind, String),
 }
 
 /// News of a host.
 #[derive(Clone, Debug)]
 pub enum HostReport {
-    /// All that is there now; also says that the host is up.
+    /// All that is on the host now; also says that the host is up.
     Snapshot(Box<Snapshot>),
     /// The connection is up again and nothing was missed.
     Resumed,
     /// A session is new or changed.
     Session(Box<Session>),
-    /// A session is gone; its id.
+    /// The session of this id is gone.
     SessionRemoved(String),
-    /// Of itself.
+    /// What the host says of itself has changed.
     Info(Box<HostInfo>),
     /// An environment is new or changed.
     Environment(Box<Environment>),
-    /// The open pull requests that are there now.
+    /// The open pull requests that are on the host now.
     Queue(Vec<Pull>),
     /// A pull request is new or changed; one that is over leaves the queue.
     Pull(Box<Pull>),
@@ -58,42 +58,42 @@ pub enum HostReport {
 /// All that is on a host.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Of itself.
+    /// What the host says of itself.
     pub info: Option<HostInfo>,
-    /// All of them.
+    /// Every session of the host.
     pub sessions: Vec<Session>,
-    /// All of them.
+    /// Every environment of the host.
     pub environments: Vec<Environment>,
 }
 
 /// News of an open terminal.
 #[derive(Clone, Debug)]
 pub enum TerminalReport {
-    /// The terminal as it stands; replaces everything.
+    /// The screen of the terminal now, which replaces everything.
     Screen {
-        /// Of the terminal.
+        /// Number of columns of the terminal.
         columns: u16,
-        /// Of the terminal.
+        /// Number of rows of the terminal.
         rows: u16,
-        /// What draws it on an empty terminal, history first.
+        /// Bytes that draw it on an empty terminal, history first.
         contents: Vec<u8>,
     },
-    /// What the program wrote.
+    /// Bytes that the program wrote.
     Output(Vec<u8>),
-    /// Who writes.
+    /// Roles at the terminal have changed.
     Role {
-        /// This console does.
+        /// Whether this console is the writer.
         writer: bool,
-        /// Who does; empty: nobody.
+        /// Name of the writer; empty: there is none.
         name: String,
-        /// How many watch.
+        /// Number of viewers, previews apart.
         viewers: u32,
     },
     /// The program or its VM has ended; why.
     Ended(String),
     /// The connection is gone; the runtime tries again.
     Lost(String),
-    /// The host will not; why. Not tried again.
+    /// The host refuses the terminal; why. It is not tried again.
     Refused(String),
     /// Input was dropped: the host did not take it.
     Stalled,
@@ -102,34 +102,34 @@ pub enum TerminalReport {
 /// News of an open log.
 #[derive(Clone, Debug)]
 pub enum LogReport {
-    /// More of it.
+    /// More bytes of the log.
     Data(Vec<u8>),
-    /// That was all.
+    /// The log is over.
     End,
-    /// It cannot be had; why.
+    /// The log cannot be had; why.
     Failed(String),
 }
 
-/// What came of a call.
+/// Result of a call.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// Done; nothing to tell.
+    /// The call was carried out; there is nothing to tell.
     Done,
-    /// The session that was created.
+    /// The session was created.
     Created(Box<Session>),
     /// The pull request as it is now, with all that was said.
     Pull(Box<Pull>),
 }
 
-/// How a build goes on.
+/// News of a build.
 #[derive(Clone, Debug)]
 pub enum BuildReport {
-    /// A step begins: number from 1, how many there are, name.
+    /// A step begins: its number from 1, how many there are, its name.
     Step(u32, u32, String),
-    /// A line of output.
+    /// A line of output came.
     Output(String),
-    /// Ready; whether it already was.
+    /// The build is ready; whether it was already.
     Done(bool),
-    /// It failed; why.
+    /// The build failed; why.
     Failed(String),
 }

@@ -55,7 +55,7 @@ pub(crate) fn report(state: &mut State, news: Report) -> Vec<Effect> {
     update(state, Action::Reports(vec![news]), NOW)
 }
 
-/// Presses keys one after the other; gives all effects.
+/// Presses keys one after the other; returns all effects.
 pub(crate) fn press(state: &mut State, keys: &str) -> Vec<Effect> {
     let keys = Key::parse_chord(keys).unwrap();
     keys.into_iter().flat_map(|key| event(state, Event::Key(key))).collect()

@@ -26,26 +26,26 @@ use crate::{
     when::{Condition, Conditions},
 };
 
-/// Which list is shown.
+/// The lists of the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
-    /// Sessions by attention.
+    /// The sessions, by turn.
     Sessions,
-    /// Open pull requests.
+    /// The open pull requests.
     Review,
-    /// Hosts.
+    /// The hosts.
     Hosts,
-    /// Environments.
+    /// The environments.
     Environments,
-    /// Crashed sessions.
+    /// The crashed sessions.
     Crashes,
 }
 
 impl View {
-    /// In the order of the header.
+    /// Every list, in the order of the header.
     pub const ALL: [Self; 5] = [Self::Sessions, Self::Review, Self::Hosts, Self::Environments, Self::Crashes];
 
-    /// Its name.
+    /// Name of the list in the header.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -58,34 +58,34 @@ impl View {
     }
 }
 
-/// What a list is narrowed to.
+/// Filter of a list.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// What is typed.
+    /// Words that are typed.
     pub field: Field,
-    /// It is being typed.
+    /// Whether the words are being typed.
     pub typing: bool,
 }
 
 /// A build that this console watches.
 #[derive(Clone, Debug, Default)]
 pub struct Building {
-    /// Step under way, from 1, and how many there are.
+    /// Number from 1 of the step under way, and number of steps.
     pub step: (u32, u32),
-    /// Its name.
+    /// Name of the step under way.
     pub name: String,
-    /// The last lines of output.
+    /// Last lines of output.
     pub output: Vec<String>,
-    /// Why it failed.
+    /// Why the build failed; None: it did not.
     pub failed: Option<String>,
 }
 
 impl Building {
-    /// So many lines of output are kept.
+    /// Most lines of output that are kept.
     pub const LINES: usize = 200;
 }
 
-/// What is selected in a list, if anything is.
+/// Key of what is selected in a list, if anything is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Detailed {
     Session(Option<SessionKey>),
@@ -96,44 +96,44 @@ pub(crate) enum Detailed {
 
 /// All that the console knows and shows. [`crate::update`] alone changes it.
 pub struct State {
-    /// The time of the last change.
+    /// When the state was last changed.
     pub now: Millis,
     /// Columns and rows of the window.
     pub size: (u16, u16),
-    /// What keys mean; for the help and the hints.
+    /// Keymap; for the help and the hints.
     pub keymap: Arc<Keymap>,
-    /// What is known of the hosts.
+    /// Everything that is known of the hosts.
     pub fleet: Fleet,
-    /// Which list is shown.
+    /// The list that is shown.
     pub view: View,
-    /// Sessions by attention; headings with their counts.
+    /// The list of sessions, by turn; headings with their counts.
     pub sessions: List<(Turn, usize), SessionKey>,
-    /// Open pull requests.
+    /// The list of open pull requests.
     pub pulls: List<(), PullKey>,
-    /// The name of the check that was chosen, in whichever pull request has one of that name.
+    /// Name of the check that was chosen, in whichever pull request has one of that name.
     pub check: Option<String>,
     /// Reviews that are being written; none of them is empty.
     pub drafts: BTreeMap<PullKey, Draft>,
-    /// The commit of each pull request whose changes were shown last.
+    /// Id of the commit of each pull request whose changes were shown last.
     pub seen: BTreeMap<PullKey, String>,
     /// The pull request that is looked at, with all that was said.
     pub whole: Option<(PullKey, Pull)>,
     /// First row shown of the details of what is selected. Of a session and of a long environment they begin at 1: at 0 its
     /// terminal stands there, or a summary.
     pub details: usize,
-    /// Hosts.
+    /// The list of hosts.
     pub hosts: List<(), HostId>,
-    /// Environments.
+    /// The list of environments.
     pub environments: List<(), EnvironmentKey>,
-    /// Crashed sessions, the latest first.
+    /// The list of crashed sessions, the latest first.
     pub crashes: List<(), SessionKey>,
-    /// What each list is narrowed to, in the order of [`View::ALL`].
+    /// Filters of the lists, in the order of [`View::ALL`].
     pub filters: [Filter; 5],
-    /// The preview is wanted.
+    /// Whether the preview is wanted.
     pub preview_shown: bool,
     /// The terminal beside the list.
     pub preview: Option<Viewer>,
-    /// Last screens of others.
+    /// Last screens of sessions that are not shown.
     pub screens: Screens,
     /// The terminal in the whole window.
     pub attach: Option<Attach>,
@@ -143,7 +143,7 @@ pub struct State {
     pub diff: Option<DiffView>,
     /// The dialog on top.
     pub dialog: Option<Dialog>,
-    /// A new session that was begun and put away.
+    /// A form for a new session that was begun and put away.
     pub draft: Option<Box<Form>>,
     /// The environment that the last session was created in here.
     pub environment_used: Option<EnvironmentKey>,
@@ -151,23 +151,23 @@ pub struct State {
     pub unsent: BTreeMap<SessionKey, Field>,
     /// Builds that this console watches, or that failed.
     pub builds: BTreeMap<EnvironmentKey, Building>,
-    /// What ends with the console, in a sentence: leaving asks then.
+    /// What ends with the console, in a sentence; leaving asks then.
     pub ends_with_it: Option<String>,
-    /// News.
+    /// Notices that are shown and remembered.
     pub notices: Notices,
-    /// The window has the keyboard, as far as its terminal tells.
+    /// Whether the window has the keyboard, as far as its terminal tells.
     pub focused: bool,
     /// Keys of a chord that is not complete.
     pub pending: Vec<Key>,
     /// Calls under way, by their ticket's generation.
     pub(crate) calls: BTreeMap<u64, Asked>,
-    /// The call that reads a whole pull request, and when that was changed last by then.
+    /// The call that reads a whole pull request, by its ticket's generation, and when that was changed last by then.
     pub(crate) reading_pull: Option<(u64, PullKey, Millis)>,
-    /// Comments on their way to another revision.
+    /// Comments that are on their way to another revision.
     pub(crate) carry: Option<Carry>,
-    /// Which were: from commit, to commit.
+    /// Pairs of commits between which comments were carried: from, to.
     pub(crate) carried: BTreeSet<(PullKey, String, String)>,
-    /// The new session that is kept: its title and its task.
+    /// Title and task of the form for a new session, as they are kept.
     pub(crate) form_kept: (String, String),
     /// When what is being typed is to be kept.
     pub(crate) keep_at: Option<Millis>,
@@ -175,21 +175,21 @@ pub struct State {
     pub(crate) building: BTreeMap<u64, EnvironmentKey>,
     /// What happens to text that a program wants on the clipboard.
     pub copy: crate::copy::Policy,
-    /// The bell rings when it becomes a person's turn.
+    /// Whether the bell rings when it becomes a person's turn.
     pub bell: bool,
-    /// Become the writer as soon as the attached terminal is there.
+    /// Whether to become the writer as soon as the attached terminal is there.
     pub(crate) take_when_live: bool,
-    /// The lists are older than the fleet.
+    /// Whether the lists are older than the fleet.
     pub(crate) stale: bool,
-    /// What the details shown are of.
+    /// Key of what the details were shown of last.
     pub(crate) detailed: Option<Detailed>,
-    /// The filter of the shown list was changed by typing.
+    /// Whether the filter of the shown list was changed by typing.
     pub(crate) filter_typed: bool,
-    /// The last update may have changed what is shown.
+    /// Whether the last update may have changed what is shown.
     pub(crate) visible: bool,
-    /// Whose turn it has become by the update under way, and why.
+    /// Lines about whose turn it has become by the update under way, and why.
     pub(crate) alerts: Vec<String>,
-    /// They ring the bell: a program's own bell has not rung for all of them.
+    /// Whether they ring the bell: a program's own bell has not rung for all of them.
     pub(crate) alerts_ring: bool,
     /// Effects of the update under way.
     pub(crate) out: Vec<Effect>,
@@ -197,7 +197,7 @@ pub struct State {
 }
 
 impl State {
-    /// Hosts not heard from yet, in a window of this size.
+    /// A console of hosts that were not heard from yet, in a window of this size.
     #[must_use]
     pub fn new(hosts: impl IntoIterator<Item = String>, keymap: Arc<Keymap>, size: (u16, u16), now: Millis) -> Self {
         let mut state = Self {
@@ -261,13 +261,13 @@ impl State {
         self.visible
     }
 
-    /// A ticket never used before.
+    /// A new ticket for a slot; none is used twice.
     pub(crate) fn ticket(&mut self, slot: Slot) -> Ticket {
         self.generation += 1;
         Ticket { slot, generation: self.generation }
     }
 
-    /// What the shown list is narrowed to.
+    /// Filter of the shown list.
     #[must_use]
     pub fn filter(&self) -> &Filter {
         &self.filters[self.view as usize]
@@ -277,7 +277,7 @@ impl State {
         &mut self.filters[self.view as usize]
     }
 
-    /// The session that commands are about, in the lists that have some.
+    /// Key of the session that commands are about, in the lists that have some.
     #[must_use]
     pub fn selected_key(&self) -> Option<&SessionKey> {
         match self.view {
@@ -287,14 +287,14 @@ impl State {
         }
     }
 
-    /// The session that commands are about.
+    /// The session that commands are about, with its key.
     #[must_use]
     pub fn selected(&self) -> Option<(&SessionKey, &Session)> {
         let key = self.selected_key()?;
         Some((key, self.fleet.session(key)?))
     }
 
-    /// How many rows the shown list would fill.
+    /// Number of rows that the shown list would fill.
     #[must_use]
     pub fn rows_wanted(&self) -> usize {
         match self.view {
@@ -306,7 +306,7 @@ impl State {
         }
     }
 
-    /// What holds now, for bindings.
+    /// Conditions that hold now, for bindings.
     #[must_use]
     pub fn conditions(&self) -> Conditions {
         let now = Conditions::default().with(Condition::Always);
@@ -321,7 +321,7 @@ impl State {
         }
     }
 
-    /// What holds for the lists, also while something is open above them.
+    /// Conditions that hold for the lists, also while something is open above them.
     pub(crate) fn conditions_below(&self) -> Conditions {
         self.list_conditions(Conditions::default().with(Condition::Always))
     }

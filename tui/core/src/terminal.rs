@@ -5,7 +5,7 @@ mod encode;
 pub use encode::{encode_key, encode_mouse, encode_paste};
 use pilothouse_terminal::{Emulator, Event};
 
-/// Longest copy to the clipboard that is passed on, in base64.
+/// Longest copy to the clipboard that is passed on, in bytes of base64.
 const COPY_MAX: usize = 1 << 20;
 
 /// A terminal's screen, modes and history, from a guest's bytes.
@@ -14,13 +14,13 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// An empty one of this size with room for so many rows of history.
+    /// An empty terminal of this size with room for `history` rows of history.
     #[must_use]
     pub fn new(columns: u16, rows: u16, history: usize) -> Self {
         Self { emulator: Emulator::new(columns, rows, history, COPY_MAX) }
     }
 
-    /// One that shows what `contents` draw on an empty terminal: history first, then the screen.
+    /// A terminal that shows what `contents` draw on an empty one: history first, then the screen.
     #[must_use]
     pub fn from_screen(columns: u16, rows: u16, contents: &[u8], history: usize) -> Self {
         let mut terminal = Self::new(columns, rows, history);
@@ -33,12 +33,12 @@ impl Terminal {
         self.emulator.feed(bytes);
     }
 
-    /// What the program said beside what it drew, since this was asked last.
+    /// Events of the program beside what it drew, since this was last called.
     pub fn events(&mut self) -> Vec<Event> {
         self.emulator.events()
     }
 
-    /// The window's title; empty where the program set none.
+    /// Title of the window; empty where the program set none.
     #[must_use]
     pub fn title(&self) -> &str {
         self.emulator.title()
@@ -50,7 +50,7 @@ impl Terminal {
         (self.emulator.keyboard_flags(), self.emulator.other_keys())
     }
 
-    /// The screen, where the history is looked at: that part of it.
+    /// The screen; where the history is looked at, that part of it.
     #[must_use]
     pub fn screen(&self) -> &vt100::Screen {
         self.emulator.screen()
@@ -62,25 +62,25 @@ impl Terminal {
         self.screen().rows(0, u16::MAX).all(|row| row.trim().is_empty())
     }
 
-    /// Columns and rows.
+    /// Number of columns and of rows.
     #[must_use]
     pub fn size(&self) -> (u16, u16) {
         self.emulator.size()
     }
 
-    /// How many rows up from the live screen the history is looked at, and how many there are.
+    /// Number of rows up from the live screen at which the history is looked at, and number of rows of history.
     #[must_use]
     pub fn scrolled(&self) -> (usize, usize) {
         (self.screen().scrollback(), self.screen().scrollback_len())
     }
 
-    /// Looks so many rows up (or down) from where it is looked at.
+    /// Looks this number of rows further up (or down).
     pub fn scroll(&mut self, up: isize) {
         let to = self.screen().scrollback().saturating_add_signed(up);
         self.scroll_to(to);
     }
 
-    /// Looks so many rows up from the live screen; as far as there are.
+    /// Looks this number of rows up from the live screen; as far as there are.
     pub fn scroll_to(&mut self, up: usize) {
         self.emulator.scroll_to(up);
     }

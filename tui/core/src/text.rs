@@ -39,7 +39,7 @@ pub fn many_lines(text: &str, max: usize) -> String {
     out
 }
 
-/// Columns that `text` takes.
+/// Number of columns that `text` takes.
 #[must_use]
 pub fn width(text: &str) -> usize {
     text.width()
@@ -99,7 +99,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// A span of time in one short word: `now`, `42s`, `7m`, `3h`, `12d`.
+/// A span of time of this many milliseconds in one short word: `now`, `42s`, `7m`, `3h`, `12d`.
 #[must_use]
 pub fn age(millis: i64) -> String {
     let seconds = millis.max(0) / 1000;
@@ -112,7 +112,7 @@ pub fn age(millis: i64) -> String {
     }
 }
 
-/// How long ago that is: `just now`, `42s ago`.
+/// How long ago something was, `millis` being milliseconds: `just now`, `42s ago`.
 #[must_use]
 pub fn ago(millis: i64) -> String {
     match age(millis).as_str() {
@@ -121,7 +121,7 @@ pub fn ago(millis: i64) -> String {
     }
 }
 
-/// In how many milliseconds [`age`] of this span reads differently.
+/// Milliseconds after which [`age`] of this span reads differently.
 #[must_use]
 pub fn age_changes_in(millis: i64) -> i64 {
     let millis = millis.max(0);
@@ -134,7 +134,7 @@ pub fn age_changes_in(millis: i64) -> i64 {
     unit - millis % unit
 }
 
-/// A duration of a step: `850µs`, `12ms`, `3.4s`, `2m05s`.
+/// Duration of a step in words: `850µs`, `12ms`, `3.4s`, `2m05s`.
 #[must_use]
 pub fn duration(micros: u64) -> String {
     match micros {
@@ -145,7 +145,7 @@ pub fn duration(micros: u64) -> String {
     }
 }
 
-/// Bytes in binary units, short: `0 B`, `512 MiB`, `7.8 GiB`.
+/// A number of bytes in binary units, short: `0 B`, `512 MiB`, `7.8 GiB`.
 #[must_use]
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -165,7 +165,7 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
-/// `1 session`, `3 sessions`.
+/// A number of things: `1 session`, `3 sessions`.
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }

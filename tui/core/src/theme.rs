@@ -17,7 +17,7 @@ macro_rules! scopes {
             /// Every scope.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// As theme files write it. What a theme leaves out takes the style of the part before the last dot.
+            /// Name of the scope in theme files. What a theme leaves out takes the style of the part before the last dot.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
@@ -80,23 +80,23 @@ scopes! {
     Terminal "terminal" "A session's terminal where the program sets no colours.",
 }
 
-/// A style for every scope.
+/// A theme: a style for every scope.
 #[derive(Clone, Debug)]
 pub struct Theme {
-    /// Its name.
+    /// Name of the theme.
     pub name: String,
     styles: Vec<Style>,
     depth: Depth,
 }
 
 impl Theme {
-    /// Without any style; for when even the shipped themes cannot be read.
+    /// A theme without any style; for when even the shipped themes cannot be read.
     #[must_use]
     pub fn plain() -> Self {
         Self { name: "plain".into(), styles: Vec::new(), depth: Depth::None }
     }
 
-    /// The style of a scope.
+    /// Style of a scope.
     #[must_use]
     pub fn style(&self, scope: Scope) -> Style {
         self.styles.get(scope as usize).copied().unwrap_or_default()
@@ -108,7 +108,7 @@ impl Theme {
         self.depth.bring_down(color)
     }
 
-    /// The same theme with the colours that a terminal has. Where there are none, what stood out by its background stands
+    /// Returns the theme with the colours that a terminal has. Where there are none, what stood out by its background stands
     /// out reversed.
     #[must_use]
     pub fn at(mut self, depth: Depth) -> Self {
@@ -140,9 +140,9 @@ impl Theme {
         self
     }
 
-    /// Of sixteen colours many come out as the same one. The selection swaps the colours below it instead of covering them with
-    /// one that some texts have; a surface on which dim text could not be read is as the window, and every text stands out from
-    /// what is below it.
+    /// Keeps styles apart that come out as the same one of sixteen colours. The selection swaps the colours below it instead of
+    /// covering them with one that some texts have; a surface on which dim text could not be read is as the window, and every
+    /// text stands out from what is below it.
     fn keep_apart(&mut self) {
         let (ground, dim) = (self.style(Scope::Background).bg, self.style(Scope::Dim).fg);
         for (scope, style) in Scope::ALL.iter().zip(&mut self.styles) {

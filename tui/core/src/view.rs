@@ -58,7 +58,7 @@ pub fn view(state: &State, theme: &Theme, frame: &mut Frame) {
     }
 }
 
-/// The last row that the details of what is selected can begin with.
+/// Number of the last row that the details of what is selected can begin with.
 pub(crate) fn details_last(state: &State) -> usize {
     let layout = Layout::of(state);
     let Some(beside) = layout.beside else { return 0 };

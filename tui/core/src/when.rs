@@ -13,7 +13,7 @@ macro_rules! conditions {
             /// Every condition.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// As keymaps write it.
+            /// Name of the condition in keymaps.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
@@ -73,24 +73,24 @@ conditions! {
     Lines = "lines",
 }
 
-/// Which conditions hold.
+/// A set of conditions that hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conditions(u32);
 
 impl Conditions {
-    /// With this one.
+    /// Adds this condition.
     #[must_use]
     pub fn with(self, condition: Condition) -> Self {
         Self(self.0 | 1 << condition as u8)
     }
 
-    /// With this one, if `holds`.
+    /// Adds this condition, if `holds`.
     #[must_use]
     pub fn with_if(self, condition: Condition, holds: bool) -> Self {
         if holds { self.with(condition) } else { self }
     }
 
-    /// Whether this one holds.
+    /// Whether this condition holds.
     #[must_use]
     pub fn has(self, condition: Condition) -> bool {
         self.0 & 1 << condition as u8 != 0
@@ -100,13 +100,13 @@ impl Conditions {
 /// An expression over conditions: names joined with `&`, alternatives with `|`, negated with `!`. `&` binds closer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct When {
-    /// One of these holds when all of its terms do: a condition, and whether it is wanted.
+    /// Alternatives, of which one holds when all of its terms do: a condition, and whether it is wanted.
     alternatives: Vec<Vec<(Condition, bool)>>,
     text: String,
 }
 
 impl When {
-    /// Reads an expression.
+    /// Parses an expression.
     ///
     /// # Errors
     /// The word that is no condition, with those that are.
@@ -115,7 +115,7 @@ impl When {
         Ok(Self { alternatives, text: text.trim().to_owned() })
     }
 
-    /// Whether it holds.
+    /// Whether the expression holds where these conditions do.
     #[must_use]
     pub fn holds(&self, now: Conditions) -> bool {
         self.alternatives.iter().any(|all| all.iter().all(|&(condition, wanted)| now.has(condition) == wanted))
@@ -123,7 +123,7 @@ impl When {
 }
 
 impl When {
-    /// A case where it holds, as small as can be.
+    /// A smallest set of conditions in which the expression holds.
     #[must_use]
     pub fn example(&self) -> Conditions {
         let wanted = self.alternatives.iter().take(1).flatten().filter(|(_, wanted)| *wanted);

@@ -5,26 +5,26 @@ use std::mem;
 use super::{FileEnd, NewFile, NewRow, Side};
 use crate::text;
 
-/// A line is cut after so many bytes.
+/// Bytes after which a line is cut.
 const LINE_MAX: usize = 4096;
-/// Longest path kept, in bytes.
+/// Longest path that is kept, in bytes.
 const PATH_MAX: usize = 1024;
-/// Columns to the next tab stop.
+/// Columns between two tab stops.
 const TAB: usize = 4;
 
-/// A row of a file.
+/// A row of a changed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Row {
     /// The heading of a hunk.
     Hunk(String),
     /// A line: its side, its number there (of both: the new one), its parts and whether they changed.
     Line(Side, u32, Vec<(bool, String)>),
-    /// A remark of ours.
+    /// A remark of the console's.
     Remark(String),
 }
 
 impl Row {
-    /// A line's text.
+    /// Text of the row.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
@@ -37,14 +37,14 @@ impl Row {
 /// A changed file.
 #[derive(Clone, Debug, Default)]
 pub struct File {
-    /// Where it is, and was.
+    /// Path of the file, and its old path where it was another.
     pub path: String,
-    /// What became of it, in a letter.
+    /// Letter for what became of the file.
     pub letter: char,
-    /// Lines; None: not known yet.
+    /// Numbers of lines added and removed; None: not known yet.
     pub counts: Option<(u64, u64)>,
     pub(super) rows: Vec<Row>,
-    /// In the new commit; None: it is not there, or its name is no text.
+    /// Path in the new commit; None: the file is not there, or its name is no text.
     pub(super) place: Option<String>,
     /// Numbers of the next line on both sides.
     next: (u32, u32),
@@ -62,7 +62,7 @@ impl File {
         Self { path, place, letter, mode: text::one_line(&file.mode, 60), ..Self::default() }
     }
 
-    /// The bytes that it takes.
+    /// Takes a row; returns how many bytes it takes.
     pub(super) fn take(&mut self, row: NewRow) -> usize {
         match row {
             NewRow::Hunk(old, new, heading) => {
@@ -93,7 +93,7 @@ impl File {
         }
     }
 
-    /// Nobody approves the rest of a line unseen and untold.
+    /// Cuts the line under way: nobody approves the rest of a line unseen and untold.
     fn cut_line(&mut self) {
         let remark = Row::Remark("this line goes on; `pilothouse diff` shows all of it".into());
         if self.rows.last() != Some(&remark) {

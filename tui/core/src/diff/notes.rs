@@ -7,33 +7,33 @@ use crate::{
     text,
 };
 
-/// Columns before a note's text.
+/// Number of columns before a note's text.
 const INDENT: usize = 9;
 
-/// Something that was said.
+/// A thread or a draft that stands below its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// Number of the row that it stands below; None: its line is not here, so that it stands at the end.
+    /// Number of the row that the note stands below; None: its line is not here, so that it stands at the end.
     pub row: Option<usize>,
-    /// What it is.
+    /// What the note shows.
     pub kind: NoteKind,
-    /// Whose, and of what.
+    /// Heading of the note: whose it is, and of what.
     pub heading: String,
-    /// What; each paragraph with who says it.
+    /// Paragraphs of the note, each with who says it.
     pub body: Vec<String>,
 }
 
-/// What a note is.
+/// What a note shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoteKind {
-    /// A thread, by its id; whether it is settled.
+    /// The thread of this id; whether it is resolved.
     Thread(u64, bool),
-    /// A comment that was not sent yet.
+    /// A comment on this place that was not sent yet.
     Draft(Place),
 }
 
 impl Note {
-    /// Its lines in so many columns: heading first.
+    /// Lines of the note in `columns` columns: heading first.
     #[must_use]
     pub fn lines(&self, columns: usize) -> Vec<String> {
         let room = columns.saturating_sub(INDENT + 1).max(8);
@@ -43,7 +43,7 @@ impl Note {
 }
 
 impl DiffView {
-    /// Says anew what was said of the selected file. What is selected stays selected where only other notes come and go.
+    /// Makes the notes of the selected file anew. What is selected stays selected where only other notes come and go.
     pub fn set_notes(&mut self, threads: &[Thread], draft: Option<&Draft>) {
         let Some(path) = self.path().map(str::to_owned) else { return self.notes.clear() };
         let of_file = threads.iter().filter(|thread| thread.path == path);
@@ -94,12 +94,12 @@ impl DiffView {
         }
     }
 
-    /// The row of a line of the new side.
+    /// Number of the row of a line of the new side; None: there is none.
     fn row_of_line(&self, line: u32) -> Option<usize> {
         self.rows().iter().position(|row| matches!(row, Row::Line(Side::Both | Side::New, at, _) if *at == line))
     }
 
-    /// The row with a thread's line where its file has been changed since: the same text, as near as there is one.
+    /// Number of the row with a thread's line where its file has been changed since: the same text, as near as there is one.
     fn row_of_text(&self, thread: &Thread) -> Option<usize> {
         if thread.line == 0 || thread.quote.trim().is_empty() {
             return None;

@@ -3,77 +3,77 @@
 /// News of an open diff.
 #[derive(Clone, Debug)]
 pub enum DiffReport {
-    /// The commit whose lines are on the new side; of a working tree there is none.
+    /// Id of the commit whose lines are on the new side; of a working tree there is none.
     Commit(String),
-    /// It begins: something that people should know, and when it looked so, where the session is suspended.
+    /// The diff begins: a remark that people should know, and when the session was suspended, where its changes are as of then.
     Start(String, Option<i64>),
-    /// More of the list of files.
+    /// More files of the list came.
     Files(Vec<NewFile>),
-    /// That was all of the list; whether there are more files than it has.
+    /// The list is over; whether more files changed than it has.
     Listed(bool),
-    /// More lines of a file, by its number.
+    /// More lines of the file of this number came.
     Lines(usize, Vec<NewRow>),
-    /// That was all of a file.
+    /// The file of this number is over.
     FileEnd(usize, FileEnd),
-    /// That was all.
+    /// The diff is over.
     End,
-    /// It cannot be had, or broke; why.
+    /// The diff cannot be had, or broke; why.
     Failed(String),
 }
 
 /// A file as its host lists it.
 #[derive(Clone, Debug, Default)]
 pub struct NewFile {
-    /// added, deleted, modified, renamed, copied.
+    /// Word of the change: added, deleted, modified, renamed, copied.
     pub status: String,
-    /// Any bytes.
+    /// Path before, of any bytes.
     pub old_path: Vec<u8>,
-    /// The same unless it was renamed or copied.
+    /// Path after; the same unless the file was renamed or copied.
     pub new_path: Vec<u8>,
-    /// What became of its rights and kind; empty: nothing.
+    /// Words for what became of the file's rights and kind; empty: nothing.
     pub mode: String,
 }
 
-/// What comes of a file's contents.
+/// A row of a file's contents.
 #[derive(Clone, Debug)]
 pub enum NewRow {
     /// A hunk begins: first lines on both sides, and the text of its heading.
     Hunk(u32, u32, String),
-    /// A line.
+    /// A line of the hunk.
     Line {
-        /// What became of it.
+        /// Side that the line is on.
         side: Side,
-        /// Any bytes, without the line feed.
+        /// Text of the line: any bytes, without the line feed.
         text: Vec<u8>,
-        /// Begin and end, in bytes, of what changed.
+        /// Ranges of bytes that changed: begin and end.
         marks: Vec<(u32, u32)>,
-        /// It is more of the line before.
+        /// Whether it is more of the line before.
         more: bool,
-        /// It does not end with a line feed.
+        /// Whether the line does not end with a line feed.
         open: bool,
     },
 }
 
-/// Which side a line is on.
+/// Side that a line is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Both.
+    /// The line is on both sides.
     Both,
-    /// The old one alone.
+    /// The line is on the old side alone.
     Old,
-    /// The new one alone.
+    /// The line is on the new side alone.
     New,
 }
 
-/// How a file ended.
+/// Result of a file's comparison.
 #[derive(Clone, Debug, Default)]
 pub struct FileEnd {
-    /// text, same, binary, too-large, missing.
+    /// Word for how far it was compared: text, same, binary, too-large, missing.
     pub contents: String,
-    /// Lines.
+    /// Number of lines that were added.
     pub added: u64,
-    /// Lines.
+    /// Number of lines that were removed.
     pub removed: u64,
-    /// There is more of it than was sent.
+    /// Whether there is more of the file than was sent.
     pub cut: bool,
 }

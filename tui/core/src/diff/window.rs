@@ -8,7 +8,7 @@ use crate::text;
 /// Columns before a line's text: its number and its sign.
 pub const GUTTER: usize = 7;
 
-/// Something that can be selected.
+/// A thing in a diff that can be selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
     /// A row of the file, by its number.
@@ -17,14 +17,14 @@ pub enum At {
     Note(usize),
 }
 
-/// Where a reader is in the selected file.
+/// Place of a reader in the selected file.
 #[derive(Clone, Debug)]
 pub struct Window {
-    /// What is selected, counted over rows and notes.
+    /// Number of what is selected, over rows and notes.
     cursor: usize,
-    /// The first one shown, and how many of its rows are out of sight.
+    /// Number of the first one that is shown, and how many of its rows are out of sight.
     top: (usize, usize),
-    /// Long lines go on in the next row.
+    /// Whether long lines go on in the next row.
     pub wrapped: bool,
     /// Columns out of sight at the left, where lines are not wrapped.
     pub pan: usize,
@@ -44,19 +44,19 @@ impl Window {
 }
 
 impl DiffView {
-    /// How many rows and notes there are.
+    /// Number of rows and notes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows().len() + self.notes.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no rows and notes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The one of this number. Notes stand below their rows, and those without one at the end.
+    /// The row or note of this number. Notes stand below their rows, and those without one at the end.
     #[must_use]
     pub fn item(&self, number: usize) -> At {
         let mut before = 0;
@@ -73,25 +73,25 @@ impl DiffView {
         At::Row(number - before)
     }
 
-    /// What is selected.
+    /// The selected row or note.
     #[must_use]
     pub fn at(&self) -> At {
         self.item(self.cursor())
     }
 
-    /// Its number.
+    /// Number of the selected row or note.
     #[must_use]
     pub fn cursor(&self) -> usize {
         self.window.cursor.min(self.len().saturating_sub(1))
     }
 
-    /// The first one shown in so many columns and rows, and how many rows of it are out of sight.
+    /// Number of the first one that is shown in `area` (columns, rows), and how many rows of it are out of sight.
     #[must_use]
     pub fn top(&self, area: (usize, usize)) -> (usize, usize) {
         self.window.top.min(self.last_top(area))
     }
 
-    /// Rows that something takes in so many columns.
+    /// Number of rows that a row or note takes in `columns` columns.
     #[must_use]
     pub fn height(&self, at: At, columns: usize) -> usize {
         match at {
@@ -108,7 +108,7 @@ impl DiffView {
         self.top_for(self.len().saturating_sub(1), area)
     }
 
-    /// The top with which this one stands at the bottom.
+    /// The top with which the one of this number stands at the bottom.
     fn top_for(&self, number: usize, (columns, rows): (usize, usize)) -> (usize, usize) {
         let mut left = rows;
         for n in (0..=number).rev().take_while(|n| *n < self.len()) {
@@ -121,7 +121,7 @@ impl DiffView {
         (0, 0)
     }
 
-    /// Selects one so many further down. What is higher than the window is scrolled through first.
+    /// Selects the one this many further down. What is higher than the window is scrolled through first.
     pub fn step(&mut self, down: isize, area: (usize, usize)) {
         let (at, top) = (self.cursor(), self.top(area));
         let height = self.height(self.at(), area.0);
@@ -136,7 +136,7 @@ impl DiffView {
         self.show_cursor(area);
     }
 
-    /// Moves what is shown so that what is selected is seen: all of it, or its beginning.
+    /// Scrolls so that what is selected is seen: all of it, or its beginning.
     pub fn show_cursor(&mut self, area: (usize, usize)) {
         let (at, top) = (self.cursor(), self.top(area));
         let high = self.height(self.at(), area.0) > area.1;
@@ -149,7 +149,7 @@ impl DiffView {
         };
     }
 
-    /// Goes to the first, or the last one.
+    /// Selects the first, or the last one.
     pub fn to_end(&mut self, top: bool) {
         self.go_to(if top { 0 } else { self.len() });
     }
@@ -158,13 +158,13 @@ impl DiffView {
         (self.window.cursor, self.window.top) = (number, (number, 0));
     }
 
-    /// Goes to a row of the file.
+    /// Selects a row of the file.
     pub(super) fn go_to_row(&mut self, row: usize) {
         let before = self.notes.iter().filter(|note| note.row.is_some_and(|of| of < row)).count();
         self.go_to(row.saturating_add(before));
     }
 
-    /// Looks at other columns of lines that are not wrapped.
+    /// Moves lines that are not wrapped sideways.
     pub fn pan(&mut self, right: isize, columns: usize) {
         let width = |row: &Row| match row {
             Row::Line(_, _, parts) => parts.iter().map(|(_, text)| text::width(text)).sum(),
@@ -176,12 +176,12 @@ impl DiffView {
     }
 }
 
-/// Columns of a line's text.
+/// Number of columns of a line's text.
 pub(crate) fn wrap_at(columns: usize) -> usize {
     columns.saturating_sub(GUTTER).max(8)
 }
 
-/// Rows that a line takes where so many columns are a row.
+/// Number of rows that a line takes where `columns` columns are a row.
 fn chopped(parts: &[(bool, String)], columns: usize) -> usize {
     if parts.iter().all(|(_, text)| text.is_ascii()) {
         let width: usize = parts.iter().map(|(_, text)| text.len()).sum();

@@ -16,7 +16,7 @@ use crate::{
     when::When,
 };
 
-/// The keymap that ships with the console.
+/// Text of the keymap that ships with the console.
 const DEFAULT: &str = include_str!("../../../../keymaps/default.toml");
 
 impl Keymap {
@@ -28,7 +28,7 @@ impl Keymap {
         Self::default().with("keymaps/default.toml", DEFAULT)
     }
 
-    /// With the layers of a file over those already there. `file` is its name for messages.
+    /// Adds the layers of a file over those already there. `file` is its name for messages.
     ///
     /// # Errors
     /// The first thing wrong with the file; nothing of it is taken then.

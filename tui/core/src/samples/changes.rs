@@ -6,12 +6,12 @@ use crate::{
     diff::{DiffReport, FileEnd, NewFile, NewRow, Side},
 };
 
-/// A line of a file.
+/// A line of a changed file.
 pub(crate) fn line(side: Side, text: &str, marks: &[(u32, u32)]) -> NewRow {
     NewRow::Line { side, text: text.into(), marks: marks.to_vec(), more: false, open: false }
 }
 
-/// The changes of the first session, open.
+/// A console that shows the changes of the first session.
 pub(crate) fn changes(size: (u16, u16)) -> State {
     let mut state = fleet(size);
     press(&mut state, "c");
@@ -19,7 +19,7 @@ pub(crate) fn changes(size: (u16, u16)) -> State {
     state
 }
 
-/// The changes of the pull request 12, open.
+/// A console that shows the changes of the pull request 12.
 pub(crate) fn pull_changes(size: (u16, u16)) -> State {
     let mut state = review(size);
     press(&mut state, "j enter");

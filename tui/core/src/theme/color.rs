@@ -2,21 +2,21 @@
 
 use ratatui::style::Color;
 
-/// How many colours the terminal has.
+/// Number of colours that a terminal has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
-    /// None, or the user wants none.
+    /// The terminal has none, or the user wants none.
     None,
-    /// The sixteen.
+    /// The terminal has sixteen colours.
     Ansi,
-    /// 256.
+    /// The terminal has 256 colours.
     Indexed,
-    /// All.
+    /// The terminal has all colours.
     True,
 }
 
 impl Depth {
-    /// What the environment says of the terminal. `get` reads a variable; unset and empty are the same.
+    /// The depth that the environment tells of the terminal. `get` reads a variable; unset and empty are the same.
     #[must_use]
     pub fn from_environment(get: impl Fn(&str) -> Option<String>) -> Self {
         let get = |name| get(name).filter(|value| !value.is_empty()).unwrap_or_default();
@@ -32,7 +32,7 @@ impl Depth {
         }
     }
 
-    /// The nearest colour that there is.
+    /// The nearest colour that the terminal has.
     #[must_use]
     pub fn bring_down(self, color: Color) -> Color {
         match (self, color) {
@@ -67,7 +67,7 @@ const ANSI: [(&str, Color, (u8, u8, u8)); 16] = [
     ("white", Color::White, (255, 255, 255)),
 ];
 
-/// Reads `#rrggbb`, a number of the 256, `default`, or the name of one of the sixteen.
+/// Parses `#rrggbb`, a number of the 256, `default`, or the name of one of the sixteen.
 pub(super) fn parse(text: &str) -> Option<Color> {
     if text == "default" {
         return Some(Color::Reset);
@@ -100,7 +100,7 @@ fn rgb(color: Color) -> Option<(u8, u8, u8)> {
     ANSI.iter().find(|(_, known, _)| *known == color).map(|(.., rgb)| *rgb)
 }
 
-/// How light a colour is, to 255.
+/// Lightness of a colour, from 0 to 255.
 fn light((r, g, b): (u8, u8, u8)) -> u32 {
     (299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b)) / 1000
 }

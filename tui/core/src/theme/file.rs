@@ -18,14 +18,14 @@ use crate::{
 const SHIPPED: [(&str, &str); 2] =
     [("dark", include_str!("../../../../themes/dark.toml")), ("light", include_str!("../../../../themes/light.toml"))];
 
-/// How far themes may build on each other; more is a circle.
+/// Most themes that may build on each other; more is a circle.
 const INHERITS_MAX: usize = 8;
 
 type Palette = BTreeMap<String, Color>;
 type Styles = BTreeMap<&'static str, Style>;
 
 impl Theme {
-    /// A theme that ships with the console.
+    /// The theme of this name that ships with the console; None: there is none.
     #[must_use]
     pub fn shipped(name: &str) -> Option<Result<Self, FileError>> {
         let (name, text) = SHIPPED.iter().find(|(shipped, _)| *shipped == name)?;

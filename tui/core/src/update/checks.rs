@@ -13,7 +13,7 @@ impl State {
         chosen.or_else(|| of(&["failed", "errored"])).or_else(|| of(&["running"])).or(first)
     }
 
-    /// Selects another check.
+    /// Selects the check this many places on.
     pub(crate) fn step_check(&mut self, by: isize) {
         let Some((_, pull)) = self.need_pull() else { return };
         let Some(at) = self.selected_check() else { return };
@@ -21,7 +21,7 @@ impl State {
         self.check = pull.checks.get(to).map(|check| check.name.clone());
     }
 
-    /// Of the head that is on the screen, also when another is pushed meanwhile.
+    /// Opens the log of the selected check of the head that is on the screen, also when another is pushed meanwhile.
     pub(crate) fn open_check_log(&mut self) {
         let Some((key, pull)) = self.need_pull() else { return };
         if let Some(check) = self.need_check(&pull.checks) {
@@ -29,7 +29,7 @@ impl State {
         }
     }
 
-    /// Costs a run and nothing else, so it asks nothing.
+    /// Runs the selected check again. That costs a run and nothing else, so it asks nothing.
     pub(crate) fn rerun(&mut self) {
         let Some((key, pull)) = self.need_pull() else { return };
         if let Some(check) = self.need_check(&pull.checks) {

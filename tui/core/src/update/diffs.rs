@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl State {
-    /// Of the selected session or pull request.
+    /// Opens the changes of the selected session or pull request.
     pub(crate) fn open_diff(&mut self) {
         let subject = match self.view {
             View::Review => self.need_pull().map(|(key, _)| Subject::Pull(key)),
@@ -31,14 +31,14 @@ impl State {
         }
     }
 
-    /// What the newest revision changes since the one that was shown.
+    /// Opens what the newest revision changes since the one that was shown.
     pub(crate) fn show_newer(&mut self, pull: PullKey, old: String) {
         let Some(new) = self.fleet.pull(&pull).map(|pull| pull.head.clone()) else { return };
         self.dialog = None;
         self.look_at(Subject::Between { pull, old, new });
     }
 
-    /// The same, of the pull request that is looked at or selected.
+    /// Opens the same, of the pull request that is looked at or selected.
     pub(crate) fn show_changes_since(&mut self) {
         let key = match &self.diff {
             Some(diff) => diff.subject.pull().cloned(),
@@ -53,7 +53,7 @@ impl State {
         }
     }
 
-    /// A newer revision than the one that is looked at: its number.
+    /// Number of a newer revision than the one that is looked at; None: there is none.
     #[must_use]
     pub fn newer_revision(&self) -> Option<u32> {
         let diff = self.diff.as_ref().filter(|diff| !diff.commit.is_empty())?;
@@ -71,7 +71,7 @@ impl State {
         }
     }
 
-    /// Places what was said below the lines that it is about.
+    /// Places threads and drafts below the lines that they are about.
     pub(crate) fn settle_diff(&mut self) {
         let Some(diff) = &mut self.diff else { return };
         let Some(key) = diff.subject.pull().cloned() else { return };

@@ -15,9 +15,9 @@ use crate::{
     text,
 };
 
-/// What is being typed is kept after so many milliseconds at the latest.
+/// Milliseconds after which what is being typed is kept at the latest.
 const TYPED_KEPT_AFTER: Millis = 1000;
-/// Most drafts.
+/// Most drafts that are kept.
 const DRAFTS_MAX: usize = 256;
 
 impl State {
@@ -39,7 +39,7 @@ impl State {
         }
     }
 
-    /// What was kept of an earlier console; what this one has drafted meanwhile goes before it.
+    /// Takes the drafts that an earlier console kept; what this one has drafted meanwhile goes before them.
     pub(crate) fn kept_drafts(&mut self, host: HostId, drafts: Vec<(String, u64, Draft)>) {
         for (repository, number, draft) in drafts.into_iter().take(DRAFTS_MAX) {
             let key = PullKey { host, repository: Arc::from(&*repository), number };
@@ -90,7 +90,7 @@ impl State {
         }
     }
 
-    /// The new session that an earlier console was given, unless this one has begun another.
+    /// Takes the form for a new session that an earlier console kept, unless this one has begun another.
     pub(crate) fn kept_form(&mut self, title: &str, task: &str) {
         let mut form = Form::new(&self.fleet, None);
         form.title.insert(title);
@@ -131,7 +131,7 @@ impl State {
         self.out.push(Effect::OpenDiff { ticket, subject: Subject::Between { pull: key, old, new } });
     }
 
-    /// News of what differs between the revisions.
+    /// Takes news of what differs between the revisions.
     pub(crate) fn carry_report(&mut self, report: DiffReport) {
         let Some(whole) = self.carry.as_mut().and_then(|carry| carry.report(report)) else { return };
         let Some(carry) = self.carry.take() else { return };

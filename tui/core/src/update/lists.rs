@@ -12,7 +12,7 @@ use crate::{
     state::{Detailed, View},
 };
 
-/// What a filter looks at: names first, then what else is known.
+/// Texts that a filter looks at: names first, then what else is known.
 type Texts<'a> = ([&'a str; 2], [&'a str; 4]);
 
 impl State {
@@ -37,7 +37,7 @@ impl State {
         fill(&mut self.environments, scored, typed(View::Environments));
     }
 
-    /// Says how well something's texts match a list's filter; `None`: it is not wanted.
+    /// A function that says how well something's texts match a list's filter; `None`: it is not wanted.
     fn search(&self, view: View) -> impl FnMut(&Texts) -> Option<u32> + use<> {
         let field = &self.filters[view as usize].field;
         let mut search = (!field.is_empty()).then(|| Search::new(field.text()));
@@ -66,7 +66,7 @@ impl State {
         select_best(&mut self.sessions, scores, typed);
     }
 
-    /// What wants a verdict first; of these, what waits longest.
+    /// Makes the list of pull requests: what wants a verdict first; of these, what waits longest.
     fn rebuild_pulls(&mut self, typed: bool) {
         let mut score = self.search(View::Review);
         let pulls = self.fleet.pulls().filter_map(|(key, pull)| {
@@ -89,7 +89,7 @@ impl State {
         fill(&mut self.crashes, crashed.into_iter().map(|(_, key, score)| (key, score)).collect(), typed);
     }
 
-    /// Details begin at their beginning where something else is selected.
+    /// Scrolls the details to their beginning where something else is selected.
     pub(crate) fn settle_details(&mut self) {
         let of = match self.view {
             View::Sessions | View::Crashes => Detailed::Session(self.selected_key().cloned()),
@@ -106,7 +106,7 @@ impl State {
         }
     }
 
-    /// Moves the lists so that what is selected is seen.
+    /// Scrolls the lists so that what is selected is seen.
     pub(crate) fn settle_lists(&mut self) {
         let height = Layout::of(self).list.height.into();
         match self.view {

@@ -111,7 +111,7 @@ impl State {
         }
     }
 
-    /// It became a person's turn: told once, unless that is being looked at.
+    /// Notes that it became a person's turn: told once, unless that session is being looked at.
     fn turned(&mut self, host: HostId, turned: impl IntoIterator<Item = (Arc<str>, String)>) {
         for (id, text) in turned {
             let key = SessionKey { host, id };
@@ -155,13 +155,13 @@ impl State {
     }
 }
 
-/// A program's bell and the news of the turn that it made, so many milliseconds apart, are one bell, whichever comes first.
+/// Milliseconds within which a program's bell and the news of the turn that it made are one bell, whichever comes first.
 pub(crate) const ONE_BELL: u64 = 5_000;
 
 /// Most lines of one alert: a host that is back may have many.
 const ALERTS_MAX: usize = 4;
 
-/// Whether it has become a person's turn: which session's, and its name and reason.
+/// The session in which it has become a person's turn, with its name and reason; None: it has not.
 fn turned(was: Option<&Session>, now: &Session) -> Option<(Arc<str>, String)> {
     let person = matches!(now.turn, Turn::You | Turn::Other) && was.is_some_and(|was| was.turn != now.turn);
     (person && !now.deleting).then(|| (Arc::from(&*now.id), format!("{}: {}", now.name(), now.reason)))
@@ -196,7 +196,7 @@ fn lost(connection: &mut Connection, name: &str, why: &str, now: i64) -> News {
     }
 }
 
-/// What a reviewer may want to hear of.
+/// News of a pull request that a reviewer may want to hear of.
 fn pull_news(was: &Pull, now: &Pull) -> News {
     let name = now.name();
     match (now.is_open(), was.head == now.head) {
@@ -206,7 +206,7 @@ fn pull_news(was: &Pull, now: &Pull) -> News {
     }
 }
 
-/// What a person may want to hear of although they look elsewhere.
+/// News of a session that a person may want to hear of although they look elsewhere.
 fn session_news(known: Option<&Session>, session: &Session) -> News {
     let was = known?;
     if session.crashed() && !was.crashed() {

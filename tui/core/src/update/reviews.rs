@@ -76,7 +76,7 @@ impl State {
         self.write_review(key, head, verdict);
     }
 
-    /// The text of a verdict on this commit, as far as it was written.
+    /// Opens the text of a verdict on this commit, as far as it was written.
     pub(crate) fn write_review(&mut self, key: PullKey, head: String, verdict: &'static str) {
         let Some(pull) = self.fleet.pull(&key) else { return };
         let revision = pull.revision_of(&head).map_or(String::new(), |number| format!(", revision {number}"));
@@ -120,7 +120,7 @@ impl State {
         Some(generation)
     }
 
-    /// What was sent is no draft any more; what was written meanwhile is.
+    /// Removes from a draft what was sent; what was written meanwhile stays.
     pub(crate) fn drafted_sent(&mut self, key: &PullKey, sent: &[Comment]) {
         self.change_draft(key, |draft| {
             draft.comments.retain(|comment| !sent.contains(comment));
@@ -160,7 +160,7 @@ impl State {
         self.dialog = Some(Dialog::Message(Message { target, name, field, error: None, sending: None }));
     }
 
-    /// The selected thread, or the first one on the selected line.
+    /// The selected thread, or the first one on the selected line: its pull request, its id, and whether it is resolved.
     fn thread_here(&mut self) -> Option<(PullKey, u64, bool)> {
         let diff = self.diff.as_ref()?;
         let key = diff.subject.pull().cloned();
@@ -186,7 +186,7 @@ impl State {
         }
     }
 
-    /// Settles a thread, or takes that back.
+    /// Marks the selected thread as resolved, or as open again.
     pub(crate) fn resolve(&mut self) {
         if let Some((key, thread, resolved)) = self.thread_here() {
             let about = format!("thread {thread} of {}", key.id());

@@ -17,9 +17,9 @@ use crate::{
     update::reports::ONE_BELL,
 };
 
-/// A preview is opened so many milliseconds after it was selected: running through the list opens none.
+/// Milliseconds after which the preview of a selected session is opened: running through the list opens none.
 const PREVIEW_DELAY: u64 = 60;
-/// Rows of history asked for and kept when attached.
+/// Rows of history that are asked for and kept when attached.
 const HISTORY: u32 = 5000;
 
 impl State {
@@ -141,8 +141,8 @@ impl State {
         }
     }
 
-    /// What the attached terminal's program said beside what it drew. Bell and title pass; a copy is for the user to decide.
-    /// Queries are the host's to answer.
+    /// Takes an event of the attached terminal's program. Bell and title pass; a copy is for the user to decide. Queries are
+    /// the host's to answer.
     fn heard(&mut self, event: Event) {
         let key = self.keymap.keys_for(Command::Copy, self.conditions()).map(|keys| crate::key::chord(&keys));
         let Some(attach) = &mut self.attach else { return };
@@ -220,7 +220,7 @@ impl State {
         }
     }
 
-    /// Commands for terminals; `keys` began the chord.
+    /// Runs a command for terminals; `keys` began the chord.
     pub(crate) fn run_terminal(&mut self, command: Command, keys: &[Key]) {
         let page = isize::try_from(attached(self.size).1.saturating_sub(1).max(1)).unwrap_or(1);
         match command {

@@ -13,7 +13,7 @@ use crate::{
     theme::Scope,
 };
 
-/// One row, and one more for answers. Gives the rows used.
+/// Draws one row, and one more for answers; returns how many rows it used.
 pub(super) fn narrow(state: &State, of: &SessionKey, session: &Session, area: Rect, pen: &mut Pen) -> u16 {
     let (glyph, scope) = words::session(session);
     let mut line = pen.line(area, 0);
@@ -38,7 +38,7 @@ pub(super) fn narrow(state: &State, of: &SessionKey, session: &Session, area: Re
     used
 }
 
-/// A block of rows. Gives how many.
+/// Draws a block of rows; returns how many it used.
 pub(super) fn wide(state: &State, key: &SessionKey, session: &Session, area: Rect, pen: &mut Pen) -> u16 {
     let (glyph, scope) = words::session(session);
     let standing = format!("{glyph} {} ", words::standing_of(session));
@@ -63,7 +63,7 @@ pub(super) fn wide(state: &State, key: &SessionKey, session: &Session, area: Rec
     used
 }
 
-/// All of it, as many rows as it takes.
+/// Draws all that is known of a session, as many rows as it takes.
 pub(super) fn whole(state: &State, key: &SessionKey, session: &Session, lines: &mut Lines) {
     let (glyph, scope) = words::session(session);
     lines.put(&format!("{glyph} {}", words::standing_of(session)), scope);
@@ -80,7 +80,7 @@ pub(super) fn whole(state: &State, key: &SessionKey, session: &Session, lines: &
     }
 }
 
-/// A fact in one row, or two where there is room for the terminal still. Gives the rows used.
+/// Draws a fact in one row, or two where there is room for the terminal still; returns how many rows it used.
 fn fact(label: &str, value: &str, area: Rect, row: u16, pen: &mut Pen) -> u16 {
     if row + 8 > area.height {
         return 0;
@@ -104,7 +104,7 @@ fn by_name(state: &State) -> String {
     keys.map_or_else(String::new, |keys| key::chord(&keys))
 }
 
-/// The offered answers with their keys, below so many rows, in at most so many more. Gives the rows used.
+/// Draws the offered answers with their keys, below `row`, in at most `rows` rows; returns how many it used.
 fn choices(state: &State, session: &Session, area: Rect, (row, rows): (u16, usize), pen: &mut Pen) -> u16 {
     let by_name = by_name(state);
     let (lines, left) = lay(&session.choices, &by_name, usize::from(area.width).saturating_sub(2), rows);
@@ -122,14 +122,14 @@ fn choices(state: &State, session: &Session, area: Rect, (row, rows): (u16, usiz
     count
 }
 
-/// Between two answers in a row.
+/// Columns between two answers in a row.
 const APART: usize = 3;
 
-/// An offered answer, and the key that sends it.
+/// Text of an offered answer, and the key that sends it.
 type Choice = (String, String);
 
-/// Offered answers in rows of so many columns, as many as fit in so many rows, and how many are left. `by_name` is the key
-/// that shows all of them.
+/// Lays offered answers out in rows of `columns` columns, as many as fit in `rows` rows; returns also how many are left.
+/// `by_name` is the key that shows all of them.
 fn lay(choices: &[String], by_name: &str, columns: usize, rows: usize) -> (Vec<Vec<Choice>>, usize) {
     let mut lines: Vec<Vec<Choice>> = vec![vec![]];
     let mut used = 0;
@@ -212,7 +212,7 @@ fn memory(session: &Session) -> String {
     }
 }
 
-/// What its guest has left of this.
+/// Words for what the guest has left of its memory or its disk; empty: not known.
 fn left(what: &str, (free, total): (u64, u64)) -> String {
     if total == 0 { String::new() } else { format!("{what} {} free of {}", text::bytes(free), text::bytes(total)) }
 }

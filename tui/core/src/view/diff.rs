@@ -62,7 +62,7 @@ pub(super) fn draw(state: &State, diff: &DiffView, theme: &Theme, frame: &mut Fr
     chrome::draw_hints(state, footer, &hints, &mut pen);
 }
 
-/// Whose changes, and of which revision.
+/// Title of the window: whose changes, and of which revision.
 fn title(state: &State, diff: &DiffView) -> String {
     let number = |key, commit: &str| state.fleet.pull(key).and_then(|pull| pull.revision_of(commit));
     let revision =
@@ -79,7 +79,7 @@ fn title(state: &State, diff: &DiffView) -> String {
     }
 }
 
-/// That what is read is not the newest any more, below its heading.
+/// Draws, below the heading, that what is read is not the newest any more.
 fn newer(state: &State, area: Rect, pen: &mut Pen) {
     let Some(number) = state.newer_revision() else { return };
     let keys = state.keymap.keys_for(Command::ShowNewer, state.conditions()).map(|keys| key::chord(&keys));
@@ -91,7 +91,7 @@ fn newer(state: &State, area: Rect, pen: &mut Pen) {
     pen.line(place, 0).put(&text, Scope::NoticeWarning);
 }
 
-/// What goes on before there is anything to show.
+/// Words for what goes on before there is anything to show.
 fn waiting(state: &State, diff: &DiffView) -> &'static str {
     let session = match &diff.subject {
         Subject::Session(key) => state.fleet.session(key),
@@ -142,7 +142,7 @@ fn files(diff: &DiffView, area: Rect, pen: &mut Pen) {
     }
 }
 
-/// The end of a path says more than its begin.
+/// The end of a path that has room: it says more than its begin.
 fn tail(path: &str, room: usize) -> String {
     if text::width(path) <= room || room < 2 {
         return text::fit(path, room);
@@ -201,14 +201,14 @@ fn lines(diff: &DiffView, area: Rect, pen: &mut Pen) {
     }
 }
 
-/// The row drawn next, after so many that are out of sight.
+/// Number of the row that is drawn next, after so many that are out of sight.
 struct Below {
     next: u16,
     skipped: usize,
 }
 
 impl Below {
-    /// Its number, if it is seen.
+    /// Number of the next row, if it is seen.
     fn take(&mut self, area: Rect) -> Option<u16> {
         if self.skipped > 0 {
             self.skipped -= 1;
@@ -255,7 +255,7 @@ fn draw_row(diff: &DiffView, line: &Row, area: Rect, row: &mut Below, pen: &mut 
     }
 }
 
-/// A line in pieces of so many columns.
+/// Splits a line into pieces of `columns` columns.
 fn chop(parts: &[(bool, String)], columns: usize) -> Vec<Vec<(bool, String)>> {
     let mut rows: Vec<Vec<(bool, String)>> = vec![vec![]];
     let mut used = 0;
@@ -277,7 +277,7 @@ fn chop(parts: &[(bool, String)], columns: usize) -> Vec<Vec<(bool, String)>> {
     rows
 }
 
-/// A line without its first columns.
+/// A line without its first `pan` columns.
 fn panned(parts: &[(bool, String)], pan: usize) -> Vec<(bool, String)> {
     let mut left = pan;
     let part = |(changed, part): &(bool, String)| {
@@ -312,7 +312,7 @@ fn draw_note(note: &Note, area: Rect, row: &mut Below, pen: &mut Pen) {
     }
 }
 
-/// What this person has drafted.
+/// The draft of the pull request whose changes are shown.
 fn draft<'a>(state: &'a State, diff: &DiffView) -> Option<&'a Draft> {
     state.drafts.get(diff.subject.pull()?)
 }

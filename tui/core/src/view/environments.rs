@@ -69,13 +69,13 @@ fn environment_row(state: &State, key: &EnvironmentKey, (area, row): (Rect, u16)
     line.put(&text::fit(&rest.0, room), rest.1);
 }
 
-/// VMs that stand ready, of those that are wanted; empty where it never has any.
+/// Numbers of VMs that stand ready and of those that are wanted; empty where there never are any.
 fn warm(environment: &Environment) -> String {
     let Environment { warm_ready: ready, warm_wanted: wanted, warm_max, .. } = environment;
     if *warm_max == 0 { String::new() } else { format!("{ready}/{wanted} warm") }
 }
 
-/// A repository's name out of its URL.
+/// Name of a repository, from its URL.
 fn short(url: &str) -> &str {
     let name = url.rsplit('/').next().unwrap_or(url);
     name.strip_suffix(".git").unwrap_or(name)
@@ -91,8 +91,8 @@ fn progress(building: &Building, line: &mut super::pen::Line) {
     line.put(&text::fit(&building.name, room), Scope::Text);
 }
 
-/// What is known of the selected one: in short, with the end of what its build said, or all of it from the row that was
-/// scrolled to.
+/// Draws what is known of the selected environment: in short, with the end of what its build said, or all of it from the row
+/// that was scrolled to.
 pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) {
     let selected = state.environments.selected();
     let found = selected.and_then(|key| Some((key, state.fleet.environment(key)?)));
@@ -113,7 +113,7 @@ pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut
     }
 }
 
-/// The last row that the details can be scrolled to; 0 where all of them have room. The first one is the summary.
+/// Number of the last row that the details can be scrolled to; 0 where all of them have room. The first one is the summary.
 pub(super) fn details_last(state: &State, layout: &Layout, area: Rect, nowhere: &mut Pen) -> usize {
     let selected = state.environments.selected();
     let Some(found) = selected.and_then(|key| Some((key, state.fleet.environment(key)?))) else { return 0 };
@@ -157,7 +157,7 @@ fn summary(
     }
 }
 
-/// Gives how many rows there are.
+/// Draws everything that is known of an environment; returns how many rows there are.
 fn whole(
     state: &State,
     (key, environment): (&EnvironmentKey, &Environment),

@@ -22,7 +22,7 @@ enum Entry {
     Gap,
 }
 
-/// The last line that the help can begin with.
+/// Number of the last line that the help can begin with.
 pub(crate) fn last(keymap: &Keymap, size: (u16, u16)) -> usize {
     entries(keymap, Group::Session).len().saturating_sub(inside(size).height.into())
 }
@@ -73,7 +73,7 @@ pub(super) fn draw(state: &State, (top, group): (usize, Group), theme: &Theme, f
     }
 }
 
-/// The chapter about what is shown comes first.
+/// Lines of the help; the chapter `first` comes first.
 fn entries(keymap: &Keymap, first: Group) -> Vec<Entry> {
     let bindings = keymap.bindings();
     let mut entries = Vec::new();
@@ -95,7 +95,7 @@ fn entries(keymap: &Keymap, first: Group) -> Vec<Entry> {
     entries
 }
 
-/// The keys of a command where it is bound first, without those that a later layer takes away.
+/// Keys of a command where it is bound first, without those that a later layer takes away.
 fn keys_of(keymap: &Keymap, bindings: &[Binding], command: Command) -> Vec<String> {
     let same = |c: Command| c == command || (c.answer().is_some() && command.answer().is_some());
     let mut place: Option<&When> = None;

@@ -71,7 +71,7 @@ fn error(host: &Host) -> Option<&str> {
     }
 }
 
-/// Gives how many rows there are.
+/// Draws the details of the selected host; returns how many rows there are.
 pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) -> usize {
     let host = state.hosts.selected().and_then(|id| state.fleet.hosts.get(*id));
     let title = host.map_or("", Host::title);
@@ -119,7 +119,8 @@ fn facts(state: &State, host: &Host) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// Of all its environments: ready, and wanted or there though not wanted.
+/// Numbers of warm VMs of all environments of a host: those that are ready, and those that are wanted or there though not
+/// wanted.
 fn warm(host: &Host) -> (u32, u32) {
     let add = |(ready, wanted), e: &Environment| (ready + e.warm_ready, wanted + e.warm_wanted.max(e.warm_ready));
     host.environments.values().fold((0, 0), add)

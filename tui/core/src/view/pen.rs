@@ -10,15 +10,15 @@ use crate::{
     theme::Scope,
 };
 
-/// A buffer with a theme.
+/// A buffer that is drawn to, with a theme.
 pub(super) struct Pen<'a> {
     pub(super) buffer: &'a mut Buffer,
     pub(super) theme: &'a Theme,
-    /// What the shown list is narrowed to.
+    /// Search for what the shown list is narrowed to.
     pub(super) search: Option<Search>,
 }
 
-/// A row being written from the left.
+/// A row that is written from the left.
 pub(super) struct Line<'p, 'a> {
     pen: &'p mut Pen<'a>,
     x: u16,
@@ -53,7 +53,7 @@ impl<'a> Pen<'a> {
         self.buffer.set_style(area, style);
     }
 
-    /// A line across an area's row, with a heading in it.
+    /// Draws a line across an area's row, with a heading in it.
     pub(super) fn rule(&mut self, area: Rect, row: u16, title: &str, right: &str) {
         let width = area.width.into();
         let mut line = self.line(area, row);
@@ -69,7 +69,7 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Lines of text in the middle of an area.
+    /// Draws lines of text in the middle of an area.
     pub(super) fn centered(&mut self, area: Rect, lines: &[(&str, Scope)]) {
         let count = u16::try_from(lines.len()).unwrap_or(u16::MAX);
         let top = area.height.saturating_sub(count) / 2;
@@ -80,7 +80,7 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// A box with a border and a title; gives its inside.
+    /// Draws a box with a border and a title; returns its inside.
     pub(super) fn boxed(&mut self, area: Rect, title: &str, border: Scope, title_scope: Scope) -> Rect {
         use ratatui::widgets::{Block, BorderType, Widget};
         let area = area.intersection(self.buffer.area);
@@ -93,12 +93,12 @@ impl<'a> Pen<'a> {
         Rect { x: inside.x + 1, width: inside.width.saturating_sub(2), ..inside }
     }
 
-    /// Rows below each other, of which so many are out of sight above.
+    /// Rows of an area below each other, of which the first `above` are out of sight.
     pub(super) fn lines(&mut self, area: Rect, above: usize) -> Lines<'_, 'a> {
         Lines { pen: self, area, above, row: 0 }
     }
 
-    /// A gauge of so many columns, filled by this part.
+    /// Draws a gauge of `columns` columns, filled by `used` of `total`.
     pub(super) fn gauge(line: &mut Line, columns: usize, used: u64, total: u64) {
         let part = if total == 0 { 0 } else { (u128::from(used.min(total)) * 100 / u128::from(total)) as usize };
         let filled = (columns * part).div_ceil(100);
@@ -111,13 +111,13 @@ impl<'a> Pen<'a> {
 pub(super) struct Lines<'p, 'a> {
     pen: &'p mut Pen<'a>,
     area: Rect,
-    /// Rows out of sight above.
+    /// Number of rows out of sight above.
     above: usize,
     row: usize,
 }
 
 impl<'a> Lines<'_, 'a> {
-    /// Columns for text.
+    /// Number of columns for text.
     pub(super) fn columns(&self) -> usize {
         usize::from(self.area.width).saturating_sub(2).max(1)
     }
@@ -130,14 +130,14 @@ impl<'a> Lines<'_, 'a> {
         Some(self.pen.line(self.area, row))
     }
 
-    /// A row of text.
+    /// Writes a row of text.
     pub(super) fn put(&mut self, text: &str, scope: Scope) {
         if let Some(mut line) = self.next() {
             line.skip(1).put(text, scope);
         }
     }
 
-    /// A fact in a row; what does not fit goes on in the rows below.
+    /// Writes a fact in a row; what does not fit goes on in the rows below.
     pub(super) fn fact(&mut self, label: &str, value: &str, columns: usize) {
         let room = usize::from(self.area.width).saturating_sub(columns + 3).max(1);
         for (n, part) in text::wrap(value, room).iter().enumerate() {
@@ -147,7 +147,7 @@ impl<'a> Lines<'_, 'a> {
         }
     }
 
-    /// A line across, with a heading in it.
+    /// Draws a line across, with a heading in it.
     pub(super) fn heading(&mut self, title: &str) {
         let area = self.area;
         let at = self.row.checked_sub(self.above).and_then(|row| u16::try_from(row).ok());
@@ -157,7 +157,7 @@ impl<'a> Lines<'_, 'a> {
         }
     }
 
-    /// How many rows there are; says in the last one seen that more are below.
+    /// Number of rows that were written; says in the last one seen that more are below.
     pub(super) fn end(self) -> usize {
         let below = self.row.saturating_sub(self.above + usize::from(self.area.height));
         if below > 0 && self.area.height > 0 {
@@ -197,7 +197,7 @@ impl Line<'_, '_> {
         self
     }
 
-    /// Like [`Self::column`]; what the filter has found in it stands out.
+    /// Writes as [`Self::column`]; what the filter has found in the text stands out.
     pub(super) fn found(&mut self, text: &str, columns: usize, scope: Scope, is_name: bool) -> &mut Self {
         let (from, text) = (self.x, fit(text, columns));
         self.column(&text, columns, scope);
@@ -238,13 +238,13 @@ impl Line<'_, '_> {
         self.put(text, scope)
     }
 
-    /// Leaves so many columns as they are.
+    /// Leaves this number of columns as they are.
     pub(super) fn skip(&mut self, columns: usize) -> &mut Self {
         self.x = self.x.saturating_add(u16::try_from(columns).unwrap_or(u16::MAX)).min(self.right);
         self
     }
 
-    /// Columns left.
+    /// Number of columns that are left in the row.
     pub(super) fn room(&self) -> usize {
         self.right.saturating_sub(self.x).into()
     }

@@ -54,8 +54,8 @@ pub(super) fn draw(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) {
     }
 }
 
-/// All that is known of the selected session, in the place of its terminal, from the row that was scrolled to. Gives how many
-/// rows there are, and how many have room.
+/// Draws all that is known of the selected session, in the place of its terminal, from the row that was scrolled to. Returns
+/// how many rows there are, and how many have room.
 fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) -> (usize, usize) {
     let Some((key, session)) = state.selected() else { return (0, 0) };
     let back = state.keymap.keys_for(Command::DetailsUp, state.conditions_below()).map(|keys| key::chord(&keys));
@@ -72,7 +72,7 @@ fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) -> (u
     (lines.end(), area.height.into())
 }
 
-/// The last row that a session's details can be scrolled to; the first one is its terminal.
+/// Number of the last row that a session's details can be scrolled to; the first one is its terminal.
 pub(super) fn details_last(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) -> usize {
     let (rows, height) = draw_details(state, layout, area, pen);
     if rows == 0 { 0 } else { rows.saturating_sub(height) + 1 }
@@ -83,7 +83,7 @@ fn below(area: Rect, used: u16) -> Rect {
     Rect { y: area.y + used, height: area.height - used, ..area }
 }
 
-/// How the preview stands, short.
+/// State of the preview in a few words.
 fn status(viewer: Option<&Viewer>, session: &Session) -> String {
     let Some(viewer) = viewer else { return String::new() };
     let size = viewer.terminal.as_ref().map(|t| t.size());
@@ -99,7 +99,7 @@ fn status(viewer: Option<&Viewer>, session: &Session) -> String {
     [link, size].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
 }
 
-/// Why there is no screen to show.
+/// Draws why there is no screen to show.
 fn nothing(state: &State, session: &Session, viewer: Option<&Viewer>, area: Rect, pen: &mut Pen) {
     let why = match (viewer.map(|v| &v.link), &*session.lifecycle) {
         (None, "queued") => "It waits for a place to start".to_owned(),

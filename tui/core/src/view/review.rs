@@ -61,7 +61,7 @@ fn pull_row(state: &State, key: &PullKey, (area, row): (Rect, u16), (selected, l
     line.column_right(&text::age(state.now - pull.created_at), 4, Scope::Dim);
 }
 
-/// Gives how many rows there are.
+/// Draws the details of the selected pull request; returns how many rows there are.
 pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) -> usize {
     let pull = state.pulls.selected().and_then(|key| state.fleet.pull(key));
     let title = pull.map(Pull::name).unwrap_or_default();
@@ -102,7 +102,7 @@ fn facts(state: &State, pull: &Pull) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What goes with the next verdict.
+/// Draws what goes with the next verdict.
 fn drafted(pull: &Pull, draft: &Draft, lines: &mut Lines) {
     lines.heading(&format!("{} drafted, not sent yet", text::count(draft.comments.len(), "comment")));
     for comment in &draft.comments {

@@ -13,11 +13,11 @@ use crate::{
 
 #[cfg(test)]
 std::thread_local! {
-    /// How many rows were built; tests see that those out of sight are not.
+    /// Number of rows that were built; tests see that those out of sight are not.
     pub(super) static BUILT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Widths of the columns; 0: not shown.
+/// Widths of the columns; 0: the column is not shown.
 struct Columns {
     word: usize,
     name: usize,
@@ -27,7 +27,7 @@ struct Columns {
 }
 
 impl Columns {
-    /// For a list so wide, where the longest name shown has so many columns.
+    /// Widths for a list of this width, whose longest shown name takes `longest` columns.
     fn of(width: u16, several: bool, longest: usize) -> Self {
         let width = usize::from(width);
         let word = 9;
@@ -76,7 +76,7 @@ pub(super) fn draw_crashes(state: &State, area: Rect, pen: &mut Pen) {
     }
 }
 
-/// Columns of the longest name.
+/// Number of columns of the longest name.
 fn longest<H>(state: &State, rows: &[Row<H, SessionKey>]) -> usize {
     let name = |row: &Row<H, SessionKey>| match row {
         Row::Item(key) => state.fleet.session(key).map_or(0, |session| text::width(session.name())),
@@ -125,7 +125,7 @@ fn reason(session: &Session) -> String {
     }
 }
 
-/// Why there is nothing, and what to do next.
+/// Draws why there is nothing, and what to do next.
 fn empty(state: &State, area: Rect, pen: &mut Pen) {
     if !state.filter().field.is_empty() {
         return pen.centered(area, &[("Nothing matches", Scope::Text), ("esc shows everything again", Scope::Dim)]);

@@ -12,13 +12,13 @@ use crate::{terminal::Terminal, text, theme::Scope};
 /// Which part of a screen is drawn where it does not fit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Follow {
-    /// The cursor is always seen.
+    /// The part in which the cursor is seen.
     Cursor,
-    /// The last row that has something, from the left.
+    /// The part that ends with the last row that has something, from the left.
     End,
 }
 
-/// Draws the screen and gives the place of its cursor, if that is seen.
+/// Draws the screen; returns the place of its cursor, if that is seen.
 pub(super) fn draw(terminal: &Terminal, area: Rect, follow: Follow, pen: &mut Pen) -> Option<(u16, u16)> {
     let area = area.intersection(pen.buffer.area);
     if area.is_empty() {
@@ -64,7 +64,7 @@ fn corner(terminal: &Terminal, area: Rect, follow: Follow) -> (u16, u16) {
     }
 }
 
-/// Draws a cell; gives the columns it takes.
+/// Draws a cell; returns how many columns it takes.
 fn draw_cell(cell: &vt100::Cell, place: (u16, u16), room: u16, base: Style, pen: &mut Pen) -> u16 {
     let style = base.patch(style(cell, pen));
     let wide = cell.is_wide() && room > 1;

@@ -41,7 +41,7 @@ pub(super) fn kept(session: &Session) -> (&'static str, Scope) {
     }
 }
 
-/// What its turn is about, and how it is kept where that says more.
+/// Words for what a session's turn is about, and for how it is kept where that says more.
 pub(super) fn standing_of(session: &Session) -> String {
     match &*session.lifecycle {
         "" | "running" => session.word().to_owned(),
@@ -50,7 +50,7 @@ pub(super) fn standing_of(session: &Session) -> String {
     }
 }
 
-/// Glyph and style of how reviews stand.
+/// Glyph and style of what reviews come to.
 pub(super) fn standing(word: &str) -> (&'static str, Scope) {
     match word {
         "approved" => ("✓", Scope::StateGood),
@@ -59,7 +59,7 @@ pub(super) fn standing(word: &str) -> (&'static str, Scope) {
     }
 }
 
-/// The same in a short word.
+/// Short word for what reviews come to.
 pub(super) fn standing_word(word: &str) -> &str {
     match word {
         "waiting" => "review",
@@ -109,7 +109,7 @@ pub(super) fn turn(turn: Turn) -> Scope {
     }
 }
 
-/// The reason without the state word that stands beside it.
+/// Reason of a session's turn without the state word that stands beside it.
 pub(super) fn why(session: &Session) -> &str {
     let reason = &*session.reason;
     let rest = reason.strip_prefix(session.word()).unwrap_or(reason);
