@@ -154,7 +154,7 @@ pub enum Then {
         session: SessionKey,
         /// Text of the answer.
         choice: String,
-        /// When its question was changed last.
+        /// When the agent's question was changed last.
         asked_at: Millis,
     },
     /// The console ends.
