@@ -1,4 +1,5 @@
-//! The data folder: nobody's but hostd's own user's, or it is not used. Disks, memory, logs and repositories of sessions are in it.
+//! The data folder: nobody's but hostd's own user's, or it is not used. Disks, memory, logs and repositories of sessions are in
+//! it.
 
 use std::{
     fs::{DirBuilder, File, Permissions},

@@ -1,7 +1,7 @@
 //! `hostd doctor`: whether this machine can run sessions, what it lacks, and what to do about it.
 //!
-//! It looks at the machine, loads device state without a guest, and then goes once around the circle of snapshots with VMs of its own ([`crate::selftest`]), and
-//! where KVM runs them it has guests tell whether they noticed: about a minute in all. It
+//! It looks at the machine, loads device state without a guest, and then goes once around the circle of snapshots with VMs of
+//! its own ([`crate::selftest`]), and where KVM runs them it has guests tell whether they noticed: about a minute in all. It
 //! needs neither a running hostd nor a built environment, and disturbs neither: what it makes is in a folder of its own and
 //! removed afterwards. Only the guests' kernel stays, which hostd would fetch as well.
 

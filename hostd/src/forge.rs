@@ -21,7 +21,8 @@
 //! ```
 //!
 //! What none of them has is [`Local`]'s own: bare [`Repositories`], which the gateway serves to guests and from which builds
-//! and diffs are made; bringing repositories in, keeping them up and serving them to people ([`Keeper`]); and how long results and logs are kept.
+//! and diffs are made; bringing repositories in, keeping them up and serving them to people ([`Keeper`]); and how long results
+//! and logs are kept.
 
 #[cfg(test)]
 pub(crate) mod elsewhere;

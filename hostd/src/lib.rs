@@ -1,7 +1,7 @@
 //! The Pilothouse host daemon: runs every agent session in a microVM of its own.
 //!
-//! Dependencies point one way: `api -> sessions -> hostd_core`; adapters (`vm`, `guest`, `environments`, `ci`, `forge`,
-//! `gateway`, `reports`, `store`, `terminals`) know nothing of `api`, and `main` ties them together.
+//! Dependencies point one way: `api -> sessions -> hostd_core`; adapters (`vm`, `guest`, `environments`, `ci`, `diff`, `forge`,
+//! `gateway`, `reports`, `room`, `store`, `terminals`) know nothing of `api`, and `daemon` ties them together.
 
 pub mod api;
 pub mod ballast;

@@ -7,7 +7,8 @@
 //!
 //! CHECK may be percent-encoded. Only `state` is needed. Answers are JSON: `{"changed": true}`, or `{"error": "..."}` with 400,
 //! 401, 404, 405 or 503. A connection takes one report. Until its head has come and has the token it is a stranger: these have
-//! seconds, and the one that waits longest makes room for the next, so that who only connects keeps nobody out. It speaks plain HTTP: where it is to be reached from elsewhere, TLS belongs in front of it.
+//! seconds, and the one that waits longest makes room for the next, so that who only connects keeps nobody out. It speaks plain
+//! HTTP: where it is to be reached from elsewhere, TLS belongs in front of it.
 
 #[cfg(test)]
 mod tests;

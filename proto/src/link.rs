@@ -1,5 +1,5 @@
-//! What both ends of a guest's ports agree on: the preamble of each connection, the size of a handshake, and HTTP/2's numbers after
-//! them. No IO here.
+//! What both ends of a guest's ports agree on: the preamble of each connection, the size of a handshake, and HTTP/2's numbers
+//! after them. No IO here.
 //!
 //! The host sends [`MAGIC`] and a nonce of 16 random bytes; the guest answers with the same 24 bytes. A port that was just
 //! connected may still hold bytes of an earlier connection, in both directions: each side throws away whatever comes before
@@ -9,8 +9,8 @@
 //! the link the host's part of the handshake stands behind each preamble, in the same write, and is answered with it.
 //!
 //! A host that puts a guest down says nothing more on the link and leaves it connected, and is connected before the guest goes
-//! on. So while its programs are frozen, what a guest reads at once and begins with [`MAGIC`] begins a connection, whatever the one
-//! before was in the middle of.
+//! on. So while its programs are frozen, what a guest reads at once and begins with [`MAGIC`] begins a connection, whatever the
+//! one before was in the middle of.
 
 use std::time::Duration;
 

@@ -103,7 +103,8 @@ impl Machine for Linux {
         }
         Self::signal_all(libc::SIGKILL);
         rustix::fs::sync();
-        // Clean, so that the next boot has nothing to repair. Files held open by a dying process may prevent it; synced is enough.
+        // Clean, so that the next boot has nothing to repair. Files held open by a dying process may prevent it; synced is
+        // enough.
         let _ = mount_remount(Path::new("/"), MountFlags::RDONLY, c"");
         match reboot(RebootCommand::PowerOff) {
             Ok(()) => io::Error::other("the machine is still on"),

@@ -137,7 +137,8 @@ fn prepare_child(command: &mut Command, terminal: bool, door: Option<OwnedFd>, u
 #[allow(unsafe_code)]
 fn heed_signals() -> io::Result<()> {
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: no handler is set, and nobody else runs in this process. It fails for KILL, STOP and what libc keeps for itself.
+        // SAFETY: no handler is set, and nobody else runs in this process. It fails for KILL, STOP and what libc keeps for
+        // itself.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     // SAFETY: the set is made by sigemptyset before it is used.

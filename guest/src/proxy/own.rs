@@ -38,7 +38,8 @@ pub(super) struct Own {
     start: Bytes,
 }
 
-/// Reads what a program says first, as far as it takes to tell whether it wants the guest itself. Whatever was read is in `first`.
+/// Reads what a program says first, as far as it takes to tell whether it wants the guest itself. Whatever was read is in
+/// `first`.
 pub(super) async fn wanted(stream: &mut TcpStream, first: &mut BytesMut) -> Option<Own> {
     let name = uname().nodename().to_string_lossy().into_owned();
     let reads = async {

@@ -39,8 +39,8 @@ pub(super) async fn checks(
     }
 }
 
-/// A load that writes what it should not costs TCG the better method of snapshots; under KVM something is wrong with this hostd or
-/// this QEMU.
+/// A load that writes what it should not costs TCG the better method of snapshots; under KVM something is wrong with this hostd
+/// or this QEMU.
 fn judge_memory(pages: Result<Vec<String>, VmError>, kvm: bool) -> Check {
     match pages {
         Ok(pages) => {

@@ -53,7 +53,8 @@ async fn settle(
 ) -> Result<(Option<Held>, String), EnvironmentError> {
     let identity = batch.identity("build", 0)?;
     let (link, hello) = bake::meet(vm, identity, gateway, batch).await?;
-    // The first command brings into memory what every later one needs, and a rehearsal what agents do: no clone has that for itself.
+    // The first command brings into memory what every later one needs, and a rehearsal what agents do: no clone has that for
+    // itself.
     exec::run(&hello.client, &["true"], "/", batch.progress).await?;
     if let Err(why) = hello.rehearse().await {
         batch

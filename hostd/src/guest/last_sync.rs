@@ -14,8 +14,8 @@ use crate::vm::Io;
 /// For all of it: a guest that is well takes a fraction, one that is not would only be waited for.
 const WITHIN: Duration = Duration::from_secs(15);
 
-/// Has the guest of a VM that is about to be ended freeze its programs and write all to its disk, over its link port, which nobody
-/// else uses any more. It stays frozen.
+/// Has the guest of a VM that is about to be ended freeze its programs and write all to its disk, over its link port, which
+/// nobody else uses any more. It stays frozen.
 ///
 /// # Errors
 /// A text for the log: it does not answer, or could not.

@@ -1,7 +1,7 @@
 //! The guests' kernel: found in the data folder, or fetched into it. Never installed on the host.
 //!
-//! `kernel/RELEASE/` holds `vmlinux` (or `vmlinuz`, see [`image`]), `modules/NN-NAME.ko` in the order in which they are to be loaded, and `complete`,
-//! written last, which names the modules it was made for. The folder is renamed into place as a whole.
+//! `kernel/RELEASE/` holds `vmlinux` (or `vmlinuz`, see [`image`]), `modules/NN-NAME.ko` in the order in which they are to be
+//! loaded, and `complete`, written last, which names the modules it was made for. The folder is renamed into place as a whole.
 
 mod fetch;
 mod image;

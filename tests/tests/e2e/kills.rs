@@ -15,8 +15,9 @@ while :; do
     sleep 1
 done
 "#;
-/// Has the agent stand still between two commits, and looks at all that git does. Beside it, `git fsck` would miss what was committed
-/// meanwhile, and `git status` would have the index locked. What was committed is in the files, too, but for the one that changes.
+/// Has the agent stand still between two commits, and looks at all that git does. Beside it, `git fsck` would miss what was
+/// committed meanwhile, and `git status` would have the index locked. What was committed is in the files, too, but for the one
+/// that changes.
 const CHECKS: &str = r#"
 cd /work/widgets && touch /run/hold || exit 1
 for try in $(seq 600); do [ ! -e /run/held ] || break; sleep 0.1; done

@@ -294,7 +294,8 @@ proptest! {
             prop_assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]) && !numbers.is_empty());
             prop_assert!(next.revisions.windows(2).all(|pair| pair[0].head != pair[1].head));
             prop_assert!(next.updated_at >= pull.updated_at && next.reviews.len() >= pull.reviews.len());
-            // What is merged stays so, what is closed until it is opened again, and an approval that lets it be merged is of this very head.
+            // What is merged stays so, what is closed until it is opened again, and an approval that lets it be merged is of
+            // this very head.
             let opened = matches!((&pull.state, &input), (PullState::Closed(_), PullInput::Reopen(_)));
             prop_assert!(pull.state.is_open() || next.state == pull.state || opened);
             if may_merge(&next, &Rules::default(), &[], &Who::person("x"), next.head()).is_ok() {

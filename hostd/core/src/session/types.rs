@@ -311,8 +311,8 @@ impl Session {
         self.inbox.get(usize::from(self.unread))
     }
 
-    /// What the agent does, as the API and `--json` say it: the word of its [`Activity`], `not-started` before the agent is started,
-    /// `ended` where the VM ended before the agent was done.
+    /// What the agent does, as the API and `--json` say it: the word of its [`Activity`], `not-started` before the agent is
+    /// started, `ended` where the VM ended before the agent was done.
     #[must_use]
     pub fn doing(&self) -> &'static str {
         match &self.lifecycle {

@@ -52,8 +52,8 @@ impl Disk {
         Self { to_come: true, ..Self::new(layers) }
     }
 
-    /// Gives a QEMU that runs no guest the disk of one, if it has none: `layers` begin with those that it was started with, bottom
-    /// first, and `top` is above them all.
+    /// Gives a QEMU that runs no guest the disk of one, if it has none: `layers` begin with those that it was started with,
+    /// bottom first, and `top` is above them all.
     pub(super) async fn give<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         qmp: &mut Qmp<S>,

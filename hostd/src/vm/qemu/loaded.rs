@@ -1,7 +1,7 @@
 //! What a load of device state did, looked at before the VM runs: to its memory, and to its processors.
 //!
-//! Nothing but the delta's pages is to have been written. KVM alone writes by itself, where a guest told it to: the guest's clocks
-//! are pages of its memory, and to restore the registers that name them writes them.
+//! Nothing but the delta's pages is to have been written. KVM alone writes by itself, where a guest told it to: the guest's
+//! clocks are pages of its memory, and to restore the registers that name them writes them.
 //!
 //! QEMU says that a state was loaded whether KVM took all of it or not. So the state is asked for again and compared.
 

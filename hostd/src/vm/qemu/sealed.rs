@@ -1,6 +1,7 @@
-//! A template's RAM for a QEMU that opens what it maps for writing, as all before 8.2 do, though the mapping is private. It gets a
-//! copy in memory which nobody can change any more, sealed by the kernel: so it needs no right to write to the file, which is
-//! read-only for the user that hostd runs as, and a QEMU that a guest has taken over cannot alter what others start from.
+//! A template's RAM for a QEMU that opens what it maps for writing, as all before 8.2 do, though the mapping is private. It
+//! gets a copy in memory which nobody can change any more, sealed by the kernel: so it needs no right to write to the file,
+//! which is read-only for the user that hostd runs as, and a QEMU that a guest has taken over cannot alter what others start
+//! from.
 //!
 //! All clones of a template share the one copy. It is gone with the last of them, but for the one that was used last, which stays
 //! for the next.

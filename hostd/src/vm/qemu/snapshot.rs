@@ -1,8 +1,8 @@
 //! Memory and devices of a VM, out to files and back.
 //!
 //! The order matters. Out: stop, device state, then the memory, which the device state's writer may still touch. In: memory
-//! first, because virtio checks its rings in RAM as it loads; then device state; then it is seen what was written ([`loaded`]); then
-//! it runs.
+//! first, because virtio checks its rings in RAM as it loads; then device state; then it is seen what was written ([`loaded`]);
+//! then it runs.
 //!
 //! Where that does not work on a machine's QEMU, QEMU writes and loads all of it in one stream of its own ([`migration`]).
 

@@ -1,5 +1,5 @@
-//! Terminal output reduced to text, colours and erasing in a line: what an agent printed days ago must not set modes, ask the terminal
-//! questions that it would answer into the shell, or write to the clipboard now.
+//! Terminal output reduced to text, colours and erasing in a line: what an agent printed days ago must not set modes, ask the
+//! terminal questions that it would answer into the shell, or write to the clipboard now.
 
 use pilothouse_text::harmless;
 
