@@ -4,7 +4,7 @@ use std::{io, os::fd::OwnedFd};
 
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Gives a descriptor to the runtime that this is called in.
+/// Registers a descriptor with the runtime that this is called in.
 ///
 /// # Errors
 /// It cannot be polled.

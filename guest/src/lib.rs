@@ -33,5 +33,5 @@ pub mod user;
 pub mod waits;
 pub mod who;
 
-/// Where our own files are in a running guest.
+/// Folder of the guest's own files in a running guest.
 pub const FOLDER: &str = "/run/pilothouse";

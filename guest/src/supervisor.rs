@@ -15,7 +15,7 @@ use crate::{
     tunnel::{self, Gateway},
 };
 
-/// For how long a thread waits for something to do. To start one takes an emulated guest as long as a whole suspend should.
+/// Time for which an idle thread is kept. To start one takes an emulated guest as long as a whole suspend should.
 const KEEP: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Runs until something fails that the guest cannot live without. Its end is the guest's end.

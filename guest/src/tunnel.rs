@@ -22,7 +22,7 @@ mod watched;
 
 use watched::Watched;
 
-/// After a connection that ended sooner than this.
+/// Pause after a connection that ended sooner than this.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The host's gateway, while it is there. Clones share it.
@@ -36,7 +36,7 @@ impl Default for Gateway {
 }
 
 impl Gateway {
-    /// Waits for it. None if it is not there in this time.
+    /// Waits for the gateway. None: it is not there in this time.
     pub async fn client(&self, within: Duration) -> Option<GatewayClient<Channel>> {
         let mut state = self.0.subscribe();
         timeout(within, state.wait_for(Option::is_some)).await.ok()?.ok()?.clone()

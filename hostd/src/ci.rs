@@ -47,7 +47,7 @@ use crate::{
 pub use error::RerunError;
 pub use log::Log;
 
-/// How often the host's room is looked at while runs wait for it.
+/// Pause between two looks at the host's room while runs wait for it.
 const LOOK_AGAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 2 });
 
 /// Where CI asks about sessions.

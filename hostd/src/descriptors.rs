@@ -2,10 +2,10 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// More than this is not used, where a system allows any number.
+/// Most file descriptors that hostd asks for, where a system allows any number.
 const MOST: u64 = 1 << 20;
 
-/// Raises this process's limit to what it may be raised to. What the limit is then.
+/// Raises this process's limit to what it may be raised to; returns the limit as it is then.
 pub(crate) fn raise() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.map_or(MOST, |most| most.min(MOST)).max(limit.current.unwrap_or(0));
@@ -19,7 +19,7 @@ pub(crate) fn raise() -> u64 {
     }
 }
 
-/// How many this process could still open; where that cannot be read, nothing stands in the way.
+/// Number of files that this process could still open; where that cannot be read, the largest number.
 pub(crate) fn left() -> u64 {
     // One of them is what is read here.
     let open = std::fs::read_dir("/proc/self/fd").map(|all| all.count() as u64);

@@ -4,7 +4,7 @@ pub mod console;
 pub mod greet;
 pub mod link;
 
-/// Between consoles and a host: sessions, environments, the host itself.
+/// Contract between consoles and a host: sessions, environments, the host itself.
 pub mod hostd {
     #[allow(missing_docs, clippy::all)]
     pub mod v1 {
@@ -12,7 +12,7 @@ pub mod hostd {
     }
 }
 
-/// Between a host and the guest in a session's microVM: the link and the tunnel.
+/// Contract between a host and the guest in a session's microVM: the link and the tunnel.
 pub mod guest {
     #[allow(missing_docs, clippy::all)]
     pub mod v1 {

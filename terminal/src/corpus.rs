@@ -7,7 +7,7 @@ use crate::Emulator;
 const COLUMNS: u16 = 80;
 const ROWS: u16 = 24;
 
-/// Where the engine cannot be brought to tmux's cells: file, row, and why.
+/// Rows at which the engine cannot be brought to tmux's cells: file, row, and why.
 const OTHERWISE: [(&str, usize, &str); 0] = [];
 
 fn recordings() -> Vec<(String, Vec<u8>, String)> {

@@ -24,14 +24,14 @@ macro_rules! reset {
     };
 }
 
-/// Ends every mode that a program may have set; then the main screen is shown.
+/// Bytes that end every mode that a program may have set; then the main screen is shown.
 pub const RESET: &str = reset!();
 
-/// The same for an [`crate::Emulator`] in any state, whose next program finds nothing that an earlier one has left but the text
-/// above it.
+/// Bytes that end every mode of an [`crate::Emulator`] in any state, whose next program finds nothing that an earlier one has
+/// left but the text above it.
 pub const AFRESH: &str = concat!("\x18\x1b[<16u", reset!(), "\x1b[<16u\x1b[?1007l\x1b]2;\x1b\\\x1b[999H\r\n");
 
-/// Ends what bends a line that is written somewhere on the screen.
+/// Bytes that end what bends a line that is written somewhere on the screen.
 pub(crate) const PLAIN: &[u8] = b"\x1b[?6l\x1b[4l\x1b[20l\x1b(B\x0f\x1b[m";
 
 /// A copy of a screen that can be asked what it only shows when something is done to it.
@@ -73,7 +73,7 @@ pub(crate) fn draw(machine: &Machine, history: usize) -> Drawn {
     Drawn { bytes: out, history }
 }
 
-/// At most so many rows of history, and line feeds that push them out of the screen; how many.
+/// Draws at most `history` rows of history, and line feeds that push them out of the screen; returns how many rows.
 fn past(screen: &vt100::Screen, history: usize, out: &mut Vec<u8>) -> usize {
     let history = screen.scrollback_len().min(history);
     if history == 0 {

@@ -81,19 +81,19 @@ fn place(engine: &mut Engine, (row, column): (u16, u16)) {
     engine.process(format!("\x1b[{};{}H", row + 1, column + 1).as_bytes());
 }
 
-/// Where its cursor and its saved cursor stand.
+/// Places of the engine's cursor and of its saved cursor.
 fn cursors(engine: &mut Engine) -> [(u16, u16); 2] {
     let now = engine.screen().cursor_position();
     engine.process(b"\x1b8");
     [now, engine.screen().cursor_position()]
 }
 
-/// How many rows there are above the screen, and have been.
+/// Number of rows above the screen, those included that are gone.
 fn above(engine: &Engine) -> usize {
     engine.callbacks().0 + engine.screen().scrollback_len()
 }
 
-/// Writes all lines of `old` into `new`; where the cursor and the saved cursor are there.
+/// Writes all lines of `old` into `new`; returns the places of the cursor and the saved cursor there.
 fn write_lines(mut old: Engine, new: &mut Engine) -> [(u16, u16); 2] {
     let cursors = cursors(&mut old);
     let screen = old.screen_mut();

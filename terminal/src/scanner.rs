@@ -31,7 +31,7 @@ enum State {
     /// This number of bytes of a character is still to come.
     Utf8(u8),
     Escape,
-    /// After `ESC` and an intermediate, e.g. of a character set.
+    /// An intermediate was read after `ESC`, e.g. of a character set.
     Intermediate,
     Csi,
     String,
@@ -44,9 +44,9 @@ enum State {
 enum Length {
     #[default]
     Kept,
-    /// It is handed on in parts.
+    /// The string is handed on in parts.
     Parts,
-    /// It is forgotten.
+    /// The string is forgotten.
     Forgotten,
 }
 
@@ -372,7 +372,7 @@ mod tests {
         }
     }
 
-    /// The same in our words.
+    /// Adds what a token says, in this test's words.
     fn ours(token: Token<'_>, out: &mut Vec<String>) {
         match token {
             Token::Text(bytes) => {

@@ -32,8 +32,8 @@ use crate::client::{HostAddress, Hosts};
 use run::Runtime;
 use screen::Screen;
 
-/// Environment variable: what ends with the console, in a sentence. Whoever starts the console and then ends what it shows sets
-/// it, so that leaving asks first.
+/// Environment variable with what ends with the console, in a sentence. Whoever starts the console and then ends what it shows
+/// sets it, so that leaving asks first.
 const ENDS_WITH_IT: &str = "PILOTHOUSE_ENDS_WITH_CONSOLE";
 
 /// Runs the console on these hosts until the user leaves it. The terminal is restored however it ends.

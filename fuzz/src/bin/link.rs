@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(answers.chunks(LENGTH).all(|answer| answer.len() == LENGTH && answer.starts_with(&MAGIC)));
 });
 
-/// In whatever pieces it comes: the first match is found, and where it ends.
+/// Checks that the first match is found, and where it ends, in whatever pieces the stream comes.
 fn finds<'a, const N: usize>(wanted: [u8; N], stream: &[u8], pieces: impl Iterator<Item = &'a [u8]>) {
     let mut scanner = Scanner::new(wanted);
     let mut before = 0;

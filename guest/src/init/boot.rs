@@ -5,10 +5,10 @@ use rustix::mount::{MountFlags, mount};
 
 use super::{BootError, Devices, Doing as _, devices, modules, reset, root, step, timer};
 
-/// How long disk and ports may take to appear. Long: a busy host starves its emulated guests.
+/// Longest wait for disk and ports to appear. Long: a busy host starves its emulated guests.
 const DEVICES_WITHIN: Duration = Duration::from_secs(60);
 
-/// From the kernel's first process to a root file system that programs can live in.
+/// Boots from the kernel's first process to a root file system that programs can live in.
 pub(super) fn boot(steps: &mut Vec<BootStep>) -> Result<Devices, BootError> {
     let quiet = MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
     mount("proc", "/proc", "proc", quiet, None).doing("mounting /proc")?;

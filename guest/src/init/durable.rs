@@ -4,8 +4,9 @@ use std::{fs, io, io::Write as _, path::Path};
 
 use super::report;
 
-/// For the root file system: a second after a change of names and sizes, it is in the journal. What was written to a new file is
-/// on the disk before its size is there: allocated later, as is usual, a file that git has committed could be found empty.
+/// Options with which the root file system is mounted: a second after a change of names and sizes, it is in the journal. What
+/// was written to a new file is on the disk before its size is there: allocated later, as is usual, a file that git has
+/// committed could be found empty.
 pub(super) const MOUNT: &std::ffi::CStr = c"discard,commit=1,nodelalloc";
 /// Hundredths of a second. What was written half a second ago goes to the disk with the next round, and one comes each half
 /// second while there is something to write: with [`MOUNT`] that is two seconds at the most, where Linux takes 35.
@@ -29,7 +30,7 @@ pub(super) fn set_up() {
     }
 }
 
-/// Where nobody has said how git syncs; not where there is no /etc.
+/// Has git sync what it commits, where nobody has said how it syncs; not where there is no /etc.
 fn git_syncs(config: &Path) -> io::Result<()> {
     let config = fs::canonicalize(config).unwrap_or_else(|_| config.into());
     let text = match fs::read_to_string(&config) {

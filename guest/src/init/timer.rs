@@ -9,7 +9,8 @@ use std::fs;
 
 /// The timer's rate is 1 GHz for QEMU as for KVM; Linux lets 16 of these be one count.
 const COUNTS_PER_NANOSECOND: f64 = 1.0 / 16.0;
-/// Of the right rate. A timer that is thought to be slower than it is rings early, and is set again.
+/// Measured parts of the right rate with which the timer is believed. A timer that is thought to be slower than it is rings
+/// early, and is set again.
 const BELIEVED: std::ops::RangeInclusive<f64> = 0.5..=1.1;
 
 /// Why the timer cannot be relied on. A kernel that tells nothing is believed.
@@ -17,7 +18,7 @@ pub(super) fn fault() -> Option<String> {
     fault_in(&fs::read_to_string("/proc/timer_list").ok()?)
 }
 
-/// Of the text of /proc/timer_list: the first processor's tick device.
+/// Why the first processor's tick device cannot be relied on, by the text of /proc/timer_list; None: it can.
 fn fault_in(list: &str) -> Option<String> {
     let (_, processor) = list.split_once("Per CPU device: 0\n")?;
     let (_, device) = processor.split_once("Clock Event Device: ")?;

@@ -21,11 +21,12 @@ use crate::{
     service::{Guest, Vigil},
 };
 
-/// For a handshake that has begun. A host gives it up sooner, and begins anew: what it sends then is not for this one.
+/// Longest time for a handshake that has begun. A host gives it up sooner, and begins anew: what it sends then is not for this
+/// one.
 const HANDSHAKE: Duration = Duration::from_secs(15);
-/// After a connection that ended sooner than this: a host that sends nonsense must not keep the processor busy.
+/// Pause after a connection that ended sooner than this: a host that sends nonsense must not keep the processor busy.
 const PAUSE: Duration = Duration::from_millis(5);
-/// While the guest stands by, its runtime looks around this often.
+/// Pause between two times that the runtime looks around while the guest stands by.
 const STAND_BY: Duration = Duration::from_secs(2);
 
 /// Serves the guest on one connection after another, for ever. In a runtime of one thread, which stands still while the guest

@@ -132,8 +132,8 @@ fn prepare_child(command: &mut Command, terminal: bool, door: Option<OwnedFd>, u
     unsafe { command.pre_exec(prepare) };
 }
 
-/// Between fork and exec, which keeps what is ignored and what is blocked: a program is not to inherit that from whoever
-/// started us.
+/// Resets which signals are ignored and blocked, between fork and exec, which keeps that: a program is not to inherit it from
+/// whoever started the supervisor.
 #[allow(unsafe_code)]
 fn heed_signals() -> io::Result<()> {
     for signal in 1..=libc::SIGRTMAX() {

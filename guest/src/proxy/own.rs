@@ -19,11 +19,11 @@ use tokio::{
 
 /// Longest head of a request that is looked at, in bytes; a longer one is the host's to judge.
 const HEAD_MAX: usize = 64 << 10;
-/// Longest name of a method.
+/// Longest name of a method, in bytes.
 const METHOD_MAX: usize = 16;
-/// For the head to come. What takes longer is the host's to wait for.
+/// Longest wait for the head of a request. What takes longer is the host's to wait for.
 const WITHIN: Duration = Duration::from_secs(30);
-/// Where the guest's own name leads (see /etc/hosts), and where else its servers listen.
+/// Addresses to which the guest's own name leads (see /etc/hosts), and on which its servers listen else.
 const ADDRESSES: [IpAddr; 3] =
     [IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1)), IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 const CONNECTED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
@@ -32,9 +32,9 @@ const CONNECTED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Own {
     port: u16,
-    /// A tunnel, and not a single request.
+    /// Whether the connection is a tunnel, and not a single request.
     tunnel: bool,
-    /// What the server gets first.
+    /// Bytes that the server gets first.
     start: Bytes,
 }
 
@@ -96,9 +96,9 @@ async fn connect(port: u16) -> io::Result<TcpStream> {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Look {
-    /// It cannot be told yet.
+    /// What came so far does not tell yet what the program wants.
     More,
-    /// Something else, or nothing that can be understood here.
+    /// The program wants something else, or nothing that can be understood here.
     Other,
     Own(Own),
 }
@@ -133,7 +133,7 @@ fn may_be_a_request(bytes: &[u8]) -> bool {
     method.len() <= METHOD_MAX && method.iter().all(u8::is_ascii_uppercase)
 }
 
-/// Of headers that speak of the connection to the proxy alone.
+/// Whether a header speaks of the connection to the proxy alone.
 fn of_one_hop(header: &[u8]) -> bool {
     let name = header.split(|&byte| byte == b':').next().unwrap_or_default();
     [&b"connection"[..], b"keep-alive", b"proxy-connection", b"proxy-authorization"]
@@ -145,12 +145,12 @@ fn of_one_hop(header: &[u8]) -> bool {
 struct Target {
     port: u16,
     tunnel: bool,
-    /// The line for the server.
+    /// First line of the request as the server gets it.
     line: Vec<u8>,
 }
 
 impl Target {
-    /// None: it is not on the machine of this name.
+    /// Parses the first line of a request. None: it is not for the machine of this name.
     fn of(line: &[u8], name: &str) -> Option<Self> {
         let line = std::str::from_utf8(line).ok()?.strip_suffix('\r')?;
         let mut words = line.split(' ');

@@ -68,7 +68,7 @@ fn prepare(guest: &Guest, start: ExecStart) -> Result<Result<Launch, LaunchError
     Ok(Ok(Launch { command: start.command, environment, directory, terminal, user: Some(user) }))
 }
 
-/// As a shell does it: a line on stderr and an exit code.
+/// Answers that a command could not be started, as a shell does: a line on stderr and an exit code.
 fn refused(error: &LaunchError) -> Answers<ExecResponse> {
     let line = Response::Stderr(format!("{error}\n").into());
     let exit = Response::Exit(Exit { code: error.code, signal: 0 });

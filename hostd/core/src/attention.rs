@@ -81,8 +81,8 @@ pub fn attention(session: &Session, now: UnixMillis) -> Attention {
     Attention { turn, word, reason: reason(&why) }
 }
 
-/// Whose turn it is as far as its age is concerned: of what is on disk and wants nothing, or waits for room, whose it would be in
-/// memory. How a session is kept hands nothing on.
+/// Whose turn it is, as far as the turn's age is concerned: for a suspended session that wants nothing, or waits for room,
+/// whoever would have the turn if it were in memory. How a session is kept hands nothing on.
 #[must_use]
 pub(crate) fn holder(session: &Session, now: UnixMillis) -> Turn {
     let turn = attention(session, now).turn;

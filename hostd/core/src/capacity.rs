@@ -374,7 +374,7 @@ pub(crate) mod tests {
     }
 
     proptest! {
-        /// From any stock, the steps come to an end, within bounds and without a start that does not fit.
+        /// Checks that from any stock the steps come to an end, within bounds and without a start that does not fit.
         #[test]
         fn the_plan_converges(ready in prop::collection::vec((0u32..6, 0u32..6, 0u32..4), 1..5), free in 0u64..16) {
             let mut stocks: Vec<Stock> = ready

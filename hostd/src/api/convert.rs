@@ -68,7 +68,8 @@ pub(super) fn refused(refused: Refused) -> wire::Refused {
     wire::Refused { destination, why: why.into(), count, last_at }
 }
 
-/// For lists, snapshots and changes: a task may be long, there may be many sessions, and a message holds 4 MiB.
+/// Converts a session for lists, snapshots and changes, its texts cut: a task may be long, there may be many sessions, and a
+/// message holds 4 MiB.
 pub(super) fn session_in_brief(view: &SessionView) -> wire::Session {
     let mut session = session(view);
     session.task = text::clean(&session.task, BRIEF_MAX);

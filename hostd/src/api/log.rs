@@ -19,9 +19,9 @@ use crate::terminals::log_files;
 /// Largest piece of a log in one message, in bytes.
 const PIECE: usize = 64 << 10;
 
-/// How often a log that is followed is looked at.
+/// Pause between two looks at a log that is followed.
 const AGAIN: Duration = Duration::from_millis(250);
-/// How much of what a serial console said is looked for in what it says later, in bytes.
+/// Most bytes of what a serial console said that are looked for in what it says later.
 const KNOWN_AGAIN: usize = 1024;
 
 /// The terminal's log from the oldest byte kept on, or what the guest's serial console said lately.
@@ -50,7 +50,7 @@ fn memory(bytes: Bytes) -> Answers<LogResponse> {
     Box::pin(stream::iter(pieces.into_iter().map(|data| Ok(LogResponse { data }))))
 }
 
-/// One file after the other; those that are not there are left out.
+/// Sends one file after the other; those that are not there are left out.
 fn files(paths: Vec<PathBuf>) -> Answers<LogResponse> {
     Box::pin(stream::iter(paths).flat_map(|path| {
         let opened = stream::once(async move { (tokio::fs::File::open(&path).await, path) });

@@ -27,7 +27,7 @@ impl Allowed {
         Self { users: users.into() }
     }
 
-    /// As hostd of another user, where root does not call either.
+    /// Allows neither the user who runs tests nor root.
     #[cfg(test)]
     pub(super) fn nobody_here() -> Self {
         let uid = rustix::process::geteuid().as_raw() + 1;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Ci, Job, Log, State, vm::End};
 
-/// Of a summary, in bytes: it stands in tables.
+/// Longest summary, in bytes: it stands in tables.
 const SUMMARY: usize = 200;
 
 impl Ci {

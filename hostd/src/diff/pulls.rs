@@ -5,7 +5,8 @@ use hostd_core::pulls::{MergeMethod, PullRequest, PullState};
 use super::{DiffError, Revisions};
 
 impl Revisions {
-    /// From revision `from` of a pull request (0: where it left its base branch) to revision `to` (0: the newest).
+    /// The revisions to compare for a pull request, from revision `from` (0: where it left its base branch) to revision `to`
+    /// (0: the newest).
     ///
     /// # Errors
     /// Where it has no such revision, or nobody knows any more where it left its base branch.

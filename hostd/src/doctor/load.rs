@@ -17,7 +17,7 @@ use crate::{
 const MEMORY: &str = "device state";
 const PROCESSORS: &str = "processor state";
 
-/// Loads it and saves it again, unless something that it needs is known to be missing.
+/// Loads device state and saves it again, unless something that this needs is known to be missing.
 pub(super) async fn checks(
     qemu: &Qemu,
     data: &Path,

@@ -22,7 +22,7 @@ const DISK_LEAST: u64 = GIB;
 const MEMORY_COMFORT: u64 = 2 * GIB;
 const MEMORY_LEAST: u64 = 512 << 20;
 
-/// Who may look into another process: hostd reads and writes the memory of its VMs.
+/// Checks who may look into another process: hostd reads and writes the memory of its VMs.
 pub(super) fn ptrace() -> Check {
     let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok();
     judge_ptrace(scope.as_deref().map(str::trim), rustix::process::geteuid().is_root())

@@ -13,7 +13,7 @@ const KVM: &str = "kvm";
 /// What to do where a guest did not come through unharmed.
 const NOT_SAFE: &str = "do not suspend sessions that matter on this machine; try again when it is idle, with another kernel or \
                         QEMU, or with --accel tcg";
-/// Of the check that the steps of the circle belong to.
+/// Name of the check that the steps of the circle belong to.
 pub(super) const NAME: &str = "snapshots";
 
 /// Goes around the circle, unless something that it needs is known to be missing, and tells hostd what it found.

@@ -10,7 +10,7 @@ use tonic::transport::Channel;
 use super::{EnvironmentError, lines::Lines, progress::Progress};
 use crate::guest::command::{self, Output};
 
-/// For one command; a build that hangs would keep all others from being made.
+/// Longest time of one command; a build that hangs would keep all others from being made.
 const DEADLINE: Duration = Duration::from_secs(2 * 3600);
 
 /// Runs a command (never empty) as root and without input to its end; its output becomes the step's.
@@ -27,7 +27,7 @@ pub(super) async fn run(
     end.map_or(Ok(()), |end| Err(progress.failure(&format!("{} {end}", command[0]))))
 }
 
-/// The same as this user of the guest; None: it ended well; otherwise how.
+/// Runs a command as [`run`], as this user of the guest. None: it ended well; otherwise how.
 ///
 /// # Errors
 /// The step's failure, where the command takes too long, or the guest does not answer.

@@ -140,7 +140,7 @@ fn http_backend(gateway: &Gateway, repository: &Path, name: &str, operation: Ope
     command
 }
 
-/// Of the guest's headers, git gets these few, and only if they are what they should be.
+/// Gives git the few headers of the guest's that it needs, and only if they are what they should be.
 fn pass_headers(command: &mut Command, headers: &HeaderMap, operation: Operation) -> Result<(), (StatusCode, String)> {
     if let Some(protocol) = headers.get("git-protocol") {
         let known = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"=:.".contains(b);
@@ -205,7 +205,7 @@ async fn allow_push(
     Ok(())
 }
 
-/// As long as the limit allows and the disk has room for, beside what it keeps free.
+/// Longest pack that may be pushed now, in bytes: as the limit allows and the disk has room for, beside what it keeps free.
 fn longest_push(gateway: &Gateway) -> Result<u64, (StatusCode, String)> {
     // A disk that cannot be measured does not stand in the way.
     let Some(disk) = (gateway.disk)(&gateway.git_root) else { return Ok(gateway.push_bytes) };

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::vm::Io;
 
-/// For all of it: a guest that is well takes a fraction, one that is not would only be waited for.
+/// Longest time for all of it: a guest that is well takes a fraction, one that is not would only be waited for.
 const WITHIN: Duration = Duration::from_secs(15);
 
 /// Has the guest of a VM that is about to be ended freeze its programs and write all to its disk, over its link port, which

@@ -240,7 +240,7 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(20);
     const EXAM: Exam = Exam { vcpus: 2, pause: PAUSE, rounds: 2, timely: true };
 
-    /// At so many seconds on the host, after so many that the guest has run.
+    /// A look at `host` seconds of the host's clock, after `ran` seconds that the guest has run.
     fn look(host: u64, ran: u64) -> Look {
         let threads = (0..2).map(|cpu| Thread { cpu, turns: 10 + host, broken: 0, registers: "avx".into() }).collect();
         let guest = Standing {

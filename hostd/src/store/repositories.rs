@@ -9,7 +9,7 @@ use super::{
 };
 
 impl Store {
-    /// Where a repository came from; None: nobody has said.
+    /// The upstream of a repository; None: nobody has set any.
     ///
     /// # Errors
     /// [`StoreError::Write`] for a row that is not understood.

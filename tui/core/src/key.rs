@@ -96,7 +96,7 @@ impl Key {
         Self { code: Code::Char(c), ctrl: true, alt: false, shift: false }
     }
 
-    /// The same key under the one name that keymaps use: terminals report `ctrl-]` as `ctrl-5`, a capital with shift, and a
+    /// Returns the key under the one name that keymaps use: terminals report `ctrl-]` as `ctrl-5`, a capital with shift, and a
     /// back tab in two ways.
     #[must_use]
     pub fn normal(mut self) -> Self {

@@ -37,7 +37,7 @@ pub(crate) async fn run(fleet: &Fleet, command: ChecksCommand) -> Outcome {
     }
 }
 
-/// Whose checks are meant: the host, and its words for pull request, repository and commit.
+/// Finds whose checks are meant: the host, and its words for pull request, repository and commit.
 async fn whose(fleet: &Fleet, of: Of) -> Result<(&Host, String, String, String), Failure> {
     match of {
         Of { pull: Some(pull), commit: None, .. } => {

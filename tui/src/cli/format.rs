@@ -18,7 +18,7 @@ pub(crate) fn plain(text: &str) -> String {
     out
 }
 
-/// The same, with its line feeds and tabs.
+/// Text without what is not harmless, but with its line feeds and tabs.
 pub(crate) fn plain_lines(text: &str) -> String {
     text.chars().filter(|&c| c == '\n' || c == '\t' || harmless(c)).collect()
 }

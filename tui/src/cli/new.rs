@@ -37,7 +37,8 @@ pub(crate) async fn run(fleet: &Fleet, options: New) -> Outcome {
     Ok(0)
 }
 
-/// With one host, that one says what is wrong with the environment; with several, the environment decides.
+/// Finds the host for a new session. With one host, that one says what is wrong with the environment; with several, the
+/// environment decides.
 async fn place<'a>(fleet: &'a Fleet, environment: &str) -> Result<&'a Host, Failure> {
     match fleet.hosts() {
         [host] => Ok(host),

@@ -2,35 +2,35 @@
 
 use tui_core::text::one_line;
 
-/// Longest text, in bytes.
+/// Longest text of an alert, in bytes.
 const TEXT_MAX: usize = 200;
 
-/// What an alert is written as.
+/// Form in which alerts are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Alerts {
     pub(super) osc: Osc,
-    /// tmux is between: it passes on what is wrapped for that (`allow-passthrough`).
+    /// Whether tmux is between: it passes on what is wrapped for that (`allow-passthrough`).
     pub(super) tmux: bool,
 }
 
-/// A notification's sequence.
+/// Sequence of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Osc {
-    /// None.
+    /// No sequence is written.
     None,
-    /// `OSC 9`: iTerm2, WezTerm, Ghostty, ConEmu; what most others ignore.
+    /// `OSC 9`, which iTerm2, WezTerm, Ghostty and ConEmu take; what most others ignore.
     Nine,
-    /// `OSC 777`: urxvt, foot.
+    /// `OSC 777`, which urxvt and foot take.
     Notify,
-    /// `OSC 99`: kitty.
+    /// `OSC 99`, which kitty takes.
     Kitty,
 }
 
 impl Osc {
-    /// As `config.toml` names them; `auto` is found out.
+    /// Names of the sequences in `config.toml`; `auto` is found out.
     pub(super) const NAMES: [&str; 5] = ["auto", "9", "777", "99", "none"];
 
-    /// The one of this name.
+    /// The sequence of this name; None: there is none.
     pub(super) fn named(name: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
         Some(match name {
             "auto" => Self::of_terminal(variable),
@@ -42,7 +42,7 @@ impl Osc {
         })
     }
 
-    /// What the terminal takes, as far as the environment tells.
+    /// The sequence that the terminal takes, as far as the environment tells.
     fn of_terminal(variable: &dyn Fn(&str) -> Option<String>) -> Self {
         let term = variable("TERM").unwrap_or_default();
         match () {
@@ -56,7 +56,7 @@ impl Osc {
 }
 
 impl Alerts {
-    /// What is written for these texts. They are foreign.
+    /// Bytes that are written for these texts, which are foreign.
     pub(super) fn bytes(&self, texts: &[String]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for text in texts {

@@ -18,10 +18,10 @@ use tui_core::{
 use super::{convert, hosts::explain};
 use crate::client::HostAddress;
 
-/// Deleting waits for a VM to end; nothing takes longer than this unless the host hangs.
+/// Longest wait for an answer: deleting waits for a VM to end; nothing takes longer than this unless the host hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Largest answer, in bytes: a pull request with all that was said.
+/// Largest answer that is taken, in bytes: a pull request with all that was said.
 const ANSWER_MAX: usize = 64 << 20;
 
 /// Asks the host and reports its answer.
@@ -91,7 +91,7 @@ async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
     Ok(Answer::Done)
 }
 
-/// Passes a build's progress on; gives how it ended.
+/// Passes a build's progress on; returns how it ended.
 async fn build(
     ticket: Ticket,
     host: &HostAddress,

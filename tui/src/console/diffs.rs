@@ -15,10 +15,10 @@ use tui_core::{
 use super::hosts::explain;
 use crate::client::HostAddress;
 
-/// A file's lines are cut after so many bytes: nobody reads more of them here.
+/// Bytes of lines after which a file is cut: nobody reads more of them here.
 const FILE_BYTES: u64 = 1 << 20;
 
-/// Reads all of it, then says so.
+/// Reads a diff to its end, and reports what came and that it was all.
 pub(super) async fn read(
     ticket: Ticket,
     host: HostAddress,

@@ -17,40 +17,40 @@ use tui_core::{draft::Draft, fleet::HostId, notice::Kind, pull::PullKey, report:
 
 use crate::client::HostAddress;
 
-/// Largest file, in bytes: a draft has at most 500 comments of 16 KiB.
+/// Largest file that is read, in bytes: a draft has at most 500 comments of 16 KiB.
 const FILE_MAX: u64 = 16 << 20;
-/// Most files looked at.
+/// Most files that are looked at.
 const FILES_MAX: usize = 1000;
 
-/// What a file has.
+/// Content of a draft's file.
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    /// Where hostd listens: `unix:PATH`.
+    /// Address at which the host's hostd listens: `unix:PATH`.
     host: String,
     repository: String,
     number: u64,
     draft: Draft,
 }
 
-/// The new session that is being filled in.
+/// Content of the file of the new session that is being filled in.
 #[derive(Default, Serialize, Deserialize)]
 struct KeptForm {
     title: String,
     task: String,
 }
 
-/// The folder of drafts.
+/// The folder with the files of drafts.
 #[derive(Clone, Debug)]
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    /// The user's; None: there is no home.
+    /// The user's folder of drafts; None: there is no home.
     pub(super) fn of_user() -> Option<Self> {
         let folders = directories::ProjectDirs::from("", "", "pilothouse")?;
         Some(Self(folders.state_dir().unwrap_or(folders.data_dir()).join("drafts")))
     }
 
-    /// What was kept of these hosts, and what is wrong with files that are set aside.
+    /// Reads the drafts that were kept of these hosts; reports also what is wrong with files that are set aside.
     pub(super) fn load(&self, hosts: &[HostAddress]) -> Vec<Report> {
         let mut drafts: BTreeMap<HostId, Vec<(String, u64, Draft)>> = BTreeMap::new();
         let mut reports = vec![];
@@ -172,7 +172,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Readable, and another one for each pull request: what names it is hashed, since it may have any characters.
+/// Name of a draft's file: readable, and another one for each pull request. What names the pull request is hashed, since it may
+/// have any characters.
 fn file_name(host: &str, repository: &str, number: u64) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     let readable: String = repository.chars().take(60).map(plain).collect();
@@ -192,7 +193,7 @@ pub(super) struct Keeper {
 
 #[derive(Default)]
 struct Waiting {
-    /// At most one for each pull request that is drafted on.
+    /// Drafts that wait to be written, at most one for each pull request.
     drafts: Mutex<BTreeMap<PullKey, (HostAddress, Draft)>>,
     form: Mutex<Option<KeptForm>>,
     more: Notify,
@@ -207,7 +208,7 @@ impl Waiting {
 }
 
 impl Keeper {
-    /// One that writes as long as `run` runs, and then when it is told to finish.
+    /// Creates a keeper that writes as long as `run` runs, and then when it is told to finish.
     pub(super) fn new() -> Self {
         Self { waiting: Arc::default() }
     }
@@ -224,7 +225,7 @@ impl Keeper {
         self.waiting.more.notify_one();
     }
 
-    /// Writes what comes, for ever.
+    /// Writes drafts as they come, for ever.
     pub(super) async fn run(self, folder: Folder, reports: mpsc::Sender<Report>) {
         loop {
             self.waiting.more.notified().await;

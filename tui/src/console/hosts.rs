@@ -10,9 +10,9 @@ use tui_core::report::{HostReport, Report};
 use super::convert;
 use crate::{cli::failure::Failure, client::HostAddress};
 
-/// Messages may be so large: a snapshot has all sessions.
+/// Largest message that is taken, in bytes: a snapshot has all sessions.
 const MESSAGE_MAX: usize = 64 << 20;
-/// A host that has not begun to answer by then is out of reach.
+/// Longest wait for a host to begin to answer; then it is out of reach.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Waits between tries: short at first, for a hostd that restarts, then longer.
@@ -36,7 +36,7 @@ pub(super) fn explain(host: &HostAddress, status: &Status) -> String {
     failure.message.trim_end().to_owned() + &hints.collect::<String>()
 }
 
-/// What was seen last, to go on from there.
+/// Revision of a host that was seen last, to go on from there.
 #[derive(Default)]
 struct Seen {
     epoch: String,
@@ -57,7 +57,7 @@ pub(super) async fn watch(id: usize, host: HostAddress, channel: Channel, report
     }
 }
 
-/// One connection. `Ok`: nobody listens any more.
+/// Watches a host over one connection. `Ok`: nobody listens any more.
 async fn watch_once(
     id: usize,
     host: &HostAddress,

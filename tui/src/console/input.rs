@@ -8,7 +8,7 @@ use tui_core::{
     key::{Code, Key},
 };
 
-/// `None`: nothing that the console cares about.
+/// Converts an event of the terminal; `None`: the console does not care about it.
 pub(super) fn event(raw: Raw) -> Option<Event> {
     match raw {
         Raw::Key(key) => self::key(key).map(Event::Key),

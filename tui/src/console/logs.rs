@@ -15,7 +15,7 @@ use tui_core::{
 use super::hosts::explain;
 use crate::client::HostAddress;
 
-/// Reads all of it, then says so.
+/// Reads a log to its end, and reports what came and that it was all.
 pub(super) async fn read(
     ticket: Ticket,
     host: HostAddress,

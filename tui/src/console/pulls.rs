@@ -7,11 +7,11 @@ use tui_core::report::{HostReport, Report};
 
 use super::{convert, hosts::Backoff};
 
-/// Messages may be so large: a queue has all open pull requests.
+/// Largest message that is taken, in bytes: a queue has all open pull requests.
 const MESSAGE_MAX: usize = 64 << 20;
 
-/// Watches for ever; ends when nobody listens any more, or the host knows no pull requests. That a host is away is told by
-/// [`super::hosts::watch`].
+/// Watches a host's queue for ever; ends when nobody listens any more, or the host knows no pull requests. That a host is away
+/// is told by [`super::hosts::watch`].
 pub(super) async fn watch(id: usize, channel: Channel, reports: mpsc::Sender<Report>) {
     let mut client = ReviewsClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
     let mut backoff = Backoff::new();
@@ -24,7 +24,7 @@ pub(super) async fn watch(id: usize, channel: Channel, reports: mpsc::Sender<Rep
     }
 }
 
-/// One connection. `Ok`: nobody listens any more.
+/// Watches a host's queue over one connection. `Ok`: nobody listens any more.
 async fn watch_once(
     id: usize,
     client: &mut ReviewsClient<Channel>,

@@ -33,13 +33,13 @@ use super::{
 };
 use crate::client::HostAddress;
 
-/// At most 60 frames a second.
+/// Least time between two frames: at most 60 are drawn a second.
 const FRAME: Duration = Duration::from_micros(16_600);
-/// News that may wait for the console; tasks that have more wait.
+/// Most news that may wait for the console; tasks that have more wait.
 const REPORTS: usize = 256;
-/// Keys that may wait for the console; a paste is one event.
+/// Most keys that may wait for the console; a paste is one event.
 const EVENTS: usize = 256;
-/// News taken in at once, between two looks at the keyboard.
+/// Most news that are taken between two looks at the keyboard.
 const BATCH: usize = 64;
 
 /// A running console.
@@ -50,14 +50,14 @@ pub(super) struct Runtime {
     alerts: Alerts,
     reports: mpsc::Sender<Report>,
     incoming: mpsc::Receiver<Report>,
-    /// The stream of each slot.
+    /// The open stream of each slot.
     open: BTreeMap<Slot, Stream>,
     /// All tasks; dropped, and so ended, with the console.
     tasks: JoinSet<()>,
-    /// Writes drafts, and where to.
+    /// Keeper that writes drafts; `drafts` is the folder to which it does.
     keeper: Keeper,
     drafts: Option<Folder>,
-    /// What is on the screen is older than the state.
+    /// Whether what is on the screen is older than the state.
     stale: bool,
 }
 
@@ -68,7 +68,7 @@ struct Stream {
 }
 
 impl Runtime {
-    /// Begins to watch the hosts.
+    /// Creates a console that begins to watch its hosts.
     pub(super) fn new(
         hosts: Vec<HostAddress>,
         state: State,

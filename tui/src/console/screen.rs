@@ -14,14 +14,14 @@ use pilothouse_terminal::guard::is_guarded;
 use ratatui::{Frame, Terminal, backend::CrosstermBackend, layout::Rect};
 use tokio::sync::Notify;
 
-/// The window's title is remembered, and comes back.
+/// Bytes by which the window's title is remembered; [`TITLE_BACK`] brings it back.
 const TITLE_KEPT: &str = "\x1b[22;0t";
 const TITLE_BACK: &str = "\x1b[23;0t";
-/// Shift-Enter and Enter are told apart where the terminal can (kitty's protocol); and no longer.
+/// Bytes by which Shift-Enter and Enter are told apart where the terminal can (kitty's protocol); [`KEYS_BACK`] ends that.
 const KEYS_APART: &str = "\x1b[>1u";
 const KEYS_BACK: &str = "\x1b[<u";
 
-/// Whether the terminal is ours now, for the panic hook.
+/// Whether the terminal is taken over now, for the panic hook.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Told when any task has panicked: the console ends then, since the terminal is restored already.
 pub(super) static PANICKED: Notify = Notify::const_new();
@@ -45,7 +45,7 @@ impl Screen {
         Ok(Self { terminal, mouse: false })
     }
 
-    /// Columns and rows.
+    /// Number of columns and of rows.
     pub(super) fn size(&self) -> (u16, u16) {
         self.terminal.size().map_or((80, 24), |size| (size.width, size.height))
     }
@@ -65,7 +65,7 @@ impl Screen {
         self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }
 
-    /// Writes what changes no cell.
+    /// Writes bytes that change no cell.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let out = self.terminal.backend_mut();
         out.write_all(bytes)?;

@@ -11,12 +11,12 @@ pub(super) struct Settings {
     pub(super) theme: Theme,
     pub(super) keymap: Keymap,
     pub(super) alerts: Alerts,
-    /// Ring when it becomes a person's turn.
+    /// Whether to ring when it becomes a person's turn.
     pub(super) bell: bool,
     pub(super) problems: Vec<(Kind, String)>,
 }
 
-/// A file of this kind is not larger; a mistake in the path should not fill the memory.
+/// Largest file that is read, in bytes; a mistake in the path should not fill the memory.
 const FILE_MAX: u64 = 1 << 20;
 
 /// Reads the user's settings.
@@ -47,7 +47,7 @@ fn config(folder: Option<&Path>, problems: &mut Problems) -> toml::Table {
     })
 }
 
-/// `[alerts]`: `bell = true`, `osc = "auto"`.
+/// Reads the table `[alerts]`: `bell = true`, `osc = "auto"`.
 fn alerts(config: &toml::Table, variable: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> (bool, Alerts) {
     let empty = toml::Table::new();
     let table = config.get("alerts").and_then(|value| value.as_table()).unwrap_or(&empty);
@@ -118,7 +118,7 @@ fn keymap(folder: Option<&Path>, name: &str, problems: &mut Problems) -> Keymap 
     }
 }
 
-/// Where a user's theme or keymap of this name is; a name is no path.
+/// Path of a user's theme or keymap of this name; None: there is no folder, or the name is a path.
 fn user_file(folder: Option<&Path>, kind: &str, name: &str) -> Option<PathBuf> {
     let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']);
     folder.filter(|_| plain).map(|folder| folder.join(kind).join(format!("{name}.toml")))

@@ -19,14 +19,14 @@ use super::{
 };
 use crate::client::HostAddress;
 
-/// A host that has not opened a terminal by then is out of reach.
+/// Longest wait for a host to open a terminal; then it is out of reach.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Requests that wait for a host that does not read; what is typed beyond is dropped, and said to be.
+/// Most requests that wait for a host that does not read; what is typed beyond is dropped, and said to be.
 pub(super) const WAITING_MAX: usize = 256;
-/// Input goes in pieces of at most so many bytes.
+/// Largest piece of input, in bytes.
 const PIECE: usize = 32 << 10;
 
-/// What a terminal is opened with.
+/// Values that a terminal is opened with.
 pub(super) struct Open {
     pub(super) ticket: Ticket,
     pub(super) host: HostAddress,
@@ -37,7 +37,7 @@ pub(super) struct Open {
     pub(super) delay: Duration,
 }
 
-/// What an open terminal is asked.
+/// Request to an open terminal.
 #[derive(Debug)]
 pub(super) enum Ask {
     Input(Vec<u8>),
@@ -74,9 +74,9 @@ pub(super) async fn keep_open(
 enum End {
     /// Nobody listens any more.
     Unheard,
-    /// There is nothing more to come: ended or refused.
+    /// Nothing more will come: the terminal has ended or was refused.
     Last(TerminalReport),
-    /// On its way; worth another try.
+    /// The connection broke on its way, and why; it is worth another try.
     Broken(String),
 }
 

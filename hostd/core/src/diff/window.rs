@@ -12,7 +12,7 @@ const STEP: usize = 4096;
 /// The part of two texts that has all differences in it.
 #[derive(Debug)]
 pub(super) struct Window {
-    /// How many lines stand before it: the same on both sides.
+    /// Number of lines before the window, the same on both sides.
     pub(super) first: u32,
     pub(super) old: Side,
     pub(super) new: Side,

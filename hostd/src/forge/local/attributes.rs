@@ -17,7 +17,7 @@ pub(super) enum Attributes {
 }
 
 impl Attributes {
-    /// Those of a commit, for the git that is installed.
+    /// The attributes of a commit, for the git that is installed.
     pub(super) async fn of(repository: &Repository, commit: &str) -> Result<Self, ForgeError> {
         if has_attr_source(&repository.run(["version"]).await?.line()) {
             Ok(Self::Commit(commit.to_owned()))

@@ -52,7 +52,7 @@ impl Local {
         self.repositories.info(new).await
     }
 
-    /// Its place, while nobody fetches into it or merges.
+    /// Path of a repository, and the turn for it; an error while somebody fetches into it or merges.
     fn for_itself(&self, name: &str) -> Result<(PathBuf, Turn<String>), ForgeError> {
         let place = self.repositories.open(name)?.path;
         let busy = || ForgeError::Busy(name.into());

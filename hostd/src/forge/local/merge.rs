@@ -9,7 +9,7 @@ use crate::{
     store::PullRecord,
 };
 
-/// How often a base branch may move under a merge before it is given up.
+/// Number of times that a base branch may move under a merge before the merge is given up.
 const TRIES: usize = 3;
 
 impl Local {

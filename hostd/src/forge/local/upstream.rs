@@ -12,11 +12,11 @@ use tokio::{sync::mpsc, time::timeout};
 use super::{FetchedBranch, Local, PushedBranch, import::check_source, now, remote};
 use crate::forge::{About, ForgeError, git::Repository};
 
-/// Where the upstream's branches are as they were last seen.
+/// Prefix of the refs that keep the upstream's branches as they were last seen.
 const SEEN: &str = "refs/remotes/upstream/";
 /// Longest error kept of a fetch, in bytes.
 const ERROR_MAX: usize = 1024;
-/// How long the schedule sleeps at most: clocks jump.
+/// Longest sleep of the schedule: clocks jump.
 const NAP: Duration = Duration::from_secs(60);
 
 impl Local {
@@ -235,7 +235,7 @@ impl Repository {
         Ok(listed.lines().filter_map(pair).collect())
     }
 
-    /// How many commits one has that the other lacks, and the other way round.
+    /// Number of commits that `one` has and `other` lacks, and the other way round.
     async fn apart(&self, one: &str, other: &str) -> Result<(u64, u64), ForgeError> {
         let ran = self.run(["rev-list", "--left-right", "--count", &format!("{one}...{other}"), "--"]).await?;
         let line = ran.line();

@@ -8,7 +8,7 @@ const OLD_ENOUGH: Duration = Duration::from_millis(1500);
 /// The first Linux that leaves a counter alone that user space has set.
 const MENDED: (u32, u32) = (6, 7);
 
-/// How long a guest that booted so long ago has still to run on a host with this kernel.
+/// Time that a guest of this age, since its boot, has still to run before it is suspended on a host with this kernel.
 pub(super) fn rest(host_kernel: &str, age: Duration) -> Duration {
     let mut numbers = host_kernel.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
     let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));

@@ -16,7 +16,7 @@ use crate::vm::{
     program::{QEMU_IMG, Search},
 };
 
-/// For one layer to be copied: some of them are many GiB on a slow disk.
+/// Longest time for one layer to be copied: some of them are many GiB on a slow disk.
 const COPY: Duration = Duration::from_secs(2 * 3600);
 
 /// Copies the layers from number `own` on into `to`, an empty layer that is there; synced.
@@ -97,7 +97,7 @@ mod tests {
             path
         }
 
-        /// One more layer, written to like a guest would.
+        /// Adds a layer, written to as a guest would.
         fn layer(&mut self, commands: &[&str]) {
             let top = self.empty(&format!("layer{}.qcow2", self.layers.len()));
             let node = json!({

@@ -21,7 +21,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// With a session's snapshot against a template; all of it fits.
+    /// Creates a machine with a session's snapshot against a template; all of it fits.
     async fn new() -> Self {
         let data = tempfile::tempdir().unwrap();
         let path = |name: &str| data.path().join(name);

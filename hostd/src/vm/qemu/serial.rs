@@ -10,14 +10,14 @@ use super::argv::SERIAL_RING;
 use crate::vm::file;
 
 const NAME: &str = "serial.log";
-/// The log of the VM that ran here before.
+/// File name of the log of the VM that ran here before.
 const PREVIOUS: &str = "serial.previous.log";
-/// What the kernel itself says last, whyever it resets.
+/// Words that the kernel itself says last, whyever it resets.
 const FAREWELL: &str = "reboot: Restarting system";
-/// Of a line that stands in a cause.
+/// Longest line of the serial console that stands in a cause, in bytes.
 const LINE: usize = 300;
 
-/// The last 64 KiB, in memory and in `serial.log`.
+/// The last 64 KiB of a VM's serial output, in memory and in `serial.log`.
 #[derive(Debug)]
 pub(super) struct Serial {
     path: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct Serial {
 }
 
 impl Serial {
-    /// For a new VM: the log of the one before is put aside.
+    /// The output of a new VM: the log of the one before is put aside.
     pub(super) fn fresh(folder: &Path) -> Self {
         let path = folder.join(NAME);
         // Mostly there is none; and a log that cannot be kept must not keep a VM from starting.
@@ -33,7 +33,7 @@ impl Serial {
         Self { path, bytes: Vec::new() }
     }
 
-    /// For a VM that an earlier hostd started: goes on with its log.
+    /// The output of a VM that an earlier hostd started: goes on with its log.
     pub(super) fn of_leftover(folder: &Path) -> Self {
         let path = folder.join(NAME);
         let bytes = file::read_bounded(&path, SERIAL_RING as u64).unwrap_or_default();

@@ -5,9 +5,9 @@ use std::{
     thread,
 };
 
-/// At most: what one piece needs of memory is needed by each.
+/// Most threads: each needs the memory that one piece takes.
 const THREADS: usize = 8;
-/// Results that wait for those before them, for each thread.
+/// Results of each thread that may wait for those before them.
 const AHEAD: usize = 2;
 
 /// Does `work` for each number below `count`, with something that each thread has for itself, and `then` something with each

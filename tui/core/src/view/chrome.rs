@@ -77,7 +77,7 @@ fn hosts(state: &State, area: Rect, pen: &mut Pen) {
     }
 }
 
-/// Between the list and what stands beside it. What stands below has its own line with a heading.
+/// Draws the line between the list and what stands beside it. What stands below has its own line with a heading.
 pub(super) fn separator(layout: &Layout, pen: &mut Pen) {
     if layout.is_wide() {
         for row in 0..layout.rule.height {
