@@ -11,7 +11,7 @@ use std::{
 
 use color_eyre::eyre::{Context as _, bail};
 use rustix::fs::{FlockOperation, flock};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::runtime::Runtime;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
     room::Rooms,
     selftest::SelfTest,
     sessions::{Fleet, Parts},
+    signals::Signals,
     store::Store,
     vm::{
         Vmm,
@@ -68,9 +69,15 @@ pub struct Options {
 /// Serves until SIGTERM, SIGINT or SIGHUP, then suspends what runs, for the next hostd to resume. A second signal ends at once;
 /// what still runs then is ended by the next hostd.
 ///
+/// It starts the runtime by itself, since futures are compiled where they are polled: here, and not in the program once more.
+///
 /// # Errors
-/// Where the data folder or a socket cannot be used.
-pub async fn run(options: Options) -> color_eyre::Result<()> {
+/// Where the runtime does not start, and where the data folder or a socket cannot be used.
+pub fn run(options: Options) -> color_eyre::Result<()> {
+    Runtime::new().wrap_err("the runtime did not start")?.block_on(serve(options))
+}
+
+async fn serve(options: Options) -> color_eyre::Result<()> {
     let mut signals = Signals::new()?;
     let descriptors = descriptors::raise();
     data_folder::claim(&options.data)?;
@@ -188,30 +195,6 @@ fn lock(data: &Path) -> color_eyre::Result<File> {
     let written = file.seek(SeekFrom::Start(0)).and_then(|_| writeln!(file, "{:<PID_WIDTH$}", std::process::id()));
     written.wrap_err_with(|| path.display().to_string())?;
     Ok(file)
-}
-
-/// The signals that stop hostd: SIGTERM, SIGINT and SIGHUP.
-pub struct Signals([Signal; 3]);
-
-impl Signals {
-    /// Begins to listen to the signals.
-    ///
-    /// # Errors
-    /// Where the system does not allow it.
-    pub fn new() -> color_eyre::Result<Self> {
-        let listen = |kind| signal(kind).wrap_err("signals cannot be listened to");
-        Ok(Self([listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?]))
-    }
-
-    /// Waits for any of the signals. Cancel safe.
-    pub async fn next(&mut self) {
-        let [terminate, interrupt, hangup] = &mut self.0;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }
 
 #[cfg(test)]

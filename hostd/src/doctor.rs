@@ -16,14 +16,17 @@ mod table;
 
 use std::path::PathBuf;
 
+use color_eyre::eyre::{Context as _, bail};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
+use tokio::runtime::Runtime;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use check::{Check, Status};
 
 use crate::{
     data_folder,
     selftest::Circle,
+    signals::Signals,
     vm::{
         Vmm as _,
         qemu::{Choice, Qemu},
@@ -64,12 +67,31 @@ impl Report {
     }
 }
 
+/// Examines this machine, and tells people of its progress on stderr. It starts the runtime by itself, as [`crate::daemon`] does.
+///
+/// # Errors
+/// Where the runtime does not start, and where a signal interrupts it: then nothing is left of it.
+pub fn run(options: &Options) -> color_eyre::Result<Report> {
+    Runtime::new().wrap_err("the runtime did not start")?.block_on(async {
+        let mut signals = Signals::new()?;
+        let cancel = CancellationToken::new();
+        let _ends_with_signal = AbortOnDropHandle::new(tokio::spawn({
+            let cancel = cancel.clone();
+            async move {
+                signals.next().await;
+                cancel.cancel();
+            }
+        }));
+        let report = examine(options, &|line| eprintln!("{line}"), &cancel).await;
+        if cancel.is_cancelled() {
+            bail!("interrupted; nothing is left of it");
+        }
+        Ok(report)
+    })
+}
+
 /// Examines this machine; `progress` gets lines for people. Where `cancel` is cancelled it ends soon, with what it has found.
-pub async fn examine(
-    options: &Options,
-    progress: &(dyn Fn(String) + Send + Sync),
-    cancel: &CancellationToken,
-) -> Report {
+async fn examine(options: &Options, progress: &(dyn Fn(String) + Send + Sync), cancel: &CancellationToken) -> Report {
     let mut qemu = Qemu::new(&options.data, options.guest.clone()).with_accelerator(options.accelerator);
     if let Some(kernel) = &options.kernel {
         qemu = qemu.with_kernel(kernel);

@@ -21,6 +21,7 @@ pub mod reports;
 pub mod room;
 pub mod selftest;
 pub mod sessions;
+mod signals;
 pub mod store;
 pub mod terminals;
 pub mod vm;

@@ -8,9 +8,8 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use color_eyre::eyre::{Context as _, OptionExt as _, bail};
+use color_eyre::eyre::{Context as _, OptionExt as _};
 use hostd::{api::Listen, daemon, data_folder, doctor, vm::qemu::Choice};
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 macro_rules! examples {
@@ -167,7 +166,7 @@ fn run(serve: Serve) -> color_eyre::Result<()> {
         kernel: serve.base.kernel,
         memory: serve.memory,
     };
-    tokio::runtime::Runtime::new().wrap_err("the runtime did not start")?.block_on(daemon::run(options))
+    daemon::run(options)
 }
 
 fn examine(doctor: Doctor) -> color_eyre::Result<ExitCode> {
@@ -180,17 +179,7 @@ fn examine(doctor: Doctor) -> color_eyre::Result<ExitCode> {
         kernel: doctor.base.kernel,
         thorough: doctor.thorough,
     };
-    let cancel = CancellationToken::new();
-    let look = async {
-        let signals = daemon::Signals::new()?;
-        tokio::spawn(cancel_on_signal(signals, cancel.clone()));
-        let say = |line: String| eprintln!("{line}");
-        Ok::<_, color_eyre::Report>(doctor::examine(&options, &say, &cancel).await)
-    };
-    let report = tokio::runtime::Runtime::new().wrap_err("the runtime did not start")?.block_on(look)?;
-    if cancel.is_cancelled() {
-        bail!("interrupted; nothing is left of it");
-    }
+    let report = doctor::run(&options)?;
     let mut stdout = std::io::stdout().lock();
     if doctor.json {
         writeln!(stdout, "{}", serde_json::to_string_pretty(&report)?)?;
@@ -199,11 +188,6 @@ fn examine(doctor: Doctor) -> color_eyre::Result<ExitCode> {
         write!(stdout, "{}", report.table(colour))?;
     }
     Ok(if report.status == doctor::Status::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-async fn cancel_on_signal(mut signals: daemon::Signals, cancel: CancellationToken) {
-    signals.next().await;
-    cancel.cancel();
 }
 
 fn log_to_stderr(level: &str) -> color_eyre::Result<()> {
