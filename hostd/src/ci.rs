@@ -82,7 +82,7 @@ pub struct Parts {
     pub forge: Arc<dyn Forge>,
     /// The environments whose checks are run.
     pub environments: Arc<Environments>,
-    /// The machine manager that starts the VMs.
+    /// The [`Vmm`] that starts the VMs.
     pub vmm: Arc<dyn Vmm>,
     /// The gateway, by which VMs reach the repository.
     pub gateway: Arc<Gateway>,

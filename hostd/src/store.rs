@@ -64,7 +64,7 @@ pub struct Machine {
     /// The session's last snapshot; None: there is none.
     #[serde(default)]
     pub snapshot: Option<Snapshot>,
-    /// Id of the last event of the guest's present boot that hostd has taken.
+    /// Number of the last event of the guest's present boot that hostd has taken; 0: none.
     #[serde(default)]
     pub heard: u64,
     /// Seconds that the session may wait before it is suspended.

@@ -34,7 +34,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// What a [`Vmm`] says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VmmInfo {
-    /// Name of the manager: qemu or simulated.
+    /// Name of the [`Vmm`]: qemu or simulated.
     pub name: &'static str,
     /// Name of the accelerator: kvm, tcg or none.
     pub accelerator: &'static str,

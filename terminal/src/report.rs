@@ -66,7 +66,7 @@ impl Machine {
         }
     }
 
-    /// Answers DECRQSS.
+    /// Answers DECRQSS, which asks for a setting.
     pub(crate) fn report_setting(&mut self, asked: &[u8]) {
         let mut out = b"\x1bP1$r".to_vec();
         match asked {

@@ -153,7 +153,7 @@ pub enum EnvironmentError {
         name: String,
         /// Bytes of memory that one of its VMs takes.
         memory: u64,
-        /// Bytes of memory that the host has for VMs.
+        /// Bytes of memory that the host has.
         host: u64,
     },
     /// A VM of the build could not be run, or a program is missing.

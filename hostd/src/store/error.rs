@@ -8,7 +8,7 @@ pub enum StoreError {
     Open {
         /// Path of the database.
         path: PathBuf,
-        /// SQLite's words.
+        /// Error of SQLite.
         error: rusqlite::Error,
     },
     /// The file is not a database, or one of another program.

@@ -11,6 +11,6 @@ pub enum Policy {
     Ask,
     /// The text is copied.
     Allow,
-    /// Nothing happens.
+    /// The text is not copied, and nothing is said.
     Deny,
 }

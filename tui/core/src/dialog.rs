@@ -364,7 +364,7 @@ pub struct Keys {
 pub struct Asked {
     /// The host that is asked.
     pub host: HostId,
-    /// The question.
+    /// The call that was made.
     pub call: Call,
     /// What was done, e.g. "Deleted x".
     pub done: String,

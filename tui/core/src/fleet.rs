@@ -34,7 +34,7 @@ pub struct EnvironmentKey {
 pub enum Turn {
     /// A person at a console must act.
     You,
-    /// Checks run.
+    /// Checks run, or wait to be run.
     Checks,
     /// Another person must act.
     Other,

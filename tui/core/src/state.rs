@@ -29,15 +29,15 @@ use crate::{
 /// The lists of the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
-    /// The sessions, by turn.
+    /// The list of the sessions of all hosts, by turn.
     Sessions,
-    /// The open pull requests.
+    /// The queue of open pull requests.
     Review,
-    /// The hosts.
+    /// The list of all hosts.
     Hosts,
-    /// The environments.
+    /// The list of the environments of all hosts.
     Environments,
-    /// The crashed sessions.
+    /// The list of crashed sessions.
     Crashes,
 }
 

@@ -125,7 +125,7 @@ pub enum Input {
     AgentStatus {
         /// Generation of the VM that reports.
         generation: u64,
-        /// The status.
+        /// The status that the agent gave.
         status: Status,
     },
     /// The agent's terminal shows another sign than before.
@@ -139,7 +139,7 @@ pub enum Input {
     WaitBegan {
         /// Generation of the VM that reports.
         generation: u64,
-        /// The wait.
+        /// The wait that began.
         wait: Wait,
     },
     /// The agent's `session wait` ended without an answer.
@@ -236,7 +236,7 @@ pub enum Effect {
         generation: u64,
         /// Id of the wait.
         wait: u64,
-        /// The answer.
+        /// The answer that is handed over.
         answer: Answer,
     },
     /// End the VM if there is one; nothing is reported.
