@@ -6,6 +6,7 @@
 pub mod api;
 pub mod ballast;
 pub mod ci;
+mod clock;
 pub mod daemon;
 pub mod data_folder;
 mod descriptors;
@@ -16,6 +17,7 @@ pub mod environments;
 pub mod forge;
 pub mod gateway;
 pub mod guest;
+pub mod host_status;
 mod process;
 pub mod reports;
 pub mod room;

@@ -4,10 +4,11 @@ use hostd_core::{Lifecycle, attention, text};
 use pilothouse_proto::hostd::v1 as wire;
 
 use crate::{
+    clock::now,
     environments::BuildInfo,
     gateway::Refused,
-    sessions::now,
-    sessions::{Accounts, Change, EnvironmentView, HostStatus, News, SessionView, Snapshot},
+    host_status::HostStatus,
+    sessions::{Accounts, Change, EnvironmentView, News, SessionView, Snapshot},
     terminals::{Shown, Size},
 };
 

@@ -17,7 +17,7 @@ const RECIPE_MAX: usize = 256 << 10;
 
 impl Api {
     fn shown(&self, info: EnvironmentInfo) -> Environment {
-        convert::environment(&self.fleet.board().view(info))
+        convert::environment(&self.fleet.feed().view(info))
     }
 }
 

@@ -14,17 +14,17 @@ impl Host for Api {
     async fn get(&self, _: Request<GetHostRequest>) -> Result<Response<HostInfo>, Status> {
         self.fleet.look().await;
         let accounts = Some(convert::accounts(&self.fleet.accounts().await?));
-        Ok(Response::new(HostInfo { accounts, ..convert::host(&self.fleet.board().snapshot().host) }))
+        Ok(Response::new(HostInfo { accounts, ..convert::host(&self.fleet.feed().snapshot().host) }))
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let WatchRequest { epoch, revision } = request.into_inner();
         self.fleet.look().await;
-        let board = self.fleet.board().clone();
-        let reader = board.read(&epoch, revision);
-        let news = stream::unfold((board, reader), |(board, mut reader)| async move {
+        let feed = self.fleet.feed().clone();
+        let reader = feed.read(&epoch, revision);
+        let news = stream::unfold((feed, reader), |(feed, mut reader)| async move {
             let (revision, news) = reader.next().await;
-            Some((Ok(convert::news(board.epoch(), revision, &news)), (board, reader)))
+            Some((Ok(convert::news(feed.epoch(), revision, &news)), (feed, reader)))
         });
         Ok(Response::new(until_closing(news, &self.closing)))
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Check, table::size};
 use crate::{
     data_folder::{LOCK, Unfit},
-    sessions,
+    host_status,
 };
 
 const GIB: u64 = 1 << 30;
@@ -104,7 +104,7 @@ pub(super) fn disk(data: &Path) -> Check {
 }
 
 pub(super) fn memory() -> Check {
-    room("memory", sessions::memory_available(), sessions::memory_total(), MEMORY_COMFORT, MEMORY_LEAST)
+    room("memory", host_status::memory_available(), host_status::memory_total(), MEMORY_COMFORT, MEMORY_LEAST)
 }
 
 fn room(name: &'static str, free: u64, total: u64, comfort: u64, least: u64) -> Check {

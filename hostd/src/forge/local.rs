@@ -297,5 +297,5 @@ impl Forge for Local {
 }
 
 fn now() -> UnixMillis {
-    crate::sessions::now()
+    crate::clock::now()
 }

@@ -165,6 +165,16 @@ impl Link {
         self.state.clone()
     }
 
+    /// Waits until the link is up, for as long as that takes; None: it was closed.
+    pub(crate) async fn up(&self) -> Option<GuestClient<Channel>> {
+        let mut state = self.state();
+        let state = state.wait_for(|state| matches!(state, LinkState::Up(_))).await.ok()?;
+        match &*state {
+            LinkState::Up(hello) => Some(hello.client.clone()),
+            LinkState::Connecting | LinkState::Down => None,
+        }
+    }
+
     /// Waits until the link is up.
     ///
     /// # Errors

@@ -1,37 +1,48 @@
 //! All sessions of a host: taken over when hostd starts, listed, created, ended with it.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+mod accounts;
+mod commands;
+mod create;
+mod diff;
+mod fork;
+mod resolve;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
-use hostd_core::{Input, Lifecycle, capacity::Room, session::step};
+use hostd_core::{Input, Lifecycle, Session, capacity::Room, session::step};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::resolve::resolve;
 use super::{
-    Board, FleetError, Order, SessionView, copies, create, fork, layers, message::Message, now, pool, refresh,
-    resolve::resolve, start::identity, suspend,
+    background::poll,
+    context::{Context, Parts},
+    disk::merge,
+    error::FleetError,
+    feed::Feed,
+    message::Message,
+    pool::{self, Pool},
+    registry::{Handle, Registry},
+    supervisor::Supervisors,
+    usage,
+    view::SessionView,
+    vm::{fork as vm_fork, orphans, read_copy::Copies, suspend::recover},
 };
 use crate::{
-    diff::Diffs,
+    clock::now,
     environments::Environments,
     forge::Forge,
-    gateway::{Gateway, Refused},
-    guest::last_sync,
+    gateway::Refused,
     room::Rooms,
-    store::{Record, Store, StoreError},
+    store::{Record, StoreError},
     terminals::Terminal,
-    vm::{Port, Vmm},
 };
 
-pub(super) use super::{
-    commands::{Busy, LINK_WAIT, begins, settled},
-    handle::{Handle, Host, over},
-};
+pub use self::{accounts::Accounts, commands::SendOrder, create::Order, fork::ForkOrder};
 
+/// How long a call waits for a link that is down.
+const LINK_WAIT: Duration = Duration::from_secs(10);
 /// New ids that are tried where a slug is taken.
 const SLUG_TRIES: usize = 5;
 /// For all running sessions to be put to disk when hostd ends. With what comes after it, powering off and the last calls, it
@@ -40,30 +51,11 @@ const STOP: Duration = Duration::from_secs(60);
 /// Leftover VMs that are ended at a time.
 const LEFTOVERS: usize = 8;
 
-/// What a fleet is made of.
-pub struct Parts {
-    /// The data folder.
-    pub data: PathBuf,
-    /// Where sessions are kept.
-    pub store: Store,
-    /// What starts their VMs.
-    pub vmm: Arc<dyn Vmm>,
-    /// Their way out.
-    pub gateway: Arc<Gateway>,
-    /// What they are made from.
-    pub environments: Arc<Environments>,
-    /// Where their repositories and pull requests are.
-    pub forge: Arc<dyn Forge>,
-    /// What shows their changes.
-    pub diffs: Diffs,
-    /// Where they, and all else that runs here, have their room from.
-    pub rooms: Rooms,
-}
-
 /// All sessions of this host.
 pub struct Fleet {
-    pub(super) host: Arc<Host>,
-    pub(super) refresh: CancellationToken,
+    supervisors: Supervisors,
+    copies: Arc<Copies>,
+    refresh: CancellationToken,
 }
 
 impl Fleet {
@@ -73,70 +65,72 @@ impl Fleet {
     /// # Errors
     /// Where the store cannot be written.
     pub async fn open(parts: Parts, records: Vec<Record>, epoch: String) -> Result<Arc<Self>, StoreError> {
-        let host = Host::new(parts, epoch);
-        fork::sweep(&host.parts.data, &records).await;
-        stream::iter(&records).for_each_concurrent(LEFTOVERS, |record| end_leftover(&host, record)).await;
-        pool::sweep(&host).await;
-        host.parts.vmm.stand_by(&[]).await;
-        copies::sweep(&host).await;
-        layers::sweep(&host, &records).await;
+        let ctx = Context::new(parts, epoch);
+        let (registry, pool) = (Arc::new(Registry::default()), Arc::new(Pool::default()));
+        count(&ctx, &registry, &pool);
+        let (vmm, rooms, diffs) = (ctx.vmm.clone(), ctx.rooms.clone(), ctx.diffs.clone());
+        let copies = Copies::new(&ctx.data, vmm, rooms, diffs, ctx.closing.clone());
+        sweep(&ctx, &copies, &records).await;
+        let build_gc = Arc::default();
+        let supervisors = Supervisors { ctx, registry, pool, build_gc };
+        let Supervisors { ctx, registry, pool, build_gc } = &supervisors;
         for mut record in records {
             let mut input = Input::HostRestarted;
-            if let Some(machine) = suspend::recover(&host, &record).await {
+            if let Some(machine) = recover(&*ctx.vmm, &ctx.folder(&record.session.id), &record).await {
                 tracing::info!(slug = record.session.slug, "its suspend was finished");
                 (record.machine, input) = (machine, Input::Suspended);
             }
             let stepped = step(&record.session, input, now());
             let (session, effects) = stepped.unwrap_or_else(|_| (record.session.clone(), vec![]));
             record.session = session;
-            let owed = host.parts.store.converge(&record, effects).await?;
-            host.spawn(record, owed);
+            let owed = ctx.store.converge(&record, effects).await?;
+            supervisors.spawn(record, owed);
         }
-        let refresh = refresh::start(&host);
-        tokio::spawn(pool::keep(host.clone()));
-        suspend::settle_early(&host);
-        Ok(Arc::new(Self { host, refresh }))
+        let refresh = poll::start(ctx, registry, pool, build_gc);
+        tokio::spawn(pool::keep::keep(ctx.clone(), registry.clone(), pool.clone()));
+        settle_early(ctx, registry);
+        Ok(Arc::new(Self { supervisors, copies, refresh }))
     }
 
     /// What it shows.
     #[must_use]
-    pub fn board(&self) -> &Arc<Board> {
-        &self.host.board
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.ctx().feed
     }
 
     /// The environments.
     #[must_use]
     pub fn environments(&self) -> &Arc<Environments> {
-        &self.host.parts.environments
+        &self.ctx().environments
     }
 
     /// The forge.
     #[must_use]
     pub fn forge(&self) -> &Arc<dyn Forge> {
-        &self.host.parts.forge
+        &self.ctx().forge
     }
 
-    /// Brings onto the board what changes without anybody saying so: memory, disk, viewers.
+    /// Brings into the feed what changes without anybody saying so: memory, disk, viewers.
     pub async fn look(&self) {
-        refresh::look(&self.host).await;
+        poll::look(self.ctx(), self.registry()).await;
     }
 
     /// What this host has left now, beside its sessions and the starts under way. Reads a few files of /proc.
     #[must_use]
     pub fn room(&self) -> Room {
-        self.host.room()
+        self.ctx().room()
     }
 
     /// Where its VMs have their room from.
     #[must_use]
     pub fn rooms(&self) -> &Rooms {
-        &self.host.parts.rooms
+        &self.ctx().rooms
     }
 
     /// All sessions, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<SessionView> {
-        self.host.handles().values().map(|handle| handle.view()).collect()
+        self.registry().all().iter().map(|handle| handle.view()).collect()
     }
 
     /// Dispatches a new session.
@@ -147,17 +141,18 @@ impl Fleet {
         if self.refresh.is_cancelled() {
             return Err(FleetError::Stopping);
         }
-        let _shelf = self.host.shelf.hold().await;
-        let build = self.host.parts.environments.ready(&order.environment)?;
-        let vmm = self.host.parts.vmm.clone();
+        let Supervisors { ctx, pool, build_gc, .. } = &self.supervisors;
+        let _builds = build_gc.hold().await;
+        let build = ctx.environments.ready(&order.environment)?;
+        let vmm = ctx.vmm.clone();
         let info = tokio::task::spawn_blocking(move || vmm.info()).await.map_err(|_| FleetError::Stopping)?;
-        create::check_host(&info, &build, &self.host.room())?;
+        create::check_host(&info, &build, &ctx.room())?;
         for _ in 0..SLUG_TRIES {
             let (record, effects) = create::session(order.clone(), build.clone())?;
-            match self.host.parts.store.add(&record, effects).await {
+            match ctx.store.add(&record, effects).await {
                 Ok(owed) => {
-                    self.host.pool.dispatched(&order.environment);
-                    return Ok(self.host.spawn(record, owed).view());
+                    pool.dispatched(&order.environment);
+                    return Ok(self.supervisors.spawn(record, owed).view());
                 }
                 Err(StoreError::SlugTaken) => {}
                 Err(error) => return Err(error.into()),
@@ -177,7 +172,7 @@ impl Fleet {
     /// Destinations that the session of this id was refused since hostd began, the last one first.
     #[must_use]
     pub fn refused(&self, id: &str) -> Vec<Refused> {
-        self.host().parts.gateway.refused(id)
+        self.ctx().gateway.refused(id)
     }
 
     /// Its terminal.
@@ -193,7 +188,7 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::get`].
     pub fn directory(&self, asked: &str) -> Result<PathBuf, FleetError> {
-        Ok(self.host.directory(&self.handle(asked)?.id))
+        Ok(self.ctx().folder(&self.handle(asked)?.id).path().into())
     }
 
     /// What its guest wrote to the serial console lately, where a VM runs.
@@ -213,11 +208,10 @@ impl Fleet {
     pub async fn stop(&self) {
         let until = Instant::now() + STOP;
         self.refresh.cancel();
-        self.host.closing.cancel();
-        self.host.pool.close().await;
-        self.host.copies.close().await;
-        let handles: Vec<_> = self.host.handles().values().cloned().collect();
-        stream::iter(handles)
+        self.ctx().closing.cancel();
+        self.supervisors.pool.close().await;
+        self.copies.close().await;
+        stream::iter(self.registry().all())
             .for_each_concurrent(None, |handle| async move {
                 // A supervisor that has ended by itself needs no telling.
                 let _ = handle.messages.send(Message::Stop { until }).await;
@@ -226,36 +220,79 @@ impl Fleet {
             .await;
     }
 
-    pub(super) fn host(&self) -> &Arc<Host> {
-        &self.host
+    /// Looks at what a session uses now, for whoever asks for it next.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`].
+    pub async fn look_into(&self, asked: &str) -> Result<(), FleetError> {
+        let handle = self.handle(asked)?;
+        let live = handle.live.borrow().clone();
+        usage::look(&self.ctx().folder(&handle.id), live, &handle.usage).await;
+        Ok(())
+    }
+
+    pub(super) fn ctx(&self) -> &Arc<Context> {
+        &self.supervisors.ctx
+    }
+
+    #[cfg(test)]
+    pub(super) fn pool(&self) -> &Pool {
+        &self.supervisors.pool
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.supervisors.registry
     }
 
     pub(super) fn handle(&self, asked: &str) -> Result<Arc<Handle>, FleetError> {
-        let handles = self.host.handles();
-        let id = resolve(asked, handles.values().map(|h| (h.id.as_str(), h.slug.as_str())))?;
-        handles.get(id).cloned().ok_or_else(|| FleetError::NotFound(asked.into()))
+        let handles = self.registry().all();
+        let id = resolve(asked, handles.iter().map(|h| (h.id.as_str(), h.slug.as_str())))?;
+        self.registry().get(id).ok_or_else(|| FleetError::NotFound(asked.into()))
     }
 }
 
-async fn end_leftover(host: &Host, record: &Record) {
-    let directory: &Path = &host.directory(&record.session.id);
-    // Its agent may be at work: what that has written is put on the disk first. A snapshot that is whole is of its own moment.
-    if record.session.lifecycle == Lifecycle::Running
-        && let Ok(link) = host.parts.vmm.connect_leftover(directory, Port::Link).await
-    {
-        let identity = identity(&record.session, record.session.generation);
-        match last_sync(link, &identity).await {
-            Ok(()) => {
-                tracing::info!(slug = record.session.slug, "the guest of the VM that an earlier hostd left has synced")
+/// Whether it is on its way to its first moment, or to the first after a restart.
+fn begins(session: &Session) -> bool {
+    matches!(session.lifecycle, Lifecycle::Queued | Lifecycle::Starting)
+}
+
+/// Has whatever else runs on this host know what the VMs of sessions use, and those that nobody has taken.
+fn count(ctx: &Arc<Context>, registry: &Arc<Registry>, pool: &Arc<Pool>) {
+    let (host, registry, pool) = (Arc::downgrade(ctx), Arc::downgrade(registry), Arc::downgrade(pool));
+    ctx.rooms.count(move || {
+        let lives = registry.upgrade().map(|registry| registry.lives()).unwrap_or_default();
+        let used: u64 = lives.iter().map(|live| live.vm.memory().private).sum();
+        let warm = pool.upgrade().map_or(0, |pool| pool.used());
+        let standing_by = host.upgrade().map_or(0, |ctx| ctx.vmm.standing_by().private);
+        used.saturating_add(warm).saturating_add(standing_by)
+    });
+}
+
+/// Ends and removes what an earlier hostd left.
+async fn sweep(ctx: &Context, copies: &Copies, records: &[Record]) {
+    vm_fork::sweep(&ctx.data, records).await;
+    let end = |record: &Record| {
+        let (folder, record) = (ctx.folder(&record.session.id), record.clone());
+        async move { orphans::end(&*ctx.vmm, &folder, &record).await }
+    };
+    stream::iter(records).for_each_concurrent(LEFTOVERS, end).await;
+    pool::sweep(&*ctx.vmm, &ctx.data).await;
+    ctx.vmm.stand_by(&[]).await;
+    copies.sweep().await;
+    merge::sweep(&ctx.data, records).await;
+}
+
+/// Finds out how snapshots are written here before somebody has to wait for it, where there is something that will be put to
+/// disk.
+fn settle_early(ctx: &Arc<Context>, registry: &Registry) {
+    let built = || ctx.environments.list().iter().any(|environment| environment.build.is_some());
+    if !registry.all().is_empty() || built() {
+        let ctx = ctx.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = ctx.vmm.settle() => {}
+                () = ctx.closing.cancelled() => {}
             }
-            Err(error) => {
-                tracing::warn!(slug = record.session.slug, error, "the guest of a VM that was left does not sync")
-            }
-        }
-    }
-    match host.parts.vmm.end_leftover(directory).await {
-        Ok(false) => {}
-        Ok(true) => tracing::info!(slug = record.session.slug, "ended the VM that an earlier hostd left"),
-        Err(error) => tracing::error!(slug = record.session.slug, %error, "its VM may still run"),
+        });
     }
 }

@@ -5,7 +5,7 @@
 //! What is to be done is planned by [`hostd_core::capacity::plan_pool`], one step at a time, and below the sessions' own
 //! starts: nothing is started while a session starts or waits.
 
-mod keep;
+pub(super) mod keep;
 mod make;
 mod standby;
 
@@ -20,13 +20,11 @@ use hostd_core::Lifecycle;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{fleet::Host, leftovers};
+use super::{disk::folder::Folder, vm::orphans};
 use crate::{
     store::Record,
-    vm::{MemoryUse, Vm},
+    vm::{MemoryUse, Vm, Vmm},
 };
-
-pub(super) use keep::keep;
 
 /// Dispatches that are remembered.
 const REMEMBERED: usize = 256;
@@ -124,6 +122,75 @@ impl Pool {
         self.over.cancelled().await;
     }
 
+    /// Waits until one can be set aside for this session; `has_disk` says whether the disk has room for what the session would
+    /// write. Cancel safe.
+    pub(super) async fn reserved(self: &Arc<Self>, record: &Record, has_disk: impl Fn() -> bool) -> Reserved {
+        loop {
+            let mut stocked = std::pin::pin!(self.stocked.notified());
+            stocked.as_mut().enable();
+            if let Some(reserved) = self.reserve(record, &has_disk) {
+                return reserved;
+            }
+            stocked.await;
+        }
+    }
+
+    /// Sets one aside for a session's first start. It has its memory already and does not boot, so it waits for neither; None:
+    /// there is none, or the disk has no room.
+    fn reserve(self: &Arc<Self>, record: &Record, has_disk: impl Fn() -> bool) -> Option<Reserved> {
+        let Record { session, machine } = record;
+        let first = session.lifecycle == Lifecycle::Queued && session.generation == 0 && machine.template.is_some();
+        if !first || !has_disk() {
+            return None;
+        }
+        let mut state = self.lock();
+        let warm = ready(&mut state, &session.build)?;
+        state.reserved.insert(session.id.clone(), warm);
+        Some(Reserved { pool: self.clone(), session: session.id.clone() })
+    }
+
+    /// A VM of this build for the session of this id, whose disk becomes `disk` in the session's folder, where nothing may be
+    /// yet. What lies in the VM's own folder is looked after until it ends; then its logs move to the session's.
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        session: &str,
+        build: &str,
+        folder: &Folder,
+        disk: &str,
+    ) -> Option<Arc<dyn Vm>> {
+        let warm = {
+            let mut state = self.lock();
+            let reserved = state.reserved.remove(session).filter(Warm::lives);
+            let warm = reserved.or_else(|| ready(&mut state, build))?;
+            state.taken.insert(session.into(), warm.folder.clone());
+            warm
+        };
+        self.look_again();
+        let disk = folder.layer(disk);
+        let linked = tokio::fs::hard_link(disk_in(&warm.folder), &disk).await;
+        let vm = warm.vm.clone();
+        tokio::spawn(self.clone().after(session.into(), folder.clone(), warm));
+        match linked {
+            Ok(()) => Some(vm),
+            Err(error) => {
+                tracing::warn!(session, disk = %disk.display(), %error, "a warm VM could not be taken");
+                vm.end().await;
+                None
+            }
+        }
+    }
+
+    /// Tidies up after a VM that a session had taken.
+    async fn after(self: Arc<Self>, session: String, folder: Folder, warm: Warm) {
+        warm.vm.ended().await;
+        for name in LOGS {
+            // Mostly there is none, and a session that was deleted has no place for it.
+            let _ = tokio::fs::rename(warm.folder.join(name), folder.path().join(name)).await;
+        }
+        self.lock().taken.remove(&session);
+        remove(&warm.folder).await;
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,44 +198,18 @@ impl Pool {
 
 /// A warm VM that is set aside for a session until it takes it; one that is not taken goes back when this is dropped.
 pub(super) struct Reserved {
-    host: Arc<Host>,
+    pool: Arc<Pool>,
     session: String,
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        let mut state = self.host.pool.lock();
+        let mut state = self.pool.lock();
         if let Some(warm) = state.reserved.remove(&self.session) {
             state.ready.push(warm);
-            self.host.pool.stocked.notify_waiters();
+            self.pool.stocked.notify_waiters();
         }
     }
-}
-
-/// Waits until one can be set aside for this session. Cancel safe.
-pub(super) async fn reserved(host: &Arc<Host>, record: &Record) -> Reserved {
-    loop {
-        let mut stocked = std::pin::pin!(host.pool.stocked.notified());
-        stocked.as_mut().enable();
-        if let Some(reserved) = reserve(host, record) {
-            return reserved;
-        }
-        stocked.await;
-    }
-}
-
-/// Sets one aside for a session's first start. It has its memory already and does not boot, so it waits for neither; None:
-/// there is none, or the disk has no room for what the session would write.
-fn reserve(host: &Arc<Host>, record: &Record) -> Option<Reserved> {
-    let Record { session, machine } = record;
-    let first = session.lifecycle == Lifecycle::Queued && session.generation == 0 && machine.template.is_some();
-    if !first || !host.has_disk() {
-        return None;
-    }
-    let mut state = host.pool.lock();
-    let warm = ready(&mut state, &session.build)?;
-    state.reserved.insert(session.id.clone(), warm);
-    Some(Reserved { host: host.clone(), session: session.id.clone() })
 }
 
 fn ready(state: &mut State, build: &str) -> Option<Warm> {
@@ -176,48 +217,13 @@ fn ready(state: &mut State, build: &str) -> Option<Warm> {
     Some(state.ready.swap_remove(at))
 }
 
-/// A VM of this build for the session of this record, whose disk becomes `disk`, where nothing may be yet. What lies in the
-/// VM's own folder is looked after until it ends; then its logs move to the session's.
-pub(super) async fn take(host: &Arc<Host>, session: &str, build: &str, disk: &Path) -> Option<Arc<dyn Vm>> {
-    let warm = {
-        let mut state = host.pool.lock();
-        let reserved = state.reserved.remove(session).filter(Warm::lives);
-        let warm = reserved.or_else(|| ready(&mut state, build))?;
-        state.taken.insert(session.into(), warm.folder.clone());
-        warm
-    };
-    host.pool.look_again();
-    let linked = tokio::fs::hard_link(disk_in(&warm.folder), disk).await;
-    let vm = warm.vm.clone();
-    tokio::spawn(after(host.clone(), session.into(), warm));
-    match linked {
-        Ok(()) => Some(vm),
-        Err(error) => {
-            tracing::warn!(session, disk = %disk.display(), %error, "a warm VM could not be taken");
-            vm.end().await;
-            None
-        }
-    }
+/// Ends what an earlier hostd left in this data folder.
+pub(super) async fn sweep(vmm: &dyn Vmm, data: &Path) {
+    orphans::sweep(vmm, &root(data), WHAT).await;
 }
 
-/// Tidies up after a VM that a session had taken.
-async fn after(host: Arc<Host>, session: String, warm: Warm) {
-    warm.vm.ended().await;
-    for name in LOGS {
-        // Mostly there is none, and a session that was deleted has no place for it.
-        let _ = tokio::fs::rename(warm.folder.join(name), host.directory(&session).join(name)).await;
-    }
-    host.pool.lock().taken.remove(&session);
-    remove(&warm.folder).await;
-}
-
-/// Ends what an earlier hostd left.
-pub(super) async fn sweep(host: &Host) {
-    leftovers::sweep(host, &root(host), WHAT).await;
-}
-
-fn root(host: &Host) -> PathBuf {
-    host.parts.data.join("warm")
+fn root(data: &Path) -> PathBuf {
+    data.join("warm")
 }
 
 fn disk_in(folder: &Path) -> PathBuf {
@@ -225,5 +231,5 @@ fn disk_in(folder: &Path) -> PathBuf {
 }
 
 async fn remove(folder: &Path) {
-    leftovers::remove(folder, WHAT).await;
+    orphans::remove(folder, WHAT).await;
 }

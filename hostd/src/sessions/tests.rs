@@ -1,8 +1,8 @@
-mod board;
 mod diffs;
 mod elsewhere;
 #[cfg(feature = "failpoints")]
 mod faults;
+mod feed;
 mod forks;
 mod guest;
 mod layers;

@@ -1,27 +1,14 @@
 //! What sessions use, inside their guests and of the host's disk.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf, time::Duration};
 
-use futures::{StreamExt as _, stream};
 use pilothouse_proto::guest::v1::UsageRequest;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
-use super::{
-    Fleet, FleetError,
-    fleet::{Handle, Host},
-    running::up,
-};
+use super::{disk::folder::Folder, vm::running::Live};
 
 /// For a guest to answer; it is asked again soon.
 const WITHIN: Duration = Duration::from_secs(2);
-/// Guests that are asked at a time.
-const AT_A_TIME: usize = 8;
 /// In these steps, so that not every page and block is news.
 const STEP: u64 = 4 << 20;
 /// Files are counted in these.
@@ -44,35 +31,16 @@ pub struct Usage {
     pub on_host: u64,
 }
 
-impl Fleet {
-    /// Looks at what a session uses now, for whoever asks for it next.
-    ///
-    /// # Errors
-    /// As [`Fleet::get`].
-    pub async fn look_into(&self, asked: &str) -> Result<(), FleetError> {
-        let handle = self.handle(asked)?;
-        look(self.host(), &handle).await;
-        Ok(())
-    }
-}
-
-/// Looks at all of them.
-pub(super) async fn look_at_all(host: &Arc<Host>) {
-    let handles: Vec<_> = host.handles().values().cloned().collect();
-    stream::iter(handles).for_each_concurrent(AT_A_TIME, |handle| async move { look(host, &handle).await }).await;
-}
-
-/// A guest that does not answer, or is an older one, is taken to be as it was.
-async fn look(host: &Host, handle: &Handle) {
-    let folder = host.directory(&handle.id);
+/// Looks at what a session uses now. A guest that does not answer, or is an older one, is taken to be as it was.
+pub(super) async fn look(folder: &Folder, live: Option<Live>, usage: &watch::Sender<Usage>) {
+    let folder = folder.path().to_owned();
     let on_host = tokio::task::spawn_blocking(move || on_disk(folder)).await.unwrap_or_default();
-    let live = handle.live.borrow().clone();
     let asked = async {
-        let mut client = up(&live.as_ref()?.link).await?;
+        let mut client = live.as_ref()?.link.up().await?;
         Some(client.usage(UsageRequest {}).await.ok()?.into_inner())
     };
     let answer = timeout(WITHIN, asked).await.ok().flatten();
-    handle.usage.send_if_modified(|usage| {
+    usage.send_if_modified(|usage| {
         let before = *usage;
         usage.on_host = on_host.next_multiple_of(MIB);
         if let Some(now) = answer {
@@ -108,12 +76,6 @@ fn on_disk(folder: PathBuf) -> u64 {
     bytes
 }
 
-/// The session whose file this is, of the paths in the data folder.
-pub(super) fn session_of(path: &Path) -> Option<&str> {
-    let mut parts = path.iter().map(|part| part.to_str().unwrap_or_default());
-    if parts.next() == Some("sessions") { parts.next() } else { None }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,7 +89,5 @@ mod tests {
         }
         assert_eq!(on_disk(folder.path().into()), 128 << 10);
         assert_eq!(on_disk(folder.path().join("none")), 0);
-        assert_eq!(session_of(Path::new("sessions/a/disk.qcow2")), Some("a"));
-        assert_eq!(session_of(Path::new("builds/a/disk.qcow2")), None);
     }
 }

@@ -1,6 +1,6 @@
 use hostd_core::{Attention, Session};
 
-use super::Usage;
+use super::usage::Usage;
 use crate::{store::Phase, vm::MemoryUse};
 
 /// A session as people see it: its state, and what only its running parts know.

@@ -9,8 +9,12 @@ use hostd_core::{
 };
 use tokio::time::Instant;
 
-use super::{Host, Warm, make::make, standby};
-use crate::{environments::ReadyBuild, room::Kind, sessions::WarmView};
+use super::{Pool, Warm, make::make, root, standby};
+use crate::{
+    environments::ReadyBuild,
+    room::Kind,
+    sessions::{context::Context, feed::WarmView, registry::Registry},
+};
 
 /// Between two looks when nobody asks for one.
 const EVERY: Duration = Duration::from_secs(3);
@@ -19,114 +23,163 @@ const DEMAND: Duration = Duration::from_secs(300);
 /// After one that did not come up.
 const PAUSE: Duration = Duration::from_secs(30);
 
+/// What keeps a host's pool.
+struct Keeper {
+    ctx: Arc<Context>,
+    registry: Arc<Registry>,
+    pool: Arc<Pool>,
+}
+
 /// Keeps the pool, until it is closed.
-pub(in crate::sessions) async fn keep(host: Arc<Host>) {
-    let _over = host.pool.over.clone().drop_guard();
-    while !host.pool.stop.is_cancelled() {
-        if !step(&host).await {
+pub(in crate::sessions) async fn keep(ctx: Arc<Context>, registry: Arc<Registry>, pool: Arc<Pool>) {
+    let _over = pool.over.clone().drop_guard();
+    let keeper = Keeper { ctx, registry, pool };
+    let Keeper { ctx, pool, .. } = &keeper;
+    while !pool.stop.is_cancelled() {
+        if !keeper.step().await {
             tokio::select! {
-                () = host.pool.stop.cancelled() => {}
-                () = host.pool.look.notified() => {}
+                () = pool.stop.cancelled() => {}
+                () = pool.look.notified() => {}
                 () = tokio::time::sleep(EVERY) => {}
             }
         }
     }
-    host.parts.vmm.stand_by(&[]).await;
+    ctx.vmm.stand_by(&[]).await;
     let (ready, reserved) = {
-        let mut state = host.pool.lock();
+        let mut state = pool.lock();
         (std::mem::take(&mut state.ready), std::mem::take(&mut state.reserved))
     };
     join_all(ready.into_iter().chain(reserved.into_values()).map(Warm::end)).await;
 }
 
-/// One step; true where another may be due at once.
-async fn step(host: &Arc<Host>) -> bool {
-    let builds = builds(host);
-    for gone in outdated(host, &builds) {
-        tracing::info!(environment = gone.environment, "a warm VM that is of no use any more is ended");
-        gone.end().await;
-    }
-    let stocks = stocks(host, &builds);
-    let queue = queue(host);
-    let busy = queue.busy;
-    let measured = host.clone();
-    let (planned, waiting) = (stocks.clone(), queue.waiting);
-    let decided = tokio::task::spawn_blocking(move || {
-        measured.parts.rooms.decide(Kind::Warm, |room| {
-            let step =
-                plan_pool(&planned, room, waiting).filter(|step| !(busy && matches!(step, PoolStep::Start { .. })));
-            let started = planned.iter().find(|s| step == Some(PoolStep::Start { environment: s.environment.clone() }));
-            (step.clone(), started.map(|stock| stock.need.memory))
-        })
-    });
-    let Ok((planned, promise)) = decided.await else { return false };
-    match planned {
-        Some(PoolStep::Start { environment }) => {
-            let Some(build) = builds.get(&environment) else { return false };
-            start(host, &environment, build).await;
-            drop(promise);
-            stocks_shown(host, &builds);
-            true
+impl Keeper {
+    /// One step; true where another may be due at once.
+    async fn step(&self) -> bool {
+        let builds = self.builds();
+        for gone in self.outdated(&builds) {
+            tracing::info!(environment = gone.environment, "a warm VM that is of no use any more is ended");
+            gone.end().await;
         }
-        Some(PoolStep::End { environment }) => {
-            let one = {
-                let mut state = host.pool.lock();
-                let at = state.ready.iter().position(|warm| warm.environment == environment);
-                at.map(|at| state.ready.swap_remove(at))
-            };
-            if let Some(warm) = one {
-                warm.end().await;
-                host.parts.rooms.freed();
+        let stocks = self.stocks(&builds);
+        let queue = self.queue();
+        let busy = queue.busy;
+        let rooms = self.ctx.rooms.clone();
+        let (planned, waiting) = (stocks.clone(), queue.waiting);
+        let decided = tokio::task::spawn_blocking(move || {
+            rooms.decide(Kind::Warm, |room| {
+                let step =
+                    plan_pool(&planned, room, waiting).filter(|step| !(busy && matches!(step, PoolStep::Start { .. })));
+                let started =
+                    planned.iter().find(|s| step == Some(PoolStep::Start { environment: s.environment.clone() }));
+                (step.clone(), started.map(|stock| stock.need.memory))
+            })
+        });
+        let Ok((planned, promise)) = decided.await else { return false };
+        match planned {
+            Some(PoolStep::Start { environment }) => {
+                let Some(build) = builds.get(&environment) else { return false };
+                self.start(&environment, build).await;
+                drop(promise);
+                self.stocks_shown(&builds);
+                true
             }
-            stocks_shown(host, &builds);
-            true
-        }
-        None => {
-            show(host, &stocks);
-            standby::keep(host, busy, waiting).await;
-            false
+            Some(PoolStep::End { environment }) => {
+                let one = {
+                    let mut state = self.pool.lock();
+                    let at = state.ready.iter().position(|warm| warm.environment == environment);
+                    at.map(|at| state.ready.swap_remove(at))
+                };
+                if let Some(warm) = one {
+                    warm.end().await;
+                    self.ctx.rooms.freed();
+                }
+                self.stocks_shown(&builds);
+                true
+            }
+            None => {
+                self.show(&stocks);
+                standby::keep(&self.ctx, &self.registry, busy, waiting).await;
+                false
+            }
         }
     }
-}
 
-/// The builds that can be cloned, by environment.
-fn builds(host: &Host) -> BTreeMap<String, ReadyBuild> {
-    let environments = &host.parts.environments;
-    let ready = environments.list().into_iter().filter_map(|info| Some((environments.ready(&info.name).ok()?, info)));
-    ready.filter(|(build, _)| build.template.is_some()).map(|(build, info)| (info.name, build)).collect()
-}
+    /// The builds that can be cloned, by environment.
+    fn builds(&self) -> BTreeMap<String, ReadyBuild> {
+        let environments = &self.ctx.environments;
+        let ready =
+            environments.list().into_iter().filter_map(|info| Some((environments.ready(&info.name).ok()?, info)));
+        ready.filter(|(build, _)| build.template.is_some()).map(|(build, info)| (info.name, build)).collect()
+    }
 
-/// Those that have died, and those of a build that is not in use any more.
-fn outdated(host: &Host, builds: &BTreeMap<String, ReadyBuild>) -> Vec<Warm> {
-    let of_use = |warm: &Warm| builds.get(&warm.environment).is_some_and(|b| b.id == warm.build) && warm.lives();
-    host.pool.lock().ready.extract_if(.., |warm| !of_use(warm)).collect()
-}
+    /// Those that have died, and those of a build that is not in use any more.
+    fn outdated(&self, builds: &BTreeMap<String, ReadyBuild>) -> Vec<Warm> {
+        let of_use = |warm: &Warm| builds.get(&warm.environment).is_some_and(|b| b.id == warm.build) && warm.lives();
+        self.pool.lock().ready.extract_if(.., |warm| !of_use(warm)).collect()
+    }
 
-fn stocks(host: &Host, builds: &BTreeMap<String, ReadyBuild>) -> Vec<Stock> {
-    let mut state = host.pool.lock();
-    state.dispatched.retain(|(_, at)| at.elapsed() < DEMAND);
-    state.not_before.retain(|_, until| Instant::now() < *until);
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let stock = |(name, build): (&String, &ReadyBuild)| Stock {
-        environment: name.clone(),
-        min: build.recipe.warm.min,
-        max: build.recipe.warm.max,
-        ready: count(state.ready.iter().filter(|warm| warm.environment == *name).count()),
-        starting: 0,
-        paused: state.not_before.contains_key(name),
-        demand: count(state.dispatched.iter().filter(|(of, _)| of == name).count()),
-        need: Need { memory: build.recipe.size.memory, disk: 0 },
-    };
-    builds.iter().map(stock).collect()
-}
+    fn stocks(&self, builds: &BTreeMap<String, ReadyBuild>) -> Vec<Stock> {
+        let mut state = self.pool.lock();
+        state.dispatched.retain(|(_, at)| at.elapsed() < DEMAND);
+        state.not_before.retain(|_, until| Instant::now() < *until);
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let stock = |(name, build): (&String, &ReadyBuild)| Stock {
+            environment: name.clone(),
+            min: build.recipe.warm.min,
+            max: build.recipe.warm.max,
+            ready: count(state.ready.iter().filter(|warm| warm.environment == *name).count()),
+            starting: 0,
+            paused: state.not_before.contains_key(name),
+            demand: count(state.dispatched.iter().filter(|(of, _)| of == name).count()),
+            need: Need { memory: build.recipe.size.memory, disk: 0 },
+        };
+        builds.iter().map(stock).collect()
+    }
 
-fn stocks_shown(host: &Host, builds: &BTreeMap<String, ReadyBuild>) {
-    show(host, &stocks(host, builds));
-}
+    fn stocks_shown(&self, builds: &BTreeMap<String, ReadyBuild>) {
+        self.show(&self.stocks(builds));
+    }
 
-fn show(host: &Host, stocks: &[Stock]) {
-    for stock in stocks {
-        host.board.warm(&stock.environment, WarmView { ready: stock.ready, wanted: stock.wanted() });
+    fn show(&self, stocks: &[Stock]) {
+        for stock in stocks {
+            self.ctx.feed.warm(&stock.environment, WarmView { ready: stock.ready, wanted: stock.wanted() });
+        }
+    }
+
+    fn queue(&self) -> Queue {
+        let sessions: Vec<Session> = self.registry.records().iter().map(|record| record.session.clone()).collect();
+        let starts = |of: &Lifecycle| matches!(of, Lifecycle::Starting | Lifecycle::Resuming);
+        let waiting = {
+            let state = self.pool.lock();
+            // Who is about to take a warm VM does not wait for memory, and that VM is not in its way.
+            let served = |session: &Session| {
+                let first = session.lifecycle == Lifecycle::Queued && session.generation == 0;
+                let ready = || state.ready.iter().any(|warm| warm.build == session.build);
+                first && (state.reserved.contains_key(&session.id) || ready())
+            };
+            sessions.iter().filter(|session| session.waits_for_room()).find(|session| !served(session))
+        };
+        let waiting = waiting.map(|session| Need { memory: session.size.memory, disk: 0 });
+        // Builds wait there too.
+        let waiting = waiting.or_else(|| self.ctx.rooms.waiting());
+        let busy = sessions.iter().any(|session| session.waits_for_room() || starts(&session.lifecycle));
+        Queue { busy: busy || waiting.is_some(), waiting }
+    }
+
+    async fn start(&self, environment: &str, build: &ReadyBuild) {
+        let folder = root(&self.ctx.data);
+        let made = make(&*self.ctx.vmm, &self.ctx.gateway, &folder, environment, build, &self.pool.stop).await;
+        match made {
+            Ok(warm) => {
+                self.pool.lock().ready.push(warm);
+                self.pool.stocked.notify_waiters();
+            }
+            Err(why) if self.pool.stop.is_cancelled() => tracing::debug!(environment, why, "no warm VM: hostd ends"),
+            Err(why) => {
+                tracing::warn!(environment, why, "a warm VM did not come up");
+                self.pool.lock().not_before.insert(environment.into(), Instant::now() + PAUSE);
+            }
+        }
     }
 }
 
@@ -136,38 +189,4 @@ struct Queue {
     busy: bool,
     /// What the one that has waited longest needs.
     waiting: Option<Need>,
-}
-
-fn queue(host: &Host) -> Queue {
-    let sessions: Vec<Session> = host.handles().values().map(|handle| handle.record.borrow().session.clone()).collect();
-    let starts = |of: &Lifecycle| matches!(of, Lifecycle::Starting | Lifecycle::Resuming);
-    let waiting = {
-        let state = host.pool.lock();
-        // Who is about to take a warm VM does not wait for memory, and that VM is not in its way.
-        let served = |session: &Session| {
-            let first = session.lifecycle == Lifecycle::Queued && session.generation == 0;
-            let ready = || state.ready.iter().any(|warm| warm.build == session.build);
-            first && (state.reserved.contains_key(&session.id) || ready())
-        };
-        sessions.iter().filter(|session| session.waits_for_room()).find(|session| !served(session))
-    };
-    let waiting = waiting.map(|session| Need { memory: session.size.memory, disk: 0 });
-    // Builds wait there too.
-    let waiting = waiting.or_else(|| host.parts.rooms.waiting());
-    let busy = sessions.iter().any(|session| session.waits_for_room() || starts(&session.lifecycle));
-    Queue { busy: busy || waiting.is_some(), waiting }
-}
-
-async fn start(host: &Host, environment: &str, build: &ReadyBuild) {
-    match make(host, environment, build).await {
-        Ok(warm) => {
-            host.pool.lock().ready.push(warm);
-            host.pool.stocked.notify_waiters();
-        }
-        Err(why) if host.pool.stop.is_cancelled() => tracing::debug!(environment, why, "no warm VM: hostd ends"),
-        Err(why) => {
-            tracing::warn!(environment, why, "a warm VM did not come up");
-            host.pool.lock().not_before.insert(environment.into(), Instant::now() + PAUSE);
-        }
-    }
 }

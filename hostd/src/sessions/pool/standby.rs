@@ -5,43 +5,46 @@ use std::sync::Arc;
 
 use hostd_core::capacity::{Need, may_have_standby, plan_standby};
 
-use super::Host;
-use crate::{store::Record, vm::Standby};
+use crate::{
+    sessions::{context::Context, disk::folder::sessions, registry::Registry},
+    store::Record,
+    vm::Standby,
+};
 
 /// Has those stand by that are wanted now; starts none while a session starts or waits, and has none in the way of who is
 /// `waiting` for memory.
-pub(super) async fn keep(host: &Arc<Host>, busy: bool, waiting: Option<Need>) {
+pub(super) async fn keep(ctx: &Arc<Context>, registry: &Registry, busy: bool, waiting: Option<Need>) {
     let mut kinds: Vec<(Standby, usize)> = Vec::new();
-    for handle in host.handles().values() {
-        let kind = kind(host, &handle.record.borrow());
+    for record in registry.records() {
+        let kind = kind(ctx, &record);
         match kinds.iter_mut().find(|(other, _)| Some(other) == kind.as_ref()) {
             Some((_, sessions)) => *sessions += 1,
             None => kinds.extend(kind.map(|kind| (kind, 1))),
         }
     }
-    let measured = host.clone();
+    let measured = ctx.clone();
     let Ok(room) = tokio::task::spawn_blocking(move || measured.room()).await else { return };
     let sessions: Vec<usize> = kinds.iter().map(|(_, sessions)| *sessions).collect();
-    let held = host.parts.vmm.standing_by().private;
+    let held = ctx.vmm.standing_by().private;
     let planned = plan_standby(&sessions, &room, held, waiting);
     let wanted: Vec<Standby> = planned.into_iter().map(|kind| kinds[kind].0.clone()).collect();
     if wanted.is_empty() || !busy {
-        host.parts.vmm.stand_by(&wanted).await;
+        ctx.vmm.stand_by(&wanted).await;
     }
     if wanted.is_empty() && held > 0 {
-        host.parts.rooms.freed();
+        ctx.rooms.freed();
     }
 }
 
 /// What its next resume could take; None: it is not suspended, or its environment keeps nothing warm.
-fn kind(host: &Host, record: &Record) -> Option<Standby> {
+fn kind(ctx: &Context, record: &Record) -> Option<Standby> {
     let (session, machine) = (&record.session, &record.machine);
-    let warm = host.parts.environments.ready(&session.environment).ok()?.recipe.warm;
+    let warm = ctx.environments.ready(&session.environment).ok()?.recipe.warm;
     if !may_have_standby(session, warm) {
         return None;
     }
     let template = machine.template.clone()?;
-    let sessions = host.sessions();
+    let sessions = sessions(&ctx.data);
     let layers = machine.layers.iter().take_while(|layer| !layer.starts_with(&sessions)).cloned().collect();
     Some(Standby { template, size: session.size, cpu: machine.cpu, layers })
 }

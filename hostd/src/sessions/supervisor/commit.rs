@@ -4,9 +4,10 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use hostd_core::{Effect, Input, Lifecycle, Session, attention, session::step};
 
-use super::Supervisor;
+use super::{Supervisor, no_output};
 use crate::{
-    sessions::{FleetError, fleet::over, now},
+    clock::now,
+    sessions::error::FleetError,
     store::{Owed, Record},
 };
 
@@ -23,7 +24,7 @@ impl Supervisor {
             return Ok(vec![]);
         }
         let next = Record { session, machine: record.machine.clone() };
-        let owed = match self.host.parts.store.commit(&next, effects.clone(), settled).await {
+        let owed = match self.ctx.store.commit(&next, effects.clone(), settled).await {
             Ok(owed) => owed,
             Err(error) if refusable(&input) => return Err(error.into()),
             Err(error) => {
@@ -42,15 +43,15 @@ impl Supervisor {
             let (from, to, reason) = (before.lifecycle.word(), after.lifecycle.word(), attention(&after, now()).reason);
             tracing::info!(slug = after.slug, from, to, reason, "session");
             if !after.lifecycle.has_vm() {
-                self.host.parts.rooms.freed();
+                self.ctx.rooms.freed();
             }
-            match over(&after) {
+            match no_output(&after) {
                 Some(reason) => self.handle.terminal.end(reason),
                 None if after.lifecycle == Lifecycle::Queued => self.handle.terminal.expect(),
                 None => {}
             }
         }
-        self.host.board.session(self.handle.view());
+        self.ctx.feed.session(self.handle.view());
     }
 
     pub(super) async fn carry_out(&mut self, owed: Vec<Owed>) -> ControlFlow<()> {

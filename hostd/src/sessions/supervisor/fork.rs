@@ -1,55 +1,26 @@
-//! How a supervisor has its session forked: see [`super::super::fork`].
+//! How a supervisor has its session forked: see [`crate::sessions::vm::fork`].
 
-use std::{future::pending, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use hostd_core::{Cause, Input, session::NewFork};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 
 use super::{
-    super::{
-        FleetError,
-        fork::{Draft, Parted, part},
-        message::Answer,
-        suspend::{Awake, freeze, run_on},
-    },
     Supervisor,
+    under_way::{Forking, Stage, Step, stepped},
 };
-use crate::store::Record;
-
-/// A fork under way; the session has no [`Supervisor::running`] meanwhile.
-pub(super) struct Forking {
-    draft: Draft,
-    answer: Answer,
-    stage: Stage,
-}
-
-/// What a fork goes through.
-enum Stage {
-    /// The VM is brought to a stand.
-    Parts(JoinHandle<Result<Parted, Awake>>),
-    /// It goes on; what became of the fork.
-    GoesOn(JoinHandle<Awake>, Result<(), FleetError>),
-}
-
-/// What became of a stage.
-pub(super) enum Step {
-    Parted(Box<Parted>),
-    Awake(Awake),
-    Panicked(JoinError),
-}
-
-/// The end of the present stage, if there is one. Cancel safe.
-pub(super) async fn stepped(forking: Option<&mut Forking>) -> Step {
-    match forking.map(|forking| &mut forking.stage) {
-        Some(Stage::Parts(task)) => match task.await {
-            Ok(Ok(parted)) => Step::Parted(Box::new(parted)),
-            Ok(Err(awake)) => Step::Awake(awake),
-            Err(error) => Step::Panicked(error),
+use crate::{
+    sessions::{
+        disk::folder::freeze,
+        error::FleetError,
+        message::Answer,
+        vm::{
+            fork::{Draft, Parted, part},
+            resume::{Awake, run_on},
         },
-        Some(Stage::GoesOn(task, _)) => task.await.map_or_else(Step::Panicked, Step::Awake),
-        None => pending().await,
-    }
-}
+    },
+    store::{Owed, Record},
+};
 
 /// Forks of one session that wait at a time.
 const FORKS_MAX: usize = 16;
@@ -84,7 +55,10 @@ impl Supervisor {
             let _ = answer.send(Err(error));
             return;
         }
-        let draft = Draft::of(new, &self.host);
+        let draft = {
+            let folder = self.ctx.folder(&new.id);
+            Draft::of(new, folder)
+        };
         if !self.session().forking {
             let _ = answer.send(self.fork_suspended(&draft).await);
             return;
@@ -95,16 +69,16 @@ impl Supervisor {
             return;
         };
         self.handle.live.send_replace(None);
-        let task = tokio::spawn(part(self.host.clone(), self.handle.clone(), running, draft.clone()));
+        let task = tokio::spawn(part(self.site.clone(), running, draft.clone()));
         self.forking = Some(Forking { draft, answer, stage: Stage::Parts(task) });
     }
 
     /// Nothing else happens to the session meanwhile: its files are linked in no time.
     async fn fork_suspended(&self, draft: &Draft) -> Result<(), FleetError> {
         let original = self.handle.record.borrow().clone();
-        let result = match draft.of_suspended(&self.host, &original).await {
+        let result = match draft.of_suspended(&self.site.folder, &original).await {
             Ok((fork, effects)) => {
-                let owed = self.host.parts.store.add(&fork, effects).await;
+                let owed = self.ctx.store.add(&fork, effects).await;
                 owed.map(|owed| (fork, owed)).map_err(FleetError::from)
             }
             Err(error) => Err(FleetError::NotForked(error.to_string())),
@@ -113,15 +87,11 @@ impl Supervisor {
     }
 
     /// The fork begins its own life, or nothing of it is left.
-    async fn made(
-        &self,
-        draft: &Draft,
-        fork: Result<(Record, Vec<super::Owed>), FleetError>,
-    ) -> Result<(), FleetError> {
+    async fn made(&self, draft: &Draft, fork: Result<(Record, Vec<Owed>), FleetError>) -> Result<(), FleetError> {
         match fork {
             Ok((fork, owed)) => {
                 draft.done().await;
-                self.host.spawn(fork, owed);
+                self.all.spawn(fork, owed);
                 Ok(())
             }
             Err(error) => {
@@ -153,10 +123,10 @@ impl Supervisor {
     async fn parted(&mut self, parted: Parted, forking: Forking) -> Forking {
         let Forking { draft, answer, .. } = forking;
         let original = self.pivoted(&parted);
-        let result = match draft.of_parted(&self.host, &original, &parted).await {
+        let result = match draft.of_parted(&self.site.folder, &original, &parted).await {
             Ok((fork, effects)) => {
                 fail::fail_point!("fork::before-commit");
-                let owed = self.host.parts.store.fork(&original, &fork, effects).await;
+                let owed = self.ctx.store.fork(&original, &fork, effects).await;
                 owed.map(|owed| (fork, owed)).map_err(FleetError::from)
             }
             Err(error) => Err(FleetError::NotForked(error.to_string())),
@@ -166,19 +136,18 @@ impl Supervisor {
         if let Some(layer) = original.machine.layers.last()
             && let Err(error) = freeze(layer).await
         {
-            // Nobody writes there any more; the rights are a second guard.
             tracing::warn!(slug = original.session.slug, %error, "a frozen layer kept its rights");
         }
-        let (host, handle) = (self.host.clone(), self.handle.clone());
+        let site = self.site.clone();
         let Parted { vm, generation, .. } = parted;
-        let task = tokio::spawn(async move { run_on(&host, &handle, &original, generation, vm, String::new()).await });
+        let task = tokio::spawn(async move { run_on(&site, &original, generation, vm, String::new()).await });
         Forking { draft, answer, stage: Stage::GoesOn(task, result) }
     }
 
     /// What the session is made from now.
     fn pivoted(&self, parted: &Parted) -> Record {
         let mut record = Record::clone(&self.handle.record.borrow());
-        let below = self.host.directory(&self.handle.id).join(&record.machine.disk);
+        let below = self.site.folder.layer(&record.machine.disk);
         record.machine.layers.push(below);
         record.machine.disk.clone_from(&parted.top);
         self.change(record.machine.clone());
@@ -220,7 +189,7 @@ impl Supervisor {
                     let original = self.pivoted(&parted);
                     let Parted { vm, generation, .. } = *parted;
                     let why = "the session is about to end".into();
-                    run_on(&self.host, &self.handle, &original, generation, vm, why).await
+                    run_on(&self.site, &original, generation, vm, why).await
                 }
             };
             let input = self.awake(awake, forking).await;

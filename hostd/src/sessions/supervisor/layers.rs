@@ -1,6 +1,7 @@
 //! Merging the session's frozen layers, beside its life.
 
 use std::{
+    collections::HashSet,
     future::pending,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -8,31 +9,22 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    task::{JoinError, JoinHandle},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
-use super::Supervisor;
+use super::{
+    Supervisor,
+    under_way::{Merged, Merging},
+};
 use crate::{
     sessions::{
-        FleetError,
-        layers::{self, NotMerged, Plan},
+        disk::merge::{self, NotMerged, Plan},
+        error::FleetError,
     },
     store::Record,
 };
 
 /// After a merge for which there was no room. Neither a resume nor a fork waits for it.
 const AGAIN: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 60_000 });
-
-/// A merge under way.
-pub(super) struct Merging {
-    plan: Plan,
-    pub(super) task: JoinHandle<Result<PathBuf, NotMerged>>,
-}
-
-/// What became of it; an error where its task panicked.
-pub(super) type Merged = Result<Result<PathBuf, NotMerged>, JoinError>;
 
 /// When there may be room again.
 pub(super) async fn room_again(when: Option<Instant>) {
@@ -49,14 +41,14 @@ impl Supervisor {
         if self.merging.is_some() || record.session.deleting || self.no_merge_before.is_some() {
             return;
         }
-        let plan = Plan::of(&self.host, &record.machine).filter(|plan| self.unmerged.as_ref() != Some(plan));
+        let plan = Plan::of(&self.ctx.data, &record.machine).filter(|plan| self.unmerged.as_ref() != Some(plan));
         let Some(plan) = plan else { return };
-        let (host, id, carried_out) = (self.host.clone(), self.handle.id.clone(), plan.clone());
+        let (ctx, folder, carried_out) = (self.ctx.clone(), self.site.folder.clone(), plan.clone());
         let bytes = record.session.size.disk;
         let task = tokio::spawn(async move {
             // As many at a time as cold starts.
-            let _turn = host.merges.acquire().await;
-            carried_out.carry_out(&host, &id, bytes).await
+            let _turn = ctx.turns.merges.acquire().await;
+            carried_out.carry_out(&*ctx.vmm, &ctx.rooms, &folder, bytes).await
         });
         self.merging = Some(Merging { plan, task });
     }
@@ -94,7 +86,7 @@ impl Supervisor {
             Some(machine) => {
                 let next = Record { session: record.session.clone(), machine };
                 fail::fail_point!("merge::before-commit");
-                let committed = self.host.parts.store.commit(&next, vec![], vec![]).await;
+                let committed = self.ctx.store.commit(&next, vec![], vec![]).await;
                 committed.map(|_| next).map_err(|error| error.to_string())
             }
             None => Err("its layers have changed meanwhile".into()),
@@ -104,14 +96,21 @@ impl Supervisor {
                 self.handle.record.send_replace(Arc::new(next));
                 fail::fail_point!("merge::after-commit");
                 self.rebase(plan, &file).await;
-                layers::remove(&self.host, plan.merged()).await;
+                self.remove_layers(plan.merged()).await;
                 Ok(())
             }
             Err(why) => {
-                layers::remove(&self.host, &[file]).await;
+                self.remove_layers(&[file]).await;
                 Err(why)
             }
         }
+    }
+
+    /// Removes those of these files that no session's record names any more.
+    async fn remove_layers(&self, files: &[PathBuf]) {
+        let records = self.all.registry.records();
+        let named: HashSet<_> = records.iter().flat_map(|record| merge::named(&self.ctx.data, record)).collect();
+        merge::remove(files, &named).await;
     }
 
     /// Has a VM that runs use the file too. One that does not goes on with what it has, which says the same: it holds those
@@ -137,7 +136,7 @@ impl Supervisor {
             task.abort();
             // Cut off, or done and not committed.
             if let Ok(Ok(file)) = task.await {
-                layers::remove(&self.host, &[file]).await;
+                self.remove_layers(&[file]).await;
             }
         }
     }

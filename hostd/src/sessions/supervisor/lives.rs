@@ -1,20 +1,24 @@
 //! The VM's lives: started, put to disk, brought back, ended.
 
-use std::{future::pending, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
-use hostd_core::{Cause, Input, Lifecycle, queue::Purpose};
-use tokio::task::{JoinError, JoinHandle};
+use hostd_core::{Cause, Input, Lifecycle, capacity::Need, queue::Purpose};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use super::{Starting, Supervisor};
+use super::{
+    Supervisor,
+    under_way::{Start, Starting, Suspend},
+};
 use crate::{
+    room::Kind,
     sessions::{
-        diff,
         message::{Message, Place},
-        pool,
-        running::Running,
-        start::{NotStarted, Started, start},
-        suspend::{Awake, forget_snapshot, resume, suspend},
+        vm::{
+            resume::{Awake, resume},
+            start::{NotStarted, Started, start},
+            suspend::suspend,
+        },
     },
     store::Machine,
 };
@@ -22,31 +26,30 @@ use crate::{
 /// For the last output of an agent that has ended to be read; its children may hold its terminal for longer.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
 
-/// What became of a start; an error where its task panicked.
-pub(super) type Start = Result<Result<Started, NotStarted>, JoinError>;
-/// The same of a suspend.
-pub(super) type Suspend = Result<Result<Machine, Awake>, JoinError>;
-/// A suspend under way.
-pub(super) type Suspending = JoinHandle<Result<Machine, Awake>>;
-
 impl Supervisor {
+    /// Looks for a place to start in: a warm VM, or room for one of its own.
     pub(super) fn admit(&mut self) {
-        let (host, messages, session) = (self.host.clone(), self.handle.messages.clone(), self.session());
-        let boots = session.lifecycle == Lifecycle::Queued;
+        let (ctx, pool, messages) = (self.ctx.clone(), self.all.pool.clone(), self.handle.messages.clone());
         let record = self.handle.record.borrow().clone();
+        let boots = record.session.lifecycle == Lifecycle::Queued;
         let looking = self.tasks.spawn(async move {
             let purpose = if boots { Purpose::Start } else { Purpose::Resume };
+            let need = Need { memory: record.session.size.memory, disk: 0 };
+            let say = |why| async {
+                // Nobody hears it where the session is gone, and its wait with it.
+                let _ = messages.send(Message::NoPlace(Input::Waits { why })).await;
+            };
             let own = async {
-                let processor = if boots { host.places.clone().acquire_owned().await.ok() } else { None };
-                match host.admit(purpose, session.size.memory, &messages).await {
-                    // A booting guest takes a processor; one that is resumed does not.
+                // A booting guest takes a processor; one that is resumed does not.
+                let processor = if boots { ctx.turns.starts.clone().acquire_owned().await.ok() } else { None };
+                match ctx.rooms.admit(Kind::Session, purpose, need, say).await {
                     Ok(memory) => Message::Admitted(Place::holding((processor, memory))),
                     Err(why) => Message::NoPlace(Input::Refused { why }),
                 }
             };
             let message = tokio::select! {
                 biased;
-                warm = pool::reserved(&host, &record) => Message::Admitted(Place::holding(warm)),
+                warm = pool.reserved(&record, || ctx.has_disk()) => Message::Admitted(Place::holding(warm)),
                 message = own => message,
             };
             let _ = messages.send(message).await;
@@ -58,7 +61,12 @@ impl Supervisor {
 
     pub(super) fn start(&mut self, generation: u64) {
         let cancel = CancellationToken::new();
-        let task = tokio::spawn(start(self.host.clone(), self.handle.clone(), generation, cancel.clone()));
+        let (pool, record, folder) = (self.all.pool.clone(), self.site.record(), self.site.folder.clone());
+        let warm = async move {
+            let (session, machine) = (&record.session, &record.machine);
+            pool.take(&session.id, &session.build, &folder, &machine.disk).await
+        };
+        let task = tokio::spawn(start(self.site.clone(), generation, warm, cancel.clone()));
         self.starting = Some(Starting { generation, resumes: false, cancel, task });
     }
 
@@ -69,7 +77,7 @@ impl Supervisor {
             return;
         }
         let cancel = CancellationToken::new();
-        let task = tokio::spawn(resume(self.host.clone(), self.handle.clone(), generation, cancel.clone()));
+        let task = tokio::spawn(resume(self.site.clone(), generation, cancel.clone()));
         self.starting = Some(Starting { generation, resumes: true, cancel, task });
     }
 
@@ -77,7 +85,7 @@ impl Supervisor {
     pub(super) fn suspend(&mut self) {
         if let Some(running) = self.running.take() {
             self.handle.live.send_replace(None);
-            self.suspending = Some(tokio::spawn(suspend(self.host.clone(), self.handle.clone(), running)));
+            self.suspending = Some(tokio::spawn(suspend(self.site.clone(), running)));
         }
     }
 
@@ -112,7 +120,7 @@ impl Supervisor {
 
     /// What went wrong with the session's own files, without the long path of its folder.
     fn within(&self, why: &str) -> String {
-        why.replace(&format!("{}/", self.host.directory(&self.handle.id).display()), "")
+        why.replace(&format!("{}/", self.site.folder.path().display()), "")
     }
 
     /// What it is made from; committed with the input that follows.
@@ -149,11 +157,11 @@ impl Supervisor {
         };
         let booted_anew = matches!(input, Input::Started { .. });
         if booted_anew || matches!(input, Input::Resumed { .. }) {
-            diff::forget(&self.host, &self.handle.id).await;
+            self.site.folder.forget_changes().await;
         }
         let flow = self.report(input).await;
         if booted_anew {
-            forget_snapshot(&self.host, &self.handle.id).await;
+            self.site.folder.forget_snapshot().await;
         }
         match more {
             Some(input) if flow.is_continue() => self.report(input).await,
@@ -169,9 +177,9 @@ impl Supervisor {
 
     /// Ends what such a one may have left.
     pub(super) async fn end_left(&self) {
-        let own = self.host.directory(&self.handle.id);
-        for folder in self.host.pool.taken(&self.handle.id).into_iter().chain([own]) {
-            if let Err(left) = self.host.parts.vmm.end_leftover(&folder).await {
+        let own = self.site.folder.path().to_owned();
+        for folder in self.all.pool.taken(&self.handle.id).into_iter().chain([own]) {
+            if let Err(left) = self.ctx.vmm.end_leftover(&folder).await {
                 tracing::error!(slug = self.session().slug, error = %left, "its VM may still run");
             }
         }
@@ -234,20 +242,6 @@ impl Supervisor {
         if let Some(running) = self.running.take() {
             running.end().await;
         }
-        self.host.parts.rooms.freed();
-    }
-}
-
-pub(super) async fn finished<T>(task: Option<&mut JoinHandle<T>>) -> Result<T, JoinError> {
-    match task {
-        Some(task) => task.await,
-        None => pending().await,
-    }
-}
-
-pub(super) async fn ended(running: Option<&Running>) -> Cause {
-    match running {
-        Some(running) => running.live.vm.ended().await,
-        None => pending().await,
+        self.ctx.rooms.freed();
     }
 }

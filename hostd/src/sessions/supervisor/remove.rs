@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::Supervisor;
-use crate::{sessions::FleetError, store::StoreError};
+use crate::{sessions::error::FleetError, store::StoreError};
 
 impl Supervisor {
     pub(super) async fn remove(&mut self) -> ControlFlow<()> {
@@ -24,21 +24,16 @@ impl Supervisor {
 
     async fn remove_files(&self) -> Result<(), String> {
         let id = &self.handle.id;
-        let directory = self.host.directory(id);
         fail::fail_point!("delete::before-files");
-        match tokio::fs::remove_dir_all(&directory).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(format!("{}: {error}", directory.display()));
-            }
-            _ => {}
-        }
+        let removed = self.site.folder.remove().await;
+        removed.map_err(|error| format!("{}: {error}", self.site.folder.path().display()))?;
         fail::fail_point!("delete::after-files");
-        self.host.parts.store.remove(id).await.map_err(|error: StoreError| error.to_string())?;
+        self.ctx.store.remove(id).await.map_err(|error: StoreError| error.to_string())?;
         self.handle.terminal.end("the session was deleted".into());
-        self.host.handles().remove(id);
-        self.host.board.removed(id);
-        self.host.parts.gateway.forget(id);
-        self.host.shelf.look_again();
+        self.all.registry.remove(id);
+        self.ctx.feed.removed(id);
+        self.ctx.gateway.forget(id);
+        self.all.build_gc.look_again();
         Ok(())
     }
 }

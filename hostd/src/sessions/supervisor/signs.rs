@@ -5,7 +5,7 @@ use std::{future::pending, ops::ControlFlow, time::Duration};
 use hostd_core::{Activity, Input, Lifecycle, UnixMillis};
 
 use super::Supervisor;
-use crate::sessions::now;
+use crate::clock::now;
 
 impl Supervisor {
     /// Tells the core what is seen now, where it is something else than what it knows and counts.

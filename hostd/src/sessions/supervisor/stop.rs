@@ -5,7 +5,7 @@ use std::time::Duration;
 use hostd_core::{Cause, Input};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Supervisor, lives::Suspending};
+use super::{Supervisor, under_way::Suspending};
 
 /// For a message that is being typed, or an answer that is being handed over, to be taken.
 const TAKEN: Duration = Duration::from_secs(2);
@@ -18,8 +18,8 @@ impl Supervisor {
         if let Some(suspending) = self.suspending.take() {
             self.suspend_until(suspending, until).await;
         } else if self.running.is_some() {
-            let host = self.host.clone();
-            if let Ok(Ok(_turn)) = timeout_at(until, host.suspends.acquire()).await {
+            let ctx = self.ctx.clone();
+            if let Ok(Ok(_turn)) = timeout_at(until, ctx.turns.suspends.acquire()).await {
                 self.put_down(until).await;
             }
         }

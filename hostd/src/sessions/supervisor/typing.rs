@@ -8,11 +8,7 @@ use tokio::{sync::mpsc, time::sleep};
 use tonic::{Code, Status};
 
 use super::Supervisor;
-use crate::{
-    guest::Link,
-    sessions::{message::Message, running::up},
-    terminals::Terminal,
-};
+use crate::{guest::Link, sessions::message::Message, terminals::Terminal};
 
 /// Before a guest that did not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -42,7 +38,7 @@ impl Typing {
         let text = if message.is_line() { message.text } else { String::new() };
         let typed = pieces.iter().cloned().map(Into::into).collect();
         let request = TypeRequest { id: self.id, pieces: typed, text, at_once };
-        while let Some(mut client) = up(&link).await {
+        while let Some(mut client) = link.up().await {
             let error = match client.r#type(request.clone()).await {
                 Ok(told) => match self.follow(told.into_inner()).await {
                     Ok(()) => return,

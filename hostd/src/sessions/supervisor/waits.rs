@@ -3,21 +3,14 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use hostd_core::{UnixMillis, session::Answer};
-use tokio::task::AbortHandle;
+use pilothouse_proto::guest::v1::AnswerRequest;
+use tokio::time::sleep;
 
-use super::Supervisor;
-use crate::sessions::{message::Message, now, waits};
+use super::{Supervisor, observe::observe};
+use crate::{clock::now, guest::Link, sessions::message::Message};
 
-/// How the forge is read: once at a time.
-#[derive(Default)]
-pub(super) struct Reading {
-    /// Of the last one.
-    number: u64,
-    /// The one under way.
-    task: Option<AbortHandle>,
-    /// There was news since it began.
-    stale: bool,
-}
+/// Before an answer that did not reach the guest is sent again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 impl Supervisor {
     /// Reads the forge because the core asks for it. A reading under way begins again: what it has seen may be older than the
@@ -25,10 +18,10 @@ impl Supervisor {
     pub(super) fn observe(&mut self) {
         self.reading.number += 1;
         self.reading.stale = false;
-        let (number, host, session) = (self.reading.number, self.host.clone(), self.session());
+        let (number, ctx, session) = (self.reading.number, self.ctx.clone(), self.session());
         let messages = self.handle.messages.clone();
         let task = self.tasks.spawn(async move {
-            let seen = waits::observe(&host, session).await;
+            let seen = observe(&ctx, session).await;
             let _ = messages.send(Message::Observed { reading: number, seen }).await;
         });
         if let Some(before) = self.reading.task.replace(task) {
@@ -62,7 +55,7 @@ impl Supervisor {
         let Some(running) = &self.running else { return };
         let (link, messages) = (running.live.link.clone(), self.handle.messages.clone());
         self.tasks.spawn(async move {
-            if let Some(known) = waits::tell(link, wait, answer).await {
+            if let Some(known) = hand_over(link, wait, answer).await {
                 let _ = messages.send(Message::Told { generation, known }).await;
             }
         });
@@ -85,6 +78,22 @@ impl Supervisor {
 pub(super) async fn over(wait: Option<(u64, UnixMillis)>) -> u64 {
     let Some((id, until)) = wait else { return pending().await };
     let left = u64::try_from(until.saturating_sub(now())).unwrap_or(0);
-    tokio::time::sleep(Duration::from_millis(left)).await;
+    sleep(Duration::from_millis(left)).await;
     id
+}
+
+/// Hands an answer over. False: nobody waits for it there; None: the VM is gone.
+async fn hand_over(link: Arc<Link>, wait: u64, answer: Answer) -> Option<bool> {
+    let json = serde_json::to_string(&answer).unwrap_or_default();
+    let request = AnswerRequest { wait, json };
+    while let Some(mut client) = link.up().await {
+        match client.answer(request.clone()).await {
+            Ok(response) => return Some(response.into_inner().known),
+            Err(error) => {
+                tracing::debug!(%error, "an answer did not reach the guest");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+    None
 }

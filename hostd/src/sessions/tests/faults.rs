@@ -298,7 +298,7 @@ fn a_deletion_that_hostd_did_not_survive_is_finished(#[case] point: &'static str
         death.come().await;
         let fleet = world.fleet().await;
         // Its row tells the next hostd to go on where the dead one was.
-        let mut reader = fleet.board().read("", 0);
+        let mut reader = fleet.feed().read("", 0);
         while !matches!(fleet.get("fix"), Err(FleetError::NotFound(_))) {
             reader.next().await;
         }

@@ -267,7 +267,7 @@ async fn deleting_takes_everything_with_it_whatever_it_is_doing() {
 #[tokio::test]
 async fn only_so_many_boot_at_a_time() {
     let world = World::new();
-    let places = usize::try_from(super::super::host::cpus()).unwrap();
+    let places = usize::try_from(crate::host_status::cpus()).unwrap();
     for n in 0..places + 3 {
         world.session(&format!("s{n}")).await;
     }

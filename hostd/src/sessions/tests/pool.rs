@@ -67,10 +67,10 @@ impl Warm {
 
     /// Waits until so many VMs run.
     async fn until_running(&self, count: usize) {
-        let mut reader = self.fleet.board().read("", 0);
+        let mut reader = self.fleet.feed().read("", 0);
         let reached = async {
             while self.fixture.vmm.running() != count {
-                self.fleet.host().pool.look_again();
+                self.fleet.pool().look_again();
                 let (_, News::Snapshot(_) | News::Change(_)) = reader.next().await;
             }
         };
@@ -99,7 +99,7 @@ async fn a_warm_vm_is_used_where_memory_has_no_room_for_another() {
     let warm = Warm::new().await;
     let started = warm.fixture.vmm.started.lock().unwrap().len();
     // All places to boot in are taken, too.
-    let places = warm.fleet.host().places.clone();
+    let places = warm.fleet.ctx().turns.starts.clone();
     let _booting = places.acquire_many_owned(u32::try_from(places_of(&warm)).unwrap()).await.unwrap();
     warm.available(RESERVE + 32 * MIB);
     let slug = warm.fleet.create(warm.order()).await.unwrap().session.slug;
@@ -109,5 +109,5 @@ async fn a_warm_vm_is_used_where_memory_has_no_room_for_another() {
 }
 
 fn places_of(warm: &Warm) -> usize {
-    warm.fleet.host().places.available_permits()
+    warm.fleet.ctx().turns.starts.available_permits()
 }

@@ -411,9 +411,9 @@ impl World {
     }
 }
 
-/// Waits until the board shows the session so.
+/// Waits until the feed shows the session so.
 pub(super) async fn until(fleet: &Fleet, slug: &str, what: impl Fn(&SessionView) -> bool) -> SessionView {
-    let mut reader = fleet.board().read("", 0);
+    let mut reader = fleet.feed().read("", 0);
     let wait = async {
         loop {
             if let Ok(view) = fleet.get(slug)

@@ -1,0 +1,114 @@
+//! What all sessions of a host use. It knows no session.
+
+use std::{path::PathBuf, sync::Arc};
+
+use hostd_core::{
+    UnixMillis,
+    capacity::{Admission, Need, Room},
+};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{disk::folder::Folder, feed::Feed};
+use crate::{
+    clock::now, diff::Diffs, environments::Environments, forge::Forge, gateway::Gateway, host_status, room::Rooms,
+    store::Store, vm::Vmm,
+};
+
+/// Suspends at a time when hostd ends, at the least: one waits for its guest while another writes.
+const SUSPENDS: usize = 4;
+/// Readings of pull requests at a time: each runs git.
+const READINGS: usize = 4;
+
+/// What a fleet is made of.
+pub struct Parts {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Where sessions are kept.
+    pub store: Store,
+    /// What starts their VMs.
+    pub vmm: Arc<dyn Vmm>,
+    /// Their way out.
+    pub gateway: Arc<Gateway>,
+    /// What they are made from.
+    pub environments: Arc<Environments>,
+    /// Where their repositories and pull requests are.
+    pub forge: Arc<dyn Forge>,
+    /// What shows their changes.
+    pub diffs: Diffs,
+    /// Where they, and all else that runs here, have their room from.
+    pub rooms: Rooms,
+}
+
+/// What all sessions of a host use.
+pub(super) struct Context {
+    pub(super) data: PathBuf,
+    pub(super) store: Store,
+    pub(super) vmm: Arc<dyn Vmm>,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) environments: Arc<Environments>,
+    pub(super) forge: Arc<dyn Forge>,
+    pub(super) diffs: Arc<Diffs>,
+    pub(super) rooms: Rooms,
+    /// What is shown of them.
+    pub(super) feed: Arc<Feed>,
+    pub(super) turns: Turns,
+    pub(super) started_at: UnixMillis,
+    /// Cancelled when hostd ends.
+    pub(super) closing: CancellationToken,
+}
+
+/// How many sessions of a host may do the same at a time.
+pub(super) struct Turns {
+    /// Cold starts: a booting guest takes a processor.
+    pub(super) starts: Arc<Semaphore>,
+    /// Merges of layers, which are all reading and writing.
+    pub(super) merges: Semaphore,
+    /// Suspends when hostd ends, which are all packing and writing.
+    pub(super) suspends: Semaphore,
+    /// Readings of pull requests.
+    pub(super) readings: Semaphore,
+}
+
+impl Context {
+    /// A context whose feed is of this epoch.
+    pub(super) fn new(parts: Parts, epoch: String) -> Arc<Self> {
+        let Parts { data, store, vmm, gateway, environments, forge, diffs, rooms } = parts;
+        let cpus = host_status::cpus().max(1) as usize;
+        let turns = Turns {
+            starts: Arc::new(Semaphore::new(cpus)),
+            merges: Semaphore::new(cpus),
+            suspends: Semaphore::new(cpus.max(SUSPENDS)),
+            readings: Semaphore::new(READINGS),
+        };
+        Arc::new(Self {
+            data,
+            store,
+            vmm,
+            gateway,
+            environments,
+            forge,
+            diffs: Arc::new(diffs),
+            rooms,
+            feed: Feed::new(epoch),
+            turns,
+            started_at: now(),
+            closing: CancellationToken::new(),
+        })
+    }
+
+    /// The folder of the session of this id.
+    pub(super) fn folder(&self, id: &str) -> Folder {
+        Folder::of(&self.data, id)
+    }
+
+    /// What is left of the host now. Reads a few files of /proc.
+    pub(super) fn room(&self) -> Room {
+        self.rooms.room()
+    }
+
+    /// Whether the disk has room: all that one needs who has its memory already.
+    pub(super) fn has_disk(&self) -> bool {
+        self.room().admit(Need { memory: 0, disk: 0 }) == Admission::Admit
+    }
+}

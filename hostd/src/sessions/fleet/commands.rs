@@ -1,0 +1,158 @@
+//! What people do with one session, and waiting for what comes of it.
+
+use hostd_core::{Input, Lifecycle, Session, session::Message as Sent, text};
+use pilothouse_proto::guest::v1::guest_client::GuestClient;
+use tonic::transport::Channel;
+
+use super::{Fleet, LINK_WAIT, begins};
+use crate::{
+    clock::now,
+    sessions::{
+        error::FleetError,
+        registry::{Busy, Handle},
+        view::SessionView,
+    },
+};
+
+/// Keys in one message.
+const KEYS_MAX: usize = 32;
+
+/// What is to be typed to an agent.
+#[derive(Clone, Debug, Default)]
+pub struct SendOrder {
+    /// Without a line end; may have several lines.
+    pub text: String,
+    /// Enter follows it.
+    pub enter: bool,
+    /// Names of keys, instead of a text.
+    pub keys: Vec<String>,
+}
+
+impl From<&str> for SendOrder {
+    fn from(line: &str) -> Self {
+        Self { text: line.into(), enter: true, keys: vec![] }
+    }
+}
+
+impl Fleet {
+    /// Boots it again from its disk; one whose memory is kept only where that may be given up.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::Denied`].
+    pub async fn restart(&self, asked: &str, give_up_memory: bool) -> Result<SessionView, FleetError> {
+        self.command(&*self.handle(asked)?, Input::Restart { give_up_memory }).await
+    }
+
+    /// Puts it to disk; returns when it is there.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], [`FleetError::Denied`] where its state does not allow it, and [`FleetError::NotSuspended`] where it
+    /// went wrong, which leaves it as it was.
+    pub async fn suspend(&self, asked: &str) -> Result<SessionView, FleetError> {
+        let handle = self.handle(asked)?;
+        self.command(&handle, Input::Suspend).await?;
+        let session = handle.settled(|session| session.lifecycle == Lifecycle::Suspending).await?;
+        match session.not_suspended() {
+            None => Ok(handle.view()),
+            Some(why) => Err(FleetError::NotSuspended(why)),
+        }
+    }
+
+    /// Brings it back from disk; returns when it runs, or when it is known to wait for room, which its reason says.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::Denied`] where it cannot be resumed, which leaves its snapshot as it was.
+    pub async fn resume(&self, asked: &str) -> Result<SessionView, FleetError> {
+        let handle = self.handle(asked)?;
+        self.command(&handle, Input::Resume).await?;
+        let session = handle.settled(Session::moves).await?;
+        match session.lifecycle {
+            Lifecycle::Suspended if !session.wanted => {
+                Err(FleetError::Denied(hostd_core::attention(&session, now()).reason))
+            }
+            _ => Ok(handle.view()),
+        }
+    }
+
+    /// Resumes it if it is suspended, without waiting for it: somebody wants to use it.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`].
+    pub async fn wake(&self, asked: &str) -> Result<(), FleetError> {
+        let handle = self.handle(asked)?;
+        let asleep = matches!(handle.record.borrow().session.lifecycle, Lifecycle::Suspended | Lifecycle::Suspending);
+        if asleep { self.command(&handle, Input::Resume).await.map(drop) } else { Ok(()) }
+    }
+
+    /// Types a message to its agent, now or when it runs: a text, or keys by their names.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], [`FleetError::Denied`], and [`FleetError::Invalid`] for a message that is empty, too long, or has a key
+    /// that does not exist.
+    pub async fn send(&self, asked: &str, order: impl Into<SendOrder>) -> Result<(), FleetError> {
+        let SendOrder { text, enter, keys } = order.into();
+        if text.len() > Session::MESSAGE {
+            let help = "put the rest into a file of the session";
+            return Err(FleetError::Invalid(format!("the message is longer than {} bytes; {help}", Session::MESSAGE)));
+        }
+        if keys.len() > KEYS_MAX {
+            return Err(FleetError::Invalid(format!("at most {KEYS_MAX} keys are pressed at a time")));
+        }
+        let keys = keys.iter().map(|key| key.parse()).collect::<Result<Vec<_>, _>>().map_err(FleetError::Invalid)?;
+        // What is only begun may end with a blank that matters.
+        let text = if enter { text.trim_end() } else { &text };
+        let text = text::clean(text, Session::MESSAGE);
+        match (text.is_empty(), keys.is_empty()) {
+            (true, true) => return Err(FleetError::Invalid("the message is empty".into())),
+            (false, false) => return Err(FleetError::Invalid("send a text or keys, not both at once".into())),
+            _ => {}
+        }
+        let message = Sent { enter: enter && keys.is_empty(), text, keys, ..Sent::default() };
+        self.command(&*self.handle(asked)?, Input::Send(message)).await.map(drop)
+    }
+
+    /// Ends it and forgets it; returns its id when all of it is gone.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::NotRemoved`].
+    pub async fn delete(&self, asked: &str) -> Result<String, FleetError> {
+        let handle = self.handle(asked)?;
+        match self.command(&handle, Input::Delete).await {
+            // Somebody else's deletion was quicker.
+            Err(FleetError::Stopping) if !self.refresh.is_cancelled() => Ok(handle.id.clone()),
+            result => result.map(|_| handle.id.clone()),
+        }
+    }
+
+    /// A client of its guest, which is resumed for it; one that is being started is waited for. While [`Busy`] is held the session is not suspended for idleness.
+    ///
+    /// # Errors
+    /// As [`Fleet::resume`], and [`FleetError::NotRunning`].
+    pub async fn guest(&self, asked: &str) -> Result<(GuestClient<Channel>, Busy), FleetError> {
+        let handle = self.handle(asked)?;
+        let busy = Busy::new(handle.clone());
+        handle.settled(begins).await?;
+        let asleep = handle.record.borrow().session.lifecycle == Lifecycle::Suspended;
+        if asleep || handle.record.borrow().session.moves() {
+            self.resume(&handle.id).await?;
+        }
+        let live = handle.live.borrow().clone();
+        let Some(live) = live else {
+            let session = handle.record.borrow().session.clone();
+            let word = session.lifecycle.word();
+            let help = match word {
+                "suspended" => &hostd_core::attention(&session, now()).reason,
+                "stopped" | "crashed" => "restart it first",
+                _ => "wait until it runs",
+            };
+            return Err(FleetError::NotRunning(format!("the session is {word}; {help}")));
+        };
+        let hello = live.link.client(LINK_WAIT).await.map_err(|error| FleetError::NotRunning(error.to_string()))?;
+        Ok((hello.client.clone(), busy))
+    }
+
+    async fn command(&self, handle: &Handle, input: Input) -> Result<SessionView, FleetError> {
+        handle.command(input).await?;
+        Ok(handle.view())
+    }
+}

@@ -1,0 +1,62 @@
+//! Another session from one, as people ask for it.
+
+use std::collections::BTreeSet;
+
+use hostd_core::{Session, session::NewFork};
+use tokio::sync::oneshot;
+use ulid::Ulid;
+
+use super::{Fleet, create};
+use crate::sessions::{
+    error::FleetError,
+    message::Message,
+    registry::{Handle, Registry},
+    view::SessionView,
+};
+
+/// What somebody asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForkOrder {
+    /// Empty: made from the original's.
+    pub title: String,
+    /// User name of whoever asks.
+    pub owner: String,
+}
+
+impl Fleet {
+    /// Makes another session from this one as it is at this moment, or after a merge of its layers that is under way while it
+    /// runs; it is on its way when this returns.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], [`FleetError::Denied`] where its state does not allow it, and [`FleetError::NotForked`]; the session
+    /// goes on as it was, and nothing of a fork is left.
+    pub async fn fork(&self, asked: &str, order: ForkOrder) -> Result<SessionView, FleetError> {
+        if self.refresh.is_cancelled() {
+            return Err(FleetError::Stopping);
+        }
+        let handle = self.handle(asked)?;
+        handle.settled(Session::moves).await?;
+        let new = new_fork(self.registry(), &handle, order);
+        let id = new.id.clone();
+        let (answer, answered) = oneshot::channel();
+        let sent = handle.messages.send(Message::Fork { new, answer }).await;
+        sent.map_err(|_| FleetError::Stopping)?;
+        answered.await.map_err(|_| FleetError::Stopping)??;
+        self.get(&id)
+    }
+}
+
+fn new_fork(registry: &Registry, handle: &Handle, order: ForkOrder) -> NewFork {
+    let title = match order.title.trim() {
+        "" => create::cut(&format!("fork of {}", handle.record.borrow().session.title)),
+        title => create::cut(title),
+    };
+    let taken: BTreeSet<String> = registry.all().iter().map(|handle| handle.slug.clone()).collect();
+    loop {
+        let id = Ulid::new().to_string();
+        let slug = create::slug(&id, &title);
+        if !taken.contains(&slug) {
+            return NewFork { id, slug, title, owner: order.owner };
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a supervisor has under way, and what comes of it.
+
+use std::{future::pending, path::PathBuf};
+
+use hostd_core::Cause;
+use tokio::task::{AbortHandle, JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    sessions::{
+        disk::merge::{NotMerged, Plan},
+        error::FleetError,
+        message::Answer,
+        vm::{
+            fork::{Draft, Parted},
+            resume::Awake,
+            running::Running,
+            start::{NotStarted, Started},
+        },
+    },
+    store::Machine,
+};
+
+/// What became of a start; an error where its task panicked.
+pub(super) type Start = Result<Result<Started, NotStarted>, JoinError>;
+/// The same of a suspend.
+pub(super) type Suspend = Result<Result<Machine, Awake>, JoinError>;
+/// The same of a merge.
+pub(super) type Merged = Result<Result<PathBuf, NotMerged>, JoinError>;
+
+/// A start or a resume under way.
+pub(super) struct Starting {
+    pub(super) generation: u64,
+    pub(super) resumes: bool,
+    pub(super) cancel: CancellationToken,
+    pub(super) task: JoinHandle<Result<Started, NotStarted>>,
+}
+
+/// A suspend under way.
+pub(super) type Suspending = JoinHandle<Result<Machine, Awake>>;
+
+/// A merge under way.
+pub(super) struct Merging {
+    pub(super) plan: Plan,
+    pub(super) task: JoinHandle<Result<PathBuf, NotMerged>>,
+}
+
+/// A fork under way; the session has no VM that runs meanwhile.
+pub(super) struct Forking {
+    pub(super) draft: Draft,
+    pub(super) answer: Answer,
+    pub(super) stage: Stage,
+}
+
+/// What a fork goes through.
+pub(super) enum Stage {
+    /// The VM is brought to a stand.
+    Parts(JoinHandle<Result<Parted, Awake>>),
+    /// It goes on; what became of the fork.
+    GoesOn(JoinHandle<Awake>, Result<(), FleetError>),
+}
+
+/// What became of a stage.
+pub(super) enum Step {
+    Parted(Box<Parted>),
+    Awake(Awake),
+    Panicked(JoinError),
+}
+
+/// How the forge is read: once at a time.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// Of the last one.
+    pub(super) number: u64,
+    /// The one under way.
+    pub(super) task: Option<AbortHandle>,
+    /// There was news since it began.
+    pub(super) stale: bool,
+}
+
+/// What comes of a task, if there is one. Cancel safe.
+pub(super) async fn finished<T>(task: Option<&mut JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => pending().await,
+    }
+}
+
+/// The end of the VM that runs, if there is one. Cancel safe.
+pub(super) async fn ended(running: Option<&Running>) -> Cause {
+    match running {
+        Some(running) => running.live.vm.ended().await,
+        None => pending().await,
+    }
+}
+
+/// The end of the present stage of a fork, if there is one. Cancel safe.
+pub(super) async fn stepped(forking: Option<&mut Forking>) -> Step {
+    match forking.map(|forking| &mut forking.stage) {
+        Some(Stage::Parts(task)) => match task.await {
+            Ok(Ok(parted)) => Step::Parted(Box::new(parted)),
+            Ok(Err(awake)) => Step::Awake(awake),
+            Err(error) => Step::Panicked(error),
+        },
+        Some(Stage::GoesOn(task, _)) => task.await.map_or_else(Step::Panicked, Step::Awake),
+        None => pending().await,
+    }
+}

@@ -1,0 +1,15 @@
+//! A session's VM: started, put to disk, brought back, forked, read in a copy, and ended where an earlier hostd left it.
+
+pub(super) mod changes;
+pub(super) mod fork;
+mod guest_events;
+pub(super) mod orphans;
+mod phases;
+pub(super) mod read_copy;
+mod repository;
+pub(super) mod resume;
+pub(super) mod running;
+pub(super) mod site;
+mod spec;
+pub(super) mod start;
+pub(super) mod suspend;

@@ -1,0 +1,177 @@
+//! Forks: another session from one's memory, devices and disk, as they are at one moment.
+//!
+//! A fork's folder holds all that it is made from: layers and snapshot are immutable, so it has links to the same files, and
+//! either session can be deleted without a thought for the other. The folder is marked until the fork's record is committed;
+//! one that hostd left half made is swept away when it starts.
+//!
+//! A session that is suspended has everything on disk already. One that runs freezes its processes, stops, writes its
+//! snapshot into the fork's folder and puts a new layer on its disk; then both records are committed at once, and it goes on
+//! where it was. Until that commit nothing of it has changed that matters; after it the fork stands by itself. While its
+//! layers are merged, a fork of one that runs waits.
+
+use std::{io, path::Path, sync::Arc};
+
+use hostd_core::{Effect, session::NewFork};
+use tokio::fs;
+
+use super::{
+    resume::{Awake, run_on},
+    running::Running,
+    site::Site,
+    suspend::{advised, quiesce, settle},
+};
+use crate::{
+    clock::now,
+    sessions::disk::{
+        folder::{Folder, gone, sessions, top, top_after_fork},
+        hard_links,
+    },
+    store::{Machine, Record, Snapshot},
+    terminals,
+    vm::{Vm, VmError, Vmm},
+};
+
+/// A fork to be.
+#[derive(Clone, Debug)]
+pub(in crate::sessions) struct Draft {
+    new: NewFork,
+    folder: Folder,
+}
+
+/// A VM that stands still; its snapshot is the fork's, and it will write to a new layer.
+pub(in crate::sessions) struct Parted {
+    pub(in crate::sessions) vm: Arc<dyn Vm>,
+    pub(in crate::sessions) generation: u64,
+    /// Name of its new layer.
+    pub(in crate::sessions) top: String,
+    snapshot: Snapshot,
+}
+
+impl Draft {
+    /// In a folder of its own, which nobody has yet.
+    pub(in crate::sessions) fn of(new: NewFork, folder: Folder) -> Self {
+        Self { new, folder }
+    }
+
+    /// Its record is committed: the folder is its own.
+    pub(in crate::sessions) async fn done(&self) {
+        // A mark that stays behind is removed when hostd starts again.
+        let _ = self.folder.done().await;
+    }
+
+    /// Nothing of it is left.
+    pub(in crate::sessions) async fn undo(&self) {
+        if let Err(error) = self.folder.remove().await {
+            tracing::warn!(folder = %self.folder.path().display(), %error, "what is left of a fork cannot be removed");
+        }
+    }
+
+    /// The fork of a session whose VM stands still. Links its layers.
+    pub(in crate::sessions) async fn of_parted(
+        &self,
+        own: &Folder,
+        original: &Record,
+        parted: &Parted,
+    ) -> io::Result<(Record, Vec<Effect>)> {
+        self.record(own, original, parted.snapshot.clone(), top(parted.generation + 1)).await
+    }
+
+    /// The fork of a suspended session, whose folder is `own`. Links its snapshot and its layers.
+    pub(in crate::sessions) async fn of_suspended(
+        &self,
+        own: &Folder,
+        original: &Record,
+    ) -> io::Result<(Record, Vec<Effect>)> {
+        let snapshot = original.machine.snapshot.clone().ok_or_else(|| io::Error::other("it has no snapshot"))?;
+        self.folder.begin().await?;
+        let folder = self.folder.snapshot();
+        hard_links::files(&snapshot.folder, &folder).await?;
+        terminals::copy(own.path(), self.folder.path()).await?;
+        self.record(own, original, Snapshot { folder, ..snapshot }, original.machine.disk.clone()).await
+    }
+
+    /// `disk` is the layer that its first life will write to.
+    async fn record(
+        &self,
+        own: &Folder,
+        original: &Record,
+        snapshot: Snapshot,
+        disk: String,
+    ) -> io::Result<(Record, Vec<Effect>)> {
+        let layers = hard_links::layers(&original.machine.layers, own.path(), self.folder.path()).await?;
+        let machine = Machine { layers, disk, phases: vec![], snapshot: Some(snapshot), ..original.machine.clone() };
+        let (session, effects) = original.session.fork(self.new.clone(), now());
+        Ok((Record { session, machine }, effects))
+    }
+}
+
+/// Brings a running VM to a stand and writes what the fork is made from. What fails lets it run on, and leaves nothing of the
+/// layer that it was to write to.
+pub(in crate::sessions) async fn part(site: Site, running: Running, draft: Draft) -> Result<Parted, Awake> {
+    let pivot = top_after_fork(running.generation, &draft.new.id);
+    let layer = site.folder.layer(&pivot);
+    let parted = part_onto(site, running, draft, pivot).await;
+    if parted.is_err()
+        && let Err(error) = gone(fs::remove_file(&layer).await)
+    {
+        tracing::warn!(?layer, %error, "the layer of a fork that was not made is left behind");
+    }
+    parted
+}
+
+async fn part_onto(site: Site, running: Running, draft: Draft, pivot: String) -> Result<Parted, Awake> {
+    let (record, generation) = (site.record(), running.generation);
+    // All that can be made before it stands still.
+    let layer = site.folder.layer(&pivot);
+    if let Err(why) = prepare(&*site.vmm, &draft, &layer, record.session.size.disk).await {
+        return Err(Awake::Runs { running, why });
+    }
+    settle(&site).await;
+    if let Err(why) = quiesce(&site, &running, false).await {
+        return Err(Awake::Runs { running, why });
+    }
+    let held = running.live.link.close();
+    let vm = running.release().await.vm;
+    fail::fail_point!("fork::before-snapshot");
+    let written = write(&site, &draft, &*vm, &layer).await;
+    drop(held);
+    match written {
+        Ok(snapshot) => Ok(Parted { vm, generation, top: pivot, snapshot }),
+        Err(error) => Err(run_on(&site, &record, generation, vm, advised(&error, "fork")).await),
+    }
+}
+
+async fn prepare(vmm: &dyn Vmm, draft: &Draft, top: &Path, bytes: u64) -> Result<(), String> {
+    draft.folder.begin().await.map_err(|error| format!("{}: {error}", draft.folder.path().display()))?;
+    vmm.create_disk(top, bytes).await.map_err(|error| error.to_string())
+}
+
+async fn write(site: &Site, draft: &Draft, vm: &dyn Vm, top: &Path) -> Result<Snapshot, VmError> {
+    let (own, new) = (site.folder.path(), draft.folder.path());
+    let folder = draft.folder.snapshot();
+    let terminal = site.terminal.offset();
+    let (saved, copied) = tokio::join!(vm.snapshot(&folder), terminals::copy(own, new));
+    copied.map_err(|error| VmError::File { path: new.into(), error })?;
+    let manifest = saved?;
+    fail::fail_point!("fork::after-snapshot");
+    vm.pivot(top).await?;
+    fail::fail_point!("fork::after-pivot");
+    let bytes = manifest.memory.bytes.saturating_add(manifest.devices.bytes);
+    Ok(Snapshot { folder, bytes, terminal, at: now() })
+}
+
+/// Removes what an earlier hostd left of forks that it did not finish.
+pub(in crate::sessions) async fn sweep(data: &Path, records: &[Record]) {
+    let Ok(mut folders) = fs::read_dir(sessions(data)).await else { return };
+    while let Ok(Some(entry)) = folders.next_entry().await {
+        let folder = Folder::at(entry.path());
+        if !folder.is_half_made().await {
+            continue;
+        }
+        let known = records.iter().any(|record| *entry.file_name() == *record.session.id);
+        let removed = if known { folder.done().await } else { folder.remove().await };
+        if let Err(error) = removed {
+            tracing::warn!(folder = %folder.path().display(), %error, "a half-made fork stays");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Copies of suspended sessions, to be read in: another VM from the same memory, devices and disk, while the session lies
+//! where it is.
+//!
+//! A copy has a folder `copies/ID/` with names of its own for all that it is made from, so the session may be resumed, forked or
+//! deleted meanwhile. Its user processes stay frozen: what is read is what was suspended. Its way out is never connected. It
+//! ends, and its folder goes, when it was read, when it could not be, when nobody waits for it any more and when hostd ends;
+//! a task of its own sees to that, whatever becomes of whoever asked.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use hostd_core::{Lifecycle, capacity::Need, queue::Purpose};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use ulid::Ulid;
+
+use super::{
+    changes::working_tree,
+    orphans,
+    resume::OFFER,
+    spec::{identity, spec},
+};
+use crate::{
+    diff::{Diffs, Kept, WorkingTree},
+    guest::Link,
+    room::{Kind, Promise, Rooms},
+    sessions::{
+        disk::{folder::Folder, hard_links},
+        error::FleetError,
+    },
+    store::{Machine, Record, Snapshot},
+    vm::{Vm, VmError, VmSpec, Vmm},
+};
+
+/// Copies at a time; others wait.
+const AT_A_TIME: usize = 2;
+/// For all of it, from the wait for a place to the last byte read.
+const WITHIN: Duration = Duration::from_secs(120);
+/// For room on the host.
+const ROOM: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 10_000 });
+/// For a guest to shake hands. Generous: the host may be busy.
+const HANDSHAKE: Duration = Duration::from_secs(60);
+/// Bytes that git may write to its disk before others have to wait.
+const SCRATCH: u64 = 256 << 20;
+/// The layer that it writes to.
+const DISK: &str = "copy.qcow2";
+/// One of them, in the log.
+const WHAT: &str = "a copy of a session";
+
+/// The copies of a host.
+pub(in crate::sessions) struct Copies {
+    vmm: Arc<dyn Vmm>,
+    rooms: Rooms,
+    diffs: Arc<Diffs>,
+    /// Their folders are in this one.
+    root: PathBuf,
+    /// Cancelled when hostd ends.
+    closing: CancellationToken,
+    places: Semaphore,
+    tasks: TaskTracker,
+}
+
+/// A suspended session, as whoever reads a copy of it knows it.
+struct Original {
+    folder: Folder,
+    /// As last committed.
+    record: watch::Receiver<Arc<Record>>,
+}
+
+impl Copies {
+    /// The copies of a host with this data folder.
+    pub(in crate::sessions) fn new(
+        data: &Path,
+        vmm: Arc<dyn Vmm>,
+        rooms: Rooms,
+        diffs: Arc<Diffs>,
+        closing: CancellationToken,
+    ) -> Arc<Self> {
+        let (root, places) = (data.join("copies"), Semaphore::new(AT_A_TIME));
+        Arc::new(Self { vmm, rooms, diffs, root, closing, places, tasks: TaskTracker::new() })
+    }
+
+    /// Ends what an earlier hostd left.
+    pub(in crate::sessions) async fn sweep(&self) {
+        orphans::sweep(&*self.vmm, &self.root, WHAT).await;
+    }
+
+    /// Waits until none is left. hostd is closing: they end at once, and none begins any more.
+    pub(in crate::sessions) async fn close(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Reads the working tree of a suspended session in a copy of it. Dropped before, the copy is ended all the same.
+    pub(in crate::sessions) async fn read(
+        self: &Arc<Self>,
+        folder: Folder,
+        record: watch::Receiver<Arc<Record>>,
+    ) -> Result<Kept, FleetError> {
+        let over = CancellationToken::new();
+        let _over = over.clone().drop_guard();
+        let (copies, original) = (self.clone(), Original { folder, record });
+        let copying = self.tasks.spawn(async move { copies.copy(&original, over).await });
+        match timeout(WITHIN, copying).await {
+            Ok(Ok(read)) => read,
+            Ok(Err(error)) => Err(FleetError::NotRead(format!("hostd failed: {error}; please report this"))),
+            Err(_) => Err(not_read(format!("it took longer than {} s", WITHIN.as_secs()))),
+        }
+    }
+
+    async fn copy(&self, original: &Original, over: CancellationToken) -> Result<Kept, FleetError> {
+        let _place = self.unless(&over, self.places.acquire()).await?;
+        let record = original.record();
+        // Whoever had the place before may have read the same.
+        if let Some(kept) = self.diffs.kept(&original.folder.changes(), suspended(&record)?.at).await {
+            return Ok(kept);
+        }
+        let promise = self.unless(&over, self.admitted(record.session.size.memory)).await??;
+        let folder = Folder::at(self.root.join(Ulid::new().to_string()));
+        let read = self.read_in(original, &folder, &promise, &over).await;
+        orphans::remove(folder.path(), WHAT).await;
+        read
+    }
+
+    /// What comes of it, unless nobody wants it any more before.
+    async fn unless<T>(&self, over: &CancellationToken, work: impl Future<Output = T>) -> Result<T, FleetError> {
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => Err(FleetError::Stopping),
+            () = over.cancelled() => Err(FleetError::NotRead("nobody waits for it any more".into())),
+            done = work => Ok(done),
+        }
+    }
+
+    async fn admitted(&self, memory: u64) -> Result<Promise, FleetError> {
+        let mut waits = String::new();
+        let say = |why| {
+            waits = why;
+            std::future::ready(())
+        };
+        let room = self.rooms.admit(Kind::Copy, Purpose::Copy, Need { memory, disk: SCRATCH }, say);
+        match timeout(ROOM, room).await {
+            Ok(admitted) => admitted.map_err(FleetError::NoRoom),
+            Err(_) => Err(FleetError::NoRoom(waits)),
+        }
+    }
+
+    /// No VM is left when this returns.
+    async fn read_in(
+        &self,
+        original: &Original,
+        folder: &Folder,
+        promise: &Promise,
+        over: &CancellationToken,
+    ) -> Result<Kept, FleetError> {
+        let (record, snapshot) = original.linked(folder).await?;
+        let unusable = |error: VmError| match error {
+            VmError::Snapshot(_) => FleetError::NotRead(format!("{error}{OFFER}")),
+            error => not_read(error),
+        };
+        self.vmm.create_disk(&folder.layer(DISK), record.session.size.disk).await.map_err(unusable)?;
+        let spec = VmSpec { name: format!("copy-of-{}", record.session.slug), ..spec(&record, folder) };
+        let vm = self.vmm.resume(spec, &snapshot.folder).await.map_err(unusable)?;
+        promise.set_vm(Some(vm.clone()));
+        let inside = async {
+            tokio::select! {
+                cause = vm.ended() => Err(not_read(format!("its VM ended: {cause}"))),
+                read = self.inside(original, &record, vm.clone(), snapshot.at) => read,
+            }
+        };
+        let read = self.unless(over, inside).await;
+        vm.end().await;
+        promise.set_vm(None);
+        read?
+    }
+
+    async fn inside(&self, original: &Original, record: &Record, vm: Arc<dyn Vm>, at: i64) -> Result<Kept, FleetError> {
+        // Who it already is: nothing in it is renamed.
+        let link = Link::to_copy(vm, identity(&record.session, record.session.generation));
+        let hello = link.client(HANDSHAKE).await.map_err(not_read)?;
+        let from = WorkingTree { frozen: true, ..working_tree(record, &hello) };
+        Ok(self.diffs.keep(&from, &original.folder.changes(), at).await?)
+    }
+}
+
+impl Original {
+    fn record(&self) -> Arc<Record> {
+        self.record.borrow().clone()
+    }
+
+    /// What the copy is made from, with names in its folder, and the snapshot among it. While the session is suspended all of
+    /// it stays, but for layers that are merged into one meanwhile: then that is taken.
+    async fn linked(&self, folder: &Folder) -> Result<(Record, Snapshot), FleetError> {
+        loop {
+            let record = self.record();
+            let snapshot = suspended(&record)?;
+            let made = self.link(&record, snapshot, folder).await;
+            let now = self.record();
+            if suspended(&now)?.at != snapshot.at {
+                return Err(not_read("the session was resumed meanwhile"));
+            }
+            match made {
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && now.machine.layers != record.machine.layers =>
+                {
+                    orphans::remove(folder.path(), WHAT).await;
+                }
+                made => return made.map_err(not_read),
+            }
+        }
+    }
+
+    async fn link(&self, record: &Record, snapshot: &Snapshot, folder: &Folder) -> io::Result<(Record, Snapshot)> {
+        folder.make().await?;
+        let layers = hard_links::layers(&record.machine.layers, self.folder.path(), folder.path()).await?;
+        let snapshot = Snapshot { folder: folder.snapshot(), ..snapshot.clone() };
+        hard_links::files(&self.folder.snapshot(), &snapshot.folder).await?;
+        let machine = Machine { layers, disk: DISK.into(), ..record.machine.clone() };
+        Ok((Record { session: record.session.clone(), machine }, snapshot))
+    }
+}
+
+fn suspended(record: &Record) -> Result<&Snapshot, FleetError> {
+    let snapshot = record.machine.snapshot.as_ref().filter(|_| record.session.lifecycle == Lifecycle::Suspended);
+    snapshot.ok_or_else(|| not_read("the session is not suspended any more"))
+}
+
+fn not_read(why: impl std::fmt::Display) -> FleetError {
+    FleetError::NotRead(format!("{why}; try again, or resume the session"))
+}

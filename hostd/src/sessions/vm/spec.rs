@@ -1,0 +1,44 @@
+//! What a session's VM is made from, who its guest is, and what it may reach.
+
+use hostd_core::Session;
+
+use crate::{
+    gateway::Caller,
+    guest::Identity,
+    sessions::disk::folder::Folder,
+    store::{Machine, Record},
+    vm::{Memory, VmSpec},
+};
+
+/// What this session's VM is started with, in this folder.
+pub(super) fn spec(record: &Record, folder: &Folder) -> VmSpec {
+    VmSpec {
+        name: record.session.slug.clone(),
+        directory: folder.path().into(),
+        size: record.session.size,
+        layers: record.machine.layers.clone(),
+        disk: folder.layer(&record.machine.disk),
+        memory: record.machine.view_of.clone().map_or(Memory::Own, Memory::Clone),
+        cpu: record.machine.cpu,
+    }
+}
+
+/// Who the guest of this session is in this generation.
+pub(super) fn identity(session: &Session, generation: u64) -> Identity {
+    // The same in all its lives, and of no other session.
+    let machine_id = blake3::hash(format!("machine-id {}", session.id).as_bytes()).to_hex()[..32].to_owned();
+    Identity { session_id: session.id.clone(), slug: session.slug.clone(), machine_id, generation }
+}
+
+/// What the guest of this session may reach.
+pub(super) fn caller(session: &Session, machine: &Machine) -> Caller {
+    Caller {
+        session_id: session.id.clone(),
+        slug: session.slug.clone(),
+        environment: session.environment.clone(),
+        repository: session.repository.clone(),
+        branch_prefix: session.repository.as_ref().map(|_| session.branch_prefix()),
+        also_read: machine.also_read.clone(),
+        egress: machine.egress.clone(),
+    }
+}

@@ -1,0 +1,222 @@
+//! A cold start: disk, VM, shaken hand, agent.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+
+use hostd_core::Cause;
+use pilothouse_proto::guest::v1::StartAgentRequest;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use super::{
+    phases::Clock,
+    repository::{Found, look},
+    running::{Live, Running},
+    site::Site,
+    spec::{caller, identity, spec},
+};
+use crate::{
+    guest::Link,
+    sessions::disk::next_layer,
+    store::{Machine, Record},
+    terminals::{Pump, Terminal},
+    vm::{Vm, VmError},
+};
+
+/// For the guest to shake hands. Generous: an emulated guest on a busy host boots slowly.
+const HANDSHAKE: Duration = Duration::from_secs(120);
+/// For the guest to start the agent.
+const AGENT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
+/// Before it is asked again, where it did not answer.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// A start that came to its end.
+pub(in crate::sessions) struct Started {
+    pub(in crate::sessions) running: Running,
+    /// What it is made from now, with the parts of this start.
+    pub(in crate::sessions) machine: Machine,
+    /// Why it booted, where it was to be a clone.
+    pub(in crate::sessions) why_booted: Option<String>,
+    /// What is broken of its repository, with what to do.
+    pub(in crate::sessions) broken: Option<String>,
+}
+
+/// Why a start came to nothing; nothing is left of its VM.
+pub(in crate::sessions) enum NotStarted {
+    /// Nobody wants it any more.
+    Cancelled,
+    /// The VM ended by itself.
+    Ended(Cause),
+    /// With what to do.
+    Failed(String),
+}
+
+/// Starts this generation of a session: in the VM that `warm` gives, where the session may have one, or in one of its own. Where
+/// `cancel` is cancelled it gives up at the next step.
+pub(in crate::sessions) async fn start(
+    site: Site,
+    generation: u64,
+    warm: impl Future<Output = Option<Arc<dyn Vm>>> + Send,
+    cancel: CancellationToken,
+) -> Result<Started, NotStarted> {
+    let record = site.record();
+    let failed = |error: VmError| NotStarted::Failed(error.to_string());
+    let mut clock = Clock::new();
+    let (vm, record, why_booted) = match ready(&site, &record, warm, &mut clock).await {
+        Some((vm, record)) => (vm, record, None),
+        None => {
+            let (name, bytes) = (&record.machine.disk, record.session.size.disk);
+            next_layer::make(&*site.vmm, &site.folder, name, bytes).await.map_err(failed)?;
+            clock.phase("disk");
+            if cancel.is_cancelled() {
+                return Err(NotStarted::Cancelled);
+            }
+            fail::fail_point!("start::before-vm");
+            begin(&site, &record, &mut clock).await.map_err(failed)?
+        }
+    };
+    fail::fail_point!("start::after-vm");
+    let result = tokio::select! {
+        () = cancel.cancelled() => Err(NotStarted::Cancelled),
+        cause = vm.ended() => Err(NotStarted::Ended(cause)),
+        up = bring_up(&site, &record, generation, vm.clone(), &mut clock) => up,
+    };
+    match result {
+        Ok(Up { link, pump, found }) => {
+            let live = Live { vm, link: Arc::new(link) };
+            let (repository, broken) = (found.to_string(), found.broken());
+            let machine = Machine { phases: clock.phases, repository, ..record.machine };
+            let running = Running::new(generation, live, pump, 0, &site.supervisor);
+            Ok(Started { running, machine, why_booted, broken })
+        }
+        Err(why) => {
+            vm.end().await;
+            Err(why)
+        }
+    }
+}
+
+/// A VM that stands ready for this session's first start.
+async fn ready(
+    site: &Site,
+    record: &Record,
+    warm: impl Future<Output = Option<Arc<dyn Vm>>>,
+    clock: &mut Clock,
+) -> Option<(Arc<dyn Vm>, Record)> {
+    let template = record.machine.template.as_ref().filter(|_| record.session.generation == 1)?;
+    site.folder.make().await.ok()?;
+    let vm = warm.await?;
+    clock.phase("warm");
+    clock.boots = false;
+    Some((vm, with_memory(record, Some(template.clone()))))
+}
+
+/// A VM for a session's first start is a clone of its template; any later one, and one whose template does not fit this
+/// machine any more, boots from the disk; then it is said why.
+async fn begin(
+    site: &Site,
+    record: &Record,
+    clock: &mut Clock,
+) -> Result<(Arc<dyn Vm>, Record, Option<String>), VmError> {
+    let mut why_booted = None;
+    let fresh = record.session.generation == 1;
+    if let Some(template) = record.machine.template.as_ref().filter(|_| fresh) {
+        let cloned = with_memory(record, Some(template.clone()));
+        match site.vmm.resume(spec(&cloned, &site.folder), template).await {
+            Ok(vm) => {
+                clock.phase("clone");
+                clock.boots = false;
+                return Ok((vm, cloned, None));
+            }
+            Err(error) => {
+                tracing::warn!(slug = record.session.slug, %error, "it boots, because it cannot be cloned");
+                why_booted = Some(format!("{error}; run `pilothouse env build {}`", record.session.environment));
+            }
+        }
+    }
+    let booted = with_memory(record, None);
+    let vm = site.vmm.start(spec(&booted, &site.folder)).await?;
+    clock.phase("vm");
+    Ok((vm, booted, why_booted))
+}
+
+fn with_memory(record: &Record, view_of: Option<PathBuf>) -> Record {
+    let machine = Machine { view_of, snapshot: None, heard: 0, ..record.machine.clone() };
+    Record { session: record.session.clone(), machine }
+}
+
+/// A guest with an agent at work.
+struct Up {
+    link: Link,
+    pump: Pump,
+    found: Found,
+}
+
+/// From a VM that boots to an agent at work.
+async fn bring_up(
+    site: &Site,
+    record: &Record,
+    generation: u64,
+    vm: Arc<dyn Vm>,
+    clock: &mut Clock,
+) -> Result<Up, NotStarted> {
+    let (session, terminal) = (&record.session, &site.terminal);
+    let caller = Arc::new(caller(session, &record.machine));
+    let link = Link::start(vm, identity(session, generation), site.gateway.clone(), caller);
+    let hello = link.client(HANDSHAKE).await.map_err(|error| NotStarted::Failed(error.to_string()))?;
+    clock.boot(&hello.handshake);
+    let found = look(&hello, session).await;
+    if found != Found::Nothing {
+        tracing::info!(slug = session.slug, %found, "its repository");
+        clock.phase("repository");
+    }
+    fail::fail_point!("start::before-agent");
+    let pump = Pump::begin(terminal.clone()).await;
+    let pump = pump.map_err(|error| NotStarted::Failed(format!("the terminal's log: {error}")))?;
+    let request = agent(record, terminal);
+    start_agent(&link, request).await?;
+    clock.phase("agent");
+    fail::fail_point!("start::after-agent");
+    Ok(Up { link, pump, found })
+}
+
+/// Where the connection is lost on the way the next one is asked: a guest starts its agent once, however often it is told to.
+async fn start_agent(link: &Link, request: StartAgentRequest) -> Result<(), NotStarted> {
+    let program = request.command.first().cloned().unwrap_or_default();
+    let started = async {
+        loop {
+            let hello = link.client(AGENT).await.map_err(|error| NotStarted::Failed(error.to_string()))?;
+            match hello.client.clone().start_agent(request.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument) => {
+                    let why = hostd_core::text::clean(status.message(), 1024);
+                    return Err(NotStarted::Failed(format!("the agent `{program}` did not start: {why}")));
+                }
+                Err(status) => {
+                    tracing::warn!(program, %status, "the agent is not started yet; trying again");
+                    sleep(AGAIN).await;
+                }
+            }
+        }
+    };
+    let late = || format!("the guest did not start the agent `{program}` within {} s", AGENT.as_secs());
+    timeout(AGENT, started).await.unwrap_or_else(|_| Err(NotStarted::Failed(late())))
+}
+
+fn agent(record: &Record, terminal: &Terminal) -> StartAgentRequest {
+    let (session, size) = (&record.session, terminal.size());
+    let environment = [
+        ("PILOTHOUSE_SESSION", session.id.clone()),
+        ("PILOTHOUSE_SLUG", session.slug.clone()),
+        ("PILOTHOUSE_TASK", session.task.clone()),
+        ("PILOTHOUSE_BRANCH", format!("{}work", session.branch_prefix())),
+    ];
+    StartAgentRequest {
+        command: session.command.clone(),
+        environment: environment.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<HashMap<_, _>>(),
+        directory: session.directory.clone(),
+        columns: size.columns.into(),
+        rows: size.rows.into(),
+        user: record.machine.user.clone(),
+    }
+}
