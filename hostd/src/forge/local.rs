@@ -10,6 +10,7 @@
 mod attributes;
 mod checks;
 mod combine;
+mod credentials;
 mod import;
 mod keep;
 mod keeper;
@@ -64,6 +65,8 @@ pub struct Local {
     upkeep: Turns<String>,
     /// Told when somebody changed when upstreams are fetched from.
     schedule: Arc<Notify>,
+    /// Passwords for other repositories, where somebody has put some there.
+    credentials: PathBuf,
 }
 
 impl Local {
@@ -79,6 +82,7 @@ impl Local {
             merges: Turns::default(),
             upkeep: Turns::default(),
             schedule: Arc::default(),
+            credentials: data.join(credentials::NAME),
         }
     }
 

@@ -5,7 +5,11 @@ use std::path::Path;
 use hostd_core::{recipe::is_repository_name, text, upstream::Upstream};
 use tokio::{fs, sync::mpsc};
 
-use super::{Local, remote};
+use super::{
+    Local,
+    credentials::{Credentials, advice},
+    remote,
+};
 use crate::forge::{About, ForgeError, RepositoryInfo, git::Repository};
 
 /// Prefix of a folder's name while a repository is being brought into it.
@@ -41,7 +45,7 @@ impl Local {
         fs::create_dir_all(root).await.map_err(failed)?;
         let half = tempfile::Builder::new().prefix(HALF).tempdir_in(root).map_err(failed)?;
         let bare = half.path().join("repository.git");
-        clone(&import.source, half.path(), &bare, progress).await?;
+        clone(&import.source, &self.credentials, half.path(), &bare, progress).await?;
         let repository = Repository { path: bare.clone() };
         set_head(&repository, &import).await?;
         // Later pushes by whatever way leave their trace for pull requests.
@@ -99,13 +103,21 @@ pub(super) fn check_source(source: &str) -> Result<(), ForgeError> {
     Ok(())
 }
 
-async fn clone(source: &str, half: &Path, bare: &Path, progress: mpsc::Sender<String>) -> Result<(), ForgeError> {
-    let mut command = remote::git(half).await?;
-    command.args(["clone", "--bare", "--progress", "--no-local", "--template=", "--"]).arg(source).arg(bare);
+async fn clone(
+    source: &str,
+    file: &Path,
+    half: &Path,
+    bare: &Path,
+    progress: mpsc::Sender<String>,
+) -> Result<(), ForgeError> {
+    let credentials = Credentials::new(source, file, half)?;
+    let mut command = remote::git(half, &credentials).await?;
+    command.args(["clone", "--bare", "--progress", "--no-local", "--template=", "--"]).arg(&credentials.url).arg(bare);
     let done = remote::run(&mut command, progress).await?;
     let shown = Upstream { url: source.into(), ..Upstream::default() }.shown();
     done.map_err(|words| {
-        ForgeError::NotImported(format!("{} could not be cloned:\n{words}", text::clean(&shown, 1024)))
+        let help = advice(&words, file);
+        ForgeError::NotImported(format!("{} could not be cloned:\n{words}{help}", text::clean(&shown, 1024)))
     })
 }
 

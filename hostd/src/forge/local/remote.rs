@@ -11,6 +11,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::credentials::Credentials;
 use crate::{
     forge::{ForgeError, git as isolated},
     process::Group,
@@ -23,19 +24,20 @@ const LINE_MAX: usize = 1024;
 /// Number of git's last words' lines that an error repeats.
 const WORDS: usize = 8;
 
-/// A git command whose configuration is a file in `folder`.
-pub(super) async fn git(folder: &Path) -> Result<Command, ForgeError> {
+/// A git command whose configuration is a file in `folder`; it asks for `credentials` where the other side wants some.
+pub(super) async fn git(folder: &Path, credentials: &Credentials) -> Result<Command, ForgeError> {
     // The other repository may belong to another user, and git asks its global configuration alone whether that is all right.
     let config = folder.join("gitconfig");
     let failed = |error| ForgeError::File { path: config.clone(), error };
     let settings = "[safe]\n\tdirectory = *\n[core]\n\thooksPath = /dev/null\n\tlogAllRefUpdates = always\n\
                     [gc]\n\tautoDetach = false\n[maintenance]\n\tautoDetach = false\n";
-    fs::write(&config, settings).await.map_err(failed)?;
+    fs::write(&config, settings.to_owned() + &credentials.settings()).await.map_err(failed)?;
     let mut command = isolated(folder);
     command
         .env("GIT_CONFIG_GLOBAL", &config)
         .env("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh")
         .env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
+    credentials.name_to(&mut command);
     Ok(command)
 }
 

@@ -1,5 +1,6 @@
 //! The built-in forge with real git: what is pushed becomes revisions, what is merged is whole.
 
+mod credentials;
 mod imports;
 mod keeping;
 mod merges;

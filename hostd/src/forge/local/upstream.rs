@@ -1,6 +1,6 @@
 //! Upstreams: new commits are fetched from there, merged work is pushed back.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use hostd_core::{
     recipe::is_branch_name,
@@ -9,7 +9,12 @@ use hostd_core::{
 };
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{FetchedBranch, Local, PushedBranch, import::check_source, now, remote};
+use super::{
+    FetchedBranch, Local, PushedBranch,
+    credentials::{Credentials, advice},
+    import::check_source,
+    now, remote,
+};
 use crate::forge::{About, ForgeError, git::Repository};
 
 /// Prefix of the refs that keep the upstream's branches as they were last seen.
@@ -70,7 +75,7 @@ impl Local {
             return Err(no_upstream(name));
         }
         let _turn = self.upkeep.take(&name.to_owned()).ok_or_else(|| ForgeError::Busy(name.into()))?;
-        let fetched = fetch(&repository, &upstream, progress).await;
+        let fetched = fetch(&repository, &upstream, &self.credentials, progress).await;
         let error = fetched.as_ref().err().map(ToString::to_string).unwrap_or_default();
         let (url, error) = (upstream.url.clone(), text::clean(&error, ERROR_MAX));
         let keep = move |kept: Option<Upstream>| {
@@ -102,16 +107,17 @@ impl Local {
             pushed.push(PushedBranch { branch, commit });
         }
         let folder = tempfile::tempdir().map_err(ForgeError::Git)?;
-        let mut command = remote::git(folder.path()).await?;
+        let credentials = Credentials::new(&upstream.url, &self.credentials, folder.path())?;
+        let mut command = remote::git(folder.path(), &credentials).await?;
         command
             .arg("--git-dir")
             .arg(&repository.path)
             .args(["push", "--progress", "--atomic", "--"])
-            .arg(&upstream.url);
+            .arg(&credentials.url);
         // By commit: what is merged meanwhile is not told as pushed.
         command.args(pushed.iter().map(|it| format!("{}:refs/heads/{}", it.commit, it.branch)));
         let done = remote::run(&mut command, progress).await?;
-        done.map_err(|words| not_pushed(name, &upstream, &pushed, &words))?;
+        done.map_err(|words| not_pushed(name, &upstream, &pushed, &words, &self.credentials))?;
         for PushedBranch { branch, commit } in &pushed {
             repository.run(["update-ref", &format!("{SEEN}{branch}"), commit]).await?;
         }
@@ -153,17 +159,22 @@ impl Local {
 async fn fetch(
     repository: &Repository,
     upstream: &Upstream,
+    file: &Path,
     progress: mpsc::Sender<String>,
 ) -> Result<Vec<FetchedBranch>, ForgeError> {
     let before = repository.refs(SEEN).await?;
     let folder = tempfile::tempdir().map_err(ForgeError::Git)?;
-    let mut command = remote::git(folder.path()).await?;
+    let credentials = Credentials::new(&upstream.url, file, folder.path())?;
+    let mut command = remote::git(folder.path(), &credentials).await?;
     command.arg("--git-dir").arg(&repository.path);
-    command.args(["fetch", "--prune", "--progress", "--no-write-fetch-head", "--"]).arg(&upstream.url);
+    command.args(["fetch", "--prune", "--progress", "--no-write-fetch-head", "--"]).arg(&credentials.url);
     command.arg(format!("+refs/heads/*:{SEEN}*"));
     let shown = text::clean(&upstream.shown(), 1024);
     let done = remote::run(&mut command, progress).await?;
-    done.map_err(|words| ForgeError::NotFetched(format!("{shown} could not be fetched from:\n{words}")))?;
+    done.map_err(|words| {
+        let help = advice(&words, file);
+        ForgeError::NotFetched(format!("{shown} could not be fetched from:\n{words}{help}"))
+    })?;
     let here = repository.refs("refs/heads/").await?;
     let mut branches = vec![];
     for (branch, commit) in repository.refs(SEEN).await? {
@@ -206,8 +217,8 @@ fn no_upstream(name: &str) -> ForgeError {
     ForgeError::Invalid(format!("`{name}` has no upstream; {help}"))
 }
 
-/// git's words, and what to do in the two cases that are usual.
-fn not_pushed(name: &str, upstream: &Upstream, pushed: &[PushedBranch], words: &str) -> ForgeError {
+/// git's words, and what to do in the cases that are usual.
+fn not_pushed(name: &str, upstream: &Upstream, pushed: &[PushedBranch], words: &str, file: &Path) -> ForgeError {
     let shown = text::clean(&upstream.shown(), 1024);
     let branch = pushed.first().map_or("", |it| it.branch.as_str());
     let help = if words.contains("currently checked out") {
@@ -218,7 +229,7 @@ fn not_pushed(name: &str, upstream: &Upstream, pushed: &[PushedBranch], words: &
             "\nthe upstream has commits that this lacks: `pilothouse repo fetch {name}`; where that says diverged, {both}"
         )
     } else {
-        String::new()
+        advice(words, file)
     };
     ForgeError::NotPushed(format!("{shown} did not take it:\n{words}{help}"))
 }
