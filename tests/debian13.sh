@@ -56,6 +56,8 @@ enter() {
         mount --bind "$tree" "$inside$tree"
         mount --bind "$target" "$inside$target"
         mount --bind "$data" "$inside$target/pilothouse-test-data"
+        # What is not to be there: nobody can run it.
+        for program in $PILOTHOUSE_HIDDEN; do mount --bind /dev/null "$inside$program"; done
         exec chroot "$inside" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 "$@"
     ' bash "$place/root" "$root" "$CARGO_TARGET_DIR" "$place/data" "$@"
 }
@@ -68,5 +70,13 @@ make_root
 program=$(test_program e2e)
 [ $# -gt 0 ] || set -- "${anywhere[@]}"
 # shellcheck disable=SC2016 # the other shell's
+export PILOTHOUSE_HIDDEN=
 enter sh -c '. /etc/os-release; echo "$PRETTY_NAME, $(qemu-system-x86_64 --version | head -n 1)"'
+# Whoever left something of it out is told what.
+echo "Looking at it without xz and mount"
+hostd=$(dirname "$(dirname "$program")")/hostd
+said=$(PILOTHOUSE_HIDDEN="/usr/bin/xz /usr/bin/mount" enter "$hostd" doctor --data /tmp/doctor 2>&1 9>&-) && fail "doctor misses nothing:" "$said"
+for names in "install it (xz-utils)" "apt-get install mount"; do
+    case $said in *"$names"*) ;; *) fail "doctor does not say \`$names\`:" "$said" ;; esac
+done
 enter env "RUST_TEST_THREADS=${RUST_TEST_THREADS:-2}" "$program" "$@" 9>&-

@@ -55,6 +55,7 @@ mod tests {
         let value = |name: &str| environment[name].as_str();
         assert_eq!((value("USER"), value("LOGNAME"), value("LANG")), ("root", "root", "de_DE.UTF-8"));
         assert_eq!((value("HOME"), value("SHELL")), (user.home.as_str(), user.shell.as_str()));
+        assert_eq!(value("GIT_LFS_SKIP_SMUDGE"), "1", "a checkout with pointers would fail");
         let hostname = uname().nodename().to_string_lossy().into_owned();
         for name in ["no_proxy", "NO_PROXY"] {
             let local: Vec<&str> = value(name).split(',').collect();

@@ -245,3 +245,58 @@ async fn ended_early(vm: &dyn Vm, cause: &Cause, progress: &Progress) -> Environ
     progress.text(&vm.serial().await);
     progress.failure(&format!("the VM ended too early: {cause}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::LFS;
+
+    fn run(folder: &Path, command: &[&str]) -> String {
+        let mut words = command.iter();
+        let output = std::process::Command::new(words.next().unwrap())
+            .args(words)
+            .current_dir(folder)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Checked out as in a guest, where git-lfs is installed and would ask for the objects.
+    #[test]
+    fn a_tree_with_lfs_is_checked_out_with_its_pointers_and_said_to_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        run(folder.path(), &["git", "init", "-q", "-b", "main", "from"]);
+        fs::create_dir(from.join("art")).unwrap();
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 5\n";
+        fs::write(from.join("art/logo.png"), pointer).unwrap();
+        let identity = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+        let commit = || {
+            run(&from, &["git", "add", "."]);
+            run(&from, &[&["git"], &identity[..], &["commit", "-q", "-m", "Art"]].concat());
+        };
+        commit();
+        let said = || run(folder.path(), &["sh", "-c", LFS, "sh", from.to_str().unwrap()]);
+        assert_eq!(said(), "");
+        fs::write(from.join("art/.gitattributes"), "*.png filter=lfs diff=lfs merge=lfs -text\n").unwrap();
+        commit();
+        assert!(said().starts_with("it uses Git LFS, whose objects are not served here"), "{}", said());
+
+        // What git-lfs does with this variable, which every program of a guest finds.
+        let smudge = "filter.lfs.smudge=[ \"$GIT_LFS_SKIP_SMUDGE\" = 1 ] && cat";
+        let clone = |skip: &str| {
+            let mut command = std::process::Command::new("git");
+            command.args(["-c", smudge, "-c", "filter.lfs.required=true", "clone", "-q"]).arg(&from).arg(&to);
+            let output =
+                command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_LFS_SKIP_SMUDGE", skip).output().unwrap();
+            output.status.success()
+        };
+        assert!(!clone("0"));
+        let _ = fs::remove_dir_all(&to);
+        assert!(clone("1"));
+        assert_eq!(fs::read_to_string(to.join("art/logo.png")).unwrap(), pointer);
+    }
+}

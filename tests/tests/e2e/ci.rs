@@ -84,6 +84,11 @@ const AGENT: &str = "id -un; id -Gn; echo \"$HOME $USER $LOGNAME $SHELL\"; echo 
 git config user.email a@example.com; date > stamp; git add stamp; git commit -qm stamp
 git push -q origin HEAD:$PILOTHOUSE_BRANCH && session pr open --title stamp; session status done ok; exec sleep 1000";
 
+/// The same without a `user` in the recipe: root begins, and gives the tree away.
+const RUNUSER: &str = "useradd --create-home dev && chown -R dev: . && exec runuser -u dev -- sh -c '
+git config user.email a@example.com; git config user.name dev; id -un >stamp; git add stamp; git commit -qm stamp
+git push -q origin HEAD:$PILOTHOUSE_BRANCH && session pr open --title stamp; session status done ok; exec sleep 1000'";
+
 #[test]
 fn an_agent_that_is_not_root_is_checked_and_compared() {
     let host = Host::start();
@@ -113,6 +118,16 @@ fn an_agent_that_is_not_root_is_checked_and_compared() {
     let _ = host.cli(["suspend", &id]).text();
     assert!(host.cli(["diff", &id, "--name-only"]).text().contains("stamp"));
     assert_eq!(host.show(&id)["lifecycle"], "suspended");
+
+    let id = host.session("given", &["sh", "-c", RUNUSER]);
+    host.wait_for(&id, "activity", "done");
+    assert_eq!(over_of(&host, "2", "ci")["state"], "passed");
+    let log = host.cli(["checks", "log", "2", "ci"]).text();
+    assert!(log.contains("stamp"), "{log}");
+    assert!(host.cli(["diff", &id]).text().contains("+dev"));
+    assert_eq!(host.exec(&id, &["git", "-C", "/work/widgets", "status", "--porcelain"]).text(), "");
+    let _ = host.cli(["suspend", &id]).text();
+    assert!(host.cli(["diff", &id, "--name-only"]).text().contains("stamp"));
 }
 
 /// hostd dies while a check runs: the next one ends its VM, and runs it again from the beginning.
@@ -156,8 +171,12 @@ fn a_check_cut_off_by_a_dead_hostd_runs_again() {
 
 /// A check of the head, once it is over.
 pub(super) fn over(host: &Host, name: &str) -> Value {
+    over_of(host, "1", name)
+}
+
+fn over_of(host: &Host, pull: &str, name: &str) -> Value {
     until(&format!("{name} to be over"), BOOT, || {
-        let checks = host.cli(["checks", "ls", "1", "--json"]).json();
+        let checks = host.cli(["checks", "ls", pull, "--json"]).json();
         let check = checks.as_array().unwrap().iter().find(|check| check["name"] == name)?.clone();
         (check["state"] != "queued" && check["state"] != "running").then_some(check)
     })
