@@ -46,43 +46,66 @@ impl Ballast {
 
     /// Makes the room that hostd needs to start, where the disk is full.
     pub fn make_room_to_start(&self) {
-        self.make(START);
+        self.make(START, 0);
     }
 
-    /// Gives up one step where the disk is full, so that a little can be written now. Only reads what is free otherwise; cheap.
+    /// Gives up one step where the disk is full, so that a little can be written now, but never the last step, which is kept for a
+    /// start of hostd. Only reads what is free otherwise; cheap.
     pub fn make_room(&self) {
-        self.make(ONE_USE);
+        self.make(ONE_USE, STEP);
     }
 
-    /// Takes the ballast's room again, where the disk has more than that.
+    /// Whether there is room for one use.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.free() >= ONE_USE
+    }
+
+    /// Whether the disk has more room than a VM that stands still for want of it waits for.
+    #[must_use]
+    pub fn is_roomy(&self) -> bool {
+        self.free() >= GO_ON
+    }
+
+    /// Takes the ballast's room again, step by step as the disk has more than a VM that stands still waits for.
     pub fn restore(&self) {
         let _one_at_a_time = self.lock();
         let Some(disk) = measure(&self.0.folder) else { return };
         let (size, held) = (SIZE.min(disk.total / 8), self.held());
-        // So much more that it is not given up again at once.
-        if held >= size || disk.available < (size - held) + GO_ON.max(size) {
+        let now = size.min(held + disk.available.saturating_sub(GO_ON) / STEP * STEP);
+        if now <= held {
             return;
         }
-        match self.take(size) {
-            Ok(()) if held > 0 => tracing::info!(bytes = size, "room is kept aside on the disk again"),
+        match self.take(held, now) {
+            Ok(()) if held > 0 => tracing::info!(bytes = now, "room is kept aside on the disk again"),
             Ok(()) => {}
             Err(error) => {
-                tracing::warn!(%error, "no room is kept aside on the disk");
-                // Half of it is as good, but a file that takes no room would be taken for some that does.
-                let _ = std::fs::remove_file(self.path());
+                tracing::warn!(%error, "no more room is kept aside on the disk");
+                // What the file is longer by may take no room.
+                if let Err(error) = self.cut(held) {
+                    tracing::error!(%error, "what is kept aside on the disk is less than its file says");
+                }
             }
         }
     }
 
-    fn make(&self, wanted: u64) {
-        let free = || measure(&self.0.folder).map_or(u64::MAX, |disk| disk.available);
-        if free() >= wanted {
+    fn free(&self) -> u64 {
+        measure(&self.0.folder).map_or(u64::MAX, |disk| disk.available)
+    }
+
+    fn cut(&self, bytes: u64) -> io::Result<()> {
+        File::options().write(true).open(self.path())?.set_len(bytes)
+    }
+
+    /// Gives up until `wanted` bytes are free or `kept` are left.
+    fn make(&self, wanted: u64, kept: u64) {
+        if self.free() >= wanted {
             return;
         }
         let _one_at_a_time = self.lock();
-        while free() < wanted {
+        while self.free() < wanted {
             let held = self.held();
-            if held == 0 {
+            if held <= kept {
                 return;
             }
             let left = held.saturating_sub(STEP);
@@ -90,20 +113,20 @@ impl Ballast {
                 left,
                 "the disk is full, and some of what is kept aside is given up; delete sessions or other files"
             );
-            let cut = File::options().write(true).open(self.path()).and_then(|file| file.set_len(left));
-            if let Err(error) = cut {
+            if let Err(error) = self.cut(left) {
                 tracing::error!(%error, "what is kept aside on the disk cannot be given up");
                 return;
             }
         }
     }
 
-    fn take(&self, size: u64) -> io::Result<()> {
+    /// Makes the file longer by room on the disk.
+    fn take(&self, held: u64, size: u64) -> io::Result<()> {
         let file = File::options().create(true).truncate(false).write(true).open(self.path())?;
-        match fallocate(&file, FallocateFlags::empty(), 0, size) {
+        match fallocate(&file, FallocateFlags::empty(), held, size - held) {
             Ok(()) => Ok(()),
             // Then it is written. Not with zeros: some file systems keep none of those.
-            Err(rustix::io::Errno::OPNOTSUPP) => fill(&file, size),
+            Err(rustix::io::Errno::OPNOTSUPP) => fill(&file, held, size),
             Err(error) => Err(error.into()),
         }
     }
@@ -121,10 +144,11 @@ impl Ballast {
     }
 }
 
-fn fill(mut file: &File, size: u64) -> io::Result<()> {
-    use std::io::Write as _;
+fn fill(mut file: &File, held: u64, size: u64) -> io::Result<()> {
+    use std::io::{Seek as _, Write as _};
+    file.seek(io::SeekFrom::Start(held))?;
     let piece = [0xa5; 64 << 10];
-    let mut left = size;
+    let mut left = size - held;
     while left > 0 {
         let now = left.min(piece.len() as u64);
         file.write_all(&piece[..usize::try_from(now).unwrap_or(piece.len())])?;
@@ -151,11 +175,14 @@ mod tests {
         // The disk has room.
         ballast.make_room_to_start();
         assert_eq!(ballast.held(), size);
-        ballast.make(u64::MAX);
+        ballast.make(u64::MAX, STEP);
+        assert_eq!(ballast.held(), STEP, "a start has the last piece");
+        ballast.make(u64::MAX, 0);
         assert_eq!(ballast.held(), 0);
         ballast.restore();
         assert_eq!(ballast.held(), size);
-        fill(&File::create(ballast.path()).unwrap(), 100_000).unwrap();
-        assert_eq!(ballast.held(), 100_000);
+        File::options().write(true).open(ballast.path()).unwrap().set_len(50_000).unwrap();
+        fill(&File::options().write(true).open(ballast.path()).unwrap(), 50_000, 200_000).unwrap();
+        assert_eq!(ballast.held(), 200_000);
     }
 }

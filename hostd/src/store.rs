@@ -7,10 +7,14 @@ mod error;
 mod open;
 mod pulls;
 mod repositories;
+mod reserve;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use hostd_core::{
     Effect, Session,
@@ -143,6 +147,7 @@ pub struct Owed {
 pub struct Store {
     jobs: mpsc::Sender<Job>,
     ballast: Ballast,
+    path: Arc<Path>,
 }
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -166,7 +171,7 @@ impl Store {
                 }
             })
             .map_err(|error| StoreError::Thread(error.to_string()))?;
-        Ok((Self { jobs, ballast }, records))
+        Ok((Self { jobs, ballast, path: path.into() }, records))
     }
 
     /// Room on the disk that is kept aside for the store.
@@ -175,13 +180,25 @@ impl Store {
         &self.ballast
     }
 
+    /// Takes room inside the database, where the disk has some: what happens to sessions is kept in it when the disk is full.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], or [`StoreError::Write`].
+    pub async fn reserve(&self) -> Result<(), StoreError> {
+        if !self.ballast.is_roomy() {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        self.ask(move |connection| Ok(reserve::take(connection, &path)?)).await
+    }
+
     /// Keeps a new session and its first effects.
     ///
     /// # Errors
     /// [`StoreError::SlugTaken`], or [`StoreError::Write`]; nothing is kept then.
     pub async fn add(&self, record: &Record, effects: Vec<Effect>) -> Result<Vec<Owed>, StoreError> {
         let row = Row::of(record)?;
-        self.transact(move |tx| {
+        self.transact_new(move |tx| {
             insert(tx, &row)?;
             owe(tx, &row.id, effects)
         })
@@ -194,7 +211,7 @@ impl Store {
     /// As [`Store::add`].
     pub async fn fork(&self, original: &Record, fork: &Record, effects: Vec<Effect>) -> Result<Vec<Owed>, StoreError> {
         let (original, row) = (Row::of(original)?, Row::of(fork)?);
-        self.transact(move |tx| {
+        self.transact_new(move |tx| {
             update(tx, &original)?;
             insert(tx, &row)?;
             owe(tx, &row.id, effects)
@@ -247,22 +264,43 @@ impl Store {
         self.transact(move |tx| tx.execute("DELETE FROM sessions WHERE id = ?1", [id])).await.map(drop)
     }
 
+    /// For what is already there, which may use the room that is kept aside.
     async fn transact<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(move |connection| Ok(run(connection, work)?)).await
+    }
+
+    /// For what is new: [`StoreError::Full`] where the disk is full.
+    async fn transact_new<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let ballast = self.ballast.clone();
+        self.ask(move |connection| {
+            if !ballast.has_room() {
+                return Err(StoreError::Full);
+            }
+            Ok(run(connection, work)?)
+        })
+        .await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let ballast = self.ballast.clone();
         let job: Job = Box::new(move |connection| {
             ballast.make_room();
-            fail::fail_point!("store::before-commit");
-            let result = run(connection, work);
-            fail::fail_point!("store::after-commit");
+            let result = work(connection);
             // Nobody waits where the caller was dropped; the commit stands.
             let _ = answer.send(result);
         });
         self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
-        answered.await.map_err(|_| StoreError::Closed)?.map_err(StoreError::from)
+        answered.await.map_err(|_| StoreError::Closed)?
     }
 }
 
@@ -271,9 +309,11 @@ fn run<T>(
     work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
     // One that begins by reading could not wait for another writer once it writes: it would have to be begun again.
+    fail::fail_point!("store::before-commit");
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let value = work(&tx)?;
     tx.commit()?;
+    fail::fail_point!("store::after-commit");
     Ok(value)
 }
 

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Record, StoreError};
+use super::{Record, StoreError, reserve};
 
 /// Number in the file's header that marks it as hostd's: "PLTH".
 const APPLICATION: i64 = 0x504c_5448;
@@ -19,6 +19,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     connection
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
         .map_err(failed)?;
+    reserve::keep(&connection).map_err(failed)?;
     connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
     migrate(&mut connection, version).map_err(failed)?;
     Ok(connection)

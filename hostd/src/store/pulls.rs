@@ -48,7 +48,7 @@ impl Store {
         make: impl FnOnce(u64) -> PullRecord + Send + 'static,
     ) -> Result<(PullRecord, bool), StoreError> {
         let (repository, head_branch) = (repository.to_owned(), head_branch.to_owned());
-        self.transact(move |tx| {
+        self.transact_new(move |tx| {
             let sql = "SELECT state, pushes FROM pulls WHERE repository = ?1 AND head_branch = ?2 AND open = 1";
             if let Some(known) = tx.query_row(sql, [&repository, &head_branch], record).optional()? {
                 return Ok((known, false));

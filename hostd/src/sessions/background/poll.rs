@@ -57,6 +57,9 @@ async fn numbers(ctx: Arc<Context>, registry: Arc<Registry>) {
         ticks.tick().await;
         let ballast = ctx.store.ballast().clone();
         let _ = tokio::task::spawn_blocking(move || ballast.restore()).await;
+        if let Err(error) = ctx.store.reserve().await {
+            tracing::debug!(%error, "the store takes no room for later");
+        }
         // The first look is for whoever asks first.
         if ctx.feed.readers() > 0 || std::mem::take(&mut first) {
             if number % INTO == 0 {
