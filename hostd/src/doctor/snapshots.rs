@@ -5,11 +5,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Check, Status};
 use crate::{
-    selftest::{self, Circle, Exam, Findings, Found},
+    selftest::{self, Circle, Exam, Failure, Findings, Found},
     vm::{Vmm as _, qemu::Qemu, snapshot::store::Method},
 };
 
 const KVM: &str = "kvm";
+/// The step of the circle that has nothing to do with snapshots.
+const BOOT: &str = "cold boot";
 /// What to do where a guest did not come through unharmed.
 const NOT_SAFE: &str = "do not suspend sessions that matter on this machine; try again when it is idle, with another kernel or \
                         QEMU, or with --accel tcg";
@@ -31,9 +33,7 @@ pub(super) async fn check(
     let found = match selftest::prove(qemu, data, progress, cancel).await {
         Ok(found) => found,
         Err(failure) => {
-            let advice =
-                "try again when the machine is idle; sessions boot and run, but do not come back from a suspend";
-            return (Check::failed(NAME, failure.to_string(), advice), None);
+            return (Check::failed(NAME, failure.to_string(), advice(&failure)), None);
         }
     };
     if let Err(error) = qemu.keep(&found.proof) {
@@ -81,6 +81,15 @@ fn judge_findings(name: &'static str, found: &Findings) -> Check {
     check.with(found)
 }
 
+/// What to do where the circle broke.
+fn advice(failure: &Failure) -> &'static str {
+    if failure.step == BOOT {
+        "no session starts here as it is; try again when the machine is idle, with another kernel or QEMU, or with --accel tcg"
+    } else {
+        "try again when the machine is idle; sessions boot and run, but do not come back from a suspend"
+    }
+}
+
 /// Slower snapshots are what TCG has instead of none; under KVM they mean that something is wrong with this hostd or this QEMU.
 fn judge(found: &Found, kvm: bool) -> Check {
     let text = "a VM was cloned, suspended and resumed, and went on where it was";
@@ -106,6 +115,13 @@ mod tests {
     fn found(method: Method) -> Found {
         let confinement = Confinement { seccomp: true, no_new_privileges: true, user: 0 };
         Found { proof: Proof::new(method, "5 pages too many".into()), circle: Circle { steps: vec![], confinement } }
+    }
+
+    #[test]
+    fn a_machine_where_nothing_boots_is_not_said_to_run_sessions() {
+        let broken = |step| advice(&Failure { step, why: "it died".into() });
+        assert!(broken(BOOT).starts_with("no session starts here"));
+        assert!(broken("resume").contains("sessions boot and run"));
     }
 
     #[test]
