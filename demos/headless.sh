@@ -110,6 +110,17 @@ prove_second_try() {
     say "${slugs[${ids[1]}]} was told that its checks failed, and mended it"
 }
 
+# What happened to a session, when, and by whom, from its dispatch to its merge.
+prove_story() {
+    local id=${ids[0]} story what
+    story=$(pilothouse events "$id")
+    say "the story of ${slugs[$id]}:"
+    sed 's/^/            /' <<<"$story"
+    for what in created started opened suspended checks woken resumed approved merged; do
+        grep -qE "^[^ ]+ +[a-z].* $what " <<<"$story" || fail "the story does not tell that it was $what"
+    done
+}
+
 # All four are merged, and the checks pass in a checkout of what they came to together.
 prove_work() {
     local widgets=$data/git/widgets.git checkout merged
@@ -147,6 +158,7 @@ play() {
     prove_isolation
     prove_second_try
     prove_work
+    prove_story
     printf '\n'
     pilothouse ls
     printf '\n'

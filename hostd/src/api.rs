@@ -5,6 +5,7 @@ mod checks;
 mod convert;
 mod diff;
 mod environments;
+mod events;
 mod exec;
 mod git;
 mod host;

@@ -27,7 +27,7 @@ mod vm;
 pub use context::Parts;
 pub use error::FleetError;
 pub use feed::{Change, EnvironmentView, Feed, News, Reader, Snapshot, WarmView};
-pub use fleet::{Accounts, Fleet, ForkOrder, Order, SendOrder};
+pub use fleet::{Accounts, Fleet, ForkOrder, Hands, Order, SendOrder};
 pub use registry::Busy;
 pub use usage::Usage;
 pub use view::SessionView;

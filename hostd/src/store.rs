@@ -1,9 +1,10 @@
-//! SQLite: sessions, the outbox of effects, and the local forge's pull requests and checks.
+//! SQLite: sessions and their stories, the outbox of effects, and the local forge's pull requests and checks.
 //!
 //! A session's state and the effects that its step asked for are committed in one transaction; an effect's row stays until it
 //! has been carried out. All access is from one thread of its own: callers wait for its answer, never for a lock.
 
 mod error;
+mod events;
 mod open;
 mod pulls;
 mod repositories;
@@ -19,6 +20,7 @@ use std::{
 use hostd_core::{
     Effect, Session,
     recipe::{Cpu, Egress},
+    story::{self, Event},
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::ballast::Ballast;
 pub use error::StoreError;
+pub use events::Numbered;
 pub use pulls::{PullRecord, Which};
 
 /// Requests that may wait for the store's thread.
@@ -198,8 +201,10 @@ impl Store {
     /// [`StoreError::SlugTaken`], or [`StoreError::Write`]; nothing is kept then.
     pub async fn add(&self, record: &Record, effects: Vec<Effect>) -> Result<Vec<Owed>, StoreError> {
         let row = Row::of(record)?;
+        let created = story::created(&record.session);
         self.transact_new(move |tx| {
             insert(tx, &row)?;
+            events::keep(tx, &[created])?;
             owe(tx, &row.id, effects)
         })
         .await
@@ -210,16 +215,19 @@ impl Store {
     /// # Errors
     /// As [`Store::add`].
     pub async fn fork(&self, original: &Record, fork: &Record, effects: Vec<Effect>) -> Result<Vec<Owed>, StoreError> {
+        let told = [story::forked(&original.session, &fork.session), story::created(&fork.session)];
         let (original, row) = (Row::of(original)?, Row::of(fork)?);
         self.transact_new(move |tx| {
             update(tx, &original)?;
             insert(tx, &row)?;
+            events::keep(tx, &told)?;
             owe(tx, &row.id, effects)
         })
         .await
     }
 
-    /// Keeps a session as it is now, together with effects to be carried out; those with the ids `settled` have been.
+    /// Keeps a session as it is now, together with effects to be carried out and the events that its story gains; effects with
+    /// the ids `settled` have been carried out.
     ///
     /// # Errors
     /// [`StoreError::Write`]; the session is kept as it was then.
@@ -228,10 +236,12 @@ impl Store {
         record: &Record,
         effects: Vec<Effect>,
         settled: Vec<i64>,
+        told: Vec<Event>,
     ) -> Result<Vec<Owed>, StoreError> {
         let row = Row::of(record)?;
         self.transact(move |tx| {
             update(tx, &row)?;
+            events::keep(tx, &told)?;
             for id in settled {
                 tx.execute("DELETE FROM outbox WHERE id = ?1", [id])?;
             }
@@ -245,10 +255,16 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::commit`].
-    pub async fn converge(&self, record: &Record, effects: Vec<Effect>) -> Result<Vec<Owed>, StoreError> {
+    pub async fn converge(
+        &self,
+        record: &Record,
+        effects: Vec<Effect>,
+        told: Vec<Event>,
+    ) -> Result<Vec<Owed>, StoreError> {
         let row = Row::of(record)?;
         self.transact(move |tx| {
             update(tx, &row)?;
+            events::keep(tx, &told)?;
             tx.execute("DELETE FROM outbox WHERE session = ?1", [&row.id])?;
             owe(tx, &row.id, effects)
         })

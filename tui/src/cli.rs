@@ -6,6 +6,7 @@ mod checks;
 mod complete;
 mod diff;
 mod environment;
+mod events;
 mod exec;
 pub(crate) mod failure;
 mod fleet;
@@ -97,6 +98,7 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Exec(options) => exec::run(&fleet, options).await,
         Command::Send(options) => send::run(&fleet, options).await,
         Command::Log(options) => log::run(&fleet, options).await,
+        Command::Events(options) => events::run(&fleet, options).await,
         Command::Rm(options) => remove::run(&fleet, options).await,
         Command::Wait(options) => wait::run(&fleet, options).await,
         Command::Restart(options) => restart::run(&fleet, options).await,

@@ -19,7 +19,7 @@
 mod merge;
 mod step;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trees;
 mod types;
 

@@ -8,7 +8,7 @@ use tonic::{Request, Status, Streaming};
 
 use super::{
     Api, convert,
-    principal::owner,
+    principal::{actor, owner},
     status::invalid,
     streams::{Answers, first, until_closing},
 };
@@ -24,7 +24,7 @@ pub(super) async fn attach(
     api: &Api,
     request: Request<Streaming<AttachRequest>>,
 ) -> Result<Answers<AttachResponse>, Status> {
-    let name = owner(&request);
+    let (name, actor) = (owner(&request), actor(&request));
     let mut requests = request.into_inner();
     let Some(Part::Open(open)) = first(&mut requests).await?.request else {
         return Err(invalid("the first message of Attach must be `open`"));
@@ -32,7 +32,7 @@ pub(super) async fn attach(
     let terminal = api.fleet.terminal(&open.id)?;
     let observe = open.observe || open.preview;
     if !observe {
-        api.fleet.wake(&open.id).await?;
+        api.fleet.by(actor).wake(&open.id).await?;
     }
     let history = usize::try_from(open.scrollback.min(HISTORY_MAX)).unwrap_or(0);
     let (preview, answers, size) = (open.preview, open.answers, open.size.map(convert::size));

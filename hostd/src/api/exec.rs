@@ -7,7 +7,9 @@ use pilothouse_proto::{
 use tonic::{Request, Status, Streaming};
 
 use super::{
-    Api, status,
+    Api,
+    principal::actor,
+    status,
     streams::{Answers, first, until_closing},
 };
 
@@ -16,6 +18,7 @@ const STDIN_MAX: usize = 64 << 10;
 
 /// Hands a command through to the guest, and what comes of it back. A caller that goes away takes the command with it.
 pub(super) async fn exec(api: &Api, request: Request<Streaming<ExecRequest>>) -> Result<Answers<ExecResponse>, Status> {
+    let hands = api.fleet.by(actor(&request));
     let mut requests = request.into_inner();
     let Some(exec_request::Request::Start(start)) = first(&mut requests).await?.request else {
         return Err(status::invalid("the first message of Exec must be `start`"));
@@ -23,7 +26,8 @@ pub(super) async fn exec(api: &Api, request: Request<Streaming<ExecRequest>>) ->
     if start.command.is_empty() {
         return Err(status::invalid("the command is empty"));
     }
-    let (mut client, busy) = api.fleet.guest(&start.id).await?;
+    let (mut client, busy) = hands.guest(&start.id).await?;
+    hands.ran(&start.id, &start.command).await;
     let start = stream::once(std::future::ready(towards_start(start)));
     // Where the caller's stream breaks, the answers are dropped, and with them this call.
     let rest = requests.take_while(|r| std::future::ready(r.is_ok())).flat_map(|r| stream::iter(towards(r)));

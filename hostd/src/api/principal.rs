@@ -1,5 +1,6 @@
 //! Who calls: the user at the other end of the socket.
 
+use hostd_core::Actor;
 use tonic::{Code, Request, Status, transport::server::UdsConnectInfo};
 
 use super::status::status;
@@ -47,6 +48,11 @@ impl Allowed {
         request.extensions_mut().insert(principal);
         Ok(request)
     }
+}
+
+/// On whose behalf this request is.
+pub(super) fn actor<T>(request: &Request<T>) -> Actor {
+    Actor::person(owner(request))
 }
 
 /// Name of the user who owns what this request makes: whoever calls.

@@ -1,11 +1,15 @@
 use pilothouse_proto::hostd::v1::{
-    AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, ExecRequest, ExecResponse,
-    ForkRequest, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse, RestartRequest, ResumeRequest,
-    SendRequest, SendResponse, Session, SuspendRequest, sessions_server::Sessions,
+    AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, EventsRequest, EventsResponse,
+    ExecRequest, ExecResponse, ForkRequest, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse,
+    RestartRequest, ResumeRequest, SendRequest, SendResponse, Session, SuspendRequest, sessions_server::Sessions,
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{Api, attach, convert, exec, log, principal::owner, streams::Answers};
+use super::{
+    Api, attach, convert, events, exec, log,
+    principal::{actor, owner},
+    streams::Answers,
+};
 use crate::sessions::{ForkOrder, Order, SendOrder};
 
 #[async_trait]
@@ -13,6 +17,7 @@ impl Sessions for Api {
     type AttachStream = Answers<AttachResponse>;
     type ExecStream = Answers<ExecResponse>;
     type LogStream = Answers<LogResponse>;
+    type EventsStream = Answers<EventsResponse>;
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Session>, Status> {
         let owner = owner(&request);
@@ -35,23 +40,27 @@ impl Sessions for Api {
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
-        let id = self.fleet.delete(&request.into_inner().id).await?;
+        let actor = actor(&request);
+        let id = self.fleet.by(actor).delete(&request.into_inner().id).await?;
         Ok(Response::new(DeleteResponse { id }))
     }
 
     async fn restart(&self, request: Request<RestartRequest>) -> Result<Response<Session>, Status> {
+        let actor = actor(&request);
         let RestartRequest { id, give_up_memory } = request.into_inner();
-        let view = self.fleet.restart(&id, give_up_memory).await?;
+        let view = self.fleet.by(actor).restart(&id, give_up_memory).await?;
         Ok(Response::new(convert::session(&view)))
     }
 
     async fn suspend(&self, request: Request<SuspendRequest>) -> Result<Response<Session>, Status> {
-        let view = self.fleet.suspend(&request.into_inner().id).await?;
+        let actor = actor(&request);
+        let view = self.fleet.by(actor).suspend(&request.into_inner().id).await?;
         Ok(Response::new(convert::session(&view)))
     }
 
     async fn resume(&self, request: Request<ResumeRequest>) -> Result<Response<Session>, Status> {
-        let view = self.fleet.resume(&request.into_inner().id).await?;
+        let actor = actor(&request);
+        let view = self.fleet.by(actor).resume(&request.into_inner().id).await?;
         Ok(Response::new(convert::session(&view)))
     }
 
@@ -63,8 +72,9 @@ impl Sessions for Api {
     }
 
     async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
+        let actor = actor(&request);
         let SendRequest { id, text, no_enter, keys } = request.into_inner();
-        self.fleet.send(&id, SendOrder { text, enter: !no_enter, keys }).await?;
+        self.fleet.by(actor).send(&id, SendOrder { text, enter: !no_enter, keys }).await?;
         Ok(Response::new(SendResponse {}))
     }
 
@@ -74,6 +84,10 @@ impl Sessions for Api {
 
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Self::ExecStream>, Status> {
         Ok(Response::new(exec::exec(self, request).await?))
+    }
+
+    async fn events(&self, request: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
+        Ok(Response::new(events::events(self, request.into_inner()).await?))
     }
 
     async fn log(&self, request: Request<LogRequest>) -> Result<Response<Self::LogStream>, Status> {

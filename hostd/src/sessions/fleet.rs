@@ -10,7 +10,7 @@ mod resolve;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
-use hostd_core::{Input, Lifecycle, Session, capacity::Room, session::step};
+use hostd_core::{Actor, Input, Lifecycle, Session, capacity::Room, session::step, story::of_session};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +39,12 @@ use crate::{
     terminals::Terminal,
 };
 
-pub use self::{accounts::Accounts, commands::SendOrder, create::Order, fork::ForkOrder};
+pub use self::{
+    accounts::Accounts,
+    commands::{Hands, SendOrder},
+    create::Order,
+    fork::ForkOrder,
+};
 
 /// How long a call waits for a link that is down.
 const LINK_WAIT: Duration = Duration::from_secs(10);
@@ -80,10 +85,12 @@ impl Fleet {
                 tracing::info!(slug = record.session.slug, "its suspend was finished");
                 (record.machine, input) = (machine, Input::Suspended);
             }
-            let stepped = step(&record.session, input, now());
+            let at = now();
+            let stepped = step(&record.session, input.clone(), at);
             let (session, effects) = stepped.unwrap_or_else(|_| (record.session.clone(), vec![]));
+            let told = of_session(&record.session, &input, &session, &Actor::Host, at);
             record.session = session;
-            let owed = ctx.store.converge(&record, effects).await?;
+            let owed = ctx.store.converge(&record, effects, told).await?;
             supervisors.spawn(record, owed);
         }
         let refresh = poll::start(ctx, registry, pool, build_gc);

@@ -1,7 +1,7 @@
 //! What a supervisor is told, and by whom it is answered. Whoever tells it something needs no more of it than this.
 
 use hostd_core::{
-    Input,
+    Actor, Input,
     session::{NewFork, Observation},
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -13,8 +13,10 @@ pub(super) type Answer = oneshot::Sender<Result<(), FleetError>>;
 
 /// What a supervisor is told from outside.
 pub(super) enum Message {
-    /// A person's command.
+    /// A command.
     Command {
+        /// On whose behalf.
+        actor: Actor,
         /// Which.
         input: Input,
         /// Told when it is committed, or why not; of a deletion: when all is gone.

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hostd_core::{Input, Lifecycle, Session, attention_by_minute};
+use hostd_core::{Actor, Input, Lifecycle, Session, attention_by_minute};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -125,9 +125,9 @@ impl Handle {
     }
 
     /// Commands it; returns when that is committed, of a deletion when all is gone.
-    pub(super) async fn command(&self, input: Input) -> Result<(), FleetError> {
+    pub(super) async fn command(&self, actor: Actor, input: Input) -> Result<(), FleetError> {
         let (answer, answered) = oneshot::channel();
-        self.messages.send(Message::Command { input, answer }).await.map_err(|_| FleetError::Stopping)?;
+        self.messages.send(Message::Command { actor, input, answer }).await.map_err(|_| FleetError::Stopping)?;
         answered.await.map_err(|_| FleetError::Stopping)?
     }
 

@@ -2,12 +2,13 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Record, StoreError, reserve};
+use super::{Record, StoreError, events, reserve};
 
 /// Number in the file's header that marks it as hostd's: "PLTH".
 const APPLICATION: i64 = 0x504c_5448;
 /// Scripts of the schema's versions, in order; none is changed once released.
-const MIGRATIONS: &[&str] = &[include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql"), include_str!("004.sql")];
 
 /// Opens or makes the database and brings it to the newest schema.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
@@ -22,6 +23,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     reserve::keep(&connection).map_err(failed)?;
     connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
     migrate(&mut connection, version).map_err(failed)?;
+    // A full disk, on which nothing can be forgotten either, must not keep hostd from starting.
+    if let Err(error) = events::forget_old(&connection, jiff::Timestamp::now().as_millisecond()) {
+        tracing::warn!(%error, "old stories are not forgotten");
+    }
     Ok(connection)
 }
 

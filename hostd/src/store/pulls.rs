@@ -6,11 +6,12 @@ use hostd_core::{
     UnixMillis,
     checks::Check,
     pulls::{PullRequest, Rules},
+    story::of_pull,
 };
 use rusqlite::{OptionalExtension as _, Params, Row, Transaction, params, types::Type};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, events};
 
 const SET_RULES: &str = "INSERT INTO repositories (name, rules) VALUES (?1, ?2)
     ON CONFLICT (name) DO UPDATE SET rules = excluded.rules";
@@ -63,6 +64,7 @@ impl Store {
                  VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6)",
                 params![repository, number, pull.author.session, head_branch, json(pull)?, integer(made.pushes)],
             )?;
+            events::keep(tx, &of_pull(None, pull, pull.created_at))?;
             Ok((made, true))
         })
         .await
@@ -127,7 +129,8 @@ impl Store {
     ) -> Result<Result<PullRecord, E>, StoreError> {
         let repository = repository.to_owned();
         self.transact(move |tx| {
-            let changed = match change(&one(tx, &repository, number)?) {
+            let before = one(tx, &repository, number)?;
+            let changed = match change(&before) {
                 Ok(changed) => changed,
                 Err(refusal) => return Ok(Err(refusal)),
             };
@@ -141,6 +144,7 @@ impl Store {
                     integer(changed.pushes)
                 ],
             )?;
+            events::keep(tx, &of_pull(Some(&before.pull), &changed.pull, changed.pull.updated_at))?;
             Ok(Ok(changed))
         })
         .await

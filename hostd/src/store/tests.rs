@@ -46,12 +46,12 @@ async fn what_was_committed_is_there_again() {
     let owed = store.add(&one, vec![Effect::Admit]).await.unwrap();
     store.add(&record("01B", "two"), vec![Effect::Admit]).await.unwrap();
     one.session.lifecycle = Lifecycle::Starting;
-    store.commit(&one, vec![Effect::Start { generation: 1 }], vec![owed[0].id]).await.unwrap();
+    store.commit(&one, vec![Effect::Start { generation: 1 }], vec![owed[0].id], vec![]).await.unwrap();
     // Opened again while the first handle is still there: as after a kill -9.
     let (store, records) = Store::open(&path).unwrap();
     assert_eq!(records, [one.clone(), record("01B", "two")]);
     assert_eq!(outbox(&path).len(), 2);
-    store.converge(&one, vec![Effect::Admit]).await.unwrap();
+    store.converge(&one, vec![Effect::Admit], vec![]).await.unwrap();
     let effects: Vec<String> = outbox(&path).into_iter().filter(|(id, _)| id == "01A").map(|(_, e)| e).collect();
     assert_eq!(effects, [r#"{"effect":"admit"}"#]);
 }
@@ -66,7 +66,7 @@ async fn what_is_removed_is_gone_with_all_it_was_owed() {
     store.remove("01A").await.unwrap();
     store.remove("01A").await.unwrap();
     assert!(outbox(&path).is_empty());
-    assert!(matches!(store.commit(&one, vec![], vec![]).await, Err(StoreError::Gone)));
+    assert!(matches!(store.commit(&one, vec![], vec![], vec![]).await, Err(StoreError::Gone)));
 }
 
 #[tokio::test]
@@ -154,4 +154,51 @@ async fn a_row_that_is_not_understood_is_named() {
     Connection::open(&path).unwrap().execute("UPDATE sessions SET state = '{\"id\": 1}'", []).unwrap();
     let error = Store::open(&path).unwrap_err().to_string();
     assert!(error.contains("session 01A"), "{error}");
+}
+
+fn event(session: &str, what: &str) -> Event {
+    Event::new(session, 5, hostd_core::Actor::person("ann"), what, "a text")
+}
+
+async fn words(store: &Store, session: &str, after: i64, limit: u32) -> Vec<String> {
+    store.events(session, after, limit).await.unwrap().into_iter().map(|kept| kept.event.what).collect()
+}
+
+#[tokio::test]
+async fn a_story_is_kept_with_what_it_tells_of_and_outlives_its_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let (store, _) = Store::open(&path).unwrap();
+    let one = record("01A", "one");
+    store.add(&one, vec![]).await.unwrap();
+    store.commit(&one, vec![], vec![], vec![event("01A", "sent"), event("01A", "woken")]).await.unwrap();
+    store.tell(event("01A", "ran")).await.unwrap();
+    assert_eq!(words(&store, "01A", 0, 100).await, ["created", "sent", "woken", "ran"]);
+    assert_eq!(words(&store, "01A", 0, 2).await, ["woken", "ran"], "the newest");
+    let all = store.events("01A", 0, 100).await.unwrap();
+    assert_eq!(all[1].event, event("01A", "sent"));
+    assert_eq!(words(&store, "01A", all[1].id, 100).await, ["woken", "ran"], "after one");
+    // What is refused leaves no word behind.
+    assert!(store.commit(&record("01X", "none"), vec![], vec![], vec![event("01X", "sent")]).await.is_err());
+    assert!(words(&store, "01X", 0, 100).await.is_empty());
+    store.remove("01A").await.unwrap();
+    assert_eq!(words(&store, "01A", 0, 1).await, ["ran"]);
+    // These happened long ago; the next hostd forgets them, and those of what is there not.
+    store.add(&record("01B", "two"), vec![]).await.unwrap();
+    let (store, _) = Store::open(&path).unwrap();
+    assert!(words(&store, "01A", 0, 100).await.is_empty());
+    assert_eq!(words(&store, "01B", 0, 100).await, ["created"]);
+}
+
+#[tokio::test]
+async fn one_session_crowds_out_its_own_story_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(&folder.path().join("store.sqlite")).unwrap();
+    store.add(&record("01A", "one"), vec![]).await.unwrap();
+    let two = record("01B", "two");
+    store.add(&two, vec![]).await.unwrap();
+    let many = (0..6_000).map(|_| event("01B", "asks")).collect();
+    store.commit(&two, vec![], vec![], many).await.unwrap();
+    assert_eq!(store.events("01B", 0, 10_000).await.unwrap().len(), 5_000);
+    assert_eq!(words(&store, "01A", 0, 100).await, ["created"]);
 }

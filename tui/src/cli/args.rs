@@ -16,7 +16,7 @@ pub(crate) use environment::EnvCommand;
 pub(crate) use forge::{ChecksCommand, Of, OnePull, ReviewCommand, Said};
 pub(crate) use host::HostCommand;
 pub(crate) use repository::{Change, RepoCommand};
-pub(crate) use session::{Attach, Exec, Fork, Log, Ls, New, Restart, Resume, Rm, Send, Show, Suspend, Wait};
+pub(crate) use session::{Attach, Events, Exec, Fork, Log, Ls, New, Restart, Resume, Rm, Send, Show, Suspend, Wait};
 
 /// The terminal fleet console for coding agents. Without a command it opens the console.
 #[derive(Debug, Parser)]
@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Send(Send),
     /// Print what the agent's terminal showed
     Log(Log),
+    /// Print a session's story: what happened to it, when, and by whom
+    Events(Events),
     /// Delete sessions: VM, disk and all that was not pushed
     Rm(Rm),
     /// Wait until a session is in a state

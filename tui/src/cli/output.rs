@@ -47,6 +47,12 @@ pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| broken(&error))
 }
 
+/// JSON on a line of its own.
+pub(crate) fn print_line(value: &impl Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string(value).map_err(|error| Failure::failed(error.to_string()))?;
+    print(&format!("{json}\n"))
+}
+
 /// Prints a value as JSON, indented, with a line end.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::failed(format!("no JSON: {error}")))?;

@@ -45,6 +45,22 @@ async fn sessions_are_listed_shown_created_and_sent_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_story_says_who_did_what_also_of_a_session_that_is_gone() {
+    let fake = Fake::start(vec![session("alpha")]).await;
+    let ran = fake.run(&["events", "al"]).await;
+    let lines: Vec<&str> = ran.text().lines().collect();
+    assert!(lines[0].ends_with("Z  ann               created            in demo"), "{}", ran.text());
+    assert!(lines[1].ends_with("Z  hostd             crashed            its guest [2Jstopped"), "{}", ran.text());
+    let ran = fake.run(&["events", "al", "--json", "--limit", "1"]).await;
+    assert_eq!(ran.text().lines().count(), 1, "an object a line");
+    let event = ran.json();
+    assert_eq!((&event["what"], &event["actor"]["kind"]), (&"crashed".into(), &"host".into()));
+    assert_eq!(fake.run(&["events", "01j0000000000000000000gone"]).await.text().lines().count(), 2);
+    assert_eq!(fake.run(&["events", "01J0000000000000000000NONE"]).await.code, 3);
+    assert_eq!(fake.run(&["events", "beta"]).await.code, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_session_was_refused_is_shown() {
     let mut retries = session("alpha");
     let refused =

@@ -8,7 +8,7 @@ use crate::checks::{Check, CheckState};
 
 const HEADS: [&str; 4] = ["aaaa", "bbbb", "cccc", "dddd"];
 
-fn pull() -> PullRequest {
+pub(crate) fn pull() -> PullRequest {
     let author = Author { session: "01A".into(), slug: "fix-parser".into() };
     let new = NewPull {
         repository: "widgets".into(),

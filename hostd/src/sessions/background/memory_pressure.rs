@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hostd_core::{
-    Input, Lifecycle,
+    Actor, Input, Lifecycle,
     relief::{Relief, Resident, is_short, plan},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -75,13 +75,13 @@ fn resident(handle: &Arc<Handle>) -> Option<Resident> {
 
 /// One at work is wanted again at once: it waits for room, in the queue of all that do.
 async fn suspend(handle: &Handle, relief: Relief) {
-    if handle.command(Input::Suspend).await.is_err() {
+    if handle.command(Actor::Host, Input::Suspend).await.is_err() {
         return;
     }
     tracing::warn!(slug = handle.slug, at_work = relief.at_work, "{}", relief.why);
     if relief.at_work {
         handle.relieved.send_replace(Some(relief.why));
         // It says itself why it does not come back.
-        let _ = handle.command(Input::Resume).await;
+        let _ = handle.command(Actor::Host, Input::Resume).await;
     }
 }

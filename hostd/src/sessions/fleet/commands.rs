@@ -1,6 +1,6 @@
 //! What people do with one session, and waiting for what comes of it.
 
-use hostd_core::{Input, Lifecycle, Session, session::Message as Sent, text};
+use hostd_core::{Actor, Input, Lifecycle, Session, session::Message as Sent, story::Event, text};
 use pilothouse_proto::guest::v1::guest_client::GuestClient;
 use tonic::transport::Channel;
 
@@ -12,6 +12,7 @@ use crate::{
         registry::{Busy, Handle},
         view::SessionView,
     },
+    store::Numbered,
 };
 
 /// Keys in one message.
@@ -34,13 +35,41 @@ impl From<&str> for SendOrder {
     }
 }
 
+/// A fleet in somebody's hands: what is done by it is done on their behalf, and stands in the sessions' stories as theirs.
+pub struct Hands<'a> {
+    fleet: &'a Fleet,
+    actor: Actor,
+}
+
 impl Fleet {
+    /// What may be done to sessions, on this actor's behalf.
+    #[must_use]
+    pub fn by(&self, actor: Actor) -> Hands<'_> {
+        Hands { fleet: self, actor }
+    }
+
+    /// Events of a session with a number above `after`, oldest first: at most `limit`, the newest of them. The id of a session
+    /// that is gone is to be given whole.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and where the store cannot be read.
+    pub async fn events(&self, asked: &str, after: i64, limit: u32) -> Result<Vec<Numbered>, FleetError> {
+        let found = self.handle(asked).map(|handle| handle.id.clone());
+        let events = self.ctx().store.events(found.as_deref().unwrap_or(asked), after, limit).await?;
+        match found {
+            Err(error) if events.is_empty() && after == 0 => Err(error),
+            _ => Ok(events),
+        }
+    }
+}
+
+impl Hands<'_> {
     /// Boots it again from its disk; one whose memory is kept only where that may be given up.
     ///
     /// # Errors
     /// As [`Fleet::get`], and [`FleetError::Denied`].
     pub async fn restart(&self, asked: &str, give_up_memory: bool) -> Result<SessionView, FleetError> {
-        self.command(&*self.handle(asked)?, Input::Restart { give_up_memory }).await
+        self.command(&*self.fleet.handle(asked)?, Input::Restart { give_up_memory }).await
     }
 
     /// Puts it to disk; returns when it is there.
@@ -49,7 +78,7 @@ impl Fleet {
     /// As [`Fleet::get`], [`FleetError::Denied`] where its state does not allow it, and [`FleetError::NotSuspended`] where it
     /// went wrong, which leaves it as it was.
     pub async fn suspend(&self, asked: &str) -> Result<SessionView, FleetError> {
-        let handle = self.handle(asked)?;
+        let handle = self.fleet.handle(asked)?;
         self.command(&handle, Input::Suspend).await?;
         let session = handle.settled(|session| session.lifecycle == Lifecycle::Suspending).await?;
         match session.not_suspended() {
@@ -63,7 +92,7 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::get`], and [`FleetError::Denied`] where it cannot be resumed, which leaves its snapshot as it was.
     pub async fn resume(&self, asked: &str) -> Result<SessionView, FleetError> {
-        let handle = self.handle(asked)?;
+        let handle = self.fleet.handle(asked)?;
         self.command(&handle, Input::Resume).await?;
         let session = handle.settled(Session::moves).await?;
         match session.lifecycle {
@@ -79,7 +108,7 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::get`].
     pub async fn wake(&self, asked: &str) -> Result<(), FleetError> {
-        let handle = self.handle(asked)?;
+        let handle = self.fleet.handle(asked)?;
         let asleep = matches!(handle.record.borrow().session.lifecycle, Lifecycle::Suspended | Lifecycle::Suspending);
         if asleep { self.command(&handle, Input::Resume).await.map(drop) } else { Ok(()) }
     }
@@ -108,7 +137,7 @@ impl Fleet {
             _ => {}
         }
         let message = Sent { enter: enter && keys.is_empty(), text, keys, ..Sent::default() };
-        self.command(&*self.handle(asked)?, Input::Send(message)).await.map(drop)
+        self.command(&*self.fleet.handle(asked)?, Input::Send(message)).await.map(drop)
     }
 
     /// Ends it and forgets it; returns its id when all of it is gone.
@@ -116,10 +145,10 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::get`], and [`FleetError::NotRemoved`].
     pub async fn delete(&self, asked: &str) -> Result<String, FleetError> {
-        let handle = self.handle(asked)?;
+        let handle = self.fleet.handle(asked)?;
         match self.command(&handle, Input::Delete).await {
             // Somebody else's deletion was quicker.
-            Err(FleetError::Stopping) if !self.refresh.is_cancelled() => Ok(handle.id.clone()),
+            Err(FleetError::Stopping) if !self.fleet.refresh.is_cancelled() => Ok(handle.id.clone()),
             result => result.map(|_| handle.id.clone()),
         }
     }
@@ -127,9 +156,9 @@ impl Fleet {
     /// A client of its guest, which is resumed for it; one that is being started is waited for. While [`Busy`] is held the session is not suspended for idleness.
     ///
     /// # Errors
-    /// As [`Fleet::resume`], and [`FleetError::NotRunning`].
+    /// As [`Hands::resume`], and [`FleetError::NotRunning`].
     pub async fn guest(&self, asked: &str) -> Result<(GuestClient<Channel>, Busy), FleetError> {
-        let handle = self.handle(asked)?;
+        let handle = self.fleet.handle(asked)?;
         let busy = Busy::new(handle.clone());
         handle.settled(begins).await?;
         let asleep = handle.record.borrow().session.lifecycle == Lifecycle::Suspended;
@@ -151,8 +180,17 @@ impl Fleet {
         Ok((hello.client.clone(), busy))
     }
 
+    /// Writes into the session's story that a command was run in its guest.
+    pub async fn ran(&self, asked: &str, command: &[String]) {
+        let Ok(handle) = self.fleet.handle(asked) else { return };
+        let event = Event::new(&handle.id, now(), self.actor.clone(), "ran", &command.join(" "));
+        if let Err(error) = self.fleet.ctx().store.tell(event).await {
+            tracing::warn!(slug = handle.slug, %error, "a command is not in the story");
+        }
+    }
+
     async fn command(&self, handle: &Handle, input: Input) -> Result<SessionView, FleetError> {
-        handle.command(input).await?;
+        handle.command(self.actor.clone(), input).await?;
         Ok(handle.view())
     }
 }

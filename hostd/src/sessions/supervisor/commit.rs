@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use hostd_core::{Effect, Input, Lifecycle, Session, attention, session::step};
+use hostd_core::{Actor, Effect, Input, Lifecycle, Session, attention, session::step, story::of_session};
 
 use super::{Supervisor, no_output};
 use crate::{
@@ -15,16 +15,24 @@ impl Supervisor {
     /// Steps the core and commits. What happened stays true where it cannot be committed: then it is kept in memory, and
     /// the next commit writes it.
     pub(super) async fn feed(&mut self, input: Input) -> Result<Vec<Owed>, FleetError> {
+        let actor = reporter(&input, &self.handle.record.borrow().session);
+        self.feed_by(&actor, input).await
+    }
+
+    /// The same on somebody's behalf.
+    pub(super) async fn feed_by(&mut self, actor: &Actor, input: Input) -> Result<Vec<Owed>, FleetError> {
         let record = self.handle.record.borrow().clone();
+        let at = now();
         let (session, effects) =
-            step(&record.session, input.clone(), now()).map_err(|denied| FleetError::Denied(denied.0))?;
+            step(&record.session, input.clone(), at).map_err(|denied| FleetError::Denied(denied.0))?;
         let settled: Vec<i64> =
             self.owed.extract_if(.., |owed| owed.effect.answered_by(&input)).map(|o| o.id).collect();
         if session == record.session && effects.is_empty() && settled.is_empty() {
             return Ok(vec![]);
         }
+        let told = of_session(&record.session, &input, &session, actor, at);
         let next = Record { session, machine: record.machine.clone() };
-        let owed = match self.ctx.store.commit(&next, effects.clone(), settled).await {
+        let owed = match self.ctx.store.commit(&next, effects.clone(), settled, told).await {
             Ok(owed) => owed,
             Err(error) if refusable(&input) => return Err(error.into()),
             Err(error) => {
@@ -80,4 +88,17 @@ fn refusable(input: &Input) -> bool {
         input,
         Input::Restart { .. } | Input::Suspend | Input::Resume | Input::Fork | Input::Send(_) | Input::HostStops
     )
+}
+
+/// On whose behalf something is reported.
+fn reporter(input: &Input, session: &Session) -> Actor {
+    match input {
+        Input::AgentStatus { .. }
+        | Input::Seen { .. }
+        | Input::WaitBegan { .. }
+        | Input::WaitWithdrawn { .. }
+        | Input::AgentExited { .. } => Actor::Session { slug: session.slug.clone(), person: session.owner.clone() },
+        Input::Observed(_) => Actor::local_forge(),
+        _ => Actor::Host,
+    }
 }

@@ -86,7 +86,7 @@ impl Supervisor {
             Some(machine) => {
                 let next = Record { session: record.session.clone(), machine };
                 fail::fail_point!("merge::before-commit");
-                let committed = self.ctx.store.commit(&next, vec![], vec![]).await;
+                let committed = self.ctx.store.commit(&next, vec![], vec![], vec![]).await;
                 committed.map(|_| next).map_err(|error| error.to_string())
             }
             None => Err("its layers have changed meanwhile".into()),

@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use hostd_core::{Cause, Input, Lifecycle, Session};
+use hostd_core::{Actor, Cause, Input, Lifecycle, Session};
 
 use super::{
     Supervisor,
@@ -121,7 +121,7 @@ impl Supervisor {
 
     pub(super) async fn message(&mut self, message: Message) -> ControlFlow<()> {
         match message {
-            Message::Command { input, answer } => return self.command(input, answer).await,
+            Message::Command { actor, input, answer } => return self.command(actor, input, answer).await,
             Message::Fork { new, answer } => self.want_fork(new, answer),
             Message::Report { input, sequence, done } => {
                 self.heard(sequence);
@@ -162,11 +162,11 @@ impl Supervisor {
         ControlFlow::Continue(())
     }
 
-    async fn command(&mut self, input: Input, answer: Answer) -> ControlFlow<()> {
+    async fn command(&mut self, actor: Actor, input: Input, answer: Answer) -> ControlFlow<()> {
         let delete = input == Input::Delete;
         // A deletion that failed is tried again, though the core has nothing to add.
         let again = delete && self.session().deleting;
-        let effects = match self.feed(input).await {
+        let effects = match self.feed_by(&actor, input).await {
             Ok(owed) => owed,
             Err(error) => {
                 let _ = answer.send(Err(error));

@@ -15,7 +15,7 @@ use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     super::{Fleet, FleetError},
-    world::{World, until, until_is},
+    world::{World, sam, until, until_is},
 };
 use crate::{
     diff::{Answer, Start, Wish},
@@ -53,7 +53,7 @@ async fn suspended(slugs: &[&str]) -> (World, Arc<Fleet>) {
     let fleet = world.fleet().await;
     for slug in slugs {
         until_is(&fleet, slug, "running").await;
-        fleet.suspend(slug).await.unwrap();
+        fleet.by(sam()).suspend(slug).await.unwrap();
     }
     (world, fleet)
 }
@@ -129,10 +129,10 @@ async fn a_copy_is_read_once_and_leaves_its_session_alone() {
     diff(&fleet, "fix").await.unwrap();
     assert_eq!(world.vmm.started(), 3);
     let old = fs::read(&kept).unwrap();
-    fleet.resume("fix").await.unwrap();
+    fleet.by(sam()).resume("fix").await.unwrap();
     assert!(!diff(&fleet, "fix").await.unwrap().0.suspended);
     assert!(!kept.exists());
-    fleet.suspend("fix").await.unwrap();
+    fleet.by(sam()).suspend("fix").await.unwrap();
     fs::write(&kept, old).unwrap();
     let started = world.vmm.started();
     diff(&fleet, "fix").await.unwrap();
@@ -235,7 +235,7 @@ async fn without_room_there_is_no_copy() {
 async fn one_on_its_way_back_is_waited_for() {
     let (world, fleet) = suspended(&["fix"]).await;
     world.vmm.silent.store(true, Ordering::Relaxed);
-    fleet.wake("fix").await.unwrap();
+    fleet.by(sam()).wake("fix").await.unwrap();
     until(&fleet, "fix", |_| world.vmm.started() == 2).await;
     assert_eq!(fleet.get("fix").unwrap().session.lifecycle, Lifecycle::Resuming);
     let (start, changed) = tokio::join!(diff(&fleet, "fix"), async {

@@ -14,7 +14,7 @@ use super::{
     super::{Fleet, SessionView},
     guest::Guest,
     waits::{answers, waits, works},
-    world::{World, until, until_is},
+    world::{World, sam, until, until_is},
 };
 use crate::forge::{
     About, Forge, PullId, Report,
@@ -135,7 +135,7 @@ async fn hints_early_late_twice_and_out_of_order_answer_each_wait_once() {
 
     waits(&guest, 2, "review");
     until(&there.fleet, "fix", |view| view.session.activity == Activity::WaitingReview).await;
-    there.fleet.suspend("fix").await.unwrap();
+    there.fleet.by(sam()).suspend("fix").await.unwrap();
     let head = "c".repeat(40);
     there.forge.push(1, &head);
     there.report(&head, Passed).await;

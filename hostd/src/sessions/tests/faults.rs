@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::{
     super::{FleetError, ForkOrder},
     waits::{check, with_pull},
-    world::{World, until_is},
+    world::{World, sam, until_is},
 };
 use crate::forge::PullId;
 
@@ -107,11 +107,11 @@ fn a_suspend_that_hostd_did_not_survive_is_kept_where_it_is_whole(#[case] point:
         let view = fleet.get("fix").unwrap();
         assert_eq!((view.session.lifecycle.word(), view.suspended > 0), (is, is == "suspended"));
         if is == "suspended" {
-            let resumed = fleet.resume("fix").await.unwrap();
+            let resumed = fleet.by(sam()).resume("fix").await.unwrap();
             assert_eq!(resumed.session.generation, 3);
             assert_eq!(fleet.terminal("fix").unwrap().offset(), offset);
         } else {
-            fleet.restart("fix", false).await.unwrap();
+            fleet.by(sam()).restart("fix", false).await.unwrap();
             until_is(&fleet, "fix", "running").await;
         }
         fleet.stop().await;
@@ -133,7 +133,7 @@ fn a_merge_that_hostd_did_not_survive_leaves_one_of_both(#[case] point: &'static
         tokio::spawn(async move { dead.suspend("fix").await.map(drop) });
         death.come().await;
         let fleet = world.fleet().await;
-        fleet.resume("fix").await.unwrap();
+        fleet.by(sam()).resume("fix").await.unwrap();
         let vm = world.vmm.vm(world.vmm.started() - 1);
         assert_eq!(std::fs::read_to_string(&vm.spec.layers[1]).unwrap(), "diskdisk");
         let folder = std::fs::read_dir(world.folder.path().join("sessions").join(id)).unwrap();
@@ -193,7 +193,7 @@ fn a_fork_that_hostd_did_not_survive_is_whole_or_nothing(#[case] point: &'static
         }
         // Its memory is gone with its VM, and its disk is as it was when it stood still.
         until_is(&fleet, "fix", "crashed").await;
-        fleet.restart("fix", false).await.unwrap();
+        fleet.by(sam()).restart("fix", false).await.unwrap();
         until_is(&fleet, "fix", "running").await;
         let vm = world.vmm.vm(world.vmm.started() - 1);
         let own = &vm.spec.layers[1..];
@@ -218,14 +218,14 @@ fn a_merge_without_room_is_tried_again_and_no_resume_waits_for_it() {
         let fleet = world.fleet().await;
         until_is(&fleet, "fix", "running").await;
         let again = async || {
-            fleet.suspend("fix").await.unwrap();
-            fleet.resume("fix").await.unwrap();
+            fleet.by(sam()).suspend("fix").await.unwrap();
+            fleet.by(sam()).resume("fix").await.unwrap();
             world.vmm.vm(world.vmm.started() - 1).spec.layers.len()
         };
         let scenario = fail::FailScenario::setup();
         fail::cfg("merge::no-room", "return").unwrap();
         assert_eq!([again().await, again().await, again().await], [2, 3, 4]);
-        fleet.suspend("fix").await.unwrap();
+        fleet.by(sam()).suspend("fix").await.unwrap();
         fail::remove("merge::no-room");
         let mut record = fleet.handle("fix").unwrap().record.subscribe();
         let merged = record.wait_for(|record| record.machine.layers.len() == 2);

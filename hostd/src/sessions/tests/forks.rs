@@ -7,7 +7,7 @@ use hostd_core::{Cause, Lifecycle};
 
 use super::{
     super::{Fleet, FleetError, ForkOrder, SessionView},
-    world::{MadeUpVm, Save, World, until, until_is},
+    world::{MadeUpVm, Save, World, sam, until, until_is},
 };
 use crate::terminals::{Shown, Wish};
 
@@ -63,11 +63,11 @@ async fn a_running_session_is_forked_and_runs_on() {
     assert!(shared.starts_with(&there.directory));
     assert_eq!(fs::metadata(shared).unwrap().ino(), fs::metadata(&here.disk).unwrap().ino());
     assert_eq!(fs::metadata(shared).unwrap().mode() & 0o222, 0);
-    fleet.delete("fix").await.unwrap();
+    fleet.by(sam()).delete("fix").await.unwrap();
     assert!(shared.exists());
-    fleet.suspend(&fork.slug).await.unwrap();
-    fleet.resume(&fork.slug).await.unwrap();
-    fleet.delete(&fork.slug).await.unwrap();
+    fleet.by(sam()).suspend(&fork.slug).await.unwrap();
+    fleet.by(sam()).resume(&fork.slug).await.unwrap();
+    fleet.by(sam()).delete(&fork.slug).await.unwrap();
     assert_eq!(folders(&world), Vec::<PathBuf>::new());
     fleet.stop().await;
 }
@@ -78,7 +78,7 @@ async fn a_suspended_session_is_forked_and_stays_so() {
     world.session("fix").await;
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "running").await;
-    fleet.suspend("fix").await.unwrap();
+    fleet.by(sam()).suspend("fix").await.unwrap();
     let started = world.vmm.started();
     let named = fleet.fork("fix", order(" another \n way ")).await.unwrap();
     assert_eq!(named.session.title, "another way");
@@ -87,9 +87,9 @@ async fn a_suspended_session_is_forked_and_stays_so() {
     assert_eq!(fleet.get("fix").unwrap().session.lifecycle, Lifecycle::Suspended);
     assert_eq!(world.vmm.started(), started + 2);
     // A fork of a fork, when the first two are gone.
-    fleet.delete("fix").await.unwrap();
+    fleet.by(sam()).delete("fix").await.unwrap();
     let grandchild = fleet.fork(&forked.session.slug, order("")).await.unwrap();
-    fleet.delete(&forked.session.slug).await.unwrap();
+    fleet.by(sam()).delete(&forked.session.slug).await.unwrap();
     let grandchild = until_is(&fleet, &grandchild.session.slug, "running").await;
     assert_eq!(grandchild.session.title, "fork of fork of fix");
     fleet.stop().await;
@@ -138,11 +138,11 @@ async fn a_vm_that_is_forked_does_not_gather_layers() {
     for forks in 1..=6 {
         let fork = forked(&fleet).await;
         assert_eq!(holds(&vm, 3).await, "disk".repeat(forks));
-        fleet.delete(&fork.session.slug).await.unwrap();
+        fleet.by(sam()).delete(&fork.session.slug).await.unwrap();
     }
     // What it does not hold is gone, and what is resumed has all of it.
-    fleet.suspend("fix").await.unwrap();
-    fleet.resume("fix").await.unwrap();
+    fleet.by(sam()).suspend("fix").await.unwrap();
+    fleet.by(sam()).resume("fix").await.unwrap();
     assert_eq!(holds(&world.vmm.vm(world.vmm.started() - 1), 3).await, "disk".repeat(7));
     assert_eq!(fs::read_dir(&folder).unwrap().filter(|e| is_layer(e.as_ref().unwrap())).count(), 2);
     fleet.stop().await;
@@ -168,7 +168,7 @@ async fn a_fork_waits_for_a_merge() {
         assert!(poll(fork).is_pending());
     }
     // What it is told after them is done before them.
-    fleet.resume("fix").await.unwrap();
+    fleet.by(sam()).resume("fix").await.unwrap();
     for fork in &mut waiting {
         assert!(poll(fork).is_pending());
     }
@@ -218,7 +218,7 @@ async fn who_waits_to_fork_is_told_of_the_end() {
     until(&fleet, "fix", |view| !view.session.forking).await;
     let mut waiting = pin!(fleet.fork("fix", order("")));
     assert!(poll(&mut waiting).is_pending());
-    fleet.delete("fix").await.unwrap();
+    fleet.by(sam()).delete("fix").await.unwrap();
     let error = waiting.await.unwrap_err();
     assert!(matches!(&error, FleetError::NotForked(why) if why.contains("about to end")), "{error}");
     drop(merging);

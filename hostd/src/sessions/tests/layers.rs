@@ -1,6 +1,6 @@
 use std::{fs, path::Path};
 
-use super::world::{Save, World, until, until_is};
+use super::world::{Save, World, sam, until, until_is};
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> =
@@ -18,8 +18,8 @@ async fn a_chain_does_not_grow_and_nothing_of_it_is_lost() {
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "running").await;
     for cycle in 1..=6 {
-        fleet.suspend("fix").await.unwrap();
-        let resumed = fleet.resume("fix").await.unwrap();
+        fleet.by(sam()).suspend("fix").await.unwrap();
+        let resumed = fleet.by(sam()).resume("fix").await.unwrap();
         assert_eq!(resumed.session.generation, cycle + 1);
         let vm = world.vmm.vm(usize::try_from(cycle).unwrap());
         let chain = &vm.spec.layers;
@@ -40,14 +40,14 @@ async fn what_no_record_names_is_swept() {
     let folder = world.folder.path().join("sessions").join(id);
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "running").await;
-    fleet.suspend("fix").await.unwrap();
+    fleet.by(sam()).suspend("fix").await.unwrap();
     fleet.stop().await;
     for name in ["merged-1.qcow2", "disk-9.qcow2", "next-1.qcow2", "next.new.qcow2"] {
         fs::write(folder.join(name), "half").unwrap();
     }
     let fleet = world.fleet().await;
     assert_eq!(names(&folder), ["disk.qcow2", "next-1073741824.qcow2"]);
-    fleet.resume("fix").await.unwrap();
+    fleet.by(sam()).resume("fix").await.unwrap();
     fleet.stop().await;
 }
 
@@ -58,27 +58,27 @@ async fn what_cannot_be_resumed_boots_from_its_disk() {
     let folder = world.folder.path().join("sessions").join(id);
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "running").await;
-    fleet.suspend("fix").await.unwrap();
-    let error = fleet.restart("fix", false).await.err().unwrap().to_string();
+    fleet.by(sam()).suspend("fix").await.unwrap();
+    let error = fleet.by(sam()).restart("fix", false).await.err().unwrap().to_string();
     assert!(error.contains("resume it"), "{error}");
     let memory = folder.join("snapshot/memory.zst");
     fs::write(&memory, "memory.zsd").unwrap();
-    let error = fleet.resume("fix").await.err().unwrap().to_string();
+    let error = fleet.by(sam()).resume("fix").await.err().unwrap().to_string();
     assert!(error.contains("memory.zst is damaged") && error.contains("restart it"), "{error}");
     let view = fleet.get("fix").unwrap();
     assert_eq!(hostd_core::attention(&view.session, 0).turn, hostd_core::Turn::You);
     assert_eq!(fs::read_to_string(&memory).unwrap(), "memory.zsd");
     // Kept until the guest that boots has shaken hands.
     world.vmm.silent.store(true, std::sync::atomic::Ordering::Relaxed);
-    fleet.restart("fix", false).await.unwrap();
+    fleet.by(sam()).restart("fix", false).await.unwrap();
     until_is(&fleet, "fix", "starting").await;
     assert!(memory.exists());
     world.vmm.silent.store(false, std::sync::atomic::Ordering::Relaxed);
     until_is(&fleet, "fix", "running").await;
     let vm = world.vmm.vm(1);
     assert_eq!((vm.spec.layers.len(), vm.spec.disk.file_name().unwrap().to_str()), (2, Some("disk-2.qcow2")));
-    fleet.suspend("fix").await.unwrap();
-    fleet.resume("fix").await.unwrap();
+    fleet.by(sam()).suspend("fix").await.unwrap();
+    fleet.by(sam()).resume("fix").await.unwrap();
     fleet.stop().await;
 }
 
@@ -89,12 +89,12 @@ async fn a_snapshot_that_fails_lets_the_session_run_on() {
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "running").await;
     *world.vmm.saves.lock().unwrap() = Save::Fails;
-    let error = fleet.suspend("fix").await.err().unwrap().to_string();
+    let error = fleet.by(sam()).suspend("fix").await.err().unwrap().to_string();
     assert_eq!(error, "not suspended: made-up failed: no room; it runs on; suspend it again");
     let view = fleet.get("fix").unwrap();
     assert_eq!((view.session.lifecycle.word(), view.session.generation, world.vmm.running()), ("running", 1, 1));
     assert_eq!(view.attention.reason, "working (could not be suspended)");
-    fleet.suspend("fix").await.unwrap();
+    fleet.by(sam()).suspend("fix").await.unwrap();
     fleet.stop().await;
 }
 
@@ -106,7 +106,7 @@ async fn a_suspend_that_panics_leaves_no_vm() {
     until_is(&fleet, "fix", "running").await;
     let before = world.vmm.leftovers.load(std::sync::atomic::Ordering::Relaxed);
     *world.vmm.saves.lock().unwrap() = Save::Panics;
-    let error = fleet.suspend("fix").await.err().unwrap().to_string();
+    let error = fleet.by(sam()).suspend("fix").await.err().unwrap().to_string();
     assert!(error.starts_with("not suspended: ") && error.contains("please report this"), "{error}");
     let view = until(&fleet, "fix", |view| view.session.lifecycle.word() == "crashed").await;
     assert!(hostd_core::attention(&view.session, 0).reason.contains("please report this"));
@@ -122,21 +122,21 @@ async fn a_resume_finds_its_layer_made_and_empty() {
     let made = || world.vmm.disks.load(std::sync::atomic::Ordering::Relaxed);
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "running").await;
-    fleet.suspend("fix").await.unwrap();
+    fleet.by(sam()).suspend("fix").await.unwrap();
     // Once in the beginning, and once now.
     assert_eq!(world.vmm.settled.load(std::sync::atomic::Ordering::Relaxed), 2);
     assert_eq!((made(), names(&folder)), (2, vec!["disk.qcow2".into(), "next-1073741824.qcow2".into()]));
     // Of an attempt that hostd did not survive.
     fs::write(folder.join("disk-2.qcow2"), "written").unwrap();
-    fleet.resume("fix").await.unwrap();
+    fleet.by(sam()).resume("fix").await.unwrap();
     let vm = world.vmm.vm(1);
     assert_eq!((made(), fs::read_to_string(&vm.spec.disk).unwrap()), (2, "disk".into()));
     assert_eq!(names(&folder), ["disk-2.qcow2", "disk.qcow2"]);
     // One that is gone, or of another size, is made again.
-    fleet.suspend("fix").await.unwrap();
+    fleet.by(sam()).suspend("fix").await.unwrap();
     fs::rename(folder.join("next-1073741824.qcow2"), folder.join("next-1.qcow2")).unwrap();
     let before = made();
-    fleet.resume("fix").await.unwrap();
+    fleet.by(sam()).resume("fix").await.unwrap();
     assert_eq!(fs::read_to_string(&world.vmm.vm(2).spec.disk).unwrap(), "disk");
     // A merge makes none here.
     assert_eq!(made(), before + 1);

@@ -6,7 +6,7 @@ use tonic::Code;
 
 use super::{
     super::{FleetError, message::Message},
-    world::{World, until, until_is},
+    world::{World, sam, until, until_is},
 };
 use crate::{
     store::Store,
@@ -90,7 +90,7 @@ async fn what_the_agent_says_is_seen_and_acknowledged() {
             break;
         }
     }
-    assert!(matches!(fleet.send("fix", "more").await, Err(FleetError::Denied(_))));
+    assert!(matches!(fleet.by(sam()).send("fix", "more").await, Err(FleetError::Denied(_))));
     fleet.stop().await;
 }
 
@@ -120,12 +120,12 @@ async fn messages_are_typed_in_order_also_over_a_broken_link() {
     world.vmm.silent.store(true, Ordering::Relaxed);
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "starting").await;
-    fleet.send("fix", "early").await.unwrap();
+    fleet.by(sam()).send("fix", "early").await.unwrap();
     world.vmm.silent.store(false, Ordering::Relaxed);
     until_is(&fleet, "fix", "running").await;
     world.vmm.vm(0).unplug();
     for n in 0..20 {
-        fleet.send("fix", &*format!("message {n}")).await.unwrap();
+        fleet.by(sam()).send("fix", &*format!("message {n}")).await.unwrap();
     }
     until(&fleet, "fix", |v| v.session.inbox.is_empty()).await;
     let viewer = fleet.terminal("fix").unwrap().attach(Wish { history: 100, ..Wish::default() }).await;
@@ -147,14 +147,14 @@ async fn a_message_that_the_agent_does_not_read_stays_and_holds_nothing_up() {
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "running").await;
     world.vmm.vm(0).guest.reads.store(false, Ordering::Relaxed);
-    fleet.send("fix", "first").await.unwrap();
-    fleet.send("fix", "second").await.unwrap();
+    fleet.by(sam()).send("fix", "first").await.unwrap();
+    fleet.by(sam()).send("fix", "second").await.unwrap();
     let view = until(&fleet, "fix", |v| v.session.unread).await;
     assert_eq!(view.attention.reason, "working (a message is not read yet)");
-    let view = fleet.suspend("fix").await.unwrap();
+    let view = fleet.by(sam()).suspend("fix").await.unwrap();
     assert_eq!((view.session.lifecycle, view.session.inbox.len()), (Lifecycle::Suspended, 2));
     world.vmm.vm(0).guest.reads.store(true, Ordering::Relaxed);
-    fleet.resume("fix").await.unwrap();
+    fleet.by(sam()).resume("fix").await.unwrap();
     until(&fleet, "fix", |v| v.session.inbox.is_empty()).await;
     fleet.stop().await;
 }
@@ -169,7 +169,7 @@ async fn a_bell_calls_somebody_until_they_answer() {
     guest.write(b"which one?\x07");
     let view = until(&fleet, "fix", |v| v.attention.word == "calls").await;
     assert_eq!((view.attention.turn, view.session.activity), (Turn::You, Activity::Working));
-    fleet.send("fix", "this one").await.unwrap();
+    fleet.by(sam()).send("fix", "this one").await.unwrap();
     until(&fleet, "fix", |v| v.attention.word == "working").await;
     fleet.stop().await;
 }
@@ -180,14 +180,14 @@ async fn a_vm_that_dies_is_told_of_and_can_be_booted_again() {
     world.session("fix").await;
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "running").await;
-    assert!(matches!(fleet.restart("fix", false).await, Err(FleetError::Denied(_))));
+    assert!(matches!(fleet.by(sam()).restart("fix", false).await, Err(FleetError::Denied(_))));
     world.vmm.vm(0).gone(Cause::GuestReset("Kernel panic - not syncing".into()));
     let view = until_is(&fleet, "fix", "crashed").await;
     let expected = "crashed: the guest's kernel reset the machine: Kernel panic - not syncing";
     assert_eq!(attention(&view.session, 0).reason, expected);
-    assert!(matches!(fleet.guest("fix").await, Err(FleetError::NotRunning(_))));
-    assert!(matches!(fleet.send("fix", "hello").await, Err(FleetError::Denied(_))));
-    fleet.restart("fix", false).await.unwrap();
+    assert!(matches!(fleet.by(sam()).guest("fix").await, Err(FleetError::NotRunning(_))));
+    assert!(matches!(fleet.by(sam()).send("fix", "hello").await, Err(FleetError::Denied(_))));
+    fleet.by(sam()).restart("fix", false).await.unwrap();
     let view = until_is(&fleet, "fix", "running").await;
     assert_eq!((view.session.generation, world.vmm.started()), (2, 2));
     fleet.stop().await;
@@ -201,7 +201,7 @@ async fn an_ended_agent_is_restarted_in_a_new_vm() {
     until_is(&fleet, "fix", "running").await;
     world.vmm.vm(0).guest.exit(3);
     until(&fleet, "fix", |v| v.session.activity == Activity::Failed).await;
-    fleet.restart("fix", false).await.unwrap();
+    fleet.by(sam()).restart("fix", false).await.unwrap();
     until(&fleet, "fix", |v| v.session.generation == 2 && v.session.lifecycle == Lifecycle::Running).await;
     assert_eq!(world.vmm.running(), 1);
     fleet.stop().await;
@@ -215,7 +215,7 @@ async fn a_start_that_fails_says_why() {
     let fleet = world.fleet().await;
     let view = until_is(&fleet, "fix", "crashed").await;
     assert_eq!(attention(&view.session, 0).reason, "crashed: could not start: made-up failed: no such machine");
-    fleet.restart("fix", false).await.unwrap();
+    fleet.by(sam()).restart("fix", false).await.unwrap();
     until_is(&fleet, "fix", "running").await;
     fleet.stop().await;
 }
@@ -251,10 +251,11 @@ async fn deleting_takes_everything_with_it_whatever_it_is_doing() {
     world.vmm.vm(number).gone(Cause::LinkLost);
     until_is(&fleet, "boots", "crashed").await;
     world.vmm.silent.store(true, Ordering::Relaxed);
-    fleet.restart("boots", false).await.unwrap();
+    fleet.by(sam()).restart("boots", false).await.unwrap();
     until_is(&fleet, "boots", "starting").await;
     for slug in ["boots", "runs", "crashed"] {
-        let twice = tokio::join!(fleet.delete(slug), fleet.delete(slug));
+        let hands = fleet.by(sam());
+        let twice = tokio::join!(hands.delete(slug), hands.delete(slug));
         assert!(twice.0.is_ok() && matches!(twice.1, Ok(_) | Err(FleetError::NotFound(_))), "{twice:?}");
         assert!(matches!(fleet.get(slug), Err(FleetError::NotFound(_))));
     }
@@ -282,7 +283,7 @@ async fn only_so_many_boot_at_a_time() {
     assert_eq!((starting(&fleet), world.vmm.started()), (places, places));
     // Whoever gives up its place lets the next one in.
     let first = fleet.list().into_iter().find(|v| v.session.lifecycle == Lifecycle::Starting).unwrap();
-    fleet.delete(&first.session.id).await.unwrap();
+    fleet.by(sam()).delete(&first.session.id).await.unwrap();
     while world.vmm.started() < places + 1 {
         tokio::task::yield_now().await;
     }
@@ -303,7 +304,7 @@ async fn what_was_heard_while_it_was_put_down_is_not_heard_again() {
     let held = world.vmm.hold.clone().lock_owned().await;
     let suspending = tokio::spawn({
         let fleet = fleet.clone();
-        async move { fleet.suspend("fix").await.map(drop) }
+        async move { fleet.by(sam()).suspend("fix").await.map(drop) }
     });
     world.vmm.saving.notified().await;
     let status = Status { activity: Activity::Idle, text: "late".into(), choices: vec![] };

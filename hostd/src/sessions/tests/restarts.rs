@@ -4,7 +4,7 @@ use hostd_core::{Cause, Lifecycle, attention};
 
 use super::{
     super::{FleetError, Order},
-    world::{Save, World, until_is},
+    world::{Save, World, sam, until_is},
 };
 
 #[tokio::test]
@@ -17,8 +17,8 @@ async fn a_stopped_hostd_leaves_nothing_running_and_the_next_goes_on_with_it() {
     for slug in ["fix", "put-down"] {
         until_is(&fleet, slug, "running").await;
     }
-    fleet.suspend("put-down").await.unwrap();
-    fleet.send("fix", "typed as it stops").await.unwrap();
+    fleet.by(sam()).suspend("put-down").await.unwrap();
+    fleet.by(sam()).send("fix", "typed as it stops").await.unwrap();
     fleet.stop().await;
     assert_eq!(world.vmm.running(), 0);
     let order = Order { environment: "demo".into(), ..Order::default() };
@@ -47,7 +47,7 @@ async fn what_cannot_be_suspended_when_hostd_stops_is_powered_off() {
     let expected = "stopped before the agent was done: hostd was stopped and powered its VM off";
     assert_eq!(attention(&view.session, 0).reason, format!("{expected} (could not be suspended)"));
     assert!(view.session.notice.contains("no room"), "{}", view.session.notice);
-    fleet.restart("fix", false).await.unwrap();
+    fleet.by(sam()).restart("fix", false).await.unwrap();
     until_is(&fleet, "fix", "running").await;
     fleet.stop().await;
 }
@@ -73,7 +73,7 @@ async fn a_killed_hostd_leaves_sessions_that_crashed() {
     world.session("fix").await;
     let killed = world.fleet().await;
     until_is(&killed, "fix", "running").await;
-    killed.send("fix", "a message").await.unwrap();
+    killed.by(sam()).send("fix", "a message").await.unwrap();
     let left = world.vmm.vm(0).guest.frozen.clone();
     assert!(!left.load(Ordering::Relaxed));
     let fleet = world.fleet().await;
@@ -95,6 +95,6 @@ async fn orders_that_cannot_be_carried_out_leave_nothing() {
     assert!(error.contains("has no build yet"), "{error}");
     assert!(fleet.list().is_empty() && !world.folder.path().join("sessions").exists());
     for message in ["", " \n", "\x1b"] {
-        assert!(matches!(fleet.send("x", message).await, Err(FleetError::Invalid(_))));
+        assert!(matches!(fleet.by(sam()).send("x", message).await, Err(FleetError::Invalid(_))));
     }
 }

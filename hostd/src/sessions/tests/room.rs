@@ -6,7 +6,7 @@ use crate::ci::Sessions;
 
 use super::{
     super::{FleetError, SessionView},
-    world::{World, until, until_is},
+    world::{World, sam, until, until_is},
 };
 
 const MIB: u64 = 1 << 20;
@@ -37,7 +37,7 @@ async fn who_does_not_fit_waits_and_says_so() {
     let second = if first.session.slug == "one" { "two" } else { "one" };
     let view = until(&fleet, second, waits).await;
     assert_eq!(view.session.lifecycle, Lifecycle::Queued);
-    fleet.delete(&first.session.slug).await.unwrap();
+    fleet.by(sam()).delete(&first.session.slug).await.unwrap();
     until_is(&fleet, second, "running").await;
     assert_eq!(world.vmm.running(), 1);
     fleet.stop().await;
@@ -48,27 +48,27 @@ async fn a_suspended_session_waits_for_room_too_and_may_be_let_be() {
     let world = small(&["one"]).await;
     let fleet = world.fleet().await;
     until_is(&fleet, "one", "running").await;
-    fleet.suspend("one").await.unwrap();
+    fleet.by(sam()).suspend("one").await.unwrap();
     fleet.stop().await;
     drop(fleet);
     world.session("two").await;
     let fleet = world.fleet().await;
     until_is(&fleet, "two", "running").await;
-    let view = fleet.resume("one").await.unwrap();
+    let view = fleet.by(sam()).resume("one").await.unwrap();
     assert_eq!(view.session.lifecycle, Lifecycle::Suspended);
     assert!(attention(&view.session, 0).reason.starts_with("waits for memory: needs 256 MiB"));
     assert_eq!(Sessions::waiting(&*fleet), 1, "checks are run after it");
-    let refused = fleet.guest("one").await.map(drop).unwrap_err();
+    let refused = fleet.by(sam()).guest("one").await.map(drop).unwrap_err();
     assert!(matches!(refused, FleetError::NotRunning(why) if why.contains("waits for memory")));
     // A fork of it waits as well.
     let fork = fleet.fork("one", Default::default()).await.unwrap().session.slug;
     until(&fleet, &fork, |v| !v.session.waiting.is_empty()).await;
-    fleet.delete(&fork).await.unwrap();
-    fleet.suspend("one").await.unwrap();
+    fleet.by(sam()).delete(&fork).await.unwrap();
+    fleet.by(sam()).suspend("one").await.unwrap();
     let reason = attention(&fleet.get("one").unwrap().session, 0).reason;
     assert!(reason.starts_with("suspended"), "{reason}");
-    fleet.resume("one").await.unwrap();
-    fleet.suspend("two").await.unwrap();
+    fleet.by(sam()).resume("one").await.unwrap();
+    fleet.by(sam()).suspend("two").await.unwrap();
     until_is(&fleet, "one", "running").await;
     fleet.stop().await;
 }
@@ -104,7 +104,7 @@ async fn memory_that_runs_short_suspends_who_is_not_used_until_there_is_room() {
     let fleet = world.fleet().await;
     until_is(&fleet, "one", "running").await;
     until_is(&fleet, "two", "running").await;
-    let _busy = fleet.guest("two").await.unwrap();
+    let _busy = fleet.by(sam()).guest("two").await.unwrap();
     room.lock().unwrap().memory_available = 512 * MIB;
     let view = until(&fleet, "one", |v| v.session.waiting.contains("waits for memory")).await;
     assert_eq!(view.session.lifecycle, Lifecycle::Suspended);

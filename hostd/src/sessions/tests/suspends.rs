@@ -9,7 +9,7 @@ use std::{
 use hostd_core::{Activity, requirements::Requirements};
 use rstest::rstest;
 
-use super::world::{World, until, until_is};
+use super::world::{World, sam, until, until_is};
 use crate::{
     store::{Machine, Record, Store},
     terminals::Wish,
@@ -31,7 +31,7 @@ async fn cloned(world: &World, template: &Path) -> PathBuf {
     let folder = world.folder.path().join("sessions").join(&record.session.id);
     let machine = Machine { template: Some(template.into()), ..record.machine };
     let (store, _) = Store::open(&world.folder.path().join("store.sqlite")).unwrap();
-    store.commit(&Record { session: record.session, machine }, vec![], vec![]).await.unwrap();
+    store.commit(&Record { session: record.session, machine }, vec![], vec![], vec![]).await.unwrap();
     folder
 }
 
@@ -55,16 +55,16 @@ async fn what_does_not_fit_is_named_and_can_be_booted(#[case] change: fn(&Path, 
     let folder = cloned(&world, &template).await;
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "running").await;
-    fleet.suspend("fix").await.unwrap();
+    fleet.by(sam()).suspend("fix").await.unwrap();
     let snapshot = folder.join("snapshot");
     change(&snapshot, &template);
     let before = contents(&snapshot);
-    let error = fleet.resume("fix").await.err().unwrap().to_string();
+    let error = fleet.by(sam()).resume("fix").await.err().unwrap().to_string();
     assert!(error.contains(said) && error.contains("or restart it: that boots it from its disk"), "{error}");
     let view = fleet.get("fix").unwrap();
     assert!(view.session.lifecycle.word() == "suspended" && view.session.notice.contains(said), "{view:?}");
     assert_eq!(contents(&snapshot), before);
-    fleet.restart("fix", false).await.unwrap();
+    fleet.by(sam()).restart("fix", false).await.unwrap();
     let view = until_is(&fleet, "fix", "running").await;
     assert_eq!((view.session.generation, view.suspended), (3, 0));
     let vm = world.vmm.vm(world.vmm.started() - 1);
@@ -79,7 +79,7 @@ async fn whoever_is_looked_at_is_not_suspended() {
         let Record { session, machine } = world.session(slug).await;
         let (store, _) = Store::open(&world.folder.path().join("store.sqlite")).unwrap();
         let machine = Machine { suspend_after: Some(1), ..machine };
-        store.commit(&Record { session, machine }, vec![], vec![]).await.unwrap();
+        store.commit(&Record { session, machine }, vec![], vec![], vec![]).await.unwrap();
     }
     let fleet = world.fleet().await;
     for slug in ["seen", "unseen"] {

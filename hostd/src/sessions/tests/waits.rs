@@ -3,7 +3,7 @@
 use std::{process::Command, sync::Arc};
 
 use hostd_core::{
-    Activity, Turn,
+    Activity, Actor, Turn,
     checks::CheckState,
     pulls::{Author, NewPull, NewReview, Rules, Verdict, Who},
 };
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     super::{Fleet, SessionView},
     guest::Guest,
-    world::{World, until, until_is},
+    world::{World, sam, until, until_is},
 };
 use crate::forge::{PullId, Report};
 
@@ -127,7 +127,7 @@ async fn a_result_wakes_a_suspended_agent_also_after_hostd_was_killed() {
     let killed = with_pull(&world).await;
     waits(&world.vmm.vm(0).guest, 1, "checks");
     until(&killed, "fix", |v| v.session.activity == Activity::WaitingChecks).await;
-    killed.suspend("fix").await.unwrap();
+    killed.by(sam()).suspend("fix").await.unwrap();
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "suspended").await;
     check(&fleet, CheckState::Passed).await;
@@ -143,12 +143,55 @@ async fn a_result_that_came_while_no_hostd_ran_wakes_it_too() {
     let first = with_pull(&world).await;
     waits(&world.vmm.vm(0).guest, 1, "checks");
     until(&first, "fix", |v| v.session.activity == Activity::WaitingChecks).await;
-    first.suspend("fix").await.unwrap();
+    first.by(sam()).suspend("fix").await.unwrap();
     first.stop().await;
     check(&first, CheckState::Passed).await;
     let fleet = world.fleet().await;
     until(&fleet, "fix", |v| v.session.lifecycle.word() == "running" && works(v)).await;
     assert_eq!(answers(&world.vmm.vm(1).guest).len(), 1);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_tells_its_story_and_who_did_what() {
+    let world = World::new();
+    let fleet = with_pull(&world).await;
+    waits(&world.vmm.vm(0).guest, 1, "checks");
+    until(&fleet, "fix", |v| v.session.activity == Activity::WaitingChecks).await;
+    fleet.by(Actor::person("ann")).suspend("fix").await.unwrap();
+    check(&fleet, CheckState::Passed).await;
+    until(&fleet, "fix", |v| v.session.lifecycle.word() == "running" && works(v)).await;
+    let id = PullId { repository: "widgets".into(), number: 1 };
+    let head = fleet.forge().pull(&id).await.unwrap().pull.head().to_owned();
+    let (who, verdict) = (Who::person("bob"), Verdict::Approve);
+    let review = NewReview { who, head: head.clone(), older: false, verdict, body: String::new(), comments: vec![] };
+    fleet.forge().review(&id, review).await.unwrap();
+    fleet.forge().merge(&id, Who::person("ann"), &head).await.unwrap();
+    let hands = fleet.by(sam());
+    hands.ran("fix", &["git".into(), "log".into()]).await;
+    hands.send("fix", "thanks").await.unwrap();
+    let whole = fleet.get("fix").unwrap().session.id;
+    hands.delete("fix").await.unwrap();
+    assert!(fleet.events("fix", 0, 100).await.is_err(), "a slug is not known any more");
+    let story = fleet.events(&whole, 0, 100).await.unwrap();
+    let told: Vec<_> = story.iter().map(|kept| format!("{}: {}", kept.event.actor, kept.event.what)).collect();
+    let expected = [
+        "sam: created",
+        "hostd: started",
+        "fix: opened",
+        "fix (for sam): waits",
+        "ann: suspended",
+        "forge local: checks",
+        "forge local: woken",
+        "hostd: resumed",
+        "hostd: delivered",
+        "bob: approved",
+        "ann: merged",
+        "sam: ran",
+        "sam: sent",
+        "sam: deleted",
+    ];
+    assert_eq!(told, expected);
     fleet.stop().await;
 }
 
@@ -205,7 +248,7 @@ async fn a_message_and_the_end_of_its_time_answer_too() {
     let guest = world.vmm.vm(0).guest.clone();
     waits(&guest, 1, "message");
     until(&fleet, "fix", |v| v.session.wait.is_some()).await;
-    fleet.send("fix", "go on").await.unwrap();
+    fleet.by(sam()).send("fix", "go on").await.unwrap();
     until(&fleet, "fix", works).await;
     guest.report(event::Event::Wait(Wait { id: 2, what: "checks".into(), timeout_seconds: 1, pull: 0 }));
     until(&fleet, "fix", |v| v.session.asked == 2 && works(v)).await;

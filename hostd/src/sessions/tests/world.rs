@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use hostd_core::{
-    Cause, Session,
+    Actor, Cause, Session,
     capacity::Room,
     requirements::Requirements,
     session::{NewSession, Size},
@@ -409,6 +409,11 @@ impl World {
         store.add(&record, effects).await.unwrap();
         record
     }
+}
+
+/// Whose sessions these are.
+pub(super) fn sam() -> Actor {
+    Actor::person("sam")
 }
 
 /// Waits until the feed shows the session so.

@@ -151,6 +151,27 @@ pub(crate) struct Send {
     pub(crate) json: bool,
 }
 
+/// Of `events`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pilothouse events fix-parser
+  pilothouse events fix-parser --follow
+  pilothouse events fix-parser --json | jq -r 'select(.actor.kind == \"person\") | .what'")]
+pub(crate) struct Events {
+    /// Slug, id, or a unique prefix; of a session that is gone, its whole id
+    #[arg(value_name = "SESSION", add = complete::sessions())]
+    pub(crate) id: String,
+    /// Print a JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Go on with what happens, until the session is deleted
+    #[arg(long, short = 'f')]
+    pub(crate) follow: bool,
+    /// Begin with the newest N
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+}
+
 /// Of `log`.
 #[derive(Debug, Args)]
 #[command(

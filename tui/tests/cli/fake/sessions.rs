@@ -1,10 +1,10 @@
 use std::{process::Stdio, sync::Arc};
 
 use pilothouse_proto::hostd::v1::{
-    AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, Ended, ExecExit, ExecRequest,
-    ExecResponse, ExecStart, ForkRequest, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse,
-    RestartRequest, ResumeRequest, Role, Screen, SendRequest, SendResponse, Session, SuspendRequest, attach_request,
-    attach_response, exec_request, exec_response, sessions_server::Sessions,
+    Actor, AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, Ended, Event, EventsRequest,
+    EventsResponse, ExecExit, ExecRequest, ExecResponse, ExecStart, ForkRequest, GetRequest, ListRequest, ListResponse,
+    LogRequest, LogResponse, RestartRequest, ResumeRequest, Role, Screen, SendRequest, SendResponse, Session,
+    SuspendRequest, attach_request, attach_response, exec_request, exec_response, sessions_server::Sessions,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -18,10 +18,14 @@ use super::{State, session, status};
 
 type Answers<T> = ReceiverStream<Result<T, Status>>;
 
+/// Id of a session that is gone, whose story is known.
+const GONE: &str = "01J0000000000000000000GONE";
+
 #[tonic::async_trait]
 impl Sessions for State {
     type AttachStream = Answers<AttachResponse>;
     type ExecStream = Answers<ExecResponse>;
+    type EventsStream = std::pin::Pin<Box<dyn Stream<Item = Result<EventsResponse, Status>> + Send>>;
     type LogStream = std::pin::Pin<Box<dyn Stream<Item = Result<LogResponse, Status>> + Send>>;
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Session>, Status> {
@@ -98,6 +102,27 @@ impl Sessions for State {
     async fn log(&self, _: Request<LogRequest>) -> Result<Response<Self::LogStream>, Status> {
         let parts = [b"\x1b[31mred".as_slice(), b"\x1b[2J\xff\n"].map(|data| Ok(LogResponse { data: data.into() }));
         Ok(Response::new(Box::pin(tokio_stream::iter(parts))))
+    }
+
+    /// What happened to `alpha`, also when it is gone; the newest where fewer are asked for.
+    async fn events(&self, request: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
+        let EventsRequest { id, limit, .. } = request.into_inner();
+        let known = self.find("alpha").map(|session| session.id).unwrap_or_default();
+        if id != known && id != GONE {
+            return Err(status(Code::NotFound, "SESSION_NOT_FOUND", "no such session"));
+        }
+        let actor =
+            |kind: &str, name: &str| Some(Actor { kind: kind.into(), name: name.into(), person: String::new() });
+        let event =
+            |id, actor, what: &str, text: &str| Event { id, at: 0, actor, what: what.into(), text: text.into() };
+        let mut events = vec![
+            event(1, actor("person", "ann"), "created", "in demo"),
+            event(2, actor("host", ""), "crashed", "its guest \u{1b}[2Jstopped"),
+        ];
+        if limit == 1 {
+            events.remove(0);
+        }
+        Ok(Response::new(Box::pin(tokio_stream::iter([Ok(EventsResponse { events })]))))
     }
 
     /// A terminal that echoes; `q` ends it, `!` asks who writes.

@@ -1,0 +1,140 @@
+use super::Event;
+use crate::{
+    Activity, Input, Lifecycle, Session, UnixMillis,
+    actor::Actor,
+    attention::attention,
+    session::{Answer, Fate, Message, WaitFor},
+};
+
+/// The first event of a session.
+#[must_use]
+pub fn created(session: &Session) -> Event {
+    let said = match &session.forked_from {
+        Some(from) => format!("as a fork of {from}"),
+        None if session.task.is_empty() => format!("in {}", session.environment),
+        None => format!("in {}: {}", session.environment, session.task),
+    };
+    Event::new(&session.id, session.created_at, Actor::person(&*session.owner), "created", &said)
+}
+
+/// That another session was made from this one.
+#[must_use]
+pub fn forked(original: &Session, fork: &Session) -> Event {
+    let (actor, at) = (Actor::person(&*fork.owner), fork.created_at);
+    Event::new(&original.id, at, actor, "forked", &format!("{} goes on from here, too", fork.slug))
+}
+
+/// What a step of a session adds to its story.
+#[must_use]
+pub fn of_session(before: &Session, input: &Input, after: &Session, actor: &Actor, now: UnixMillis) -> Vec<Event> {
+    let mut told = Vec::new();
+    let mut tell = |actor: &Actor, what, text: &str| told.push(Event::new(&after.id, now, actor.clone(), what, text));
+    match input {
+        Input::Send(message) => tell(actor, "sent", &of_message(message)),
+        Input::Restart { .. } => tell(actor, "restarted", "boots from its disk"),
+        Input::Delete if !before.deleting => tell(actor, "deleted", "is ended and removed"),
+        Input::SuspendFailed { why } => tell(&Actor::Host, "suspend-failed", why),
+        Input::ResumeFailed { why } => tell(&Actor::Host, "wake-failed", why),
+        Input::Booted { why, .. } => tell(&Actor::Host, "booted", &format!("was not cloned from its template: {why}")),
+        Input::RepositoryBroken { why, .. } => tell(&Actor::Host, "repository-broken", why),
+        Input::OomKilled { name, .. } => tell(&Actor::Host, "oom-killed", &format!("{name}, for want of memory")),
+        Input::AgentExited { .. } if after.exited != before.exited => {
+            tell(actor, "exited", &attention(after, now).reason);
+        }
+        Input::Told { .. } => {
+            if let Some(answer) = &before.answer {
+                tell(&Actor::Host, "delivered", &of_answer(answer));
+            }
+        }
+        _ => {}
+    }
+    if before.guest_disk_full.is_empty() && !after.guest_disk_full.is_empty() {
+        tell(&Actor::Host, "disk-full", &after.guest_disk_full);
+    }
+    if let (Input::Observed(_), Some(seen)) = (input, &after.pull) {
+        let known = before.pull.as_ref().filter(|known| known.head == seen.head && known.number == seen.number);
+        let outcome = seen.outcome().filter(|&outcome| outcome != "none");
+        if let Some(outcome) = outcome.filter(|_| known.and_then(|known| known.outcome()) != outcome) {
+            let failed = seen.failed.as_ref().map(|failed| format!(": {}", failed.name)).unwrap_or_default();
+            tell(actor, "checks", &format!("of #{} {outcome}{failed}", seen.number));
+        }
+    }
+    if let Some((what, text)) = activity(before, after) {
+        tell(actor, what, &text);
+    }
+    if let Some((actor, what, text)) = lifecycle(before, input, after, actor, now) {
+        tell(&actor, what, &text);
+    }
+    told
+}
+
+/// What its agent does now, where that is something else.
+fn activity(before: &Session, after: &Session) -> Option<(&'static str, String)> {
+    let same = before.activity == after.activity;
+    let waits = |what: &str| Some(("waits", format!("for {what}")));
+    match after.activity {
+        Activity::NeedsInput if !same || before.text != after.text => Some(("asks", after.text.clone())),
+        _ if same || after.exited.is_some() => None,
+        Activity::WaitingChecks => waits("its checks"),
+        Activity::WaitingReview => waits("a review"),
+        Activity::Idle if after.wait.as_ref().is_some_and(|wait| wait.what == WaitFor::Message) => waits("a message"),
+        Activity::Idle => Some(("idle", after.text.clone())),
+        Activity::Done => Some(("done", after.text.clone())),
+        Activity::Failed => Some(("failed", after.text.clone())),
+        Activity::Working | Activity::NeedsInput => None,
+    }
+}
+
+/// Where its VM stands now, where that is somewhere else, or that somebody wants it back.
+fn lifecycle(
+    before: &Session,
+    input: &Input,
+    after: &Session,
+    actor: &Actor,
+    now: UnixMillis,
+) -> Option<(Actor, &'static str, String)> {
+    use Lifecycle::{Crashed, Queued, Resuming, Running, Starting, Stopped, Suspended, Suspending};
+    if !before.wanted && after.wanted && !after.deleting {
+        return Some((actor.clone(), "woken", why_woken(input, after)));
+    }
+    match (&before.lifecycle, &after.lifecycle) {
+        (from, to) if from == to => None,
+        (Starting | Queued, Running) => Some((Actor::Host, "started", "its agent runs in a microVM of its own".into())),
+        (Resuming, Running) => Some((Actor::Host, "resumed", "runs on where it was".into())),
+        (_, Suspending) => Some((actor.clone(), "suspended", attention(before, now).reason)),
+        (Suspended, Resuming) if !before.wanted => Some((actor.clone(), "woken", why_woken(input, after))),
+        (_, Crashed { cause }) => Some((Actor::Host, "crashed", cause.to_string())),
+        (_, Stopped { cause }) => Some((Actor::Host, "stopped", cause.to_string())),
+        _ => None,
+    }
+}
+
+fn why_woken(input: &Input, after: &Session) -> String {
+    match (input, &after.answer) {
+        (Input::Resume, _) => "by command".into(),
+        (Input::Send(_), _) => "for the message".into(),
+        (_, Some(answer)) => format!("for the answer: {}", of_answer(answer)),
+        _ => "something came for it".into(),
+    }
+}
+
+fn of_message(message: &Message) -> String {
+    if message.keys.is_empty() {
+        return message.text.clone();
+    }
+    let keys: Vec<String> = message.keys.iter().map(ToString::to_string).collect();
+    format!("keys {}", keys.join(" "))
+}
+
+fn of_answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Checks { number, outcome, .. } => format!("checks of #{number} {outcome}"),
+        Answer::Review { number, state: Fate::Merged, .. } => format!("#{number} is merged"),
+        Answer::Review { number, state: Fate::Closed, .. } => format!("#{number} is closed"),
+        Answer::Review { number, state: Fate::Open, .. } => format!("a review of #{number}"),
+        Answer::Message { text } => text.clone(),
+        Answer::TimedOut => "nothing in the time it gave".into(),
+        Answer::NoPullRequest => "it has no pull request".into(),
+        Answer::Refused { why } => why.clone(),
+    }
+}
