@@ -62,15 +62,15 @@ fn both_go_on_from_the_same_moment_as_different_machines() {
 fn what_ran_before_a_fork_reaches_the_forks_own_servers_by_its_own_name() {
     let host = Host::start();
     let agent = "touch /run/up; until [ -e /run/go ]; do sleep 0.1; done
-        curl -sS -m 20 --retry 20 --retry-connrefused --retry-delay 1 http://$(hostname):8000/ >/run/half 2>&1
+        curl -sS -m 60 http://$(hostname):8000/ >/run/half 2>&1
         mv /run/half /run/got; sleep 1000000";
     let id = host.session("renamed", &["sh", "-c", agent]);
     shell(&host, &id, "until [ -e /run/up ]; do sleep 0.1; done");
     let fork = host.cli(["fork", &id]).text();
     let server = r#"exec >/dev/null 2>&1 </dev/null; setsid perl -MIO::Socket::INET -e '
         $s = IO::Socket::INET->new(Listen => 5, LocalAddr => "0.0.0.0", LocalPort => 8000, ReuseAddr => 1) or die;
-        while ($c = $s->accept) { $line = <$c>; print $c "HTTP/1.0 200 OK\r\n\r\n$line"; close $c }' &
-        touch /run/go"#;
+        open $listens, ">", "/run/go" or die;
+        while ($c = $s->accept) { $line = <$c>; print $c "HTTP/1.0 200 OK\r\n\r\n$line"; close $c }' &"#;
     shell(&host, &fork, server);
     let got = until("its answer", SOON, || {
         Some(shell(&host, &fork, "cat /run/got 2>/dev/null; true")).filter(|got| !got.is_empty())

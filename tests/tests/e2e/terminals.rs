@@ -51,19 +51,17 @@ const ASKS: &str = r#"
         my $answer = "";
         syswrite STDOUT, $query;
         while ($answer !~ /^$wanted$/s and sysread STDIN, my $bytes, 4096) { $answer .= $bytes }
-        syswrite $told, ($answer =~ /^$wanted$/s ? "$name
-" : "$name: NOT $answer
-");
+        syswrite $told, ($answer =~ /^$wanted$/s ? "$name\n" : "$name: NOT $answer\n");
     }
     ask "status", "\e[5n", qr/\e\[0n/;
     ask "cursor", "\e[6n", qr/\e\[1;1R/;
     ask "attributes", "\e[c", qr/\e\[\?[\d;]+c/;
     ask "more attributes", "\e[>c", qr/\e\[>[\d;]+c/;
-    ask "version", "\e[>q", qr/\eP>\|pilothouse.*\e\/;
+    ask "version", "\e[>q", qr/\eP>\|pilothouse.*\e\\/;
     ask "keyboard", "\e[?u", qr/\e\[\?0u/;
     ask "mode", "\e[?2026\$p", qr/\e\[\?2026;2\$y/;
-    ask "foreground", "\e]10;?\e\", qr/\e\]10;rgb:[0-9a-f\/]+\e\/;
-    ask "background", "\e]11;?\e\", qr/\e\]11;rgb:[0-9a-f\/]+\e\/;
+    ask "foreground", "\e]10;?\e\\", qr/\e\]10;rgb:[0-9a-f\/]+\e\\/;
+    ask "background", "\e]11;?\e\\", qr/\e\]11;rgb:[0-9a-f\/]+\e\\/;
     ask "size", "\e[18t", qr/\e\[8;\d+;\d+t/;
     rename "/run/half", "/run/told";
     sleep 1000000;
