@@ -6,6 +6,10 @@ tools=${XDG_CACHE_HOME:-$HOME/.cache}/pilothouse/tools
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:$tools/bin:/usr/sbin:/sbin
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 
+# The crates of this tree that have tests of their own.
+# shellcheck disable=SC2034
+crates=(pilothouse-proto pilothouse-text pilothouse-terminal hostd-core hostd pilothouse-guest tui-core pilothouse)
+
 have() { command -v "$1" >/dev/null 2>&1; }
 
 ticker=''

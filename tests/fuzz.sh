@@ -2,33 +2,39 @@
 # Builds the fuzz targets in fuzz/src/bin and lets each run for some seconds, as many at a time as there are processors. A
 # crash, an input that takes ten seconds, or one that takes a GiB fails it; the input is kept, and its path printed.
 # Usage: tests/fuzz.sh [SECONDS [TARGET...]]     default: 3 seconds each, all of them
-# One input again: fuzz/target/x86_64-unknown-linux-gnu/debug/TARGET FILE
+# One input again: target/release/examples/TARGET FILE
 set -euo pipefail
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
 cd "$root/fuzz"
 seconds=${1:-3}
 targets=("${@:2}")
-triple=x86_64-unknown-linux-gnu
-built=target/$triple/debug
+built=$CARGO_TARGET_DIR/release/examples
+kept=$CARGO_TARGET_DIR/fuzz
 
-# As cargo-fuzz builds them, but for its sanitizer, which needs a nightly compiler: there is next to no `unsafe` to be caught.
-# With --target the flags do not reach build scripts.
+# This tree's crates are compiled for it, with coverage counters and debug assertions; what they depend on is what is tested and
+# shipped, and compiled once. Of hostd it is compilation that takes the time, of the others their running, too.
 build() {
-    local flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
-    flags+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
-    flags+=" -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
-    CARGO_TARGET_DIR=target RUSTFLAGS=$flags cargo build --quiet --locked --target "$triple" --bins
+    local crate options=()
+    for crate in "${crates[@]}"; do
+        options+=(--config "profile.release.package.$crate.debug-assertions=true"
+            --config "profile.release.package.$crate.debug=false" --config "profile.release.package.$crate.opt-level=1")
+    done
+    options+=(--config profile.release.package.hostd.opt-level=0)
+    for target in "${targets[@]}"; do options+=(--example "$target"); done
+    # From the tree's root, where cargo knows all packages by name.
+    (cd "$root" && RUSTC_WORKSPACE_WRAPPER=tests/instrument.sh cargo build --quiet --release --locked --workspace \
+        --features pilothouse-fuzz/targets "${options[@]}")
 }
 
-# fuzz SECONDS TARGET: what it finds beside the seeds is kept in target/corpus, for the next time.
+# fuzz SECONDS TARGET: what it finds beside the seeds is kept in target/fuzz, for the next time.
 fuzz() {
-    local seconds=$1 target=$2 log=target/log/$2
-    mkdir -p "target/corpus/$target" "artifacts/$target" "$scratch/$target"
+    local seconds=$1 target=$2 log=$kept/log/$2
+    mkdir -p "$kept/corpus/$target" "artifacts/$target" "$scratch/$target"
     local seeds=(corpus/"$target")
     [ -d "${seeds[0]}" ] || seeds=()
     if TMPDIR=$scratch/$target "$built/$target" -max_total_time="$seconds" -max_len=8192 -timeout=10 -rss_limit_mb=1024 \
-        -artifact_prefix="artifacts/$target/" "target/corpus/$target" "${seeds[@]}" >"$log" 2>&1; then
+        -artifact_prefix="artifacts/$target/" "$kept/corpus/$target" "${seeds[@]}" >"$log" 2>&1; then
         printf '%-14s %s\n' "$target" "$(grep '^Done ' "$log")"
     else
         printf '%-14s FAILED\n' "$target"
@@ -38,11 +44,11 @@ fuzz() {
     fi
 }
 
+[ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(basename -s .rs src/bin/*.rs)
 build
-mkdir -p target/log
+mkdir -p "$kept/log"
 scratch=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")" pilothouse-fuzz-XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
-[ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(basename -s .rs src/bin/*.rs)
 export -f fuzz
-export built scratch
+export built kept scratch
 printf '%s\0' "${targets[@]}" | xargs -0 -n 1 -P "$(nproc)" bash -euo pipefail -c 'fuzz "$@"' fuzz "$seconds"

@@ -11,14 +11,13 @@ failed=()
 table=()
 child='' child_start=''
 
-step_format() { cargo fmt --all --check && cargo fmt --manifest-path fuzz/Cargo.toml --check; }
+step_format() { cargo fmt --all --check; }
 step_shell() { git ls-files -z '*.sh' .ci/run demos/widgets/ci demos/widgets/bin demos/widgets/tools ':!demos/widgets/tests' | xargs -0 shellcheck -x; }
 # In release too: what it makes of proc macros, build scripts and SQLite serves the build as well.
 step_lints() { cargo clippy --release --locked --workspace --all-targets --quiet -- -D warnings && cargo clippy --release --locked --workspace --test boots --quiet -- -D warnings; }
 step_docs() { RUSTDOCFLAGS=-Dwarnings cargo doc --release --locked --workspace --no-deps --quiet; }
 step_dependencies() {
     cargo deny --locked check --hide-inclusion-graph bans licenses sources
-    cargo deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check --hide-inclusion-graph bans licenses sources
     # Advisories come from the net: known ones fail, an unreachable database is said and not held against the tree.
     if cargo deny --locked fetch db 2>"$CARGO_TARGET_DIR/advisories.log"; then
         cargo deny --locked check --hide-inclusion-graph advisories
