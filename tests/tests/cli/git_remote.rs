@@ -1,6 +1,6 @@
 //! git itself over the made-up host: `repo clone`, the remote that `repo add` sets up, fetches and pushes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::process::Command;
 
@@ -18,7 +18,7 @@ async fn world() -> Fake {
 
 /// The user's git, which finds the helper where it was built.
 fn command(folder: &Path, args: &[&str]) -> Command {
-    let helper = PathBuf::from(env!("CARGO_BIN_EXE_git-remote-pilothouse"));
+    let helper = tests::paths::program("git-remote-pilothouse");
     let path = std::env::var_os("PATH").unwrap();
     let path = std::env::join_paths(std::env::split_paths(&path).chain([helper.parent().unwrap().to_owned()])).unwrap();
     let mut git = Command::new("git");

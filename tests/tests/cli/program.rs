@@ -27,7 +27,7 @@ impl Ran {
 
 /// The program with a home of its own; its hosts are those of `config.toml` there, or of `host`.
 pub(crate) fn command(home: &Path, host: Option<&str>, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pilothouse"));
+    let mut command = Command::new(tests::paths::program("pilothouse"));
     command.args(arguments).env_clear().env("HOME", home).env("PATH", std::env::var_os("PATH").unwrap());
     command.env("TERM", "xterm-256color").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.kill_on_drop(true);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use tests::paths;
 
 use crate::{
     fake::Fake,
@@ -32,7 +33,7 @@ impl OnTerminal {
 
     /// With more in its environment.
     pub(crate) fn start_with(fake: &Fake, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_pilothouse"));
+        let mut command = CommandBuilder::new(paths::program("pilothouse"));
         command.args(arguments);
         Self::run(fake, command, variables)
     }
@@ -40,7 +41,8 @@ impl OnTerminal {
     /// A shell with job control, in which `$pilothouse` is the program.
     pub(crate) fn shell(fake: &Fake, script: &str) -> Self {
         let mut command = CommandBuilder::new("bash");
-        command.args(["-c", &format!("set -m; pilothouse={}; {script}", env!("CARGO_BIN_EXE_pilothouse"))]);
+        let program = paths::program("pilothouse");
+        command.args(["-c", &format!("set -m; pilothouse={}; {script}", program.display())]);
         Self::run(fake, command, &[])
     }
 
