@@ -147,7 +147,7 @@ prepare() {
     "$root/tests/setup.sh" demo
     say "building (the first time takes some minutes)"
     during "building hostd and pilothouse" \
-        cargo build --release --locked --workspace --bins --manifest-path "$root/Cargo.toml"
+        cargo build --release --locked --workspace --exclude pilothouse-guest --bins --manifest-path "$root/Cargo.toml"
     during "building the guest's program" "$root/tests/build-guest.sh" "$bin"
     end_earlier
     during "importing the repository" "$root/demos/import-widgets.sh" "$data"

@@ -14,9 +14,10 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 ticker=''
 # during TEXT COMMAND...: runs a command that may take a while. Where that is more than a second, says so with the time since:
-# on a terminal in a line that moves and goes away, else in a line now and then. Shows the command's output only if it fails.
+# on a terminal in a line that moves and goes away, else in a line now and then; and in the end, where it took ten seconds.
+# Shows the command's output only if it fails.
 during() {
-    local text=$1 log code=0
+    local text=$1 log code=0 began=$SECONDS
     shift
     log=$(mktemp)
     tick "$text" "$log" "$$" 9>&- &
@@ -25,6 +26,7 @@ during() {
     end_ticker
     [ $code -eq 0 ] || cat "$log" >&2
     rm -f "$log"
+    [ $((SECONDS - began)) -lt 10 ] || printf '%s took %d s\n' "$text" $((SECONDS - began)) >&2
     return $code
 }
 
@@ -47,7 +49,7 @@ tick() {
             printf '\r%s\033[K' "${line:0:$(($(tput cols 2>/dev/null || echo 80) - 1))}" >&2
             sleep 0.2
         else
-            printf '... %s, %d s\n' "$text" $((SECONDS - began)) >&2
+            printf '... %s, %d s  %s\n' "$text" $((SECONDS - began)) "$(tail -n 1 "$log" 2>/dev/null | tr -cd '[:print:]')" >&2
             sleep 20
         fi
     done
