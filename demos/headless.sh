@@ -115,7 +115,7 @@ prove_story() {
     local id=${ids[0]} story what
     story=$(pilothouse events "$id")
     say "the story of ${slugs[$id]}:"
-    sed 's/^/            /' <<<"$story"
+    printf '%s\n' "            ${story//$'\n'/$'\n'            }"
     for what in created started opened suspended checks woken resumed approved merged; do
         grep -qE "^[^ ]+ +[a-z].* $what " <<<"$story" || fail "the story does not tell that it was $what"
     done

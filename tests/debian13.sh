@@ -69,8 +69,8 @@ flock 9
 make_root
 program=$(test_program e2e)
 [ $# -gt 0 ] || set -- "${anywhere[@]}"
-# shellcheck disable=SC2016 # the other shell's
 export PILOTHOUSE_HIDDEN=
+# shellcheck disable=SC2016 # the other shell's
 enter sh -c '. /etc/os-release; echo "$PRETTY_NAME, $(qemu-system-x86_64 --version | head -n 1)"'
 # Whoever left something of it out is told what.
 echo "Looking at it without xz and mount"
