@@ -79,6 +79,9 @@ async fn what_is_waited_for_is_seen_on_a_terminal() {
     let waits = OnTerminal::start(&fake, &["wait", "alpha", "--until", "done"]);
     waits.shows("waiting for alpha to become done").await;
     waits.signal(rustix::process::Signal::TERM);
+    let waits = OnTerminal::start(&fake, &["send", "alpha", "late"]);
+    waits.shows("sending to alpha").await;
+    waits.signal(rustix::process::Signal::TERM);
 }
 
 /// The script in a real shell, which asks the program, which asks the host.

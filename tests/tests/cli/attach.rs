@@ -1,5 +1,6 @@
 //! `attach` and `exec -t` on a real PTY.
 
+use pilothouse_proto::hostd::v1::Session;
 use portable_pty::PtySize;
 
 use crate::{
@@ -36,6 +37,35 @@ async fn an_observer_sends_nothing() {
     at.type_in(b"abc\x1dw\x1dd");
     assert_eq!(at.ends().await, 0);
     assert_eq!(fake.state.heard(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_before_the_chord_in_the_same_write_arrives() {
+    for _ in 0..8 {
+        let fake = Fake::start(vec![session("alpha")]).await;
+        let mut at = OnTerminal::start(&fake, &["attach", "alpha"]);
+        at.shows("hello from the session").await;
+        until("it is raw", || at.is_raw()).await;
+        at.type_in(b"hello\r\x1dd");
+        assert_eq!(at.ends().await, 0);
+        at.shows("[detached from alpha; it works on]").await;
+        // The host has it when the attach ends: it is not awaited here.
+        assert_eq!(fake.state.heard(), "hello\r");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_not_there_yet_is_waited_for_in_sight() {
+    for (lifecycle, what) in [("suspended", "alpha is being resumed"), ("queued", "alpha waits for a place to start")] {
+        let fake = Fake::start(vec![Session { lifecycle: lifecycle.into(), ..session("alpha") }]).await;
+        let mut at = OnTerminal::start(&fake, &["attach", "alpha"]);
+        at.shows("hello from the session").await;
+        at.shows(what).await;
+        fake.state.change("alpha", |alpha| alpha.lifecycle = "running".into());
+        at.shows("it is there").await;
+        at.type_in(b"\x1dd");
+        assert_eq!(at.ends().await, 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ mod viewer;
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     io::{self, IsTerminal},
     sync::{
         Arc,
@@ -27,10 +28,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{
     args::Attach,
     failure::{Failure, Outcome},
-    fleet::Fleet,
+    fleet::{Fleet, Host},
     format::plain,
     output,
     terminal::{self, Out, RawMode, Signals, exit_code_of, read_stdin},
+    wait::until_running,
+    waiting,
 };
 use crate::client::Hosts;
 use chord::{Chords, Typed};
@@ -60,14 +63,19 @@ pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
     let mut signals = Signals::catch().map_err(local)?;
     let resizes = signal(SignalKind::window_change()).map_err(local)?;
     let (requests, receiver) = mpsc::channel(UNDER_WAY);
-    let (id, observe, size) = (found.it.id, options.observe, Some(terminal::size()));
+    let (id, observe, size) = (found.it.id.clone(), options.observe, Some(terminal::size()));
     let open = AttachOpen { id, observe, size, scrollback: HISTORY, preview: false, answers: true };
     // The channel is empty: there is room.
     let _ = requests.try_send(request(Request::Open(open)));
     let mut sessions = found.host.sessions();
+    let coming = waiting::before_it_runs(&found.it).filter(|_| !options.observe);
+    let what = coming.clone().unwrap_or_else(|| format!("attaching to {slug}"));
     let responses = tokio::select! {
-        answer = sessions.attach(ReceiverStream::new(receiver)) => answer,
-        signal = signals.next() => return Ok(exit_code_of(signal)),
+        answer = waiting::shown(&what, sessions.attach(ReceiverStream::new(receiver))) => answer,
+        signal = signals.next() => {
+            waiting::clear();
+            return Ok(exit_code_of(signal));
+        }
     };
     let responses = responses.map_err(|status| found.host.failure(&status))?.into_inner();
 
@@ -79,8 +87,12 @@ pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
     let viewer = tokio::spawn(viewer.run(responses, commands));
     let waiting = VecDeque::new();
     let reports = Reports::default();
+    let coming = say_what_comes(found.host, &found.it.id, coming, said.clone());
     let keys = Keys { requests, said, resizes, observe: options.observe, waiting, kept: 0, brackets, reports };
-    let shown = keys.run(viewer, signals).await;
+    let shown = tokio::select! {
+        shown = keys.run(viewer, signals) => shown,
+        never = coming => match never {},
+    };
     raw.leave_with(display::leave(shown.last_row).into_bytes());
     drop(raw);
     match shown.left? {
@@ -92,7 +104,17 @@ pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
     Ok(0)
 }
 
-/// Why the attachment is over.
+/// Says that the session is not there yet, while that is so: its last screen looks as if it were.
+async fn say_what_comes(host: &Host, id: &str, coming: Option<String>, said: mpsc::Sender<Said>) -> Infallible {
+    if let Some(what) = coming {
+        // Where the viewer is stuck in writing, a lost line does not matter.
+        waiting::told(&what, until_running(host, id), |line| drop(said.try_send(Said::Waits(line.into())))).await;
+        let _ = said.send(Said::Runs).await;
+    }
+    std::future::pending().await
+}
+
+/// Why it is over.
 pub(crate) enum Left {
     /// The user wanted it, or closed the terminal.
     Detached,

@@ -15,7 +15,7 @@ use super::{
     failure::{Failure, Outcome},
     fleet::Fleet,
     format::plain,
-    json, output,
+    json, output, waiting,
 };
 
 /// Longest message that is read, in bytes; a host takes less and says so.
@@ -36,7 +36,9 @@ pub(crate) async fn run(fleet: &Fleet, options: Send) -> Outcome {
         (words, _) => Text { text: words.join(" "), file: None },
     };
     let request = SendRequest { id: found.it.id.clone(), text, no_enter: options.no_enter, keys: options.key };
-    let sent = found.host.sessions().send(request).await.map_err(|status| found.host.failure(&status));
+    let what = waiting::before_it_runs(&found.it).unwrap_or_else(|| format!("sending to {}", plain(&found.it.slug)));
+    let mut sessions = found.host.sessions();
+    let sent = waiting::shown(&what, sessions.send(request)).await.map_err(|status| found.host.failure(&status));
     if let (Err(failure), Some(file)) = (&sent, &file) {
         return Err(failure.clone().hint(format!("what you wrote is kept in {}", file.display())));
     }

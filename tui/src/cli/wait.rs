@@ -58,6 +58,13 @@ enum Ended {
     Deleted,
 }
 
+/// Returns once a session runs, or cannot by itself any more, or its host cannot be asked.
+pub(crate) async fn until_running(host: &Host, id: &str) {
+    if let Ok(running) = Target::parse(&["running".into()]) {
+        let _ = watch(host, id, &running, &mut Instant::now()).await;
+    }
+}
+
 /// Watches, again and again while hostd comes and goes.
 async fn wait(host: &Host, id: &str, target: &Target) -> Result<Ended, Failure> {
     let mut last_seen = Instant::now();

@@ -7,9 +7,11 @@ use std::{
     time::Duration,
 };
 
+use pilothouse_proto::hostd::v1::Session;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
+    format::plain,
     output,
     table::{Tone, truncate},
 };
@@ -31,28 +33,44 @@ pub(crate) fn is_seen() -> bool {
 
 /// Waits for `work`; the words `what` stand on the terminal while it takes more than a second.
 pub(crate) async fn shown<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
     if !is_seen() {
         return work.await;
     }
+    let done = told(what, work, draw).await;
+    clear();
+    done
+}
+
+/// What comes of `work`; while it takes more than a second, `tell` gets a line that says so, again and again.
+pub(crate) async fn told<T>(what: &str, work: impl Future<Output = T>, tell: impl Fn(&str)) -> T {
+    let mut work = pin!(work);
     let begun = Instant::now();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            done = &mut work => {
-                clear();
-                return done;
-            }
+            done = &mut work => return done,
             _ = ticks.tick() => {
                 let elapsed = begun.elapsed();
                 if elapsed >= PATIENCE {
-                    draw(&sign(elapsed, what));
+                    tell(&sign(elapsed, what));
                 }
             }
         }
     }
+}
+
+/// What a session is yet to do before it can be used, in words; None: nothing, or nothing that comes by itself.
+pub(crate) fn before_it_runs(session: &Session) -> Option<String> {
+    let what = match &*session.lifecycle {
+        "queued" => "waits for a place to start",
+        "starting" => "starts",
+        "suspending" => "is put to disk, then resumed",
+        "suspended" | "resuming" => "is being resumed",
+        _ => return None,
+    };
+    Some(format!("{} {what}", plain(&session.slug)))
 }
 
 /// A line that says for how long `what` has gone on; its mark moves with time.

@@ -89,6 +89,9 @@ impl Sessions for State {
         if text == "refuse" {
             return Err(status(Code::FailedPrecondition, "DENIED", "its agent has ended"));
         }
+        if text == "late" {
+            std::future::pending::<()>().await;
+        }
         self.hear(text.as_bytes());
         if no_enter {
             self.hear("\u{2026}".as_bytes());

@@ -41,6 +41,10 @@ pub(crate) enum Said {
     Typed,
     /// Copy what the agent offers.
     Copy,
+    /// The session is not there yet, in words.
+    Waits(String),
+    /// It is there now.
+    Runs,
     /// The user's terminal has this size now.
     Resized(Size),
     /// The attachment is over.
@@ -58,6 +62,8 @@ pub(crate) struct Viewer {
     since: Instant,
     until: Instant,
     welcomed: bool,
+    /// It was said that the session is not there yet.
+    waits: bool,
     policy: Policy,
     /// What the agent wants copied, until the user wants it, too.
     offered: Option<Copy>,
@@ -91,6 +97,7 @@ impl Viewer {
             since: now,
             until: now,
             welcomed: false,
+            waits: false,
             policy,
             offered: None,
             requests,
@@ -169,6 +176,14 @@ impl Viewer {
     fn heard(&mut self, said: Said) -> Vec<u8> {
         match said {
             Said::Notice(text) => self.notice(&text),
+            Said::Waits(line) => {
+                self.waits = true;
+                self.notice(&line)
+            }
+            Said::Runs => match std::mem::take(&mut self.waits) && self.display.has_notice() {
+                true => self.notice("it is there"),
+                false => Vec::new(),
+            },
             Said::Typed if self.is_watcher() => self.say_role(),
             Said::Typed => self.display.end_notice(),
             Said::Copy => match self.offered.take() {
