@@ -239,3 +239,25 @@ async fn a_verdict_is_of_what_was_shown_and_its_comments_are_carried() {
     at.type_in(b"\r");
     until("the newest is, too", || fake.state.heard().ends_with("\nwidgets#7 approve \n")).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_request_is_closed_and_opened_again() {
+    let fake = Fake::with_pulls(vec![pull(7)]).await;
+    let mut at = OnTerminal::start_with(&fake, &[], &[]);
+    at.shows("No sessions yet").await;
+    at.type_in(b"R");
+    at.shows("Fix it, part 7").await;
+    at.type_in(b"X");
+    at.shows("Close #7 Fix it, part 7").await;
+    at.type_in(b"y");
+    at.shows("No pull requests").await;
+    at.type_in(b"A");
+    at.shows("closed").await;
+    at.type_in(b"X");
+    at.shows("Open #7 Fix it, part 7").await;
+    at.type_in(b"y");
+    until("it is open again", || fake.state.heard().ends_with("close\nreopen\n")).await;
+    at.shows("review").await;
+    at.type_in(b"q");
+    assert_eq!(at.ends().await, 0);
+}

@@ -133,6 +133,8 @@ commands! {
     PreviousCheck "previous-check" "Select the check before" Review Safe,
     ShowNewer "show-newer" "Show what changed since the revision that you have seen" Review Safe,
     Merge "merge" "Merge the pull request, as its repository says" Review Asks,
+    Close "close" "Close the pull request, or open a closed one again" Review Asks,
+    Closed "closed" "Show closed pull requests, too, or only open ones" Review Safe,
 
     Up "up" "Move up" Lists Safe,
     Down "down" "Move down" Lists Safe,

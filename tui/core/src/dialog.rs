@@ -397,7 +397,9 @@ impl Asked {
             Call::Merge { .. } => ("Merged", "merge"),
             Call::Resolve { resolved: true, .. } => ("Resolved", "resolve"),
             Call::Resolve { .. } => ("Reopened", "reopen"),
-            Call::ReadPull(_) => ("Read", "read"),
+            Call::Close(_) => ("Closed", "close"),
+            Call::Reopen(_) => ("Opened again:", "open again"),
+            Call::ReadPull(_) | Call::ReadClosed => ("Read", "read"),
         };
         let (done, what) = (format!("{done} {about}"), format!("{what} {about}"));
         Self { host, call, done, what, question: None, review: None }

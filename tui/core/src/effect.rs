@@ -159,6 +159,12 @@ pub enum Call {
         /// Name of the check.
         name: String,
     },
+    /// Close a pull request.
+    Close(String),
+    /// Open a closed pull request again.
+    Reopen(String),
+    /// Read the closed pull requests.
+    ReadClosed,
     /// Merge a pull request.
     Merge {
         /// Name of the pull request: `REPOSITORY#NUMBER`.

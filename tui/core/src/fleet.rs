@@ -295,7 +295,25 @@ impl HostInfo {
     }
 }
 
-/// State of the connection to a host.
+impl Host {
+    /// Takes news of a pull request: it is among the open ones, the closed ones, or over.
+    pub(crate) fn take_pull(&mut self, pull: Pull) {
+        let place = (Arc::from(&*pull.repository), pull.number);
+        self.pulls.remove(&place);
+        self.closed.remove(&place);
+        if pull.is_open() {
+            self.pulls.insert(place, pull);
+        } else if pull.is_closed() {
+            self.closed.insert(place, pull);
+            if self.closed.len() > CLOSED_MAX {
+                let oldest = self.closed.iter().min_by_key(|(_, pull)| pull.updated_at).map(|(place, _)| place.clone());
+                oldest.and_then(|place| self.closed.remove(&place));
+            }
+        }
+    }
+}
+
+/// How the console stands with a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Connection {
     /// The host was not heard from yet; the last error, if there was one.
@@ -323,7 +341,12 @@ pub struct Host {
     pub environments: BTreeMap<Arc<str>, Environment>,
     /// Open pull requests of the host, by repository and number.
     pub pulls: BTreeMap<(Arc<str>, u64), Pull>,
+    /// Those that are closed, as far as they were asked for or closed while this console looked on.
+    pub closed: BTreeMap<(Arc<str>, u64), Pull>,
 }
+
+/// Most closed pull requests kept of a host; those that changed last.
+const CLOSED_MAX: usize = 500;
 
 impl Host {
     /// Name of the host for people: the name it was given, or where that is only an address its own, told apart from others of
@@ -364,6 +387,7 @@ impl Fleet {
             sessions: BTreeMap::new(),
             environments: BTreeMap::new(),
             pulls: BTreeMap::new(),
+            closed: BTreeMap::new(),
         };
         Self { hosts: names.into_iter().map(host).collect() }
     }
@@ -410,21 +434,23 @@ impl Fleet {
         all
     }
 
-    /// The open pull request of this key; None: there is none.
+    /// A pull request, open or closed.
     #[must_use]
     pub fn pull(&self, key: &PullKey) -> Option<&Pull> {
-        self.hosts.get(key.host)?.pulls.get(&(key.repository.clone(), key.number))
+        let (host, place) = (self.hosts.get(key.host)?, (key.repository.clone(), key.number));
+        host.pulls.get(&place).or_else(|| host.closed.get(&place))
     }
 
-    /// Every open pull request with its key.
-    pub fn pulls(&self) -> impl Iterator<Item = (PullKey, &Pull)> {
-        self.hosts.iter().enumerate().flat_map(|(host, h)| {
+    /// Every open pull request with its key, and where `closed` says so the closed ones that are known.
+    pub fn pulls(&self, closed: bool) -> impl Iterator<Item = (PullKey, &Pull)> {
+        self.hosts.iter().enumerate().flat_map(move |(host, h)| {
             let key = move |(repository, number): &(Arc<str>, u64)| PullKey {
                 host,
                 repository: repository.clone(),
                 number: *number,
             };
-            h.pulls.iter().map(move |(place, pull)| (key(place), pull))
+            let closed = h.closed.iter().filter(move |_| closed);
+            h.pulls.iter().chain(closed).map(move |(place, pull)| (key(place), pull))
         })
     }
 

@@ -28,7 +28,7 @@ impl PullKey {
     }
 }
 
-/// An open pull request. Words of the API stay words: a newer host may know more of them.
+/// A pull request that is open, or closed. Words of the API stay words: a newer host may know more of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // The fields are those of hostd.v1.Pull and documented there.
 pub struct Pull {
@@ -46,6 +46,7 @@ pub struct Pull {
     pub outcome: String,
     pub outcome_text: String,
     pub blocked: String,
+    pub closed_why: String,
     pub merge_method: String,
     pub created_at: Millis,
     pub updated_at: Millis,
@@ -115,6 +116,7 @@ impl Pull {
             &mut self.outcome,
             &mut self.outcome_text,
             &mut self.blocked,
+            &mut self.closed_why,
             &mut self.merge_method,
         ] {
             *line = text::one_line(line, TEXT_MAX);
@@ -156,7 +158,13 @@ impl Pull {
         matches!(&*self.state, "open" | "merging")
     }
 
-    /// Number of the revision with this head commit; None: it is not known.
+    /// Whether it is closed, so that it can be opened again.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state == "closed"
+    }
+
+    /// The number of the revision with this head commit; None: it is not known.
     #[must_use]
     pub fn revision_of(&self, head: &str) -> Option<u32> {
         let found = self.revisions.iter().rev().find(|revision| revision.head == head);
@@ -175,10 +183,11 @@ impl Pull {
         format!("#{} {}", self.number, self.title)
     }
 
-    /// Place of the pull request in the queue: what wants a verdict, what can be merged, what its author works on.
+    /// Its place in the queue: what wants a verdict, what can be merged, what its author works on, what is closed.
     #[must_use]
     pub fn rank(&self) -> u8 {
         match &*self.standing {
+            _ if self.is_closed() => 3,
             "approved" => 1,
             "changes-requested" => 2,
             _ => 0,

@@ -119,6 +119,8 @@ pub enum Answer {
     Created(Box<Session>),
     /// The pull request as it is now, with all that was said.
     Pull(Box<Pull>),
+    /// The pull requests that were asked for.
+    Pulls(Vec<Pull>),
 }
 
 /// News of a build.

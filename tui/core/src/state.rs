@@ -110,7 +110,9 @@ pub struct State {
     pub sessions: List<(Turn, usize), SessionKey>,
     /// The list of open pull requests.
     pub pulls: List<(), PullKey>,
-    /// Name of the check that was chosen, in whichever pull request has one of that name.
+    /// The queue shows closed pull requests, too.
+    pub closed_shown: bool,
+    /// The name of the check that was chosen, in whichever pull request has one of that name.
     pub check: Option<String>,
     /// Reviews that are being written; none of them is empty.
     pub drafts: BTreeMap<PullKey, Draft>,
@@ -208,6 +210,7 @@ impl State {
             view: View::Sessions,
             sessions: List::default(),
             pulls: List::default(),
+            closed_shown: false,
             check: None,
             drafts: BTreeMap::new(),
             seen: BTreeMap::new(),

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use pilothouse_proto::hostd::v1::{
-    BuildRequest, CreateRequest, DeleteRequest, ForkRequest, GetPullRequest, MergePullRequest, RerunChecksRequest,
-    ResolveThreadRequest, RestartRequest, ResumeRequest, SendRequest, SubmitReviewRequest, SuspendRequest,
-    checks_client::ChecksClient, environments_client::EnvironmentsClient, reviews_client::ReviewsClient,
-    sessions_client::SessionsClient,
+    BuildRequest, ClosePullRequest, CreateRequest, DeleteRequest, ForkRequest, GetPullRequest, ListPullsRequest,
+    MergePullRequest, ReopenPullRequest, RerunChecksRequest, ResolveThreadRequest, RestartRequest, ResumeRequest,
+    SendRequest, SubmitReviewRequest, SuspendRequest, checks_client::ChecksClient,
+    environments_client::EnvironmentsClient, reviews_client::ReviewsClient, sessions_client::SessionsClient,
 };
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Status, transport::Channel};
 use tui_core::{
     effect::{Call, Ticket},
+    pull::Pull,
     report::{Answer, BuildReport, Report},
 };
 
@@ -80,6 +81,13 @@ async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
         Call::Rerun { repository, commit, name } => {
             let request = RerunChecksRequest { pull: String::new(), repository, commit, name };
             drop(ChecksClient::new(channel).rerun_checks(request).await?);
+        }
+        Call::Close(id) => drop(reviews.close_pull(ClosePullRequest { id }).await?),
+        Call::Reopen(id) => drop(reviews.reopen_pull(ReopenPullRequest { id }).await?),
+        Call::ReadClosed => {
+            let request = ListPullsRequest { repository: String::new(), all: true };
+            let pulls = reviews.list_pulls(request).await?.into_inner().pulls;
+            return Ok(Answer::Pulls(pulls.into_iter().map(convert::pull).filter(Pull::is_closed).collect()));
         }
         Call::Merge { id, head } => drop(reviews.merge_pull(MergePullRequest { id, head }).await?),
         Call::Fork(id) => {

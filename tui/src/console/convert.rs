@@ -75,6 +75,7 @@ pub(super) fn pull(p: v1::Pull) -> Pull {
         outcome: p.outcome,
         outcome_text: p.outcome_text,
         blocked: p.blocked,
+        closed_why: p.closed_why,
         merge_method: p.merge_method,
         created_at: p.created_at,
         updated_at: p.updated_at,

@@ -68,6 +68,14 @@ impl State {
         let _ = self.pull_changes.send(pull.clone());
     }
 
+    /// It is like this from now on, and watchers are told.
+    fn replace(&self, pull: Pull) -> Pull {
+        let mut pulls = self.pulls.lock().unwrap();
+        *pulls.iter_mut().find(|known| known.number == pull.number).unwrap() = pull.clone();
+        let _ = self.pull_changes.send(pull.clone());
+        pull
+    }
+
     pub(super) fn pull(&self, id: &str) -> Result<Pull, Status> {
         let number = id.strip_prefix("widgets#").unwrap_or(id);
         let pulls = self.pulls.lock().unwrap();
@@ -120,13 +128,13 @@ impl Reviews for State {
     async fn close_pull(&self, request: Request<ClosePullRequest>) -> Result<Response<Pull>, Status> {
         let pull = self.pull(&request.into_inner().id)?;
         self.hear(b"close\n");
-        Ok(Response::new(Pull { state: "closed".into(), closed_why: "by ann".into(), ..pull }))
+        Ok(Response::new(self.replace(Pull { state: "closed".into(), closed_why: "by ann".into(), ..pull })))
     }
 
     async fn reopen_pull(&self, request: Request<ReopenPullRequest>) -> Result<Response<Pull>, Status> {
         let pull = self.pull(&request.into_inner().id)?;
         self.hear(b"reopen\n");
-        Ok(Response::new(pull))
+        Ok(Response::new(self.replace(Pull { state: "open".into(), closed_why: String::new(), ..pull })))
     }
 
     async fn watch_pulls(&self, _: Request<WatchPullsRequest>) -> Result<Response<Self::WatchPullsStream>, Status> {

@@ -213,6 +213,7 @@ impl State {
             _ => false,
         };
         match result {
+            Ok(Answer::Pulls(pulls)) => self.closed_read(asked.host, pulls),
             Ok(answer) => {
                 let of_form = |form: &Form| form.sending == Some(generation);
                 let open = matches!(&self.dialog, Some(Dialog::Form(form)) if of_form(form));
@@ -244,7 +245,7 @@ impl State {
                         self.created(SessionKey { host: asked.host, id: session.id.as_str().into() }, in_dialog);
                     }
                     Answer::Pull(pull) => self.pull_changed(asked.host, *pull),
-                    Answer::Done => {}
+                    Answer::Done | Answer::Pulls(_) => {}
                 }
             }
             Err(why) => {

@@ -85,6 +85,8 @@ impl State {
             C::RequestChanges => self.open_review("request-changes"),
             C::Comment => self.open_review("comment"),
             C::Merge => self.ask_merge(),
+            C::Close => self.ask_close(),
+            C::Closed => self.show_closed(),
             C::CheckLog => self.open_check_log(),
             C::Rerun => self.rerun(),
             C::NextCheck => self.step_check(1),

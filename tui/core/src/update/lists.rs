@@ -69,9 +69,11 @@ impl State {
     /// Makes the list of pull requests: what wants a verdict first; of these, what waits longest.
     fn rebuild_pulls(&mut self, typed: bool) {
         let mut score = self.search(View::Review);
-        let pulls = self.fleet.pulls().filter_map(|(key, pull)| {
+        let pulls = self.fleet.pulls(self.closed_shown).filter_map(|(key, pull)| {
             let score = score(&pull_texts(pull, &pull.name()))?;
-            Some(((pull.rank(), pull.created_at), key, score))
+            // Of closed ones the latest come first.
+            let place = if pull.is_closed() { -pull.updated_at } else { pull.created_at };
+            Some(((pull.rank(), place), key, score))
         });
         let mut pulls: Vec<_> = pulls.collect();
         pulls.sort();

@@ -93,10 +93,7 @@ impl State {
                 let place: (Arc<str>, u64) = (Arc::from(&*pull.repository), pull.number);
                 let key = PullKey { host: id, repository: place.0.clone(), number: pull.number };
                 let news = host.pulls.get(&place).and_then(|was| pull_news(was, &pull));
-                match pull.is_open() {
-                    true => drop(host.pulls.insert(place, pull)),
-                    false => drop(host.pulls.remove(&place)),
-                }
+                host.take_pull(pull);
                 // Of those that this person is at.
                 self.tell(news.filter(|_| self.seen.contains_key(&key) || self.drafts.contains_key(&key)));
             }

@@ -1,12 +1,13 @@
 //! What a reviewer does: every verdict is of the revision that was shown.
 
 use crate::{
-    Effect, State,
+    Command, Effect, State,
     dialog::{Dialog, Message, Question, Target, Then, Written},
     diff::{At, NoteKind, Reading},
     draft::{Comment, Place},
     edit::Field,
     effect::{Call, Slot},
+    fleet::HostId,
     notice::Kind,
     pull::{Pull, PullKey},
     state::View,
@@ -241,5 +242,55 @@ impl State {
             about: pull.name(),
             show: None,
         }));
+    }
+
+    /// Asks whether to close the selected pull request, or to open it again.
+    pub(crate) fn ask_close(&mut self) {
+        let Some((key, pull)) = self.need_pull() else { return };
+        let name = pull.name();
+        let (title, text, call) = if pull.is_closed() {
+            let text = format!(
+                "It is open again as it was, with what was pushed to {} meanwhile; the branch is made again where it is gone.",
+                pull.head_branch
+            );
+            (format!("Open {name} again?"), text, Call::Reopen(key.id()))
+        } else {
+            let keys = self.keymap.keys_for(Command::Closed, self.conditions()).map(|keys| crate::key::chord(&keys));
+            let how = keys.map_or_else(String::new, |keys| format!(" ({keys} shows closed ones)"));
+            let text = format!(
+                "Nothing comes of it, and its author is told. The branch {} stays, and it can be opened again{how}.",
+                pull.head_branch
+            );
+            (format!("Close {name}?"), text, Call::Close(key.id()))
+        };
+        let then = Then::Call(key.host, call);
+        self.dialog = Some(Dialog::Question(Question { title, text, then, about: name, show: None }));
+    }
+
+    /// Shows closed pull requests below the open ones, or hides them. Hosts tell of open ones by themselves, of others when asked.
+    pub(crate) fn show_closed(&mut self) {
+        if self.view != View::Review {
+            return self.notice(Kind::Info, "Closed pull requests are shown in Review");
+        }
+        (self.closed_shown, self.stale) = (!self.closed_shown, true);
+        let asked = if self.closed_shown { self.fleet.hosts.len() } else { 0 };
+        for host in 0..asked {
+            let up = self.fleet.hosts.get(host).is_some_and(crate::fleet::Host::is_up);
+            if up && !self.calls.values().any(|asked| asked.call == Call::ReadClosed && asked.host == host) {
+                self.call(host, Call::ReadClosed, "closed pull requests");
+            }
+        }
+    }
+
+    /// A host's closed pull requests.
+    pub(crate) fn closed_read(&mut self, host: HostId, pulls: Vec<Pull>) {
+        if let Some(host) = self.fleet.hosts.get_mut(host) {
+            host.closed.clear();
+            pulls.into_iter().map(Pull::cleaned).filter(Pull::is_closed).for_each(|pull| host.take_pull(pull));
+        }
+        self.stale = true;
+        if self.closed_shown && self.fleet.hosts.iter().all(|host| host.closed.is_empty()) {
+            self.notice(Kind::Info, "No pull request is closed");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::{pen::Pen, words};
-use crate::{Command, State, fleet::Turn, key, layout::Layout, state::View, theme::Scope};
+use crate::{Command, State, fleet::Turn, key, layout::Layout, pull::Pull, state::View, theme::Scope};
 
 /// Name of the console, lists with their counts, hosts.
 pub(super) fn header(state: &State, layout: &Layout, pen: &mut Pen) {
@@ -119,6 +119,7 @@ pub(super) fn footer(state: &State, area: Rect, pen: &mut Pen) -> Option<(u16, u
 fn list_hints(state: &State) -> Vec<(Command, &'static str)> {
     use Command as C;
     let session = state.selected().map(|(_, session)| session);
+    let closed = state.pulls.selected().and_then(|key| state.fleet.pull(key)).is_some_and(Pull::is_closed);
     let mut hints: Vec<(C, &str)> = Vec::new();
     match (state.view, session) {
         (View::Sessions, Some(session)) => {
@@ -153,13 +154,16 @@ fn list_hints(state: &State) -> Vec<(Command, &'static str)> {
             (C::CheckLog, "check's log"),
             (C::Rerun, "run it again"),
             (C::DetailsDown, "details"),
+            (C::Close, if closed { "open again" } else { "close" }),
+            (C::Closed, if state.closed_shown { "only open ones" } else { "closed ones" }),
         ]),
         (View::Environments, _) => {
             hints.extend([(C::Build, "build"), (C::New, "new session"), (C::DetailsDown, "details")]);
         }
         (View::Hosts, _) => hints.push((C::DetailsDown, "details")),
         (View::Sessions, None) => hints.push((C::New, "new")),
-        (View::Crashes, None) | (View::Review, _) => {}
+        (View::Review, _) => hints.push((C::Closed, if state.closed_shown { "only open ones" } else { "closed ones" })),
+        (View::Crashes, None) => {}
     }
     hints.extend([
         (C::Filter, "filter"),

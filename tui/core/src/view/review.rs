@@ -45,8 +45,9 @@ fn pull_row(state: &State, key: &PullKey, (area, row): (Rect, u16), (selected, l
     let Some(pull) = state.fleet.pull(key) else { return };
     let mut line = pen.line(area, row);
     line.put(if selected { "▌" } else { " " }, Scope::SelectionMark);
-    let (glyph, scope) = words::standing(&pull.standing);
-    line.put(glyph, scope).skip(1).column(words::standing_word(&pull.standing), 8, scope);
+    let standing = if pull.is_closed() { "closed" } else { &pull.standing };
+    let (glyph, scope) = words::standing(standing);
+    line.put(glyph, scope).skip(1).column(words::standing_word(standing), 8, scope);
     let (glyph, scope) = words::outcome(&pull.outcome);
     line.put(glyph, scope).skip(1).column(&pull.outcome, 7, scope);
     line.column_right(&format!("#{}", pull.number), 5, Scope::Dim);
@@ -95,6 +96,7 @@ pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut
 fn facts(state: &State, pull: &Pull) -> Vec<(&'static str, String)> {
     let ago = |at| text::ago(state.now - at);
     vec![
+        ("closed", pull.closed_why.clone()),
         ("blocked", pull.blocked.clone()),
         ("by", format!("{} · opened {} · changed {}", pull.author, ago(pull.created_at), ago(pull.updated_at))),
         ("branches", format!("{} into {} of {}", pull.head_branch, pull.base_branch, pull.repository)),

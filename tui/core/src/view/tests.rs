@@ -122,6 +122,15 @@ fn review() {
         press(&mut state, "j j M");
         state
     });
+    snapshots("review_closed", |size| {
+        let mut state = samples::review(size);
+        press(&mut state, "A");
+        let mut closed = samples::pulls().remove(1);
+        (closed.state, closed.closed_why) = ("closed".into(), "by anna".into());
+        report(&mut state, Report::Host(0, HostReport::Pull(Box::new(closed))));
+        press(&mut state, "G X");
+        state
+    });
     snapshots("request_changes", |size| {
         let mut state = samples::review(size);
         press(&mut state, "x");

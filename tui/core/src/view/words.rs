@@ -55,6 +55,7 @@ pub(super) fn standing(word: &str) -> (&'static str, Scope) {
     match word {
         "approved" => ("✓", Scope::StateGood),
         "changes-requested" => ("◔", Scope::StateBusy),
+        "closed" => ("○", Scope::StateQuiet),
         _ => ("?", Scope::StateAsks),
     }
 }

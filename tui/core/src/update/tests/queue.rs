@@ -34,3 +34,32 @@ fn merging_asks_and_says_what_is_missing() {
     press(&mut state, ": m e r g e enter");
     assert_eq!(last_notice(&state), "Select a pull request first (in Review)");
 }
+
+#[test]
+fn closing_asks_and_what_is_closed_is_opened_again() {
+    let mut state = samples::review(SIZE);
+    assert_eq!(press(&mut state, "X n"), []);
+    let effects = press(&mut state, "X y");
+    assert_eq!(calls(&effects), [&Call::Close("widgets#13".into())]);
+    let mut closed = samples::pulls().into_iter().find(|pull| pull.number == 13).unwrap();
+    (closed.state, closed.closed_why) = ("closed".into(), "by anna".into());
+    report(&mut state, Report::Host(0, HostReport::Pull(Box::new(closed.clone()))));
+    report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Done)));
+    assert_eq!(last_notice(&state), "Closed #13 Translate the docs");
+    assert_eq!((state.pulls.items(), selected_pull(&state)), (3, 12));
+    // One that was closed before this console came is asked for.
+    let effects = press(&mut state, "A");
+    assert_eq!(calls(&effects), [&Call::ReadClosed]);
+    let earlier = crate::pull::Pull { number: 3, updated_at: NOW - 1_000_000_000, ..closed.clone() };
+    let merged = crate::pull::Pull { number: 2, state: "merged".into(), ..closed.clone() };
+    report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Pulls(vec![merged, earlier, closed.clone()]))));
+    press(&mut state, "G");
+    assert_eq!((state.pulls.items(), selected_pull(&state)), (5, 3), "below the open ones, the latest first");
+    press(&mut state, "k");
+    assert_eq!(calls(&press(&mut state, "X y")), [&Call::Reopen("widgets#13".into())]);
+    closed.state = "open".into();
+    report(&mut state, Report::Host(0, HostReport::Pull(Box::new(closed))));
+    assert_eq!((state.pulls.items(), selected_pull(&state)), (5, 13), "it is selected where it is now");
+    press(&mut state, "A");
+    assert_eq!(state.pulls.items(), 4);
+}
