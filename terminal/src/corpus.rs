@@ -60,7 +60,7 @@ fn screen(emulator: &Emulator) -> (String, Vec<(String, Vec<String>)>) {
             if cell.is_wide_continuation() {
                 styles.push(styles.last().cloned().unwrap_or_default());
             } else {
-                text.push_str(if cell.has_contents() { crate::shown(cell) } else { " " });
+                text.push_str(&if cell.has_contents() { crate::shown(cell) } else { " ".into() });
                 styles.push(style(cell));
             }
         }

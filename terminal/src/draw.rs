@@ -3,7 +3,7 @@
 use crate::{
     emulator::Drawn,
     machine::{Machine, engine},
-    pen::Pen,
+    marks::Marks,
     text,
 };
 
@@ -50,14 +50,15 @@ pub(crate) fn draw(machine: &Machine, history: usize) -> Drawn {
         // Its own place means nothing: there is one cursor.
         main.process(b"\x1b[?47l\x1b8\x1b[m");
     }
-    let history = past(main.screen(), history, &mut out);
-    engines(main.screen().contents_formatted().as_bytes(), &mut out);
+    let marks = &machine.marks;
+    let history = past(main.screen(), marks, history, &mut out);
+    engines(main.screen().contents_formatted().as_bytes(), marks, &mut out);
     if alternate {
         machine.modes.keyboards[0].write(&mut out);
         // Saves the cursor where it stands, with what else is saved.
         saved(machine, 0, main, b"\x1b[?1049h", &mut out);
         out.extend_from_slice(b"\x1b[?7h");
-        engines(machine.screen().contents_formatted().as_bytes(), &mut out);
+        engines(machine.screen().contents_formatted().as_bytes(), marks, &mut out);
     }
     saved(machine, machine.which(), copy(machine.screen()), b"\x1b7", &mut out);
     region(machine, &mut out);
@@ -69,12 +70,13 @@ pub(crate) fn draw(machine: &Machine, history: usize) -> Drawn {
         out.extend_from_slice(format!("\x1b]2;{}\x1b\\", machine.title).as_bytes());
     }
     settle(machine, &mut out);
+    last(machine, &mut out);
     text::show(&mut out);
     Drawn { bytes: out, history }
 }
 
-/// Draws at most `history` rows of history, and line feeds that push them out of the screen; returns how many rows.
-fn past(screen: &vt100::Screen, history: usize, out: &mut Vec<u8>) -> usize {
+/// At most so many rows of history, and line feeds that push them out of the screen; how many.
+fn past(screen: &vt100::Screen, marks: &Marks, history: usize, out: &mut Vec<u8>) -> usize {
     let history = screen.scrollback_len().min(history);
     if history == 0 {
         return 0;
@@ -88,7 +90,7 @@ fn past(screen: &vt100::Screen, history: usize, out: &mut Vec<u8>) -> usize {
         // A width beyond every row, so that no row is drawn as the end of the one before.
         for row in past.rows_formatted(0, u16::MAX).take(left.min(rows)) {
             out.extend_from_slice(b"\x1b[m");
-            engines(row.as_bytes(), out);
+            engines(row.as_bytes(), marks, out);
             out.extend_from_slice(b"\x1b[m\r\n");
         }
         left -= left.min(rows);
@@ -98,21 +100,25 @@ fn past(screen: &vt100::Screen, history: usize, out: &mut Vec<u8>) -> usize {
     history
 }
 
-/// Bytes that the engine has drawn. It has one intensity and writes bold after dim without ending dim, as others must be told.
-fn engines(drawn: &[u8], out: &mut Vec<u8>) {
+/// Bytes that the engine has drawn, with what its cells have no room for. It has one intensity and writes bold after dim without ending dim, as others must be told.
+pub(crate) fn engines(drawn: &[u8], marks: &Marks, out: &mut Vec<u8>) {
     let mut rest = drawn;
     while let Some(at) = rest.windows(2).position(|start| start == b"\x1b[") {
-        let (before, sequence) = rest.split_at(at + 2);
-        out.extend_from_slice(before);
-        let length = sequence.iter().position(|byte| !matches!(byte, b'0'..=b';')).unwrap_or(sequence.len());
+        let (before, sequence) = (&rest[..at], &rest[at + 2..]);
+        marks.show(before, out);
+        out.extend_from_slice(b"\x1b[");
+        let length = sequence.iter().position(|byte| !matches!(byte, b'0'..=b'?')).unwrap_or(sequence.len());
         let (parameters, after) = sequence.split_at(length);
         if after.first() == Some(&b'm') && sets_intensity(parameters) {
             out.extend_from_slice(b"22;");
         }
         out.extend_from_slice(parameters);
+        // To its final byte.
+        let (end, after) = after.split_at(after.len().min(1));
+        out.extend_from_slice(end);
         rest = after;
     }
-    out.extend_from_slice(rest);
+    marks.show(rest, out);
 }
 
 /// Whether 1 or 2 is among them, and no part of a colour.
@@ -174,12 +180,12 @@ pub(crate) fn settle(machine: &Machine, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("\x1b[{};{}H", below + 1, column + 1).as_bytes());
         // As there, a character once more: nothing else waits to wrap.
         if let Some(cell) = screen.cell(row, column).filter(|cell| waits && cell.has_contents()) {
-            Pen::of(cell).write(out);
+            machine.marks.pen(cell).write(out);
             out.extend_from_slice(crate::shown(cell).as_bytes());
         }
     } else {
         // Where the cursor waits to wrap this writes a character once more.
-        engines(screen.cursor_state_formatted().as_bytes(), out);
+        engines(screen.cursor_state_formatted().as_bytes(), &machine.marks, out);
     }
     machine.pen.write(out);
     machine.charsets.write(out);
@@ -188,4 +194,27 @@ pub(crate) fn settle(machine: &Machine, out: &mut Vec<u8>) {
             out.extend_from_slice(sequence);
         }
     }
+}
+
+/// Writes once more what was written last, as the last thing of all: `CSI b` repeats it. Its cell ends at the cursor, and has
+/// the look of the pen.
+fn last(machine: &Machine, out: &mut Vec<u8>) {
+    let Some(last) = machine.last else { return };
+    let width = u16::try_from(unicode_width::UnicodeWidthChar::width(last).unwrap_or(0)).unwrap_or(0);
+    let ((row, column), (columns, _)) = (machine.cursor(), machine.size());
+    let cell = |end: u16| {
+        let at = end.checked_sub(width).filter(|_| width > 0)?;
+        let cell =
+            machine.screen().cell(row, at).filter(|cell| cell.contents().starts_with(crate::text::stand_in(last)))?;
+        Some((at, cell))
+    };
+    // Where rows do not go on, the cursor stays on the last column.
+    let at_edge = if machine.modes.wraps() || column + 1 < columns { None } else { cell(columns) };
+    let Some((at, cell)) = at_edge.or_else(|| cell(column.min(columns))) else { return };
+    let above = if machine.origin { machine.region.0 } else { 0 };
+    out.extend_from_slice(format!("\x1b[{};{}H", row.saturating_sub(above) + 1, at + 1).as_bytes());
+    if machine.modes.insert {
+        out.extend_from_slice(format!("\x1b[{width}P").as_bytes());
+    }
+    out.extend_from_slice(crate::shown(cell).as_bytes());
 }

@@ -32,6 +32,17 @@ pub struct Drawn {
     pub history: usize,
 }
 
+/// Attributes of a cell that the engine does not keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// A line goes through it.
+    pub struck: bool,
+    /// It comes and goes.
+    pub blinks: bool,
+    /// It is not to be seen.
+    pub hidden: bool,
+}
+
 impl Emulator {
     /// Creates an empty terminal of this size with room for `history` rows, that keeps copies to the clipboard of at most
     /// `copy_max` bytes of base64.
@@ -84,7 +95,12 @@ impl Emulator {
         self.machine.screen()
     }
 
-    /// Looks this number of rows up from the live screen; as far as there are.
+    #[cfg(test)]
+    pub(crate) fn pen_of(&self, cell: &vt100::Cell) -> crate::pen::Pen {
+        self.machine.marks.pen(cell)
+    }
+
+    /// Looks so many rows up from the live screen; as far as there are.
     pub fn scroll_to(&mut self, up: usize) {
         self.guarded(|machine| machine.scroll_to(up));
     }
@@ -127,11 +143,22 @@ impl Emulator {
     /// Bytes that draw each row of the screen, up to this width; the cursor stands where the row begins, the pen is plain.
     #[must_use]
     pub fn rows(&self, width: u16) -> Vec<String> {
-        let show = |row: String| row.replace(crate::text::STAND_IN, "\u{fffd}");
+        let show = |row: String| {
+            let mut out = Vec::new();
+            draw::engines(row.as_bytes(), &self.machine.marks, &mut out);
+            String::from_utf8_lossy(&out).replace(crate::text::STAND_IN, "\u{fffd}")
+        };
         self.screen().rows_formatted(0, width).map(show).collect()
     }
 
-    /// Draws at most `history` rows of history and then the screen; the history ends up above the screen.
+    /// What a cell of the screen looks like beyond what the cell itself says.
+    #[must_use]
+    pub fn look(&self, cell: &vt100::Cell) -> Look {
+        let look = self.machine.marks.look(cell);
+        Look { struck: look.has(9), blinks: look.has(5), hidden: look.has(8) }
+    }
+
+    /// Draws at most so many rows of history and then the screen; the history ends up above the screen.
     #[must_use]
     pub fn draw(&mut self, history: usize) -> Drawn {
         let mut drawn = Drawn::default();

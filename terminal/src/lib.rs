@@ -20,6 +20,7 @@ mod event;
 mod filter;
 pub mod guard;
 mod machine;
+mod marks;
 mod modes;
 mod pen;
 pub mod query;
@@ -33,6 +34,6 @@ mod tests;
 mod text;
 
 pub use draw::{AFRESH, RESET};
-pub use emulator::{Drawn, Emulator};
+pub use emulator::{Drawn, Emulator, Look};
 pub use event::{Copy, Event, Notification};
 pub use text::shown;

@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use crate::{
     charset::Charsets,
     event::{Event, Events},
+    marks::Marks,
     modes::{Keyboard, Modes},
     pen::Pen,
     query,
@@ -38,6 +39,7 @@ pub(crate) struct Saved {
 pub(crate) struct Machine {
     pub(crate) engine: Engine,
     pub(crate) pen: Pen,
+    pub(crate) marks: Marks,
     pub(crate) charsets: Charsets,
     pub(crate) tabs: Tabs,
     pub(crate) modes: Modes,
@@ -48,7 +50,7 @@ pub(crate) struct Machine {
     pub(crate) saved: [Saved; 2],
     pub(crate) title: String,
     pub(crate) events: Events,
-    /// Character that `CSI b` repeats.
+    /// What `CSI b` repeats: the last character, where nothing else came after it.
     pub(crate) last: Option<char>,
     pub(crate) history: usize,
 }
@@ -64,6 +66,7 @@ impl Machine {
         Self {
             engine: engine(columns, rows, history),
             pen: Pen::default(),
+            marks: Marks::default(),
             charsets: Charsets::default(),
             tabs: Tabs::default(),
             modes: Modes::default(),
@@ -142,8 +145,11 @@ impl Machine {
     }
 
     pub(crate) fn take(&mut self, token: Token<'_>) {
+        if let Token::Text(bytes) = token {
+            return self.text(bytes);
+        }
         match token {
-            Token::Text(bytes) => self.text(bytes),
+            Token::Text(_) | Token::Part(_) => {}
             Token::Control(byte) => self.control(byte),
             Token::Sequence(bytes) => match Csi::parse(bytes) {
                 Some(csi) => self.csi(&csi),
@@ -151,8 +157,8 @@ impl Machine {
             },
             Token::String(bytes) => self.string(bytes),
             Token::LongCopy => self.events.push(Event::LongCopy),
-            Token::Part(_) => {}
         }
+        self.last = None;
     }
 
     fn control(&mut self, byte: u8) {
@@ -435,7 +441,7 @@ impl Machine {
         for at in 0..self.size().0 {
             let Some(cell) = self.screen().cell(row, at).filter(|cell| !cell.is_wide_continuation()) else { continue };
             let part = if at < column { &mut parts.0 } else { &mut parts.1 };
-            part.push_str(if cell.has_contents() { text::shown(cell) } else { " " });
+            if cell.has_contents() { part.push_str(&text::shown(cell)) } else { part.push(' ') }
         }
         parts.1.truncate(parts.1.trim_end().len());
         parts

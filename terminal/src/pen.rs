@@ -2,8 +2,8 @@
 
 use crate::sequence::{Csi, Field};
 
-/// Colours and attributes of the next text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the next text is written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Pen {
     flags: u16,
     /// Kind of underline: 0 none, 1 plain, 2 double, 3 curly, 4 dotted, 5 dashed.
@@ -13,7 +13,7 @@ pub(crate) struct Pen {
     underline_color: Color,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum Color {
     #[default]
     Default,
@@ -33,6 +33,8 @@ const FLAGS: [(u16, u16, bool); 8] = [
     (1 << 7, 53, false),
 ];
 const BOLD: u16 = 1 << 0;
+/// Those that the engine does not know.
+const BEYOND: u16 = 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7;
 const DIM: u16 = 1 << 1;
 
 impl Pen {
@@ -106,7 +108,62 @@ impl Pen {
         }
     }
 
-    /// Whether the pen is as in a fresh terminal.
+    /// What of it the engine's cells have no room for; None: nothing. An underline's style and colour go together.
+    pub(crate) fn beyond(&self) -> Option<Self> {
+        let styled = self.underline > 1 || (self.underline == 1 && self.underline_color != Color::Default);
+        if self.flags & BEYOND == 0 && !styled {
+            return None;
+        }
+        let (underline, underline_color) =
+            if styled { (self.underline, self.underline_color) } else { Default::default() };
+        Some(Self { flags: self.flags & BEYOND, underline, underline_color, ..Self::default() })
+    }
+
+    /// The same, the underline in the text's colour.
+    pub(crate) fn without_underline_color(self) -> Self {
+        Self { underline_color: Color::Default, ..self }
+    }
+
+    /// With more than the engine's cells have room for.
+    pub(crate) fn with(self, beyond: Self) -> Self {
+        let underline = if beyond.underline > 0 { beyond.underline } else { self.underline };
+        let flags = self.flags | beyond.flags;
+        Self { flags, underline, underline_color: beyond.underline_color, ..self }
+    }
+
+    /// 0 none, 1 plain, 2 double, 3 curly, 4 dotted, 5 dashed.
+    #[cfg(test)]
+    pub(crate) fn underline_style(&self) -> u8 {
+        self.underline
+    }
+
+    /// Whether an attribute is on that this number sets.
+    pub(crate) fn has(&self, set: u16) -> bool {
+        self.flags & flag(set) != 0
+    }
+
+    /// What takes a terminal from the engine's part of a look to all of it; nothing where there is no more.
+    pub(crate) fn write_more(&self, out: &mut Vec<u8>) {
+        let on = FLAGS.iter().filter(|(bit, ..)| self.flags & bit != 0).map(|(_, set, _)| set.to_string());
+        let style = (self.underline > 1).then(|| format!("4:{}", self.underline));
+        let color = match self.underline_color {
+            Color::Default => None,
+            Color::Index(n) => Some(format!("58;5;{n}")),
+            Color::Rgb(r, g, b) => Some(format!("58;2;{r};{g};{b}")),
+        };
+        sequence(on.chain(style).chain(color), out);
+    }
+
+    /// What takes a terminal back to the engine's part of the look.
+    pub(crate) fn write_end(&self, out: &mut Vec<u8>) {
+        let off = |set: u16| if set == 53 { 55 } else { set + 20 };
+        let flags = FLAGS.iter().filter(|(bit, ..)| self.flags & bit != 0).map(|(_, set, _)| off(*set).to_string());
+        let style = (self.underline > 1).then(|| "4".to_owned());
+        let color = (self.underline_color != Color::Default).then(|| "59".to_owned());
+        sequence(flags.chain(style).chain(color), out);
+    }
+
+    /// Whether nothing is set.
     pub(crate) fn is_plain(&self) -> bool {
         *self == Self::default()
     }
@@ -156,6 +213,14 @@ impl Pen {
             }
         }
         out.push(b'm');
+    }
+}
+
+/// One SGR of these, if there are any.
+fn sequence(codes: impl Iterator<Item = String>, out: &mut Vec<u8>) {
+    let codes: Vec<_> = codes.collect();
+    if !codes.is_empty() {
+        out.extend_from_slice(format!("\x1b[{}m", codes.join(";")).as_bytes());
     }
 }
 

@@ -4,16 +4,16 @@ use std::borrow::Cow;
 
 use unicode_width::UnicodeWidthChar as _;
 
-use crate::machine::Machine;
+use crate::{machine::Machine, marks};
 
 /// Stands in the engine's cells for U+FFFD, which the engine leaves out. No program writes it: it is no character.
 pub(crate) const STAND_IN: char = '\u{fdd0}';
 
 /// Text of a cell, as it is to be shown.
 #[must_use]
-pub fn shown(cell: &vt100::Cell) -> &str {
+pub fn shown(cell: &vt100::Cell) -> Cow<'_, str> {
     let contents = cell.contents();
-    if contents.starts_with(STAND_IN) { "\u{fffd}" } else { contents }
+    if contents.starts_with(STAND_IN) { "\u{fffd}".into() } else { marks::without(contents) }
 }
 
 /// Replaces the stand-in in bytes that draw cells, as [`shown`] does.
@@ -30,7 +30,7 @@ impl Machine {
     pub(crate) fn text(&mut self, bytes: &[u8]) {
         let text = match std::str::from_utf8(bytes) {
             Ok(text) if text.is_ascii() => Cow::Borrowed(text),
-            _ => Cow::Owned(String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).map(stand_in).collect()),
+            _ => Cow::Owned(String::from_utf8_lossy(bytes).chars().filter(|c| is_text(*c)).map(stand_in).collect()),
         };
         let text = if self.charsets.is_plain() {
             text
@@ -43,17 +43,21 @@ impl Machine {
     /// Writes text into cells as it is.
     fn write(&mut self, text: &str) {
         let Some(last) = text.chars().next_back() else { return };
-        self.last = Some(last);
+        self.last = if last == STAND_IN { Some('\u{fffd}') } else { Some(last) };
         let fills = self.pen.fills() && self.cursor().0 == self.region.1;
+        let mark = self.marks.of(&self.pen);
         if !self.modes.insert && self.modes.wraps() && !fills {
-            return self.tell(text.as_bytes());
+            return match mark {
+                None => self.tell(text.as_bytes()),
+                Some(mark) => self.tell(marks::marked(text, mark).as_bytes()),
+            };
         }
         for c in text.chars() {
-            self.character(c, fills);
+            self.character(c, mark, fills);
         }
     }
 
-    fn character(&mut self, c: char, fills: bool) {
+    fn character(&mut self, c: char, mark: Option<char>, fills: bool) {
         let (columns, _) = self.size();
         let width = u16::try_from(c.width().unwrap_or(1)).unwrap_or(1);
         let (row, column) = self.cursor();
@@ -69,7 +73,8 @@ impl Machine {
             }
             self.say(format_args!("\x1b[{width}@"));
         }
-        self.tell(c.encode_utf8(&mut [0; 4]).as_bytes());
+        let cell = [Some(c), mark.filter(|_| width > 0)].into_iter().flatten().collect::<String>();
+        self.tell(cell.as_bytes());
         if !self.modes.wraps() {
             self.stop_waiting();
         }
@@ -84,11 +89,16 @@ impl Machine {
         let Some(last) = self.last else { return };
         let (columns, _) = self.size();
         let room = columns.saturating_sub(self.cursor().1);
-        let text: String = std::iter::repeat_n(last, count.min(room).into()).collect();
+        let text: String = std::iter::repeat_n(stand_in(last), count.min(room).into()).collect();
         self.write(&text);
     }
 }
 
-fn stand_in(c: char) -> char {
+/// No program writes our marks.
+fn is_text(c: char) -> bool {
+    !c.is_control() && !marks::is_mark(c)
+}
+
+pub(crate) fn stand_in(c: char) -> char {
     if c == '\u{fffd}' { STAND_IN } else { c }
 }

@@ -22,6 +22,7 @@ use crate::{
     notice::Notices,
     preview::Screens,
     pull::{Pull, PullKey},
+    terminal::Terminal,
     text,
     when::{Condition, Conditions},
 };
@@ -356,7 +357,7 @@ impl State {
     pub fn wants_mouse(&self) -> bool {
         let attach = self.attach.as_ref().filter(|a| self.dialog.is_none() && a.viewer.role.writer);
         let terminal = attach.and_then(|a| a.viewer.terminal.as_ref());
-        terminal.is_some_and(|t| t.screen().mouse_protocol_mode() != vt100::MouseProtocolMode::None)
+        terminal.is_some_and(Terminal::wants_mouse)
     }
 
     /// When what is shown reads differently although nothing happened: ages, notices. `None`: never.

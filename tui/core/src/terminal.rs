@@ -3,7 +3,7 @@
 mod encode;
 
 pub use encode::{encode_key, encode_mouse, encode_paste};
-use pilothouse_terminal::{Emulator, Event};
+use pilothouse_terminal::{Emulator, Event, Look};
 
 /// Longest copy to the clipboard that is passed on, in bytes of base64.
 const COPY_MAX: usize = 1 << 20;
@@ -50,7 +50,26 @@ impl Terminal {
         (self.emulator.keyboard_flags(), self.emulator.other_keys())
     }
 
-    /// The screen; where the history is looked at, that part of it.
+    /// Whether the program asked to be told of the focus.
+    #[must_use]
+    pub fn wants_focus(&self) -> bool {
+        self.emulator.mode(1004)
+    }
+
+    /// Whether the program gets mouse events: it asked for some, in cells. Those that want pixels get none, since nobody here
+    /// knows how many a cell has.
+    #[must_use]
+    pub fn wants_mouse(&self) -> bool {
+        self.screen().mouse_protocol_mode() != vt100::MouseProtocolMode::None && !self.emulator.mode(1016)
+    }
+
+    /// What a cell of the screen looks like beyond what the cell says.
+    #[must_use]
+    pub fn look(&self, cell: &vt100::Cell) -> Look {
+        self.emulator.look(cell)
+    }
+
+    /// The screen, where the history is looked at: that part of it.
     #[must_use]
     pub fn screen(&self) -> &vt100::Screen {
         self.emulator.screen()

@@ -47,7 +47,7 @@ pub fn update(state: &mut State, action: Action, now: Millis) -> Vec<Effect> {
         Action::Mouse(mouse) => state.mouse(mouse),
         Action::Resized(columns, rows) => state.resized(columns, rows),
         Action::Reports(reports) => reports.into_iter().for_each(|report| state.report(report)),
-        Action::Focused(has) => state.focused = has,
+        Action::Focused(has) => state.focus(has),
         Action::Ending => state.keep_typed(),
         Action::Pend(_) | Action::Tick => {}
     }

@@ -118,9 +118,11 @@ pub fn encode_paste(text: &str, screen: &Screen) -> Vec<u8> {
     format!("\x1b[200~{inside}\x1b[201~").into_bytes()
 }
 
-/// What the mouse sends, at this column and row of the terminal (from 0); `None` where the program did not ask.
+/// What the mouse sends, at this column and row of the terminal (from 0); `None` where the program did not ask, or asked for
+/// pixels.
 #[must_use]
-pub fn encode_mouse(mouse: Mouse, column: u16, row: u16, screen: &Screen) -> Option<Vec<u8>> {
+pub fn encode_mouse(mouse: Mouse, column: u16, row: u16, terminal: &Terminal) -> Option<Vec<u8>> {
+    let screen = terminal.screen();
     let (button, release) = match mouse.kind {
         MouseKind::Down(button) => (button, false),
         MouseKind::Up(button) => (button, true),
@@ -136,7 +138,7 @@ pub fn encode_mouse(mouse: Mouse, column: u16, row: u16, screen: &Screen) -> Opt
         MouseProtocolMode::ButtonMotion => mouse.kind != MouseKind::Moved,
         MouseProtocolMode::AnyMotion => true,
     };
-    if !wanted {
+    if !wanted || !terminal.wants_mouse() {
         return None;
     }
     let held = 4 * u8::from(mouse.shift) + 8 * u8::from(mouse.alt) + 16 * u8::from(mouse.ctrl);
@@ -219,8 +221,10 @@ mod tests {
     #[test]
     fn the_mouse_is_sent_only_where_asked_for() {
         let click = Mouse { kind: MouseKind::Down(0), column: 0, row: 0, ctrl: false, alt: false, shift: false };
-        assert_eq!(encode_mouse(click, 4, 2, terminal("").screen()), None);
-        assert_eq!(encode_mouse(click, 4, 2, terminal("\x1b[?1000h\x1b[?1006h").screen()).unwrap(), b"\x1b[<0;5;3M");
-        assert_eq!(encode_mouse(click, 4, 2, terminal("\x1b[?1000h").screen()).unwrap(), b"\x1b[M %#");
+        assert_eq!(encode_mouse(click, 4, 2, &terminal("")), None);
+        assert_eq!(encode_mouse(click, 4, 2, &terminal("\x1b[?1000h\x1b[?1006h")).unwrap(), b"\x1b[<0;5;3M");
+        assert_eq!(encode_mouse(click, 4, 2, &terminal("\x1b[?1000h")).unwrap(), b"\x1b[M %#");
+        // Cells that a program takes for pixels would be wrong places.
+        assert_eq!(encode_mouse(click, 4, 2, &terminal("\x1b[?1000h\x1b[?1006h\x1b[?1016h")), None);
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     Command, Effect, State,
     action::Mouse,
-    attach::{Link, Typed},
+    attach::{Attach, Link, Typed},
     key::{Code, Key},
     notice::Kind,
     terminal::{Terminal, encode_key, encode_mouse, encode_paste},
@@ -76,10 +76,21 @@ impl State {
             let (columns, rows) = terminal.size();
             if mouse.column < columns
                 && mouse.row < rows
-                && let Some(bytes) = encode_mouse(mouse, mouse.column, mouse.row, terminal.screen())
+                && let Some(bytes) = encode_mouse(mouse, mouse.column, mouse.row, terminal)
             {
                 self.input(bytes);
             }
+        }
+    }
+
+    /// The window has the keyboard, or has it no more: told to the attached program that asked for it.
+    pub(crate) fn focus(&mut self, has: bool) {
+        self.focused = has;
+        let Some(Attach { viewer, .. }) = &self.attach else { return };
+        let asked = viewer.terminal.as_ref().is_some_and(Terminal::wants_focus);
+        if asked && viewer.role.writer && viewer.link == Link::Live {
+            let report = if has { b"\x1b[I" } else { b"\x1b[O" };
+            self.out.push(Effect::Input(viewer.ticket, report.to_vec()));
         }
     }
 

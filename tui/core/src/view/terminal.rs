@@ -1,5 +1,6 @@
 //! Draws a terminal's screen: colours, attributes, wide characters, cursor.
 
+use pilothouse_terminal::Look;
 use ratatui::{
     buffer::CellWidth,
     layout::Rect,
@@ -34,7 +35,7 @@ pub(super) fn draw(terminal: &Terminal, area: Rect, follow: Follow, pen: &mut Pe
             let room = area.width.min(columns - left) - x;
             let place = (area.x + x, area.y + y);
             x += match screen.cell(top + y, left + x) {
-                Some(cell) => draw_cell(cell, place, room, base, pen),
+                Some(cell) => draw_cell(cell, terminal.look(cell), place, room, base, pen),
                 None => 1,
             };
         }
@@ -64,15 +65,15 @@ fn corner(terminal: &Terminal, area: Rect, follow: Follow) -> (u16, u16) {
     }
 }
 
-/// Draws a cell; returns how many columns it takes.
-fn draw_cell(cell: &vt100::Cell, place: (u16, u16), room: u16, base: Style, pen: &mut Pen) -> u16 {
-    let style = base.patch(style(cell, pen));
+/// Draws a cell; gives the columns it takes.
+fn draw_cell(cell: &vt100::Cell, look: Look, place: (u16, u16), room: u16, base: Style, pen: &mut Pen) -> u16 {
+    let style = base.patch(style(cell, look, pen));
     let wide = cell.is_wide() && room > 1;
     let contents = pilothouse_terminal::shown(cell);
     let width = if wide { 2 } else { 1 };
     // The real terminal must agree on the width, and never gets a control character.
     let fits = !contents.is_empty() && contents.chars().all(text::harmless) && contents.cell_width() == width;
-    let symbol = if fits { contents } else { first_char(contents, width).unwrap_or(" ") };
+    let symbol = if fits { &contents } else { first_char(&contents, width).unwrap_or(" ") };
     pen.buffer[place].reset();
     pen.buffer[place].set_symbol(symbol).set_style(style);
     if wide {
@@ -90,7 +91,7 @@ fn first_char(contents: &str, width: u16) -> Option<&str> {
     (first.cell_width() == width).then_some(first)
 }
 
-fn style(cell: &vt100::Cell, pen: &Pen) -> Style {
+fn style(cell: &vt100::Cell, look: Look, pen: &Pen) -> Style {
     let mut style = Style::default();
     if let Some(color) = color(cell.fgcolor()) {
         style = style.fg(pen.theme.color(color));
@@ -104,6 +105,9 @@ fn style(cell: &vt100::Cell, pen: &Pen) -> Style {
         (cell.italic(), Modifier::ITALIC),
         (cell.underline(), Modifier::UNDERLINED),
         (cell.inverse(), Modifier::REVERSED),
+        (look.struck, Modifier::CROSSED_OUT),
+        (look.blinks, Modifier::SLOW_BLINK),
+        (look.hidden, Modifier::HIDDEN),
     ];
     attributes.into_iter().filter(|(on, _)| *on).fold(style, |style, (_, modifier)| style.add_modifier(modifier))
 }

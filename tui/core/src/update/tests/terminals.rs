@@ -151,3 +151,34 @@ fn shift_enter_and_shift_esc_are_enter_and_esc_where_nothing_is_typed() {
     press(&mut state, "shift-esc");
     assert!(state.dialog.is_none());
 }
+
+#[test]
+fn a_program_hears_of_the_focus_where_it_asked() {
+    let mut state = attach(SIZE);
+    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+    assert_eq!(event(&mut state, Event::Focus(false)), [], "nobody asked");
+    terminal(&mut state, ticket, TerminalReport::Output(b"\x1b[?1004h".to_vec()));
+    let told = |effects: Vec<Effect>| match &effects[..] {
+        [Effect::Input(of, bytes)] if *of == ticket => bytes.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told(event(&mut state, Event::Focus(true))), b"\x1b[I");
+    assert_eq!(told(event(&mut state, Event::Focus(false))), b"\x1b[O");
+    role(&mut state, false);
+    assert_eq!(event(&mut state, Event::Focus(true)), [], "who watches says nothing");
+    assert!(state.focused);
+}
+
+#[test]
+fn a_screen_is_drawn_with_what_is_struck() {
+    use ratatui::{Terminal, backend::TestBackend, style::Modifier};
+    let mut state = attach(SIZE);
+    let ticket = state.attach.as_ref().unwrap().viewer.ticket;
+    let contents = b"\x1b[9mx\x1b[29;5my\x1b[m".to_vec();
+    terminal(&mut state, ticket, TerminalReport::Screen { columns: 20, rows: 5, contents });
+    let mut screen = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
+    screen.draw(|frame| crate::view(&state, &crate::Theme::plain(), frame)).unwrap();
+    let modifier = |column| screen.backend().buffer()[(column, 0)].modifier;
+    assert!(modifier(0).contains(Modifier::CROSSED_OUT) && modifier(1).contains(Modifier::SLOW_BLINK));
+    assert!(!modifier(2).intersects(Modifier::CROSSED_OUT | Modifier::SLOW_BLINK));
+}
