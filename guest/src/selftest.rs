@@ -16,12 +16,12 @@ use std::{
 };
 
 use clap::Subcommand;
+use pilothouse_proto::selftest::{Standing, Thread};
 use rustix::{
     process::{Pid, setsid},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
     time::{ClockId, clock_gettime},
 };
-use serde::Serialize;
 
 /// Folder where the threads of a watch report: a file each, named after its processor.
 const WATCH: &str = "/run/pilothouse/self-test";
@@ -44,33 +44,6 @@ pub(crate) enum SelfTest {
     Look,
     /// Reads back what earlier rounds wrote to the disk, and writes this one's.
     Disk { round: u32 },
-}
-
-/// State of a guest, as `look` prints it.
-#[derive(Debug, Serialize)]
-struct Standing {
-    /// Wall clock in nanoseconds since 1970, the last thing that was looked at.
-    realtime: u64,
-    /// CLOCK_MONOTONIC, in nanoseconds.
-    monotonic: u64,
-    /// Time that a sleep of 50 ms took, in microseconds.
-    nap: u64,
-    clocksource: String,
-    /// Lines of the kernel's log that tell of trouble with time or processors.
-    trouble: Vec<String>,
-    threads: Vec<Thread>,
-}
-
-/// A thread of the watch.
-#[derive(Debug, Serialize)]
-struct Thread {
-    cpu: u32,
-    /// How often the thread has compared its registers.
-    turns: u64,
-    /// How often a register held something else than was put there.
-    broken: u64,
-    /// Registers that the thread holds: avx or sse.
-    registers: String,
 }
 
 pub(crate) fn run(what: &SelfTest) -> io::Result<()> {

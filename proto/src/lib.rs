@@ -3,6 +3,7 @@
 pub mod console;
 pub mod greet;
 pub mod link;
+pub mod selftest;
 
 /// Contract between consoles and a host: sessions, environments, the host itself.
 pub mod hostd {

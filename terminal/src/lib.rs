@@ -19,6 +19,7 @@ mod erase;
 mod event;
 mod filter;
 pub mod guard;
+pub mod keys;
 mod machine;
 mod marks;
 mod modes;

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use pilothouse_terminal::keys::{Code, Pressed};
 use serde::{Deserialize, Serialize};
 
 /// A key as people write it: `Esc`, `Up`, `S-Tab`, `C-c`, `M-x`, `F5`, `y`. Kept by its name.
@@ -14,102 +15,44 @@ pub struct Key {
     shift: bool,
 }
 
-/// A key without its modifiers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Code {
-    Char(char),
-    /// A named key, by its place in [`NAMED`].
-    Named(usize),
-    F(u8),
-}
-
-/// Bytes that a named key sends.
-enum Sends {
-    Byte(u8),
-    /// `ESC [ x`, or `ESC O x` where the program asked for application cursor keys.
-    Cursor(u8),
-    /// `ESC [ n ~`, with this number as n.
-    Tilde(u8),
-}
-
-/// The named keys: for each its names, its own first, and what it sends.
-const NAMED: &[(&[&str], Sends)] = &[
-    (&["Enter", "Return"], Sends::Byte(b'\r')),
-    (&["Esc", "Escape"], Sends::Byte(0x1b)),
-    (&["Tab"], Sends::Byte(b'\t')),
-    (&["Space"], Sends::Byte(b' ')),
-    (&["Backspace", "BSpace"], Sends::Byte(0x7f)),
-    (&["Up"], Sends::Cursor(b'A')),
-    (&["Down"], Sends::Cursor(b'B')),
-    (&["Right"], Sends::Cursor(b'C')),
-    (&["Left"], Sends::Cursor(b'D')),
-    (&["Home"], Sends::Cursor(b'H')),
-    (&["End"], Sends::Cursor(b'F')),
-    (&["Insert", "Ins"], Sends::Tilde(2)),
-    (&["Delete", "Del"], Sends::Tilde(3)),
-    (&["PageUp", "PgUp"], Sends::Tilde(5)),
-    (&["PageDown", "PgDn"], Sends::Tilde(6)),
+/// Names, the first of which is its own.
+const NAMED: &[(&[&str], Code)] = &[
+    (&["Enter", "Return"], Code::Enter),
+    (&["Esc", "Escape"], Code::Esc),
+    (&["Tab"], Code::Tab),
+    (&["Space"], Code::Char(' ')),
+    (&["Backspace", "BSpace"], Code::Backspace),
+    (&["Up"], Code::Up),
+    (&["Down"], Code::Down),
+    (&["Right"], Code::Right),
+    (&["Left"], Code::Left),
+    (&["Home"], Code::Home),
+    (&["End"], Code::End),
+    (&["Insert", "Ins"], Code::Insert),
+    (&["Delete", "Del"], Code::Delete),
+    (&["PageUp", "PgUp"], Code::PageUp),
+    (&["PageDown", "PgDn"], Code::PageDown),
 ];
-/// Place of Tab in [`NAMED`].
-const TAB: usize = 2;
-/// Names of the keys in [`NAMED`] that choose and do not decide.
-const CHOOSES: [&str; 10] = ["Tab", "Backspace", "Up", "Down", "Right", "Left", "Home", "End", "PageUp", "PageDown"];
-/// Numbers that F5 to F12 send, as `ESC [ n ~`.
-const FUNCTIONS: [u8; 8] = [15, 17, 18, 19, 20, 21, 23, 24];
 
 impl Key {
     /// The bytes that xterm sends for it. `application`: the program asked for application cursor keys.
     #[must_use]
     pub fn bytes(&self, application: bool) -> Vec<u8> {
-        let modifiers = 1 + u8::from(self.shift) + 2 * u8::from(self.alt) + 4 * u8::from(self.ctrl);
-        let tilde = |number: u8| match modifiers {
-            1 => format!("\x1b[{number}~").into_bytes(),
-            _ => format!("\x1b[{number};{modifiers}~").into_bytes(),
-        };
-        let letter = |letter: u8, single: u8| match modifiers {
-            1 => vec![0x1b, single, letter],
-            _ => format!("\x1b[1;{modifiers}{}", letter as char).into_bytes(),
-        };
-        match self.code {
-            Code::Char(c) => self.after_alt(character(c, self.ctrl)),
-            Code::Named(TAB) if self.shift => b"\x1b[Z".to_vec(),
-            Code::F(number @ 1..=4) => letter(b'O' + number, b'O'),
-            Code::F(number) => FUNCTIONS.get(usize::from(number) - 5).map_or_else(Vec::new, |number| tilde(*number)),
-            Code::Named(at) => match NAMED[at].1 {
-                Sends::Byte(byte) => self.after_alt(character(byte.into(), self.ctrl)),
-                Sends::Cursor(key) => letter(key, if application { b'O' } else { b'[' }),
-                Sends::Tilde(number) => tilde(number),
-            },
-        }
+        let Self { code, ctrl, alt, shift } = *self;
+        Pressed { code, ctrl, alt, shift }.bytes(application)
     }
 
     /// Whether it can be the answer to a question, and does not only move or choose.
     #[must_use]
     pub fn decides(&self) -> bool {
+        use Code::{
+            Backspace, Char, Delete, Down, End, Enter, Esc, F, Home, Insert, Left, PageDown, PageUp, Right, Tab, Up,
+        };
         match self.code {
-            Code::Named(at) => !CHOOSES.contains(&NAMED[at].0[0]),
-            Code::Char(_) | Code::F(_) => true,
+            Tab | Backspace | Up | Down | Right | Left | Home | End | PageUp | PageDown => false,
+            Char(_) | Enter | Esc | Insert | Delete | F(_) => true,
         }
     }
-
-    fn after_alt(&self, mut bytes: Vec<u8>) -> Vec<u8> {
-        if self.alt {
-            bytes.insert(0, 0x1b);
-        }
-        bytes
-    }
-}
-
-fn character(c: char, ctrl: bool) -> Vec<u8> {
-    if ctrl {
-        match c.to_ascii_uppercase() {
-            ' ' => return vec![0],
-            upper @ '@'..='_' => return vec![upper as u8 & 0x1f],
-            '?' => return vec![0x7f],
-            _ => {}
-        }
-    }
-    c.encode_utf8(&mut [0; 4]).as_bytes().to_vec()
 }
 
 impl FromStr for Key {
@@ -147,8 +90,8 @@ impl FromStr for Key {
 
 fn code(text: &str) -> Option<Code> {
     let is = |name: &&str| name.eq_ignore_ascii_case(text);
-    if let Some(at) = NAMED.iter().position(|(names, _)| names.iter().any(is)) {
-        return Some(Code::Named(at));
+    if let Some((_, code)) = NAMED.iter().find(|(names, _)| names.iter().any(is)) {
+        return Some(*code);
     }
     let mut chars = text.chars();
     if let (Some(c), None) = (chars.next(), chars.next()) {
@@ -165,10 +108,12 @@ impl fmt::Display for Key {
                 f.write_str(name)?;
             }
         }
-        match self.code {
-            Code::Char(c) => write!(f, "{c}"),
-            Code::Named(at) => f.write_str(NAMED[at].0[0]),
-            Code::F(number) => write!(f, "F{number}"),
+        match (NAMED.iter().find(|(_, code)| *code == self.code), self.code) {
+            (Some((names, _)), _) => f.write_str(names[0]),
+            (None, Code::Char(c)) => write!(f, "{c}"),
+            (None, Code::F(number)) => write!(f, "F{number}"),
+            // All others are named.
+            (None, other) => write!(f, "{other:?}"),
         }
     }
 }

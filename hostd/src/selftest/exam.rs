@@ -7,8 +7,9 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use pilothouse_proto::selftest::Standing;
 use rustix::fs::{Advice, fadvise};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::circle::{Guest, Runner, SESSION, run_in, text};
 use crate::vm::Memory;
@@ -49,26 +50,7 @@ pub struct Findings {
     pub problems: Vec<String>,
 }
 
-/// State of a guest, as it says itself.
-#[derive(Clone, Debug, Deserialize)]
-struct Standing {
-    realtime: u64,
-    monotonic: u64,
-    nap: u64,
-    clocksource: String,
-    trouble: Vec<String>,
-    threads: Vec<Thread>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Thread {
-    cpu: u32,
-    turns: u64,
-    broken: u64,
-    registers: String,
-}
-
-/// A guest's state, with the times before the question and after the answer in nanoseconds since 1970.
+/// A look at a guest, and when: in nanoseconds since 1970 before the question and after the answer.
 #[derive(Clone, Debug)]
 struct Look {
     guest: Standing,
@@ -232,6 +214,8 @@ fn broken(vcpus: u32, looks: [&Look; 3]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_proto::selftest::Thread;
+
     use rstest::rstest;
 
     use super::*;

@@ -2,7 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-/// A key with the modifiers that are held. Shift is part of a character already: `G`, not `shift-g`.
+pub use pilothouse_terminal::keys::Code;
+
+/// A key with the modifiers held. Shift is part of a character already: `G`, not `shift-g`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The key without its modifiers.
@@ -13,43 +15,6 @@ pub struct Key {
     pub alt: bool,
     /// Whether Shift is held; never with [`Code::Char`].
     pub shift: bool,
-}
-
-/// A key without modifiers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Code {
-    /// The key of this character, as typed.
-    Char(char),
-    /// The Enter key.
-    Enter,
-    /// The Escape key.
-    Esc,
-    /// The Tab key.
-    Tab,
-    /// The Backspace key.
-    Backspace,
-    /// The Delete key.
-    Delete,
-    /// The Insert key.
-    Insert,
-    /// The Up key.
-    Up,
-    /// The Down key.
-    Down,
-    /// The Left key.
-    Left,
-    /// The Right key.
-    Right,
-    /// The Home key.
-    Home,
-    /// The End key.
-    End,
-    /// The Page Up key.
-    PageUp,
-    /// The Page Down key.
-    PageDown,
-    /// The function key of this number, from 1 to 20.
-    F(u8),
 }
 
 const NAMES: [(&str, Code); 21] = [

@@ -1,5 +1,6 @@
 //! Keys, pastes and the mouse as the bytes that programs in a terminal expect, as xterm sends them.
 
+use pilothouse_terminal::keys::Pressed;
 use vt100::{MouseProtocolEncoding, MouseProtocolMode, Screen};
 
 use super::Terminal;
@@ -16,27 +17,8 @@ pub fn encode_key(key: Key, terminal: &Terminal) -> Vec<u8> {
     if let Some(bytes) = told_apart(key, modifiers, terminal.keyboard()) {
         return bytes;
     }
-    match key.code {
-        // Enter would submit what is half written. Programs that know no Shift-Enter take Alt-Enter for a new line.
-        Code::Enter if key.shift => b"\x1b\r".to_vec(),
-        Code::Char(c) => alt(key, character(c, key.ctrl)),
-        Code::Enter => alt(key, vec![b'\r']),
-        Code::Esc => alt(key, vec![0x1b]),
-        Code::Tab if key.shift => b"\x1b[Z".to_vec(),
-        Code::Tab => alt(key, vec![b'\t']),
-        Code::Backspace => alt(key, vec![if key.ctrl { 0x08 } else { 0x7f }]),
-        Code::Up => arrow(b'A', modifiers, screen),
-        Code::Down => arrow(b'B', modifiers, screen),
-        Code::Right => arrow(b'C', modifiers, screen),
-        Code::Left => arrow(b'D', modifiers, screen),
-        Code::Home => arrow(b'H', modifiers, screen),
-        Code::End => arrow(b'F', modifiers, screen),
-        Code::Insert => tilde(2, modifiers),
-        Code::Delete => tilde(3, modifiers),
-        Code::PageUp => tilde(5, modifiers),
-        Code::PageDown => tilde(6, modifiers),
-        Code::F(number) => function(number, modifiers),
-    }
+    let Key { code, ctrl, alt, shift } = key;
+    Pressed { code, ctrl, alt, shift }.bytes(screen.application_cursor())
 }
 
 /// Keys that are the same byte as another one, for a program that asked to have them told apart.
@@ -62,49 +44,6 @@ fn told_apart(key: Key, modifiers: u8, (flags, other_keys): (u8, u16)) -> Option
     let plain_tab = key.code == Code::Tab && key.shift;
     let other = other_keys >= 2 || (other_keys == 1 && !character && key.code != Code::Esc);
     (other && held && !plain_tab).then(|| format!("\x1b[27;{modifiers};{number}~").into_bytes())
-}
-
-fn alt(key: Key, mut bytes: Vec<u8>) -> Vec<u8> {
-    if key.alt {
-        bytes.insert(0, 0x1b);
-    }
-    bytes
-}
-
-fn character(c: char, ctrl: bool) -> Vec<u8> {
-    if ctrl {
-        match c.to_ascii_uppercase() {
-            ' ' => return vec![0],
-            upper @ '@'..='_' => return vec![upper as u8 & 0x1f],
-            '?' => return vec![0x7f],
-            _ => {}
-        }
-    }
-    c.encode_utf8(&mut [0; 4]).as_bytes().to_vec()
-}
-
-fn arrow(letter: u8, modifiers: u8, screen: &Screen) -> Vec<u8> {
-    match modifiers {
-        1 if screen.application_cursor() => vec![0x1b, b'O', letter],
-        1 => vec![0x1b, b'[', letter],
-        _ => format!("\x1b[1;{modifiers}{}", letter as char).into_bytes(),
-    }
-}
-
-fn tilde(number: u8, modifiers: u8) -> Vec<u8> {
-    match modifiers {
-        1 => format!("\x1b[{number}~").into_bytes(),
-        _ => format!("\x1b[{number};{modifiers}~").into_bytes(),
-    }
-}
-
-fn function(number: u8, modifiers: u8) -> Vec<u8> {
-    const NUMBERS: [u8; 16] = [15, 17, 18, 19, 20, 21, 23, 24, 25, 26, 28, 29, 31, 32, 33, 34];
-    match (number, modifiers) {
-        (1..=4, 1) => vec![0x1b, b'O', b'O' + number],
-        (1..=4, _) => format!("\x1b[1;{modifiers}{}", (b'O' + number) as char).into_bytes(),
-        _ => NUMBERS.get(usize::from(number).wrapping_sub(5)).map_or_else(Vec::new, |n| tilde(*n, modifiers)),
-    }
 }
 
 /// What a paste sends: bracketed where the program asked for it, and never able to end its bracket itself.
