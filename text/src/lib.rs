@@ -2,12 +2,16 @@
 
 #![no_std]
 
+mod joiners;
+
+pub use joiners::{Joiners, Sieve, is_harmless, sieved};
+
 /// Whether a character may reach a terminal or a stored text: it is seen, or is a blank.
 ///
 /// Not harmless are control characters (C0, DEL and C1; callers that keep line feeds or tabs say so themselves), line and
 /// paragraph separators, marks that make a line read otherwise than it is, and whatever nobody sees: Unicode's default
 /// ignorable code points (zero-width characters, variation selectors, tags) and the anchors of interlinear annotations.
-/// An emoji that is joined of several loses its joiners and is shown as its parts.
+/// Joiners are by themselves among these; a [`Sieve`] lets through those that letters or emoji need.
 #[must_use]
 pub fn harmless(c: char) -> bool {
     !c.is_control() && !separates(c) && !is_ignorable(c)

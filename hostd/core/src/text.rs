@@ -1,12 +1,15 @@
 //! Foreign text made safe to store and to draw.
 
 pub use pilothouse_text::harmless;
+use pilothouse_text::{Joiners, Sieve};
 
-/// At most `max` bytes of `text`, without what is not [`harmless`], except line feeds and tabs. Cut at a character boundary.
+/// At most `max` bytes of `text`, without what is not [`harmless`], except line feeds, tabs, and joiners where they belong. Cut
+/// at a character boundary.
 #[must_use]
 pub fn clean(text: &str, max: usize) -> String {
-    let mut out = String::new();
-    for c in text.chars().filter(|&c| c == '\n' || c == '\t' || harmless(c)) {
+    let (mut out, mut sieve) = (String::new(), Sieve::new(Joiners::OfEmojiToo));
+    let spaces = |c| matches!(c, '\n' | '\t');
+    for c in text.chars().flat_map(|c| sieve.pass(c).chain(Some(c).filter(|c| spaces(*c)))) {
         if out.len() + c.len_utf8() > max {
             break;
         }

@@ -1,5 +1,7 @@
 //! A log in the whole window, a session's or a check's: plain lines, the newest last.
 
+use pilothouse_text::Sieve;
+
 use crate::{effect::Ticket, fleet::SessionKey, fuzzy::Search, pull::PullKey, report::LogReport, text};
 
 /// Most lines of a log that are kept; the oldest go.
@@ -179,14 +181,13 @@ fn plain(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_end_matches(['\r', '\n']);
     let text = text.rsplit('\r').next().unwrap_or_default();
-    let mut out = String::new();
+    let (mut out, mut sieve) = (String::new(), Sieve::default());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
             '\x1b' => skip_escape(&mut chars),
             '\t' => out.push_str("    "),
-            c if text::harmless(c) => out.push(c),
-            _ => {}
+            c => out.extend(sieve.pass(c)),
         }
         if out.len() > LINE_MAX {
             break;

@@ -1,16 +1,16 @@
 //! Foreign text made safe to draw, and numbers made short.
 
-pub use pilothouse_text::harmless;
+use pilothouse_text::Sieve;
+pub use pilothouse_text::{harmless, is_harmless};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 /// At most `max` bytes of `text` on one line: nothing that is not [`harmless`], white space as single blanks.
 #[must_use]
 pub fn one_line(text: &str, max: usize) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        let c = if c.is_whitespace() { ' ' } else { c };
-        if !harmless(c) || (c == ' ' && (out.is_empty() || out.ends_with(' '))) {
+    let (mut out, mut sieve) = (String::new(), Sieve::default());
+    for c in text.chars().flat_map(|c| sieve.pass(if c.is_whitespace() { ' ' } else { c })) {
+        if c == ' ' && (out.is_empty() || out.ends_with(' ')) {
             continue;
         }
         if out.len() + c.len_utf8() > max {
@@ -25,12 +25,9 @@ pub fn one_line(text: &str, max: usize) -> String {
 /// At most `max` bytes of `text`, with its line ends; tabs become blanks.
 #[must_use]
 pub fn many_lines(text: &str, max: usize) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        let c = if c == '\t' { ' ' } else { c };
-        if c != '\n' && !harmless(c) {
-            continue;
-        }
+    let (mut out, mut sieve) = (String::new(), Sieve::default());
+    let passes = |c| sieve.pass(if c == '\t' { ' ' } else { c }).chain(Some(c).filter(|c| *c == '\n'));
+    for c in text.chars().flat_map(passes) {
         if out.len() + c.len_utf8() > max {
             break;
         }

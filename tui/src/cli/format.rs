@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use pilothouse_text::harmless;
+use pilothouse_text::{Joiners, Sieve};
 
 /// `text` on one line, without what is not [`harmless`].
 pub(crate) fn plain(text: &str) -> String {
-    let spaced = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|&c| harmless(c));
-    let mut out = String::with_capacity(text.len());
-    for c in spaced {
+    let (mut out, mut sieve) = (String::with_capacity(text.len()), Sieve::default());
+    for c in text.chars().flat_map(|c| sieve.pass(if c.is_whitespace() { ' ' } else { c })) {
         if c != ' ' || !out.ends_with(' ') {
             out.push(c);
         }
@@ -20,7 +19,8 @@ pub(crate) fn plain(text: &str) -> String {
 
 /// Text without what is not harmless, but with its line feeds and tabs.
 pub(crate) fn plain_lines(text: &str) -> String {
-    text.chars().filter(|&c| c == '\n' || c == '\t' || harmless(c)).collect()
+    let mut sieve = Sieve::new(Joiners::OfEmojiToo);
+    text.chars().flat_map(|c| sieve.pass(c).chain(Some(c).filter(|c| matches!(c, '\n' | '\t')))).collect()
 }
 
 /// Milliseconds since the epoch as RFC 3339 in UTC, with milliseconds, so that the texts sort like the times.

@@ -72,7 +72,7 @@ fn draw_cell(cell: &vt100::Cell, look: Look, place: (u16, u16), room: u16, base:
     let contents = pilothouse_terminal::shown(cell);
     let width = if wide { 2 } else { 1 };
     // The real terminal must agree on the width, and never gets a control character.
-    let fits = !contents.is_empty() && contents.chars().all(text::harmless) && contents.cell_width() == width;
+    let fits = !contents.is_empty() && text::is_harmless(&contents) && contents.cell_width() == width;
     let symbol = if fits { &contents } else { first_char(&contents, width).unwrap_or(" ") };
     pen.buffer[place].reset();
     pen.buffer[place].set_symbol(symbol).set_style(style);

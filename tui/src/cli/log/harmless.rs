@@ -1,16 +1,24 @@
 //! Terminal output reduced to text, colours and erasing in a line: what an agent printed days ago must not set modes, ask the
 //! terminal questions that it would answer into the shell, or write to the clipboard now.
 
-use pilothouse_text::harmless;
+use pilothouse_text::{Joiners, Sieve};
 
 /// A filter of bytes; it keeps its place between calls. Text is UTF-8; what is not becomes U+FFFD.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Harmless {
     state: State,
+    sieve: Sieve,
     /// Parameters of the control sequence being read; at most [`PARAMETERS_MAX`] bytes.
     parameters: String,
     /// The beginning of a character whose end has not come yet.
     begun: Vec<u8>,
+}
+
+impl Default for Harmless {
+    fn default() -> Self {
+        let sieve = Sieve::new(Joiners::OfEmojiToo);
+        Self { state: State::default(), sieve, parameters: String::new(), begun: Vec::new() }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,7 +69,7 @@ impl Harmless {
             (_, '\x1b') => State::Escape,
             // A C1 control is ESC and a letter in one, also where it is coded as UTF-8.
             (_, '\u{80}'..='\u{9f}') => self.escape(char::from_u32(u32::from(c) - 0x40).unwrap_or_default()),
-            (State::Text, _) => text(c, out),
+            (State::Text, _) => self.text(c, out),
             (State::Escape | State::StringEscape, _) => self.escape(c),
             (State::Control, ' '..='?') => {
                 if self.parameters.len() < PARAMETERS_MAX {
@@ -71,6 +79,14 @@ impl Harmless {
             }
             (State::Control, _) => self.control(c, out),
         }
+    }
+
+    fn text(&mut self, c: char, out: &mut String) -> State {
+        out.extend(self.sieve.pass(c));
+        if matches!(c, '\n' | '\r' | '\t') {
+            out.push(c);
+        }
+        State::Text
     }
 
     fn escape(&mut self, c: char) -> State {
@@ -101,13 +117,6 @@ impl Harmless {
     }
 }
 
-fn text(c: char, out: &mut String) -> State {
-    if harmless(c) || matches!(c, '\n' | '\r' | '\t') {
-        out.push(c);
-    }
-    State::Text
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -126,6 +135,7 @@ mod tests {
     #[case::c1_as_utf8("a\u{9b}2Jb\u{9d}52;c;ZXZpbA==\u{9c}c\u{90}+q\u{9c}d\u{85}e\u{9b}31mf".as_bytes(), b"abcde\x1b[31mf")]
     #[case::c1_as_bytes(b"a\x9b2Jb\x84", "a\u{fffd}2Jb\u{fffd}".as_bytes())]
     #[case::unseen("a\u{202e}b\u{2066}c\u{200b}d\u{e0041}e\u{61c}".as_bytes(), b"abcde")]
+    #[case::joined("\u{645}\u{6cc}\u{200c}\u{62e} \u{1f469}\u{200d}\u{1f4bb} a\u{200d}b".as_bytes(), "\u{645}\u{6cc}\u{200c}\u{62e} \u{1f469}\u{200d}\u{1f4bb} ab".as_bytes())]
     #[case::broken(b"\xc3(\xe2\x82", "\u{fffd}(".as_bytes())]
     #[case::cancelled(b"a\x1b]52;c\x18b\x1b[31\x1ac", b"abc")]
     fn only_text_and_colours_pass(#[case] bytes: &[u8], #[case] want: &[u8]) {
