@@ -129,8 +129,24 @@ impl Draft {
         true
     }
 
-    /// Returns the draft within its bounds, and without anything that could hurt a terminal or a layout: a file may have been
-    /// changed by others.
+    /// What is to be kept where another console has kept `theirs` since this one kept `before`: what this one has changed, on
+    /// top of theirs. None: there is no room for both.
+    #[must_use]
+    pub fn on_top_of(&self, before: &Self, theirs: &Self) -> Option<Self> {
+        let changed = |it: &&Comment| !before.comments.contains(it);
+        let kept = theirs.comments.iter().filter(|it| !before.comments.contains(it) || self.comments.contains(it));
+        let mut comments: Vec<Comment> = kept.cloned().collect();
+        for comment in self.comments.iter().filter(changed) {
+            if !comments.contains(comment) {
+                comments.push(comment.clone());
+            }
+        }
+        comments.sort_by(|a, b| a.place.cmp(&b.place));
+        let body = body_on_top_of(&self.body, &before.body, &theirs.body);
+        (comments.len() <= COMMENTS_MAX && body.len() <= TEXT_MAX).then_some(Self { comments, body })
+    }
+
+    /// Within its bounds, and without anything that could hurt a terminal or a layout: a file may have been changed by others.
     #[must_use]
     pub fn cleaned(mut self) -> Self {
         self.comments.truncate(COMMENTS_MAX);
@@ -149,12 +165,56 @@ impl Draft {
     }
 }
 
+/// The same of the text of a verdict: where both have changed it, both texts stand there.
+fn body_on_top_of(ours: &str, before: &str, theirs: &str) -> String {
+    match () {
+        () if ours == before || ours == theirs => theirs.to_owned(),
+        () if theirs == before => ours.to_owned(),
+        // What this console has kept is a part of what is there, since an earlier time.
+        () if !before.is_empty() && theirs.contains(before) => {
+            let (first, last) = theirs.rsplit_once(before).unwrap_or(("", theirs));
+            [first, ours, last].concat().trim_matches('\n').to_owned()
+        }
+        () if ours.is_empty() || theirs.contains(ours) => theirs.to_owned(),
+        () if theirs.is_empty() => ours.to_owned(),
+        () => format!("{theirs}\n{ours}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn place(line: u32) -> Place {
         Place::Line { path: "a.rs".into(), line, head: "aaaa".into(), quote: "let a;".into() }
+    }
+
+    #[test]
+    fn two_consoles_lose_nothing_to_each_other() {
+        let draft = |comments: &[(u32, &str)], body: &str| {
+            let mut draft = Draft { body: body.into(), ..Draft::default() };
+            comments.iter().for_each(|(line, text)| assert!(draft.finish(place(*line), text)));
+            draft
+        };
+        let before = draft(&[(1, "both"), (2, "to go"), (3, "old")], "start");
+        let ours = draft(&[(1, "both"), (3, "new"), (4, "ours")], "start, ours");
+        let theirs = draft(&[(1, "both"), (2, "to go"), (3, "old"), (5, "theirs")], "start");
+        let merged = ours.on_top_of(&before, &theirs).unwrap();
+        assert_eq!(merged, draft(&[(1, "both"), (3, "new"), (4, "ours"), (5, "theirs")], "start, ours"));
+        // Both have said something of one line, and in general.
+        let theirs = draft(&[(3, "theirs")], "start, theirs");
+        let merged = ours.on_top_of(&before, &theirs).unwrap();
+        let said: Vec<_> = merged.comments.iter().map(|it| &*it.body).collect();
+        assert_eq!((said, &*merged.body), (vec!["theirs", "new", "ours"], "start, ours, theirs"));
+        // As this one types on, its own text changes and the other's stays; when it is sent, its own goes.
+        let more = Draft { body: "start, ours and more".into(), ..ours.clone() };
+        let merged = more.on_top_of(&ours, &Draft { body: "theirs\nstart, ours".into(), ..merged }).unwrap();
+        assert_eq!(merged.body, "theirs\nstart, ours and more");
+        let left = Draft::default().on_top_of(&more, &merged).unwrap();
+        assert_eq!((&*left.body, left.comments.len()), ("theirs", 1));
+        // Nobody else was there.
+        assert_eq!(ours.on_top_of(&before, &before), Some(ours.clone()));
+        assert_eq!(ours.on_top_of(&Draft::default(), &Draft::default()), Some(ours));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Drafts on disk: one file for each pull request that something is drafted on, in the XDG state folder. Whatever ends the
 //! console, they are there for the next one.
 //!
-//! A file is replaced as a whole or not at all. One that cannot be understood is kept under another name, and said to be.
+//! A file is replaced as a whole or not at all. One that cannot be understood is kept under another name, and said to be. Where
+//! several consoles draft on one pull request, each puts what it has changed on top of what the others keep.
 
 use std::{
     collections::BTreeMap,
@@ -108,15 +109,41 @@ impl Folder {
         files
     }
 
-    /// Keeps a draft; an empty one is removed.
-    fn keep(&self, host: &HostAddress, key: &PullKey, draft: &Draft) -> io::Result<()> {
+    /// Keeps what is drafted on top of what other consoles keep of it; an empty draft is removed. `before`: what this console
+    /// has kept of it before.
+    fn keep(&self, host: &HostAddress, key: &PullKey, draft: &Draft, before: &Draft) -> io::Result<()> {
         let (host, repository, number) = (address(host), key.repository.to_string(), key.number);
         let path = self.0.join(file_name(&host, &repository, number));
+        let _lock = self.lock()?;
+        let theirs = match path.exists().then(|| read::<Kept>(&path)) {
+            Some(Ok(kept)) => Some(kept.draft.cleaned()),
+            Some(Err(why)) => {
+                set_aside(&path, &why);
+                None
+            }
+            None => None,
+        };
+        let draft = match theirs {
+            Some(theirs) => draft.on_top_of(before, &theirs),
+            None => Some(draft.clone()),
+        };
+        let draft =
+            draft.ok_or_else(|| io::Error::other("other consoles have drafted so much that there is no room"))?;
         if draft.is_empty() {
             return remove(&path);
         }
-        let kept = Kept { host, repository, number, draft: draft.clone() };
+        let kept = Kept { host, repository, number, draft };
         self.replace(&path, &serde_json::to_vec_pretty(&kept)?)
+    }
+
+    /// Nobody else changes a draft while this is held.
+    fn lock(&self) -> io::Result<File> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        create_private(&self.0)?;
+        let path = self.0.join("lock");
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        file.lock()?;
+        Ok(file)
     }
 }
 
@@ -196,6 +223,8 @@ struct Waiting {
     /// Drafts that wait to be written, at most one for each pull request.
     drafts: Mutex<BTreeMap<PullKey, (HostAddress, Draft)>>,
     form: Mutex<Option<KeptForm>>,
+    /// What this console has read or kept of each.
+    known: Mutex<BTreeMap<PullKey, Draft>>,
     more: Notify,
     /// Held while something is written.
     writing: tokio::sync::Mutex<()>,
@@ -211,6 +240,11 @@ impl Keeper {
     /// Creates a keeper that writes as long as `run` runs, and then when it is told to finish.
     pub(super) fn new() -> Self {
         Self { waiting: Arc::default() }
+    }
+
+    /// What was read when the console began: what it changes is put on top of it.
+    pub(super) fn read(&self, drafts: &BTreeMap<PullKey, Draft>) {
+        self.waiting.known.lock().unwrap_or_else(PoisonError::into_inner).clone_from(drafts);
     }
 
     /// Has a draft written soon.
@@ -244,7 +278,13 @@ impl Keeper {
         let written = tokio::task::spawn_blocking(move || {
             let mut result = Ok(());
             for (key, (host, draft)) in waiting.take() {
-                result = folder.keep(&host, &key, &draft).and(result);
+                let mut known = waiting.known.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = known.entry(key.clone()).or_default();
+                let kept = folder.keep(&host, &key, &draft, before);
+                if kept.is_ok() {
+                    *before = draft;
+                }
+                result = kept.and(result);
             }
             let form = waiting.form.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(form) = form {
@@ -293,9 +333,9 @@ mod tests {
         let folder = Folder(root.path().join("state/drafts"));
         let hosts = [host("near"), host("far")];
         for (n, repository) in [(0, "widgets"), (1, "widgets"), (0, "a/b ../c")] {
-            folder.keep(&hosts[n], &key(n, repository), &draft(repository)).unwrap();
+            folder.keep(&hosts[n], &key(n, repository), &draft(repository), &Draft::default()).unwrap();
         }
-        folder.keep(&hosts[0], &key(0, "widgets"), &draft("newer")).unwrap();
+        folder.keep(&hosts[0], &key(0, "widgets"), &draft("newer"), &draft("widgets")).unwrap();
         let mut all = loaded(&folder, &hosts);
         all.sort_by_key(|(host, repository, _)| (*host, repository.clone()));
         let expected = [(0, "a/b ../c", "a/b ../c"), (0, "widgets", "newer"), (1, "widgets", "widgets")];
@@ -303,8 +343,8 @@ mod tests {
         // By where it is, not by what it is called or which place it has today; others are left alone.
         let renamed = HostAddress { name: "renamed".into(), ..host("far") };
         assert_eq!(loaded(&folder, &[renamed]), [(0, "widgets".to_owned(), draft("widgets"))]);
-        folder.keep(&hosts[0], &key(0, "widgets"), &Draft::default()).unwrap();
-        folder.keep(&hosts[0], &key(0, "widgets"), &Draft::default()).unwrap();
+        folder.keep(&hosts[0], &key(0, "widgets"), &Draft::default(), &draft("newer")).unwrap();
+        folder.keep(&hosts[0], &key(0, "widgets"), &Draft::default(), &draft("newer")).unwrap();
         for pid in [std::process::id(), u32::MAX] {
             fs::write(folder.0.join(format!("widgets-1-0.new-{pid}")), "{").unwrap();
         }
@@ -327,6 +367,38 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(root.path().join("widgets-1.broken-1")).unwrap(), "{\"host\"");
         assert_eq!(fs::read_to_string(root.path().join("widgets-1.broken-2")).unwrap(), "{\"host\": 1}");
+    }
+
+    #[tokio::test]
+    async fn consoles_beside_each_other_keep_what_each_has_drafted() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder(root.path().join("drafts"));
+        let (hosts, at) = ([host("near")], key(0, "widgets"));
+        let (one, other) = (Keeper::new(), Keeper::new());
+        let line = |line, head: &str| Place::Line { path: "a.rs".into(), line, head: head.into(), quote: "x".into() };
+        let said = |lines: &[u32]| {
+            let mut draft = Draft::default();
+            assert!(lines.iter().all(|n| draft.finish(line(*n, "abcd"), &format!("on {n}"))));
+            draft
+        };
+        for (keeper, draft) in
+            [(&one, said(&[1])), (&other, said(&[2])), (&one, said(&[1, 3])), (&other, said(&[2, 4]))]
+        {
+            keeper.keep(hosts[0].clone(), at.clone(), draft);
+            keeper.finish(&folder).await.unwrap();
+        }
+        assert_eq!(loaded(&folder, &hosts), [(0, "widgets".to_owned(), said(&[1, 2, 3, 4]))]);
+        // A third one reads all of them, and discards what it has read.
+        let third = Keeper::new();
+        third.read(&[(at.clone(), said(&[1, 2, 3, 4]))].into());
+        one.keep(hosts[0].clone(), at.clone(), said(&[1, 3, 5]));
+        one.finish(&folder).await.unwrap();
+        third.keep(hosts[0].clone(), at.clone(), Draft::default());
+        third.finish(&folder).await.unwrap();
+        assert_eq!(loaded(&folder, &hosts), [(0, "widgets".to_owned(), said(&[5]))]);
+        one.keep(hosts[0].clone(), at, Draft::default());
+        one.finish(&folder).await.unwrap();
+        assert_eq!(loaded(&folder, &hosts), []);
     }
 
     #[tokio::test]

@@ -84,6 +84,7 @@ impl Runtime {
             tasks.spawn(pulls::watch(id, host.channel(), reports.clone()));
         }
         let keeper = Keeper::new();
+        keeper.read(&state.drafts);
         if let Some(folder) = &drafts {
             tasks.spawn(keeper.clone().run(folder.clone(), reports.clone()));
         }
