@@ -86,8 +86,9 @@ async fn what_is_waited_for_is_seen_on_a_terminal() {
 
 /// The script in a real shell, which asks the program, which asks the host.
 #[tokio::test(flavor = "multi_thread")]
-async fn completions_know_sessions_and_environments() {
+async fn completions_know_sessions_environments_repositories_and_pull_requests() {
     let fake = Fake::start(vec![session("alpha"), session("beta")]).await;
+    fake.state.has_pull(7);
     let program = fake.command(&[]).as_std().get_program().to_owned();
     let path = std::path::Path::new(&program).parent().unwrap().to_str().unwrap().to_owned();
     for (words, wanted) in [
@@ -96,6 +97,10 @@ async fn completions_know_sessions_and_environments() {
         (&["pilothouse", "new", "--env", "de"], "demo"),
         (&["pilothouse", "env", "build", "d"], "demo"),
         (&["pilothouse", "susp"], "suspend"),
+        (&["pilothouse", "review", "approve", "widgets#7"], "widgets#7"),
+        (&["pilothouse", "diff", "widgets#7"], "widgets#7"),
+        (&["pilothouse", "repo", "show", "wid"], "widgets"),
+        (&["pilothouse", "checks", "ls", "--repo", "wid"], "widgets"),
     ] {
         let last = words.last().unwrap();
         let script = format!(

@@ -1,4 +1,4 @@
-//! What a shell may put in for a word: also what only the hosts know, sessions and environments.
+//! What a shell may put in for a word: also what only the hosts know, such as sessions and pull requests.
 
 use std::time::Duration;
 
@@ -8,10 +8,12 @@ use clap_complete::{
     env::{CompleteEnv, Shells},
 };
 
+use pilothouse_proto::hostd::v1::{ListPullsRequest, ListRepositoriesRequest};
+
 use super::{
     args::Arguments,
     failure::{Failure, Outcome},
-    fleet::Fleet,
+    fleet::{Fleet, Host},
     format::plain,
     output,
 };
@@ -67,7 +69,51 @@ pub(crate) fn environments() -> ArgValueCandidates {
     })
 }
 
-/// Completes with the names of all configured hosts.
+/// Names of all repositories.
+pub(crate) fn repositories() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        asked(async |fleet| {
+            let question =
+                async |host: &Host| host.ask(host.repositories().list_repositories(ListRepositoriesRequest {})).await;
+            let answers = fleet.gather(question).await.unwrap_or_default();
+            let all = answers.into_iter().flat_map(|on| on.it.repositories);
+            all.map(|repository| candidate(&repository.name, &repository.upstream)).collect()
+        })
+    })
+}
+
+/// All open pull requests, as `REPOSITORY#NUMBER`.
+pub(crate) fn pulls() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| asked(async |fleet| of_pulls(fleet, false).await))
+}
+
+/// All that are over, too: one of them may be opened again.
+pub(crate) fn all_pulls() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| asked(async |fleet| of_pulls(fleet, true).await))
+}
+
+/// What changes can be looked at: sessions and open pull requests.
+pub(crate) fn changes() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        asked(async |fleet| {
+            let sessions = fleet.sessions().await.unwrap_or_default().into_iter().flat_map(|on| on.it.1);
+            let mut all: Vec<_> = sessions.map(|session| candidate(&session.slug, &session.title)).collect();
+            all.extend(of_pulls(fleet, false).await);
+            all
+        })
+    })
+}
+
+async fn of_pulls(fleet: &Fleet, all: bool) -> Vec<CompletionCandidate> {
+    let question = async |host: &Host| {
+        host.ask(host.reviews().list_pulls(ListPullsRequest { repository: String::new(), all })).await
+    };
+    let answers = fleet.gather(question).await.unwrap_or_default();
+    let all = answers.into_iter().flat_map(|on| on.it.pulls);
+    all.map(|pull| candidate(&format!("{}#{}", pull.repository, pull.number), &pull.title)).collect()
+}
+
+/// Names of all configured hosts.
 pub(crate) fn hosts() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let hosts = Hosts::load().and_then(|hosts| hosts.choose(&[], None)).unwrap_or_default();

@@ -133,6 +133,14 @@ fn read(path: &Path) -> std::io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn every_word_of_osc_is_in_the_documentation() {
+        let text = include_str!("../../../docs/configuration.md");
+        for name in super::Osc::NAMES {
+            assert!(text.contains(&format!("| `\"{name}\"` | ")), "{name}");
+        }
+    }
+
     use super::*;
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {

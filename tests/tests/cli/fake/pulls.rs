@@ -68,6 +68,11 @@ impl State {
         let _ = self.pull_changes.send(pull.clone());
     }
 
+    /// It has this open pull request from now on.
+    pub(crate) fn has_pull(&self, number: u64) {
+        self.pulls.lock().unwrap().push(pull(number));
+    }
+
     /// It is like this from now on, and watchers are told.
     fn replace(&self, pull: Pull) -> Pull {
         let mut pulls = self.pulls.lock().unwrap();

@@ -24,7 +24,7 @@ Examples:
 pub(crate) struct Diff {
     /// A session (slug, id, or a unique prefix), a pull request (REPOSITORY#NUMBER or #NUMBER), or, with --repo,
     /// revisions: A..B, or A...B for what B changed since it left A
-    #[arg(value_name = "SESSION|PR|A..B", add = complete::sessions())]
+    #[arg(value_name = "SESSION|PR|A..B", add = complete::changes())]
     pub(crate) what: String,
     /// Compare two revisions of this repository
     #[arg(long, value_name = "NAME")]

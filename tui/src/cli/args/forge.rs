@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::complete;
+
 /// Of `review`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReviewCommand {
@@ -13,7 +15,7 @@ pub(crate) enum ReviewCommand {
   pilothouse review ls --json | jq -r '.[] | select(.blocked == null) | .id'")]
     Ls {
         /// Of this repository only
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", add = complete::repositories())]
         repo: Option<String>,
         /// Those that are merged or closed, too
         #[arg(long)]
@@ -26,7 +28,7 @@ pub(crate) enum ReviewCommand {
     #[command(after_help = "Examples:\n  pilothouse review show 12\n  pilothouse review show widgets#12 --json")]
     Show {
         /// NUMBER, or REPOSITORY#NUMBER
-        #[arg(value_name = "PR")]
+        #[arg(value_name = "PR", add = complete::all_pulls())]
         id: String,
         /// Print a JSON object
         #[arg(long)]
@@ -73,7 +75,7 @@ pub(crate) enum ReviewCommand {
     #[command(after_help = "Examples:\n  pilothouse review resolve 12 3\n  pilothouse review resolve 12 3 --undo")]
     Resolve {
         /// NUMBER, or REPOSITORY#NUMBER
-        #[arg(value_name = "PR")]
+        #[arg(value_name = "PR", add = complete::pulls())]
         id: String,
         /// The thread; `review show` has their numbers
         #[arg(value_name = "THREAD", value_parser = clap::value_parser!(u64).range(1..))]
@@ -91,7 +93,7 @@ pub(crate) enum ReviewCommand {
     )]
     Merge {
         /// NUMBER, or REPOSITORY#NUMBER
-        #[arg(value_name = "PR")]
+        #[arg(value_name = "PR", add = complete::pulls())]
         id: String,
         /// Refuse unless this is its head commit; otherwise the head that it has now
         #[arg(long, value_name = "COMMIT")]
@@ -123,7 +125,7 @@ pub(crate) enum ReviewCommand {
 #[derive(Debug, Args)]
 pub(crate) struct OnePull {
     /// NUMBER, or REPOSITORY#NUMBER
-    #[arg(value_name = "PR")]
+    #[arg(value_name = "PR", add = complete::all_pulls())]
     pub(crate) id: String,
     /// Print the pull request as JSON
     #[arg(long)]
@@ -134,7 +136,7 @@ pub(crate) struct OnePull {
 #[derive(Debug, Args)]
 pub(crate) struct Said {
     /// NUMBER, or REPOSITORY#NUMBER
-    #[arg(value_name = "PR")]
+    #[arg(value_name = "PR", add = complete::pulls())]
     pub(crate) id: String,
     /// The words; several are joined by blanks
     #[arg(value_name = "TEXT")]
@@ -204,7 +206,7 @@ pub(crate) enum ChecksCommand {
       --summary '2 of 40 failed' --url https://ci.example.com/7 --log test.log")]
     Report {
         /// The repository's name
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", add = complete::repositories())]
         repo: String,
         /// The commit that was checked; at least 7 digits of its id
         #[arg(long, value_name = "COMMIT")]
@@ -231,10 +233,10 @@ pub(crate) enum ChecksCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Of {
     /// A pull request: NUMBER, or REPOSITORY#NUMBER
-    #[arg(value_name = "PR", required_unless_present = "commit")]
+    #[arg(value_name = "PR", required_unless_present = "commit", add = complete::all_pulls())]
     pub(crate) pull: Option<String>,
     /// With --commit: the repository's name
-    #[arg(long, value_name = "NAME", requires = "commit")]
+    #[arg(long, value_name = "NAME", requires = "commit", add = complete::repositories())]
     pub(crate) repo: Option<String>,
     /// Of this commit instead
     #[arg(long, value_name = "COMMIT", requires = "repo")]

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
-use crate::cli::format;
+use crate::cli::{complete, format};
 
 /// Of `repo`.
 #[derive(Debug, Subcommand)]
@@ -55,7 +55,7 @@ Examples:
     )]
     Clone {
         /// Its name
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = complete::repositories())]
         name: String,
         /// Where to; otherwise a folder of its name
         #[arg(value_name = "DIR")]
@@ -67,7 +67,7 @@ Examples:
     )]
     Show {
         /// Its name
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = complete::repositories())]
         name: String,
         /// Print a JSON object
         #[arg(long)]
@@ -86,7 +86,7 @@ Examples:
     )]
     Fetch {
         /// Its name
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = complete::repositories())]
         name: String,
         /// Print a JSON array of the branches that were not the same
         #[arg(long)]
@@ -101,7 +101,7 @@ Examples:
   pilothouse repo push widgets main release-2")]
     Push {
         /// Its name
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = complete::repositories())]
         name: String,
         /// Branches; otherwise the default one
         #[arg(value_name = "BRANCH")]
@@ -119,7 +119,7 @@ Examples:
   pilothouse repo set widgets --upstream https://git.example.com/widgets.git --fetch-every 15m")]
     Set {
         /// Its name
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = complete::repositories())]
         name: String,
         /// What changes
         #[command(flatten)]
@@ -132,7 +132,7 @@ Examples:
     #[command(after_help = "Example:\n  pilothouse repo rename widgets gadgets")]
     Rename {
         /// Its name
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = complete::repositories())]
         name: String,
         /// Its name from now on
         #[arg(value_name = "NEW")]
@@ -149,7 +149,7 @@ Examples:
   pilothouse repo remove widgets --yes --force")]
     Remove {
         /// Its name
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = complete::repositories())]
         name: String,
         /// Do not ask
         #[arg(long, short = 'y')]
