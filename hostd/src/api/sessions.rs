@@ -1,6 +1,6 @@
 use pilothouse_proto::hostd::v1::{
     AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, EventsRequest, EventsResponse,
-    ExecRequest, ExecResponse, ForkRequest, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse,
+    ExecRequest, ExecResponse, ForkRequest, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse, Refused,
     RestartRequest, ResumeRequest, SendRequest, SendResponse, Session, SuspendRequest, sessions_server::Sessions,
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -10,7 +10,7 @@ use super::{
     principal::{actor, owner},
     streams::Answers,
 };
-use crate::sessions::{ForkOrder, Order, SendOrder};
+use crate::sessions::{ForkOrder, Order, SendOrder, SessionView};
 
 #[async_trait]
 impl Sessions for Api {
@@ -27,16 +27,16 @@ impl Sessions for Api {
     }
 
     async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
-        let sessions = self.fleet.list().iter().map(convert::session_in_brief).collect();
-        Ok(Response::new(ListResponse { sessions }))
+        let views = self.fleet.list();
+        let brief = views.iter().map(|view| Session { refused: self.refused(view), ..convert::session_in_brief(view) });
+        Ok(Response::new(ListResponse { sessions: brief.collect() }))
     }
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Session>, Status> {
         let id = request.into_inner().id;
         self.fleet.look_into(&id).await?;
         let view = self.fleet.get(&id)?;
-        let refused = self.fleet.refused(&view.session.id).into_iter().map(convert::refused).collect();
-        Ok(Response::new(Session { refused, ..convert::session(&view) }))
+        Ok(Response::new(Session { refused: self.refused(&view), ..convert::session(&view) }))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
@@ -92,5 +92,12 @@ impl Sessions for Api {
 
     async fn log(&self, request: Request<LogRequest>) -> Result<Response<Self::LogStream>, Status> {
         Ok(Response::new(log::log(self, request.into_inner()).await?))
+    }
+}
+
+impl Api {
+    /// Destinations that a session was refused.
+    fn refused(&self, view: &SessionView) -> Vec<Refused> {
+        self.fleet.refused(&view.session.id).into_iter().map(convert::refused).collect()
     }
 }

@@ -70,7 +70,9 @@ async fn what_a_session_was_refused_is_shown() {
     let text = fake.run(&["show", "alpha"]).await;
     assert!(text.text().contains("\nrefused      a.example:443 12 times, last "), "{}", text.text());
     assert_eq!(fake.run(&["show", "alpha", "--json"]).await.json()["refused"][0]["count"], 12);
-    assert!(fake.run(&["ls", "--json"]).await.json()[0].get("refused").is_none());
+    assert_eq!(fake.run(&["ls", "--json"]).await.json()[0]["refused"][0]["count"], 12);
+    let listed = fake.run(&["ls"]).await;
+    assert!(listed.text().contains("1 destination refused; working"), "{}", listed.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -399,7 +399,7 @@ impl Asked {
             Call::Resolve { .. } => ("Reopened", "reopen"),
             Call::Close(_) => ("Closed", "close"),
             Call::Reopen(_) => ("Opened again:", "open again"),
-            Call::ReadPull(_) | Call::ReadClosed => ("Read", "read"),
+            Call::ReadPull(_) | Call::ReadClosed | Call::ReadRefused(_) => ("Read", "read"),
         };
         let (done, what) = (format!("{done} {about}"), format!("{what} {about}"));
         Self { host, call, done, what, question: None, review: None }

@@ -124,7 +124,9 @@ pub enum Call {
     Fork(String),
     /// Build the environment of this name.
     Build(String),
-    /// Read the pull request of this name, with all that was said.
+    /// Read which destinations this session was refused.
+    ReadRefused(String),
+    /// Read a pull request with all that was said.
     ReadPull(String),
     /// Give a review of a pull request.
     Review {

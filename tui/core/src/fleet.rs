@@ -199,7 +199,31 @@ impl Session {
     }
 }
 
-/// An environment of a host. Words of the API stay words.
+/// A destination that a session asked for and may not reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // As hostd.v1.Refused.
+pub struct Refusal {
+    pub destination: String,
+    pub why: String,
+    pub count: u64,
+    pub last_at: Millis,
+}
+
+impl Refusal {
+    /// Most of one session that are kept.
+    pub(crate) const MOST: usize = 64;
+
+    /// Without anything that could hurt a terminal or a layout.
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        for line in [&mut self.destination, &mut self.why] {
+            *line = text::one_line(line, 512);
+        }
+        self
+    }
+}
+
+/// An environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // The fields are those of hostd.v1.Environment and documented there.
 pub struct Environment {

@@ -4,7 +4,7 @@ use crate::{
     diff::DiffReport,
     draft::Draft,
     effect::Ticket,
-    fleet::{Environment, HostId, HostInfo, Session},
+    fleet::{Environment, HostId, HostInfo, Refusal, Session},
     notice::Kind,
     pull::Pull,
 };
@@ -119,6 +119,8 @@ pub enum Answer {
     Created(Box<Session>),
     /// The pull request as it is now, with all that was said.
     Pull(Box<Pull>),
+    /// Destinations that the session was refused, the last one first.
+    Refused(Vec<Refusal>),
     /// The pull requests that were asked for.
     Pulls(Vec<Pull>),
 }

@@ -14,7 +14,7 @@ use crate::{
     draft::Draft,
     edit::Field,
     effect::{Slot, Ticket},
-    fleet::{EnvironmentKey, Fleet, HostId, Session, SessionKey, Turn},
+    fleet::{EnvironmentKey, Fleet, HostId, Refusal, Session, SessionKey, Turn},
     key::Key,
     layout::Layout,
     list::{List, Row},
@@ -124,7 +124,9 @@ pub struct State {
     /// First row shown of the details of what is selected. Of a session and of a long environment they begin at 1: at 0 its
     /// terminal stands there, or a summary.
     pub details: usize,
-    /// The list of hosts.
+    /// What the session whose details are looked at was refused, as far as it was read.
+    pub refused: Option<(SessionKey, Vec<Refusal>)>,
+    /// Hosts.
     pub hosts: List<(), HostId>,
     /// The list of environments.
     pub environments: List<(), EnvironmentKey>,
@@ -217,6 +219,7 @@ impl State {
             seen: BTreeMap::new(),
             whole: None,
             details: 0,
+            refused: None,
             hosts: List::default(),
             environments: List::default(),
             crashes: List::default(),

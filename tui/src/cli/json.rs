@@ -59,7 +59,7 @@ pub(crate) struct Session<'a> {
     viewers: u32,
     forked_from: Option<&'a str>,
     phases: Vec<Phase<'a>>,
-    /// Destinations that the session was refused; in `show` alone.
+    /// Of `show` and `ls` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<Vec<Refused<'a>>>,
 }

@@ -24,7 +24,8 @@ pub(crate) async fn run(fleet: &Fleet, options: Ls) -> Outcome {
     }
     if options.json {
         sessions.sort_by(|(_, a), (_, b)| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-        let all: Vec<_> = sessions.iter().map(|(host, session)| json::Session::new(host, session)).collect();
+        let all: Vec<_> =
+            sessions.iter().map(|(host, session)| json::Session::new(host, session).with_refused(session)).collect();
         output::print_json(&all)?;
     } else {
         print(fleet, sessions)?;
@@ -64,7 +65,7 @@ fn row(host: Option<&String>, session: &Session, now: Timestamp) -> Vec<Cell> {
         plain(&session.slug).into(),
         Cell(plain(state(session)), state_tone(state(session))),
         Cell(plain(&session.attention), turn_tone(&session.attention)),
-        plain(&session.reason).into(),
+        why(session).into(),
         plain(&session.title).into(),
         plain(&session.environment).into(),
         Cell(plain(&session.lifecycle), state_tone(&session.lifecycle)),
@@ -76,7 +77,18 @@ fn row(host: Option<&String>, session: &Session, now: Timestamp) -> Vec<Cell> {
     row
 }
 
-/// A word for what the session's turn is about, however it is kept. Older hosts say no such word.
+/// Why it is whose turn it is, and that its agent may wait for what it is not let through to.
+fn why(session: &Session) -> String {
+    let refused = match session.refused.len() {
+        0 => return plain(&session.reason),
+        1 => "1 destination refused".to_owned(),
+        count => format!("{count} destinations refused"),
+    };
+    let reason = plain(&session.reason);
+    if reason.is_empty() { refused } else { format!("{refused}; {reason}") }
+}
+
+/// One word: what its turn is about, however it is kept. Older hosts say no such word.
 fn state(session: &Session) -> &str {
     match session.word.as_str() {
         "" if session.deleting => "deleting",

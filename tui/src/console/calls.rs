@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use pilothouse_proto::hostd::v1::{
-    BuildRequest, ClosePullRequest, CreateRequest, DeleteRequest, ForkRequest, GetPullRequest, ListPullsRequest,
-    MergePullRequest, ReopenPullRequest, RerunChecksRequest, ResolveThreadRequest, RestartRequest, ResumeRequest,
-    SendRequest, SubmitReviewRequest, SuspendRequest, checks_client::ChecksClient,
+    BuildRequest, ClosePullRequest, CreateRequest, DeleteRequest, ForkRequest, GetPullRequest, GetRequest,
+    ListPullsRequest, MergePullRequest, ReopenPullRequest, RerunChecksRequest, ResolveThreadRequest, RestartRequest,
+    ResumeRequest, SendRequest, SubmitReviewRequest, SuspendRequest, checks_client::ChecksClient,
     environments_client::EnvironmentsClient, reviews_client::ReviewsClient, sessions_client::SessionsClient,
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -64,6 +64,10 @@ async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
         Call::Suspend(id) => drop(sessions.suspend(SuspendRequest { id }).await?),
         Call::Resume(id) => drop(sessions.resume(ResumeRequest { id }).await?),
         Call::Restart(id) => drop(sessions.restart(RestartRequest { id, give_up_memory: true }).await?),
+        Call::ReadRefused(id) => {
+            let refused = sessions.get(GetRequest { id }).await?.into_inner().refused;
+            return Ok(Answer::Refused(refused.into_iter().map(convert::refusal).collect()));
+        }
         Call::ReadPull(id) => {
             let pull = reviews.get_pull(GetPullRequest { id }).await?.into_inner();
             return Ok(Answer::Pull(Box::new(convert::pull(pull))));

@@ -3,7 +3,7 @@
 use pilothouse_proto::hostd::v1;
 use tui_core::{
     draft::{Comment, Place},
-    fleet::{Build, Environment, HostInfo, Session, Turn},
+    fleet::{Build, Environment, HostInfo, Refusal, Session, Turn},
     pull::{Check, Pull, Review, Revision, Thread},
     report::{BuildReport, HostReport, Snapshot, TerminalReport},
 };
@@ -44,6 +44,10 @@ pub(super) fn session(s: v1::Session) -> Session {
         host_disk_bytes: s.host_disk_bytes,
         repository_state: s.repository_state,
     }
+}
+
+pub(super) fn refusal(r: v1::Refused) -> Refusal {
+    Refusal { destination: r.destination, why: r.why, count: r.count, last_at: r.last_at }
 }
 
 pub(super) fn pull(p: v1::Pull) -> Pull {

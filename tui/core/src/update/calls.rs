@@ -5,7 +5,7 @@ use crate::{
     dialog::{Answers, Asked, Dialog, Form, Question, Target, Then, Written},
     draft::Draft,
     effect::{Call, Slot},
-    fleet::{HostId, SessionKey},
+    fleet::{HostId, Refusal, SessionKey},
     notice::Kind,
     pull::{Pull, PullKey},
     report::Answer,
@@ -214,6 +214,7 @@ impl State {
         };
         match result {
             Ok(Answer::Pulls(pulls)) => self.closed_read(asked.host, pulls),
+            Ok(Answer::Refused(refused)) => self.refused_read(&asked, refused),
             Ok(answer) => {
                 let of_form = |form: &Form| form.sending == Some(generation);
                 let open = matches!(&self.dialog, Some(Dialog::Form(form)) if of_form(form));
@@ -245,7 +246,7 @@ impl State {
                         self.created(SessionKey { host: asked.host, id: session.id.as_str().into() }, in_dialog);
                     }
                     Answer::Pull(pull) => self.pull_changed(asked.host, *pull),
-                    Answer::Done | Answer::Pulls(_) => {}
+                    Answer::Done | Answer::Pulls(_) | Answer::Refused(_) => {}
                 }
             }
             Err(why) => {
@@ -256,6 +257,22 @@ impl State {
                     _ => self.notice(Kind::Error, &format!("Could not {}: {why}", asked.what)),
                 }
             }
+        }
+    }
+
+    /// Asks which destinations the selected session was refused: hosts tell it with nothing else.
+    pub(crate) fn read_refused(&mut self) {
+        let Some(key) = self.selected_key().cloned() else { return };
+        let call = Call::ReadRefused(key.id.to_string());
+        if !self.calls.values().any(|asked| asked.host == key.host && asked.call == call) {
+            self.call(key.host, call, "refused destinations");
+        }
+    }
+
+    fn refused_read(&mut self, asked: &Asked, refused: Vec<Refusal>) {
+        if let Call::ReadRefused(id) = &asked.call {
+            let key = SessionKey { host: asked.host, id: id.as_str().into() };
+            self.refused = Some((key, refused.into_iter().take(Refusal::MOST).map(Refusal::cleaned).collect()));
         }
     }
 

@@ -147,6 +147,9 @@ impl State {
             return self.notice(Kind::Info, &format!("Details are not shown: {how}a larger window shows them"));
         }
         let last = crate::view::details_last(self);
+        if self.details == 0 && down > 0 {
+            self.read_refused();
+        }
         let replaced = matches!(self.view, View::Sessions | View::Crashes | View::Environments);
         // What stood in their place goes first.
         let down = if replaced && self.details == 0 { down.min(1) } else { down };

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Command, State,
-    fleet::{Session, SessionKey},
+    fleet::{Refusal, Session, SessionKey},
     key, text,
     theme::Scope,
 };
@@ -77,6 +77,15 @@ pub(super) fn whole(state: &State, key: &SessionKey, session: &Session, lines: &
     lines.put("", Scope::Text);
     for (label, value) in facts(state, key, session).iter().filter(|(_, value)| !value.is_empty()) {
         lines.fact(label, value, 11);
+    }
+    let Some((_, refused)) = state.refused.as_ref().filter(|(of, refused)| of == key && !refused.is_empty()) else {
+        return;
+    };
+    lines.heading(&format!("{} refused", text::count(refused.len(), "destination")));
+    for Refusal { destination, why, count, last_at } in refused {
+        let times = if *count == 1 { "once".into() } else { format!("{count} times") };
+        let line = format!("{destination} {times}, last {}: {why}", text::ago(state.now - last_at));
+        text::wrap(&line, lines.columns()).iter().for_each(|line| lines.put(line, Scope::Text));
     }
 }
 

@@ -3,13 +3,13 @@ use rstest::rstest;
 
 use super::{sessions::BUILT, view};
 use crate::{
-    Action, Report, State, Theme,
+    Action, Effect, Report, State, Theme,
     attach::Link,
     diff::{DiffReport, Side},
-    effect::{Slot, Ticket},
-    fleet::Turn,
+    effect::{Call, Slot, Ticket},
+    fleet::{Refusal, Turn},
     notice::Kind,
-    report::{BuildReport, HostReport, LogReport, TerminalReport},
+    report::{Answer, BuildReport, HostReport, LogReport, TerminalReport},
     samples::{self, NOW, console, fleet, press, report, show_screen, terminal, type_text},
     theme::Depth,
     update,
@@ -428,13 +428,18 @@ fn details_of_a_session_are_scrolled_through_in_the_place_of_its_terminal() {
         show_screen(&mut state);
         let drawn = |state: &State| draw(state, &dark()).to_string();
         assert!(drawn(&state).contains("read src/store.rs") && !drawn(&state).contains("word79"), "{size:?}");
-        press(&mut state, "J");
+        let effects = press(&mut state, "J");
+        let [Effect::Call(ticket, 0, Call::ReadRefused(_))] = effects[..] else { panic!("{effects:?}") };
+        let refusal =
+            Refusal { destination: "pypi.org:443".into(), why: "not in egress".into(), count: 7, last_at: NOW };
+        report(&mut state, Report::Answer(ticket, Ok(Answer::Refused(vec![refusal]))));
         let top = drawn(&state);
         assert!(!top.contains("read src/store.rs") && top.contains("2    another") && top.contains("which?"), "{top}");
         for _ in 0..60 {
             press(&mut state, "J");
         }
-        assert!(drawn(&state).contains("01JQ"), "the last row, which is its id");
+        let last = drawn(&state);
+        assert!(last.contains("01JQ") && last.contains("pypi.org:443 7 times, last just now: not in egress"), "{last}");
         for _ in 0..10 {
             press(&mut state, "ctrl-u");
         }
