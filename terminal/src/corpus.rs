@@ -1,4 +1,4 @@
-//! What recorded programs wrote, drawn cell by cell as tmux drew it; and to viewers who come in the middle of it.
+//! What recorded programs wrote, drawn cell by cell as tmux and xterm drew it; and to viewers who come in the middle of it.
 
 use std::{fs, path::Path};
 
@@ -22,7 +22,7 @@ fn recordings() -> Vec<(String, Vec<u8>, String)> {
         })
         .collect();
     all.sort();
-    assert!(all.len() >= 14, "recordings are missing");
+    assert!(all.len() >= 17, "recordings are missing");
     all
 }
 
@@ -87,6 +87,52 @@ fn written(text: &str, styles: &[String], cells: usize) -> [String; 2] {
 
 fn emulator() -> Emulator {
     Emulator::new(COLUMNS, ROWS, 100, 0)
+}
+
+/// Where the engine cannot be brought to xterm's cells: file, row, and why.
+const OTHERWISE_IN_XTERM: [(&str, usize, &str); 0] = [];
+
+/// What xterm tells of a cell's look, sorted.
+fn attributes(emulator: &Emulator, row: u16, column: u16) -> String {
+    let Some(cell) = emulator.screen().cell(row, column) else { return String::new() };
+    if cell.is_wide_continuation() {
+        return attributes(emulator, row, column.saturating_sub(1));
+    }
+    let look = emulator.look(cell);
+    let words = [
+        (look.blinks, "blink"),
+        (cell.bold(), "bold"),
+        (look.hidden, "hidden"),
+        (cell.inverse(), "inverse"),
+        (cell.underline(), "underline"),
+    ];
+    words.into_iter().filter(|(on, _)| *on).map(|(_, word)| word).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn programs_are_drawn_as_xterm_draws_them() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let mut differing = Vec::new();
+    for (name, bytes, _) in recordings() {
+        let mut emulator = emulator();
+        emulator.feed(&bytes);
+        let (cursor, rows) = screen(&emulator);
+        let expected = fs::read_to_string(folder.join(format!("{name}.xterm"))).unwrap();
+        let mut lines = expected.lines();
+        let mut compare = |at: usize, ours: &str, xterm: &str| {
+            if ours != xterm && !OTHERWISE_IN_XTERM.iter().any(|(other, row, _)| *other == name && *row == at) {
+                differing.push(format!("{name}, row {at}:\n  ours  {ours}\n  xterm {xterm}"));
+            }
+        };
+        compare(0, &cursor, lines.next().unwrap());
+        for (at, (text, _)) in (0..).zip(&rows) {
+            let looks: Vec<String> = (0..COLUMNS).map(|column| attributes(&emulator, at, column)).collect();
+            for ours in written(text, &looks, COLUMNS.into()) {
+                compare(usize::from(at) + 1, &ours, lines.next().unwrap());
+            }
+        }
+    }
+    assert!(differing.is_empty(), "{} rows differ:\n{}", differing.len(), differing.join("\n"));
 }
 
 #[test]

@@ -1,14 +1,19 @@
 #!/usr/bin/env python3
-"""Records what programs draw and what tmux shows of it, for terminal/src/corpus.rs.
+"""Records what programs draw and what tmux and xterm show of it, for terminal/src/corpus.rs.
 
-Usage: terminal/tests/record.py [--screens] [NAME...]      all of them by default; needs tmux 3.3a and the programs
-       --screens: asks tmux again, of what was recorded
+Usage: terminal/tests/record.py [--screens] [NAME...]      all of them by default
+       --screens: asks tmux and xterm again, of what was recorded
+
+Needs tmux 3.3a, xterm 379, Xvfb and the programs; for agents node and npm, which installs them into a temporary folder.
 
 NAME.bytes is what the program wrote to a terminal of 80 columns and 24 rows. NAME.screen is what tmux shows of these bytes: after
 a line with the cursor's column and row, two lines for each row: its text; then how many of its cells tmux tells of, and their runs
-of style (FIRST-LAST and what differs). Of cells behind these that were only erased tmux does not tell the colour.
+of style (FIRST-LAST and what differs). Of cells behind these that were only erased tmux does not tell the colour. NAME.xterm is what
+xterm shows, asked for each cell by DECRQCRA: the same lines, of all cells, but without colours, which that does not tell.
+
+Agents are recorded without an account, in a home that has nothing in it, up to where they would talk to a model.
 """
-import fcntl, os, pty, re, select, shutil, signal, struct, subprocess, sys, tempfile, termios, time
+import fcntl, json, os, pty, re, select, shutil, signal, struct, subprocess, sys, tempfile, termios, time
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
 ROWS, COLUMNS = 24, 80
@@ -55,6 +60,108 @@ PROGRAMS = {
     "progress-bar": (["bash", "-c", BAR], [1.5]),
     "fzf-like": (["sh", "-c", r"printf '\e[?7l\e[6n\e[2J\e[H'; seq 1000 1020 | while read n; do printf '\e[7m> %s\e[0m %0100d\r\n' $n $n; done; printf '\e[3;1H\e[2L\e[44minserted\e[K\e[0m\e[10;20H\e[5@\e[4hxyz\e[4l\e[12;10H\e[3Pdeleted\e[?7h'; sleep 60"], [1]),
 }
+
+HOME = "/tmp/recorded"
+# Its package, its program, files of its home, variables, and what is typed. They ask their terminal questions, which tmux answers.
+AGENTS = {
+    "claude": ("@anthropic-ai/claude-code@2.1.197", "claude", {".claude.json": '{"hasCompletedOnboarding": true, "theme": "dark"}'},
+               {"ANTHROPIC_AUTH_TOKEN": "none", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9", "DISABLE_AUTOUPDATER": "1",
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
+               [20, "Enter", 15, "/", 2, "Down", 1, "Down", 1, "Escape", 1, "h", "e", "l", "l", "o", 2]),
+    "codex": ("@openai/codex@0.171.0", "codex", {}, {}, [12, "Down", 1, "Down", 1]),
+    "opencode": ("opencode-ai@1.18.33", "opencode", {}, {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"},
+                 [60, "f", "i", "x", 1, "C-p", 2, "Down", 1, "Escape", 2]),
+}
+# Runs in xterm: writes the file of bytes, then asks for each cell's character, and for it with its attributes.
+ASKS = r"""
+import json, os, re, select, sys, time, tty
+tty.setraw(0)
+def read(seconds):
+    out = b""
+    while select.select([0], [], [], seconds)[0]: out += os.read(0, 65536)
+    return out
+data = open(sys.argv[1], "rb").read()
+while data:
+    data = data[os.write(1, data[:1024]):]
+    read(0)
+os.write(1, b"\x18")
+read(1)
+def ask(question, answer, count):
+    out, end = b"", time.time() + 20
+    os.write(1, question)
+    while len(re.findall(answer, out)) < count and time.time() < end:
+        if select.select([0], [], [], 0.2)[0]: out += os.read(0, 65536)
+    return re.findall(answer, out)
+(row, column), = ask(b"\x1b[6n", rb"\x1b\[(\d+);(\d+)R", 1)
+os.write(1, b"\x1b[?6l")
+cells = []
+for r in range(1, 25):
+    both = []
+    for extension in (23, 21):
+        question = b"\x1b[%d#y" % extension + b"".join(b"\x1b[%d;1;%d;%d;%d;%d*y" % (c, r, c, r, c) for c in range(1, 81))
+        got = {int(c): int(sum, 16) for c, sum in ask(question, rb"\x1bP(\d+)!~([0-9A-F]{4})\x1b", 80)}
+        both.append([got[c] for c in range(1, 81)])
+    cells.append(both)
+json.dump([int(column) - 1, int(row) - 1, cells], open(sys.argv[2], "w"))
+"""
+ATTRIBUTES = [(0x80, "bold"), (0x40, "blink"), (0x08, "hidden"), (0x20, "inverse"), (0x10, "underline")]
+
+
+def record_agent(name, folder):
+    package, program, files, variables, typed = AGENTS[name]
+    subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", folder, package], check=True)
+    shutil.rmtree(HOME, ignore_errors=True)
+    os.makedirs(f"{HOME}/work")
+    subprocess.run(["git", "init", "-q", f"{HOME}/work"], check=True)
+    for file, text in files.items():
+        with open(f"{HOME}/{file}", "w") as out: out.write(text)
+    variables = {"HOME": HOME, "PATH": "/usr/bin:/bin", "TERM": "xterm-256color", "LANG": "C.UTF-8", **variables}
+    words = " ".join(f"{name}={value}" for name, value in variables.items())
+    tmux = ["tmux", "-u", "-S", f"{folder}/socket", "-f", "/dev/null"]
+    start = f"stty -echo; read x; stty echo; cd {HOME}/work; exec env -i {words} {folder}/node_modules/.bin/{program}"
+    subprocess.run([*tmux, "new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS), start], check=True)
+    subprocess.run([*tmux, "set", "-g", "status", "off"], check=True)
+    time.sleep(0.5)
+    subprocess.run([*tmux, "pipe-pane", f"cat > {folder}/bytes"], check=True)
+    for what in ["Enter", *typed]:
+        time.sleep(what) if not isinstance(what, str) else subprocess.run([*tmux, "send-keys", what], check=True)
+    subprocess.run([*tmux, "kill-server"], check=True)
+    shutil.rmtree(HOME)
+    with open(f"{folder}/bytes", "rb") as file: return file.read()
+
+
+def in_xterm(file):
+    """What xterm shows of the file's bytes, as it is kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        with open(f"{folder}/asks.py", "w") as script: script.write(ASKS)
+        read, write = os.pipe()
+        server = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "800x600x24"], pass_fds=[write], stderr=subprocess.DEVNULL)
+        try:
+            number = os.read(read, 16).decode().strip()
+            subprocess.run(["xterm", "-geometry", f"{COLUMNS}x{ROWS}", "-u8", "-xrm", "XTerm*allowWindowOps: true", "-xrm",
+                            "XTerm*disallowedWindowOps: 20,21", "-e", "python3", f"{folder}/asks.py", file, f"{folder}/cells"],
+                           env={**os.environ, "DISPLAY": f":{number}", "LC_ALL": "C.UTF-8"}, check=True, timeout=120)
+            with open(f"{folder}/cells") as answers: column, row, cells = json.load(answers)
+        finally:
+            server.terminate()
+            server.wait()
+    lines = [f"{column} {row}"]
+    for characters, with_attributes in cells:
+        # The second half of a wide character has none of its own.
+        text = "".join(chr(c) if c else " " for c in characters if c != 0xffff)
+        names = lambda bits: " ".join(name for bit, name in sorted(ATTRIBUTES, key=lambda it: it[1]) if bits & bit)
+        styles = [names((both - c) & 0xffff) for c, both in zip(characters, with_attributes)]
+        lines += ["|" + text.rstrip(), f"~{COLUMNS} " + runs(styles)]
+    return "\n".join(lines) + "\n"
+
+
+def runs(styles):
+    found, first = [], 0
+    for at in range(1, len(styles) + 1):
+        if at == len(styles) or styles[at] != styles[first]:
+            if styles[first]: found.append(f"{first}-{at - 1} {styles[first]}")
+            first = at
+    return ", ".join(found)
 
 
 def record(command, typed):
@@ -141,12 +248,7 @@ def screen(capture):
                 part = LINES.get(part, part) if lines else part
                 text += part
                 styles += [" ".join(k if v is True else f"{k}={v}" for k, v in sorted(style.items()))] * width(part)
-        runs, first = [], 0
-        for at in range(1, len(styles) + 1):
-            if at == len(styles) or styles[at] != styles[first]:
-                if styles[first]: runs.append(f"{first}-{at - 1} {styles[first]}")
-                first = at
-        out += ["|" + text.rstrip(), f"~{len(styles)} " + ", ".join(runs)]
+        out += ["|" + text.rstrip(), f"~{len(styles)} " + runs(styles)]
     return "\n".join(out)
 
 
@@ -154,6 +256,8 @@ def keep(name):
     capture, cursor = shown(f"{HERE}/{name}.bytes")
     with open(f"{HERE}/{name}.screen", "w") as file:
         file.write(f"{cursor}\n{screen(capture)}\n")
+    with open(f"{HERE}/{name}.xterm", "w") as file:
+        file.write(in_xterm(f"{HERE}/{name}.bytes"))
     print(name, cursor)
 
 
@@ -164,8 +268,13 @@ def main():
     try:
         with open(f"{folder}/text.py", "w") as file:
             file.write(TEXT)
-        for name in names[again:] or PROGRAMS:
+        for name in names[again:] or [*PROGRAMS, *AGENTS]:
             if again:
+                keep(name)
+                continue
+            if name in AGENTS:
+                with tempfile.TemporaryDirectory() as own, open(f"{HERE}/{name}.bytes", "wb") as file:
+                    file.write(record_agent(name, own))
                 keep(name)
                 continue
             command, typed = PROGRAMS[name]
