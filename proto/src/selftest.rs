@@ -2,32 +2,32 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a guest stands.
+/// State of a guest, as `look` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    /// Nanoseconds since 1970, the last thing that was looked at.
+    /// Wall clock in nanoseconds since 1970, the last thing that was looked at.
     pub realtime: u64,
-    /// Nanoseconds that CLOCK_MONOTONIC counts.
+    /// CLOCK_MONOTONIC, in nanoseconds.
     pub monotonic: u64,
-    /// What a sleep of 50 ms took, in microseconds.
+    /// Time that a sleep of 50 ms took, in microseconds.
     pub nap: u64,
     /// What the guest's kernel keeps its time by.
     pub clocksource: String,
-    /// Of the kernel's log, lines that tell of trouble with time or processors.
+    /// Lines of the kernel's log that tell of trouble with time or processors.
     pub trouble: Vec<String>,
-    /// The threads of its watch, one for each processor.
+    /// The threads of the watch, one for each processor.
     pub threads: Vec<Thread>,
 }
 
-/// A thread of the watch.
+/// A thread of the watch, bound to a processor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thread {
-    /// The processor that it is bound to.
+    /// Number of the processor that the thread is bound to.
     pub cpu: u32,
-    /// How often it has compared its registers.
+    /// How often the thread has compared its registers.
     pub turns: u64,
-    /// How often one held something else than was put there.
+    /// How often a register held something else than was put there.
     pub broken: u64,
-    /// avx or sse: what its patterns are in.
+    /// Registers that the thread holds: avx or sse.
     pub registers: String,
 }

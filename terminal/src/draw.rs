@@ -75,7 +75,7 @@ pub(crate) fn draw(machine: &Machine, history: usize) -> Drawn {
     Drawn { bytes: out, history }
 }
 
-/// At most so many rows of history, and line feeds that push them out of the screen; how many.
+/// Draws at most `history` rows of history, and line feeds that push them out of the screen; returns how many rows.
 fn past(screen: &vt100::Screen, marks: &Marks, history: usize, out: &mut Vec<u8>) -> usize {
     let history = screen.scrollback_len().min(history);
     if history == 0 {
@@ -196,7 +196,7 @@ pub(crate) fn settle(machine: &Machine, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes once more what was written last, as the last thing of all: `CSI b` repeats it. Its cell ends at the cursor, and has
+/// Writes the character once more that was written last, as the last thing of all: `CSI b` repeats it. Its cell ends at the cursor, and has
 /// the look of the pen.
 fn last(machine: &Machine, out: &mut Vec<u8>) {
     let Some(last) = machine.last else { return };

@@ -35,11 +35,11 @@ pub struct Drawn {
 /// Attributes of a cell that the engine does not keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Look {
-    /// A line goes through it.
+    /// Whether a line goes through the cell.
     pub struck: bool,
-    /// It comes and goes.
+    /// Whether the cell blinks.
     pub blinks: bool,
-    /// It is not to be seen.
+    /// Whether the cell's text is not to be seen.
     pub hidden: bool,
 }
 
@@ -100,7 +100,7 @@ impl Emulator {
         self.machine.marks.pen(cell)
     }
 
-    /// Looks so many rows up from the live screen; as far as there are.
+    /// Looks this number of rows up from the live screen; as far as there are.
     pub fn scroll_to(&mut self, up: usize) {
         self.guarded(|machine| machine.scroll_to(up));
     }
@@ -151,14 +151,14 @@ impl Emulator {
         self.screen().rows_formatted(0, width).map(show).collect()
     }
 
-    /// What a cell of the screen looks like beyond what the cell itself says.
+    /// Returns the attributes of a cell that the cell itself does not tell.
     #[must_use]
     pub fn look(&self, cell: &vt100::Cell) -> Look {
         let look = self.machine.marks.look(cell);
         Look { struck: look.has(9), blinks: look.has(5), hidden: look.has(8) }
     }
 
-    /// Draws at most so many rows of history and then the screen; the history ends up above the screen.
+    /// Draws at most `history` rows of history and then the screen; the history ends up above the screen.
     #[must_use]
     pub fn draw(&mut self, history: usize) -> Drawn {
         let mut drawn = Drawn::default();

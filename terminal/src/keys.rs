@@ -3,58 +3,58 @@
 /// A key without modifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
-    /// A character, as typed.
+    /// The key of this character, as typed.
     Char(char),
-    /// Return.
+    /// The Enter key.
     Enter,
-    /// Escape.
+    /// The Escape key.
     Esc,
-    /// Tab.
+    /// The Tab key.
     Tab,
-    /// Backspace.
+    /// The Backspace key.
     Backspace,
-    /// Forward delete.
+    /// The Delete key.
     Delete,
-    /// Insert.
+    /// The Insert key.
     Insert,
-    /// Arrow.
+    /// The Up key.
     Up,
-    /// Arrow.
+    /// The Down key.
     Down,
-    /// Arrow.
+    /// The Left key.
     Left,
-    /// Arrow.
+    /// The Right key.
     Right,
-    /// Home.
+    /// The Home key.
     Home,
-    /// End.
+    /// The End key.
     End,
-    /// Page up.
+    /// The Page Up key.
     PageUp,
-    /// Page down.
+    /// The Page Down key.
     PageDown,
-    /// F1 to F20.
+    /// The function key of this number, from 1 to 20.
     F(u8),
 }
 
-/// A key with the modifiers held.
+/// A key with the modifiers that are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pressed {
-    /// Which.
+    /// The key without its modifiers.
     pub code: Code,
-    /// Control held.
+    /// Whether Control is held.
     pub ctrl: bool,
-    /// Alt held.
+    /// Whether Alt is held.
     pub alt: bool,
-    /// Shift held; of a character it is a part.
+    /// Whether Shift is held; in a character it is part of the character.
     pub shift: bool,
 }
 
-/// What F5 to F20 send.
+/// Numbers that F5 to F20 send, as `ESC [ n ~`.
 const FUNCTIONS: [u8; 16] = [15, 17, 18, 19, 20, 21, 23, 24, 25, 26, 28, 29, 31, 32, 33, 34];
 
 impl Pressed {
-    /// What it sends; empty for a key that sends nothing. `application`: the program asked for application cursor keys.
+    /// Returns the bytes that the key sends; none for a key that xterm does not know. `application`: the program asked for application cursor keys.
     #[must_use]
     pub fn bytes(self, application: bool) -> Vec<u8> {
         let cursor = if application { b'O' } else { b'[' };
@@ -85,7 +85,7 @@ impl Pressed {
         }
     }
 
-    /// 1, and more for what is held.
+    /// xterm's number for the modifiers: 1, and more for each that is held.
     fn modifiers(self) -> u8 {
         1 + u8::from(self.shift) + 2 * u8::from(self.alt) + 4 * u8::from(self.ctrl)
     }

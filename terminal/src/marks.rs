@@ -14,20 +14,20 @@ const COLOURED_MAX: usize = 3000;
 /// All marks begin with this byte, and little else does.
 const BEGIN: u8 = 0xf3;
 
-/// The looks that marks stand for.
+/// Table of the looks that marks stand for.
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
     looks: Vec<Pen>,
     numbers: HashMap<Pen, usize>,
 }
 
-/// Whether it is a mark.
+/// Whether a character is a mark.
 pub(crate) fn is_mark(c: char) -> bool {
     (FIRST..=LAST).contains(&u32::from(c))
 }
 
 impl Marks {
-    /// The mark of what a pen has beyond the engine's cells; None: nothing.
+    /// Returns the mark of what a pen has beyond the engine's cells; None where it has nothing more.
     pub(crate) fn of(&mut self, pen: &Pen) -> Option<char> {
         let mut look = pen.beyond()?;
         if self.looks.len() >= COLOURED_MAX && !self.numbers.contains_key(&look) {
@@ -41,12 +41,12 @@ impl Marks {
         char::from_u32(FIRST + u32::try_from(number).ok()?).filter(|mark| is_mark(*mark))
     }
 
-    /// What a cell is written in, all of it.
+    /// Returns the whole pen that a cell was written in.
     pub(crate) fn pen(&self, cell: &vt100::Cell) -> Pen {
         Pen::of(cell).with(self.look(cell))
     }
 
-    /// What a cell has beyond the engine's.
+    /// Returns what a cell's look has beyond the engine's part.
     pub(crate) fn look(&self, cell: &vt100::Cell) -> Pen {
         let mark = if has_marks(cell.contents()) { cell.contents().chars().find(|c| is_mark(*c)) } else { None };
         mark.and_then(|mark| self.known(mark)).unwrap_or_default()
@@ -56,7 +56,7 @@ impl Marks {
         self.looks.get(usize::try_from(u32::from(mark).checked_sub(FIRST)?).ok()?).copied()
     }
 
-    /// Text between two sequences of what the engine has drawn, with sequences in the place of its marks.
+    /// Writes text that stands between two sequences of what the engine has drawn, with sequences in the place of its marks.
     pub(crate) fn show(&self, text: &[u8], out: &mut Vec<u8>) {
         let Some(text) = std::str::from_utf8(text).ok().filter(|text| has_marks(text)) else {
             return out.extend_from_slice(text);
@@ -97,12 +97,12 @@ fn has_marks(text: &str) -> bool {
     text.len() > 4 && text.as_bytes().contains(&BEGIN)
 }
 
-/// Text without marks.
+/// Returns a text without its marks.
 pub(crate) fn without(text: &str) -> Cow<'_, str> {
     if has_marks(text) { text.chars().filter(|c| !is_mark(*c)).collect::<String>().into() } else { text.into() }
 }
 
-/// A mark behind the text of each cell.
+/// Returns a text with a mark behind the characters of each cell.
 pub(crate) fn marked(text: &str, mark: char) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     for (n, c) in text.chars().enumerate() {

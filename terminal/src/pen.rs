@@ -2,7 +2,7 @@
 
 use crate::sequence::{Csi, Field};
 
-/// What the next text is written in.
+/// Colours and attributes of the next text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Pen {
     flags: u16,
@@ -108,7 +108,7 @@ impl Pen {
         }
     }
 
-    /// What of it the engine's cells have no room for; None: nothing. An underline's style and colour go together.
+    /// Returns the part of the pen that the engine's cells have no room for; None where there is no such part. An underline's style and colour go together.
     pub(crate) fn beyond(&self) -> Option<Self> {
         let styled = self.underline > 1 || (self.underline == 1 && self.underline_color != Color::Default);
         if self.flags & BEYOND == 0 && !styled {
@@ -119,30 +119,30 @@ impl Pen {
         Some(Self { flags: self.flags & BEYOND, underline, underline_color, ..Self::default() })
     }
 
-    /// The same, the underline in the text's colour.
+    /// Returns the pen with its underline in the text's colour.
     pub(crate) fn without_underline_color(self) -> Self {
         Self { underline_color: Color::Default, ..self }
     }
 
-    /// With more than the engine's cells have room for.
+    /// Returns the pen with a part that the engine's cells have no room for.
     pub(crate) fn with(self, beyond: Self) -> Self {
         let underline = if beyond.underline > 0 { beyond.underline } else { self.underline };
         let flags = self.flags | beyond.flags;
         Self { flags, underline, underline_color: beyond.underline_color, ..self }
     }
 
-    /// 0 none, 1 plain, 2 double, 3 curly, 4 dotted, 5 dashed.
+    /// Kind of underline: 0 none, 1 plain, 2 double, 3 curly, 4 dotted, 5 dashed.
     #[cfg(test)]
     pub(crate) fn underline_style(&self) -> u8 {
         self.underline
     }
 
-    /// Whether an attribute is on that this number sets.
+    /// Whether the attribute is on that this number of SGR sets.
     pub(crate) fn has(&self, set: u16) -> bool {
         self.flags & flag(set) != 0
     }
 
-    /// What takes a terminal from the engine's part of a look to all of it; nothing where there is no more.
+    /// Writes what takes a terminal from the engine's part of a look to all of it.
     pub(crate) fn write_more(&self, out: &mut Vec<u8>) {
         let on = FLAGS.iter().filter(|(bit, ..)| self.flags & bit != 0).map(|(_, set, _)| set.to_string());
         let style = (self.underline > 1).then(|| format!("4:{}", self.underline));
@@ -154,7 +154,7 @@ impl Pen {
         sequence(on.chain(style).chain(color), out);
     }
 
-    /// What takes a terminal back to the engine's part of the look.
+    /// Writes what takes a terminal back to the engine's part of the look.
     pub(crate) fn write_end(&self, out: &mut Vec<u8>) {
         let off = |set: u16| if set == 53 { 55 } else { set + 20 };
         let flags = FLAGS.iter().filter(|(bit, ..)| self.flags & bit != 0).map(|(_, set, _)| off(*set).to_string());
@@ -163,7 +163,7 @@ impl Pen {
         sequence(flags.chain(style).chain(color), out);
     }
 
-    /// Whether nothing is set.
+    /// Whether the pen is as in a fresh terminal.
     pub(crate) fn is_plain(&self) -> bool {
         *self == Self::default()
     }
@@ -216,7 +216,7 @@ impl Pen {
     }
 }
 
-/// One SGR of these, if there are any.
+/// Writes one SGR sequence of these codes, if there are any.
 fn sequence(codes: impl Iterator<Item = String>, out: &mut Vec<u8>) {
     let codes: Vec<_> = codes.collect();
     if !codes.is_empty() {

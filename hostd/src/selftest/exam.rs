@@ -50,7 +50,7 @@ pub struct Findings {
     pub problems: Vec<String>,
 }
 
-/// A look at a guest, and when: in nanoseconds since 1970 before the question and after the answer.
+/// A guest's state, with the times before the question and after the answer in nanoseconds since 1970.
 #[derive(Clone, Debug)]
 struct Look {
     guest: Standing,

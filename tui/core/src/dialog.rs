@@ -136,7 +136,7 @@ pub struct Question {
     pub title: String,
     /// What will happen after a yes.
     pub text: String,
-    /// What is done after a yes.
+    /// What is done after a yes to a question.
     pub then: Then,
     /// Name of the thing, to be told when it is done.
     pub about: String,

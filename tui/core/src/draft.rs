@@ -146,7 +146,8 @@ impl Draft {
         (comments.len() <= COMMENTS_MAX && body.len() <= TEXT_MAX).then_some(Self { comments, body })
     }
 
-    /// Within its bounds, and without anything that could hurt a terminal or a layout: a file may have been changed by others.
+    /// Returns the draft within its bounds, and without anything that could hurt a terminal or a layout: a file may have been
+    /// changed by others.
     #[must_use]
     pub fn cleaned(mut self) -> Self {
         self.comments.truncate(COMMENTS_MAX);

@@ -126,7 +126,7 @@ pub enum Call {
     Build(String),
     /// Read which destinations this session was refused.
     ReadRefused(String),
-    /// Read a pull request with all that was said.
+    /// Read the pull request of this name, with all that was said.
     ReadPull(String),
     /// Give a review of a pull request.
     Review {

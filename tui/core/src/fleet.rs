@@ -213,7 +213,7 @@ impl Refusal {
     /// Most of one session that are kept.
     pub(crate) const MOST: usize = 64;
 
-    /// Without anything that could hurt a terminal or a layout.
+    /// Returns the session without anything that could hurt a terminal or a layout.
     #[must_use]
     pub fn cleaned(mut self) -> Self {
         for line in [&mut self.destination, &mut self.why] {
@@ -223,7 +223,7 @@ impl Refusal {
     }
 }
 
-/// An environment.
+/// An environment of a host. Words of the API stay words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // The fields are those of hostd.v1.Environment and documented there.
 pub struct Environment {
@@ -337,7 +337,7 @@ impl Host {
     }
 }
 
-/// How the console stands with a host.
+/// State of the connection to a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Connection {
     /// The host was not heard from yet; the last error, if there was one.
@@ -365,7 +365,7 @@ pub struct Host {
     pub environments: BTreeMap<Arc<str>, Environment>,
     /// Open pull requests of the host, by repository and number.
     pub pulls: BTreeMap<(Arc<str>, u64), Pull>,
-    /// Those that are closed, as far as they were asked for or closed while this console looked on.
+    /// The closed pull requests, as far as they were asked for or closed while this console looked on.
     pub closed: BTreeMap<(Arc<str>, u64), Pull>,
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 pub use pilothouse_terminal::keys::Code;
 
-/// A key with the modifiers held. Shift is part of a character already: `G`, not `shift-g`.
+/// A key with the modifiers that are held. Shift is part of a character already: `G`, not `shift-g`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The key without its modifiers.

@@ -164,7 +164,7 @@ impl Pull {
         self.state == "closed"
     }
 
-    /// The number of the revision with this head commit; None: it is not known.
+    /// Number of the revision with this head commit; None: it is not known.
     #[must_use]
     pub fn revision_of(&self, head: &str) -> Option<u32> {
         let found = self.revisions.iter().rev().find(|revision| revision.head == head);

@@ -111,9 +111,9 @@ pub struct State {
     pub sessions: List<(Turn, usize), SessionKey>,
     /// The list of open pull requests.
     pub pulls: List<(), PullKey>,
-    /// The queue shows closed pull requests, too.
+    /// Whether the queue shows closed pull requests, too.
     pub closed_shown: bool,
-    /// The name of the check that was chosen, in whichever pull request has one of that name.
+    /// Name of the check that was chosen, in whichever pull request has one of that name.
     pub check: Option<String>,
     /// Reviews that are being written; none of them is empty.
     pub drafts: BTreeMap<PullKey, Draft>,
@@ -124,9 +124,9 @@ pub struct State {
     /// First row shown of the details of what is selected. Of a session and of a long environment they begin at 1: at 0 its
     /// terminal stands there, or a summary.
     pub details: usize,
-    /// What the session whose details are looked at was refused, as far as it was read.
+    /// Destinations that the session was refused whose details are looked at, as far as they were read.
     pub refused: Option<(SessionKey, Vec<Refusal>)>,
-    /// Hosts.
+    /// The list of all hosts.
     pub hosts: List<(), HostId>,
     /// The list of environments.
     pub environments: List<(), EnvironmentKey>,

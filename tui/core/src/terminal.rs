@@ -63,13 +63,13 @@ impl Terminal {
         self.screen().mouse_protocol_mode() != vt100::MouseProtocolMode::None && !self.emulator.mode(1016)
     }
 
-    /// What a cell of the screen looks like beyond what the cell says.
+    /// Returns the attributes of a cell that the cell itself does not tell.
     #[must_use]
     pub fn look(&self, cell: &vt100::Cell) -> Look {
         self.emulator.look(cell)
     }
 
-    /// The screen, where the history is looked at: that part of it.
+    /// The screen; where the history is looked at, that part of it.
     #[must_use]
     pub fn screen(&self) -> &vt100::Screen {
         self.emulator.screen()

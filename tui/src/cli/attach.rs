@@ -114,7 +114,7 @@ async fn say_what_comes(host: &Host, id: &str, coming: Option<String>, said: mps
     std::future::pending().await
 }
 
-/// Why it is over.
+/// Why the attachment is over.
 pub(crate) enum Left {
     /// The user wanted it, or closed the terminal.
     Detached,

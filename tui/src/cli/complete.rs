@@ -113,7 +113,7 @@ async fn of_pulls(fleet: &Fleet, all: bool) -> Vec<CompletionCandidate> {
     all.map(|pull| candidate(&format!("{}#{}", pull.repository, pull.number), &pull.title)).collect()
 }
 
-/// Names of all configured hosts.
+/// Completes with the names of all configured hosts.
 pub(crate) fn hosts() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let hosts = Hosts::load().and_then(|hosts| hosts.choose(&[], None)).unwrap_or_default();

@@ -88,7 +88,7 @@ fn why(session: &Session) -> String {
     if reason.is_empty() { refused } else { format!("{refused}; {reason}") }
 }
 
-/// One word: what its turn is about, however it is kept. Older hosts say no such word.
+/// A word for what the session's turn is about, however it is kept. Older hosts say no such word.
 fn state(session: &Session) -> &str {
     match session.word.as_str() {
         "" if session.deleting => "deleting",

@@ -65,7 +65,7 @@ fn corner(terminal: &Terminal, area: Rect, follow: Follow) -> (u16, u16) {
     }
 }
 
-/// Draws a cell; gives the columns it takes.
+/// Draws a cell; returns how many columns it takes.
 fn draw_cell(cell: &vt100::Cell, look: Look, place: (u16, u16), room: u16, base: Style, pen: &mut Pen) -> u16 {
     let style = base.patch(style(cell, look, pen));
     let wide = cell.is_wide() && room > 1;
