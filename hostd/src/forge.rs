@@ -31,6 +31,7 @@ mod git;
 mod hints;
 mod hooks;
 mod local;
+mod pull_id;
 mod repositories;
 
 use std::{fmt::Debug, path::PathBuf};
@@ -44,9 +45,10 @@ use hostd_core::{
 pub use crate::store::Which;
 pub use error::ForgeError;
 pub(crate) use git::{BOUNDS, FSCK, git, trust};
-pub use hints::{Heard, Hints};
+pub use hints::{About, Heard, Hint, Hints};
 pub(crate) use hooks::{PREFIX_VARIABLE, SLUG_VARIABLE, install};
 pub use local::{FetchedBranch, Import, Keeper, Local, PushedBranch, Service};
+pub use pull_id::PullId;
 pub use repositories::{Head, Repositories};
 
 /// What the host asks of a forge. Texts that it answers are foreign.
@@ -156,29 +158,6 @@ pub struct RepositoryInfo {
     pub head: String,
 }
 
-/// Identity of a pull request.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PullId {
-    /// Name of the pull request's repository.
-    pub repository: String,
-    /// Number of the pull request in its repository, from 1.
-    pub number: u64,
-}
-
-impl PullId {
-    /// The identity of this pull request.
-    #[must_use]
-    pub fn of(pull: &PullRequest) -> Self {
-        Self { repository: pull.repository.clone(), number: pull.number }
-    }
-}
-
-impl std::fmt::Display for PullId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}#{}", self.repository, self.number)
-    }
-}
-
 /// A pull request with all that decides about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pull {
@@ -217,26 +196,4 @@ pub struct Report {
     pub url: String,
     /// What the check printed, to be kept; None: the log kept for this run before stays.
     pub log: Option<Vec<u8>>,
-}
-
-/// A hint that something may have changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hint {
-    /// Id of the news: the same however often it comes, and [`Hints`] gives it once. Foreign.
-    pub id: String,
-    /// Name of the repository in which something may have changed.
-    pub repository: String,
-    /// What may have changed.
-    pub about: About,
-}
-
-/// What may have changed in a repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum About {
-    /// The pull request of this number: revisions, reviews, state.
-    Pull(u64),
-    /// The checks of the commit with this id.
-    Checks(String),
-    /// The repository itself: it is new, or has other rules.
-    Repository,
 }

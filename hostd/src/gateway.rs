@@ -8,6 +8,7 @@
 
 mod answer;
 mod ask;
+mod caller;
 mod cgi;
 mod egress;
 mod forward;
@@ -27,10 +28,7 @@ use std::{
     time::Duration,
 };
 
-use hostd_core::{
-    capacity::Disk,
-    recipe::{Egress, INTERNAL_HOST},
-};
+use hostd_core::{capacity::Disk, recipe::INTERNAL_HOST};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -43,6 +41,7 @@ use crate::{
     vm::Io,
 };
 use answer::Body;
+pub use caller::Caller;
 use refusals::Refusals;
 pub use refusals::Refused;
 
@@ -57,26 +56,6 @@ const PUSH_BYTES: u64 = 512 << 20;
 const HEAD_DEADLINE: Duration = Duration::from_secs(120);
 /// Longest head of a request, in bytes.
 const HEAD_BYTES: usize = 64 * 1024;
-
-/// A guest that uses the gateway, and what it may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// Id of the session, of the build, or of the run of a check.
-    pub session_id: String,
-    /// Slug of the session, for messages.
-    pub slug: String,
-    /// Name of the guest's environment, for messages.
-    pub environment: String,
-    /// Name of the repository of the local forge that the guest may read, e.g. `widgets`; None: none.
-    pub repository: Option<String>,
-    /// Prefix of the branches below `refs/heads/` of that repository that the guest may push to, e.g. `agent/fix-parser-3f/`.
-    /// None: it may not push.
-    pub branch_prefix: Option<String>,
-    /// Names of repositories of the local forge that the guest may read beside its own.
-    pub also_read: Vec<String>,
-    /// Destinations that the guest may reach.
-    pub egress: Vec<Egress>,
-}
 
 /// Serves guests' connections to the world.
 #[derive(Debug)]

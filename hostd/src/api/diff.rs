@@ -6,13 +6,13 @@ use pilothouse_proto::hostd::v1::{
     diffs_server::Diffs,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     Api, status,
     streams::{Answers, until_closing},
 };
-use crate::diff::{Answer, Detail, DiffError, Ending, File, FileEnd, PieceHunk, PieceLine, Revisions, Start, Wish};
+use crate::diff::{Answer, Detail, Ending, File, FileEnd, PieceHunk, PieceLine, Revisions, Start, Wish};
 
 #[async_trait]
 impl Diffs for Api {
@@ -26,13 +26,13 @@ impl Diffs for Api {
             Some(Of::Revisions(of)) => {
                 let (repository, since_merge_base) = (of.repository, of.since_merge_base);
                 let revisions = Revisions { repository, old: of.old, new: of.new, since_merge_base };
-                self.fleet.diffs().revisions(&revisions, wish).await.map_err(|error| failed(&error))?
+                self.fleet.diffs().revisions(&revisions, wish).await.map_err(|error| status::diff(&error))?
             }
             Some(Of::Pull(of)) => {
                 let id = self.pull_id(&of.id).await?;
                 let pull = self.fleet.forge().pull(&id).await?.pull;
-                let revisions = Revisions::of_pull(&pull, of.from, of.to).map_err(|error| failed(&error))?;
-                self.fleet.diffs().revisions(&revisions, wish).await.map_err(|error| failed(&error))?
+                let revisions = Revisions::of_pull(&pull, of.from, of.to).map_err(|error| status::diff(&error))?;
+                self.fleet.diffs().revisions(&revisions, wish).await.map_err(|error| status::diff(&error))?
             }
             None => {
                 return Err(status::invalid("say what is to be compared: a session, a pull request or two revisions"));
@@ -40,26 +40,10 @@ impl Diffs for Api {
         };
         let answers = ReceiverStream::new(answers).map(|answer| match answer {
             Ok(answer) => Ok(DiffResponse { response: Some(part(answer)) }),
-            Err(error) => Err(failed(&error)),
+            Err(error) => Err(status::diff(&error)),
         });
         Ok(Response::new(until_closing(answers, &self.closing)))
     }
-}
-
-/// Converts an error of a difference into a status.
-pub(super) fn failed(error: &DiffError) -> Status {
-    let (code, reason) = match error {
-        DiffError::NoRepository(_) => (Code::NotFound, "REPOSITORY_NOT_FOUND"),
-        DiffError::NoRevision { .. } | DiffError::NoPullRevision { .. } | DiffError::NoMergeBase { .. } => {
-            (Code::NotFound, "REVISION_NOT_FOUND")
-        }
-        DiffError::Invalid(_) => (Code::InvalidArgument, "INVALID"),
-        DiffError::NothingToCompare => (Code::FailedPrecondition, "NO_REPOSITORY"),
-        DiffError::WorkingTree(_) => (Code::Aborted, "WORKING_TREE"),
-        DiffError::Busy => (Code::ResourceExhausted, "BUSY"),
-        DiffError::Git(_) | DiffError::Failed(_) | DiffError::Malformed(_) => (Code::Internal, "GIT"),
-    };
-    status::status(code, reason, error.to_string())
 }
 
 fn wish(request: &DiffRequest) -> Result<Wish, Status> {

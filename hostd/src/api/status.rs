@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{environments::EnvironmentError, sessions::FleetError, store::StoreError};
+use crate::{diff::DiffError, environments::EnvironmentError, sessions::FleetError, store::StoreError};
 
 /// Domain of every error's reason.
 const DOMAIN: &str = "pilothouse";
@@ -78,7 +78,7 @@ impl From<FleetError> for Status {
             FleetError::Store(StoreError::Closed) => return stopping(),
             FleetError::Store(_) => (Code::Internal, "STORE"),
             FleetError::Environment(error) => return environment(error),
-            FleetError::Diff(error) => return super::diff::failed(error),
+            FleetError::Diff(error) => return diff(error),
         };
         status(code, reason, error.to_string())
     }
@@ -94,6 +94,22 @@ pub(super) fn environment(error: &EnvironmentError) -> Status {
         EnvironmentError::TooLarge { .. } => (Code::ResourceExhausted, "TOO_LARGE"),
         EnvironmentError::Vm(_) => (Code::FailedPrecondition, "HOST_NOT_READY"),
         EnvironmentError::File { .. } => (Code::Internal, "FILE"),
+    };
+    status(code, reason, error.to_string())
+}
+
+/// Converts an error of a difference into a status.
+pub(super) fn diff(error: &DiffError) -> Status {
+    let (code, reason) = match error {
+        DiffError::NoRepository(_) => (Code::NotFound, "REPOSITORY_NOT_FOUND"),
+        DiffError::NoRevision { .. } | DiffError::NoPullRevision { .. } | DiffError::NoMergeBase { .. } => {
+            (Code::NotFound, "REVISION_NOT_FOUND")
+        }
+        DiffError::Invalid(_) => (Code::InvalidArgument, "INVALID"),
+        DiffError::NothingToCompare => (Code::FailedPrecondition, "NO_REPOSITORY"),
+        DiffError::WorkingTree(_) => (Code::Aborted, "WORKING_TREE"),
+        DiffError::Busy => (Code::ResourceExhausted, "BUSY"),
+        DiffError::Git(_) | DiffError::Failed(_) | DiffError::Malformed(_) => (Code::Internal, "GIT"),
     };
     status(code, reason, error.to_string())
 }

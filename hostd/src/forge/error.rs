@@ -2,7 +2,7 @@ use std::{io, path::PathBuf};
 
 use hostd_core::pulls::Refusal;
 
-use super::PullId;
+use super::pull_id::PullId;
 use crate::store::StoreError;
 
 /// Why a question to the forge has no answer. The text says what to do.

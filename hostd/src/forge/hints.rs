@@ -4,10 +4,30 @@ use std::collections::{HashSet, VecDeque};
 
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use super::Hint;
-
 /// Most ids that a reader remembers. What comes again after so many others is read again, which is harmless.
 const SEEN: usize = 1024;
+
+/// A hint that something may have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// Id of the news: the same however often it comes, and [`Hints`] gives it once. Foreign.
+    pub id: String,
+    /// Name of the repository in which something may have changed.
+    pub repository: String,
+    /// What may have changed.
+    pub about: About,
+}
+
+/// What may have changed in a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The pull request of this number: revisions, reviews, state.
+    Pull(u64),
+    /// The checks of the commit with this id.
+    Checks(String),
+    /// The repository itself: it is new, or has other rules.
+    Repository,
+}
 
 /// What a reader of hints is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +106,7 @@ mod tests {
     use futures::FutureExt as _;
     use tokio::sync::broadcast;
 
-    use super::{super::About, *};
+    use super::*;
 
     fn hint(id: &str) -> Hint {
         Hint { id: id.into(), repository: "widgets".into(), about: About::Pull(1) }

@@ -10,7 +10,7 @@ use hostd_core::recipe::{Egress, HOST_LOOPBACK};
 use hyper::{Method, Request, StatusCode};
 use tokio::{net::TcpStream, time::timeout};
 
-use super::Caller;
+use super::caller::Caller;
 
 /// Longest time for finding a name's addresses and connecting to one of them.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(15);

@@ -6,6 +6,7 @@ mod world;
 
 use std::{path::Path, process::Output, sync::Arc};
 
+use hostd_core::recipe::Egress;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
