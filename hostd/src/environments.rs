@@ -35,7 +35,7 @@ use hostd_core::Recipe;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{forge::Repositories, gateway::Gateway, room::Rooms, vm::Vmm};
+use crate::{forge::Repositories, gateway::Gateway, guest_vm, room::Rooms, vm::Vmm};
 use catalog::{Catalog, Current, Entry};
 use manifest::Shelf;
 use progress::Progress;
@@ -233,10 +233,9 @@ impl Environments {
     /// Ends and removes what is left of builds that were cut off.
     async fn sweep(&self) -> Result<(), EnvironmentError> {
         for workshop in self.shelf.workshops().await? {
-            if self.vmm.end_leftover(&workshop.join("vm")).await? {
-                tracing::info!(folder = %workshop.display(), "ended the VM of a build that was cut off");
+            if guest_vm::end_orphan(&*self.vmm, &workshop.join("vm"), "the VM of a build").await {
+                files::remove(&workshop).await?;
             }
-            files::remove(&workshop).await?;
         }
         for image in base::unfinished(&self.shelf.bases).await? {
             files::remove(&image).await?;

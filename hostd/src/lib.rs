@@ -17,6 +17,7 @@ pub mod environments;
 pub mod forge;
 pub mod gateway;
 pub mod guest;
+mod guest_vm;
 pub mod host_status;
 mod process;
 pub mod reports;

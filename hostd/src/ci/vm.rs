@@ -13,14 +13,15 @@ use super::{Ci, Job, Log, State};
 use crate::{
     gateway::Caller,
     guest::{
-        Identity, Link,
+        Identity,
         command::{self, Output},
     },
+    guest_vm::{self, GuestVm, Met},
     vm::{Memory, Vm, VmError, VmSpec},
 };
 
-/// Longest time from the start of the VM to the guest's shaken hand. Emulated guests on a busy host are slow.
-const BOOT_DEADLINE: Duration = Duration::from_secs(300);
+/// One of them, in the log.
+const WHAT: &str = "the VM of a check";
 /// Longest time for the commit to be fetched and checked out.
 const FETCH_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -47,7 +48,8 @@ impl Ci {
         let folder = self.folder().join(&id);
         let end = match self.machine(&id, &folder, job, log).await {
             Err(error) => End::Broken(format!("its VM did not start: {error}")),
-            Ok(vm) => {
+            Ok(guest) => {
+                let vm = guest.vm();
                 self.set_vm(key, Some(vm.clone()));
                 let end = tokio::select! {
                     biased;
@@ -57,37 +59,20 @@ impl Ci {
                         log.push(&vm.serial().await);
                         End::Broken(format!("its VM ended: {cause}"))
                     }
-                    end = self.inside(vm.clone(), &id, key, job, log) => end,
+                    end = self.inside(&guest, &id, key, job, log) => end,
                 };
-                vm.end().await;
+                guest.end().await;
                 self.set_vm(key, None);
                 end
             }
         };
-        if let Err(error) = remove(&folder).await {
-            tracing::warn!(folder = %folder.display(), %error, "a run's folder is left; the next hostd removes it");
-        }
+        guest_vm::remove(&folder, WHAT).await;
         end
     }
 
     /// Ends the VMs that an earlier hostd left, and removes their folders.
     pub(super) async fn sweep(&self) {
-        // Nothing was ever run where there is no folder.
-        let Ok(mut entries) = tokio::fs::read_dir(self.folder()).await else { return };
-        while let Ok(Some(entry)) = entries.next_entry().await {
-            let folder = entry.path();
-            match self.parts.vmm.end_leftover(&folder).await {
-                Ok(true) => tracing::info!(folder = %folder.display(), "ended the VM of a run that was cut off"),
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::error!(folder = %folder.display(), %error, "a run's VM may still run");
-                    continue;
-                }
-            }
-            if let Err(error) = remove(&folder).await {
-                tracing::warn!(folder = %folder.display(), %error, "what is left of a run cannot be removed");
-            }
-        }
+        guest_vm::sweep(&*self.parts.vmm, &self.folder(), WHAT).await;
     }
 
     fn set_vm(&self, key: &Key, now: Option<Arc<dyn Vm>>) {
@@ -98,7 +83,7 @@ impl Ci {
 
     /// Starts the attempt's VM: a clone of the build's template; where there is none, or it does not fit this machine any more,
     /// the build's disk boots.
-    async fn machine(&self, id: &str, folder: &Path, job: &Job, log: &Log) -> Result<Arc<dyn Vm>, VmError> {
+    async fn machine(&self, id: &str, folder: &Path, job: &Job, log: &Log) -> Result<GuestVm, VmError> {
         let (vmm, build) = (&self.parts.vmm, &job.build);
         let failed = |error| VmError::File { path: folder.into(), error };
         tokio::fs::create_dir_all(folder).await.map_err(failed)?;
@@ -114,28 +99,27 @@ impl Ci {
             cpu: build.recipe.cpu,
         };
         if let Some(template) = &build.template {
-            match vmm.resume(spec(Memory::Clone(template.clone())), template).await {
-                Ok(vm) => return Ok(vm),
+            match GuestVm::resume(&**vmm, spec(Memory::Clone(template.clone())), template).await {
+                Ok(guest) => return Ok(guest),
                 Err(error) => {
                     tracing::warn!(environment = build.recipe.name, %error, "a run boots, because it cannot be cloned");
                     log.note(&format!("it boots: {error}; run `pilothouse env build {}`", build.recipe.name));
                 }
             }
         }
-        vmm.start(spec(Memory::Own)).await
+        GuestVm::start(&**vmm, spec(Memory::Own)).await
     }
 
     /// Everything between the start and the end of the VM.
-    async fn inside(&self, vm: Arc<dyn Vm>, id: &str, key: &Key, job: &Job, log: &Log) -> End {
+    async fn inside(&self, guest: &GuestVm, id: &str, key: &Key, job: &Job, log: &Log) -> End {
         let identity = match Identity::passing(format!("ci-{id}"), slug(id, job), 1) {
             Ok(identity) => identity,
             Err(why) => return End::Broken(why),
         };
-        let link = Link::start(vm.clone(), identity, self.parts.gateway.clone(), Arc::new(caller(id, key, job)));
-        let client = match link.client(BOOT_DEADLINE).await {
-            Ok(hello) => hello.client.clone(),
+        let (_link, client) = match guest.meet(identity, &self.parts.gateway, caller(id, key, job)).await {
+            Ok(Met { link, hello }) => (link, hello.client.clone()),
             Err(error) => {
-                log.push(&vm.serial().await);
+                log.push(&guest.vm().serial().await);
                 return End::Broken(error.to_string());
             }
         };
@@ -224,11 +208,4 @@ fn caller(id: &str, key: &Key, job: &Job) -> Caller {
 fn slug(id: &str, job: &Job) -> String {
     let end = id[id.len().saturating_sub(4)..].to_ascii_lowercase();
     format!("ci-{}-{end}", text::slug(&job.check.name, 28))
-}
-
-async fn remove(folder: &Path) -> std::io::Result<()> {
-    match tokio::fs::remove_dir_all(folder).await {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
 }

@@ -15,13 +15,12 @@ use super::{EnvironmentError, exec, files, progress::Progress};
 use crate::{
     forge::Head,
     gateway::{Caller, Gateway},
-    guest::{Hello, Identity, Link},
+    guest::{Identity, Link},
+    guest_vm::{GuestVm, Met},
     room::Promise,
     vm::{Memory, Vm, VmSpec, Vmm},
 };
 
-/// Longest time from the start of the VM to the guest's shaken hand. Emulated guests on a busy host are slow.
-const BOOT_DEADLINE: Duration = Duration::from_secs(300);
 /// Longest time for the disks to be synced, and for the VM to power off.
 const POWER_OFF_DEADLINE: Duration = Duration::from_secs(180);
 
@@ -94,26 +93,26 @@ pub(super) async fn bake(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_
     let layers = vec![batch.base.clone()];
     let (name, size, cpu) = (batch.slug("build"), batch.recipe.size, batch.recipe.cpu);
     let spec = VmSpec { name, directory, size, layers, disk, memory: Memory::Own, cpu };
-    let vm = vmm.start(spec).await?;
-    batch.promise.set_vm(Some(vm.clone()));
-    let done = unless_it_ends(&*vm, batch.progress, inside(vm.clone(), gateway, batch)).await;
+    let guest = GuestVm::start(vmm, spec).await?;
+    batch.promise.set_vm(Some(guest.vm().clone()));
+    let done = unless_it_ends(&guest, batch.progress, inside(&guest, gateway, batch)).await;
     let finished = match done {
-        Ok((_link, client)) => power_off(&*vm, client, batch.progress).await,
+        Ok((_link, client)) => power_off(&**guest.vm(), client, batch.progress).await,
         Err(error) => Err(error),
     };
-    vm.end().await;
+    guest.end().await;
     batch.promise.set_vm(None);
     finished
 }
 
 /// Everything up to a synced disk; returns what the VM's power off needs.
 async fn inside(
-    vm: Arc<dyn Vm>,
+    guest: &GuestVm,
     gateway: &Arc<Gateway>,
     batch: &Batch<'_>,
-) -> Result<(Link, GuestClient<Channel>), EnvironmentError> {
+) -> Result<(Arc<Link>, GuestClient<Channel>), EnvironmentError> {
     let progress = batch.progress;
-    let (link, hello) = meet(vm, batch.identity("build", 1)?, gateway, batch).await?;
+    let Met { link, hello } = meet(guest, batch.identity("build", 1)?, gateway, batch).await?;
     let mut client = hello.client.clone();
     if batch.recipe.repository.is_some() {
         let Head { branch, commit } = batch.head;
@@ -138,16 +137,15 @@ async fn inside(
 
 /// Shakes hands with a VM of the build.
 pub(super) async fn meet(
-    vm: Arc<dyn Vm>,
+    guest: &GuestVm,
     identity: Identity,
     gateway: &Arc<Gateway>,
     batch: &Batch<'_>,
-) -> Result<(Link, Arc<Hello>), EnvironmentError> {
-    let link = Link::start(vm.clone(), identity, gateway.clone(), Arc::new(batch.caller()));
-    match link.client(BOOT_DEADLINE).await {
-        Ok(hello) => Ok((link, hello)),
+) -> Result<Met, EnvironmentError> {
+    match guest.meet(identity, gateway, batch.caller()).await {
+        Ok(met) => Ok(met),
         Err(error) => {
-            batch.progress.text(&vm.serial().await);
+            batch.progress.text(&guest.vm().serial().await);
             Err(batch.progress.failure(&error.to_string()))
         }
     }
@@ -155,13 +153,13 @@ pub(super) async fn meet(
 
 /// Waits for `work`, unless its VM ends meanwhile; that is an error.
 pub(super) async fn unless_it_ends<T>(
-    vm: &dyn Vm,
+    guest: &GuestVm,
     progress: &Progress,
     work: impl Future<Output = Result<T, EnvironmentError>>,
 ) -> Result<T, EnvironmentError> {
-    tokio::select! {
-        done = work => done,
-        cause = vm.ended() => Err(ended_early(vm, &cause, progress).await),
+    match guest.unless_it_ends(work).await {
+        Ok(done) => done,
+        Err(cause) => Err(ended_early(&**guest.vm(), &cause, progress).await),
     }
 }
 

@@ -14,7 +14,8 @@ use super::{
 use crate::{
     gateway::Gateway,
     guest::Held,
-    vm::{Memory, Vm, VmSpec, Vmm},
+    guest_vm::{GuestVm, Met},
+    vm::{Memory, VmSpec, Vmm},
 };
 
 /// Number of steps that [`make`] takes.
@@ -29,30 +30,30 @@ pub(super) async fn make(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_
     batch.progress.step("boot the template");
     let ram = batch.workshop.join("template.ram");
     let original = spec(batch, vec![batch.base.clone()], batch.disk(), Memory::Template(ram));
-    let vm = vmm.start(original).await?;
-    batch.promise.set_vm(Some(vm.clone()));
-    let settled = bake::unless_it_ends(&*vm, batch.progress, settle(vm.clone(), gateway, batch)).await;
+    let guest = GuestVm::start(vmm, original).await?;
+    batch.promise.set_vm(Some(guest.vm().clone()));
+    let settled = bake::unless_it_ends(&guest, batch.progress, settle(&guest, gateway, batch)).await;
     let frozen = match settled {
         Ok((_held, boot_id)) => {
             batch.progress.step("freeze it");
-            let written = vm.snapshot(&batch.workshop.join(FOLDER)).await;
+            let written = guest.vm().snapshot(&batch.workshop.join(FOLDER)).await;
             written.map(|_| boot_id).map_err(|error| batch.progress.failure(&error.to_string()))
         }
         Err(error) => Err(error),
     };
-    vm.end().await;
+    guest.end().await;
     batch.promise.set_vm(None);
     prove(vmm, gateway, batch, &frozen?).await
 }
 
 /// Boots a VM until nothing is left to be done, and freezes its processes; returns what its link has left, and its boot id.
 async fn settle(
-    vm: Arc<dyn Vm>,
+    guest: &GuestVm,
     gateway: &Arc<Gateway>,
     batch: &Batch<'_>,
 ) -> Result<(Option<Held>, String), EnvironmentError> {
     let identity = batch.identity("build", 0)?;
-    let (link, hello) = bake::meet(vm, identity, gateway, batch).await?;
+    let Met { link, hello } = bake::meet(guest, identity, gateway, batch).await?;
     // The first command brings into memory what every later one needs, and a rehearsal what agents do: no clone has that for
     // itself.
     exec::run(&hello.client, &["true"], "/", batch.progress).await?;
@@ -83,22 +84,23 @@ async fn prove(
     vmm.create_disk(&scratch, batch.recipe.size.disk).await?;
     let layers = vec![batch.base.clone(), batch.disk()];
     let clone = spec(batch, layers, scratch.clone(), Memory::Clone(template.clone()));
-    let vm = vmm.resume(clone, &template).await.map_err(|error| batch.progress.failure(&error.to_string()))?;
-    batch.promise.set_vm(Some(vm.clone()));
-    let proved = bake::unless_it_ends(&*vm, batch.progress, answer(vm.clone(), gateway, batch, boot_id)).await;
-    vm.end().await;
+    let guest = GuestVm::resume(vmm, clone, &template).await;
+    let guest = guest.map_err(|error| batch.progress.failure(&error.to_string()))?;
+    batch.promise.set_vm(Some(guest.vm().clone()));
+    let proved = bake::unless_it_ends(&guest, batch.progress, answer(&guest, gateway, batch, boot_id)).await;
+    guest.end().await;
     batch.promise.set_vm(None);
     files::remove(&scratch).await?;
     proved
 }
 
 async fn answer(
-    vm: Arc<dyn Vm>,
+    guest: &GuestVm,
     gateway: &Arc<Gateway>,
     batch: &Batch<'_>,
     boot_id: &str,
 ) -> Result<(), EnvironmentError> {
-    let (_link, hello) = bake::meet(vm, batch.identity("proof", 1)?, gateway, batch).await?;
+    let Met { link: _link, hello } = bake::meet(guest, batch.identity("proof", 1)?, gateway, batch).await?;
     if hello.handshake.boot_id != boot_id {
         return Err(batch.progress.failure("the clone booted, instead of going on where the template was"));
     }
@@ -116,20 +118,20 @@ pub(super) async fn find_agent(
     let scratch = batch.workshop.join("proof.qcow2");
     vmm.create_disk(&scratch, batch.recipe.size.disk).await?;
     files::folder(batch.vm()).await?;
-    let vm = match template {
+    let guest = match template {
         Some(template) => {
             let clone = spec(batch, layers, scratch, Memory::Clone(template.clone()));
-            vmm.resume(clone, &template).await?
+            GuestVm::resume(vmm, clone, &template).await?
         }
-        None => vmm.start(spec(batch, layers, scratch, Memory::Own)).await?,
+        None => GuestVm::start(vmm, spec(batch, layers, scratch, Memory::Own)).await?,
     };
-    batch.promise.set_vm(Some(vm.clone()));
+    batch.promise.set_vm(Some(guest.vm().clone()));
     let looked = async {
-        let (_link, hello) = bake::meet(vm.clone(), batch.identity("proof", 1)?, gateway, batch).await?;
+        let Met { link: _link, hello } = bake::meet(&guest, batch.identity("proof", 1)?, gateway, batch).await?;
         bake::check_agent(&hello.client, batch.recipe, batch.progress).await
     };
-    let found = bake::unless_it_ends(&*vm, batch.progress, looked).await;
-    vm.end().await;
+    let found = bake::unless_it_ends(&guest, batch.progress, looked).await;
+    guest.end().await;
     batch.promise.set_vm(None);
     found
 }

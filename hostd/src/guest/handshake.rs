@@ -44,6 +44,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Of something whose VMs all have the same machine id, which nothing else has.
+    pub(crate) fn lasting(id: &str, slug: String, generation: u64) -> Self {
+        let machine_id = blake3::hash(format!("machine-id {id}").as_bytes()).to_hex()[..32].to_owned();
+        Self { session_id: id.into(), slug, machine_id, generation }
+    }
+
     /// Identity of a VM that lives once, for something that is no session.
     ///
     /// # Errors

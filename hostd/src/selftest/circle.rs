@@ -14,22 +14,20 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Circle, Failure, Step,
-    exam::{Exam, Findings},
     place,
+    steps::{Circle, Failure, Step},
 };
 use crate::{
     gateway::{Caller, Gateway},
-    guest::{Hello, Identity, Link},
+    guest::Identity,
+    guest_vm::{GuestVm, Met},
     vm::{
-        Memory, Vm, VmSpec, Vmm,
+        Memory, VmSpec, Vmm,
         qemu::{BLANK, Confinement, Loaded, Qemu},
     },
 };
 
 const MEMORY: u64 = 256 << 20;
-/// Longest time for a guest to come up on a busy host without KVM.
-const BOOT: Duration = Duration::from_secs(180);
 /// Longest time for a call into a guest.
 const CALL: Duration = Duration::from_secs(60);
 /// Path in the guest of its own program, which is there whatever its root file system holds.
@@ -49,14 +47,11 @@ pub(super) struct Runner {
     steps: Vec<Step>,
     step: &'static str,
     /// The VM that runs now.
-    vm: Option<Arc<dyn Vm>>,
+    vm: Option<GuestVm>,
 }
 
 /// A guest that has shaken hands, and its link.
-pub(super) struct Guest {
-    link: Link,
-    hello: Arc<Hello>,
-}
+pub(super) type Guest = Met;
 
 impl Runner {
     pub(super) fn new(qemu: Qemu, folder: &Path, vcpus: u32, lines: mpsc::Sender<String>) -> Self {
@@ -69,12 +64,6 @@ impl Runner {
         Ok(Circle { steps, confinement })
     }
 
-    /// Has a guest examined, as [`Runner::run`].
-    pub(super) async fn examine(self, exam: Exam, cancel: &CancellationToken) -> Result<Findings, Failure> {
-        let (findings, _) = self.conclude(async |runner| runner.exam(exam).await, cancel).await?;
-        Ok(findings)
-    }
-
     /// A load without a guest, as [`Runner::run`].
     pub(super) async fn load(self, cancel: &CancellationToken) -> Result<Loaded, Failure> {
         let load = async |runner: &mut Self| {
@@ -84,14 +73,15 @@ impl Runner {
         Ok(self.conclude(load, cancel).await?.0)
     }
 
-    async fn conclude<T>(
+    /// What came of this work, and the steps that it took. No VM is left.
+    pub(super) async fn conclude<T>(
         mut self,
         work: impl AsyncFnOnce(&mut Self) -> Result<T, String>,
         cancel: &CancellationToken,
     ) -> Result<(T, Vec<Step>), Failure> {
         let outcome = cancel.run_until_cancelled(work(&mut self)).await.unwrap_or_else(|| Err("interrupted".into()));
         let said = match &self.vm {
-            Some(vm) if outcome.is_err() => last_words(&vm.serial().await),
+            Some(guest) if outcome.is_err() => last_words(&guest.vm().serial().await),
             _ => String::new(),
         };
         match self.vm.take() {
@@ -113,7 +103,7 @@ impl Runner {
 
     /// Bytes that the VM which runs now holds for itself.
     pub(super) fn private(&self) -> u64 {
-        self.vm.as_ref().map_or(0, |vm| vm.memory().private)
+        self.vm.as_ref().map_or(0, |guest| guest.vm().memory().private)
     }
 
     async fn circle(&mut self) -> Result<Confinement, String> {
@@ -179,15 +169,11 @@ impl Runner {
         let spec =
             VmSpec { name: format!("selftest-{name}"), directory, size, layers, disk, memory, cpu: Cpu::default() };
         let vm = match from {
-            Some(snapshot) => self.qemu.resume(spec, snapshot).await,
-            None => self.qemu.start(spec).await,
+            Some(snapshot) => GuestVm::resume(&self.qemu, spec, snapshot).await,
+            None => GuestVm::start(&self.qemu, spec).await,
         };
-        let vm = vm.map_err(text)?;
-        self.vm = Some(vm.clone());
-        tokio::select! {
-            guest = shake(vm.clone(), generation) => guest,
-            cause = vm.ended() => Err(cause.to_string()),
-        }
+        let vm = self.vm.insert(vm.map_err(text)?);
+        vm.unless_it_ends(shake(vm, generation)).await.map_err(text)?
     }
 
     /// Freezes the guest, writes its snapshot, and ends its VM.
@@ -198,7 +184,7 @@ impl Runner {
         quiesced.map_err(|_| "the guest did not freeze in time")?.map_err(|status| said("freezing", &status))?;
         let _held = guest.link.close();
         let vm = self.vm.take().ok_or("its VM is gone")?;
-        let saved = vm.snapshot(folder).await;
+        let saved = vm.vm().snapshot(folder).await;
         vm.end().await;
         saved.map_err(text)?;
         self.done(began, Some(on_disk(folder)));
@@ -206,27 +192,12 @@ impl Runner {
     }
 }
 
-async fn shake(vm: Arc<dyn Vm>, generation: u64) -> Result<Guest, String> {
-    let identity = Identity {
-        session_id: "selftest".into(),
-        slug: "selftest".into(),
-        machine_id: "0".repeat(31) + "1",
-        generation,
-    };
-    let caller = Caller {
-        session_id: identity.session_id.clone(),
-        slug: identity.slug.clone(),
-        environment: String::new(),
-        repository: None,
-        branch_prefix: None,
-        also_read: vec![],
-        egress: vec![],
-    };
+async fn shake(vm: &GuestVm, generation: u64) -> Result<Guest, String> {
+    let id = "selftest";
     // It has no repository, and so no way to any.
     let gateway = Arc::new(Gateway::new("/nonexistent".into()));
-    let link = Link::start(vm, identity, gateway, Arc::new(caller));
-    let hello = link.client(BOOT).await.map_err(text)?;
-    Ok(Guest { link, hello })
+    let identity = Identity::lasting(id, id.into(), generation);
+    vm.meet(identity, &gateway, Caller::nowhere(id, id, "")).await.map_err(text)
 }
 
 /// Leaves a word in the guest's memory, and nowhere else.

@@ -10,8 +10,12 @@ use std::{
 use pilothouse_proto::selftest::Standing;
 use rustix::fs::{Advice, fadvise};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
-use super::circle::{Guest, Runner, SESSION, run_in, text};
+use super::{
+    circle::{Guest, Runner, SESSION, run_in, text},
+    steps::Failure,
+};
 use crate::vm::Memory;
 
 /// An examination of a guest, and how thorough it is.
@@ -68,7 +72,13 @@ const JUMP: u64 = 2_000_000_000;
 const COLD: u64 = 16 << 20;
 
 impl Runner {
-    pub(super) async fn exam(&mut self, exam: Exam) -> Result<Findings, String> {
+    /// Has a guest examined, as [`Runner::run`].
+    pub(super) async fn examine(self, exam: Exam, cancel: &CancellationToken) -> Result<Findings, Failure> {
+        let (findings, _) = self.conclude(async |runner| runner.exam(exam).await, cancel).await?;
+        Ok(findings)
+    }
+
+    async fn exam(&mut self, exam: Exam) -> Result<Findings, String> {
         let (template, snapshot) = (self.folder.join("template"), self.folder.join("snapshot"));
         self.root().await?;
         let began = self.begin("cold boot").await;

@@ -9,7 +9,7 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
-use crate::vm::{Vmm, qemu::Qemu};
+use crate::{guest_vm::end_orphan, vm::qemu::Qemu};
 
 const PREFIX: &str = "selftest-";
 const LOCK: &str = "lock";
@@ -51,9 +51,7 @@ pub(super) async fn sweep(data: &Path, qemu: &Qemu) {
 /// Ends the VMs of a test's folder that run without an owner.
 pub(super) async fn end_all(folder: &Path, qemu: &Qemu) {
     for vm in subfolders(folder) {
-        if let Err(error) = qemu.end_leftover(&vm).await {
-            tracing::warn!(folder = %vm.display(), %error, "a VM of a self-test does not end");
-        }
+        end_orphan(qemu, &vm, "a VM of a self-test").await;
     }
 }
 

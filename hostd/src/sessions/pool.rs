@@ -8,6 +8,8 @@
 pub(super) mod keep;
 mod make;
 mod standby;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,8 +22,9 @@ use hostd_core::Lifecycle;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{disk::folder::Folder, vm::orphans};
+use super::disk::folder::Folder;
 use crate::{
+    guest_vm::{self, GuestVm},
     store::Record,
     vm::{MemoryUse, Vm, Vmm},
 };
@@ -62,17 +65,17 @@ struct State {
 struct Warm {
     environment: String,
     build: String,
-    vm: Arc<dyn Vm>,
+    guest: GuestVm,
     folder: PathBuf,
 }
 
 impl Warm {
     fn lives(&self) -> bool {
-        self.vm.ended().now_or_never().is_none()
+        self.guest.vm().ended().now_or_never().is_none()
     }
 
     async fn end(self) {
-        self.vm.end().await;
+        self.guest.end().await;
         remove(&self.folder).await;
     }
 }
@@ -97,7 +100,7 @@ impl Pool {
     /// Bytes of memory that are those VMs' alone which nobody has taken.
     pub(super) fn used(&self) -> u64 {
         let state = self.lock();
-        state.ready.iter().chain(state.reserved.values()).map(|warm| warm.vm.memory().private).sum()
+        state.ready.iter().chain(state.reserved.values()).map(|warm| warm.guest.vm().memory().private).sum()
     }
 
     /// How many VMs nobody has taken.
@@ -108,7 +111,7 @@ impl Pool {
     /// Of those VMs, each page that they share counted for its part.
     pub(super) fn memory_part(&self) -> MemoryUse {
         let state = self.lock();
-        state.ready.iter().chain(state.reserved.values()).map(|warm| warm.vm.memory_part()).sum()
+        state.ready.iter().chain(state.reserved.values()).map(|warm| warm.guest.vm().memory_part()).sum()
     }
 
     /// The folder of the VM that a session has taken, while it runs.
@@ -157,8 +160,8 @@ impl Pool {
         build: &str,
         folder: &Folder,
         disk: &str,
-    ) -> Option<Arc<dyn Vm>> {
-        let warm = {
+    ) -> Option<GuestVm> {
+        let Warm { guest, folder: own, .. } = {
             let mut state = self.lock();
             let reserved = state.reserved.remove(session).filter(Warm::lives);
             let warm = reserved.or_else(|| ready(&mut state, build))?;
@@ -167,28 +170,27 @@ impl Pool {
         };
         self.look_again();
         let disk = folder.layer(disk);
-        let linked = tokio::fs::hard_link(disk_in(&warm.folder), &disk).await;
-        let vm = warm.vm.clone();
-        tokio::spawn(self.clone().after(session.into(), folder.clone(), warm));
+        let linked = tokio::fs::hard_link(disk_in(&own), &disk).await;
+        tokio::spawn(self.clone().after(session.into(), folder.clone(), guest.vm().clone(), own));
         match linked {
-            Ok(()) => Some(vm),
+            Ok(()) => Some(guest),
             Err(error) => {
                 tracing::warn!(session, disk = %disk.display(), %error, "a warm VM could not be taken");
-                vm.end().await;
+                guest.end().await;
                 None
             }
         }
     }
 
     /// Tidies up after a VM that a session had taken.
-    async fn after(self: Arc<Self>, session: String, folder: Folder, warm: Warm) {
-        warm.vm.ended().await;
+    async fn after(self: Arc<Self>, session: String, folder: Folder, vm: Arc<dyn Vm>, own: PathBuf) {
+        vm.ended().await;
         for name in LOGS {
             // Mostly there is none, and a session that was deleted has no place for it.
-            let _ = tokio::fs::rename(warm.folder.join(name), folder.path().join(name)).await;
+            let _ = tokio::fs::rename(own.join(name), folder.path().join(name)).await;
         }
         self.lock().taken.remove(&session);
-        remove(&warm.folder).await;
+        remove(&own).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -219,7 +221,7 @@ fn ready(state: &mut State, build: &str) -> Option<Warm> {
 
 /// Ends what an earlier hostd left in this data folder.
 pub(super) async fn sweep(vmm: &dyn Vmm, data: &Path) {
-    orphans::sweep(vmm, &root(data), WHAT).await;
+    guest_vm::sweep(vmm, &root(data), WHAT).await;
 }
 
 fn root(data: &Path) -> PathBuf {
@@ -231,5 +233,5 @@ fn disk_in(folder: &Path) -> PathBuf {
 }
 
 async fn remove(folder: &Path) {
-    orphans::remove(folder, WHAT).await;
+    guest_vm::remove(folder, WHAT).await;
 }

@@ -13,3 +13,5 @@ pub(super) mod site;
 mod spec;
 pub(super) mod start;
 pub(super) mod suspend;
+#[cfg(test)]
+mod tests;

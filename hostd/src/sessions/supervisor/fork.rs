@@ -139,8 +139,8 @@ impl Supervisor {
             tracing::warn!(slug = original.session.slug, %error, "a frozen layer kept its rights");
         }
         let site = self.site.clone();
-        let Parted { vm, generation, .. } = parted;
-        let task = tokio::spawn(async move { run_on(&site, &original, generation, vm, String::new()).await });
+        let Parted { guest, generation, .. } = parted;
+        let task = tokio::spawn(async move { run_on(&site, &original, generation, guest, String::new()).await });
         Forking { draft, answer, stage: Stage::GoesOn(task, result) }
     }
 
@@ -187,9 +187,9 @@ impl Supervisor {
                 Step::Panicked(error) => self.lost(&error).await,
                 Step::Parted(parted) => {
                     let original = self.pivoted(&parted);
-                    let Parted { vm, generation, .. } = *parted;
+                    let Parted { guest, generation, .. } = *parted;
                     let why = "the session is about to end".into();
-                    run_on(&self.site, &original, generation, vm, why).await
+                    run_on(&self.site, &original, generation, guest, why).await
                 }
             };
             let input = self.awake(awake, forking).await;

@@ -11,6 +11,7 @@ use super::{
     under_way::{Start, Starting, Suspend},
 };
 use crate::{
+    guest_vm::end_orphan,
     room::Kind,
     sessions::{
         message::{Message, Place},
@@ -179,9 +180,7 @@ impl Supervisor {
     pub(super) async fn end_left(&self) {
         let own = self.site.folder.path().to_owned();
         for folder in self.all.pool.taken(&self.handle.id).into_iter().chain([own]) {
-            if let Err(left) = self.ctx.vmm.end_leftover(&folder).await {
-                tracing::error!(slug = self.session().slug, error = %left, "its VM may still run");
-            }
+            end_orphan(&*self.ctx.vmm, &folder, "the VM of a session").await;
         }
     }
 

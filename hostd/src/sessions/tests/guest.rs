@@ -25,12 +25,12 @@ use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Programs that run in guests.
-pub(super) struct Execs {
+pub(in crate::sessions) struct Execs {
     /// Where the working tree of all of them is.
-    pub(super) work: Mutex<PathBuf>,
+    pub(in crate::sessions) work: Mutex<PathBuf>,
     /// Told when one begins, which goes no further while this is locked.
-    pub(super) began: Semaphore,
-    pub(super) hold: tokio::sync::Mutex<()>,
+    pub(in crate::sessions) began: Semaphore,
+    pub(in crate::sessions) hold: tokio::sync::Mutex<()>,
 }
 
 impl Default for Execs {
@@ -40,28 +40,28 @@ impl Default for Execs {
 }
 
 #[derive(Clone)]
-pub(super) struct Guest {
+pub(in crate::sessions) struct Guest {
     /// Set when its VM is gone.
-    pub(super) ended: watch::Sender<Option<Cause>>,
+    pub(in crate::sessions) ended: watch::Sender<Option<Cause>>,
     /// What hostd asked for.
-    pub(super) agent: Arc<Mutex<Option<StartAgentRequest>>>,
+    pub(in crate::sessions) agent: Arc<Mutex<Option<StartAgentRequest>>>,
     /// What becomes of the next starts of the agent, where that is not that it starts.
-    pub(super) no_agent: Arc<Mutex<Vec<Code>>>,
+    pub(in crate::sessions) no_agent: Arc<Mutex<Vec<Code>>>,
     output: watch::Sender<(Vec<u8>, bool)>,
     events: watch::Sender<Vec<Event>>,
     /// Events of its life before this one, which memory would keep.
     before: Arc<AtomicU64>,
     /// Every acknowledgement that came.
-    pub(super) acknowledged: Arc<Mutex<Vec<u64>>>,
+    pub(in crate::sessions) acknowledged: Arc<Mutex<Vec<u64>>>,
     /// Of the last message that was typed.
-    pub(super) typed: Arc<Mutex<u64>>,
+    pub(in crate::sessions) typed: Arc<Mutex<u64>>,
     /// Whether the agent reads what is typed.
-    pub(super) reads: Arc<AtomicBool>,
+    pub(in crate::sessions) reads: Arc<AtomicBool>,
     /// Every answer that came.
-    pub(super) answers: Arc<Mutex<Vec<AnswerRequest>>>,
+    pub(in crate::sessions) answers: Arc<Mutex<Vec<AnswerRequest>>>,
     /// Its user processes are.
-    pub(super) frozen: Arc<AtomicBool>,
-    pub(super) execs: Arc<Execs>,
+    pub(in crate::sessions) frozen: Arc<AtomicBool>,
+    pub(in crate::sessions) execs: Arc<Execs>,
 }
 
 impl Default for Guest {
@@ -85,46 +85,46 @@ impl Default for Guest {
 
 impl Guest {
     /// One that answers so to the next starts of its agent.
-    pub(super) fn failing(no_agent: Arc<Mutex<Vec<Code>>>) -> Self {
+    pub(in crate::sessions) fn failing(no_agent: Arc<Mutex<Vec<Code>>>) -> Self {
         Self { no_agent, ..Self::default() }
     }
 
     /// The same, in a VM of its own.
-    pub(super) fn again(&self) -> Self {
+    pub(in crate::sessions) fn again(&self) -> Self {
         Self { ended: watch::channel(None).0, ..self.clone() }
     }
 
     /// As one that was resumed: it has shown so much already.
-    pub(super) fn with_output(output: Vec<u8>) -> Self {
+    pub(in crate::sessions) fn with_output(output: Vec<u8>) -> Self {
         Self { output: watch::channel((output, false)).0, ..Self::default() }
     }
 
-    pub(super) fn output(&self) -> Vec<u8> {
+    pub(in crate::sessions) fn output(&self) -> Vec<u8> {
         self.output.borrow().0.clone()
     }
 
-    pub(super) fn write(&self, bytes: &[u8]) {
+    pub(in crate::sessions) fn write(&self, bytes: &[u8]) {
         self.output.send_modify(|output| output.0.extend_from_slice(bytes));
     }
 
-    pub(super) fn report(&self, event: event::Event) {
+    pub(in crate::sessions) fn report(&self, event: event::Event) {
         self.events.send_modify(|events| {
             let sequence = self.before.load(Ordering::Relaxed) + events.len() as u64 + 1;
             events.push(Event { sequence, unix_nanos: 0, event: Some(event) });
         });
     }
 
-    pub(super) fn status(&self, activity: &str, text: &str) {
+    pub(in crate::sessions) fn status(&self, activity: &str, text: &str) {
         let status = wire::Status { activity: activity.into(), text: text.into(), choices: vec![] };
         self.report(event::Event::Status(status));
     }
 
-    pub(super) fn exit(&self, code: i32) {
+    pub(in crate::sessions) fn exit(&self, code: i32) {
         self.report(event::Event::AgentExited(wire::Exit { code, signal: 0 }));
         self.output.send_modify(|output| output.1 = true);
     }
 
-    pub(super) fn environment(&self) -> HashMap<String, String> {
+    pub(in crate::sessions) fn environment(&self) -> HashMap<String, String> {
         self.agent.lock().unwrap().as_ref().unwrap().environment.clone()
     }
 }

@@ -9,7 +9,7 @@
 //! where it was. Until that commit nothing of it has changed that matters; after it the fork stands by itself. While its
 //! layers are merged, a fork of one that runs waits.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path};
 
 use hostd_core::{Effect, session::NewFork};
 use tokio::fs;
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     clock::now,
+    guest_vm::GuestVm,
     sessions::disk::{
         folder::{Folder, gone, sessions, top, top_after_fork},
         hard_links,
@@ -40,7 +41,7 @@ pub(in crate::sessions) struct Draft {
 
 /// A VM that stands still; its snapshot is the fork's, and it will write to a new layer.
 pub(in crate::sessions) struct Parted {
-    pub(in crate::sessions) vm: Arc<dyn Vm>,
+    pub(in crate::sessions) guest: GuestVm,
     pub(in crate::sessions) generation: u64,
     /// Name of its new layer.
     pub(in crate::sessions) top: String,
@@ -131,13 +132,13 @@ async fn part_onto(site: Site, running: Running, draft: Draft, pivot: String) ->
         return Err(Awake::Runs { running, why });
     }
     let held = running.live.link.close();
-    let vm = running.release().await.vm;
+    let guest = running.release().await;
     fail::fail_point!("fork::before-snapshot");
-    let written = write(&site, &draft, &*vm, &layer).await;
+    let written = write(&site, &draft, &**guest.vm(), &layer).await;
     drop(held);
     match written {
-        Ok(snapshot) => Ok(Parted { vm, generation, top: pivot, snapshot }),
-        Err(error) => Err(run_on(&site, &record, generation, vm, advised(&error, "fork")).await),
+        Ok(snapshot) => Ok(Parted { guest, generation, top: pivot, snapshot }),
+        Err(error) => Err(run_on(&site, &record, generation, guest, advised(&error, "fork")).await),
     }
 }
 

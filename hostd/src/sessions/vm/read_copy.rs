@@ -23,20 +23,19 @@ use ulid::Ulid;
 
 use super::{
     changes::working_tree,
-    orphans,
     resume::OFFER,
     spec::{identity, spec},
 };
 use crate::{
     diff::{Diffs, Kept, WorkingTree},
-    guest::Link,
+    guest_vm::{self, GuestVm, Met},
     room::{Kind, Promise, Rooms},
     sessions::{
         disk::{folder::Folder, hard_links},
         error::FleetError,
     },
     store::{Machine, Record, Snapshot},
-    vm::{Vm, VmError, VmSpec, Vmm},
+    vm::{VmError, VmSpec, Vmm},
 };
 
 /// Copies at a time; others wait.
@@ -45,8 +44,6 @@ const AT_A_TIME: usize = 2;
 const WITHIN: Duration = Duration::from_secs(120);
 /// For room on the host.
 const ROOM: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 10_000 });
-/// For a guest to shake hands. Generous: the host may be busy.
-const HANDSHAKE: Duration = Duration::from_secs(60);
 /// Bytes that git may write to its disk before others have to wait.
 const SCRATCH: u64 = 256 << 20;
 /// The layer that it writes to.
@@ -89,7 +86,7 @@ impl Copies {
 
     /// Ends what an earlier hostd left.
     pub(in crate::sessions) async fn sweep(&self) {
-        orphans::sweep(&*self.vmm, &self.root, WHAT).await;
+        guest_vm::sweep(&*self.vmm, &self.root, WHAT).await;
     }
 
     /// Waits until none is left. hostd is closing: they end at once, and none begins any more.
@@ -125,7 +122,7 @@ impl Copies {
         let promise = self.unless(&over, self.admitted(record.session.size.memory)).await??;
         let folder = Folder::at(self.root.join(Ulid::new().to_string()));
         let read = self.read_in(original, &folder, &promise, &over).await;
-        orphans::remove(folder.path(), WHAT).await;
+        guest_vm::remove(folder.path(), WHAT).await;
         read
     }
 
@@ -167,24 +164,19 @@ impl Copies {
         };
         self.vmm.create_disk(&folder.layer(DISK), record.session.size.disk).await.map_err(unusable)?;
         let spec = VmSpec { name: format!("copy-of-{}", record.session.slug), ..spec(&record, folder) };
-        let vm = self.vmm.resume(spec, &snapshot.folder).await.map_err(unusable)?;
-        promise.set_vm(Some(vm.clone()));
-        let inside = async {
-            tokio::select! {
-                cause = vm.ended() => Err(not_read(format!("its VM ended: {cause}"))),
-                read = self.inside(original, &record, vm.clone(), snapshot.at) => read,
-            }
-        };
+        let guest = GuestVm::resume(&*self.vmm, spec, &snapshot.folder).await.map_err(unusable)?;
+        promise.set_vm(Some(guest.vm().clone()));
+        let inside = guest.unless_it_ends(self.inside(original, &record, &guest, snapshot.at));
         let read = self.unless(over, inside).await;
-        vm.end().await;
+        guest.end().await;
         promise.set_vm(None);
-        read?
+        read?.unwrap_or_else(|cause| Err(not_read(format!("its VM ended: {cause}"))))
     }
 
-    async fn inside(&self, original: &Original, record: &Record, vm: Arc<dyn Vm>, at: i64) -> Result<Kept, FleetError> {
+    async fn inside(&self, original: &Original, record: &Record, guest: &GuestVm, at: i64) -> Result<Kept, FleetError> {
         // Who it already is: nothing in it is renamed.
-        let link = Link::to_copy(vm, identity(&record.session, record.session.generation));
-        let hello = link.client(HANDSHAKE).await.map_err(not_read)?;
+        let identity = identity(&record.session, record.session.generation);
+        let Met { link: _link, hello } = guest.meet_copy(identity).await.map_err(not_read)?;
         let from = WorkingTree { frozen: true, ..working_tree(record, &hello) };
         Ok(self.diffs.keep(&from, &original.folder.changes(), at).await?)
     }
@@ -210,7 +202,7 @@ impl Original {
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound && now.machine.layers != record.machine.layers =>
                 {
-                    orphans::remove(folder.path(), WHAT).await;
+                    guest_vm::remove(folder.path(), WHAT).await;
                 }
                 made => return made.map_err(not_read),
             }

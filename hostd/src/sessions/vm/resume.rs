@@ -1,30 +1,29 @@
 //! Back from disk, or on where a VM was brought to a stand: in both the guest's processes are frozen until it has shaken hands.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use hostd_core::Cause;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     phases::Clock,
-    running::{Live, Running},
+    running::Running,
     site::Site,
     spec::{caller, identity, spec},
     start::{NotStarted, Started},
 };
 use crate::{
     guest::Link,
+    guest_vm::{GuestVm, Met},
     sessions::disk::{folder::top, next_layer},
     store::{Machine, Record},
     terminals::Pump,
-    vm::{Vm, VmError, snapshot::store::Manifest},
+    vm::{VmError, snapshot::store::Manifest},
 };
 
 /// What can be done about a snapshot that cannot be used.
 pub(super) const OFFER: &str = "; put back what has changed and resume it, or restart it: \
     that boots it from its disk as it was suspended, and gives up its memory";
-/// For a resumed guest to shake hands. Generous: many may be resumed at once on a busy host.
-const HANDSHAKE: Duration = Duration::from_secs(120);
 
 /// Why a session is not on disk now.
 pub(in crate::sessions) enum Awake {
@@ -44,7 +43,7 @@ pub(in crate::sessions) async fn run_on(
     site: &Site,
     record: &Record,
     generation: u64,
-    vm: Arc<dyn Vm>,
+    guest: GuestVm,
     why: String,
 ) -> Awake {
     // One that was published before it failed is of a moment that the disk is about to leave.
@@ -53,14 +52,14 @@ pub(in crate::sessions) async fn run_on(
     if published.is_ok_and(|read| read.is_ok_and(|manifest| manifest.disk == record.machine.disk)) {
         site.folder.forget_snapshot().await;
     }
-    if let Err(error) = vm.go_on().await {
-        vm.end().await;
+    if let Err(error) = guest.vm().go_on().await {
+        guest.end().await;
         return Awake::Ended(Cause::VmDied(format!("{why}; and then it did not go on: {error}")));
     }
-    match wake(site, record, generation, vm.clone(), site.terminal.offset()).await {
-        Ok(running) => Awake::Runs { running, why },
+    match wake(site, record, generation, &guest, site.terminal.offset()).await {
+        Ok((link, pump)) => Awake::Runs { running: runs(site, record, generation, guest, link, pump), why },
         Err(error) => {
-            vm.end().await;
+            guest.end().await;
             Awake::Ended(Cause::VmDied(format!("{why}; and then its guest was silent: {error}")))
         }
     }
@@ -86,9 +85,9 @@ pub(in crate::sessions) async fn resume(
     put.map_err(|error| failed(error.to_string()))?;
     clock.phase("disk");
     fail::fail_point!("resume::before-vm");
-    let began = site.vmm.resume(spec(&above, &site.folder), &snapshot.folder).await;
-    let vm = match began {
-        Ok(vm) => vm,
+    let began = GuestVm::resume(&*site.vmm, spec(&above, &site.folder), &snapshot.folder).await;
+    let guest = match began {
+        Ok(guest) => guest,
         Err(error) => {
             let _ = tokio::fs::remove_file(&top).await;
             let help = if matches!(error, VmError::Snapshot(_)) { OFFER } else { "" };
@@ -99,17 +98,20 @@ pub(in crate::sessions) async fn resume(
     fail::fail_point!("resume::after-vm");
     let result = tokio::select! {
         () = cancel.cancelled() => Err(NotStarted::Cancelled),
-        cause = vm.ended() => Err(NotStarted::Ended(cause)),
-        up = wake(&site, &above, generation, vm.clone(), snapshot.terminal) => up.map_err(failed),
+        up = guest.unless_it_ends(wake(&site, &above, generation, &guest, snapshot.terminal)) => match up {
+            Ok(up) => up.map_err(failed),
+            Err(cause) => Err(NotStarted::Ended(cause)),
+        },
     };
     match result {
-        Ok(running) => {
+        Ok((link, pump)) => {
+            let running = runs(&site, &above, generation, guest, link, pump);
             clock.phase("handshake");
             let phases = clock.phases;
             Ok(Started { running, machine: Machine { phases, ..above.machine }, why_booted: None, broken: None })
         }
         Err(why) => {
-            vm.end().await;
+            guest.end().await;
             let _ = tokio::fs::remove_file(&top).await;
             Err(why)
         }
@@ -121,13 +123,17 @@ async fn wake(
     site: &Site,
     record: &Record,
     generation: u64,
-    vm: Arc<dyn Vm>,
+    guest: &GuestVm,
     terminal: u64,
-) -> Result<Running, String> {
-    let caller = Arc::new(caller(&record.session, &record.machine));
-    let link = Link::start(vm.clone(), identity(&record.session, generation), site.gateway.clone(), caller);
-    link.client(HANDSHAKE).await.map_err(|error| error.to_string())?;
+) -> Result<(Arc<Link>, Pump), String> {
+    let (identity, caller) = (identity(&record.session, generation), caller(&record.session, &record.machine));
+    let Met { link, .. } = guest.meet(identity, &site.gateway, caller).await.map_err(|error| error.to_string())?;
     let pump = Pump::go_on(site.terminal.clone(), terminal);
     let pump = pump.await.map_err(|error| format!("the terminal's log: {error}"))?;
-    Ok(Running::new(generation, Live { vm, link: Arc::new(link) }, pump, record.machine.heard, &site.supervisor))
+    Ok((link, pump))
+}
+
+/// The VM as it runs from now on.
+fn runs(site: &Site, record: &Record, generation: u64, guest: GuestVm, link: Arc<Link>, pump: Pump) -> Running {
+    Running::new(generation, guest, link, pump, record.machine.heard, &site.supervisor)
 }

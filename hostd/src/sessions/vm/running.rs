@@ -8,6 +8,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use super::guest_events;
 use crate::{
     guest::{Link, LinkState},
+    guest_vm::GuestVm,
     sessions::message::Message,
     terminals::Pump,
     vm::Vm,
@@ -32,10 +33,11 @@ pub(in crate::sessions) struct Live {
     pub(in crate::sessions) link: Arc<Link>,
 }
 
-/// A started VM. Its supervisor owns it and must end it: dropping it ends its tasks alone.
+/// A started VM. Its supervisor owns it, and ends it; where it is dropped it ends as well, but nobody waits for that.
 pub(in crate::sessions) struct Running {
     pub(in crate::sessions) generation: u64,
     pub(in crate::sessions) live: Live,
+    guest: GuestVm,
     tasks: JoinSet<()>,
 }
 
@@ -43,20 +45,21 @@ impl Running {
     /// Takes the guest's events after the last that was `heard`.
     pub(in crate::sessions) fn new(
         generation: u64,
-        live: Live,
+        guest: GuestVm,
+        link: Arc<Link>,
         pump: Pump,
         heard: u64,
         reports: &mpsc::Sender<Message>,
     ) -> Self {
         let mut tasks = JoinSet::new();
-        let link = live.link.clone();
+        let live = Live { vm: guest.vm().clone(), link: link.clone() };
         tasks.spawn(pump.run(move || {
             let link = link.clone();
             async move { link.up().await }
         }));
         tasks.spawn(guest_events::report(live.link.clone(), generation, heard, reports.clone()));
         tasks.spawn(watch_link(live.clone(), generation, reports.clone()));
-        Self { generation, live, tasks }
+        Self { generation, live, guest, tasks }
     }
 
     /// Reads what is left of its output, once the VM has ended.
@@ -65,17 +68,18 @@ impl Running {
         let down = state.wait_for(|state| !matches!(state, LinkState::Up(_)));
         let _ = timeout(LAST_WORDS, down).await;
         self.tasks.shutdown().await;
+        self.guest.has_ended();
     }
 
     /// Ends what watches it, and hands the VM over.
-    pub(in crate::sessions) async fn release(mut self) -> Live {
+    pub(in crate::sessions) async fn release(mut self) -> GuestVm {
         self.tasks.shutdown().await;
-        self.live
+        self.guest
     }
 
     /// Ends the VM, now.
     pub(in crate::sessions) async fn end(mut self) {
-        self.live.vm.end().await;
+        self.guest.end().await;
         self.tasks.shutdown().await;
     }
 
@@ -101,7 +105,7 @@ impl Running {
             Some(self.live.vm.ended().await)
         };
         let cause = timeout(POWER_OFF, asked).await.ok().flatten();
-        self.live.vm.end().await;
+        self.guest.end().await;
         self.tasks.shutdown().await;
         cause.is_some_and(|cause| cause.in_order())
     }

@@ -25,9 +25,7 @@ pub(super) fn spec(record: &Record, folder: &Folder) -> VmSpec {
 
 /// Who the guest of this session is in this generation.
 pub(super) fn identity(session: &Session, generation: u64) -> Identity {
-    // The same in all its lives, and of no other session.
-    let machine_id = blake3::hash(format!("machine-id {}", session.id).as_bytes()).to_hex()[..32].to_owned();
-    Identity { session_id: session.id.clone(), slug: session.slug.clone(), machine_id, generation }
+    Identity::lasting(&session.id, session.slug.clone(), generation)
 }
 
 /// What the guest of this session may reach.

@@ -11,20 +11,19 @@ use tonic::Code;
 use super::{
     phases::Clock,
     repository::{Found, look},
-    running::{Live, Running},
+    running::Running,
     site::Site,
     spec::{caller, identity, spec},
 };
 use crate::{
     guest::Link,
+    guest_vm::{GuestVm, Met},
     sessions::disk::next_layer,
     store::{Machine, Record},
     terminals::{Pump, Terminal},
-    vm::{Vm, VmError},
+    vm::VmError,
 };
 
-/// For the guest to shake hands. Generous: an emulated guest on a busy host boots slowly.
-const HANDSHAKE: Duration = Duration::from_secs(120);
 /// For the guest to start the agent.
 const AGENT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
 /// Before it is asked again, where it did not answer.
@@ -56,14 +55,14 @@ pub(in crate::sessions) enum NotStarted {
 pub(in crate::sessions) async fn start(
     site: Site,
     generation: u64,
-    warm: impl Future<Output = Option<Arc<dyn Vm>>> + Send,
+    warm: impl Future<Output = Option<GuestVm>> + Send,
     cancel: CancellationToken,
 ) -> Result<Started, NotStarted> {
     let record = site.record();
     let failed = |error: VmError| NotStarted::Failed(error.to_string());
     let mut clock = Clock::new();
-    let (vm, record, why_booted) = match ready(&site, &record, warm, &mut clock).await {
-        Some((vm, record)) => (vm, record, None),
+    let (guest, record, why_booted) = match ready(&site, &record, warm, &mut clock).await {
+        Some((guest, record)) => (guest, record, None),
         None => {
             let (name, bytes) = (&record.machine.disk, record.session.size.disk);
             next_layer::make(&*site.vmm, &site.folder, name, bytes).await.map_err(failed)?;
@@ -78,19 +77,19 @@ pub(in crate::sessions) async fn start(
     fail::fail_point!("start::after-vm");
     let result = tokio::select! {
         () = cancel.cancelled() => Err(NotStarted::Cancelled),
-        cause = vm.ended() => Err(NotStarted::Ended(cause)),
-        up = bring_up(&site, &record, generation, vm.clone(), &mut clock) => up,
+        up = guest.unless_it_ends(bring_up(&site, &record, generation, &guest, &mut clock)) => {
+            up.unwrap_or_else(|cause| Err(NotStarted::Ended(cause)))
+        }
     };
     match result {
         Ok(Up { link, pump, found }) => {
-            let live = Live { vm, link: Arc::new(link) };
             let (repository, broken) = (found.to_string(), found.broken());
             let machine = Machine { phases: clock.phases, repository, ..record.machine };
-            let running = Running::new(generation, live, pump, 0, &site.supervisor);
+            let running = Running::new(generation, guest, link, pump, 0, &site.supervisor);
             Ok(Started { running, machine, why_booted, broken })
         }
         Err(why) => {
-            vm.end().await;
+            guest.end().await;
             Err(why)
         }
     }
@@ -100,33 +99,29 @@ pub(in crate::sessions) async fn start(
 async fn ready(
     site: &Site,
     record: &Record,
-    warm: impl Future<Output = Option<Arc<dyn Vm>>>,
+    warm: impl Future<Output = Option<GuestVm>>,
     clock: &mut Clock,
-) -> Option<(Arc<dyn Vm>, Record)> {
+) -> Option<(GuestVm, Record)> {
     let template = record.machine.template.as_ref().filter(|_| record.session.generation == 1)?;
     site.folder.make().await.ok()?;
-    let vm = warm.await?;
+    let guest = warm.await?;
     clock.phase("warm");
     clock.boots = false;
-    Some((vm, with_memory(record, Some(template.clone()))))
+    Some((guest, with_memory(record, Some(template.clone()))))
 }
 
 /// A VM for a session's first start is a clone of its template; any later one, and one whose template does not fit this
 /// machine any more, boots from the disk; then it is said why.
-async fn begin(
-    site: &Site,
-    record: &Record,
-    clock: &mut Clock,
-) -> Result<(Arc<dyn Vm>, Record, Option<String>), VmError> {
+async fn begin(site: &Site, record: &Record, clock: &mut Clock) -> Result<(GuestVm, Record, Option<String>), VmError> {
     let mut why_booted = None;
     let fresh = record.session.generation == 1;
     if let Some(template) = record.machine.template.as_ref().filter(|_| fresh) {
         let cloned = with_memory(record, Some(template.clone()));
-        match site.vmm.resume(spec(&cloned, &site.folder), template).await {
-            Ok(vm) => {
+        match GuestVm::resume(&*site.vmm, spec(&cloned, &site.folder), template).await {
+            Ok(guest) => {
                 clock.phase("clone");
                 clock.boots = false;
-                return Ok((vm, cloned, None));
+                return Ok((guest, cloned, None));
             }
             Err(error) => {
                 tracing::warn!(slug = record.session.slug, %error, "it boots, because it cannot be cloned");
@@ -135,9 +130,9 @@ async fn begin(
         }
     }
     let booted = with_memory(record, None);
-    let vm = site.vmm.start(spec(&booted, &site.folder)).await?;
+    let guest = GuestVm::start(&*site.vmm, spec(&booted, &site.folder)).await?;
     clock.phase("vm");
-    Ok((vm, booted, why_booted))
+    Ok((guest, booted, why_booted))
 }
 
 fn with_memory(record: &Record, view_of: Option<PathBuf>) -> Record {
@@ -147,7 +142,7 @@ fn with_memory(record: &Record, view_of: Option<PathBuf>) -> Record {
 
 /// A guest with an agent at work.
 struct Up {
-    link: Link,
+    link: Arc<Link>,
     pump: Pump,
     found: Found,
 }
@@ -157,13 +152,13 @@ async fn bring_up(
     site: &Site,
     record: &Record,
     generation: u64,
-    vm: Arc<dyn Vm>,
+    guest: &GuestVm,
     clock: &mut Clock,
 ) -> Result<Up, NotStarted> {
     let (session, terminal) = (&record.session, &site.terminal);
-    let caller = Arc::new(caller(session, &record.machine));
-    let link = Link::start(vm, identity(session, generation), site.gateway.clone(), caller);
-    let hello = link.client(HANDSHAKE).await.map_err(|error| NotStarted::Failed(error.to_string()))?;
+    let (identity, caller) = (identity(session, generation), caller(session, &record.machine));
+    let met = guest.meet(identity, &site.gateway, caller).await;
+    let Met { link, hello } = met.map_err(|error| NotStarted::Failed(error.to_string()))?;
     clock.boot(&hello.handshake);
     let found = look(&hello, session).await;
     if found != Found::Nothing {

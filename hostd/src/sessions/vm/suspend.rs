@@ -47,21 +47,21 @@ pub(in crate::sessions) async fn suspend(site: Site, running: Running) -> Result
     // What is said to a VM that stands lands in its memory all the same, and does not fit its devices as they were saved. Nor
     // is the guest told that somebody stops listening.
     let held = running.live.link.close();
-    let vm = running.release().await.vm;
+    let guest = running.release().await;
     let record = site.record();
     site.folder.keep_offset(&record.machine.disk, site.terminal.offset()).await;
     fail::fail_point!("suspend::before-snapshot");
-    match vm.snapshot(&site.folder.snapshot()).await {
+    match guest.vm().snapshot(&site.folder.snapshot()).await {
         Ok(manifest) => {
             fail::fail_point!("suspend::after-snapshot");
-            vm.end().await;
+            guest.end().await;
             drop(held);
             fail::fail_point!("suspend::after-end");
             Ok(put_down(&site.folder, &record, &manifest, site.terminal.offset()).await)
         }
         Err(error) => {
             drop(held);
-            Err(run_on(&site, &record, generation, vm, advised(&error, "suspend")).await)
+            Err(run_on(&site, &record, generation, guest, advised(&error, "suspend")).await)
         }
     }
 }

@@ -1,0 +1,239 @@
+//! A VM with its guest, for as long as somebody needs it.
+//!
+//! Sessions, warm VMs, copies, checks, builds and the self-test have theirs by this. Whoever leaves the scope of one, however
+//! that comes about, leaves no VM behind; what hostd's own death leaves is ended by the next one with [`sweep`].
+
+use std::{io::ErrorKind, path::Path, sync::Arc, time::Duration};
+
+use hostd_core::Cause;
+use tokio::runtime::Handle;
+
+use crate::{
+    gateway::{Caller, Gateway},
+    guest::{Hello, Identity, Link, LinkError},
+    vm::{Vm, VmError, VmSpec, Vmm},
+};
+
+/// For a guest to shake hands. Generous: an emulated one on a busy host boots slowly. One whose VM ends is not waited for.
+const HANDSHAKE: Duration = Duration::from_secs(300);
+
+/// A VM that is ended when this is dropped.
+pub(crate) struct GuestVm {
+    vm: Arc<dyn Vm>,
+    /// It has ended, or somebody else sees to that.
+    over: bool,
+}
+
+/// A guest that has shaken hands.
+pub(crate) struct Met {
+    /// Up for as long as somebody holds it.
+    pub(crate) link: Arc<Link>,
+    /// What it has said.
+    pub(crate) hello: Arc<Hello>,
+}
+
+impl GuestVm {
+    /// Starts a VM.
+    ///
+    /// # Errors
+    /// As [`Vmm::start`].
+    pub(crate) async fn start(vmm: &dyn Vmm, spec: VmSpec) -> Result<Self, VmError> {
+        vmm.start(spec).await.map(Self::of)
+    }
+
+    /// Starts a VM from a snapshot.
+    ///
+    /// # Errors
+    /// As [`Vmm::resume`].
+    pub(crate) async fn resume(vmm: &dyn Vmm, spec: VmSpec, snapshot: &Path) -> Result<Self, VmError> {
+        vmm.resume(spec, snapshot).await.map(Self::of)
+    }
+
+    /// Takes over a VM that runs.
+    pub(crate) fn of(vm: Arc<dyn Vm>) -> Self {
+        Self { vm, over: false }
+    }
+
+    /// The VM; whoever else holds it neither starts nor ends it.
+    pub(crate) fn vm(&self) -> &Arc<dyn Vm> {
+        &self.vm
+    }
+
+    /// Shakes hands with its guest as this one; what that calls on its way out is `caller`'s. It is not noticed here that the VM
+    /// ends: see [`GuestVm::unless_it_ends`].
+    ///
+    /// # Errors
+    /// It does not shake hands in time.
+    pub(crate) async fn meet(
+        &self,
+        identity: Identity,
+        gateway: &Arc<Gateway>,
+        caller: Caller,
+    ) -> Result<Met, LinkError> {
+        shaken(Link::start(self.vm.clone(), identity, gateway.clone(), Arc::new(caller))).await
+    }
+
+    /// The same with the guest of a copy: what is frozen in it stays so, and it has no way out.
+    ///
+    /// # Errors
+    /// It does not shake hands in time.
+    pub(crate) async fn meet_copy(&self, identity: Identity) -> Result<Met, LinkError> {
+        shaken(Link::to_copy(self.vm.clone(), identity)).await
+    }
+
+    /// What comes of `work` in it.
+    ///
+    /// # Errors
+    /// Why the VM ended before.
+    pub(crate) async fn unless_it_ends<T>(&self, work: impl Future<Output = T>) -> Result<T, Cause> {
+        tokio::select! {
+            cause = self.vm.ended() => Err(cause),
+            done = work => Ok(done),
+        }
+    }
+
+    /// Ends it, and waits until it is gone.
+    pub(crate) async fn end(mut self) {
+        self.vm.end().await;
+        self.over = true;
+    }
+
+    /// Lets go of one that has ended by itself.
+    pub(crate) fn has_ended(mut self) {
+        self.over = true;
+    }
+}
+
+impl Drop for GuestVm {
+    fn drop(&mut self) {
+        // Where the whole of hostd ends, the next one does it.
+        if !self.over
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let vm = self.vm.clone();
+            runtime.spawn(async move { vm.end().await });
+        }
+    }
+}
+
+async fn shaken(link: Link) -> Result<Met, LinkError> {
+    let hello = link.client(HANDSHAKE).await?;
+    Ok(Met { link: Arc::new(link), hello })
+}
+
+/// Ends the VMs that an earlier hostd left in the folders of `root`, and removes those; `what` they are is for the log.
+pub(crate) async fn sweep(vmm: &dyn Vmm, root: &Path, what: &str) {
+    // Nothing ever ran where there is no folder.
+    let Ok(mut folders) = tokio::fs::read_dir(root).await else { return };
+    while let Ok(Some(folder)) = folders.next_entry().await {
+        if end_orphan(vmm, &folder.path(), what).await {
+            remove(&folder.path(), what).await;
+        }
+    }
+}
+
+/// Ends the VM that was left in this folder, where there is one. False: it may still run.
+pub(crate) async fn end_orphan(vmm: &dyn Vmm, folder: &Path, what: &str) -> bool {
+    match vmm.end_leftover(folder).await {
+        Ok(true) => tracing::info!(folder = %folder.display(), "ended {what} that was left"),
+        Ok(false) => {}
+        Err(error) => {
+            tracing::error!(folder = %folder.display(), %error, "{what} may still run");
+            return false;
+        }
+    }
+    true
+}
+
+/// Removes the folder of one that has ended.
+pub(crate) async fn remove(folder: &Path, what: &str) {
+    if let Err(error) = tokio::fs::remove_dir_all(folder).await
+        && error.kind() != ErrorKind::NotFound
+    {
+        tracing::warn!(folder = %folder.display(), %error, "what is left of {what} was not removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use hostd_core::{recipe::Cpu, session::Size};
+
+    use super::*;
+    use crate::{environments::tests::fake::Fake, vm::Memory};
+
+    const WITHIN: Duration = Duration::from_secs(30);
+
+    fn spec(folder: &Path) -> VmSpec {
+        VmSpec {
+            name: "one".into(),
+            directory: folder.into(),
+            size: Size { vcpus: 1, memory: 64 << 20, disk: 1 << 20 },
+            layers: vec![],
+            disk: folder.join("disk.qcow2"),
+            memory: Memory::Own,
+            cpu: Cpu::default(),
+        }
+    }
+
+    async fn one(vmm: &Fake) -> GuestVm {
+        GuestVm::start(vmm, spec(Path::new("/nonexistent"))).await.unwrap()
+    }
+
+    /// Waits until none of its VMs runs.
+    async fn all_ended(vmm: &Fake) {
+        let vms: Vec<_> = vmm.vms.lock().unwrap().iter().map(|vm| vm.subscribe()).collect();
+        for mut vm in vms {
+            tokio::time::timeout(WITHIN, vm.wait_for(Option::is_some)).await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_vm_ends_however_its_scope_is_left() {
+        let vmm = Arc::new(Fake::default());
+        one(&vmm).await.end().await;
+        assert_eq!(vmm.running(), 0);
+        drop(one(&vmm).await);
+        all_ended(&vmm).await;
+        let (cut_off, panics) = (one(&vmm).await, one(&vmm).await);
+        let task = tokio::spawn(async move { cut_off.unless_it_ends(std::future::pending::<()>()).await.is_ok() });
+        tokio::task::yield_now().await;
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        let task = tokio::spawn(async move {
+            let _panics = panics;
+            panic!("as the test wants it");
+        });
+        assert!(task.await.unwrap_err().is_panic());
+        all_ended(&vmm).await;
+    }
+
+    #[tokio::test]
+    async fn its_guest_is_met_and_its_end_noticed() {
+        let vmm = Fake::default();
+        let guest = one(&vmm).await;
+        let gateway = Arc::new(Gateway::new("/nonexistent".into()));
+        let identity = || Identity::lasting("01A", "one".into(), 1);
+        let met = guest.meet(identity(), &gateway, Caller::nowhere("01A", "one", "demo")).await.unwrap();
+        assert_eq!(met.hello.handshake.boot_id, "first");
+        assert_eq!(guest.unless_it_ends(async { 1 }).await, Ok(1));
+        vmm.vms.lock().unwrap()[0].send_replace(Some(Cause::LinkLost));
+        assert_eq!(guest.unless_it_ends(std::future::pending::<()>()).await, Err(Cause::LinkLost));
+    }
+
+    #[tokio::test]
+    async fn what_was_left_is_ended_and_removed() {
+        let (vmm, root) = (Fake::default(), tempfile::tempdir().unwrap());
+        sweep(&vmm, &root.path().join("none"), "a VM").await;
+        let folders: Vec<PathBuf> = ["a", "b"].map(|name| root.path().join(name)).into();
+        for folder in &folders {
+            std::fs::create_dir(folder).unwrap();
+        }
+        sweep(&vmm, root.path(), "a VM").await;
+        let mut ended = vmm.leftovers.lock().unwrap().clone();
+        ended.sort();
+        assert_eq!(ended, folders);
+        assert!(folders.iter().all(|folder| !folder.exists()));
+    }
+}
