@@ -9,7 +9,7 @@ fn seen(emulator: &Emulator) -> (Vec<String>, (u16, u16), u8, bool) {
     let (columns, rows) = emulator.size();
     let text = |row| {
         let cells = (0..columns).filter_map(|column| emulator.screen().cell(row, column));
-        let cells = cells.map(|cell| if cell.has_contents() { shown(cell) } else { " " });
+        let cells = cells.map(|cell| if cell.has_contents() { shown(cell) } else { " ".into() });
         cells.collect::<String>().trim_end().to_owned()
     };
     let rows = (0..rows).map(text).collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use pilothouse_text::{Joiners, Sieve};
 
-/// `text` on one line, without what is not [`harmless`].
+/// `text` on one line, without what is not harmless.
 pub(crate) fn plain(text: &str) -> String {
     let (mut out, mut sieve) = (String::with_capacity(text.len()), Sieve::default());
     for c in text.chars().flat_map(|c| sieve.pass(if c.is_whitespace() { ' ' } else { c })) {

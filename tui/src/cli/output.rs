@@ -40,7 +40,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     write(text.as_bytes())
 }
 
-/// Prints bytes as they are, as [`print`].
+/// Prints bytes as they are, as [`print()`].
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
     waiting::clear();
     let mut stdout = io::stdout().lock();

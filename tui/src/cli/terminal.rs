@@ -181,7 +181,7 @@ pub(crate) async fn write(out: Out, bytes: Bytes) -> io::Result<()> {
     }
 }
 
-/// Writes as [`write`], and blocks meanwhile.
+/// Writes as [`write()`], and blocks meanwhile.
 pub(crate) fn write_all(out: Out, mut bytes: &[u8]) -> io::Result<()> {
     let fd = match out {
         Out::Stdout => rustix::stdio::stdout(),

@@ -97,11 +97,11 @@ fn a_suspend_that_hostd_did_not_survive_is_kept_where_it_is_whole(#[case] point:
         let dead = world.fleet().await;
         until_is(&dead, "fix", "running").await;
         // An older snapshot is not taken for the new one.
-        dead.suspend("fix").await.unwrap();
-        dead.resume("fix").await.unwrap();
+        dead.by(sam()).suspend("fix").await.unwrap();
+        dead.by(sam()).resume("fix").await.unwrap();
         let offset = dead.terminal("fix").unwrap().offset();
         let death = Death::at(point);
-        tokio::spawn(async move { dead.suspend("fix").await.map(drop) });
+        tokio::spawn(async move { dead.by(sam()).suspend("fix").await.map(drop) });
         death.come().await;
         let fleet = world.fleet().await;
         let view = fleet.get("fix").unwrap();
@@ -127,10 +127,10 @@ fn a_merge_that_hostd_did_not_survive_leaves_one_of_both(#[case] point: &'static
         let id = world.session("fix").await.session.id;
         let dead = world.fleet().await;
         until_is(&dead, "fix", "running").await;
-        dead.suspend("fix").await.unwrap();
-        dead.resume("fix").await.unwrap();
+        dead.by(sam()).suspend("fix").await.unwrap();
+        dead.by(sam()).resume("fix").await.unwrap();
         let death = Death::at(point);
-        tokio::spawn(async move { dead.suspend("fix").await.map(drop) });
+        tokio::spawn(async move { dead.by(sam()).suspend("fix").await.map(drop) });
         death.come().await;
         let fleet = world.fleet().await;
         fleet.by(sam()).resume("fix").await.unwrap();
@@ -152,11 +152,11 @@ fn a_resume_that_hostd_did_not_survive_is_begun_again(#[case] point: &'static st
         let id = world.session("fix").await.session.id;
         let dead = world.fleet().await;
         until_is(&dead, "fix", "running").await;
-        dead.suspend("fix").await.unwrap();
+        dead.by(sam()).suspend("fix").await.unwrap();
         let folder = world.folder.path().join("sessions").join(id);
         let snapshot = std::fs::read(folder.join("snapshot/manifest.json")).unwrap();
         let death = Death::at(point);
-        tokio::spawn(async move { dead.resume("fix").await.map(drop) });
+        tokio::spawn(async move { dead.by(sam()).resume("fix").await.map(drop) });
         death.come().await;
         // Whatever it wrote since is of a life that nobody knows of.
         std::fs::write(folder.join("disk-2.qcow2"), "written").unwrap();
@@ -294,7 +294,7 @@ fn a_deletion_that_hostd_did_not_survive_is_finished(#[case] point: &'static str
         let dead = world.fleet().await;
         until_is(&dead, "fix", "running").await;
         let death = Death::at(point);
-        tokio::spawn(async move { dead.delete("fix").await });
+        tokio::spawn(async move { dead.by(sam()).delete("fix").await });
         death.come().await;
         let fleet = world.fleet().await;
         // Its row tells the next hostd to go on where the dead one was.
