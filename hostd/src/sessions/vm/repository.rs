@@ -4,8 +4,9 @@
 use std::{fmt, time::Duration};
 
 use hostd_core::{Session, text};
-use pilothouse_proto::guest::v1::ExecStart;
-use tokio::time::timeout;
+use pilothouse_proto::guest::v1::{ExecStart, Exit};
+use tokio::time::{error::Elapsed, timeout};
+use tonic::Status;
 
 use crate::guest::{Hello, Output, bad_end, follow};
 
@@ -23,8 +24,10 @@ const BROKEN_MAX: usize = 4;
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Nothing that could be broken, or nobody knows.
+    /// There is nothing that could be broken.
     Nothing,
+    /// Nobody knows: why it was not looked at.
+    NotLooked(String),
     /// It is whole; the id of its HEAD, or `none`.
     Whole(String),
     /// It is not: what, and what to do.
@@ -42,6 +45,7 @@ impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => Ok(()),
+            Self::NotLooked(why) => write!(f, "not looked at after its last restart: {why}"),
             Self::Whole(head) => write!(f, "whole after its last restart, HEAD {head}"),
             Self::Broken(why) => write!(f, "broken: {why}"),
         }
@@ -63,15 +67,22 @@ pub(super) async fn look(hello: &Hello, session: &Session) -> Found {
             printed.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
     });
-    match timeout(WITHIN, run).await {
-        Ok(Ok(exit)) if bad_end(&exit).is_none() => {
-            read(&text::clean(&String::from_utf8_lossy(&printed), OUTPUT_MAX), folder)
-        }
-        ended => {
-            tracing::debug!(?ended, "a repository was not looked at");
-            Found::Nothing
-        }
-    }
+    let ended = timeout(WITHIN, run).await;
+    found(ended, &printed, folder)
+}
+
+/// What a look found that ended like this and printed this.
+fn found(ended: Result<Result<Exit, Status>, Elapsed>, printed: &[u8], folder: &str) -> Found {
+    let why = match ended {
+        Ok(Ok(exit)) => match bad_end(&exit) {
+            None => return read(&text::clean(&String::from_utf8_lossy(printed), OUTPUT_MAX), folder),
+            Some(end) => format!("the look {end}"),
+        },
+        Ok(Err(error)) => error.message().to_owned(),
+        Err(_) => format!("that took over {} s", WITHIN.as_secs()),
+    };
+    let why = text::clean(&text::one_line(&why), OUTPUT_MAX);
+    Found::NotLooked(format!("{why}; look at it with `git fsck` in {folder}"))
 }
 
 fn read(printed: &str, folder: &str) -> Found {

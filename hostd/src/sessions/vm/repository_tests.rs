@@ -118,3 +118,22 @@ fn what_a_guest_says_is_no_command() {
     let Found::Broken(why) = read("broken x\ngood $(reboot)\n", "/work") else { panic!("not seen") };
     assert!(!why.contains("reboot"), "{why}");
 }
+
+/// A repository that may be broken is never taken for one that is not.
+#[tokio::test]
+async fn what_was_not_looked_at_is_told_as_that() {
+    let late = timeout(Duration::ZERO, std::future::pending::<Result<Exit, Status>>()).await;
+    let exit = |code, signal| Ok(Ok(Exit { code, signal }));
+    for (ended, expected) in [
+        (late, "that took over 30 s"),
+        (exit(127, 0), "the look ended with exit code 127"),
+        (exit(0, 9), "the look was ended by signal 9"),
+        (Ok(Err(Status::unavailable("the link is down"))), "the link is down"),
+    ] {
+        let found = found(ended, b"whole 0123\n", "/work");
+        let told = format!("not looked at after its last restart: {expected}; look at it with `git fsck` in /work");
+        assert_eq!(found.to_string(), told);
+        assert_eq!(found.broken(), None);
+    }
+    assert_eq!(found(exit(0, 0), b"whole 0123\n", "/work"), Found::Whole("0123".into()));
+}
