@@ -3,6 +3,7 @@
 //! A session's state and the effects that its step asked for are committed in one transaction; an effect's row stays until it
 //! has been carried out. All access is from one thread of its own: callers wait for its answer, never for a lock.
 
+mod columns;
 mod error;
 mod events;
 mod open;

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, Transaction, params};
 
 use super::{
     Store, StoreError,
-    pulls::{json, value},
+    columns::{json, value},
 };
 
 /// Most events that are kept of one session: the newest.

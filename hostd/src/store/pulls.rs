@@ -8,10 +8,14 @@ use hostd_core::{
     pulls::{PullRequest, Rules},
     story::of_pull,
 };
-use rusqlite::{OptionalExtension as _, Params, Row, Transaction, params, types::Type};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use rusqlite::{OptionalExtension as _, Params, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, events};
+use super::{
+    Store, StoreError,
+    columns::{json, value},
+    events,
+};
 
 const SET_RULES: &str = "INSERT INTO repositories (name, rules) VALUES (?1, ?2)
     ON CONFLICT (name) DO UPDATE SET rules = excluded.rules";
@@ -316,15 +320,6 @@ fn checks(tx: &Transaction<'_>, repository: &str, commit: &str) -> rusqlite::Res
 
 fn record(row: &Row<'_>) -> rusqlite::Result<PullRecord> {
     Ok(PullRecord { pull: value(row, 0)?, pushes: row.get::<_, i64>(1)?.unsigned_abs() })
-}
-
-pub(super) fn value<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let wrong = |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
-    serde_json::from_str(&row.get::<_, String>(column)?).map_err(wrong)
-}
-
-pub(super) fn json(value: &impl Serialize) -> rusqlite::Result<String> {
-    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 /// Converts a number for SQLite, whose integers have a sign.

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::{
     Store, StoreError,
-    pulls::{json, value},
+    columns::{json, value},
 };
 
 impl Store {
