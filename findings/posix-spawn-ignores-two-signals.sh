@@ -11,6 +11,7 @@
 # What is run: python3 starts grep by posix_spawn and by fork. Expected: the two signals are ignored in the first, not in the second.
 # Needs: python3, grep, glibc. Exit code 0 as long as it is so, 1 where it is not any more.
 set -euo pipefail
+getconf GNU_LIBC_VERSION
 python3 - <<'PYTHON'
 import os
 
