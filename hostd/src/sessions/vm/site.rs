@@ -18,9 +18,9 @@ pub(in crate::sessions) struct Site {
     pub(in crate::sessions) vmm: Arc<dyn Vmm>,
     /// Its guest's way out.
     pub(in crate::sessions) gateway: Arc<Gateway>,
-    /// The session's.
+    /// Folder of the session's files.
     pub(in crate::sessions) folder: Folder,
-    /// The session's.
+    /// Terminal that the session's agent runs on.
     pub(in crate::sessions) terminal: Terminal,
     /// The session as last committed.
     pub(in crate::sessions) record: watch::Receiver<Arc<Record>>,
