@@ -6,6 +6,10 @@ default:
 demo *ARGS:
     demos/fleet.sh {{ARGS}}
 
+# The same with Codex and Claude Code from npm, against a scripted model.
+agent *ARGS:
+    demos/agent.sh {{ARGS}}
+
 # Set-up and every check; or the steps named.
 test *STEPS:
     tests/run.sh {{STEPS}}
@@ -41,4 +45,11 @@ bench:
     tests/setup.sh benches
     cargo build --release --locked --workspace
     tests/build-guest.sh target/release
-    cargo bench --locked --workspace --bench spine --bench snapshots --bench diffs --bench wakes
+    cargo bench --locked --workspace --bench spine --bench snapshots --bench diffs --bench wakes --bench gateway
+
+# The same figures of this build beside another's, in turns: just against ../before/target/release wakes
+against folder +benches:
+    tests/setup.sh benches
+    cargo build --release --locked --workspace
+    tests/build-guest.sh target/release
+    tests/against.py {{ folder }} {{ benches }}

@@ -44,15 +44,6 @@ follow() {
     for id in "${ids[@]}"; do history "${slugs[$id]}"; done
 }
 
-# Every suspend and every wake of a session, from hostd's log: no change is too quick for that.
-history() {
-    local lines
-    lines=$(plain <"$data/hostd.log" | grep -F "slug=\"$1\"" | grep -E 'to="(suspended|resuming)"' || true)
-    grep -q 'to="suspended"' <<<"$lines" || fail "$1 was never suspended while it waited"
-    say "$1 on disk and back:"
-    sed -E 's/^([^ ]*T)?([0-9:]{8})[^ ]*.*to="([a-z]+)".*reason="(.*)"$/              \2  \3  \4/' <<<"$lines"
-}
-
 # Looks through the review queue as a person would: asks the pages' author for a change once, approves and merges the rest.
 review() {
     local pull session standing
@@ -72,18 +63,6 @@ review() {
     done < <(pilothouse review ls --json |
         jq -r '.[] | select(.checks_state == "passed") | [.id, .session, .review] | join("\u001f")')
 }
-
-show_trouble() {
-    echo "--- its terminal:"
-    pilothouse log "$1" | tail -n 40
-    echo "--- its serial console:"
-    pilothouse log --serial "$1" | tail -n 40
-    echo "--- hostd:"
-    tail -n 40 "$data/hostd.log"
-} >&2
-
-# plain: without the escape sequences of a terminal.
-plain() { sed -e 's/\x1b\[[0-9;?]*[A-Za-z]//g' -e 's/\r$//' -e 's/.*\r//'; }
 
 prove_isolation() {
     local id boot net
@@ -110,43 +89,6 @@ prove_second_try() {
     say "${slugs[${ids[1]}]} was told that its checks failed, and mended it"
 }
 
-# What happened to a session, when, and by whom, from its dispatch to its merge.
-prove_story() {
-    local id=${ids[0]} story what
-    story=$(pilothouse events "$id")
-    say "the story of ${slugs[$id]}:"
-    printf '%s\n' "            ${story//$'\n'/$'\n'            }"
-    for what in created started opened suspended checks woken resumed approved merged; do
-        grep -qE "^[^ ]+ +[a-z].* $what " <<<"$story" || fail "the story does not tell that it was $what"
-    done
-}
-
-# All four are merged, and the checks pass in a checkout of what they came to together.
-prove_work() {
-    local widgets=$data/git/widgets.git checkout merged
-    merged=$(pilothouse review ls --all --json |
-        jq '[.[] | select(.state == "merged" and (.session | IN($ARGS.positional[])))] | length' --args "${ids[@]}")
-    [ "$merged" -eq ${#ids[@]} ] || fail "$merged of ${#ids[@]} pull requests are merged"
-    say "main of the repository, with all $merged pull requests merged:"
-    git -C "$widgets" log --oneline --graph main | sed 's/^/            /'
-    [ -z "$(git -C "$widgets" for-each-ref refs/heads/agent)" ] || fail "branches are left of merged pull requests"
-    checkout=$(mktemp -d)
-    git -C "$widgets" archive main | tar -x -C "$checkout"
-    "$checkout/ci" >"$checkout/output" || { cat "$checkout/output" >&2; fail "the checks of main fail"; }
-    rm -rf "$checkout"
-    say "its checks pass"
-}
-
-prove_nothing_left() {
-    local id
-    for id in "${ids[@]}"; do pilothouse rm --yes "$id" >/dev/null; done
-    [ "$(pilothouse ls --json)" = "[]" ] || fail "sessions are left after they were deleted"
-    # One that stands ready for a session to come is hostd's, and ends with it.
-    [ -z "$(vms "$data/sessions")" ] || fail "VMs are left of deleted sessions: $(vms "$data/sessions")"
-    [ -z "$(ls -A "$data/sessions")" ] || fail "files are left of deleted sessions: $(ls "$data/sessions")"
-    say "all sessions deleted; no VM and no file of them is left"
-}
-
 play() {
     local id
     follow
@@ -158,7 +100,7 @@ play() {
     prove_isolation
     prove_second_try
     prove_work
-    prove_story
+    prove_story "${ids[0]}" created started opened suspended checks woken resumed approved merged
     printf '\n'
     pilothouse ls
     printf '\n'

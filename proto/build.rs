@@ -3,7 +3,14 @@
 use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["hostd/v1/hostd.proto", "hostd/v1/reviews.proto", "hostd/v1/diffs.proto", "guest/v1/guest.proto"];
+    let files = [
+        "hostd/v1/hostd.proto",
+        "hostd/v1/credentials.proto",
+        "hostd/v1/spending.proto",
+        "hostd/v1/reviews.proto",
+        "hostd/v1/diffs.proto",
+        "guest/v1/guest.proto",
+    ];
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }

@@ -1,4 +1,4 @@
-# Shared by the scripts in tests/ and by demos/fleet.sh; sourced.
+# Shared by the scripts in tests/ and by the demos; sourced.
 # Sets root (of the tree) and tools (where setup.sh keeps what it builds), and puts the tools on PATH.
 # shellcheck shell=bash
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -8,7 +8,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 
 # The crates of this tree that have tests of their own.
 # shellcheck disable=SC2034
-crates=(pilothouse-proto pilothouse-text pilothouse-terminal hostd-core hostd pilothouse-guest tui-core pilothouse)
+crates=(pilothouse-proto pilothouse-text pilothouse-terminal hostd-core hostd-vm hostd-forge hostd pilothouse-guest tui-core pilothouse)
 
 have() { command -v "$1" >/dev/null 2>&1; }
 

@@ -2,12 +2,16 @@
 # Builds the fuzz targets in fuzz/src/bin and lets each run for some seconds, as many at a time as there are processors. A
 # crash, an input that takes ten seconds, or one that takes a GiB fails it; the input is kept, and its path printed.
 # Usage: tests/fuzz.sh [SECONDS [TARGET...]]     default: 3 seconds each, all of them
+# Without SECONDS it starts from one seed, as property tests do, so that a tree that has passed passes again; else from another
+# each time.
 # One input again: target/release/examples/TARGET FILE
 set -euo pipefail
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
 cd "$root/fuzz"
 seconds=${1:-3}
+# libFuzzer takes 0 as "any".
+[ $# -gt 0 ] && seed=0 || seed=1
 targets=("${@:2}")
 built=$CARGO_TARGET_DIR/release/examples
 kept=$CARGO_TARGET_DIR/fuzz
@@ -33,7 +37,7 @@ fuzz() {
     mkdir -p "$kept/corpus/$target" "artifacts/$target" "$scratch/$target"
     local seeds=(corpus/"$target")
     [ -d "${seeds[0]}" ] || seeds=()
-    if TMPDIR=$scratch/$target "$built/$target" -max_total_time="$seconds" -max_len=8192 -timeout=10 -rss_limit_mb=1024 \
+    if TMPDIR=$scratch/$target "$built/$target" -seed="$seed" -max_total_time="$seconds" -max_len=8192 -timeout=10 -rss_limit_mb=1024 \
         -artifact_prefix="artifacts/$target/" "$kept/corpus/$target" "${seeds[@]}" >"$log" 2>&1; then
         printf '%-14s %s\n' "$target" "$(grep '^Done ' "$log")"
     else
@@ -50,5 +54,5 @@ mkdir -p "$kept/log"
 scratch=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")" pilothouse-fuzz-XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
 export -f fuzz
-export built kept scratch
+export built kept scratch seed
 printf '%s\0' "${targets[@]}" | xargs -0 -n 1 -P "$(nproc)" bash -euo pipefail -c 'fuzz "$@"' fuzz "$seconds"

@@ -6,9 +6,9 @@ set -euo pipefail
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
 cd "$root"
-steps=(format shell lints guest docs dependencies build fuzz units faults tests user debian13 demo boots)
+steps=(format shell lints guest docs dependencies build fuzz units faults tests user debian13 demo agent boots)
 # What runs beside a step, one after the other: neither of the two keeps the processors busy by itself.
-declare -A beside_of=([lints]="guest" [tests]="user debian13 demo")
+declare -A beside_of=([lints]="guest" [tests]="user debian13 demo agent")
 child='' child_start=''
 
 step_format() { cargo fmt --all --check; }
@@ -60,6 +60,7 @@ step_user() { tests/as-user.sh; }
 step_debian13() { tests/debian13.sh; }
 # Alone, because it loads the machine on purpose. A dozen boots; `just soak` makes it fifty.
 step_boots() { cargo test --release --locked --quiet --workspace --test boots -- --nocapture; }
+step_agent() { demos/model/test.py; }
 step_demo() { demos/fleet.sh --headless --data "$CARGO_TARGET_DIR/pilothouse-test-data/demo"; }
 
 # What a step started ends with it, also on Ctrl-C: a step is its own process group, recorded by its leader.

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -18,9 +19,9 @@ use tokio::{
 };
 
 use crate::{
+    identity_file::IdentityFile,
     process::{self, LEFT_MAX, LaunchError, Pty, SILENCE, Started, Streams, Window},
     ring::Ring,
-    who::Who,
 };
 
 /// Most bytes of output that are kept: `TERMINAL_RING` of the contract.
@@ -66,6 +67,7 @@ struct State {
 struct Running {
     input: mpsc::Sender<Piece>,
     pty: Pty,
+    since: Instant,
 }
 
 /// Input for the terminal.
@@ -115,7 +117,12 @@ impl Agent {
             let (input, pieces) = mpsc::channel(INPUT_QUEUE);
             tokio::spawn(type_in(pieces, pty.clone()));
             tokio::spawn(self.clone().run(child, pty.clone(), ended));
-            *state = State { running: Some(Running { input, pty }), context: Some(context), pid, exit: None };
+            *state = State {
+                running: Some(Running { input, pty, since: Instant::now() }),
+                context: Some(context),
+                pid,
+                exit: None,
+            };
         }
         drop(state);
         Ok(self.proto())
@@ -129,9 +136,9 @@ impl Agent {
     }
 
     /// Gives the commands that are run beside the agent from now on the names of this session. The agent keeps its own.
-    pub fn rename(&self, who: &Who) {
+    pub fn rename(&self, identity: &IdentityFile) {
         if let Some(context) = &mut self.state().context {
-            who.rename(&mut context.environment);
+            identity.rename(&mut context.environment);
         }
     }
 
@@ -190,6 +197,22 @@ impl Agent {
     /// Number of typed bytes that the agent has not read. None: there is no agent (any more).
     pub(crate) fn unread(&self) -> Option<u64> {
         self.state().running.as_ref()?.pty.unread().ok()
+    }
+
+    /// The agent's terminal, and how long ago the agent was started. None: there is no agent (any more).
+    pub(crate) fn terminal(&self) -> Option<(Pty, Duration)> {
+        self.state().running.as_ref().map(|running| (running.pty.clone(), running.since.elapsed()))
+    }
+
+    /// The last bytes of the agent's output, at most `max`.
+    pub(crate) fn tail(&self, max: u64) -> Bytes {
+        let ring = self.ring();
+        ring.read(ring.end().saturating_sub(max), TERMINAL_RING).map(|(_, bytes)| bytes).unwrap_or_default()
+    }
+
+    /// Whether the agent's terminal gives it whole lines, so that it never sees a part of one.
+    pub(crate) fn reads_lines(&self) -> bool {
+        self.state().running.as_ref().is_some_and(|running| running.pty.reads_lines().unwrap_or(false))
     }
 
     /// Takes back what was typed, if all that is not read is exactly this.

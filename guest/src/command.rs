@@ -1,25 +1,21 @@
 //! The `session` command: how an agent tells people of itself, opens pull requests, and waits.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::net::UnixStream,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum, builder::PossibleValue};
 
 use crate::{
+    hook_command,
+    identity_file::IdentityFile,
     selftest::{self, SelfTest},
-    statuses::{Request, Response, SOCKET, TIMEOUT_MAX},
-    who::Who,
+    session_protocol::{Request, Response, SOCKET, TIMEOUT_MAX, WITHIN, ask},
 };
 
-/// Longest wait for the guest's supervisor to take a status.
-const WITHIN: Duration = Duration::from_secs(10);
-/// Longest answer of the supervisor, in bytes.
-const ANSWER_MAX: u64 = 2 << 20;
 /// Exit code of a wait whose time is up, as of timeout(1).
 const TIMED_OUT: u8 = 124;
 /// Exit code of a wait for checks or a review where there is no pull request.
@@ -28,11 +24,18 @@ const NO_PULL_REQUEST: u8 = 3;
 const EXAMPLES: &str = "\
 Examples:
   session status working \"writing tests for the parser\"
+  session status working \"writing tests\" --progress 40 --title \"Date parser\"
   session status needs-input \"Which database?\" --choice postgres --choice sqlite
+  session status needs-input \"may I publish it?\" --kind permission
   session status done \"the pull request is ready\"
   session status failed \"the tests need a network\"
   session pr open --title \"Fix the date parser\"
   session wait checks --timeout 30m | jq -r .outcome";
+
+const HOOK_EXAMPLES: &str = "\
+Examples:
+  {\"hooks\": {\"Stop\": [{\"hooks\": [{\"type\": \"command\", \"command\": \"session hook claude\"}]}]}}   settings.json of claude
+  notify = [\"session\", \"hook\", \"codex\"]                                                          config.toml of codex";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -94,6 +97,27 @@ enum Command {
         /// An answer to choose from, with needs-input; may be repeated, at most 16 times.
         #[arg(long = "choice", value_name = "ANSWER")]
         choices: Vec<String>,
+        /// What a person is needed for, with needs-input; without it, an answer.
+        #[arg(long, value_name = "KIND")]
+        kind: Option<Kind>,
+        /// How much of it is done, in percent.
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(0..=100))]
+        progress: Option<u8>,
+        /// What it is about, in a line of at most 192 bytes.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        title: String,
+    },
+    /// Takes what an agent's program hands its hooks, and tells the people who watch this session of it.
+    ///
+    /// For the settings of claude, codex, gemini, opencode and qwen: the program hands the event as JSON on stdin, or as the last
+    /// argument (codex's notify). Nothing is printed, and the exit code is 0 whatever is handed, so that no program is in the way.
+    #[command(after_help = HOOK_EXAMPLES)]
+    Hook {
+        /// Name of the program.
+        program: String,
+        /// What codex's notify adds.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        handed: Vec<String>,
     },
     /// Says which session this is now: its slug, id, branch and generation.
     ///
@@ -182,13 +206,25 @@ enum Activity {
     /// At work.
     Working,
     /// Waits for an answer of a person.
+    #[value(alias = "blocked")]
     NeedsInput,
     /// Has nothing to do.
     Idle,
     /// Finished.
     Done,
     /// Gave up.
+    #[value(alias = "error")]
     Failed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// An approval.
+    Permission,
+    /// An answer.
+    Question,
+    /// A log-in, or a token.
+    Auth,
 }
 
 /// Runs the command; exit code 0: done, 1: failed, 2: wrong usage; of `wait` also 124: timed out, 3: no pull request.
@@ -196,6 +232,10 @@ enum Activity {
 pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
+        // An exit code other than 0 would stop some programs.
+        Err(error) if error.use_stderr() && std::env::args_os().nth(1).is_some_and(|command| command == "hook") => {
+            return ExitCode::SUCCESS;
+        }
         Err(error) => {
             let printed = error.print().is_ok();
             return match error.use_stderr() {
@@ -211,9 +251,16 @@ pub fn run() -> ExitCode {
         Command::Status { activity, choices, .. } if activity != Activity::NeedsInput && !choices.is_empty() => {
             fail(2, "--choice goes with `session status needs-input` alone")
         }
-        Command::Status { activity, text, choices } => {
-            let activity = activity.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
-            match tell(socket, &Request::Status { activity, text, choices }, Some(WITHIN)) {
+        Command::Status { activity, kind: Some(_), .. } if activity != Activity::NeedsInput => {
+            fail(2, "--kind goes with `session status needs-input` alone")
+        }
+        Command::Hook { program, handed } => hook_command::run(socket, &program, &handed),
+        Command::Status { activity, text, choices, kind, progress, title } => {
+            let name =
+                |value: Option<PossibleValue>| value.map(|value| value.get_name().to_string()).unwrap_or_default();
+            let (activity, kind) =
+                (name(activity.to_possible_value()), name(kind.and_then(|kind| kind.to_possible_value())));
+            match tell(socket, &Request::Status { activity, text, choices, kind, progress, title }, Some(WITHIN)) {
                 Ok(_) => ExitCode::SUCCESS,
                 Err(code) => code,
             }
@@ -246,17 +293,17 @@ pub fn run() -> ExitCode {
 }
 
 fn show(path: &Path, json: bool) -> ExitCode {
-    let who = match Who::read(path) {
-        Ok(who) => who,
+    let identity = match IdentityFile::read(path) {
+        Ok(identity) => identity,
         Err(error) => {
             let path = path.display();
             return fail(1, &format!("{path}: {error}; `session` works inside a Pilothouse session only"));
         }
     };
     let text = if json {
-        who.text()
+        identity.text()
     } else {
-        let Who { id, slug, branch, generation } = who;
+        let IdentityFile { id, slug, branch, generation } = identity;
         format!("session     {slug}\nid          {id}\nbranch      {branch}\ngeneration  {generation}\n")
     };
     match io::stdout().write_all(text.as_bytes()) {
@@ -290,16 +337,4 @@ fn print(pull: &serde_json::Value, json: bool) -> ExitCode {
 fn fail(code: u8, why: &str) -> ExitCode {
     let _ = writeln!(io::stderr(), "session: {why}");
     ExitCode::from(code)
-}
-
-fn ask(socket: &Path, request: &Request, within: Option<Duration>) -> io::Result<Response> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(within)?;
-    stream.set_write_timeout(Some(WITHIN))?;
-    let mut line = serde_json::to_string(request)?;
-    line.push('\n');
-    stream.write_all(line.as_bytes())?;
-    let mut answer = String::new();
-    BufReader::new(stream.take(ANSWER_MAX)).read_line(&mut answer)?;
-    Ok(serde_json::from_str(&answer)?)
 }

@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use pilothouse_proto::guest::v1::{Event, event};
+use pilothouse_proto::guest::v1::{Event, Report, event};
 use tokio::sync::watch;
 
 /// Most events that are kept; the oldest make room.
@@ -35,6 +35,12 @@ impl Default for Events {
 }
 
 impl Events {
+    /// Adds a report of a hook, in place of one that was not acknowledged: only the newest counts, however many come.
+    pub fn push_report(&self, report: Report) {
+        self.log().kept.retain(|event| !matches!(event.event, Some(event::Event::Report(_))));
+        self.push(event::Event::Report(report));
+    }
+
     /// Adds an event.
     pub fn push(&self, event: event::Event) {
         let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
@@ -81,6 +87,21 @@ mod tests {
 
     fn oom(name: &str) -> event::Event {
         event::Event::OomKilled(name.into())
+    }
+
+    #[test]
+    fn only_the_newest_report_is_kept_and_it_displaces_nothing_else() {
+        let events = Events::default();
+        events.push(oom("a"));
+        for n in 0..10 * EVENTS_MAX {
+            events.push_report(Report { text: n.to_string(), ..Report::default() });
+        }
+        assert_eq!(events.next(0).map(|event| event.sequence), Some(1));
+        let newest = events.next(1).unwrap();
+        assert!(
+            matches!(newest.event, Some(event::Event::Report(report)) if report.text == (10 * EVENTS_MAX - 1).to_string())
+        );
+        assert_eq!(events.next(newest.sequence), None);
     }
 
     #[test]

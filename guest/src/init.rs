@@ -10,40 +10,20 @@
 mod boot;
 mod devices;
 mod durable;
+mod error;
 mod modules;
 mod reaper;
+mod reset;
 mod root;
 mod timer;
 
-use std::{fs, io, io::Write as _, process::ExitCode};
-
-use pilothouse_proto::guest::v1::BootStep;
-use rustix::{
-    process::Pid,
-    system::{RebootCommand, reboot},
-    time::{ClockId, clock_gettime},
-};
+use std::{io, process::ExitCode};
 
 pub use devices::Devices;
+use reset::reset;
+use rustix::process::Pid;
 
-/// Why the guest does not come up.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}: {error}")]
-pub struct BootError {
-    what: String,
-    error: io::Error,
-}
-
-/// Names what was being done when an error came.
-trait Doing<T> {
-    fn doing(self, what: impl Into<String>) -> Result<T, BootError>;
-}
-
-impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
-    fn doing(self, what: impl Into<String>) -> Result<T, BootError> {
-        self.map_err(|error| BootError { what: what.into(), error: error.into() })
-    }
-}
+use crate::boot_log::step;
 
 /// Boots, and is PID 1 and, forked, the supervisor. Returns in the supervisor alone, when that has ended.
 #[must_use]
@@ -57,37 +37,6 @@ pub fn run() -> ExitCode {
         Ok(None) => crate::supervisor::run(&devices, steps),
         Ok(Some(supervisor)) => reaper::run(supervisor),
         Err(error) => reset(&format!("the guest does not come up: fork: {error}")),
-    }
-}
-
-/// A step of the boot that has just ended.
-pub(crate) fn step(name: &str) -> BootStep {
-    let now = clock_gettime(ClockId::Boottime);
-    let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
-    BootStep { name: name.into(), uptime_micros: u64::try_from(micros).unwrap_or(0) }
-}
-
-/// Writes a line to the kernel's log, at a level that reaches the serial console even when the kernel is quiet.
-pub(crate) fn report(line: &str) {
-    // One write: each is a line of the log.
-    let text = format!("<2>pilothouse-guest: {line}\n");
-    let written =
-        fs::OpenOptions::new().write(true).open("/dev/kmsg").and_then(|mut kmsg| kmsg.write_all(text.as_bytes()));
-    if written.is_err() {
-        // Before /dev is mounted there is only the console that the kernel gave us.
-        let _ = writeln!(io::stderr(), "pilothouse-guest: {line}");
-    }
-}
-
-/// Says why and resets the machine; with QEMU's -no-reboot that ends it.
-pub(crate) fn reset(why: &str) -> ! {
-    report(why);
-    rustix::fs::sync();
-    loop {
-        // Fails only without the right to do so; then the kernel panics when PID 1 ends, which the host notices too.
-        if reboot(RebootCommand::Restart).is_err() {
-            std::process::abort();
-        }
     }
 }
 

@@ -5,18 +5,23 @@
 //!                                   ├─ link:    guest.v1.Guest served on the port pilothouse.link
 //!                                   ├─ tunnel:  guest.v1.Gateway called on the port pilothouse.tunnel
 //!                                   ├─ proxy:   127.0.0.1:3128, each connection one Tunnel stream
-//!                                   ├─ statuses: /run/pilothouse/session.sock, what the `session` command talks to
+//!                                   ├─ session_socket: /run/pilothouse/session.sock, what the `session` command talks to
 //!                                   └─ agent and exec'd commands, in cgroups of their own
 //! ```
 //!
 //! Everything but [`init`] and [`machine`] runs anywhere, so most tests need no VM.
 
 pub mod agent;
-pub mod asks;
+mod boot_log;
 pub mod command;
+mod conversations;
 mod descriptor;
 pub mod environment;
 pub mod events;
+mod hook_command;
+pub mod hooks;
+mod host_requests;
+pub mod identity_file;
 pub mod init;
 pub mod link;
 pub mod machine;
@@ -25,13 +30,14 @@ pub mod proxy;
 pub mod ring;
 mod selftest;
 pub mod service;
-pub mod statuses;
+pub mod session_protocol;
+pub mod session_socket;
 pub mod supervisor;
 pub mod tunnel;
 pub mod typing;
 pub mod user;
 pub mod waits;
-pub mod who;
+pub mod wire;
 
 /// Folder of the guest's own files in a running guest.
 pub const FOLDER: &str = "/run/pilothouse";

@@ -1,17 +1,17 @@
 //! What the guest does to its machine. A trait, so that tests do not do it to theirs.
 
 mod identity;
-mod linux;
+pub mod linux;
 pub mod oom;
+mod trust;
 pub mod usage;
 
-use std::io;
+use std::{collections::HashMap, io};
 
 pub use identity::BOOT_ID;
-pub use linux::Linux;
-use pilothouse_proto::guest::v1::HandshakeRequest;
+use pilothouse_proto::guest::v1::{HandshakeRequest, Trust};
 
-use crate::who::Who;
+use crate::identity_file::IdentityFile;
 
 /// The machine that the guest runs on. Its methods block.
 pub trait Machine: Send + Sync + 'static {
@@ -21,8 +21,14 @@ pub trait Machine: Send + Sync + 'static {
     /// What it cannot live without could not be set.
     fn adopt(&self, identity: &HandshakeRequest) -> io::Result<()>;
 
-    /// Tells programs on the machine which session it is.
-    fn say_who(&self, who: &Who);
+    /// Trusts an authority as whole and as lastingly as the machine can; returns the variables by which programs find it, and those
+    /// that came along. What cannot be written is reported.
+    fn trust(&self, trust: &Trust) -> HashMap<String, String> {
+        trust.variables.clone()
+    }
+
+    /// Tells programs on the machine which session it is, by the identity file.
+    fn write_identity(&self, identity: &IdentityFile);
 
     /// Steps the wall clock: the machine stood still for a while.
     ///

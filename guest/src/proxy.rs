@@ -7,6 +7,7 @@ use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use pilothouse_proto::{guest::v1::TunnelFrame, link::CHUNK};
+use rustix::net::sockopt::set_socket_linger;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -70,7 +71,9 @@ struct Refusal {
     text: String,
 }
 
-/// Carries one connection: the end of the gateway's direction ends it, that of the program's direction does not.
+/// Carries one connection: the end of the gateway's direction ends it, that of the program's direction does not. A stream that was
+/// cut, by a suspend or by what lies beyond the gateway, is cut for the program as well: half an answer that ends in good order would
+/// be taken for a whole one.
 async fn carry(mut stream: TcpStream, gateway: Gateway) {
     let _ = stream.set_nodelay(true);
     let mut first = BytesMut::new();
@@ -82,9 +85,10 @@ async fn carry(mut stream: TcpStream, gateway: Gateway) {
     let mut sending = JoinSet::new();
     sending.spawn(send(first, reader, frames));
     let mut answered = false;
-    if let Err(refusal) = receive(&gateway, outbound, &mut writer, &mut answered).await
-        && !answered
-    {
+    if let Err(refusal) = receive(&gateway, outbound, &mut writer, &mut answered).await {
+        if answered {
+            return reset(writer, sending).await;
+        }
         let Refusal { status, text } = refusal;
         let length = text.len() + 1;
         let head = "Content-Type: text/plain; charset=utf-8\r\nConnection: close";
@@ -94,6 +98,15 @@ async fn carry(mut stream: TcpStream, gateway: Gateway) {
     let _ = writer.shutdown().await;
     // A socket that is closed with bytes unread takes back what was just written: the program closes first, if it does.
     let _ = timeout(LINGER, sending.join_next()).await;
+}
+
+/// Ends a connection by a reset.
+async fn reset(writer: OwnedWriteHalf, mut sending: JoinSet<()>) {
+    // Where that fails, the program is gone already.
+    let _ = set_socket_linger(writer.as_ref(), Some(Duration::ZERO));
+    sending.shutdown().await;
+    // Dropped, it would end its direction in good order first.
+    writer.forget();
 }
 
 /// Copies bytes from the gateway to the program.

@@ -5,13 +5,14 @@ use std::{convert::Infallible, fs, io, path::Path, process::ExitCode, sync::Arc,
 use pilothouse_proto::guest::v1::BootStep;
 
 use crate::{
-    init::{Devices, report},
+    boot_log::report,
+    init::Devices,
     link::{self, Port},
-    machine::{Linux, oom, usage},
+    machine::{linux::Linux, oom, usage},
     process::Cgroups,
     proxy,
     service::Guest,
-    statuses,
+    session_protocol, session_socket,
     tunnel::{self, Gateway},
 };
 
@@ -57,7 +58,7 @@ async fn serve(devices: &Devices, boot: Vec<BootStep>) -> io::Result<Infallible>
             tokio::join!(
                 async { optional("the tunnel", tunnel::keep(tunnel, gateway.clone()).await) },
                 async { optional("the proxy", proxy::run(gateway.clone()).await) },
-                async { optional("`session`", statuses::run(Path::new(statuses::SOCKET), events.clone(), waits, gateway.clone()).await) },
+                async { optional("`session`", session_socket::run(Path::new(session_protocol::SOCKET), events.clone(), waits, gateway.clone()).await) },
                 async { optional("the watch for OOM kills", oom::watch(Path::new("/dev/kmsg"), events.clone()).await) },
                 async { optional("the watch for a full disk", usage::watch(events.clone()).await) },
             );

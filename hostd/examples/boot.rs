@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use color_eyre::eyre::{Result, bail, eyre};
+use eyre::{Result, bail, eyre};
 use hostd::vm::{Memory, Port, Vm, VmSpec, Vmm, qemu::Qemu};
 use hostd_core::{recipe::Cpu, session::Size};
 use tokio::{

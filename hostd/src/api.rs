@@ -1,12 +1,15 @@
 //! tonic services: convert, call, convert back. No rule lives here.
 
+mod agents;
 mod attach;
 mod checks;
 mod convert;
+mod credentials;
 mod diff;
 mod environments;
 mod events;
 mod exec;
+mod forward;
 mod git;
 mod host;
 mod listen;
@@ -16,18 +19,19 @@ mod pulls;
 mod repositories;
 mod reviews;
 mod sessions;
+mod spending;
 mod status;
 mod streams;
 
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, ops::Deref, sync::Arc};
 
 use pilothouse_proto::hostd::v1::{
-    checks_server::ChecksServer, diffs_server::DiffsServer, environments_server::EnvironmentsServer,
-    host_server::HostServer, repositories_server::RepositoriesServer, reviews_server::ReviewsServer,
-    sessions_server::SessionsServer,
+    checks_server::ChecksServer, credentials_server::CredentialsServer, diffs_server::DiffsServer,
+    environments_server::EnvironmentsServer, host_server::HostServer, repositories_server::RepositoriesServer,
+    reviews_server::ReviewsServer, sessions_server::SessionsServer, spending_server::SpendingServer,
 };
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -35,37 +39,71 @@ use tonic::transport::Server;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
-use crate::{ci::Ci, forge::Keeper, sessions::Fleet};
+use crate::{
+    ci::Ci,
+    credentials::Credentials,
+    diff::Diffs,
+    environments::Environments,
+    forge::{Forge, Keeper},
+    gateway::Gateway,
+    sessions::Fleet,
+    spending::PriceTable,
+    store::Store,
+};
 
 pub use listen::{Listen, ListenError, Socket};
-pub use principal::Principal;
+pub use principal::{Peer, Principal};
 
 /// HTTP/2 windows of a stream and of a connection, in bytes. Local sockets carry bulk (`exec`, logs) beside keystrokes.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 
+/// What the API serves.
+#[derive(Clone)]
+pub struct Deps {
+    /// The sessions.
+    pub fleet: Arc<Fleet>,
+    /// The environments that sessions are made from.
+    pub environments: Arc<Environments>,
+    /// The forge that repositories and pull requests are on.
+    pub forge: Arc<dyn Forge>,
+    /// The part of the built-in forge that people alone may use.
+    pub keeper: Arc<dyn Keeper>,
+    /// What runs the checks of environments.
+    pub ci: Arc<Ci>,
+    /// What makes differences between revisions.
+    pub diffs: Arc<Diffs>,
+    /// The credentials of this host.
+    pub credentials: Arc<Credentials>,
+    /// What puts them into requests.
+    pub gateway: Arc<Gateway>,
+    /// What is kept of models' answers.
+    pub store: Store,
+    /// Prices of models.
+    pub prices: Arc<PriceTable>,
+}
+
 /// What every service works on.
 #[derive(Clone)]
 struct Api {
-    fleet: Arc<Fleet>,
-    ci: Arc<Ci>,
-    /// The part of the built-in forge that people alone may use.
-    keeper: Arc<dyn Keeper>,
+    deps: Deps,
     /// Cancelled when hostd stops: streams that would go on for ever end then.
     closing: CancellationToken,
+}
+
+impl Deref for Api {
+    type Target = Deps;
+
+    fn deref(&self) -> &Deps {
+        &self.deps
+    }
 }
 
 /// Serves the API on these sockets until `closing` is cancelled and every call has ended.
 ///
 /// # Errors
 /// Where the server cannot run at all.
-pub async fn serve(
-    fleet: Arc<Fleet>,
-    ci: Arc<Ci>,
-    keeper: Arc<dyn Keeper>,
-    sockets: Vec<Socket>,
-    closing: CancellationToken,
-) -> color_eyre::Result<()> {
-    let api = Api { fleet, ci, keeper, closing: closing.clone() };
+pub async fn serve(deps: Deps, sockets: Vec<Socket>, closing: CancellationToken) -> eyre::Result<()> {
+    let api = Api { deps, closing: closing.clone() };
     let (health, reflection) = about().await?;
     let mut guards = Vec::with_capacity(sockets.len());
     let mut listeners = Vec::with_capacity(sockets.len());
@@ -73,7 +111,7 @@ pub async fn serve(
         listeners.push(UnixListenerStream::new(listener));
         guards.push(guard);
     }
-    let principals = principal::Allowed::of_this_process();
+    let principals = tokio::task::spawn_blocking(principal::Allowed::of_this_process).await?;
     Server::builder()
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
@@ -84,6 +122,8 @@ pub async fn serve(
         .add_service(ReviewsServer::new(api.clone()))
         .add_service(ChecksServer::new(api.clone()))
         .add_service(DiffsServer::new(api.clone()))
+        .add_service(CredentialsServer::new(api.clone()))
+        .add_service(SpendingServer::new(api.clone()))
         .add_service(RepositoriesServer::new(api))
         .add_service(health)
         .add_service(reflection)
@@ -94,7 +134,7 @@ pub async fn serve(
 }
 
 /// The services that describe the API itself: that its services are there, and what they take.
-async fn about() -> color_eyre::Result<(HealthServer<impl Health>, ServerReflectionServer<impl ServerReflection>)> {
+async fn about() -> eyre::Result<(HealthServer<impl Health>, ServerReflectionServer<impl ServerReflection>)> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<SessionsServer<Api>>().await;
     health.set_serving::<EnvironmentsServer<Api>>().await;
@@ -103,6 +143,8 @@ async fn about() -> color_eyre::Result<(HealthServer<impl Health>, ServerReflect
     health.set_serving::<ChecksServer<Api>>().await;
     health.set_serving::<RepositoriesServer<Api>>().await;
     health.set_serving::<DiffsServer<Api>>().await;
+    health.set_serving::<CredentialsServer<Api>>().await;
+    health.set_serving::<SpendingServer<Api>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(pilothouse_proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-use crate::disk::measure;
+use crate::disk::{GO_ON, measure};
 
 /// Name of the ballast's file in the data folder.
 const NAME: &str = "ballast";
@@ -22,9 +22,6 @@ const ONE_USE: u64 = 256 << 10;
 const STEP: u64 = 1 << 20;
 /// Bytes that hostd needs to start: its sockets, the store's log and index, what its parts write.
 const START: u64 = 4 << 20;
-/// Bytes that must be free before a VM that stands still because of a full disk goes on: else it would take what was given up
-/// for somebody else.
-pub const GO_ON: u64 = 16 << 20;
 
 /// The ballast of a data folder. Clones share it.
 #[derive(Clone, Debug)]

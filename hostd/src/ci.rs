@@ -8,10 +8,10 @@
 //! Nothing but logs of runs is kept here: what was reported to the forge says what is left to do. A run that was under way
 //! when hostd died is reported as running, and begins again.
 
+mod admission;
 mod error;
 mod log;
 mod look;
-mod room;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -36,46 +36,30 @@ use tokio::sync::{Notify, broadcast::error::RecvError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    admission::{Admission, Reservation},
     environments::{Environments, ReadyBuild},
     forge::{About, Forge, Heard, Report},
     gateway::Gateway,
-    room::{Promise, Rooms},
-    sessions::Fleet,
     vm::Vmm,
 };
 
 pub use error::RerunError;
 pub use log::Log;
+pub use look::checks_of;
 
 /// Pause between two looks at the host's room while runs wait for it.
-const LOOK_AGAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 2 });
+pub const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Where CI asks about sessions.
 pub trait Sessions: Send + Sync {
     /// Number of sessions that wait for a place; they go first.
     fn waiting(&self) -> usize;
-    /// The ledger from which sessions and runs have their room.
-    fn rooms(&self) -> &Rooms;
     /// Name of the environment of the session with this id; None: the session is gone.
     fn environment(&self, id: &str) -> Option<String>;
 }
 
-impl Sessions for Fleet {
-    fn waiting(&self) -> usize {
-        self.list().iter().filter(|view| view.session.waits_for_room()).count()
-    }
-
-    fn rooms(&self) -> &Rooms {
-        self.rooms()
-    }
-
-    fn environment(&self, id: &str) -> Option<String> {
-        self.get(id).ok().map(|view| view.session.environment)
-    }
-}
-
-/// The parts of hostd that CI works with.
-pub struct Parts {
+/// What CI works with.
+pub struct Deps {
     /// Path of the data folder.
     pub data: PathBuf,
     /// The forge that revisions come from and results go to.
@@ -86,15 +70,19 @@ pub struct Parts {
     pub vmm: Arc<dyn Vmm>,
     /// The gateway, by which VMs reach the repository.
     pub gateway: Arc<Gateway>,
+    /// The ledger from which runs have their room.
+    pub admission: Admission,
     /// The sessions, which go first.
     pub sessions: Arc<dyn Sessions>,
     /// Most runs at a time; None: as many as there are processors.
     pub most: Option<usize>,
+    /// Pause between two looks at the host's room while runs wait for it; [`LOOK_AGAIN`] but in tests.
+    pub look_again: Duration,
 }
 
 /// CI of this host: its runs, those that wait and those under way.
 pub struct Ci {
-    parts: Parts,
+    deps: Deps,
     runs: Mutex<BTreeMap<Key, Run>>,
     /// Place in the queue of the next run.
     orders: AtomicU64,
@@ -120,8 +108,8 @@ enum State {
     Queued,
     Running {
         cancel: CancellationToken,
-        /// Room that is promised to the run's VM until the run is over.
-        promise: Promise,
+        /// Room that is reserved for the run's VM until the run is over.
+        reservation: Reservation,
     },
     /// The run is over, and the forge could not be told.
     Lost,
@@ -137,9 +125,9 @@ struct Job {
 impl Ci {
     /// Ends what an earlier hostd left, and begins with what is to be done. In the background: a fleet need not wait for it.
     #[must_use]
-    pub fn start(parts: Parts) -> Arc<Self> {
+    pub fn start(deps: Deps) -> Arc<Self> {
         let ci = Arc::new(Self {
-            parts,
+            deps,
             runs: Mutex::default(),
             orders: AtomicU64::default(),
             wake: Notify::new(),
@@ -166,8 +154,8 @@ impl Ci {
 
     async fn serve(self: Arc<Self>) {
         // Subscribed before the first look: what comes after it is not missed.
-        let mut hints = self.parts.forge.hints();
-        let mut builds = self.parts.environments.changes();
+        let mut hints = self.deps.forge.hints();
+        let mut builds = self.deps.environments.changes();
         self.sweep().await;
         self.forget_superseded().await;
         loop {
@@ -183,7 +171,7 @@ impl Ci {
                     build = builds.recv() => if !matches!(build, Err(RecvError::Closed)) { break },
                     () = self.wake.notified() => {}
                     () = self.look_again.notified() => break,
-                    () = tokio::time::sleep(LOOK_AGAIN), if waits => {}
+                    () = tokio::time::sleep(self.deps.look_again), if waits => {}
                 }
             }
         }
@@ -227,7 +215,7 @@ impl Ci {
     /// Reports a check to the forge; returns whether the forge has it.
     async fn report(&self, key: &Key, state: CheckState, summary: &str, log: Option<Vec<u8>>) -> bool {
         let report = Report { name: key.name.clone(), state, summary: summary.into(), url: String::new(), log };
-        match self.parts.forge.report(&key.repository, &key.commit, report).await {
+        match self.deps.forge.report(&key.repository, &key.commit, report).await {
             Ok(_) => true,
             Err(error) => {
                 tracing::warn!(check = %key, %error, "the result of a check cannot be kept");
@@ -242,7 +230,7 @@ impl Ci {
     }
 
     fn folder(&self) -> PathBuf {
-        self.parts.data.join("ci")
+        self.deps.data.join("ci")
     }
 
     fn runs(&self) -> MutexGuard<'_, BTreeMap<Key, Run>> {

@@ -9,25 +9,28 @@ use std::{
     time::Duration,
 };
 
-use color_eyre::eyre::{Context as _, bail};
+use eyre::{Context as _, bail};
 use rustix::fs::{FlockOperation, flock};
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
+    admission::Admission,
     api::{self, Listen, Socket},
     ballast::Ballast,
+    check_webhook::{self, Endpoint},
     ci::{self, Ci},
+    credentials::Credentials,
     data_folder, descriptors,
     diff::Diffs,
+    disk,
     environments::Environments,
     forge::{Forge, Local},
-    gateway::Gateway,
-    reports::{self, Endpoint},
-    room::Rooms,
+    gateway::{Gateway, SPENDING_QUEUE},
     selftest::SelfTest,
-    sessions::{Fleet, Parts},
+    sessions::{Deps, Fleet, Timings},
     signals::Signals,
+    spending::{Keeper, PriceTable},
     store::Store,
     vm::{
         Vmm,
@@ -73,11 +76,11 @@ pub struct Options {
 ///
 /// # Errors
 /// Where the runtime does not start, and where the data folder or a socket cannot be used.
-pub fn run(options: Options) -> color_eyre::Result<()> {
+pub fn run(options: Options) -> eyre::Result<()> {
     Runtime::new().wrap_err("the runtime did not start")?.block_on(serve(options))
 }
 
-async fn serve(options: Options) -> color_eyre::Result<()> {
+async fn serve(options: Options) -> eyre::Result<()> {
     let mut signals = Signals::new()?;
     let descriptors = descriptors::raise();
     data_folder::claim(&options.data)?;
@@ -86,18 +89,18 @@ async fn serve(options: Options) -> color_eyre::Result<()> {
     // The first that is written beside it.
     Ballast::of(&data).make_room_to_start();
     let sockets = listen(&options.listen, &data)?;
-    let reports = match options.checks {
-        Some(address) => Some(open_reports(address, &options, &data).await?),
+    let webhook = match options.checks {
+        Some(address) => Some(open_check_webhook(address, &options, &data).await?),
         None => None,
     };
-    let (fleet, ci, local) = open(&options, &data, descriptors).await?;
+    let (deps, local, keeper) = open(&options, &data, descriptors).await?;
+    let (fleet, ci, environments) = (deps.fleet.clone(), deps.ci.clone(), deps.environments.clone());
     // Ended with this run.
     let _tidy = AbortOnDropHandle::new(tokio::spawn(local.clone().tidy()));
-    let _fetches = AbortOnDropHandle::new(tokio::spawn(local.clone().fetch_on_schedule()));
-    let _reports = reports.map(|endpoint| AbortOnDropHandle::new(tokio::spawn(endpoint.serve(fleet.forge().clone()))));
+    let _fetches = AbortOnDropHandle::new(tokio::spawn(local.fetch_on_schedule()));
+    let _webhook = webhook.map(|endpoint| AbortOnDropHandle::new(tokio::spawn(endpoint.serve(deps.forge.clone()))));
     let closing = CancellationToken::new();
-    let keeper = Arc::new(local);
-    let mut server = tokio::spawn(api::serve(fleet.clone(), ci.clone(), keeper, sockets, closing.clone()));
+    let mut server = tokio::spawn(api::serve(deps, sockets, closing.clone()));
     tracing::info!(data = %data.display(), "hostd serves");
     let served = tokio::select! {
         served = &mut server => Some(served),
@@ -108,7 +111,9 @@ async fn serve(options: Options) -> color_eyre::Result<()> {
     );
     let end = async {
         tokio::join!(fleet.stop(), ci.close());
-        fleet.environments().close().await;
+        environments.close().await;
+        // All that models answered has ended with the VMs.
+        keeper.close().await;
         closing.cancel();
         match served {
             Some(served) => served.wrap_err("the server")?,
@@ -122,7 +127,7 @@ async fn serve(options: Options) -> color_eyre::Result<()> {
     }
 }
 
-async fn open(options: &Options, data: &Path, descriptors: u64) -> color_eyre::Result<(Arc<Fleet>, Arc<Ci>, Local)> {
+async fn open(options: &Options, data: &Path, descriptors: u64) -> eyre::Result<(api::Deps, Local, Keeper)> {
     let qemu = Qemu::new(data, options.guest.clone()).with_accelerator(options.accelerator);
     let qemu = qemu.with_prover(Arc::new(SelfTest::new(data)));
     let qemu = match &options.kernel {
@@ -136,40 +141,83 @@ async fn open(options: &Options, data: &Path, descriptors: u64) -> color_eyre::R
     }
     let path = data.join("store.sqlite");
     let (store, records) = tokio::task::spawn_blocking(move || Store::open(&path)).await??;
-    let local = Local::new(store.clone(), data);
+    let local = Local::new(Arc::new(store.clone()), data).with_disk(disk::measure);
     local.catch_up().await;
-    let forge: Arc<dyn Forge> = Arc::new(local.clone());
+    let (forge, mirror): (Arc<dyn Forge>, _) = (Arc::new(local.clone()), local.mirror());
+    fs::create_dir_all(mirror.root()).wrap_err("the folder for repositories")?;
     // The rest is for VMs, their files and whoever calls.
     let connections = usize::try_from(descriptors / 4).unwrap_or(usize::MAX).min(CONNECTIONS);
-    let gateway = Gateway::new(data.join("git")).with_forge(forge.clone()).with_connections(connections);
+    let credentials = Arc::new(Credentials::of(data));
+    let gateway = Gateway::new(mirror.clone()).with_forge(forge.clone()).with_connections(connections);
+    let prices = PriceTable::of(data);
+    let (spending, spent) = mpsc::channel(SPENDING_QUEUE);
+    let gateway = gateway.with_credentials(credentials.clone()).with_spending(spending);
     let gateway = Arc::new(gateway);
-    let rooms = Rooms::new(data.into(), options.memory);
-    let environments = Environments::open(data, vmm.clone(), gateway.clone(), rooms.clone()).await?;
-    let diffs = Diffs::open(data).wrap_err("the folder for diffs")?;
-    let parts = Parts {
+    let admission = Admission::new(data.into(), options.memory);
+    let environments =
+        Environments::open(data, vmm.clone(), gateway.clone(), mirror.clone(), admission.clone()).await?;
+    let diffs = Arc::new(Diffs::open(data, mirror).wrap_err("the folder for diffs")?);
+    let store_of_all = store.clone();
+    let deps = Deps {
         data: data.into(),
         store,
         vmm: vmm.clone(),
         gateway: gateway.clone(),
         environments: environments.clone(),
         forge: forge.clone(),
-        diffs,
-        rooms,
+        diffs: diffs.clone(),
+        admission: admission.clone(),
+        timings: Timings::default(),
     };
-    let fleet = Fleet::open(parts, records, ulid::Ulid::new().to_string()).await?;
-    let sessions = fleet.clone();
-    let parts = ci::Parts { data: data.into(), forge, environments, vmm, gateway, sessions, most: None };
-    Ok((fleet, Ci::start(parts), local))
+    let fleet = Fleet::open(deps, records, ulid::Ulid::new().to_string()).await?;
+    let keeper = Keeper::start(spent, store_of_all.clone(), prices.clone(), fleet.clone());
+    let ci = Ci::start(ci::Deps {
+        data: data.into(),
+        forge: forge.clone(),
+        environments: environments.clone(),
+        vmm,
+        gateway: gateway.clone(),
+        admission,
+        sessions: fleet.clone(),
+        most: None,
+        look_again: ci::LOOK_AGAIN,
+    });
+    Ok((
+        api::Deps {
+            fleet,
+            environments,
+            forge,
+            keeper: Arc::new(local.clone()),
+            ci,
+            diffs,
+            credentials,
+            gateway,
+            store: store_of_all,
+            prices,
+        },
+        local,
+        keeper,
+    ))
 }
 
-async fn open_reports(address: SocketAddr, options: &Options, data: &Path) -> color_eyre::Result<Endpoint> {
-    let token = options.checks_token.clone().unwrap_or_else(|| reports::default_token(data));
+impl ci::Sessions for Fleet {
+    fn waiting(&self) -> usize {
+        self.list().iter().filter(|view| view.session.waits_for_room()).count()
+    }
+
+    fn environment(&self, id: &str) -> Option<String> {
+        self.get(id).ok().map(|view| view.session.environment)
+    }
+}
+
+async fn open_check_webhook(address: SocketAddr, options: &Options, data: &Path) -> eyre::Result<Endpoint> {
+    let token = options.checks_token.clone().unwrap_or_else(|| check_webhook::default_token(data));
     let endpoint = Endpoint::open(address, &token).await.wrap_err("reports of checks")?;
     tracing::info!(address = %endpoint.address()?, token = %token.display(), "takes reports of checks over HTTP");
     Ok(endpoint)
 }
 
-fn listen(addresses: &[Listen], data: &Path) -> color_eyre::Result<Vec<Socket>> {
+fn listen(addresses: &[Listen], data: &Path) -> eyre::Result<Vec<Socket>> {
     let default = [Listen::Unix(data.join("hostd.sock"))];
     let addresses = if addresses.is_empty() { &default } else { addresses };
     let mut sockets = Vec::with_capacity(addresses.len());
@@ -181,7 +229,7 @@ fn listen(addresses: &[Listen], data: &Path) -> color_eyre::Result<Vec<Socket>> 
 }
 
 /// Locks the data folder for as long as hostd runs; the system lets go of the lock however hostd ends.
-fn lock(data: &Path) -> color_eyre::Result<File> {
+fn lock(data: &Path) -> eyre::Result<File> {
     let path = data.join(data_folder::LOCK);
     let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
     let mut file = open.wrap_err_with(|| path.display().to_string())?;
@@ -208,6 +256,11 @@ mod tests {
         let error = lock(folder.path()).unwrap_err().to_string();
         assert!(error.contains(&format!("another hostd (pid {})", std::process::id())), "{error}");
         drop(first);
-        lock(folder.path()).unwrap();
+        // A test beside this one may be between fork and exec of a program: its child has the lock's file open until then.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while let Err(error) = lock(folder.path()) {
+            assert!(std::time::Instant::now() < deadline, "{error}");
+            std::thread::yield_now();
+        }
     }
 }

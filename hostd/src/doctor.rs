@@ -16,7 +16,7 @@ mod table;
 
 use std::path::PathBuf;
 
-use color_eyre::eyre::{Context as _, bail};
+use eyre::{Context as _, bail};
 use serde::Serialize;
 use tokio::runtime::Runtime;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -71,7 +71,7 @@ impl Report {
 ///
 /// # Errors
 /// Where the runtime does not start, and where a signal interrupts it: then nothing is left of it.
-pub fn run(options: &Options) -> color_eyre::Result<Report> {
+pub fn run(options: &Options) -> eyre::Result<Report> {
     Runtime::new().wrap_err("the runtime did not start")?.block_on(async {
         let mut signals = Signals::new()?;
         let cancel = CancellationToken::new();

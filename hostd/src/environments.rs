@@ -9,6 +9,7 @@
 //! same inputs are built once. What is built is never changed and never in the way of what is in use: it is made in a folder
 //! of its own and renamed when whole.
 
+mod agent;
 mod bake;
 mod base;
 mod build;
@@ -19,6 +20,8 @@ mod files;
 mod lines;
 mod manifest;
 mod mirrors;
+mod profiles;
+mod programs;
 mod progress;
 mod template;
 #[cfg(test)]
@@ -27,17 +30,18 @@ mod types;
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hostd_core::Recipe;
+use hostd_core::{Recipe, profile::Profiles};
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{forge::Repositories, gateway::Gateway, guest_vm, room::Rooms, vm::Vmm};
+use crate::{admission::Admission, forge::Mirror, gateway::Gateway, guest_vm, vm::Vmm};
 use catalog::{Catalog, Current, Entry};
 use manifest::Shelf;
+use programs::Programs;
 use progress::Progress;
 
 pub use types::{BuildEvent, BuildInfo, EnvironmentError, EnvironmentInfo, EnvironmentState, ReadyBuild};
@@ -49,10 +53,13 @@ const CHANGES: usize = 64;
 pub struct Environments {
     vmm: Arc<dyn Vmm>,
     gateway: Arc<Gateway>,
-    forge: Repositories,
-    rooms: Rooms,
+    mirror: Arc<dyn Mirror>,
+    admission: Admission,
     shelf: Shelf,
     catalog: Catalog,
+    programs: Programs,
+    /// Folder of the host's own agent profiles.
+    agents: PathBuf,
     entries: Mutex<BTreeMap<String, Entry>>,
     changes: broadcast::Sender<EnvironmentInfo>,
     /// Held by the build under way: one is made at a time.
@@ -64,7 +71,7 @@ pub struct Environments {
 }
 
 impl Environments {
-    /// Reads the environments of the data folder; builds have their room from `rooms`. Sweeps builds that an earlier hostd left
+    /// Reads the environments of the data folder; builds clone from `mirror` and have their room from `admission`. Sweeps builds that an earlier hostd left
     /// half done.
     ///
     /// # Errors
@@ -73,22 +80,26 @@ impl Environments {
         data: &Path,
         vmm: Arc<dyn Vmm>,
         gateway: Arc<Gateway>,
-        rooms: Rooms,
+        mirror: Arc<dyn Mirror>,
+        admission: Admission,
     ) -> Result<Arc<Self>, EnvironmentError> {
         let shelf = Shelf {
             builds: files::folder(data.join("builds")).await?,
             bases: files::folder(data.join("bases")).await?,
         };
         let catalog = Catalog { root: files::folder(data.join("environments")).await? };
-        let forge = Repositories::new(files::folder(data.join("git")).await?);
-        let entries = Mutex::new(catalog.load(&shelf).await?);
+        let agents = data.join("agents");
+        let programs = Programs::at(files::folder(data.join("programs")).await?);
+        let entries = Mutex::new(catalog.load(&shelf, &profiles::read(&agents).await?).await?);
         let environments = Self {
             vmm,
             gateway,
-            forge,
-            rooms,
+            mirror,
+            admission,
             shelf,
             catalog,
+            programs,
+            agents,
             entries,
             changes: broadcast::channel(CHANGES).0,
             turn: tokio::sync::Mutex::default(),
@@ -98,6 +109,14 @@ impl Environments {
         };
         environments.sweep().await?;
         Ok(Arc::new(environments))
+    }
+
+    /// The agent profiles that recipes may name: the shipped ones, and over them the host's own.
+    ///
+    /// # Errors
+    /// [`EnvironmentError::File`] where the folder of the host's own cannot be read.
+    pub async fn profiles(&self) -> Result<Profiles, EnvironmentError> {
+        profiles::read(&self.agents).await
     }
 
     /// All environments, by name.
@@ -126,7 +145,8 @@ impl Environments {
     /// # Errors
     /// [`EnvironmentError::BadRecipe`], [`EnvironmentError::TooLarge`], [`EnvironmentError::File`]; nothing is kept then.
     pub async fn register(&self, source: &str, text: &str) -> Result<String, EnvironmentError> {
-        let recipe = Recipe::parse(source, text).map_err(EnvironmentError::BadRecipe)?;
+        let profiles = profiles::read(&self.agents).await?;
+        let recipe = Recipe::parse_with(source, text, &profiles).map_err(EnvironmentError::BadRecipe)?;
         fits(&recipe)?;
         let name = recipe.name.clone();
         let _one = self.registering.lock().await;
@@ -149,8 +169,10 @@ impl Environments {
     /// start on, ended by [`BuildEvent::Done`] or [`BuildEvent::Failed`]. The build goes on when the receiver is dropped.
     ///
     /// # Errors
-    /// [`EnvironmentError::NotFound`].
+    /// [`EnvironmentError::NotFound`]; [`EnvironmentError::BadRecipe`] where the profile that the recipe names is not what it was
+    /// and cannot be used any more.
     pub async fn build(self: &Arc<Self>, name: &str) -> Result<mpsc::Receiver<BuildEvent>, EnvironmentError> {
+        let profiles = profiles::read(&self.agents).await?;
         let (job, info) = {
             let mut entries = self.lock();
             let known = entries.keys().cloned().collect();
@@ -160,6 +182,8 @@ impl Environments {
             if let Some(progress) = entry.building.as_ref().filter(|progress| progress.recipe == entry.text) {
                 return Ok(progress.read());
             }
+            let again = Recipe::parse_with(&entry.source, &entry.text, &profiles);
+            entry.recipe = again.map_err(EnvironmentError::BadRecipe)?;
             let progress = Progress::new(entry.text.clone());
             entry.building = Some(progress.clone());
             (build::Job { recipe: entry.recipe.clone(), progress }, entry.info())
@@ -185,21 +209,6 @@ impl Environments {
         let named = || recipe.repository.as_ref().and_then(|repository| repository.branch.clone()).unwrap_or_default();
         let branch = if manifest.branch.is_empty() { named() } else { manifest.branch.clone() };
         Ok(ReadyBuild { id: manifest.id.clone(), recipe: recipe.clone(), branch, layers, template })
-    }
-
-    /// Names of the checks that this host's CI runs on every open pull request of a repository.
-    #[must_use]
-    pub fn ci_checks(&self, repository: &str) -> Vec<String> {
-        let mut names = vec![];
-        for info in self.list() {
-            let Ok(build) = self.ready(&info.name) else { continue };
-            if build.recipe.local_repository() == Some(repository) {
-                names.extend(build.recipe.ci.iter().map(|check| check.name.clone()));
-            }
-        }
-        names.sort();
-        names.dedup();
-        names
     }
 
     /// Ends builds that are under way and waits until nothing of them runs any more, as hostd stops.

@@ -3,22 +3,33 @@
 //! ```text
 //! http://pilothouse.internal/git/NAME.git/...   the local forge, by `git http-backend`   (git)
 //! http://HOST:PORT/... , CONNECT HOST:PORT      only what the recipe's egress lists      (egress, forward)
+//! CONNECT to a host of the session's credentials ended here, the secret put in                      (inspected, credentials)
 //! anything else                                 refused, with a text that says how to allow it
 //! ```
 
-mod answer;
 mod ask;
+mod authority;
 mod caller;
 mod cgi;
+mod credentials;
 mod egress;
 mod forward;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod git;
+mod git_permits;
+mod inspected;
+mod ledger;
+mod outer;
+mod outer_tls;
+mod prefixed;
 mod refusals;
+mod response;
+mod spending;
 #[cfg(test)]
 mod tests;
-mod turn;
+mod tied;
+mod trial;
 
 use std::{
     collections::HashMap,
@@ -32,18 +43,26 @@ use hostd_core::{capacity::Disk, recipe::INTERNAL_HOST};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::timeout,
 };
 
 use crate::{
-    forge::{Forge, Repositories},
+    credentials::Credentials,
+    forge::{Forge, Mirror},
     vm::Io,
 };
-use answer::Body;
-pub use caller::Caller;
+pub use authority::Authority;
+pub use caller::{Access, Caller};
+use credentials::with_leave;
+use git_permits::Permit;
+use inspected::Inspected;
+pub use ledger::{Ledger, UnderWay, UsedUp};
+use outer_tls::OuterTls;
 use refusals::Refusals;
 pub use refusals::Refused;
+use response::Body;
+pub use spending::{QUEUE as SPENDING_QUEUE, Spent};
 
 /// Most connections of one session at a time, where hostd has descriptors for many; each has at most one git process or one
 /// connection to the world. More of them wait.
@@ -60,23 +79,38 @@ const HEAD_BYTES: usize = 64 * 1024;
 /// Serves guests' connections to the world.
 #[derive(Debug)]
 pub struct Gateway {
-    repositories: Repositories,
+    mirror: Arc<dyn Mirror>,
     forge: Option<Arc<dyn Forge>>,
     hooks: tokio::sync::OnceCell<PathBuf>,
-    git_root: PathBuf,
     /// What each session has of the gateway, by session id.
     uses: Mutex<HashMap<String, Uses>>,
     refusals: Mutex<Refusals>,
+    /// Credentials of the host; None: it has none.
+    credentials: Option<Arc<Credentials>>,
+    outer_tls: OuterTls,
+    /// Who is told what answers of models took; None: nobody is.
+    spending: Option<mpsc::Sender<Spent>>,
+    ledger: Arc<Ledger>,
     /// Places for connections, of all sessions together.
     connections: Arc<Semaphore>,
     /// Number of connections that one session may have.
     of_session: usize,
-    /// Turns for git, of all sessions together.
-    turns: Arc<Semaphore>,
+    /// Permits for git, of all sessions together.
+    git_permits: Arc<Semaphore>,
+    /// Longest wait for a permit for git.
+    permit_wait: Duration,
     /// Longest pack that a guest may push, in bytes.
     push_bytes: u64,
     /// Measures the disk that a folder is on; None: it cannot be measured.
     disk: fn(&Path) -> Option<Disk>,
+}
+
+/// An accepted CONNECT.
+enum Accepted {
+    /// Bytes are copied.
+    Tunnel(forward::Tunnel),
+    /// Requests are looked at.
+    Inspected(Inspected),
 }
 
 /// What one session has of the gateway.
@@ -85,24 +119,27 @@ struct Uses {
     /// Number of connections that the session has, or waits for.
     users: usize,
     connections: Arc<Semaphore>,
-    turns: Arc<Semaphore>,
+    git_permits: Arc<Semaphore>,
 }
 
 impl Gateway {
-    /// A gateway whose repositories are the `NAME.git` folders in `git_root`.
+    /// A gateway that serves these repositories.
     #[must_use]
-    pub fn new(git_root: PathBuf) -> Self {
-        let repositories = Repositories::new(git_root.clone());
+    pub fn new(mirror: Arc<dyn Mirror>) -> Self {
         Self {
-            repositories,
+            mirror,
             forge: None,
             hooks: tokio::sync::OnceCell::new(),
-            git_root,
             uses: Mutex::default(),
             refusals: Mutex::default(),
+            credentials: None,
+            outer_tls: OuterTls::default(),
+            spending: None,
+            ledger: Arc::default(),
             connections: Arc::new(Semaphore::new(CONNECTIONS * 16)),
             of_session: CONNECTIONS,
-            turns: Arc::new(Semaphore::new(turn::OF_HOST)),
+            git_permits: Arc::new(Semaphore::new(git_permits::OF_HOST)),
+            permit_wait: git_permits::WAIT,
             push_bytes: PUSH_BYTES,
             disk: crate::disk::measure,
         }
@@ -121,15 +158,33 @@ impl Gateway {
         Self { forge: Some(forge), ..self }
     }
 
+    /// Sets the credentials that guests' requests are given.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Arc<Credentials>) -> Self {
+        Self { credentials: Some(credentials), ..self }
+    }
+
+    /// Sets who is told what answers of models took.
+    #[must_use]
+    pub fn with_spending(self, spending: mpsc::Sender<Spent>) -> Self {
+        Self { spending: Some(spending), ..self }
+    }
+
+    /// What sessions have spent on models, and what they may spend.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// Serves one HTTP/1.1 proxy connection until either side ends it. Every byte of `io` is foreign. Dropping it ends
     /// whatever was started for it.
-    pub async fn serve(&self, caller: &Caller, io: impl Io) {
+    pub async fn serve(self: &Arc<Self>, caller: &Arc<Caller>, io: impl Io) {
         let place = Place::take(self, &caller.session_id).await;
-        let tunnel = Mutex::new(None);
+        let accepted = Mutex::new(None);
         let service = service_fn(|request| async {
             let response = match &place {
-                Some(_) => self.answer(caller, request, &tunnel).await,
-                None => answer::text(
+                Some(_) => self.answer(caller, request, &accepted).await,
+                None => response::text(
                     StatusCode::SERVICE_UNAVAILABLE,
                     &format!(
                         "pilothouse: {} may have {} connections at a time, and none of those that are open was closed \
@@ -151,42 +206,67 @@ impl Gateway {
         if let Err(error) = connection.await {
             tracing::debug!(caller = caller.slug, %error, "a guest's connection ended");
         }
-        let accepted = tunnel.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tunnel) = accepted {
-            forward::tunnel(tunnel).await;
+        match accepted.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(Accepted::Tunnel(tunnel)) => forward::tunnel(tunnel).await,
+            Some(Accepted::Inspected(inspected)) => self.inspect(caller, inspected).await,
+            None => {}
         }
     }
 
-    /// Answers one request. An accepted CONNECT leaves its two ends in `tunnel`.
+    /// Answers one request. An accepted CONNECT leaves its two ends in `accepted`.
     async fn answer(
         &self,
         caller: &Caller,
         mut request: Request<Incoming>,
-        tunnel: &Mutex<Option<forward::Tunnel>>,
+        accepted: &Mutex<Option<Accepted>>,
     ) -> Response<Body> {
         let Some(destination) = egress::Destination::of(&request) else {
             let help =
                 format!("pilothouse: this is a proxy; ask it for http://{INTERNAL_HOST}/ or CONNECT to host:port");
-            return answer::text(StatusCode::BAD_REQUEST, &help);
+            return response::text(StatusCode::BAD_REQUEST, &help);
         };
         if destination.host == INTERNAL_HOST {
             return self.internal(caller, &destination, request).await;
         }
-        let stream = match egress::connect(caller, &destination).await {
+        let tunnels = request.method() == Method::CONNECT;
+        let mut held = self.held(caller, &destination);
+        held.retain(|one| one.goes_plain_to(&destination.host) || (tunnels && caller.access.authority.is_some()));
+        let stream = match egress::connect(&with_leave(caller, &destination, &held), &destination).await {
             Ok(stream) => stream,
             Err(refusal) => {
                 tracing::info!(caller = caller.slug, %destination, "refused: {refusal}");
                 let now = jiff::Timestamp::now().as_millisecond();
                 self.refusals().add(&caller.session_id, &destination, &refusal, now);
-                return answer::text(refusal.status(), &refusal.to_string());
+                return response::text(refusal.status(), &refusal.to_string());
             }
         };
-        if request.method() == Method::CONNECT {
-            let end = hyper::upgrade::on(&mut request);
-            *tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some((end, stream));
-            return answer::empty();
+        if tunnels {
+            let guest = hyper::upgrade::on(&mut request);
+            let next = if held.is_empty() {
+                Accepted::Tunnel((guest, stream))
+            } else {
+                Accepted::Inspected(Inspected { destination, guest, world: stream })
+            };
+            *accepted.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+            return response::empty();
         }
-        forward::request(&destination, request, stream).await
+        let mut reading = None;
+        if !held.is_empty() {
+            // A header that the request names as one of this hop alone does not take the secret away.
+            forward::only_end_to_end(request.headers_mut());
+            match self.equip(caller, &destination, &held, &mut request).await {
+                Ok(credential) => match self.reading(caller, credential.as_deref(), &mut request).await {
+                    Ok(read) => reading = read,
+                    Err(refusal) => return *refusal,
+                },
+                Err(refusal) => return *refusal,
+            }
+        }
+        let response = forward::request(&destination, request, stream).await;
+        match reading {
+            Some(reading) => reading.of(response),
+            None => response,
+        }
     }
 
     /// Answers a request to [`INTERNAL_HOST`], which hostd itself serves.
@@ -198,37 +278,38 @@ impl Gateway {
     ) -> Response<Body> {
         if request.method() == Method::CONNECT || destination.port != 80 {
             let text = format!("pilothouse: {INTERNAL_HOST} speaks plain HTTP on port 80; use http://{INTERNAL_HOST}/");
-            return answer::text(StatusCode::FORBIDDEN, &text);
+            return response::text(StatusCode::FORBIDDEN, &text);
         }
         if request.uri().path().starts_with("/git/") {
             return git::answer(self, caller, request).await;
         }
         match request.uri().path() {
-            "/" => answer::text(StatusCode::OK, &help(caller)),
-            path => {
-                answer::text(StatusCode::NOT_FOUND, &format!("pilothouse: there is no {path:?} here\n{}", help(caller)))
-            }
+            "/" => response::text(StatusCode::OK, &help(caller)),
+            path => response::text(
+                StatusCode::NOT_FOUND,
+                &format!("pilothouse: there is no {path:?} here\n{}", help(caller)),
+            ),
         }
     }
 
     /// What is to be done after a push: the forge reads what was pushed.
-    fn look_after_push(&self, caller: &Caller) -> cgi::Then {
+    fn look_after_push(&self, caller: &Caller) -> cgi::AfterExit {
         let Caller { repository, branch_prefix, .. } = caller.clone();
         let (Some(forge), Some(repository), Some(branches)) = (self.forge.clone(), repository, branch_prefix) else {
-            return cgi::Then::nothing();
+            return cgi::AfterExit::nothing();
         };
         let slug = caller.slug.clone();
-        cgi::Then::new(async move {
-            if let Err(error) = forge.look(&repository, &branches).await {
+        cgi::AfterExit::new(async move {
+            if let Err(error) = forge.refresh(&repository, &branches).await {
                 tracing::warn!(slug, repository, %error, "what was pushed cannot be read yet");
             }
         })
     }
 
-    /// Waits for a turn for git; None: it did not come in time.
-    async fn turn(&self, session: &str) -> Option<turn::Turn> {
-        let of_session = self.uses().get(session).map(|uses| uses.turns.clone())?;
-        turn::Turn::take(of_session, self.turns.clone()).await
+    /// Waits for a permit for git; None: it did not come in time.
+    async fn git_permit(&self, session: &str) -> Option<Permit> {
+        let of_session = self.uses().get(session).map(|uses| uses.git_permits.clone())?;
+        Permit::take(of_session, self.git_permits.clone(), self.permit_wait).await
     }
 
     /// Destinations that the session with this id was refused since hostd began, the last one first.
@@ -240,6 +321,7 @@ impl Gateway {
     /// Forgets what a session was refused that is gone.
     pub fn forget(&self, session: &str) {
         self.refusals().forget(session);
+        self.ledger.close(session);
     }
 
     fn refusals(&self) -> MutexGuard<'_, Refusals> {
@@ -252,7 +334,7 @@ impl Gateway {
 
     /// Folder of the hooks; they are written when the first push asks for it.
     async fn hooks(&self) -> std::io::Result<&PathBuf> {
-        self.hooks.get_or_try_init(|| crate::forge::install(&self.git_root)).await
+        self.hooks.get_or_try_init(|| crate::forge::install(self.mirror.root())).await
     }
 }
 
@@ -268,8 +350,9 @@ fn help(caller: &Caller) -> String {
     let list = |words: Vec<&str>| if words.is_empty() { "nothing".into() } else { words.join(", ") };
     let also = list(caller.also_read.iter().map(String::as_str).collect());
     let egress = list(caller.egress.iter().map(|entry| entry.to.as_str()).collect());
+    let credentials = list(caller.access.credentials.iter().map(String::as_str).collect());
     format!(
-        "This is Pilothouse's gateway, for {}.\nRepository: {repository}\nMay also read: {also}\nMay push to: {push}\nMay reach: {egress}\n",
+        "This is Pilothouse's gateway, for {}.\nRepository: {repository}\nMay also read: {also}\nMay push to: {push}\nMay reach: {egress}\nCredentials: {credentials}\n",
         caller.slug
     )
 }
@@ -308,7 +391,7 @@ impl<'a> User<'a> {
         let uses = all.entry(session.to_owned()).or_insert_with(|| Uses {
             users: 0,
             connections: Arc::new(Semaphore::new(gateway.of_session)),
-            turns: Arc::new(Semaphore::new(turn::OF_SESSION)),
+            git_permits: Arc::new(Semaphore::new(git_permits::OF_SESSION)),
         });
         uses.users += 1;
         (Self { gateway, session }, uses.connections.clone())

@@ -12,12 +12,13 @@ mod connection;
 mod handshake;
 mod last_sync;
 mod link;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod tunnel;
 
 pub(crate) use command::{Output, bad_end, follow};
 pub use connection::Held;
-pub use handshake::Identity;
+pub use handshake::{Greeting, Identity, Trust};
 pub use last_sync::last_sync;
 pub use link::{Hello, Link, LinkError, LinkState};

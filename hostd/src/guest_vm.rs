@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     gateway::{Caller, Gateway},
-    guest::{Hello, Identity, Link, LinkError},
+    guest::{Greeting, Hello, Identity, Link, LinkError},
     vm::{Vm, VmError, VmSpec, Vmm},
 };
 
@@ -59,18 +59,18 @@ impl GuestVm {
         &self.vm
     }
 
-    /// Shakes hands with its guest as this one; what that calls on its way out is `caller`'s. It is not noticed here that the VM
+    /// Shakes hands with its guest by this greeting; what that calls on its way out is `caller`'s. It is not noticed here that the VM
     /// ends: see [`GuestVm::unless_it_ends`].
     ///
     /// # Errors
     /// It does not shake hands in time.
     pub(crate) async fn meet(
         &self,
-        identity: Identity,
+        greeting: impl Into<Greeting>,
         gateway: &Arc<Gateway>,
         caller: Caller,
     ) -> Result<Met, LinkError> {
-        shaken(Link::start(self.vm.clone(), identity, gateway.clone(), Arc::new(caller))).await
+        shaken(Link::start(self.vm.clone(), greeting, gateway.clone(), Arc::new(caller))).await
     }
 
     /// The same with the guest of a copy: what is frozen in it stays so, and it has no way out.
@@ -134,7 +134,7 @@ pub(crate) async fn sweep(vmm: &dyn Vmm, root: &Path, what: &str) {
 
 /// Ends the VM that was left in this folder, where there is one. False: it may still run.
 pub(crate) async fn end_orphan(vmm: &dyn Vmm, folder: &Path, what: &str) -> bool {
-    match vmm.end_leftover(folder).await {
+    match vmm.end_orphan(folder).await {
         Ok(true) => tracing::info!(folder = %folder.display(), "ended {what} that was left"),
         Ok(false) => {}
         Err(error) => {
@@ -161,7 +161,7 @@ mod tests {
     use hostd_core::{recipe::Cpu, session::Size};
 
     use super::*;
-    use crate::{environments::tests::fake::Fake, vm::Memory};
+    use crate::{forge::BareRepositories, testing::FakeVmm, vm::Memory};
 
     const WITHIN: Duration = Duration::from_secs(30);
 
@@ -177,13 +177,16 @@ mod tests {
         }
     }
 
-    async fn one(vmm: &Fake) -> GuestVm {
-        GuestVm::start(vmm, spec(Path::new("/nonexistent"))).await.unwrap()
+    async fn one(vmm: &FakeVmm) -> GuestVm {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = spec(folder.path());
+        std::fs::write(&spec.disk, "disk").unwrap();
+        GuestVm::start(vmm, spec).await.unwrap()
     }
 
     /// Waits until none of its VMs runs.
-    async fn all_ended(vmm: &Fake) {
-        let vms: Vec<_> = vmm.vms.lock().unwrap().iter().map(|vm| vm.subscribe()).collect();
+    async fn all_ended(vmm: &FakeVmm) {
+        let vms: Vec<_> = vmm.vms.lock().unwrap().iter().map(|vm| vm.guest.ended.subscribe()).collect();
         for mut vm in vms {
             tokio::time::timeout(WITHIN, vm.wait_for(Option::is_some)).await.unwrap().unwrap();
         }
@@ -191,7 +194,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_vm_ends_however_its_scope_is_left() {
-        let vmm = Arc::new(Fake::default());
+        let vmm = Arc::new(FakeVmm::scripted());
         one(&vmm).await.end().await;
         assert_eq!(vmm.running(), 0);
         drop(one(&vmm).await);
@@ -211,27 +214,27 @@ mod tests {
 
     #[tokio::test]
     async fn its_guest_is_met_and_its_end_noticed() {
-        let vmm = Fake::default();
+        let vmm = FakeVmm::scripted();
         let guest = one(&vmm).await;
-        let gateway = Arc::new(Gateway::new("/nonexistent".into()));
+        let gateway = Arc::new(Gateway::new(BareRepositories::at("/nonexistent".into())));
         let identity = || Identity::lasting("01A", "one".into(), 1);
         let met = guest.meet(identity(), &gateway, Caller::nowhere("01A", "one", "demo")).await.unwrap();
         assert_eq!(met.hello.handshake.boot_id, "first");
         assert_eq!(guest.unless_it_ends(async { 1 }).await, Ok(1));
-        vmm.vms.lock().unwrap()[0].send_replace(Some(Cause::LinkLost));
+        vmm.vm(0).gone(Cause::LinkLost);
         assert_eq!(guest.unless_it_ends(std::future::pending::<()>()).await, Err(Cause::LinkLost));
     }
 
     #[tokio::test]
     async fn what_was_left_is_ended_and_removed() {
-        let (vmm, root) = (Fake::default(), tempfile::tempdir().unwrap());
+        let (vmm, root) = (FakeVmm::scripted(), tempfile::tempdir().unwrap());
         sweep(&vmm, &root.path().join("none"), "a VM").await;
         let folders: Vec<PathBuf> = ["a", "b"].map(|name| root.path().join(name)).into();
         for folder in &folders {
             std::fs::create_dir(folder).unwrap();
         }
         sweep(&vmm, root.path(), "a VM").await;
-        let mut ended = vmm.leftovers.lock().unwrap().clone();
+        let mut ended = vmm.orphans.lock().unwrap().clone();
         ended.sort();
         assert_eq!(ended, folders);
         assert!(folders.iter().all(|folder| !folder.exists()));

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use color_eyre::eyre::{Context as _, OptionExt as _};
+use eyre::{Context as _, OptionExt as _};
 use hostd::{api::Listen, daemon, data_folder, doctor, vm::qemu::Choice};
 use tracing_subscriber::EnvFilter;
 
@@ -150,7 +150,7 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(serve: Serve) -> color_eyre::Result<()> {
+fn run(serve: Serve) -> eyre::Result<()> {
     #[cfg(feature = "failpoints")]
     let _scenario = fail::FailScenario::setup();
     log_to_stderr("info")?;
@@ -169,7 +169,7 @@ fn run(serve: Serve) -> color_eyre::Result<()> {
     daemon::run(options)
 }
 
-fn examine(doctor: Doctor) -> color_eyre::Result<ExitCode> {
+fn examine(doctor: Doctor) -> eyre::Result<ExitCode> {
     log_to_stderr("error")?;
     let (data, guest) = doctor.base.places()?;
     let options = doctor::Options {
@@ -190,7 +190,7 @@ fn examine(doctor: Doctor) -> color_eyre::Result<ExitCode> {
     Ok(if report.status == doctor::Status::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn log_to_stderr(level: &str) -> color_eyre::Result<()> {
+fn log_to_stderr(level: &str) -> eyre::Result<()> {
     let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(level))?;
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
@@ -199,7 +199,7 @@ fn log_to_stderr(level: &str) -> color_eyre::Result<()> {
 
 impl Base {
     /// Paths of the data folder and of the guest's program.
-    fn places(&self) -> color_eyre::Result<(PathBuf, PathBuf)> {
+    fn places(&self) -> eyre::Result<(PathBuf, PathBuf)> {
         let data = match &self.data {
             Some(data) => data.clone(),
             None => default_data()?,
@@ -218,7 +218,7 @@ fn bytes(text: &str) -> Result<u64, String> {
     hostd_core::recipe::bytes(text).ok_or_else(|| "write a number of KiB, MiB, GiB or TiB, such as 8GiB".into())
 }
 
-fn default_data() -> color_eyre::Result<PathBuf> {
+fn default_data() -> eyre::Result<PathBuf> {
     let folders = directories::ProjectDirs::from("", "", "pilothouse")
         .ok_or_eyre("this user has no home folder; say where to keep data with --data DIR")?;
     Ok(folders.data_dir().into())

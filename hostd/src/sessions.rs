@@ -20,14 +20,16 @@ mod registry;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod timings;
 mod usage;
 mod view;
 mod vm;
 
-pub use context::Parts;
+pub use context::Deps;
 pub use error::FleetError;
 pub use feed::{Change, EnvironmentView, Feed, News, Reader, Snapshot, WarmView};
-pub use fleet::{Accounts, Fleet, ForkOrder, Hands, Order, SendOrder};
+pub use fleet::{Accounts, CreateSession, Fleet, Follow, ForkOrder, Hands, SendOrder};
 pub use registry::Busy;
+pub use timings::Timings;
 pub use usage::Usage;
 pub use view::SessionView;

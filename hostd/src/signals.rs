@@ -1,6 +1,6 @@
 //! The signals that stop hostd and its doctor.
 
-use color_eyre::eyre::Context as _;
+use eyre::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals that stop hostd: SIGTERM, SIGINT and SIGHUP.
@@ -11,7 +11,7 @@ impl Signals {
     ///
     /// # Errors
     /// Where the system does not allow it.
-    pub(crate) fn new() -> color_eyre::Result<Self> {
+    pub(crate) fn new() -> eyre::Result<Self> {
         let listen = |kind| signal(kind).wrap_err("signals cannot be listened to");
         Ok(Self([listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?]))
     }

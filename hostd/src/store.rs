@@ -3,148 +3,37 @@
 //! A session's state and the effects that its step asked for are committed in one transaction; an effect's row stays until it
 //! has been carried out. All access is from one thread of its own: callers wait for its answer, never for a lock.
 
+mod checks;
 mod columns;
 mod error;
 mod events;
+mod forge;
 mod open;
 mod pulls;
+mod record;
 mod repositories;
 mod reserve;
 #[cfg(test)]
 mod tests;
+mod usage;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use hostd_core::{
-    Effect, Session,
-    recipe::{Cpu, Egress},
+    Effect,
     story::{self, Event},
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ballast::Ballast;
 pub use error::StoreError;
-pub use events::Numbered;
-pub use pulls::{PullRecord, Which};
+pub use events::{ALL as ALL_EVENTS, Numbered};
+pub use record::{Agent, Machine, OutboxEntry, Phase, Record, Snapshot};
+pub use usage::{Account, Answer, By};
 
-/// Requests that may wait for the store's thread.
+/// Most requests that may wait for the store's thread.
 const QUEUE: usize = 256;
-
-/// What the store keeps of a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// State of the session, by the rules of the core.
-    pub session: Session,
-    /// What the session's VM is made from.
-    pub machine: Machine,
-}
-
-/// What a session's VM is made from, fixed at dispatch, and how its last start went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Machine {
-    /// Immutable images below the VM's disk, bottom first.
-    pub layers: Vec<PathBuf>,
-    /// Destinations that the guest may reach.
-    pub egress: Vec<Egress>,
-    /// Names of repositories of the local forge that the guest may read beside its own.
-    #[serde(default)]
-    pub also_read: Vec<String>,
-    /// User that the agent runs as; empty: root.
-    #[serde(default)]
-    pub user: String,
-    /// Phases of the VM's last start, in order.
-    #[serde(default)]
-    pub phases: Vec<Phase>,
-    /// File name of the layer that the VM writes to, in the session's folder.
-    #[serde(default = "first_disk")]
-    pub disk: String,
-    /// Folder of the template that the session's first start clones; None: it boots.
-    #[serde(default)]
-    pub template: Option<PathBuf>,
-    /// Folder of the template that the VM's memory is a view of in its present life; None: its memory is its own.
-    #[serde(default)]
-    pub view_of: Option<PathBuf>,
-    /// The session's last snapshot; None: there is none.
-    #[serde(default)]
-    pub snapshot: Option<Snapshot>,
-    /// Number of the last event of the guest's present boot that hostd has taken; 0: none.
-    #[serde(default)]
-    pub heard: u64,
-    /// Seconds that the session may wait before it is suspended.
-    #[serde(default)]
-    pub suspend_after: Option<u64>,
-    /// Branch of the repository that the build cloned; empty: not known, or there is no repository.
-    #[serde(default)]
-    pub branch: String,
-    /// What the guest gets of the host's processor beside the usual.
-    #[serde(default)]
-    pub cpu: Cpu,
-    /// What was found of the repository after the last boot from a disk that the session had worked on; empty: nobody has
-    /// looked.
-    #[serde(default)]
-    pub repository: String,
-}
-
-/// A snapshot of a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// Folder with the snapshot's memory and devices.
-    pub folder: PathBuf,
-    /// Bytes that memory and devices take on disk.
-    pub bytes: u64,
-    /// Offset of the terminal's output up to which hostd had taken it.
-    pub terminal: u64,
-    /// When the snapshot was made, in milliseconds since the Unix epoch.
-    pub at: i64,
-}
-
-impl Default for Machine {
-    fn default() -> Self {
-        Self {
-            layers: vec![],
-            egress: vec![],
-            also_read: vec![],
-            user: String::new(),
-            phases: vec![],
-            disk: first_disk(),
-            template: None,
-            view_of: None,
-            snapshot: None,
-            heard: 0,
-            suspend_after: None,
-            branch: String::new(),
-            cpu: Cpu::default(),
-            repository: String::new(),
-        }
-    }
-}
-
-fn first_disk() -> String {
-    "disk.qcow2".into()
-}
-
-/// A phase of a VM's start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Phase {
-    /// Name of the phase, e.g. kernel.
-    pub name: String,
-    /// Duration of the phase, in microseconds.
-    pub micros: u64,
-}
-
-/// An effect that is committed and not yet carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owed {
-    /// Id of the effect's row, for [`Store::commit`].
-    pub id: i64,
-    /// The effect itself.
-    pub effect: Effect,
-}
 
 /// A handle to the store; clones share its thread.
 #[derive(Clone, Debug)]
@@ -152,6 +41,10 @@ pub struct Store {
     jobs: mpsc::Sender<Job>,
     ballast: Ballast,
     path: Arc<Path>,
+    stories: events::Stories,
+    /// Number of jobs that were asked for.
+    #[cfg(test)]
+    pub(crate) asked: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -175,7 +68,15 @@ impl Store {
                 }
             })
             .map_err(|error| StoreError::Thread(error.to_string()))?;
-        Ok((Self { jobs, ballast, path: path.into() }, records))
+        let store = Self {
+            jobs,
+            ballast,
+            path: path.into(),
+            stories: events::Stories::new(),
+            #[cfg(test)]
+            asked: Arc::default(),
+        };
+        Ok((store, records))
     }
 
     /// Room on the disk that is kept aside for the store.
@@ -200,12 +101,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::SlugTaken`], or [`StoreError::Write`]; nothing is kept then.
-    pub async fn add(&self, record: &Record, effects: Vec<Effect>) -> Result<Vec<Owed>, StoreError> {
+    pub async fn add(&self, record: &Record, effects: Vec<Effect>) -> Result<Vec<OutboxEntry>, StoreError> {
         let row = Row::of(record)?;
-        let created = story::created(&record.session);
+        let (created, stories) = (story::created(&record.session), self.stories.clone());
         self.transact_new(move |tx| {
             insert(tx, &row)?;
-            events::keep(tx, &[created])?;
+            stories.keep(tx, &[created])?;
             owe(tx, &row.id, effects)
         })
         .await
@@ -215,13 +116,18 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::add`].
-    pub async fn fork(&self, original: &Record, fork: &Record, effects: Vec<Effect>) -> Result<Vec<Owed>, StoreError> {
-        let told = [story::forked(&original.session, &fork.session), story::created(&fork.session)];
-        let (original, row) = (Row::of(original)?, Row::of(fork)?);
+    pub async fn fork(
+        &self,
+        original: &Record,
+        fork: &Record,
+        effects: Vec<Effect>,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        let events = [story::forked(&original.session, &fork.session), story::created(&fork.session)];
+        let (original, row, stories) = (Row::of(original)?, Row::of(fork)?, self.stories.clone());
         self.transact_new(move |tx| {
             update(tx, &original)?;
             insert(tx, &row)?;
-            events::keep(tx, &told)?;
+            stories.keep(tx, &events)?;
             owe(tx, &row.id, effects)
         })
         .await
@@ -237,12 +143,12 @@ impl Store {
         record: &Record,
         effects: Vec<Effect>,
         settled: Vec<i64>,
-        told: Vec<Event>,
-    ) -> Result<Vec<Owed>, StoreError> {
-        let row = Row::of(record)?;
+        events: Vec<Event>,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        let (row, stories) = (Row::of(record)?, self.stories.clone());
         self.transact(move |tx| {
             update(tx, &row)?;
-            events::keep(tx, &told)?;
+            stories.keep(tx, &events)?;
             for id in settled {
                 tx.execute("DELETE FROM outbox WHERE id = ?1", [id])?;
             }
@@ -260,12 +166,12 @@ impl Store {
         &self,
         record: &Record,
         effects: Vec<Effect>,
-        told: Vec<Event>,
-    ) -> Result<Vec<Owed>, StoreError> {
-        let row = Row::of(record)?;
+        events: Vec<Event>,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        let (row, stories) = (Row::of(record)?, self.stories.clone());
         self.transact(move |tx| {
             update(tx, &row)?;
-            events::keep(tx, &told)?;
+            stories.keep(tx, &events)?;
             tx.execute("DELETE FROM outbox WHERE session = ?1", [&row.id])?;
             owe(tx, &row.id, effects)
         })
@@ -308,11 +214,19 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        #[cfg(test)]
+        self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
-        let ballast = self.ballast.clone();
+        let (ballast, stories) = (self.ballast.clone(), self.stories.clone());
         let job: Job = Box::new(move |connection| {
             ballast.make_room();
-            let result = work(connection);
+            let worked = work(connection);
+            stories.over(worked.is_ok());
+            let result = match worked {
+                // Of some errors SQLite says no more than that it could not write.
+                Err(StoreError::Write(_)) if !ballast.has_room() => Err(StoreError::Full),
+                result => result,
+            };
             // Nobody waits where the caller was dropped; the commit stands.
             let _ = answer.send(result);
         });
@@ -329,9 +243,17 @@ fn run<T>(
     fail::fail_point!("store::before-commit");
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let value = work(&tx)?;
+    fail::fail_point!("store::fails", |code| Err(failure(code)));
     tx.commit()?;
     fail::fail_point!("store::after-commit");
     Ok(value)
+}
+
+/// The error of SQLite with this extended code.
+#[cfg(feature = "failpoints")]
+fn failure(code: Option<String>) -> rusqlite::Error {
+    let code = code.and_then(|code| code.parse().ok()).unwrap_or(rusqlite::ffi::SQLITE_IOERR);
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some("disk I/O error".into()))
 }
 
 /// Columns of a record.
@@ -368,13 +290,13 @@ fn update(tx: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
     }
 }
 
-fn owe(tx: &Transaction<'_>, session: &str, effects: Vec<Effect>) -> rusqlite::Result<Vec<Owed>> {
+fn owe(tx: &Transaction<'_>, session: &str, effects: Vec<Effect>) -> rusqlite::Result<Vec<OutboxEntry>> {
     let mut insert = tx.prepare_cached("INSERT INTO outbox (session, effect) VALUES (?1, ?2)")?;
-    let mut owed = Vec::with_capacity(effects.len());
+    let mut entries = Vec::with_capacity(effects.len());
     for effect in effects {
         let json =
             serde_json::to_string(&effect).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-        owed.push(Owed { id: insert.insert(params![session, json])?, effect });
+        entries.push(OutboxEntry { id: insert.insert(params![session, json])?, effect });
     }
-    Ok(owed)
+    Ok(entries)
 }

@@ -39,6 +39,11 @@ impl Charsets {
         self.in_use = number;
     }
 
+    /// Returns what DECSC saves: as in xterm, not the set that is for the next character alone.
+    pub(crate) fn saved(self) -> Self {
+        Self { next: None, ..self }
+    }
+
     /// Puts the set of this number in use for the next character alone: SS2, SS3.
     pub(crate) fn shift_once(&mut self, number: u8) {
         self.next = Some(number);
@@ -70,6 +75,14 @@ impl Charsets {
             (Set::British, '#') => '£',
             _ => letter,
         }
+    }
+
+    /// Single shift after which a character stands for itself, empty where it does without one; None: in no set that can be
+    /// reached so.
+    pub(crate) fn shift_to(self, letter: char) -> Option<&'static [u8]> {
+        let stays = |next| Self { next, ..self }.map(letter) == letter;
+        let shifts = [(None, &b""[..]), (Some(2), b"\x1bN"), (Some(3), b"\x1bO")];
+        shifts.into_iter().find(|(next, _)| stays(*next)).map(|(_, shift)| shift)
     }
 
     /// Writes what puts a fresh terminal's character sets into this state.

@@ -1,7 +1,6 @@
 //! Bytes that put another terminal where this one is.
 
 use crate::{
-    emulator::Drawn,
     machine::{Machine, engine},
     marks::Marks,
     text,
@@ -29,10 +28,20 @@ pub const RESET: &str = reset!();
 
 /// Bytes that end every mode of an [`crate::Emulator`] in any state, whose next program finds nothing that an earlier one has
 /// left but the text above it.
-pub const AFRESH: &str = concat!("\x18\x1b[<16u", reset!(), "\x1b[<16u\x1b[?1007l\x1b]2;\x1b\\\x1b[999H\r\n");
+pub const AFRESH: &str =
+    concat!("\x18\x1b]7501;state=clear\x1b\\\x1b[<16u", reset!(), "\x1b[<16u\x1b[?1007l\x1b]2;\x1b\\\x1b[999H\r\n");
 
 /// Bytes that end what bends a line that is written somewhere on the screen.
 pub(crate) const PLAIN: &[u8] = b"\x1b[?6l\x1b[4l\x1b[20l\x1b(B\x0f\x1b[m";
+
+/// Bytes that draw a terminal on an empty one of its size.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drawn {
+    /// The bytes: history first, then the screen, then the modes.
+    pub bytes: Vec<u8>,
+    /// Number of rows of history that the bytes draw.
+    pub history: usize,
+}
 
 /// A copy of a screen that can be asked what it only shows when something is done to it.
 pub(crate) fn copy(screen: &vt100::Screen) -> crate::machine::Engine {
@@ -144,49 +153,53 @@ fn region(machine: &Machine, out: &mut Vec<u8>) {
     }
 }
 
-/// Makes a terminal save what this one has saved on a screen, by `save`, and leaves it plain.
+/// Makes a terminal without margins save what this one has saved on a screen, by `save`, and leaves it plain. What was saved
+/// may lie outside of the margins of now.
 fn saved(machine: &Machine, which: usize, mut screen: crate::machine::Engine, save: &[u8], out: &mut Vec<u8>) {
     let saved = machine.saved[which];
     screen.process(b"\x1b8");
-    let (row, column) = screen.screen().cursor_position();
-    let column = column.min(machine.size().0 - 1);
-    let top = if saved.origin { machine.region.0 } else { 0 };
-    if saved.origin {
-        region(machine, out);
-        out.extend_from_slice(b"\x1b[?6h");
-    }
-    out.extend_from_slice(format!("\x1b[{};{}H", row.saturating_sub(top) + 1, column + 1).as_bytes());
+    out.extend_from_slice(b"\x1b[m");
+    let cell = cursor(machine, screen.screen(), saved.origin.then_some(0), out);
     saved.pen.write(out);
     saved.charsets.write(out);
     out.extend_from_slice(save);
-    out.extend_from_slice(PLAIN);
-    if saved.origin {
-        out.extend_from_slice(b"\x1b[r");
+    if let Some(cell) = cell.filter(|cell| !cell.has_contents()) {
+        machine.marks.pen(cell).write(out);
+        out.extend_from_slice(b"\x1b[X");
     }
+    out.extend_from_slice(PLAIN);
+}
+
+/// Puts the cursor of a plain terminal where a screen has it, with origin mode if `origin` names the first row of its margins. Where it waits to wrap this writes the character once more that it
+/// stands behind, or a space for none, and returns its cell.
+fn cursor<'a>(
+    machine: &Machine,
+    screen: &'a vt100::Screen,
+    origin: Option<u16>,
+    out: &mut Vec<u8>,
+) -> Option<&'a vt100::Cell> {
+    let (row, column) = screen.cursor_position();
+    let shown = if screen.hide_cursor() { 'l' } else { 'h' };
+    let (origin, top) = origin.map_or(("", 0), |top| ("\x1b[?6h", top));
+    let last = machine.size().0 - 1;
+    let waits = column > last;
+    let wide = waits && screen.cell(row, last).is_some_and(vt100::Cell::is_wide_continuation);
+    let column = column.min(last) - u16::from(wide);
+    let row_shown = row.saturating_sub(top) + 1;
+    out.extend_from_slice(format!("{origin}\x1b[?25{shown}\x1b[{row_shown};{}H", column + 1).as_bytes());
+    let cell = screen.cell(row, column).filter(|_| waits)?;
+    if cell.has_contents() {
+        machine.marks.pen(cell).write(out);
+        out.extend_from_slice(crate::shown(cell).as_bytes());
+    } else {
+        out.push(b' ');
+    }
+    Some(cell)
 }
 
 /// Puts cursor, pen, character sets, origin and insertion of a plain terminal where this one has them.
 pub(crate) fn settle(machine: &Machine, out: &mut Vec<u8>) {
-    let screen = machine.screen();
-    if machine.origin {
-        let (row, column) = machine.cursor();
-        let shown = if screen.hide_cursor() { 'l' } else { 'h' };
-        out.extend_from_slice(format!("\x1b[?6h\x1b[?25{shown}").as_bytes());
-        let last = machine.size().0 - 1;
-        let waits = column > last;
-        let wide = waits && screen.cell(row, last).is_some_and(vt100::Cell::is_wide_continuation);
-        let column = column.min(last) - u16::from(wide);
-        let below = row.saturating_sub(machine.region.0);
-        out.extend_from_slice(format!("\x1b[{};{}H", below + 1, column + 1).as_bytes());
-        // As there, a character once more: nothing else waits to wrap.
-        if let Some(cell) = screen.cell(row, column).filter(|cell| waits && cell.has_contents()) {
-            machine.marks.pen(cell).write(out);
-            out.extend_from_slice(crate::shown(cell).as_bytes());
-        }
-    } else {
-        // Where the cursor waits to wrap this writes a character once more.
-        engines(screen.cursor_state_formatted().as_bytes(), &machine.marks, out);
-    }
+    cursor(machine, machine.screen(), machine.origin.then_some(machine.region.0), out);
     machine.pen.write(out);
     machine.charsets.write(out);
     for (on, sequence) in [(machine.modes.insert, b"\x1b[4h".as_slice()), (machine.modes.newline, b"\x1b[20h")] {
@@ -211,10 +224,13 @@ fn last(machine: &Machine, out: &mut Vec<u8>) {
     // Where rows do not go on, the cursor stays on the last column.
     let at_edge = if machine.modes.wraps() || column + 1 < columns { None } else { cell(columns) };
     let Some((at, cell)) = at_edge.or_else(|| cell(column.min(columns))) else { return };
+    // A letter that a single shift took from another set than the one in use.
+    let Some(shift) = machine.charsets.shift_to(last) else { return };
     let above = if machine.origin { machine.region.0 } else { 0 };
     out.extend_from_slice(format!("\x1b[{};{}H", row.saturating_sub(above) + 1, at + 1).as_bytes());
     if machine.modes.insert {
         out.extend_from_slice(format!("\x1b[{width}P").as_bytes());
     }
+    out.extend_from_slice(shift);
     out.extend_from_slice(crate::shown(cell).as_bytes());
 }

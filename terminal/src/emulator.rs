@@ -1,10 +1,11 @@
 use crate::{
-    draw,
+    draw::{self, Drawn},
     event::Event,
     filter::Filter,
     guard::guarded,
     machine::Machine,
     scanner::{Scanner, Token},
+    status::Records,
 };
 
 /// Longest side of a terminal, in characters.
@@ -21,15 +22,6 @@ pub struct Emulator {
     scanner: Scanner,
     machine: Machine,
     history: usize,
-}
-
-/// Bytes that draw a terminal on an empty one of its size.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Drawn {
-    /// The bytes: history first, then the screen, then the modes.
-    pub bytes: Vec<u8>,
-    /// Number of rows of history that the bytes draw.
-    pub history: usize,
 }
 
 /// Attributes of a cell that the engine does not keep.
@@ -116,6 +108,22 @@ impl Emulator {
         &self.machine.title
     }
 
+    /// What the terminal's programs reported of themselves.
+    #[must_use]
+    pub fn status(&self) -> &Records {
+        &self.machine.status
+    }
+
+    /// Notes that the terminal's process has ended: of what was reported only results stay.
+    pub fn process_ended(&mut self) {
+        self.machine.status.settle();
+    }
+
+    /// Forgets what was reported: another process begins.
+    pub fn process_begins(&mut self) {
+        self.machine.status.reset();
+    }
+
     /// Flags of kitty's keyboard protocol that are in force.
     #[must_use]
     pub fn keyboard_flags(&self) -> u8 {
@@ -191,7 +199,9 @@ impl Emulator {
 
     fn give_up(&mut self) {
         let (columns, rows) = self.machine.size();
-        self.machine = Machine::new(columns, rows, self.history);
+        // What was reported is none of the engine's.
+        let status = std::mem::take(&mut self.machine.status);
+        self.machine = Machine { status, ..Machine::new(columns, rows, self.history) };
         self.scanner.forget();
         self.machine.take(Token::Text(GAVE_UP.trim_ascii_end()));
         self.machine.take(Token::Control(b'\r'));
@@ -205,7 +215,51 @@ fn side(length: u16) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
+
+    const REPORTS: &str = "\x1b]7501;state=working\x07\x1b]7501;state=done:id=a\x1b\\";
+
+    #[rstest]
+    #[case::nothing("", &["", "a"])]
+    #[case::text_and_titles("x\r\n\x1b]2;t\x07", &["", "a"])]
+    #[case::soft_reset("\x1b[!p", &["", "a"])]
+    #[case::alternate_screen("\x1b[?1049h\x1b[?1049l", &["", "a"])]
+    #[case::prompt("\x1b]133;A\x07", &["a"])]
+    #[case::prompt_with_words("\x1b]133;A;cl=m\x1b\\", &["a"])]
+    #[case::command("\x1b]133;C\x07", &["", "a"])]
+    #[case::reset("\x1bc", &[])]
+    #[case::too_long(&format!("\x1b]7501;state=clear:x={}\x07", "y".repeat(5000)), &["", "a"])]
+    #[case::cancelled("\x1b]7501;state=clear\x18", &["", "a"])]
+    fn what_becomes_of_reports(#[case] then: &str, #[case] left: &[&str]) {
+        let mut emulator = Emulator::new(80, 24, 0, 0);
+        emulator.feed(REPORTS.as_bytes());
+        let before = emulator.status().revision();
+        emulator.feed(then.as_bytes());
+        assert_eq!(emulator.status().iter().map(|(id, _)| id).collect::<Vec<_>>(), left);
+        assert_eq!(emulator.status().revision() > before, left.len() < 2);
+    }
+
+    #[test]
+    fn the_query_is_answered_by_its_bytes_in_its_place() {
+        let mut emulator = Emulator::new(80, 24, 0, 0);
+        emulator.feed(b"\x1b[5n\x1b]7501;?\x07\x1b]7501;state=idle\x07\x1b[5n");
+        let answer = || Event::Answer(b"\x1b[0n".to_vec());
+        assert_eq!(emulator.events(), [answer(), Event::StatusAnswer(b"\x1b]7501;?\x1b\\".to_vec()), answer()]);
+    }
+
+    #[test]
+    fn reports_outlive_the_engine_and_results_the_process() {
+        let mut emulator = Emulator::new(80, 24, 0, 0);
+        emulator.feed(REPORTS.as_bytes());
+        emulator.guarded(|_| panic!("as the test wants it"));
+        assert_eq!(emulator.status().iter().count(), 2);
+        emulator.process_ended();
+        assert_eq!(emulator.status().iter().count(), 1);
+        emulator.process_begins();
+        assert_eq!(emulator.status().iter().count(), 0);
+    }
 
     #[test]
     fn where_the_engine_panics_it_begins_anew() {

@@ -9,7 +9,7 @@ const NOTIFICATION_MAX: usize = 1024;
 /// Most events that wait to be taken; more are not kept. Answers are.
 const EVENTS_MAX: usize = 256;
 /// Decoder of base64 whose padding may be left out.
-const BASE64: engine::GeneralPurpose = engine::GeneralPurpose::new(
+pub(crate) const BASE64: engine::GeneralPurpose = engine::GeneralPurpose::new(
     &alphabet::STANDARD,
     engine::GeneralPurposeConfig::new().with_decode_padding_mode(engine::DecodePaddingMode::Indifferent),
 );
@@ -29,6 +29,9 @@ pub enum Event {
     LongCopy,
     /// Bytes that the terminal answers to the program's queries, in their order.
     Answer(Vec<u8>),
+    /// Bytes that whoever takes reports of the program's status answers to its query for them ([`crate::status`]): not a
+    /// viewer, whose terminal is not asked.
+    StatusAnswer(Vec<u8>),
 }
 
 /// A notification for a person.
@@ -75,7 +78,8 @@ impl Events {
         let full = self.waiting.len() >= EVENTS_MAX;
         match (self.waiting.last_mut(), event) {
             (Some(Event::Answer(before)), Event::Answer(more)) => before.extend_from_slice(&more),
-            (_, answer @ Event::Answer(_)) => self.waiting.push(answer),
+            (Some(Event::StatusAnswer(before)), Event::StatusAnswer(more)) => before.extend_from_slice(&more),
+            (_, answer @ (Event::Answer(_) | Event::StatusAnswer(_))) => self.waiting.push(answer),
             (Some(Event::Bell), Event::Bell) => {}
             (_, event) if !full => self.waiting.push(event),
             _ => {}

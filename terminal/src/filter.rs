@@ -1,9 +1,9 @@
 //! What a real terminal is sent of a program's output.
 
-use crate::{machine::Machine, query, scanner::Token, sequence::Csi};
+use crate::{machine::Machine, query, scanner::Token, sequence::Csi, status};
 
-/// Passes a stream on but for: copies to the clipboard, which are for the user to decide; queries where another terminal
-/// answers; the stack of titles, which is not the program's; and the stack of keyboard modes, which is replaced by what is in
+/// Passes a stream on but for: copies to the clipboard, which are for the user to decide; reports of a program's status, which
+/// the host takes; queries where another terminal answers; the stack of titles, which is not the program's; and the stack of keyboard modes, which is replaced by what is in
 /// force, so that the terminal has one entry of ours however many a program pushes. Pastes stay in brackets, whether the program
 /// wants them so or not.
 #[derive(Debug)]
@@ -27,7 +27,8 @@ impl Filter {
             Token::LongCopy => {}
             Token::Sequence(bytes) => self.sequence(bytes, machine),
             Token::String(bytes) => {
-                if !bytes.starts_with(b"\x1b]52;") && (self.answers || !query::is_string_query(bytes)) {
+                let taken = bytes.starts_with(b"\x1b]52;") || bytes.starts_with(status::BEGIN);
+                if !taken && (self.answers || !query::is_string_query(bytes)) {
                     self.out.extend_from_slice(bytes);
                     // Another sequence ended it.
                     if query::content(bytes).len() == bytes.len() {
@@ -86,6 +87,7 @@ mod tests {
     #[case::text("a\u{e9}\r\n\x1b[31;58:2::1:2:3mb\x07", "a\u{e9}\r\n\x1b[31;58:2::1:2:3mb\x07")]
     #[case::titles("\x1b]2;t\x07\x1b[22;0t\x1b[23t", "\x1b]2;t\x07")]
     #[case::copies("a\x1b]52;c;aGk=\x07\x1b]52;c;?\x07b", "ab")]
+    #[case::status("a\x1b]7501;?\x07\x1b]7501;state=working\x1b\\b", "ab")]
     #[case::keyboards("\x1b[>1u\x1b[>3u\x1b[<u\x1b[<9u", "\x1b[=1u\x1b[=3u\x1b[=1u\x1b[=0u")]
     #[case::screens("\x1b[>1u\x1b[?1049hx", "\x1b[=1u\x1b[?1049h\x1b[=0ux")]
     #[case::pastes("\x1b[?2004h\x1b[?25;2004lx", "\x1b[?2004h\x1b[?25;2004l\x1b[?2004hx")]

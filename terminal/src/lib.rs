@@ -29,12 +29,13 @@ mod reflow;
 mod report;
 pub mod scanner;
 pub mod sequence;
+pub mod status;
 mod tabs;
 #[cfg(test)]
 mod tests;
 mod text;
 
-pub use draw::{AFRESH, RESET};
-pub use emulator::{Drawn, Emulator, Look};
+pub use draw::{AFRESH, Drawn, RESET};
+pub use emulator::{Emulator, Look};
 pub use event::{Copy, Event, Notification};
 pub use text::shown;

@@ -11,6 +11,7 @@ use crate::{
     query,
     scanner::Token,
     sequence::Csi,
+    status::{self, Records},
     tabs::Tabs,
     text,
 };
@@ -50,6 +51,8 @@ pub(crate) struct Machine {
     pub(crate) saved: [Saved; 2],
     pub(crate) title: String,
     pub(crate) events: Events,
+    /// What programs reported of themselves.
+    pub(crate) status: Records,
     /// What `CSI b` repeats: the last character, where nothing else came after it.
     pub(crate) last: Option<char>,
     pub(crate) history: usize,
@@ -75,6 +78,7 @@ impl Machine {
             saved: Default::default(),
             title: String::new(),
             events: Events::default(),
+            status: Records::default(),
             last: None,
             history,
         }
@@ -222,8 +226,9 @@ impl Machine {
     /// Carries out RIS. The history goes, too, as in xterm.
     fn reset(&mut self) {
         let (columns, rows) = self.size();
-        let events = std::mem::take(&mut self.events);
-        *self = Self { events, ..Self::new(columns, rows, self.history) };
+        let (events, mut status) = (std::mem::take(&mut self.events), std::mem::take(&mut self.status));
+        status.reset();
+        *self = Self { events, status, ..Self::new(columns, rows, self.history) };
     }
 
     /// Carries out DECSTR.
@@ -242,13 +247,23 @@ impl Machine {
 
     pub(crate) fn save(&mut self) {
         let which = self.which();
-        self.saved[which] = Saved { pen: self.pen, charsets: self.charsets, origin: self.origin };
+        self.saved[which] = Saved { pen: self.pen, charsets: self.charsets.saved(), origin: self.origin };
         self.tell(b"\x1b7");
     }
 
+    /// Carries out DECRC. With origin mode the cursor stands within the margins, as in xterm, also where these have changed since.
+    /// It waits to wrap behind a character alone: where that was erased since, it stands in its cell.
     pub(crate) fn restore(&mut self) {
         self.tell(b"\x1b8");
         self.take_saved();
+        let ((row, column), (top, bottom)) = (self.cursor(), self.region);
+        let behind = |cell: &vt100::Cell| cell.has_contents() || cell.is_wide_continuation();
+        if !self.screen().cell(row, self.size().0 - 1).is_some_and(behind) {
+            self.stop_waiting();
+        }
+        if self.origin && !(top..=bottom).contains(&row) {
+            self.place(row, column);
+        }
     }
 
     fn take_saved(&mut self) {
@@ -356,7 +371,9 @@ impl Machine {
         }
     }
 
-    /// Shows the alternate screen or the main one. Cursor, region and origin are those of the terminal, not of a screen.
+    /// Shows the alternate screen or the main one. Cursor, region and origin are those of the terminal, not of a screen. An
+    /// alternate screen that is left is forgotten, with its saved cursor and its keyboard, also where xterm would keep it: what
+    /// is hidden is not drawn for whoever comes late, who must see what everybody sees.
     fn switch(&mut self, mode: u16, on: bool) {
         let (row, column) = self.cursor();
         let column = column.min(self.size().0 - 1);
@@ -369,14 +386,15 @@ impl Machine {
             (1049, true, _) => self.save(),
             (1049, false, 0) => self.restore(),
             (1049, false, _) => {
+                self.forget();
                 self.tell(b"\x1b[?1049l");
                 let (row, column) = self.cursor();
                 self.take_saved();
                 self.settle(row, column);
             }
             (_, true, 0) | (_, false, 1) => {
-                if mode == 1047 && !on {
-                    self.tell(b"\x1b[m\x1b[2J");
+                if !on {
+                    self.forget();
                     self.tell_pen();
                 }
                 self.say(format_args!("\x1b[?47{}", if on { 'h' } else { 'l' }));
@@ -384,6 +402,14 @@ impl Machine {
             }
             _ => {}
         }
+    }
+
+    /// Forgets what is on the screen that is shown, the cursor that was saved there, and its keyboard.
+    fn forget(&mut self) {
+        self.tell(b"\x1b[m\x1b[r\x1b[?6l\x1b[2J\x1b[H\x1b7");
+        let which = self.which();
+        self.saved[which] = Default::default();
+        *self.keyboard_mut() = Keyboard::default();
     }
 
     /// Puts region, origin and cursor where the terminal has them, on a screen that may have others.
@@ -409,6 +435,7 @@ impl Machine {
 
     fn string(&mut self, bytes: &[u8]) {
         match bytes {
+            [0x1b, b']', b'7', b'5', b'0', b'1', b';', ..] => self.report_status(bytes),
             [0x1b, b']', text @ ..] => {
                 let text = query::content(text);
                 let colors = query::colors(text);
@@ -417,11 +444,23 @@ impl Machine {
                 }
                 self.events.osc(text);
                 self.keep_title(text);
+                // A shell's prompt begins.
+                if text == b"133;A" || text.starts_with(b"133;A;") {
+                    self.status.settle();
+                }
             }
             [0x1b, b'P', b'$', b'q', asked @ ..] => self.report_setting(query::content(asked)),
             // No capability is told.
             [0x1b, b'P', b'+', b'q', ..] => self.answer(b"\x1bP0+r\x1b\\"),
             _ => {}
+        }
+    }
+
+    fn report_status(&mut self, sequence: &[u8]) {
+        match status::parse(sequence) {
+            Some(status::Report::Query) => self.events.push(Event::StatusAnswer(status::ANSWER.to_vec())),
+            Some(report) => self.status.take(report),
+            None => {}
         }
     }
 

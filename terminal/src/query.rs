@@ -58,6 +58,41 @@ impl Reports {
     }
 }
 
+/// What was typed that may be an answer to a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Typed {
+    /// A key that some programs take for an answer by itself: a letter, a digit, Esc.
+    Key,
+    /// Enter, which ends a line.
+    Line,
+}
+
+/// What of these bytes may be an answer to a program; None: nothing. What moves a cursor or scrolls is none, nor is what a
+/// terminal says by itself. Bytes that were cut inside a sequence may be taken for another.
+#[must_use]
+pub fn typed(bytes: &[u8]) -> Option<Typed> {
+    let (mut typed, mut scanner, mut shifted) = (None, Scanner::new(0), false);
+    scanner.feed(bytes, |token| {
+        let after_shift = std::mem::replace(&mut shifted, matches!(token, Token::Sequence(b"\x1bO")));
+        typed = typed.max(match token {
+            Token::Control(b'\r' | b'\n') => Some(Typed::Line),
+            // An arrow in application mode, or a function key: a single shift and its letter.
+            Token::Text([_]) if after_shift => None,
+            Token::Text(_) | Token::Control(_) => Some(Typed::Key),
+            // Kitty's keyboard names a key by its character.
+            Token::Sequence(bytes) => match Csi::parse(bytes).filter(|csi| csi.name() == (0, 0, b'u')) {
+                Some(csi) if csi.number(0) == Some(13) => Some(Typed::Line),
+                Some(_) => Some(Typed::Key),
+                None => None,
+            },
+            Token::String(_) | Token::Part(_) | Token::LongCopy => None,
+        });
+    });
+    // Esc, which nothing follows.
+    let escape = (scanner.unfinished() == b"\x1b").then_some(Typed::Key);
+    typed.max(escape)
+}
+
 fn is_report(sequence: &[u8]) -> bool {
     let Some(csi) = Csi::parse(sequence) else { return false };
     matches!(
@@ -169,6 +204,22 @@ mod tests {
     #[case("8;;?", "")]
     fn colours_are_answered(#[case] asked: &str, #[case] answer: &str) {
         assert_eq!(String::from_utf8(colors(asked.as_bytes())).unwrap(), answer);
+    }
+
+    #[rstest]
+    #[case("y", Some(Typed::Key))]
+    #[case("\x1b", Some(Typed::Key))]
+    #[case("\x03", Some(Typed::Key))]
+    #[case("yes\r", Some(Typed::Line))]
+    #[case("\x1bOAy", Some(Typed::Key))]
+    #[case("\x1b[13u", Some(Typed::Line))]
+    #[case("\x1b[27u", Some(Typed::Key))]
+    #[case("\x1b[200~go on\x1b[201~\r", Some(Typed::Line))]
+    #[case("\x1b[A\x1b[B\x1bOA\x1b[5~", None)]
+    #[case("\x1b[I\x1b[1;1R\x1b[<0;3;3M\x1b[?62;22c", None)]
+    #[case("\x1b]11;rgb:00/00/00\x1b\\", None)]
+    fn what_may_be_an_answer(#[case] bytes: &str, #[case] expected: Option<Typed>) {
+        assert_eq!(typed(bytes.as_bytes()), expected);
     }
 
     #[rstest]

@@ -1,4 +1,4 @@
-//! Another size.
+//! Lays the rows of a terminal out anew when it gets another size.
 
 use crate::{
     draw::copy,

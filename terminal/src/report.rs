@@ -127,4 +127,38 @@ mod tests {
         });
         assert_eq!(String::from_utf8(given.flatten().collect()).unwrap(), answers);
     }
+
+    /// What programs ask as they start, as they were seen to with nobody attached. Each waits for the last answer here, and none for
+    /// an answer that is not here.
+    #[rstest]
+    #[case::codex_0_171(
+        "\x1b[?u\x1b[?1007$p\x1b[c\x1b[6n\x1b]10;?\x1b\\\x1b]11;?\x1b\\",
+        "\x1b[?0u\x1b[?1007;0$y\x1b[?62;22c\x1b[1;1R\x1b]10;rgb:e5e5/e5e5/e5e5\x1b\\\x1b]11;rgb:1212/1212/1212\x1b\\"
+    )]
+    #[case::claude_2_1_332(
+        "\x1b[>0q\x1b[?u\x1b]7501;?\x07\x1b[c\x1b[?2026$p\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[16t\x1b[?1016$p\x1b[c",
+        concat!(
+            "\x1bP>|pilothouse(", env!("CARGO_PKG_VERSION"), ")\x1b\\\x1b[?0u\x1b]7501;?\x1b\\\x1b[?62;22c\x1b[?2026;2$y\x1b[?1016;0$y\x1b[?62;22c"
+        )
+    )]
+    #[case::opencode_1_18(
+        "\x1b]10;?\x07\x1b]11;?\x07\x1b[>0q\x1b[6n\x1bP+q4d73\x1b\\\x1b[?2031$p\x1b[?2026$p\x1b[?u\x1b[14t\x1b]4;0;?\x07\x1b[c",
+        concat!(
+            "\x1b]10;rgb:e5e5/e5e5/e5e5\x1b\\\x1b]11;rgb:1212/1212/1212\x1b\\\x1bP>|pilothouse(", env!("CARGO_PKG_VERSION"),
+            ")\x1b\\\x1b[1;1R\x1bP0+r\x1b\\\x1b[?2031;0$y\x1b[?2026;2$y\x1b[?0u\x1b]4;0;rgb:0000/0000/0000\x1b\\\x1b[?62;22c"
+        )
+    )]
+    #[case::gemini_0_61(
+        "\x1b[?u\x1b]11;?\x1b\\\x1b[>q\x1b[c",
+        concat!("\x1b[?0u\x1b]11;rgb:1212/1212/1212\x1b\\\x1bP>|pilothouse(", env!("CARGO_PKG_VERSION"), ")\x1b\\\x1b[?62;22c")
+    )]
+    fn programs_that_start_are_answered(#[case] asked: &str, #[case] answers: &str) {
+        let mut emulator = Emulator::new(100, 30, 0, 0);
+        emulator.feed(asked.as_bytes());
+        let given = emulator.events().into_iter().filter_map(|event| match event {
+            Event::Answer(bytes) | Event::StatusAnswer(bytes) => Some(bytes),
+            _ => None,
+        });
+        assert_eq!(String::from_utf8(given.flatten().collect()).unwrap(), answers);
+    }
 }

@@ -1,4 +1,4 @@
-//! Tab stops.
+//! Tab stops of a terminal: where they stand, and which is next.
 
 use std::collections::BTreeSet;
 

@@ -167,9 +167,18 @@ fn late(emulator: &mut Emulator) -> Emulator {
 #[rstest]
 #[case::region("\x1b[1;4r\x1b[6;1HProgress: [ 50%]\x1b[1;1H", "1\r\n2\r\n3\r\n4\r\n5\r\n6\r\n7")]
 #[case::saved("status: \x1b7", "\x1b[5;1Hbelow\x1b8ready")]
+#[case::saved_while_waiting_to_wrap("123456789012345678901234567890\x1b7\x1b[3;1H", "\x1b8x")]
+#[case::saved_while_a_wide_one_waits("\x1b[31m1234567890123456789012345678\u{65e5}\x1b7\x1b[3;1H\x1b[m", "\x1b8x")]
+#[case::saved_with_origin_while_waiting("\x1b[2;5r\x1b[?6h123456789012345678901234567890\x1b7\x1b[1;1H", "\x1b8x")]
+#[case::saved_behind_what_scrolled("\x1b[9;62Hx\x1b74", "\x1b8qqq")]
+#[case::saved_behind_what_scrolled_and_is_again("\x1b[9;62Hx\x1b74", "\x1b[6;30Hy\x1b8qqq")]
+#[case::saved_outside_of_the_margins("\x1b[?6h\x1b7\x1b[3r", "\x1b[r\x1b8x")]
+#[case::saved_before_a_single_shift("\x1b*0\x1bN\x1b7qq", "\x1b8qq")]
 #[case::saved_pen("\x1b[31m\x1b(0\x1b7\x1b[m\x1b(B", "\x1b8qq")]
 #[case::origin("\x1b[3;5r\x1b[?6h", "\x1b[1;1Hat home")]
 #[case::origin_saved("\x1b[3;5r\x1b[?6h\x1b[2;2H\x1b7\x1b[?6l\x1b[1;1H", "\x1b8x\x1b[1;1Hy")]
+#[case::origin_saved_outside("\x1b[?6h\x1b7\x1b[4r\x1b8", "x\x1b[A\r\ny")]
+#[case::origin_saved_below("\x1b[?6h\x1b[6H\x1b7\x1b[1;4r\x1b8", "x\x1b[A\r\ny")]
 #[case::main_screen("$ make test\r\nall 12 passed\r\n\x1b[?1049h\x1b[Hpager", "\x1b[?1049l$ ")]
 #[case::main_by_47("$ make\x1b[?47h\x1b[Hpager", "\x1b[?47l$ ")]
 #[case::waiting_to_wrap("123456789012345678901234567890", "x")]
@@ -182,6 +191,8 @@ fn late(emulator: &mut Emulator) -> Emulator {
     "\x1b[>1u\x1b[>3u\x1b[?1049h\x1b[>5u\x1b[>7u",
     "\x1b[?u\x1b[<u\x1b[?u\x1b[<2u\x1b[?u\x1b[?1049l\x1b[?u\x1b[<u\x1b[?u"
 )]
+#[case::keyboard_of_the_hidden_screen("\x1b[?1049h\x1b[>1u\x1b[?1049l", "\x1b[?1049h\x1b[?u")]
+#[case::hidden_screen("\x1b[?47h\x1b[2;2HABC\x1b7\x1b[?47l", "\x1b[?47h\x1b8x")]
 #[case::modes(
     "\x1b[?1004;2026;2031;2048;1016;1015;5;45;1007h\x1b[20h\x1b[>4;2m",
     "\x1b[?4m\x1b[?2026$p\x1b[?1004$p\x1b[20$p"
@@ -199,6 +210,7 @@ fn late(emulator: &mut Emulator) -> Emulator {
 #[case::struck_at_the_edge("\x1b[9m123456789012345678901234567890", "x")]
 #[case::struck_and_cut("\x1b[?7l\x1b[9m12345678901234567890123456789012", "x")]
 #[case::repeated("ab-", "\x1b[5b\x1b[5bx")]
+#[case::repeated_after_a_single_shift("\x1bN\x1b(0q", "\x1b[2bq")]
 #[case::repeated_wide("\u{65e5}", "\x1b[2b")]
 #[case::repeated_at_the_edge("123456789012345678901234567890", "\x1b[3bx")]
 #[case::repeated_without_wrapping("\x1b[?7l1234567890123456789012345678901", "\x1b[3b")]

@@ -137,7 +137,12 @@ impl Host {
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
         let mut command = match (self.room, &self.small) {
             (None, None) => match self.files {
-                None => Command::new(paths::program("hostd")),
+                None => {
+                    // A write beyond the limit of `write_no_further` is an error then, and not the end.
+                    let mut command = Command::new("sh");
+                    command.args(["-c", "trap '' XFSZ && exec \"$@\"", "sh"]).arg(paths::program("hostd"));
+                    command
+                }
                 Some(files) => {
                     let mut command = Command::new("sh");
                     command.args(["-c", "ulimit -n $1 && shift && exec \"$@\"", "sh", &files.to_string()]);
@@ -175,6 +180,12 @@ impl Host {
     /// Changes the environment of the next hostd that is launched.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.into(), value.into()));
+    }
+
+    /// Has every write of hostd to a file fail from this offset on, as on a broken disk; None: none fails. VMs that run go on
+    /// writing.
+    pub fn write_no_further(&self, offset: Option<u64>) {
+        self.daemon.as_ref().unwrap().1.limit_files(offset);
     }
 
     /// Kills hostd with -9.

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use crate::wait::until;
 
@@ -25,10 +25,31 @@ impl Process {
         Some(Self { pid, start: fields.nth(18)?.parse().ok()? })
     }
 
+    /// Id of the process.
+    #[must_use]
+    pub fn pid(self) -> i32 {
+        self.pid
+    }
+
     /// Whether the process runs.
     #[must_use]
     pub fn runs(self) -> bool {
         Self::of(self.pid) == Some(self)
+    }
+
+    /// Time that the processors have worked for the process, in ticks of the kernel's clock; 0 where it is gone.
+    #[must_use]
+    pub fn worked(self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
+        fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+    }
+
+    /// Has every write of the process to a regular file fail from this offset on; None: none fails for that.
+    pub fn limit_files(self, offset: Option<u64>) {
+        let pid = Pid::from_raw(self.pid);
+        let hard = getrlimit(Resource::Fsize).maximum;
+        prlimit(pid, Resource::Fsize, Rlimit { current: offset.or(hard), maximum: hard }).unwrap();
     }
 
     /// Sends a signal to the process, if it still runs.

@@ -11,13 +11,18 @@ pub const BOOT: Duration = Duration::from_secs(180);
 pub const SOON: Duration = Duration::from_secs(60);
 
 /// Asks `poll` until it has an answer. Panics with `what` after `within`.
-pub fn until<T>(what: &str, within: Duration, mut poll: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, within: Duration, poll: impl FnMut() -> Option<T>) -> T {
+    unless_late(within, poll).unwrap_or_else(|| panic!("waited {within:?} in vain: {what}"))
+}
+
+/// Asks `poll` until it has an answer; None: it had none `within` that time.
+pub fn unless_late<T>(within: Duration, mut poll: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + within;
     loop {
-        if let Some(answer) = poll() {
+        let answer = poll();
+        if answer.is_some() || Instant::now() >= end {
             return answer;
         }
-        assert!(Instant::now() < end, "waited {within:?} in vain: {what}");
         thread::park_timeout(Duration::from_millis(25));
     }
 }

@@ -1,9 +1,14 @@
-//! Which characters of foreign text may be shown. Host, console and command line share this one rule.
+//! Which characters of foreign text may be shown, and how amounts of money are written. Host, console and command line share these
+//! rules.
 
 #![no_std]
 
+extern crate alloc;
+
+mod amount;
 mod joiners;
 
+pub use amount::dollars;
 pub use joiners::{Joiners, Sieve, is_harmless, sieved};
 
 /// Whether a character may reach a terminal or a stored text: it is seen, or is a blank.

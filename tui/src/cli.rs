@@ -1,23 +1,30 @@
 //! The command line: one module for each command. What they share is in `args`, `failure`, `fleet`, `output`, `table`.
 
+mod agent;
+mod answer;
 mod args;
 mod attach;
+mod budget;
 mod checks;
 mod complete;
+mod credential;
 mod diff;
 mod environment;
 mod events;
 mod exec;
+mod explain;
 pub(crate) mod failure;
 mod fleet;
 mod fork;
 mod format;
+mod forward;
 mod git_remote;
 mod host;
 mod json;
 mod list;
 mod log;
 mod new;
+mod open;
 mod output;
 mod remove;
 mod repo;
@@ -29,6 +36,7 @@ mod show;
 mod suspend;
 mod table;
 mod terminal;
+mod usage;
 mod wait;
 mod waiting;
 
@@ -37,7 +45,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::client::Hosts;
 use args::{Arguments, Command};
@@ -46,7 +54,7 @@ use fleet::Fleet;
 
 /// Parses the arguments, runs the command or the console, reports what went wrong.
 pub(crate) fn main() -> ExitCode {
-    if complete::answered() {
+    if complete::answered(Arguments::command) {
         return ExitCode::SUCCESS;
     }
     // Usage errors and --help end here, with exit code 2 and 0.
@@ -96,9 +104,13 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Show(options) => show::run(&fleet, options).await,
         Command::Attach(options) => attach::run(&fleet, options).await,
         Command::Exec(options) => exec::run(&fleet, options).await,
+        Command::Open(options) => open::run(&fleet, options).await,
+        Command::Forward(options) => forward::run(&fleet, options).await,
         Command::Send(options) => send::run(&fleet, options).await,
+        Command::Answer(options) => answer::run(&fleet, options).await,
         Command::Log(options) => log::run(&fleet, options).await,
         Command::Events(options) => events::run(&fleet, options).await,
+        Command::Explain(options) => explain::run(&fleet, options).await,
         Command::Rm(options) => remove::run(&fleet, options).await,
         Command::Wait(options) => wait::run(&fleet, options).await,
         Command::Restart(options) => restart::run(&fleet, options).await,
@@ -110,7 +122,11 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Repo(command) => repo::run(&fleet, command).await,
         Command::Fork(options) => fork::run(&fleet, options).await,
         Command::Host(command) => host::run(&fleet, command).await,
+        Command::Credential(command) => credential::run(&fleet, command).await,
+        Command::Usage(options) => usage::run(&fleet, options).await,
+        Command::Budget(options) => budget::run(&fleet, options).await,
         Command::Env(command) => environment::run(&fleet, command).await,
+        Command::Agent(command) => agent::run(&fleet, command).await,
         Command::GitRemote { address, .. } => git_remote::run(&address).await,
         Command::Completions { shell } => complete::script(shell),
     }

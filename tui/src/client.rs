@@ -1,19 +1,24 @@
 //! Connections to hosts.
 
+mod call_error;
 mod config;
+mod endpoint;
 
 use std::{
     io,
     os::{fd::AsRawFd, unix::ffi::OsStrExt},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use hyper_util::rt::TokioIo;
 use rustix::fs::{CWD, Mode, OFlags};
 use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{self, Channel, Uri};
+use tui_core::host_id::HostId;
 
+pub(crate) use call_error::CallError;
 pub(crate) use config::{ConfigError, Hosts};
+pub(crate) use endpoint::Endpoint;
 
 /// Longest path that fits a `sockaddr_un`, without its final zero.
 const SOCKET_PATH_MAX: usize = 107;
@@ -27,15 +32,15 @@ const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 pub(crate) struct HostAddress {
     /// Name of the host for people: the configured one, or the address itself.
     pub(crate) name: String,
-    /// Path of the Unix socket of the host's hostd.
-    pub(crate) socket: PathBuf,
+    /// Way to the host's hostd.
+    pub(crate) endpoint: Endpoint,
 }
 
 impl HostAddress {
     /// A channel that connects when first used, and again by itself after hostd went away.
     pub(crate) fn channel(&self) -> Channel {
-        let socket = self.socket.clone();
-        Endpoint::from_static("http://pilothouse.invalid")
+        let Endpoint::Unix(socket) = self.endpoint.clone();
+        transport::Endpoint::from_static("http://pilothouse.invalid")
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)
             .connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
@@ -46,7 +51,13 @@ impl HostAddress {
 
     /// Whether the name is the address, because nobody configured another.
     pub(crate) fn is_nameless(&self) -> bool {
-        self.name.starts_with("unix:")
+        // A configured name has no colon.
+        self.name.contains(':')
+    }
+
+    /// Identity of the host in the console: the same in whichever order hosts are named, and of no other one.
+    pub(crate) fn id(&self) -> HostId {
+        HostId::new(&format!("{} {}", self.name, self.endpoint))
     }
 }
 

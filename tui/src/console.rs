@@ -11,6 +11,7 @@
 
 mod alerts;
 mod calls;
+mod clock;
 mod convert;
 mod diffs;
 mod drafts;
@@ -21,14 +22,16 @@ mod pulls;
 mod run;
 mod screen;
 mod settings;
+mod stories;
 mod streams;
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
-use color_eyre::eyre::WrapErr as _;
+use eyre::WrapErr as _;
 use tui_core::{Action, State, report::Report, text::one_line, update};
 
 use crate::client::{HostAddress, Hosts};
+use clock::now;
 use run::Runtime;
 use screen::Screen;
 
@@ -40,12 +43,12 @@ const ENDS_WITH_IT: &str = "PILOTHOUSE_ENDS_WITH_CONSOLE";
 ///
 /// # Errors
 /// When there is no terminal to draw on, or it breaks.
-pub(crate) async fn run(hosts: Vec<HostAddress>) -> color_eyre::Result<()> {
+pub(crate) async fn run(hosts: Vec<HostAddress>) -> eyre::Result<()> {
     let settings = settings::load();
-    let names: Vec<String> = hosts.iter().map(|host| host.name.clone()).collect();
+    let known: Vec<_> = hosts.iter().map(|host| (host.id(), host.name.clone())).collect();
     let screen =
         Screen::enter().wrap_err("the console needs a terminal; see `pilothouse --help` for commands that do not")?;
-    let mut state = State::new(names, Arc::new(settings.keymap), screen.size(), now());
+    let mut state = State::new(known, Arc::new(settings.keymap), screen.size(), now());
     state.ends_with_it =
         std::env::var(ENDS_WITH_IT).ok().map(|text| one_line(&text, 400)).filter(|text| !text.is_empty());
     state.copy = Hosts::load().map(|hosts| hosts.copy()).unwrap_or_default();
@@ -57,10 +60,4 @@ pub(crate) async fn run(hosts: Vec<HostAddress>) -> color_eyre::Result<()> {
         update(&mut state, Action::Reports(folder.load(&hosts)), now());
     }
     Runtime::new(hosts, state, (settings.theme, settings.alerts), drafts).run(screen).await
-}
-
-/// Milliseconds since the Unix epoch.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -1,22 +1,32 @@
 //! A guest's connection to the gateway, whole: nothing that it may ask for leads anywhere.
 #![no_main]
 
-use std::{io::Cursor, sync::LazyLock};
+use std::{
+    io::Cursor,
+    sync::{Arc, LazyLock},
+};
 
-use hostd::gateway::{Caller, Gateway};
+use hostd::{
+    forge::BareRepositories,
+    gateway::{Access, Caller, Gateway},
+};
 use libfuzzer_sys::fuzz_target;
 use pilothouse_fuzz::block_on;
 use tokio::io::{join, sink};
 
-static GATEWAY: LazyLock<Gateway> = LazyLock::new(|| Gateway::new("/nonexistent/git".into()));
-static CALLER: LazyLock<Caller> = LazyLock::new(|| Caller {
-    session_id: "id".into(),
-    slug: "fuzzer".into(),
-    environment: "fuzz".into(),
-    repository: Some("widgets".into()),
-    branch_prefix: Some("agent/fuzzer/".into()),
-    also_read: vec![],
-    egress: vec![],
+static GATEWAY: LazyLock<Arc<Gateway>> =
+    LazyLock::new(|| Arc::new(Gateway::new(BareRepositories::at("/nonexistent/git".into()))));
+static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
+    Arc::new(Caller {
+        session_id: "id".into(),
+        slug: "fuzzer".into(),
+        environment: "fuzz".into(),
+        repository: Some("widgets".into()),
+        branch_prefix: Some("agent/fuzzer/".into()),
+        also_read: vec![],
+        egress: vec![],
+        access: Access::default(),
+    })
 });
 
 fuzz_target!(|data: &[u8]| {

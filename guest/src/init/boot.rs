@@ -1,9 +1,18 @@
+//! The boot, from the first process to a root file system.
+
 use std::time::Duration;
 
 use pilothouse_proto::{console::BOOT_AGAIN, guest::v1::BootStep};
 use rustix::mount::{MountFlags, mount};
 
-use super::{BootError, Devices, Doing as _, devices, modules, reset, root, step, timer};
+use super::{
+    devices::{self, Devices},
+    error::{BootError, Doing as _},
+    modules,
+    reset::reset,
+    root, timer,
+};
+use crate::boot_log::step;
 
 /// Longest wait for disk and ports to appear. Long: a busy host starves its emulated guests.
 const DEVICES_WITHIN: Duration = Duration::from_secs(60);

@@ -1,3 +1,5 @@
+//! Devices that a guest cannot live without.
+
 use std::{
     fs, io,
     os::fd::OwnedFd,
@@ -15,7 +17,7 @@ use rustix::{
     },
 };
 
-use super::BootError;
+use super::error::BootError;
 
 /// Devices that a guest cannot live without.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::{fs, io, io::Write as _, path::Path};
 
-use super::report;
+use crate::boot_log::report;
 
 /// Options with which the root file system is mounted: a second after a change of names and sizes, it is in the journal. What
 /// was written to a new file is on the disk before its size is there: allocated later, as is usual, a file that git has

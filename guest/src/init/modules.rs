@@ -1,8 +1,10 @@
+//! The kernel's modules.
+
 use std::{fs, path::PathBuf};
 
 use rustix::{io::Errno, system::finit_module};
 
-use super::{BootError, Doing as _};
+use super::error::{BootError, Doing as _};
 
 /// Flag `MODULE_INIT_COMPRESSED_FILE` of `finit_module`.
 const COMPRESSED: i32 = 4;

@@ -1,15 +1,19 @@
+//! PID 1, once the supervisor runs.
+
 use rustix::{
     io::Errno,
     process::{Pid, WaitOptions, WaitStatus, wait},
 };
 
+use super::reset::reset;
+
 /// Reaps orphans until the supervisor ends; a guest without one is of no use, so then the machine is reset.
 pub(super) fn run(supervisor: Pid) -> ! {
     loop {
         match wait(WaitOptions::empty()) {
-            Ok(Some((pid, status))) if pid == supervisor => super::reset(&ended(status)),
+            Ok(Some((pid, status))) if pid == supervisor => reset(&ended(status)),
             Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => super::reset(&format!("the supervisor was lost: {error}")),
+            Err(error) => reset(&format!("the supervisor was lost: {error}")),
         }
     }
 }

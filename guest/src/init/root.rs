@@ -1,3 +1,5 @@
+//! The root file system, and what programs expect of it.
+
 use std::{
     ffi::CStr,
     fs, io,
@@ -11,8 +13,11 @@ use rustix::{
     process::{chdir, chroot},
 };
 
-use super::{BootError, Doing as _, durable, report};
-use crate::FOLDER;
+use super::{
+    durable,
+    error::{BootError, Doing as _},
+};
+use crate::{FOLDER, boot_log::report};
 
 const NEW: &str = "/newroot";
 /// Path of `session` for shells that set a PATH of their own, as login shells do.

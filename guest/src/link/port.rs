@@ -1,3 +1,5 @@
+//! A virtio-serial port as a source of connections.
+
 use std::{
     fs, io,
     mem::MaybeUninit,
@@ -26,8 +28,10 @@ use tokio::{
     task::coop,
 };
 
-use super::{Next, Wire};
-use crate::descriptor;
+use crate::{
+    descriptor,
+    wire::{Next, Wire},
+};
 
 /// Most bytes that one call reads or writes; the kernel moves at most 32 KiB at a time.
 const PIECE: usize = 32 << 10;

@@ -1,3 +1,5 @@
+//! `guest.v1` on one connection after another.
+
 use std::{convert::Infallible, future::poll_fn, io, pin::Pin, task::Poll, time::Duration};
 
 use hyper::server::conn::http2;
@@ -15,10 +17,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Next, Wire};
 use crate::{
-    init::report,
+    boot_log::report,
     service::{Guest, Vigil},
+    wire::{Next, Wire},
 };
 
 /// Longest time for a handshake that has begun. A host gives it up sooner, and begins anew: what it sends then is not for this

@@ -15,8 +15,8 @@ use rustix::{
 };
 
 use crate::{
-    init::report,
-    who::{WHO, Who},
+    boot_log::report,
+    identity_file::{self, IdentityFile},
 };
 
 /// Path of the kernel's boot id; in a clone a file of its own is mounted there.
@@ -34,8 +34,8 @@ pub(super) struct Adopted {
     /// Whether some files of the names could not be written: that is tried again in the next life.
     unwritten: bool,
     random: Option<fs::File>,
-    /// The file at [`WHO`], open for writing.
-    who: Option<fs::File>,
+    /// The [identity file](identity_file::PATH), open for writing.
+    identity_file: Option<fs::File>,
 }
 
 /// Names that do not change in a session's life.
@@ -64,10 +64,10 @@ impl Adopted {
         Ok(())
     }
 
-    /// Writes [`WHO`]. Nobody reads meanwhile: programs are frozen, or none was started yet.
-    pub(super) fn say_who(&mut self, who: &Who) {
-        if let Err(error) = self.write_who(&who.text()) {
-            report(&format!("{WHO} stays as it is: {error}"));
+    /// Writes the [identity file](identity_file::PATH). Nobody reads meanwhile: programs are frozen, or none was started yet.
+    pub(super) fn write_identity(&mut self, identity: &IdentityFile) {
+        if let Err(error) = self.write_text(&identity.text()) {
+            report(&format!("{} stays as it is: {error}", identity_file::PATH));
         }
     }
 
@@ -93,21 +93,21 @@ impl Adopted {
         Ok(())
     }
 
-    fn write_who(&mut self, text: &str) -> io::Result<()> {
-        let known = match self.who.take() {
+    fn write_text(&mut self, text: &str) -> io::Result<()> {
+        let known = match self.identity_file.take() {
             None => None,
             Some(file) => Some((file.metadata()?, file)),
         };
         let (length, file) = match known {
             // It was not removed since.
             Some((now, file)) if now.nlink() > 0 => (now.len(), file),
-            _ => (0, fs::File::create(WHO)?),
+            _ => (0, fs::File::create(identity_file::PATH)?),
         };
         file.write_all_at(text.as_bytes(), 0)?;
         if (text.len() as u64) < length {
             file.set_len(text.len() as u64)?;
         }
-        self.who = Some(file);
+        self.identity_file = Some(file);
         Ok(())
     }
 }

@@ -1,11 +1,14 @@
+//! The machine that a guest really runs on.
+
 use std::{
+    collections::HashMap,
     fs, io,
     path::Path,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use pilothouse_proto::guest::v1::HandshakeRequest;
+use pilothouse_proto::guest::v1::{HandshakeRequest, Trust};
 use rustix::{
     ioctl,
     mount::{MountFlags, mount_remount},
@@ -15,8 +18,9 @@ use rustix::{
 use super::{
     Machine,
     identity::{self, Adopted},
+    trust::Trusted,
 };
-use crate::{process::Cgroups, who::Who};
+use crate::{identity_file::IdentityFile, process::Cgroups};
 
 /// Time that programs get to end by themselves when the machine is powered off.
 const END_WITHIN: Duration = Duration::from_secs(3);
@@ -26,13 +30,14 @@ const END_WITHIN: Duration = Duration::from_secs(3);
 pub struct Linux {
     cgroups: Option<Cgroups>,
     adopted: Mutex<Adopted>,
+    trusted: Mutex<Trusted>,
 }
 
 impl Linux {
     /// Creates the machine; without cgroups nothing can be frozen.
     #[must_use]
     pub fn new(cgroups: Option<Cgroups>) -> Self {
-        Self { cgroups, adopted: Mutex::default() }
+        Self { cgroups, adopted: Mutex::default(), trusted: Mutex::default() }
     }
 
     /// Sends a signal to all processes but PID 1 and this one. A negative pid is what no safe wrapper has.
@@ -48,8 +53,12 @@ impl Machine for Linux {
         self.adopted.lock().unwrap_or_else(PoisonError::into_inner).adopt(identity)
     }
 
-    fn say_who(&self, who: &Who) {
-        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).say_who(who);
+    fn trust(&self, trust: &Trust) -> HashMap<String, String> {
+        self.trusted.lock().unwrap_or_else(PoisonError::into_inner).trust(Path::new("/"), trust)
+    }
+
+    fn write_identity(&self, identity: &IdentityFile) {
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).write_identity(identity);
     }
 
     fn set_clock(&self, unix_nanos: i64) -> io::Result<()> {

@@ -8,7 +8,7 @@ use rustix::{
 };
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
-use super::{Pty, Window};
+use super::pty::{Pty, Window};
 use crate::user::User;
 
 /// A program that is to be started.

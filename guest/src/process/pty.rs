@@ -11,7 +11,7 @@ use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::{Errno, ioctl_fionread},
     pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
-    termios::{Winsize, tcsetwinsize},
+    termios::{LocalModes, Winsize, tcgetattr, tcgetpgrp, tcsetwinsize},
 };
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, unix::AsyncFd};
 
@@ -79,6 +79,22 @@ impl Pty {
     /// The terminal is gone.
     pub fn unread(&self) -> io::Result<u64> {
         Ok(ioctl_fionread(self.settled()?)?)
+    }
+
+    /// Whether the program reads whole lines (the terminal's canonical mode).
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn reads_lines(&self) -> io::Result<bool> {
+        Ok(tcgetattr(&*self.0)?.local_modes.contains(LocalModes::ICANON))
+    }
+
+    /// The process group in the foreground of the terminal.
+    ///
+    /// # Errors
+    /// The terminal is gone, or has no such group.
+    pub fn foreground(&self) -> io::Result<i32> {
+        Ok(tcgetpgrp(&*self.0)?.as_raw_nonzero().get())
     }
 
     /// Reads what was typed and not read. True: it is exactly `typed`, and now nobody will read it there. Anything else goes

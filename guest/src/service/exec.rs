@@ -12,7 +12,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{Answers, Guest, check};
+use super::{
+    check,
+    guest::{Answers, Guest, QUIET},
+};
 use crate::{
     environment,
     process::{self, Launch, LaunchError},
@@ -35,7 +38,7 @@ pub(super) async fn run(guest: &Guest, mut requests: Streaming<ExecRequest>) -> 
         Err(error) => return Ok(refused(&error)),
     };
     if quiet && !beside {
-        return Err(Status::unavailable(super::QUIET));
+        return Err(Status::unavailable(QUIET));
     }
     // Beside what is frozen: in our own cgroup, which never is.
     let started = if beside { process::launch(&launch, None) } else { guest.launch(&launch, "exec") };
@@ -64,7 +67,7 @@ fn prepare(guest: &Guest, start: ExecStart) -> Result<Result<Launch, LaunchError
         Ok(user) => user,
         Err(error) => return Ok(Err(LaunchError { code: 126, message: error.to_string() })),
     };
-    let environment = environment::of(&user, [&agent.environment, &start.environment]);
+    let environment = environment::of(&user, [&guest.variables(), &agent.environment, &start.environment]);
     Ok(Ok(Launch { command: start.command, environment, directory, terminal, user: Some(user) }))
 }
 

@@ -1,3 +1,5 @@
+//! How each connection of the host begins: a new life, or the same that goes on.
+
 use std::{
     io,
     sync::{MutexGuard, PoisonError},
@@ -5,16 +7,19 @@ use std::{
 };
 
 use pilothouse_proto::{
-    guest::v1::{HandshakeRequest, HandshakeResponse},
+    guest::v1::{AnswerRequest, AnswerResponse, HandshakeRequest, HandshakeResponse, Trust},
     link::PROTOCOL,
 };
 use tonic::Status;
 
-use super::Guest;
-use crate::{init::step, who::Who};
+use super::guest::Guest;
+use crate::{boot_log::step, identity_file::IdentityFile};
 
 /// Numbers of bytes of entropy that a handshake may bring.
 const ENTROPY: std::ops::RangeInclusive<usize> = 32..=512;
+
+/// Longest certificate of an authority, in bytes.
+const CERTIFICATE: usize = 8 << 10;
 
 /// What a handshake leaves to do, once it is answered: the host need not wait for it, and programs run on at its end alone.
 pub(crate) struct Left {
@@ -33,9 +38,11 @@ impl Left {
 }
 
 impl Guest {
-    /// Takes on clock, random numbers and names: they are new before anybody runs who could use the old ones.
-    pub(crate) async fn take_on(&self, request: HandshakeRequest) -> Result<(HandshakeResponse, Left), Status> {
+    /// Takes on clock, random numbers and names: they are new before anybody runs who could use the old ones. An answer that
+    /// comes along is there when its wait runs on.
+    pub(crate) async fn take_on(&self, mut request: HandshakeRequest) -> Result<(HandshakeResponse, Left), Status> {
         check(&request)?;
+        let due = request.answer.take();
         let (same, fresh) = match &*self.life() {
             Some((session, generation)) if *session == request.session_id => (true, *generation != request.generation),
             _ => (false, true),
@@ -52,7 +59,13 @@ impl Guest {
             adopted.await.map_err(|error| Status::internal(error.to_string()))?
         };
         adopted.map_err(|error| Status::internal(format!("the guest could not take on its identity: {error}")))?;
-        Ok((answer(self), Left { identity: request, fresh, freeze }))
+        if fresh && let Some(trust) = request.trust.take() {
+            self.trust(trust).await?;
+        }
+        let answered =
+            due.map(|AnswerRequest { wait, json }| AnswerResponse { known: self.0.waits.answer(wait, json) });
+        let response = HandshakeResponse { answered, ..answer(self) };
+        Ok((response, Left { identity: request, fresh, freeze }))
     }
 
     /// Steps the clock to what the host said within this time up to now: it is taken to be from the middle of that.
@@ -70,12 +83,21 @@ impl Guest {
     /// They do not: what was frozen does not thaw.
     pub(crate) fn go_on(&self, left: Left) -> io::Result<()> {
         if left.fresh {
-            let who = Who::of(&left.identity);
-            self.0.agent.rename(&who);
-            self.0.machine.say_who(&who);
+            let identity = IdentityFile::of(&left.identity);
+            self.0.agent.rename(&identity);
+            self.0.machine.write_identity(&identity);
             *self.life() = Some((left.identity.session_id, left.identity.generation));
         }
         if left.identity.stay_frozen { Ok(()) } else { self.thaw(left.freeze) }
+    }
+
+    /// Trusts what the host says, and has programs find it: before any of them runs on.
+    async fn trust(&self, trust: Trust) -> Result<(), Status> {
+        let machine = self.0.machine.clone();
+        let found = tokio::task::spawn_blocking(move || machine.trust(&trust)).await;
+        let found = found.map_err(|error| Status::internal(error.to_string()))?;
+        *self.0.variables.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        Ok(())
     }
 
     /// Session and generation of the life that was last taken on.
@@ -106,6 +128,7 @@ fn answer(guest: &Guest) -> HandshakeResponse {
         terminal_start,
         terminal_end,
         boot: boot.clone(),
+        answered: None,
     }
 }
 
@@ -119,8 +142,10 @@ fn check(request: &HandshakeRequest) -> Result<(), Status> {
         "a machine id has 32 lower-case hex digits".into()
     } else if !ENTROPY.contains(&request.entropy.len()) {
         format!("{} to {} bytes of entropy are needed", ENTROPY.start(), ENTROPY.end())
+    } else if request.trust.as_ref().is_some_and(|trust| trust.certificate.len() > CERTIFICATE) {
+        format!("a certificate has at most {CERTIFICATE} bytes")
     } else {
-        return Ok(());
+        return request.trust.as_ref().map_or(Ok(()), |trust| super::check::environment(&trust.variables));
     };
     Err(Status::failed_precondition(wrong))
 }

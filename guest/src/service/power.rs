@@ -1,3 +1,5 @@
+//! Standing still, going on, and the end.
+
 use std::{
     convert::Infallible,
     io,
@@ -8,8 +10,8 @@ use pilothouse_proto::guest::v1::{PowerOffResponse, QuiesceRequest, QuiesceRespo
 use tokio::runtime::Handle;
 use tonic::Status;
 
-use super::Guest;
-use crate::{init::report, machine::Machine};
+use super::guest::Guest;
+use crate::{boot_log::report, machine::Machine};
 
 /// Freezes and syncs. Where that fails, or nobody waits for it any more, everything runs on.
 pub(super) async fn quiesce(guest: &Guest, request: QuiesceRequest) -> Result<QuiesceResponse, Status> {

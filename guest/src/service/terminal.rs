@@ -1,3 +1,5 @@
+//! The agent's terminal.
+
 use bytes::BytesMut;
 use pilothouse_proto::{
     guest::v1::{TerminalRequest, TerminalResponse, terminal_request::Request},
@@ -6,7 +8,7 @@ use pilothouse_proto::{
 use tokio::sync::watch;
 use tonic::{Status, Streaming};
 
-use super::{Answers, check};
+use super::{check, guest::Answers};
 use crate::agent::{Agent, Output};
 
 /// Input that may wait for the agent, in bytes; then no more is read of the stream, sizes included.

@@ -1,9 +1,11 @@
+//! Messages that are typed for people.
+
 use futures::StreamExt as _;
 use pilothouse_proto::guest::v1::{TypeRequest, TypeResponse};
 use tokio_stream::wrappers::WatchStream;
 use tonic::Status;
 
-use super::{Answers, check};
+use super::{check, guest::Answers};
 use crate::typing::{Fate, Message, Typing};
 
 /// Most pieces of a message.

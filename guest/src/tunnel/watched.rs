@@ -1,3 +1,5 @@
+//! A connection whose end is noticed.
+
 use std::{
     io,
     pin::Pin,

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use guest::{events::Events, statuses, tunnel::Gateway, waits::Waits};
+use guest::{events::Events, session_socket, tunnel::Gateway, waits::Waits};
 use pilothouse_proto::guest::v1::{Status, Wait, event::Event};
 
 use crate::support::eventually;
@@ -31,7 +31,7 @@ fn listen_for_waits(folder: &tempfile::TempDir) -> (PathBuf, Events, Waits) {
     let (socket, events) = (folder.path().join("run/session.sock"), Events::default());
     let waits = Waits::new(events.clone());
     let (path, sink, begun) = (socket.clone(), events.clone(), waits.clone());
-    tokio::spawn(async move { statuses::run(&path, sink, begun, Gateway::default()).await });
+    tokio::spawn(async move { session_socket::run(&path, sink, begun, Gateway::default()).await });
     (socket, events, waits)
 }
 
@@ -55,7 +55,10 @@ async fn statuses_become_events() {
         let event = events.next(0).unwrap();
         events.acknowledge(event.sequence);
         let choices = choices.into_iter().map(Into::into).collect();
-        assert_eq!(event.event, Some(Event::Status(Status { activity: activity.into(), text: text.into(), choices })));
+        assert_eq!(
+            event.event,
+            Some(Event::Status(Status { activity: activity.into(), text: text.into(), choices, ..Status::default() }))
+        );
     }
     assert_eq!(events.next(0), None);
 }

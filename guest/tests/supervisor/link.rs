@@ -8,7 +8,10 @@ use std::{
 use guest::events::Events;
 use pilothouse_proto::{
     greet::{framed, receive, send},
-    guest::v1::{EventsRequest, HandshakeAnswer, HandshakeClock, HandshakeRequest, QuiesceRequest, event},
+    guest::v1::{
+        AnswerRequest, AnswerResponse, EventsRequest, HandshakeAnswer, HandshakeClock, HandshakeRequest,
+        QuiesceRequest, event,
+    },
     link::{LENGTH, MAGIC, preamble},
 };
 use tokio::{
@@ -258,6 +261,26 @@ async fn a_copy_stays_frozen_for_as_long_as_it_is_asked_to() {
     }
     host.shake(handshake(2)).await.unwrap();
     runs_on(&host).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_with_the_handshake_is_there_before_programs_run_on() {
+    let host = frozen().await;
+    let mut waiting = host.guest.waits().begin("checks".into(), 0, 0).unwrap();
+    let answering = |wait, generation| {
+        let answer = Some(AnswerRequest { wait, json: "{}".into() });
+        HandshakeRequest { answer, stay_frozen: true, ..handshake(generation) }
+    };
+    let (_, hello) = host.shake(handshake(2)).await.unwrap();
+    assert_eq!(hello.answered, None, "there was none");
+    let (_, hello) = host.shake(answering(7, 2)).await.unwrap();
+    assert_eq!(hello.answered, Some(AnswerResponse { known: false }));
+    for _ in 0..2 {
+        let (_, hello) = host.shake(answering(1, 3)).await.unwrap();
+        assert_eq!(hello.answered, Some(AnswerResponse { known: true }), "also a host that begins anew is told so");
+        assert!(host.machine.adopted.lock().unwrap().iter().all(|adopted| adopted.answer.is_none()));
+    }
+    assert_eq!(waiting.answer().await, Some("{}".into()));
 }
 
 #[tokio::test]

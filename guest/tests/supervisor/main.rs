@@ -8,9 +8,10 @@
     reason = "a test ends where something is not as it should be"
 )]
 
-mod asks;
 mod command;
+mod connect;
 mod exec;
+mod host_requests;
 mod link;
 mod port;
 mod proxy;

@@ -10,12 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use guest::{
-    link::{Wire, serve},
-    machine::Machine,
-    service::Guest,
-    who::Who,
-};
+use guest::{identity_file::IdentityFile, link::serve, machine::Machine, service::Guest, wire::Wire};
 use hyper_util::rt::TokioIo;
 use pilothouse_proto::{
     greet::{receive, send},
@@ -37,7 +32,7 @@ use tower::service_fn;
 #[derive(Debug, Default)]
 pub(crate) struct Fake {
     pub(crate) adopted: Mutex<Vec<HandshakeRequest>>,
-    pub(crate) said: Mutex<Vec<Who>>,
+    pub(crate) said: Mutex<Vec<IdentityFile>>,
     pub(crate) clock: Mutex<Vec<i64>>,
     pub(crate) frozen: Mutex<bool>,
     /// The guest goes first.
@@ -57,8 +52,8 @@ impl Machine for Fake {
         Ok(())
     }
 
-    fn say_who(&self, who: &Who) {
-        self.said.lock().unwrap().push(who.clone());
+    fn write_identity(&self, identity: &IdentityFile) {
+        self.said.lock().unwrap().push(identity.clone());
     }
 
     fn set_clock(&self, unix_nanos: i64) -> io::Result<()> {
@@ -181,6 +176,7 @@ pub(crate) async fn client(io: DuplexStream) -> GuestClient<Channel> {
 
 pub(crate) fn handshake(generation: u64) -> HandshakeRequest {
     HandshakeRequest {
+        trust: None,
         protocol: 1,
         session_id: "01JTEST".into(),
         slug: "fix-parser".into(),
@@ -189,6 +185,7 @@ pub(crate) fn handshake(generation: u64) -> HandshakeRequest {
         unix_nanos: 1,
         entropy: Bytes::from_static(&[5; 64]),
         stay_frozen: false,
+        answer: None,
     }
 }
 

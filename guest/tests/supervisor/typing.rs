@@ -97,13 +97,63 @@ async fn enter_comes_after_the_text_was_read_and_the_next_message_after_that() {
 #[tokio::test]
 async fn a_bracketed_message_is_one_piece_however_long() {
     let mut agent = Agent::start(READS).await;
-    let long = format!("\x1b[200~{}\x1b[201~\r", "x".repeat(3000));
-    let mut told = agent.type_in(1, &[&long], "").await;
+    let long = format!("\x1b[200~{}\x1b[201~", "x".repeat(3000));
+    let mut told = agent.type_in(1, &[&long, "\r"], "").await;
     agent.go();
     read(&mut told).await;
-    agent.shows("\\r]").await;
-    let first = agent.seen.split_inclusive("\\r]").next().unwrap();
+    agent.shows("[\\r]").await;
+    let first = agent.seen.split("[\\r]").next().unwrap();
     assert_eq!(first.matches('[').count(), 3, "one read, and its two brackets: {}", agent.seen);
+}
+
+/// As programs do that tell typing from pasting by the clock: it takes its time with a paste, and an Enter that is there as soon as it
+/// has drawn that is a new line of the text.
+const WATCHES: &str = "stty raw -echo; echo ready; IFS= read -rd '~' begin; IFS= read -rd '~' text; sleep 0.3; printf 'drawn '; \
+    if read -rsN1 -t 0.02 key; then printf newline; else read -rsN1 key; printf submitted; fi; exec cat";
+
+#[tokio::test]
+async fn enter_comes_after_a_paste_was_dealt_with() {
+    let mut agent = Agent::start(&format!("exec bash -c \"{WATCHES}\"")).await;
+    let mut told = agent.type_in(1, &["\x1b[200~a\rb\x1b[201~", "\r"], "").await;
+    read(&mut told).await;
+    agent.shows("drawn ").await;
+    agent.shows("submitted").await;
+}
+
+/// A program that throws away what was typed before it was there, and asks for pastes in brackets.
+const BEGINS: &str = "echo ready; sleep 0.5; stty raw -echo; while read -rsN1 -t 0.01 thrown; do :; done; printf '\\033[?2004h'; \
+    while :; do printf '['; dd bs=65536 count=1 2>/dev/null | od -An -c | tr -d ' \\n'; printf ']'; done";
+
+#[tokio::test]
+async fn a_program_that_was_just_started_is_waited_for() {
+    let mut agent = Agent::start(&format!("exec bash -c \"{BEGINS}\"")).await;
+    let mut told = agent.type_in(1, &["a\nb", "\r"], "a\nb").await;
+    read(&mut told).await;
+    agent.shows("[033[200~a\\rb033[201~][\\r]").await;
+}
+
+#[tokio::test]
+async fn what_a_young_program_did_not_read_answers_a_wait_for_a_message() {
+    let mut agent = Agent::start("echo ready; sleep 1000").await;
+    let mut told = agent.type_in(1, &["go on", "\r"], "go on").await;
+    let mut wait = agent.host.guest.waits().begin("message".into(), 0, 0).unwrap();
+    let answer = timeout(Duration::from_secs(20), wait.answer()).await.expect("it sleeps for ever").unwrap();
+    assert_eq!(answer, r#"{"answer":"message","text":"go on"}"#);
+    read(&mut told).await;
+}
+
+#[tokio::test]
+async fn enter_comes_also_where_nothing_is_drawn_or_all_the_time() {
+    for script in [
+        "stty raw -echo; echo ready; dd bs=65536 count=1 2>/dev/null >/dev/null; dd bs=1 count=1 2>/dev/null | od -An -c; exec cat",
+        "stty raw -echo; echo ready; (while :; do printf .; sleep 0.05; done) & dd bs=65536 count=1 2>/dev/null >/dev/null; \
+            dd bs=1 count=1 2>/dev/null | od -An -c; kill $!; exec cat",
+    ] {
+        let mut agent = Agent::start(script).await;
+        let mut told = agent.type_in(1, &["\x1b[200~a\x1b[201~", "\r"], "").await;
+        read(&mut told).await;
+        agent.shows("\\r").await;
+    }
 }
 
 #[tokio::test]

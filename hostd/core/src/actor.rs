@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ForgeId;
+
 /// Whoever has something done: each command, report and observation has one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
@@ -36,10 +38,10 @@ impl Actor {
         Self::Person { name: name.into() }
     }
 
-    /// The forge that hostd has itself.
+    /// The forge of this name.
     #[must_use]
-    pub fn local_forge() -> Self {
-        Self::Forge { name: "local".into() }
+    pub fn forge(id: &ForgeId) -> Self {
+        Self::Forge { name: id.to_string() }
     }
 
     /// The word of the API and of `--json` for its kind.

@@ -3,9 +3,11 @@
 use crate::{
     UnixMillis,
     pulls::Standing,
+    reports::{Kind, Report, Source, State},
     session::{Activity, Answer, Cause, Fate, Lifecycle, Session},
     signs::Sign,
     text,
+    usage::dollars,
 };
 
 /// One minute, in milliseconds.
@@ -47,8 +49,8 @@ impl Turn {
 pub struct Attention {
     /// Who has the turn.
     pub turn: Turn,
-    /// What the turn is about, in a few words, however the session is kept: asks, calls, may ask, review, merge, checks,
-    /// changes, working, quiet, disk full, idle, done, failed, crashed, stopped, suspended (while at work), queued, starting,
+    /// What the turn is about, in a few words, however the session is kept: asks, permission, sign in, calls, may ask, review,
+    /// merge, checks, changes, working, quiet, disk full, stands still, idle, done, failed, limited, budget, crashed, stopped, suspended (while at work), queued, starting,
     /// resuming or deleting.
     pub word: &'static str,
     /// Reason of the turn, in words for a person; one line of at most 512 bytes.
@@ -70,7 +72,7 @@ pub fn attention(session: &Session, now: UnixMillis) -> Attention {
         let (_, word, _) = derive(session, now);
         return Attention { turn: Turn::You, word, reason: reason(&session.notice) };
     }
-    let (turn, word, mut why) = with_guest(session, derive(session, now));
+    let (turn, word, mut why) = with_budget(session, with_guest(session, derive(session, now)));
     if !session.deleting {
         let asides = [aside(&session.notice).to_owned(), unread(session)];
         let asides: Vec<_> = asides.into_iter().filter(|aside| !aside.is_empty()).collect();
@@ -79,6 +81,12 @@ pub fn attention(session: &Session, now: UnixMillis) -> Attention {
         }
     }
     Attention { turn, word, reason: reason(&why) }
+}
+
+/// The turn of a session that stands still because nothing that happens to it can be kept, for this reason.
+#[must_use]
+pub fn stands_still(why: &str) -> Attention {
+    Attention { turn: Turn::You, word: "stands still", reason: text::clean(&text::one_line(why), REASON_MAX) }
 }
 
 /// Whose turn it is, as far as the turn's age is concerned: for a suspended session that wants nothing, or waits for room,
@@ -133,6 +141,24 @@ fn with_guest(s: &Session, (turn, word, mut reason): Why) -> Why {
     }
 }
 
+/// Adds that the budget is used up. Of a session that has nothing else to wait for, that is what the turn is about: its agent can do
+/// nothing more, whatever it says of itself.
+fn with_budget(s: &Session, (turn, word, reason): Why) -> Why {
+    let lives = s.lifecycle.has_vm() || s.lifecycle == Lifecycle::Suspended;
+    let Some(budget) = s.used_up().filter(|_| lives && !s.deleting) else { return (turn, word, reason) };
+    let used_up = format!("budget of {} used up", dollars(budget));
+    let stuck = matches!(
+        (turn, word),
+        (Turn::Agent, _)
+            | (Turn::You, "idle" | "failed" | "limited" | "calls" | "may ask")
+            | (Turn::Nobody, "suspended")
+    );
+    match stuck && s.exited.is_none() {
+        true => (Turn::You, "budget", format!("{used_up}; raise it to go on")),
+        false => (turn, word, format!("{reason} ({used_up})")),
+    }
+}
+
 fn derive(s: &Session, now: UnixMillis) -> Why {
     if s.deleting {
         return (Turn::Nobody, "deleting", "is being deleted".into());
@@ -158,7 +184,7 @@ fn derive(s: &Session, now: UnixMillis) -> Why {
         }
         // Somebody put it to disk while it was at work: nothing moves until somebody brings it back.
         Lifecycle::Suspended
-            if s.activity == Activity::Working && s.exited.is_none() && !s.wanted && !s.sign.asks() =>
+            if s.activity == Activity::Working && s.exited.is_none() && !s.wanted && !sign(s).asks() =>
         {
             (Turn::Nobody, "suspended", "suspended while at work; resume it to go on".into())
         }
@@ -188,25 +214,81 @@ fn news(s: &Session) -> String {
 }
 
 fn by_activity(s: &Session, now: UnixMillis) -> Why {
+    if let Some((source, report)) = s.reported().filter(|(source, _)| *source != Source::Agent)
+        && let Some(why) = of_report(s, source, &report, now)
+    {
+        return why;
+    }
     match s.activity {
         Activity::Working => works(s, now),
         Activity::NeedsInput => (Turn::You, "asks", said("asks", &s.text)),
         Activity::WaitingChecks => (Turn::Checks, "checks", "waits on checks".to_owned() + &checks(s, now)),
         Activity::WaitingReview => reviewer(s, now),
+        Activity::Idle if s.ended_turn() => ended_turn(s, s.spoke_at, &s.text, now),
         Activity::Idle => (Turn::You, "idle", said("idle", &s.text)),
         Activity::Done => done(s, now),
         Activity::Failed => (Turn::You, "failed", said("failed", &s.text)),
     }
 }
 
+/// The turn of an agent whose program, hook or terminal says this; None: it works.
+fn of_report(s: &Session, source: Source, report: &Report, now: UnixMillis) -> Option<Why> {
+    let words = &text_of(report);
+    Some(match report.state {
+        State::Working => return None,
+        State::Blocked(Some(Kind::Permission)) => (Turn::You, "permission", said("needs a permission", words)),
+        State::Blocked(Some(Kind::Question)) => (Turn::You, "asks", said("asks", words)),
+        State::Blocked(Some(Kind::Auth)) => (Turn::You, "sign in", said("needs you to sign in", words)),
+        State::Blocked(None) => (Turn::You, "asks", said("waits for you", words)),
+        State::Error => (Turn::You, "failed", said("failed", words)),
+        State::Limited => (Turn::You, "limited", limited(report, now)),
+        // A program that has only begun has had no turn.
+        State::Idle | State::Done if s.reports.turn_at == 0 => (Turn::You, "idle", said("waits for its task", words)),
+        State::Idle | State::Done => {
+            let since = s.reports.of(source).map_or(report.at, |report| report.at);
+            ended_turn(s, since, words, now)
+        }
+    })
+}
+
+/// What a report says, with the name of the part of the program that says it.
+fn text_of(report: &Report) -> String {
+    let part = if report.id.is_empty() { String::new() } else { format!(" ({})", report.id) };
+    match report.words() {
+        "" => part.trim().to_owned(),
+        words => format!("{words}{part}"),
+    }
+}
+
+/// Words about a limit of the agent's model.
+fn limited(report: &Report, now: UnixMillis) -> String {
+    let what = if report.words().is_empty() { "stopped by a limit of its model" } else { report.words() };
+    match report.until {
+        Some(until) if until > now => format!("{what}; it ends in {}", age(now, until)),
+        Some(until) => format!("{what}; it ended {} ago", age(until, now)),
+        None => what.into(),
+    }
+}
+
+/// What the terminal shows, where nothing better is known: neither the program nor a hook of it says anything.
+fn sign(s: &Session) -> &Sign {
+    let silent = s.reports.program.is_none() && s.reports.hook.is_none();
+    match &s.sign {
+        Sign::Prompt { .. } | Sign::Called { .. } if !silent => &Sign::Nothing,
+        sign => sign,
+    }
+}
+
 /// The turn of an agent that says that it works, or says nothing: then only what its terminal shows is known.
 fn works(s: &Session, now: UnixMillis) -> Why {
-    let working = said("working", &s.text);
-    match &s.sign {
+    let report = s.reported().map(|(_, report)| report);
+    let progress = report.as_ref().and_then(|report| report.progress).map(|progress| format!(", {progress} %"));
+    let working = said("working", &s.text) + &progress.unwrap_or_default();
+    match sign(s) {
         Sign::Nothing => (Turn::Agent, "working", working),
         Sign::Quiet { since } => {
             let quiet = format!("last output {} ago", age(*since, now));
-            match s.text.is_empty() {
+            match s.text.is_empty() && report.is_none() {
                 true => (Turn::Agent, "quiet", format!("quiet: {quiet}; it says nothing of itself")),
                 false => (Turn::Agent, "working", format!("{working}; {quiet}")),
             }
@@ -244,6 +326,22 @@ fn reviewer(s: &Session, now: UnixMillis) -> Why {
         (Standing::ChangesRequested, _) => (Turn::Agent, "changes", format!("changes to #{number} were asked for")),
         (Standing::Outdated, _) => (Turn::You, "review", format!("review of #{number} by you again, since {since}")),
         (Standing::Waiting, _) => (Turn::You, "review", format!("review of #{number} by you since {since}")),
+    }
+}
+
+/// The turn of an agent that has ended its own: its pull request's, while that is open; else a person's.
+fn ended_turn(s: &Session, since: UnixMillis, words: &str, now: UnixMillis) -> Why {
+    let ended = said(&format!("finished its turn, {} ago", age(since, now)), words);
+    match &s.pull {
+        Some(pull) if pull.fate == Fate::Open => {
+            let (turn, word, reason) = reviewer(s, now);
+            match turn {
+                // What it would have to do it was told, and has ended its turn since.
+                Turn::Agent if s.answer.is_none() => (Turn::You, "idle", format!("{ended}; {reason}")),
+                turn => (turn, word, format!("{reason} ({ended})")),
+            }
+        }
+        _ => (Turn::You, "idle", ended),
     }
 }
 

@@ -72,7 +72,7 @@ pub struct Need {
 
 /// Answer to whether a VM may start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub enum Decision {
     /// The VM may start now.
     Admit,
     /// The VM may start when something else has ended; the reason, in words for a person.
@@ -168,20 +168,20 @@ impl Room {
 
     /// Whether a VM with this need may start now.
     #[must_use]
-    pub fn admit(&self, need: Need) -> Admission {
+    pub fn admit(&self, need: Need) -> Decision {
         let most = self.memory_most();
         if need.memory > most {
             let (need, most) = (need.memory / MIB, most / MIB);
-            return Admission::Refuse(format!(
+            return Decision::Refuse(format!(
                 "it needs {need} MiB of memory, and this host gives at most {most} MiB; lower `size.memory` of its environment"
             ));
         }
         if need.memory > self.memory() {
             let (need, free) = (need.memory / MIB, self.memory() / MIB);
-            return Admission::Wait(format!("waits for memory: needs {need} MiB, {free} MiB free"));
+            return Decision::Wait(format!("waits for memory: needs {need} MiB, {free} MiB free"));
         }
         if self.descriptors < DESCRIPTORS {
-            return Admission::Wait(format!(
+            return Decision::Wait(format!(
                 "waits for file descriptors: hostd may open {} more, and keeps {DESCRIPTORS} for a VM; raise its limit \
                  (LimitNOFILE= of its service, `ulimit -n`)",
                 self.descriptors
@@ -189,15 +189,15 @@ impl Room {
         }
         let disk = self.disk_measured();
         if let Some(why) = disk.below_reserve() {
-            return Admission::Wait(format!("waits for disk space: {why}"));
+            return Decision::Wait(format!("waits for disk space: {why}"));
         }
         if need.disk > disk.free() {
             let (need, free, reserve) = (need.disk / MIB, disk.available / MIB, disk.reserve() / MIB);
-            return Admission::Wait(format!(
+            return Decision::Wait(format!(
                 "waits for disk space: needs {need} MiB beside the reserve of {reserve} MiB, {free} MiB free"
             ));
         }
-        Admission::Admit
+        Decision::Admit
     }
 }
 
@@ -209,7 +209,7 @@ impl Room {
 #[must_use]
 pub fn plan_pool(stocks: &[Stock], room: &Room, waiting: Option<Need>) -> Option<PoolStep> {
     let surplus = |s: &&Stock| i64::from(s.ready) - i64::from(s.wanted());
-    let in_the_way = waiting.is_some_and(|need| matches!(room.admit(need), Admission::Wait(_)));
+    let in_the_way = waiting.is_some_and(|need| matches!(room.admit(need), Decision::Wait(_)));
     if in_the_way || room.memory() == 0 || room.disk() == 0 {
         let most = stocks.iter().filter(|s| s.ready > 0).max_by_key(surplus)?;
         return Some(PoolStep::End { environment: most.environment.clone() });
@@ -220,7 +220,7 @@ pub fn plan_pool(stocks: &[Stock], room: &Room, waiting: Option<Need>) -> Option
     if waiting.is_some() || stocks.iter().any(|s| s.starting > 0) {
         return None;
     }
-    let lacking = stocks.iter().filter(|s| !s.paused && s.ready < s.wanted() && room.admit(s.need) == Admission::Admit);
+    let lacking = stocks.iter().filter(|s| !s.paused && s.ready < s.wanted() && room.admit(s.need) == Decision::Admit);
     lacking.min_by_key(surplus).map(|s| PoolStep::Start { environment: s.environment.clone() })
 }
 
@@ -235,7 +235,7 @@ pub fn may_have_standby(session: &Session, warm: Warm) -> bool {
 /// the kinds come back as places in it. `held` are the bytes that the VMs take which stand by already.
 #[must_use]
 pub fn plan_standby(sessions: &[usize], room: &Room, held: u64, waiting: Option<Need>) -> Vec<usize> {
-    let in_the_way = waiting.is_some_and(|need| matches!(room.admit(need), Admission::Wait(_)));
+    let in_the_way = waiting.is_some_and(|need| matches!(room.admit(need), Decision::Wait(_)));
     if in_the_way || room.memory() == 0 {
         return Vec::new();
     }
@@ -317,27 +317,27 @@ pub(crate) mod tests {
     #[test]
     fn who_never_fits_is_refused_and_who_does_not_fit_now_waits() {
         let need = |memory| Need { memory, disk: 0 };
-        assert_eq!(room(8 * GIB).admit(need(GIB)), Admission::Admit);
+        assert_eq!(room(8 * GIB).admit(need(GIB)), Decision::Admit);
         assert!(
-            matches!(room(8 * GIB).admit(need(7 * GIB + GIB / 2)), Admission::Wait(why) if why.contains("7680 MiB"))
+            matches!(room(8 * GIB).admit(need(7 * GIB + GIB / 2)), Decision::Wait(why) if why.contains("7680 MiB"))
         );
-        assert!(matches!(room(8 * GIB).admit(need(16 * GIB)), Admission::Refuse(_)));
+        assert!(matches!(room(8 * GIB).admit(need(16 * GIB)), Decision::Refuse(_)));
         let promised = Room { memory_promised: 7 * GIB, ..room(8 * GIB) };
-        assert!(matches!(promised.admit(need(GIB)), Admission::Wait(_)));
+        assert!(matches!(promised.admit(need(GIB)), Decision::Wait(_)));
         let full = Room { disk_available: GIB, ..room(8 * GIB) };
         let below = "waits for disk space: the host's disk has 1024 MiB free, and 2048 MiB are kept free for suspends; \
             make room (`pilothouse host show` names who takes it)";
         let few = Room { descriptors: DESCRIPTORS - 1, ..room(8 * GIB) }.admit(need(GIB));
-        assert!(matches!(&few, Admission::Wait(why) if why.contains("may open 31 more")), "{few:?}");
-        assert_eq!(full.admit(need(GIB)), Admission::Wait(below.into()));
+        assert!(matches!(&few, Decision::Wait(why) if why.contains("may open 31 more")), "{few:?}");
+        assert_eq!(full.admit(need(GIB)), Decision::Wait(below.into()));
         let short = Room { disk_available: 3 * GIB, ..room(8 * GIB) };
         let why = "waits for disk space: needs 2048 MiB beside the reserve of 2048 MiB, 3072 MiB free";
-        assert_eq!(short.admit(Need { memory: GIB, disk: 2 * GIB }), Admission::Wait(why.into()));
+        assert_eq!(short.admit(Need { memory: GIB, disk: 2 * GIB }), Decision::Wait(why.into()));
         let limited = Room { memory_limit: Some(3 * GIB), ..room(8 * GIB) };
-        assert_eq!(limited.admit(need(GIB)), Admission::Admit);
-        let wait = Admission::Wait("waits for memory: needs 1024 MiB, 512 MiB free".into());
+        assert_eq!(limited.admit(need(GIB)), Decision::Admit);
+        let wait = Decision::Wait("waits for memory: needs 1024 MiB, 512 MiB free".into());
         assert_eq!(Room { memory_promised: GIB / 2, ..limited }.admit(need(GIB)), wait);
-        assert!(matches!(limited.admit(need(4 * GIB)), Admission::Refuse(why) if why.contains("at most 3072 MiB")));
+        assert!(matches!(limited.admit(need(4 * GIB)), Decision::Refuse(why) if why.contains("at most 3072 MiB")));
     }
 
     #[test]
@@ -391,7 +391,7 @@ pub(crate) mod tests {
                 };
                 let stock = stocks.iter_mut().find(|s| s.environment == *name).unwrap();
                 if more {
-                    prop_assert_eq!(room.admit(stock.need), Admission::Admit);
+                    prop_assert_eq!(room.admit(stock.need), Decision::Admit);
                     room.memory_available -= stock.need.memory;
                     stock.ready += 1;
                     prop_assert!(stock.ready <= stock.max.max(stock.min));

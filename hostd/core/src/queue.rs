@@ -5,7 +5,7 @@
 //! whatever they are.
 //! A resume that does not fit yet is not passed by later resumes nor by starts: a large one gets its room too.
 
-use crate::capacity::{Admission, Need, Room};
+use crate::capacity::{Decision, Need, Room};
 
 /// Number of later ones that may go before one that waits; then it goes before all that came later.
 pub const PASSES: u32 = 8;
@@ -46,14 +46,12 @@ impl Waiter {
 
 /// Whether the waiter of this order may go now; `None`: there is no such waiter.
 #[must_use]
-pub fn may_go(queue: &[Waiter], order: u64, room: &Room) -> Option<Admission> {
+pub fn may_go(queue: &[Waiter], order: u64, room: &Room) -> Option<Decision> {
     let own = queue.iter().find(|waiter| waiter.order == order)?;
     let before = queue.iter().filter(|waiter| waiter.place() < own.place()).count();
     Some(match room.admit(own.need) {
-        Admission::Admit if before == 1 => Admission::Wait("waits for room: another waits for it already".into()),
-        Admission::Admit if before > 0 => {
-            Admission::Wait(format!("waits for room: {before} others wait for it already"))
-        }
+        Decision::Admit if before == 1 => Decision::Wait("waits for room: another waits for it already".into()),
+        Decision::Admit if before > 0 => Decision::Wait(format!("waits for room: {before} others wait for it already")),
         answer => answer,
     })
 }
@@ -92,7 +90,7 @@ mod tests {
     }
 
     fn goes(queue: &[Waiter], order: u64) -> bool {
-        may_go(queue, order, &room()) == Some(Admission::Admit)
+        may_go(queue, order, &room()) == Some(Decision::Admit)
     }
 
     #[test]
@@ -110,7 +108,7 @@ mod tests {
     #[test]
     fn who_never_fits_is_told_so_whoever_is_before_it() {
         let queue = [waiter(1, Purpose::Start, 8), waiter(2, Purpose::Start, 64)];
-        assert!(matches!(may_go(&queue, 2, &room()), Some(Admission::Refuse(_))));
+        assert!(matches!(may_go(&queue, 2, &room()), Some(Decision::Refuse(_))));
     }
 
     proptest! {

@@ -8,19 +8,24 @@ mod egress;
 mod raw;
 #[cfg(test)]
 mod tests;
-mod words;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::session::Size;
+use crate::{
+    checked_toml,
+    profile::{Profile, Profiles, Task},
+    session::{Size, TypedEvents},
+};
 
+pub use crate::checked_toml::{TextError as RecipeError, bytes, is_branch_name, is_repository_name};
 pub use egress::Egress;
-pub use words::{bytes, is_branch_name, is_repository_name};
 
 /// Host name by which guests reach the local forge.
-pub const INTERNAL_HOST: &str = "pilothouse.internal";
+pub const INTERNAL_HOST: &str = checked_toml::INTERNAL;
 /// Host name by which guests reach their host's loopback, where an [`Egress`] names a port of it.
-pub const HOST_LOOPBACK: &str = "host.pilothouse.internal";
+pub const HOST_LOOPBACK: &str = checked_toml::HOST_LOOPBACK;
 /// User that the agent runs as where the recipe names none.
 pub const ROOT: &str = "root";
 
@@ -36,7 +41,14 @@ pub struct Recipe {
     /// Shell commands that the build runs once, as root, in the repository (or `/`).
     pub setup: Vec<String>,
     /// Name of the guest's user that the agent and the checks run as, and that the working tree belongs to once `setup` is done.
+    /// The build makes the user where there is none of this name by then.
     pub user: String,
+    /// Whether that user may become root, by sudo and without a password.
+    pub sudo: bool,
+    /// Variables of the agent, and of commands that are run beside it; the profile's among them.
+    pub environment: BTreeMap<String, String>,
+    /// Profile of the agent; None: the recipe says itself all that there is to know.
+    pub profile: Option<Box<Profile>>,
     /// The agent that works in the environment.
     pub agent: Agent,
     /// Checks that are run on each revision of a pull request, in this order; their names differ.
@@ -49,8 +61,12 @@ pub struct Recipe {
     pub warm: Warm,
     /// Seconds that a waiting session runs on before it is suspended.
     pub suspend_after: u64,
+    /// Amount in millionths of a US dollar that answers of models may cost each session; None: any.
+    pub budget: Option<u64>,
     /// Destinations that the environment's guests may reach.
     pub egress: Vec<Egress>,
+    /// Names of credentials of the host that the environment's guests may use; the host has them, or does not.
+    pub credentials: Vec<String>,
 }
 
 /// The Debian that an environment is based on.
@@ -80,10 +96,10 @@ pub struct Repository {
 pub struct Agent {
     /// Program and arguments that start the agent.
     pub command: Vec<String>,
-    /// Whether the session's task is also the command's last argument.
-    pub task_argument: bool,
-    /// Whether results of checks and reviews are typed into the agent's terminal, because it cannot run `session wait`.
-    pub typed_events: bool,
+    /// How the agent is given the session's task.
+    pub task: Task,
+    /// Which results of checks and reviews are typed into the agent's terminal.
+    pub typed_events: TypedEvents,
 }
 
 /// One of the checks of an environment.
@@ -119,45 +135,47 @@ pub struct Warm {
     pub max: u32,
 }
 
-/// What is wrong with a recipe, and where in its text.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{source_name}:{line}:{column}: {message}")]
-pub struct RecipeError {
-    /// Name of the recipe's file, as the caller gave it.
-    pub source_name: String,
-    /// Number of the line, from 1.
-    pub line: usize,
-    /// Number of the column in characters, from 1.
-    pub column: usize,
-    /// What is wrong, and what is allowed there.
-    pub message: String,
-}
-
-/// Longest recipe, in bytes.
-const TEXT_MAX: usize = 256 * 1024;
-
 impl Recipe {
-    /// Parses and checks a recipe. `source_name` stands in errors only.
+    /// Parses and checks a recipe, which may name one of the shipped profiles. `source_name` stands in errors only.
     ///
     /// # Errors
-    /// [`RecipeError`] for anything that is not TOML, an unknown or missing key, a wrong type, or a value out of bounds.
+    /// As of [`Recipe::parse_with`].
     pub fn parse(source_name: &str, text: &str) -> Result<Self, RecipeError> {
-        let error = |at: usize, message: String| {
-            let (line, column) = position(text, at);
-            RecipeError { source_name: source_name.into(), line, column, message }
-        };
-        if text.len() > TEXT_MAX {
-            return Err(error(0, format!("too long: {} bytes, at most {TEXT_MAX}", text.len())));
+        Self::parse_with(source_name, text, Profiles::shipped())
+    }
+
+    /// Parses and checks a recipe, which may name one of these profiles. `source_name` stands in errors only.
+    ///
+    /// # Errors
+    /// [`RecipeError`] for anything that is not TOML, an unknown or missing key, a wrong type, a value out of bounds, or a
+    /// profile that is not there or cannot be used.
+    pub fn parse_with(source_name: &str, text: &str, profiles: &Profiles) -> Result<Self, RecipeError> {
+        checked_toml::read(source_name, text, |raw| check::recipe(raw, profiles))
+    }
+
+    /// Debian packages that the environment needs: the recipe's own, the profile's, and what the build itself takes. Each once,
+    /// in order.
+    #[must_use]
+    pub fn packages(&self) -> Vec<String> {
+        let mut packages = self.base.packages.clone();
+        packages.extend(self.repository.iter().map(|_| "git".to_owned()));
+        if let Some(profile) = &self.profile {
+            packages.extend(profile.packages.iter().cloned());
+            // Which has useradd: not every Debian that can boot does.
+            packages.push("passwd".into());
         }
-        let raw: raw::Recipe = toml::from_str(text)
-            .map_err(|e| error(e.span().map_or(0, |span| span.start), in_toml_words(e.message())))?;
-        check::recipe(raw).map_err(|wrong| error(wrong.at, wrong.message))
+        if self.sudo {
+            packages.push("sudo".into());
+        }
+        packages.sort();
+        packages.dedup();
+        packages
     }
 
     /// The name of the repository in the local forge, e.g. `widgets`.
     #[must_use]
     pub fn local_repository(&self) -> Option<&str> {
-        words::repository_of(&self.repository.as_ref()?.url)
+        checked_toml::repository_of(&self.repository.as_ref()?.url)
     }
 
     /// Names of the other repositories of the local forge that the environment's guests may read.
@@ -171,21 +189,4 @@ impl Recipe {
     pub fn warnings(&self) -> Vec<String> {
         self.egress.iter().filter_map(Egress::warning).collect()
     }
-}
-
-/// An error of serde's in TOML's words: serde speaks of fields and Rust's types; TOML has keys and integers.
-fn in_toml_words(message: &str) -> String {
-    let message = crate::text::one_line(message).replace("expected i64", "expected an integer");
-    match message.split_once(" field ") {
-        Some((what @ ("unknown" | "missing" | "duplicate"), rest)) => format!("{what} key {rest}"),
-        _ => message,
-    }
-}
-
-/// Line and column of a byte offset, both from 1.
-fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset.min(text.len())).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (line, column)
 }

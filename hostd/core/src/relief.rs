@@ -14,6 +14,8 @@ pub struct Resident {
     pub waits: bool,
     /// Whether somebody is attached to the session, or uses it otherwise; it is not suspended then.
     pub used: bool,
+    /// Whether an answer to the guest is under way, see [`crate::streams`]; it is not cut.
+    pub streams: bool,
 }
 
 /// A session that is to be suspended for its memory.
@@ -37,13 +39,13 @@ pub fn is_short(room: &Room) -> bool {
 
 /// Chooses the next session to suspend, one at a time: each step is planned on what the last one left. `None`: nobody has to,
 /// or nobody may. Warm VMs go first; then the largest of the sessions that wait, then the largest at work. A session that is
-/// used stays.
+/// used stays, and one into which an answer streams.
 #[must_use]
 pub fn plan(residents: &[Resident], room: &Room, warm: u32) -> Option<Relief> {
     if !is_short(room) || warm > 0 {
         return None;
     }
-    let free = residents.iter().filter(|resident| !resident.used && resident.memory > 0);
+    let free = residents.iter().filter(|resident| !resident.used && !resident.streams && resident.memory > 0);
     let gone = free.max_by_key(|resident| (resident.waits, resident.memory))?;
     let (available, reserve) = (room.memory_available / MIB, room.memory_reserve() / MIB);
     let why = match room.memory_limit {
@@ -62,7 +64,7 @@ mod tests {
     use crate::capacity::tests::{GIB, room};
 
     fn resident(id: &str, gib: u64, waits: bool, used: bool) -> Resident {
-        Resident { id: id.into(), memory: gib * GIB, waits, used }
+        Resident { id: id.into(), memory: gib * GIB, waits, used, streams: false }
     }
 
     fn gone(residents: &[Resident], room: &Room, warm: u32) -> Option<(String, bool)> {
@@ -91,5 +93,15 @@ mod tests {
         );
         assert_eq!(gone(&[small, large, used.clone()], &short, 0), Some(("large".into(), true)));
         assert_eq!(gone(&[used], &short, 0), None);
+    }
+
+    #[test]
+    fn an_answer_that_streams_is_not_cut() {
+        let streams = |id, gib, waits| Resident { streams: true, ..resident(id, gib, waits, false) };
+        let (large, waits, small) =
+            (streams("large", 4, false), streams("waits", 2, true), resident("small", 1, false, false));
+        let short = room(GIB / 2);
+        assert_eq!(gone(&[large.clone(), waits.clone(), small], &short, 0), Some(("small".into(), true)));
+        assert_eq!(gone(&[large, waits], &short, 0), None);
     }
 }

@@ -36,24 +36,33 @@
 //! A [`Wait`] of the agent is answered the same way: what answers it is worked out from each [`Input::Observed`], kept in
 //! [`Session::answer`] until the agent has it, and brings a suspended session back.
 
+mod agent;
+mod answer;
 mod bounds;
+mod changes;
+mod deliver;
+mod delivered;
 mod exit;
+mod exited;
+mod inbox;
 mod input;
 mod lifecycle;
 mod message;
+mod send;
 mod step;
-mod tell;
 #[cfg(test)]
 pub(crate) mod tests;
-mod told;
+mod turn;
 mod types;
 mod wait;
 
+pub use answer::Answered;
+pub use delivered::Delivered;
 pub use exit::how_it_ended;
-pub use input::{Denied, Effect, Input, Status};
+pub use input::{Budget, Denied, Effect, Input, Status};
 pub use lifecycle::{Activity, Cause, Lifecycle};
 pub use message::{Message, Modes};
 pub use step::step;
-pub use told::Told;
+pub use turn::TypedEvents;
 pub use types::{NewFork, NewSession, Session, Size};
-pub use wait::{Answer, CheckSeen, CommentSeen, Failure, Fate, Observation, Pull, ReviewSeen, Wait, WaitFor};
+pub use wait::{Answer, CheckSeen, CommentSeen, Due, Failure, Fate, Observation, Pull, ReviewSeen, Wait, WaitFor};

@@ -12,7 +12,7 @@ use super::{
     status::invalid,
     streams::{Answers, first, until_closing},
 };
-use crate::terminals::{Shown, Viewer, Wish};
+use crate::terminals::{AttachOptions, Shown, Viewer};
 
 /// Most rows of history that come with a screen.
 const HISTORY_MAX: u32 = 10_000;
@@ -36,7 +36,7 @@ pub(super) async fn attach(
     }
     let history = usize::try_from(open.scrollback.min(HISTORY_MAX)).unwrap_or(0);
     let (preview, answers, size) = (open.preview, open.answers, open.size.map(convert::size));
-    let wish = Wish { name, observe, preview, size, history, answers };
+    let wish = AttachOptions { name, observe, preview, size, history, answers };
     let viewer = Arc::new(terminal.attach(wish).await);
     let incoming = AbortOnDropHandle::new(tokio::spawn(take(viewer.clone(), requests)));
     let shown = stream::unfold(Some((viewer, Some(incoming))), |attached| async move {
@@ -105,7 +105,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let terminal = Terminal::new(folder.path(), None);
         let (mut typed, mut sizes, _) = terminal.begin().await;
-        let viewer = Arc::new(terminal.attach(Wish::default()).await);
+        let viewer = Arc::new(terminal.attach(AttachOptions::default()).await);
         let (requests, receiver) = mpsc::channel(1);
         let taking = tokio::spawn(take(viewer, ReceiverStream::new(receiver)));
         let say = async |part| requests.send(Ok(AttachRequest { request: Some(part) })).await.unwrap();

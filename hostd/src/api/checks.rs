@@ -11,7 +11,7 @@ use tonic::{Code, Request, Response, Status, async_trait};
 
 use super::{
     Api, pulls,
-    status::{invalid, status},
+    status::{forge as failed, invalid, status},
     streams::{Answers, until_closing},
 };
 use crate::{ci::RerunError, forge::Report};
@@ -26,7 +26,7 @@ impl Checks for Api {
     async fn list_checks(&self, request: Request<ListChecksRequest>) -> Result<Response<ListChecksResponse>, Status> {
         let ListChecksRequest { pull, repository, commit } = request.into_inner();
         let (repository, commit, checks) = self.checks_of(&pull, &repository, &commit).await?;
-        let rules = self.fleet.forge().rules(&repository).await?;
+        let rules = self.forge.rules(&repository).await.map_err(failed)?;
         let checks = checks.iter().map(|check| pulls::check(check, rules.required_checks.contains(&check.name)));
         Ok(Response::new(ListChecksResponse { checks: checks.collect(), commit }))
     }
@@ -43,7 +43,7 @@ impl Checks for Api {
             });
             return Ok(Response::new(until_closing(pieces, &self.closing)));
         }
-        let Some(log) = self.fleet.forge().log(&repository, check).await? else {
+        let Some(log) = self.forge.log(&repository, check).await.map_err(failed)? else {
             let elsewhere = match check.url.as_str() {
                 "" => "whoever reported it gave none".to_owned(),
                 url => format!("read it at {url}"),
@@ -68,7 +68,7 @@ impl Checks for Api {
         let names = self.ci.rerun(&repository, &commit, name).await.map_err(|error| match error {
             RerunError::NotOurs { .. } => status(Code::FailedPrecondition, "CHECK_NOT_OURS", error.to_string()),
             RerunError::NothingBad => status(Code::FailedPrecondition, "NOTHING_BAD", error.to_string()),
-            RerunError::Forge(error) => error.into(),
+            RerunError::Forge(error) => failed(error),
         })?;
         Ok(Response::new(RerunChecksResponse { names }))
     }
@@ -84,7 +84,7 @@ impl Checks for Api {
         })?;
         let log = Some(log.to_vec()).filter(|log| !log.is_empty());
         let report = Report { name, state, summary, url, log };
-        let changed = self.fleet.forge().report(&repository, &commit, report).await?;
+        let changed = self.forge.report(&repository, &commit, report).await.map_err(failed)?;
         Ok(Response::new(ReportCheckResponse { changed }))
     }
 }
@@ -97,16 +97,16 @@ impl Api {
         repository: &str,
         commit: &str,
     ) -> Result<(String, String, Vec<Check>), Status> {
-        let forge = self.fleet.forge();
+        let forge = &self.forge;
         if !pull.is_empty() {
-            let whole = forge.pull(&self.pull_id(pull).await?).await?;
+            let whole = forge.pull(&self.pull_id(pull).await?).await.map_err(failed)?;
             return Ok((whole.pull.repository.clone(), whole.pull.head().into(), whole.checks));
         }
         if repository.is_empty() || commit.is_empty() {
             return Err(invalid("say a pull request, or a repository and a commit"));
         }
-        let commit = forge.commit(repository, commit).await?;
-        let checks = forge.checks(repository, &commit).await?;
+        let commit = forge.commit(repository, commit).await.map_err(failed)?;
+        let checks = forge.checks(repository, &commit).await.map_err(failed)?;
         Ok((repository.into(), commit, checks))
     }
 }

@@ -1,7 +1,16 @@
 //! From what hostd knows to what is on the wire.
 
-use hostd_core::{Lifecycle, attention, text};
+use hostd_core::{
+    Lifecycle,
+    explain::{Explanation, explain},
+    keys::Key,
+    profile::Answers,
+    reports::{Permission, Report, Source, State},
+    text,
+    usage::Spending,
+};
 use pilothouse_proto::hostd::v1 as wire;
+use pilothouse_terminal::status::Record;
 
 use crate::{
     clock::now,
@@ -9,15 +18,18 @@ use crate::{
     gateway::Refused,
     host_status::HostStatus,
     sessions::{Accounts, Change, EnvironmentView, News, SessionView, Snapshot},
+    store::Numbered,
     terminals::{Shown, Size},
 };
 
 /// Longest task, and word of a command, in lists; in bytes.
 const BRIEF_MAX: usize = 256;
+/// Most records of a program's parts in lists, and longest text of one, in bytes.
+const RECORD_MAX: (usize, usize) = (16, 2048);
 
 pub(super) fn session(view: &SessionView) -> wire::Session {
     let s = &view.session;
-    let attention = attention(s, now());
+    let attention = view.attention_at(now());
     wire::Session {
         id: s.id.clone(),
         slug: s.slug.clone(),
@@ -61,7 +73,95 @@ pub(super) fn session(view: &SessionView) -> wire::Session {
         notice: text::one_line(&s.notice),
         turn_since: s.turn_since(),
         refused: vec![],
+        last_event: view.last_event.as_ref().map(event),
+        report: s.reported().map(|(source, said)| report(source.word(), &said)),
+        records: view.records.iter().map(|(id, record)| part(id, record)).collect(),
+        permission: s.permission().map(|asked| permission(asked, &s.answers)),
+        budget_micros: s.budget,
+        usage: (s.spending.answers > 0).then(|| usage(&s.spending)),
     }
+}
+
+pub(super) fn usage(spending: &Spending) -> wire::ModelUsage {
+    wire::ModelUsage {
+        answers: spending.answers,
+        input_tokens: spending.tokens.input,
+        cache_read_tokens: spending.tokens.cache_read,
+        cache_write_tokens: spending.tokens.cache_write,
+        output_tokens: spending.tokens.output,
+        cost_micros: spending.micros,
+        unpriced_tokens: spending.unpriced,
+    }
+}
+
+fn permission(asked: Permission, answers: &Answers) -> wire::Permission {
+    let names = |keys: &[Key]| keys.iter().map(Key::to_string).collect();
+    wire::Permission { id: asked.id, text: asked.text, allow: names(&answers.allow), deny: names(&answers.deny) }
+}
+
+/// An event as it is on the wire.
+pub(super) fn event(Numbered { id, event }: &Numbered) -> wire::Event {
+    wire::Event {
+        id: *id,
+        at: event.at,
+        actor: Some(wire::Actor {
+            kind: event.actor.kind().into(),
+            name: event.actor.name().into(),
+            person: event.actor.behalf().into(),
+        }),
+        what: event.what.clone(),
+        text: event.text.clone(),
+    }
+}
+
+fn report(source: &str, report: &Report) -> wire::Report {
+    wire::Report {
+        source: source.into(),
+        at: report.at,
+        state: report.state.word().into(),
+        kind: report.state.kind().into(),
+        title: report.title.clone(),
+        text: report.text.clone(),
+        progress: report.progress.map(u32::from),
+        app: report.app.clone(),
+        id: report.id.clone(),
+        until: report.until.unwrap_or_default(),
+        decides: true,
+    }
+}
+
+/// Converts a record of a program's part.
+fn part(id: &str, record: &Record) -> wire::Report {
+    let state = State::from(record.state);
+    wire::Report {
+        source: Source::Program.word().into(),
+        state: state.word().into(),
+        kind: state.kind().into(),
+        title: text::clean(&record.title, RECORD_MAX.1),
+        text: text::clean(&record.message, RECORD_MAX.1),
+        progress: record.progress.map(u32::from),
+        app: record.app.clone(),
+        id: id.into(),
+        ..wire::Report::default()
+    }
+}
+
+pub(super) fn explanation(view: &SessionView) -> wire::ExplainResponse {
+    let Explanation { decides, because, said } = explain(&view.session);
+    let said = said.into_iter().map(|said| wire::Report {
+        source: said.source.into(),
+        at: said.at,
+        state: said.state,
+        kind: said.kind.into(),
+        title: said.title,
+        text: said.text,
+        progress: said.progress.map(u32::from),
+        app: said.app,
+        id: said.id,
+        until: said.until.unwrap_or_default(),
+        decides: said.decides,
+    });
+    wire::ExplainResponse { decides: decides.into(), because, said: said.collect(), session: Some(session(view)) }
 }
 
 pub(super) fn refused(refused: Refused) -> wire::Refused {
@@ -76,6 +176,10 @@ pub(super) fn session_in_brief(view: &SessionView) -> wire::Session {
     session.task = text::clean(&session.task, BRIEF_MAX);
     for word in &mut session.command {
         *word = text::clean(word, BRIEF_MAX);
+    }
+    session.records.truncate(RECORD_MAX.0);
+    for report in session.records.iter_mut().chain(&mut session.report) {
+        report.text = text::clean(&report.text, BRIEF_MAX);
     }
     session
 }

@@ -26,13 +26,13 @@ impl Diffs for Api {
             Some(Of::Revisions(of)) => {
                 let (repository, since_merge_base) = (of.repository, of.since_merge_base);
                 let revisions = Revisions { repository, old: of.old, new: of.new, since_merge_base };
-                self.fleet.diffs().revisions(&revisions, wish).await.map_err(|error| status::diff(&error))?
+                self.diffs.revisions(&revisions, wish).await.map_err(|error| status::diff(&error))?
             }
             Some(Of::Pull(of)) => {
                 let id = self.pull_id(&of.id).await?;
-                let pull = self.fleet.forge().pull(&id).await?.pull;
+                let pull = self.forge.pull(&id).await.map_err(status::forge)?.pull;
                 let revisions = Revisions::of_pull(&pull, of.from, of.to).map_err(|error| status::diff(&error))?;
-                self.fleet.diffs().revisions(&revisions, wish).await.map_err(|error| status::diff(&error))?
+                self.diffs.revisions(&revisions, wish).await.map_err(|error| status::diff(&error))?
             }
             None => {
                 return Err(status::invalid("say what is to be compared: a session, a pull request or two revisions"));

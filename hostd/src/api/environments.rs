@@ -1,12 +1,13 @@
 use futures::stream;
 use pilothouse_proto::hostd::v1::{
     BuildDone, BuildProgress, BuildRequest, BuildStep, Environment, GetEnvironmentRequest, ListEnvironmentsRequest,
-    ListEnvironmentsResponse, build_progress::Progress, environments_server::Environments,
+    ListEnvironmentsResponse, ListProfilesRequest, ListProfilesResponse, build_progress::Progress,
+    environments_server::Environments,
 };
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
-    Api, convert,
+    Api, agents, convert,
     status::{environment as failed, invalid},
     streams::{Answers, until_closing},
 };
@@ -26,18 +27,24 @@ impl Environments for Api {
     type BuildStream = Answers<BuildProgress>;
 
     async fn list(&self, _: Request<ListEnvironmentsRequest>) -> Result<Response<ListEnvironmentsResponse>, Status> {
-        let environments = self.fleet.environments().list().into_iter().map(|info| self.shown(info)).collect();
+        let environments = self.environments.list().into_iter().map(|info| self.shown(info)).collect();
         Ok(Response::new(ListEnvironmentsResponse { environments }))
     }
 
     async fn get(&self, request: Request<GetEnvironmentRequest>) -> Result<Response<Environment>, Status> {
-        let info = self.fleet.environments().get(&request.into_inner().name).map_err(|e| failed(&e))?;
+        let info = self.environments.get(&request.into_inner().name).map_err(|e| failed(&e))?;
         Ok(Response::new(self.shown(info)))
+    }
+
+    async fn list_profiles(&self, _: Request<ListProfilesRequest>) -> Result<Response<ListProfilesResponse>, Status> {
+        let profiles = self.environments.profiles().await.map_err(|e| failed(&e))?;
+        let shown = |(name, profile)| agents::profile(name, profile);
+        Ok(Response::new(ListProfilesResponse { profiles: profiles.all().map(shown).collect() }))
     }
 
     async fn build(&self, request: Request<BuildRequest>) -> Result<Response<Self::BuildStream>, Status> {
         let BuildRequest { name, recipe, source } = request.into_inner();
-        let environments = self.fleet.environments();
+        let environments = &self.environments;
         let name = match (name.is_empty(), recipe.is_empty()) {
             (false, true) => name,
             (true, false) if recipe.len() <= RECIPE_MAX => {

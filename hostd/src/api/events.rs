@@ -1,81 +1,46 @@
 //! A session's story.
 
-use std::time::Duration;
-
-use futures::stream;
-use pilothouse_proto::hostd::v1::{Actor, Event, EventsRequest, EventsResponse};
-use tokio::time::sleep;
+use futures::{StreamExt as _, stream};
+use pilothouse_proto::hostd::v1::{EventsRequest, EventsResponse};
 use tonic::Status;
 
 use super::{
-    Api,
+    Api, convert,
     streams::{Answers, until_closing},
 };
 use crate::store::Numbered;
 
-/// Most events of one answer.
+/// Most events of one answer of all messages, if the caller asks for no fewer.
 const LIMIT: u32 = 5_000;
-/// How often a story that is followed is looked at.
-const AGAIN: Duration = Duration::from_millis(300);
-
-/// A story that is told on.
-struct Telling {
-    api: Api,
-    id: String,
-    /// Number of the last event that was told.
-    last: i64,
-}
+/// Most events of one message: a message holds 4 MiB, and a reader wants to show the first before it has the last.
+const PAGE: usize = 500;
 
 /// What happened to a session; then, where it is followed, what happens from now on, until the session is deleted.
 pub(super) async fn events(api: &Api, request: EventsRequest) -> Result<Answers<EventsResponse>, Status> {
-    let EventsRequest { id, limit, follow } = request;
+    let EventsRequest { id, limit, follow, after, before } = request;
     let limit = if limit == 0 { LIMIT } else { limit.min(LIMIT) };
     // The whole id outlives the session.
     let id = api.fleet.get(&id).map_or(id, |view| view.session.id);
-    let known = api.fleet.events(&id, 0, limit).await?;
-    let last = known.last().map_or(0, |event| event.id);
-    let first = stream::once(std::future::ready(Ok(response(known))));
+    let first = if after > 0 { after.saturating_add(1) } else { 0 };
+    let end = if before > 0 { before } else { i64::MAX };
+    let known = api.fleet.events(&id, first..end, limit).await?;
+    let next = known.last().map_or(first, |event| event.id + 1);
+    // A reader learns, too, that there is nothing.
+    let none = known.is_empty().then(|| Ok(EventsResponse::default()));
+    let known = stream::iter(none.into_iter().chain(pages(&known)).collect::<Vec<_>>());
     if !follow {
-        return Ok(until_closing(first, &api.closing));
+        return Ok(until_closing(known, &api.closing));
     }
-    let telling = Telling { api: api.clone(), id, last };
-    let rest = stream::unfold(Some(telling), |telling| async move {
-        let mut telling = telling?;
-        let next = telling.next().await?;
-        Some((next.map_err(Status::from), Some(telling)))
+    let rest = stream::unfold(api.fleet.follow(&id, next), |mut story| async move {
+        let told = match story.next().await? {
+            Ok(events) => pages(&events).collect(),
+            Err(error) => vec![Err(error.into())],
+        };
+        Some((stream::iter(told), story))
     });
-    Ok(until_closing(futures::StreamExt::chain(first, rest), &api.closing))
+    Ok(until_closing(known.chain(rest.flatten()), &api.closing))
 }
 
-impl Telling {
-    /// The next events; None when the session is gone and all is told.
-    async fn next(&mut self) -> Option<Result<EventsResponse, crate::sessions::FleetError>> {
-        loop {
-            let gone = self.api.fleet.get(&self.id).is_err();
-            match self.api.fleet.events(&self.id, self.last, LIMIT).await {
-                Ok(new) if new.is_empty() && gone => return None,
-                Ok(new) if new.is_empty() => sleep(AGAIN).await,
-                Ok(new) => {
-                    self.last = new.last().map_or(self.last, |event| event.id);
-                    return Some(Ok(response(new)));
-                }
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
-}
-
-fn response(events: Vec<Numbered>) -> EventsResponse {
-    let event = |Numbered { id, event }: Numbered| Event {
-        id,
-        at: event.at,
-        actor: Some(Actor {
-            kind: event.actor.kind().into(),
-            name: event.actor.name().into(),
-            person: event.actor.behalf().into(),
-        }),
-        what: event.what,
-        text: event.text,
-    };
-    EventsResponse { events: events.into_iter().map(event).collect() }
+fn pages(events: &[Numbered]) -> impl Iterator<Item = Result<EventsResponse, Status>> {
+    events.chunks(PAGE).map(|page| Ok(EventsResponse { events: page.iter().map(convert::event).collect() }))
 }

@@ -1,4 +1,3 @@
-use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use pilothouse_proto::{
     guest::v1 as guest,
@@ -10,11 +9,8 @@ use super::{
     Api,
     principal::actor,
     status,
-    streams::{Answers, first, until_closing},
+    streams::{Answers, first, pieces, until_closing},
 };
-
-/// Largest piece of stdin that a guest takes.
-const STDIN_MAX: usize = 64 << 10;
 
 /// Hands a command through to the guest, and what comes of it back. A caller that goes away takes the command with it.
 pub(super) async fn exec(api: &Api, request: Request<Streaming<ExecRequest>>) -> Result<Answers<ExecResponse>, Status> {
@@ -65,10 +61,6 @@ fn towards(request: Result<ExecRequest, Status>) -> Vec<guest::ExecRequest> {
         Some(exec_request::Request::Start(_)) | None => vec![],
     };
     parts.into_iter().map(|part| guest::ExecRequest { request: Some(part) }).collect()
-}
-
-fn pieces(bytes: &Bytes) -> impl Iterator<Item = Bytes> {
-    (0..bytes.len()).step_by(STDIN_MAX).map(|from| bytes.slice(from..bytes.len().min(from + STDIN_MAX)))
 }
 
 fn back(answer: guest::ExecResponse) -> ExecResponse {

@@ -45,8 +45,8 @@ pub(super) async fn serve(
         "git-receive-pack" => Service::Push,
         _ => return Err(status::invalid("the service is neither git-upload-pack nor git-receive-pack")),
     };
-    let command = api.keeper.serve(&repository, service, &who, &protocol).await?;
-    let (group, pipes) = start_git(&command).map_err(ForgeError::Git)?;
+    let command = api.keeper.serve(&repository, service, &who, &protocol).await.map_err(status::forge)?;
+    let (group, pipes) = start_git(&command).map_err(|error| status::forge(ForgeError::Git(error)))?;
     let (answers, receiver) = mpsc::channel(PIECES);
     let keeper = api.keeper.clone();
     // Not ended with the stream: what was pushed is read however that ended.

@@ -5,42 +5,57 @@ use tonic::{Code, Request, Status, transport::server::UdsConnectInfo};
 
 use super::status::status;
 
+/// How whoever calls is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// As a user of this machine: the kernel says who is at the other end of a Unix socket.
+    User {
+        /// Number of the user.
+        uid: u32,
+    },
+}
+
 /// Whoever makes a call. In the extensions of every request that is let through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// User name; `uid 1000` where the system knows none.
     pub name: String,
-    /// Number of the user.
-    pub uid: u32,
+    /// How whoever calls is known.
+    pub peer: Peer,
+}
+
+impl Principal {
+    /// The user of this number, with the name that the system has for it. May wait for a directory service.
+    fn user(uid: u32) -> Self {
+        Self { name: user_name(uid), peer: Peer::User { uid } }
+    }
 }
 
 /// Who may call: the user that hostd runs as, and root.
 #[derive(Clone, Debug)]
 pub(super) struct Allowed {
-    users: Vec<Principal>,
+    principals: Vec<Principal>,
 }
 
 impl Allowed {
+    /// The user of this process, and root. Blocks: their names may come from a directory service.
     pub(super) fn of_this_process() -> Self {
-        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         let own = rustix::process::geteuid().as_raw();
-        let users = [own, 0].map(|uid| Principal { name: user_name(&passwd, uid), uid });
-        Self { users: users.into() }
+        Self { principals: [own, 0].map(Principal::user).into() }
     }
 
     /// Allows neither the user who runs tests nor root.
     #[cfg(test)]
     pub(super) fn nobody_here() -> Self {
         let uid = rustix::process::geteuid().as_raw() + 1;
-        Self { users: vec![Principal { name: "somebody".into(), uid }] }
+        Self { principals: vec![Principal { name: "somebody".into(), peer: Peer::User { uid } }] }
     }
 
     /// Lets a request of an allowed user through, with its [`Principal`] in the extensions.
     // tonic's interceptors return this type.
     #[allow(clippy::result_large_err)]
     pub(super) fn check(&self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let peer = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
-        let principal = peer.and_then(|peer| self.users.iter().find(|user| user.uid == peer.uid()));
+        let principal = peer(&request).and_then(|peer| self.principals.iter().find(|known| known.peer == peer));
         let Some(principal) = principal.cloned() else {
             let message = "only the user that hostd runs as, and root, may use this socket";
             return Err(status(Code::PermissionDenied, "NOT_ALLOWED", message));
@@ -60,14 +75,20 @@ pub(super) fn owner<T>(request: &Request<T>) -> String {
     request.extensions().get::<Principal>().map(|principal| principal.name.clone()).unwrap_or_default()
 }
 
-fn user_name(passwd: &str, uid: u32) -> String {
-    let uid = uid.to_string();
-    let name = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == uid && !name.is_empty()).then_some(name)
-    });
-    name.map_or_else(|| format!("uid {uid}"), str::to_owned)
+/// Who is at the other end of a request's connection; None: that is not known.
+fn peer(request: &Request<()>) -> Option<Peer> {
+    let credentials = request.extensions().get::<UdsConnectInfo>()?.peer_cred?;
+    Some(Peer::User { uid: credentials.uid() })
+}
+
+/// Name of the user of this number by the system's name service, which asks LDAP or sssd where the system is set up so.
+fn user_name(uid: u32) -> String {
+    let found = nix::unistd::User::from_uid(uid.into());
+    let found = found.inspect_err(|error| tracing::warn!(uid, %error, "the name of a user cannot be looked up"));
+    match found {
+        Ok(Some(user)) if !user.name.is_empty() => user.name,
+        _ => format!("uid {uid}"),
+    }
 }
 
 #[cfg(test)]
@@ -75,11 +96,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_from_passwd() {
-        let passwd = "root:x:0:0:root:/root:/bin/bash\nsam:x:1000:1000::/home/sam:/bin/sh\nbroken\n";
-        assert_eq!(user_name(passwd, 0), "root");
-        assert_eq!(user_name(passwd, 1000), "sam");
-        assert_eq!(user_name(passwd, 7), "uid 7");
+    fn names_are_those_that_the_system_has() {
+        let uid = rustix::process::geteuid().as_raw();
+        let id = std::process::Command::new("id").arg("-un").output().unwrap();
+        assert_eq!(user_name(uid), String::from_utf8(id.stdout).unwrap().trim_end());
+        assert_eq!(user_name(0), "root");
+        assert_eq!(user_name(u32::MAX - 7), "uid 4294967288");
     }
 
     #[tokio::test]
@@ -92,7 +114,7 @@ mod tests {
             request.extensions_mut().insert(UdsConnectInfo { peer_addr: None, peer_cred });
             request
         };
-        let known = Allowed { users: vec![Principal { name: "sam".into(), uid: own }] };
+        let known = Allowed { principals: vec![Principal { name: "sam".into(), peer: Peer::User { uid: own } }] };
         assert_eq!(owner(&known.check(call()).unwrap()), "sam");
         let refused = Allowed::nobody_here().check(call()).unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied);

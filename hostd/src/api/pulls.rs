@@ -11,12 +11,9 @@ use tonic::{Code, Status};
 
 use super::{
     Api,
-    status::{invalid, status, stopping},
+    status::{forge as failed, invalid, status},
 };
-use crate::{
-    forge::{ForgeError, Pull, PullId, RepositoryInfo, Which},
-    store::StoreError,
-};
+use crate::forge::{Pull, PullFilter, PullId, RepositoryInfo};
 
 /// Most revisions, checks, reviews, threads and comments of a thread that watchers are told of one pull request.
 const WATCHED: usize = 20;
@@ -219,9 +216,9 @@ impl Api {
             invalid(format!("{asked:?} names no pull request; say NUMBER, or REPOSITORY#NUMBER as `review ls` does"))
         })?;
         if !repository.is_empty() {
-            return Ok(PullId { repository: repository.into(), number });
+            return Ok(PullId::new(self.forge.id().clone(), repository, number));
         }
-        let all = self.fleet.forge().pulls(Which { all: true, ..Which::default() }).await?;
+        let all = self.forge.pulls(PullFilter { all: true, ..PullFilter::default() }).await.map_err(failed)?;
         let mut found: Vec<_> = all.into_iter().map(|whole| whole.pull).filter(|pull| pull.number == number).collect();
         if found.iter().any(|pull| pull.state.is_open()) {
             found.retain(|pull| pull.state.is_open());
@@ -239,36 +236,6 @@ impl Api {
                 Err(status(Code::InvalidArgument, "ID_AMBIGUOUS", text))
             }
         }
-    }
-}
-
-impl From<ForgeError> for Status {
-    fn from(error: ForgeError) -> Self {
-        let (code, reason) = match &error {
-            ForgeError::NoRepository { .. } => (Code::NotFound, "REPOSITORY_NOT_FOUND"),
-            ForgeError::NoBranch { .. } | ForgeError::NoDefaultBranch { .. } => (Code::NotFound, "BRANCH_NOT_FOUND"),
-            ForgeError::NoCommit { .. } => (Code::NotFound, "COMMIT_NOT_FOUND"),
-            ForgeError::NoPull(_) => (Code::NotFound, "PULL_NOT_FOUND"),
-            ForgeError::NoPlace(_) => (Code::NotFound, "PLACE_NOT_FOUND"),
-            ForgeError::Invalid(_) => (Code::InvalidArgument, "INVALID"),
-            ForgeError::Refused(_) => (Code::FailedPrecondition, "REFUSED"),
-            ForgeError::NotMergeable(_) => (Code::FailedPrecondition, "NOT_MERGEABLE"),
-            ForgeError::Conflicts { .. } => (Code::FailedPrecondition, "CONFLICTS"),
-            // Not FailedPrecondition: nobody forbids it, it went wrong.
-            ForgeError::NotImported(_) => (Code::Aborted, "NOT_IMPORTED"),
-            ForgeError::NotFetched(_) => (Code::Aborted, "NOT_FETCHED"),
-            ForgeError::NotPushed(_) => (Code::Aborted, "NOT_PUSHED"),
-            ForgeError::Taken(_) => (Code::AlreadyExists, "TAKEN"),
-            ForgeError::Busy(_) => (Code::FailedPrecondition, "REPOSITORY_BUSY"),
-            ForgeError::InUse { .. } => (Code::FailedPrecondition, "REPOSITORY_IN_USE"),
-            ForgeError::NoRoom(_) => (Code::ResourceExhausted, "NO_ROOM"),
-            ForgeError::Unavailable(_) => (Code::Unavailable, "FORGE_UNAVAILABLE"),
-            ForgeError::Git(_) | ForgeError::GitFailed { .. } => (Code::Internal, "GIT"),
-            ForgeError::File { .. } => (Code::Internal, "FILE"),
-            ForgeError::Store(StoreError::Closed) => return stopping(),
-            ForgeError::Store(_) => (Code::Internal, "STORE"),
-        };
-        status(code, reason, error.to_string())
     }
 }
 

@@ -19,12 +19,12 @@ use super::{
     Api, git,
     principal::owner,
     pulls,
-    status::stopping,
+    status::{forge as failed, stopping},
     streams::{Answers, until_closing},
 };
 use crate::{
     environments::EnvironmentInfo,
-    forge::{self, ForgeError, Import, RepositoryInfo, Which},
+    forge::{self, ForgeError, Import, PullFilter, RepositoryInfo},
 };
 
 /// Lines of progress that may wait for the caller.
@@ -44,8 +44,8 @@ impl Repositories for Api {
         _: Request<ListRepositoriesRequest>,
     ) -> Result<Response<ListRepositoriesResponse>, Status> {
         let mut repositories = vec![];
-        for info in self.fleet.forge().repositories().await? {
-            repositories.push(self.whole(info).await?);
+        for info in self.forge.repositories().await.map_err(failed)? {
+            repositories.push(self.whole(info).await.map_err(failed)?);
         }
         Ok(Response::new(ListRepositoriesResponse { repositories }))
     }
@@ -112,13 +112,13 @@ impl Repositories for Api {
 
     async fn set_rules(&self, request: Request<SetRulesRequest>) -> Result<Response<Repository>, Status> {
         let SetRulesRequest { name, rules } = request.into_inner();
-        self.fleet.forge().set_rules(&name, pulls::rules(rules)?).await?;
+        self.forge.set_rules(&name, pulls::rules(rules)?).await.map_err(failed)?;
         self.named(&name).await
     }
 
     async fn set_upstream(&self, request: Request<SetUpstreamRequest>) -> Result<Response<Repository>, Status> {
         let SetUpstreamRequest { name, url, fetch_every } = request.into_inner();
-        self.keeper.set_upstream(&name, url, fetch_every).await?;
+        self.keeper.set_upstream(&name, url, fetch_every).await.map_err(failed)?;
         self.named(&name).await
     }
 
@@ -127,11 +127,11 @@ impl Repositories for Api {
         request: Request<RenameRepositoryRequest>,
     ) -> Result<Response<Repository>, Status> {
         let RenameRepositoryRequest { name, new_name } = request.into_inner();
-        let uses = self.uses(&name).await?;
+        let uses = self.uses(&name).await.map_err(failed)?;
         let help = "they know it by this name; remove them first, or keep the name";
-        refuse_use(&name, &[uses.sessions, uses.environments], help)?;
-        let info = self.keeper.rename(&name, &new_name).await?;
-        Ok(Response::new(self.whole(info).await?))
+        refuse_use(&name, &[uses.sessions, uses.environments], help).map_err(failed)?;
+        let info = self.keeper.rename(&name, &new_name).await.map_err(failed)?;
+        Ok(Response::new(self.whole(info).await.map_err(failed)?))
     }
 
     async fn remove_repository(
@@ -139,12 +139,12 @@ impl Repositories for Api {
         request: Request<RemoveRepositoryRequest>,
     ) -> Result<Response<RemoveRepositoryResponse>, Status> {
         let RemoveRepositoryRequest { name, force } = request.into_inner();
-        let uses = self.uses(&name).await?;
+        let uses = self.uses(&name).await.map_err(failed)?;
         if !force {
             let help = "end that first, or say --force";
-            refuse_use(&name, &[uses.sessions, uses.environments, uses.pulls], help)?;
+            refuse_use(&name, &[uses.sessions, uses.environments, uses.pulls], help).map_err(failed)?;
         }
-        self.keeper.remove(&name).await?;
+        self.keeper.remove(&name).await.map_err(failed)?;
         Ok(Response::new(RemoveRepositoryResponse {}))
     }
 
@@ -163,25 +163,25 @@ struct Uses {
 
 impl Api {
     async fn whole(&self, info: RepositoryInfo) -> Result<Repository, ForgeError> {
-        let forge = self.fleet.forge();
+        let forge = &self.forge;
         let rules = forge.rules(&info.name).await?;
-        let open = forge.pulls(Which { repository: Some(info.name.clone()), ..Which::default() }).await?;
+        let open = forge.pulls(PullFilter { repository: Some(info.name.clone()), ..PullFilter::default() }).await?;
         let upstream = self.keeper.upstream(&info.name).await?;
         Ok(pulls::repository(&info, &rules, open.len(), &upstream))
     }
 
     async fn named(&self, name: &str) -> Result<Response<Repository>, Status> {
-        let info = self.fleet.forge().repository(name).await?;
-        Ok(Response::new(self.whole(info).await?))
+        let info = self.forge.repository(name).await.map_err(failed)?;
+        Ok(Response::new(self.whole(info).await.map_err(failed)?))
     }
 
     async fn uses(&self, name: &str) -> Result<Uses, ForgeError> {
-        let forge = self.fleet.forge();
+        let forge = &self.forge;
         let url = forge.repository(name).await?.url;
         let sessions = self.fleet.list().into_iter().filter(|view| view.session.repository.as_deref() == Some(name));
         let has = |it: &EnvironmentInfo| it.repository == url || it.also_read.iter().any(|also| also == name);
-        let environments = self.fleet.environments().list().into_iter().filter(has);
-        let pulls = forge.pulls(Which { repository: Some(name.into()), ..Which::default() }).await?;
+        let environments = self.environments.list().into_iter().filter(has);
+        let pulls = forge.pulls(PullFilter { repository: Some(name.into()), ..PullFilter::default() }).await?;
         Ok(Uses {
             sessions: several("session", sessions.map(|view| view.session.slug).collect()),
             environments: several("environment", environments.map(|it| it.name).collect()),
@@ -222,7 +222,7 @@ fn with_progress<T: Send + 'static, A: Send + 'static>(
     done: impl FnOnce(T) -> A + Send + 'static,
 ) -> impl Stream<Item = Result<A, Status>> + Send {
     let task = AbortOnDropHandle::new(tokio::spawn(work));
-    let last = stream::once(async move { Ok(done(task.await.map_err(|_| stopping())??)) });
+    let last = stream::once(async move { Ok(done(task.await.map_err(|_| stopping())?.map_err(failed)?)) });
     ReceiverStream::new(lines).map(move |text| Ok(line(text))).chain(last)
 }
 

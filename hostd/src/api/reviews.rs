@@ -11,10 +11,10 @@ use super::{
     Api,
     principal::owner,
     pulls,
-    status::{invalid, stopping},
+    status::{forge as failed, invalid, stopping},
     streams::{Answers, until_closing},
 };
-use crate::forge::{About, ForgeError, Hint, Hints, PullId, Which};
+use crate::forge::{About, ForgeError, Hint, Hints, PullFilter, PullId};
 
 #[async_trait]
 impl Reviews for Api {
@@ -24,14 +24,14 @@ impl Reviews for Api {
         let ListPullsRequest { repository, all } = request.into_inner();
         let repository = Some(repository).filter(|name| !name.is_empty());
         if let Some(name) = &repository {
-            self.fleet.forge().repository(name).await?;
+            self.forge.repository(name).await.map_err(failed)?;
         }
-        Ok(Response::new(self.queue(Which { repository, all, ..Which::default() }).await?))
+        Ok(Response::new(self.queue(PullFilter { repository, all, ..PullFilter::default() }).await.map_err(failed)?))
     }
 
     async fn get_pull(&self, request: Request<GetPullRequest>) -> Result<Response<Pull>, Status> {
         let id = self.pull_id(&request.into_inner().id).await?;
-        Ok(Response::new(pulls::pull(&self.fleet.forge().pull(&id).await?)))
+        Ok(Response::new(pulls::pull(&self.forge.pull(&id).await.map_err(failed)?)))
     }
 
     async fn submit_review(&self, request: Request<SubmitReviewRequest>) -> Result<Response<Pull>, Status> {
@@ -44,39 +44,39 @@ impl Reviews for Api {
         let comments = comments.into_iter().map(new_comment).collect();
         let id = self.pull_id(&id).await?;
         let review = NewReview { who, head, older, verdict, body, comments };
-        Ok(Response::new(pulls::pull(&self.fleet.forge().review(&id, review).await?)))
+        Ok(Response::new(pulls::pull(&self.forge.review(&id, review).await.map_err(failed)?)))
     }
 
     async fn resolve_thread(&self, request: Request<ResolveThreadRequest>) -> Result<Response<Pull>, Status> {
         let who = Who::person(owner(&request));
         let ResolveThreadRequest { id, thread, resolved } = request.into_inner();
         let id = self.pull_id(&id).await?;
-        Ok(Response::new(pulls::pull(&self.fleet.forge().resolve(&id, who, thread, resolved).await?)))
+        Ok(Response::new(pulls::pull(&self.forge.resolve(&id, who, thread, resolved).await.map_err(failed)?)))
     }
 
     async fn merge_pull(&self, request: Request<MergePullRequest>) -> Result<Response<Pull>, Status> {
         let who = Who::person(owner(&request));
         let MergePullRequest { id, head } = request.into_inner();
         let id = self.pull_id(&id).await?;
-        Ok(Response::new(pulls::pull(&self.fleet.forge().merge(&id, who, &head).await?)))
+        Ok(Response::new(pulls::pull(&self.forge.merge(&id, who, &head).await.map_err(failed)?)))
     }
 
     async fn close_pull(&self, request: Request<ClosePullRequest>) -> Result<Response<Pull>, Status> {
         let who = Who::person(owner(&request));
         let id = self.pull_id(&request.into_inner().id).await?;
-        Ok(Response::new(pulls::pull(&self.fleet.forge().close(&id, who).await?)))
+        Ok(Response::new(pulls::pull(&self.forge.close(&id, who).await.map_err(failed)?)))
     }
 
     async fn reopen_pull(&self, request: Request<ReopenPullRequest>) -> Result<Response<Pull>, Status> {
         let who = Who::person(owner(&request));
         let id = self.pull_id(&request.into_inner().id).await?;
-        Ok(Response::new(pulls::pull(&self.fleet.forge().reopen(&id, who).await?)))
+        Ok(Response::new(pulls::pull(&self.forge.reopen(&id, who).await.map_err(failed)?)))
     }
 
     async fn watch_pulls(&self, _: Request<WatchPullsRequest>) -> Result<Response<Self::WatchPullsStream>, Status> {
         // Before the queue is read, so that nothing falls between.
-        let hints = self.fleet.forge().hints();
-        let queue = self.open_queue().await?;
+        let hints = self.forge.hints();
+        let queue = self.open_queue().await.map_err(failed)?;
         let watch = Watch { api: self.clone(), hints, ready: vec![queue] };
         let changes = stream::unfold(watch, |mut watch| async move {
             let next = watch.next().await;
@@ -88,12 +88,12 @@ impl Reviews for Api {
 
 impl Api {
     async fn open_queue(&self) -> Result<WatchPullsResponse, ForgeError> {
-        let pulls = self.fleet.forge().pulls(Which::default()).await?;
+        let pulls = self.forge.pulls(PullFilter::default()).await?;
         Ok(change(Change::Queue(ListPullsResponse { pulls: pulls.iter().map(pulls::pull_for_watch).collect() })))
     }
 
-    async fn queue(&self, which: Which) -> Result<ListPullsResponse, ForgeError> {
-        let pulls = self.fleet.forge().pulls(which).await?;
+    async fn queue(&self, filter: PullFilter) -> Result<ListPullsResponse, ForgeError> {
+        let pulls = self.forge.pulls(filter).await?;
         Ok(ListPullsResponse { pulls: pulls.iter().map(pulls::pull_in_brief).collect() })
     }
 }
@@ -124,18 +124,18 @@ impl Watch {
                 return Ok(next);
             }
             let heard = self.hints.next().await.ok_or_else(stopping)?;
-            self.ready = self.changes(heard.hint()).await?;
+            self.ready = self.changes(heard.hint()).await.map_err(failed)?;
         }
     }
 
     async fn changes(&self, hint: Option<Hint>) -> Result<Vec<WatchPullsResponse>, ForgeError> {
-        let forge = self.api.fleet.forge();
+        let forge = &self.api.forge;
         let Some(Hint { repository, about, .. }) = hint else {
             return Ok(vec![self.api.open_queue().await?]);
         };
         match about {
             About::Pull(number) => {
-                match forge.known(&PullId { repository, number }).await {
+                match forge.known(&PullId::new(forge.id().clone(), repository, number)).await {
                     Ok(whole) => Ok(vec![change(Change::Pull(pulls::pull_for_watch(&whole)))]),
                     // Not yet.
                     Err(ForgeError::NoPull(_)) => Ok(vec![]),
@@ -143,7 +143,8 @@ impl Watch {
                 }
             }
             About::Checks(commit) => {
-                let of_repository = forge.pulls(Which { repository: Some(repository), ..Which::default() }).await?;
+                let of_repository =
+                    forge.pulls(PullFilter { repository: Some(repository), ..PullFilter::default() }).await?;
                 let with_head = of_repository.iter().filter(|whole| whole.pull.head() == commit);
                 Ok(with_head.map(|whole| change(Change::Pull(pulls::pull_for_watch(whole)))).collect())
             }

@@ -1,28 +1,35 @@
+use hostd_core::session::Budget;
 use pilothouse_proto::hostd::v1::{
-    AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, EventsRequest, EventsResponse,
-    ExecRequest, ExecResponse, ForkRequest, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse, Refused,
-    RestartRequest, ResumeRequest, SendRequest, SendResponse, Session, SuspendRequest, sessions_server::Sessions,
+    AnswerRequest, AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, Event, EventsRequest,
+    EventsResponse, ExecRequest, ExecResponse, ExplainRequest, ExplainResponse, ForkRequest, ForwardRequest,
+    ForwardResponse, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse, Refused, RestartRequest,
+    ResumeRequest, SendRequest, SendResponse, Session, SetBudgetRequest, SuspendRequest, sessions_server::Sessions,
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
-    Api, attach, convert, events, exec, log,
+    Api, attach, convert, events, exec, forward, log,
     principal::{actor, owner},
     streams::Answers,
 };
-use crate::sessions::{ForkOrder, Order, SendOrder, SessionView};
+use crate::{
+    sessions::{CreateSession, ForkOrder, SendOrder, SessionView},
+    store::ALL_EVENTS,
+};
 
 #[async_trait]
 impl Sessions for Api {
     type AttachStream = Answers<AttachResponse>;
     type ExecStream = Answers<ExecResponse>;
+    type ForwardStream = Answers<ForwardResponse>;
     type LogStream = Answers<LogResponse>;
     type EventsStream = Answers<EventsResponse>;
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Session>, Status> {
         let owner = owner(&request);
-        let CreateRequest { environment, title, task, command } = request.into_inner();
-        let view = self.fleet.create(Order { environment, title, task, command, owner }).await?;
+        let CreateRequest { environment, title, task, command, budget_micros: budget } = request.into_inner();
+        let order = CreateSession { environment, title, task, command, owner, budget };
+        let view = self.fleet.create(order).await?;
         Ok(Response::new(convert::session(&view)))
     }
 
@@ -36,7 +43,8 @@ impl Sessions for Api {
         let id = request.into_inner().id;
         self.fleet.look_into(&id).await?;
         let view = self.fleet.get(&id)?;
-        Ok(Response::new(Session { refused: self.refused(&view), ..convert::session(&view) }))
+        let last_event = self.last_event(&view).await;
+        Ok(Response::new(Session { refused: self.refused(&view), last_event, ..convert::session(&view) }))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
@@ -66,8 +74,20 @@ impl Sessions for Api {
 
     async fn fork(&self, request: Request<ForkRequest>) -> Result<Response<Session>, Status> {
         let owner = owner(&request);
-        let ForkRequest { id, title } = request.into_inner();
-        let view = self.fleet.fork(&id, ForkOrder { title, owner }).await?;
+        let ForkRequest { id, title, budget_micros: budget } = request.into_inner();
+        let view = self.fleet.fork(&id, ForkOrder { title, owner, budget }).await?;
+        Ok(Response::new(convert::session(&view)))
+    }
+
+    async fn set_budget(&self, request: Request<SetBudgetRequest>) -> Result<Response<Session>, Status> {
+        let actor = actor(&request);
+        let SetBudgetRequest { id, micros, raise } = request.into_inner();
+        let change = match (micros, raise) {
+            (more, true) => Budget::Raise(more),
+            (0, false) => Budget::Off,
+            (amount, false) => Budget::Set(amount),
+        };
+        let view = self.fleet.by(actor).set_budget(&id, change).await?;
         Ok(Response::new(convert::session(&view)))
     }
 
@@ -78,6 +98,13 @@ impl Sessions for Api {
         Ok(Response::new(SendResponse {}))
     }
 
+    async fn answer(&self, request: Request<AnswerRequest>) -> Result<Response<Session>, Status> {
+        let actor = actor(&request);
+        let AnswerRequest { id, permission, allow } = request.into_inner();
+        let view = self.fleet.by(actor).answer(&id, permission, allow).await?;
+        Ok(Response::new(convert::session(&view)))
+    }
+
     async fn attach(&self, request: Request<Streaming<AttachRequest>>) -> Result<Response<Self::AttachStream>, Status> {
         Ok(Response::new(attach::attach(self, request).await?))
     }
@@ -86,8 +113,20 @@ impl Sessions for Api {
         Ok(Response::new(exec::exec(self, request).await?))
     }
 
+    async fn forward(
+        &self,
+        request: Request<Streaming<ForwardRequest>>,
+    ) -> Result<Response<Self::ForwardStream>, Status> {
+        Ok(Response::new(forward::forward(self, request).await?))
+    }
+
     async fn events(&self, request: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
         Ok(Response::new(events::events(self, request.into_inner()).await?))
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        let view = self.fleet.get(&request.into_inner().id)?;
+        Ok(Response::new(convert::explanation(&view)))
     }
 
     async fn log(&self, request: Request<LogRequest>) -> Result<Response<Self::LogStream>, Status> {
@@ -99,5 +138,14 @@ impl Api {
     /// Destinations that a session was refused.
     fn refused(&self, view: &SessionView) -> Vec<Refused> {
         self.fleet.refused(&view.session.id).into_iter().map(convert::refused).collect()
+    }
+
+    /// What was done last to a session. The rest is worth an answer also where that cannot be read.
+    async fn last_event(&self, view: &SessionView) -> Option<Event> {
+        let read = self.fleet.events(&view.session.id, ALL_EVENTS, 1).await;
+        read.inspect_err(|error| tracing::warn!(slug = view.session.slug, %error, "its story cannot be read"))
+            .ok()?
+            .last()
+            .map(convert::event)
     }
 }

@@ -5,7 +5,13 @@ use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{diff::DiffError, environments::EnvironmentError, sessions::FleetError, store::StoreError};
+use crate::{
+    diff::DiffError,
+    environments::EnvironmentError,
+    forge::{ForgeError, StorageError},
+    sessions::FleetError,
+    store::StoreError,
+};
 
 /// Domain of every error's reason.
 const DOMAIN: &str = "pilothouse";
@@ -74,6 +80,7 @@ impl From<FleetError> for Status {
             FleetError::NotRead(_) => (Code::Aborted, "NOT_READ"),
             FleetError::NotForked(_) => (Code::Internal, "NOT_FORKED"),
             FleetError::NotRemoved(_) => (Code::Internal, "NOT_REMOVED"),
+            FleetError::StandsStill(_) => (Code::Internal, "STANDS_STILL"),
             FleetError::Stopping => return stopping(),
             FleetError::Store(StoreError::Closed) => return stopping(),
             FleetError::Store(_) => (Code::Internal, "STORE"),
@@ -110,6 +117,35 @@ pub(super) fn diff(error: &DiffError) -> Status {
         DiffError::WorkingTree(_) => (Code::Aborted, "WORKING_TREE"),
         DiffError::Busy => (Code::ResourceExhausted, "BUSY"),
         DiffError::Git(_) | DiffError::Failed(_) | DiffError::Malformed(_) => (Code::Internal, "GIT"),
+    };
+    status(code, reason, error.to_string())
+}
+
+/// Converts an error of the forge into a status.
+pub(super) fn forge(error: ForgeError) -> Status {
+    let (code, reason) = match &error {
+        ForgeError::NoRepository { .. } => (Code::NotFound, "REPOSITORY_NOT_FOUND"),
+        ForgeError::NoBranch { .. } | ForgeError::NoDefaultBranch { .. } => (Code::NotFound, "BRANCH_NOT_FOUND"),
+        ForgeError::NoCommit { .. } => (Code::NotFound, "COMMIT_NOT_FOUND"),
+        ForgeError::NoPull(_) => (Code::NotFound, "PULL_NOT_FOUND"),
+        ForgeError::NoPlace(_) => (Code::NotFound, "PLACE_NOT_FOUND"),
+        ForgeError::Invalid(_) => (Code::InvalidArgument, "INVALID"),
+        ForgeError::Refused(_) => (Code::FailedPrecondition, "REFUSED"),
+        ForgeError::NotMergeable(_) => (Code::FailedPrecondition, "NOT_MERGEABLE"),
+        ForgeError::Conflicts { .. } => (Code::FailedPrecondition, "CONFLICTS"),
+        // Not FailedPrecondition: nobody forbids it, it went wrong.
+        ForgeError::NotImported(_) => (Code::Aborted, "NOT_IMPORTED"),
+        ForgeError::NotFetched(_) => (Code::Aborted, "NOT_FETCHED"),
+        ForgeError::NotPushed(_) => (Code::Aborted, "NOT_PUSHED"),
+        ForgeError::Taken(_) => (Code::AlreadyExists, "TAKEN"),
+        ForgeError::Busy(_) => (Code::FailedPrecondition, "REPOSITORY_BUSY"),
+        ForgeError::InUse { .. } => (Code::FailedPrecondition, "REPOSITORY_IN_USE"),
+        ForgeError::NoRoom(_) => (Code::ResourceExhausted, "NO_ROOM"),
+        ForgeError::Unavailable(_) => (Code::Unavailable, "FORGE_UNAVAILABLE"),
+        ForgeError::Git(_) | ForgeError::GitFailed { .. } => (Code::Internal, "GIT"),
+        ForgeError::File { .. } => (Code::Internal, "FILE"),
+        ForgeError::Storage(StorageError::Closed) => return stopping(),
+        ForgeError::Storage(_) => (Code::Internal, "STORE"),
     };
     status(code, reason, error.to_string())
 }

@@ -2,7 +2,9 @@
 
 use std::{pin::Pin, time::Duration};
 
+use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
+use pilothouse_proto::link::CHUNK;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
@@ -31,4 +33,9 @@ pub(super) fn until_closing<T: Send + 'static>(
     let (until, closed) = (closing.clone().cancelled_owned(), closing.clone());
     let last = stream::once(async move { closed.is_cancelled().then(|| Err(stopping())) });
     Box::pin(answers.take_until(until).chain(last.filter_map(std::future::ready)))
+}
+
+/// Bytes in pieces that a guest takes.
+pub(super) fn pieces(bytes: &Bytes) -> impl Iterator<Item = Bytes> {
+    (0..bytes.len()).step_by(CHUNK).map(|from| bytes.slice(from..bytes.len().min(from + CHUNK)))
 }

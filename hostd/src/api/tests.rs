@@ -17,7 +17,8 @@ use tonic_reflection::pb::v1::{
 
 use super::*;
 
-const SERVICES: [&str; 7] = ["Checks", "Diffs", "Environments", "Host", "Repositories", "Reviews", "Sessions"];
+const SERVICES: [&str; 9] =
+    ["Checks", "Credentials", "Diffs", "Environments", "Host", "Repositories", "Reviews", "Sessions", "Spending"];
 
 /// Serves what is said of the API to these users.
 async fn served(path: &Path, users: principal::Allowed) -> (Channel, JoinHandle<()>) {

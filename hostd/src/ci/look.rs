@@ -9,7 +9,10 @@ use hostd_core::{
 };
 
 use super::{Ci, Job, RerunError};
-use crate::forge::{ForgeError, Which};
+use crate::{
+    environments::Environments,
+    forge::{ForgeError, PullFilter},
+};
 
 /// The checks that environments have for each repository: by repository, with each environment's name and its jobs.
 type Works = BTreeMap<String, Vec<(String, Vec<Job>)>>;
@@ -19,10 +22,10 @@ impl Ci {
     pub(super) async fn look(&self) -> Result<(), ForgeError> {
         // Those that end while the forge is read are over, whatever was read of them.
         let before: BTreeSet<Key> = self.runs().keys().cloned().collect();
-        let works = self.works();
+        let works = works(&self.deps.environments);
         self.suggest_rules(&works).await;
         let mut heads = BTreeSet::new();
-        for whole in self.parts.forge.pulls(Which::default()).await? {
+        for whole in self.deps.forge.pulls(PullFilter::default()).await? {
             let pull = &whole.pull;
             heads.insert((pull.repository.clone(), pull.head().to_owned()));
             for job in self.jobs_of(&works, pull) {
@@ -48,11 +51,11 @@ impl Ci {
     /// # Errors
     /// [`RerunError`].
     pub async fn rerun(&self, repository: &str, commit: &str, name: Option<&str>) -> Result<Vec<String>, RerunError> {
-        let commit = self.parts.forge.commit(repository, commit).await?;
-        let which = Which { repository: Some(repository.into()), ..Which::default() };
-        let pulls = self.parts.forge.pulls(which).await?;
+        let commit = self.deps.forge.commit(repository, commit).await?;
+        let filter = PullFilter { repository: Some(repository.into()), ..PullFilter::default() };
+        let pulls = self.deps.forge.pulls(filter).await?;
         let pull = pulls.iter().map(|whole| &whole.pull).find(|pull| pull.head() == commit);
-        let works = self.works();
+        let works = works(&self.deps.environments);
         let jobs = match pull {
             Some(pull) => self.jobs_of(&works, pull),
             None => unique(works.get(repository).into_iter().flatten(), None),
@@ -60,7 +63,7 @@ impl Ci {
         let names: Vec<String> = match name {
             Some(name) => vec![name.into()],
             None => {
-                let bad = self.parts.forge.checks(repository, &commit).await?.into_iter();
+                let bad = self.deps.forge.checks(repository, &commit).await?.into_iter();
                 let ours = |name: &String| jobs.iter().any(|job| job.check.name == *name);
                 bad.filter(|check| check.state.is_bad()).map(|check| check.name).filter(ours).collect()
             }
@@ -81,9 +84,9 @@ impl Ci {
 
     /// Cancels the reports of runs that a hostd that died left as under way and that nobody waits for any more.
     pub(super) async fn forget_superseded(&self) {
-        let works = self.works();
-        let all = Which { all: true, ..Which::default() };
-        let pulls = match self.parts.forge.pulls(all).await {
+        let works = works(&self.deps.environments);
+        let all = PullFilter { all: true, ..PullFilter::default() };
+        let pulls = match self.deps.forge.pulls(all).await {
             Ok(pulls) => pulls,
             Err(error) => return tracing::warn!(%error, "pull requests cannot be read"),
         };
@@ -97,7 +100,7 @@ impl Ci {
                 commits.push(pull.head());
             }
             for commit in commits {
-                let checks = self.parts.forge.checks(&pull.repository, commit).await.unwrap_or_default();
+                let checks = self.deps.forge.checks(&pull.repository, commit).await.unwrap_or_default();
                 for check in checks.iter().filter(|check| !check.state.is_over() && names.contains(&check.name)) {
                     let (repository, commit) = (pull.repository.clone(), commit.to_owned());
                     let key = Key { repository, commit, name: check.name.clone() };
@@ -107,23 +110,10 @@ impl Ci {
         }
     }
 
-    /// The checks of all environments that are built, by repository.
-    fn works(&self) -> Works {
-        let mut works = Works::new();
-        for info in self.parts.environments.list() {
-            let Ok(build) = self.parts.environments.ready(&info.name) else { continue };
-            let Some(repository) = build.recipe.local_repository().map(str::to_owned) else { continue };
-            let checks = build.recipe.ci.iter().cloned();
-            let jobs = checks.map(|check| Job { check, build: build.clone() }).collect();
-            works.entry(repository).or_default().push((info.name, jobs));
-        }
-        works
-    }
-
     /// The checks of a pull request: those of all environments of its repository; of several with one name, that of its
     /// session's environment.
     fn jobs_of(&self, works: &Works, pull: &PullRequest) -> Vec<Job> {
-        let own = self.parts.sessions.environment(&pull.author.session);
+        let own = self.deps.sessions.environment(&pull.author.session);
         unique(works.get(&pull.repository).into_iter().flatten(), own.as_deref())
     }
 
@@ -132,11 +122,33 @@ impl Ci {
         for (repository, environments) in works {
             let jobs = unique(environments.iter(), None).into_iter();
             let required = jobs.filter(|job| job.check.required).map(|job| job.check.name).collect();
-            if let Err(error) = self.parts.forge.suggest_checks(repository, required).await {
+            if let Err(error) = self.deps.forge.suggest_checks(repository, required).await {
                 tracing::debug!(repository, %error, "its checks are not required");
             }
         }
     }
+}
+
+/// Names of the checks that this host's CI runs on every open pull request of a repository.
+#[must_use]
+pub fn checks_of(environments: &Environments, repository: &str) -> Vec<String> {
+    let works = works(environments);
+    let jobs = works.get(repository).into_iter().flatten().flat_map(|(_, jobs)| jobs);
+    let names: BTreeSet<&String> = jobs.map(|job| &job.check.name).collect();
+    names.into_iter().cloned().collect()
+}
+
+/// The checks of all environments that are built, by repository.
+fn works(environments: &Environments) -> Works {
+    let mut works = Works::new();
+    for info in environments.list() {
+        let Ok(build) = environments.ready(&info.name) else { continue };
+        let Some(repository) = build.recipe.local_repository().map(str::to_owned) else { continue };
+        let checks = build.recipe.ci.iter().cloned();
+        let jobs = checks.map(|check| Job { check, build: build.clone() }).collect();
+        works.entry(repository).or_default().push((info.name, jobs));
+    }
+    works
 }
 
 /// One check of each name; those of the environment `first` go before others.

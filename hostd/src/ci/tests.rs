@@ -9,17 +9,18 @@ use std::{
 };
 
 use hostd_core::{
+    ForgeId,
     checks::{Check, CheckState},
     ci::{Key, SUPERSEDED},
     pulls::{Author, NewPull, Rules},
 };
 
-use super::{Ci, Parts, RerunError, Sessions};
+use super::{Ci, Deps, RerunError, Sessions};
 use crate::{
+    admission::Kind,
     environments::tests::{Fixture, RECIPE},
-    forge::{Forge as _, Local},
+    forge::{BareRepositories, Checks as _, Forge as _, Local, Pulls as _, Repositories as _},
     gateway::Gateway,
-    room::{Kind, Rooms},
     store::Store,
     vm::Memory,
 };
@@ -29,15 +30,11 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const BRANCH: &str = "agent/fixer/work";
 
 /// How many sessions wait for a place.
-struct Waiting(AtomicUsize, Rooms);
+struct Waiting(AtomicUsize);
 
 impl Sessions for Waiting {
     fn waiting(&self) -> usize {
         self.0.load(Relaxed)
-    }
-
-    fn rooms(&self) -> &Rooms {
-        &self.1
     }
 
     fn environment(&self, _: &str) -> Option<String> {
@@ -63,9 +60,9 @@ impl World {
         fixture.register(&format!("{RECIPE}{}", tables.collect::<String>())).await;
         fixture.built().await;
         let (store, _) = Store::open(&fixture.data.path().join("store.sqlite")).unwrap();
-        let forge = Local::new(store, fixture.data.path());
+        let forge = Local::new(Arc::new(store), fixture.data.path());
         fixture.git(&["--git-dir=git/widgets.git", "config", "core.logAllRefUpdates", "always"]).await;
-        let waiting = Arc::new(Waiting(AtomicUsize::default(), fixture.rooms.clone()));
+        let waiting = Arc::new(Waiting(AtomicUsize::default()));
         let world = Self { fixture, forge, waiting, most: 4 };
         world.push("first").await;
         world
@@ -76,7 +73,7 @@ impl World {
         let tree = self.git(&["mktree"]).await;
         let commit = self.git(&["commit-tree", "-m", message, "-p", "refs/heads/main", &tree]).await;
         self.git(&["update-ref", &format!("refs/heads/{BRANCH}"), &commit]).await;
-        self.forge.look("widgets", BRANCH).await.unwrap();
+        self.forge.refresh("widgets", BRANCH).await.unwrap();
         commit
     }
 
@@ -89,20 +86,22 @@ impl World {
         let author = Author { session: "01".into(), slug: "fixer".into() };
         let (title, body, base_branch) = ("Fix".into(), String::new(), "main".into());
         let (repository, head_branch) = ("widgets".into(), BRANCH.into());
-        let new = NewPull { repository, title, body, author, head_branch, base_branch };
+        let new = NewPull { forge: ForgeId::local(), repository, title, body, author, head_branch, base_branch };
         self.forge.open(new).await.unwrap().pull.head().to_owned()
     }
 
     fn start(&self) -> Arc<Ci> {
         let Fixture { data, vmm, environments, .. } = &self.fixture;
-        Ci::start(Parts {
+        Ci::start(Deps {
             data: data.path().into(),
             forge: Arc::new(self.forge.clone()),
             environments: environments.clone(),
             vmm: vmm.clone(),
-            gateway: Arc::new(Gateway::new(data.path().join("git"))),
+            gateway: Arc::new(Gateway::new(BareRepositories::at(data.path().join("git")))),
+            admission: self.fixture.admission.clone(),
             sessions: self.waiting.clone(),
             most: Some(self.most),
+            look_again: Duration::from_secs(1),
         })
     }
 
@@ -134,7 +133,7 @@ impl World {
 
     /// How often CI has started a VM: the build has started three.
     fn started(&self) -> usize {
-        self.fixture.vmm.started.lock().unwrap().len() - 3
+        self.fixture.vmm.specs().len() - 3
     }
 }
 
@@ -149,15 +148,15 @@ async fn every_check_of_a_head_runs_in_a_clone_of_its_own() {
     assert_eq!(style.summary, "ended with exit code 3: ran ./ci style fail");
     let log = world.log(&style).await;
     assert!(log.contains("pilothouse: ./ci style fail\nran ./ci style fail\npilothouse: failed: "), "{log}");
-    let commands = world.fixture.vmm.commands.lock().unwrap().clone();
+    let commands = world.fixture.vmm.commands();
     assert!(commands.contains(&format!("/work/widgets: git fetch --quiet origin {head}")), "{commands:?}");
     assert!(commands.contains(&"/work/widgets: ./ci unit well".into()), "{commands:?}");
-    let specs = world.fixture.vmm.started.lock().unwrap()[3..].to_vec();
+    let specs = world.fixture.vmm.specs()[3..].to_vec();
     assert!(specs.len() == 2 && specs.iter().all(|spec| matches!(spec.memory, Memory::Clone(_))), "{specs:?}");
     assert_ne!(specs[0].disk, specs[1].disk);
     assert_eq!(world.forge.rules("widgets").await.unwrap().required_checks, ["unit", "style"]);
-    assert_eq!(world.fixture.environments.ci_checks("widgets"), ["style", "unit"]);
-    assert!(world.fixture.environments.ci_checks("other").is_empty());
+    assert_eq!(super::checks_of(&world.fixture.environments, "widgets"), ["style", "unit"]);
+    assert!(super::checks_of(&world.fixture.environments, "other").is_empty());
     ci.close().await;
     assert!(world.fixture.names("ci").is_empty() && world.fixture.vmm.running() == 0);
 
@@ -206,7 +205,7 @@ async fn a_newer_head_cancels_the_run_of_the_older() {
     assert_eq!(cancelled.summary, SUPERSEDED);
     world.wait_for(&new, "unit", CheckState::Running).await;
     world.git(&["update-ref", "-d", &format!("refs/heads/{BRANCH}")]).await;
-    world.forge.look("widgets", BRANCH).await.unwrap();
+    world.forge.refresh("widgets", BRANCH).await.unwrap();
     world.wait_for(&new, "unit", CheckState::Cancelled).await;
     ci.close().await;
     assert!(world.fixture.vmm.running() == 0 && world.fixture.names("ci").is_empty());
@@ -240,7 +239,7 @@ async fn what_a_hostd_that_ends_was_at_begins_again_with_the_next() {
     let ci = world.start();
     world.wait_for(&head, "unit", CheckState::Cancelled).await;
     world.wait_for(&newer, "unit", CheckState::Running).await;
-    assert!(!left.exists() && world.fixture.vmm.leftovers.lock().unwrap().contains(&left));
+    assert!(!left.exists() && world.fixture.vmm.orphans.lock().unwrap().contains(&left));
     ci.close().await;
 }
 
@@ -312,14 +311,14 @@ async fn rules_that_a_person_gave_are_left_alone() {
 #[tokio::test]
 async fn what_sessions_were_promised_is_not_given_to_runs_and_the_other_way_round() {
     let world = World::new(&[("unit", "hang")]).await;
-    let rooms = world.fixture.rooms.clone();
-    let all = rooms.room().memory();
-    let (_, session) = rooms.decide(Kind::Session, |_| ((), Some(all)));
+    let admission = world.fixture.admission.clone();
+    let all = admission.room().memory();
+    let (_, session) = admission.decide(Kind::Session, |_| ((), Some(all)));
     let head = world.open().await;
     let ci = world.start();
     world.wait_for(&head, "unit", CheckState::Queued).await;
     drop(session);
     world.wait_for(&head, "unit", CheckState::Running).await;
-    assert_eq!(rooms.room().memory(), all - (64 << 20));
+    assert_eq!(admission.room().memory(), all - (64 << 20));
     ci.close().await;
 }

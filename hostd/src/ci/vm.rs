@@ -11,7 +11,7 @@ use ulid::Ulid;
 
 use super::{Ci, Job, Log, State};
 use crate::{
-    gateway::Caller,
+    gateway::{Access, Caller},
     guest::{
         Identity,
         command::{self, Output},
@@ -72,19 +72,19 @@ impl Ci {
 
     /// Ends the VMs that an earlier hostd left, and removes their folders.
     pub(super) async fn sweep(&self) {
-        guest_vm::sweep(&*self.parts.vmm, &self.folder(), WHAT).await;
+        guest_vm::sweep(&*self.deps.vmm, &self.folder(), WHAT).await;
     }
 
     fn set_vm(&self, key: &Key, now: Option<Arc<dyn Vm>>) {
-        if let Some(State::Running { promise, .. }) = self.runs().get(key).map(|run| &run.state) {
-            promise.set_vm(now);
+        if let Some(State::Running { reservation, .. }) = self.runs().get(key).map(|run| &run.state) {
+            reservation.set_vm(now);
         }
     }
 
     /// Starts the attempt's VM: a clone of the build's template; where there is none, or it does not fit this machine any more,
     /// the build's disk boots.
     async fn machine(&self, id: &str, folder: &Path, job: &Job, log: &Log) -> Result<GuestVm, VmError> {
-        let (vmm, build) = (&self.parts.vmm, &job.build);
+        let (vmm, build) = (&self.deps.vmm, &job.build);
         let failed = |error| VmError::File { path: folder.into(), error };
         tokio::fs::create_dir_all(folder).await.map_err(failed)?;
         let disk = folder.join("disk.qcow2");
@@ -116,7 +116,9 @@ impl Ci {
             Ok(identity) => identity,
             Err(why) => return End::Broken(why),
         };
-        let (_link, client) = match guest.meet(identity, &self.parts.gateway, caller(id, key, job)).await {
+        let access = Access::to(&job.build.recipe.credentials, None).await;
+        let identity = identity.trusting(self.deps.gateway.trust(&access, &job.build.recipe.name));
+        let (_link, client) = match guest.meet(identity, &self.deps.gateway, caller(id, key, job, access)).await {
             Ok(Met { link, hello }) => (link, hello.client.clone()),
             Err(error) => {
                 log.push(&guest.vm().serial().await);
@@ -172,9 +174,10 @@ async fn run(
         ("PILOTHOUSE_COMMIT", &key.commit),
         ("PILOTHOUSE_REPOSITORY", &key.repository),
     ];
+    let own = job.build.recipe.environment.clone().into_iter();
     let start = ExecStart {
         command: words.to_vec(),
-        environment: variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        environment: own.chain(variables.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect(),
         directory: directory(job),
         terminal: None,
         beside_frozen: false,
@@ -192,7 +195,7 @@ fn directory(job: &Job) -> String {
 }
 
 /// The VM as the gateway knows it: it may read the repository and push nothing.
-fn caller(id: &str, key: &Key, job: &Job) -> Caller {
+fn caller(id: &str, key: &Key, job: &Job, access: Access) -> Caller {
     Caller {
         session_id: format!("ci-{id}"),
         slug: slug(id, job),
@@ -201,6 +204,7 @@ fn caller(id: &str, key: &Key, job: &Job) -> Caller {
         branch_prefix: None,
         also_read: job.build.recipe.also_read().to_vec(),
         egress: job.build.recipe.egress.clone(),
+        access,
     }
 }
 

@@ -4,7 +4,11 @@ use bytes::Bytes;
 use hostd_core::diff::{Contents, Limits, diff};
 
 use super::{
-    Compared, Detail, DiffError, File, FileEnd, Piece, Wish, objects::Objects, pieces::Pieces, run::has_contents,
+    error::DiffError,
+    objects::Objects,
+    pieces::Pieces,
+    run::has_contents,
+    types::{Compared, Detail, File, FileEnd, Piece, Wish},
 };
 
 /// Bytes of both sides together from which on a file waits for a place.

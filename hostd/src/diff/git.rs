@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::DiffError;
+use super::error::DiffError;
 use crate::{
     forge,
     process::{self, Group, Pipes},

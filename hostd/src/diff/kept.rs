@@ -14,11 +14,13 @@ use tokio::{
 };
 
 use super::{
-    Answers, DiffError, Diffs, Start, Trees, Wish, WorkingTree,
+    Diffs,
+    error::DiffError,
     git::{self, DEADLINE, Git, soon},
     objects::Objects,
-    run, trees,
-    working_tree::{Head, take},
+    trees::{self, Trees},
+    types::{Answers, Start, Wish},
+    working_tree::{Head, WorkingTree, take},
 };
 
 /// Largest pack of a working tree, in bytes.
@@ -52,7 +54,7 @@ impl Diffs {
     /// # Errors
     /// Where it cannot be read, or git fails.
     pub async fn working_tree(&self, from: WorkingTree, wish: Wish, now: UnixMillis) -> Result<Answers, DiffError> {
-        run::check(&wish)?;
+        wish.check()?;
         let repository = self.repository(&from.repository)?;
         let (mut git, stdin, more) = self.unpack(&repository)?;
         let Head { base, tree, missing } = match take(&from, PACK_MAX, DEADLINE, stdin).await {
@@ -111,7 +113,7 @@ impl Diffs {
     /// # Errors
     /// Where git cannot read it, or fails.
     pub async fn suspended(&self, repository: &str, kept: Kept, wish: Wish) -> Result<Answers, DiffError> {
-        run::check(&wish)?;
+        wish.check()?;
         let path = self.repository(repository)?;
         let (mut git, stdin, more) = self.unpack(&path)?;
         let poured = pour(kept.file, stdin).await;

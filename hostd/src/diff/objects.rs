@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    DiffError,
+    error::DiffError,
     git::{Git, soon},
 };
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hostd_core::diff::{Event, Hunks, Line};
 
-use super::{Ending, FileEnd, PieceHunk, PieceLine};
+use super::types::{Ending, FileEnd, PieceHunk, PieceLine};
 
 /// Bytes of text after which a piece is ended.
 pub(super) const BYTES: usize = 64 << 10;

@@ -2,7 +2,7 @@
 
 use hostd_core::pulls::{MergeMethod, PullRequest, PullState};
 
-use super::{DiffError, Revisions};
+use super::{error::DiffError, types::Revisions};
 
 impl Revisions {
     /// The revisions to compare for a pull request, from revision `from` (0: where it left its base branch) to revision `to`
@@ -44,12 +44,16 @@ impl Revisions {
 
 #[cfg(test)]
 mod tests {
-    use hostd_core::pulls::{Author, Merge, NewPull, Revision};
+    use hostd_core::{
+        ForgeId,
+        pulls::{Author, Merge, NewPull, Revision},
+    };
 
     use super::*;
 
     fn pull(state: PullState) -> PullRequest {
         let new = NewPull {
+            forge: ForgeId::local(),
             repository: "a".into(),
             title: "t".into(),
             body: String::new(),

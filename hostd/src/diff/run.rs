@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, ffi::OsStr, io, os::unix::ffi::OsStrExt as _, process::Stdio, sync::Arc};
 
 use bytes::BytesMut;
-use hostd_core::diff::{CONTEXT_MAX, Change, Mode, RawChanges, Status};
+use hostd_core::diff::{Change, Mode, RawChanges, Status};
 use tokio::{
     io::AsyncReadExt as _,
     sync::{Semaphore, mpsc},
@@ -11,10 +11,12 @@ use tokio::{
 };
 
 use super::{
-    Answer, Detail, DiffError, File, Start, Trees, Wish,
     contents::{Comparison, Wanted},
+    error::DiffError,
     git::{DEADLINE, Git, soon},
     objects::{Objects, QUESTIONS},
+    trees::Trees,
+    types::{Answer, Detail, File, Start, Wish},
 };
 
 /// Most files that are listed.
@@ -27,30 +29,10 @@ const FILES_SENT: usize = 512;
 const AHEAD: usize = 16;
 /// Bytes of git's list that are read at a time.
 const LIST_BYTES: usize = 64 << 10;
-/// Most paths of a wish, and most bytes of them together.
-const PATHS_MAX: (usize, usize) = (256, 64 << 10);
 /// More files than this on both sides are not looked at for renames with changes: the time grows with their product.
 const RENAMES: &str = "-l1000";
 
 type Out = mpsc::Sender<Result<Answer, DiffError>>;
-
-/// Checks whether the wish may be asked for.
-pub(super) fn check(wish: &Wish) -> Result<(), DiffError> {
-    let bytes: usize = wish.paths.iter().map(|path| path.len()).sum();
-    let problem = if wish.context > CONTEXT_MAX {
-        format!("at most {CONTEXT_MAX} lines of context are possible")
-    } else if wish.paths.len() > PATHS_MAX.0 || bytes > PATHS_MAX.1 {
-        format!(
-            "at most {} paths of {} bytes altogether are possible; name a folder above them",
-            PATHS_MAX.0, PATHS_MAX.1
-        )
-    } else if wish.paths.iter().any(|path| path.is_empty() || path.contains(&0)) {
-        "a path is empty or has a NUL byte".into()
-    } else {
-        return Ok(());
-    };
-    Err(DiffError::Invalid(problem))
-}
 
 /// Answers until everything is said or nobody listens.
 pub(super) async fn run(trees: Trees, start: Start, objects: Objects, wish: Wish, large: Arc<Semaphore>, out: Out) {

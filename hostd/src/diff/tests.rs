@@ -2,9 +2,11 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path, process::Command};
 
-use hostd_core::diff::Status;
+use bytes::Bytes;
+use hostd_core::diff::{Kind, Status};
 
 use super::*;
+use crate::forge::BareRepositories;
 
 /// A data folder with a repository `a`, and a clone of it to work in.
 struct World {
@@ -15,7 +17,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let diffs = Diffs::open(folder.path()).unwrap();
+        let diffs = Diffs::open(folder.path(), BareRepositories::at(folder.path().join("git"))).unwrap();
         let world = Self { folder, diffs };
         std::fs::create_dir(world.folder.path().join("git")).unwrap();
         let at = world.folder.path().to_owned();

@@ -5,7 +5,12 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{DiffError, Revisions, Start, git, objects::Objects};
+use super::{
+    error::DiffError,
+    git,
+    objects::Objects,
+    types::{Revisions, Start},
+};
 
 /// Longest name of a revision, in bytes.
 const REVISION_MAX: usize = 256;

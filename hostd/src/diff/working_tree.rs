@@ -16,7 +16,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, transport::Channel};
 
-use super::{DiffError, trees::is_id};
+use super::{error::DiffError, trees::is_id};
 
 /// Script that is run in the guest.
 const SCRIPT: &str = include_str!("take.sh");

@@ -1,4 +1,4 @@
-use super::Check;
+use super::check::Check;
 use crate::{selftest::Circle, vm::qemu::Confinement};
 
 const NAME: &str = "jail";

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::Check;
+use super::check::Check;
 
 const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
 const SMT: &str = "/sys/devices/system/cpu/smt/active";

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{Check, Status};
+use super::check::{Check, Status};
 use crate::{
     selftest,
     vm::{

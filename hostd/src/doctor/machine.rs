@@ -8,7 +8,7 @@ use std::{
 use rustix::fs::{Access, FlockOperation, access, flock, statvfs};
 use serde_json::json;
 
-use super::{Check, table::size};
+use super::{check::Check, table::size};
 use crate::{
     data_folder::{LOCK, Unfit},
     host_status,

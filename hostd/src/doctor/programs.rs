@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Check, Status};
+use super::check::{Check, Status};
 use crate::vm::{
     VmError, VmmInfo,
     qemu::{Qemu, Tool},

@@ -3,7 +3,7 @@ use std::{path::Path, time::Duration};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{Check, Status};
+use super::check::{Check, Status};
 use crate::{
     selftest::{self, Circle, Exam, Failure, Findings, Found},
     vm::{Vmm as _, qemu::Qemu, snapshot::store::Method},

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, Status};
+use super::{Report, check::Status};
 
 /// A line for each check with what to do below it, the steps of the circle, and a last line that sums it up.
 pub(super) fn of(report: &Report, colour: bool) -> String {

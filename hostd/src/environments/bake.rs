@@ -2,30 +2,24 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use hostd_core::{
-    Recipe,
-    recipe::{INTERNAL_HOST, ROOT},
-    session::Cause,
-};
+use hostd_core::{Recipe, recipe::INTERNAL_HOST, session::Cause};
 use pilothouse_proto::guest::v1::{PowerOffRequest, QuiesceRequest, guest_client::GuestClient};
 use tokio::time::timeout;
 use tonic::transport::Channel;
 
-use super::{EnvironmentError, exec, files, progress::Progress};
+use super::{agent, exec, files, progress::Progress, types::EnvironmentError};
 use crate::{
+    admission::Reservation,
     forge::Head,
-    gateway::{Caller, Gateway},
+    gateway::{Access, Caller, Gateway},
     guest::{Identity, Link},
     guest_vm::{GuestVm, Met},
-    room::Promise,
     vm::{Memory, Vm, VmSpec, Vmm},
 };
 
 /// Longest time for the disks to be synced, and for the VM to power off.
 const POWER_OFF_DEADLINE: Duration = Duration::from_secs(180);
 
-/// Script that looks for the agent's program in a guest.
-const CHECK_AGENT: &str = include_str!("agent.sh");
 /// Script that says whether a clone has pointers in place of files.
 const LFS: &str = r#"cd -- "$1" || exit 0
 if [ -n "$(git ls-files -z -- .gitattributes '*/.gitattributes' | xargs -0r grep -l 'filter=lfs')" ]; then
@@ -42,8 +36,8 @@ pub(super) struct Batch<'a> {
     /// Folder for the disk that is made, and for the VMs' own files.
     pub(super) workshop: PathBuf,
     pub(super) progress: &'a Progress,
-    /// Room that is promised to whichever VM of the build runs.
-    pub(super) promise: &'a Promise,
+    /// Room that is reserved for whichever VM of the build runs.
+    pub(super) reservation: &'a Reservation,
 }
 
 impl Batch<'_> {
@@ -66,7 +60,7 @@ impl Batch<'_> {
         identity.map_err(|why| self.progress.failure(&why))
     }
 
-    fn caller(&self) -> Caller {
+    fn caller(&self, access: Access) -> Caller {
         Caller {
             session_id: self.id.into(),
             slug: self.slug("build"),
@@ -75,6 +69,7 @@ impl Batch<'_> {
             branch_prefix: None,
             also_read: self.recipe.also_read().to_vec(),
             egress: self.recipe.egress.clone(),
+            access,
         }
     }
 }
@@ -94,14 +89,14 @@ pub(super) async fn bake(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_
     let (name, size, cpu) = (batch.slug("build"), batch.recipe.size, batch.recipe.cpu);
     let spec = VmSpec { name, directory, size, layers, disk, memory: Memory::Own, cpu };
     let guest = GuestVm::start(vmm, spec).await?;
-    batch.promise.set_vm(Some(guest.vm().clone()));
+    batch.reservation.set_vm(Some(guest.vm().clone()));
     let done = unless_it_ends(&guest, batch.progress, inside(&guest, gateway, batch)).await;
     let finished = match done {
         Ok((_link, client)) => power_off(&**guest.vm(), client, batch.progress).await,
         Err(error) => Err(error),
     };
     guest.end().await;
-    batch.promise.set_vm(None);
+    batch.reservation.set_vm(None);
     finished
 }
 
@@ -119,13 +114,13 @@ async fn inside(
         progress.step(format!("clone {branch} at {}", commit.get(..12).unwrap_or(commit)));
         clone(&client, batch).await?;
     }
-    let directory = directory(batch.recipe);
+    let directory = agent::directory(batch.recipe);
     for command in &batch.recipe.setup {
         progress.step(format!("setup: {}", hostd_core::text::one_line(command)));
         exec::run(&client, &["sh", "-c", command], directory, progress).await?;
     }
-    hand_over(&client, batch.recipe, progress).await?;
-    check_agent(&client, batch.recipe, progress).await?;
+    agent::settle_in(&client, batch.recipe, progress).await?;
+    agent::check(&client, batch.recipe, progress).await?;
     progress.step("power off and keep the disk");
     let quiesce = client.quiesce(QuiesceRequest { freeze: false, trim: true });
     match timeout(POWER_OFF_DEADLINE, quiesce).await {
@@ -142,7 +137,10 @@ pub(super) async fn meet(
     gateway: &Arc<Gateway>,
     batch: &Batch<'_>,
 ) -> Result<Met, EnvironmentError> {
-    match guest.meet(identity, gateway, batch.caller()).await {
+    // Of each VM its own: nothing of it is left once sessions run.
+    let access = Access::to(&batch.recipe.credentials, None).await;
+    let identity = identity.trusting(gateway.trust(&access, &batch.recipe.name));
+    match guest.meet(identity, gateway, batch.caller(access)).await {
         Ok(met) => Ok(met),
         Err(error) => {
             batch.progress.text(&guest.vm().serial().await);
@@ -184,46 +182,6 @@ async fn clone(client: &GuestClient<Channel>, batch: &Batch<'_>) -> Result<(), E
         exec::run(client, command, "/", batch.progress).await?;
     }
     Ok(())
-}
-
-/// Gives the working tree to the agent's user, who has to exist once the setup is done.
-async fn hand_over(
-    client: &GuestClient<Channel>,
-    recipe: &Recipe,
-    progress: &Progress,
-) -> Result<(), EnvironmentError> {
-    let user = &recipe.user;
-    progress.step(format!("check the agent `{}` of {user}", hostd_core::text::one_line(&recipe.agent.command[0])));
-    if exec::run_as(client, user, &["true"], "/", progress).await?.is_some() {
-        return Err(progress.failure("the recipe's `user` cannot run a program"));
-    }
-    match &recipe.repository {
-        Some(repository) if user != ROOT => {
-            let owner = format!("{user}:");
-            exec::run(client, &["chown", "-Rh", &owner, "--", &repository.path], "/", progress).await
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Checks whether sessions will be able to start their agent, as the user and in the folder that it will have.
-pub(super) async fn check_agent(
-    client: &GuestClient<Channel>,
-    recipe: &Recipe,
-    progress: &Progress,
-) -> Result<(), EnvironmentError> {
-    let command = ["sh", "-c", CHECK_AGENT, "sh", &recipe.agent.command[0]];
-    match exec::run_as(client, &recipe.user, &command, directory(recipe), progress).await? {
-        None => Ok(()),
-        Some(_) => Err(progress.failure(
-            "the agent could not be started; have `base.packages` or `setup` install it, or correct `agent.command`",
-        )),
-    }
-}
-
-/// Folder in the guest where setup, agent and checks begin.
-fn directory(recipe: &Recipe) -> &str {
-    recipe.repository.as_ref().map_or("/", |repository| &repository.path)
 }
 
 async fn power_off(vm: &dyn Vm, mut client: GuestClient<Channel>, progress: &Progress) -> Result<(), EnvironmentError> {

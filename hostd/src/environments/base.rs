@@ -16,11 +16,11 @@ use hostd_core::Recipe;
 use tokio::{fs, process::Command};
 
 use super::{
-    EnvironmentError,
     files::{self, Stat, at},
-    lines::Lines,
     mirrors,
+    programs::{Programs, Wanted},
     progress::Progress,
+    types::EnvironmentError,
 };
 use crate::{process::Group, vm::VmError};
 
@@ -52,21 +52,22 @@ pub(super) struct Base {
     pub(super) path: PathBuf,
     suite: String,
     packages: Vec<String>,
+    /// What the agent's profile wants beside Debian's packages.
+    programs: Option<Wanted>,
     disk: u64,
 }
 
 impl Base {
     /// The base that a recipe asks for. git is in it wherever there is a repository to clone.
     pub(super) fn of(recipe: &Recipe, bases: &Path) -> Self {
-        let mut packages = recipe.base.packages.clone();
-        packages.extend(recipe.repository.iter().map(|_| "git".to_owned()));
-        packages.sort();
-        packages.dedup();
+        let packages = recipe.packages();
         let (suite, disk) = (recipe.base.debian.clone(), recipe.size.disk);
-        let inputs = format!("{FORMAT}\n{suite}\n{}\n", packages.join(" "));
+        let programs = Wanted::of(recipe);
+        let more = programs.as_ref().map(|wanted| format!("{}\n", wanted.hash)).unwrap_or_default();
+        let inputs = format!("{FORMAT}\n{suite}\n{}\n{more}", packages.join(" "));
         let hash = format!("{}-{}", &blake3::hash(inputs.as_bytes()).to_hex()[..16], disk >> 20);
         let path = bases.join(format!("{hash}.ext4"));
-        Self { hash, path, suite, packages, disk }
+        Self { hash, path, suite, packages, programs, disk }
     }
 
     /// Stat of the image's file; None: the image is not made yet.
@@ -74,8 +75,8 @@ impl Base {
         files::stat(&self.path).await
     }
 
-    /// Makes the image, unless it is there.
-    pub(super) async fn make(&self, progress: &Progress) -> Result<Stat, EnvironmentError> {
+    /// Makes the image, unless it is there; what it takes of the agent's programs comes from `programs`.
+    pub(super) async fn make(&self, programs: &Programs, progress: &Progress) -> Result<Stat, EnvironmentError> {
         if let Some(stat) = self.stat().await {
             progress.output(format!("{} is there already", self.hash));
             return Ok(stat);
@@ -83,8 +84,14 @@ impl Base {
         let fresh = self.path.with_extension(UNFINISHED);
         files::remove(&fresh).await?;
         if !self.resized(&fresh, progress).await? {
-            let made = self.bootstrap(&fresh, progress).await;
-            if let Err(error) = made {
+            let made = async {
+                let archive = match &self.programs {
+                    Some(wanted) => Some(programs.archive(wanted, progress).await?),
+                    None => None,
+                };
+                self.bootstrap(&fresh, archive.as_deref(), progress).await
+            };
+            if let Err(error) = made.await {
                 files::remove(&fresh).await?;
                 return Err(error);
             }
@@ -111,7 +118,7 @@ if [ "$(stat -c %s "$2")" -lt "$3" ]; then truncate -s "$3" "$2"; resize2fs -f "
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let (mut resizing, pipes) = Group::spawn(&mut command).map_err(at("sh"))?;
         if let Some(stderr) = pipes.stderr {
-            follow(stderr, progress).await;
+            progress.follow(stderr).await;
         }
         let status = resizing.wait().await.map_err(at("sh"))?;
         if !status.success() {
@@ -122,14 +129,19 @@ if [ "$(stat -c %s "$2")" -lt "$3" ]; then truncate -s "$3" "$2"; resize2fs -f "
         Ok(status.success())
     }
 
-    async fn bootstrap(&self, image: &Path, progress: &Progress) -> Result<(), EnvironmentError> {
+    async fn bootstrap(
+        &self,
+        image: &Path,
+        programs: Option<&Path>,
+        progress: &Progress,
+    ) -> Result<(), EnvironmentError> {
         if !rustix::process::geteuid().is_root() && !is_on_path("newuidmap") {
             return Err(missing("newuidmap", "uidmap"));
         }
         let file = File::create_new(image).map_err(at(image))?;
         // For mmdebstrap's own user, where hostd is not root. The data folder keeps everyone else out.
         fs::set_permissions(image, PermissionsExt::from_mode(0o666)).await.map_err(at(image))?;
-        let (mut bootstrap, pipes) = match Group::spawn(&mut self.command(file)) {
+        let (mut bootstrap, pipes) = match Group::spawn(&mut self.command(file, programs)?) {
             Ok(spawned) => spawned,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(missing("mmdebstrap", "mmdebstrap"));
@@ -137,7 +149,7 @@ if [ "$(stat -c %s "$2")" -lt "$3" ]; then truncate -s "$3" "$2"; resize2fs -f "
             Err(error) => return Err(at("mmdebstrap")(error)),
         };
         if let Some(stderr) = pipes.stderr {
-            follow(stderr, progress).await;
+            progress.follow(stderr).await;
         }
         let status = bootstrap.wait().await.map_err(at("mmdebstrap"))?;
         if !status.success() {
@@ -146,7 +158,7 @@ if [ "$(stat -c %s "$2")" -lt "$3" ]; then truncate -s "$3" "$2"; resize2fs -f "
         Ok(())
     }
 
-    fn command(&self, image: File) -> Command {
+    fn command(&self, image: File, programs: Option<&Path>) -> Result<Command, EnvironmentError> {
         let mut command = Command::new("mmdebstrap");
         command.args(["--variant=apt", "--format=null"]);
         if !self.packages.is_empty() {
@@ -158,6 +170,12 @@ if [ "$(stat -c %s "$2")" -lt "$3" ]; then truncate -s "$3" "$2"; resize2fs -f "
         // A base that was cut off is thrown away: nothing needs to be synced on the way.
         command.arg("--dpkgopt=force-unsafe-io");
         command.arg("--dpkgopt=path-include=/usr/share/doc/*/copyright");
+        if let Some(archive) = programs {
+            let archive = std::path::absolute(archive).map_err(at(archive))?;
+            // mmdebstrap takes its words apart as a shell does.
+            let quoted = archive.to_string_lossy().replace('\'', r"'\''");
+            command.arg(format!("--customize-hook=tar-in '{quoted}' /"));
+        }
         // No target, since the hook takes it all.
         command.args(["--customize-hook=eval \"$PILOTHOUSE_MAKE_IMAGE\"", &self.suite, "/dev/null"]);
         command.args(mirrors::for_suite(Path::new("/"), &self.suite));
@@ -171,7 +189,7 @@ if [ "$(stat -c %s "$2")" -lt "$3" ]; then truncate -s "$3" "$2"; resize2fs -f "
             .stdin(image)
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        command
+        Ok(command)
     }
 }
 
@@ -216,16 +234,6 @@ fn missing(program: &str, package: &'static str) -> EnvironmentError {
     VmError::Missing { program: program.into(), package }.into()
 }
 
-async fn follow(mut output: impl tokio::io::AsyncRead + Unpin, progress: &Progress) {
-    use tokio::io::AsyncReadExt;
-    let mut lines = Lines::default();
-    let mut buffer = [0; 4096];
-    while let Ok(length @ 1..) = output.read(&mut buffer).await {
-        lines.push(&buffer[..length], &mut |line| progress.line(line));
-    }
-    lines.finish(&mut |line| progress.line(line));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,7 +269,7 @@ mod tests {
         run("mke2fs", &["-q", "-F", "-t", "ext4", middle.path.to_str().unwrap(), "2G"]).await;
         for (disk, size) in [("3GiB", 3 << 30), ("1GiB", 1 << 30)] {
             let other = of(disk);
-            other.make(&progress).await.unwrap();
+            other.make(&Programs::at(bases.path().join("programs")), &progress).await.unwrap();
             let path = other.path.to_str().unwrap();
             assert_eq!(std::fs::metadata(path).unwrap().len(), size);
             run("e2fsck", &["-f", "-n", path]).await;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use hostd_core::{Recipe, capacity::Need, queue::Purpose};
+use hostd_core::{Recipe, capacity::Need, profile::Profiles, queue::Purpose};
 
 use super::{
-    BuildEvent, EnvironmentError, Environments,
+    Environments,
     bake::{self, Batch},
     base::Base,
     catalog::Current,
@@ -13,10 +13,11 @@ use super::{
     manifest::{self, Manifest},
     progress::Progress,
     template,
+    types::{BuildEvent, EnvironmentError},
 };
 use crate::{
+    admission::{Kind, Reservation},
     forge::Head,
-    room::{Kind, Promise},
 };
 
 /// A build that was asked for: its recipe, and where its progress goes.
@@ -51,7 +52,7 @@ async fn in_turn(environments: &Environments, job: &Job) -> Result<(Manifest, bo
     let _turn = environments.turn.lock().await;
     let made = async {
         let made = make(environments, job).await?;
-        environments.catalog.publish(&job.recipe.name, &made.0.id, &job.progress.recipe).await?;
+        environments.catalog.publish(&made.0.id, &job.progress.recipe, &job.recipe).await?;
         Ok(made)
     };
     let made = tokio::select! {
@@ -89,10 +90,10 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
         progress.plan(steps);
     }
     progress.step(format!("base system: Debian {}", recipe.base.debian));
-    let base_stat = base.make(progress).await?;
+    let base_stat = base.make(&environments.programs, progress).await?;
     let workshop = environments.shelf.workshop(&id).await?;
-    let promise = &room(environments, job).await?;
-    let batch = Batch { id: &id, recipe, head, base: base.path.clone(), workshop, progress, promise };
+    let reservation = &room(environments, job).await?;
+    let batch = Batch { id: &id, recipe, head, base: base.path.clone(), workshop, progress, reservation };
     let vmm = &*environments.vmm;
     bake::bake(vmm, &environments.gateway, &batch).await?;
     if machine.is_some() {
@@ -107,6 +108,7 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
         id: id.clone(),
         environment: recipe.name.clone(),
         recipe: progress.recipe.clone(),
+        profile: recipe.profile.as_deref().cloned(),
         commit: head.commit.clone(),
         branch: head.branch.clone(),
         base: base.hash.clone(),
@@ -130,7 +132,7 @@ fn warn(environments: &Environments, recipe: &Recipe, progress: &Progress) {
     for warning in recipe.warnings() {
         progress.output(format!("warning: {warning}"));
     }
-    for name in recipe.also_read().iter().filter(|name| environments.forge.repository(name).is_none()) {
+    for name in recipe.also_read().iter().filter(|name| environments.mirror.repository(name).is_none()) {
         progress
             .output(format!("warning: `read` names {name}, which is not on this host; `pilothouse repo add` adds it"));
     }
@@ -146,14 +148,15 @@ async fn recheck(
     manifest: &Manifest,
 ) -> Result<(), EnvironmentError> {
     let (recipe, progress) = (&job.recipe, &*job.progress);
-    let before = Recipe::parse("manifest", &manifest.recipe).ok();
+    let profiles = Profiles::of(manifest.profile.clone());
+    let before = Recipe::parse_with("manifest", &manifest.recipe, &profiles).ok();
     if before.is_some_and(|before| before.agent.command.first() == recipe.agent.command.first()) {
         return Ok(());
     }
     let shelf = &environments.shelf;
     let workshop = shelf.workshop(&manifest.id).await?;
-    let promise = &room(environments, job).await?;
-    let batch = Batch { id: &manifest.id, recipe, head, base: base.path.clone(), workshop, progress, promise };
+    let reservation = &room(environments, job).await?;
+    let batch = Batch { id: &manifest.id, recipe, head, base: base.path.clone(), workshop, progress, reservation };
     let template = manifest.template_bytes.map(|_| shelf.template(&manifest.id));
     let layers = vec![base.path.clone(), shelf.disk(&manifest.id)];
     progress.step(format!("look for the agent `{}` in a clone", hostd_core::text::one_line(&recipe.agent.command[0])));
@@ -162,13 +165,13 @@ async fn recheck(
 }
 
 /// Waits for memory for the VMs of a build, one at a time, behind sessions.
-async fn room(environments: &Environments, job: &Job) -> Result<Promise, EnvironmentError> {
+async fn room(environments: &Environments, job: &Job) -> Result<Reservation, EnvironmentError> {
     let need = Need { memory: job.recipe.size.memory, disk: 0 };
     let say = |why| {
         job.progress.output(why);
         std::future::ready(())
     };
-    let admitted = environments.rooms.admit(Kind::Build, Purpose::Build, need, say).await;
+    let admitted = environments.admission.admit(Kind::Build, Purpose::Build, need, say).await;
     admitted.map_err(|why| job.progress.failure(&why))
 }
 
@@ -201,10 +204,10 @@ async fn head(environments: &Environments, recipe: &Recipe) -> Result<Head, Envi
     let (Some(repository), Some(name)) = (&recipe.repository, recipe.local_repository()) else {
         return Ok(Head::default());
     };
-    let forge = &environments.forge;
+    let mirror = &environments.mirror;
     let head = match &repository.branch {
-        Some(branch) => forge.head(name, branch).await.map(|commit| Head { branch: branch.clone(), commit }),
-        None => forge.default_head(name, "name a `branch` in the recipe's `repository`").await,
+        Some(branch) => mirror.head(name, branch).await.map(|commit| Head { branch: branch.clone(), commit }),
+        None => mirror.default_head(name, "name a `branch` in the recipe's `repository`").await,
     };
     head.map_err(|error| EnvironmentError::BuildFailed { step: "repository".into(), output: error.to_string() })
 }

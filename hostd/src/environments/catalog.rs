@@ -13,13 +13,17 @@ use std::{
     sync::Arc,
 };
 
-use hostd_core::Recipe;
+use hostd_core::{
+    Recipe,
+    profile::{Profile, Profiles},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BuildInfo, EnvironmentError, EnvironmentInfo, EnvironmentState, files,
+    files,
     manifest::{Manifest, Shelf},
     progress::Progress,
+    types::{BuildInfo, EnvironmentError, EnvironmentInfo, EnvironmentState},
 };
 
 const BUILT_IN: [&str; 1] = [include_str!("../../../environments/demo.toml")];
@@ -52,6 +56,9 @@ pub(super) struct Current {
 struct Pointer {
     build: String,
     recipe: String,
+    /// Profile that the recipe named, as it was then; None: it named none.
+    #[serde(default)]
+    profile: Option<Profile>,
 }
 
 impl Entry {
@@ -78,6 +85,7 @@ impl Entry {
             size: self.recipe.size,
             repository: self.recipe.repository.as_ref().map(|r| r.url.clone()).unwrap_or_default(),
             also_read: self.recipe.also_read().to_vec(),
+            credentials: self.recipe.credentials.clone(),
             agent: self.recipe.agent.command.clone(),
             warm: self.current.as_ref().map(|current| current.recipe.warm).unwrap_or_default(),
         }
@@ -93,17 +101,21 @@ pub(super) struct Catalog {
 impl Catalog {
     /// Reads all environments. A registered recipe that cannot be read any more is left out, with a warning: it must not keep
     /// hostd from starting.
-    pub(super) async fn load(&self, shelf: &Shelf) -> Result<BTreeMap<String, Entry>, EnvironmentError> {
+    pub(super) async fn load(
+        &self,
+        shelf: &Shelf,
+        profiles: &Profiles,
+    ) -> Result<BTreeMap<String, Entry>, EnvironmentError> {
         let mut entries = BTreeMap::new();
         for text in BUILT_IN {
-            let recipe = Recipe::parse(BUILT_IN_SOURCE, text).map_err(EnvironmentError::BadRecipe)?;
+            let recipe = Recipe::parse_with(BUILT_IN_SOURCE, text, profiles).map_err(EnvironmentError::BadRecipe)?;
             entries.insert(recipe.name.clone(), Entry::new(BUILT_IN_SOURCE, text, recipe));
         }
         for name in files::names(&self.root).await? {
             let folder = self.root.join(&name);
             let Some(text) = files::read(&folder.join("recipe.toml")).await? else { continue };
             let source = files::read(&folder.join("source")).await?.unwrap_or_else(|| "registered".into());
-            match Recipe::parse(&folder.join("recipe.toml").to_string_lossy(), &text) {
+            match Recipe::parse_with(&folder.join("recipe.toml").to_string_lossy(), &text, profiles) {
                 Ok(recipe) if recipe.name == name => {
                     entries.insert(name, Entry::new(&source, &text, recipe));
                 }
@@ -126,9 +138,10 @@ impl Catalog {
     }
 
     /// Puts a build into use, with the text of the recipe that it was asked for with.
-    pub(super) async fn publish(&self, name: &str, build: &str, recipe: &str) -> Result<(), EnvironmentError> {
-        let folder = files::folder(self.root.join(name)).await?;
-        let pointer = Pointer { build: build.into(), recipe: recipe.into() };
+    pub(super) async fn publish(&self, build: &str, text: &str, recipe: &Recipe) -> Result<(), EnvironmentError> {
+        let folder = files::folder(self.root.join(&recipe.name)).await?;
+        let profile = recipe.profile.as_deref().cloned();
+        let pointer = Pointer { build: build.into(), recipe: text.into(), profile };
         let text = serde_json::to_string_pretty(&pointer).unwrap_or_default();
         files::write(&folder.join("current.json"), text.as_bytes()).await?;
         files::remove(&folder.join("error")).await?;
@@ -161,6 +174,7 @@ impl Catalog {
 async fn current(folder: &Path, shelf: &Shelf) -> Result<Option<Current>, EnvironmentError> {
     let Some(text) = files::read(&folder.join("current.json")).await? else { return Ok(None) };
     let Ok(pointer) = serde_json::from_str::<Pointer>(&text) else { return Ok(None) };
-    let Ok(recipe) = Recipe::parse("current.json", &pointer.recipe) else { return Ok(None) };
+    let profiles = Profiles::of(pointer.profile);
+    let Ok(recipe) = Recipe::parse_with("current.json", &pointer.recipe, &profiles) else { return Ok(None) };
     Ok(shelf.find(&pointer.build).await?.map(|manifest| Current { manifest, recipe }))
 }

@@ -7,7 +7,13 @@ use std::{
 
 use hostd_core::shelf::{Shelved, unneeded};
 
-use super::{BuildInfo, EnvironmentError, Environments, base, catalog::Entry, files, manifest::Manifest};
+use super::{
+    Environments, base,
+    catalog::Entry,
+    files,
+    manifest::Manifest,
+    types::{BuildInfo, EnvironmentError},
+};
 
 impl Environments {
     /// Removes builds and bases that are no environment's, and that nothing of `used` (sessions' layers and templates) is or

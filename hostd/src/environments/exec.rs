@@ -7,11 +7,13 @@ use pilothouse_proto::guest::v1::{ExecStart, Exit, guest_client::GuestClient};
 use tokio::time::timeout;
 use tonic::transport::Channel;
 
-use super::{EnvironmentError, lines::Lines, progress::Progress};
+use super::{lines::Lines, progress::Progress, types::EnvironmentError};
 use crate::guest::command::{self, Output};
 
 /// Longest time of one command; a build that hangs would keep all others from being made.
 const DEADLINE: Duration = Duration::from_secs(2 * 3600);
+/// Most bytes that are kept of what a command prints.
+const SAID_MAX: usize = 4096;
 
 /// Runs a command (never empty) as root and without input to its end; its output becomes the step's.
 ///
@@ -38,12 +40,52 @@ pub(super) async fn run_as(
     directory: &str,
     progress: &Progress,
 ) -> Result<Option<String>, EnvironmentError> {
-    let exit = match timeout(DEADLINE, follow(client.clone(), user, command, directory, progress)).await {
-        Ok(Ok(exit)) => exit,
-        Ok(Err(status)) => return Err(progress.failure(&format!("the guest does not answer: {}", status.message()))),
-        Err(_) => return Err(progress.failure(&format!("it took longer than {} min", DEADLINE.as_secs() / 60))),
-    };
+    let (mut out, mut err) = (Lines::default(), Lines::default());
+    let mut line = |line| progress.line(line);
+    let followed = follow(client.clone(), user, command, directory, |piece| match piece {
+        Output::Out(bytes) => out.push(&bytes, &mut line),
+        Output::Err(bytes) => err.push(&bytes, &mut line),
+    });
+    let exit = in_time(followed, progress).await?;
+    out.finish(&mut line);
+    err.finish(&mut line);
     Ok(command::bad_end(&exit))
+}
+
+/// What a command prints, run as this user to its end; cut after [`SAID_MAX`] bytes. What it writes to its standard error
+/// becomes the step's output.
+///
+/// # Errors
+/// As of [`run`].
+pub(super) async fn said(
+    client: &GuestClient<Channel>,
+    user: &str,
+    command: &[&str],
+    progress: &Progress,
+) -> Result<String, EnvironmentError> {
+    let mut said = vec![];
+    let mut err = Lines::default();
+    let followed = follow(client.clone(), user, command, "/", |piece| match piece {
+        Output::Out(bytes) => said.extend(bytes.iter().take(SAID_MAX - said.len())),
+        Output::Err(bytes) => err.push(&bytes, &mut |line| progress.line(line)),
+    });
+    let exit = in_time(followed, progress).await?;
+    err.finish(&mut |line| progress.line(line));
+    match command::bad_end(&exit) {
+        None => Ok(String::from_utf8_lossy(&said).into_owned()),
+        Some(end) => Err(progress.failure(&format!("{} {end}", command[0]))),
+    }
+}
+
+async fn in_time(
+    followed: impl Future<Output = Result<Exit, tonic::Status>>,
+    progress: &Progress,
+) -> Result<Exit, EnvironmentError> {
+    match timeout(DEADLINE, followed).await {
+        Ok(Ok(exit)) => Ok(exit),
+        Ok(Err(status)) => Err(progress.failure(&format!("the guest does not answer: {}", status.message()))),
+        Err(_) => Err(progress.failure(&format!("it took longer than {} min", DEADLINE.as_secs() / 60))),
+    }
 }
 
 async fn follow(
@@ -51,7 +93,7 @@ async fn follow(
     user: &str,
     command: &[&str],
     directory: &str,
-    progress: &Progress,
+    output: impl FnMut(Output),
 ) -> Result<Exit, tonic::Status> {
     let start = ExecStart {
         command: command.iter().map(|word| (*word).to_owned()).collect(),
@@ -61,14 +103,5 @@ async fn follow(
         beside_frozen: false,
         user: user.into(),
     };
-    let (mut out, mut err) = (Lines::default(), Lines::default());
-    let mut line = |line| progress.line(line);
-    let exit = command::follow(client, start, |piece| match piece {
-        Output::Out(bytes) => out.push(&bytes, &mut line),
-        Output::Err(bytes) => err.push(&bytes, &mut line),
-    });
-    let exit = exit.await?;
-    out.finish(&mut line);
-    err.finish(&mut line);
-    Ok(exit)
+    command::follow(client, start, output).await
 }

@@ -1,15 +1,15 @@
 //! Small files of the data folder.
 
 use std::{
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::UNIX_EPOCH,
 };
 
-use tokio::{fs, io::AsyncWriteExt};
+use tokio::fs;
 
-use super::EnvironmentError;
+use super::types::EnvironmentError;
 
 /// Converts an IO error on this path into an [`EnvironmentError::File`].
 pub(super) fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> EnvironmentError {
@@ -19,15 +19,15 @@ pub(super) fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Environm
 
 /// Writes beside and renames: a reader sees the old file or the new one, whole even after a power cut.
 pub(super) async fn write(path: &Path, bytes: &[u8]) -> Result<(), EnvironmentError> {
-    let mut fresh = path.as_os_str().to_owned();
-    fresh.push(".new");
-    let written = async {
-        let mut file = fs::File::create(&fresh).await?;
-        file.write_all(bytes).await?;
-        file.sync_all().await?;
-        fs::rename(&fresh, path).await
-    };
-    written.await.map_err(at(path))
+    let (target, bytes) = (path.to_owned(), bytes.to_vec());
+    let written = tokio::task::spawn_blocking(move || {
+        let mut fresh = tempfile::Builder::new().suffix(".new").tempfile_in(target.parent().unwrap_or(&target))?;
+        fresh.write_all(&bytes)?;
+        fresh.as_file().sync_all()?;
+        fresh.persist(&target)?;
+        Ok(())
+    });
+    written.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(at(path))
 }
 
 /// Reads a text file; None: there is no such file.

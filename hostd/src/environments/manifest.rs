@@ -2,10 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use hostd_core::{Recipe, UnixMillis};
+use hostd_core::{
+    Recipe, UnixMillis,
+    profile::{Profile, SESSION_HELP},
+};
 use serde::{Deserialize, Serialize};
 
-use super::{BuildInfo, EnvironmentError, base::Base, files, template};
+use super::{
+    base::Base,
+    files, template,
+    types::{BuildInfo, EnvironmentError},
+};
 use crate::{forge::Head, vm::snapshot::store::DAMAGED};
 
 /// Format of builds; raised when the same inputs would give another build.
@@ -20,6 +27,9 @@ pub(super) struct Manifest {
     pub(super) environment: String,
     /// Text of the recipe as it was then.
     pub(super) recipe: String,
+    /// Profile that the recipe named, as it was then; None: it named none.
+    #[serde(default)]
+    pub(super) profile: Option<Profile>,
     /// Commit of the repository; empty: the recipe has none.
     pub(super) commit: String,
     /// Branch of the repository that was cloned; empty: there is none, or the manifest is older than this field.
@@ -57,7 +67,12 @@ pub(super) fn id(recipe: &Recipe, base: &Base, head: &Head, machine: Option<&str
     let repository = recipe.repository.as_ref().map(|r| [&r.url, &head.branch, &r.path]);
     // JSON, so that no two lists of words look alike.
     let (setup, user) = (&recipe.setup, &recipe.user);
-    let inputs = serde_json::json!([FORMAT, base.hash, repository, head.commit, setup, user, machine, attempt]);
+    let mut inputs = serde_json::json!([FORMAT, base.hash, repository, head.commit, setup, user, machine, attempt]);
+    // What came later goes behind, where it says anything: a build of before is still the build of its recipe.
+    let files = recipe.profile.as_ref().map(|profile| (&profile.name, &profile.files, &profile.check));
+    if let (Some(inputs), true) = (inputs.as_array_mut(), files.is_some() || recipe.sudo) {
+        inputs.push(serde_json::json!([files, recipe.sudo, recipe.profile.as_ref().map(|_| SESSION_HELP)]));
+    }
     blake3::hash(inputs.to_string().as_bytes()).to_hex()[..16].to_owned()
 }
 
@@ -155,6 +170,7 @@ mod tests {
         for other in [
             of("setup=['a','b']", "c0ffee"),
             of("setup=['a b']\nuser='dev'", "c0ffee"),
+            of("setup=['a b']\nuser={name='dev',sudo=true}", "c0ffee"),
             of("setup=['a b']", "decaf"),
             of("setup=['a b']\nsize.disk='9GiB'", "c0ffee"),
             on("setup=['a b']", "c0ffee", "a newer qemu"),

@@ -5,11 +5,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    sync::{mpsc, watch},
+};
 
 use super::{
-    BuildEvent, EnvironmentError,
     lines::{Line, Lines},
+    types::{BuildEvent, EnvironmentError},
 };
 
 /// Most events that are kept; the oldest go first.
@@ -75,6 +78,15 @@ impl Progress {
             Line::Whole(line) => self.output(line),
             Line::Passing(line) => self.publish(self.lock(), BuildEvent::Passing(line)),
         }
+    }
+
+    /// Adds what a program says, to its end.
+    pub(super) async fn follow(&self, mut output: impl AsyncRead + Unpin) {
+        let (mut lines, mut buffer) = (Lines::default(), [0; 4096]);
+        while let Ok(length @ 1..) = output.read(&mut buffer).await {
+            lines.push(&buffer[..length], &mut |line| self.line(line));
+        }
+        lines.finish(&mut |line| self.line(line));
     }
 
     /// Adds output of several lines.

@@ -7,9 +7,10 @@ use pilothouse_proto::guest::v1::QuiesceRequest;
 use tokio::time::timeout;
 
 use super::{
-    EnvironmentError,
+    agent,
     bake::{self, Batch},
     exec, files,
+    types::EnvironmentError,
 };
 use crate::{
     gateway::Gateway,
@@ -31,7 +32,7 @@ pub(super) async fn make(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_
     let ram = batch.workshop.join("template.ram");
     let original = spec(batch, vec![batch.base.clone()], batch.disk(), Memory::Template(ram));
     let guest = GuestVm::start(vmm, original).await?;
-    batch.promise.set_vm(Some(guest.vm().clone()));
+    batch.reservation.set_vm(Some(guest.vm().clone()));
     let settled = bake::unless_it_ends(&guest, batch.progress, settle(&guest, gateway, batch)).await;
     let frozen = match settled {
         Ok((_held, boot_id)) => {
@@ -42,7 +43,7 @@ pub(super) async fn make(vmm: &dyn Vmm, gateway: &Arc<Gateway>, batch: &Batch<'_
         Err(error) => Err(error),
     };
     guest.end().await;
-    batch.promise.set_vm(None);
+    batch.reservation.set_vm(None);
     prove(vmm, gateway, batch, &frozen?).await
 }
 
@@ -86,10 +87,10 @@ async fn prove(
     let clone = spec(batch, layers, scratch.clone(), Memory::Clone(template.clone()));
     let guest = GuestVm::resume(vmm, clone, &template).await;
     let guest = guest.map_err(|error| batch.progress.failure(&error.to_string()))?;
-    batch.promise.set_vm(Some(guest.vm().clone()));
+    batch.reservation.set_vm(Some(guest.vm().clone()));
     let proved = bake::unless_it_ends(&guest, batch.progress, answer(&guest, gateway, batch, boot_id)).await;
     guest.end().await;
-    batch.promise.set_vm(None);
+    batch.reservation.set_vm(None);
     files::remove(&scratch).await?;
     proved
 }
@@ -125,14 +126,14 @@ pub(super) async fn find_agent(
         }
         None => GuestVm::start(vmm, spec(batch, layers, scratch, Memory::Own)).await?,
     };
-    batch.promise.set_vm(Some(guest.vm().clone()));
+    batch.reservation.set_vm(Some(guest.vm().clone()));
     let looked = async {
         let Met { link: _link, hello } = bake::meet(&guest, batch.identity("proof", 1)?, gateway, batch).await?;
-        bake::check_agent(&hello.client, batch.recipe, batch.progress).await
+        agent::check(&hello.client, batch.recipe, batch.progress).await
     };
     let found = bake::unless_it_ends(&guest, batch.progress, looked).await;
     guest.end().await;
-    batch.promise.set_vm(None);
+    batch.reservation.set_vm(None);
     found
 }
 

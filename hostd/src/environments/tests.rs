@@ -1,16 +1,13 @@
 //! Whole builds with pretended guests, real git and real files. Real VMs have their turn in the end-to-end tests.
 
-pub(crate) mod fake;
-
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use rstest::rstest;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{room::Kind, vm::Memory};
+use crate::{admission::Kind, forge::BareRepositories, testing::FakeVmm, vm::Memory};
 use base::Base;
-use fake::Fake;
 use hostd_core::capacity::Room;
 
 pub(crate) const RECIPE: &str = r#"
@@ -24,18 +21,18 @@ size = { vcpus = 1, memory = "64MiB", disk = "1GiB" }
 
 pub(crate) struct Fixture {
     pub(crate) data: TempDir,
-    pub(crate) vmm: Arc<Fake>,
+    pub(crate) vmm: Arc<FakeVmm>,
     pub(crate) environments: Arc<Environments>,
     /// Of a host of 16 GiB, half of it available.
-    pub(crate) rooms: Rooms,
+    pub(crate) admission: Admission,
 }
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
         let data = tempfile::tempdir().unwrap();
-        let rooms = rooms();
-        let (vmm, environments) = open_with(data.path(), rooms.clone()).await;
-        let fixture = Self { data, vmm, environments, rooms };
+        let admission = admission();
+        let (vmm, environments) = open_with(data.path(), admission.clone()).await;
+        let fixture = Self { data, vmm, environments, admission };
         fixture.git(&["init", "-q", "--bare", "-b", "main", "git/widgets.git"]).await;
         fixture.commit().await;
         fixture.put_base(RECIPE);
@@ -52,7 +49,7 @@ impl Fixture {
     /// A new commit on main.
     async fn commit(&self) -> String {
         let tree = self.git(&["--git-dir=git/widgets.git", "mktree"]).await;
-        let old = self.environments.forge.head("widgets", "main").await.unwrap_or_default();
+        let old = self.environments.mirror.head("widgets", "main").await.unwrap_or_default();
         let mut args = vec!["--git-dir=git/widgets.git", "commit-tree", "-m", "x", &tree];
         if !old.is_empty() {
             args.extend(["-p", &old]);
@@ -99,8 +96,8 @@ impl Fixture {
     }
 }
 
-fn rooms() -> Rooms {
-    Rooms::measured(|| Room {
+fn admission() -> Admission {
+    Admission::measured(|| Room {
         memory_total: 16 << 30,
         memory_available: 8 << 30,
         memory_promised: 0,
@@ -112,14 +109,15 @@ fn rooms() -> Rooms {
     })
 }
 
-async fn open(data: &Path) -> (Arc<Fake>, Arc<Environments>) {
-    open_with(data, rooms()).await
+async fn open(data: &Path) -> (Arc<FakeVmm>, Arc<Environments>) {
+    open_with(data, admission()).await
 }
 
-async fn open_with(data: &Path, rooms: Rooms) -> (Arc<Fake>, Arc<Environments>) {
-    let vmm = Arc::new(Fake::default());
-    let gateway = Arc::new(Gateway::new(data.join("git")));
-    (vmm.clone(), Environments::open(data, vmm, gateway, rooms).await.unwrap())
+async fn open_with(data: &Path, admission: Admission) -> (Arc<FakeVmm>, Arc<Environments>) {
+    let vmm = Arc::new(FakeVmm::scripted());
+    let mirror = BareRepositories::at(data.join("git"));
+    let gateway = Arc::new(Gateway::new(mirror.clone()));
+    (vmm.clone(), Environments::open(data, vmm, gateway, mirror, admission).await.unwrap())
 }
 
 async fn all(mut events: mpsc::Receiver<BuildEvent>) -> Vec<BuildEvent> {
@@ -134,14 +132,14 @@ async fn all(mut events: mpsc::Receiver<BuildEvent>) -> Vec<BuildEvent> {
 async fn a_build_waits_for_room_and_says_so() {
     let fixture = Fixture::new().await;
     fixture.register(RECIPE).await;
-    let (_, promise) = fixture.rooms.decide(Kind::Session, |room| ((), Some(room.memory())));
+    let (_, reservation) = fixture.admission.decide(Kind::Session, |room| ((), Some(room.memory())));
     let mut events = fixture.environments.build("python").await.unwrap();
     let waits = |event: &BuildEvent| matches!(event, BuildEvent::Output(line) if line.starts_with("waits for memory"));
     while !waits(&events.recv().await.unwrap()) {}
     assert_eq!(fixture.vmm.running(), 0);
-    drop(promise);
+    drop(reservation);
     assert!(matches!(all(events).await.pop(), Some(BuildEvent::Done { .. })));
-    assert_eq!(fixture.rooms.room().memory_promised, 0);
+    assert_eq!(fixture.admission.room().memory_promised, 0);
 }
 
 #[tokio::test]
@@ -171,7 +169,7 @@ async fn a_build_is_made_once_and_kept() {
         "10/10 prove it by a clone".into(),
     ];
     assert_eq!(steps.collect::<Vec<_>>(), expected);
-    let commands = fixture.vmm.commands.lock().unwrap().clone();
+    let commands = fixture.vmm.commands();
     assert_eq!(commands[2], "/: git config --system --add safe.directory /work/widgets");
     assert_eq!(commands[4], "/: git clone --branch main -- http://pilothouse.internal/git/widgets.git /work/widgets");
     assert_eq!(commands[5], format!("/: git -C /work/widgets reset --quiet --hard {commit}"));
@@ -185,7 +183,7 @@ async fn a_build_is_made_once_and_kept() {
     assert_eq!(fixture.names(&format!("builds/{}", ready.id)), ["disk.qcow2", "log", "manifest.json", "template"]);
     let template = ready.template.clone().unwrap();
     assert_eq!(fixture.names(template.to_str().unwrap()), ["devices", "manifest.json", "ram"]);
-    let memories: Vec<_> = fixture.vmm.started.lock().unwrap().iter().map(|spec| spec.memory.clone()).collect();
+    let memories: Vec<_> = fixture.vmm.specs().iter().map(|spec| spec.memory.clone()).collect();
     assert!(matches!(&memories[..], [Memory::Own, Memory::Template(_), Memory::Clone(_)]), "{memories:?}");
 
     assert!(fixture.built().await.1, "the second time it is there already");
@@ -208,7 +206,7 @@ async fn the_default_branch_is_the_repositorys_own_and_goes_with_the_build() {
     assert!(fixture.built().await.1, "it names its branch");
     fixture.register(RECIPE).await;
     assert!(!fixture.built().await.1);
-    let clones = fixture.vmm.commands.lock().unwrap().clone();
+    let clones = fixture.vmm.commands();
     let clones: Vec<_> = clones.iter().filter(|command| command.contains("clone --branch")).collect();
     assert!(clones.len() == 2 && clones[1].contains("clone --branch trunk -- "), "{clones:?}");
     let on_trunk = fixture.environments.ready("python").unwrap();
@@ -270,7 +268,7 @@ async fn an_agent_that_is_not_there_fails_the_build() {
     // Also where what is built is there already: then a clone is looked at, once for each other agent.
     fixture.register(RECIPE).await;
     fixture.built().await;
-    let started = || fixture.vmm.started.lock().unwrap().len();
+    let started = || fixture.vmm.specs().len();
     let before = started();
     fixture.register(&RECIPE.replace(r#"["sh"]"#, r#"["fail"]"#)).await;
     let (step, _) = fixture.failed().await;
@@ -278,7 +276,7 @@ async fn an_agent_that_is_not_there_fails_the_build() {
     fixture.register(&RECIPE.replace(r#"["sh"]"#, r#"["bash", "-l"]"#)).await;
     assert!(fixture.built().await.1);
     assert_eq!((started(), fixture.vmm.running()), (before + 2, 0));
-    let last = fixture.vmm.started.lock().unwrap().last().unwrap().memory.clone();
+    let last = fixture.vmm.specs().last().unwrap().memory.clone();
     assert!(matches!(last, Memory::Clone(_)));
     assert_eq!(fixture.names("builds").len(), 1);
 }
@@ -288,9 +286,11 @@ async fn the_working_tree_is_handed_over_to_the_agents_user() {
     let fixture = Fixture::new().await;
     fixture.register(&RECIPE.replace("agent =", "user = \"dev\"\nagent =")).await;
     fixture.built().await;
-    let commands = fixture.vmm.commands.lock().unwrap().clone();
-    assert_eq!(commands[7..10], ["/work/widgets: sh -c make all", "dev@/: true", "/: chown -Rh dev: -- /work/widgets"]);
-    assert!(commands[10].starts_with("dev@/work/widgets: sh -c "), "{}", commands[10]);
+    let commands = fixture.vmm.commands();
+    assert!(commands[8].starts_with("/: sh -c # ") && commands[8].ends_with(" sh dev no"), "{}", commands[8]);
+    assert_eq!(commands[7], "/work/widgets: sh -c make all");
+    assert_eq!(commands[9..11], ["dev@/: true", "/: chown -Rh dev: -- /work/widgets"]);
+    assert!(commands[11].starts_with("dev@/work/widgets: sh -c "), "{}", commands[11]);
     let as_dev = fixture.environments.ready("python").unwrap();
     assert_eq!(as_dev.recipe.user, "dev");
     fixture.register(RECIPE).await;
@@ -334,11 +334,11 @@ async fn another_machine_makes_another_build_and_leaves_the_old_one() {
     fixture.register(RECIPE).await;
     fixture.built().await;
     let old = fixture.environments.ready("python").unwrap();
-    *fixture.vmm.machine.lock().unwrap() = Some("a newer qemu".into());
+    *fixture.vmm.fingerprint.lock().unwrap() = Some("a newer qemu".into());
     assert!(!fixture.built().await.1);
     let new = fixture.environments.ready("python").unwrap();
     assert!(new.id != old.id && new.template != old.template && old.layers[1].exists());
-    *fixture.vmm.machine.lock().unwrap() = None;
+    *fixture.vmm.fingerprint.lock().unwrap() = None;
     let events = fixture.build().await;
     assert!(matches!(events.last(), Some(BuildEvent::Done { cached: false, .. })));
     assert!(events.iter().any(|event| matches!(event, BuildEvent::Step { number: 7, count: 7, .. })), "{events:?}");
@@ -426,7 +426,7 @@ async fn builds_of_one_recipe_are_joined_and_others_wait() {
     let (first, second, third) = tokio::join!(all(first), all(second), all(third));
     assert_eq!(format!("{first:?}"), format!("{second:?}"));
     assert_ne!(format!("{first:?}"), format!("{third:?}"));
-    assert_eq!(fixture.vmm.started.lock().unwrap().len(), 6, "of each build three");
+    assert_eq!(fixture.vmm.specs().len(), 6, "of each build three");
     assert_eq!(fixture.environments.get("python").unwrap().state, EnvironmentState::Ready);
     assert_eq!(fixture.environments.ready("python").unwrap().recipe.setup, ["make more"]);
 }
@@ -451,7 +451,7 @@ async fn what_was_cut_off_is_swept() {
     std::fs::create_dir_all(workshop.join("vm")).unwrap();
     std::fs::write(fixture.data.path().join("bases/4567.new"), "").unwrap();
     let (vmm, _environments) = open(fixture.data.path()).await;
-    assert_eq!(*vmm.leftovers.lock().unwrap(), [workshop.join("vm")]);
+    assert_eq!(*vmm.orphans.lock().unwrap(), [workshop.join("vm")]);
     assert!(fixture.names("builds").is_empty() && fixture.names("bases").len() == 1);
 }
 
@@ -465,7 +465,7 @@ async fn closing_ends_a_build() {
     assert!(
         matches!(all(events).await.pop(), Some(BuildEvent::Failed(error)) if error.to_string().ends_with("hostd was ended"))
     );
-    assert_eq!(fixture.vmm.leftovers.lock().unwrap().len(), 1);
+    assert_eq!(fixture.vmm.orphans.lock().unwrap().len(), 1);
     assert!(fixture.names("builds").is_empty());
 }
 
@@ -485,4 +485,100 @@ async fn errors_say_what_to_do_and_leave_nothing_behind() {
     let (step, output) = fixture.failed().await;
     assert_eq!(step, "repository");
     assert!(output.starts_with("there is no repository `gadgets`; add it with `pilothouse repo add "), "{output}");
+}
+
+/// A host's own profile; every program of a guest that is a fake says that it is version 1.2.3.
+const PROFILE: &str = r#"
+name = "mine"
+about = "x"
+command = ["sh", "-i"]
+user = "agent"
+memory = "64MiB"
+check = { command = ["mine", "--version"], prints = "1.2.3" }
+files = [{ path = "/etc/mine", mode = "0600", text = "{directory}" }, { path = "~/.mine", text = "" }]
+"#;
+
+fn own(fixture: &Fixture, profile: &str) {
+    let folder = fixture.data.path().join("agents");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("mine.toml"), profile).unwrap();
+}
+
+#[tokio::test]
+async fn a_profile_makes_its_user_and_its_files_and_goes_with_the_build() {
+    let fixture = Fixture::new().await;
+    own(&fixture, PROFILE);
+    let recipe = RECIPE.replace(r#"{ command = ["sh"] }"#, r#""mine""#);
+    let recipe = recipe.replace("size = ", "user.sudo = true\nsize = ");
+    let profiles = fixture.environments.profiles().await.unwrap();
+    let base = Base::of(&Recipe::parse_with("x", &recipe, &profiles).unwrap(), &fixture.environments.shelf.bases);
+    std::fs::write(&base.path, "base").unwrap();
+    fixture.register(&recipe).await;
+    let events = fixture.build().await;
+    assert!(matches!(events.last(), Some(BuildEvent::Done { .. })), "{events:?}");
+    let commands = fixture.vmm.commands();
+    let made = commands.iter().position(|command| command.ends_with(" sh agent yes")).unwrap();
+    assert_eq!(commands[made + 1..made + 3], ["agent@/: true", "/: chown -Rh agent: -- /work/widgets"]);
+    assert!(commands[made + 4].ends_with(" sh /etc/mine /work/widgets 600"), "{}", commands[made + 4]);
+    let in_home = &commands[made + 5];
+    assert!(in_home.starts_with("agent@/: sh -c ") && in_home.ends_with(" sh /home/agent/.mine  644"), "{in_home}");
+    assert_eq!(commands[made + 7], "agent@/: mine --version");
+    let ready = fixture.environments.ready("python").unwrap();
+    assert_eq!(ready.recipe.profile.as_ref().unwrap().name, "mine");
+
+    // Another profile of the name makes another build, asked for or not; the one in use keeps its own.
+    own(&fixture, &PROFILE.replace("{directory}", "else"));
+    let later = open(fixture.data.path()).await.1;
+    assert_eq!(later.ready("python").unwrap(), ready);
+    assert!(!fixture.built().await.1);
+    assert_ne!(fixture.environments.ready("python").unwrap().id, ready.id);
+}
+
+#[tokio::test]
+async fn a_wrong_profile_of_the_hosts_own_is_never_left_out() {
+    let fixture = Fixture::new().await;
+    own(&fixture, PROFILE);
+    let recipe = RECIPE.replace(r#"{ command = ["sh"] }"#, r#""mine""#);
+    fixture.register(&recipe).await;
+    std::fs::write(fixture.data.path().join("agents/codex.toml"), "name = 3").unwrap();
+    let error = fixture.environments.register("x", &recipe.replace("mine\"", "codex\"")).await.unwrap_err().to_string();
+    assert!(error.contains("agent profile `codex` cannot be used") && error.contains("codex.toml:1:8: "), "{error}");
+    std::fs::write(fixture.data.path().join("agents/codex.toml"), [0xff]).unwrap();
+    let error = fixture.environments.register("x", &recipe.replace("mine\"", "codex\"")).await.unwrap_err().to_string();
+    assert!(error.contains("codex.toml:1:1: it is no text in UTF-8"), "{error}");
+    own(&fixture, "name = 'mine'");
+    let error = fixture.environments.build("python").await.unwrap_err().to_string();
+    assert!(error.contains("agent profile `mine` cannot be used") && error.contains("missing key"), "{error}");
+}
+
+#[tokio::test]
+async fn a_program_of_another_version_fails_the_build_and_says_which() {
+    let fixture = Fixture::new().await;
+    own(&fixture, &PROFILE.replace("1.2.3", "1.2.4"));
+    fixture.register(&RECIPE.replace(r#"{ command = ["sh"] }"#, r#""mine""#)).await;
+    let profiles = fixture.environments.profiles().await.unwrap();
+    let recipe = RECIPE.replace(r#"{ command = ["sh"] }"#, r#""mine""#);
+    let base = Base::of(&Recipe::parse_with("x", &recipe, &profiles).unwrap(), &fixture.environments.shelf.bases);
+    std::fs::write(&base.path, "base").unwrap();
+    let (step, output) = fixture.failed().await;
+    assert_eq!(step, "check the agent `sh` of agent");
+    let end = "`mine --version` prints \"agent 1.2.3\", and not 1.2.4, which the agent's profile wants";
+    assert!(output.ends_with(end), "{output}");
+    assert!(fixture.names("builds").is_empty());
+}
+
+#[tokio::test]
+async fn the_files_of_a_profile_do_not_get_into_the_working_tree() {
+    let fixture = Fixture::new().await;
+    own(&fixture, &PROFILE.replace("/etc/mine", "/work/widgets/AGENTS.md"));
+    let recipe = RECIPE.replace(r#"{ command = ["sh"] }"#, r#""mine""#);
+    let profiles = fixture.environments.profiles().await.unwrap();
+    let base = Base::of(&Recipe::parse_with("x", &recipe, &profiles).unwrap(), &fixture.environments.shelf.bases);
+    std::fs::write(&base.path, "base").unwrap();
+    fixture.register(&recipe).await;
+    let (_, output) = fixture.failed().await;
+    assert!(
+        output.ends_with("/work/widgets/AGENTS.md of the profile would be in the repository's working tree"),
+        "{output}"
+    );
 }

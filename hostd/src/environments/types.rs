@@ -53,6 +53,8 @@ pub struct EnvironmentInfo {
     pub repository: String,
     /// Names of the other repositories of this host that the environment's sessions may read.
     pub also_read: Vec<String>,
+    /// Names of credentials that the environment's guests are to use.
+    pub credentials: Vec<String>,
     /// Command of the environment's agent: program and arguments.
     pub agent: Vec<String>,
     /// Numbers of VMs of the build in use that stand ready.

@@ -40,7 +40,8 @@ impl Gateway {
             part => format!("{prefix}{part}"),
         };
         let author = Author { session: caller.session_id.clone(), slug: caller.slug.clone() };
-        let new = NewPull { repository, title, body, author, head_branch, base_branch: base };
+        let new =
+            NewPull { forge: forge.id().clone(), repository, title, body, author, head_branch, base_branch: base };
         let pull = forge.open(new).await.map_err(|error| refused(&error))?.pull;
         tracing::info!(caller = caller.slug, number = pull.number, "a pull request is open");
         Ok(PullOpened {
@@ -73,7 +74,7 @@ async fn only(forge: &dyn Forge, repository: &str, prefix: &str) -> Result<Strin
 fn refused(error: &ForgeError) -> Status {
     let text = text::clean(&error.to_string(), 2048);
     match error {
-        ForgeError::Store(_) | ForgeError::Unavailable(_) => Status::unavailable(text),
+        ForgeError::Storage(_) | ForgeError::Unavailable(_) => Status::unavailable(text),
         _ => Status::failed_precondition(text),
     }
 }

@@ -1,4 +1,8 @@
+use std::{path::PathBuf, sync::Arc};
+
 use hostd_core::recipe::Egress;
+
+use super::Authority;
 
 /// A guest that uses the gateway, and what it may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +22,47 @@ pub struct Caller {
     pub also_read: Vec<String>,
     /// Destinations that the guest may reach.
     pub egress: Vec<Egress>,
+    /// Credentials of the host that the guest's requests are given.
+    pub access: Access,
+}
+
+/// Which credentials a guest's requests are given, and by which authority TLS is ended for that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Names of the credentials.
+    pub credentials: Vec<String>,
+    /// Authority that the guest trusts; None: none, and then no credential is used over TLS.
+    pub authority: Option<Arc<Authority>>,
+    /// User name of the person on whose behalf it is used; empty: it is nobody's.
+    pub person: String,
+}
+
+impl Access {
+    /// Access to these credentials. The authority is the one that is kept in this file, which is made where it is not there; None:
+    /// a new one that nobody keeps. Without names there is none.
+    pub async fn to(credentials: &[String], kept: Option<PathBuf>) -> Self {
+        if credentials.is_empty() {
+            return Self::default();
+        }
+        let made = tokio::task::spawn_blocking(move || match kept {
+            Some(path) => Authority::kept(&path),
+            None => Authority::new(),
+        });
+        let authority = match made.await.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(authority) => Some(Arc::new(authority)),
+            Err(error) => {
+                tracing::error!(%error, "a guest goes without credentials");
+                None
+            }
+        };
+        Self { credentials: credentials.to_vec(), authority, person: String::new() }
+    }
+
+    /// The same on behalf of a person.
+    #[must_use]
+    pub fn of(self, person: &str) -> Self {
+        Self { person: person.into(), ..self }
+    }
 }
 
 impl Caller {
@@ -31,6 +76,7 @@ impl Caller {
             branch_prefix: None,
             also_read: vec![],
             egress: vec![],
+            access: Access::default(),
         }
     }
 }

@@ -18,8 +18,8 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    answer::{self, Body},
-    turn::Turn,
+    git_permits::Permit,
+    response::{self, Body},
 };
 use crate::process::{Group, bounded};
 
@@ -27,7 +27,7 @@ use crate::process::{Group, bounded};
 const HEAD_BYTES: u64 = 16 * 1024;
 /// Longest wait for the header: the process may want the whole request first.
 const HEAD_DEADLINE: Duration = Duration::from_secs(900);
-/// Longest wait for the next piece of the request: who stalls must not keep others from their turn.
+/// Longest wait for the next piece of the request: who stalls must not keep others from their permits.
 const BODY_DEADLINE: Duration = Duration::from_secs(120);
 /// Most bytes that are read of the rest of a request that the process did not want. A client that is cut off while it sends
 /// shows that, and not the answer.
@@ -38,22 +38,22 @@ const STDERR_BYTES: usize = 4096;
 /// What git says where a push is longer than it may be. It ends a line and a packet.
 const TOO_LONG: &[u8] = b"fatal: pack exceeds maximum allowed size";
 
-/// Runs a CGI command with bounds to its memory. `turn` is held until it has ended. `caller` stands in the log. Where git says
+/// Runs a CGI command with bounds to its memory. `permit` is held until it has ended. `caller` stands in the log. Where git says
 /// that a push is too long, `too_long` is said too. `then` is done after it has ended, and before its answer does: whoever
 /// has the whole answer finds it done.
 pub(super) async fn run(
     command: &Command,
     body: Incoming,
     caller: &str,
-    then: Then,
-    turn: Turn,
+    then: AfterExit,
+    permit: Permit,
     too_long: Option<String>,
 ) -> Response<Body> {
-    match start(bounded(command), body, caller, then, turn, too_long).await {
+    match start(bounded(command), body, caller, then, permit, too_long).await {
         Ok(response) => response,
         Err(error) => {
             tracing::warn!(caller, %error, "git http-backend");
-            answer::text(StatusCode::BAD_GATEWAY, &format!("pilothouse: git on the host failed: {error}"))
+            response::text(StatusCode::BAD_GATEWAY, &format!("pilothouse: git on the host failed: {error}"))
         }
     }
 }
@@ -62,8 +62,8 @@ async fn start(
     mut command: Command,
     body: Incoming,
     caller: &str,
-    then: Then,
-    turn: Turn,
+    then: AfterExit,
+    permit: Permit,
     too_long: Option<String>,
 ) -> io::Result<Response<Body>> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -74,7 +74,7 @@ async fn start(
     let process = Process {
         group,
         then,
-        turn: Some(turn),
+        permit: Some(permit),
         too_long,
         feed: AbortOnDropHandle::new(tokio::spawn(feed(stdin, body))),
         _listen: AbortOnDropHandle::new(tokio::spawn(listen(stderr, caller.to_owned()))),
@@ -95,7 +95,7 @@ async fn chunk(
         Ok(0) => {
             process.group.finish().await;
             process.then.take().await;
-            process.turn = None;
+            process.permit = None;
             // What is left of the request is read first. Its end, however it comes, is all that matters.
             let _ = (&mut process.feed).await;
             None
@@ -122,7 +122,7 @@ fn say(bytes: &mut BytesMut, text: &str) {
 /// Reads the header: lines of `Name: value` up to an empty one.
 pub(super) async fn head(stdout: &mut (impl AsyncBufReadExt + Unpin)) -> io::Result<Response<Body>> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let mut response = answer::empty();
+    let mut response = response::empty();
     let mut stdout = stdout.take(HEAD_BYTES);
     loop {
         let mut line = vec![];
@@ -179,17 +179,17 @@ async fn listen(mut stderr: ChildStderr, caller: String) {
 /// The process, with what keeps its pipes moving.
 struct Process {
     group: Group,
-    then: Then,
-    turn: Option<Turn>,
+    then: AfterExit,
+    permit: Option<Permit>,
     too_long: Option<String>,
     feed: AbortOnDropHandle<()>,
     _listen: AbortOnDropHandle<()>,
 }
 
 /// What is to be done after the process. It is done even when its process was given up: that may have done its work.
-pub(super) struct Then(Option<BoxFuture<'static, ()>>);
+pub(super) struct AfterExit(Option<BoxFuture<'static, ()>>);
 
-impl Then {
+impl AfterExit {
     /// Nothing is to be done.
     pub(super) fn nothing() -> Self {
         Self(None)
@@ -207,7 +207,7 @@ impl Then {
     }
 }
 
-impl Drop for Then {
+impl Drop for AfterExit {
     fn drop(&mut self) {
         if let (Some(then), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(then);

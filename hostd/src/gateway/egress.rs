@@ -138,7 +138,8 @@ pub(super) async fn connect(caller: &Caller, destination: &Destination) -> Resul
     Err(unreachable(error))
 }
 
-fn listed(caller: &Caller, destination: &Destination) -> bool {
+/// Whether the caller's recipe lists the destination.
+pub(super) fn listed(caller: &Caller, destination: &Destination) -> bool {
     caller.egress.iter().any(|entry| destination.is(entry))
 }
 

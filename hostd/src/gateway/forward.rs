@@ -23,14 +23,14 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    answer::{self, Body},
     egress::Destination,
+    response::{self, Body},
 };
 
 /// Time after which a tunnel is closed over which nothing went.
 const IDLE: Duration = Duration::from_secs(3600);
 /// Longest wait for the head of an answer: models think long before their first word.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(900);
+pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(900);
 
 /// The two ends of an accepted CONNECT: the guest's and the world's.
 pub(super) type Tunnel = (OnUpgrade, TcpStream);
@@ -38,8 +38,13 @@ pub(super) type Tunnel = (OnUpgrade, TcpStream);
 /// Copies both ways until both have ended, one fails, or nothing moves any more.
 pub(super) async fn tunnel((guest, world): Tunnel) {
     let Ok(guest) = guest.await else { return };
-    let (mut guest_in, mut guest_out) = tokio::io::split(TokioIo::new(guest));
-    let (mut world_in, mut world_out) = world.into_split();
+    both_ways(TokioIo::new(guest), world).await;
+}
+
+/// Copies both ways between two connections until both have ended, one fails, or nothing moves any more.
+pub(super) async fn both_ways(guest: impl AsyncRead + AsyncWrite, world: impl AsyncRead + AsyncWrite) {
+    let (mut guest_in, mut guest_out) = tokio::io::split(guest);
+    let (mut world_in, mut world_out) = tokio::io::split(world);
     let moved = Mutex::new(Instant::now());
     let out = copy(&mut guest_in, &mut world_out, &moved);
     let back = copy(&mut world_in, &mut guest_out, &moved);
@@ -81,7 +86,7 @@ pub(super) async fn request(to: &Destination, request: Request<Incoming>, stream
     match forward(to, request, stream).await {
         Ok(response) => response,
         Err(error) => {
-            answer::text(StatusCode::BAD_GATEWAY, &format!("pilothouse: {to} gave no proper answer: {error}"))
+            response::text(StatusCode::BAD_GATEWAY, &format!("pilothouse: {to} gave no proper answer: {error}"))
         }
     }
 }

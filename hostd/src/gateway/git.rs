@@ -11,8 +11,8 @@ use tokio::process::Command;
 
 use super::{
     Caller, Gateway,
-    answer::{self, Body},
-    cgi::{self, Then},
+    cgi::{self, AfterExit},
+    response::{self, Body},
 };
 use crate::forge::{self, PREFIX_VARIABLE, SLUG_VARIABLE};
 
@@ -44,19 +44,19 @@ impl Operation {
 pub(super) async fn answer(gateway: &Gateway, caller: &Caller, request: Request<Incoming>) -> Response<Body> {
     match prepare(gateway, caller, &request).await {
         Ok(command) => {
-            let Some(turn) = gateway.turn(&caller.session_id).await else {
+            let Some(permit) = gateway.git_permit(&caller.session_id).await else {
                 let text = "pilothouse: git is busy with other transfers of this host; try again in a minute";
-                return answer::text(StatusCode::SERVICE_UNAVAILABLE, text);
+                return response::text(StatusCode::SERVICE_UNAVAILABLE, text);
             };
             let (then, too_long) = match is_push(&request) {
                 true => (gateway.look_after_push(caller), Some(too_long(gateway))),
-                false => (Then::nothing(), None),
+                false => (AfterExit::nothing(), None),
             };
-            cgi::run(&command, request.into_body(), &caller.slug, then, turn, too_long).await
+            cgi::run(&command, request.into_body(), &caller.slug, then, permit, too_long).await
         }
         Err((status, text)) => {
             tracing::info!(caller = caller.slug, "refused: {text}");
-            answer::text(status, &format!("pilothouse: {text}"))
+            response::text(status, &format!("pilothouse: {text}"))
         }
     }
 }
@@ -87,7 +87,7 @@ async fn prepare(
     let Some(operation) = Operation::of(request.method(), rest, request.uri().query()) else {
         return Err((StatusCode::NOT_FOUND, "only git's smart HTTP protocol is spoken here; update your git".into()));
     };
-    let Some(repository) = gateway.repositories.repository(name) else {
+    let Some(repository) = gateway.mirror.repository(name) else {
         return Err((StatusCode::NOT_FOUND, format!("the repository `{name}` is not on this host any more")));
     };
     if operation.push && !own {
@@ -125,7 +125,7 @@ fn http_backend(gateway: &Gateway, repository: &Path, name: &str, operation: Ope
     let mut command = forge::git(repository);
     command
         .arg("http-backend")
-        .env("GIT_PROJECT_ROOT", &gateway.git_root)
+        .env("GIT_PROJECT_ROOT", gateway.mirror.root())
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("GATEWAY_INTERFACE", "CGI/1.1")
         .env("SERVER_PROTOCOL", "HTTP/1.1");
@@ -208,7 +208,7 @@ async fn allow_push(
 /// Longest pack that may be pushed now, in bytes: as the limit allows and the disk has room for, beside what it keeps free.
 fn longest_push(gateway: &Gateway) -> Result<u64, (StatusCode, String)> {
     // A disk that cannot be measured does not stand in the way.
-    let Some(disk) = (gateway.disk)(&gateway.git_root) else { return Ok(gateway.push_bytes) };
+    let Some(disk) = (gateway.disk)(gateway.mirror.root()) else { return Ok(gateway.push_bytes) };
     match disk.below_reserve() {
         Some(why) => Err((StatusCode::INSUFFICIENT_STORAGE, format!("the push was refused: {why}"))),
         None => Ok(gateway.push_bytes.min(disk.free())),

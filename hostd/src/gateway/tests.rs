@@ -1,6 +1,7 @@
 //! The gateway with real git on both sides; only the VM is missing: its connections come over TCP.
 
 mod ask;
+mod credentials;
 mod git;
 mod world;
 
@@ -15,6 +16,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
+use crate::forge::BareRepositories;
 
 /// A gateway with the repository `widgets`, a proxy in front of it, and a folder for clones.
 struct Fixture {
@@ -46,7 +48,7 @@ impl Fixture {
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = listener.local_addr().unwrap().to_string();
-        let gateway = Arc::new(made(Gateway::new(root), folder.path()));
+        let gateway = Arc::new(made(Gateway::new(BareRepositories::at(root)), folder.path()));
         let (served_by, caller) = (gateway.clone(), Arc::new(caller));
         let accept = tokio::spawn(async move {
             let mut served = tokio::task::JoinSet::new();
@@ -99,6 +101,7 @@ fn caller() -> Caller {
         branch_prefix: Some("agent/fix-parser-3f/".into()),
         also_read: vec![],
         egress: vec![],
+        access: Access::default(),
     }
 }
 

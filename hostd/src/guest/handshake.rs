@@ -1,6 +1,7 @@
 //! How each connection to a guest begins.
 
 use std::{
+    collections::BTreeMap,
     io,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -9,8 +10,8 @@ use bytes::Bytes;
 use pilothouse_proto::{
     greet::{framed, receive, send},
     guest::v1::{
-        HandshakeAnswer, HandshakeClock, HandshakeRequest, HandshakeResponse, guest_client::GuestClient,
-        handshake_answer::Answer,
+        AnswerRequest, HandshakeAnswer, HandshakeClock, HandshakeRequest, HandshakeResponse, Trust as GuestTrust,
+        guest_client::GuestClient, handshake_answer::Answer,
     },
     link::PROTOCOL,
 };
@@ -18,6 +19,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::Channel;
 
 /// Longest time for a guest to answer the handshake.
@@ -29,6 +31,8 @@ const NO_ANSWER: &str = "no answer to the handshake";
 const OLDER: &str = "one that an earlier Pilothouse suspended does not know how, and is to be restarted";
 /// Bytes of entropy that a guest is given.
 const ENTROPY: usize = 64;
+/// Most bytes of JSON of an answer that goes with the handshake.
+const ANSWER_MAX: usize = 32 << 10;
 
 /// Identity that a guest is given by the handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,13 +45,24 @@ pub struct Identity {
     pub machine_id: String,
     /// Number of the VM's life: one higher after each start, resume or clone.
     pub generation: u64,
+    /// Whom the guest trusts beside the usual; None: what it was told before stays as it is.
+    pub trust: Option<Trust>,
+}
+
+/// Whom a guest trusts, and what its programs find for that. All of it may be seen in the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// Certificate of the session's authority, as PEM.
+    pub certificate: String,
+    /// Stand-ins for secrets, by name of their variable.
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Identity {
     /// Of something whose VMs all have the same machine id, which nothing else has.
     pub(crate) fn lasting(id: &str, slug: String, generation: u64) -> Self {
         let machine_id = blake3::hash(format!("machine-id {id}").as_bytes()).to_hex()[..32].to_owned();
-        Self { session_id: id.into(), slug, machine_id, generation }
+        Self { session_id: id.into(), slug, machine_id, generation, trust: None }
     }
 
     /// Identity of a VM that lives once, for something that is no session.
@@ -58,13 +73,71 @@ impl Identity {
         let mut machine_id = [0_u8; 16];
         getrandom::fill(&mut machine_id).map_err(|error| format!("no random bytes: {error}"))?;
         let machine_id = machine_id.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { session_id: id, slug, machine_id, generation })
+        Ok(Self { session_id: id, slug, machine_id, generation, trust: None })
+    }
+
+    /// The same, where the guest also trusts this.
+    #[must_use]
+    pub fn trusting(self, trust: Option<Trust>) -> Self {
+        Self { trust, ..self }
     }
 }
 
-/// The bytes of the handshake that stand behind the preamble. `stay_frozen`: frozen processes stay frozen.
-pub(super) fn hand(identity: &Identity, stay_frozen: bool) -> io::Result<Vec<u8>> {
-    framed(&request(identity, stay_frozen).map_err(io::Error::other)?)
+/// What a guest is told by the handshake.
+#[derive(Clone, Debug)]
+pub struct Greeting {
+    identity: Identity,
+    /// Whether frozen processes stay frozen.
+    stay_frozen: bool,
+    /// Answer to a wait of its agent.
+    answer: Option<AnswerRequest>,
+    /// Cancelled when the guest has done what goes before its tunnel.
+    tunnel_after: CancellationToken,
+}
+
+impl Greeting {
+    /// A greeting for a copy of a VM, in which frozen processes stay frozen.
+    #[must_use]
+    pub fn copy(identity: Identity) -> Self {
+        Self { stay_frozen: true, ..identity.into() }
+    }
+
+    /// The same greeting, with an answer to a wait of the guest's agent. An answer that is too long for a handshake is left out.
+    #[must_use]
+    pub fn answering(self, answer: Option<AnswerRequest>) -> Self {
+        Self { answer: answer.filter(|answer| answer.json.len() <= ANSWER_MAX), ..self }
+    }
+
+    /// The same greeting, where the guest's tunnel port is connected only when this is cancelled.
+    #[must_use]
+    pub fn tunnel_after(self, tunnel_after: CancellationToken) -> Self {
+        Self { tunnel_after, ..self }
+    }
+
+    /// Waits until the guest's tunnel port may be connected.
+    pub(super) fn before_tunnel(&self) -> WaitForCancellationFutureOwned {
+        self.tunnel_after.clone().cancelled_owned()
+    }
+
+    /// Who the guest is from now on.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The bytes of the handshake that stand behind the preamble.
+    pub(super) fn bytes(&self) -> io::Result<Vec<u8>> {
+        let mut request = request(&self.identity).map_err(io::Error::other)?;
+        (request.stay_frozen, request.answer) = (self.stay_frozen, self.answer.clone());
+        framed(&request)
+    }
+}
+
+impl From<Identity> for Greeting {
+    fn from(identity: Identity) -> Self {
+        let tunnel_after = CancellationToken::new();
+        tunnel_after.cancel();
+        Self { identity, stay_frozen: false, answer: None, tunnel_after }
+    }
 }
 
 /// Reads the answer to the handshake, and gives the guest the time where it asks for it; an error is a text for people.
@@ -86,12 +159,11 @@ pub(super) async fn shaken(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Re
 
 /// Shakes hands once more; an error is a text for people.
 pub(super) async fn again(client: &mut GuestClient<Channel>, identity: &Identity) -> Result<(), String> {
-    let answer =
-        timeout(TIMEOUT, client.handshake(request(identity, false)?)).await.map_err(|_| NO_ANSWER.to_string())?;
+    let answer = timeout(TIMEOUT, client.handshake(request(identity)?)).await.map_err(|_| NO_ANSWER.to_string())?;
     checked(answer.map_err(|status| refused(status.message()))?.into_inner()).map(drop)
 }
 
-fn request(identity: &Identity, stay_frozen: bool) -> Result<HandshakeRequest, String> {
+fn request(identity: &Identity) -> Result<HandshakeRequest, String> {
     let mut entropy = vec![0; ENTROPY];
     getrandom::fill(&mut entropy).map_err(|e| format!("no entropy for the guest: {e}"))?;
     Ok(HandshakeRequest {
@@ -102,7 +174,12 @@ fn request(identity: &Identity, stay_frozen: bool) -> Result<HandshakeRequest, S
         generation: identity.generation,
         unix_nanos: unix_nanos(),
         entropy: Bytes::from(entropy),
-        stay_frozen,
+        stay_frozen: false,
+        answer: None,
+        trust: identity.trust.clone().map(|Trust { certificate, variables }| GuestTrust {
+            certificate,
+            variables: variables.into_iter().collect(),
+        }),
     })
 }
 

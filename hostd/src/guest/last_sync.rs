@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::{self, Stop},
-    handshake::{self, Identity},
+    handshake::{self, Greeting, Identity},
     link,
 };
 use crate::vm::Io;
@@ -21,7 +21,8 @@ const WITHIN: Duration = Duration::from_secs(15);
 /// A text for the log: it does not answer, or could not.
 pub async fn last_sync(io: Box<dyn Io>, identity: &Identity) -> Result<(), String> {
     let talk = async {
-        let hand = || handshake::hand(identity, false);
+        let greeting = Greeting::from(identity.clone());
+        let hand = || greeting.bytes();
         let mut io = connection::open(io, hand).await.map_err(|error| error.to_string())?;
         handshake::shaken(&mut io).await?;
         let (stop, _held) = Stop::new();

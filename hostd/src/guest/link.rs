@@ -21,7 +21,8 @@ use tracing::{debug, info};
 use super::{
     command,
     connection::{self, Connected, Held, Stop, Watched},
-    handshake::{self, Identity},
+    handshake::{self, Greeting, Identity},
+    streams::Streams,
     tunnel,
 };
 use crate::{
@@ -115,18 +116,23 @@ pub struct Link {
     _stop: DropGuard,
     /// Other side of the connection's end, until the link is closed.
     held: Mutex<Option<Held>>,
+    streams: Streams,
 }
 
 impl Link {
     /// Begins to connect both ports of `vm`, and does so for ever. Calls on the tunnel port go to `gateway` as `caller`'s.
     #[must_use]
-    pub fn start(vm: Arc<dyn Vm>, identity: Identity, gateway: Arc<Gateway>, caller: Arc<Caller>) -> Self {
-        let link = Self::keep(vm.clone(), identity, false);
+    pub fn start(vm: Arc<dyn Vm>, greeting: impl Into<Greeting>, gateway: Arc<Gateway>, caller: Arc<Caller>) -> Self {
+        let greeting = greeting.into();
+        let before = greeting.before_tunnel();
+        let link = Self::keep(vm.clone(), greeting);
+        let streams = link.streams.clone();
         let mut up = link.state();
         let tunnel = async move {
             // What the guest does for this port would be in the way of its handshake on the other.
             if up.wait_for(|state| matches!(state, LinkState::Up(_))).await.is_ok() {
-                tunnel::run(vm, gateway, caller).await;
+                before.await;
+                tunnel::run(vm, gateway, caller, streams).await;
             }
         };
         tokio::spawn(link.stop.now.clone().run_until_cancelled_owned(tunnel));
@@ -137,17 +143,30 @@ impl Link {
     /// connected.
     #[must_use]
     pub fn to_copy(vm: Arc<dyn Vm>, identity: Identity) -> Self {
-        Self::keep(vm, identity, true)
+        Self::keep(vm, Greeting::copy(identity))
     }
 
     /// Begins to connect the link port alone.
-    fn keep(vm: Arc<dyn Vm>, identity: Identity, stay_frozen: bool) -> Self {
+    fn keep(vm: Arc<dyn Vm>, greeting: Greeting) -> Self {
         let (stop, held) = Stop::new();
         let last = Arc::new(Mutex::new("not connected yet".to_string()));
         let (sender, state) = watch::channel(LinkState::Connecting);
-        let keeper = Keeper { vm, identity, stay_frozen, state: sender, last: last.clone(), stop: stop.clone() };
+        let keeper = Keeper { vm, greeting, state: sender, last: last.clone(), stop: stop.clone() };
         tokio::spawn(stop.now.clone().run_until_cancelled_owned(keeper.run()));
-        Self { state, last, _stop: stop.now.clone().drop_guard(), stop, held: Mutex::new(Some(held)) }
+        Self {
+            state,
+            last,
+            _stop: stop.now.clone().drop_guard(),
+            stop,
+            held: Mutex::new(Some(held)),
+            streams: Streams::default(),
+        }
+    }
+
+    /// Whether an answer to the guest is under way on one of its connections to the world.
+    #[must_use]
+    pub fn streams(&self) -> bool {
+        self.streams.are_under_way()
     }
 
     /// Ends the link now, whoever else still holds it: calls under way fail, and it is never up again. The guest sees that its
@@ -199,8 +218,7 @@ impl Link {
 /// Task that owns the connection to the link port.
 struct Keeper {
     vm: Arc<dyn Vm>,
-    identity: Identity,
-    stay_frozen: bool,
+    greeting: Greeting,
     state: watch::Sender<LinkState>,
     last: Arc<Mutex<String>>,
     stop: Stop,
@@ -208,21 +226,22 @@ struct Keeper {
 
 impl Keeper {
     async fn run(self) {
+        let identity = self.greeting.identity();
         let mut pause = PAUSE;
         loop {
             let begun = Instant::now();
             match self.connect().await {
                 Ok((hello, over)) => {
                     self.vm.came_up();
-                    info!(slug = self.identity.slug, generation = self.identity.generation, "link up");
+                    info!(slug = identity.slug, generation = identity.generation, "link up");
                     self.state.send_replace(LinkState::Up(Arc::new(hello)));
                     over.cancelled().await;
                     self.state.send_replace(LinkState::Down);
-                    info!(slug = self.identity.slug, "link down");
+                    info!(slug = identity.slug, "link down");
                     self.note("the connection to the guest ended".into());
                 }
                 Err(why) => {
-                    debug!(slug = self.identity.slug, why, "no link yet");
+                    debug!(slug = identity.slug, why, "no link yet");
                     self.note(why);
                 }
             }
@@ -239,7 +258,7 @@ impl Keeper {
 
     /// One attempt to connect: returns the shaken hand, and a token that is cancelled when the connection is over.
     async fn connect(&self) -> Result<(Hello, CancellationToken), String> {
-        let hand = || handshake::hand(&self.identity, self.stay_frozen);
+        let hand = || self.greeting.bytes();
         let mut io = connection::connect(&*self.vm, Port::Link, hand).await.map_err(|e| e.to_string())?;
         let handshake = handshake::shaken(&mut io).await?;
         let over = CancellationToken::new();

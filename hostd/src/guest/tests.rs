@@ -8,11 +8,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use guest::{link, machine::Machine, service::Guest, tunnel, who::Who};
-use hostd_core::session::Cause;
+use guest::{identity_file::IdentityFile, machine::Machine, service::Guest, tunnel};
+use hostd_core::{recipe::Egress, session::Cause};
 use pilothouse_proto::{
     greet::send,
-    guest::v1::{EventsRequest, HandshakeAnswer, HandshakeRequest, event::Event, handshake_answer::Answer},
+    guest::v1::{
+        AnswerRequest, EventsRequest, HandshakeAnswer, HandshakeRequest, event::Event, handshake_answer::Answer,
+    },
     link::LENGTH,
 };
 use tokio::{
@@ -21,10 +23,12 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
-use super::{Identity, Link, LinkError, LinkState};
+use super::{Greeting, Identity, Link, LinkError, LinkState};
 use crate::{
-    gateway::{Caller, Gateway},
+    forge::BareRepositories,
+    gateway::{Access, Caller, Gateway},
     vm::{Io, MemoryUse, Port, Vm, VmError, snapshot::store::Manifest},
 };
 
@@ -34,7 +38,7 @@ impl Machine for NoMachine {
     fn adopt(&self, _: &HandshakeRequest) -> io::Result<()> {
         Ok(())
     }
-    fn say_who(&self, _: &Who) {}
+    fn write_identity(&self, _: &IdentityFile) {}
     fn set_clock(&self, _: i64) -> io::Result<()> {
         Ok(())
     }
@@ -53,7 +57,7 @@ impl Machine for NoMachine {
 
 struct Wire(mpsc::Receiver<DuplexStream>);
 
-impl link::Wire for Wire {
+impl guest::wire::Wire for Wire {
     type Io = DuplexStream;
     async fn connection(&mut self) -> io::Result<DuplexStream> {
         self.0.recv().await.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
@@ -146,6 +150,10 @@ impl Vm for Ports {
     async fn snapshot(&self, _: &Path) -> Result<Manifest, VmError> {
         Err(VmError::Kernel("a test".into()))
     }
+    async fn pause(&self) -> Result<(), VmError> {
+        Ok(())
+    }
+
     async fn go_on(&self) -> Result<(), VmError> {
         Ok(())
     }
@@ -182,13 +190,26 @@ async fn delayed(from: &mut ReadHalf<DuplexStream>, to: &mut WriteHalf<DuplexStr
     to.write_all(&piece[..length]).await
 }
 
-fn start(ports: &Arc<Ports>) -> Link {
-    let identity = Identity {
+fn identity() -> Identity {
+    Identity {
         session_id: "01JTEST".into(),
         slug: "fix-parser".into(),
         machine_id: "0123456789abcdef0123456789abcdef".into(),
         generation: 1,
-    };
+        trust: None,
+    }
+}
+
+fn start(ports: &Arc<Ports>) -> Link {
+    start_with(ports, identity())
+}
+
+fn start_with(ports: &Arc<Ports>, greeting: impl Into<Greeting>) -> Link {
+    start_to(ports, greeting, vec![])
+}
+
+/// One whose programs may reach these.
+fn start_to(ports: &Arc<Ports>, greeting: impl Into<Greeting>, egress: Vec<Egress>) -> Link {
     let caller = Caller {
         session_id: "01JTEST".into(),
         slug: "fix-parser".into(),
@@ -196,9 +217,15 @@ fn start(ports: &Arc<Ports>) -> Link {
         repository: None,
         branch_prefix: None,
         also_read: vec![],
-        egress: vec![],
+        egress,
+        access: Access::default(),
     };
-    Link::start(ports.clone(), identity, Arc::new(Gateway::new(PathBuf::from("/no/such/folder"))), Arc::new(caller))
+    Link::start(
+        ports.clone(),
+        greeting,
+        Arc::new(Gateway::new(BareRepositories::at(PathBuf::from("/no/such/folder")))),
+        Arc::new(caller),
+    )
 }
 
 const SOON: Duration = Duration::from_secs(30);
@@ -222,6 +249,26 @@ async fn comes_up_again_after_every_cut() {
         assert!(events.message().await.is_err(), "calls of a connection end with it");
         ports.mood(Mood::Good);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_greeting_takes_an_answer_along_and_has_the_tunnel_wait() {
+    let (ports, guest, gateway) = Ports::new();
+    let mut waiting = guest.waits().begin("checks".into(), 0, 0).unwrap();
+    let terminal_open = CancellationToken::new();
+    let answer = |json: String| Some(AnswerRequest { wait: 1, json });
+    let greeting = || Greeting::from(identity()).tunnel_after(terminal_open.clone());
+    // One that is too long for a handshake is left out.
+    let long = start_with(&ports, greeting().answering(answer("x".repeat(40 << 10))));
+    assert_eq!(long.client(SOON).await.unwrap().handshake.answered, None);
+    drop(long);
+    let link = start_with(&ports, greeting().answering(answer("{}".into())));
+    let answered = link.client(SOON).await.unwrap().handshake.answered;
+    assert_eq!(answered.map(|answered| answered.known), Some(true));
+    assert_eq!(waiting.answer().await, Some("{}".into()));
+    assert!(gateway.client(SOON).await.is_none(), "the tunnel goes first");
+    terminal_open.cancel();
+    assert!(gateway.client(SOON).await.is_some());
 }
 
 /// On both ports; the second connection of each goes through a port of the same mood.
@@ -290,6 +337,42 @@ async fn a_guest_sees_that_a_closed_link_is_left_when_nobody_holds_it() {
         drop(held);
         timeout(SOON, on_link).await.expect("the link's connection ends").unwrap();
         timeout(SOON, async { while gateway.client(Duration::ZERO).await.is_some() {} }).await.unwrap();
+    }
+}
+
+/// Half an answer is not taken for a whole one, whoever cut it.
+#[tokio::test]
+async fn what_is_cut_beyond_the_gateway_is_cut_for_the_program_and_what_ends_ends() {
+    let world = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = world.local_addr().unwrap().to_string();
+    let (ports, _, gateway) = Ports::new();
+    let _link = start_to(&ports, identity(), vec![Egress { to: to.clone(), private: false }]);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = listener.local_addr().unwrap();
+    tokio::spawn(guest::proxy::serve(listener, gateway));
+    let asked = [
+        format!("GET http://{to}/ HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n"),
+        format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
+    ];
+    for (asks, resets) in asked.iter().flat_map(|asks| [(asks, true), (asks, false)]) {
+        let mut program = tokio::net::TcpStream::connect(proxy).await.unwrap();
+        program.write_all(asks.as_bytes()).await.unwrap();
+        let (mut server, _) = timeout(SOON, world.accept()).await.unwrap().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            server.read_buf(&mut head).await.unwrap();
+        }
+        server.write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf").await.unwrap();
+        let mut text = Vec::new();
+        while !text.windows(4).any(|word| word == b"half") {
+            assert!(timeout(SOON, program.read_buf(&mut text)).await.unwrap().unwrap() > 0);
+        }
+        if resets {
+            rustix::net::sockopt::set_socket_linger(&server, Some(Duration::ZERO)).unwrap();
+        }
+        drop(server);
+        let end = timeout(SOON, program.read_to_end(&mut text)).await.expect("no end");
+        assert_eq!(end.is_err(), resets, "{asks}: {end:?} after {}", String::from_utf8_lossy(&text));
     }
 }
 

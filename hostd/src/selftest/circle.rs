@@ -18,6 +18,7 @@ use super::{
     steps::{Circle, Failure, Step},
 };
 use crate::{
+    forge::BareRepositories,
     gateway::{Caller, Gateway},
     guest::Identity,
     guest_vm::{GuestVm, Met},
@@ -195,7 +196,7 @@ impl Runner {
 async fn shake(vm: &GuestVm, generation: u64) -> Result<Guest, String> {
     let id = "selftest";
     // It has no repository, and so no way to any.
-    let gateway = Arc::new(Gateway::new("/nonexistent".into()));
+    let gateway = Arc::new(Gateway::new(BareRepositories::at("/nonexistent".into())));
     let identity = Identity::lasting(id, id.into(), generation);
     vm.meet(identity, &gateway, Caller::nowhere(id, id, "")).await.map_err(text)
 }

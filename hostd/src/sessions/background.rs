@@ -2,5 +2,6 @@
 
 pub(super) mod build_gc;
 pub(super) mod forge_hints;
+pub(super) mod last_events;
 pub(super) mod memory_pressure;
 pub(super) mod poll;

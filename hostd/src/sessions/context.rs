@@ -4,15 +4,15 @@ use std::{path::PathBuf, sync::Arc};
 
 use hostd_core::{
     UnixMillis,
-    capacity::{Admission, Need, Room},
+    capacity::{Decision, Need, Room},
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{disk::folder::Folder, feed::Feed};
+use super::{disk::folder::Folder, feed::Feed, timings::Timings};
 use crate::{
-    clock::now, diff::Diffs, environments::Environments, forge::Forge, gateway::Gateway, host_status, room::Rooms,
-    store::Store, vm::Vmm,
+    admission::Admission, clock::now, diff::Diffs, environments::Environments, forge::Forge, gateway::Gateway,
+    host_status, store::Store, vm::Vmm,
 };
 
 /// Suspends at a time when hostd ends, at the least: one waits for its guest while another writes.
@@ -21,7 +21,7 @@ const SUSPENDS: usize = 4;
 const READINGS: usize = 4;
 
 /// What a fleet is made of.
-pub struct Parts {
+pub struct Deps {
     /// The data folder.
     pub data: PathBuf,
     /// Where sessions are kept.
@@ -35,9 +35,11 @@ pub struct Parts {
     /// Where their repositories and pull requests are.
     pub forge: Arc<dyn Forge>,
     /// What shows their changes.
-    pub diffs: Diffs,
+    pub diffs: Arc<Diffs>,
     /// Where they, and all else that runs here, have their room from.
-    pub rooms: Rooms,
+    pub admission: Admission,
+    /// How long they wait for what may take its time.
+    pub timings: Timings,
 }
 
 /// What all sessions of a host use.
@@ -49,7 +51,8 @@ pub(super) struct Context {
     pub(super) environments: Arc<Environments>,
     pub(super) forge: Arc<dyn Forge>,
     pub(super) diffs: Arc<Diffs>,
-    pub(super) rooms: Rooms,
+    pub(super) admission: Admission,
+    pub(super) timings: Timings,
     /// What is shown of them.
     pub(super) feed: Arc<Feed>,
     pub(super) turns: Turns,
@@ -72,8 +75,8 @@ pub(super) struct Turns {
 
 impl Context {
     /// A context whose feed is of this epoch.
-    pub(super) fn new(parts: Parts, epoch: String) -> Arc<Self> {
-        let Parts { data, store, vmm, gateway, environments, forge, diffs, rooms } = parts;
+    pub(super) fn new(deps: Deps, epoch: String) -> Arc<Self> {
+        let Deps { data, store, vmm, gateway, environments, forge, diffs, admission, timings } = deps;
         let cpus = host_status::cpus().max(1) as usize;
         let turns = Turns {
             starts: Arc::new(Semaphore::new(cpus)),
@@ -88,8 +91,9 @@ impl Context {
             gateway,
             environments,
             forge,
-            diffs: Arc::new(diffs),
-            rooms,
+            diffs,
+            admission,
+            timings,
             feed: Feed::new(epoch),
             turns,
             started_at: now(),
@@ -104,11 +108,11 @@ impl Context {
 
     /// What is left of the host now. Reads a few files of /proc.
     pub(super) fn room(&self) -> Room {
-        self.rooms.room()
+        self.admission.room()
     }
 
     /// Whether the disk has room: all that one needs who has its memory already.
     pub(super) fn has_disk(&self) -> bool {
-        self.room().admit(Need { memory: 0, disk: 0 }) == Admission::Admit
+        self.room().admit(Need { memory: 0, disk: 0 }) == Decision::Admit
     }
 }

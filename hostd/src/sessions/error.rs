@@ -29,21 +29,21 @@ pub enum FleetError {
     /// The VM would not fit this host.
     #[error("the session's VM needs {} MiB of memory, but this host gives at most {} MiB; lower `size.memory` of its environment", .needed >> 20, .host >> 20)]
     TooLarge {
-        /// Bytes.
+        /// Bytes of memory that the VM needs.
         needed: u64,
-        /// Bytes.
+        /// Bytes of memory that the host gives at most.
         host: u64,
     },
-    /// Its environment.
+    /// The session's environment cannot be used.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
-    /// Its changes.
+    /// The session's changes cannot be shown.
     #[error(transparent)]
     Diff(#[from] DiffError),
-    /// Not kept.
+    /// What was asked for could not be kept in the store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// It could not be put to disk; it runs on, or its VM has ended.
+    /// The session could not be put to disk; it runs on, or its VM has ended.
     #[error("not suspended: {0}")]
     NotSuspended(String),
     /// There is no room for a copy of a suspended session.
@@ -54,12 +54,15 @@ pub enum FleetError {
     /// A suspended session's changes could not be read in a copy of it; the session is as it was.
     #[error("the suspended session's changes cannot be read in a copy of its VM: {0}")]
     NotRead(String),
-    /// No fork was made of it, and nothing of one is left.
+    /// No fork was made of the session, and nothing of one is left.
     #[error("the session could not be forked: {0}")]
     NotForked(String),
-    /// Its files could not be removed.
+    /// The session's files could not be removed.
     #[error("the session could not be removed: {0}; put that right and delete it again")]
     NotRemoved(String),
+    /// What happened to the session cannot be committed; the text says why, and what to do.
+    #[error("the session {0}")]
+    StandsStill(String),
     /// hostd is ending.
     #[error("hostd is stopping; try again when it is back")]
     Stopping,

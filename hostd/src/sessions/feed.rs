@@ -17,22 +17,22 @@ const KEPT: usize = 1024;
 /// An environment, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentView {
-    /// As it stands.
+    /// The environment as it stands.
     pub info: EnvironmentInfo,
-    /// That were made from it.
+    /// Number of sessions that were made from the environment.
     pub sessions: usize,
-    /// The same for each of its builds, by id.
+    /// Number of sessions that were made from each of its builds, by the build's id.
     pub users: BTreeMap<String, usize>,
-    /// VMs that stand ready for sessions to come.
+    /// The environment's warm VMs.
     pub warm: WarmView,
 }
 
-/// An environment's warm VMs.
+/// Numbers of an environment's warm VMs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WarmView {
-    /// There are.
+    /// Number of VMs that stand ready for sessions to come.
     pub ready: u32,
-    /// There are to be.
+    /// Number of VMs that are to stand ready.
     pub wanted: u32,
 }
 
@@ -46,36 +46,36 @@ impl EnvironmentView {
     }
 }
 
-/// One change.
+/// One change of what the host shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// New or changed.
+    /// A session is new or has changed.
     Session(Arc<SessionView>),
-    /// Gone; its id.
+    /// The session with this id is gone.
     Removed(String),
-    /// Changed.
+    /// The host has changed.
     Host(HostStatus),
-    /// New or changed.
+    /// An environment is new or has changed.
     Environment(EnvironmentView),
 }
 
-/// Everything at one revision.
+/// Everything that the host shows, at one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The host.
+    /// The host as it stands.
     pub host: HostStatus,
-    /// By id, oldest first.
+    /// Sessions, ordered by id: oldest first.
     pub sessions: Vec<Arc<SessionView>>,
-    /// By name.
+    /// Environments, ordered by name.
     pub environments: Vec<EnvironmentView>,
 }
 
 /// What a reader is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// Replaces all it knew.
+    /// A snapshot replaces all that the reader knew.
     Snapshot(Snapshot),
-    /// On top of what it knew.
+    /// A change comes on top of what the reader knew.
     Change(Change),
 }
 
@@ -105,19 +105,19 @@ impl Feed {
         Arc::new(Self { epoch, inner: Mutex::default(), revision: watch::channel(0).0 })
     }
 
-    /// Of this feed; revisions of another mean nothing here.
+    /// Name of this feed's revisions; those of another epoch mean nothing here.
     #[must_use]
     pub fn epoch(&self) -> &str {
         &self.epoch
     }
 
-    /// How many read it now.
+    /// Number of readers that the feed has now.
     #[must_use]
     pub fn readers(&self) -> usize {
         self.revision.receiver_count()
     }
 
-    /// Everything, now.
+    /// Everything that the host shows now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.lock().snapshot()

@@ -6,22 +6,23 @@ mod create;
 mod diff;
 mod fork;
 mod resolve;
+mod story;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
-use hostd_core::{Actor, Input, Lifecycle, Session, capacity::Room, session::step, story::of_session};
+use hostd_core::{Actor, Input, Lifecycle, Session, capacity::Room, session::step, story::of_session, usage::Spending};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::resolve::resolve;
 use super::{
     background::poll,
-    context::{Context, Parts},
+    context::{Context, Deps},
     disk::merge,
     error::FleetError,
     feed::Feed,
-    message::Message,
+    message::Command,
     pool::{self, Pool},
     registry::{Handle, Registry},
     supervisor::Supervisors,
@@ -31,10 +32,7 @@ use super::{
 };
 use crate::{
     clock::now,
-    environments::Environments,
-    forge::Forge,
     gateway::Refused,
-    room::Rooms,
     store::{Record, StoreError},
     terminals::Terminal,
 };
@@ -42,8 +40,9 @@ use crate::{
 pub use self::{
     accounts::Accounts,
     commands::{Hands, SendOrder},
-    create::Order,
+    create::CreateSession,
     fork::ForkOrder,
+    story::Follow,
 };
 
 /// How long a call waits for a link that is down.
@@ -69,17 +68,20 @@ impl Fleet {
     ///
     /// # Errors
     /// Where the store cannot be written.
-    pub async fn open(parts: Parts, records: Vec<Record>, epoch: String) -> Result<Arc<Self>, StoreError> {
-        let ctx = Context::new(parts, epoch);
+    pub async fn open(deps: Deps, records: Vec<Record>, epoch: String) -> Result<Arc<Self>, StoreError> {
+        let ctx = Context::new(deps, epoch);
         let (registry, pool) = (Arc::new(Registry::default()), Arc::new(Pool::default()));
         count(&ctx, &registry, &pool);
-        let (vmm, rooms, diffs) = (ctx.vmm.clone(), ctx.rooms.clone(), ctx.diffs.clone());
-        let copies = Copies::new(&ctx.data, vmm, rooms, diffs, ctx.closing.clone());
+        let (vmm, admission, diffs) = (ctx.vmm.clone(), ctx.admission.clone(), ctx.diffs.clone());
+        let (closing, room_within) = (ctx.closing.clone(), ctx.timings.copy_room);
+        let copies = Copies::new(&ctx.data, vmm, admission, diffs, closing, room_within);
         sweep(&ctx, &copies, &records).await;
         let build_gc = Arc::default();
         let supervisors = Supervisors { ctx, registry, pool, build_gc };
         let Supervisors { ctx, registry, pool, build_gc } = &supervisors;
         for mut record in records {
+            // What was answered last may be kept, and not be known of the session.
+            record.session.spending = ctx.store.spending(&record.session.id).await?;
             let mut input = Input::HostRestarted;
             if let Some(machine) = recover(&*ctx.vmm, &ctx.folder(&record.session.id), &record).await {
                 tracing::info!(slug = record.session.slug, "its suspend was finished");
@@ -88,10 +90,10 @@ impl Fleet {
             let at = now();
             let stepped = step(&record.session, input.clone(), at);
             let (session, effects) = stepped.unwrap_or_else(|_| (record.session.clone(), vec![]));
-            let told = of_session(&record.session, &input, &session, &Actor::Host, at);
+            let events = of_session(&record.session, &input, &session, &Actor::Host, at);
             record.session = session;
-            let owed = ctx.store.converge(&record, effects, told).await?;
-            supervisors.spawn(record, owed);
+            let entries = ctx.store.converge(&record, effects, events).await?;
+            supervisors.spawn(record, entries);
         }
         let refresh = poll::start(ctx, registry, pool, build_gc);
         tokio::spawn(pool::keep::keep(ctx.clone(), registry.clone(), pool.clone()));
@@ -99,22 +101,10 @@ impl Fleet {
         Ok(Arc::new(Self { supervisors, copies, refresh }))
     }
 
-    /// What it shows.
+    /// The feed of what the host shows.
     #[must_use]
     pub fn feed(&self) -> &Arc<Feed> {
         &self.ctx().feed
-    }
-
-    /// The environments.
-    #[must_use]
-    pub fn environments(&self) -> &Arc<Environments> {
-        &self.ctx().environments
-    }
-
-    /// The forge.
-    #[must_use]
-    pub fn forge(&self) -> &Arc<dyn Forge> {
-        &self.ctx().forge
     }
 
     /// Brings into the feed what changes without anybody saying so: memory, disk, viewers.
@@ -128,12 +118,6 @@ impl Fleet {
         self.ctx().room()
     }
 
-    /// Where its VMs have their room from.
-    #[must_use]
-    pub fn rooms(&self) -> &Rooms {
-        &self.ctx().rooms
-    }
-
     /// All sessions, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<SessionView> {
@@ -144,7 +128,7 @@ impl Fleet {
     ///
     /// # Errors
     /// Where the order is not allowed, its environment is not ready, or the host is not; nothing is kept then.
-    pub async fn create(&self, order: Order) -> Result<SessionView, FleetError> {
+    pub async fn create(&self, order: CreateSession) -> Result<SessionView, FleetError> {
         if self.refresh.is_cancelled() {
             return Err(FleetError::Stopping);
         }
@@ -157,9 +141,9 @@ impl Fleet {
         for _ in 0..SLUG_TRIES {
             let (record, effects) = create::session(order.clone(), build.clone())?;
             match ctx.store.add(&record, effects).await {
-                Ok(owed) => {
+                Ok(entries) => {
                     pool.dispatched(&order.environment);
-                    return Ok(self.supervisors.spawn(record, owed).view());
+                    return Ok(self.supervisors.spawn(record, entries).view());
                 }
                 Err(StoreError::SlugTaken) => {}
                 Err(error) => return Err(error.into()),
@@ -168,7 +152,7 @@ impl Fleet {
         Err(StoreError::SlugTaken.into())
     }
 
-    /// One session.
+    /// The session that this id, slug or prefix names.
     ///
     /// # Errors
     /// [`FleetError::NotFound`], [`FleetError::Ambiguous`].
@@ -182,7 +166,15 @@ impl Fleet {
         self.ctx().gateway.refused(id)
     }
 
-    /// Its terminal.
+    /// A model has answered the session of this id, if there is one, which took this.
+    pub fn answered(&self, id: &str, took: &Spending) {
+        self.ctx().gateway.ledger().charge(id, took.micros);
+        if let Some(handle) = self.registry().get(id) {
+            handle.spending.send_modify(|spending| *spending = spending.plus(took));
+        }
+    }
+
+    /// The terminal of a session.
     ///
     /// # Errors
     /// As [`Fleet::get`].
@@ -190,7 +182,7 @@ impl Fleet {
         Ok(self.handle(asked)?.terminal.clone())
     }
 
-    /// Its folder.
+    /// The folder of a session's files.
     ///
     /// # Errors
     /// As [`Fleet::get`].
@@ -221,7 +213,7 @@ impl Fleet {
         stream::iter(self.registry().all())
             .for_each_concurrent(None, |handle| async move {
                 // A supervisor that has ended by itself needs no telling.
-                let _ = handle.messages.send(Message::Stop { until }).await;
+                let _ = handle.commands.send(Command::Stop { until }).await;
                 handle.gone.cancelled().await;
             })
             .await;
@@ -240,6 +232,11 @@ impl Fleet {
 
     pub(super) fn ctx(&self) -> &Arc<Context> {
         &self.supervisors.ctx
+    }
+
+    #[cfg(test)]
+    pub(super) fn forge(&self) -> &Arc<dyn crate::forge::Forge> {
+        &self.ctx().forge
     }
 
     #[cfg(test)]
@@ -266,7 +263,7 @@ fn begins(session: &Session) -> bool {
 /// Has whatever else runs on this host know what the VMs of sessions use, and those that nobody has taken.
 fn count(ctx: &Arc<Context>, registry: &Arc<Registry>, pool: &Arc<Pool>) {
     let (host, registry, pool) = (Arc::downgrade(ctx), Arc::downgrade(registry), Arc::downgrade(pool));
-    ctx.rooms.count(move || {
+    ctx.admission.count(move || {
         let lives = registry.upgrade().map(|registry| registry.lives()).unwrap_or_default();
         let used: u64 = lives.iter().map(|live| live.vm.memory().private).sum();
         let warm = pool.upgrade().map_or(0, |pool| pool.used());

@@ -6,67 +6,75 @@ use hostd_core::{
 };
 use tokio::{sync::oneshot, time::Instant};
 
-use super::FleetError;
+use super::error::FleetError;
 
 /// Who is told what became of a command.
 pub(super) type Answer = oneshot::Sender<Result<(), FleetError>>;
 
-/// What a supervisor is told from outside.
-pub(super) enum Message {
-    /// A command.
-    Command {
-        /// On whose behalf.
+/// What a supervisor is asked to do, in the order in which it is asked. It listens to commands at any time, also while the
+/// store cannot be written and reports have to wait.
+pub(super) enum Command {
+    /// A command of the machine.
+    Do {
+        /// Actor on whose behalf the command is given.
         actor: Actor,
-        /// Which.
+        /// What the session is commanded to do.
         input: Input,
-        /// Told when it is committed, or why not; of a deletion: when all is gone.
+        /// Is told when the command is committed, or why it is not; for a deletion when all of the session is gone.
         answer: Answer,
     },
     /// A person wants a fork.
     Fork {
-        /// What it is to be.
+        /// The fork that is to be made.
         new: NewFork,
-        /// Told when both run their own ways, or why not.
+        /// Is told when both sessions run their own ways, or why there is no fork.
         answer: Answer,
     },
-    /// Something happened in the guest.
-    Report {
-        /// What.
-        input: Input,
-        /// Of the guest's event.
-        sequence: u64,
-        /// Told when it is committed.
-        done: oneshot::Sender<()>,
+    /// hostd ends: the session is put to disk.
+    Stop {
+        /// When the session is powered off if it is not on disk.
+        until: Instant,
     },
-    /// There is a place to start in; held until it runs.
+}
+
+/// What a supervisor is told of that has happened. Reports are taken one after the other, each when the one before is
+/// committed.
+pub(super) enum Report {
+    /// Something happened in the guest.
+    Guest {
+        /// Generation of the VM.
+        generation: u64,
+        /// The input that says what happened.
+        input: Input,
+        /// Number of the guest's event.
+        sequence: u64,
+        /// Is told when the event is committed; dropped where it is not.
+        committed: oneshot::Sender<()>,
+    },
+    /// There is a place to start in; held until the session runs.
     Admitted(Place),
-    /// There is none, and why; waited for, or never to be.
+    /// There is no place, and why: one is waited for, or there will never be one.
     NoPlace(Input),
     /// What became of a message: [`Input::Typed`], [`Input::Read`] or [`Input::NotTyped`].
     Typed(Input),
     /// The forge was read.
     Observed {
-        /// Which reading it was.
+        /// Number of the reading.
         reading: u64,
         /// The session's pull request, where it has one.
         seen: Option<Box<Observation>>,
     },
     /// An answer was handed over, or nobody waited for it.
-    Told {
-        /// In which VM.
+    Delivered {
+        /// Generation of the VM.
         generation: u64,
-        /// Somebody did.
+        /// Whether somebody waited for the answer.
         known: bool,
     },
     /// The link stayed down.
     LinkLost {
-        /// Of which VM.
+        /// Generation of the VM.
         generation: u64,
-    },
-    /// hostd ends: put it to disk.
-    Stop {
-        /// What is not there by then is powered off.
-        until: Instant,
     },
 }
 

@@ -5,18 +5,26 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hostd_core::{Actor, Input, Lifecycle, Session, attention_by_minute};
+use hostd_core::{Actor, Input, Lifecycle, Session, attention, attention_by_minute, usage::Spending};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     error::FleetError,
-    message::Message,
+    message::{Command, Report},
     usage::Usage,
     view::SessionView,
-    vm::running::{Live, STALLED},
+    vm::{
+        running::{Live, STALLED},
+        site::Hooks,
+    },
 };
-use crate::{clock::now, store::Record, terminals::Terminal, vm::MemoryUse};
+use crate::{
+    clock::now,
+    store::{Numbered, Record},
+    terminals::Terminal,
+    vm::MemoryUse,
+};
 
 /// The sessions of a host by their ids. A supervisor's spawn adds to it and a supervisor's remove takes from it; all others read.
 #[derive(Default)]
@@ -26,20 +34,29 @@ pub(super) struct Registry(Mutex<BTreeMap<String, Arc<Handle>>>);
 pub(super) struct Handle {
     pub(super) id: String,
     pub(super) slug: String,
-    pub(super) messages: mpsc::Sender<Message>,
-    /// As last committed.
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) reports: mpsc::Sender<Report>,
+    /// The session as last committed; as being deleted also where a full disk kept that from being committed.
     pub(super) record: watch::Sender<Arc<Record>>,
     /// The VM that runs, once its guest has shaken hands.
     pub(super) live: watch::Sender<Option<Live>>,
     pub(super) terminal: Terminal,
+    /// What hooks of its agent's program said last, until it is passed on.
+    pub(super) hooks: Hooks,
     /// How many use its guest.
     pub(super) busy: watch::Sender<usize>,
+    /// What models' answers took for it.
+    pub(super) spending: watch::Sender<Spending>,
     /// What it was last seen to use.
     pub(super) usage: watch::Sender<Usage>,
     /// Changes when the forge may have news for it.
     pub(super) forge_news: watch::Sender<()>,
     /// Why it was suspended while at work, until it runs again.
     pub(super) relieved: watch::Sender<Option<String>>,
+    /// Why the session stands still and what to do, while what happened to it cannot be committed.
+    pub(super) unwritten: watch::Sender<Option<String>>,
+    /// What was done last to it, and by whom; None: its story was not read yet.
+    pub(super) last_event: watch::Sender<Option<Numbered>>,
     /// Cancelled when its supervisor has ended.
     pub(super) gone: CancellationToken,
 }
@@ -81,19 +98,29 @@ impl Registry {
 }
 
 impl Handle {
-    /// The outside of a supervisor that reads these messages, before it has begun.
-    pub(super) fn new(record: Record, messages: mpsc::Sender<Message>, terminal: Terminal) -> Self {
+    /// The outside of a supervisor that takes these commands and reports, before it has begun.
+    pub(super) fn new(
+        record: Record,
+        commands: mpsc::Sender<Command>,
+        reports: mpsc::Sender<Report>,
+        terminal: Terminal,
+    ) -> Self {
         Self {
             id: record.session.id.clone(),
             slug: record.session.slug.clone(),
-            messages,
+            commands,
+            reports,
             terminal,
+            spending: watch::channel(record.session.spending).0,
             record: watch::channel(Arc::new(record)).0,
             live: watch::channel(None).0,
+            hooks: watch::channel(None).0,
             busy: watch::channel(0).0,
             usage: watch::channel(Usage::default()).0,
             forge_news: watch::channel(()).0,
             relieved: watch::channel(None).0,
+            unwritten: watch::channel(None).0,
+            last_event: watch::channel(None).0,
             gone: CancellationToken::new(),
         }
     }
@@ -118,26 +145,61 @@ impl Handle {
             let waits = if session.waiting.is_empty() { "it comes back when there is room" } else { &session.waiting };
             session.waiting = format!("{why}; {waits}");
         }
-        let attention = attention_by_minute(&session, now());
+        let mut attention = attention_by_minute(&session, now());
+        let unwritten = self.unwritten.borrow().clone();
+        if let Some(why) = &unwritten {
+            session.notice.clone_from(why);
+            attention = attention::stands_still(why);
+        }
         let repository = machine.repository.clone();
         let usage = *self.usage.borrow();
-        SessionView { session, attention, phases, memory, viewers, suspended, repository, usage, resumed_in }
+        let stands_still = unwritten.is_some();
+        let records = records(&self.terminal);
+        let last_event = self.last_event.borrow().clone();
+        SessionView {
+            session,
+            attention,
+            records,
+            phases,
+            memory,
+            viewers,
+            suspended,
+            repository,
+            usage,
+            resumed_in,
+            stands_still,
+            last_event,
+        }
+    }
+
+    /// This happened to it, unless something else has since.
+    pub(super) fn happened(&self, event: Numbered) {
+        self.last_event.send_if_modified(|last| {
+            let newer = last.as_ref().is_none_or(|last| last.id < event.id);
+            if newer {
+                *last = Some(event);
+            }
+            newer
+        });
     }
 
     /// Commands it; returns when that is committed, of a deletion when all is gone.
     pub(super) async fn command(&self, actor: Actor, input: Input) -> Result<(), FleetError> {
         let (answer, answered) = oneshot::channel();
-        self.messages.send(Message::Command { actor, input, answer }).await.map_err(|_| FleetError::Stopping)?;
+        self.commands.send(Command::Do { actor, input, answer }).await.map_err(|_| FleetError::Stopping)?;
         answered.await.map_err(|_| FleetError::Stopping)?
     }
 
-    /// The session as it was committed first when it was past what `moving` says.
+    /// The session as it was committed first when it was past what `moving` says. One that stands still is not waited for.
     pub(super) async fn settled(&self, moving: impl Fn(&Session) -> bool) -> Result<Session, FleetError> {
         let mut record = self.record.subscribe();
+        let mut unwritten = self.unwritten.subscribe();
         let done = record.wait_for(|record| !moving(&record.session));
         tokio::select! {
+            biased;
             done = done => done.map(|record| record.session.clone()).map_err(|_| FleetError::Stopping),
             () = self.gone.cancelled() => Err(FleetError::Stopping),
+            Ok(why) = unwritten.wait_for(Option::is_some) => Err(FleetError::StandsStill(why.clone().unwrap_or_default())),
         }
     }
 }
@@ -156,4 +218,17 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.send_modify(|count| *count = count.saturating_sub(1));
     }
+}
+
+/// Records of a terminal's programs but for the root's.
+fn records(terminal: &Terminal) -> Vec<(String, pilothouse_terminal::status::Record)> {
+    let status = terminal.status();
+    let below = status.iter().filter(|(id, _)| !id.is_empty());
+    below
+        .map(|(id, record)| {
+            let mut record = record.clone();
+            status.app(id).clone_into(&mut record.app);
+            (id.to_owned(), record)
+        })
+        .collect()
 }

@@ -7,18 +7,20 @@ mod layers;
 mod lives;
 mod observe;
 mod remove;
+mod reports;
 mod run;
 mod signs;
+mod standstill;
 mod stop;
 mod typing;
 mod under_way;
 mod waits;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use hostd_core::{Lifecycle, Session, UnixMillis, session::NewFork};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
     time::Instant,
 };
@@ -26,23 +28,25 @@ use tokio_util::sync::DropGuard;
 
 use self::{
     grace::Grace,
+    reports::Pace,
+    standstill::Overtaken,
     under_way::{Forking, Merging, Reading, Starting, Suspending},
 };
 use super::{
     background::build_gc::BuildGc,
     context::Context,
     disk::merge::Plan,
-    message::{Answer, Message, Place},
+    message::{Answer, Command, Place, Report},
     pool::Pool,
     registry::{Handle, Registry},
     vm::{running::Running, site::Site},
 };
 use crate::{
-    store::{Owed, Record},
+    store::{Machine, OutboxEntry, Record},
     terminals::Terminal,
 };
 
-/// Messages that may wait for one supervisor.
+/// Most commands, and most reports, that may wait for one supervisor.
 const QUEUE: usize = 64;
 
 /// What the supervisors of a host share; it makes new ones.
@@ -56,14 +60,16 @@ pub(super) struct Supervisors {
 
 impl Supervisors {
     /// Has a supervisor take the session of this record over, which begins with these effects.
-    pub(super) fn spawn(&self, record: Record, owed: Vec<Owed>) -> Arc<Handle> {
-        let (messages, inbox) = mpsc::channel(QUEUE);
+    pub(super) fn spawn(&self, record: Record, entries: Vec<OutboxEntry>) -> Arc<Handle> {
+        let (send_commands, commands) = mpsc::channel(QUEUE);
+        let (send_reports, reports) = mpsc::channel(QUEUE);
         let session = &record.session;
+        self.ctx.gateway.ledger().open(&session.id, session.budget, session.spending.micros);
         let terminal = Terminal::new(self.ctx.folder(&session.id).path(), no_output(session));
-        let handle = Arc::new(Handle::new(record, messages, terminal));
+        let handle = Arc::new(Handle::new(record, send_commands, send_reports, terminal));
         self.registry.add(handle.clone());
         self.ctx.feed.session(handle.view());
-        tokio::spawn(Supervisor::new(self.clone(), handle.clone(), inbox).run(owed));
+        tokio::spawn(Supervisor::new(self.clone(), handle.clone(), commands, reports).run(entries));
         handle
     }
 }
@@ -76,9 +82,16 @@ pub(super) struct Supervisor {
     handle: Arc<Handle>,
     /// Of its VM.
     site: Site,
-    inbox: mpsc::Receiver<Message>,
-    /// Being carried out; their answers settle them.
-    owed: Vec<Owed>,
+    commands: mpsc::Receiver<Command>,
+    reports: mpsc::Receiver<Report>,
+    /// Entries of the outbox that are being carried out; the inputs that answer them settle them.
+    owed: Vec<OutboxEntry>,
+    /// Whether the session stands still; told to those who bring its VM up.
+    still: watch::Sender<bool>,
+    /// How long a commit that cannot be written is tried; None: until it is written.
+    patience: Option<Duration>,
+    /// What is to be done next, because it has overtaken a commit that could not be written.
+    overtaken: Option<Overtaken>,
     starting: Option<Starting>,
     suspending: Option<Suspending>,
     forking: Option<Forking>,
@@ -99,6 +112,7 @@ pub(super) struct Supervisor {
     grace: Grace,
     /// When its terminal may show another sign although nothing happens there.
     signs_due: Option<UnixMillis>,
+    pace: Pace,
     /// Whoever waits for the session to be gone.
     deleters: Vec<Answer>,
     /// Waits for places, types messages; ended with the supervisor.
@@ -116,23 +130,35 @@ fn no_output(session: &Session) -> Option<String> {
 }
 
 impl Supervisor {
-    fn new(all: Supervisors, handle: Arc<Handle>, inbox: mpsc::Receiver<Message>) -> Self {
-        let ctx = all.ctx.clone();
+    fn new(
+        all: Supervisors,
+        handle: Arc<Handle>,
+        commands: mpsc::Receiver<Command>,
+        reports: mpsc::Receiver<Report>,
+    ) -> Self {
+        let (ctx, still) = (all.ctx.clone(), watch::Sender::new(false));
         let site = Site {
             vmm: ctx.vmm.clone(),
             gateway: ctx.gateway.clone(),
             folder: ctx.folder(&handle.id),
             terminal: handle.terminal.clone(),
             record: handle.record.subscribe(),
-            supervisor: handle.messages.clone(),
+            reports: handle.reports.clone(),
+            hooks: handle.hooks.clone(),
+            still: still.subscribe(),
             closing: ctx.closing.clone(),
+            timings: ctx.timings,
         };
         Self {
             ctx,
             all,
             site,
-            inbox,
+            commands,
+            reports,
             owed: vec![],
+            still,
+            patience: None,
+            overtaken: None,
             starting: None,
             suspending: None,
             forking: None,
@@ -147,6 +173,7 @@ impl Supervisor {
             reading: Reading::default(),
             grace: Grace::default(),
             signs_due: None,
+            pace: Pace::default(),
             deleters: vec![],
             tasks: JoinSet::new(),
             _gone: handle.gone.clone().drop_guard(),
@@ -154,7 +181,13 @@ impl Supervisor {
         }
     }
 
+    /// The session as last committed.
     fn session(&self) -> Session {
         self.handle.record.borrow().session.clone()
+    }
+
+    /// What the session is made from, as last committed.
+    fn machine(&self) -> Machine {
+        self.handle.record.borrow().machine.clone()
     }
 }

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use crate::forge::StorageError;
+
 /// What went wrong with the store. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -74,6 +76,14 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// Whether the same may be written another time, as nothing is wrong with it.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Full | Self::Write(_))
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match &error {
@@ -83,15 +93,18 @@ impl From<rusqlite::Error> for StoreError {
             {
                 Self::SlugTaken
             }
-            rusqlite::Error::SqliteFailure(code, _) if is_full(*code) => Self::Full,
+            rusqlite::Error::SqliteFailure(code, _) if code.code == rusqlite::ErrorCode::DiskFull => Self::Full,
             _ => Self::Write(error.to_string()),
         }
     }
 }
 
-/// Whether SQLite says that the disk is full, or that it could not write, or make its index larger, which is mostly that.
-fn is_full(code: rusqlite::ffi::Error) -> bool {
-    use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
-    code.code == rusqlite::ErrorCode::DiskFull
-        || [SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE].contains(&code.extended_code)
+impl From<StoreError> for StorageError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Gone => Self::Gone,
+            StoreError::Closed => Self::Closed,
+            error => Self::Failed(Box::new(error)),
+        }
+    }
 }

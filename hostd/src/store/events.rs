@@ -1,17 +1,30 @@
 //! The stories of sessions.
 
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
 use hostd_core::{UnixMillis, story::Event};
 use rusqlite::{Connection, Row, Transaction, params};
+use tokio::sync::broadcast;
 
 use super::{
-    Store, StoreError,
+    Store,
     columns::{json, value},
+    error::StoreError,
 };
 
 /// Most events that are kept of one session: the newest.
 const KEPT: i64 = 5_000;
 /// For how long the story of a session that is gone is kept.
 const KEPT_MILLIS: UnixMillis = 90 * 24 * 60 * 60 * 1000;
+
+/// Most announcements that wait for a follower; one that is further behind is told that it missed some.
+const ANNOUNCED: usize = 256;
+
+/// Every number that an event can have.
+pub const ALL: Range<i64> = 0..i64::MAX;
 
 /// An event with its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,45 +35,80 @@ pub struct Numbered {
     pub event: Event,
 }
 
+/// Announces what the stories of sessions gain.
+#[derive(Clone, Debug)]
+pub(super) struct Stories {
+    announced: broadcast::Sender<Arc<Numbered>>,
+    /// What the transaction under way keeps.
+    kept: Arc<Mutex<Vec<Numbered>>>,
+}
+
+impl Stories {
+    pub(super) fn new() -> Self {
+        Self { announced: broadcast::channel(ANNOUNCED).0, kept: Arc::default() }
+    }
+
+    /// Keeps events in the transaction of the change that they tell of.
+    pub(super) fn keep(&self, tx: &Transaction<'_>, events: &[Event]) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO events (session, at, actor, what, text) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let bound = "DELETE FROM events WHERE session = ?1 AND id <=
+            (SELECT id FROM events WHERE session = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
+        for event in events {
+            let Event { session, at, actor, what, text } = event;
+            let id = tx.prepare_cached(sql)?.insert(params![session, at, json(actor)?, what, text])?;
+            tx.prepare_cached(bound)?.execute(params![session, KEPT])?;
+            self.kept().push(Numbered { id, event: event.clone() });
+        }
+        Ok(())
+    }
+
+    /// The transaction is over: what it kept is announced, where it was committed.
+    pub(super) fn over(&self, committed: bool) {
+        for event in std::mem::take(&mut *self.kept()).into_iter().filter(|_| committed) {
+            // Nobody may be listening.
+            let _ = self.announced.send(Arc::new(event));
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Numbered>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Store {
+    /// Events as they are kept, of all sessions, from now on.
+    #[must_use]
+    pub fn stories(&self) -> broadcast::Receiver<Arc<Numbered>> {
+        self.stories.announced.subscribe()
+    }
+
     /// Keeps an event that no change of a record goes with.
     ///
     /// # Errors
     /// [`StoreError::Write`].
-    pub async fn tell(&self, event: Event) -> Result<(), StoreError> {
-        self.transact(move |tx| keep(tx, &[event])).await
+    pub async fn add_event(&self, event: Event) -> Result<(), StoreError> {
+        let stories = self.stories.clone();
+        self.transact(move |tx| stories.keep(tx, &[event])).await
     }
 
-    /// Events of a session with a number above `after`, oldest first: at most `limit`, the newest of them.
+    /// Events of a session with these numbers, oldest first: at most `limit`, the newest of them.
     ///
     /// # Errors
     /// [`StoreError::Write`] for a row that is not understood.
-    pub async fn events(&self, session: &str, after: i64, limit: u32) -> Result<Vec<Numbered>, StoreError> {
+    pub async fn events(&self, session: &str, numbers: Range<i64>, limit: u32) -> Result<Vec<Numbered>, StoreError> {
         let session = session.to_owned();
-        self.transact(move |tx| {
-            let mut statement = tx.prepare_cached(
-                "SELECT id, session, at, actor, what, text FROM events WHERE session = ?1 AND id > ?2
-                 ORDER BY id DESC LIMIT ?3",
+        self.ask(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, session, at, actor, what, text FROM events WHERE session = ?1 AND id >= ?2 AND id < ?3
+                 ORDER BY id DESC LIMIT ?4",
             )?;
-            let mut found: Vec<_> =
-                statement.query_map(params![session, after, limit], numbered)?.collect::<rusqlite::Result<_>>()?;
+            let found = statement.query_map(params![session, numbers.start, numbers.end, limit], numbered)?;
+            let mut found: Vec<_> = found.collect::<rusqlite::Result<_>>()?;
             found.reverse();
             Ok(found)
         })
         .await
     }
-}
-
-/// Keeps events in the transaction of the change that they tell of.
-pub(super) fn keep(tx: &Transaction<'_>, events: &[Event]) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO events (session, at, actor, what, text) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let bound = "DELETE FROM events WHERE session = ?1 AND id <=
-        (SELECT id FROM events WHERE session = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
-    for Event { session, at, actor, what, text } in events {
-        tx.prepare_cached(sql)?.execute(params![session, at, json(actor)?, what, text])?;
-        tx.prepare_cached(bound)?.execute(params![session, KEPT])?;
-    }
-    Ok(())
 }
 
 /// Forgets the stories of sessions that have been gone for long.

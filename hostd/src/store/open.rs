@@ -2,13 +2,18 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Record, StoreError, events, reserve};
+use super::{error::StoreError, events, record::Record, reserve};
 
 /// Number in the file's header that marks it as hostd's: "PLTH".
 const APPLICATION: i64 = 0x504c_5448;
 /// Scripts of the schema's versions, in order; none is changed once released.
-const MIGRATIONS: &[&str] =
-    &[include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql"), include_str!("004.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("001.sql"),
+    include_str!("002.sql"),
+    include_str!("003.sql"),
+    include_str!("004.sql"),
+    include_str!("005.sql"),
+];
 
 /// Opens or makes the database and brings it to the newest schema.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {

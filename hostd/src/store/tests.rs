@@ -1,11 +1,13 @@
 use std::fs;
 
 use hostd_core::{
-    Lifecycle,
-    session::{NewSession, Size},
+    ForgeId, Lifecycle, Session,
+    session::{NewSession, Size, TypedEvents},
+    usage::{Spending, Tokens},
 };
 
 use super::*;
+use crate::forge::{Storage as _, testing::keeps_its_contract};
 
 fn record(id: &str, slug: &str) -> Record {
     let (session, _) = Session::new(
@@ -21,7 +23,8 @@ fn record(id: &str, slug: &str) -> Record {
             directory: "/".into(),
             repository: Some("widgets".into()),
             size: Size { vcpus: 1, memory: 1, disk: 1 },
-            typed_events: false,
+            typed_events: TypedEvents::default(),
+            answers: hostd_core::profile::Answers::default(),
         },
         1,
     );
@@ -161,7 +164,7 @@ fn event(session: &str, what: &str) -> Event {
 }
 
 async fn words(store: &Store, session: &str, after: i64, limit: u32) -> Vec<String> {
-    store.events(session, after, limit).await.unwrap().into_iter().map(|kept| kept.event.what).collect()
+    store.events(session, after + 1..i64::MAX, limit).await.unwrap().into_iter().map(|kept| kept.event.what).collect()
 }
 
 #[tokio::test]
@@ -172,10 +175,10 @@ async fn a_story_is_kept_with_what_it_tells_of_and_outlives_its_session() {
     let one = record("01A", "one");
     store.add(&one, vec![]).await.unwrap();
     store.commit(&one, vec![], vec![], vec![event("01A", "sent"), event("01A", "woken")]).await.unwrap();
-    store.tell(event("01A", "ran")).await.unwrap();
+    store.add_event(event("01A", "ran")).await.unwrap();
     assert_eq!(words(&store, "01A", 0, 100).await, ["created", "sent", "woken", "ran"]);
     assert_eq!(words(&store, "01A", 0, 2).await, ["woken", "ran"], "the newest");
-    let all = store.events("01A", 0, 100).await.unwrap();
+    let all = store.events("01A", ALL_EVENTS, 100).await.unwrap();
     assert_eq!(all[1].event, event("01A", "sent"));
     assert_eq!(words(&store, "01A", all[1].id, 100).await, ["woken", "ran"], "after one");
     // What is refused leaves no word behind.
@@ -199,6 +202,81 @@ async fn one_session_crowds_out_its_own_story_alone() {
     store.add(&two, vec![]).await.unwrap();
     let many = (0..6_000).map(|_| event("01B", "asks")).collect();
     store.commit(&two, vec![], vec![], many).await.unwrap();
-    assert_eq!(store.events("01B", 0, 10_000).await.unwrap().len(), 5_000);
+    assert_eq!(store.events("01B", ALL_EVENTS, 10_000).await.unwrap().len(), 5_000);
     assert_eq!(words(&store, "01A", 0, 100).await, ["created"]);
+}
+
+/// A session as it was kept before a session named its forge.
+const OLD_SESSION: &str = r#"{"id":"01A","slug":"one","title":"T","task":"","environment":"demo","build":"b","owner":"sam",
+    "command":["agent"],"directory":"/","repository":"widgets","size":{"vcpus":1,"memory":1,"disk":1},
+    "lifecycle":{"state":"queued"},"activity":"working","text":"","choices":[],"sign":{"sign":"nothing"},"spoke_at":1,
+    "generation":0,"exited":null,"notice":"","inbox":[],"sent":0,"typing":false,"unread":false,"wake":false,"wanted":false,
+    "waiting":"","forking":false,"forked_from":null,"wait":null,"next_wait":null,"answer":null,"telling":false,"asked":0,
+    "pull":null,"told":[],"reviews_told":0,"typed_events":false,"oom_killed":"","guest_disk_full":"","deleting":false,
+    "created_at":1,"updated_at":1,"turned_at":1}"#;
+/// A pull request of that time.
+const OLD_PULL: &str = r#"{"repository":"widgets","number":1,"title":"Fix","body":"","author":{"session":"01A","slug":"one"},
+    "head_branch":"agent/one/work","base_branch":"main","state":{"state":"open"},
+    "revisions":[{"number":1,"head":"abc","forced":false,"at":1}],"reviews":[],"threads":[],"created_at":1,"updated_at":1}"#;
+
+#[tokio::test]
+async fn what_was_kept_before_forges_had_names_is_of_the_one_that_is_built_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let (store, _) = Store::open(&path).unwrap();
+    store.add(&record("01A", "one"), vec![]).await.unwrap();
+    let connection = Connection::open(&path).unwrap();
+    connection.execute("UPDATE sessions SET state = ?1", [OLD_SESSION]).unwrap();
+    let sql = "INSERT INTO pulls (repository, number, session, head_branch, open, state, pushes)
+        VALUES ('widgets', 1, '01A', 'agent/one/work', 1, ?1, 1)";
+    connection.execute(sql, [OLD_PULL]).unwrap();
+    let (store, records) = Store::open(&path).unwrap();
+    assert_eq!(records, [record("01A", "one")]);
+    assert_eq!(records[0].session.forge, ForgeId::local());
+    let pull = store.pull("widgets", 1).await.unwrap().record.pull;
+    assert_eq!((pull.forge, pull.head_branch.as_str()), (ForgeId::local(), "agent/one/work"));
+    assert!(store.has_head("widgets", "abc").await.unwrap() && !store.has_head("widgets", "ab").await.unwrap());
+}
+
+#[tokio::test]
+async fn the_forge_is_kept_as_it_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(&folder.path().join("store.sqlite")).unwrap();
+    keeps_its_contract(&store).await;
+}
+
+#[tokio::test]
+async fn what_answers_took_adds_up_by_whatever_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(&folder.path().join("store.sqlite")).unwrap();
+    let tokens = Tokens { input: 10, cache_read: 3, cache_write: 2, output: 5 };
+    let answer = |session: &str, day: &str, micros, unpriced| Answer {
+        session: session.into(),
+        environment: if session == "a" { "web".into() } else { "api".into() },
+        person: "sam".into(),
+        day: day.into(),
+        model: "m".into(),
+        took: Spending { answers: 1, tokens, micros, unpriced },
+    };
+    for answer in [
+        answer("a", "2026-11-29", 100, 0),
+        answer("a", "2026-11-29", 50, 0),
+        answer("b", "2026-11-30", 0, 20),
+        answer("b", "2026-11-30", u64::MAX, 0),
+    ] {
+        store.add_usage(answer).await.unwrap();
+    }
+    let keys =
+        |accounts: &[Account]| accounts.iter().map(|one| (one.key.clone(), one.spending.answers)).collect::<Vec<_>>();
+    let sessions = store.usage(By::Session).await.unwrap();
+    assert_eq!(keys(&sessions), [("b".into(), 2), ("a".into(), 2)]);
+    let (a, b) = (sessions[1].spending, sessions[0].spending);
+    assert_eq!((a.micros, a.tokens, a.unpriced), (150, tokens.plus(&tokens), 0));
+    assert_eq!((b.unpriced, b.micros), (20, 1 << 40), "no sum of such numbers goes wrong");
+    assert_eq!(store.spending("a").await.unwrap(), a);
+    assert_eq!(store.spending("nobody").await.unwrap(), Spending::default());
+    assert_eq!(keys(&store.usage(By::Day).await.unwrap()), [("2026-11-30".into(), 2), ("2026-11-29".into(), 2)]);
+    assert_eq!(keys(&store.usage(By::Person).await.unwrap()), [("sam".into(), 4)]);
+    assert_eq!(keys(&store.usage(By::Environment).await.unwrap()), [("api".into(), 2), ("web".into(), 2)]);
+    assert_eq!(keys(&store.usage(By::Model).await.unwrap()), [("m".into(), 4)]);
 }

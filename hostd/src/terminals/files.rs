@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::Size;
+use super::size::Size;
 
 /// Largest size of one of the log's files, in bytes; there are two at most.
 const FILE_MAX: u64 = 8 << 20;

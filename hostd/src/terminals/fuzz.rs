@@ -2,7 +2,7 @@
 
 use pilothouse_terminal::Emulator;
 
-use super::Size;
+use super::size::Size;
 
 /// Feeds pieces of output to an emulator; after each it is resized and drawn.
 pub fn emulator<'a>(pieces: impl Iterator<Item = (&'a [u8], Size)>) {

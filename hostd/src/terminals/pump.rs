@@ -8,7 +8,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, transport::Channel};
 
-use super::{Size, Terminal, files::Log, terminal::Input};
+use super::{
+    files::Log,
+    size::Size,
+    terminal::{Input, Terminal},
+};
 
 /// Most requests that may be on their way to the guest.
 const REQUESTS: usize = 16;
@@ -47,14 +51,19 @@ impl Pump {
     }
 
     /// Carries output and input until all output has come. Where the stream breaks, it is opened again at the offset reached,
-    /// with the next `client`; None: there will be no more.
-    pub async fn run<F, C>(mut self, client: C)
+    /// with the next `client`; None: there will be no more. `first` is dropped when the guest has opened the stream once, or has
+    /// failed to.
+    pub async fn run<F, C, D>(mut self, client: C, first: D)
     where
         C: Fn() -> F,
         F: Future<Output = Option<GuestClient<Channel>>>,
     {
+        let mut first = Some(first);
         while let Some(client) = client().await {
-            match converse(&self.terminal, client, &mut self.towards, &mut self.log).await {
+            let open = || drop(first.take());
+            let over = converse(&self.terminal, client, &mut self.towards, &mut self.log, open).await;
+            first = None;
+            match over {
                 Ok(true) => return self.terminal.output_ended(),
                 Ok(false) => tracing::debug!("the terminal's stream ended early"),
                 Err(error) => tracing::debug!(%error, "the terminal's stream broke"),
@@ -72,17 +81,19 @@ struct Towards {
     pending: Option<Input>,
 }
 
-/// Carries output and input over one stream; true: all output has come.
+/// Carries output and input over one stream, and calls `open` when the guest has opened it; true: all output has come.
 async fn converse(
     terminal: &Terminal,
     mut client: GuestClient<Channel>,
     towards: &mut Towards,
     log: &mut Log,
+    open: impl FnOnce(),
 ) -> Result<bool, Status> {
     let (requests, outbound) = mpsc::channel(REQUESTS);
-    let open = Request::Open(TerminalOpen { offset: terminal.offset() });
-    let _ = requests.send(TerminalRequest { request: Some(open) }).await;
+    let from = Request::Open(TerminalOpen { offset: terminal.offset() });
+    let _ = requests.send(TerminalRequest { request: Some(from) }).await;
     let mut answers = client.terminal(ReceiverStream::new(outbound)).await?.into_inner();
+    open();
     let receive = async {
         while let Some(answer) = answers.message().await? {
             let new = terminal.feed(answer.offset, answer.output);

@@ -22,8 +22,8 @@ pub struct Signs {
 
 impl Signs {
     /// Takes what output has said; returns the answers to its queries.
-    pub(super) fn take(&mut self, events: Vec<Event>) -> Vec<u8> {
-        let mut answers = Vec::new();
+    pub(super) fn take(&mut self, events: Vec<Event>) -> Answers {
+        let mut answers = Answers::default();
         for event in events {
             match event {
                 Event::Bell => self.bells += 1,
@@ -32,11 +32,37 @@ impl Signs {
                     self.notification = Some(notification);
                 }
                 Event::Title(title) => self.title = title,
-                Event::Answer(bytes) => answers.extend_from_slice(&bytes),
+                Event::Answer(bytes) => answers.0.push((Whose::Anybody, bytes)),
+                Event::StatusAnswer(bytes) => answers.0.push((Whose::Host, bytes)),
                 Event::Copy(_) | Event::LongCopy => {}
             }
         }
         answers
+    }
+}
+
+/// Whose an answer to a program's query is to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// The writer's terminal gives it, or the host where no writer's does.
+    Anybody,
+    /// The host gives it, whoever looks on: what the program will say then is for the host, and no viewer's terminal is asked.
+    Host,
+}
+
+/// Answers to a program's queries, in the order of the queries.
+#[derive(Debug, Default)]
+pub(super) struct Answers(Vec<(Whose, Vec<u8>)>);
+
+impl Answers {
+    /// What the host answers now, and what a writer's terminal answers, if one does.
+    pub(super) fn split(self, writer_answers: bool) -> (Vec<u8>, Vec<u8>) {
+        let (mut now, mut theirs) = (Vec::new(), Vec::new());
+        for (whose, bytes) in self.0 {
+            let into = if writer_answers && whose == Whose::Anybody { &mut theirs } else { &mut now };
+            into.extend(bytes);
+        }
+        (now, theirs)
     }
 }
 

@@ -11,13 +11,18 @@ use hostd_core::{
     session::Modes,
     signs::{self, Sign},
 };
-use pilothouse_terminal::{AFRESH, Emulator};
+use pilothouse_terminal::{
+    AFRESH, Emulator, Event,
+    query::{self, Typed},
+    status::Records,
+};
 use tokio::sync::{Notify, OnceCell, mpsc, oneshot, watch};
 
 use super::{
-    Size, files,
-    signs::{Look, Signs},
-    viewer::{PIECE, Role, Screen, Shown, Viewer, Waiting, Wish},
+    files,
+    signs::{Answers, Look, Signs},
+    size::Size,
+    viewer::{AttachOptions, PIECE, Role, Screen, Shown, Viewer, Waiting},
 };
 
 fn now() -> UnixMillis {
@@ -48,6 +53,8 @@ pub(super) struct Inner {
     signs: watch::Sender<Signs>,
     /// Changes when there may be another sign of the agent than before.
     seen: watch::Sender<()>,
+    /// Changes when the agent's program has reported something new of itself, or may have got an answer.
+    reported: watch::Sender<()>,
     /// Told when all output of the agent has come.
     complete: Notify,
 }
@@ -66,6 +73,10 @@ struct State {
     seen: signs::Signs,
     /// Whether the agent's sign is [`Sign::Nothing`], and whoever asked looks again in time: output and input are no news.
     watched: bool,
+    /// When somebody last typed what may be an answer, and what: nothing has been put out since.
+    keyed: Option<(UnixMillis, Typed)>,
+    /// The same, once output has come after it.
+    answered: Option<(UnixMillis, Typed)>,
     /// Whether nothing was ever shown on the terminal.
     blank: bool,
     /// Offset of the next byte that is wanted from the guest.
@@ -87,6 +98,8 @@ impl Terminal {
             emulator: None,
             seen: signs::Signs::default(),
             watched: false,
+            keyed: None,
+            answered: None,
             blank: true,
             offset: 0,
             viewers: BTreeMap::new(),
@@ -105,13 +118,14 @@ impl Terminal {
             viewers: watch::channel(0).0,
             signs: watch::channel(Signs::default()).0,
             seen: watch::channel(()).0,
+            reported: watch::channel(()).0,
             complete: Notify::new(),
         };
         Self { inner: Arc::new(inner) }
     }
 
     /// Adds a viewer.
-    pub async fn attach(&self, wish: Wish) -> Viewer {
+    pub async fn attach(&self, wish: AttachOptions) -> Viewer {
         self.inner.load().await;
         let (id, wake, resize) = self.inner.enter(wish);
         let viewer = Viewer { terminal: self.inner.clone(), id, wake };
@@ -195,15 +209,37 @@ impl Terminal {
         (sign, next)
     }
 
-    /// Notes that something is typed for a person.
-    pub fn typed(&self) {
-        self.inner.typed();
+    /// Notes that these bytes are typed for a person.
+    pub fn typed(&self, bytes: &[u8]) {
+        self.inner.typed(bytes);
+    }
+
+    /// What the terminal's programs have reported of themselves.
+    #[must_use]
+    pub fn status(&self) -> Records {
+        self.inner.lock().emulator.as_ref().map(|emulator| emulator.status().clone()).unwrap_or_default()
+    }
+
+    /// Changes when there may be other reports than before, or an answer.
+    #[must_use]
+    pub fn reported(&self) -> watch::Receiver<()> {
+        self.inner.reported.subscribe()
+    }
+
+    /// When somebody last typed what may be an answer, and whether it was Enter; None: nobody has, or no output came after it.
+    #[must_use]
+    pub fn answered(&self) -> Option<(UnixMillis, bool)> {
+        self.inner.lock().answered.map(|(at, typed)| (at, typed == Typed::Line))
     }
 
     /// Notes the exit code of the agent's process. Viewers are told when its last output has come.
     pub fn agent_exited(&self, code: i32) {
         let mut state = self.inner.lock();
         state.exit = Some(code);
+        if let Some(emulator) = &mut state.emulator {
+            emulator.process_ended();
+        }
+        self.inner.reported.send_replace(());
         state.end_if_over();
     }
 
@@ -222,12 +258,14 @@ impl Terminal {
         state.input = Some(sender);
         state.offset = 0;
         state.seen = signs::Signs::default();
+        (state.keyed, state.answered) = (None, None);
         state.exit = None;
         state.output_ended = false;
         state.ended = None;
         let first: &[u8] = if state.blank { b"" } else { AFRESH.as_bytes() };
         self.inner.show(&mut state, &Bytes::from_static(first));
-        self.inner.signs.send_modify(|signs| signs.offset = 0);
+        // The title was that of the program before.
+        self.inner.signs.send_modify(|signs| (signs.offset, signs.title) = (0, String::new()));
         (receiver, self.inner.size.subscribe(), first)
     }
 
@@ -265,6 +303,10 @@ impl Terminal {
             self.inner.signs.send_modify(|signs| (signs.offset, signs.last_output) = (state.offset, Some(now)));
             if state.note_output(&before, &self.inner.signs.borrow(), now) {
                 self.inner.seen.send_replace(());
+            }
+            if let Some(keyed) = state.keyed.take() {
+                state.answered = Some(keyed);
+                self.inner.reported.send_replace(());
             }
         }
         new
@@ -321,12 +363,13 @@ impl Inner {
                 self.signs.send_modify(|signs| emulator.title().clone_into(&mut signs.title));
                 state.emulator = Some(emulator);
                 state.blank = blank;
+                self.reported.send_replace(());
             })
             .await;
     }
 
     /// Adds a viewer; returns its id and waker, and the size to apply for it.
-    fn enter(&self, wish: Wish) -> (u64, Arc<Notify>, Option<Size>) {
+    fn enter(&self, wish: AttachOptions) -> (u64, Arc<Notify>, Option<Size>) {
         let mut state = self.lock();
         state.last_viewer += 1;
         let id = state.last_viewer;
@@ -410,7 +453,7 @@ impl Inner {
             state.input.clone().filter(|_| state.writer == Some(id))
         };
         if input.is_some() {
-            self.typed();
+            self.typed(waiting);
         }
         // Without an agent there is nobody to read it: it is lost, as on a terminal whose program has ended.
         let Some(input) = input else { return waiting.clear() };
@@ -420,10 +463,14 @@ impl Inner {
         }
     }
 
-    /// Notes that somebody typed.
-    fn typed(&self) {
+    /// Notes that somebody typed these bytes.
+    fn typed(&self, bytes: &[u8]) {
         let mut state = self.lock();
         state.seen.input(now());
+        let before = state.keyed.map(|(_, typed)| typed);
+        if let Some(typed) = query::typed(bytes).max(before) {
+            state.keyed = Some((now(), typed));
+        }
         if !state.watched {
             self.seen.send_replace(());
         }
@@ -462,12 +509,23 @@ impl Inner {
     fn show_piece(&self, state: &mut State, bytes: &Bytes) {
         state.blank = false;
         let emulator = state.emulator.get_or_insert_with(|| emulator(*self.size.borrow()));
+        let before = emulator.status().revision();
         emulator.feed(bytes);
-        let events = emulator.events();
-        let mut answers = Vec::new();
-        if !events.is_empty() {
-            self.signs.send_modify(|signs| answers = signs.take(events));
+        if emulator.status().revision() != before {
+            self.reported.send_replace(());
         }
+        let events = emulator.events();
+        let mut answers = Answers::default();
+        if !events.is_empty() {
+            let titled = events.iter().any(|event| matches!(event, Event::Title(_)));
+            self.signs.send_modify(|signs| answers = signs.take(events));
+            if titled {
+                self.reported.send_replace(());
+            }
+        }
+        let writer = state.writer.and_then(|id| state.viewers.get(&id));
+        let (now, mut answers) = answers.split(writer.is_some_and(Waiting::will_answer));
+        state.respond(now);
         for (id, viewer) in &mut state.viewers {
             let theirs = state.writer == Some(*id) && viewer.will_answer();
             let given = if theirs { std::mem::take(&mut answers) } else { Vec::new() };

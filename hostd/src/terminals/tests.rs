@@ -14,8 +14,8 @@ fn text(shown: &Shown) -> String {
     }
 }
 
-fn wish(name: &str) -> Wish {
-    Wish { name: name.into(), history: 100, ..Wish::default() }
+fn wish(name: &str) -> AttachOptions {
+    AttachOptions { name: name.into(), history: 100, ..AttachOptions::default() }
 }
 
 fn terminal(directory: &Path) -> Terminal {
@@ -97,8 +97,8 @@ async fn one_writes_and_its_leaving_makes_the_next_the_writer() {
     let terminal = terminal(folder.path());
     let (mut typed, _, _) = terminal.begin().await;
     let first = terminal.attach(wish("first")).await;
-    let observer = terminal.attach(Wish { observe: true, ..wish("observer") }).await;
-    let second = terminal.attach(Wish { size: Some(Size { columns: 100, rows: 30 }), ..wish("second") }).await;
+    let observer = terminal.attach(AttachOptions { observe: true, ..wish("observer") }).await;
+    let second = terminal.attach(AttachOptions { size: Some(Size { columns: 100, rows: 30 }), ..wish("second") }).await;
     assert!(!input(&observer, "no").await && !input(&second, "no").await);
     assert!(input(&first, "yes").await);
     assert_eq!(typed.recv().await.unwrap().bytes, "yes");
@@ -118,7 +118,7 @@ async fn a_preview_sees_all_and_counts_as_nobody() {
     let terminal = terminal(folder.path());
     let (mut typed, sizes, _) = terminal.begin().await;
     let size = Some(Size { columns: 50, rows: 9 });
-    let preview = terminal.attach(Wish { preview: true, size, ..wish("preview") }).await;
+    let preview = terminal.attach(AttachOptions { preview: true, size, ..wish("preview") }).await;
     let (_, role) = joined(&preview).await;
     assert_eq!(role, Role { writer: false, writer_name: String::new(), viewers: 0 });
     preview.take().await;
@@ -141,7 +141,7 @@ async fn whoever_takes_writes_and_sets_the_size() {
     let terminal = terminal(folder.path());
     let (_input, sizes, _) = terminal.begin().await;
     let first = terminal.attach(wish("first")).await;
-    let second = terminal.attach(Wish { size: Some(Size { columns: 50, rows: 9 }), ..wish("second") }).await;
+    let second = terminal.attach(AttachOptions { size: Some(Size { columns: 50, rows: 9 }), ..wish("second") }).await;
     joined(&first).await;
     second.take().await;
     assert_eq!(*sizes.borrow(), Size { columns: 50, rows: 9 });
@@ -187,7 +187,9 @@ async fn a_query_is_answered_by_the_host_or_by_the_writers_terminal_never_by_bot
     };
     ask("\x1b[5n\x1b[6n");
     assert_eq!(answered(&mut input), "\x1b[0n\x1b[1;1R", "nobody looks on");
-    let observer = terminal.attach(Wish { observe: true, answers: true, ..wish("observer") }).await;
+    ask("\x1b[5n\x1b]7501;?\x07\x1b[5n");
+    assert_eq!(answered(&mut input), "\x1b[0n\x1b]7501;?\x1b\\\x1b[0n", "in their order");
+    let observer = terminal.attach(AttachOptions { observe: true, answers: true, ..wish("observer") }).await;
     joined(&observer).await;
     ask("\x1b[5n");
     assert_eq!(answered(&mut input), "\x1b[0n", "an observer's terminal is not asked");
@@ -196,13 +198,16 @@ async fn a_query_is_answered_by_the_host_or_by_the_writers_terminal_never_by_bot
     ask("\x1b[5n");
     assert_eq!(answered(&mut input), "\x1b[0n", "a writer that draws answers nothing");
     drop(console);
-    let writer = terminal.attach(Wish { answers: true, ..wish("writer") }).await;
+    let writer = terminal.attach(AttachOptions { answers: true, ..wish("writer") }).await;
     ask("\x1b[5n");
     assert_eq!(answered(&mut input), "\x1b[0n", "it had no screen yet, so this is not passed to it");
     joined(&writer).await;
     ask("\x1b[5n");
     assert_eq!(answered(&mut input), "");
     assert_eq!(text(&writer.next().await), "\x1b[5n", "its terminal answers this");
+    ask("\x1b[5n\x1b]7501;?\x1b\\");
+    assert_eq!(answered(&mut input), "\x1b]7501;?\x1b\\", "reports are the host's to take, whoever looks on");
+    assert!(matches!(writer.next().await, Shown::Output(_)));
     // What it never gets is answered here: it lags, is resized, leaves, or somebody else takes the pen.
     ask("\x1b[6n");
     ask(&"x".repeat(1 << 20));
@@ -266,13 +271,13 @@ async fn a_window_that_is_none_leaves_the_size_alone() {
     let terminal = terminal(folder.path());
     let (_input, sizes, _) = terminal.begin().await;
     for (columns, rows) in [(1, 1), (200, 2), (9, 50)] {
-        let viewer = terminal.attach(Wish { size: Some(Size { columns, rows }), ..wish("tiny") }).await;
+        let viewer = terminal.attach(AttachOptions { size: Some(Size { columns, rows }), ..wish("tiny") }).await;
         joined(&viewer).await;
         viewer.resize(Size { columns, rows }).await;
         assert_eq!(*sizes.borrow(), Size::USUAL);
     }
     let narrow = Size { columns: 12, rows: 5 };
-    let _viewer = terminal.attach(Wish { size: Some(narrow), ..wish("narrow") }).await;
+    let _viewer = terminal.attach(AttachOptions { size: Some(narrow), ..wish("narrow") }).await;
     assert_eq!(*sizes.borrow(), narrow);
 }
 
@@ -290,7 +295,7 @@ async fn a_new_agent_finds_no_modes_of_an_old_one() {
     let _begun = fresh.begin().await;
     let fresh = text(&fresh.attach(wish("sam")).await.next().await);
     // But for history, and the place of cursors.
-    let modes = |drawn: &str| drawn[drawn.rfind("\x1b[?1l").unwrap_or(0)..].replace("\x1b[24;1H", "\x1b[H");
+    let modes = |drawn: &str| drawn[drawn.rfind("\x1b[?1l").unwrap_or(0)..].replace("\x1b[24;1H", "\x1b[1;1H");
     assert_eq!(modes(&drawn), modes(&fresh));
     assert!(modes(&fresh).len() > 30 && !drawn.contains("1049"), "{drawn:?}");
 }

@@ -3,7 +3,7 @@ use std::{collections::VecDeque, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
-use super::{Size, terminal::Inner};
+use super::{size::Size, terminal::Inner};
 
 /// Most bytes of output that may wait for a viewer; beyond, it gets a fresh screen.
 pub(super) const QUEUE_BYTES: usize = 1 << 20;
@@ -12,7 +12,7 @@ pub(super) const PIECE: usize = 64 << 10;
 
 /// What a viewer asks for when it attaches.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
+pub struct AttachOptions {
     /// Name of the viewer, as the others see it.
     pub name: String,
     /// Whether the viewer never becomes the writer.
@@ -64,7 +64,7 @@ pub struct Role {
 
 /// What waits for a viewer; part of the terminal's state. Bounded by [`QUEUE_BYTES`].
 pub(super) struct Waiting {
-    pub(super) wish: Wish,
+    pub(super) wish: AttachOptions,
     pub(super) wake: Arc<Notify>,
     pub(super) screen_due: bool,
     pub(super) role_due: bool,
@@ -78,7 +78,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn new(wish: Wish, wake: Arc<Notify>) -> Self {
+    pub(super) fn new(wish: AttachOptions, wake: Arc<Notify>) -> Self {
         let (output, owed) = (VecDeque::new(), VecDeque::new());
         Self { wish, wake, screen_due: true, role_due: true, output, queued: 0, passed: 0, owed }
     }

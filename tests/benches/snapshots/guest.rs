@@ -8,7 +8,8 @@ use std::{
 };
 
 use hostd::{
-    gateway::{Caller, Gateway},
+    forge::BareRepositories,
+    gateway::{Access, Caller, Gateway},
     guest::{Hello, Identity, Link},
     vm::Vm,
 };
@@ -44,6 +45,7 @@ pub(crate) struct Guest {
 pub(crate) async fn shake(vm: Arc<dyn Vm>, generation: u64) -> Guest {
     let session_id = "01BENCH0000000000000000000".to_owned();
     let identity = Identity {
+        trust: None,
         session_id: session_id.clone(),
         slug: "bench".into(),
         machine_id: "0123456789abcdef0123456789abcdef".into(),
@@ -57,8 +59,9 @@ pub(crate) async fn shake(vm: Arc<dyn Vm>, generation: u64) -> Guest {
         branch_prefix: None,
         also_read: Vec::new(),
         egress: Vec::new(),
+        access: Access::default(),
     };
-    let gateway = Arc::new(Gateway::new("/nonexistent".into()));
+    let gateway = Arc::new(Gateway::new(BareRepositories::at("/nonexistent".into())));
     let link = Link::start(vm.clone(), identity, gateway, Arc::new(caller));
     let hello = link.client(BOOT).await.expect("the guest answers");
     Guest { vm, link, hello, directory: PathBuf::new(), disk: PathBuf::new(), took: Vec::new() }

@@ -239,6 +239,10 @@ impl Vm for Guest {
         Err(not_ours())
     }
 
+    async fn pause(&self) -> Result<(), VmError> {
+        Err(not_ours())
+    }
+
     async fn go_on(&self) -> Result<(), VmError> {
         Err(not_ours())
     }

@@ -8,9 +8,10 @@ use std::{
 };
 
 use hostd::{
+    admission::Admission,
     environments::Environments,
+    forge::BareRepositories,
     gateway::Gateway,
-    room::Rooms,
     vm::{Memory, Standby, VmSpec, Vmm, qemu::Qemu},
 };
 use hostd_core::{recipe::Cpu, session::Size};
@@ -43,11 +44,10 @@ impl Rig {
         golden::give(folder.path());
         let qemu = Qemu::new(folder.path(), paths::program("pilothouse-guest-static"));
         qemu.prepare(&|_| ()).await.unwrap();
-        let gateway = Arc::new(Gateway::new(folder.path().join("git")));
-        let environments =
-            Environments::open(folder.path(), Arc::new(qemu.clone()), gateway, Rooms::new(folder.path().into(), None))
-                .await
-                .unwrap();
+        let mirror = BareRepositories::at(folder.path().join("git"));
+        let (gateway, vmm) = (Arc::new(Gateway::new(mirror.clone())), Arc::new(qemu.clone()));
+        let admission = Admission::new(folder.path().into(), None);
+        let environments = Environments::open(folder.path(), vmm, gateway, mirror, admission).await.unwrap();
         let build = environments.ready("tools").unwrap();
         Self { folder, qemu, layers: build.layers, disk: build.recipe.size.disk, number: 0 }
     }

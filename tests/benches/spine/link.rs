@@ -3,10 +3,11 @@
 use std::{path::Path, sync::Arc, time::Instant};
 
 use hostd::{
+    admission::Admission,
     environments::Environments,
-    gateway::{Caller, Gateway},
+    forge::BareRepositories,
+    gateway::{Access, Caller, Gateway},
     guest::{Identity, Link},
-    room::Rooms,
     vm::{Memory, Vm, VmSpec, Vmm, qemu::Qemu},
 };
 use pilothouse_proto::guest::v1::{
@@ -24,9 +25,10 @@ const BULK: usize = 256 << 20;
 pub(crate) async fn measure(host: &Host) {
     let folder = paths::folder();
     golden::give(folder.path());
-    let gateway = Arc::new(Gateway::new(folder.path().join("git")));
+    let gateway = Arc::new(Gateway::new(BareRepositories::at(folder.path().join("git"))));
     let vm = boot(folder.path(), &gateway).await;
     let identity = Identity {
+        trust: None,
         session_id: "01BENCH0000000000000000000".into(),
         slug: "bench".into(),
         machine_id: "0123456789abcdef0123456789abcdef".into(),
@@ -65,8 +67,8 @@ pub(crate) async fn measure(host: &Host) {
 async fn boot(data: &Path, gateway: &Arc<Gateway>) -> Arc<dyn Vm> {
     let vmm = Arc::new(Qemu::new(data, paths::program("pilothouse-guest-static")));
     vmm.prepare(&|_| ()).await.unwrap();
-    let environments =
-        Environments::open(data, vmm.clone(), gateway.clone(), Rooms::new(data.into(), None)).await.unwrap();
+    let (mirror, admission) = (BareRepositories::at(data.join("git")), Admission::new(data.into(), None));
+    let environments = Environments::open(data, vmm.clone(), gateway.clone(), mirror, admission).await.unwrap();
     let build = environments.ready("tools").unwrap();
     let directory = data.join("sessions/bench");
     std::fs::create_dir_all(&directory).unwrap();
@@ -93,6 +95,7 @@ fn caller() -> Caller {
         branch_prefix: None,
         also_read: Vec::new(),
         egress: Vec::new(),
+        access: Access::default(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The commands that ask and tell: their output, their errors, several hosts.
 
-use pilothouse_proto::hostd::v1::Refused;
+use pilothouse_proto::hostd::v1::{ModelUsage, Permission, Refused};
 use rstest::rstest;
 
 use crate::{
@@ -28,7 +28,7 @@ async fn sessions_are_listed_shown_created_and_sent_to() {
     let slugs: Vec<_> = ran.json().as_array().unwrap().iter().map(|s| s["slug"].as_str().unwrap().to_owned()).collect();
     assert_eq!(slugs, ["alpha", "beta"]);
     assert_eq!(fake.run(&["show", "be", "--json"]).await.json()["host"], "madeup");
-    assert!(fake.run(&["show", "be"]).await.text().contains("turn         you: asks: [2Jwhich?"));
+    assert!(fake.run(&["show", "be"]).await.text().contains("turn          you: asks: [2Jwhich?"));
     let ran = fake.run(&["new", "--env", "demo", "--json", "fix", "it", "--", "sh", "-c", "true"]).await;
     assert_eq!((&ran.json()["task"], ran.json()["command"][2].as_str()), (&"fix it".into(), Some("true")));
     assert_eq!(fake.run(&["send", "al", "use", "two"]).await.code, 0);
@@ -58,6 +58,13 @@ async fn a_story_says_who_did_what_also_of_a_session_that_is_gone() {
     assert_eq!(fake.run(&["events", "01j0000000000000000000gone"]).await.text().lines().count(), 2);
     assert_eq!(fake.run(&["events", "01J0000000000000000000NONE"]).await.code, 3);
     assert_eq!(fake.run(&["events", "beta"]).await.code, 3);
+    let shown = fake.run(&["show", "al"]).await;
+    assert!(shown.text().contains("\nlast done by  agent of ann, "), "{}", shown.text());
+    assert!(shown.text().contains("d ago: asks which[2J?\n"), "{}", shown.text());
+    let (shown, listed) = (fake.run(&["show", "al", "--json"]).await.json(), fake.run(&["ls", "--json"]).await.json());
+    for last in [&shown["last_event"], &listed[0]["last_event"]] {
+        assert_eq!((&last["what"], &last["actor"]["person"]), (&"asks".into(), &"ann".into()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,11 +75,37 @@ async fn what_a_session_was_refused_is_shown() {
     retries.refused = vec![Refused { count: 12, ..refused }];
     let fake = Fake::start(vec![retries]).await;
     let text = fake.run(&["show", "alpha"]).await;
-    assert!(text.text().contains("\nrefused      a.example:443 12 times, last "), "{}", text.text());
+    assert!(text.text().contains("\nrefused       a.example:443 12 times, last "), "{}", text.text());
     assert_eq!(fake.run(&["show", "alpha", "--json"]).await.json()["refused"][0]["count"], 12);
     assert_eq!(fake.run(&["ls", "--json"]).await.json()[0]["refused"][0]["count"], 12);
     let listed = fake.run(&["ls"]).await;
     assert!(listed.text().contains("1 destination refused; working"), "{}", listed.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permission_is_answered_by_a_word() {
+    let mut asks = session("alpha");
+    let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
+    let asked =
+        Permission { id: "p1".into(), text: "Bash(\x1b[2Jls)".into(), allow: keys(&["y"]), deny: keys(&["Esc"]) };
+    asks.permission = Some(asked);
+    let fake = Fake::start(vec![asks, session("beta")]).await;
+    let shown = fake.run(&["show", "al"]).await;
+    let line = "\npermission    Bash([2Jls) (y allows, Esc denies; `pilothouse answer`)\n";
+    assert!(shown.text().contains(line), "{}", shown.text());
+    let asked = &fake.run(&["show", "al", "--json"]).await.json()["permission"];
+    assert_eq!((&asked["id"], &asked["allow"][0]), (&"p1".into(), &"y".into()));
+    assert_eq!(fake.run(&["answer", "al", "allow"]).await.text(), "allowed: Bash([2Jls) (pressed y)\n");
+    let ran = fake.run(&["answer", "al", "deny", "--permission", "p1", "--json"]).await;
+    assert_eq!(
+        (ran.code, &ran.json()["permission"], &*fake.state.heard()),
+        (0, &serde_json::Value::Null, "p1: true;p1: false;")
+    );
+    let ran = fake.run(&["answer", "al", "allow", "--permission", "p0"]).await;
+    assert_eq!((ran.code, &*ran.stderr), (4, "error: it does not ask for a permission any more\n"));
+    let ran = fake.run(&["answer", "beta", "deny"]).await;
+    assert!(ran.code == 4 && ran.stderr.starts_with("error: beta needs no permission\nhint: "), "{ran:?}");
+    assert_eq!(fake.run(&["answer", "al", "perhaps"]).await.code, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,27 +271,34 @@ async fn a_host_out_of_reach_says_what_to_do() {
 #[case(&["attach"])]
 #[case(&["exec"])]
 #[case(&["send"])]
+#[case(&["answer"])]
 #[case(&["log"])]
+#[case(&["events"])]
 #[case(&["rm"])]
 #[case(&["wait"])]
 #[case(&["restart"])]
 #[case(&["suspend"])]
 #[case(&["resume"])]
 #[case(&["fork"])]
+#[case(&["host"])]
 #[case(&["host", "ls"])]
 #[case(&["host", "show"])]
+#[case(&["env"])]
 #[case(&["env", "ls"])]
 #[case(&["env", "build"])]
 #[case(&["env", "show"])]
+#[case(&["review"])]
 #[case(&["review", "ls"])]
 #[case(&["review", "show"])]
 #[case(&["review", "comment"])]
 #[case(&["review", "approve"])]
 #[case(&["review", "request-changes"])]
 #[case(&["review", "merge"])]
+#[case(&["checks"])]
 #[case(&["checks", "ls"])]
 #[case(&["checks", "log"])]
 #[case(&["checks", "report"])]
+#[case(&["repo"])]
 #[case(&["repo", "ls"])]
 #[case(&["repo", "add"])]
 #[case(&["repo", "show"])]
@@ -300,4 +340,58 @@ async fn two_hosts_of_one_name_are_told_apart() {
     let folder = |fake: &Fake| fake.socket().parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
     let [a, b] = [folder(&near), folder(&far)].map(|folder| format!("madeup ({folder})"));
     assert!(hosts.contains(&a) && hosts.contains(&b), "{hosts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_models_took_is_told_by_whatever_is_asked_for() {
+    let mut paid = session("alpha");
+    paid.usage = Some(ModelUsage {
+        answers: 2,
+        input_tokens: 12_000,
+        output_tokens: 345,
+        cost_micros: 1_230_000,
+        unpriced_tokens: 45,
+        ..Default::default()
+    });
+    let fake = Fake::start(vec![paid, session("beta")]).await;
+    let ran = fake.run(&["usage", "--by", "model"]).await;
+    let lines: Vec<&str> = ran.text().lines().collect();
+    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>()[..3], ["MODEL", "COST", "ANSWERS"], "{}", ran.text());
+    assert!(lines[1].starts_with("some[2J model  $0.0042  3        12.3k  9k      800"), "{}", ran.text());
+    assert!(ran.stderr.contains("prices of 2026-08-21"), "{}", ran.stderr);
+    assert!(fake.run(&["usage"]).await.stderr.contains("nothing yet"));
+    let ran = fake.run(&["usage", "--by", "day", "--json"]).await;
+    assert_eq!((&ran.json()[0]["cost_usd"], &ran.json()[0]["answers"]), (&0.0042.into(), &3.into()));
+    assert_eq!(fake.run(&["usage", "--by", "planet"]).await.code, 2);
+    let ran = fake.run(&["ls"]).await;
+    let lines: Vec<&str> = ran.text().lines().collect();
+    assert!(lines[0].ends_with("TOKENS  COST") && lines[1].ends_with("12.3k   $1.23"), "{}", ran.text());
+    let shown = fake.run(&["show", "alpha"]).await;
+    let want = "$1.23 · 2 answers · 12k tokens in, 0 cached, 345 out · 45 tokens without a price";
+    assert!(shown.text().contains(want), "{}", shown.text());
+    let ran = fake.run(&["ls", "--json"]).await;
+    assert_eq!((&ran.json()[0]["usage"]["output_tokens"], &ran.json()[1]["usage"]), (&345.into(), &().into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn budgets_are_set_raised_and_taken_off() {
+    let mut bounded = session("alpha");
+    (bounded.budget_micros, bounded.usage) = (Some(5_000_000), None);
+    let fake = Fake::start(vec![bounded, session("beta")]).await;
+    let budget = async |arguments: &[&str]| {
+        let ran = fake.run(&[&["budget"][..], arguments, &["--json"]].concat()).await;
+        (ran.code, ran.stdout.is_empty().then(|| ran.stderr.clone()).ok_or_else(|| ran.json()["budget_usd"].clone()))
+    };
+    assert_eq!(budget(&["alpha", "+2.50"]).await, (0, Err(7.5.into())));
+    assert_eq!(budget(&["alpha", "$3"]).await, (0, Err(3.0.into())));
+    assert_eq!(budget(&["alpha", "none"]).await, (0, Err(().into())));
+    let (code, said) = budget(&["beta", "+1"]).await;
+    assert!(code == 4 && said.unwrap().contains("it has no budget that could be raised"));
+    let (code, said) = budget(&["alpha", "much"]).await;
+    assert!(code == 2 && said.unwrap().contains("no amount of US dollars"));
+    assert!(fake.run(&["show", "alpha"]).await.text().contains("budget        $5\n"));
+    let ran = fake.run(&["new", "--env", "demo", "--budget", "2", "--json", "x"]).await;
+    assert_eq!(ran.json()["budget_usd"], 2.0);
+    let ran = fake.run(&["fork", "alpha", "--budget", "0.5", "--json"]).await;
+    assert_eq!(ran.json()["budget_usd"], 0.5);
 }

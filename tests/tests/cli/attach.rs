@@ -2,6 +2,7 @@
 
 use pilothouse_proto::hostd::v1::Session;
 use portable_pty::PtySize;
+use rstest::rstest;
 
 use crate::{
     fake::{Fake, session},
@@ -27,6 +28,40 @@ async fn keys_go_there_and_back_until_the_chord() {
     let screen = screen.screen();
     assert!(!screen.alternate_screen() && !screen.bracketed_paste() && !at.is_raw());
     assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
+}
+
+/// As a terminal writes them that was asked to tell keys apart, to a program that asked for that, too.
+#[rstest]
+#[case::attach(&["attach", "alpha"], b"")]
+#[case::console(&[], b"\r")]
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_pastes_focus_and_mouse_reach_the_program_as_they_are(#[case] args: &[&str], #[case] opens: &[u8]) {
+    let fake = Fake::start(vec![Session { generation: 1, ..session("alpha") }]).await;
+    let mut at = OnTerminal::start(&fake, args);
+    at.shows(if opens.is_empty() { "hello from the session" } else { "alpha" }).await;
+    until("it is raw", || at.is_raw()).await;
+    at.type_in(opens);
+    at.shows("hello from the session").await;
+    at.type_in(b"\x0b");
+    at.shows("all keys").await;
+    let mut heard = String::new();
+    for (name, bytes) in [
+        ("Esc", "\x1b[27u"),
+        ("Shift-Enter", "\x1b[13;2u"),
+        ("Enter", "\r"),
+        ("Alt-x", "\x1b[120;3u"),
+        ("Ctrl-c", "\x1b[99;5u"),
+        ("a paste of two lines", "\x1b[200~one\rtwo\x1b[201~"),
+        ("the focus that goes", "\x1b[O"),
+        ("the focus that comes", "\x1b[I"),
+        ("a press of the mouse", "\x1b[<0;3;4M"),
+        ("its release", "\x1b[<0;3;4m"),
+        ("a character", "\u{e9}"),
+    ] {
+        at.type_in(bytes.as_bytes());
+        heard += bytes;
+        until(name, || fake.state.heard() == heard).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! The console on a real PTY, against the made-up host.
 
-use pilothouse_proto::hostd::v1::Session;
+use pilothouse_proto::hostd::v1::{Actor, Event, Session};
 use rstest::rstest;
 use rustix::process::Signal;
 
@@ -57,6 +57,39 @@ async fn a_key_ends_it_and_gives_the_terminal_back() {
     assert_eq!(at.ends().await, 0);
     until("all is written", || !at.screen.lock().unwrap().screen().alternate_screen()).await;
     assert_restored(&at);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_story_is_read_live_also_after_its_host_went_away() {
+    let mut fake = Fake::start(vec![session("alpha")]).await;
+    let mut at = OnTerminal::start(&fake, &[]);
+    at.resize(80, 24);
+    at.shows("alpha").await;
+    at.shows("s story").await;
+    at.type_in(b"s");
+    at.shows("story of Title of alpha").await;
+    at.shows("ann            created in demo").await;
+    at.shows("hostd          crashed its guest [2Jstopped").await;
+    let happens = |id, what: &str, text: &str| {
+        let actor = Some(Actor { kind: "session".into(), name: "fix".into(), person: "bea".into() });
+        Event { id, at: 0, actor, what: what.into(), text: text.into() }
+    };
+    fake.state.happens(happens(7, "asks", "which\x1b[2J one?"));
+    at.shows("agent of bea   asks which[2J one?").await;
+    fake.kill().await;
+    at.shows("Reconnecting: the host").await;
+    fake.restart();
+    until("it reads on", || !at.screen.lock().unwrap().screen().contents().contains("Reconnecting")).await;
+    fake.state.happens(happens(8, "merged", "#3 into main"));
+    at.shows("agent of bea   merged #3 into main").await;
+    at.shows("asks which[2J one?").await;
+    // Who did the last thing is told beside the terminal, too, and with all of it in the details.
+    at.type_in(b"s");
+    at.shows("demo · agent of ann, ").await;
+    at.type_in(b"J");
+    at.shows("last done by agent of ann, ").await;
+    at.type_in(b"q");
+    assert_eq!(at.ends().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

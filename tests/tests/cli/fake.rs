@@ -2,9 +2,11 @@
 
 mod diffs;
 mod environments;
+mod forward;
 mod host;
 pub(crate) mod pulls;
 mod sessions;
+mod spending;
 
 use std::{
     path::PathBuf,
@@ -12,9 +14,10 @@ use std::{
 };
 
 use pilothouse_proto::hostd::v1::{
-    Pull, Session, WatchResponse, checks_server::ChecksServer, diffs_server::DiffsServer,
+    Actor, Event, Pull, Session, WatchResponse, checks_server::ChecksServer, diffs_server::DiffsServer,
     environments_server::EnvironmentsServer, host_server::HostServer, repositories_server::RepositoriesServer,
-    reviews_server::ReviewsServer, sessions_server::SessionsServer, watch_response::Change,
+    reviews_server::ReviewsServer, sessions_server::SessionsServer, spending_server::SpendingServer,
+    watch_response::Change,
 };
 use tempfile::TempDir;
 use tokio::{net::UnixListener, process::Command, sync::broadcast, task::JoinHandle};
@@ -39,6 +42,8 @@ pub(crate) struct State {
     git: PathBuf,
     changes: broadcast::Sender<WatchResponse>,
     pull_changes: broadcast::Sender<Pull>,
+    /// What happens to `alpha` from now on.
+    story: broadcast::Sender<Event>,
     /// What was typed into attached terminals, and which commands were hung up on.
     heard: Arc<Mutex<Vec<u8>>>,
 }
@@ -50,7 +55,8 @@ impl Fake {
         let (pulls, changes, pull_changes) = (Mutex::default(), broadcast::channel(64).0, broadcast::channel(64).0);
         let git = folder.path().join("git");
         let sessions = Mutex::new(sessions);
-        let state = State { sessions, pulls, git, changes, pull_changes, heard: Arc::default() };
+        let story = broadcast::channel(64).0;
+        let state = State { sessions, pulls, git, changes, pull_changes, story, heard: Arc::default() };
         let state = Arc::new(state);
         let server = serve(folder.path().join("hostd.sock"), state.clone());
         Self { folder, state, server }
@@ -122,6 +128,7 @@ fn serve(socket: PathBuf, state: Arc<State>) -> JoinHandle<()> {
                 .add_service(ChecksServer::from_arc(state.clone()))
                 .add_service(DiffsServer::from_arc(state.clone()))
                 .add_service(RepositoriesServer::from_arc(state.clone()))
+                .add_service(SpendingServer::from_arc(state.clone()))
                 .add_service(HostServer::from_arc(state))
                 .serve_with_incoming(incoming)
                 .await
@@ -175,6 +182,11 @@ impl State {
         self.changes.receiver_count()
     }
 
+    /// Something happens to `alpha`, for whoever follows its story.
+    pub(crate) fn happens(&self, event: Event) {
+        let _ = self.story.send(event);
+    }
+
     fn tell(&self, change: Change) {
         let _ = self.changes.send(WatchResponse { epoch: "1".into(), revision: 2, change: Some(change) });
     }
@@ -195,7 +207,9 @@ impl State {
 
 /// A session at work.
 pub(crate) fn session(slug: &str) -> Session {
+    let actor = Some(Actor { kind: "session".into(), name: "fix".into(), person: "ann".into() });
     Session {
+        last_event: Some(Event { id: 9, at: 0, actor, what: "asks".into(), text: "which\u{1b}[2J?".into() }),
         id: format!("01J{}", slug.to_uppercase()),
         slug: slug.into(),
         title: format!("Title of {slug}"),

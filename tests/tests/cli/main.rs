@@ -8,6 +8,7 @@ mod console;
 mod environments;
 mod exec;
 mod fake;
+mod forward;
 mod git_remote;
 mod program;
 mod reviews;

@@ -74,6 +74,13 @@ impl OnTerminal {
         Self { child, master: pair.master, keys, screen, written, before }
     }
 
+    /// Changes the size of the terminal.
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        let cells = |number: u16| number.try_into().unwrap();
+        self.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(columns));
+        self.master.resize(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
+    }
+
     pub(crate) async fn shows(&self, text: &str) {
         until(text, || self.screen.lock().unwrap().screen().contents().contains(text)).await;
     }

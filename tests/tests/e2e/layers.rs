@@ -2,7 +2,10 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
-use tests::{Host, until, wait::SOON};
+use tests::{
+    Host,
+    wait::{SOON, unless_late},
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -20,6 +23,11 @@ fn own_bytes(host: &Host, id: &str) -> u64 {
     layers.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.blocks() * 512).sum()
 }
 
+/// Whether a deleted file's room is given back within some seconds after a suspend.
+fn is_given_back(host: &Host, id: &str) -> bool {
+    unless_late(SOON / 3, || (own_bytes(host, id) < 40 * MIB).then_some(())).is_some()
+}
+
 #[test]
 fn a_chain_stays_short_and_gives_back_what_is_deleted() {
     let host = Host::start();
@@ -27,6 +35,7 @@ fn a_chain_stays_short_and_gives_back_what_is_deleted() {
     let run = |script: &str| host.exec(&id, &["sh", "-c", script]).text();
     run("head -c 64M /dev/urandom >/root/big; head -c 8M /dev/urandom >/root/kept; sync");
     let (big, kept) = (run("md5sum </root/big"), run("md5sum </root/kept"));
+    let mut given_back = false;
     for cycle in 1..=8 {
         // Parts of the file below, over again.
         run(&format!("echo {cycle} >>/root/cycles; dd if=/dev/urandom of=/root/part{cycle} bs=100k count=3 2>&1"));
@@ -36,9 +45,11 @@ fn a_chain_stays_short_and_gives_back_what_is_deleted() {
         }
         let _ = host.cli(["suspend", &id]).text();
         if cycle == 5 {
-            until("the deleted file's room to be given back", SOON, || {
-                (own_bytes(&host, &id) < 40 * MIB).then_some(())
-            });
+            given_back = is_given_back(&host, &id);
+        }
+        if cycle == 6 && !given_back {
+            // Where the guest's file system frees it just after it was trimmed, the next suspend gives it back.
+            assert!(is_given_back(&host, &id), "the deleted file's room is not given back");
         }
         let _ = host.cli(["resume", &id]).text();
         assert!(chain(&host, &id) <= 4, "{} layers after {cycle} suspends", chain(&host, &id));

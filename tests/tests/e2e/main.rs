@@ -1,16 +1,20 @@
 //! End to end, with real VMs: every line of what the spine promises.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod agents;
 mod bad_input;
 mod broken_host;
+mod budgets;
 mod ci;
 mod ci_limits;
 mod clones;
 mod console;
+mod credentials;
 mod cycles;
 mod diffs;
 mod doctor;
 mod fork;
+mod forward;
 mod full_disk;
 mod git;
 mod harness;
@@ -19,15 +23,21 @@ mod kills;
 mod layers;
 mod messages;
 mod migration;
+mod permissions;
 mod push_limit;
+mod reports;
 mod repositories;
 mod restart;
 mod reviews;
 mod sessions;
 mod standby;
+mod streams;
 mod suspend;
 mod terminals;
 mod timers;
+mod tls;
 mod troubles;
+mod turns;
+mod unwritable;
 mod upgrades;
 mod waits;

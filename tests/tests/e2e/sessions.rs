@@ -97,7 +97,9 @@ fn an_agent_asks_is_answered_and_ends() {
     let ended = host.show(&id);
     assert_eq!((&ended["activity"], &ended["attention"]), (&"failed".into(), &"you".into()), "{ended}");
     assert!(ended["reason"].as_str().unwrap().contains("exit code 3"), "{ended}");
-    assert!(host.cli(["log", &id]).text().contains("bye now"));
+    tests::until("its last words", tests::wait::SOON, || {
+        host.cli(["log", &id]).text().contains("bye now").then_some(())
+    });
     assert!(host.cli(["log", "--serial", &id]).code == 0);
     // Its machine is still there to look into.
     assert_eq!(host.exec(&id, &["echo", "still here"]).text(), "still here");

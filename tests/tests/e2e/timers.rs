@@ -3,7 +3,10 @@
 use std::fs;
 
 use rustix::process::Signal;
-use tests::{Host, until, wait::SOON};
+use tests::{
+    Host, until,
+    wait::{BOOT, SOON},
+};
 
 /// What a starved guest's kernel makes of its timer would let it wait for ever, so the guest boots again.
 #[test]
@@ -14,7 +17,7 @@ fn a_guest_that_measured_its_timer_wrongly_boots_again() {
     let vm = until("its VM", SOON, || host.vms().pop());
     // It runs for two looks of eight, 50 ms of 200. The kernel measures for 100: it is sure to be stopped when that is over.
     let mut looks = 0_u32..;
-    until("the guest to boot again", SOON, || {
+    until("the guest to boot again", BOOT, || {
         match looks.next().unwrap() % 8 {
             0 => vm.signal(Signal::STOP),
             6 => vm.signal(Signal::CONT),

@@ -4,11 +4,11 @@ use pilothouse_terminal::Copy;
 
 use crate::{
     Millis,
-    effect::Ticket,
     fleet::{Session, SessionKey},
     key::Key,
     report::TerminalReport,
     terminal::Terminal,
+    ticket::Ticket,
 };
 
 /// State of an open terminal's connection.

@@ -3,8 +3,8 @@
 use crate::{
     diff::{DiffReport, NewFile, NewRow, Side},
     draft::{Draft, Place},
-    effect::Ticket,
     pull::PullKey,
+    ticket::Ticket,
 };
 
 /// Differences between two revisions, read for the lines that were commented on.
@@ -196,7 +196,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{diff::FileEnd, effect::Slot};
+    use crate::{diff::FileEnd, ticket::Slot};
 
     /// Comments on these lines of `a.rs` after what is told of it: path, line and commit.
     fn carried(lines: &[u32], reports: Vec<DiffReport>) -> Vec<(String, u32, String)> {
@@ -205,7 +205,7 @@ mod tests {
             let place = Place::Line { path: "a.rs".into(), line: *line, head: "old".into(), quote: "x".into() };
             assert!(draft.finish(place, "why?"));
         }
-        let key = PullKey { host: 0, repository: "widgets".into(), number: 12 };
+        let key = PullKey { host: crate::samples::host(0), repository: "widgets".into(), number: 12 };
         let mut carry = Carry::new(Ticket { slot: Slot::Carry, generation: 1 }, key, "old", "new", &draft);
         let ends: Vec<_> = reports.into_iter().filter_map(|report| carry.report(report)).collect();
         assert_eq!(ends, [true]);

@@ -103,6 +103,8 @@ commands! {
     New "new" "Create a session" Session Safe,
     Message "message" "Send the agent a message: typed into its terminal" Session Safe,
     Keys "keys" "Press keys for the agent, without its terminal" Session Safe,
+    Allow "allow" "Allow what the agent's program needs a permission for" Session Safe,
+    Deny "deny" "Deny it; the agent goes on without, or asks what to do instead" Session Safe,
     Answer1 "answer-1" "Send the first answer that the agent offers" Session Safe,
     Answer2 "answer-2" "Send the second answer that the agent offers" Session Safe,
     Answer3 "answer-3" "Send the third answer that the agent offers" Session Safe,
@@ -121,6 +123,7 @@ commands! {
     Log "log" "Show all that is kept of the agent's terminal" Session Safe,
     SerialLog "serial-log" "Show the serial console of the session's VM" Session Safe,
     Diff "diff" "Show what the session or the pull request changed" Session Safe,
+    Story "story" "Show what happened to the session, when and by whom, or its terminal" Session Safe,
     Preview "preview" "Show or hide the preview beside the list" Session Safe,
 
     Approve "approve" "Approve the revision that was shown, after a text" Review Safe,

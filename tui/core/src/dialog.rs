@@ -6,8 +6,9 @@ use crate::{
     draft::{Comment, Place},
     edit::Field,
     effect::Call,
-    fleet::{EnvironmentKey, Fleet, HostId, SessionKey},
+    fleet::{EnvironmentKey, Fleet, SessionKey},
     fuzzy::Search,
+    host_id::HostId,
     pull::PullKey,
 };
 
@@ -384,6 +385,8 @@ impl Asked {
             Call::Create { .. } => ("Created", "create"),
             Call::Send(..) => ("Sent to", "send to"),
             Call::Press(..) => ("Pressed for", "press keys for"),
+            Call::Answer { allow: true, .. } => ("Allowed", "allow"),
+            Call::Answer { .. } => ("Denied", "deny"),
             Call::Delete(_) => ("Deleted", "delete"),
             Call::Restart(_) => ("Restarting", "restart"),
             Call::Suspend(_) => ("Suspended", "suspend"),
@@ -399,7 +402,7 @@ impl Asked {
             Call::Resolve { .. } => ("Reopened", "reopen"),
             Call::Close(_) => ("Closed", "close"),
             Call::Reopen(_) => ("Opened again:", "open again"),
-            Call::ReadPull(_) | Call::ReadClosed | Call::ReadRefused(_) => ("Read", "read"),
+            Call::ReadPull(_) | Call::ReadClosed | Call::ReadRefused(_) | Call::ReadStory(..) => ("Read", "read"),
         };
         let (done, what) = (format!("{done} {about}"), format!("{what} {about}"));
         Self { host, call, done, what, question: None, review: None }

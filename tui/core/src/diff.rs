@@ -9,7 +9,7 @@ mod window;
 
 use std::mem;
 
-use crate::{effect::Ticket, fleet::SessionKey, pull::PullKey, text};
+use crate::{fleet::SessionKey, pull::PullKey, text, ticket::Ticket};
 
 pub use file::{File, Row};
 pub use notes::{Note, NoteKind};

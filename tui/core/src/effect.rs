@@ -1,37 +1,16 @@
 //! What the runtime is asked to do.
 
-use crate::diff::Subject;
-use crate::draft::{Comment, Draft};
-use crate::fleet::{HostId, SessionKey};
-use crate::log::Source;
-use crate::pull::PullKey;
 use pilothouse_terminal::Copy;
 
-/// Name of one use of one slot. Answers under a ticket that is no longer the slot's are late and dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket {
-    /// Slot that the ticket is for.
-    pub slot: Slot,
-    /// Number that rises with each use of any slot.
-    pub generation: u64,
-}
-
-/// Use of a stream or call. All but the last hold one stream each: opening another ends the former.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Slot {
-    /// The terminal beside the list.
-    Preview,
-    /// The terminal in the whole window.
-    Attach,
-    /// The log in the whole window.
-    Log,
-    /// The changes in the whole window.
-    Diff,
-    /// What differs between two revisions, to carry comments along.
-    Carry,
-    /// A call; there may be any number of them.
-    Call,
-}
+use crate::{
+    diff::Subject,
+    draft::{Comment, Draft},
+    fleet::SessionKey,
+    host_id::HostId,
+    log::Source,
+    pull::PullKey,
+    ticket::{Slot, Ticket},
+};
 
 /// Something for the runtime to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +66,15 @@ pub enum Effect {
         /// The log that is read.
         source: Source,
     },
+    /// Read a session's story, its newest page first, and go on to tell what happens.
+    OpenStory {
+        /// Ticket of the story.
+        ticket: Ticket,
+        /// The session whose story is read.
+        session: SessionKey,
+        /// Milliseconds to wait first; another story may be wanted by then.
+        delay: u64,
+    },
     /// Ask this host this question.
     Call(Ticket, HostId, Call),
     /// Keep what is drafted on a pull request, so that nothing but its sending or discarding loses it; an empty draft is
@@ -112,6 +100,15 @@ pub enum Call {
     Send(String, String),
     /// Press these keys for the agent of the session of this id.
     Press(String, Vec<String>),
+    /// Allow or deny what the program of a session's agent asks a permission for.
+    Answer {
+        /// Id of the session.
+        id: String,
+        /// Id of the permission, as it was shown.
+        permission: String,
+        /// Whether the permission is given.
+        allow: bool,
+    },
     /// Delete the session of this id.
     Delete(String),
     /// Restart the session of this id.
@@ -126,6 +123,8 @@ pub enum Call {
     Build(String),
     /// Read which destinations this session was refused.
     ReadRefused(String),
+    /// Read the page of the story of the session of this id that is before the event of this number.
+    ReadStory(String, i64),
     /// Read the pull request of this name, with all that was said.
     ReadPull(String),
     /// Give a review of a pull request.
@@ -183,6 +182,7 @@ impl Call {
     pub fn repeats(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Send(id, _), Self::Send(of, _))
+            | (Self::Answer { permission: id, .. }, Self::Answer { permission: of, .. })
             | (Self::Review { id, .. }, Self::Review { id: of, .. })
             | (Self::Merge { id, .. }, Self::Merge { id: of, .. }) => id == of,
             // A key may be pressed twice.

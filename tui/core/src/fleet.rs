@@ -4,12 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     Millis,
+    event::Event,
+    host_id::HostId,
     pull::{Pull, PullKey},
     text,
 };
-
-/// Place of a host in the list that the console was started with, from 0.
-pub type HostId = usize;
 
 /// Identity of a session of one of the hosts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +73,61 @@ impl Turn {
     }
 }
 
+/// A part of an agent's program, such as a subagent, as it was reported.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Path of the part, of names between slashes.
+    pub id: String,
+    /// Word of what it is doing, as in the API.
+    pub state: String,
+    /// What is said of it, such as what it waits for, how much is done and a title; may be empty.
+    pub text: String,
+}
+
+impl Part {
+    /// Most parts of a session that a host tells of in lists.
+    pub const MOST: usize = 16;
+    /// Most lines that parts take below their session's row.
+    const LINES: usize = 3;
+
+    fn cleaned(self) -> Self {
+        let Self { id, state, text } = self;
+        Self { id: text::one_line(&id, 128), state: text::one_line(&state, 32), text: text::one_line(&text, 512) }
+    }
+
+    /// Place among the parts of a session: what waits for a person comes first, and what is over last.
+    fn rank(&self) -> usize {
+        ["blocked", "error", "working"].iter().position(|state| self.state == *state).unwrap_or(3)
+    }
+}
+
+/// A permission that an agent's program asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permission {
+    /// Id of the permission, which an answer names.
+    pub id: String,
+    /// What is to be allowed, such as a tool and its arguments; may be empty.
+    pub text: String,
+    /// Names of the keys that allow it, with blanks between; empty: there are none.
+    pub allow: String,
+    /// Names of the keys that deny it, with blanks between; empty: there are none.
+    pub deny: String,
+}
+
+impl Permission {
+    fn cleaned(self) -> Self {
+        let Self { id, text, allow, deny } = self;
+        let line = |line: String| text::one_line(&line, 256);
+        Self { id: line(id), text: text::one_line(&text, 4096), allow: line(allow), deny: line(deny) }
+    }
+
+    /// Whether keys answer it, so that nobody needs the terminal.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        !self.allow.is_empty() || !self.deny.is_empty()
+    }
+}
+
 /// A session. Words of the API stay words: a newer host may know more of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // The fields are those of hostd.v1.Session and documented there.
@@ -96,6 +150,11 @@ pub struct Session {
     pub updated_at: Millis,
     pub turn_since: Millis,
     pub choices: Vec<String>,
+    pub permission: Option<Permission>,
+    /// What the agent's program reports of its parts, as far as the host tells of them in lists.
+    pub parts: Vec<Part>,
+    /// Source of the report that decides; empty: nobody has reported anything.
+    pub source: String,
     pub command: Vec<String>,
     pub repository: String,
     pub branch_prefix: String,
@@ -112,6 +171,42 @@ pub struct Session {
     pub guest_disk: (u64, u64),
     pub host_disk_bytes: u64,
     pub repository_state: String,
+    pub usage: ModelUsage,
+    pub budget_micros: Option<u64>,
+    /// What was done last, and by whom; None: its host does not say.
+    pub last: Option<Event>,
+}
+
+/// What answers of models took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // As hostd.v1.ModelUsage.
+pub struct ModelUsage {
+    pub answers: u64,
+    /// Tokens of prompts, those that were written to a cache included.
+    pub input_tokens: u64,
+    /// Tokens of prompts that were read from a cache.
+    pub cached_tokens: u64,
+    pub output_tokens: u64,
+    pub cost_micros: u64,
+    pub unpriced_tokens: u64,
+}
+
+impl ModelUsage {
+    /// The usage in words, such as `$0.42 · 3 answers · 12.3k tokens in, 9k cached, 800 out`; empty: there were no answers.
+    #[must_use]
+    pub fn words(&self) -> String {
+        if self.answers == 0 {
+            return String::new();
+        }
+        let number = text::count(usize::try_from(self.answers).unwrap_or(usize::MAX), "answer");
+        let [input, cached, output] = [self.input_tokens, self.cached_tokens, self.output_tokens].map(text::tokens);
+        let unpriced = match self.unpriced_tokens {
+            0 => String::new(),
+            count => format!(" · {} tokens without a price", text::tokens(count)),
+        };
+        let cost = text::dollars(self.cost_micros);
+        format!("{cost} · {number} · {input} tokens in, {cached} cached, {output} out{unpriced}")
+    }
 }
 
 impl Session {
@@ -132,16 +227,36 @@ impl Session {
             &mut self.repository,
             &mut self.branch_prefix,
             &mut self.cause,
+            &mut self.source,
             &mut self.repository_state,
         ] {
             *line = text::one_line(line, 4096);
         }
         self.task = text::many_lines(&self.task, 1 << 16);
         self.choices = self.choices.iter().take(16).map(|c| text::one_line(c, 256)).collect();
+        self.permission = self.permission.map(Permission::cleaned);
+        self.parts = self.parts.into_iter().take(Part::MOST).map(Part::cleaned).collect();
         self.command = self.command.iter().take(64).map(|c| text::one_line(c, 1024)).collect();
         self.phases =
             self.phases.into_iter().take(32).map(|(name, micros)| (text::one_line(&name, 64), micros)).collect();
+        self.last = self.last.map(Event::cleaned);
         self
+    }
+
+    /// The parts that are shown below the session's row, and how many more there are.
+    #[must_use]
+    pub fn foremost_parts(&self) -> (Vec<&Part>, usize) {
+        let mut parts: Vec<&Part> = self.parts.iter().collect();
+        parts.sort_by_key(|part| part.rank());
+        let shown = if parts.len() > Part::LINES { Part::LINES - 1 } else { parts.len() };
+        let more = parts.split_off(shown).len();
+        (parts, more)
+    }
+
+    /// Number of lines that the parts take below the session's row.
+    #[must_use]
+    pub fn part_lines(&self) -> usize {
+        self.parts.len().min(Part::LINES)
     }
 
     /// A few words for what the session's turn is about, however it is kept.
@@ -351,6 +466,8 @@ pub enum Connection {
 /// A host and all that is on it.
 #[derive(Clone, Debug)]
 pub struct Host {
+    /// Identity of the host.
+    pub id: HostId,
     /// Name or address of the host, as the console was given it.
     pub name: String,
     /// What tells the host from others; empty: nothing need.
@@ -382,7 +499,8 @@ impl Host {
 
     fn own_title(&self) -> &str {
         let own = self.info.as_ref().map(|info| &*info.name).filter(|name| !name.is_empty());
-        own.filter(|_| self.name.starts_with("unix:")).unwrap_or(&self.name)
+        // A name has no colon, an address has one.
+        own.filter(|_| self.name.contains(':')).unwrap_or(&self.name)
     }
 
     /// Whether the host can be asked something now.
@@ -400,10 +518,11 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Hosts that were not heard from yet.
+    /// Hosts of these names that were not heard from yet.
     #[must_use]
-    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
-        let host = |name: String| Host {
+    pub fn new(hosts: impl IntoIterator<Item = (HostId, String)>) -> Self {
+        let host = |(id, name): (HostId, String)| Host {
+            id,
             name: text::one_line(&name, 256),
             label: String::new(),
             connection: Connection::Connecting(None),
@@ -413,7 +532,7 @@ impl Fleet {
             pulls: BTreeMap::new(),
             closed: BTreeMap::new(),
         };
-        Self { hosts: names.into_iter().map(host).collect() }
+        Self { hosts: hosts.into_iter().map(host).collect() }
     }
 
     /// Whether there are several hosts, so that their names are worth a column.
@@ -425,63 +544,73 @@ impl Fleet {
     /// The session of this key; None: there is none.
     #[must_use]
     pub fn session(&self, key: &SessionKey) -> Option<&Session> {
-        self.hosts.get(key.host)?.sessions.get(&key.id)
+        self.host(&key.host)?.sessions.get(&key.id)
     }
 
     pub(crate) fn session_mut(&mut self, key: &SessionKey) -> Option<&mut Session> {
-        self.hosts.get_mut(key.host)?.sessions.get_mut(&key.id)
+        self.host_mut(&key.host)?.sessions.get_mut(&key.id)
     }
 
     /// Every session with its key.
     pub fn sessions(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
-        self.hosts.iter().enumerate().flat_map(|(host, h)| {
-            h.sessions.iter().map(move |(id, session)| (SessionKey { host, id: id.clone() }, session))
+        self.hosts.iter().flat_map(|host| {
+            host.sessions.iter().map(|(id, session)| (SessionKey { host: host.id.clone(), id: id.clone() }, session))
         })
     }
 
     /// The environment of this key; None: there is none.
     #[must_use]
     pub fn environment(&self, key: &EnvironmentKey) -> Option<&Environment> {
-        self.hosts.get(key.host)?.environments.get(&key.name)
+        self.host(&key.host)?.environments.get(&key.name)
     }
 
     /// Every environment with its key, by name and host.
     #[must_use]
     pub fn environments(&self) -> Vec<EnvironmentKey> {
-        let mut all: Vec<_> = self
-            .hosts
-            .iter()
-            .enumerate()
-            .flat_map(|(host, h)| h.environments.keys().map(move |name| EnvironmentKey { name: name.clone(), host }))
-            .collect();
-        all.sort();
+        let of_host = |host: &Host| {
+            let key = |name: &Arc<str>| EnvironmentKey { name: name.clone(), host: host.id.clone() };
+            host.environments.keys().map(key).collect::<Vec<_>>()
+        };
+        let mut all: Vec<_> = self.hosts.iter().flat_map(of_host).collect();
+        // Stable: of one name, in the order of the hosts.
+        all.sort_by(|one, other| one.name.cmp(&other.name));
         all
     }
 
     /// A pull request, open or closed.
     #[must_use]
     pub fn pull(&self, key: &PullKey) -> Option<&Pull> {
-        let (host, place) = (self.hosts.get(key.host)?, (key.repository.clone(), key.number));
+        let (host, place) = (self.host(&key.host)?, (key.repository.clone(), key.number));
         host.pulls.get(&place).or_else(|| host.closed.get(&place))
     }
 
     /// Every open pull request with its key, and where `closed` says so the closed ones that are known.
     pub fn pulls(&self, closed: bool) -> impl Iterator<Item = (PullKey, &Pull)> {
-        self.hosts.iter().enumerate().flat_map(move |(host, h)| {
+        self.hosts.iter().flat_map(move |host| {
             let key = move |(repository, number): &(Arc<str>, u64)| PullKey {
-                host,
+                host: host.id.clone(),
                 repository: repository.clone(),
                 number: *number,
             };
-            let closed = h.closed.iter().filter(move |_| closed);
-            h.pulls.iter().chain(closed).map(move |(place, pull)| (key(place), pull))
+            let closed = host.closed.iter().filter(move |_| closed);
+            host.pulls.iter().chain(closed).map(move |(place, pull)| (key(place), pull))
         })
+    }
+
+    /// The host of this identity; None: it is none of the console's.
+    #[must_use]
+    pub fn host(&self, id: &HostId) -> Option<&Host> {
+        self.hosts.iter().find(|host| host.id == *id)
+    }
+
+    pub(crate) fn host_mut(&mut self, id: &HostId) -> Option<&mut Host> {
+        self.hosts.iter_mut().find(|host| host.id == *id)
     }
 
     /// Name of a host for people.
     #[must_use]
-    pub fn host_name(&self, host: HostId) -> &str {
-        self.hosts.get(host).map_or("?", Host::title)
+    pub fn host_name(&self, host: &HostId) -> &str {
+        self.host(host).map_or("?", Host::title)
     }
 
     /// Tells hosts apart that call themselves the same.

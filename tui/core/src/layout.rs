@@ -39,7 +39,9 @@ impl Layout {
         let top = height.min(2);
         let body = Rect::new(0, top, width, height.saturating_sub(top + 1));
         let none = Self { header, list: body, rule: Rect::default(), beside: None, footer };
-        let wanted = state.preview_shown || matches!(state.view, View::Review | View::Hosts | View::Environments);
+        let wanted = state.preview_shown
+            || state.story_shown
+            || matches!(state.view, View::Review | View::Hosts | View::Environments);
         match () {
             () if !wanted => none,
             () if width >= WIDER || (width >= WIDE && height < LOW) => none.side_by_side(body),

@@ -11,6 +11,7 @@
 //! Text of others (titles, reasons, terminal output) is cleaned where it comes in and again where it is drawn.
 
 pub mod action;
+mod ages;
 pub mod attach;
 pub mod carry;
 pub mod command;
@@ -20,9 +21,11 @@ pub mod diff;
 pub mod draft;
 pub mod edit;
 pub mod effect;
+mod event;
 pub mod files;
 pub mod fleet;
 pub mod fuzzy;
+pub mod host_id;
 pub mod key;
 pub mod keymap;
 pub mod layout;
@@ -32,12 +35,15 @@ pub mod notice;
 pub mod preview;
 pub mod pull;
 pub mod report;
+mod resolve;
 #[cfg(test)]
 mod samples;
 pub mod state;
+pub mod story;
 pub mod terminal;
 pub mod text;
 pub mod theme;
+pub mod ticket;
 mod update;
 mod view;
 pub mod when;
@@ -48,8 +54,9 @@ pub type Millis = i64;
 pub use action::Action;
 pub use command::Command;
 pub use effect::Effect;
-pub use keymap::{Keymap, resolve};
+pub use keymap::Keymap;
 pub use report::Report;
+pub use resolve::resolve;
 pub use state::State;
 pub use theme::Theme;
 pub use update::update;

@@ -7,6 +7,8 @@ pub enum Row<H, K> {
     Head(H),
     /// An item, by its key.
     Item(K),
+    /// The line of this number, from 0, that belongs to the item above it, by the item's key. It is never selected.
+    Below(K, usize),
 }
 
 /// A list of things known by their keys, under headings.
@@ -165,17 +167,20 @@ impl<H, K: Clone + PartialEq> List<H, K> {
         }
     }
 
-    /// Scrolls so that the selected item, and the heading right above it, are seen in `height` rows.
+    /// Scrolls so that the selected item, the heading right above it and as many of the lines below it as there is room for are seen
+    /// in `height` rows.
     pub fn settle(&mut self, height: usize) {
         let height = height.max(1);
         let first = match self.at.checked_sub(1).and_then(|above| self.rows.get(above)) {
             Some(Row::Head(_)) if height > 1 => self.at - 1,
             _ => self.at,
         };
+        let below = self.rows.iter().skip(self.at + 1).take_while(|row| matches!(row, Row::Below(..))).count();
+        let end = (self.at + 1 + below).min(first + height).max(self.at + 1);
         if first < self.offset {
             self.offset = first;
-        } else if self.at >= self.offset + height {
-            self.offset = self.at + 1 - height;
+        } else if end > self.offset + height {
+            self.offset = end - height;
         }
         self.offset = self.offset.min(self.rows.len().saturating_sub(height));
     }
@@ -192,7 +197,12 @@ mod tests {
     }
 
     fn set(list: &mut List<(), char>, rows: &str) {
-        list.set(rows.chars().map(|c| if c == '-' { Row::Head(()) } else { Row::Item(c) }).collect());
+        let row = |c| match c {
+            '-' => Row::Head(()),
+            '.' => Row::Below('.', 0),
+            c => Row::Item(c),
+        };
+        list.set(rows.chars().map(row).collect());
     }
 
     #[test]
@@ -225,6 +235,23 @@ mod tests {
         assert_eq!(list.selected(), Some(&'a'));
         list.step_to(|c| *c == 'd');
         assert_eq!(list.selected(), Some(&'d'));
+    }
+
+    #[test]
+    fn lines_below_an_item_are_never_selected_and_are_seen_with_it() {
+        let mut list = list("-a..b-c.d");
+        list.step(1);
+        assert_eq!(list.selected(), Some(&'b'));
+        list.step(1);
+        list.settle(3);
+        assert_eq!(list.shown(3), [Row::Head(()), Row::Item('c'), Row::Below('.', 0)]);
+        list.step(-100);
+        list.settle(2);
+        assert_eq!(list.shown(2), [Row::Head(()), Row::Item('a')], "the item itself goes first");
+        list.step_group(true);
+        assert_eq!((list.selected(), list.items()), (Some(&'c'), 4));
+        set(&mut list, "-a..");
+        assert_eq!(list.selected(), Some(&'a'));
     }
 
     #[test]

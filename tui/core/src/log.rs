@@ -2,7 +2,7 @@
 
 use pilothouse_text::Sieve;
 
-use crate::{effect::Ticket, fleet::SessionKey, fuzzy::Search, pull::PullKey, report::LogReport, text};
+use crate::{fleet::SessionKey, fuzzy::Search, pull::PullKey, report::LogReport, text, ticket::Ticket};
 
 /// Most lines of a log that are kept; the oldest go.
 const LINES_MAX: usize = 50_000;
@@ -216,11 +216,11 @@ fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::effect::Slot;
+    use crate::ticket::Slot;
 
     fn log(data: &[&[u8]]) -> LogView {
         let ticket = Ticket { slot: Slot::Log, generation: 1 };
-        let mut log = LogView::new(Source::Agent(SessionKey { host: 0, id: "a".into() }), ticket);
+        let mut log = LogView::new(Source::Agent(SessionKey { host: crate::samples::host(0), id: "a".into() }), ticket);
         for bytes in data {
             log.report(LogReport::Data(bytes.to_vec()));
         }

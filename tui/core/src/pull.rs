@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Millis, fleet::HostId, text};
+use crate::{Millis, host_id::HostId, text};
 
 /// Most revisions, checks, reviews and threads of one pull request that are kept.
 const KEPT: usize = 100;

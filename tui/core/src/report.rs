@@ -3,10 +3,12 @@
 use crate::{
     diff::DiffReport,
     draft::Draft,
-    effect::Ticket,
-    fleet::{Environment, HostId, HostInfo, Refusal, Session},
+    fleet::{Environment, HostInfo, Refusal, Session},
+    host_id::HostId,
     notice::Kind,
     pull::Pull,
+    story::{Event, StoryReport},
+    ticket::Ticket,
 };
 
 /// News for the console. What carries a ticket that is no longer the slot's is dropped.
@@ -20,6 +22,8 @@ pub enum Report {
     Log(Ticket, LogReport),
     /// News of an open diff.
     Diff(Ticket, DiffReport),
+    /// News of a story that is read.
+    Story(Ticket, StoryReport),
     /// The answer to a call, or its error in words for people.
     Answer(Ticket, Result<Answer, String>),
     /// News of a build.
@@ -121,6 +125,8 @@ pub enum Answer {
     Pull(Box<Pull>),
     /// Destinations that the session was refused, the last one first.
     Refused(Vec<Refusal>),
+    /// A page of events of a session, the oldest first.
+    Story(Vec<Event>),
     /// The pull requests that were asked for.
     Pulls(Vec<Pull>),
 }

@@ -2,21 +2,25 @@
 
 mod changes;
 mod pulls;
+mod stories;
 
 use std::sync::Arc;
 
 use crate::{
     Action, Effect, Keymap, Millis, Report, State,
     action::Event,
-    effect::Ticket,
     fleet::{Build, Environment, HostInfo, Session, Turn},
+    host_id::HostId,
     key::Key,
     report::{HostReport, Snapshot, TerminalReport},
-    resolve, update,
+    resolve,
+    ticket::Ticket,
+    update,
 };
 
 pub(crate) use changes::{changes, line, pull_changes};
 pub(crate) use pulls::{pulls, review};
+pub(crate) use stories::{story, tell};
 
 /// A fixed time: 2026-03-01 12:00 UTC.
 pub(crate) const NOW: Millis = 1_772_366_400_000;
@@ -26,13 +30,19 @@ const MINUTE: Millis = 60_000;
 /// A console with these hosts, not heard from yet.
 pub(crate) fn console(hosts: &[&str], size: (u16, u16)) -> State {
     let keymap = Arc::new(Keymap::shipped().unwrap());
-    State::new(hosts.iter().map(ToString::to_string), keymap, size, NOW)
+    let hosts = hosts.iter().enumerate().map(|(n, name)| (host(n), (*name).to_owned()));
+    State::new(hosts, keymap, size, NOW)
+}
+
+/// Identity of the host of this number, from 0, of a made-up console.
+pub(crate) fn host(number: usize) -> HostId {
+    HostId::new(&number.to_string())
 }
 
 /// A console with one host and the sample sessions; the preview shows a screen.
 pub(crate) fn fleet(size: (u16, u16)) -> State {
     let mut state = console(&["local"], size);
-    report(&mut state, Report::Host(0, snapshot("local", sessions())));
+    report(&mut state, Report::Host(host(0), snapshot("local", sessions())));
     show_screen(&mut state);
     state
 }
@@ -198,6 +208,7 @@ pub(crate) fn sessions() -> Vec<Session> {
     vec![
         Session {
             choices: vec!["Postgres".into(), "SQLite".into(), "Let me think about it".into()],
+            last: story().into_iter().find(|event| event.what == "asks"),
             ..session(
                 "pick-a-database",
                 Turn::You,

@@ -13,17 +13,17 @@ use crate::{
     diff::DiffView,
     draft::Draft,
     edit::Field,
-    effect::{Slot, Ticket},
-    fleet::{EnvironmentKey, Fleet, HostId, Refusal, Session, SessionKey, Turn},
+    fleet::{EnvironmentKey, Fleet, Permission, Refusal, Session, SessionKey, Turn},
+    host_id::HostId,
     key::Key,
-    layout::Layout,
-    list::{List, Row},
+    list::List,
     log::LogView,
     notice::Notices,
     preview::Screens,
     pull::{Pull, PullKey},
+    story::StoryView,
     terminal::Terminal,
-    text,
+    ticket::{Slot, Ticket},
     when::{Condition, Conditions},
 };
 
@@ -126,6 +126,10 @@ pub struct State {
     pub details: usize,
     /// Destinations that the session was refused whose details are looked at, as far as they were read.
     pub refused: Option<(SessionKey, Vec<Refusal>)>,
+    /// Whether the selected session's story is shown in the place of its terminal and details.
+    pub story_shown: bool,
+    /// The story of the selected session, while it or the details are shown.
+    pub story: Option<StoryView>,
     /// The list of all hosts.
     pub hosts: List<(), HostId>,
     /// The list of environments.
@@ -204,7 +208,12 @@ pub struct State {
 impl State {
     /// A console of hosts that were not heard from yet, in a window of this size.
     #[must_use]
-    pub fn new(hosts: impl IntoIterator<Item = String>, keymap: Arc<Keymap>, size: (u16, u16), now: Millis) -> Self {
+    pub fn new(
+        hosts: impl IntoIterator<Item = (HostId, String)>,
+        keymap: Arc<Keymap>,
+        size: (u16, u16),
+        now: Millis,
+    ) -> Self {
         let mut state = Self {
             now,
             size,
@@ -220,6 +229,8 @@ impl State {
             whole: None,
             details: 0,
             refused: None,
+            story_shown: false,
+            story: None,
             hosts: List::default(),
             environments: List::default(),
             crashes: List::default(),
@@ -342,9 +353,11 @@ impl State {
             View::Crashes => Condition::Crashes,
         };
         let choices = self.selected().is_some_and(|(_, s)| !s.choices.is_empty());
+        let permission = self.selected().and_then(|(_, session)| session.permission.as_ref());
         now.with(Condition::List)
             .with(view)
             .with_if(Condition::Choices, choices)
+            .with_if(Condition::Permission, permission.is_some_and(Permission::has_keys))
             .with_if(Condition::Filtered, !self.filter().field.is_empty())
     }
 
@@ -362,45 +375,6 @@ impl State {
         let terminal = attach.and_then(|a| a.viewer.terminal.as_ref());
         terminal.is_some_and(Terminal::wants_mouse)
     }
-
-    /// When what is shown reads differently although nothing happened: ages, notices. `None`: never.
-    #[must_use]
-    pub fn next_change(&self) -> Option<Millis> {
-        let ages = self.times_shown().into_iter().map(|then| self.now + text::age_changes_in(self.now - then)).min();
-        ages.into_iter().chain(self.notices.next_end()).chain(self.keep_at).min()
-    }
-
-    fn times_shown(&self) -> Vec<Millis> {
-        use crate::{attach::Link, fleet::Connection};
-        if let Some(attach) = &self.attach {
-            return if let Link::Lost(since, _) = attach.viewer.link { vec![since] } else { vec![] };
-        }
-        let height = Layout::of(self).list.height.into();
-        let session = |key: &SessionKey| self.fleet.session(key).map(crate::fleet::Session::since);
-        let mut times: Vec<Millis> = match self.view {
-            View::Sessions => self.sessions.shown(height).iter().filter_map(|r| item(r).and_then(session)).collect(),
-            View::Crashes => self.crashes.shown(height).iter().filter_map(|r| item(r).and_then(session)).collect(),
-            View::Review => {
-                let opened = |key| self.fleet.pull(key).map(|pull| pull.created_at);
-                self.pulls.shown(height).iter().filter_map(|r| item(r).and_then(opened)).collect()
-            }
-            View::Hosts => self.fleet.hosts.iter().filter_map(|h| h.info.as_ref().map(|i| i.started_at)).collect(),
-            View::Environments => {
-                let built = |key| self.fleet.environment(key)?.build.as_ref().map(|b| b.created_at);
-                self.environments.shown(height).iter().filter_map(|r| item(r).and_then(built)).collect()
-            }
-        };
-        times.extend(self.fleet.hosts.iter().filter_map(|h| match h.connection {
-            Connection::Lost(since, _) => Some(since),
-            Connection::Up(since) if self.view == View::Hosts => Some(since),
-            _ => None,
-        }));
-        times
-    }
-}
-
-fn item<H, K>(row: &Row<H, K>) -> Option<&K> {
-    if let Row::Item(key) = row { Some(key) } else { None }
 }
 
 fn dialog_conditions(now: Conditions, dialog: &Dialog) -> Conditions {

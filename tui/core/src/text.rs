@@ -1,7 +1,7 @@
 //! Foreign text made safe to draw, and numbers made short.
 
 use pilothouse_text::Sieve;
-pub use pilothouse_text::{harmless, is_harmless};
+pub use pilothouse_text::{dollars, harmless, is_harmless};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
@@ -162,6 +162,20 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
+/// A number of tokens, short: `950`, `12.3k`, `4.5M`.
+#[must_use]
+pub fn tokens(count: u64) -> String {
+    let short = |unit: u64, name| match (count / unit, count % unit * 10 / unit) {
+        (whole, tenth @ 1..) if whole < 100 => format!("{whole}.{tenth}{name}"),
+        (whole, _) => format!("{whole}{name}"),
+    };
+    match count {
+        0..1_000 => count.to_string(),
+        1_000..1_000_000 => short(1_000, "k"),
+        _ => short(1_000_000, "M"),
+    }
+}
+
 /// A number of things: `1 session`, `3 sessions`.
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {
@@ -170,6 +184,14 @@ pub fn count(number: usize, thing: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn tokens_and_amounts_are_short() {
+        let shown = [0, 950, 1000, 12_345, 950_000, 4_560_000, 250_000_000].map(super::tokens);
+        assert_eq!(shown, ["0", "950", "1k", "12.3k", "950k", "4.5M", "250M"]);
+        let shown = [0, 1, 4_200, 1_234_567, 7_500_000, 5_000_000].map(super::dollars);
+        assert_eq!(shown, ["$0", "$0.0001", "$0.0042", "$1.24", "$7.50", "$5"]);
+    }
+
     use super::*;
 
     #[test]

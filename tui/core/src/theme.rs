@@ -14,7 +14,7 @@ macro_rules! scopes {
         pub enum Scope { $(#[doc = $doc] $variant,)+ }
 
         impl Scope {
-            /// Every scope.
+            /// Every scope that a theme can give a style.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
             /// Name of the scope in theme files. What a theme leaves out takes the style of the part before the last dot.

@@ -11,6 +11,7 @@ mod keys;
 mod lists;
 mod reports;
 mod reviews;
+mod stories;
 mod terminals;
 mod typing;
 
@@ -71,6 +72,7 @@ impl State {
         self.settle_carry();
         self.settle_diff();
         self.settle_details();
+        self.settle_story();
         self.settle_preview();
         self.settle_attach();
     }

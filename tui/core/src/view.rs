@@ -17,6 +17,7 @@ mod pen;
 mod preview;
 mod review;
 mod sessions;
+mod story;
 mod terminal;
 mod words;
 
@@ -72,6 +73,12 @@ pub(crate) fn details_last(state: &State) -> usize {
         View::Sessions | View::Crashes => preview::details_last(state, &layout, beside, &mut pen),
         View::Environments => environments::details_last(state, &layout, beside, &mut pen),
     }
+}
+
+/// Largest number of events that the story can be scrolled by.
+pub(crate) fn story_last(state: &State) -> usize {
+    let layout = Layout::of(state);
+    layout.beside.map_or(0, |beside| story::last(state, &layout, beside))
 }
 
 fn lists(state: &State, theme: &Theme, frame: &mut Frame) {

@@ -10,7 +10,7 @@ macro_rules! conditions {
         pub enum Condition { $($(#[doc = $doc])+ $variant,)+ }
 
         impl Condition {
-            /// Every condition.
+            /// Every condition that bindings can name.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
             /// Name of the condition in keymaps.
@@ -23,7 +23,7 @@ macro_rules! conditions {
 }
 
 conditions! {
-    /// Always.
+    /// The condition holds wherever one is.
     Always = "always",
     /// One of the lists has the keyboard, no dialog and no terminal.
     List = "list",
@@ -39,6 +39,8 @@ conditions! {
     Crashes = "crashes",
     /// The selected session offers answers.
     Choices = "choices",
+    /// The selected session needs a permission that keys answer.
+    Permission = "permission",
     /// A filter is set.
     Filtered = "filtered",
     /// The filter is being typed.

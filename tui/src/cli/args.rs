@@ -1,22 +1,33 @@
 //! The arguments, as `--help` shows them.
 
+mod agent;
+mod budget;
+mod credential;
 mod diff;
 mod environment;
 mod forge;
 mod host;
 mod repository;
 mod session;
+mod usage;
 
 use clap::{Parser, Subcommand};
 
 use super::complete;
 
+pub(crate) use agent::{AgentCommand, Try};
+pub(crate) use budget::{Budget, BudgetChange};
+pub(crate) use credential::CredentialCommand;
 pub(crate) use diff::Diff;
 pub(crate) use environment::EnvCommand;
 pub(crate) use forge::{ChecksCommand, Of, OnePull, ReviewCommand, Said};
 pub(crate) use host::HostCommand;
 pub(crate) use repository::{Change, RepoCommand};
-pub(crate) use session::{Attach, Events, Exec, Fork, Log, Ls, New, Restart, Resume, Rm, Send, Show, Suspend, Wait};
+pub(crate) use session::{
+    Answer, Attach, Events, Exec, Explain, Fork, Forward, Log, Ls, New, Open, Restart, Resume, Rm, Send, Show, Suspend,
+    Verdict, Wait,
+};
+pub(crate) use usage::Usage;
 
 /// The terminal fleet console for coding agents. Without a command it opens the console.
 #[derive(Debug, Parser)]
@@ -27,7 +38,7 @@ pub(crate) struct Arguments {
     #[arg(long = "host", global = true, value_name = "NAME|unix:PATH", add = complete::hosts())]
     pub(crate) hosts: Vec<String>,
 
-    /// What to do
+    /// Command to run [default: the console]
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
@@ -43,7 +54,7 @@ Examples:
   pilothouse ls
   pilothouse attach fix-the-date-parser";
 
-/// A command.
+/// Commands of `pilothouse`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start a session: an agent at work on a task, in a microVM of its own. Prints its id
@@ -56,12 +67,20 @@ pub(crate) enum Command {
     Attach(Attach),
     /// Run a command beside the agent, in its VM
     Exec(Exec),
+    /// Open a shell beside the agent, in its VM
+    Open(Open),
+    /// Bring ports of the session's VM onto this machine
+    Forward(Forward),
     /// Type a message to the agent and submit it, or press keys
     Send(Send),
+    /// Allow or deny what an agent's program needs a permission for, by the keys of its profile
+    Answer(Answer),
     /// Print what the agent's terminal showed
     Log(Log),
     /// Print a session's story: what happened to it, when, and by whom
     Events(Events),
+    /// Explain why a session stands as it does: which source said what of its agent, when, and which one decides
+    Explain(Explain),
     /// Delete sessions: VM, disk and all that was not pushed
     Rm(Rm),
     /// Wait until a session is in a state
@@ -75,28 +94,78 @@ pub(crate) enum Command {
     /// Show what a session or a pull request changed, or what differs between two revisions
     Diff(Diff),
     /// Pull requests: ls, show, comment, approve, request-changes, resolve, merge, close, reopen
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  pilothouse review ls
+  pilothouse review show 12
+  pilothouse review approve 12 Nice work
+  pilothouse review merge widgets#12"
+    )]
     Review(ReviewCommand),
     /// Results of CI: ls, log, rerun, report
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  pilothouse checks ls 12
+  pilothouse checks log 12 unit --follow
+  pilothouse checks rerun 12"
+    )]
     Checks(ChecksCommand),
     /// Repositories: ls, add, clone, show, fetch, push, set, rename, remove
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  pilothouse repo add ~/src/widgets
+  pilothouse repo set widgets --require unit --merge squash"
+    )]
     Repo(RepoCommand),
     /// Make another session from one as it is now, on branches of its own. Prints its id
     Fork(Fork),
     /// Hosts: ls, show
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  pilothouse host ls
+  pilothouse --host unix:/run/hostd.sock host show"
+    )]
     Host(HostCommand),
     /// Environments: ls, build, show
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  pilothouse env ls
+  pilothouse env build demo
+  pilothouse env build ./python.toml"
+    )]
     Env(EnvCommand),
+    /// Agent profiles, which recipes name by `agent = "NAME"`: ls, show, try
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  pilothouse agent ls
+  pilothouse agent show codex
+  pilothouse agent try codex"
+    )]
+    Agent(AgentCommand),
+    /// Credentials, which stay on the host and are put into the requests of guests: ls, check
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  pilothouse credential ls
+  pilothouse credential check anthropic"
+    )]
+    Credential(CredentialCommand),
+    /// Print what answers of models took: tokens and cost, by session, environment, person, day or model
+    Usage(Usage),
+    /// Set what models may cost a session, raise that, or take the bound off
+    Budget(Budget),
     /// What git runs for a remote like pilothouse::NAME
     #[command(hide = true)]
     GitRemote {
-        /// The remote's name
+        /// Name of the remote
         remote: String,
-        /// Its address, with or without `pilothouse://`
+        /// Address of the remote, with or without `pilothouse://`
         address: String,
     },
     /// Print completions for a shell; they ask the hosts for sessions and environments
@@ -104,7 +173,7 @@ pub(crate) enum Command {
         after_help = "Example:\n  pilothouse completions bash > ~/.local/share/bash-completion/completions/pilothouse"
     )]
     Completions {
-        /// The shell
+        /// Shell that the completions are for
         shell: clap_complete::Shell,
     },
 }

@@ -31,13 +31,13 @@ use super::{
     fleet::{Fleet, Host},
     format::plain,
     output,
-    terminal::{self, Out, RawMode, Signals, exit_code_of, read_stdin},
+    terminal::{self, RawMode, Signals, exit_code_of, read_stdin},
     wait::until_running,
     waiting,
 };
 use crate::client::Hosts;
 use chord::{Chords, Typed};
-use viewer::{Said, Shown, Viewer};
+use viewer::{Left, Said, Shown, Viewer};
 
 /// Most rows of the session's history that go into the user's scrollback.
 const HISTORY: u32 = 1000;
@@ -73,7 +73,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
     let responses = tokio::select! {
         answer = waiting::shown(&what, sessions.attach(ReceiverStream::new(receiver))) => answer,
         signal = signals.next() => {
-            waiting::clear();
+            output::clear_line();
             return Ok(exit_code_of(signal));
         }
     };
@@ -112,18 +112,6 @@ async fn say_what_comes(host: &Host, id: &str, coming: Option<String>, said: mps
         let _ = said.send(Said::Runs).await;
     }
     std::future::pending().await
-}
-
-/// Why the attachment is over.
-pub(crate) enum Left {
-    /// The user wanted it, or closed the terminal.
-    Detached,
-    /// The agent or its VM has ended; how, in words for a person.
-    Ended(String),
-    /// A signal of this number asked this program to end.
-    Signal(i32),
-    /// The call to the host broke.
-    Broken(tonic::Status),
 }
 
 /// What the user types, on its way to the host.
@@ -254,12 +242,4 @@ fn input_length(request: &Request) -> usize {
 
 fn request(request: Request) -> AttachRequest {
     AttachRequest { request: Some(request) }
-}
-
-/// Writes bytes to the user's terminal.
-async fn show(bytes: Vec<u8>) -> Result<(), Failure> {
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    terminal::write(Out::Stdout, bytes.into()).await.map_err(|error| output::broken(&error))
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use clap::CommandFactory as _;
 use clap_complete::{
     ArgValueCandidates, CompletionCandidate,
     env::{CompleteEnv, Shells},
@@ -11,7 +10,6 @@ use clap_complete::{
 use pilothouse_proto::hostd::v1::{ListPullsRequest, ListRepositoriesRequest};
 
 use super::{
-    args::Arguments,
     failure::{Failure, Outcome},
     fleet::{Fleet, Host},
     format::plain,
@@ -24,12 +22,12 @@ const VARIABLE: &str = "COMPLETE";
 /// Longest wait for all hosts to answer: somebody has pressed Tab.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Answers a shell that asks how a line goes on; returns whether one did.
-pub(crate) fn answered() -> bool {
+/// Answers a shell that asks how a line of the command that `command` makes goes on; returns whether one did.
+pub(crate) fn answered(command: impl Fn() -> clap::Command) -> bool {
     if std::env::var_os(VARIABLE).is_none() {
         return false;
     }
-    let complete = CompleteEnv::with_factory(Arguments::command).var(VARIABLE);
+    let complete = CompleteEnv::with_factory(command).var(VARIABLE);
     // There is nobody to tell; a shell shows no completions then.
     complete.try_complete(std::env::args_os(), std::env::current_dir().ok().as_deref()).unwrap_or(true)
 }
@@ -65,6 +63,18 @@ pub(crate) fn environments() -> ArgValueCandidates {
             let answers = fleet.environments().await.unwrap_or_default();
             let all = answers.into_iter().flat_map(|on| on.it.1);
             all.map(|environment| candidate(&environment.name, &environment.state)).collect()
+        })
+    })
+}
+
+/// Completes with the names of all agent profiles.
+pub(crate) fn profiles() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        asked(async |fleet| {
+            let question = async |host: &Host| host.profiles().await;
+            let answers = fleet.gather(question).await.unwrap_or_default();
+            let all = answers.into_iter().flat_map(|on| on.it);
+            all.map(|profile| candidate(&profile.name, &profile.about)).collect()
         })
     })
 }

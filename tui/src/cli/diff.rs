@@ -42,7 +42,7 @@ trait Form {
     fn end(&mut self) -> Result<(), Failure>;
 }
 
-/// Runs `diff`.
+/// Prints what a session, a pull request or two revisions differ in.
 pub(crate) async fn run(fleet: &Fleet, options: Diff) -> Outcome {
     let (host, of, wait) = find(fleet, &options).await?;
     let (detail, mut form): (_, Box<dyn Form>) = match (options.stat, options.name_only, options.json) {

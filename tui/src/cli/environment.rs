@@ -1,6 +1,6 @@
 //! `env ls`, `env show` and `env build`.
 
-mod build;
+pub(super) mod build;
 
 use jiff::Timestamp;
 use pilothouse_proto::hostd::v1::{Build, Environment};

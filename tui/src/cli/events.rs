@@ -1,17 +1,18 @@
 //! `events`: a session's story.
 
-use pilothouse_proto::hostd::v1::{Actor, Event, EventsRequest, EventsResponse};
-use serde::Serialize;
+use pilothouse_proto::hostd::v1::{Event, EventsRequest, EventsResponse};
 use tonic::Streaming;
+use tui_core::story::Mood;
 
 use super::{
     args::Events,
     failure::{Failure, NOT_FOUND, Outcome},
     fleet::{Fleet, Host},
     format::{plain, time},
-    output,
+    json, output,
     table::Tone,
 };
+use crate::actor;
 
 /// Columns for who did it, and for what was done.
 const WHO: usize = 16;
@@ -25,7 +26,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Events) -> Outcome {
     while let Some(part) = story.message().await.map_err(|status| host.failure(&status))? {
         for event in &part.events {
             if options.json {
-                output::print_line(&Line::of(event))?;
+                output::print_line(&json::Event::new(event))?;
             } else {
                 output::print(&line(event, output::colour()))?;
             }
@@ -37,7 +38,8 @@ pub(crate) async fn run(fleet: &Fleet, options: Events) -> Outcome {
 /// The story, and the host that has it. A session that is gone is found by its whole id, on the host that remembers it.
 async fn open<'a>(fleet: &'a Fleet, options: &Events) -> Result<(&'a Host, Streaming<EventsResponse>), Failure> {
     let ask = async |host: &Host, id: String| {
-        let request = EventsRequest { id, limit: options.limit.unwrap_or(0), follow: options.follow };
+        let request =
+            EventsRequest { id, limit: options.limit.unwrap_or(0), follow: options.follow, ..Default::default() };
         host.sessions().events(request).await.map_err(|status| host.failure(&status))
     };
     let missing = match fleet.session(&options.id).await {
@@ -56,64 +58,24 @@ async fn open<'a>(fleet: &'a Fleet, options: &Events) -> Result<(&'a Host, Strea
 /// One event, for a person.
 fn line(event: &Event, colour: bool) -> String {
     let when = Tone::Dim.paint(&time(event.at), colour);
-    let who = who(event.actor.as_ref());
+    let who = actor::words(event.actor.as_ref());
     let what = format!("{:WHAT$}", plain(&event.what));
     format!("{when}  {who:WHO$}  {}  {}\n", tone(&event.what).paint(&what, colour), plain(&event.text))
 }
 
-fn who(actor: Option<&Actor>) -> String {
-    let Some(Actor { kind, name, person }) = actor else { return "hostd".into() };
-    match kind.as_str() {
-        "session" if person.is_empty() => format!("agent {}", plain(name)),
-        "session" => format!("agent of {}", plain(person)),
-        "forge" => format!("forge {}", plain(name)),
-        "person" => plain(name),
-        _ => "hostd".into(),
-    }
-}
-
 fn tone(what: &str) -> Tone {
-    match what {
-        "crashed" | "failed" | "oom-killed" | "disk-full" | "repository-broken" | "suspend-failed" | "wake-failed" => {
-            Tone::Bad
-        }
-        "asks" | "changes-requested" => Tone::Warn,
-        "approved" | "merged" | "done" => Tone::Good,
-        _ => Tone::Plain,
-    }
-}
-
-/// An event as a line of `--json`.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    id: i64,
-    at: String,
-    actor: Who<'a>,
-    what: &'a str,
-    text: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-struct Who<'a> {
-    kind: &'a str,
-    name: &'a str,
-    person: &'a str,
-}
-
-impl<'a> Line<'a> {
-    fn of(event: &'a Event) -> Self {
-        let Event { id, at, actor, what, text } = event;
-        let actor = actor.as_ref().map_or(Who { kind: "host", name: "", person: "" }, |actor| Who {
-            kind: &actor.kind,
-            name: &actor.name,
-            person: &actor.person,
-        });
-        Self { id: *id, at: time(*at), actor, what, text }
+    match Mood::of(what) {
+        Mood::Bad => Tone::Bad,
+        Mood::Asks => Tone::Warn,
+        Mood::Good => Tone::Good,
+        Mood::Plain => Tone::Plain,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_proto::hostd::v1::Actor;
+
     use super::*;
 
     fn event(kind: &str, name: &str, person: &str) -> Event {
@@ -140,7 +102,7 @@ mod tests {
 
     #[test]
     fn json_names_the_actor() {
-        let json = serde_json::to_string(&Line::of(&event("session", "fix", "ann"))).unwrap();
+        let json = serde_json::to_string(&json::Event::new(&event("session", "fix", "ann"))).unwrap();
         assert!(json.contains(r#""actor":{"kind":"session","name":"fix","person":"ann"},"what":"approved""#), "{json}");
     }
 }

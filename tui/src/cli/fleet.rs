@@ -4,10 +4,11 @@ use std::{future::Future, time::Duration};
 
 use futures::future::join_all;
 use pilothouse_proto::hostd::v1::{
-    Environment, GetEnvironmentRequest, GetHostRequest, GetRequest, HostInfo, ListEnvironmentsRequest, ListRequest,
-    Session, checks_client::ChecksClient, diffs_client::DiffsClient, environments_client::EnvironmentsClient,
-    host_client::HostClient, repositories_client::RepositoriesClient, reviews_client::ReviewsClient,
-    sessions_client::SessionsClient,
+    AgentProfile, Environment, GetEnvironmentRequest, GetHostRequest, GetRequest, HostInfo, ListEnvironmentsRequest,
+    ListProfilesRequest, ListRequest, Session, checks_client::ChecksClient, credentials_client::CredentialsClient,
+    diffs_client::DiffsClient, environments_client::EnvironmentsClient, host_client::HostClient,
+    repositories_client::RepositoriesClient, reviews_client::ReviewsClient, sessions_client::SessionsClient,
+    spending_client::SpendingClient,
 };
 use tonic::{Response, Status, transport::Channel};
 
@@ -76,6 +77,16 @@ impl Host {
         ChecksClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
     }
 
+    /// Client of the host's credentials.
+    pub(crate) fn credentials(&self) -> CredentialsClient<Channel> {
+        CredentialsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
+    }
+
+    /// Client of what models' answers took.
+    pub(crate) fn spending(&self) -> SpendingClient<Channel> {
+        SpendingClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
+    }
+
     /// Client of the host's repositories.
     pub(crate) fn repositories(&self) -> RepositoriesClient<Channel> {
         RepositoriesClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX)
@@ -123,6 +134,12 @@ impl Host {
                 Err(Failure::new(UNREACHABLE, format!("{name} did not answer within {} s", PATIENCE.as_secs())))
             }
         }
+    }
+
+    /// The agent profiles of the host.
+    pub(crate) async fn profiles(&self) -> Result<Vec<AgentProfile>, Failure> {
+        let mut client = self.environments();
+        Ok(self.ask(client.list_profiles(ListProfilesRequest {})).await?.profiles)
     }
 
     async fn sessions_list(&self) -> Result<Vec<Session>, Failure> {

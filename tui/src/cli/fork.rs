@@ -7,7 +7,8 @@ use super::{args::Fork, failure::Outcome, fleet::Fleet, format::plain, json, out
 /// Prints its id; it is on its way when this returns.
 pub(crate) async fn run(fleet: &Fleet, options: Fork) -> Outcome {
     let found = fleet.session(&options.id).await?;
-    let request = ForkRequest { id: found.it.id, title: options.title.unwrap_or_default() };
+    let (id, title) = (found.it.id, options.title.unwrap_or_default());
+    let request = ForkRequest { id, title, budget_micros: options.budget };
     let mut sessions = found.host.sessions();
     let forked = waiting::shown("forking the session", sessions.fork(request)).await;
     let session = forked.map_err(|status| found.host.failure(&status))?.into_inner();

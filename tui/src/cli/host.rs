@@ -59,7 +59,7 @@ fn name(host: &Host, answer: &Result<HostInfo, Failure>) -> String {
 }
 
 fn shape<'a>(host: &Host, name: &'a str, answer: &'a Result<HostInfo, Failure>) -> json::Host<'a> {
-    let address = format!("unix:{}", host.address.socket.display());
+    let address = host.address.endpoint.to_string();
     json::Host::new(name, address, answer.as_ref().map_err(|failure| failure.message.as_str()))
 }
 
@@ -160,7 +160,7 @@ fn facts(name: &str, host: &Host, info: &HostInfo) -> Vec<(&'static str, String)
     let free = |available, total| format!("{} free of {}", bytes(available), bytes(total));
     vec![
         ("host", plain(name)),
-        ("address", format!("unix:{}", host.address.socket.display())),
+        ("address", host.address.endpoint.to_string()),
         ("version", plain(&info.version)),
         ("vmm", plain(&info.vmm)),
         ("accelerator", accelerator),

@@ -1,14 +1,24 @@
 //! The stable shapes of `--json`. A field may be added; none is renamed, removed or given another meaning. Times are RFC
 //! 3339 in UTC, sizes are bytes, and what does not exist is null. The tests pin the names.
 
+mod agents;
+mod credentials;
+mod events;
 mod pulls;
+mod reports;
+mod usage;
 
 use pilothouse_proto::hostd::v1 as api;
 use serde::Serialize;
 
 use super::format::time;
 
+pub(crate) use agents::{AgentProfile, Held, Reached, Tried};
+pub(crate) use credentials::{CheckedCredential, Credential};
+pub(crate) use events::Event;
 pub(crate) use pulls::{Check, FetchedBranch, Pull, PushedBranch, Repository, WholePull};
+pub(crate) use reports::{Explanation, Permission, Report};
+pub(crate) use usage::{Account, ModelUsage};
 
 /// A session: an element of `ls`, and what `show`, `new`, `send`, `restart` and `wait` print.
 #[derive(Debug, Serialize)]
@@ -31,6 +41,8 @@ pub(crate) struct Session<'a> {
     /// What went wrong with the session's cloning, or its last suspend or resume.
     notice: Option<&'a str>,
     choices: &'a [String],
+    /// What the agent's program needs a permission for and nobody has answered by keys; null: nothing.
+    permission: Option<Permission<'a>>,
     cause: Option<&'a str>,
     deleting: bool,
     generation: u64,
@@ -59,9 +71,19 @@ pub(crate) struct Session<'a> {
     viewers: u32,
     forked_from: Option<&'a str>,
     phases: Vec<Phase<'a>>,
+    /// What the agent is doing by the report that decides; null where nobody has reported.
+    report: Option<Report<'a>>,
+    /// What the agent's program reports of its parts.
+    records: Vec<Report<'a>>,
+    /// Amount that models may cost the session, in US dollars; null where there is no bound.
+    budget_usd: Option<f64>,
+    /// What answers of models took; null where there were none.
+    usage: Option<ModelUsage>,
     /// Of `show` and `ls` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<Vec<Refused<'a>>>,
+    /// What was done last, and by whom; null where the host does not say.
+    last_event: Option<Event<'a>>,
 }
 
 /// A destination that a session asked for and may not reach.
@@ -113,6 +135,7 @@ impl<'a> Session<'a> {
             turn_since: time(if session.turn_since == 0 { session.updated_at } else { session.turn_since }),
             notice: some(&session.notice),
             choices: &session.choices,
+            permission: session.permission.as_ref().map(Permission::new),
             cause: some(&session.cause),
             deleting: session.deleting,
             generation: session.generation,
@@ -137,7 +160,12 @@ impl<'a> Session<'a> {
             viewers: session.viewers,
             forked_from: some(&session.forked_from),
             phases: session.phases.iter().map(|p| Phase { name: &p.name, micros: p.micros }).collect(),
+            report: session.report.as_ref().map(Report::new),
+            records: session.records.iter().map(Report::new).collect(),
+            budget_usd: session.budget_micros.map(usage::usd),
+            usage: session.usage.as_ref().map(ModelUsage::new),
             refused: None,
+            last_event: session.last_event.as_ref().map(Event::new),
         }
     }
 
@@ -376,11 +404,11 @@ mod tests {
     fn session_fields_are_pinned() {
         let session = api::Session { created_at: 1_700_000_000_000, ..Default::default() };
         let session = Session::new("near", &session);
-        let want = "activity attention branch_prefix build cause choices command created_at deleting environment \
+        let want = "activity attention branch_prefix budget_usd build cause choices command created_at deleting environment \
             forked_from generation guest_disk_free_bytes guest_disk_size_bytes guest_memory_available_bytes \
-            guest_memory_size_bytes host host_disk_bytes id lifecycle memory_bytes memory_size_bytes notice owner phases \
-            reason repository repository_state resident_bytes resumed_in_ms slug suspended_bytes task title turn_since \
-            updated_at vcpus viewers word";
+            guest_memory_size_bytes host host_disk_bytes id last_event lifecycle memory_bytes memory_size_bytes notice owner permission phases \
+            reason records report repository repository_state resident_bytes resumed_in_ms slug suspended_bytes task title turn_since \
+            updated_at usage vcpus viewers word";
         assert_eq!(keys(&session).join(" "), want);
         let value = serde_json::to_value(&session).unwrap();
         assert_eq!(value["created_at"], "2023-11-14T22:13:20.000Z");

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use pilothouse_proto::hostd::v1::Session;
+use tui_core::text;
 
 use super::{
     args::Ls,
@@ -12,12 +13,12 @@ use super::{
     table::{Cell, Column, Tone, render},
 };
 
-/// Runs `ls`.
+/// Lists the sessions of all hosts.
 pub(crate) async fn run(fleet: &Fleet, options: Ls) -> Outcome {
     let answers = fleet.sessions().await?;
     let mut sessions: Vec<(String, Session)> = Vec::new();
     let names: Vec<_> =
-        answers.iter().map(|answer| (answer.it.0.clone(), answer.host.address.socket.display().to_string())).collect();
+        answers.iter().map(|answer| (answer.it.0.clone(), answer.host.address.endpoint.place())).collect();
     for (host, answer) in tui_core::fleet::told_apart(&names).into_iter().zip(answers) {
         let (_, of_host) = answer.it;
         sessions.extend(of_host.into_iter().map(|session| (host.clone(), session)));
@@ -52,15 +53,19 @@ fn print(fleet: &Fleet, mut sessions: Vec<(String, Session)>) -> Result<(), Fail
         Column::fixed("VM").expendable(5),
         Column::fixed("AGE").expendable(2),
     ];
+    let costs = sessions.iter().any(|(_, session)| session.usage.is_some());
+    if costs {
+        columns.extend([Column::fixed("TOKENS").expendable(7), Column::fixed("COST").expendable(6)]);
+    }
     if many {
         columns.insert(5, Column::flexible("HOST", 8).expendable(1));
     }
     let now = Timestamp::now();
-    let rows: Vec<_> = sessions.iter().map(|(host, session)| row(many.then_some(host), session, now)).collect();
+    let rows: Vec<_> = sessions.iter().map(|(host, session)| row(many.then_some(host), costs, session, now)).collect();
     output::print(&render(&columns, &rows, output::width(), output::colour()))
 }
 
-fn row(host: Option<&String>, session: &Session, now: Timestamp) -> Vec<Cell> {
+fn row(host: Option<&String>, costs: bool, session: &Session, now: Timestamp) -> Vec<Cell> {
     let mut row: Vec<Cell> = vec![
         plain(&session.slug).into(),
         Cell(plain(state(session)), state_tone(state(session))),
@@ -71,10 +76,21 @@ fn row(host: Option<&String>, session: &Session, now: Timestamp) -> Vec<Cell> {
         Cell(plain(&session.lifecycle), state_tone(&session.lifecycle)),
         age(since(session), now).into(),
     ];
+    if costs {
+        row.extend(cost(session));
+    }
     if let Some(host) = host {
         row.insert(5, plain(host).into());
     }
     row
+}
+
+/// Tokens and cost of the session's models; empty: there were no answers.
+fn cost(session: &Session) -> [Cell; 2] {
+    let Some(usage) = session.usage else { return Default::default() };
+    let parts = [usage.input_tokens, usage.cache_read_tokens, usage.cache_write_tokens, usage.output_tokens];
+    let all = parts.into_iter().fold(0, u64::saturating_add);
+    [text::tokens(all).into(), text::dollars(usage.cost_micros).into()]
 }
 
 /// Why it is whose turn it is, and that its agent may wait for what it is not let through to.

@@ -12,7 +12,7 @@ use super::{
 };
 use harmless::Harmless;
 
-/// Runs `log`.
+/// Prints a session's log as it comes.
 pub(crate) async fn run(fleet: &Fleet, options: Log) -> Outcome {
     let found = fleet.session(&options.id).await?;
     let request = LogRequest { id: found.it.id, serial: options.serial, follow: options.follow };

@@ -21,6 +21,7 @@ pub(crate) async fn run(fleet: &Fleet, options: New) -> Outcome {
         title: options.title.unwrap_or_default(),
         task: options.task.join(" "),
         command: options.command,
+        budget_micros: options.budget,
     };
     let mut sessions = host.sessions();
     let created = waiting::shown("starting the session", sessions.create(request)).await;

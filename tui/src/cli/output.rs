@@ -1,10 +1,19 @@
 //! Our own stdout: whether it is a terminal, how wide, and printing to it.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use serde::Serialize;
 
-use super::{failure::Failure, waiting};
+use super::{
+    failure::Failure,
+    table::{Tone, truncate},
+};
+
+/// Whether a line that is drawn over stands on stderr now; whoever writes to the terminal removes it first.
+static LINE: AtomicBool = AtomicBool::new(false);
 
 /// Whether stdout is a terminal.
 pub(crate) fn is_terminal() -> bool {
@@ -42,7 +51,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// Prints bytes as they are, as [`print()`].
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
-    waiting::clear();
+    clear_line();
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| broken(&error))
 }
@@ -61,7 +70,7 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Says something beside the output, for people; a lost stderr is no failure.
 pub(crate) fn note(text: &str) {
-    waiting::clear();
+    clear_line();
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
@@ -94,6 +103,20 @@ pub(crate) fn stderr_width() -> usize {
     match rustix::termios::tcgetwinsize(rustix::stdio::stderr()) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
         _ => 80,
+    }
+}
+
+/// Draws a line on stderr in the place of the one that is there; whatever is printed next removes it.
+pub(crate) fn draw_line(line: &str) {
+    let line = truncate(line, stderr_width().saturating_sub(1));
+    LINE.store(true, Relaxed);
+    write_stderr(&format!("\r\x1b[K{}", Tone::Dim.paint(&line, wants_colour())));
+}
+
+/// Removes the line that is drawn over, if there is one.
+pub(crate) fn clear_line() {
+    if LINE.swap(false, Relaxed) {
+        write_stderr("\r\x1b[K");
     }
 }
 

@@ -27,7 +27,7 @@ struct Text {
     file: Option<PathBuf>,
 }
 
-/// Runs `send`.
+/// Types a message to an agent, or presses keys for it.
 pub(crate) async fn run(fleet: &Fleet, options: Send) -> Outcome {
     let found = fleet.session(&options.id).await?;
     let Text { text, file } = match (&options.text[..], options.key.is_empty()) {

@@ -1,18 +1,21 @@
 //! `show`: all there is to know of one session.
 
 use jiff::Timestamp;
-use pilothouse_proto::hostd::v1::{Refused, Session};
+use pilothouse_proto::hostd::v1::{Event, Permission, Refused, Report, Session};
+use tui_core::text::dollars;
 
 use super::{
     args::Show,
+    explain,
     failure::Outcome,
     fleet::Fleet,
     format::{age, bytes, micros, plain, plain_lines, time},
     json, output,
     table::Tone,
 };
+use crate::{actor, usage};
 
-/// Runs `show`.
+/// Shows all there is to know of one session.
 pub(crate) async fn run(fleet: &Fleet, options: Show) -> Outcome {
     let found = fleet.session(&options.id).await?;
     let host = found.host.name().await;
@@ -68,6 +71,27 @@ fn guest(s: &Session) -> String {
     [memory, disk].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
+/// Words for what was done last to a session, and by whom.
+fn last_done(event: &Event) -> String {
+    let who = actor::words(event.actor.as_ref());
+    format!("{who}, {} ago: {} {}", age(event.at, Timestamp::now()), plain(&event.what), plain(&event.text))
+}
+
+/// The report that decides, and whose it is.
+fn says(report: &Report) -> String {
+    format!("{}, {} ago by {}", explain::words(report), age(report.at, Timestamp::now()), plain(&report.source))
+}
+
+/// What is to be allowed, and the keys that answer it.
+fn permission(asked: &Permission) -> String {
+    let keys = |does: &str, keys: &[String]| match keys {
+        [] => format!("no key {does}"),
+        keys => format!("{} {does}", plain(&keys.join(" "))),
+    };
+    let (allow, deny) = (keys("allows", &asked.allow), keys("denies", &asked.deny));
+    format!("{} ({allow}, {deny}; `pilothouse answer`)", plain(&asked.text))
+}
+
 fn facts(host: &str, s: &Session) -> Facts {
     let deleting = if s.deleting { ", is being deleted" } else { "" };
     let memory = match s.used_bytes {
@@ -88,7 +112,10 @@ fn facts(host: &str, s: &Session) -> Facts {
         ("since", if s.turn_since == 0 { String::new() } else { when(s.turn_since) }),
         ("vm", format!("{}{deleting}", plain(&s.lifecycle))),
         ("agent is", activity(s)),
+        ("says", s.report.as_ref().map(says).unwrap_or_default()),
+        ("its parts", s.records.iter().map(explain::words).collect::<Vec<_>>().join("\n")),
         ("notice", plain(&s.notice)),
+        ("permission", s.permission.as_ref().map(permission).unwrap_or_default()),
         ("choices", s.choices.iter().map(|choice| plain(choice)).collect::<Vec<_>>().join("\n")),
         ("cause", plain_lines(&s.cause)),
         ("task", plain_lines(&s.task)),
@@ -100,6 +127,8 @@ fn facts(host: &str, s: &Session) -> Facts {
         ("size", format!("{} {}, {memory}", s.vcpus, if s.vcpus == 1 { "vcpu" } else { "vcpus" })),
         ("guest", guest(s)),
         ("on disk", if s.host_disk_bytes == 0 { String::new() } else { bytes(s.host_disk_bytes) }),
+        ("budget", s.budget_micros.map(dollars).unwrap_or_default()),
+        ("models", usage::of(s.usage).words()),
         ("starts", s.generation.to_string()),
         (
             "last start",
@@ -107,6 +136,7 @@ fn facts(host: &str, s: &Session) -> Facts {
         ),
         ("refused", s.refused.iter().map(refused).collect::<Vec<_>>().join("\n")),
         ("viewers", s.viewers.to_string()),
+        ("last done by", s.last_event.as_ref().map(last_done).unwrap_or_default()),
         ("created", when(s.created_at)),
         ("changed", when(s.updated_at)),
     ]

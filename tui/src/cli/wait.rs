@@ -24,7 +24,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Longest delay of late reports of a VM that has ended: its agent's last words arrive after its end.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Runs `wait`.
+/// Waits until a session is in one of the wanted states.
 pub(crate) async fn run(fleet: &Fleet, options: Wait) -> Outcome {
     let target = Target::parse(&options.until).map_err(Failure::usage)?;
     let until = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));

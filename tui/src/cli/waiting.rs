@@ -3,18 +3,13 @@
 use std::{
     io::{self, IsTerminal},
     pin::pin,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
 
 use pilothouse_proto::hostd::v1::Session;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{
-    format::plain,
-    output,
-    table::{Tone, truncate},
-};
+use super::{format::plain, output};
 
 /// Time up to which a wait is not spoken of.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -22,9 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 /// Pictures of the mark.
 const PICTURES: [char; 4] = ['|', '/', '-', '\\'];
-
-/// Whether a waiting line is on the terminal now; whoever writes there removes it first.
-static SHOWN: AtomicBool = AtomicBool::new(false);
 
 /// Whether there is anybody to see a line that moves.
 pub(crate) fn is_seen() -> bool {
@@ -36,8 +28,8 @@ pub(crate) async fn shown<T>(what: &str, work: impl Future<Output = T>) -> T {
     if !is_seen() {
         return work.await;
     }
-    let done = told(what, work, draw).await;
-    clear();
+    let done = told(what, work, output::draw_line).await;
+    output::clear_line();
     done
 }
 
@@ -78,20 +70,6 @@ pub(crate) fn sign(elapsed: Duration, what: &str) -> String {
     let picture = elapsed.as_millis() / TICK.as_millis() % PICTURES.len() as u128;
     let picture = usize::try_from(picture).ok().and_then(|at| PICTURES.get(at)).unwrap_or(&PICTURES[0]);
     format!("{picture} {} s  {what}", elapsed.as_secs())
-}
-
-/// Draws a line in the place of the one that is there.
-pub(crate) fn draw(line: &str) {
-    let line = truncate(line, output::stderr_width().saturating_sub(1));
-    SHOWN.store(true, Relaxed);
-    output::write_stderr(&format!("\r\x1b[K{}", Tone::Dim.paint(&line, output::wants_colour())));
-}
-
-/// Removes the waiting line, if there is one.
-pub(crate) fn clear() {
-    if SHOWN.swap(false, Relaxed) {
-        output::write_stderr("\r\x1b[K");
-    }
 }
 
 #[cfg(test)]

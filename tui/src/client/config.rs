@@ -12,7 +12,10 @@ use serde::{
 };
 use tui_core::copy::Policy;
 
-use super::HostAddress;
+use super::{
+    HostAddress,
+    endpoint::{Endpoint, EndpointError},
+};
 
 /// Hosts and settings of `config.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,8 +131,9 @@ impl Hosts {
                 let message = "a host's name has letters, digits, dashes, dots and underscores only".into();
                 return Err(invalid(name.span().start, message));
             }
-            let socket = socket(&address.get_ref().0).map_err(|message| invalid(address.span().start, message))?;
-            hosts.push(HostAddress { name: name.into_inner(), socket });
+            let endpoint = address.get_ref().0.parse::<Endpoint>();
+            let endpoint = endpoint.map_err(|error| invalid(address.span().start, error.to_string()))?;
+            hosts.push(HostAddress { name: name.into_inner(), endpoint });
         }
         Ok(Self { file: file.to_owned(), hosts, copy: parsed.copy })
     }
@@ -159,7 +163,8 @@ impl Hosts {
             })?]),
             None if self.hosts.is_empty() => {
                 let socket = folders().ok_or(ConfigError::NoHome)?.data_dir().join("hostd.sock");
-                Ok(vec![HostAddress { name: format!("unix:{}", socket.display()), socket }])
+                let endpoint = Endpoint::Unix(socket);
+                Ok(vec![HostAddress { name: endpoint.to_string(), endpoint }])
             }
             None => Ok(self.hosts.clone()),
         }
@@ -175,8 +180,8 @@ impl Hosts {
             let message = format!("no host `{text}` in {} ({known}); or use unix:PATH", self.file.display());
             return Err(ConfigError::Address(message));
         }
-        let socket = socket(text).map_err(ConfigError::Address)?;
-        Ok(HostAddress { name: text.to_owned(), socket })
+        let endpoint = text.parse().map_err(|error: EndpointError| ConfigError::Address(error.to_string()))?;
+        Ok(HostAddress { name: text.to_owned(), endpoint })
     }
 }
 
@@ -186,18 +191,6 @@ fn folders() -> Option<directories::ProjectDirs> {
 
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) && !text.starts_with('-')
-}
-
-fn socket(address: &str) -> Result<PathBuf, String> {
-    match address.strip_prefix("unix:") {
-        Some("") => Err("unix: needs the path of hostd's socket, like unix:/run/hostd.sock".into()),
-        Some(path) => Ok(PathBuf::from(path)),
-        None if address.starts_with("https://") || address.starts_with("tcp:") => {
-            Err(format!("{address}: hosts over TCP are not built yet; use unix:PATH"))
-        }
-        None if address.contains('/') => Err(format!("{address}: a socket is written unix:{address}")),
-        None => Err(format!("`{address}` is no host: use a configured name or unix:PATH")),
-    }
 }
 
 /// Line and column, both from 1, of byte `at`.
@@ -254,20 +247,20 @@ mod tests {
         let names = |named: &[&str], default| {
             let named = named.iter().map(ToString::to_string).collect::<Vec<_>>();
             let chosen = hosts.choose(&named, default).unwrap();
-            chosen.into_iter().map(|host| format!("{}={}", host.name, host.socket.display())).collect::<Vec<_>>()
+            chosen.into_iter().map(|host| format!("{}={}", host.name, host.endpoint)).collect::<Vec<_>>()
         };
-        assert_eq!(names(&["near", "unix:/c", "near"], Some("far")), ["near=/a", "unix:/c=/c"]);
-        assert_eq!(names(&[], Some("far")), ["far=/b"]);
-        assert_eq!(names(&[], Some("")), ["far=/b", "near=/a"]);
-        assert_eq!(names(&[], None), ["far=/b", "near=/a"]);
+        assert_eq!(names(&["near", "unix:/c", "near"], Some("far")), ["near=unix:/a", "unix:/c=unix:/c"]);
+        assert_eq!(names(&[], Some("far")), ["far=unix:/b"]);
+        assert_eq!(names(&[], Some("")), ["far=unix:/b", "near=unix:/a"]);
+        assert_eq!(names(&[], None), ["far=unix:/b", "near=unix:/a"]);
         assert!(parse("").unwrap().choose(&[], None).unwrap()[0].is_nameless());
     }
 
     #[test]
     fn a_host_may_be_a_table() {
         let hosts = parse("[hosts]\nfar = { address = \"unix:/b\" }\n[hosts.near]\naddress = \"unix:/a\"\n").unwrap();
-        let sockets: Vec<_> = hosts.hosts.iter().map(|host| (host.name.as_str(), host.socket.to_str())).collect();
-        assert_eq!(sockets, [("far", Some("/b")), ("near", Some("/a"))]);
+        let hosts: Vec<_> = hosts.hosts.iter().map(|host| (host.name.as_str(), host.endpoint.to_string())).collect();
+        assert_eq!(hosts, [("far", "unix:/b".to_owned()), ("near", "unix:/a".to_owned())]);
     }
 
     #[test]

@@ -3,21 +3,24 @@
 use std::time::Duration;
 
 use pilothouse_proto::hostd::v1::{
-    BuildRequest, ClosePullRequest, CreateRequest, DeleteRequest, ForkRequest, GetPullRequest, GetRequest,
-    ListPullsRequest, MergePullRequest, ReopenPullRequest, RerunChecksRequest, ResolveThreadRequest, RestartRequest,
-    ResumeRequest, SendRequest, SubmitReviewRequest, SuspendRequest, checks_client::ChecksClient,
-    environments_client::EnvironmentsClient, reviews_client::ReviewsClient, sessions_client::SessionsClient,
+    AnswerRequest, BuildRequest, ClosePullRequest, CreateRequest, DeleteRequest, EventsRequest, ForkRequest,
+    GetPullRequest, GetRequest, ListPullsRequest, MergePullRequest, ReopenPullRequest, RerunChecksRequest,
+    ResolveThreadRequest, RestartRequest, ResumeRequest, SendRequest, SubmitReviewRequest, SuspendRequest,
+    checks_client::ChecksClient, environments_client::EnvironmentsClient, reviews_client::ReviewsClient,
+    sessions_client::SessionsClient,
 };
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Status, transport::Channel};
 use tui_core::{
-    effect::{Call, Ticket},
+    effect::Call,
     pull::Pull,
     report::{Answer, BuildReport, Report},
+    story::StoryView,
+    ticket::Ticket,
 };
 
-use super::{convert, hosts::explain};
-use crate::client::HostAddress;
+use super::convert;
+use crate::client::{CallError, HostAddress};
 
 /// Longest wait for an answer: deleting waits for a VM to end; nothing takes longer than this unless the host hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,7 +40,7 @@ pub(super) async fn call(
         Call::Build(name) => Report::Build(ticket, build(ticket, &host, channel, name, &reports).await),
         call => {
             let answer = match timeout(PATIENCE, ask(channel, call)).await {
-                Ok(answer) => answer.map_err(|status| explain(&host, &status)),
+                Ok(answer) => answer.map_err(|status| CallError::of(&host, &status).to_string()),
                 Err(_) => Err(format!("no answer within {} seconds; it may still be done", PATIENCE.as_secs())),
             };
             Report::Answer(ticket, answer)
@@ -52,7 +55,7 @@ async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
     let mut sessions = SessionsClient::new(channel.clone());
     match call {
         Call::Create { environment, title, task } => {
-            let request = CreateRequest { environment, title, task, command: vec![] };
+            let request = CreateRequest { environment, title, task, ..CreateRequest::default() };
             let session = sessions.create(request).await?.into_inner();
             return Ok(Answer::Created(Box::new(convert::session(session))));
         }
@@ -60,6 +63,9 @@ async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
             drop(sessions.send(SendRequest { id, text, ..SendRequest::default() }).await?);
         }
         Call::Press(id, keys) => drop(sessions.send(SendRequest { id, keys, ..SendRequest::default() }).await?),
+        Call::Answer { id, permission, allow } => {
+            drop(sessions.answer(AnswerRequest { id, permission, allow }).await?);
+        }
         Call::Delete(id) => drop(sessions.delete(DeleteRequest { id }).await?),
         Call::Suspend(id) => drop(sessions.suspend(SuspendRequest { id }).await?),
         Call::Resume(id) => drop(sessions.resume(ResumeRequest { id }).await?),
@@ -67,6 +73,15 @@ async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
         Call::ReadRefused(id) => {
             let refused = sessions.get(GetRequest { id }).await?.into_inner().refused;
             return Ok(Answer::Refused(refused.into_iter().map(convert::refusal).collect()));
+        }
+        Call::ReadStory(id, before) => {
+            let request = EventsRequest { id, limit: StoryView::PAGE, before, ..EventsRequest::default() };
+            let mut pages = sessions.events(request).await?.into_inner();
+            let mut events = vec![];
+            while let Some(page) = pages.message().await? {
+                events.extend(page.events.into_iter().map(convert::event));
+            }
+            return Ok(Answer::Story(events));
         }
         Call::ReadPull(id) => {
             let pull = reviews.get_pull(GetPullRequest { id }).await?.into_inner();
@@ -95,7 +110,7 @@ async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
         }
         Call::Merge { id, head } => drop(reviews.merge_pull(MergePullRequest { id, head }).await?),
         Call::Fork(id) => {
-            let session = sessions.fork(ForkRequest { id, title: String::new() }).await?.into_inner();
+            let session = sessions.fork(ForkRequest { id, ..ForkRequest::default() }).await?.into_inner();
             return Ok(Answer::Created(Box::new(convert::session(session))));
         }
         Call::Build(_) => return Err(Status::internal("a build is no single question")),
@@ -111,7 +126,7 @@ async fn build(
     name: String,
     reports: &mpsc::Sender<Report>,
 ) -> BuildReport {
-    let failed = |status: &Status| BuildReport::Failed(explain(host, status));
+    let failed = |status: &Status| BuildReport::Failed(CallError::of(host, status).to_string());
     let request = BuildRequest { name, recipe: String::new(), source: String::new() };
     let mut stream = match EnvironmentsClient::new(channel).build(request).await {
         Ok(response) => response.into_inner(),

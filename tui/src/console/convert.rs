@@ -3,10 +3,13 @@
 use pilothouse_proto::hostd::v1;
 use tui_core::{
     draft::{Comment, Place},
-    fleet::{Build, Environment, HostInfo, Refusal, Session, Turn},
+    fleet::{Build, Environment, HostInfo, Part, Permission, Refusal, Session, Turn},
     pull::{Check, Pull, Review, Revision, Thread},
     report::{BuildReport, HostReport, Snapshot, TerminalReport},
+    story::Event,
 };
+
+use crate::{actor, usage};
 
 pub(super) fn session(s: v1::Session) -> Session {
     Session {
@@ -28,6 +31,9 @@ pub(super) fn session(s: v1::Session) -> Session {
         updated_at: s.updated_at,
         turn_since: s.turn_since,
         choices: s.choices,
+        permission: s.permission.map(permission),
+        parts: s.records.into_iter().map(part).collect(),
+        source: s.report.map(|report| report.source).unwrap_or_default(),
         command: s.command,
         repository: s.repository,
         branch_prefix: s.branch_prefix,
@@ -43,7 +49,31 @@ pub(super) fn session(s: v1::Session) -> Session {
         guest_disk: (s.guest_disk_free_bytes, s.guest_disk_bytes),
         host_disk_bytes: s.host_disk_bytes,
         repository_state: s.repository_state,
+        usage: usage::of(s.usage),
+        budget_micros: s.budget_micros,
+        last: s.last_event.map(event),
     }
+}
+
+fn permission(asked: v1::Permission) -> Permission {
+    let v1::Permission { id, text, allow, deny } = asked;
+    Permission { id, text, allow: allow.join(" "), deny: deny.join(" ") }
+}
+
+/// A part of the agent's program: what it waits for, how much is done, and what it says, in words.
+fn part(r: v1::Report) -> Part {
+    let asks = match &*r.kind {
+        "" => String::new(),
+        "permission" => "needs a permission".into(),
+        kind => kind.to_owned(),
+    };
+    let progress = r.progress.map(|progress| format!("{progress} %")).unwrap_or_default();
+    let words: Vec<_> = [asks, progress, r.title, r.text].into_iter().filter(|word| !word.is_empty()).collect();
+    Part { id: r.id, state: r.state, text: words.join(": ") }
+}
+
+pub(super) fn event(e: v1::Event) -> Event {
+    Event { id: e.id, at: e.at, who: actor::words(e.actor.as_ref()), what: e.what, text: e.text }
 }
 
 pub(super) fn refusal(r: v1::Refused) -> Refusal {

@@ -8,12 +8,11 @@ use tokio::sync::mpsc;
 use tonic::{Status, transport::Channel};
 use tui_core::{
     diff::{DiffReport, FileEnd, NewFile, NewRow, Side, Subject},
-    effect::Ticket,
     report::Report,
+    ticket::Ticket,
 };
 
-use super::hosts::explain;
-use crate::client::HostAddress;
+use crate::client::{CallError, HostAddress};
 
 /// Bytes of lines after which a file is cut: nobody reads more of them here.
 const FILE_BYTES: u64 = 1 << 20;
@@ -28,7 +27,7 @@ pub(super) async fn read(
 ) {
     let last = match pass(ticket, channel, subject, &reports).await {
         Ok(()) => DiffReport::End,
-        Err(status) => DiffReport::Failed(explain(&host, &status)),
+        Err(status) => DiffReport::Failed(CallError::of(&host, &status).to_string()),
     };
     // Nobody listens only when the console ends.
     let _ = reports.send(Report::Diff(ticket, last)).await;

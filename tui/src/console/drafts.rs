@@ -14,7 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::{Notify, mpsc};
-use tui_core::{draft::Draft, fleet::HostId, notice::Kind, pull::PullKey, report::Report};
+use tui_core::{draft::Draft, host_id::HostId, notice::Kind, pull::PullKey, report::Report};
 
 use crate::client::HostAddress;
 
@@ -58,8 +58,8 @@ impl Folder {
         for path in self.files() {
             match read::<Kept>(&path) {
                 Ok(Kept { host, repository, number, draft }) => {
-                    if let Some(id) = hosts.iter().position(|known| address(known) == host) {
-                        drafts.entry(id).or_default().push((repository, number, draft));
+                    if let Some(known) = hosts.iter().find(|known| address(known) == host) {
+                        drafts.entry(known.id()).or_default().push((repository, number, draft));
                     }
                 }
                 Err(why) => reports.push(Report::Notice(Kind::Warning, set_aside(&path, &why))),
@@ -147,8 +147,9 @@ impl Folder {
     }
 }
 
+/// Drafts are kept by how a host is reached, not by what it is called.
 fn address(host: &HostAddress) -> String {
-    format!("unix:{}", host.socket.display())
+    host.endpoint.to_string()
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -303,11 +304,11 @@ mod tests {
     use super::*;
 
     fn host(name: &str) -> HostAddress {
-        HostAddress { name: name.into(), socket: format!("/run/{name}.sock").into() }
+        HostAddress { name: name.into(), endpoint: format!("unix:/run/{name}.sock").parse().unwrap() }
     }
 
-    fn key(host: HostId, repository: &str) -> PullKey {
-        PullKey { host, repository: repository.into(), number: 12 }
+    fn key(host: &HostAddress, repository: &str) -> PullKey {
+        PullKey { host: host.id(), repository: repository.into(), number: 12 }
     }
 
     fn draft(body: &str) -> Draft {
@@ -320,7 +321,7 @@ mod tests {
     fn loaded(folder: &Folder, hosts: &[HostAddress]) -> Vec<(HostId, String, Draft)> {
         let drafts = folder.load(hosts).into_iter().flat_map(|report| match report {
             Report::Drafts(host, drafts) => {
-                drafts.into_iter().map(|(of, _, draft)| (host, of, draft)).collect::<Vec<_>>()
+                drafts.into_iter().map(|(of, _, draft)| (host.clone(), of, draft)).collect::<Vec<_>>()
             }
             other => panic!("{other:?}"),
         });
@@ -333,18 +334,28 @@ mod tests {
         let folder = Folder(root.path().join("state/drafts"));
         let hosts = [host("near"), host("far")];
         for (n, repository) in [(0, "widgets"), (1, "widgets"), (0, "a/b ../c")] {
-            folder.keep(&hosts[n], &key(n, repository), &draft(repository), &Draft::default()).unwrap();
+            folder.keep(&hosts[n], &key(&hosts[n], repository), &draft(repository), &Draft::default()).unwrap();
         }
-        folder.keep(&hosts[0], &key(0, "widgets"), &draft("newer"), &draft("widgets")).unwrap();
+        folder.keep(&hosts[0], &key(&hosts[0], "widgets"), &draft("newer"), &draft("widgets")).unwrap();
         let mut all = loaded(&folder, &hosts);
-        all.sort_by_key(|(host, repository, _)| (*host, repository.clone()));
-        let expected = [(0, "a/b ../c", "a/b ../c"), (0, "widgets", "newer"), (1, "widgets", "widgets")];
-        assert_eq!(all, expected.map(|(host, repository, body)| (host, repository.to_owned(), draft(body))));
+        all.sort_by_key(|(host, repository, _)| (host.clone(), repository.clone()));
+        let [near, far] = [hosts[0].id(), hosts[1].id()];
+        let kept = |host: &HostId, repository: &str, body: &str| (host.clone(), repository.to_owned(), draft(body));
+        let expected =
+            [kept(&far, "widgets", "widgets"), kept(&near, "a/b ../c", "a/b ../c"), kept(&near, "widgets", "newer")];
+        assert_eq!(all, expected);
+        // Wherever a host stands, and whichever others there are.
+        let [one, other] = hosts.clone();
+        let mut turned = loaded(&folder, &[host("new"), other, one]);
+        turned.sort_by_key(|(host, repository, _)| (host.clone(), repository.clone()));
+        assert_eq!(turned, expected);
+        assert_eq!(loaded(&folder, &hosts[1..]), expected[..1]);
         // By where it is, not by what it is called or which place it has today; others are left alone.
         let renamed = HostAddress { name: "renamed".into(), ..host("far") };
-        assert_eq!(loaded(&folder, &[renamed]), [(0, "widgets".to_owned(), draft("widgets"))]);
-        folder.keep(&hosts[0], &key(0, "widgets"), &Draft::default(), &draft("newer")).unwrap();
-        folder.keep(&hosts[0], &key(0, "widgets"), &Draft::default(), &draft("newer")).unwrap();
+        let id = renamed.id();
+        assert_eq!(loaded(&folder, &[renamed]), [(id, "widgets".to_owned(), draft("widgets"))]);
+        folder.keep(&hosts[0], &key(&hosts[0], "widgets"), &Draft::default(), &draft("newer")).unwrap();
+        folder.keep(&hosts[0], &key(&hosts[0], "widgets"), &Draft::default(), &draft("newer")).unwrap();
         for pid in [std::process::id(), u32::MAX] {
             fs::write(folder.0.join(format!("widgets-1-0.new-{pid}")), "{").unwrap();
         }
@@ -373,7 +384,8 @@ mod tests {
     async fn consoles_beside_each_other_keep_what_each_has_drafted() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder(root.path().join("drafts"));
-        let (hosts, at) = ([host("near")], key(0, "widgets"));
+        let hosts = [host("near")];
+        let at = key(&hosts[0], "widgets");
         let (one, other) = (Keeper::new(), Keeper::new());
         let line = |line, head: &str| Place::Line { path: "a.rs".into(), line, head: head.into(), quote: "x".into() };
         let said = |lines: &[u32]| {
@@ -387,7 +399,7 @@ mod tests {
             keeper.keep(hosts[0].clone(), at.clone(), draft);
             keeper.finish(&folder).await.unwrap();
         }
-        assert_eq!(loaded(&folder, &hosts), [(0, "widgets".to_owned(), said(&[1, 2, 3, 4]))]);
+        assert_eq!(loaded(&folder, &hosts), [(hosts[0].id(), "widgets".to_owned(), said(&[1, 2, 3, 4]))]);
         // A third one reads all of them, and discards what it has read.
         let third = Keeper::new();
         third.read(&[(at.clone(), said(&[1, 2, 3, 4]))].into());
@@ -395,7 +407,7 @@ mod tests {
         one.finish(&folder).await.unwrap();
         third.keep(hosts[0].clone(), at.clone(), Draft::default());
         third.finish(&folder).await.unwrap();
-        assert_eq!(loaded(&folder, &hosts), [(0, "widgets".to_owned(), said(&[5]))]);
+        assert_eq!(loaded(&folder, &hosts), [(hosts[0].id(), "widgets".to_owned(), said(&[5]))]);
         one.keep(hosts[0].clone(), at, Draft::default());
         one.finish(&folder).await.unwrap();
         assert_eq!(loaded(&folder, &hosts), []);
@@ -407,7 +419,7 @@ mod tests {
         let folder = Folder(root.path().join("drafts"));
         let keeper = Keeper::new();
         for body in ["one", "two"] {
-            keeper.keep(host("near"), key(0, "widgets"), draft(body));
+            keeper.keep(host("near"), key(&host("near"), "widgets"), draft(body));
         }
         keeper.finish(&folder).await.unwrap();
         assert_eq!(loaded(&folder, &[host("near")])[0].2.body, "two");
@@ -424,7 +436,7 @@ mod tests {
         keeper.finish(&folder).await.unwrap();
         assert_eq!(form(&folder), None);
         fs::write(root.path().join("file"), "").unwrap();
-        keeper.keep(host("near"), key(0, "widgets"), draft("three"));
+        keeper.keep(host("near"), key(&host("near"), "widgets"), draft("three"));
         assert!(keeper.finish(&Folder(root.path().join("file/drafts"))).await.is_err());
     }
 }

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use pilothouse_proto::hostd::v1::{WatchRequest, host_client::HostClient};
 use tokio::{sync::mpsc, time::timeout};
-use tonic::{Status, transport::Channel};
-use tui_core::report::{HostReport, Report};
+use tonic::transport::Channel;
+use tui_core::{
+    host_id::HostId,
+    report::{HostReport, Report},
+};
 
 use super::convert;
-use crate::{cli::failure::Failure, client::HostAddress};
+use crate::client::{CallError, HostAddress};
 
 /// Largest message that is taken, in bytes: a snapshot has all sessions.
 const MESSAGE_MAX: usize = 64 << 20;
@@ -29,13 +32,6 @@ impl Backoff {
     }
 }
 
-/// Why a call did not work, in words for a person.
-pub(super) fn explain(host: &HostAddress, status: &Status) -> String {
-    let failure = Failure::from_status(host, status);
-    let hints = failure.hints.iter().map(|hint| format!("; {hint}"));
-    failure.message.trim_end().to_owned() + &hints.collect::<String>()
-}
-
 /// Revision of a host that was seen last, to go on from there.
 #[derive(Default)]
 struct Seen {
@@ -44,13 +40,14 @@ struct Seen {
 }
 
 /// Watches a host for ever; ends when nobody listens any more.
-pub(super) async fn watch(id: usize, host: HostAddress, channel: Channel, reports: mpsc::Sender<Report>) {
+pub(super) async fn watch(host: HostAddress, channel: Channel, reports: mpsc::Sender<Report>) {
+    let id = host.id();
     let mut client = HostClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
     let mut seen = Seen::default();
     let mut backoff = Backoff::new();
     loop {
-        let Err(why) = watch_once(id, &host, &mut client, &mut seen, &mut backoff, &reports).await else { return };
-        if reports.send(Report::Host(id, HostReport::Lost(why))).await.is_err() {
+        let Err(why) = watch_once(&id, &host, &mut client, &mut seen, &mut backoff, &reports).await else { return };
+        if reports.send(Report::Host(id.clone(), HostReport::Lost(why))).await.is_err() {
             return;
         }
         backoff.wait().await;
@@ -59,7 +56,7 @@ pub(super) async fn watch(id: usize, host: HostAddress, channel: Channel, report
 
 /// Watches a host over one connection. `Ok`: nobody listens any more.
 async fn watch_once(
-    id: usize,
+    id: &HostId,
     host: &HostAddress,
     client: &mut HostClient<Channel>,
     seen: &mut Seen,
@@ -69,17 +66,17 @@ async fn watch_once(
     let request = WatchRequest { epoch: seen.epoch.clone(), revision: seen.revision };
     let answer = timeout(PATIENCE, client.watch(request)).await;
     let late = |_| format!("it did not answer within {} seconds", PATIENCE.as_secs());
-    let mut stream = answer.map_err(late)?.map_err(|status| explain(host, &status))?.into_inner();
-    if !seen.epoch.is_empty() && reports.send(Report::Host(id, HostReport::Resumed)).await.is_err() {
+    let mut stream = answer.map_err(late)?.map_err(|status| CallError::of(host, &status).to_string())?.into_inner();
+    if !seen.epoch.is_empty() && reports.send(Report::Host(id.clone(), HostReport::Resumed)).await.is_err() {
         return Ok(());
     }
     loop {
-        let message = stream.message().await.map_err(|status| explain(host, &status))?;
+        let message = stream.message().await.map_err(|status| CallError::of(host, &status).to_string())?;
         let Some(message) = message else { return Err("it closed the connection".into()) };
         *backoff = Backoff::new();
         *seen = Seen { epoch: message.epoch, revision: message.revision };
         if let Some(report) = message.change.and_then(convert::change)
-            && reports.send(Report::Host(id, report)).await.is_err()
+            && reports.send(Report::Host(id.clone(), report)).await.is_err()
         {
             return Ok(());
         }

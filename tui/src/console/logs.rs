@@ -7,13 +7,12 @@ use pilothouse_proto::hostd::v1::{
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming, transport::Channel};
 use tui_core::{
-    effect::Ticket,
     log::Source,
     report::{LogReport, Report},
+    ticket::Ticket,
 };
 
-use super::hosts::explain;
-use crate::client::HostAddress;
+use crate::client::{CallError, HostAddress};
 
 /// Reads a log to its end, and reports what came and that it was all.
 pub(super) async fn read(
@@ -25,7 +24,7 @@ pub(super) async fn read(
 ) {
     let last = match open(ticket, channel, source, &reports).await {
         Ok(()) => LogReport::End,
-        Err(status) => LogReport::Failed(explain(&host, &status)),
+        Err(status) => LogReport::Failed(CallError::of(&host, &status).to_string()),
     };
     // Nobody listens only when the console ends.
     let _ = reports.send(Report::Log(ticket, last)).await;

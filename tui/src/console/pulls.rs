@@ -3,7 +3,10 @@
 use pilothouse_proto::hostd::v1::{WatchPullsRequest, reviews_client::ReviewsClient, watch_pulls_response::Change};
 use tokio::sync::mpsc;
 use tonic::{Code, Status, transport::Channel};
-use tui_core::report::{HostReport, Report};
+use tui_core::{
+    host_id::HostId,
+    report::{HostReport, Report},
+};
 
 use super::{convert, hosts::Backoff};
 
@@ -12,11 +15,11 @@ const MESSAGE_MAX: usize = 64 << 20;
 
 /// Watches a host's queue for ever; ends when nobody listens any more, or the host knows no pull requests. That a host is away
 /// is told by [`super::hosts::watch`].
-pub(super) async fn watch(id: usize, channel: Channel, reports: mpsc::Sender<Report>) {
+pub(super) async fn watch(id: HostId, channel: Channel, reports: mpsc::Sender<Report>) {
     let mut client = ReviewsClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
     let mut backoff = Backoff::new();
     loop {
-        match watch_once(id, &mut client, &mut backoff, &reports).await {
+        match watch_once(&id, &mut client, &mut backoff, &reports).await {
             Ok(()) => return,
             Err(status) if status.code() == Code::Unimplemented => return,
             Err(_) => backoff.wait().await,
@@ -26,7 +29,7 @@ pub(super) async fn watch(id: usize, channel: Channel, reports: mpsc::Sender<Rep
 
 /// Watches a host's queue over one connection. `Ok`: nobody listens any more.
 async fn watch_once(
-    id: usize,
+    id: &HostId,
     client: &mut ReviewsClient<Channel>,
     backoff: &mut Backoff,
     reports: &mpsc::Sender<Report>,
@@ -40,7 +43,7 @@ async fn watch_once(
             // Something that a newer host knows and we do not.
             None => continue,
         };
-        if reports.send(Report::Host(id, report)).await.is_err() {
+        if reports.send(Report::Host(id.clone(), report)).await.is_err() {
             return Ok(());
         }
     }

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, io, ops::ControlFlow, time::Duration};
 
-use color_eyre::eyre::{WrapErr as _, bail};
 use crossterm::event::{Event as Raw, EventStream};
+use eyre::{WrapErr as _, bail};
 use futures::StreamExt as _;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -16,19 +16,24 @@ use tui_core::{
     Action, Effect, State, Theme,
     action::Event,
     diff::Subject,
-    effect::{Slot, Ticket},
-    fleet::{HostId, SessionKey},
+    fleet::SessionKey,
+    host_id::HostId,
     log::Source,
     report::{Report, TerminalReport},
-    resolve, update, view,
+    resolve,
+    ticket::{Slot, Ticket},
+    update, view,
 };
 
 use super::{
     alerts::Alerts,
-    calls, diffs,
+    calls,
+    clock::now,
+    diffs,
     drafts::{Folder, Keeper},
-    hosts, input, logs, now, pulls,
+    hosts, input, logs, pulls,
     screen::{PANICKED, Screen},
+    stories::{self, Read},
     streams::{self, Ask, Open},
 };
 use crate::client::HostAddress;
@@ -44,7 +49,7 @@ const BATCH: usize = 64;
 
 /// A running console.
 pub(super) struct Runtime {
-    hosts: Vec<(HostAddress, Channel)>,
+    hosts: BTreeMap<HostId, (HostAddress, Channel)>,
     state: State,
     theme: Theme,
     alerts: Alerts,
@@ -76,12 +81,12 @@ impl Runtime {
         drafts: Option<Folder>,
     ) -> Self {
         let (reports, incoming) = mpsc::channel(REPORTS);
-        let hosts: Vec<_> = hosts.into_iter().map(|host| (host.channel(), host)).map(|(c, h)| (h, c)).collect();
+        let hosts: BTreeMap<_, _> = hosts.into_iter().map(|host| (host.id(), (host.clone(), host.channel()))).collect();
         let mut tasks = JoinSet::new();
-        for (id, (host, _)) in hosts.iter().enumerate() {
+        for (id, (host, _)) in &hosts {
             // A connection of its own: bulk of a terminal never stands before news.
-            tasks.spawn(hosts::watch(id, host.clone(), host.channel(), reports.clone()));
-            tasks.spawn(pulls::watch(id, host.channel(), reports.clone()));
+            tasks.spawn(hosts::watch(host.clone(), host.channel(), reports.clone()));
+            tasks.spawn(pulls::watch(id.clone(), host.channel(), reports.clone()));
         }
         let keeper = Keeper::new();
         keeper.read(&state.drafts);
@@ -104,7 +109,7 @@ impl Runtime {
     }
 
     /// Runs until the user leaves or a signal ends it. However it ends, what was drafted is kept before it returns.
-    pub(super) async fn run(mut self, mut screen: Screen) -> color_eyre::Result<()> {
+    pub(super) async fn run(mut self, mut screen: Screen) -> eyre::Result<()> {
         let ended = self.run_until_left(&mut screen).await;
         let last = update(&mut self.state, Action::Ending, now());
         let _ = self.carry_out(last, &mut screen);
@@ -115,7 +120,7 @@ impl Runtime {
         ended
     }
 
-    async fn run_until_left(&mut self, screen: &mut Screen) -> color_eyre::Result<()> {
+    async fn run_until_left(&mut self, screen: &mut Screen) -> eyre::Result<()> {
         let mut signals = Signals::new().wrap_err("cannot listen for signals")?;
         let mut events = self.read_events();
         let mut drawn = Instant::now() - FRAME;
@@ -174,7 +179,7 @@ impl Runtime {
         first: io::Result<Raw>,
         events: &mut mpsc::Receiver<io::Result<Raw>>,
         screen: &mut Screen,
-    ) -> color_eyre::Result<ControlFlow<()>> {
+    ) -> eyre::Result<ControlFlow<()>> {
         let mut next = Some(first);
         let mut taken = 0;
         while let Some(raw) = next.take() {
@@ -189,7 +194,7 @@ impl Runtime {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn event(&mut self, event: Event, screen: &mut Screen) -> color_eyre::Result<ControlFlow<()>> {
+    fn event(&mut self, event: Event, screen: &mut Screen) -> eyre::Result<ControlFlow<()>> {
         let keymap = self.state.keymap.clone();
         match resolve(&keymap, &self.state, event) {
             Some(action) => self.act(action, screen),
@@ -197,7 +202,7 @@ impl Runtime {
         }
     }
 
-    fn news(&mut self, first: Report, screen: &mut Screen) -> color_eyre::Result<ControlFlow<()>> {
+    fn news(&mut self, first: Report, screen: &mut Screen) -> eyre::Result<ControlFlow<()>> {
         let mut batch = vec![first];
         while batch.len() < BATCH
             && let Ok(report) = self.incoming.try_recv()
@@ -207,7 +212,7 @@ impl Runtime {
         self.act(Action::Reports(batch), screen)
     }
 
-    fn act(&mut self, action: Action, screen: &mut Screen) -> color_eyre::Result<ControlFlow<()>> {
+    fn act(&mut self, action: Action, screen: &mut Screen) -> eyre::Result<ControlFlow<()>> {
         let effects = update(&mut self.state, action, now());
         self.stale |= self.state.changed();
         let flow = self.carry_out(effects, screen)?;
@@ -215,7 +220,7 @@ impl Runtime {
         Ok(flow)
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>, screen: &mut Screen) -> color_eyre::Result<ControlFlow<()>> {
+    fn carry_out(&mut self, effects: Vec<Effect>, screen: &mut Screen) -> eyre::Result<ControlFlow<()>> {
         for effect in effects {
             match effect {
                 Effect::Quit => return Ok(ControlFlow::Break(())),
@@ -235,13 +240,16 @@ impl Runtime {
                     self.open_terminal(ticket, &session, observe, size, scrollback, Duration::from_millis(delay));
                 }
                 Effect::OpenLog { ticket, source } => self.open_log(ticket, source),
+                Effect::OpenStory { ticket, session, delay } => {
+                    self.open_story(ticket, &session, Duration::from_millis(delay));
+                }
                 Effect::OpenDiff { ticket, subject } => self.open_diff(ticket, subject),
                 Effect::Close(slot) => self.close(slot),
                 Effect::Input(ticket, bytes) => self.ask(ticket, Ask::Input(bytes)),
                 Effect::Resize(ticket, size) => self.ask(ticket, Ask::Resize(size)),
                 Effect::Take(ticket) => self.ask(ticket, Ask::Take),
                 Effect::KeepDraft(key, draft) => {
-                    if let Some((host, _)) = self.host(key.host) {
+                    if let Some((host, _)) = self.host(&key.host) {
                         self.keeper.keep(host, key, *draft);
                     }
                 }
@@ -250,7 +258,7 @@ impl Runtime {
                 Effect::Title(title) => screen.title(&title).wrap_err("cannot write to the terminal")?,
                 Effect::Copy(copy) => screen.write(&copy.sequence()).wrap_err("cannot write to the terminal")?,
                 Effect::Call(ticket, host, call) => {
-                    if let Some((host, channel)) = self.host(host) {
+                    if let Some((host, channel)) = self.host(&host) {
                         self.tasks.spawn(calls::call(ticket, host, channel, call, self.reports.clone()));
                     }
                 }
@@ -259,7 +267,7 @@ impl Runtime {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn host(&self, id: HostId) -> Option<(HostAddress, Channel)> {
+    fn host(&self, id: &HostId) -> Option<(HostAddress, Channel)> {
         self.hosts.get(id).cloned()
     }
 
@@ -272,7 +280,7 @@ impl Runtime {
         scrollback: u32,
         delay: Duration,
     ) {
-        let Some((host, channel)) = self.host(session.host) else { return };
+        let Some((host, channel)) = self.host(&session.host) else { return };
         let (asks, asked) = mpsc::channel(streams::WAITING_MAX);
         let open = Open { ticket, host, id: session.id.to_string(), observe, size, scrollback, delay };
         let task = self.tasks.spawn(streams::keep_open(open, channel, asked, self.reports.clone()));
@@ -281,8 +289,8 @@ impl Runtime {
 
     fn open_log(&mut self, ticket: Ticket, source: Source) {
         let host = match &source {
-            Source::Agent(key) | Source::Serial(key) => key.host,
-            Source::Check { pull, .. } => pull.host,
+            Source::Agent(key) | Source::Serial(key) => &key.host,
+            Source::Check { pull, .. } => &pull.host,
         };
         let Some((host, channel)) = self.host(host) else { return };
         let task = self.tasks.spawn(logs::read(ticket, host, channel, source, self.reports.clone()));
@@ -291,10 +299,19 @@ impl Runtime {
         self.replace(ticket, asks, task);
     }
 
+    fn open_story(&mut self, ticket: Ticket, session: &SessionKey, delay: Duration) {
+        let Some((host, channel)) = self.host(&session.host) else { return };
+        let read = Read { ticket, host, id: session.id.to_string(), delay };
+        let task = self.tasks.spawn(stories::follow(read, channel, self.reports.clone()));
+        // A story is asked nothing.
+        let (asks, _) = mpsc::channel(1);
+        self.replace(ticket, asks, task);
+    }
+
     fn open_diff(&mut self, ticket: Ticket, subject: Subject) {
         let host = match &subject {
-            Subject::Session(key) => key.host,
-            Subject::Pull(key) | Subject::Between { pull: key, .. } => key.host,
+            Subject::Session(key) => &key.host,
+            Subject::Pull(key) | Subject::Between { pull: key, .. } => &key.host,
         };
         let Some((host, channel)) = self.host(host) else { return };
         let task = self.tasks.spawn(diffs::read(ticket, host, channel, subject, self.reports.clone()));

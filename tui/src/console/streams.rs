@@ -9,15 +9,12 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming, transport::Channel};
 use tui_core::{
-    effect::{Slot, Ticket},
     report::{Report, TerminalReport},
+    ticket::{Slot, Ticket},
 };
 
-use super::{
-    convert,
-    hosts::{Backoff, explain},
-};
-use crate::client::HostAddress;
+use super::{convert, hosts::Backoff};
+use crate::client::{CallError, HostAddress};
 
 /// Longest wait for a host to open a terminal; then it is out of reach.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -164,14 +161,19 @@ fn request(request: Request) -> AttachRequest {
 
 /// What a host refuses it will refuse again; anything else may be over soon.
 fn failed(host: &HostAddress, status: &Status) -> End {
-    let why = explain(host, status);
-    match status.code() {
+    let why = CallError::of(host, status).to_string();
+    if is_refused(status) { End::Last(TerminalReport::Refused(why)) } else { End::Broken(why) }
+}
+
+/// Whether a host would refuse the same call again.
+pub(super) fn is_refused(status: &Status) -> bool {
+    matches!(
+        status.code(),
         Code::NotFound
-        | Code::FailedPrecondition
-        | Code::PermissionDenied
-        | Code::Unauthenticated
-        | Code::InvalidArgument
-        | Code::Unimplemented => End::Last(TerminalReport::Refused(why)),
-        _ => End::Broken(why),
-    }
+            | Code::FailedPrecondition
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::InvalidArgument
+            | Code::Unimplemented
+    )
 }

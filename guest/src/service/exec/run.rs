@@ -1,3 +1,5 @@
+//! The bytes of a command that runs.
+
 use std::{io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
@@ -16,8 +18,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::check;
 use crate::process::{self, LEFT_MAX, Pty, SILENCE, Started, Streams, is_group, signal_group};
+use crate::service::check;
 
 /// Time that a dropped command gets to end by itself.
 const TERM_WITHIN: Duration = Duration::from_secs(2);

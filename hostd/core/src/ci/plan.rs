@@ -1,6 +1,6 @@
 //! What runs next.
 
-use crate::capacity::{Admission, Need, Room};
+use crate::capacity::{Decision, Need, Room};
 
 /// A run of a check that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +45,11 @@ pub enum Next<K> {
 pub fn next<K: Clone>(queued: &[Queued<K>], place: &Place) -> Next<K> {
     let Some(first) = queued.iter().min_by_key(|run| run.order) else { return Next::Nothing };
     match place.room.admit(first.need) {
-        Admission::Refuse(why) => Next::Refuse(first.key.clone(), why),
+        Decision::Refuse(why) => Next::Refuse(first.key.clone(), why),
         _ if place.sessions > 0 => Next::Wait(format!("waits for {} to start first", sessions(place.sessions))),
         _ if place.running >= place.most.max(1) => Next::Wait(format!("waits for one of {} runs", place.running)),
-        Admission::Wait(why) => Next::Wait(why),
-        Admission::Admit => Next::Start(first.key.clone()),
+        Decision::Wait(why) => Next::Wait(why),
+        Decision::Admit => Next::Start(first.key.clone()),
     }
 }
 

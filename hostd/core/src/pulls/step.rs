@@ -219,7 +219,7 @@ pub fn step(pull: &PullRequest, input: PullInput, now: UnixMillis) -> Result<Pul
             next.state = PullState::Closed(Closing { why, at: now });
         }
         PullInput::Close(who) => close(&mut next, who, now)?,
-        PullInput::Reopen(who) => reopen(&mut next, &who)?,
+        PullInput::Reopen(who) => reopen(&mut next, who)?,
         PullInput::Review(review) => reviewed(&mut next, review, now)?,
         PullInput::Resolve { who, thread, resolved } => resolve(&mut next, who, thread, resolved, now)?,
         PullInput::Merge(merge) => match &next.state {
@@ -259,12 +259,15 @@ fn close(pull: &mut PullRequest, who: Who, now: UnixMillis) -> Result<(), Refusa
 }
 
 /// Opens a closed pull request; an open one stays as it is.
-fn reopen(pull: &mut PullRequest, who: &Who) -> Result<(), Refusal> {
+fn reopen(pull: &mut PullRequest, who: Who) -> Result<(), Refusal> {
     if who.session.is_some() {
         return Err(Refusal::NotAPerson { what: "opening again" });
     }
     match pull.state {
-        PullState::Closed(_) => pull.state = PullState::Open,
+        PullState::Closed(_) => {
+            pull.state = PullState::Open;
+            pull.reopened_by = Some(who.name);
+        }
         PullState::Open | PullState::Merging(_) => {}
         PullState::Merged(_) => return Err(Refusal::NotOpen { number: pull.number, state: pull.state.word() }),
     }

@@ -4,13 +4,17 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use rstest::rstest;
 
 use super::*;
-use crate::checks::{Check, CheckState};
+use crate::{
+    ForgeId,
+    checks::{Check, CheckState},
+};
 
 const HEADS: [&str; 4] = ["aaaa", "bbbb", "cccc", "dddd"];
 
 pub(crate) fn pull() -> PullRequest {
     let author = Author { session: "01A".into(), slug: "fix-parser".into() };
     let new = NewPull {
+        forge: ForgeId::local(),
         repository: "widgets".into(),
         title: "Fix the\nparser".into(),
         body: String::new(),

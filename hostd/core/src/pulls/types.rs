@@ -1,11 +1,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{MergeMethod, Rules};
-use crate::{UnixMillis, text};
+use crate::{ForgeId, UnixMillis, text};
 
 /// A pull request as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullRequest {
+    /// Forge that the pull request is on.
+    #[serde(default)]
+    pub forge: ForgeId,
     /// Name of the repository in the forge.
     pub repository: String,
     /// Number of the pull request in its repository, from 1.
@@ -22,6 +25,9 @@ pub struct PullRequest {
     pub base_branch: String,
     /// State of the pull request: open, merging, merged or closed.
     pub state: PullState,
+    /// User name of the person who opened the closed pull request again last; None: nobody did.
+    #[serde(default)]
+    pub reopened_by: Option<String>,
     /// Revisions of the head branch, oldest first; never empty, at most [`PullRequest::REVISIONS_MAX`]: the oldest make room.
     pub revisions: Vec<Revision>,
     /// Reviews, oldest first; at most [`PullRequest::REVIEWS_MAX`].
@@ -37,6 +43,8 @@ pub struct PullRequest {
 /// The values that a pull request is opened with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPull {
+    /// See [`PullRequest::forge`].
+    pub forge: ForgeId,
     /// See [`PullRequest::repository`].
     pub repository: String,
     /// See [`PullRequest::title`].
@@ -306,9 +314,10 @@ impl PullRequest {
     /// branch's name.
     #[must_use]
     pub fn new(new: NewPull, number: u64, head: String, now: UnixMillis) -> Self {
-        let NewPull { repository, title, body, author, head_branch, base_branch } = new;
+        let NewPull { forge, repository, title, body, author, head_branch, base_branch } = new;
         let title = text::clean(&text::one_line(&title), Self::TITLE_MAX);
         Self {
+            forge,
             repository,
             number,
             title: if title.is_empty() { head_branch.clone() } else { title },
@@ -317,6 +326,7 @@ impl PullRequest {
             head_branch,
             base_branch,
             state: PullState::Open,
+            reopened_by: None,
             revisions: vec![Revision { number: 1, head, forced: false, at: now }],
             reviews: vec![],
             threads: vec![],

@@ -1,61 +1,143 @@
 //! From the raw shape to a checked recipe.
 
-use std::{collections::BTreeSet, ops::RangeInclusive};
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Spanned;
 
-use super::{Agent, Base, CiCheck, Cpu, Egress, ROOT, Recipe, Repository, Warm, raw, words};
-use crate::session::Size;
+use super::{Agent, Base, CiCheck, Cpu, Egress, ROOT, Recipe, Repository, Warm, raw};
+use crate::{
+    checked_toml::{
+        self as checked, Checked, MIB, Wrong, amount, argument, command, count, list, time, variables, word,
+    },
+    credentials::is_credential_name,
+    profile::{Profile, Profiles, TASK, Task},
+    session::{Size, TypedEvents},
+};
 
-const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
+/// Bytes of memory of a VM where neither the recipe nor its profile says more.
+const MEMORY: u64 = 512 * MIB;
 
-/// Longest command or argument, in bytes.
-const COMMAND_MAX: usize = 4096;
-/// Most entries of a list in a recipe.
-const LIST_MAX: usize = 256;
-
-/// What is wrong with a recipe, and at which byte of its text.
-pub(super) struct Wrong {
-    pub(super) at: usize,
-    pub(super) message: String,
-}
-
-type Checked<T> = Result<T, Wrong>;
-
-pub(super) fn recipe(raw: raw::Recipe) -> Checked<Recipe> {
+pub(super) fn recipe(raw: raw::Recipe, profiles: &Profiles) -> Checked<Recipe> {
+    let agent_at = raw.agent.span().start;
+    let mut raw_agent = raw.agent.into_inner();
+    let profile = raw_agent.profile.take().map(|name| profile(&name, agent_at, profiles)).transpose()?;
+    let (user, sudo) = user(raw.user, profile.as_ref())?;
     Ok(Recipe {
-        name: word(raw.name, words::is_environment_name, "name", "lower-case letters, digits and dashes, at most 40")?,
+        name: word(
+            raw.name,
+            checked::is_environment_name,
+            "name",
+            "lower-case letters, digits and dashes, at most 40",
+        )?,
         base: base(raw.base)?,
         repository: raw.repository.map(repository).transpose()?,
         setup: list(raw.setup, "setup", |command| argument(command, false))?,
-        user: raw.user.map_or_else(|| Ok(ROOT.into()), user)?,
-        agent: Agent {
-            command: command(raw.agent.command)?,
-            task_argument: raw.agent.task_argument,
-            typed_events: raw.agent.typed_events,
-        },
+        user,
+        sudo,
+        environment: environment(raw.environment, profile.as_ref())?,
+        agent: agent(raw_agent, agent_at, profile.as_ref())?,
         ci: raw.ci.map_or(Ok(vec![]), ci)?,
-        size: size(&raw.size)?,
+        size: size(&raw.size, profile.as_ref())?,
         cpu: Cpu { nested: raw.cpu.nested, counters: raw.cpu.counters },
         warm: warm(&raw.warm)?,
         suspend_after: suspend(&raw.suspend)?,
-        egress: list(raw.egress, "egress", destination)?,
+        budget: raw.budget.map(|raw| budget(&raw)).transpose()?,
+        egress: egress(raw.egress, profile.as_ref())?,
+        credentials: credentials(raw.credentials, profile.as_ref())?,
+        profile: profile.map(Box::new),
     })
+}
+
+/// The profile of this name. A name that is the agent's whole value stands where that does.
+fn profile(name: &Spanned<String>, agent_at: usize, profiles: &Profiles) -> Checked<Profile> {
+    let at = if name.span().is_empty() { agent_at } else { name.span().start };
+    profiles
+        .get(name.as_ref())
+        .cloned()
+        .map_err(|error| Wrong { at, message: crate::text::one_line(&error.to_string()) })
+}
+
+fn agent(raw: raw::Agent, at: usize, profile: Option<&Profile>) -> Checked<Agent> {
+    let raw::Agent { profile: _, command: own, task_argument, typed_events } = raw;
+    let command = match (own, profile) {
+        (Some(own), _) => command(own)?,
+        (None, Some(profile)) => profile.command.clone(),
+        (None, None) => {
+            return Err(Wrong { at, message: "missing key `command`, or `profile`".into() });
+        }
+    };
+    let task = match (task_argument, profile) {
+        (Some(true), _) => Task::Arguments(vec![TASK.into()]),
+        (Some(false), _) | (None, None) => Task::Untold,
+        (None, Some(profile)) => profile.task.clone(),
+    };
+    let typed_events = match typed_events.or_else(|| profile?.typed_events) {
+        None => TypedEvents::AtTurnsEnd,
+        Some(true) => TypedEvents::All,
+        Some(false) => TypedEvents::Never,
+    };
+    Ok(Agent { command, task, typed_events })
+}
+
+/// The agent's user, and whether it may become root.
+fn user(raw: Option<Spanned<raw::User>>, profile: Option<&Profile>) -> Checked<(String, bool)> {
+    let allowed = "a user name of lower-case letters, digits, underscore and dash, at most 32";
+    let default = profile.map_or(ROOT, |profile| profile.user.as_str());
+    let sudo = profile.is_some_and(|profile| profile.sudo);
+    let Some(raw) = raw else { return Ok((default.into(), sudo)) };
+    let span = raw.span();
+    let raw::User { name, sudo: own } = raw.into_inner();
+    let name = name.map(|name| word(Spanned::new(span.clone(), name), checked::is_user_name, "user", allowed));
+    let name = name.transpose()?.unwrap_or_else(|| default.into());
+    if name == ROOT && own == Some(true) {
+        let message = "user is root, to whom sudo is of no use; name another user, or leave sudo out".into();
+        return Err(Wrong { at: span.start, message });
+    }
+    let sudo = own.unwrap_or(sudo && name != ROOT);
+    Ok((name, sudo))
+}
+
+/// A budget in US dollars, in millionths of one.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn budget(raw: &Spanned<f64>) -> Checked<u64> {
+    let dollars = *raw.as_ref();
+    if (0.01..=1_000_000.0).contains(&dollars) {
+        return Ok((dollars * 1_000_000.0).round() as u64);
+    }
+    let message = "budget is in US dollars, what models may cost each session; allowed: 0.01 to 1000000".into();
+    Err(Wrong { at: raw.span().start, message })
+}
+
+/// The recipe's variables over the profile's.
+fn environment(
+    raw: BTreeMap<Spanned<String>, Spanned<String>>,
+    profile: Option<&Profile>,
+) -> Checked<BTreeMap<String, String>> {
+    let mut all = profile.map(|profile| profile.environment.clone()).unwrap_or_default();
+    all.extend(variables(raw)?);
+    Ok(all)
+}
+
+/// The recipe's destinations, and those of the profile that it does not name itself.
+fn egress(raw: Vec<Spanned<raw::Egress>>, profile: Option<&Profile>) -> Checked<Vec<Egress>> {
+    let mut all = list(raw, "egress", destination)?;
+    for to in profile.iter().flat_map(|profile| &profile.egress) {
+        if !all.iter().any(|egress| egress.to == *to) {
+            all.push(Egress { to: to.clone(), private: false });
+        }
+    }
+    Ok(all)
 }
 
 fn base(raw: raw::Base) -> Checked<Base> {
     let suite = "a Debian suite such as bookworm: lower-case letters, digits and dashes";
     let package = "the name of one Debian package: lower-case letters, digits, plus, dot and dash";
     Ok(Base {
-        debian: word(raw.debian, words::is_suite, "base.debian", suite)?,
-        packages: list(raw.packages, "base.packages", |name| word(name, words::is_package, "package", package))?,
+        debian: word(raw.debian, checked::is_suite, "base.debian", suite)?,
+        packages: list(raw.packages, "base.packages", |name| word(name, checked::is_package, "package", package))?,
     })
-}
-
-fn user(raw: Spanned<String>) -> Checked<String> {
-    word(raw, words::is_user_name, "user", "a user name of lower-case letters, digits, underscore and dash, at most 32")
 }
 
 fn repository(raw: raw::Repository) -> Checked<Repository> {
@@ -63,12 +145,12 @@ fn repository(raw: raw::Repository) -> Checked<Repository> {
     let branch = "a branch name of letters, digits, dot, underscore, slash and dash";
     let path = "an absolute path of letters, digits, dot, underscore and dash, not in /dev, /proc, /run, /sys or /tmp";
     let name_of_one = "the name of a repository of this host, as `pilothouse repo ls` has it";
-    let is_url = |url: &str| words::repository_of(url).is_some();
+    let is_url = |url: &str| checked::repository_of(url).is_some();
     Ok(Repository {
         url: word(raw.url, is_url, "repository.url", url)?,
-        branch: raw.branch.map(|name| word(name, words::is_branch_name, "repository.branch", branch)).transpose()?,
-        path: word(raw.path, words::is_guest_path, "repository.path", path)?,
-        read: list(raw.read, "repository.read", |name| word(name, words::is_repository_name, "read", name_of_one))?,
+        branch: raw.branch.map(|name| word(name, checked::is_branch_name, "repository.branch", branch)).transpose()?,
+        path: word(raw.path, checked::is_guest_path, "repository.path", path)?,
+        read: list(raw.read, "repository.read", |name| word(name, checked::is_repository_name, "read", name_of_one))?,
     })
 }
 
@@ -99,7 +181,7 @@ fn check(raw: raw::CiCheck, timeout: u64, names: &mut BTreeSet<String>) -> Check
     const DAY: u64 = 24 * 3600;
     let at = raw.name.span().start;
     let allowed = "letters, digits, dot, underscore, slash and dash, at most 64";
-    let name = word(raw.name, words::is_check_name, "name", allowed)?;
+    let name = word(raw.name, checked::is_check_name, "name", allowed)?;
     if !names.insert(name.clone()) {
         return Err(Wrong { at, message: format!("there are two checks {name:?}; their names must differ") });
     }
@@ -111,35 +193,27 @@ fn check(raw: raw::CiCheck, timeout: u64, names: &mut BTreeSet<String>) -> Check
     })
 }
 
-/// A program and its arguments.
-fn command(raw: Spanned<Vec<Spanned<String>>>) -> Checked<Vec<String>> {
-    let at = raw.span().start;
-    let mut first = true;
-    let command = list(raw.into_inner(), "command", |text| argument(text, !std::mem::take(&mut first)))?;
-    if command.is_empty() {
-        return Err(Wrong { at, message: "command is empty; it must name a program".into() });
-    }
-    Ok(command)
-}
-
-fn argument(raw: Spanned<String>, may_be_empty: bool) -> Checked<String> {
-    let fits =
-        |text: &str| text.len() <= COMMAND_MAX && !text.contains('\0') && (may_be_empty || !text.trim().is_empty());
-    let allowed =
-        if may_be_empty { "at most 4096 bytes without NUL" } else { "not empty, at most 4096 bytes without NUL" };
-    word(raw, fits, "command", allowed)
-}
-
 fn destination(raw: Spanned<raw::Egress>) -> Checked<Egress> {
     let allowed = "host:port, e.g. \"packages.example.com:443\"; the host is a name or an address, without wildcards";
     let span = raw.span();
     let raw::Egress { to, private } = raw.into_inner();
-    let to = word(Spanned::new(span, to), words::is_destination, "egress", allowed)?.to_ascii_lowercase();
+    let to = word(Spanned::new(span, to), checked::is_destination, "egress", allowed)?.to_ascii_lowercase();
     Ok(Egress { to, private })
 }
 
-fn size(raw: &raw::Size) -> Checked<Size> {
-    let memory = amount(raw.memory.as_ref(), "size.memory", 64 * MIB..=TIB, 512 * MIB)?;
+/// The recipe's credentials, and those that the profile's program uses.
+fn credentials(raw: Vec<Spanned<String>>, profile: Option<&Profile>) -> Checked<Vec<String>> {
+    let allowed = "the name of a credential, as `pilothouse credential ls` has it";
+    let mut names = list(raw, "credentials", |name| word(name, is_credential_name, "credentials", allowed))?;
+    names.extend(profile.iter().flat_map(|profile| profile.credentials.clone()));
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    Ok(names)
+}
+
+fn size(raw: &raw::Size, profile: Option<&Profile>) -> Checked<Size> {
+    let default = profile.and_then(|profile| profile.memory).unwrap_or(MEMORY);
+    let memory = amount(raw.memory.as_ref(), "size.memory", 64 * MIB..=TIB, default)?;
     let disk = amount(raw.disk.as_ref(), "size.disk", GIB..=16 * TIB, 8 * GIB)?;
     Ok(Size { vcpus: count(raw.vcpus.as_ref(), "size.vcpus", 1..=64, 1)?, memory, disk })
 }
@@ -160,55 +234,4 @@ fn suspend(raw: &raw::Suspend) -> Checked<u64> {
     const DEFAULT: u64 = 60;
     const WEEK: u64 = 7 * 24 * 3600;
     time(raw.after.as_ref(), "suspend.after", WEEK, DEFAULT)
-}
-
-/// A time in seconds, from one to `most`, which is whole hours.
-fn time(raw: Option<&Spanned<String>>, key: &str, most: u64, default: u64) -> Checked<u64> {
-    let Some(raw) = raw else { return Ok(default) };
-    words::seconds(raw.as_ref()).filter(|seconds| (1..=most).contains(seconds)).ok_or_else(|| {
-        let hours = most / 3600;
-        wrong(raw, key, &format!("a time such as \"90s\", \"5m\" or \"1h\", from 1s to {hours}h"))
-    })
-}
-
-/// An amount of bytes; whole MiB, because QEMU and disk images want whole pages and sectors.
-fn amount(raw: Option<&Spanned<String>>, key: &str, range: RangeInclusive<u64>, default: u64) -> Checked<u64> {
-    let Some(raw) = raw else { return Ok(default) };
-    words::bytes(raw.as_ref()).filter(|bytes| range.contains(bytes) && bytes % MIB == 0).ok_or_else(|| {
-        let (low, high) = (amount_words(*range.start()), amount_words(*range.end()));
-        wrong(raw, key, &format!("a number of MiB, GiB or TiB such as \"512MiB\", from {low} to {high}"))
-    })
-}
-
-fn amount_words(bytes: u64) -> String {
-    let (unit, name) =
-        [(TIB, "TiB"), (GIB, "GiB")].into_iter().find(|(unit, _)| bytes >= *unit).unwrap_or((MIB, "MiB"));
-    format!("{}{name}", bytes / unit)
-}
-
-fn count(raw: Option<&Spanned<i64>>, key: &str, range: RangeInclusive<u32>, default: u32) -> Checked<u32> {
-    let Some(raw) = raw else { return Ok(default) };
-    let value = *raw.as_ref();
-    u32::try_from(value).ok().filter(|value| range.contains(value)).ok_or_else(|| Wrong {
-        at: raw.span().start,
-        message: format!("{key} is {value}; allowed: from {} to {}", range.start(), range.end()),
-    })
-}
-
-fn word(raw: Spanned<String>, fits: impl Fn(&str) -> bool, key: &str, allowed: &str) -> Checked<String> {
-    if fits(raw.as_ref()) { Ok(raw.into_inner()) } else { Err(wrong(&raw, key, allowed)) }
-}
-
-fn list<T, U>(raw: Vec<Spanned<T>>, key: &str, mut each: impl FnMut(Spanned<T>) -> Checked<U>) -> Checked<Vec<U>> {
-    if let Some(first_too_many) = raw.get(LIST_MAX) {
-        let message = format!("{key} has {} entries; allowed: at most {LIST_MAX}", raw.len());
-        return Err(Wrong { at: first_too_many.span().start, message });
-    }
-    raw.into_iter().map(&mut each).collect()
-}
-
-/// The value is quoted, cut, and made one line: it is foreign and goes to a terminal.
-fn wrong(raw: &Spanned<String>, key: &str, allowed: &str) -> Wrong {
-    let value: String = raw.as_ref().chars().take(60).collect();
-    Wrong { at: raw.span().start, message: format!("{key} is {value:?}; allowed: {allowed}") }
 }

@@ -1,6 +1,6 @@
 //! The shape of a recipe's TOML. Values keep where they stand, so that a check can point at them.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -18,8 +18,10 @@ pub(super) struct Recipe {
     pub(super) repository: Option<Repository>,
     #[serde(default)]
     pub(super) setup: Vec<Text>,
-    pub(super) user: Option<Text>,
-    pub(super) agent: Agent,
+    pub(super) user: Option<Spanned<User>>,
+    #[serde(default)]
+    pub(super) environment: BTreeMap<Text, Text>,
+    pub(super) agent: Spanned<Agent>,
     pub(super) ci: Option<Spanned<Ci>>,
     #[serde(default)]
     pub(super) size: Size,
@@ -29,8 +31,11 @@ pub(super) struct Recipe {
     pub(super) warm: Warm,
     #[serde(default)]
     pub(super) suspend: Suspend,
+    pub(super) budget: Option<Spanned<f64>>,
     #[serde(default)]
     pub(super) egress: Vec<Spanned<Egress>>,
+    #[serde(default)]
+    pub(super) credentials: Vec<Text>,
 }
 
 /// A destination: `"host:port"`, or a table that says more of it.
@@ -88,14 +93,84 @@ pub(super) struct Repository {
     pub(super) read: Vec<Text>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table with the key command")]
+/// The agent: the name of a profile, or a table that says more of it.
+#[derive(Default)]
 pub(super) struct Agent {
-    pub(super) command: Spanned<Vec<Text>>,
-    #[serde(default)]
-    pub(super) task_argument: bool,
-    #[serde(default)]
-    pub(super) typed_events: bool,
+    pub(super) profile: Option<Text>,
+    pub(super) command: Option<Spanned<Vec<Text>>>,
+    pub(super) task_argument: Option<bool>,
+    pub(super) typed_events: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with the key profile or command")]
+struct AgentTable {
+    profile: Option<Text>,
+    command: Option<Spanned<Vec<Text>>>,
+    task_argument: Option<bool>,
+    typed_events: Option<bool>,
+}
+
+impl<'de> Deserialize<'de> for Agent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Agent;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of an agent profile, or a table with the key profile or command")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Agent, E> {
+                // Where it stands is where the agent does.
+                Ok(Agent { profile: Some(Spanned::new(0..0, name.to_owned())), ..Agent::default() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Agent, A::Error> {
+                let AgentTable { profile, command, task_argument, typed_events } =
+                    AgentTable::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Agent { profile, command, task_argument, typed_events })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// The user: a name, or a table that says more of it.
+#[derive(Default)]
+pub(super) struct User {
+    pub(super) name: Option<String>,
+    pub(super) sudo: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with the keys name and sudo")]
+struct UserTable {
+    name: Option<String>,
+    sudo: Option<bool>,
+}
+
+impl<'de> Deserialize<'de> for User {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = User;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, or a table with the keys name and sudo")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<User, E> {
+                Ok(User { name: Some(name.to_owned()), sudo: None })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<User, A::Error> {
+                let UserTable { name, sudo } = UserTable::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(User { name, sudo })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 #[derive(Deserialize)]

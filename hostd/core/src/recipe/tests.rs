@@ -22,7 +22,11 @@ fn a_full_recipe_is_read() {
     assert_eq!(recipe.base.packages, ["git", "python3", "g++"]);
     assert_eq!(
         recipe.agent,
-        Agent { command: vec!["claude".into(), String::new()], task_argument: true, typed_events: false }
+        Agent {
+            command: vec!["claude".into(), String::new()],
+            task: Task::Arguments(vec!["{task}".into()]),
+            typed_events: TypedEvents::AtTurnsEnd
+        }
     );
     assert_eq!(recipe.size, Size { vcpus: 2, memory: 512 << 20, disk: 8 << 30 });
     assert_eq!((recipe.warm, recipe.suspend_after), (Warm { min: 1, max: 4 }, 300));
@@ -37,6 +41,21 @@ fn the_least_recipe_has_defaults() {
     let recipe = Recipe::parse("x", "name='a'\nbase.debian='trixie'\nagent.command=['sh']").unwrap();
     assert_eq!(recipe.size, Size { vcpus: 1, memory: 512 << 20, disk: 8 << 30 });
     assert_eq!((recipe.repository, recipe.warm, recipe.suspend_after), (None, Warm { min: 0, max: 0 }, 60));
+}
+
+#[test]
+fn a_budget_is_in_dollars() {
+    let budget = |text: &str| {
+        let recipe = format!("name='a'\nbase.debian='trixie'\nagent.command=['sh']\n{text}");
+        Recipe::parse("x", &recipe).map(|recipe| recipe.budget).map_err(|error| error.to_string())
+    };
+    assert_eq!(budget(""), Ok(None));
+    assert_eq!((budget("budget = 5"), budget("budget = 0.25")), (Ok(Some(5_000_000)), Ok(Some(250_000))));
+    for wrong in ["0", "-1", "0.001", "2000000", "nan", "inf"] {
+        let error = budget(&format!("budget = {wrong}")).unwrap_err();
+        assert!(error.contains("x:4:10: budget is in US dollars"), "{error}");
+    }
+    assert!(budget("budget = '5'").unwrap_err().starts_with("x:4:10: "));
 }
 
 #[test]
@@ -57,6 +76,14 @@ fn who_works_what_else_is_read_and_private_places_are_read() {
     let egress: Vec<_> = recipe.egress.iter().map(|entry| (entry.to.as_str(), entry.private)).collect();
     assert_eq!(egress[1..3], [("db.lan:5432", true), ("x.example:1", false)]);
     assert!(recipe.warnings().is_empty());
+}
+
+#[test]
+fn credentials_are_named_once_and_none_are_the_default() {
+    let with = |line: &str| Recipe::parse("x", &format!("{FULL}{line}")).map(|recipe| recipe.credentials);
+    assert_eq!(with("").unwrap(), Vec::<String>::new());
+    assert_eq!(with("credentials = ['anthropic', 'npm', 'anthropic']").unwrap(), ["anthropic", "npm"]);
+    assert!(with("credentials = ['../x']").unwrap_err().to_string().contains("pilothouse credential ls"));
 }
 
 #[test]
@@ -90,7 +117,7 @@ fn checks_are_read_and_a_command_alone_is_one() {
 #[case::unknown_key(
     r#"name = "python""#,
     r#"nmae = "python""#,
-    "1:1: unknown key `nmae`, expected one of `name`, `base`, `repository`, `setup`, `user`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `egress`"
+    "1:1: unknown key `nmae`, expected one of `name`, `base`, `repository`, `setup`, `user`, `environment`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `budget`, `egress`, `credentials`"
 )]
 #[case::unknown_inner_key(
     r#"suspend = { after = "5m" }"#,
@@ -100,7 +127,7 @@ fn checks_are_read_and_a_command_alone_is_one() {
 #[case::unknown_table(
     r#"warm = {"#,
     r#"wram = {"#,
-    "8:1: unknown key `wram`, expected one of `name`, `base`, `repository`, `setup`, `user`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `egress`"
+    "8:1: unknown key `wram`, expected one of `name`, `base`, `repository`, `setup`, `user`, `environment`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `budget`, `egress`, `credentials`"
 )]
 #[case::wrong_type(r#"name = "python""#, r#"name = 3"#, "1:8: invalid type: integer `3`, expected a string")]
 #[case::wrong_inner_type(r#""python3", "g++""#, r#"7"#, "2:50: invalid type: integer `7`, expected a string")]
@@ -111,6 +138,51 @@ fn checks_are_read_and_a_command_alone_is_one() {
 )]
 #[case::wrong_integer(r#"vcpus = 2"#, r#"vcpus = "2""#, r#"7:18: invalid type: string "2", expected an integer"#)]
 #[case::missing_agent(r#"agent = {"#, r#"#"#, "1:1: missing key `agent`")]
+#[case::agent_of_nothing(
+    r#"agent = { command = ["claude", ""], task_argument = true }"#,
+    r#"agent = { task_argument = true }"#,
+    "5:9: missing key `command`, or `profile`"
+)]
+#[case::agent_type(
+    r#"agent = { command = ["claude", ""], task_argument = true }"#,
+    "agent = 7",
+    "5:9: invalid type: integer `7`, expected the name of an agent profile, or a table with the key profile or command"
+)]
+#[case::no_such_profile(
+    r#"agent = { command = ["claude", ""], task_argument = true }"#,
+    r#"agent = "cladue""#,
+    "5:9: there is no agent profile `cladue`; there are: aider, claude, codex, copilot, gemini, opencode, qwen, shell"
+)]
+#[case::no_such_profile_in_a_table(
+    r#"agent = { command = ["claude", ""], task_argument = true }"#,
+    r#"agent = { profile = "x" }"#,
+    "5:21: there is no agent profile `x`; there are: aider, claude, codex, copilot, gemini, opencode, qwen, shell"
+)]
+#[case::variable_name(
+    "agent = {",
+    "environment = { A = \"1\", 2B = \"x\" }\nagent = {",
+    r#"5:26: environment is "2B"; allowed: a name of letters, digits and underscore, at most 128, that does not begin with PILOTHOUSE_"#
+)]
+#[case::variable_of_ours(
+    "agent = {",
+    "environment.PILOTHOUSE_TASK = \"x\"\nagent = {",
+    r#"5:13: environment is "PILOTHOUSE_TASK"; allowed: a name of letters, digits and underscore, at most 128, that does not begin with PILOTHOUSE_"#
+)]
+#[case::variable_value(
+    "agent = {",
+    "environment = { A = 1 }\nagent = {",
+    "5:21: invalid type: integer `1`, expected a string"
+)]
+#[case::sudo_of_root(
+    "agent = {",
+    "user = { sudo = true }\nagent = {",
+    "5:8: user is root, to whom sudo is of no use; name another user, or leave sudo out"
+)]
+#[case::user_key(
+    "agent = {",
+    "user = { name = \"a\", sduo = true }\nagent = {",
+    "5:22: unknown key `sduo`, expected `name` or `sudo`"
+)]
 #[case::missing_name(r#"name = "python""#, r#""#, "1:1: missing key `name`")]
 #[case::missing_debian(r#"debian = "bookworm", "#, r#""#, "2:8: missing key `debian`")]
 #[case::missing_url(r#"url = "http://pilothouse.internal/git/widgets.git", "#, r#""#, "3:14: missing key `url`")]
@@ -232,6 +304,11 @@ fn checks_are_read_and_a_command_alone_is_one() {
     r#""0s""#,
     r#"9:21: suspend.after is "0s"; allowed: a time such as "90s", "5m" or "1h", from 1s to 168h"#
 )]
+#[case::user_in_a_table(
+    "agent = {",
+    "user = { name = \"-x\" }\nagent = {",
+    r#"5:8: user is "-x"; allowed: a user name of lower-case letters, digits, underscore and dash, at most 32"#
+)]
 #[case::user(
     "agent = {",
     "user = \"-x\"\nagent = {",
@@ -302,4 +379,67 @@ fn the_recipe_of_the_readme_is_read() {
     assert_eq!((recipe.name.as_str(), recipe.also_read()), ("tidy", &["lib".to_owned()][..]));
     assert_eq!((recipe.egress.len(), recipe.ci.len()), (3, 1));
     assert_eq!(recipe.warnings(), Vec::<String>::new());
+}
+
+fn with_agent(text: &str) -> Recipe {
+    Recipe::parse("x", &format!("name='a'\nbase.debian='bookworm'\n{text}")).unwrap()
+}
+
+#[test]
+fn the_name_of_a_profile_is_enough() {
+    let recipe = with_agent("agent = 'codex'");
+    let profile = recipe.profile.clone().unwrap();
+    assert_eq!((recipe.user.as_str(), recipe.sudo, recipe.size.memory), ("agent", false, 1 << 30));
+    assert_eq!((&recipe.agent.command, &recipe.agent.task), (&profile.command, &profile.task));
+    assert_eq!(recipe.environment, profile.environment);
+    assert_eq!(recipe.egress.iter().map(|egress| &egress.to).collect::<Vec<_>>(), ["api.openai.com:443"]);
+    assert_eq!(recipe.packages(), ["ca-certificates", "git", "passwd"]);
+    assert_eq!(with_agent("agent = { profile = 'codex' }"), recipe);
+}
+
+#[test]
+fn what_a_recipe_says_itself_goes_over_its_profile() {
+    let recipe = with_agent(
+        "agent = { profile = 'codex', command = ['codex', '-m', 'x'], task_argument = true, typed_events = true }\n\
+         user = { name = 'dev', sudo = true }\nsize.memory = '2GiB'\n\
+         environment = { OPENAI_API_KEY = 'mine', CI = '' }\n\
+         egress = [{ to = 'api.openai.com:443', private = true }, 'a.example:1']",
+    );
+    assert_eq!(recipe.agent.command, ["codex", "-m", "x"]);
+    let typed = recipe.agent.typed_events;
+    assert_eq!((&recipe.agent.task, typed), (&Task::Arguments(vec!["{task}".into()]), TypedEvents::All));
+    assert_eq!((recipe.user.as_str(), recipe.sudo, recipe.size.memory), ("dev", true, 2 << 30));
+    assert_eq!((recipe.environment["OPENAI_API_KEY"].as_str(), recipe.environment["CI"].as_str()), ("mine", ""));
+    let egress: Vec<_> = recipe.egress.iter().map(|egress| (egress.to.as_str(), egress.private)).collect();
+    assert_eq!(egress, [("api.openai.com:443", true), ("a.example:1", false)]);
+    assert!(recipe.packages().contains(&"sudo".into()));
+
+    let as_root = with_agent("agent = 'shell'\nuser = 'root'");
+    assert_eq!((as_root.user.as_str(), as_root.sudo), ("root", false), "the profile's sudo is not for root");
+    assert!(with_agent("agent = 'shell'").sudo);
+    assert!(!with_agent("agent = 'shell'\nuser.sudo = false").sudo);
+    assert_eq!(with_agent("agent = { profile = 'codex', task_argument = false }").agent.task, Task::Untold);
+}
+
+#[test]
+fn a_recipe_without_a_profile_is_what_it_always_was() {
+    let recipe = with_agent("agent.command = ['sh']\nuser = 'dev'");
+    assert_eq!((recipe.profile, recipe.sudo, recipe.environment.len()), (None, false, 0));
+    assert_eq!(with_agent("agent.command = ['sh']\nuser = 'dev'").packages(), Vec::<String>::new());
+}
+
+#[test]
+fn a_wrong_profile_is_told_where_it_is_named() {
+    let mut profiles = Profiles::shipped().clone();
+    profiles.put("codex", "/data/agents/codex.toml", "name = 'codex'\nabuot = ''");
+    let text = "name='a'\nbase.debian='bookworm'\nagent = 'codex'";
+    let error = Recipe::parse_with("x", text, &profiles).unwrap_err().to_string();
+    assert!(
+        error.starts_with(
+            "x:3:9: agent profile `codex` cannot be used, /data/agents/codex.toml:2:1: unknown key `abuot`, expected one of"
+        ),
+        "{error}"
+    );
+    assert!(error.ends_with("; correct or remove that file"), "{error}");
+    assert!(Recipe::parse_with("x", &text.replace("codex", "claude"), &profiles).is_ok());
 }

@@ -1,14 +1,16 @@
 //! What is foreign in an observation, made safe and kept within bounds: an answer is stored, sent and printed whole.
 
-use super::{Observation, ReviewSeen, Told, wait::CheckSeen};
+use super::{Delivered, Observation, ReviewSeen, wait::CheckSeen};
 use crate::{checks::NAME_MAX, text};
 
+/// Longest text of a status or a notice that is kept, in bytes.
+pub(super) const TEXT_MAX: usize = 4096;
 /// Most checks, and most reviews, in an answer.
 const LIST_MAX: usize = 64;
 /// Most comments of a review in an answer.
 const COMMENTS_MAX: usize = 200;
 /// Longest text of an answer, in bytes.
-const TEXT_MAX: usize = 16 << 10;
+const ANSWER_MAX: usize = 16 << 10;
 /// Most bytes of all texts of an answer's checks together, and of its reviews together; what comes after is left out.
 const ALL_MAX: usize = 128 << 10;
 
@@ -17,7 +19,7 @@ struct Budget(usize);
 
 impl Budget {
     fn clean(&mut self, text: &mut String) {
-        *text = text::clean(text, TEXT_MAX.min(self.0));
+        *text = text::clean(text, ANSWER_MAX.min(self.0));
         self.0 -= text.len();
     }
 }
@@ -25,13 +27,13 @@ impl Budget {
 impl Observation {
     /// Returns the observation within its bounds, with nothing in it that could trouble a terminal, and without the reviews
     /// that the agent was told of.
-    pub(super) fn cleaned(mut self, told: &Told) -> Self {
+    pub(super) fn cleaned(mut self, delivered: &Delivered) -> Self {
         self.pull.head = text::clean(&self.pull.head, NAME_MAX);
         if let Some(failed) = &mut self.pull.failed {
             failed.name = text::one_line(&text::clean(&failed.name, NAME_MAX));
         }
         clean_checks(&mut self.checks);
-        self.reviews.retain(|review| review.id > told.review);
+        self.reviews.retain(|review| review.id > delivered.review);
         clean_reviews(&mut self.reviews);
         self
     }

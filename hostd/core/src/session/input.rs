@@ -1,7 +1,12 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, Answer, Cause, Message, Observation, Wait};
-use crate::signs::Sign;
+use super::{Activity, Answer, Cause, Due, Message, Observation, Session, Wait};
+use crate::{
+    Actor, UnixMillis,
+    reports::{Report, Source},
+    signs::Sign,
+    usage::Spending,
+};
 
 /// A status that an agent gives of itself. Foreign: [`step`](super::step) bounds and cleans it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +17,17 @@ pub struct Status {
     pub text: String,
     /// Answers that the agent offers to its question.
     pub choices: Vec<String>,
+}
+
+/// What a person does with a session's budget. Amounts are millionths of a US dollar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// The budget is this amount, whatever it was before.
+    Set(u64),
+    /// The budget is raised by this amount.
+    Raise(u64),
+    /// There is none any more.
+    Off,
 }
 
 /// An input of the session machine: a command or a report.
@@ -30,6 +46,15 @@ pub enum Input {
     Resume,
     /// A person sends a message to the agent.
     Send(Message),
+    /// A person allows or refuses what the agent's program asks a permission for, by the keys of its profile.
+    AnswerPermission {
+        /// Id of the permission that the person was shown.
+        permission: String,
+        /// Whether the permission is given.
+        allow: bool,
+    },
+    /// A person sets what models may cost the session, or takes the bound off.
+    Budget(Budget),
     /// A person forks the session.
     Fork,
     /// The fork was made, or could not be; the session's VM runs on.
@@ -76,6 +101,8 @@ pub enum Input {
     Resumed {
         /// Generation of the VM that reports.
         generation: u64,
+        /// Answer that went along with the handshake and that the agent's wait took; None: none was taken.
+        answered: Option<Box<Due>>,
     },
     /// The resume failed; the snapshot is as it was.
     ResumeFailed {
@@ -128,6 +155,24 @@ pub enum Input {
         /// The status that the agent gave.
         status: Status,
     },
+    /// What the agent does was reported, or a source says nothing any more.
+    Reported {
+        /// Generation of the VM that reports.
+        generation: u64,
+        /// Who reports.
+        source: Source,
+        /// What is reported; None: nothing any more.
+        report: Option<Box<Report>>,
+    },
+    /// Somebody typed on the agent's terminal what may answer it, and output came after that.
+    Answered {
+        /// Generation of the VM whose terminal it is.
+        generation: u64,
+        /// When it was typed.
+        at: UnixMillis,
+        /// Whether it was Enter, or ended with it.
+        entered: bool,
+    },
     /// The agent's terminal shows another sign than before.
     Seen {
         /// Generation of the VM whose terminal it is.
@@ -157,12 +202,12 @@ pub enum Input {
     /// The session's pull request was read from the forge; None: it has none.
     Observed(Option<Box<Observation>>),
     /// The agent's wait took its answer.
-    Told {
+    Delivered {
         /// Generation of the VM that got the answer.
         generation: u64,
     },
     /// No command waited in the guest for the answer.
-    NotTold {
+    NotDelivered {
         /// Generation of the VM that did not get the answer.
         generation: u64,
     },
@@ -180,6 +225,11 @@ pub enum Input {
         /// Space left on the full disk, in words; None: the disk is not full.
         full: Option<String>,
     },
+    /// Models have answered the session.
+    Answers {
+        /// What all their answers took since the session was dispatched.
+        spending: Spending,
+    },
     /// The agent's process ended.
     AgentExited {
         /// Generation of the VM that reports.
@@ -189,6 +239,23 @@ pub enum Input {
         /// Last line on the agent's terminal; empty: there is none, or the agent ended well.
         last: String,
     },
+}
+
+impl Input {
+    /// On whose behalf the input is reported of this session, where nobody has commanded it.
+    #[must_use]
+    pub fn reporter(&self, session: &Session) -> Actor {
+        match self {
+            Self::AgentStatus { .. }
+            | Self::Reported { .. }
+            | Self::Seen { .. }
+            | Self::WaitBegan { .. }
+            | Self::WaitWithdrawn { .. }
+            | Self::AgentExited { .. } => Actor::Session { slug: session.slug.clone(), person: session.owner.clone() },
+            Self::Observed(_) => Actor::forge(&session.forge),
+            _ => Actor::Host,
+        }
+    }
 }
 
 /// An effect of the session machine: what hostd is to do. Idempotent: a repeat is harmless.
@@ -229,9 +296,10 @@ pub enum Effect {
     },
     /// Read the session's pull request from the forge; answered by [`Input::Observed`].
     Observe,
-    /// Hand the answer over to the agent's wait; answered by [`Input::Told`] or [`Input::NotTold`]. A repeat is harmless: the
+    /// Hand the answer over to the agent's wait; answered by [`Input::Delivered`] or [`Input::NotDelivered`]. A repeat is harmless: the
     /// guest takes an answer once.
-    Tell {
+    #[serde(alias = "tell")]
+    Deliver {
         /// Generation of the VM that is to get the answer.
         generation: u64,
         /// Id of the wait.
@@ -268,16 +336,17 @@ impl Effect {
                 Self::Start { generation },
                 Input::Started { generation: of } | Input::StartFailed { generation: of, .. },
             )
-            | (Self::Resume { generation }, Input::Resumed { generation: of })
-            | (Self::Tell { generation, .. }, Input::Told { generation: of } | Input::NotTold { generation: of }) => {
-                generation == of
-            }
+            | (Self::Resume { generation }, Input::Resumed { generation: of, .. })
+            | (
+                Self::Deliver { generation, .. },
+                Input::Delivered { generation: of } | Input::NotDelivered { generation: of },
+            ) => generation == of,
             (
                 Self::Start { generation }
                 | Self::Resume { generation }
                 | Self::Type { generation, .. }
                 | Self::Press { generation, .. }
-                | Self::Tell { generation, .. },
+                | Self::Deliver { generation, .. },
                 _,
             ) => ends(*generation),
             (Self::Admit | Self::Observe | Self::Suspend | Self::End | Self::Remove, _) => false,

@@ -16,6 +16,8 @@ pub struct Message {
     pub enter: bool,
     /// Keys that are pressed after the text, in order.
     pub keys: Vec<Key>,
+    /// Whether the message tells of checks or a review, and no person wrote it.
+    pub of_forge: bool,
 }
 
 impl Message {
@@ -58,22 +60,27 @@ pub struct Modes {
 const BRACKET: (&str, &str) = ("\x1b[200~", "\x1b[201~");
 
 impl Message {
-    /// The bytes that are typed, in pieces: each is to be read before the next is written. A bracketed paste is one piece with
-    /// its Enter, so that it is submitted also where all of it is read at once; elsewhere an Enter that is read with its text
-    /// would be a part of it.
+    /// The bytes that are typed, in pieces: each is to be read and dealt with before the next is written. An Enter that is read
+    /// with its text, or soon after it, would be a part of it.
     #[must_use]
     pub fn pieces(&self, modes: Modes) -> Vec<Vec<u8>> {
         let enter = if self.enter { "\r" } else { "" };
         let texts = if modes.paste && !self.text.is_empty() {
             // As terminals paste: lines end with a carriage return, and nothing inside ends the bracket.
             let inside: String = self.text.chars().filter(|&c| c == '\n' || !c.is_control() || c == '\t').collect();
-            vec![format!("{}{}{}{enter}", BRACKET.0, inside.replace('\n', "\r"), BRACKET.1)]
+            vec![format!("{}{}{}", BRACKET.0, inside.replace('\n', "\r"), BRACKET.1), enter.into()]
         } else {
-            vec![self.text.clone(), enter.into()]
+            let text = if self.of_forge { in_one_line(&self.text) } else { self.text.clone() };
+            vec![text, enter.into()]
         };
         let texts = texts.into_iter().filter(|text| !text.is_empty()).map(String::into_bytes);
         texts.chain(self.keys.iter().map(|key| key.bytes(modes.application_cursor))).collect()
     }
+}
+
+/// Joins lines, for a program that would take each for a message of its own.
+fn in_one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
 }
 
 /// A message as it is stored; records of before there were keys have its text alone.
@@ -81,14 +88,21 @@ impl Message {
 #[serde(untagged)]
 enum Kept {
     Line(String),
-    Whole { id: u64, text: String, enter: bool, keys: Vec<Key> },
+    Whole {
+        id: u64,
+        text: String,
+        enter: bool,
+        keys: Vec<Key>,
+        #[serde(default)]
+        of_forge: bool,
+    },
 }
 
 impl From<Kept> for Message {
     fn from(kept: Kept) -> Self {
         match kept {
             Kept::Line(text) => Self::line(text),
-            Kept::Whole { id, text, enter, keys } => Self { id, text, enter, keys },
+            Kept::Whole { id, text, enter, keys, of_forge } => Self { id, text, enter, keys, of_forge },
         }
     }
 }
@@ -101,6 +115,10 @@ mod tests {
 
     const PASTE: Modes = Modes { paste: true, application_cursor: false };
 
+    fn of_forge(text: &str) -> Message {
+        Message { of_forge: true, ..Message::line(text) }
+    }
+
     fn keys(names: &[&str]) -> Message {
         Message { keys: names.iter().map(|name| name.parse().unwrap()).collect(), ..Message::default() }
     }
@@ -108,9 +126,11 @@ mod tests {
     #[rstest]
     #[case::plain("go on".into(), Modes::default(), &["go on", "\r"])]
     #[case::lines("a\nb".into(), Modes::default(), &["a\nb", "\r"])]
-    #[case::bracketed("go on".into(), PASTE, &["\x1b[200~go on\x1b[201~\r"])]
-    #[case::bracketed_lines("a\n\tb".into(), PASTE, &["\x1b[200~a\r\tb\x1b[201~\r"])]
-    #[case::no_way_out("a\x1b[201~b".into(), PASTE, &["\x1b[200~a[201~b\x1b[201~\r"])]
+    #[case::bracketed("go on".into(), PASTE, &["\x1b[200~go on\x1b[201~", "\r"])]
+    #[case::bracketed_lines("a\n\tb".into(), PASTE, &["\x1b[200~a\r\tb\x1b[201~", "\r"])]
+    #[case::no_way_out("a\x1b[201~b".into(), PASTE, &["\x1b[200~a[201~b\x1b[201~", "\r"])]
+    #[case::of_forge(of_forge("a\n\n b"), Modes::default(), &["a | b", "\r"])]
+    #[case::of_forge_bracketed(of_forge("a\nb"), PASTE, &["\x1b[200~a\rb\x1b[201~", "\r"])]
     #[case::no_enter(Message { enter: false, ..Message::line("a") }, Modes::default(), &["a"])]
     #[case::bracketed_no_enter(Message { enter: false, ..Message::line("a") }, PASTE, &["\x1b[200~a\x1b[201~"])]
     #[case::enter_alone("".into(), PASTE, &["\r"])]

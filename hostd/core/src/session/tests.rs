@@ -3,30 +3,34 @@
 use rstest::rstest;
 
 use super::*;
-use crate::{Turn, attention, signs::Sign};
+use crate::{Turn, attention, profile::Answers, signs::Sign, usage::Spending};
 
+mod answers;
 mod histories;
+mod reports;
 mod waiting;
 mod waits;
 
 pub(crate) fn new() -> (Session, Vec<Effect>) {
-    Session::new(
-        NewSession {
-            id: "01J0000000000000000000TEST".into(),
-            slug: "fix-readme".into(),
-            title: "Fix the readme".into(),
-            task: String::new(),
-            environment: "demo".into(),
-            build: "0123456789abcdef".into(),
-            owner: "sam".into(),
-            command: vec!["agent".into()],
-            directory: "/work".into(),
-            repository: None,
-            size: Size { vcpus: 1, memory: 512 << 20, disk: 8 << 30 },
-            typed_events: false,
-        },
-        100,
-    )
+    Session::new(asked_for(), 100)
+}
+
+fn asked_for() -> NewSession {
+    NewSession {
+        id: "01J0000000000000000000TEST".into(),
+        slug: "fix-readme".into(),
+        title: "Fix the readme".into(),
+        task: String::new(),
+        environment: "demo".into(),
+        build: "0123456789abcdef".into(),
+        owner: "sam".into(),
+        command: vec!["agent".into()],
+        directory: "/work".into(),
+        repository: None,
+        size: Size { vcpus: 1, memory: 512 << 20, disk: 8 << 30 },
+        typed_events: TypedEvents::default(),
+        answers: Answers::default(),
+    }
 }
 
 fn running() -> Session {
@@ -94,7 +98,7 @@ fn restart() -> Input {
 #[case::fork(Lifecycle::Running, Input::Fork, "running", vec![])]
 #[case::fork_suspended(Lifecycle::Suspended, Input::Fork, "suspended", vec![])]
 #[case::back_resuming(Lifecycle::Resuming, Input::HostRestarted, "suspended", vec![Effect::Admit])]
-#[case::resumed(Lifecycle::Resuming, Input::Resumed { generation: 3 }, "running", vec![])]
+#[case::resumed(Lifecycle::Resuming, Input::Resumed { generation: 3, answered: None }, "running", vec![])]
 #[case::resume_failed(Lifecycle::Resuming, Input::ResumeFailed { why: "gone".into() }, "suspended", vec![])]
 #[case::died_resuming(
     Lifecycle::Resuming, Input::VmEnded { generation: 3, cause: Cause::LinkLost }, "suspended", vec![]
@@ -197,7 +201,7 @@ fn a_message_that_is_not_read_keeps_no_session_from_its_suspend_and_is_followed_
     let (s, _) = step(&s, Input::HostRestarted, 5).unwrap();
     let (s, _) = step(&s, Input::Resume, 6).unwrap();
     let (s, _) = step(&s, Input::Admitted, 7).unwrap();
-    let (s, effects) = step(&s, Input::Resumed { generation: 4 }, 8).unwrap();
+    let (s, effects) = step(&s, Input::Resumed { generation: 4, answered: None }, 8).unwrap();
     assert_eq!(effects, [Effect::Type { generation: 4, message: Message { id: 1, ..Message::line("go on") } }]);
     assert_eq!(s.activity, Activity::WaitingChecks, "what it asked since stays asked");
     let (s, _) = step(&s, Input::Read { generation: 4, id: 1 }, 9).unwrap();
@@ -242,11 +246,24 @@ impl From<&str> for Sent {
 }
 
 #[test]
+fn what_an_earlier_hostd_kept_of_deliveries_is_known() {
+    let delivered = Delivered { number: 7, review: 3, over: true, ..Delivered::default() };
+    let session = Session { delivering: true, delivered: vec![delivered], ..running() };
+    let mut json = serde_json::to_value(&session).unwrap();
+    let fields = json.as_object_mut().unwrap();
+    for (now, before) in [("delivering", "telling"), ("delivered", "told")] {
+        let value = fields.remove(now).unwrap();
+        fields.insert(before.into(), value);
+    }
+    assert_eq!(serde_json::from_value::<Session>(json).unwrap(), session);
+}
+
+#[test]
 fn messages_of_before_there_were_keys_are_typed_each() {
     let mut json = serde_json::to_value(Session { inbox: vec!["a".into(), "b".into()], ..running() }).unwrap();
     json["inbox"] = serde_json::json!(["a", "b"]);
     let old: Session = serde_json::from_value(json).unwrap();
-    let (s, effects) = step(&with_inbox(old), Input::Resumed { generation: 3 }, 1).unwrap();
+    let (s, effects) = step(&with_inbox(old), Input::Resumed { generation: 3, answered: None }, 1).unwrap();
     assert_eq!(effects, [types(1, "a")]);
     let (_, effects) = step(&s, read(1), 2).unwrap();
     assert_eq!(effects, [types(2, "b")]);
@@ -254,6 +271,13 @@ fn messages_of_before_there_were_keys_are_typed_each() {
 
 fn with_inbox(s: Session) -> Session {
     Session { lifecycle: Lifecycle::Resuming, ..s }
+}
+
+#[test]
+fn a_message_that_was_typed_as_its_agent_ended_is_kept_for_the_next() {
+    let exited = Input::AgentExited { generation: 3, code: 0, last: String::new() };
+    let (s, _) = all(running(), [Input::Send("go on".into()), exited, typed(1)]);
+    assert_eq!((s.inbox.len(), s.typing, s.unread), (1, false, false));
 }
 
 #[test]
@@ -347,7 +371,7 @@ fn the_time_of_a_turn_is_also_that_of_a_session_on_disk() {
         assert_eq!((attention(&s, 0).turn, attention(&s, 0).word), word);
         let (s, _) = all(s, [Input::Resume, Input::Waits { why: "no room".into() }]);
         assert_eq!((attention(&s, 0).word, s.turn_since()), ("queued", since));
-        let (s, _) = all(s, [Input::Admitted, Input::Resumed { generation: 4 }]);
+        let (s, _) = all(s, [Input::Admitted, Input::Resumed { generation: 4, answered: None }]);
         assert_eq!((s.turn_since(), attention(&s, 0).turn), (since, turn));
     }
     // One that cannot be brought back is a person's.
@@ -518,7 +542,8 @@ fn a_running_session_stands_still_to_be_forked() {
 fn a_fork_is_the_same_but_for_its_names() {
     let asks =
         Session { activity: Activity::NeedsInput, inbox: vec!["a".into()], unread: true, forking: true, ..running() };
-    let new = NewFork { id: "F".into(), slug: "fork".into(), title: "fork of fix".into(), owner: "kim".into() };
+    let new =
+        NewFork { id: "F".into(), slug: "fork".into(), title: "fork of fix".into(), owner: "kim".into(), budget: None };
     let (fork, effects) = asks.fork(new, 500);
     assert_eq!(effects, [Effect::Admit]);
     assert_eq!((fork.id.as_str(), fork.branch_prefix().as_str(), fork.owner.as_str()), ("F", "agent/fork/", "kim"));
@@ -534,9 +559,9 @@ fn what_ran_when_hostd_stopped_comes_back_and_what_was_suspended_stays() {
         let (s, _) = step(s, Input::Suspended, 3).unwrap();
         step(&s, Input::HostRestarted, 4).unwrap()
     };
-    for (typing, telling) in [(false, false), (true, false), (false, true)] {
+    for (typing, delivering) in [(false, false), (true, false), (false, true)] {
         let inbox: Vec<Message> = vec!["go on".into(); typing.into()];
-        let ran = Session { typing, telling, inbox, ..running() };
+        let ran = Session { typing, delivering, inbox, ..running() };
         let (stops, _) = step(&ran, Input::HostStops, 2).unwrap();
         let (back, effects) = next_hostd(&stops);
         assert!(back.lifecycle == Lifecycle::Suspended && back.wanted && effects == [Effect::Admit], "{back:?}");
@@ -600,4 +625,105 @@ fn what_an_agent_says_answers_what_was_seen_before() {
     let (s, _) = all(Session { sign: Sign::Called { at: 0, text: String::new() }, ..running() }, [Input::Suspend]);
     let (s, _) = step(&s, Input::Suspended, 3000).unwrap();
     assert_eq!((attention(&s, 0).turn, attention(&s, 0).word), (Turn::You, "calls"), "also on disk");
+}
+
+#[rstest]
+#[case::status(Input::AgentStatus { generation: 3, status: Status { activity: Activity::Idle, text: String::new(), choices: vec![] } }, "session")]
+#[case::terminal(signs(Sign::Nothing), "session")]
+#[case::withdrawn(Input::WaitWithdrawn { generation: 3, id: 1 }, "session")]
+#[case::exit(Input::AgentExited { generation: 3, code: 0, last: String::new() }, "session")]
+#[case::forge(Input::Observed(None), "forge")]
+#[case::place(Input::Admitted, "host")]
+#[case::vm(Input::VmEnded { generation: 3, cause: Cause::LinkLost }, "host")]
+#[case::disk(Input::GuestDisk { generation: 3, full: None }, "host")]
+#[case::time(Input::TimeIsUp { id: 1 }, "host")]
+#[case::policy(Input::Suspend, "host")]
+fn who_reports(#[case] input: Input, #[case] kind: &str) {
+    let session = running();
+    let reporter = input.reporter(&session);
+    assert_eq!(reporter.kind(), kind);
+    // An agent acts for whoever dispatched it.
+    let (name, behalf) = if kind == "session" { (&*session.slug, &*session.owner) } else { (reporter.name(), "") };
+    assert_eq!((reporter.name(), reporter.behalf()), (name, behalf));
+}
+
+#[rstest]
+#[case::crashed(crashed(), None, Activity::Working, true)]
+#[case::crashed_in_its_wait(crashed(), None, Activity::WaitingChecks, true)]
+#[case::crashed_after_its_turn(crashed(), None, Activity::Idle, false)]
+#[case::crashed_with_a_question(crashed(), None, Activity::NeedsInput, false)]
+#[case::program_crashed(Lifecycle::Running, Some(139), Activity::Failed, true)]
+#[case::left(Lifecycle::Running, Some(0), Activity::Done, false)]
+#[case::runs(Lifecycle::Running, None, Activity::Working, false)]
+#[case::queued_again(Lifecycle::Queued, None, Activity::Working, false)]
+fn who_was_interrupted(
+    #[case] lifecycle: Lifecycle,
+    #[case] exited: Option<i32>,
+    #[case] activity: Activity,
+    #[case] interrupted: bool,
+) {
+    let s = Session { began: true, exited, activity, ..with(lifecycle) };
+    assert_eq!(s.was_interrupted(), interrupted);
+    // Nothing had begun that could be interrupted.
+    assert!(exited.is_some() || !Session { began: false, ..s }.was_interrupted());
+}
+
+#[test]
+fn an_agent_has_begun_once_it_was_started() {
+    let (s, _) = step(&with(Lifecycle::Starting), Input::Started { generation: 3 }, 1).unwrap();
+    let (s, _) = step(&s, Input::VmEnded { generation: 3, cause: Cause::LinkLost }, 2).unwrap();
+    assert!(s.began && step(&s, restart(), 3).unwrap().0.began);
+}
+
+fn spent(micros: u64) -> Input {
+    Input::Answers { spending: Spending { answers: 1, micros, ..Spending::default() } }
+}
+
+#[test]
+fn a_budget_is_set_raised_and_taken_off() {
+    let set = |s: &Session, change| step(s, Input::Budget(change), 300).map(|(s, effects)| (s, effects.len()));
+    let start = running();
+    assert!(set(&start, Budget::Raise(5)).unwrap_err().to_string().contains("no budget that could be raised"));
+    let (five, effects) = set(&start, Budget::Set(5_000_000)).unwrap();
+    assert_eq!((five.budget, effects, five.updated_at), (Some(5_000_000), 0, 300));
+    assert_eq!(set(&five, Budget::Set(5_000_000)).unwrap().0, five, "a repeat is a no-op");
+    let (seven, _) = set(&five, Budget::Raise(2_000_000)).unwrap();
+    assert_eq!(seven.budget, Some(7_000_000));
+    assert_eq!(set(&seven, Budget::Off).unwrap().0.budget, None);
+    let restarted =
+        step(&Session { lifecycle: stopped(), ..seven.clone() }, Input::Restart { give_up_memory: false }, 300);
+    assert_eq!(restarted.unwrap().0.budget, seven.budget);
+    let new = |budget| NewFork { id: "F".into(), slug: "f".into(), title: "f".into(), owner: "kim".into(), budget };
+    let (seven, _) = step(&seven, spent(7_000_000), 300).unwrap();
+    let (fork, _) = seven.fork(new(None), 400);
+    assert_eq!((fork.budget, fork.spending), (Some(7_000_000), Spending::default()), "as much once more");
+    assert_eq!(seven.fork(new(Some(0)), 400).0.budget, None);
+    assert!(set(&Session { deleting: true, ..five }, Budget::Off).is_err());
+}
+
+#[test]
+fn what_models_answered_changes_whose_turn_it_is_where_it_uses_a_budget_up() {
+    let start = Session { budget: Some(5_000_000), updated_at: 200, turned_at: 200, ..running() };
+    let (most, _) = step(&start, spent(4_999_999), 300).unwrap();
+    assert_eq!((most.updated_at, most.turned_at, most.spending.micros), (200, 200, 4_999_999), "it is no news");
+    assert_eq!(attention(&most, 300).turn, Turn::Agent);
+    let (all, _) = step(&most, spent(5_000_000), 400).unwrap();
+    let turn = attention(&all, 400);
+    assert_eq!((turn.turn, turn.word, &*turn.reason), (Turn::You, "budget", "budget of $5 used up; raise it to go on"));
+    assert_eq!(all.turned_at, 400);
+    let with = |change: fn(&mut Session)| {
+        let mut session = all.clone();
+        change(&mut session);
+        let said = attention(&session, 400);
+        (said.word, said.reason)
+    };
+    let failed = with(|s| s.activity = Activity::Failed);
+    assert_eq!(failed.0, "budget", "its program has told of an error, which is that");
+    let asks = with(|s| (s.activity, s.text) = (Activity::NeedsInput, "which?".into()));
+    assert_eq!(asks, ("asks", "asks: which? (budget of $5 used up)".into()));
+    assert_eq!(with(|s| s.activity = Activity::WaitingChecks).0, "checks");
+    assert_eq!(with(|s| s.lifecycle = Lifecycle::Suspended).0, "budget");
+    assert_eq!(with(|s| s.lifecycle = stopped()).0, "stopped");
+    let (raised, _) = step(&all, Input::Budget(Budget::Raise(1)), 500).unwrap();
+    assert_eq!((attention(&raised, 500).turn, raised.turned_at), (Turn::Agent, 500));
 }

@@ -1,7 +1,15 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, Answer, Cause, Effect, Lifecycle, Message, Pull, Told, Wait, WaitFor};
-use crate::{UnixMillis, signs::Sign};
+use super::{
+    Activity, Answer, Answered, Cause, Delivered, Due, Effect, Lifecycle, Message, Pull, TypedEvents, Wait, WaitFor,
+};
+use crate::{
+    ForgeId, UnixMillis,
+    profile::Answers,
+    reports::{Report, Reports, Source, activity},
+    signs::Sign,
+    usage::Spending,
+};
 
 /// How the notice of a suspend that failed begins.
 pub(super) const NOT_SUSPENDED: &str = "could not be suspended: ";
@@ -27,7 +35,10 @@ pub struct Session {
     pub command: Vec<String>,
     /// Absolute path in the guest where the agent starts.
     pub directory: String,
-    /// Name of the local forge's repository that the guest may read, and write under its own branches.
+    /// Forge that the session's repository and pull requests are on.
+    #[serde(default)]
+    pub forge: ForgeId,
+    /// Name of the forge's repository that the guest may read, and write under its own branches.
     pub repository: Option<String>,
     /// Size of the session's VM.
     pub size: Size,
@@ -39,6 +50,9 @@ pub struct Session {
     pub text: String,
     /// Answers that the agent offers with [`Activity::NeedsInput`].
     pub choices: Vec<String>,
+    /// What was reported of what the agent does, by whom; see [`crate::reports`].
+    #[serde(default)]
+    pub reports: Reports,
     /// What the agent's terminal shows; counts only while `activity` is [`Activity::Working`].
     #[serde(default)]
     pub sign: Sign,
@@ -47,6 +61,12 @@ pub struct Session {
     pub spoke_at: UnixMillis,
     /// Number of the VM's life: one higher with each start and resume; 0 before the first.
     pub generation: u64,
+    /// Whether an agent was ever started in the session.
+    #[serde(default)]
+    pub began: bool,
+    /// Whether the agent's program is started with the task in its command.
+    #[serde(default)]
+    pub given_task: bool,
     /// How the agent's process of this generation ended, if it has: its exit code, or 128 + signal.
     pub exited: Option<i32>,
     /// What went wrong with the session's cloning, suspend or resume, or with its repository, in words for a person; empty:
@@ -82,33 +102,48 @@ pub struct Session {
     /// The agent's next wait, which began before the last answer was known to have arrived.
     #[serde(default)]
     pub next_wait: Option<Wait>,
-    /// Answer to `wait`; kept until the agent has it.
+    /// Answer to `wait`, or what is to be typed for an agent that has ended its turn; kept until the agent has it.
     #[serde(default)]
     pub answer: Option<Answer>,
     /// Whether the answer is being handed over to the guest.
-    #[serde(default)]
-    pub telling: bool,
+    #[serde(default, alias = "telling")]
+    pub delivering: bool,
     /// Id of the last wait that this boot of the guest reported; 0: none.
     #[serde(default)]
     pub asked: u64,
     /// The session's pull request as last read from the forge; None: there is none.
     #[serde(default)]
     pub pull: Option<Pull>,
-    /// What the agent was told of each of the session's pull requests, the last told last; at most 16.
-    #[serde(default)]
-    pub told: Vec<Told>,
-    /// Id of the last review that the agent was told of, in records of before `told` was kept; else 0.
+    /// What was delivered to the agent of each of the session's pull requests, the last delivered last; at most 16.
+    #[serde(default, alias = "told")]
+    pub delivered: Vec<Delivered>,
+    /// Id of the last review that the agent was told of, in records of before `delivered` was kept; else 0.
     #[serde(default)]
     pub reviews_told: u64,
-    /// Whether results of checks and reviews are typed into the agent's terminal, because it cannot run `session wait`.
+    /// Which results of checks and reviews are typed into the agent's terminal.
     #[serde(default)]
-    pub typed_events: bool,
+    pub typed_events: TypedEvents,
+    /// Keys that answer the agent's program where it asks for a permission.
+    #[serde(default)]
+    pub answers: Answers,
+    /// The last permission that a person answered by these keys.
+    #[serde(default)]
+    pub answered: Option<Answered>,
+    /// Whether the agent has ever said that its turn was over.
+    #[serde(default)]
+    pub tells_turns: bool,
     /// Name of the last process that the guest's kernel killed for want of memory since the agent's last status; empty: none.
     #[serde(default)]
     pub oom_killed: String,
     /// Space left on the guest's disk while it is full, in words; empty: it is not full.
     #[serde(default)]
     pub guest_disk_full: String,
+    /// What answers of models took since the session was dispatched.
+    #[serde(default)]
+    pub spending: Spending,
+    /// Amount in millionths of a US dollar that answers of models may cost; None: any.
+    #[serde(default)]
+    pub budget: Option<u64>,
     /// Whether somebody asked to delete the session; its record goes once [`Effect::Remove`] is done.
     pub deleting: bool,
     /// When the session was dispatched.
@@ -146,7 +181,9 @@ pub struct NewSession {
     /// See [`Session::size`].
     pub size: Size,
     /// See [`Session::typed_events`].
-    pub typed_events: bool,
+    pub typed_events: TypedEvents,
+    /// See [`Session::answers`].
+    pub answers: Answers,
 }
 
 /// The values in which a fork differs from the session that it is made from.
@@ -160,6 +197,8 @@ pub struct NewFork {
     pub title: String,
     /// See [`Session::owner`].
     pub owner: String,
+    /// See [`Session::budget`]; 0: none. None: that of the session that it is made from. What that has spent does not count.
+    pub budget: Option<u64>,
 }
 
 impl Session {
@@ -184,7 +223,9 @@ impl Session {
             repository,
             size,
             typed_events,
+            answers,
         } = new;
+        let given_task = !task.is_empty() && command.iter().any(|word| word.contains(&task));
         let session = Self {
             id,
             slug,
@@ -195,15 +236,19 @@ impl Session {
             owner,
             command,
             directory,
+            forge: ForgeId::local(),
             repository,
             size,
             lifecycle: Lifecycle::Queued,
             activity: Activity::Working,
             text: String::new(),
             choices: Vec::new(),
+            reports: Reports::default(),
             sign: Sign::Nothing,
             spoke_at: now,
             generation: 0,
+            began: false,
+            given_task,
             exited: None,
             notice: String::new(),
             inbox: Vec::new(),
@@ -218,14 +263,19 @@ impl Session {
             wait: None,
             next_wait: None,
             answer: None,
-            telling: false,
+            delivering: false,
             asked: 0,
             pull: None,
-            told: Vec::new(),
+            delivered: Vec::new(),
             reviews_told: 0,
             typed_events,
+            answers,
+            answered: None,
+            tells_turns: false,
             oom_killed: String::new(),
             guest_disk_full: String::new(),
+            spending: Spending::default(),
+            budget: None,
             deleting: false,
             created_at: now,
             updated_at: now,
@@ -238,7 +288,7 @@ impl Session {
     /// Messages, answer and pull request are this session's alone; what its agent waits for, the fork's agent waits for too.
     #[must_use]
     pub fn fork(&self, new: NewFork, now: UnixMillis) -> (Self, Vec<Effect>) {
-        let NewFork { id, slug, title, owner } = new;
+        let NewFork { id, slug, title, owner, budget } = new;
         let fork = Self {
             slug,
             title,
@@ -255,10 +305,13 @@ impl Session {
             waiting: String::new(),
             forking: false,
             answer: None,
-            telling: false,
+            delivering: false,
             pull: None,
-            told: Vec::new(),
+            delivered: Vec::new(),
             reviews_told: 0,
+            spending: Spending::default(),
+            answered: None,
+            budget: budget.or(self.budget).filter(|budget| *budget > 0),
             deleting: false,
             created_at: now,
             updated_at: now,
@@ -284,13 +337,29 @@ impl Session {
         Some(if why.contains("; ") { why } else { format!("{why}; {help}") })
     }
 
+    /// Whether the agent's program was started with its task and has not begun with it: one that reports idle before its first turn
+    /// has not ended it.
+    #[must_use]
+    pub fn begins_task(&self) -> bool {
+        self.given_task && self.reports.turn_at == 0
+    }
+
     /// Whether the session may be suspended once its grace is over: it runs, its agent waits for something or has ended, and
     /// nothing is on its way to the agent.
     #[must_use]
     pub fn waits(&self) -> bool {
         let quiet = self.activity != Activity::Working || self.exited.is_some();
-        let taking = self.typing || self.telling || self.has_something();
+        let taking = self.typing || self.delivering || self.has_something();
         quiet && self.lifecycle == Lifecycle::Running && !taking && !self.forking && !self.deleting
+    }
+
+    /// The report that `activity` follows, and whose it is; None: nobody has reported anything, or something has come since that
+    /// counts more, such as a wait of the agent's or a message for it.
+    #[must_use]
+    pub fn reported(&self) -> Option<(Source, Report)> {
+        let free = self.wait.is_none() && self.exited.is_none();
+        let (source, report) = self.reports.all_in_all().filter(|_| free)?;
+        (activity(source, report.state) == self.activity).then_some((source, report))
     }
 
     /// Whether there is an answer or a message that the agent could be given now. A message that the guest has is not counted.
@@ -302,7 +371,21 @@ impl Session {
             Some(message) if self.unread => waits_for_message && message.is_line(),
             next => next.is_some(),
         };
-        self.exited.is_none() && (self.answer.is_some() || message)
+        // An answer that is typed needs the terminal, too.
+        let answer = self.answer.is_some() && (self.wait.is_some() || !self.unread);
+        self.exited.is_none() && (answer || message)
+    }
+
+    /// The answer that the agent's wait is to be given next; None: it does not wait, or there is no answer yet.
+    #[must_use]
+    pub fn due(&self) -> Option<Due> {
+        let wait = self.wait.as_ref().filter(|_| self.exited.is_none())?;
+        let of_message = || {
+            let message = self.next_message().filter(|message| wait.what == WaitFor::Message && message.is_line())?;
+            Some(Answer::Message { text: message.text.clone() })
+        };
+        let answer = self.answer.clone().or_else(of_message)?;
+        Some(Due { wait: wait.id, answer })
     }
 
     /// The oldest message that the guest has not got.
@@ -346,14 +429,33 @@ impl Session {
         }
     }
 
+    /// Whether the agent was at work when it was ended from outside, or ended badly by itself.
+    #[must_use]
+    pub fn was_interrupted(&self) -> bool {
+        use Activity::{WaitingChecks, WaitingReview, Working};
+        match self.exited {
+            Some(code) => code != 0,
+            None => {
+                let ended = matches!(self.lifecycle, Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. });
+                ended && self.began && matches!(self.activity, Working | WaitingChecks | WaitingReview)
+            }
+        }
+    }
+
+    /// The session's budget, where answers of models have used it up.
+    #[must_use]
+    pub fn used_up(&self) -> Option<u64> {
+        self.budget.filter(|budget| self.spending.micros >= *budget)
+    }
+
     /// Whether the session waits for a place on the host: to start, or to be resumed.
     #[must_use]
     pub fn waits_for_room(&self) -> bool {
         self.lifecycle == Lifecycle::Queued || self.wanted
     }
 
-    /// Gives the message the next id and puts it at the inbox's end.
-    pub(super) fn post(&mut self, message: Message) {
+    /// Gives the message the next id and puts it at the inbox's end, to be typed when the agent is there to read it.
+    pub fn post(&mut self, message: Message) {
         self.sent += 1;
         self.inbox.push(Message { id: self.sent, ..message });
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Session, Told, told::of_checks};
+use super::{Delivered, Session, delivered::of_checks};
 use crate::{
     UnixMillis,
     checks::CheckState,
@@ -24,6 +24,16 @@ pub enum WaitFor {
 }
 
 impl WaitFor {
+    /// The argument of `session wait` that stands for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Checks => "checks",
+            Self::Review => "review",
+            Self::Message => "message",
+        }
+    }
+
     /// Returns what this argument of `session wait` stands for; None: nothing.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
@@ -105,6 +115,15 @@ pub struct Failure {
     pub name: String,
     /// When the check failed.
     pub at: UnixMillis,
+}
+
+/// An answer that is due to the agent's wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Id of the wait.
+    pub wait: u64,
+    /// The answer to the wait.
+    pub answer: Answer,
 }
 
 /// What the forge shows of a session's pull request: the one that its wait names, if it is the session's own, else the newest,
@@ -211,25 +230,27 @@ pub enum Answer {
 
 /// Outcome of checks of which one failed.
 const FAILED: &str = "failed";
-/// Most lines of a failed check's log that are typed into a terminal.
-const WORDS_LINES: usize = 12;
+/// Most checks whose logs are typed into a terminal, most lines of each log, and most characters of a line.
+const WORDS_LOGS: (usize, usize, usize) = (3, 20, 240);
+/// What is typed at the end of words that were too long.
+const CUT: &str = "\n[cut: there is more]";
 /// Most of the session's pull requests that a refusal names; the newest ones are named.
 const NAMED: usize = 8;
 
 impl Observation {
     /// Answer to this wait by what is seen; None: nothing answers it yet. `told`: what the agent was told of the observed pull
     /// request.
-    pub(super) fn answers_to(&self, wait: &Wait, told: &Told) -> Option<Answer> {
+    pub(super) fn answers_to(&self, wait: &Wait, delivered: &Delivered) -> Option<Answer> {
         match wait.pull {
             Some(number) if !self.own.contains(&number) => Some(Answer::not_own(number, &self.own)),
             // Of before the wait.
             Some(number) if number != self.pull.number => None,
-            _ => self.answers(wait.what, told),
+            _ => self.answers(wait.what, delivered),
         }
     }
 
     /// Answer to a wait for `what`, by what is seen and by what the agent was `told`; None: nothing answers it yet.
-    pub(super) fn answers(&self, what: WaitFor, told: &Told) -> Option<Answer> {
+    pub(super) fn answers(&self, what: WaitFor, delivered: &Delivered) -> Option<Answer> {
         let Pull { number, fate, head, .. } = &self.pull;
         match what {
             WaitFor::Checks => Some(Answer::Checks {
@@ -239,9 +260,10 @@ impl Observation {
                 checks: self.checks.clone(),
             }),
             WaitFor::Review => {
-                let reviews: Vec<_> = self.reviews.iter().filter(|review| review.id > told.review).cloned().collect();
+                let reviews: Vec<_> =
+                    self.reviews.iter().filter(|review| review.id > delivered.review).cloned().collect();
                 if reviews.is_empty() && *fate == Fate::Open {
-                    return self.bad_news(told);
+                    return self.bad_news(delivered);
                 }
                 Some(Answer::Review { number: *number, head: head.clone(), state: *fate, reviews })
             }
@@ -251,16 +273,16 @@ impl Observation {
 
     /// The failed checks, for a wait for a review: nobody reviews what its checks do not let through. None where the agent was
     /// told.
-    fn bad_news(&self, told: &Told) -> Option<Answer> {
+    pub(super) fn bad_news(&self, delivered: &Delivered) -> Option<Answer> {
         let failed = self.pull.outcome() == Some(FAILED);
-        if failed && !self.checks_told(told) { self.answers(WaitFor::Checks, told) } else { None }
+        if failed && !self.checks_delivered(delivered) { self.answers(WaitFor::Checks, delivered) } else { None }
     }
 
     /// Whether the agent was told the checks' outcome. A check that was run again and failed again is news; one that began
     /// before the agent was told, and failed after the first, is not.
-    pub(super) fn checks_told(&self, told: &Told) -> bool {
-        let known = self.pull.outcome().is_some_and(|outcome| told.checks == of_checks(&self.pull.head, outcome));
-        known && !self.checks.iter().any(|check| check.state.is_bad() && check.started_at > told.began)
+    pub(super) fn checks_delivered(&self, delivered: &Delivered) -> bool {
+        let known = self.pull.outcome().is_some_and(|outcome| delivered.checks == of_checks(&self.pull.head, outcome));
+        known && !self.checks.iter().any(|check| check.state.is_bad() && check.started_at > delivered.began)
     }
 }
 
@@ -280,10 +302,14 @@ impl Answer {
         Self::Refused { why }
     }
 
-    /// The answer in one line of at most [`Session::MESSAGE`] bytes, for an agent that reads its terminal alone.
+    /// The answer in words, of several lines and at most [`Session::MESSAGE`] bytes, for an agent that reads its terminal alone.
     #[must_use]
     pub fn in_words(&self) -> String {
-        text::clean(&self.words(), Session::MESSAGE)
+        let words = text::clean(&self.words(), usize::MAX);
+        if words.len() <= Session::MESSAGE {
+            return words;
+        }
+        text::clean(&words, Session::MESSAGE - CUT.len()) + CUT
     }
 
     fn words(&self) -> String {
@@ -292,22 +318,21 @@ impl Answer {
                 let bad: Vec<_> = checks.iter().filter(|check| check.state.is_bad()).collect();
                 let names: Vec<_> =
                     bad.iter().map(|check| format!("`{}` {}", check.name, check.state.word())).collect();
-                let log = bad.first().map_or("", |check| check.log.as_str());
-                let mut tail: Vec<&str> = log.lines().rev().take(WORDS_LINES).collect();
-                tail.reverse();
-                let (names, tail) = (names.join(", "), tail.join(" | "));
-                text::one_line(&format!("The checks of pull request #{number}: {names}. The end of the log: {tail}"))
+                let mut words = format!("The checks of pull request #{number}: {}.", names.join(", "));
+                for check in bad.iter().take(WORDS_LOGS.0) {
+                    words += &check.in_words();
+                }
+                words + "\n\nFix this and push to the same branch; its checks then run again."
             }
             Self::Checks { number, .. } => format!("The checks of pull request #{number} have passed."),
             Self::Review { number, state, reviews, .. } => {
                 // What may be cut comes last.
-                let mut words = vec![match state {
+                let words = match state {
                     Fate::Open => format!("Review of pull request #{number}:"),
                     Fate::Merged => format!("Pull request #{number} is merged."),
                     Fate::Closed => format!("Pull request #{number} is closed."),
-                }];
-                words.extend(reviews.iter().map(ReviewSeen::in_words));
-                text::one_line(&words.join(" "))
+                };
+                reviews.iter().fold(words, |words, review| words + "\n\n" + &review.in_words())
             }
             Self::Message { text } => text.clone(),
             Self::TimedOut => "Nothing happened in time.".into(),
@@ -317,20 +342,51 @@ impl Answer {
     }
 }
 
+impl CheckSeen {
+    /// What the check found, and the end of its log, for an agent that reads its terminal alone.
+    fn in_words(&self) -> String {
+        let (_, lines, width) = WORDS_LOGS;
+        let mut words = match text::one_line(&self.summary) {
+            summary if summary.is_empty() => String::new(),
+            summary => format!("\n\n`{}` says: {summary}", self.name),
+        };
+        let log = self.log.trim_end();
+        if log.is_empty() {
+            return if self.url.is_empty() {
+                words
+            } else {
+                words + &format!("\n\nMore of `{}`: {}", self.name, self.url)
+            };
+        }
+        words += &format!("\n\nThe end of the log of `{}`:", self.name);
+        let skipped = log.lines().count().saturating_sub(lines);
+        for line in log.lines().skip(skipped) {
+            words.push('\n');
+            words.extend(line.trim_end().chars().take(width));
+        }
+        words
+    }
+}
+
 impl ReviewSeen {
+    /// Whether the review says anything beside its verdict.
+    pub(super) fn has_words(&self) -> bool {
+        !self.body.trim().is_empty() || !self.comments.is_empty()
+    }
+
     fn in_words(&self) -> String {
         let mut words = format!("{} says {}", self.by, self.verdict.word());
         if !self.body.is_empty() {
-            words += &format!(": {}", self.body);
+            words += &format!(": {}", self.body.trim());
         }
         for comment in &self.comments {
             let line = comment.line.map_or_else(String::new, |line| format!(":{line}"));
-            let quote = match comment.quote.trim() {
-                "" => String::new(),
-                quote => format!(" `{quote}`"),
+            let quote = match text::one_line(&comment.quote) {
+                quote if quote.is_empty() => quote,
+                quote => format!(" (on `{quote}`)"),
             };
-            words += &format!(" | {}{line}{quote}: {}", comment.path, comment.body);
+            words += &format!("\n{}{line}: {}{quote}", comment.path, comment.body.trim());
         }
-        words + "."
+        words
     }
 }

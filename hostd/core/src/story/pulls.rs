@@ -5,13 +5,14 @@ use crate::{
     pulls::{PullRequest, PullState, Verdict, Who, WhyClosed},
 };
 
-/// What a change of a pull request adds to the story of the session whose work it is. `before` is None for a new one.
+/// What a change of a pull request adds to the story of the session whose work it is. `before` is None for a new one; `person` is
+/// the user name of whoever that session belongs to, empty where it is not known.
 #[must_use]
-pub fn of_pull(before: Option<&PullRequest>, after: &PullRequest, now: UnixMillis) -> Vec<Event> {
+pub fn of_pull(before: Option<&PullRequest>, after: &PullRequest, person: &str, now: UnixMillis) -> Vec<Event> {
     let PullRequest { number, author, .. } = after;
     let event =
         |at, actor, what, text: &str| Event::new(&author.session, at, actor, what, &format!("#{number} {text}"));
-    let session = || Actor::Session { slug: author.slug.clone(), person: String::new() };
+    let session = || Actor::Session { slug: author.slug.clone(), person: person.into() };
     let Some(before) = before else {
         return vec![event(
             after.created_at,
@@ -43,11 +44,15 @@ pub fn of_pull(before: Option<&PullRequest>, after: &PullRequest, now: UnixMilli
         (_, PullState::Closed(closing)) => {
             let actor = match &closing.why {
                 WhyClosed::By(name) => Actor::person(&**name),
-                WhyClosed::HeadGone | WhyClosed::BaseGone => Actor::local_forge(),
+                WhyClosed::HeadGone | WhyClosed::BaseGone => Actor::forge(&after.forge),
             };
             Some(event(closing.at, actor, "closed", &closing.why.to_string()))
         }
-        (PullState::Closed(_), PullState::Open) => Some(event(now, Actor::local_forge(), "reopened", "is open again")),
+        (PullState::Closed(_), PullState::Open) => {
+            let forge = || Actor::forge(&after.forge);
+            let actor = after.reopened_by.as_deref().map_or_else(forge, Actor::person);
+            Some(event(now, actor, "reopened", "is open again"))
+        }
         _ => None,
     });
     events

@@ -3,7 +3,9 @@ use crate::{
     Activity, Input, Lifecycle, Session, UnixMillis,
     actor::Actor,
     attention::attention,
+    reports::{Kind, State},
     session::{Answer, Fate, Message, WaitFor},
+    usage::dollars,
 };
 
 /// The first event of a session.
@@ -31,6 +33,10 @@ pub fn of_session(before: &Session, input: &Input, after: &Session, actor: &Acto
     let mut tell = |actor: &Actor, what, text: &str| told.push(Event::new(&after.id, now, actor.clone(), what, text));
     match input {
         Input::Send(message) => tell(actor, "sent", &of_message(message)),
+        Input::AnswerPermission { allow, .. } => {
+            let what = before.permission().map(|permission| permission.text).unwrap_or_default();
+            tell(actor, if *allow { "allowed" } else { "denied" }, &what);
+        }
         Input::Restart { .. } => tell(actor, "restarted", "boots from its disk"),
         Input::Delete if !before.deleting => tell(actor, "deleted", "is ended and removed"),
         Input::SuspendFailed { why } => tell(&Actor::Host, "suspend-failed", why),
@@ -41,12 +47,19 @@ pub fn of_session(before: &Session, input: &Input, after: &Session, actor: &Acto
         Input::AgentExited { .. } if after.exited != before.exited => {
             tell(actor, "exited", &attention(after, now).reason);
         }
-        Input::Told { .. } => {
+        Input::Delivered { .. } => {
             if let Some(answer) = &before.answer {
                 tell(&Actor::Host, "delivered", &of_answer(answer));
             }
         }
         _ => {}
+    }
+    if before.budget != after.budget {
+        let said = after.budget.map_or_else(|| "taken off".into(), |budget| format!("set to {}", dollars(budget)));
+        tell(actor, "budget", &said);
+    }
+    if let (None, Some(budget)) = (before.used_up(), after.used_up()) {
+        tell(&Actor::Host, "budget-used-up", &format!("{} on models", dollars(budget)));
     }
     if before.guest_disk_full.is_empty() && !after.guest_disk_full.is_empty() {
         tell(&Actor::Host, "disk-full", &after.guest_disk_full);
@@ -59,11 +72,20 @@ pub fn of_session(before: &Session, input: &Input, after: &Session, actor: &Acto
             tell(actor, "checks", &format!("of #{} {outcome}{failed}", seen.number));
         }
     }
+    for typed in after.inbox.iter().filter(|message| message.of_forge && message.id > before.sent) {
+        // Its first line says what it is about.
+        tell(&Actor::Host, "delivered", typed.text.lines().next().unwrap_or_default());
+    }
     if let Some((what, text)) = activity(before, after) {
         tell(actor, what, &text);
     }
     if let Some((actor, what, text)) = lifecycle(before, input, after, actor, now) {
         tell(&actor, what, &text);
+    }
+    if let Input::Resumed { answered: Some(due), .. } = input
+        && before.wait.as_ref().is_some_and(|wait| wait.id == due.wait)
+    {
+        tell(&Actor::Host, "delivered", &of_answer(&due.answer));
     }
     told
 }
@@ -72,16 +94,27 @@ pub fn of_session(before: &Session, input: &Input, after: &Session, actor: &Acto
 fn activity(before: &Session, after: &Session) -> Option<(&'static str, String)> {
     let same = before.activity == after.activity;
     let waits = |what: &str| Some(("waits", format!("for {what}")));
+    let turn_ended = after.reported().is_some() && after.reports.turn_ended().is_some();
     match after.activity {
-        Activity::NeedsInput if !same || before.text != after.text => Some(("asks", after.text.clone())),
+        Activity::NeedsInput if !same || before.text != after.text => Some((asks(after), after.text.clone())),
         _ if same || after.exited.is_some() => None,
         Activity::WaitingChecks => waits("its checks"),
         Activity::WaitingReview => waits("a review"),
         Activity::Idle if after.wait.as_ref().is_some_and(|wait| wait.what == WaitFor::Message) => waits("a message"),
+        Activity::Idle if turn_ended => Some(("turn-ended", after.text.clone())),
         Activity::Idle => Some(("idle", after.text.clone())),
         Activity::Done => Some(("done", after.text.clone())),
         Activity::Failed => Some(("failed", after.text.clone())),
         Activity::Working | Activity::NeedsInput => None,
+    }
+}
+
+/// What it needs a person for.
+fn asks(session: &Session) -> &'static str {
+    match session.reported().map(|(_, report)| report.state) {
+        Some(State::Blocked(Some(Kind::Permission))) => "needs-permission",
+        Some(State::Blocked(Some(Kind::Auth))) => "needs-sign-in",
+        _ => "asks",
     }
 }
 
@@ -113,6 +146,7 @@ fn why_woken(input: &Input, after: &Session) -> String {
     match (input, &after.answer) {
         (Input::Resume, _) => "by command".into(),
         (Input::Send(_), _) => "for the message".into(),
+        (Input::AnswerPermission { .. }, _) => "for the answer to its question".into(),
         (_, Some(answer)) => format!("for the answer: {}", of_answer(answer)),
         _ => "something came for it".into(),
     }

@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
-    Input, Lifecycle, Session, Status,
+    ForgeId, Input, Lifecycle, Session, Status,
     pulls::{NewReview, PullInput, PullRequest, Verdict, Who},
-    session::{Answer, Cause, Failure, Fate, Observation, Pull, Wait, WaitFor, step},
+    session::{Answer, Budget, Cause, Due, Failure, Fate, Observation, Pull, Wait, WaitFor, step},
+    usage::Spending,
 };
 
 /// The words of a story: who, what, text.
@@ -34,6 +35,8 @@ fn a_session_reads_as_its_story() {
     let mut story = vec![created(&session)];
     let ask = Status { activity: crate::Activity::NeedsInput, text: "which one?".into(), choices: vec![] };
     let wait = Wait { id: 1, what: WaitFor::Checks, pull: None, since: 200, until: None };
+    let taken = Answer::Checks { number: 3, head: "aaaa".into(), outcome: "failed".into(), checks: vec![] };
+    let answered = Some(Box::new(Due { wait: 1, answer: taken }));
     let inputs = [
         (Actor::Host, Input::Admitted),
         (Actor::Host, Input::Started { generation: 1 }),
@@ -46,10 +49,9 @@ fn a_session_reads_as_its_story() {
         (agent(), Input::WaitBegan { generation: 1, wait }),
         (Actor::person("ann"), Input::Suspend),
         (Actor::Host, Input::Suspended),
-        (Actor::local_forge(), seen(true)),
+        (Actor::forge(&ForgeId::local()), seen(true)),
         (Actor::Host, Input::Admitted),
-        (Actor::Host, Input::Resumed { generation: 2 }),
-        (Actor::Host, Input::Told { generation: 2 }),
+        (Actor::Host, Input::Resumed { generation: 2, answered }),
         (Actor::Host, Input::VmEnded { generation: 2, cause: Cause::LinkLost }),
         (Actor::person("sam"), Input::Restart { give_up_memory: false }),
         (Actor::person("sam"), Input::Delete),
@@ -103,14 +105,14 @@ fn a_text_is_one_bounded_line() {
 #[test]
 fn answers_say_what_they_are() {
     let session = crate::session::tests::new().0;
-    let telling = |answer| Session { answer: Some(answer), telling: true, generation: 1, ..session.clone() };
+    let delivering = |answer| Session { answer: Some(answer), delivering: true, generation: 1, ..session.clone() };
     for (answer, expected) in [
         (Answer::TimedOut, "nothing in the time it gave"),
         (Answer::NoPullRequest, "it has no pull request"),
         (Answer::Review { number: 2, head: String::new(), state: Fate::Merged, reviews: vec![] }, "#2 is merged"),
     ] {
-        let before = telling(answer);
-        let input = Input::Told { generation: 1 };
+        let before = delivering(answer);
+        let input = Input::Delivered { generation: 1 };
         let story = of_session(&before, &input, &before, &Actor::Host, 7);
         assert_eq!(words(&story), [format!("hostd: delivered {expected}")]);
     }
@@ -134,28 +136,56 @@ fn a_pull_request_tells_who_did_what() {
         review("bob", Verdict::RequestChanges, "why?"),
         review("bob", Verdict::Approve, ""),
         PullInput::Close(Who::person("ann")),
-        PullInput::Reopen(Who::person("ann")),
+        PullInput::Reopen(Who::person("bea")),
         PullInput::Merge(merge),
         PullInput::Merged,
     ];
     let mut pull: PullRequest = crate::pulls::tests::pull();
-    let mut story = of_pull(None, &pull, 1);
+    let mut story = of_pull(None, &pull, "sam", 1);
     for (at, input) in (2..).zip(inputs) {
         let after = crate::pulls::step(&pull, input, at).unwrap();
-        story.extend(of_pull(Some(&pull), &after, at));
+        story.extend(of_pull(Some(&pull), &after, "sam", at));
         // The same once more adds nothing.
-        assert_eq!(of_pull(Some(&after), &after, at), []);
+        assert_eq!(of_pull(Some(&after), &after, "sam", at), []);
         pull = after;
     }
     let expected = [
-        "fix-parser: opened #7 into main: Fix the parser",
-        "fix-parser: pushed #7 revision 2, which replaces commits of the one before",
+        "fix-parser (for sam): opened #7 into main: Fix the parser",
+        "fix-parser (for sam): pushed #7 revision 2, which replaces commits of the one before",
         "bob: changes-requested #7 revision 2: why?",
         "bob: approved #7 revision 2",
         "ann: closed #7 by ann",
-        "forge local: reopened #7 is open again",
+        "bea: reopened #7 is open again",
         "ann: merged #7 into main",
     ];
     assert_eq!(words(&story), expected);
     assert!(story.iter().all(|event| event.session == "01A"));
+}
+
+#[test]
+fn a_story_tells_what_was_typed_for_an_ended_turn() {
+    let ends = Status { activity: crate::Activity::Idle, text: String::new(), choices: vec![] };
+    let mut session = Session { lifecycle: Lifecycle::Running, generation: 3, ..crate::session::tests::new().0 };
+    let mut story = vec![];
+    for input in [Input::AgentStatus { generation: 3, status: ends }, seen(true)] {
+        let (after, _) = step(&session, input.clone(), 300).unwrap();
+        story.extend(of_session(&session, &input, &after, &Actor::Host, 300));
+        session = after;
+    }
+    assert!(words(&story).contains(&"hostd: delivered The checks of pull request #3: .".into()), "{:?}", words(&story));
+}
+
+#[test]
+fn a_budget_and_its_end_are_told() {
+    let start = Session { lifecycle: Lifecycle::Running, ..crate::session::tests::new().0 };
+    let kim = Actor::person("kim");
+    let input = Input::Budget(Budget::Set(5_000_000));
+    let (set, _) = step(&start, input.clone(), 200).unwrap();
+    let told = of_session(&start, &input, &set, &kim, 200);
+    assert_eq!((told.len(), &*told[0].what, &*told[0].text, &told[0].actor), (1, "budget", "set to $5", &kim));
+    let input = Input::Answers { spending: Spending { micros: 5_100_000, ..Spending::default() } };
+    let (used_up, _) = step(&set, input.clone(), 300).unwrap();
+    let told = of_session(&set, &input, &used_up, &Actor::Host, 300);
+    assert_eq!((told.len(), &*told[0].what, &*told[0].text), (1, "budget-used-up", "$5 on models"));
+    assert!(of_session(&used_up, &input, &used_up, &Actor::Host, 400).is_empty());
 }

@@ -1,9 +1,9 @@
-use hostd_core::pulls::PullState;
+use hostd_core::{ForgeId, pulls::PullState};
 use pilothouse_proto::guest::v1::{AskRequest, OpenPull, PullOpened, ask_request, ask_response::Answer};
 
 use super::*;
 use crate::{
-    forge::{Local, PullId, elsewhere::Elsewhere},
+    forge::{Local, PullId, Pulls as _, testing::fake_forge::FakeForge},
     store::Store,
 };
 
@@ -12,7 +12,7 @@ async fn with_forge() -> (Fixture, Local) {
     let mut forge = None;
     let fixture = Fixture::with(caller(), |gateway, folder| {
         let (store, _) = Store::open(&folder.join("store.sqlite")).unwrap();
-        let local = Local::new(store, folder);
+        let local = Local::new(Arc::new(store), folder);
         forge = Some(local.clone());
         gateway.with_forge(Arc::new(local))
     });
@@ -45,7 +45,7 @@ async fn a_pushed_branch_becomes_a_pull_request_and_each_push_a_revision() {
     assert_eq!((opened.number, opened.branch.as_str(), opened.base.as_str()), (1, "agent/fix-parser-3f/work", "main"));
     push(&fixture, "work").await;
     // When the push has returned, its revision is there, unasked.
-    let id = PullId { repository: "widgets".into(), number: 1 };
+    let id = PullId::new(ForgeId::local(), "widgets", 1);
     let known = forge.known(&id).await.unwrap().pull;
     assert_eq!((known.revision(), known.author.session.as_str(), known.state), (2, "01J", PullState::Open));
     let tip = commit_of(&fixture.path("git/widgets.git"), "refs/heads/agent/fix-parser-3f/work");
@@ -75,7 +75,7 @@ async fn who_cannot_push_opens_nothing(#[case] caller: Caller, #[case] says: &st
 
 #[tokio::test]
 async fn a_forge_that_does_not_answer_is_asked_again() {
-    let forge = Arc::new(Elsewhere::new(1));
+    let forge = Arc::new(FakeForge::new(1));
     let fixture = Fixture::with(caller(), |gateway, _| gateway.with_forge(forge.clone())).await;
     for questions in [1, 0] {
         forge.down(questions);

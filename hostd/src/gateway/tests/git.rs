@@ -145,20 +145,21 @@ async fn a_full_disk_refuses_pushes_and_serves_the_rest() {
 
 #[tokio::test]
 async fn one_session_keeps_no_other_from_git() {
-    let fixture = Fixture::new(caller()).await;
+    let permit_wait = Duration::from_secs(2);
+    let fixture = Fixture::with(caller(), |gateway, _| Gateway { permit_wait, ..gateway }).await;
     let head = "POST http://pilothouse.internal/git/widgets.git/git-upload-pack HTTP/1.1\r\nHost: x\r\n\
                 Content-Type: application/x-git-upload-pack-request\r\nContent-Length: 1000\r\n\r\n";
     let mut stalled = vec![];
-    for _ in 0..turn::OF_SESSION {
+    for _ in 0..git_permits::OF_SESSION {
         let mut stream = TcpStream::connect(&fixture.proxy).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         stalled.push(stream);
     }
     let root = fixture.path("git");
-    until("git runs", || count_git(&root) >= turn::OF_SESSION).await;
+    until("git runs", || count_git(&root) >= git_permits::OF_SESSION).await;
     let output = fixture.git(".", &["clone", "http://pilothouse.internal/git/widgets.git", "x"]).await;
     assert!(text(&output).contains("remote: pilothouse: git is busy with other transfers"), "{}", text(&output));
-    assert_eq!(fixture.gateway.turns.available_permits(), turn::OF_HOST - turn::OF_SESSION);
+    assert_eq!(fixture.gateway.git_permits.available_permits(), git_permits::OF_HOST - git_permits::OF_SESSION);
     drop(stalled);
     until("git is gone", || count_git(&root) == 0).await;
     fixture.clone_widgets().await;

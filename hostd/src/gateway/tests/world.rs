@@ -141,7 +141,7 @@ async fn a_session_has_so_many_connections_and_no_more() {
 #[tokio::test]
 async fn no_session_has_more_than_half_of_the_connections_of_a_small_host() {
     let (one, other) = (caller(), Caller { session_id: "other".into(), ..caller() });
-    let gateway = Gateway::new("/nowhere".into()).with_connections(4);
+    let gateway = Gateway::new(BareRepositories::at("/nowhere".into())).with_connections(4);
     let places = [Place::take(&gateway, &one.session_id).await, Place::take(&gateway, &one.session_id).await];
     assert!(places.iter().all(Option::is_some));
     assert!(timeout(Duration::from_millis(50), Place::take(&gateway, &one.session_id)).await.is_err());

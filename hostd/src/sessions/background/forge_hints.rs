@@ -11,14 +11,14 @@ use crate::{
 pub(in crate::sessions) async fn pass_on(ctx: Arc<Context>, registry: Arc<Registry>) {
     let mut hints = ctx.forge.hints();
     while let Some(hint) = hints.next().await.map(Heard::hint) {
-        let concerned = match &hint {
-            Some(hint) => ctx.forge.concerned(hint).await,
-            None => None,
-        };
         for handle in registry.all() {
-            let of = handle.record.borrow().session.repository.clone();
-            let there = of.is_some() && hint.as_ref().is_none_or(|hint| of.as_ref() == Some(&hint.repository));
-            if there && concerned.as_ref().is_none_or(|ids| ids.contains(&handle.id)) {
+            let works_there = {
+                let session = &handle.record.borrow().session;
+                let here = session.repository.as_ref().filter(|_| session.forge == *ctx.forge.id());
+                here.is_some_and(|name| hint.as_ref().is_none_or(|hint| *name == hint.repository))
+            };
+            let concerned = hint.as_ref().and_then(|hint| hint.sessions.as_ref());
+            if works_there && concerned.is_none_or(|ids| ids.contains(&handle.id)) {
                 handle.forge_news.send_replace(());
             }
         }

@@ -15,14 +15,12 @@ use crate::sessions::{
     registry::{Handle, Registry},
 };
 
-/// Between two looks.
-const EVERY: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 1000 });
 /// Who could not be suspended is not asked again before.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// Begins; ends when it is dropped.
 pub(in crate::sessions) async fn watch(ctx: Arc<Context>, registry: Arc<Registry>, pool: Arc<Pool>) {
-    let mut ticks = interval(EVERY);
+    let mut ticks = interval(ctx.timings.memory_look);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut short, mut asked) = (false, BTreeMap::new());
     loop {
@@ -66,11 +64,12 @@ async fn look(
 }
 
 fn resident(handle: &Arc<Handle>) -> Option<Resident> {
-    let memory = handle.live.borrow().as_ref().map(|live| live.vm.memory().private)?;
+    let (memory, streams) =
+        handle.live.borrow().as_ref().map(|live| (live.vm.memory().private, live.link.streams()))?;
     let session = &handle.record.borrow().session;
     let used = *handle.terminal.viewers().borrow() > 0 || *handle.busy.borrow() > 0;
     let runs = session.lifecycle == Lifecycle::Running && !session.deleting;
-    runs.then(|| Resident { id: handle.id.clone(), memory, waits: session.waits(), used })
+    runs.then(|| Resident { id: handle.id.clone(), memory, waits: session.waits(), used, streams })
 }
 
 /// One at work is wanted again at once: it waits for room, in the queue of all that do.

@@ -16,6 +16,8 @@ const SNAPSHOT: &str = "snapshot";
 const OFFSET: &str = "snapshot.offset";
 /// Of what was kept of the session's changes while it is suspended.
 const CHANGES: &str = "changes";
+/// Of the session's certificate authority: its key and its certificate.
+const AUTHORITY: &str = "authority.pem";
 /// In the folder of a fork that is not committed.
 const HALF_MADE: &str = "half-made";
 /// What names of layers end with.
@@ -180,6 +182,11 @@ impl Folder {
         self.0.join(CHANGES)
     }
 
+    /// The key of the session's certificate authority, which its guest trusts for as long as there is one.
+    pub(in crate::sessions) fn authority(&self) -> PathBuf {
+        self.0.join(AUTHORITY)
+    }
+
     /// Removes what was kept of its changes: it is not so any more.
     pub(in crate::sessions) async fn forget_changes(&self) {
         // Mostly there is none. What cannot be removed is of another time than the next suspend, and is not taken for it.
@@ -225,7 +232,10 @@ mod tests {
         for log in crate::terminals::log_files(folder.path()) {
             assert_eq!(below(&log), FileKind::Log, "{log:?}");
         }
-        assert_eq!([below(&folder.changes()), below(&folder.snapshot())], [FileKind::Other; 2]);
+        assert_eq!(
+            [below(&folder.changes()), below(&folder.snapshot()), below(&folder.authority())],
+            [FileKind::Other; 3]
+        );
         assert_eq!(session_of(Path::new("sessions/01A/disk.qcow2")), Some("01A"));
         assert_eq!(session_of(Path::new("builds/01A/disk.qcow2")), None);
     }

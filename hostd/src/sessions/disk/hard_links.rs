@@ -8,6 +8,14 @@ use std::{
 
 use tokio::fs;
 
+/// Gives a file another name, if it is there.
+pub(in crate::sessions) async fn one(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Gives the files of a folder names in another one, which is made.
 pub(in crate::sessions) async fn files(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir(to).await?;

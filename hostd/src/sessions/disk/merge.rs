@@ -14,7 +14,7 @@ use super::{
     next_layer,
 };
 use crate::{
-    room::Rooms,
+    admission::Admission,
     store::{Machine, Record},
     vm::Vmm,
 };
@@ -53,12 +53,12 @@ impl Plan {
     pub(in crate::sessions) async fn carry_out(
         &self,
         vmm: &dyn Vmm,
-        rooms: &Rooms,
+        admission: &Admission,
         folder: &Folder,
         bytes: u64,
     ) -> Result<PathBuf, NotMerged> {
         fail::fail_point!("merge::no-room", |_| Err(NotMerged::NoRoom { needed: 1, free: 0 }));
-        let (needed, free) = (on_disk(self.merged()).await, rooms.room().disk());
+        let (needed, free) = (on_disk(self.merged()).await, admission.room().disk());
         if needed > free {
             return Err(NotMerged::NoRoom { needed, free });
         }
@@ -86,9 +86,9 @@ impl Plan {
 pub(in crate::sessions) enum NotMerged {
     /// The host's disk has too little room beyond its reserve, in bytes. It may have more another time.
     NoRoom {
-        /// At the most.
+        /// Bytes that the merged layer takes at most.
         needed: u64,
-        /// Of it.
+        /// Bytes that are free.
         free: u64,
     },
     /// It would go no better another time.

@@ -10,8 +10,8 @@ use std::{
 
 use super::Fleet;
 use crate::{
+    admission::Kind,
     host_status::meminfo,
-    room::Kind,
     sessions::{
         disk::folder::{FileKind, kind, session_of},
         error::FleetError,
@@ -48,21 +48,21 @@ pub struct Accounts {
     pub memory_reserve: u64,
     /// Memory that sessions' VMs together may use.
     pub memory_most: u64,
-    /// Base systems.
+    /// Bytes of disk that base systems take.
     pub disk_bases: u64,
-    /// Builds and their templates.
+    /// Bytes of disk that builds and their templates take.
     pub disk_builds: u64,
-    /// Sessions' disks.
+    /// Bytes of disk that sessions' disks take.
     pub disk_layers: u64,
-    /// Memory and devices of suspended sessions.
+    /// Bytes of disk that memory and devices of suspended sessions take.
     pub disk_snapshots: u64,
-    /// Disks of warm VMs.
+    /// Bytes of disk that disks of warm VMs take.
     pub disk_warm: u64,
-    /// Disks of checks under way.
+    /// Bytes of disk that disks of checks under way take.
     pub disk_ci: u64,
-    /// Terminals and serial consoles.
+    /// Bytes of disk that logs of terminals and serial consoles take.
     pub disk_logs: u64,
-    /// All else in the data folder: kernels, repositories, the store.
+    /// Bytes of disk that all else in the data folder takes: kernels, repositories, the store.
     pub disk_other: u64,
     /// Sessions that take the most of the disk, with how much, the largest first: their slugs.
     pub largest: Vec<(String, u64)>,
@@ -85,10 +85,10 @@ fn read(supervisors: &Supervisors) -> Accounts {
     let Supervisors { ctx, registry, pool, .. } = supervisors;
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let parts: Vec<_> = registry.lives().iter().map(|live| live.vm.memory_part()).collect();
-    let (room, rooms) = (ctx.room(), &ctx.rooms);
+    let (room, admission) = (ctx.room(), &ctx.admission);
     let warm = [pool.memory_part(), ctx.vmm.standing_by_part()].into_iter().sum::<MemoryUse>();
-    let (ci, builds) = (rooms.of_kind(Kind::Ci), rooms.of_kind(Kind::Build));
-    let copies = rooms.of_kind(Kind::Copy);
+    let (ci, builds) = (admission.of_kind(Kind::Ci), admission.of_kind(Kind::Build));
+    let copies = admission.of_kind(Kind::Copy);
     let others = [warm, ci, builds, copies].map(|part| part.shared).iter().sum::<u64>();
     let mut accounts = Accounts {
         memory_private: parts.iter().chain([&copies]).map(|part| part.private).sum(),

@@ -1,10 +1,15 @@
 //! What people do with one session, and waiting for what comes of it.
 
-use hostd_core::{Actor, Input, Lifecycle, Session, session::Message as Sent, story::Event, text};
+use hostd_core::{
+    Actor, Input, Lifecycle, Session,
+    session::{Budget, Message as Sent},
+    story::Event,
+    text,
+};
 use pilothouse_proto::guest::v1::guest_client::GuestClient;
 use tonic::transport::Channel;
 
-use super::{Fleet, LINK_WAIT, begins};
+use super::{Fleet, LINK_WAIT, begins, create};
 use crate::{
     clock::now,
     sessions::{
@@ -12,7 +17,7 @@ use crate::{
         registry::{Busy, Handle},
         view::SessionView,
     },
-    store::Numbered,
+    store::ALL_EVENTS,
 };
 
 /// Keys in one message.
@@ -46,20 +51,6 @@ impl Fleet {
     #[must_use]
     pub fn by(&self, actor: Actor) -> Hands<'_> {
         Hands { fleet: self, actor }
-    }
-
-    /// Events of a session with a number above `after`, oldest first: at most `limit`, the newest of them. The id of a session
-    /// that is gone is to be given whole.
-    ///
-    /// # Errors
-    /// As [`Fleet::get`], and where the store cannot be read.
-    pub async fn events(&self, asked: &str, after: i64, limit: u32) -> Result<Vec<Numbered>, FleetError> {
-        let found = self.handle(asked).map(|handle| handle.id.clone());
-        let events = self.ctx().store.events(found.as_deref().unwrap_or(asked), after, limit).await?;
-        match found {
-            Err(error) if events.is_empty() && after == 0 => Err(error),
-            _ => Ok(events),
-        }
     }
 }
 
@@ -113,6 +104,18 @@ impl Hands<'_> {
         if asleep { self.command(&handle, Input::Resume).await.map(drop) } else { Ok(()) }
     }
 
+    /// Changes what models may cost it; what waits for that goes on.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], [`FleetError::Invalid`] for more than a million dollars, and [`FleetError::Denied`] where there is nothing
+    /// to raise.
+    pub async fn set_budget(&self, asked: &str, change: Budget) -> Result<SessionView, FleetError> {
+        if let Budget::Set(amount) | Budget::Raise(amount) = change {
+            create::check_budget(amount)?;
+        }
+        self.command(&*self.fleet.handle(asked)?, Input::Budget(change)).await
+    }
+
     /// Types a message to its agent, now or when it runs: a text, or keys by their names.
     ///
     /// # Errors
@@ -138,6 +141,14 @@ impl Hands<'_> {
         }
         let message = Sent { enter: enter && keys.is_empty(), text, keys, ..Sent::default() };
         self.command(&*self.fleet.handle(asked)?, Input::Send(message)).await.map(drop)
+    }
+
+    /// Presses the keys of its agent's profile that allow or refuse what its program asks a permission for, now or when it runs.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::Denied`] where that permission is not asked for any more, was answered, or has no keys.
+    pub async fn answer(&self, asked: &str, permission: String, allow: bool) -> Result<SessionView, FleetError> {
+        self.command(&*self.fleet.handle(asked)?, Input::AnswerPermission { permission, allow }).await
     }
 
     /// Ends it and forgets it; returns its id when all of it is gone.
@@ -182,10 +193,24 @@ impl Hands<'_> {
 
     /// Writes into the session's story that a command was run in its guest.
     pub async fn ran(&self, asked: &str, command: &[String]) {
+        self.tell(asked, "ran", &command.join(" ")).await;
+    }
+
+    /// Writes into the session's story that a port of its guest was connected to: once for connections that follow each other.
+    pub async fn connected(&self, asked: &str, port: u32) {
+        let text = format!("port {port}");
+        let last = self.fleet.events(asked, ALL_EVENTS, 1).await.unwrap_or_default();
+        let again = |event: &Event| event.actor == self.actor && event.what == "connected" && event.text == text;
+        if !last.last().is_some_and(|last| again(&last.event)) {
+            self.tell(asked, "connected", &text).await;
+        }
+    }
+
+    async fn tell(&self, asked: &str, what: &str, text: &str) {
         let Ok(handle) = self.fleet.handle(asked) else { return };
-        let event = Event::new(&handle.id, now(), self.actor.clone(), "ran", &command.join(" "));
-        if let Err(error) = self.fleet.ctx().store.tell(event).await {
-            tracing::warn!(slug = handle.slug, %error, "a command is not in the story");
+        let event = Event::new(&handle.id, now(), self.actor.clone(), what, text);
+        if let Err(error) = self.fleet.ctx().store.add_event(event).await {
+            tracing::warn!(slug = handle.slug, what, %error, "something is not in the story");
         }
     }
 

@@ -1,13 +1,21 @@
 //! From a request to a new session, or to the reason why not.
 
-use hostd_core::{Effect, Session, capacity::Room, session::NewSession, text};
+use hostd_core::{
+    Effect, Session,
+    capacity::Room,
+    profile::{Profile, SESSION_ID, TASK, Task, session_id, with_session_id},
+    recipe,
+    session::{Message, NewSession},
+    text,
+    usage::dollars,
+};
 use ulid::Ulid;
 
 use crate::{
     clock::now,
     environments::ReadyBuild,
     sessions::error::FleetError,
-    store::{Machine, Record},
+    store::{Agent, Machine, Record},
     vm::VmmInfo,
 };
 
@@ -19,22 +27,26 @@ const SLUG_MAX: usize = 28;
 const SLUG_SUFFIX: usize = 4;
 /// Longest task, and longest command altogether, in bytes: half of what Linux allows for one argument.
 const TASK_MAX: usize = 64 << 10;
+/// Greatest budget, in millionths of a US dollar.
+const BUDGET_MAX: u64 = 1_000_000_000_000;
 /// Most arguments of a command.
 const ARGUMENTS_MAX: usize = 256;
 
-/// What somebody asks for.
+/// A session that somebody asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Order {
+pub struct CreateSession {
     /// Name of the environment.
     pub environment: String,
-    /// Empty: made from the task.
+    /// Title for people; empty: it is made from the task.
     pub title: String,
-    /// May be empty.
+    /// Task that the agent is given; may be empty.
     pub task: String,
-    /// Empty: the environment's agent.
+    /// Command of the agent; empty: the environment's agent.
     pub command: Vec<String>,
     /// User name of whoever asks.
     pub owner: String,
+    /// Amount in millionths of a US dollar that models may cost it; 0: any; None: as the environment's recipe says.
+    pub budget: Option<u64>,
 }
 
 /// Whether this host could run such a session at all.
@@ -50,11 +62,17 @@ pub(super) fn check_host(vmm: &VmmInfo, build: &ReadyBuild, room: &Room) -> Resu
 }
 
 /// The new session, and what is to be done first.
-pub(super) fn session(order: Order, build: ReadyBuild) -> Result<(Record, Vec<Effect>), FleetError> {
+pub(super) fn session(order: CreateSession, build: ReadyBuild) -> Result<(Record, Vec<Effect>), FleetError> {
     check(&order)?;
     let id = Ulid::new().to_string();
     let title = title(&order);
     let recipe = build.recipe;
+    // Who brings a command of their own brings another agent.
+    let profile = recipe.profile.clone().filter(|_| order.command.is_empty());
+    let answers = profile.as_ref().map(|profile| profile.answers.clone()).unwrap_or_default();
+    let agent = profile.map(|profile| agent(*profile, &recipe.agent.command, &id));
+    let conversation = agent.as_ref().map_or("", |agent| &agent.conversation);
+    let first = first_message(&order, &recipe.agent)?;
     let repository = recipe.local_repository().map(str::to_owned);
     let also_read = recipe.also_read().to_vec();
     let new = NewSession {
@@ -64,20 +82,26 @@ pub(super) fn session(order: Order, build: ReadyBuild) -> Result<(Record, Vec<Ef
         environment: order.environment,
         build: build.id,
         owner: order.owner,
-        command: command(order.command, &recipe.agent, &order.task),
+        command: command(order.command, &recipe.agent, &order.task, conversation),
         directory: recipe.repository.map_or_else(|| "/".into(), |r| r.path),
         repository,
         size: recipe.size,
         typed_events: recipe.agent.typed_events,
+        answers,
         task: order.task,
     };
-    let (session, effects) = Session::new(new, now());
+    let (mut session, effects) = Session::new(new, now());
+    session.budget = order.budget.or(recipe.budget).filter(|amount| *amount > 0);
+    first.into_iter().for_each(|message| session.post(message));
     let machine = Machine {
         branch: build.branch,
         layers: build.layers,
         egress: recipe.egress,
+        credentials: recipe.credentials,
         also_read,
         user: recipe.user,
+        environment: recipe.environment,
+        agent: agent.map(Box::new),
         template: build.template,
         suspend_after: Some(recipe.suspend_after),
         cpu: recipe.cpu,
@@ -92,15 +116,40 @@ pub(super) fn slug(id: &str, title: &str) -> String {
     format!("{}-{suffix}", text::slug(title, SLUG_MAX))
 }
 
-fn command(own: Vec<String>, agent: &hostd_core::recipe::Agent, task: &str) -> Vec<String> {
+/// What is kept of the profile of a session's agent, which is started by this command.
+fn agent(profile: Profile, command: &[String], id: &str) -> Agent {
+    let given = command.iter().any(|word| word.contains(SESSION_ID));
+    let conversation = given.then(|| session_id(id)).flatten().unwrap_or_default();
+    Agent { profile: Profile { files: vec![], ..profile }, conversation }
+}
+
+/// The task, where it is typed; None: it is not.
+fn first_message(order: &CreateSession, agent: &recipe::Agent) -> Result<Option<Message>, FleetError> {
+    let typed = agent.task == Task::Typed && order.command.is_empty() && !order.task.is_empty();
+    if typed && order.task.len() > Session::MESSAGE {
+        let (length, most) = (order.task.len(), Session::MESSAGE);
+        return Err(FleetError::Invalid(format!(
+            "the task has {length} bytes, at most {most} can be typed to this agent; put the rest into a file of the repository"
+        )));
+    }
+    Ok(typed.then(|| Message::line(order.task.clone())))
+}
+
+/// The agent's command: the order's own, or the environment's, with the id of its conversation and the task.
+fn command(own: Vec<String>, agent: &recipe::Agent, task: &str, conversation: &str) -> Vec<String> {
     if !own.is_empty() {
         return own;
     }
-    let task = Some(task.to_owned()).filter(|task| agent.task_argument && !task.is_empty());
-    agent.command.iter().cloned().chain(task).collect()
+    let told = match &agent.task {
+        Task::Arguments(arguments) if !task.is_empty() => &arguments[..],
+        _ => &[],
+    };
+    let command =
+        if conversation.is_empty() { agent.command.clone() } else { with_session_id(&agent.command, conversation) };
+    command.into_iter().chain(told.iter().map(|word| word.replace(TASK, task))).collect()
 }
 
-fn title(order: &Order) -> String {
+fn title(order: &CreateSession) -> String {
     let first_line = order.task.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let program = order.command.first().map_or(order.environment.as_str(), String::as_str);
     let text = [order.title.as_str(), first_line, program].into_iter().find(|t| !t.trim().is_empty());
@@ -112,7 +161,16 @@ pub(super) fn cut(title: &str) -> String {
     text::clean(&text::one_line(title), TITLE_MAX.1).chars().take(TITLE_MAX.0).collect()
 }
 
-fn check(order: &Order) -> Result<(), FleetError> {
+/// Whether a budget of so many millionths of a US dollar is possible.
+pub(super) fn check_budget(micros: u64) -> Result<(), FleetError> {
+    if micros <= BUDGET_MAX {
+        return Ok(());
+    }
+    Err(FleetError::Invalid(format!("a budget is at most {}", dollars(BUDGET_MAX))))
+}
+
+fn check(order: &CreateSession) -> Result<(), FleetError> {
+    check_budget(order.budget.unwrap_or_default())?;
     let bytes: usize = order.command.iter().map(String::len).sum();
     let problem = if order.task.len() > TASK_MAX {
         format!(

@@ -7,7 +7,7 @@ use hostd_core::Lifecycle;
 use super::{Fleet, LINK_WAIT, begins};
 use crate::{
     clock::now,
-    diff::{Answers, DiffError, Diffs, Wish},
+    diff::{Answers, DiffError, Wish},
     sessions::{
         error::FleetError,
         registry::{Busy, Handle},
@@ -17,12 +17,6 @@ use crate::{
 };
 
 impl Fleet {
-    /// What makes differences.
-    #[must_use]
-    pub fn diffs(&self) -> &Diffs {
-        &self.ctx().diffs
-    }
-
     /// What a session has changed. A suspended one is not woken; one that is being started, or on its way to disk or back, is
     /// waited for.
     ///
@@ -43,7 +37,7 @@ impl Fleet {
         if let Some(live) = live {
             let hello = live.link.client(LINK_WAIT).await;
             let hello = hello.map_err(|error| FleetError::NotRunning(error.to_string()))?;
-            return Ok(self.diffs().working_tree(working_tree(&record, &hello), wish, now()).await?);
+            return Ok(self.ctx().diffs.working_tree(working_tree(&record, &hello), wish, now()).await?);
         }
         if record.session.lifecycle == Lifecycle::Suspended {
             return self.suspended_diff(&handle, &record, wish).await;
@@ -58,7 +52,7 @@ impl Fleet {
 
     /// Of the copy that was read for whoever asked before, or of one that is made for this.
     async fn suspended_diff(&self, handle: &Arc<Handle>, record: &Record, wish: Wish) -> Result<Answers, FleetError> {
-        let (diffs, session) = (self.diffs(), &record.session);
+        let (diffs, session) = (&self.ctx().diffs, &record.session);
         let repository = session.repository.as_deref().unwrap_or_default();
         let at = record.machine.snapshot.as_ref().map_or(0, |snapshot| snapshot.at);
         let folder = self.ctx().folder(&session.id);

@@ -9,18 +9,20 @@ use ulid::Ulid;
 use super::{Fleet, create};
 use crate::sessions::{
     error::FleetError,
-    message::Message,
+    message::Command,
     registry::{Handle, Registry},
     view::SessionView,
 };
 
-/// What somebody asks for.
+/// A fork that somebody asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForkOrder {
-    /// Empty: made from the original's.
+    /// Title for people; empty: it is made from the original's.
     pub title: String,
     /// User name of whoever asks.
     pub owner: String,
+    /// Amount in millionths of a US dollar that models may cost it; 0: any; None: as much as the original's.
+    pub budget: Option<u64>,
 }
 
 impl Fleet {
@@ -28,18 +30,19 @@ impl Fleet {
     /// runs; it is on its way when this returns.
     ///
     /// # Errors
-    /// As [`Fleet::get`], [`FleetError::Denied`] where its state does not allow it, and [`FleetError::NotForked`]; the session
-    /// goes on as it was, and nothing of a fork is left.
+    /// As [`Fleet::get`], [`FleetError::Invalid`] for a budget that is too great, [`FleetError::Denied`] where its state does not
+    /// allow it, and [`FleetError::NotForked`]; the session goes on as it was, and nothing of a fork is left.
     pub async fn fork(&self, asked: &str, order: ForkOrder) -> Result<SessionView, FleetError> {
         if self.refresh.is_cancelled() {
             return Err(FleetError::Stopping);
         }
+        create::check_budget(order.budget.unwrap_or_default())?;
         let handle = self.handle(asked)?;
         handle.settled(Session::moves).await?;
         let new = new_fork(self.registry(), &handle, order);
         let id = new.id.clone();
         let (answer, answered) = oneshot::channel();
-        let sent = handle.messages.send(Message::Fork { new, answer }).await;
+        let sent = handle.commands.send(Command::Fork { new, answer }).await;
         sent.map_err(|_| FleetError::Stopping)?;
         answered.await.map_err(|_| FleetError::Stopping)??;
         self.get(&id)
@@ -56,7 +59,7 @@ fn new_fork(registry: &Registry, handle: &Handle, order: ForkOrder) -> NewFork {
         let id = Ulid::new().to_string();
         let slug = create::slug(&id, &title);
         if !taken.contains(&slug) {
-            return NewFork { id, slug, title, owner: order.owner };
+            return NewFork { id, slug, title, owner: order.owner, budget: order.budget };
         }
     }
 }

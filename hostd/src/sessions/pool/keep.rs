@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::{Pool, Warm, make::make, root, standby};
 use crate::{
+    admission::Kind,
     environments::ReadyBuild,
-    room::Kind,
     sessions::{context::Context, feed::WarmView, registry::Registry},
 };
 
@@ -63,10 +63,10 @@ impl Keeper {
         let stocks = self.stocks(&builds);
         let queue = self.queue();
         let busy = queue.busy;
-        let rooms = self.ctx.rooms.clone();
+        let admission = self.ctx.admission.clone();
         let (planned, waiting) = (stocks.clone(), queue.waiting);
         let decided = tokio::task::spawn_blocking(move || {
-            rooms.decide(Kind::Warm, |room| {
+            admission.decide(Kind::Warm, |room| {
                 let step =
                     plan_pool(&planned, room, waiting).filter(|step| !(busy && matches!(step, PoolStep::Start { .. })));
                 let started =
@@ -74,12 +74,12 @@ impl Keeper {
                 (step.clone(), started.map(|stock| stock.need.memory))
             })
         });
-        let Ok((planned, promise)) = decided.await else { return false };
+        let Ok((planned, reservation)) = decided.await else { return false };
         match planned {
             Some(PoolStep::Start { environment }) => {
                 let Some(build) = builds.get(&environment) else { return false };
                 self.start(&environment, build).await;
-                drop(promise);
+                drop(reservation);
                 self.stocks_shown(&builds);
                 true
             }
@@ -91,7 +91,7 @@ impl Keeper {
                 };
                 if let Some(warm) = one {
                     warm.end().await;
-                    self.ctx.rooms.freed();
+                    self.ctx.admission.freed();
                 }
                 self.stocks_shown(&builds);
                 true
@@ -161,7 +161,7 @@ impl Keeper {
         };
         let waiting = waiting.map(|session| Need { memory: session.size.memory, disk: 0 });
         // Builds wait there too.
-        let waiting = waiting.or_else(|| self.ctx.rooms.waiting());
+        let waiting = waiting.or_else(|| self.ctx.admission.waiting());
         let busy = sessions.iter().any(|session| session.waits_for_room() || starts(&session.lifecycle));
         Queue { busy: busy || waiting.is_some(), waiting }
     }

@@ -32,7 +32,7 @@ pub(super) async fn keep(ctx: &Arc<Context>, registry: &Registry, busy: bool, wa
         ctx.vmm.stand_by(&wanted).await;
     }
     if wanted.is_empty() && held > 0 {
-        ctx.rooms.freed();
+        ctx.admission.freed();
     }
 }
 

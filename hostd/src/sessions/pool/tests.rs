@@ -8,12 +8,11 @@ use tokio::time::{Duration, timeout};
 
 use super::{make::make, *};
 use crate::{
-    environments::{
-        ReadyBuild,
-        tests::{RECIPE, fake::Fake},
-    },
+    environments::{ReadyBuild, tests::RECIPE},
+    forge::BareRepositories,
     gateway::Gateway,
     sessions::tests::world,
+    testing::FakeVmm,
     vm::{Memory, VmSpec},
 };
 
@@ -33,7 +32,7 @@ fn spec(folder: &Path) -> VmSpec {
 }
 
 /// A pool with one VM of the build `b`, and where it lies.
-async fn stocked(data: &TempDir, vmm: &Fake) -> (Arc<Pool>, PathBuf) {
+async fn stocked(data: &TempDir, vmm: &FakeVmm) -> (Arc<Pool>, PathBuf) {
     let (pool, folder) = (Arc::<Pool>::default(), root(data.path()).join("one"));
     fs::create_dir_all(&folder).unwrap();
     vmm.create_disk(&disk_in(&folder), 1).await.unwrap();
@@ -52,7 +51,7 @@ fn waits() -> Record {
 
 #[tokio::test]
 async fn what_is_set_aside_and_not_taken_goes_back() {
-    let (data, vmm) = (tempfile::tempdir().unwrap(), Fake::default());
+    let (data, vmm) = (tempfile::tempdir().unwrap(), FakeVmm::scripted());
     let (pool, _) = stocked(&data, &vmm).await;
     assert!(pool.reserve(&waits(), || false).is_none());
     let reserved = pool.reserved(&waits(), || true).await;
@@ -69,7 +68,7 @@ async fn what_is_set_aside_and_not_taken_goes_back() {
 
 #[tokio::test]
 async fn a_vm_that_is_taken_has_the_sessions_disk_and_leaves_it_its_logs() {
-    let (data, vmm) = (tempfile::tempdir().unwrap(), Fake::default());
+    let (data, vmm) = (tempfile::tempdir().unwrap(), FakeVmm::scripted());
     let (pool, own) = stocked(&data, &vmm).await;
     let folder = Folder::of(data.path(), "01A");
     folder.make().await.unwrap();
@@ -90,7 +89,7 @@ async fn a_vm_that_is_taken_has_the_sessions_disk_and_leaves_it_its_logs() {
 
 #[tokio::test]
 async fn a_vm_whose_disk_cannot_be_taken_is_ended() {
-    let (data, vmm) = (tempfile::tempdir().unwrap(), Fake::default());
+    let (data, vmm) = (tempfile::tempdir().unwrap(), FakeVmm::scripted());
     let (pool, _) = stocked(&data, &vmm).await;
     let folder = Folder::of(data.path(), "01A");
     folder.make().await.unwrap();
@@ -101,15 +100,17 @@ async fn a_vm_whose_disk_cannot_be_taken_is_ended() {
 
 #[tokio::test]
 async fn one_is_made_from_a_template_or_nothing_of_it_is_left() {
-    let (data, vmm) = (tempfile::tempdir().unwrap(), Fake::default());
+    let (data, vmm) = (tempfile::tempdir().unwrap(), FakeVmm::scripted());
     let (template, root) = (data.path().join("template"), root(data.path()));
+    fs::write(disk_in(data.path()), "disk").unwrap();
     let maker = GuestVm::start(&vmm, spec(data.path())).await.unwrap();
     maker.vm().snapshot(&template).await.unwrap();
     maker.end().await;
     let recipe = Recipe::parse("x", RECIPE).unwrap();
     let (id, branch, layers) = ("b".into(), String::new(), vec![]);
     let build = ReadyBuild { id, recipe, branch, layers, template: Some(template.clone()) };
-    let (gateway, stop) = (Arc::new(Gateway::new(data.path().join("git"))), CancellationToken::new());
+    let (gateway, stop) =
+        (Arc::new(Gateway::new(BareRepositories::at(data.path().join("git")))), CancellationToken::new());
     let warm = make(&vmm, &gateway, &root, "demo", &build, &stop).await.unwrap();
     assert!(warm.lives() && disk_in(&warm.folder).exists());
     assert_eq!((warm.environment.as_str(), warm.build.as_str()), ("demo", "b"));

@@ -1,57 +1,137 @@
-//! Stepping the core, keeping what comes of it, and carrying it out.
+//! Stepping the core, committing what comes of it, and carrying that out.
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use hostd_core::{Actor, Effect, Input, Lifecycle, Session, attention, session::step, story::of_session};
+use hostd_core::{
+    Actor, Effect, Input, Lifecycle, Session, attention,
+    session::step,
+    story::{Event, of_session},
+};
 
 use super::{Supervisor, no_output};
 use crate::{
     clock::now,
-    sessions::error::FleetError,
-    store::{Owed, Record},
+    sessions::{disk::folder::top, error::FleetError, message::Place},
+    store::{Machine, OutboxEntry, Record, Store, StoreError},
 };
 
+/// A step of a session that is to be committed.
+pub(super) struct Commit {
+    next: Record,
+    effects: Vec<Effect>,
+    /// Ids of outbox entries that have been carried out.
+    settled: Vec<i64>,
+    events: Vec<Event>,
+    /// Place on the host that the session has with it.
+    place: Option<Place>,
+}
+
+impl Commit {
+    /// The session as it is, made from something else.
+    fn of_machine(session: Session, machine: Machine) -> Self {
+        Self { next: Record { session, machine }, effects: vec![], settled: vec![], events: vec![], place: None }
+    }
+
+    pub(super) async fn write(&self, store: &Store) -> Result<Vec<OutboxEntry>, StoreError> {
+        store.commit(&self.next, self.effects.clone(), self.settled.clone(), self.events.clone()).await
+    }
+}
+
 impl Supervisor {
-    /// Steps the core and commits. What happened stays true where it cannot be committed: then it is kept in memory, and
-    /// the next commit writes it.
-    pub(super) async fn feed(&mut self, input: Input) -> Result<Vec<Owed>, FleetError> {
-        let actor = reporter(&input, &self.handle.record.borrow().session);
-        self.feed_by(&actor, input).await
+    /// Steps the core with a report and commits what comes of it, however long it takes until that can be written.
+    ///
+    /// # Errors
+    /// Where the commit was given up; the session is as it was.
+    pub(super) async fn feed(&mut self, input: Input) -> Result<Vec<OutboxEntry>, FleetError> {
+        let machine = self.machine();
+        self.feed_with(input, machine).await
     }
 
-    /// The same on somebody's behalf.
-    pub(super) async fn feed_by(&mut self, actor: &Actor, input: Input) -> Result<Vec<Owed>, FleetError> {
-        let record = self.handle.record.borrow().clone();
-        let at = now();
-        let (session, effects) =
-            step(&record.session, input.clone(), at).map_err(|denied| FleetError::Denied(denied.0))?;
-        let settled: Vec<i64> =
-            self.owed.extract_if(.., |owed| owed.effect.answered_by(&input)).map(|o| o.id).collect();
-        if session == record.session && effects.is_empty() && settled.is_empty() {
-            return Ok(vec![]);
-        }
-        let told = of_session(&record.session, &input, &session, actor, at);
-        let next = Record { session, machine: record.machine.clone() };
-        let owed = match self.ctx.store.commit(&next, effects.clone(), settled, told).await {
-            Ok(owed) => owed,
-            Err(error) if refusable(&input) => return Err(error.into()),
-            Err(error) => {
-                tracing::error!(slug = next.session.slug, %error, "kept in memory only");
-                effects.into_iter().map(|effect| Owed { id: 0, effect }).collect()
-            }
+    /// The same where the report changes what the session is made from.
+    ///
+    /// # Errors
+    /// As [`Supervisor::feed`].
+    pub(super) async fn feed_with(&mut self, input: Input, machine: Machine) -> Result<Vec<OutboxEntry>, FleetError> {
+        let actor = input.reporter(&self.session());
+        let Some(commit) = self.stepped(&actor, input, machine)? else { return Ok(vec![]) };
+        let entries = self.persist(&commit).await?;
+        self.committed(commit);
+        Ok(entries)
+    }
+
+    /// Steps the core with a command and commits what comes of it: at once, or not at all. The exception is a deletion on a full
+    /// disk, which is what makes room there: its files go first, and its record with them.
+    ///
+    /// # Errors
+    /// Where the command is denied or cannot be committed; the session is as it was.
+    pub(super) async fn obey(&mut self, actor: &Actor, input: Input) -> Result<Vec<OutboxEntry>, FleetError> {
+        let deletes = input == Input::Delete;
+        let machine = self.machine();
+        let Some(commit) = self.stepped(actor, input, machine)? else { return Ok(vec![]) };
+        let entries = match commit.write(&self.ctx.store).await {
+            Err(StoreError::Full) if deletes => vec![OutboxEntry { id: 0, effect: Effect::Remove }],
+            written => written?,
         };
-        self.publish(&record.session, next);
-        Ok(owed)
+        self.committed(commit);
+        Ok(entries)
     }
 
-    fn publish(&self, before: &Session, next: Record) {
-        let after = next.session.clone();
+    /// Commits what the session is made from, however long it takes until that can be written; returns the record.
+    ///
+    /// # Errors
+    /// As [`Supervisor::feed`]. Whether it was written may not be known then.
+    pub(super) async fn keep(&mut self, machine: Machine) -> Result<Record, StoreError> {
+        let commit = Commit::of_machine(self.session(), machine);
+        self.persist(&commit).await?;
+        let record = commit.next.clone();
+        self.committed(commit);
+        Ok(record)
+    }
+
+    /// What comes of an input; None: nothing.
+    fn stepped(&self, actor: &Actor, input: Input, machine: Machine) -> Result<Option<Commit>, FleetError> {
+        let (record, at) = (self.handle.record.borrow().clone(), now());
+        let stepped = step(&record.session, input.clone(), at);
+        let (mut session, mut effects) = stepped.map_err(|denied| FleetError::Denied(denied.0))?;
+        let settled = self.owed.iter().filter(|owed| owed.effect.answered_by(&input)).map(|owed| owed.id).collect();
+        let mut events = of_session(&record.session, &input, &session, actor, at);
+        // What wants it back and that it comes back is one commit where there is a place for it.
+        let place = if effects.contains(&Effect::Admit) { self.place_at_once(&session) } else { None };
+        if place.is_some()
+            && let Ok((admitted, more)) = step(&session, Input::Admitted, at)
+        {
+            events.extend(of_session(&session, &Input::Admitted, &admitted, &Actor::Host, at));
+            effects.retain(|effect| *effect != Effect::Admit);
+            effects.extend(more);
+            session = admitted;
+        }
+        let machine = with_top(machine, &effects);
+        let commit = Commit { next: Record { session, machine }, effects, settled, events, place };
+        let nothing = commit.next == *record && commit.effects.is_empty() && commit.settled.is_empty();
+        Ok((!nothing).then_some(commit))
+    }
+
+    /// Publishes what was committed.
+    fn committed(&mut self, commit: Commit) {
+        self.owed.retain(|owed| !commit.settled.contains(&owed.id));
+        if commit.place.is_some() {
+            self.place = commit.place;
+        }
+        self.publish(commit.next);
+    }
+
+    /// Has everybody know a record that was committed.
+    pub(super) fn publish(&self, next: Record) {
+        let (before, after) = (self.session(), next.session.clone());
         self.handle.record.send_replace(Arc::new(next));
+        if before.budget != after.budget {
+            self.ctx.gateway.ledger().set_budget(&after.id, after.budget);
+        }
         if before.lifecycle != after.lifecycle {
             let (from, to, reason) = (before.lifecycle.word(), after.lifecycle.word(), attention(&after, now()).reason);
             tracing::info!(slug = after.slug, from, to, reason, "session");
             if !after.lifecycle.has_vm() {
-                self.ctx.rooms.freed();
+                self.ctx.admission.freed();
             }
             match no_output(&after) {
                 Some(reason) => self.handle.terminal.end(reason),
@@ -62,43 +142,35 @@ impl Supervisor {
         self.ctx.feed.session(self.handle.view());
     }
 
-    pub(super) async fn carry_out(&mut self, owed: Vec<Owed>) -> ControlFlow<()> {
-        for owed in owed {
-            match &owed.effect {
+    pub(super) async fn carry_out(&mut self, entries: Vec<OutboxEntry>) -> ControlFlow<()> {
+        for entry in entries {
+            match &entry.effect {
                 Effect::Admit => self.admit(),
                 Effect::Start { generation } => self.start(*generation),
                 Effect::Type { generation, message } => self.type_message(*generation, message.clone(), false),
                 Effect::Press { generation, message } => self.type_message(*generation, message.clone(), true),
                 Effect::Observe => self.observe(),
-                Effect::Tell { generation, wait, answer } => self.tell(*generation, *wait, answer.clone()),
+                Effect::Deliver { generation, wait, answer } => self.deliver(*generation, *wait, answer.clone()),
                 Effect::End => self.end_synced().await,
                 Effect::Remove => return self.remove().await,
                 Effect::Suspend => self.suspend(),
                 Effect::Resume { generation } => self.resume(*generation),
             }
-            self.owed.push(owed);
+            self.owed.push(entry);
         }
         ControlFlow::Continue(())
     }
 }
 
-/// Whether a command may be refused because it cannot be kept. A deletion may not: it is what makes room on a full disk.
-fn refusable(input: &Input) -> bool {
-    matches!(
-        input,
-        Input::Restart { .. } | Input::Suspend | Input::Resume | Input::Fork | Input::Send(_) | Input::HostStops
-    )
-}
-
-/// On whose behalf something is reported.
-fn reporter(input: &Input, session: &Session) -> Actor {
-    match input {
-        Input::AgentStatus { .. }
-        | Input::Seen { .. }
-        | Input::WaitBegan { .. }
-        | Input::WaitWithdrawn { .. }
-        | Input::AgentExited { .. } => Actor::Session { slug: session.slug.clone(), person: session.owner.clone() },
-        Input::Observed(_) => Actor::local_forge(),
-        _ => Actor::Host,
+/// The layer that a resumed VM will write to gets its name in the commit that has the VM resumed: so no VM ever writes to a layer
+/// that no record names, and that the next hostd would remove.
+fn with_top(machine: Machine, effects: &[Effect]) -> Machine {
+    let resumed = effects.iter().find_map(|effect| match effect {
+        Effect::Resume { generation } => Some(*generation),
+        _ => None,
+    });
+    match resumed {
+        Some(generation) => Machine { disk: top(generation), ..machine },
+        None => machine,
     }
 }

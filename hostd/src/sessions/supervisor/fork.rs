@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use hostd_core::{Cause, Input, session::NewFork};
+use hostd_core::{Actor, Cause, Input, session::NewFork};
 use tokio::task::JoinError;
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
     under_way::{Forking, Stage, Step, stepped},
 };
 use crate::{
+    guest_vm::GuestVm,
     sessions::{
         disk::folder::freeze,
         error::FleetError,
@@ -17,13 +18,17 @@ use crate::{
         vm::{
             fork::{Draft, Parted, part},
             resume::{Awake, run_on},
+            site::Site,
         },
     },
-    store::{Owed, Record},
+    store::{Machine, OutboxEntry, Record},
 };
 
-/// Forks of one session that wait at a time.
+/// Most forks of one session that wait at a time.
 const FORKS_MAX: usize = 16;
+
+/// A fork's record with its first effects.
+type NewRecord = (Record, Vec<OutboxEntry>);
 
 impl Supervisor {
     /// It begins when its turn comes.
@@ -51,7 +56,7 @@ impl Supervisor {
     }
 
     async fn fork(&mut self, new: NewFork, answer: Answer) {
-        if let Err(error) = self.feed(Input::Fork).await {
+        if let Err(error) = self.obey(&Actor::Host, Input::Fork).await {
             let _ = answer.send(Err(error));
             return;
         }
@@ -70,7 +75,7 @@ impl Supervisor {
         };
         self.handle.live.send_replace(None);
         let task = tokio::spawn(part(self.site.clone(), running, draft.clone()));
-        self.forking = Some(Forking { draft, answer, stage: Stage::Parts(task) });
+        self.forking = Some(Forking { draft, answer: Some(answer), stage: Stage::Parts(task) });
     }
 
     /// Nothing else happens to the session meanwhile: its files are linked in no time.
@@ -78,8 +83,8 @@ impl Supervisor {
         let original = self.handle.record.borrow().clone();
         let result = match draft.of_suspended(&self.site.folder, &original).await {
             Ok((fork, effects)) => {
-                let owed = self.ctx.store.add(&fork, effects).await;
-                owed.map(|owed| (fork, owed)).map_err(FleetError::from)
+                let entries = self.ctx.store.add(&fork, effects).await;
+                entries.map(|entries| (fork, entries)).map_err(FleetError::from)
             }
             Err(error) => Err(FleetError::NotForked(error.to_string())),
         };
@@ -87,11 +92,11 @@ impl Supervisor {
     }
 
     /// The fork begins its own life, or nothing of it is left.
-    async fn made(&self, draft: &Draft, fork: Result<(Record, Vec<Owed>), FleetError>) -> Result<(), FleetError> {
+    async fn made(&self, draft: &Draft, fork: Result<NewRecord, FleetError>) -> Result<(), FleetError> {
         match fork {
-            Ok((fork, owed)) => {
+            Ok((fork, entries)) => {
                 draft.done().await;
-                self.all.spawn(fork, owed);
+                self.all.spawn(fork, entries);
                 Ok(())
             }
             Err(error) => {
@@ -119,39 +124,49 @@ impl Supervisor {
         Awake::Ended(Cause::VmDied(self.after_panic(error).await))
     }
 
-    /// Both records are committed, and the VM goes on: whatever becomes of the fork, it writes to its new layer.
-    async fn parted(&mut self, parted: Parted, forking: Forking) -> Forking {
-        let Forking { draft, answer, .. } = forking;
-        let original = self.pivoted(&parted);
-        let result = match draft.of_parted(&self.site.folder, &original, &parted).await {
-            Ok((fork, effects)) => {
-                fail::fail_point!("fork::before-commit");
-                let owed = self.ctx.store.fork(&original, &fork, effects).await;
-                owed.map(|owed| (fork, owed)).map_err(FleetError::from)
+    /// Both records are committed, or the session's alone where there can be no fork; only then its VM goes on, for its new layer
+    /// has a name that lasts.
+    async fn parted(&mut self, parted: Parted, mut forking: Forking) -> Forking {
+        let machine = self.pivoted(&parted);
+        let original = Record { session: self.session(), machine };
+        let draft = forking.draft.clone();
+        let (kept, result) = match self.commit_fork(&draft, &original, &parted).await {
+            Ok(fork) => {
+                self.publish(original.clone());
+                (true, self.made(&draft, Ok(fork)).await)
             }
-            Err(error) => Err(FleetError::NotForked(error.to_string())),
+            Err(error) => {
+                // They need not wait until the store can be written.
+                forking.answer.take().map(|answer| answer.send(Err(error)));
+                let kept = self.keep(original.machine.clone()).await.is_ok();
+                if kept || self.session().deleting {
+                    draft.undo().await;
+                }
+                (kept, Ok(()))
+            }
         };
         fail::fail_point!("fork::after-commit");
-        let result = self.made(&draft, result).await;
-        if let Some(layer) = original.machine.layers.last()
-            && let Err(error) = freeze(layer).await
-        {
-            tracing::warn!(slug = original.session.slug, %error, "a frozen layer kept its rights");
-        }
-        let site = self.site.clone();
-        let Parted { guest, generation, .. } = parted;
-        let task = tokio::spawn(async move { run_on(&site, &original, generation, guest, String::new()).await });
-        Forking { draft, answer, stage: Stage::GoesOn(task, result) }
+        let (site, Parted { guest, generation, .. }) = (self.site.clone(), parted);
+        let task = tokio::spawn(async move {
+            if kept { goes_on(&site, &original, generation, guest, String::new()).await } else { given_up(guest).await }
+        });
+        Forking { stage: Stage::GoesOn(task, result), ..forking }
     }
 
-    /// What the session is made from now.
-    fn pivoted(&self, parted: &Parted) -> Record {
-        let mut record = Record::clone(&self.handle.record.borrow());
-        let below = self.site.folder.layer(&record.machine.disk);
-        record.machine.layers.push(below);
-        record.machine.disk.clone_from(&parted.top);
-        self.change(record.machine.clone());
-        record
+    async fn commit_fork(&self, draft: &Draft, original: &Record, parted: &Parted) -> Result<NewRecord, FleetError> {
+        let linked = draft.of_parted(&self.site.folder, original, parted).await;
+        let (fork, effects) = linked.map_err(|error| FleetError::NotForked(error.to_string()))?;
+        fail::fail_point!("fork::before-commit");
+        let entries = self.ctx.store.fork(original, &fork, effects).await?;
+        Ok((fork, entries))
+    }
+
+    /// What the session is made from once that is committed.
+    fn pivoted(&self, parted: &Parted) -> Machine {
+        let mut machine = self.machine();
+        machine.layers.push(self.site.folder.layer(&machine.disk));
+        machine.disk.clone_from(&parted.top);
+        machine
     }
 
     /// The VM goes on, or is gone; whoever asked is told of the fork.
@@ -175,7 +190,7 @@ impl Supervisor {
                 Err(FleetError::NotForked(why))
             }
         };
-        let _ = answer.send(result);
+        answer.map(|answer| answer.send(result));
         input
     }
 
@@ -185,12 +200,13 @@ impl Supervisor {
             let awake = match stepped(Some(&mut forking)).await {
                 Step::Awake(awake) => awake,
                 Step::Panicked(error) => self.lost(&error).await,
-                Step::Parted(parted) => {
-                    let original = self.pivoted(&parted);
-                    let Parted { guest, generation, .. } = *parted;
-                    let why = "the session is about to end".into();
-                    run_on(&self.site, &original, generation, guest, why).await
-                }
+                Step::Parted(parted) => match self.keep(self.pivoted(&parted)).await {
+                    Ok(original) => {
+                        let Parted { guest, generation, .. } = *parted;
+                        goes_on(&self.site, &original, generation, guest, "the session is about to end".into()).await
+                    }
+                    Err(_) => given_up(parted.guest).await,
+                },
             };
             let input = self.awake(awake, forking).await;
             // What it would ask for is not done any more.
@@ -199,4 +215,20 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// A VM goes on above the layer that it wrote to before, which nobody writes to any more.
+async fn goes_on(site: &Site, original: &Record, generation: u64, guest: GuestVm, why: String) -> Awake {
+    if let Some(layer) = original.machine.layers.last()
+        && let Err(error) = freeze(layer).await
+    {
+        tracing::warn!(slug = original.session.slug, %error, "a frozen layer kept its rights");
+    }
+    run_on(site, original, generation, guest, why).await
+}
+
+/// Ends a VM whose new layer got no name that lasts. It has written nothing to it, and all that it had synced is below.
+async fn given_up(guest: GuestVm) -> Awake {
+    guest.end().await;
+    Awake::Ended(Cause::HostStopped { in_order: false })
 }

@@ -4,6 +4,8 @@ use tokio::time::Instant;
 
 /// Least time between two tries, however short the grace is.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Longest time until it is seen that what the grace was put off for is over.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// How long a session that waits may go on waiting in memory.
 #[derive(Default)]
@@ -22,6 +24,11 @@ impl Grace {
     /// It is over, and runs anew: what is done then may fail, and is not tried again at once.
     pub(super) fn again(&mut self) {
         self.0 = self.0.map(|(after, _)| (after, Instant::now() + after.max(AGAIN)));
+    }
+
+    /// It is over and would be too early: it lasts longer by a while, at most as long as it is.
+    pub(super) fn put_off(&mut self) {
+        self.0 = self.0.map(|(after, _)| (after, Instant::now() + after.clamp(AGAIN, LOOK)));
     }
 
     pub(super) async fn over(&self) {

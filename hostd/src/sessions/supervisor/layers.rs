@@ -5,8 +5,6 @@ use std::{
     future::pending,
     ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
 };
 
 use tokio::time::{Instant, sleep_until};
@@ -15,16 +13,10 @@ use super::{
     Supervisor,
     under_way::{Merged, Merging},
 };
-use crate::{
-    sessions::{
-        disk::merge::{self, NotMerged, Plan},
-        error::FleetError,
-    },
-    store::Record,
+use crate::sessions::{
+    disk::merge::{self, NotMerged, Plan},
+    error::FleetError,
 };
-
-/// After a merge for which there was no room. Neither a resume nor a fork waits for it.
-const AGAIN: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 60_000 });
 
 /// When there may be room again.
 pub(super) async fn room_again(when: Option<Instant>) {
@@ -48,7 +40,7 @@ impl Supervisor {
         let task = tokio::spawn(async move {
             // As many at a time as cold starts.
             let _turn = ctx.turns.merges.acquire().await;
-            carried_out.carry_out(&*ctx.vmm, &ctx.rooms, &folder, bytes).await
+            carried_out.carry_out(&*ctx.vmm, &ctx.admission, &folder, bytes).await
         });
         self.merging = Some(Merging { plan, task });
     }
@@ -60,7 +52,7 @@ impl Supervisor {
             Ok(Ok(file)) => self.replace(&plan, file).await,
             Ok(Err(NotMerged::NoRoom { needed, free })) => {
                 tracing::info!(slug = self.session().slug, needed, free, "no room to merge its disk's layers yet");
-                self.no_merge_before = Some(Instant::now() + AGAIN);
+                self.no_merge_before = Some(Instant::now() + self.ctx.timings.merge_pause);
                 Ok(())
             }
             Ok(Err(NotMerged::Failed(why))) => Err(why),
@@ -80,30 +72,18 @@ impl Supervisor {
         ControlFlow::Continue(())
     }
 
-    async fn replace(&self, plan: &Plan, file: PathBuf) -> Result<(), String> {
-        let record = self.handle.record.borrow().clone();
-        let committed = match plan.apply(&record.machine, file.clone()) {
-            Some(machine) => {
-                let next = Record { session: record.session.clone(), machine };
-                fail::fail_point!("merge::before-commit");
-                let committed = self.ctx.store.commit(&next, vec![], vec![], vec![]).await;
-                committed.map(|_| next).map_err(|error| error.to_string())
-            }
-            None => Err("its layers have changed meanwhile".into()),
+    async fn replace(&mut self, plan: &Plan, file: PathBuf) -> Result<(), String> {
+        let Some(machine) = plan.apply(&self.machine(), file.clone()) else {
+            self.remove_layers(&[file]).await;
+            return Err("its layers have changed meanwhile".into());
         };
-        match committed {
-            Ok(next) => {
-                self.handle.record.send_replace(Arc::new(next));
-                fail::fail_point!("merge::after-commit");
-                self.rebase(plan, &file).await;
-                self.remove_layers(plan.merged()).await;
-                Ok(())
-            }
-            Err(why) => {
-                self.remove_layers(&[file]).await;
-                Err(why)
-            }
-        }
+        fail::fail_point!("merge::before-commit");
+        // Where that is given up, the file stays, for it may be named all the same: the next hostd removes it if it is not.
+        self.keep(machine).await.map_err(|error| error.to_string())?;
+        fail::fail_point!("merge::after-commit");
+        self.rebase(plan, &file).await;
+        self.remove_layers(plan.merged()).await;
+        Ok(())
     }
 
     /// Removes those of these files that no session's record names any more.

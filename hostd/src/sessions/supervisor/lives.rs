@@ -1,8 +1,9 @@
 //! The VM's lives: started, put to disk, brought back, ended.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, time::Duration};
 
-use hostd_core::{Cause, Input, Lifecycle, capacity::Need, queue::Purpose};
+use futures::FutureExt as _;
+use hostd_core::{Cause, Input, Lifecycle, Session, capacity::Need, queue::Purpose};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
@@ -11,10 +12,10 @@ use super::{
     under_way::{Start, Starting, Suspend},
 };
 use crate::{
+    admission::Kind,
     guest_vm::end_orphan,
-    room::Kind,
     sessions::{
-        message::{Message, Place},
+        message::{Place, Report},
         vm::{
             resume::{Awake, resume},
             start::{NotStarted, Started, start},
@@ -30,7 +31,7 @@ const LAST_OUTPUT: Duration = Duration::from_millis(500);
 impl Supervisor {
     /// Looks for a place to start in: a warm VM, or room for one of its own.
     pub(super) fn admit(&mut self) {
-        let (ctx, pool, messages) = (self.ctx.clone(), self.all.pool.clone(), self.handle.messages.clone());
+        let (ctx, pool, reports) = (self.ctx.clone(), self.all.pool.clone(), self.handle.reports.clone());
         let record = self.handle.record.borrow().clone();
         let boots = record.session.lifecycle == Lifecycle::Queued;
         let looking = self.tasks.spawn(async move {
@@ -38,26 +39,38 @@ impl Supervisor {
             let need = Need { memory: record.session.size.memory, disk: 0 };
             let say = |why| async {
                 // Nobody hears it where the session is gone, and its wait with it.
-                let _ = messages.send(Message::NoPlace(Input::Waits { why })).await;
+                let _ = reports.send(Report::NoPlace(Input::Waits { why })).await;
             };
             let own = async {
                 // A booting guest takes a processor; one that is resumed does not.
                 let processor = if boots { ctx.turns.starts.clone().acquire_owned().await.ok() } else { None };
-                match ctx.rooms.admit(Kind::Session, purpose, need, say).await {
-                    Ok(memory) => Message::Admitted(Place::holding((processor, memory))),
-                    Err(why) => Message::NoPlace(Input::Refused { why }),
+                match ctx.admission.admit(Kind::Session, purpose, need, say).await {
+                    Ok(memory) => Report::Admitted(Place::holding((processor, memory))),
+                    Err(why) => Report::NoPlace(Input::Refused { why }),
                 }
             };
-            let message = tokio::select! {
+            let report = tokio::select! {
                 biased;
-                warm = pool.reserved(&record, || ctx.has_disk()) => Message::Admitted(Place::holding(warm)),
-                message = own => message,
+                warm = pool.reserved(&record, || ctx.has_disk()) => Report::Admitted(Place::holding(warm)),
+                report = own => report,
             };
-            let _ = messages.send(message).await;
+            let _ = reports.send(report).await;
         });
         if let Some(before) = self.looking.replace(looking) {
             before.abort();
         }
+    }
+
+    /// A place for a session that is to come back from disk, where the host has one now and nobody waits before it. Where hostd
+    /// ends nothing comes back any more.
+    pub(super) fn place_at_once(&self, session: &Session) -> Option<Place> {
+        if session.lifecycle != Lifecycle::Suspended || self.ctx.closing.is_cancelled() {
+            return None;
+        }
+        let need = Need { memory: session.size.memory, disk: 0 };
+        let say = |_| std::future::ready(());
+        let admitted = self.ctx.admission.admit(Kind::Session, Purpose::Resume, need, say).now_or_never();
+        admitted.and_then(Result::ok).map(Place::holding)
     }
 
     pub(super) fn start(&mut self, generation: u64) {
@@ -91,13 +104,14 @@ impl Supervisor {
     }
 
     pub(super) async fn suspend_ended(&mut self, result: Suspend) -> ControlFlow<()> {
-        let input = self.suspended(result).await;
-        self.report(input).await
+        let (input, machine) = self.suspended(result).await;
+        self.report_with(input, machine).await
     }
 
-    /// What the core is told of it.
-    pub(super) async fn suspended(&mut self, result: Suspend) -> Input {
+    /// What the core is told of it, and what the session is made from then.
+    pub(super) async fn suspended(&mut self, result: Suspend) -> (Input, Machine) {
         self.suspending = None;
+        let before = self.machine();
         let result = match result {
             Ok(result) => result,
             Err(error) => Err(Awake::Ended(Cause::VmDied(self.after_panic(&error).await))),
@@ -105,28 +119,22 @@ impl Supervisor {
         match result {
             Ok(mut machine) => {
                 // Reports that came before its link was closed may have been taken since this was made.
-                machine.heard = machine.heard.max(self.handle.record.borrow().machine.heard);
-                self.change(machine);
-                Input::Suspended
+                machine.heard = machine.heard.max(before.heard);
+                (Input::Suspended, machine)
             }
             Err(Awake::Runs { running, why }) => {
                 self.handle.live.send_replace(Some(running.live.clone()));
                 self.running = Some(running);
                 tracing::warn!(slug = self.session().slug, why, "not suspended");
-                Input::SuspendFailed { why: self.within(&why) }
+                (Input::SuspendFailed { why: self.within(&why) }, before)
             }
-            Err(Awake::Ended(cause)) => Input::VmEnded { generation: self.session().generation, cause },
+            Err(Awake::Ended(cause)) => (Input::VmEnded { generation: self.session().generation, cause }, before),
         }
     }
 
     /// What went wrong with the session's own files, without the long path of its folder.
     fn within(&self, why: &str) -> String {
         why.replace(&format!("{}/", self.site.folder.path().display()), "")
-    }
-
-    /// What it is made from; committed with the input that follows.
-    pub(super) fn change(&self, machine: Machine) {
-        self.handle.record.send_modify(|record| Arc::make_mut(record).machine = machine);
     }
 
     pub(super) async fn start_ended(&mut self, result: Start) -> ControlFlow<()> {
@@ -136,20 +144,20 @@ impl Supervisor {
             Ok(result) => result,
             Err(error) => Err(NotStarted::Failed(self.after_panic(&error).await)),
         };
-        let mut more = None;
+        let (mut more, mut made_from) = (None, self.machine());
         let input = match result {
-            Ok(Started { running, mut machine, why_booted, broken }) => {
+            Ok(Started { running, mut machine, answered, why_booted, broken }) => {
                 more = match (broken, why_booted) {
                     (Some(why), _) => Some(Input::RepositoryBroken { generation, why }),
                     (None, why) => why.map(|why| Input::Booted { generation, why }),
                 };
                 if resumes {
-                    machine.heard = machine.heard.max(self.handle.record.borrow().machine.heard);
+                    machine.heard = machine.heard.max(made_from.heard);
                 }
                 self.handle.live.send_replace(Some(running.live.clone()));
                 self.running = Some(running);
-                self.change(machine);
-                if resumes { Input::Resumed { generation } } else { Input::Started { generation } }
+                made_from = machine;
+                if resumes { Input::Resumed { generation, answered } } else { Input::Started { generation } }
             }
             Err(NotStarted::Ended(cause)) => Input::VmEnded { generation, cause },
             Err(NotStarted::Failed(why)) if resumes => Input::ResumeFailed { why: self.within(&why) },
@@ -160,7 +168,7 @@ impl Supervisor {
         if booted_anew || matches!(input, Input::Resumed { .. }) {
             self.site.folder.forget_changes().await;
         }
-        let flow = self.report(input).await;
+        let flow = self.report_with(input, made_from).await;
         if booted_anew {
             self.site.folder.forget_snapshot().await;
         }
@@ -190,11 +198,7 @@ impl Supervisor {
         self.handle.live.send_replace(None);
         running.last_words().await;
         // Reports that it sent before it ended come first.
-        while let Ok(message) = self.inbox.try_recv() {
-            if self.message(message).await.is_break() {
-                return ControlFlow::Break(());
-            }
-        }
+        self.take_reports().await?;
         self.report(Input::VmEnded { generation, cause }).await
     }
 
@@ -241,6 +245,6 @@ impl Supervisor {
         if let Some(running) = self.running.take() {
             running.end().await;
         }
-        self.ctx.rooms.freed();
+        self.ctx.admission.freed();
     }
 }

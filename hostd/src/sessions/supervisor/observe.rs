@@ -1,6 +1,4 @@
-//! What is seen of a session's pull request: it is read again at each hint.
-
-use std::time::Duration;
+//! What is seen of a session's pull request: it is read at each hint of the forge's, and where the core asks for it.
 
 use hostd_core::{
     Session,
@@ -11,46 +9,52 @@ use hostd_core::{
 use tokio::time::sleep;
 
 use crate::{
-    forge::{Forge, ForgeError, Pull, PullId, Which},
+    ci,
+    forge::{Forge, ForgeError, Pull, PullFilter, PullId},
     sessions::context::Context,
 };
 
-/// News gather for so long before they are read: a review's comments come together.
-const GATHER: Duration = Duration::from_millis(50);
-/// Before a forge that could not be read is read again.
-const AGAIN: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 2000 });
 /// Of a failed check's log, for its agent: its end, in bytes.
 const TAIL: usize = 8 << 10;
 
+/// How the session's pull request is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// As the forge has read it last: it has just said that it may have changed.
+    Known,
+    /// Anew: nobody may have told the forge of a push.
+    Again,
+}
+
 /// What is seen of the session's pull request now, however long that takes: of the one that its wait names, else of the newest
 /// open one, else of the newest.
-pub(super) async fn observe(ctx: &Context, session: Session) -> Option<Box<Observation>> {
-    sleep(GATHER).await;
+pub(super) async fn observe(ctx: &Context, session: Session, reads: Reads) -> Option<Box<Observation>> {
     loop {
         // Never closed.
         let turn = ctx.turns.readings.acquire().await.ok();
-        let seen = look(ctx, &session).await;
+        let seen = look(ctx, &session, reads).await;
         drop(turn);
         match seen {
             Ok(seen) => return seen.map(Box::new),
             Err(error) => {
                 tracing::warn!(slug = session.slug, %error, "its pull request cannot be read; trying again");
-                sleep(AGAIN).await;
+                sleep(ctx.timings.forge_pause).await;
             }
         }
     }
 }
 
-async fn look(ctx: &Context, session: &Session) -> Result<Option<Observation>, ForgeError> {
+async fn look(ctx: &Context, session: &Session, reads: Reads) -> Result<Option<Observation>, ForgeError> {
     let forge = &ctx.forge;
-    let which = Which { repository: session.repository.clone(), session: Some(session.id.clone()), all: true };
-    let pulls = forge.pulls(which).await?;
+    let filter = PullFilter { repository: session.repository.clone(), session: Some(session.id.clone()), all: true };
+    let pulls = forge.pulls(filter).await?;
     let own = pulls.iter().map(|pull| pull.pull.number).collect();
     let named = session.wait.as_ref().and_then(|wait| wait.pull);
     let rank = |pull: &Pull| (Some(pull.pull.number) == named, pull.pull.state.is_open(), pull.pull.number);
     let Some(known) = pulls.into_iter().max_by_key(rank) else { return Ok(None) };
-    let pull = if known.pull.state.is_open() { forge.pull(&PullId::of(&known.pull)).await? } else { known };
-    let names = counted(&pull, ctx.environments.ci_checks(&pull.pull.repository));
+    let again = reads == Reads::Again && known.pull.state.is_open();
+    let pull = if again { forge.pull(&PullId::of(&known.pull)).await? } else { known };
+    let names = counted(&pull, ci::checks_of(&ctx.environments, &pull.pull.repository));
     let mut checks = Vec::new();
     for name in &names {
         let known = pull.checks.iter().find(|check| check.name == *name);
@@ -152,6 +156,7 @@ fn comments(pull: &PullRequest, review: u64) -> Vec<CommentSeen> {
 #[cfg(test)]
 mod tests {
     use hostd_core::{
+        ForgeId,
         checks::Check,
         pulls::{Author, NewPull, Rules},
     };
@@ -161,7 +166,8 @@ mod tests {
     fn outcome(required: &[&str], reported: &[(&str, CheckState)], ours: &[&str]) -> Option<&'static str> {
         let author = Author { session: "01".into(), slug: "fix".into() };
         let (title, body, head_branch, base_branch) = ("Fix".into(), String::new(), "work".into(), "main".into());
-        let new = NewPull { repository: "widgets".into(), title, body, author, head_branch, base_branch };
+        let forge = ForgeId::local();
+        let new = NewPull { forge, repository: "widgets".into(), title, body, author, head_branch, base_branch };
         let check = |(name, state): &(&str, CheckState)| {
             let (summary, url) = (String::new(), String::new());
             Check { name: (*name).into(), state: *state, summary, url, log: None, started_at: 1, updated_at: 1 }

@@ -2,100 +2,161 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use hostd_core::{Actor, Cause, Input, Lifecycle, Session};
+use hostd_core::{Actor, Cause, Input, Lifecycle, Session, usage::Spending};
+use tokio::sync::watch;
 
 use super::{
     Supervisor,
     layers::room_again,
+    reports::Pace,
     signs::due,
+    standstill::Overtaken,
     under_way::{Merged, Start, Step, Suspend, ended, finished, stepped},
     waits::over,
 };
 use crate::{
-    sessions::message::{Answer, Message},
-    store::Owed,
+    sessions::{
+        background::last_events,
+        error::FleetError,
+        message::{Answer, Command, Report},
+        vm::site::Hooked,
+    },
+    store::{Machine, Numbered, OutboxEntry},
 };
+
+/// What an agent is told that goes on with its conversation.
+const INTERRUPTED: &str = "You were interrupted: this machine, or you alone, ended and was started again from its disk. What was not \
+    written to disk is gone. Look at where you were, and go on.";
 
 /// What woke the supervisor.
 enum Woken {
-    Message(Option<Message>),
+    Overtaken(Overtaken),
+    Command(Option<Command>),
+    Report(Option<Report>),
     Start(Start),
     Suspend(Suspend),
     Merged(Merged),
     Fork(Step),
     Ended(Cause),
-    Viewers,
+    /// What is shown of the session beside its record has changed.
+    Shown,
     Busy,
     ForgeNews,
     Signs,
+    Answers(Spending),
+    Reported,
+    ReportsDue,
     TimeIsUp(u64),
     Room,
     Quiet,
 }
 
+/// What a supervisor watches of its session's outside.
+struct Watched {
+    viewers: watch::Receiver<usize>,
+    busy: watch::Receiver<usize>,
+    forge_news: watch::Receiver<()>,
+    signs: watch::Receiver<()>,
+    spending: watch::Receiver<Spending>,
+    reported: watch::Receiver<()>,
+    hooks: watch::Receiver<Option<Hooked>>,
+    last_event: watch::Receiver<Option<Numbered>>,
+}
+
 impl Supervisor {
-    pub(super) async fn run(mut self, first: Vec<Owed>) {
-        let mut viewers = self.handle.terminal.viewers();
-        let mut busy = self.handle.busy.subscribe();
-        let mut forge_news = self.handle.forge_news.subscribe();
-        let mut signs = self.handle.terminal.seen();
+    pub(super) async fn run(mut self, first: Vec<OutboxEntry>) {
+        let mut watched = Watched {
+            viewers: self.handle.terminal.viewers(),
+            busy: self.handle.busy.subscribe(),
+            forge_news: self.handle.forge_news.subscribe(),
+            signs: self.handle.terminal.seen(),
+            spending: self.handle.spending.subscribe(),
+            reported: self.handle.terminal.reported(),
+            hooks: self.handle.hooks.subscribe(),
+            last_event: self.handle.last_event.subscribe(),
+        };
         let mut flow = self.carry_out(first).await;
+        // What happened before anybody could find it here.
+        last_events::read(&self.ctx, &self.handle).await;
         self.look_at_grace();
         self.look_at_layers();
         while flow.is_continue() {
             self.look_at_forks().await;
-            let (limit, signs_due) = (self.limit(), self.signs_due);
-            let woken = tokio::select! {
-                message = self.inbox.recv() => Woken::Message(message),
-                started = finished(self.starting.as_mut().map(|starting| &mut starting.task)) => Woken::Start(started),
-                suspended = finished(self.suspending.as_mut()) => Woken::Suspend(suspended),
-                // Not while a start, a suspend or a fork has the layers in hand.
-                merged = finished(self.merging.as_mut().map(|merging| &mut merging.task)),
-                    if self.starting.is_none() && self.suspending.is_none() && self.forking.is_none() => Woken::Merged(merged),
-                step = stepped(self.forking.as_mut()) => Woken::Fork(step),
-                cause = ended(self.running.as_ref()) => Woken::Ended(cause),
-                Ok(()) = viewers.changed() => Woken::Viewers,
-                Ok(()) = busy.changed() => Woken::Busy,
-                Ok(()) = forge_news.changed() => Woken::ForgeNews,
-                Ok(()) = signs.changed() => Woken::Signs,
-                () = due(signs_due) => Woken::Signs,
-                id = over(limit) => Woken::TimeIsUp(id),
-                () = room_again(self.no_merge_before) => Woken::Room,
-                () = self.grace.over() => Woken::Quiet,
-            };
-            flow = match woken {
-                Woken::Message(Some(message)) => self.message(message).await,
-                Woken::Message(None) => ControlFlow::Break(()),
-                Woken::Start(result) => self.start_ended(result).await,
-                Woken::Suspend(result) => self.suspend_ended(result).await,
-                Woken::Merged(result) => self.merged(result).await,
-                Woken::Fork(step) => self.fork_stepped(step).await,
-                Woken::Ended(cause) => self.vm_ended(cause).await,
-                Woken::Busy => ControlFlow::Continue(()),
-                Woken::ForgeNews => {
-                    self.news();
-                    ControlFlow::Continue(())
-                }
-                Woken::Signs => self.look_at_signs().await,
-                Woken::Room => {
-                    self.no_merge_before = None;
-                    ControlFlow::Continue(())
-                }
-                Woken::TimeIsUp(id) => self.report(Input::TimeIsUp { id }).await,
-                Woken::Quiet => {
-                    self.grace.again();
-                    self.report(Input::Suspend).await
-                }
-                Woken::Viewers => {
-                    self.ctx.feed.session(self.handle.view());
-                    ControlFlow::Continue(())
-                }
-            };
+            let woken = self.wait(&mut watched).await;
+            flow = self.woken(woken).await;
             while self.tasks.try_join_next().is_some() {}
             self.look_at_grace();
             self.look_at_layers();
             self.look_at_place();
         }
+    }
+
+    async fn wait(&mut self, watched: &mut Watched) -> Woken {
+        if let Some(overtaken) = self.overtaken.take() {
+            return Woken::Overtaken(overtaken);
+        }
+        let (limit, signs_due, reports_due) = (self.limit(), self.signs_due, self.pace.next());
+        tokio::select! {
+            command = self.commands.recv() => Woken::Command(command),
+            report = self.reports.recv() => Woken::Report(report),
+            started = finished(self.starting.as_mut().map(|starting| &mut starting.task)) => Woken::Start(started),
+            suspended = finished(self.suspending.as_mut()) => Woken::Suspend(suspended),
+            // Not while a start, a suspend or a fork has the layers in hand.
+            merged = finished(self.merging.as_mut().map(|merging| &mut merging.task)),
+                if self.starting.is_none() && self.suspending.is_none() && self.forking.is_none() => Woken::Merged(merged),
+            step = stepped(self.forking.as_mut()) => Woken::Fork(step),
+            cause = ended(self.running.as_ref()) => Woken::Ended(cause),
+            Ok(()) = watched.viewers.changed() => Woken::Shown,
+            Ok(()) = watched.last_event.changed() => Woken::Shown,
+            Ok(()) = watched.busy.changed() => Woken::Busy,
+            Ok(()) = watched.forge_news.changed() => Woken::ForgeNews,
+            Ok(()) = watched.signs.changed() => Woken::Signs,
+            () = due(signs_due) => Woken::Signs,
+            Ok(()) = watched.spending.changed() => Woken::Answers(*watched.spending.borrow_and_update()),
+            Ok(()) = watched.reported.changed() => Woken::Reported,
+            Ok(()) = watched.hooks.changed() => Woken::Reported,
+            () = Pace::due(reports_due) => Woken::ReportsDue,
+            id = over(limit) => Woken::TimeIsUp(id),
+            () = room_again(self.no_merge_before) => Woken::Room,
+            () = self.grace.over() => Woken::Quiet,
+        }
+    }
+
+    async fn woken(&mut self, woken: Woken) -> ControlFlow<()> {
+        match woken {
+            Woken::Overtaken(Overtaken::Deletion) => return self.remove().await,
+            Woken::Overtaken(Overtaken::Stop(until)) => {
+                self.stop(until).await;
+                return ControlFlow::Break(());
+            }
+            Woken::Command(Some(command)) => return self.command(command).await,
+            Woken::Report(Some(report)) => return self.reported(report).await,
+            Woken::Command(None) | Woken::Report(None) => return ControlFlow::Break(()),
+            Woken::Start(result) => return self.start_ended(result).await,
+            Woken::Suspend(result) => return self.suspend_ended(result).await,
+            Woken::Merged(result) => return self.merged(result).await,
+            Woken::Fork(step) => return self.fork_stepped(step).await,
+            Woken::Ended(cause) => return self.vm_ended(cause).await,
+            Woken::Signs => return self.look_at_signs().await,
+            Woken::Answers(spending) => return self.report(Input::Answers { spending }).await,
+            Woken::Reported => return self.reports_changed().await,
+            Woken::ReportsDue => return self.look_at_reports().await,
+            Woken::TimeIsUp(id) => return self.report(Input::TimeIsUp { id }).await,
+            // Whatever it says of itself, a model or a server is answering it.
+            Woken::Quiet if self.running.as_ref().is_some_and(|running| running.live.link.streams()) => {
+                self.grace.put_off();
+            }
+            Woken::Quiet => {
+                self.grace.again();
+                let obeyed = self.obey(&Actor::Host, Input::Suspend).await;
+                return self.carry_out_taken(obeyed).await;
+            }
+            Woken::Busy => {}
+            Woken::ForgeNews => self.news(),
+            Woken::Room => self.no_merge_before = None,
+            Woken::Shown => self.ctx.feed.session(self.handle.view()),
+        }
+        ControlFlow::Continue(())
     }
 
     /// Its grace runs while it waits and nobody uses it.
@@ -119,42 +180,11 @@ impl Supervisor {
         }
     }
 
-    pub(super) async fn message(&mut self, message: Message) -> ControlFlow<()> {
-        match message {
-            Message::Command { actor, input, answer } => return self.command(actor, input, answer).await,
-            Message::Fork { new, answer } => self.want_fork(new, answer),
-            Message::Report { input, sequence, done } => {
-                self.heard(sequence);
-                let exit = exit_code(&self.session(), &input);
-                let input = self.with_last_line(input).await;
-                let flow = self.report(input).await;
-                if let Some(code) = exit {
-                    self.handle.terminal.agent_exited(code);
-                }
-                let _ = done.send(());
-                return flow;
-            }
-            Message::Admitted(place) => {
-                self.place = Some(place);
-                return self.report(Input::Admitted).await;
-            }
-            Message::NoPlace(input) => return self.report(input).await,
-            Message::Typed(input) => return self.report(input).await,
-            Message::Observed { reading, seen } => {
-                if self.read(reading) {
-                    return self.report(Input::Observed(seen)).await;
-                }
-            }
-            Message::Told { generation, known: true } => return self.report(Input::Told { generation }).await,
-            Message::Told { generation, known: false } => return self.report(Input::NotTold { generation }).await,
-            Message::LinkLost { generation } => {
-                if let Some(running) = self.running.take_if(|running| running.generation == generation) {
-                    self.handle.live.send_replace(None);
-                    running.end().await;
-                    return self.report(Input::VmEnded { generation, cause: Cause::LinkLost }).await;
-                }
-            }
-            Message::Stop { until } => {
+    async fn command(&mut self, command: Command) -> ControlFlow<()> {
+        match command {
+            Command::Do { actor, input, answer } => return self.commanded(actor, input, answer).await,
+            Command::Fork { new, answer } => self.want_fork(new, answer),
+            Command::Stop { until } => {
                 self.stop(until).await;
                 return ControlFlow::Break(());
             }
@@ -162,29 +192,104 @@ impl Supervisor {
         ControlFlow::Continue(())
     }
 
-    async fn command(&mut self, actor: Actor, input: Input, answer: Answer) -> ControlFlow<()> {
+    async fn commanded(&mut self, actor: Actor, input: Input, answer: Answer) -> ControlFlow<()> {
+        if matches!(input, Input::AnswerPermission { .. }) {
+            // What is answered is what is asked at this moment.
+            self.pace.hurry();
+            self.look_at_reports().await?;
+        }
         let delete = input == Input::Delete;
+        let interrupted = matches!(input, Input::Restart { .. }) && self.session().was_interrupted();
         // A deletion that failed is tried again, though the core has nothing to add.
         let again = delete && self.session().deleting;
-        let effects = match self.feed_by(&actor, input).await {
-            Ok(owed) => owed,
+        let mut entries = match self.obey(&actor, input).await {
+            Ok(entries) => entries,
             Err(error) => {
                 let _ = answer.send(Err(error));
                 return ControlFlow::Continue(());
             }
         };
+        if interrupted && self.machine().agent.is_some_and(|agent| agent.goes_on().is_some()) {
+            // Its program shows the conversation again and waits.
+            let told = self.obey(&Actor::Host, Input::Send(INTERRUPTED.into())).await;
+            entries.extend(told.unwrap_or_default());
+        }
         if delete {
             self.deleters.push(answer);
         } else {
             let _ = answer.send(Ok(()));
         }
-        if again { self.remove().await } else { self.carry_out(effects).await }
+        if again { self.remove().await } else { self.carry_out(entries).await }
     }
 
-    /// Something that happened; it cannot be refused.
+    pub(super) async fn reported(&mut self, report: Report) -> ControlFlow<()> {
+        match report {
+            Report::Guest { generation, input, sequence, committed } => {
+                let exit = exit_code(&self.session(), &input);
+                let input = self.with_last_line(input).await;
+                let mut machine = self.machine();
+                if generation == self.session().generation {
+                    machine.heard = sequence;
+                }
+                let taken = self.feed_with(input, machine).await;
+                if taken.is_ok() {
+                    let _ = committed.send(());
+                    exit.into_iter().for_each(|code| self.handle.terminal.agent_exited(code));
+                }
+                self.carry_out_taken(taken).await
+            }
+            Report::Admitted(place) => {
+                self.place = Some(place);
+                self.report(Input::Admitted).await
+            }
+            Report::NoPlace(input) | Report::Typed(input) => self.report(input).await,
+            Report::Observed { reading, seen } => {
+                if self.read(reading) {
+                    self.report(Input::Observed(seen)).await
+                } else {
+                    ControlFlow::Continue(())
+                }
+            }
+            Report::Delivered { generation, known: true } => self.report(Input::Delivered { generation }).await,
+            Report::Delivered { generation, known: false } => self.report(Input::NotDelivered { generation }).await,
+            Report::LinkLost { generation } => {
+                let Some(running) = self.running.take_if(|running| running.generation == generation) else {
+                    return ControlFlow::Continue(());
+                };
+                self.handle.live.send_replace(None);
+                running.end().await;
+                self.report(Input::VmEnded { generation, cause: Cause::LinkLost }).await
+            }
+        }
+    }
+
+    /// Takes the reports that have come already, unless one of them is overtaken.
+    pub(super) async fn take_reports(&mut self) -> ControlFlow<()> {
+        for _ in 0..self.reports.len() {
+            if self.overtaken.is_none()
+                && let Ok(report) = self.reports.try_recv()
+            {
+                self.reported(report).await?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Takes a report of what happened: it cannot be refused.
     pub(super) async fn report(&mut self, input: Input) -> ControlFlow<()> {
-        match self.feed(input).await {
-            Ok(owed) => self.carry_out(owed).await,
+        let machine = self.machine();
+        self.report_with(input, machine).await
+    }
+
+    /// The same where what happened changes what the session is made from.
+    pub(super) async fn report_with(&mut self, input: Input, machine: Machine) -> ControlFlow<()> {
+        let taken = self.feed_with(input, machine).await;
+        self.carry_out_taken(taken).await
+    }
+
+    async fn carry_out_taken(&mut self, taken: Result<Vec<OutboxEntry>, FleetError>) -> ControlFlow<()> {
+        match taken {
+            Ok(entries) => self.carry_out(entries).await,
             Err(error) => {
                 tracing::error!(slug = self.session().slug, %error, "a report was not taken");
                 ControlFlow::Continue(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hostd_core::{Cause, Input};
+use hostd_core::{Actor, Cause, Input};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Supervisor, under_way::Suspending};
@@ -13,6 +13,10 @@ const TAKEN: Duration = Duration::from_secs(2);
 impl Supervisor {
     /// What had not begun begins again with the next hostd. What cannot be put to disk in time is powered off.
     pub(super) async fn stop(&mut self, until: Instant) {
+        self.patience.get_or_insert(self.ctx.timings.last_tries);
+        if self.take_reports().await.is_break() {
+            return;
+        }
         self.settle_fork().await;
         self.let_it_be_taken().await;
         if let Some(suspending) = self.suspending.take() {
@@ -34,7 +38,7 @@ impl Supervisor {
 
     async fn put_down(&mut self, until: Instant) {
         // Where it cannot be kept, a snapshot would be of a session that nobody knows to be suspended.
-        if let Err(error) = self.feed(Input::HostStops).await {
+        if let Err(error) = self.obey(&Actor::Host, Input::HostStops).await {
             tracing::error!(slug = self.session().slug, %error, "it is powered off instead of suspended");
             return;
         }
@@ -53,22 +57,23 @@ impl Supervisor {
                 suspending.await
             }
         };
-        let input = match result {
+        let (input, machine) = match result {
             Err(error) if error.is_cancelled() => {
                 self.end_left().await;
-                Input::VmEnded { generation: self.session().generation, cause: Cause::HostStopped { in_order: false } }
+                let (generation, cause) = (self.session().generation, Cause::HostStopped { in_order: false });
+                (Input::VmEnded { generation, cause }, self.machine())
             }
             result => self.suspended(result).await,
         };
-        let _ = self.feed(input).await;
+        let _ = self.feed_with(input, machine).await;
     }
 
     /// What is on its way into the guest is reported; it would be typed a second time after the suspend.
     async fn let_it_be_taken(&mut self) {
         let until = Instant::now() + TAKEN;
-        while self.session().typing || self.session().telling {
-            let Ok(Some(message)) = timeout_at(until, self.inbox.recv()).await else { return };
-            if Box::pin(self.message(message)).await.is_break() {
+        while self.session().typing || self.session().delivering {
+            let Ok(Some(report)) = timeout_at(until, self.reports.recv()).await else { return };
+            if self.reported(report).await.is_break() {
                 return;
             }
         }

@@ -8,7 +8,7 @@ use tokio::{sync::mpsc, time::sleep};
 use tonic::{Code, Status};
 
 use super::Supervisor;
-use crate::{guest::Link, sessions::message::Message, terminals::Terminal};
+use crate::{guest::Link, sessions::message::Report, terminals::Terminal};
 
 /// Before a guest that did not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -17,15 +17,15 @@ const PAUSE: Duration = Duration::from_millis(200);
 struct Typing {
     generation: u64,
     id: u64,
-    messages: mpsc::Sender<Message>,
+    reports: mpsc::Sender<Report>,
 }
 
 impl Supervisor {
-    /// Has the guest type a message, behind those that are not read yet or `at_once`, and reports when it has it and when it is read. A VM that ended this moment is reported as
-    /// ended instead.
+    /// Has the guest type a message, `at_once` or behind those that are not read yet, and reports when the guest has it and when
+    /// it is read. Where the VM ended this moment, that is reported instead.
     pub(super) fn type_message(&mut self, generation: u64, message: session::Message, at_once: bool) {
         let Some(running) = &self.running else { return };
-        let typing = Typing { generation, id: message.id, messages: self.handle.messages.clone() };
+        let typing = Typing { generation, id: message.id, reports: self.handle.reports.clone() };
         let (link, terminal) = (running.live.link.clone(), self.handle.terminal.clone());
         self.tasks.spawn(typing.run(link, terminal, message, at_once));
     }
@@ -34,7 +34,7 @@ impl Supervisor {
 impl Typing {
     async fn run(self, link: Arc<Link>, terminal: Terminal, message: session::Message, at_once: bool) {
         let pieces = message.pieces(terminal.modes());
-        terminal.typed();
+        terminal.typed(&pieces.concat());
         let text = if message.is_line() { message.text } else { String::new() };
         let typed = pieces.iter().cloned().map(Into::into).collect();
         let request = TypeRequest { id: self.id, pieces: typed, text, at_once };
@@ -86,6 +86,6 @@ impl Typing {
 
     async fn report(&self, input: Input) {
         // A supervisor that has ended needs no telling.
-        let _ = self.messages.send(Message::Typed(input)).await;
+        let _ = self.reports.send(Report::Typed(input)).await;
     }
 }

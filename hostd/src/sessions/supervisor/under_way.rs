@@ -48,7 +48,8 @@ pub(super) struct Merging {
 /// A fork under way; the session has no VM that runs meanwhile.
 pub(super) struct Forking {
     pub(super) draft: Draft,
-    pub(super) answer: Answer,
+    /// Whoever asked for the fork, until they are answered.
+    pub(super) answer: Option<Answer>,
     pub(super) stage: Stage,
 }
 

@@ -2,12 +2,22 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use hostd_core::{UnixMillis, session::Answer};
+use hostd_core::{
+    UnixMillis,
+    session::{Answer, Due},
+};
 use pilothouse_proto::guest::v1::AnswerRequest;
 use tokio::time::sleep;
 
-use super::{Supervisor, observe::observe};
-use crate::{clock::now, guest::Link, sessions::message::Message};
+use super::{
+    Supervisor,
+    observe::{Reads, observe},
+};
+use crate::{
+    clock::now,
+    guest::Link,
+    sessions::{message::Report, vm::resume::request},
+};
 
 /// Before an answer that did not reach the guest is sent again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -16,25 +26,31 @@ impl Supervisor {
     /// Reads the forge because the core asks for it. A reading under way begins again: what it has seen may be older than the
     /// wait that this is for, and of a head that was replaced since.
     pub(super) fn observe(&mut self) {
+        self.begin_reading(Reads::Again);
+    }
+
+    /// Begins to read the forge, in place of the reading under way.
+    fn begin_reading(&mut self, reads: Reads) {
         self.reading.number += 1;
         self.reading.stale = false;
         let (number, ctx, session) = (self.reading.number, self.ctx.clone(), self.session());
-        let messages = self.handle.messages.clone();
+        let reports = self.handle.reports.clone();
         let task = self.tasks.spawn(async move {
-            let seen = observe(&ctx, session).await;
-            let _ = messages.send(Message::Observed { reading: number, seen }).await;
+            let seen = observe(&ctx, session, reads).await;
+            let _ = reports.send(Report::Observed { reading: number, seen }).await;
         });
         if let Some(before) = self.reading.task.replace(task) {
             before.abort();
         }
     }
 
-    /// There may be something new. A reading under way goes on, however often that is said; the next one begins after it.
+    /// The forge says that there may be something new: it has read that itself. A reading under way goes on, however often
+    /// that is said; the next one begins after it.
     pub(super) fn news(&mut self) {
         if self.reading.task.is_some() {
             self.reading.stale = true;
         } else {
-            self.observe();
+            self.begin_reading(Reads::Known);
         }
     }
 
@@ -45,18 +61,18 @@ impl Supervisor {
         }
         self.reading.task = None;
         if self.reading.stale {
-            self.observe();
+            self.begin_reading(Reads::Known);
         }
         true
     }
 
     /// A VM that ended this moment is reported as ended instead.
-    pub(super) fn tell(&mut self, generation: u64, wait: u64, answer: Answer) {
+    pub(super) fn deliver(&mut self, generation: u64, wait: u64, answer: Answer) {
         let Some(running) = &self.running else { return };
-        let (link, messages) = (running.live.link.clone(), self.handle.messages.clone());
+        let (link, reports) = (running.live.link.clone(), self.handle.reports.clone());
         self.tasks.spawn(async move {
-            if let Some(known) = hand_over(link, wait, answer).await {
-                let _ = messages.send(Message::Told { generation, known }).await;
+            if let Some(known) = hand_over(link, request(&Due { wait, answer })).await {
+                let _ = reports.send(Report::Delivered { generation, known }).await;
             }
         });
     }
@@ -66,11 +82,6 @@ impl Supervisor {
         let record = self.handle.record.borrow();
         let wait = record.session.open_wait()?;
         Some((wait.id, wait.until?))
-    }
-
-    /// Committed with the input that follows, or a later one.
-    pub(super) fn heard(&self, sequence: u64) {
-        self.handle.record.send_modify(|record| Arc::make_mut(record).machine.heard = sequence);
     }
 }
 
@@ -83,9 +94,7 @@ pub(super) async fn over(wait: Option<(u64, UnixMillis)>) -> u64 {
 }
 
 /// Hands an answer over. False: nobody waits for it there; None: the VM is gone.
-async fn hand_over(link: Arc<Link>, wait: u64, answer: Answer) -> Option<bool> {
-    let json = serde_json::to_string(&answer).unwrap_or_default();
-    let request = AnswerRequest { wait, json };
+async fn hand_over(link: Arc<Link>, request: AnswerRequest) -> Option<bool> {
     while let Some(mut client) = link.up().await {
         match client.answer(request.clone()).await {
             Ok(response) => return Some(response.into_inner().known),

@@ -12,27 +12,38 @@ use serde_json::json;
 
 use super::{
     super::{Fleet, SessionView},
-    guest::Guest,
     waits::{answers, waits, works},
     world::{World, sam, until, until_is},
 };
-use crate::forge::{
-    About, Forge, PullId, Report,
-    elsewhere::{Elsewhere, NAME},
+use crate::{
+    forge::{
+        About, Checks as _, Forge as _, Pulls as _, Report, Repositories as _,
+        testing::fake_forge::{FakeForge, NAME},
+    },
+    testing::FakeGuest,
 };
 
 /// Hints that a reader may be behind.
 const HINTS: usize = 16;
 
-async fn open(forge: &Elsewhere, id: &str, slug: &str, branch: &str) {
+async fn open(forge: &FakeForge, id: &str, slug: &str, branch: &str) {
     let author = Author { session: id.into(), slug: slug.into() };
     let (title, body, head_branch) = ("One".into(), String::new(), format!("agent/{slug}/{branch}"));
-    let new = NewPull { repository: NAME.into(), title, body, author, head_branch, base_branch: "main".into() };
+    let forge_id = forge.id().clone();
+    let new = NewPull {
+        forge: forge_id,
+        repository: NAME.into(),
+        title,
+        body,
+        author,
+        head_branch,
+        base_branch: "main".into(),
+    };
     forge.open(new).await.unwrap();
 }
 
 struct There {
-    forge: Arc<Elsewhere>,
+    forge: Arc<FakeForge>,
     world: World,
     fleet: Arc<Fleet>,
     /// Ids of `fix`, whose pull request is the first, and of `other`, whose is the second.
@@ -41,7 +52,7 @@ struct There {
 
 impl There {
     async fn new() -> Self {
-        let forge = Arc::new(Elsewhere::new(HINTS));
+        let forge = Arc::new(FakeForge::new(HINTS));
         let world = World { forge: Some(forge.clone()), ..World::new() };
         let ids = [world.session("fix").await.session.id, world.session("other").await.session.id];
         let rules = Rules { required_checks: vec!["unit".into()], ..Rules::default() };
@@ -60,7 +71,7 @@ impl There {
         there
     }
 
-    fn guest(&self, slug: &str) -> Guest {
+    fn guest(&self, slug: &str) -> FakeGuest {
         let vms = self.world.vmm.vms.lock().unwrap();
         vms.iter().rev().find(|vm| vm.spec.name == slug).unwrap().guest.clone()
     }
@@ -142,7 +153,7 @@ async fn hints_early_late_twice_and_out_of_order_answer_each_wait_once() {
     let (verdict, body) = (Verdict::RequestChanges, "not yet".to_owned());
     let review =
         NewReview { who: Who::person("ann"), head: head.clone(), older: false, verdict, body, comments: vec![] };
-    there.forge.review(&PullId { repository: NAME.into(), number: 1 }, review).await.unwrap();
+    there.forge.review(&there.forge.pull_id(1), review).await.unwrap();
     there.forge.show(1);
     for (id, about) in [("last", About::Checks(head)), ("first", About::Pull(1)), ("first", About::Pull(1))] {
         there.forge.hint(id, about);

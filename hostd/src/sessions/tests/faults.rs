@@ -1,12 +1,15 @@
 //! hostd dies between any two steps: the next one converges. Run alone, for failpoints are of the whole process:
 //! `tests/run.sh faults`, or `cargo test -p hostd --features failpoints --lib faults`.
 
+mod store;
+
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
 use hostd_core::{
+    ForgeId,
     checks::CheckState,
     pulls::{NewReview, Verdict, Who},
 };
@@ -30,24 +33,29 @@ struct Death {
 impl Death {
     fn at(point: &'static str) -> Self {
         let scenario = fail::FailScenario::setup();
-        let (reached, first) = (Arc::new(Notify::new()), AtomicBool::new(true));
-        let tell = reached.clone();
-        fail::cfg_callback(point, move || {
-            if first.swap(false, Ordering::Relaxed) {
-                tell.notify_one();
-                loop {
-                    std::thread::park();
-                }
-            }
-        })
-        .unwrap();
-        Self { point, reached, _scenario: scenario }
+        Self { point, reached: park_at(point), _scenario: scenario }
     }
 
     async fn come(self) {
         let reached = tokio::time::timeout(std::time::Duration::from_secs(30), self.reached.notified()).await;
         assert!(reached.is_ok(), "{} was never reached", self.point);
     }
+}
+
+/// Has whoever comes first to a failpoint go no further; tells when that is.
+fn park_at(point: &str) -> Arc<Notify> {
+    let (reached, first) = (Arc::new(Notify::new()), AtomicBool::new(true));
+    let tell = reached.clone();
+    fail::cfg_callback(point, move || {
+        if first.swap(false, Ordering::Relaxed) {
+            tell.notify_one();
+            loop {
+                std::thread::park();
+            }
+        }
+    })
+    .unwrap();
+    reached
 }
 
 /// One test at a time, on a runtime whose parked threads nobody waits for.
@@ -81,7 +89,14 @@ fn a_start_that_hostd_did_not_survive_is_begun_again(#[case] point: &'static str
         dead.abort();
         let fleet = world.fleet().await;
         let view = until_is(&fleet, "fix", "running").await;
-        assert!(view.session.generation >= 1);
+        // A VM of the dead hostd is ended before the next one starts, and the agent runs in that.
+        let before = usize::from(matches!(point, "start::after-vm" | "start::before-agent" | "start::after-agent"));
+        assert_eq!(world.vmm.started(), before + 1);
+        // The first commit comes before the session's first life.
+        assert_eq!(view.session.generation, if point.starts_with("start::") { 2 } else { 1 });
+        let vm = world.vmm.vm(before);
+        assert!(world.vmm.orphans.lock().unwrap().contains(&vm.spec.directory));
+        assert!(vm.guest.agent.lock().unwrap().is_some());
         fleet.stop().await;
     });
 }
@@ -266,7 +281,7 @@ fn a_merge_of_a_pull_request_that_hostd_did_not_survive_is_settled(#[case] point
         let world = World::new();
         let dead = with_pull(&world).await;
         check(&dead, CheckState::Passed).await;
-        let id = PullId { repository: "widgets".into(), number: 1 };
+        let id = PullId::new(ForgeId::local(), "widgets", 1);
         let head = dead.forge().pull(&id).await.unwrap().pull.head().to_owned();
         let (who, verdict, body, comments) = (Who::person("ann"), Verdict::Approve, String::new(), vec![]);
         let review = NewReview { who: who.clone(), head: head.clone(), older: false, verdict, body, comments };

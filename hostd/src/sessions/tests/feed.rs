@@ -2,7 +2,7 @@ use futures::FutureExt as _;
 use hostd_core::{
     Activity, Lifecycle, Session, attention_by_minute,
     pulls::Standing,
-    session::{Fate, NewSession, Pull, Size},
+    session::{Fate, NewSession, Pull, Size, TypedEvents},
 };
 
 use super::super::{Change, Feed, News, SessionView, Usage};
@@ -22,12 +22,15 @@ fn view(id: &str, viewers: usize) -> SessionView {
             directory: "/".into(),
             repository: None,
             size: Size { vcpus: 1, memory: 1, disk: 1 },
-            typed_events: false,
+            typed_events: TypedEvents::default(),
+            answers: hostd_core::profile::Answers::default(),
         },
         1,
     );
     let attention = attention_by_minute(&session, 1);
     SessionView {
+        last_event: None,
+        records: vec![],
         session,
         attention,
         phases: vec![],
@@ -37,6 +40,7 @@ fn view(id: &str, viewers: usize) -> SessionView {
         repository: String::new(),
         usage: Usage::default(),
         resumed_in: 0,
+        stands_still: false,
     }
 }
 

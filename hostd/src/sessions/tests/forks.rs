@@ -7,15 +7,15 @@ use hostd_core::{Cause, Lifecycle};
 
 use super::{
     super::{Fleet, FleetError, ForkOrder, SessionView},
-    world::{MadeUpVm, Save, World, sam, until, until_is},
+    world::{FakeVm, Save, World, sam, until, until_is},
 };
-use crate::terminals::{Shown, Wish};
+use crate::terminals::{AttachOptions, Shown};
 
 /// For a merge.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn order(title: &str) -> ForkOrder {
-    ForkOrder { title: title.into(), owner: "kim".into() }
+    ForkOrder { title: title.into(), owner: "kim".into(), budget: None }
 }
 
 async fn forked(fleet: &Fleet) -> SessionView {
@@ -28,7 +28,8 @@ fn folders(world: &World) -> Vec<PathBuf> {
 }
 
 async fn screen(fleet: &Fleet, slug: &str) -> String {
-    let viewer = fleet.terminal(slug).unwrap().attach(Wish { observe: true, ..Wish::default() }).await;
+    let viewer =
+        fleet.terminal(slug).unwrap().attach(AttachOptions { observe: true, ..AttachOptions::default() }).await;
     match viewer.next().await {
         Shown::Screen(screen) => String::from_utf8_lossy(&screen.contents).into_owned(),
         other => panic!("{other:?}"),
@@ -121,7 +122,7 @@ async fn a_fork_that_fails_leaves_nothing_and_the_session_runs_on() {
 }
 
 /// Waits until the VM holds so many layers with the one that it writes to, and returns the last but that one.
-async fn holds(vm: &MadeUpVm, layers: usize) -> String {
+async fn holds(vm: &FakeVm, layers: usize) -> String {
     let mut chain = vm.chain.subscribe();
     let short = tokio::time::timeout(DEADLINE, chain.wait_for(|chain| chain.len() == layers)).await;
     short.unwrap_or_else(|_| panic!("not in time: {:?}", vm.chain.borrow())).unwrap()[layers - 2].clone()

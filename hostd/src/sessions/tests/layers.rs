@@ -90,7 +90,7 @@ async fn a_snapshot_that_fails_lets_the_session_run_on() {
     until_is(&fleet, "fix", "running").await;
     *world.vmm.saves.lock().unwrap() = Save::Fails;
     let error = fleet.by(sam()).suspend("fix").await.err().unwrap().to_string();
-    assert_eq!(error, "not suspended: made-up failed: no room; it runs on; suspend it again");
+    assert_eq!(error, "not suspended: fake failed: no room; it runs on; suspend it again");
     let view = fleet.get("fix").unwrap();
     assert_eq!((view.session.lifecycle.word(), view.session.generation, world.vmm.running()), ("running", 1, 1));
     assert_eq!(view.attention.reason, "working (could not be suspended)");
@@ -104,13 +104,13 @@ async fn a_suspend_that_panics_leaves_no_vm() {
     world.session("fix").await;
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "running").await;
-    let before = world.vmm.leftovers.load(std::sync::atomic::Ordering::Relaxed);
+    let before = world.vmm.orphans.lock().unwrap().len();
     *world.vmm.saves.lock().unwrap() = Save::Panics;
     let error = fleet.by(sam()).suspend("fix").await.err().unwrap().to_string();
     assert!(error.starts_with("not suspended: ") && error.contains("please report this"), "{error}");
     let view = until(&fleet, "fix", |view| view.session.lifecycle.word() == "crashed").await;
     assert!(hostd_core::attention(&view.session, 0).reason.contains("please report this"));
-    assert_eq!(world.vmm.leftovers.load(std::sync::atomic::Ordering::Relaxed), before + 1);
+    assert_eq!(world.vmm.orphans.lock().unwrap().len(), before + 1);
     fleet.stop().await;
 }
 

@@ -5,12 +5,12 @@ use tokio::sync::oneshot;
 use tonic::Code;
 
 use super::{
-    super::{FleetError, message::Message},
+    super::{FleetError, message::Report},
     world::{World, sam, until, until_is},
 };
 use crate::{
     store::Store,
-    terminals::{Shown, Wish},
+    terminals::{AttachOptions, Shown},
 };
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn what_the_agent_says_is_seen_and_acknowledged() {
     vm.guest.status("working", "on it");
     until(&fleet, "fix", |v| v.session.text == "on it").await;
     assert_eq!(*vm.guest.acknowledged.lock().unwrap(), [0, 2]);
-    let viewer = fleet.terminal("fix").unwrap().attach(Wish::default()).await;
+    let viewer = fleet.terminal("fix").unwrap().attach(AttachOptions::default()).await;
     vm.guest.exit(0);
     let view = until(&fleet, "fix", |v| v.session.exited == Some(0)).await;
     assert_eq!((view.session.activity, view.session.lifecycle), (Activity::Done, Lifecycle::Running));
@@ -101,8 +101,8 @@ async fn who_looks_on_keeps_a_session_awake_and_a_preview_does_not() {
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "running").await;
     let terminal = fleet.terminal("fix").unwrap();
-    let _preview = terminal.attach(Wish { preview: true, ..Wish::default() }).await;
-    let viewer = terminal.attach(Wish { observe: true, ..Wish::default() }).await;
+    let _preview = terminal.attach(AttachOptions { preview: true, ..AttachOptions::default() }).await;
+    let viewer = terminal.attach(AttachOptions { observe: true, ..AttachOptions::default() }).await;
     until(&fleet, "fix", |v| v.viewers == 1).await;
     world.vmm.vm(0).guest.status("needs-input", "which one?");
     let view = until(&fleet, "fix", |v| v.session.activity == Activity::NeedsInput).await;
@@ -128,7 +128,8 @@ async fn messages_are_typed_in_order_also_over_a_broken_link() {
         fleet.by(sam()).send("fix", &*format!("message {n}")).await.unwrap();
     }
     until(&fleet, "fix", |v| v.session.inbox.is_empty()).await;
-    let viewer = fleet.terminal("fix").unwrap().attach(Wish { history: 100, ..Wish::default() }).await;
+    let viewer =
+        fleet.terminal("fix").unwrap().attach(AttachOptions { history: 100, ..AttachOptions::default() }).await;
     let mut seen = String::new();
     while !seen.contains("message 19") {
         match viewer.next().await {
@@ -214,7 +215,7 @@ async fn a_start_that_fails_says_why() {
     *world.vmm.fails.lock().unwrap() = Some("no such machine".into());
     let fleet = world.fleet().await;
     let view = until_is(&fleet, "fix", "crashed").await;
-    assert_eq!(attention(&view.session, 0).reason, "crashed: could not start: made-up failed: no such machine");
+    assert_eq!(attention(&view.session, 0).reason, "crashed: could not start: fake failed: no such machine");
     fleet.by(sam()).restart("fix", false).await.unwrap();
     until_is(&fleet, "fix", "running").await;
     fleet.stop().await;
@@ -308,9 +309,9 @@ async fn what_was_heard_while_it_was_put_down_is_not_heard_again() {
     });
     world.vmm.saving.notified().await;
     let status = Status { activity: Activity::Idle, text: "late".into(), choices: vec![] };
-    let (done, heard) = oneshot::channel();
+    let (committed, heard) = oneshot::channel();
     let input = Input::AgentStatus { generation: 1, status };
-    handle.messages.send(Message::Report { input, sequence: 7, done }).await.unwrap();
+    handle.reports.send(Report::Guest { generation: 1, input, sequence: 7, committed }).await.unwrap();
     heard.await.unwrap();
     drop(held);
     suspending.await.unwrap().unwrap();

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 use hostd_core::capacity::Room;
 
 use super::{
-    super::{Fleet, News, Order, Parts},
+    super::{CreateSession, Deps, Fleet, News},
     world::until_is,
 };
 use crate::{
+    admission::Admission,
     environments::tests::{Fixture, RECIPE},
-    forge::Local,
+    forge::{BareRepositories, Local},
     gateway::Gateway,
-    room::Rooms,
     store::Store,
 };
 
@@ -45,17 +45,18 @@ impl Warm {
         let data = fixture.data.path();
         let (store, records) = Store::open(&data.join("store.sqlite")).unwrap();
         let measured = room.clone();
-        let parts = Parts {
+        let deps = Deps {
             data: data.into(),
-            forge: Arc::new(Local::new(store.clone(), data)),
+            forge: Arc::new(Local::new(Arc::new(store.clone()), data)),
             store,
             vmm: fixture.vmm.clone(),
-            gateway: Arc::new(Gateway::new(data.join("git"))),
+            gateway: Arc::new(Gateway::new(BareRepositories::at(data.join("git")))),
             environments: fixture.environments.clone(),
-            diffs: crate::diff::Diffs::open(data).unwrap(),
-            rooms: Rooms::measured(move || *measured.lock().unwrap()),
+            diffs: Arc::new(crate::diff::Diffs::open(data, BareRepositories::at(data.join("git"))).unwrap()),
+            admission: Admission::measured(move || *measured.lock().unwrap()),
+            timings: super::world::timings(),
         };
-        let fleet = Fleet::open(parts, records, "epoch".into()).await.unwrap();
+        let fleet = Fleet::open(deps, records, "epoch".into()).await.unwrap();
         let warm = Self { fixture, room, fleet };
         warm.until_running(2).await;
         warm
@@ -78,8 +79,13 @@ impl Warm {
         assert!(reached.is_ok(), "{} run", self.fixture.vmm.running());
     }
 
-    fn order(&self) -> Order {
-        Order { environment: "python".into(), task: "do it".into(), owner: "sam".into(), ..Order::default() }
+    fn order(&self) -> CreateSession {
+        CreateSession {
+            environment: "python".into(),
+            task: "do it".into(),
+            owner: "sam".into(),
+            ..CreateSession::default()
+        }
     }
 }
 
@@ -97,14 +103,14 @@ async fn the_pool_is_gone_when_memory_is_and_comes_back_with_it() {
 #[tokio::test]
 async fn a_warm_vm_is_used_where_memory_has_no_room_for_another() {
     let warm = Warm::new().await;
-    let started = warm.fixture.vmm.started.lock().unwrap().len();
+    let started = warm.fixture.vmm.specs().len();
     // All places to boot in are taken, too.
     let places = warm.fleet.ctx().turns.starts.clone();
     let _booting = places.acquire_many_owned(u32::try_from(places_of(&warm)).unwrap()).await.unwrap();
     warm.available(RESERVE + 32 * MIB);
     let slug = warm.fleet.create(warm.order()).await.unwrap().session.slug;
     until_is(&warm.fleet, &slug, "running").await;
-    assert_eq!(warm.fixture.vmm.started.lock().unwrap().len(), started, "it was not booted");
+    assert_eq!(warm.fixture.vmm.specs().len(), started, "it was not booted");
     warm.fleet.stop().await;
 }
 

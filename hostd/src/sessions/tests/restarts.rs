@@ -1,11 +1,12 @@
 use std::sync::atomic::Ordering;
 
-use hostd_core::{Cause, Lifecycle, attention};
+use hostd_core::{Cause, Lifecycle, attention, profile::Profile};
 
 use super::{
-    super::{FleetError, Order},
-    world::{Save, World, sam, until_is},
+    super::{CreateSession, FleetError, SessionView},
+    world::{Save, World, sam, until, until_is},
 };
+use crate::store::Agent;
 
 #[tokio::test]
 async fn a_stopped_hostd_leaves_nothing_running_and_the_next_goes_on_with_it() {
@@ -21,7 +22,7 @@ async fn a_stopped_hostd_leaves_nothing_running_and_the_next_goes_on_with_it() {
     fleet.by(sam()).send("fix", "typed as it stops").await.unwrap();
     fleet.stop().await;
     assert_eq!(world.vmm.running(), 0);
-    let order = Order { environment: "demo".into(), ..Order::default() };
+    let order = CreateSession { environment: "demo".into(), ..CreateSession::default() };
     assert!(matches!(fleet.create(order).await, Err(FleetError::Stopping)));
     let fleet = world.fleet().await;
     let view = until_is(&fleet, "fix", "running").await;
@@ -81,14 +82,14 @@ async fn a_killed_hostd_leaves_sessions_that_crashed() {
     let view = fleet.get("fix").unwrap();
     assert_eq!(view.session.lifecycle, Lifecycle::Crashed { cause: Cause::HostRestarted });
     assert_eq!(attention(&view.session, 0).reason, "crashed: hostd was restarted while its VM ran");
-    assert_eq!(world.vmm.leftovers.load(Ordering::Relaxed), 2);
+    assert_eq!(world.vmm.orphans.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn orders_that_cannot_be_carried_out_leave_nothing() {
     let world = World::new();
     let fleet = world.fleet().await;
-    let order = |environment: &str| Order { environment: environment.into(), ..Order::default() };
+    let order = |environment: &str| CreateSession { environment: environment.into(), ..CreateSession::default() };
     let error = fleet.create(order("nothing")).await.unwrap_err().to_string();
     assert!(error.contains("there is no environment `nothing`"), "{error}");
     let error = fleet.create(order("demo")).await.unwrap_err().to_string();
@@ -96,5 +97,57 @@ async fn orders_that_cannot_be_carried_out_leave_nothing() {
     assert!(fleet.list().is_empty() && !world.folder.path().join("sessions").exists());
     for message in ["", " \n", "\x1b"] {
         assert!(matches!(fleet.by(sam()).send("x", message).await, Err(FleetError::Invalid(_))));
+    }
+}
+
+/// Of Codex and opencode, which choose it themselves.
+#[tokio::test]
+async fn an_agent_goes_on_with_the_conversation_that_its_hooks_told_of() {
+    use pilothouse_proto::guest::v1::{Report, event};
+    let world = World::new();
+    let resume = ["agent", "resume", "{session_id}"].map(Into::into).to_vec();
+    let agent = Agent { profile: Profile { resume, ..Profile::default() }, conversation: String::new() };
+    world.session_with("fix", |record| record.machine.agent = Some(Box::new(agent))).await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    let guest = world.vmm.vm(0).guest.clone();
+    for (n, conversation) in ["01a2-7e7c", "--last", ""].into_iter().enumerate() {
+        let (state, text) = ("working".into(), format!("step {n}"));
+        let said = Report { state, text: text.clone(), conversation: conversation.into(), ..Report::default() };
+        guest.report(event::Event::Report(said));
+        until(&fleet, "fix", |view| view.session.text == text).await;
+    }
+    world.vmm.vm(0).gone(Cause::GuestReset("panic".into()));
+    until_is(&fleet, "fix", "crashed").await;
+    fleet.by(sam()).restart("fix", false).await.unwrap();
+    until_is(&fleet, "fix", "running").await;
+    let command = world.vmm.vm(1).guest.agent.lock().unwrap().clone().unwrap().command;
+    assert_eq!(command, ["agent", "resume", "01a2-7e7c"]);
+    fleet.stop().await;
+}
+
+/// By the id of its conversation, in which it is told what happened; never by whatever its program had last.
+#[tokio::test]
+async fn an_agent_that_crashed_goes_on_with_its_conversation() {
+    for (conversation, expected, told) in
+        [("7-7", &["agent", "--resume", "7-7"][..], 1), ("", &["agent", "--fast"][..], 0)]
+    {
+        let world = World::new();
+        let resume = ["agent", "--resume", "{session_id}"].map(Into::into).to_vec();
+        let agent = Agent { profile: Profile { resume, ..Profile::default() }, conversation: conversation.into() };
+        world.session_with("fix", |record| record.machine.agent = Some(Box::new(agent))).await;
+        let fleet = world.fleet().await;
+        until_is(&fleet, "fix", "running").await;
+        let command = |life: usize| world.vmm.vm(life).guest.agent.lock().unwrap().clone().unwrap().command;
+        assert_eq!(command(0), ["agent", "--fast"], "first it begins");
+        world.vmm.vm(0).gone(Cause::GuestReset("panic".into()));
+        until_is(&fleet, "fix", "crashed").await;
+        fleet.by(sam()).restart("fix", false).await.unwrap();
+        let runs = |view: &SessionView| view.session.lifecycle == Lifecycle::Running && view.session.inbox.is_empty();
+        until(&fleet, "fix", runs).await;
+        assert_eq!(command(1), expected);
+        let typed = String::from_utf8(world.vmm.vm(1).guest.output()).unwrap();
+        assert_eq!(typed.matches("You were interrupted").count(), told, "{typed:?}");
+        fleet.stop().await;
     }
 }

@@ -12,7 +12,7 @@ use rstest::rstest;
 use super::world::{World, sam, until, until_is};
 use crate::{
     store::{Machine, Record, Store},
-    terminals::Wish,
+    terminals::AttachOptions,
     vm::snapshot::store::{Manifest, Stored},
 };
 
@@ -85,7 +85,8 @@ async fn whoever_is_looked_at_is_not_suspended() {
     for slug in ["seen", "unseen"] {
         until_is(&fleet, slug, "running").await;
     }
-    let viewer = fleet.terminal("seen").unwrap().attach(Wish { observe: true, ..Wish::default() }).await;
+    let viewer =
+        fleet.terminal("seen").unwrap().attach(AttachOptions { observe: true, ..AttachOptions::default() }).await;
     for slug in ["seen", "unseen"] {
         let number = (0..2).find(|&number| world.vmm.vm(number).spec.name == slug).unwrap();
         world.vmm.vm(number).guest.status("idle", "");

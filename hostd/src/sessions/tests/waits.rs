@@ -1,21 +1,32 @@
 //! Waits of made-up agents on the real local forge.
 
-use std::{process::Command, sync::Arc};
+use std::{
+    process::Command,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use hostd_core::{
-    Activity, Actor, Turn,
+    Activity, Actor, ForgeId, Turn,
     checks::CheckState,
     pulls::{Author, NewPull, NewReview, Rules, Verdict, Who},
 };
 use pilothouse_proto::guest::v1::{AnswerRequest, Wait, event};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{
-    super::{Fleet, SessionView},
-    guest::Guest,
+    super::{Fleet, Follow, SessionView},
     world::{World, sam, until, until_is},
 };
-use crate::forge::{PullId, Report};
+use crate::{
+    forge::{PullId, Report},
+    store::ALL_EVENTS,
+    testing::FakeGuest,
+};
+
+/// Longest wait for what must come.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The repository `widgets` with a branch of the session `fix`.
 fn repository(world: &World) {
@@ -40,6 +51,7 @@ pub(super) async fn with_pull(world: &World) -> Arc<Fleet> {
     let rules = Rules { required_checks: vec!["unit".into()], ..Rules::default() };
     fleet.forge().set_rules("widgets", rules).await.unwrap();
     let new = NewPull {
+        forge: ForgeId::local(),
         repository: "widgets".into(),
         title: "One".into(),
         body: String::new(),
@@ -52,19 +64,19 @@ pub(super) async fn with_pull(world: &World) -> Arc<Fleet> {
     fleet
 }
 
-pub(super) fn waits(guest: &Guest, id: u64, what: &str) {
+pub(super) fn waits(guest: &FakeGuest, id: u64, what: &str) {
     guest.report(event::Event::Wait(Wait { id, what: what.into(), ..Wait::default() }));
 }
 
 pub(super) async fn check(fleet: &Fleet, state: CheckState) {
-    let id = PullId { repository: "widgets".into(), number: 1 };
+    let id = PullId::new(ForgeId::local(), "widgets", 1);
     let head = fleet.forge().pull(&id).await.unwrap().pull.head().to_owned();
     let log = Some(b"first\nlast\n".to_vec());
     let report = Report { name: "unit".into(), state, summary: "s".into(), url: String::new(), log };
     fleet.forge().report("widgets", &head, report).await.unwrap();
 }
 
-pub(super) fn answers(guest: &Guest) -> Vec<(u64, Value)> {
+pub(super) fn answers(guest: &FakeGuest) -> Vec<(u64, Value)> {
     let answers = guest.answers.lock().unwrap();
     let json = |answer: &AnswerRequest| (answer.wait, serde_json::from_str(&answer.json).unwrap());
     answers.iter().map(json).collect()
@@ -104,7 +116,7 @@ async fn steady_news_does_not_keep_a_result_back() {
     waits(&guest, 1, "checks");
     until(&fleet, "fix", |v| v.session.activity == Activity::WaitingChecks).await;
     check(&fleet, CheckState::Failed).await;
-    let id = PullId { repository: "widgets".into(), number: 1 };
+    let id = PullId::new(ForgeId::local(), "widgets", 1);
     let head = fleet.forge().pull(&id).await.unwrap().pull.head().to_owned();
     let steadily = async {
         for n in 0_u64.. {
@@ -132,8 +144,10 @@ async fn a_result_wakes_a_suspended_agent_also_after_hostd_was_killed() {
     until_is(&fleet, "fix", "suspended").await;
     check(&fleet, CheckState::Passed).await;
     until(&fleet, "fix", |v| v.session.lifecycle.word() == "running" && works(v)).await;
-    let told = answers(&world.vmm.vm(1).guest);
+    let guest = &world.vmm.vm(1).guest;
+    let told = answers(guest);
     assert_eq!((told.len(), &told[0].1["outcome"]), (1, &json!("passed")));
+    assert_eq!(guest.called.load(Ordering::Relaxed), 0, "it came with the handshake");
     fleet.stop().await;
 }
 
@@ -161,7 +175,7 @@ async fn a_session_tells_its_story_and_who_did_what() {
     fleet.by(Actor::person("ann")).suspend("fix").await.unwrap();
     check(&fleet, CheckState::Passed).await;
     until(&fleet, "fix", |v| v.session.lifecycle.word() == "running" && works(v)).await;
-    let id = PullId { repository: "widgets".into(), number: 1 };
+    let id = PullId::new(ForgeId::local(), "widgets", 1);
     let head = fleet.forge().pull(&id).await.unwrap().pull.head().to_owned();
     let (who, verdict) = (Who::person("bob"), Verdict::Approve);
     let review = NewReview { who, head: head.clone(), older: false, verdict, body: String::new(), comments: vec![] };
@@ -172,13 +186,13 @@ async fn a_session_tells_its_story_and_who_did_what() {
     hands.send("fix", "thanks").await.unwrap();
     let whole = fleet.get("fix").unwrap().session.id;
     hands.delete("fix").await.unwrap();
-    assert!(fleet.events("fix", 0, 100).await.is_err(), "a slug is not known any more");
-    let story = fleet.events(&whole, 0, 100).await.unwrap();
+    assert!(fleet.events("fix", ALL_EVENTS, 100).await.is_err(), "a slug is not known any more");
+    let story = fleet.events(&whole, ALL_EVENTS, 100).await.unwrap();
     let told: Vec<_> = story.iter().map(|kept| format!("{}: {}", kept.event.actor, kept.event.what)).collect();
     let expected = [
         "sam: created",
         "hostd: started",
-        "fix: opened",
+        "fix (for sam): opened",
         "fix (for sam): waits",
         "ann: suspended",
         "forge local: checks",
@@ -195,11 +209,47 @@ async fn a_session_tells_its_story_and_who_did_what() {
     fleet.stop().await;
 }
 
+/// A review changes nothing of a session, so it must be the store that says that the story goes on.
+#[tokio::test]
+async fn a_story_is_followed_to_its_end() {
+    let world = World::new();
+    let fleet = with_pull(&world).await;
+    let whole = fleet.get("fix").unwrap().session.id;
+    let mut story = fleet.follow(&whole, 0);
+    assert_eq!(told(&mut story, "created").await, "sam");
+    let id = PullId::new(ForgeId::local(), "widgets", 1);
+    let closing = async {
+        // The store answers in order: by then the reader has been told that there is nothing, and waits.
+        for _ in 0..3 {
+            fleet.events(&whole, ALL_EVENTS, 1).await.unwrap();
+        }
+        fleet.forge().close(&id, Who::person("ann")).await.unwrap();
+    };
+    assert_eq!(tokio::join!(told(&mut story, "closed"), closing).0, "ann");
+    let deleting = async {
+        tokio::task::yield_now().await;
+        fleet.by(sam()).delete("fix").await.unwrap();
+    };
+    assert_eq!(tokio::join!(told(&mut story, "deleted"), deleting).0, "sam");
+    assert!(timeout(DEADLINE, story.next()).await.unwrap().is_none());
+    fleet.stop().await;
+}
+
+/// Reads a story until this happens; who did it.
+async fn told(story: &mut Follow, what: &str) -> String {
+    loop {
+        let events = timeout(DEADLINE, story.next()).await.unwrap().unwrap().unwrap();
+        if let Some(found) = events.iter().find(|told| told.event.what == what) {
+            return found.event.actor.to_string();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_review_is_told_once_with_its_words() {
     let world = World::new();
     let fleet = with_pull(&world).await;
-    let id = PullId { repository: "widgets".into(), number: 1 };
+    let id = PullId::new(ForgeId::local(), "widgets", 1);
     let head = fleet.forge().pull(&id).await.unwrap().pull.head().to_owned();
     let who = Who::person("ann");
     let review = NewReview {

@@ -1,4 +1,4 @@
-//! A host whose VMs are made up.
+//! A host whose VMs are fakes.
 
 use std::{
     sync::{Arc, Mutex},
@@ -8,18 +8,18 @@ use std::{
 use hostd_core::{
     Actor, Effect, Session,
     capacity::Room,
-    session::{NewSession, Size},
+    session::{NewSession, Size, TypedEvents},
 };
 
-use super::made_up::MadeUp;
-pub(super) use super::made_up::{MadeUpVm, Save};
+pub(super) use crate::testing::{FakeVm, Save};
 use crate::{
+    admission::Admission,
     environments::Environments,
-    forge::{Forge, Local},
+    forge::{BareRepositories, Forge, Local},
     gateway::Gateway,
-    room::Rooms,
-    sessions::{Fleet, News, Parts, SessionView},
+    sessions::{Deps, Fleet, News, SessionView, Timings},
     store::{Machine, Record, Store},
+    testing::FakeVmm,
     vm::Vmm,
 };
 
@@ -30,13 +30,14 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) folder: Arc<tempfile::TempDir>,
-    pub(super) vmm: Arc<MadeUp>,
+    pub(super) vmm: Arc<FakeVmm>,
     /// Bytes of memory that sessions may use.
     pub(super) memory: Option<u64>,
     /// What the host has, in place of what this machine has.
     pub(super) room: Option<Arc<Mutex<Room>>>,
     /// In place of the one that is built in.
     pub(super) forge: Option<Arc<dyn Forge>>,
+    pub(super) timings: Timings,
 }
 
 impl World {
@@ -47,16 +48,17 @@ impl World {
             memory: None,
             room: None,
             forge: None,
+            timings: timings(),
         }
     }
 
-    fn rooms(&self) -> Rooms {
+    fn admission(&self) -> Admission {
         match &self.room {
             Some(room) => {
                 let room = room.clone();
-                Rooms::measured(move || *room.lock().unwrap())
+                Admission::measured(move || *room.lock().unwrap())
             }
-            None => Rooms::new(self.folder.path().into(), self.memory),
+            None => Admission::new(self.folder.path().into(), self.memory),
         }
     }
 
@@ -65,13 +67,17 @@ impl World {
         let data = self.folder.path();
         let (store, records) = Store::open(&data.join("store.sqlite")).unwrap();
         let vmm: Arc<dyn Vmm> = self.vmm.clone();
-        let gateway = Arc::new(Gateway::new(data.join("git")));
-        let rooms = self.rooms();
-        let environments = Environments::open(data, vmm.clone(), gateway.clone(), rooms.clone()).await.unwrap();
-        let forge = self.forge.clone().unwrap_or_else(|| Arc::new(Local::new(store.clone(), data)));
-        let diffs = crate::diff::Diffs::open(data).unwrap();
-        let parts = Parts { data: data.into(), store, vmm, gateway, environments, forge, diffs, rooms };
-        Fleet::open(parts, records, "epoch".into()).await.unwrap()
+        let mirror = BareRepositories::at(data.join("git"));
+        let gateway = Arc::new(Gateway::new(mirror.clone()));
+        let admission = self.admission();
+        let environments = Environments::open(data, vmm.clone(), gateway.clone(), mirror.clone(), admission.clone());
+        let environments = environments.await.unwrap();
+        let forge = self.forge.clone().unwrap_or_else(|| Arc::new(Local::new(Arc::new(store.clone()), data)));
+        let diffs = Arc::new(crate::diff::Diffs::open(data, mirror).unwrap());
+        self.vmm.has_store(&data.join("store.sqlite"));
+        let (data, timings) = (data.into(), self.timings);
+        let deps = Deps { data, store, vmm, gateway, environments, forge, diffs, admission, timings };
+        Fleet::open(deps, records, "epoch".into()).await.unwrap()
     }
 
     /// Puts a new session into the store, for the next hostd.
@@ -81,10 +87,30 @@ impl World {
 
     /// The same, suspended so many seconds after it began to wait.
     pub(super) async fn session_that(&self, slug: &str, suspend_after: Option<u64>) -> Record {
+        self.session_with(slug, |record| record.machine.suspend_after = suspend_after).await
+    }
+
+    /// The same, changed before it is stored.
+    pub(super) async fn session_with(&self, slug: &str, change: impl FnOnce(&mut Record)) -> Record {
         let (store, known) = Store::open(&self.folder.path().join("store.sqlite")).unwrap();
-        let (record, effects) = record(known.len(), slug, suspend_after);
+        let (mut record, effects) = record(known.len(), slug, None);
+        change(&mut record);
         store.add(&record, effects).await.unwrap();
         record
+    }
+}
+
+/// What tests have patience for.
+pub(in crate::sessions) fn timings() -> Timings {
+    Timings {
+        agent_start: Duration::from_secs(2),
+        link_lost: Duration::from_secs(2),
+        store_pause: Duration::from_millis(5),
+        last_tries: Duration::from_millis(50),
+        merge_pause: Duration::from_millis(50),
+        forge_pause: Duration::from_millis(100),
+        memory_look: Duration::from_millis(50),
+        copy_room: Duration::from_millis(200),
     }
 }
 
@@ -108,7 +134,8 @@ pub(in crate::sessions) fn record(number: usize, slug: &str, suspend_after: Opti
             directory: "/work".into(),
             repository: Some("widgets".into()),
             size: Size { vcpus: 1, memory: 256 << 20, disk: 1 << 30 },
-            typed_events: false,
+            typed_events: TypedEvents::default(),
+            answers: hostd_core::profile::Answers::default(),
         },
         1,
     );

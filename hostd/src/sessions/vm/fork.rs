@@ -99,6 +99,8 @@ impl Draft {
         snapshot: Snapshot,
         disk: String,
     ) -> io::Result<(Record, Vec<Effect>)> {
+        // What its programs have read goes on to be trusted.
+        hard_links::one(&own.authority(), &self.folder.authority()).await?;
         let layers = hard_links::layers(&original.machine.layers, own.path(), self.folder.path()).await?;
         let machine = Machine { layers, disk, phases: vec![], snapshot: Some(snapshot), ..original.machine.clone() };
         let (session, effects) = original.session.fork(self.new.clone(), now());

@@ -4,13 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use hostd_core::{
     Activity, Input, Status,
+    reports::{Report as Said, Source, State},
     session::{Wait, WaitFor},
 };
 use pilothouse_proto::guest::v1::{self as wire, Event, EventsRequest, event};
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status as Rpc;
 
-use crate::{clock::now, guest::Link, sessions::message::Message};
+use super::site::{Hooked, Hooks};
+use crate::{clock::now, guest::Link, sessions::message::Report};
 
 /// Events taken before they are acknowledged, by asking for those after them; the guest keeps many more.
 const BATCH: u64 = 128;
@@ -18,12 +20,12 @@ const BATCH: u64 = 128;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Reports events for as long as it runs, those after the last that was `heard`.
-pub(super) async fn report(link: Arc<Link>, generation: u64, heard: u64, reports: mpsc::Sender<Message>) {
+pub(super) async fn report(link: Arc<Link>, generation: u64, heard: u64, reports: mpsc::Sender<Report>, hooks: Hooks) {
     let mut committed = heard;
     while let Some(mut client) = link.up().await {
         let asked = client.events(EventsRequest { after: committed }).await;
         let result = match asked {
-            Ok(events) => take(events.into_inner(), generation, &reports, &mut committed).await,
+            Ok(events) => take(events.into_inner(), generation, (&reports, &hooks), &mut committed).await,
             Err(error) => Err(error),
         };
         if let Err(error) = result {
@@ -37,7 +39,7 @@ pub(super) async fn report(link: Arc<Link>, generation: u64, heard: u64, reports
 async fn take(
     mut events: tonic::Streaming<Event>,
     generation: u64,
-    reports: &mpsc::Sender<Message>,
+    (reports, hooks): (&mpsc::Sender<Report>, &Hooks),
     committed: &mut u64,
 ) -> Result<(), Rpc> {
     let first = *committed;
@@ -47,11 +49,20 @@ async fn take(
             continue;
         }
         let sequence = event.sequence;
+        if let Some(event::Event::Report(report)) = &event.event {
+            // Only the newest counts, and one that is lost with hostd is lost with its VM: it is not waited for.
+            if let Some(said) = of_hook(report) {
+                let conversation = report.conversation.clone();
+                hooks.send_replace(Some(Hooked { generation, said, conversation }));
+            }
+            *committed = sequence;
+            continue;
+        }
         if let Some(input) = input(generation, event) {
-            let (done, wait) = oneshot::channel();
-            let sent = reports.send(Message::Report { input, sequence, done }).await;
+            let (kept, wait) = oneshot::channel();
+            let sent = reports.send(Report::Guest { generation, input, sequence, committed: kept }).await;
             if sent.is_err() || wait.await.is_err() {
-                return Err(Rpc::cancelled("its supervisor has ended"));
+                return Err(Rpc::cancelled("it was not committed"));
             }
         }
         *committed = sequence;
@@ -73,8 +84,7 @@ fn input(generation: u64, event: Event) -> Option<Input> {
                 tracing::debug!("the guest reports an activity that does not exist");
                 return None;
             };
-            let status = Status { activity, text: status.text, choices: status.choices };
-            Some(Input::AgentStatus { generation, status })
+            Some(of_status(generation, activity, status))
         }
         event::Event::Wait(wait) => waits(generation, wait),
         event::Event::WaitWithdrawn(id) => Some(Input::WaitWithdrawn { generation, id }),
@@ -83,11 +93,38 @@ fn input(generation: u64, event: Event) -> Option<Input> {
             tracing::info!(generation, name, "a guest ran out of memory and killed a process");
             Some(Input::OomKilled { generation, name })
         }
+        event::Event::Report(_) => None,
         event::Event::Disk(wire::DiskState { full, free_bytes, total_bytes }) => {
             let left = || format!("{} of {} MiB left", free_bytes >> 20, total_bytes >> 20);
             Some(Input::GuestDisk { generation, full: full.then(left) })
         }
     }
+}
+
+/// What its agent says of itself, with as much as `session status` was given.
+fn of_status(generation: u64, activity: Activity, status: wire::Status) -> Input {
+    let wire::Status { text, choices, kind, progress, title, .. } = status;
+    if kind.is_empty() && progress.is_none() && title.is_empty() {
+        return Input::AgentStatus { generation, status: Status { activity, text, choices } };
+    }
+    let word = match activity {
+        Activity::NeedsInput => "blocked",
+        Activity::Failed => "error",
+        activity => activity.word(),
+    };
+    let kind = if kind.is_empty() { "question" } else { &kind };
+    let state = State::from_words(word, kind).unwrap_or(State::Working);
+    let progress = progress.and_then(|progress| u8::try_from(progress).ok());
+    let report = Said { text, choices, progress, title, ..Said::new(state, now()) };
+    Input::Reported { generation, source: Source::Agent, report: Some(Box::new(report)) }
+}
+
+/// What a hook says; None: nothing that is known.
+fn of_hook(report: &wire::Report) -> Option<Said> {
+    let state = State::from_words(&report.state, &report.kind)?;
+    let (until, at) = (Some(report.until).filter(|until| *until > 0), now());
+    let asked = if matches!(state, State::Blocked(_)) { at.unsigned_abs() } else { 0 };
+    Some(Said { text: report.text.clone(), app: report.event.clone(), until, asked, ..Said::new(state, at) })
 }
 
 /// What its agent waits for.

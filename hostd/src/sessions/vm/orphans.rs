@@ -16,7 +16,7 @@ pub(in crate::sessions) async fn end(vmm: &dyn Vmm, folder: &Folder, record: &Re
     let slug = &record.session.slug;
     // Its agent may be at work: what that has written is put on the disk first. A snapshot that is whole is of its own moment.
     if record.session.lifecycle == Lifecycle::Running
-        && let Ok(link) = vmm.connect_leftover(folder.path(), Port::Link).await
+        && let Ok(link) = vmm.connect_orphan(folder.path(), Port::Link).await
     {
         match last_sync(link, &identity(&record.session, record.session.generation)).await {
             Ok(()) => tracing::info!(slug, "the guest of the VM that an earlier hostd left has synced"),

@@ -27,9 +27,9 @@ use super::{
     spec::{identity, spec},
 };
 use crate::{
+    admission::{Admission, Kind, Reservation},
     diff::{Diffs, Kept, WorkingTree},
     guest_vm::{self, GuestVm, Met},
-    room::{Kind, Promise, Rooms},
     sessions::{
         disk::{folder::Folder, hard_links},
         error::FleetError,
@@ -42,8 +42,6 @@ use crate::{
 const AT_A_TIME: usize = 2;
 /// For all of it, from the wait for a place to the last byte read.
 const WITHIN: Duration = Duration::from_secs(120);
-/// For room on the host.
-const ROOM: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 10_000 });
 /// Bytes that git may write to its disk before others have to wait.
 const SCRATCH: u64 = 256 << 20;
 /// The layer that it writes to.
@@ -54,13 +52,15 @@ const WHAT: &str = "a copy of a session";
 /// The copies of a host.
 pub(in crate::sessions) struct Copies {
     vmm: Arc<dyn Vmm>,
-    rooms: Rooms,
+    admission: Admission,
     diffs: Arc<Diffs>,
     /// Their folders are in this one.
     root: PathBuf,
     /// Cancelled when hostd ends.
     closing: CancellationToken,
     places: Semaphore,
+    /// Longest wait for room on the host.
+    room_within: Duration,
     tasks: TaskTracker,
 }
 
@@ -76,12 +76,13 @@ impl Copies {
     pub(in crate::sessions) fn new(
         data: &Path,
         vmm: Arc<dyn Vmm>,
-        rooms: Rooms,
+        admission: Admission,
         diffs: Arc<Diffs>,
         closing: CancellationToken,
+        room_within: Duration,
     ) -> Arc<Self> {
         let (root, places) = (data.join("copies"), Semaphore::new(AT_A_TIME));
-        Arc::new(Self { vmm, rooms, diffs, root, closing, places, tasks: TaskTracker::new() })
+        Arc::new(Self { vmm, admission, diffs, root, closing, places, room_within, tasks: TaskTracker::new() })
     }
 
     /// Ends what an earlier hostd left.
@@ -119,9 +120,9 @@ impl Copies {
         if let Some(kept) = self.diffs.kept(&original.folder.changes(), suspended(&record)?.at).await {
             return Ok(kept);
         }
-        let promise = self.unless(&over, self.admitted(record.session.size.memory)).await??;
+        let reservation = self.unless(&over, self.admitted(record.session.size.memory)).await??;
         let folder = Folder::at(self.root.join(Ulid::new().to_string()));
-        let read = self.read_in(original, &folder, &promise, &over).await;
+        let read = self.read_in(original, &folder, &reservation, &over).await;
         guest_vm::remove(folder.path(), WHAT).await;
         read
     }
@@ -136,14 +137,14 @@ impl Copies {
         }
     }
 
-    async fn admitted(&self, memory: u64) -> Result<Promise, FleetError> {
+    async fn admitted(&self, memory: u64) -> Result<Reservation, FleetError> {
         let mut waits = String::new();
         let say = |why| {
             waits = why;
             std::future::ready(())
         };
-        let room = self.rooms.admit(Kind::Copy, Purpose::Copy, Need { memory, disk: SCRATCH }, say);
-        match timeout(ROOM, room).await {
+        let room = self.admission.admit(Kind::Copy, Purpose::Copy, Need { memory, disk: SCRATCH }, say);
+        match timeout(self.room_within, room).await {
             Ok(admitted) => admitted.map_err(FleetError::NoRoom),
             Err(_) => Err(FleetError::NoRoom(waits)),
         }
@@ -154,7 +155,7 @@ impl Copies {
         &self,
         original: &Original,
         folder: &Folder,
-        promise: &Promise,
+        reservation: &Reservation,
         over: &CancellationToken,
     ) -> Result<Kept, FleetError> {
         let (record, snapshot) = original.linked(folder).await?;
@@ -165,11 +166,11 @@ impl Copies {
         self.vmm.create_disk(&folder.layer(DISK), record.session.size.disk).await.map_err(unusable)?;
         let spec = VmSpec { name: format!("copy-of-{}", record.session.slug), ..spec(&record, folder) };
         let guest = GuestVm::resume(&*self.vmm, spec, &snapshot.folder).await.map_err(unusable)?;
-        promise.set_vm(Some(guest.vm().clone()));
+        reservation.set_vm(Some(guest.vm().clone()));
         let inside = guest.unless_it_ends(self.inside(original, &record, &guest, snapshot.at));
         let read = self.unless(over, inside).await;
         guest.end().await;
-        promise.set_vm(None);
+        reservation.set_vm(None);
         read?.unwrap_or_else(|cause| Err(not_read(format!("its VM ended: {cause}"))))
     }
 

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use hostd_core::Cause;
+use hostd_core::{Cause, session::Due};
+use pilothouse_proto::guest::v1::AnswerRequest;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     phases::Clock,
     running::Running,
     site::Site,
-    spec::{caller, identity, spec},
+    spec::{access, caller, identity, spec},
     start::{NotStarted, Started},
 };
 use crate::{
-    guest::Link,
+    guest::{Greeting, Link},
     guest_vm::{GuestVm, Met},
     sessions::disk::{folder::top, next_layer},
     store::{Machine, Record},
@@ -27,14 +28,14 @@ pub(super) const OFFER: &str = "; put back what has changed and resume it, or re
 
 /// Why a session is not on disk now.
 pub(in crate::sessions) enum Awake {
-    /// It runs on.
+    /// The VM runs on.
     Runs {
-        /// As before.
+        /// The VM, as it ran before.
         running: Running,
-        /// With what to do.
+        /// Why the session is not on disk, with what to do.
         why: String,
     },
-    /// Its VM is gone.
+    /// The VM is gone, for this cause.
     Ended(Cause),
 }
 
@@ -52,12 +53,13 @@ pub(in crate::sessions) async fn run_on(
     if published.is_ok_and(|read| read.is_ok_and(|manifest| manifest.disk == record.machine.disk)) {
         site.folder.forget_snapshot().await;
     }
+    site.may_run().await;
     if let Err(error) = guest.vm().go_on().await {
         guest.end().await;
         return Awake::Ended(Cause::VmDied(format!("{why}; and then it did not go on: {error}")));
     }
-    match wake(site, record, generation, &guest, site.terminal.offset()).await {
-        Ok((link, pump)) => Awake::Runs { running: runs(site, record, generation, guest, link, pump), why },
+    match wake(site, record, generation, &guest, site.terminal.offset(), None).await {
+        Ok(woken) => Awake::Runs { running: runs(site, record, generation, guest, woken), why },
         Err(error) => {
             guest.end().await;
             Awake::Ended(Cause::VmDied(format!("{why}; and then its guest was silent: {error}")))
@@ -96,19 +98,27 @@ pub(in crate::sessions) async fn resume(
     };
     clock.phase("vm");
     fail::fail_point!("resume::after-vm");
+    let due = above.session.due();
     let result = tokio::select! {
         () = cancel.cancelled() => Err(NotStarted::Cancelled),
-        up = guest.unless_it_ends(wake(&site, &above, generation, &guest, snapshot.terminal)) => match up {
+        up = guest.unless_it_ends(wake(&site, &above, generation, &guest, snapshot.terminal, due.as_ref())) => match up {
             Ok(up) => up.map_err(failed),
             Err(cause) => Err(NotStarted::Ended(cause)),
         },
     };
     match result {
-        Ok((link, pump)) => {
-            let running = runs(&site, &above, generation, guest, link, pump);
+        Ok(woken) => {
+            let took_answer = woken.took_answer;
+            let running = runs(&site, &above, generation, guest, woken);
             clock.phase("handshake");
             let phases = clock.phases;
-            Ok(Started { running, machine: Machine { phases, ..above.machine }, why_booted: None, broken: None })
+            Ok(Started {
+                running,
+                machine: Machine { phases, ..above.machine },
+                answered: due.filter(|_| took_answer).map(Box::new),
+                why_booted: None,
+                broken: None,
+            })
         }
         Err(why) => {
             guest.end().await;
@@ -118,22 +128,50 @@ pub(in crate::sessions) async fn resume(
     }
 }
 
-/// Shakes hands with a guest that was frozen, which lets its processes run, and goes on with its terminal.
+/// A guest whose processes run on.
+struct Woken {
+    link: Arc<Link>,
+    pump: Pump,
+    /// To be cancelled when the guest has opened its terminal.
+    terminal_open: CancellationToken,
+    /// Whether the agent's wait took the answer that was due.
+    took_answer: bool,
+}
+
+/// Shakes hands with a guest that was frozen, which lets its processes run, and goes on with its terminal. An answer that is due
+/// goes along: an emulated guest would first have to translate all that a call of its own needs.
 async fn wake(
     site: &Site,
     record: &Record,
     generation: u64,
     guest: &GuestVm,
     terminal: u64,
-) -> Result<(Arc<Link>, Pump), String> {
-    let (identity, caller) = (identity(&record.session, generation), caller(&record.session, &record.machine));
-    let Met { link, .. } = guest.meet(identity, &site.gateway, caller).await.map_err(|error| error.to_string())?;
+    due: Option<&Due>,
+) -> Result<Woken, String> {
+    site.may_run().await;
+    let access = access(&record.machine, &site.folder).await.of(&record.session.owner);
+    let trust = site.gateway.trust(&access, &record.session.environment);
+    let identity = identity(&record.session, generation).trusting(trust);
+    let caller = caller(&record.session, &record.machine, access);
+    // What the guest would do for its tunnel meanwhile would be in the way of what its agent shows.
+    let terminal_open = CancellationToken::new();
+    let greeting = Greeting::from(identity).answering(due.map(request)).tunnel_after(terminal_open.clone());
+    let met = guest.meet(greeting, &site.gateway, caller).await.map_err(|error| error.to_string())?;
+    let Met { link, hello } = met;
+    // A guest of an earlier Pilothouse says nothing of it, and is called.
+    let took_answer = hello.handshake.answered.is_some_and(|answered| answered.known);
     let pump = Pump::go_on(site.terminal.clone(), terminal);
     let pump = pump.await.map_err(|error| format!("the terminal's log: {error}"))?;
-    Ok((link, pump))
+    Ok(Woken { link, pump, terminal_open, took_answer })
+}
+
+/// What the guest is told of an answer.
+pub(in crate::sessions) fn request(due: &Due) -> AnswerRequest {
+    AnswerRequest { wait: due.wait, json: serde_json::to_string(&due.answer).unwrap_or_default() }
 }
 
 /// The VM as it runs from now on.
-fn runs(site: &Site, record: &Record, generation: u64, guest: GuestVm, link: Arc<Link>, pump: Pump) -> Running {
-    Running::new(generation, guest, link, pump, record.machine.heard, &site.supervisor)
+fn runs(site: &Site, record: &Record, generation: u64, guest: GuestVm, woken: Woken) -> Running {
+    let Woken { link, pump, terminal_open, .. } = woken;
+    Running::new(generation, guest, link, pump, record.machine.heard, terminal_open, site)
 }

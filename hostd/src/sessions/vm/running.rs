@@ -3,26 +3,31 @@
 use std::{sync::Arc, time::Duration};
 
 use pilothouse_proto::guest::v1::{PowerOffRequest, QuiesceRequest};
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
 
-use super::guest_events;
+use super::{guest_events, site::Site};
 use crate::{
     guest::{Link, LinkState},
     guest_vm::GuestVm,
-    sessions::message::Message,
+    sessions::message::Report,
     terminals::Pump,
-    vm::Vm,
+    vm::{Vm, VmError},
 };
 
 /// What is said of a VM that cannot write.
 pub(in crate::sessions) const STALLED: &str = "stands still, because the host's disk is full; make room on it \
     (`pilothouse host show` names who takes it), and it goes on";
-/// A link that stays down so long while its VM runs is given up, and the VM with it.
-const LINK_LOST: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 60 });
 /// For the last output of a VM that has ended to be read.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// For a guest to write all to its disk.
 const SYNC: Duration = Duration::from_secs(10);
+/// For a VM to come to a stand; it does in any case, later.
+const PAUSE: Duration = Duration::from_secs(5);
 /// For a guest to power off.
 const POWER_OFF: Duration = Duration::from_secs(10);
 
@@ -38,28 +43,40 @@ pub(in crate::sessions) struct Running {
     pub(in crate::sessions) generation: u64,
     pub(in crate::sessions) live: Live,
     guest: GuestVm,
+    /// Whether the VM is paused.
+    paused: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
 
 impl Running {
-    /// Takes the guest's events after the last that was `heard`.
+    /// Takes the guest's events after the last that was `heard`. What the guest's agent shows goes first: all else, its tunnel
+    /// too, waits until its terminal is open and `terminal_open` is cancelled.
     pub(in crate::sessions) fn new(
         generation: u64,
         guest: GuestVm,
         link: Arc<Link>,
         pump: Pump,
         heard: u64,
-        reports: &mpsc::Sender<Message>,
+        terminal_open: CancellationToken,
+        site: &Site,
     ) -> Self {
-        let mut tasks = JoinSet::new();
+        let (mut tasks, reports) = (JoinSet::new(), &site.reports);
+        let paused = watch::Sender::new(false);
         let live = Live { vm: guest.vm().clone(), link: link.clone() };
-        tasks.spawn(pump.run(move || {
+        let client = move || {
             let link = link.clone();
             async move { link.up().await }
-        }));
-        tasks.spawn(guest_events::report(live.link.clone(), generation, heard, reports.clone()));
-        tasks.spawn(watch_link(live.clone(), generation, reports.clone()));
-        Self { generation, live, guest, tasks }
+        };
+        tasks.spawn(pump.run(client, terminal_open.clone().drop_guard()));
+        let events = guest_events::report(live.link.clone(), generation, heard, reports.clone(), site.hooks.clone());
+        tasks.spawn(async move {
+            terminal_open.cancelled().await;
+            events.await;
+        });
+        let watch =
+            LinkWatch { live: live.clone(), generation, lost: site.timings.link_lost, paused: paused.subscribe() };
+        tasks.spawn(watch.run(reports.clone()));
+        Self { generation, live, guest, paused, tasks }
     }
 
     /// Reads what is left of its output, once the VM has ended.
@@ -75,6 +92,22 @@ impl Running {
     pub(in crate::sessions) async fn release(mut self) -> GuestVm {
         self.tasks.shutdown().await;
         self.guest
+    }
+
+    /// Brings the VM to a stand, for as long as it may not run; its link may go down meanwhile.
+    pub(in crate::sessions) async fn pause(&self) {
+        self.paused.send_replace(true);
+        match timeout(PAUSE, self.live.vm.pause()).await {
+            Ok(Ok(())) => {}
+            failed => tracing::warn!(generation = self.generation, ?failed, "a VM is not paused yet"),
+        }
+    }
+
+    /// Lets a VM run on that was paused.
+    pub(in crate::sessions) async fn go_on(&self) -> Result<(), VmError> {
+        let going = self.live.vm.go_on().await;
+        self.paused.send_replace(false);
+        going
     }
 
     /// Ends the VM, now.
@@ -111,22 +144,34 @@ impl Running {
     }
 }
 
-async fn watch_link(live: Live, generation: u64, reports: mpsc::Sender<Message>) {
-    let mut state = live.link.state();
-    loop {
-        if state.wait_for(|state| matches!(state, LinkState::Down)).await.is_err() {
+/// Watches the link of a running VM.
+struct LinkWatch {
+    live: Live,
+    generation: u64,
+    /// Time after which a link that stays down is given up.
+    lost: Duration,
+    paused: watch::Receiver<bool>,
+}
+
+impl LinkWatch {
+    async fn run(mut self, reports: mpsc::Sender<Report>) {
+        let mut state = self.live.link.state();
+        loop {
+            if state.wait_for(|state| matches!(state, LinkState::Down)).await.is_err() {
+                return;
+            }
+            let stood = *self.paused.borrow_and_update();
+            let up = state.wait_for(|state| matches!(state, LinkState::Up(_)));
+            match timeout(self.lost, up).await.map(|up| up.is_ok()) {
+                Ok(true) => continue,
+                // It was closed.
+                Ok(false) => return,
+                // A guest that stands still, or did a moment ago, cannot answer.
+                Err(_) if stood || self.paused.has_changed().unwrap_or(false) || self.live.vm.stalled() => continue,
+                Err(_) => {}
+            }
+            let _ = reports.send(Report::LinkLost { generation: self.generation }).await;
             return;
         }
-        let up = state.wait_for(|state| matches!(state, LinkState::Up(_)));
-        // A guest that stands still cannot answer.
-        match timeout(LINK_LOST, up).await.map(|up| up.is_ok()) {
-            Ok(true) => continue,
-            // It was closed.
-            Ok(false) => return,
-            Err(_) if live.vm.stalled() => continue,
-            Err(_) => {}
-        }
-        let _ = reports.send(Message::LinkLost { generation }).await;
-        return;
     }
 }

@@ -3,7 +3,7 @@
 use hostd_core::Session;
 
 use crate::{
-    gateway::Caller,
+    gateway::{Access, Caller},
     guest::Identity,
     sessions::disk::folder::Folder,
     store::{Machine, Record},
@@ -23,13 +23,18 @@ pub(super) fn spec(record: &Record, folder: &Folder) -> VmSpec {
     }
 }
 
+/// Which credentials the requests of this session's guest are given, by the authority that its folder keeps.
+pub(super) async fn access(machine: &Machine, folder: &Folder) -> Access {
+    Access::to(&machine.credentials, Some(folder.authority())).await
+}
+
 /// Who the guest of this session is in this generation.
 pub(super) fn identity(session: &Session, generation: u64) -> Identity {
     Identity::lasting(&session.id, session.slug.clone(), generation)
 }
 
 /// What the guest of this session may reach.
-pub(super) fn caller(session: &Session, machine: &Machine) -> Caller {
+pub(super) fn caller(session: &Session, machine: &Machine, access: Access) -> Caller {
     Caller {
         session_id: session.id.clone(),
         slug: session.slug.clone(),
@@ -38,5 +43,6 @@ pub(super) fn caller(session: &Session, machine: &Machine) -> Caller {
         branch_prefix: session.repository.as_ref().map(|_| session.branch_prefix()),
         also_read: machine.also_read.clone(),
         egress: machine.egress.clone(),
+        access,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
-use hostd_core::Cause;
+use hostd_core::{Cause, session::Due};
 use pilothouse_proto::guest::v1::StartAgentRequest;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -13,19 +13,17 @@ use super::{
     repository::{Found, look},
     running::Running,
     site::Site,
-    spec::{caller, identity, spec},
+    spec::{access, caller, identity, spec},
 };
 use crate::{
     guest::Link,
     guest_vm::{GuestVm, Met},
     sessions::disk::next_layer,
-    store::{Machine, Record},
+    store::{Agent, Machine, Record},
     terminals::{Pump, Terminal},
     vm::VmError,
 };
 
-/// For the guest to start the agent.
-const AGENT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
 /// Before it is asked again, where it did not answer.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -34,19 +32,21 @@ pub(in crate::sessions) struct Started {
     pub(in crate::sessions) running: Running,
     /// What it is made from now, with the parts of this start.
     pub(in crate::sessions) machine: Machine,
+    /// Answer that its agent's wait has taken already.
+    pub(in crate::sessions) answered: Option<Box<Due>>,
     /// Why it booted, where it was to be a clone.
     pub(in crate::sessions) why_booted: Option<String>,
     /// What is broken of its repository, with what to do.
     pub(in crate::sessions) broken: Option<String>,
 }
 
-/// Why a start came to nothing; nothing is left of its VM.
+/// Why a start came to nothing; nothing of its VM is left.
 pub(in crate::sessions) enum NotStarted {
-    /// Nobody wants it any more.
+    /// Nobody wants the start any more.
     Cancelled,
     /// The VM ended by itself.
     Ended(Cause),
-    /// With what to do.
+    /// The start failed; why, with what to do.
     Failed(String),
 }
 
@@ -85,8 +85,8 @@ pub(in crate::sessions) async fn start(
         Ok(Up { link, pump, found }) => {
             let (repository, broken) = (found.to_string(), found.broken());
             let machine = Machine { phases: clock.phases, repository, ..record.machine };
-            let running = Running::new(generation, guest, link, pump, 0, &site.supervisor);
-            Ok(Started { running, machine, why_booted, broken })
+            let running = Running::new(generation, guest, link, pump, 0, CancellationToken::new(), &site);
+            Ok(Started { running, machine, answered: None, why_booted, broken })
         }
         Err(why) => {
             guest.end().await;
@@ -156,7 +156,10 @@ async fn bring_up(
     clock: &mut Clock,
 ) -> Result<Up, NotStarted> {
     let (session, terminal) = (&record.session, &site.terminal);
-    let (identity, caller) = (identity(session, generation), caller(session, &record.machine));
+    let access = access(&record.machine, &site.folder).await.of(&record.session.owner);
+    let trust = site.gateway.trust(&access, &session.environment);
+    let identity = identity(session, generation).trusting(trust);
+    let caller = caller(session, &record.machine, access);
     let met = guest.meet(identity, &site.gateway, caller).await;
     let Met { link, hello } = met.map_err(|error| NotStarted::Failed(error.to_string()))?;
     clock.boot(&hello.handshake);
@@ -169,18 +172,19 @@ async fn bring_up(
     let pump = Pump::begin(terminal.clone()).await;
     let pump = pump.map_err(|error| NotStarted::Failed(format!("the terminal's log: {error}")))?;
     let request = agent(record, terminal);
-    start_agent(&link, request).await?;
+    site.may_run().await;
+    start_agent(&link, request, site.timings.agent_start).await?;
     clock.phase("agent");
     fail::fail_point!("start::after-agent");
     Ok(Up { link, pump, found })
 }
 
 /// Where the connection is lost on the way the next one is asked: a guest starts its agent once, however often it is told to.
-async fn start_agent(link: &Link, request: StartAgentRequest) -> Result<(), NotStarted> {
+async fn start_agent(link: &Link, request: StartAgentRequest, within: Duration) -> Result<(), NotStarted> {
     let program = request.command.first().cloned().unwrap_or_default();
     let started = async {
         loop {
-            let hello = link.client(AGENT).await.map_err(|error| NotStarted::Failed(error.to_string()))?;
+            let hello = link.client(within).await.map_err(|error| NotStarted::Failed(error.to_string()))?;
             match hello.client.clone().start_agent(request.clone()).await {
                 Ok(_) => return Ok(()),
                 Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument) => {
@@ -194,8 +198,14 @@ async fn start_agent(link: &Link, request: StartAgentRequest) -> Result<(), NotS
             }
         }
     };
-    let late = || format!("the guest did not start the agent `{program}` within {} s", AGENT.as_secs());
-    timeout(AGENT, started).await.unwrap_or_else(|_| Err(NotStarted::Failed(late())))
+    let late = || format!("the guest did not start the agent `{program}` within {} s", within.as_secs());
+    timeout(within, started).await.unwrap_or_else(|_| Err(NotStarted::Failed(late())))
+}
+
+/// The agent's command: what goes on with its conversation where an earlier life of the session may have begun it, else what begins.
+fn command(record: &Record) -> Vec<String> {
+    let agent = record.machine.agent.as_deref().filter(|_| record.session.began);
+    agent.and_then(Agent::goes_on).unwrap_or_else(|| record.session.command.clone())
 }
 
 fn agent(record: &Record, terminal: &Terminal) -> StartAgentRequest {
@@ -206,9 +216,10 @@ fn agent(record: &Record, terminal: &Terminal) -> StartAgentRequest {
         ("PILOTHOUSE_TASK", session.task.clone()),
         ("PILOTHOUSE_BRANCH", format!("{}work", session.branch_prefix())),
     ];
+    let own = record.machine.environment.clone().into_iter();
     StartAgentRequest {
-        command: session.command.clone(),
-        environment: environment.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<HashMap<_, _>>(),
+        command: command(record),
+        environment: own.chain(environment.map(|(k, v)| (k.to_owned(), v))).collect::<HashMap<_, _>>(),
         directory: session.directory.clone(),
         columns: size.columns.into(),
         rows: size.rows.into(),

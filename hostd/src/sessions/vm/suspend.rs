@@ -113,7 +113,7 @@ pub(in crate::sessions) async fn recover(vmm: &dyn Vmm, folder: &Folder, record:
     if record.session.lifecycle != Lifecycle::Suspending {
         return None;
     }
-    vmm.end_leftover(folder.path()).await.ok()?;
+    vmm.end_orphan(folder.path()).await.ok()?;
     let snapshot = folder.snapshot();
     let manifest = tokio::task::spawn_blocking(move || Manifest::read(&snapshot)).await.ok()?.ok()?;
     if manifest.disk != record.machine.disk {

@@ -26,21 +26,20 @@ use super::{
     suspend::{recover, suspend},
 };
 use crate::{
+    admission::Admission,
     diff::Diffs,
+    forge::BareRepositories,
     gateway::Gateway,
     guest_vm::GuestVm,
-    room::Rooms,
     sessions::{
         disk::{folder::Folder, next_layer},
         error::FleetError,
-        message::Message,
-        tests::{
-            made_up::{MadeUp, Save},
-            world,
-        },
+        message::Report,
+        tests::world,
     },
     store::{Machine, Record},
     terminals::Terminal,
+    testing::{FakeVmm, Save},
     vm::Vmm as _,
 };
 
@@ -50,10 +49,11 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// A session in a data folder of its own, and nobody but the test to supervise it.
 struct Life {
     data: TempDir,
-    vmm: Arc<MadeUp>,
+    vmm: Arc<FakeVmm>,
     record: watch::Sender<Arc<Record>>,
     site: Site,
-    _inbox: mpsc::Receiver<Message>,
+    still: watch::Sender<bool>,
+    _inbox: mpsc::Receiver<Report>,
 }
 
 impl Life {
@@ -62,19 +62,23 @@ impl Life {
         let data = tempfile::tempdir().unwrap();
         let (mut first, _) = world::record(0, "fix", None);
         first.session.generation = 1;
-        let (vmm, folder) = (Arc::<MadeUp>::default(), Folder::of(data.path(), &first.session.id));
+        let (vmm, folder) = (Arc::<FakeVmm>::default(), Folder::of(data.path(), &first.session.id));
         let (record, seen) = watch::channel(Arc::new(first));
-        let (supervisor, inbox) = mpsc::channel(64);
+        let (reports, inbox) = mpsc::channel(64);
+        let still = watch::Sender::new(false);
         let site = Site {
             vmm: vmm.clone(),
-            gateway: Arc::new(Gateway::new(data.path().join("git"))),
+            gateway: Arc::new(Gateway::new(BareRepositories::at(data.path().join("git")))),
             terminal: Terminal::new(folder.path(), None),
             folder,
             record: seen,
-            supervisor,
+            reports,
+            hooks: watch::Sender::new(None),
+            still: still.subscribe(),
             closing: CancellationToken::new(),
+            timings: world::timings(),
         };
-        Self { data, vmm, record, site, _inbox: inbox }
+        Self { data, vmm, record, site, still, _inbox: inbox }
     }
 
     fn change(&self, change: impl FnOnce(&mut Record)) {
@@ -164,7 +168,7 @@ async fn a_start_that_is_given_up_leaves_no_vm() {
 async fn a_start_that_fails_says_why_and_leaves_no_vm() {
     let life = Life::new();
     *life.vmm.fails.lock().unwrap() = Some("no".into());
-    assert_eq!(failed(life.start().await), "made-up failed: no");
+    assert_eq!(failed(life.start().await), "fake failed: no");
     life.vmm.no_agent.lock().unwrap().push(tonic::Code::InvalidArgument);
     let why = failed(life.start().await);
     assert_eq!(why, "the agent `agent` did not start: as the test wants it");
@@ -206,6 +210,31 @@ async fn a_suspend_keeps_memory_and_disk_and_a_resume_goes_on_with_them() {
 }
 
 #[tokio::test]
+async fn nothing_begins_to_run_while_the_session_stands_still() {
+    let life = Life::new();
+    life.still.send_replace(true);
+    let starting = tokio::spawn(start(life.site.clone(), 1, ready(None), CancellationToken::new()));
+    while life.vmm.started() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(life.vmm.vm(0).guest.agent.lock().unwrap().is_none(), "its agent runs");
+    life.still.send_replace(false);
+    let Ok(Ok(started)) = timeout(DEADLINE, starting).await.unwrap() else { panic!("it did not start") };
+    let Ok(machine) = suspend(life.site.clone(), started.running).await else { panic!("it was not suspended") };
+    life.change(|record| record.machine = machine);
+    life.still.send_replace(true);
+    let resuming = tokio::spawn(resume(life.site.clone(), 2, CancellationToken::new()));
+    while life.vmm.started() == 1 {
+        tokio::task::yield_now().await;
+    }
+    assert!(life.vmm.vm(1).guest.frozen.load(Ordering::Relaxed), "its processes run");
+    life.still.send_replace(false);
+    let Ok(Ok(resumed)) = timeout(DEADLINE, resuming).await.unwrap() else { panic!("it was not resumed") };
+    assert!(!life.vmm.vm(1).guest.frozen.load(Ordering::Relaxed));
+    resumed.running.end().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_resumed_stays_as_it_is() {
     let life = Life::new();
     assert!(failed(resume(life.site.clone(), 2, CancellationToken::new()).await).contains("it has no snapshot"));
@@ -223,7 +252,7 @@ async fn a_suspend_that_fails_lets_the_vm_run_on() {
     let running = life.running().await;
     *life.vmm.saves.lock().unwrap() = Save::Fails;
     let Err(Awake::Runs { running, why }) = suspend(life.site.clone(), running).await else { panic!("it is gone") };
-    assert_eq!((why.as_str(), life.vmm.running()), ("made-up failed: no room", 1));
+    assert_eq!((why.as_str(), life.vmm.running()), ("fake failed: no room", 1));
     assert!(!life.vmm.vm(0).guest.frozen.load(Ordering::Relaxed));
     // Cut off in the middle, it leaves none.
     timeout(DEADLINE, life.vmm.saving.notified()).await.unwrap();
@@ -254,7 +283,7 @@ async fn a_suspend_that_hostd_did_not_survive_is_finished_where_it_is_whole() {
 fn draft(life: &Life, id: &str) -> Draft {
     let (id, slug, title, owner) = (id.to_owned(), "twin".into(), "twin".into(), "kim".into());
     let folder = Folder::of(life.data.path(), &id);
-    Draft::of(NewFork { id, slug, title, owner }, folder)
+    Draft::of(NewFork { id, slug, title, owner, budget: None }, folder)
 }
 
 #[tokio::test]
@@ -313,7 +342,7 @@ async fn a_fork_of_a_suspended_session_has_names_of_its_own_for_its_files() {
     assert!(!twin.is_half_made().await);
 }
 
-fn rooms() -> Rooms {
+fn admission() -> Admission {
     let room = Room {
         memory_total: 16 << 30,
         memory_available: 8 << 30,
@@ -324,15 +353,15 @@ fn rooms() -> Rooms {
         disk_available: 50 << 30,
         descriptors: 1024,
     };
-    Rooms::measured(move || room)
+    Admission::measured(move || room)
 }
 
 #[tokio::test]
 async fn a_copy_leaves_nothing_of_itself_and_the_session_as_it_was() {
     let life = Life::new();
-    let diffs = Arc::new(Diffs::open(life.data.path()).unwrap());
-    let (rooms, closing) = (rooms(), CancellationToken::new());
-    let copies = Copies::new(life.data.path(), life.vmm.clone(), rooms.clone(), diffs, closing.clone());
+    let diffs = Arc::new(Diffs::open(life.data.path(), BareRepositories::at(life.data.path().join("git"))).unwrap());
+    let (admission, closing) = (admission(), CancellationToken::new());
+    let copies = Copies::new(life.data.path(), life.vmm.clone(), admission.clone(), diffs, closing.clone(), DEADLINE);
     let read = async || copies.read(life.site.folder.clone(), life.record.subscribe()).await.map(drop);
     // It is not suspended.
     assert!(matches!(read().await, Err(FleetError::NotRead(why)) if why.contains("not suspended")));
@@ -344,7 +373,7 @@ async fn a_copy_leaves_nothing_of_itself_and_the_session_as_it_was() {
     let copy = life.vmm.vm(1);
     assert_eq!((copy.spec.name.as_str(), copy.tunnels.load(Ordering::Relaxed)), ("copy-of-fix", 0));
     assert!(!copy.spec.directory.exists());
-    assert_eq!(rooms.room().memory_promised, 0);
+    assert_eq!(admission.room().memory_promised, 0);
     assert!(machine.layers[1].exists() && life.site.folder.snapshot().join("manifest.json").exists());
     closing.cancel();
     assert!(matches!(read().await, Err(FleetError::Stopping)));

@@ -1,6 +1,7 @@
 use pilothouse_proto::hostd::v1::{
-    BuildDone, BuildProgress, BuildRequest, BuildStep, Environment, GetEnvironmentRequest, ListEnvironmentsRequest,
-    ListEnvironmentsResponse, build_progress::Progress, environments_server::Environments,
+    AgentProfile, BuildDone, BuildProgress, BuildRequest, BuildStep, Environment, GetEnvironmentRequest,
+    ListEnvironmentsRequest, ListEnvironmentsResponse, ListProfilesRequest, ListProfilesResponse,
+    build_progress::Progress, environments_server::Environments,
 };
 use tokio_stream::Stream;
 use tonic::{Code, Request, Response, Status};
@@ -22,6 +23,32 @@ impl Environments for State {
             "demo" => Ok(Response::new(environment("demo"))),
             _ => Err(status(Code::NotFound, "ENVIRONMENT_NOT_FOUND", "there is no such environment; there is demo")),
         }
+    }
+
+    async fn list_profiles(&self, _: Request<ListProfilesRequest>) -> Result<Response<ListProfilesResponse>, Status> {
+        let broken = AgentProfile {
+            name: "broken".into(),
+            source: "/data/agents/broken.toml".into(),
+            error: "/data/agents/broken.toml:1:1: missing key `name`".into(),
+            ..Default::default()
+        };
+        let codex = AgentProfile {
+            name: "codex".into(),
+            source: "shipped".into(),
+            about: "Codex\x1b[2J".into(),
+            command: vec!["codex".into()],
+            npm: vec!["@openai/codex@1.2.3".into()],
+            user: "agent".into(),
+            memory_bytes: 1 << 30,
+            task: "-- {task}".into(),
+            check: ["sh", "-c", "echo; echo 'codex 1.2.3\x1b[2J'"].map(str::to_owned).to_vec(),
+            egress: vec!["model.example:443".into()],
+            environment: [("A".to_owned(), "1".to_owned())].into(),
+            ..Default::default()
+        };
+        let [mute, fails] = ["mute", "fails"].map(|name| AgentProfile { name: name.into(), ..codex.clone() });
+        let shell = AgentProfile { name: "plain".into(), task: "untold".into(), ..codex.clone() };
+        Ok(Response::new(ListProfilesResponse { profiles: vec![broken, codex, fails, mute, shell] }))
     }
 
     /// `demo` builds, `broken` fails, `endless` never ends; a recipe is always bad.
@@ -59,5 +86,11 @@ fn progress(progress: Progress) -> BuildProgress {
 }
 
 fn environment(name: &str) -> Environment {
-    Environment { name: name.into(), state: "ready".into(), recipe: "name = \"demo\"\n".into(), ..Default::default() }
+    Environment {
+        name: name.into(),
+        state: "ready".into(),
+        recipe: "name = \"demo\"\n".into(),
+        agent: vec!["codex".into()],
+        ..Default::default()
+    }
 }

@@ -1,9 +1,10 @@
 use std::{process::Stdio, sync::Arc};
 
 use pilothouse_proto::hostd::v1::{
-    Actor, AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, Ended, Event, EventsRequest,
-    EventsResponse, ExecExit, ExecRequest, ExecResponse, ExecStart, ForkRequest, GetRequest, ListRequest, ListResponse,
-    LogRequest, LogResponse, RestartRequest, ResumeRequest, Role, Screen, SendRequest, SendResponse, Session,
+    Actor, AnswerRequest, AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, Ended, Event,
+    EventsRequest, EventsResponse, ExecExit, ExecRequest, ExecResponse, ExecStart, ExplainRequest, ExplainResponse,
+    ForkRequest, ForwardRequest, ForwardResponse, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse,
+    Report, RestartRequest, ResumeRequest, Role, Screen, SendRequest, SendResponse, Session, SetBudgetRequest,
     SuspendRequest, attach_request, attach_response, exec_request, exec_response, sessions_server::Sessions,
 };
 use tokio::{
@@ -11,12 +12,15 @@ use tokio::{
     process::Command,
     sync::mpsc,
 };
-use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tokio_stream::{
+    Stream, StreamExt as _,
+    wrappers::{BroadcastStream, ReceiverStream},
+};
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::{State, session, status};
+use super::{State, forward, session, status};
 
-type Answers<T> = ReceiverStream<Result<T, Status>>;
+pub(super) type Answers<T> = ReceiverStream<Result<T, Status>>;
 
 /// Id of a session that is gone, whose story is known.
 const GONE: &str = "01J0000000000000000000GONE";
@@ -25,15 +29,19 @@ const GONE: &str = "01J0000000000000000000GONE";
 impl Sessions for State {
     type AttachStream = Answers<AttachResponse>;
     type ExecStream = Answers<ExecResponse>;
+    type ForwardStream = Answers<ForwardResponse>;
     type EventsStream = std::pin::Pin<Box<dyn Stream<Item = Result<EventsResponse, Status>> + Send>>;
     type LogStream = std::pin::Pin<Box<dyn Stream<Item = Result<LogResponse, Status>> + Send>>;
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Session>, Status> {
-        let CreateRequest { environment, title, task, command } = request.into_inner();
+        let CreateRequest { environment, title, task, command, budget_micros } = request.into_inner();
         if environment != "demo" {
             return Err(status(Code::FailedPrecondition, "NO_BUILD", "the environment was never built"));
         }
-        let created = Session { title, task, command, ..session("new") };
+        let mut created = Session { title, task, command, budget_micros, ..session("new") };
+        if created.title == "try fails" {
+            (created.activity, created.reason) = ("failed".into(), "exited with code 7".into());
+        }
         self.sessions.lock().unwrap().push(created.clone());
         Ok(Response::new(created))
     }
@@ -43,7 +51,7 @@ impl Sessions for State {
     }
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Session>, Status> {
-        self.find(&request.into_inner().id).map(Response::new)
+        Ok(Response::new(self.find(&request.into_inner().id)?))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
@@ -79,9 +87,19 @@ impl Sessions for State {
     }
 
     async fn fork(&self, request: Request<ForkRequest>) -> Result<Response<Session>, Status> {
-        let ForkRequest { id, title } = request.into_inner();
+        let ForkRequest { id, title, budget_micros } = request.into_inner();
         let found = self.find(&id)?;
-        Ok(Response::new(Session { title, forked_from: found.id, ..session("forked") }))
+        Ok(Response::new(Session { title, budget_micros, forked_from: found.id, ..session("forked") }))
+    }
+
+    async fn set_budget(&self, request: Request<SetBudgetRequest>) -> Result<Response<Session>, Status> {
+        let SetBudgetRequest { id, micros, raise } = request.into_inner();
+        let found = self.find(&id)?;
+        if raise && found.budget_micros.is_none() {
+            return Err(status(Code::FailedPrecondition, "DENIED", "it has no budget that could be raised; set one"));
+        }
+        let before = found.budget_micros.filter(|_| raise).unwrap_or(0);
+        Ok(Response::new(Session { budget_micros: Some(before + micros).filter(|it| *it > 0), ..found }))
     }
 
     async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
@@ -102,6 +120,33 @@ impl Sessions for State {
         Ok(Response::new(SendResponse {}))
     }
 
+    async fn answer(&self, request: Request<AnswerRequest>) -> Result<Response<Session>, Status> {
+        let AnswerRequest { id, permission, allow } = request.into_inner();
+        let found = self.find(&id)?;
+        if found.permission.as_ref().is_none_or(|asked| asked.id != permission) {
+            return Err(status(Code::FailedPrecondition, "DENIED", "it does not ask for a permission any more"));
+        }
+        self.hear(format!("{permission}: {allow};").as_bytes());
+        Ok(Response::new(Session { permission: None, ..found }))
+    }
+
+    /// Connects to this machine's own loopback.
+    async fn forward(
+        &self,
+        request: Request<Streaming<ForwardRequest>>,
+    ) -> Result<Response<Self::ForwardStream>, Status> {
+        forward::connect(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        let session = Some(self.find(&request.into_inner().id)?);
+        let report =
+            Report { source: "hook".into(), state: "blocked".into(), kind: "permission".into(), ..Report::default() };
+        let said = vec![Report { text: "Bash(\u{1b}[2Jls)".into(), decides: true, ..report }];
+        let because = "hooks are the best source that speaks".into();
+        Ok(Response::new(ExplainResponse { decides: "hook".into(), because, said, session }))
+    }
+
     async fn log(&self, _: Request<LogRequest>) -> Result<Response<Self::LogStream>, Status> {
         let parts = [b"\x1b[31mred".as_slice(), b"\x1b[2J\xff\n"].map(|data| Ok(LogResponse { data: data.into() }));
         Ok(Response::new(Box::pin(tokio_stream::iter(parts))))
@@ -109,7 +154,8 @@ impl Sessions for State {
 
     /// What happened to `alpha`, also when it is gone; the newest where fewer are asked for.
     async fn events(&self, request: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
-        let EventsRequest { id, limit, .. } = request.into_inner();
+        let EventsRequest { id, limit, follow, after, .. } = request.into_inner();
+        let happens = self.story.subscribe();
         let known = self.find("alpha").map(|session| session.id).unwrap_or_default();
         if id != known && id != GONE {
             return Err(status(Code::NotFound, "SESSION_NOT_FOUND", "no such session"));
@@ -125,10 +171,17 @@ impl Sessions for State {
         if limit == 1 {
             events.remove(0);
         }
-        Ok(Response::new(Box::pin(tokio_stream::iter([Ok(EventsResponse { events })]))))
+        events.retain(|event| event.id > after);
+        let known = tokio_stream::iter([Ok(EventsResponse { events })]);
+        if !follow {
+            return Ok(Response::new(Box::pin(known)));
+        }
+        let news = BroadcastStream::new(happens).map_while(Result::ok);
+        let news = news.map(|event| Ok(EventsResponse { events: vec![event] }));
+        Ok(Response::new(Box::pin(known.chain(news))))
     }
 
-    /// A terminal that echoes; `q` ends it, `!` asks who writes.
+    /// A terminal that does what it was told in its task, but for `try mute`, and echoes; `q` ends it, `!` asks who writes, and Ctrl-K is answered by a program that asks for all keys there are.
     async fn attach(&self, request: Request<Streaming<AttachRequest>>) -> Result<Response<Self::AttachStream>, Status> {
         use attach_request::Request;
         use attach_response::Response as Answer;
@@ -136,7 +189,7 @@ impl Sessions for State {
         let Some(AttachRequest { request: Some(Request::Open(open)) }) = requests.message().await? else {
             return Err(Status::invalid_argument("no open"));
         };
-        self.find(&open.id)?;
+        let session = self.find(&open.id)?;
         let (answers, receiver) = mpsc::channel(16);
         let heard = self.heard_by();
         tokio::spawn(async move {
@@ -144,11 +197,19 @@ impl Sessions for State {
             let say = async |answer| answers.send(Ok(AttachResponse { response: Some(answer) })).await.ok();
             say(Answer::Screen(Screen { size: open.size, contents, history: 0 })).await;
             say(Answer::Role(Role { writer: !open.observe, writer_name: "me".into(), viewers: 1 })).await;
+            if session.task.starts_with("Write the words amber and falcon") && session.title == "try codex" {
+                say(Answer::Output(b"\r\n  AMBER".as_slice().into())).await;
+                say(Answer::Output(b"FALCON\r\n".as_slice().into())).await;
+            }
             while let Ok(Some(AttachRequest { request: Some(request) })) = requests.message().await {
                 match request {
                     Request::Input(bytes) if &bytes[..] == b"q" => {
                         say(Answer::Ended(Ended { reason: "the agent ended".into() })).await;
                         return;
+                    }
+                    Request::Input(bytes) if &bytes[..] == b"\x0b" => {
+                        let asks = b"\x1b[?1004h\x1b[?1006h\x1b[>1uall keys".as_slice().into();
+                        say(Answer::Output(asks)).await;
                     }
                     Request::Input(bytes) => {
                         heard.lock().unwrap().extend_from_slice(&bytes);

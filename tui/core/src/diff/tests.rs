@@ -1,8 +1,8 @@
 use super::*;
-use crate::effect::Slot;
+use crate::ticket::Slot;
 
 fn view(files: usize, hunks: u32) -> DiffView {
-    let subject = Subject::Session(SessionKey { host: 0, id: "a".into() });
+    let subject = Subject::Session(SessionKey { host: crate::samples::host(0), id: "a".into() });
     let mut diff = DiffView::new(subject, Ticket { slot: Slot::Diff, generation: 1 });
     let file = |n: usize| NewFile { status: "modified".into(), new_path: format!("{n}").into(), ..NewFile::default() };
     diff.report(DiffReport::Files((0..files).map(file).collect()));
@@ -72,7 +72,7 @@ const AREA: (usize, usize) = (27, 5);
 
 /// One file with these lines.
 fn lines(texts: &[&str]) -> DiffView {
-    let subject = Subject::Session(SessionKey { host: 0, id: "a".into() });
+    let subject = Subject::Session(SessionKey { host: crate::samples::host(0), id: "a".into() });
     let mut diff = DiffView::new(subject, Ticket { slot: Slot::Diff, generation: 1 });
     let file = NewFile { status: "modified".into(), new_path: b"0".to_vec(), ..NewFile::default() };
     diff.report(DiffReport::Files(vec![file]));

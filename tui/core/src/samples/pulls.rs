@@ -10,7 +10,7 @@ use crate::{
 /// A console that shows the queue of these pull requests.
 pub(crate) fn review(size: (u16, u16)) -> State {
     let mut state = fleet(size);
-    report(&mut state, Report::Host(0, HostReport::Queue(pulls())));
+    report(&mut state, Report::Host(super::host(0), HostReport::Queue(pulls())));
     press(&mut state, "R");
     state
 }

@@ -2,12 +2,13 @@
 
 use crate::{
     Effect, State,
-    effect::{Call, Slot},
+    effect::Call,
     fleet::EnvironmentKey,
     notice::Kind,
     report::BuildReport,
     state::{Building, View},
     text,
+    ticket::Slot,
 };
 
 impl State {
@@ -20,7 +21,7 @@ impl State {
         }
         let ticket = self.ticket(Slot::Call);
         self.builds.insert(key.clone(), Building::default());
-        self.out.push(Effect::Call(ticket, key.host, Call::Build(key.name.to_string())));
+        self.out.push(Effect::Call(ticket, key.host.clone(), Call::Build(key.name.to_string())));
         self.building.insert(ticket.generation, key);
     }
 

@@ -4,13 +4,15 @@ use crate::{
     Command, Effect, Millis, State,
     dialog::{Answers, Asked, Dialog, Form, Question, Target, Then, Written},
     draft::Draft,
-    effect::{Call, Slot},
-    fleet::{HostId, Refusal, SessionKey},
+    effect::Call,
+    fleet::{Refusal, SessionKey},
+    host_id::HostId,
     notice::Kind,
     pull::{Pull, PullKey},
     report::Answer,
     state::View,
     text,
+    ticket::Slot,
 };
 
 impl State {
@@ -25,15 +27,15 @@ impl State {
 
     /// Asks a host and gives the ticket's generation; None, and a notice, where it is asked the same already: a key that
     /// bounces does nothing twice.
-    pub(crate) fn call(&mut self, host: HostId, call: Call, about: &str) -> Option<u64> {
-        if let Some(asked) = self.calls.values().find(|asked| asked.host == host && call.repeats(&asked.call)) {
+    pub(crate) fn call(&mut self, host: &HostId, call: Call, about: &str) -> Option<u64> {
+        if let Some(asked) = self.calls.values().find(|asked| asked.host == *host && call.repeats(&asked.call)) {
             let text = format!("Already asked to {}", asked.what);
             self.notice(Kind::Info, &text);
             return None;
         }
         let ticket = self.ticket(Slot::Call);
-        self.calls.insert(ticket.generation, Asked::of(call.clone(), host, about));
-        self.out.push(Effect::Call(ticket, host, call));
+        self.calls.insert(ticket.generation, Asked::of(call.clone(), host.clone(), about));
+        self.out.push(Effect::Call(ticket, host.clone(), call));
         Some(ticket.generation)
     }
 
@@ -56,6 +58,28 @@ impl State {
             return;
         }
         self.send_answer(key, choice, asked_at, &about);
+    }
+
+    /// Allows or denies what the selected session needs a permission for. Asks nothing: the host compares what was shown with what is
+    /// asked now.
+    pub(crate) fn answer_permission(&mut self, allow: bool) {
+        let Some((key, session)) = self.selected() else { return };
+        let (key, name) = (key.clone(), session.name().to_owned());
+        let Some(permission) = session.permission.clone() else {
+            return self.notice(Kind::Info, &format!("{name} needs no permission"));
+        };
+        if (if allow { &permission.allow } else { &permission.deny }).is_empty() {
+            return self.notice(Kind::Info, &format!("{name} takes no key for that: attach to it and answer there"));
+        }
+        let call = Call::Answer { id: key.id.to_string(), permission: permission.id, allow };
+        self.call(&key.host, call, &format!("{name}: {}", permission.text));
+    }
+
+    /// What was answered is asked no more, also where the host's news of it are still on their way.
+    fn permission_over(&mut self, key: &SessionKey, id: &str) {
+        if let Some(session) = self.fleet.session_mut(key) {
+            session.permission.take_if(|permission| permission.id == id);
+        }
     }
 
     /// Opens the list of what the selected session's agent offers.
@@ -85,7 +109,7 @@ impl State {
     }
 
     fn send_answer(&mut self, session: SessionKey, choice: String, asked_at: Millis, about: &str) {
-        let sending = self.call(session.host, Call::Send(session.id.to_string(), choice), about);
+        let sending = self.call(&session.host, Call::Send(session.id.to_string(), choice), about);
         if let Some(asked) = sending.and_then(|generation| self.calls.get_mut(&generation)) {
             asked.question = Some((session, asked_at));
         }
@@ -114,7 +138,7 @@ impl State {
                 "Its VM boots again from its disk and the agent starts anew. What was in its memory is lost already."
             }
             .into(),
-            then: Then::Call(key.host, Call::Restart(key.id.to_string())),
+            then: Then::Call(key.host.clone(), Call::Restart(key.id.to_string())),
             about: name,
             show: None,
         }));
@@ -133,7 +157,8 @@ impl State {
                 return self.notice(Kind::Info, &text);
             }
         };
-        self.call(key.host, call, &name);
+        let host = key.host.clone();
+        self.call(&host, call, &name);
     }
 
     /// Takes nothing from the session that is forked, so it asks nothing.
@@ -144,7 +169,8 @@ impl State {
             let text = format!("{name} is {}; only a running or a suspended session can be forked", session.lifecycle);
             return self.notice(Kind::Info, &text);
         }
-        self.call(key.host, Call::Fork(key.id.to_string()), &name);
+        let (host, call) = (key.host.clone(), Call::Fork(key.id.to_string()));
+        self.call(&host, call, &name);
     }
 
     pub(crate) fn ask_delete(&mut self) {
@@ -157,7 +183,7 @@ impl State {
                 "{} is {}. Its VM ends, its disk and its logs are removed for good.{pushed}",
                 session.slug, session.lifecycle
             ),
-            then: Then::Call(key.host, Call::Delete(key.id.to_string())),
+            then: Then::Call(key.host.clone(), Call::Delete(key.id.to_string())),
             about: name,
             show: None,
         }));
@@ -184,7 +210,7 @@ impl State {
                 }
             };
             let delete = matches!(call, Call::Delete(_));
-            if self.call(host, call, &question.about).is_some() && delete {
+            if self.call(&host, call, &question.about).is_some() && delete {
                 self.look_away();
             }
         }
@@ -213,8 +239,9 @@ impl State {
             _ => false,
         };
         match result {
-            Ok(Answer::Pulls(pulls)) => self.closed_read(asked.host, pulls),
+            Ok(Answer::Pulls(pulls)) => self.closed_read(&asked.host, pulls),
             Ok(Answer::Refused(refused)) => self.refused_read(&asked, refused),
+            Ok(Answer::Story(events)) => self.story_read(&asked, events),
             Ok(answer) => {
                 let of_form = |form: &Form| form.sending == Some(generation);
                 let open = matches!(&self.dialog, Some(Dialog::Form(form)) if of_form(form));
@@ -229,11 +256,15 @@ impl State {
                 }
                 self.notice(Kind::Good, &asked.done);
                 if let Call::Send(id, text) = &asked.call {
-                    let key = SessionKey { host: asked.host, id: id.as_str().into() };
+                    let key = SessionKey { host: asked.host.clone(), id: id.as_str().into() };
                     // It was put away while it was on its way.
                     if self.unsent.get(&key).is_some_and(|field| field.text() == text) {
                         self.unsent.remove(&key);
                     }
+                }
+                if let Call::Answer { id, permission, .. } = &asked.call {
+                    let key = SessionKey { host: asked.host.clone(), id: id.as_str().into() };
+                    self.permission_over(&key, permission);
                 }
                 if let Some((key, sent)) = asked.review {
                     self.drafted_sent(&key, &sent);
@@ -243,10 +274,13 @@ impl State {
                 }
                 match answer {
                     Answer::Created(session) => {
-                        self.created(SessionKey { host: asked.host, id: session.id.as_str().into() }, in_dialog);
+                        self.created(
+                            SessionKey { host: asked.host.clone(), id: session.id.as_str().into() },
+                            in_dialog,
+                        );
                     }
                     Answer::Pull(pull) => self.pull_changed(asked.host, *pull),
-                    Answer::Done | Answer::Pulls(_) | Answer::Refused(_) => {}
+                    Answer::Done | Answer::Pulls(_) | Answer::Refused(_) | Answer::Story(_) => {}
                 }
             }
             Err(why) => {
@@ -265,13 +299,13 @@ impl State {
         let Some(key) = self.selected_key().cloned() else { return };
         let call = Call::ReadRefused(key.id.to_string());
         if !self.calls.values().any(|asked| asked.host == key.host && asked.call == call) {
-            self.call(key.host, call, "refused destinations");
+            self.call(&key.host, call, "refused destinations");
         }
     }
 
     fn refused_read(&mut self, asked: &Asked, refused: Vec<Refusal>) {
         if let Call::ReadRefused(id) = &asked.call {
-            let key = SessionKey { host: asked.host, id: id.as_str().into() };
+            let key = SessionKey { host: asked.host.clone(), id: id.as_str().into() };
             self.refused = Some((key, refused.into_iter().take(Refusal::MOST).map(Refusal::cleaned).collect()));
         }
     }
@@ -342,7 +376,7 @@ impl State {
         let sending = match message.target.clone() {
             Target::Session(key) => {
                 let body = message.field.text().to_owned();
-                self.call(key.host, Call::Send(key.id.to_string(), body), &name)
+                self.call(&key.host, Call::Send(key.id.to_string(), body), &name)
             }
             Target::Pull { key, head, newest, verdict, along } => {
                 let now = self.fleet.pull(&key).map_or_else(|| newest.clone(), |pull| pull.head.clone());
@@ -380,7 +414,7 @@ impl State {
         }
         let about = text::fit(if title.is_empty() { &task } else { &title }, 60);
         let call = Call::Create { environment: environment.name.to_string(), title, task };
-        let Some(sending) = self.call(environment.host, call, &about) else { return };
+        let Some(sending) = self.call(&environment.host, call, &about) else { return };
         self.environment_used = Some(environment);
         if let Some(Dialog::Form(form)) = &mut self.dialog {
             (form.sending, form.error) = (Some(sending), None);

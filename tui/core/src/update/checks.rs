@@ -35,7 +35,7 @@ impl State {
         if let Some(check) = self.need_check(&pull.checks) {
             let about = format!("{} of {}", check.name, pull.name());
             let repository = key.repository.to_string();
-            self.call(key.host, Call::Rerun { repository, commit: pull.head, name: check.name }, &about);
+            self.call(&key.host, Call::Rerun { repository, commit: pull.head, name: check.name }, &about);
         }
     }
 

@@ -5,13 +5,13 @@ use crate::{
     command::Group,
     dialog::{Dialog, Form, Message, Palette, Question, Target, Then},
     edit::Field,
-    effect::Slot,
     fleet::{EnvironmentKey, SessionKey},
     key::{self, Key},
     layout::{Layout, log_rows},
     log::{LogView, Source},
     notice::Kind,
     state::View,
+    ticket::Slot,
 };
 
 /// Columns that lines are moved by at a time.
@@ -51,6 +51,7 @@ impl State {
             C::Redraw => self.out.push(Effect::Redraw),
             C::Background => self.out.push(Effect::Background),
             C::Quit => self.quit(),
+            C::Story => self.toggle_story(),
             C::Preview => self.preview_shown = !self.preview_shown,
             C::Log => self.open_session_log(Source::Agent),
             C::SerialLog => self.open_session_log(Source::Serial),
@@ -76,6 +77,8 @@ impl State {
             C::Message => self.open_message(),
             C::Keys => self.open_keys(),
             C::Answers => self.open_answers(),
+            C::Allow => self.answer_permission(true),
+            C::Deny => self.answer_permission(false),
             C::Restart => self.ask_restart(),
             C::Suspend => self.suspend_or_resume(),
             C::Fork => self.fork(),
@@ -145,6 +148,9 @@ impl State {
             let keys = self.keymap.keys_for(Command::Preview, self.conditions()).map(|keys| key::chord(&keys));
             let how = keys.map_or_else(String::new, |keys| format!("{keys}, or "));
             return self.notice(Kind::Info, &format!("Details are not shown: {how}a larger window shows them"));
+        }
+        if self.story_shown && matches!(self.view, View::Sessions | View::Crashes) {
+            return self.scroll_story(down);
         }
         let last = crate::view::details_last(self);
         if self.details == 0 && down > 0 {
@@ -276,6 +282,7 @@ impl State {
                 self.out.push(Effect::Close(Slot::Log));
             }
             None if self.diff.is_some() => self.close_diff(),
+            None if self.story_shown && self.selected_key().is_some() => self.story_shown = false,
             None => {
                 self.notices.clear();
             }
@@ -312,7 +319,7 @@ impl State {
     fn likely_environment(&self) -> Option<EnvironmentKey> {
         let of_selected = || {
             let (key, session) = self.selected()?;
-            Some(EnvironmentKey { name: session.environment.as_str().into(), host: key.host })
+            Some(EnvironmentKey { name: session.environment.as_str().into(), host: key.host.clone() })
         };
         self.environment_used.clone().or_else(of_selected)
     }

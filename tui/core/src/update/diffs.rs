@@ -3,11 +3,11 @@
 use crate::{
     Effect, State,
     diff::{DiffReport, DiffView, Reading, Subject},
-    effect::Slot,
     layout::DiffLayout,
     notice::Kind,
     pull::PullKey,
     state::View,
+    ticket::Slot,
 };
 
 impl State {

@@ -8,11 +8,11 @@ use crate::{
     dialog::{Dialog, Form, Target},
     diff::{DiffReport, Subject},
     draft::{Draft, Place},
-    effect::Slot,
-    fleet::HostId,
+    host_id::HostId,
     notice::Kind,
     pull::PullKey,
     text,
+    ticket::Slot,
 };
 
 /// Milliseconds after which what is being typed is kept at the latest.
@@ -42,7 +42,7 @@ impl State {
     /// Takes the drafts that an earlier console kept; what this one has drafted meanwhile goes before them.
     pub(crate) fn kept_drafts(&mut self, host: HostId, drafts: Vec<(String, u64, Draft)>) {
         for (repository, number, draft) in drafts.into_iter().take(DRAFTS_MAX) {
-            let key = PullKey { host, repository: Arc::from(&*repository), number };
+            let key = PullKey { host: host.clone(), repository: Arc::from(&*repository), number };
             let draft = draft.cleaned();
             if !draft.is_empty() {
                 self.drafts.entry(key).or_insert(draft);
@@ -117,7 +117,7 @@ impl State {
         }
         let found = self.drafts.iter().find_map(|(key, draft)| {
             let new = &self.fleet.pull(key)?.head;
-            let up = self.fleet.hosts.get(key.host).is_some_and(|host| host.is_up());
+            let up = self.fleet.host(&key.host).is_some_and(|host| host.is_up());
             let heads = draft.comments.iter().filter_map(|comment| comment.place.head());
             let old = heads
                 .filter(|_| up)

@@ -34,7 +34,7 @@ impl State {
         }
         let pressed = std::mem::take(&mut keys.waiting);
         let (session, name) = (keys.session.clone(), keys.name.clone());
-        let sending = self.call(session.host, Call::Press(session.id.to_string(), pressed.clone()), &name);
+        let sending = self.call(&session.host, Call::Press(session.id.to_string(), pressed.clone()), &name);
         if let Some(Dialog::Keys(keys)) = &mut self.dialog {
             keys.sending = sending;
             keys.sent.extend(pressed);

@@ -24,8 +24,8 @@ impl State {
         self.rebuild_crashes(typed(View::Crashes));
         self.rebuild_pulls(typed(View::Review));
         let mut score = self.search(View::Hosts);
-        let hosts = self.fleet.hosts.iter().enumerate();
-        let hosts = hosts.filter_map(|(n, host)| Some((n, score(&host_texts(host))?))).collect();
+        let hosts = self.fleet.hosts.iter();
+        let hosts = hosts.filter_map(|host| Some((host.id.clone(), score(&host_texts(host))?))).collect();
         fill(&mut self.hosts, hosts, typed(View::Hosts));
         let mut score = self.search(View::Environments);
         let environments = self.fleet.environments().into_iter();
@@ -48,7 +48,7 @@ impl State {
         let mut score = self.search(View::Sessions);
         let mut groups: [Vec<(i64, SessionKey, u32)>; Turn::ALL.len()] = Default::default();
         for (key, session) in self.fleet.sessions() {
-            if let Some(score) = score(&session_texts(session, self.fleet.host_name(key.host))) {
+            if let Some(score) = score(&session_texts(session, self.fleet.host_name(&key.host))) {
                 groups[session.turn as usize].push((rank(session), key, score));
             }
         }
@@ -58,7 +58,11 @@ impl State {
             if !group.is_empty() {
                 group.sort();
                 rows.push(Row::Head((turn, group.len())));
-                rows.extend(group.iter().map(|(_, key, _)| Row::Item(key.clone())));
+                for (_, key, _) in &group {
+                    let lines = self.fleet.session(key).map_or(0, Session::part_lines);
+                    rows.push(Row::Item(key.clone()));
+                    rows.extend((0..lines).map(|n| Row::Below(key.clone(), n)));
+                }
                 scores.extend(group.into_iter().map(|(_, key, score)| (key, score)));
             }
         }
@@ -83,7 +87,7 @@ impl State {
     fn rebuild_crashes(&mut self, typed: bool) {
         let mut score = self.search(View::Crashes);
         let crashed = self.fleet.sessions().filter(|(_, s)| s.crashed()).filter_map(|(key, s)| {
-            let score = score(&session_texts(s, self.fleet.host_name(key.host)))?;
+            let score = score(&session_texts(s, self.fleet.host_name(&key.host)))?;
             Some((Reverse(s.updated_at), key, score))
         });
         let mut crashed: Vec<_> = crashed.collect();
@@ -96,7 +100,7 @@ impl State {
         let of = match self.view {
             View::Sessions | View::Crashes => Detailed::Session(self.selected_key().cloned()),
             View::Review => Detailed::Pull(self.pulls.selected().cloned()),
-            View::Hosts => Detailed::Host(self.hosts.selected().copied()),
+            View::Hosts => Detailed::Host(self.hosts.selected().cloned()),
             View::Environments => Detailed::Environment(self.environments.selected().cloned()),
         };
         if self.detailed.as_ref() != Some(&of) {

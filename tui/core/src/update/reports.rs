@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     Effect, Report, State,
-    fleet::{Connection, HostId, Session, SessionKey, Turn},
+    fleet::{Connection, Session, SessionKey, Turn},
+    host_id::HostId,
     notice::Kind,
     pull::{Pull, PullKey},
     report::{HostReport, Snapshot},
@@ -29,6 +30,7 @@ impl State {
                     self.carry_report(report);
                 }
             }
+            Report::Story(ticket, report) => self.story_report(ticket, report),
             Report::Answer(ticket, result) => self.answered(ticket.generation, result),
             Report::Build(ticket, report) => self.built(ticket.generation, report),
             Report::Drafts(host, drafts) => self.kept_drafts(host, drafts),
@@ -40,7 +42,7 @@ impl State {
     fn host_report(&mut self, id: HostId, report: HostReport) {
         let now = self.now;
         let names = matches!(report, HostReport::Snapshot(_) | HostReport::Info(_));
-        let Some(host) = self.fleet.hosts.get_mut(id) else { return };
+        let Some(host) = self.fleet.host_mut(&id) else { return };
         self.stale = true;
         match report {
             HostReport::Snapshot(snapshot) => {
@@ -59,7 +61,7 @@ impl State {
                     .map(|e| (Arc::from(&*e.name), e))
                     .collect();
                 self.tell(news);
-                self.turned(id, turned);
+                self.turned(&id, turned);
             }
             HostReport::Resumed => {
                 let name = host.title().to_owned();
@@ -74,7 +76,7 @@ impl State {
                 let turned = turned(known, &session);
                 host.sessions.insert(Arc::from(&*session.id), session);
                 self.tell(news);
-                self.turned(id, turned);
+                self.turned(&id, turned);
             }
             HostReport::SessionRemoved(session) => {
                 host.sessions.remove(&*session);
@@ -91,7 +93,7 @@ impl State {
             HostReport::Pull(pull) => {
                 let pull = pull.cleaned();
                 let place: (Arc<str>, u64) = (Arc::from(&*pull.repository), pull.number);
-                let key = PullKey { host: id, repository: place.0.clone(), number: pull.number };
+                let key = PullKey { host: id.clone(), repository: place.0.clone(), number: pull.number };
                 let news = host.pulls.get(&place).and_then(|was| pull_news(was, &pull));
                 host.take_pull(pull);
                 // Of those that this person is at.
@@ -109,9 +111,9 @@ impl State {
     }
 
     /// Notes that it became a person's turn: told once, unless that session is being looked at.
-    fn turned(&mut self, host: HostId, turned: impl IntoIterator<Item = (Arc<str>, String)>) {
+    fn turned(&mut self, host: &HostId, turned: impl IntoIterator<Item = (Arc<str>, String)>) {
         for (id, text) in turned {
-            let key = SessionKey { host, id };
+            let key = SessionKey { host: host.clone(), id };
             let viewer = self.attach.as_ref().map(|attach| &attach.viewer).or(self.preview.as_ref());
             if self.focused && viewer.is_some_and(|viewer| viewer.session == key) {
                 continue;

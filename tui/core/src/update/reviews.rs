@@ -6,12 +6,13 @@ use crate::{
     diff::{At, NoteKind, Reading},
     draft::{Comment, Place},
     edit::Field,
-    effect::{Call, Slot},
-    fleet::HostId,
+    effect::Call,
+    host_id::HostId,
     notice::Kind,
     pull::{Pull, PullKey},
     state::View,
     text,
+    ticket::Slot,
 };
 
 impl State {
@@ -114,7 +115,7 @@ impl State {
         let Written { key, head, verdict, body, along, older, name } = review;
         let comments = if along { self.drafts.get(&key).map_or(vec![], |draft| draft.finished()) } else { vec![] };
         let call = Call::Review { id: key.id(), head, older, verdict, body, comments: comments.clone() };
-        let generation = self.call(key.host, call, &name)?;
+        let generation = self.call(&key.host, call, &name)?;
         if let Some(asked) = self.calls.get_mut(&generation) {
             asked.review = Some((key, comments));
         }
@@ -191,14 +192,14 @@ impl State {
     pub(crate) fn resolve(&mut self) {
         if let Some((key, thread, resolved)) = self.thread_here() {
             let about = format!("thread {thread} of {}", key.id());
-            self.call(key.host, Call::Resolve { id: key.id(), thread, resolved: !resolved }, &about);
+            self.call(&key.host, Call::Resolve { id: key.id(), thread, resolved: !resolved }, &about);
         }
     }
 
     /// Reads a pull request with all that was said: what hosts tell of each is its newest.
     pub(crate) fn read_pull(&mut self, key: PullKey) {
         let ticket = self.ticket(Slot::Call);
-        self.out.push(Effect::Call(ticket, key.host, Call::ReadPull(key.id())));
+        self.out.push(Effect::Call(ticket, key.host.clone(), Call::ReadPull(key.id())));
         let changed = self.fleet.pull(&key).map_or(0, |pull| pull.updated_at);
         self.reading_pull = Some((ticket.generation, key, changed));
     }
@@ -238,7 +239,7 @@ impl State {
         self.dialog = Some(Dialog::Question(Question {
             title: format!("Merge {}?", pull.name()),
             text,
-            then: Then::Call(key.host, Call::Merge { id: key.id(), head: pull.head.clone() }),
+            then: Then::Call(key.host.clone(), Call::Merge { id: key.id(), head: pull.head.clone() }),
             about: pull.name(),
             show: None,
         }));
@@ -263,7 +264,7 @@ impl State {
             );
             (format!("Close {name}?"), text, Call::Close(key.id()))
         };
-        let then = Then::Call(key.host, call);
+        let then = Then::Call(key.host.clone(), call);
         self.dialog = Some(Dialog::Question(Question { title, text, then, about: name, show: None }));
     }
 
@@ -273,18 +274,20 @@ impl State {
             return self.notice(Kind::Info, "Closed pull requests are shown in Review");
         }
         (self.closed_shown, self.stale) = (!self.closed_shown, true);
-        let asked = if self.closed_shown { self.fleet.hosts.len() } else { 0 };
-        for host in 0..asked {
-            let up = self.fleet.hosts.get(host).is_some_and(crate::fleet::Host::is_up);
-            if up && !self.calls.values().any(|asked| asked.call == Call::ReadClosed && asked.host == host) {
-                self.call(host, Call::ReadClosed, "closed pull requests");
+        if !self.closed_shown {
+            return;
+        }
+        let up: Vec<_> = self.fleet.hosts.iter().filter(|host| host.is_up()).map(|host| host.id.clone()).collect();
+        for host in up {
+            if !self.calls.values().any(|asked| asked.call == Call::ReadClosed && asked.host == host) {
+                self.call(&host, Call::ReadClosed, "closed pull requests");
             }
         }
     }
 
     /// A host's closed pull requests.
-    pub(crate) fn closed_read(&mut self, host: HostId, pulls: Vec<Pull>) {
-        if let Some(host) = self.fleet.hosts.get_mut(host) {
+    pub(crate) fn closed_read(&mut self, host: &HostId, pulls: Vec<Pull>) {
+        if let Some(host) = self.fleet.host_mut(host) {
             host.closed.clear();
             pulls.into_iter().map(Pull::cleaned).filter(Pull::is_closed).for_each(|pull| host.take_pull(pull));
         }

@@ -6,7 +6,6 @@ use crate::{
     Command, Effect, State,
     attach::{Ahead, Attach, Life, Link, Role, Viewer},
     copy::Policy,
-    effect::{Slot, Ticket},
     fleet::SessionKey,
     key::Key,
     layout::{Layout, attached},
@@ -14,6 +13,7 @@ use crate::{
     report::TerminalReport,
     state::View,
     terminal::Terminal,
+    ticket::{Slot, Ticket},
     update::reports::ONE_BELL,
 };
 
@@ -50,6 +50,7 @@ impl State {
             && self.log.is_none()
             && self.diff.is_none()
             && self.preview_shown
+            && !self.story_shown
             && matches!(self.view, View::Sessions | View::Crashes)
             && Layout::of(self).beside.is_some();
         let (key, session) = self.selected().filter(|_| shown)?;

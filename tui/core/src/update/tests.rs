@@ -4,12 +4,13 @@ use crate::{
     attach::Link,
     dialog::{Dialog, FormField},
     diff::{DiffReport, Reading, Subject},
-    effect::{Call, Slot, Ticket},
+    effect::Call,
     fleet::{Connection, Turn},
     notice::Kind,
     report::{Answer, HostReport, TerminalReport},
     samples::{self, NOW, console, event, fleet, press, report, session, show_screen, snapshot, terminal, type_text},
     state::View,
+    ticket::{Slot, Ticket},
     update,
 };
 
@@ -18,11 +19,14 @@ mod alerts;
 mod checks;
 mod filters;
 mod forms;
+mod hosts;
 mod leaving;
 mod messages;
 mod once;
+mod permissions;
 mod queue;
 mod random;
+mod stories;
 mod terminals;
 mod verdicts;
 
@@ -85,10 +89,10 @@ fn the_selected_session_stays_selected_as_the_list_changes() {
     press(&mut state, "j");
     let mut changed = samples::sessions().remove(1);
     (changed.turn, changed.lifecycle, changed.cause) = (Turn::Agent, "running".into(), String::new());
-    report(&mut state, Report::Host(0, HostReport::Session(Box::new(changed))));
+    report(&mut state, Report::Host(samples::host(0), HostReport::Session(Box::new(changed))));
     assert_eq!(selected(&state), "speed-up-the-parser");
     let id = state.selected_key().unwrap().id.to_string();
-    report(&mut state, Report::Host(0, HostReport::SessionRemoved(id)));
+    report(&mut state, Report::Host(samples::host(0), HostReport::SessionRemoved(id)));
     assert_ne!(selected(&state), "speed-up-the-parser");
     assert_ne!(selected(&state), "");
 }
@@ -118,7 +122,7 @@ fn a_preview_is_opened_again_when_its_session_has_restarted() {
     assert!(terminal(&mut state, preview, TerminalReport::Ended("the VM has ended".into())).is_empty());
     let mut again = samples::sessions().remove(0);
     again.generation += 1;
-    let effects = report(&mut state, Report::Host(0, HostReport::Session(Box::new(again))));
+    let effects = report(&mut state, Report::Host(samples::host(0), HostReport::Session(Box::new(again))));
     assert!(ticket(&effects) > preview);
 }
 
@@ -140,7 +144,7 @@ fn news_does_not_break_a_chord() {
     let mut state = attach(SIZE);
     press(&mut state, "ctrl-]");
     update(&mut state, Action::Tick, NOW + 1000);
-    report(&mut state, Report::Host(0, HostReport::Resumed));
+    report(&mut state, Report::Host(samples::host(0), HostReport::Resumed));
     press(&mut state, "d");
     assert!(state.attach.is_none());
 }
@@ -200,13 +204,13 @@ fn a_message_stays_until_it_was_sent() {
 #[test]
 fn a_host_that_goes_is_shown_and_nothing_is_forgotten() {
     let mut state = fleet(SIZE);
-    report(&mut state, Report::Host(0, HostReport::Lost("hung up".into())));
+    report(&mut state, Report::Host(samples::host(0), HostReport::Lost("hung up".into())));
     assert!(matches!(&state.fleet.hosts[0].connection, Connection::Lost(NOW, why) if why == "hung up"));
     assert_eq!(last_notice(&state), "local is out of reach: hung up; trying again");
-    report(&mut state, Report::Host(0, HostReport::Lost("refused".into())));
+    report(&mut state, Report::Host(samples::host(0), HostReport::Lost("refused".into())));
     assert!(matches!(&state.fleet.hosts[0].connection, Connection::Lost(NOW, why) if why == "refused"));
     assert_eq!(state.sessions.items(), 9);
-    report(&mut state, Report::Host(0, snapshot("local", vec![])));
+    report(&mut state, Report::Host(samples::host(0), snapshot("local", vec![])));
     assert_eq!((state.sessions.items(), last_notice(&state)), (0, "local is back"));
 }
 
@@ -215,7 +219,7 @@ fn what_happens_elsewhere_is_told() {
     let mut state = fleet(SIZE);
     let mut crashed = samples::sessions().remove(4);
     (crashed.lifecycle, crashed.cause) = ("crashed".into(), "its guest stopped answering".into());
-    report(&mut state, Report::Host(0, HostReport::Session(Box::new(crashed))));
+    report(&mut state, Report::Host(samples::host(0), HostReport::Session(Box::new(crashed))));
     assert_eq!(last_notice(&state), "add dark mode crashed: its guest stopped answering");
 }
 

@@ -94,7 +94,7 @@ fn extra(state: &State, attach: &Attach) -> String {
         parts.push(format!("{} watch", viewer.role.viewers));
     }
     if state.fleet.several() {
-        parts.push(state.fleet.host_name(viewer.session.host).to_owned());
+        parts.push(state.fleet.host_name(&viewer.session.host).to_owned());
     }
     parts.join(" · ")
 }

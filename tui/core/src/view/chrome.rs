@@ -121,17 +121,19 @@ fn list_hints(state: &State) -> Vec<(Command, &'static str)> {
     let session = state.selected().map(|(_, session)| session);
     let closed = state.pulls.selected().and_then(|key| state.fleet.pull(key)).is_some_and(Pull::is_closed);
     let mut hints: Vec<(C, &str)> = Vec::new();
+    let story = (C::Story, if state.story_shown { "terminal" } else { "story" });
     match (state.view, session) {
         (View::Sessions, Some(session)) => {
-            hints.push((C::Attach, "attach"));
+            // As conditions say: those that no key means are not shown.
+            hints.extend([(C::Allow, "allow"), (C::Deny, "deny"), (C::Attach, "attach")]);
             if !session.choices.is_empty() {
                 hints.push((if session.choices.len() > 10 { C::Answers } else { C::Answer1 }, "answer"));
             }
-            hints.extend([(C::Message, "message"), (C::New, "new")]);
+            hints.extend([(C::Message, "message"), (C::New, "new"), story, (C::DetailsDown, "details")]);
             if session.can_restart() && &*session.lifecycle != "suspended" {
                 hints.push((C::Restart, "restart"));
             }
-            hints.extend([(C::Delete, "delete"), (C::Log, "log"), (C::DetailsDown, "details")]);
+            hints.extend([(C::Log, "log"), (C::Delete, "delete")]);
             if session.turn != Turn::You && state.fleet.sessions().any(|(_, s)| s.turn == Turn::You) {
                 hints.push((C::NextYours, "your turn"));
             }
@@ -142,6 +144,7 @@ fn list_hints(state: &State) -> Vec<(Command, &'static str)> {
                 (C::Log, "log"),
                 (C::Restart, "restart"),
                 (C::Delete, "delete"),
+                story,
                 (C::DetailsDown, "details"),
             ]);
         }

@@ -7,27 +7,37 @@ use super::{
     words,
 };
 use crate::{
-    Command, State,
-    fleet::{Refusal, Session, SessionKey},
-    key, text,
+    Command, Millis, State,
+    fleet::{Part, Permission, Refusal, Session, SessionKey},
+    key,
+    story::Event,
+    text,
     theme::Scope,
 };
 
-/// Draws one row, and one more for answers; returns how many rows it used.
+/// Draws one row, and more for answers and permissions; returns how many rows it used.
 pub(super) fn narrow(state: &State, of: &SessionKey, session: &Session, area: Rect, pen: &mut Pen) -> u16 {
     let (glyph, scope) = words::session(session);
     let mut line = pen.line(area, 0);
     line.skip(1).put(glyph, scope).put(" ", scope).put(&words::standing_of(session), scope);
     let mut parts = vec![session.slug.clone(), session.environment.clone()];
     if state.fleet.several() {
-        parts.push(state.fleet.host_name(of.host).to_owned());
+        parts.push(state.fleet.host_name(&of.host).to_owned());
     }
-    parts.extend([memory(session), start_total(session)]);
+    let last = session.last.as_ref().map(|last| last_done(last, state.now));
+    parts.extend(last.into_iter().chain([memory(session), start_total(session)]));
     for part in parts.iter().filter(|part| !part.is_empty()) {
         line.put(" · ", Scope::Rule).put(part, Scope::Dim);
     }
     let mut used = 1;
-    if !session.choices.is_empty() {
+    if let Some(asked) = session.permission.as_ref().filter(|permission| permission.has_keys()) {
+        // Its row has seldom room for it, and nobody is to allow what they cannot read.
+        for row in text::wrap(&asked.text, usize::from(area.width).saturating_sub(2)).iter().take(2) {
+            pen.line(area, used).skip(1).put(row, Scope::Text);
+            used += 1;
+        }
+        used += permission(state, asked, area, used, pen);
+    } else if !session.choices.is_empty() {
         used += choices(state, session, area, (used, 1), pen);
     } else if !session.cause.is_empty() && session.crashed() {
         pen.line(area, used)
@@ -52,7 +62,9 @@ pub(super) fn wide(state: &State, key: &SessionKey, session: &Session, area: Rec
         pen.line(area, used).skip(1).put(row, if session.crashed() { Scope::StateBad } else { Scope::Text });
         used += 1;
     }
-    if !session.choices.is_empty() {
+    if let Some(asked) = session.permission.as_ref().filter(|permission| permission.has_keys()) {
+        used += permission(state, asked, area, used, pen);
+    } else if !session.choices.is_empty() {
         used += choices(state, session, area, (used, 4), pen);
     }
     // The facts stand apart where there is room.
@@ -70,13 +82,16 @@ pub(super) fn whole(state: &State, key: &SessionKey, session: &Session, lines: &
     for (why, scope) in [(words::why(session), Scope::Text), (&session.cause, Scope::StateBad)] {
         text::wrap(why, lines.columns()).iter().filter(|_| !why.is_empty()).for_each(|line| lines.put(line, scope));
     }
+    for (key, does) in session.permission.iter().flat_map(|asked| permission_keys(state, asked)) {
+        lines.fact(&key, &does, 4);
+    }
     let by_name = by_name(state);
     for (n, choice) in session.choices.iter().enumerate() {
         lines.fact(&answer_key(n, &by_name), choice, 4);
     }
     lines.put("", Scope::Text);
     for (label, value) in facts(state, key, session).iter().filter(|(_, value)| !value.is_empty()) {
-        lines.fact(label, value, 11);
+        lines.fact(label, value, 12);
     }
     let Some((_, refused)) = state.refused.as_ref().filter(|(of, refused)| of == key && !refused.is_empty()) else {
         return;
@@ -94,7 +109,7 @@ fn fact(label: &str, value: &str, area: Rect, row: u16, pen: &mut Pen) -> u16 {
     if row + 8 > area.height {
         return 0;
     }
-    let room = usize::from(area.width).saturating_sub(14);
+    let room = usize::from(area.width).saturating_sub(15);
     let lines = match area.height {
         0..=30 => vec![text::fit(value, room)],
         _ => text::wrap(value, room),
@@ -102,7 +117,7 @@ fn fact(label: &str, value: &str, area: Rect, row: u16, pen: &mut Pen) -> u16 {
     for (n, line) in (0..).zip(lines.iter().take(2)) {
         let label = if n == 0 { label } else { "" };
         let more = if n == 1 && lines.len() > 2 { "…" } else { "" };
-        pen.line(area, row + n).skip(1).column(label, 11, Scope::Dim).put(line, Scope::Text).put(more, Scope::Dim);
+        pen.line(area, row + n).skip(1).column(label, 12, Scope::Dim).put(line, Scope::Text).put(more, Scope::Dim);
     }
     u16::try_from(lines.len().min(2)).unwrap_or(2)
 }
@@ -129,6 +144,26 @@ fn choices(state: &State, session: &Session, area: Rect, (row, rows): (u16, usiz
         }
     }
     count
+}
+
+/// Draws the keys that answer a permission and what they press, in row `row`; returns how many rows it used.
+fn permission(state: &State, asked: &Permission, area: Rect, row: u16, pen: &mut Pen) -> u16 {
+    let mut line = pen.line(area, row);
+    line.skip(1);
+    for (key, does) in permission_keys(state, asked) {
+        line.put(&key, Scope::Key).skip(1).put(&does, Scope::Text).skip(APART);
+    }
+    1
+}
+
+/// Keys that answer a permission, and what each does.
+fn permission_keys(state: &State, asked: &Permission) -> Vec<(String, String)> {
+    let of = |(command, what, presses): (Command, &str, &String)| {
+        let keys = state.keymap.keys_for(command, state.conditions_below()).filter(|_| !presses.is_empty())?;
+        Some((key::chord(&keys), format!("{what}: presses {presses}")))
+    };
+    let both = [(Command::Allow, "allows", &asked.allow), (Command::Deny, "denies", &asked.deny)];
+    both.into_iter().filter_map(of).collect()
 }
 
 /// Columns between two answers in a row.
@@ -181,7 +216,7 @@ fn more(left: usize, by_name: &str) -> String {
 fn facts(state: &State, key: &SessionKey, session: &Session) -> Vec<(&'static str, String)> {
     let now = state.now;
     let join = |parts: &[&str]| parts.iter().filter(|p| !p.is_empty()).copied().collect::<Vec<_>>().join(" · ");
-    let host = if state.fleet.several() { state.fleet.host_name(key.host) } else { "" };
+    let host = if state.fleet.several() { state.fleet.host_name(&key.host) } else { "" };
     let created = format!("created {}", text::ago(now - session.created_at));
     let by = if session.owner.is_empty() { created } else { format!("{created} by {}", session.owner) };
     let build = if session.build.is_empty() { String::new() } else { format!("build {}", session.build) };
@@ -191,10 +226,20 @@ fn facts(state: &State, key: &SessionKey, session: &Session) -> Vec<(&'static st
     let cpus = text::count(session.vcpus as usize, "vcpu");
     let generation =
         if session.generation > 1 { format!("start number {}", session.generation) } else { String::new() };
-    vec![
+    let source = if session.source.is_empty() { String::new() } else { format!("by {}", session.source) };
+    let last = session.last.as_ref().map(|last| format!("{} {}", last_done(last, now), last.text)).unwrap_or_default();
+    let mut facts = vec![
         ("session", join(&[&session.slug, &by])),
+        ("last done by", last),
         ("turn since", text::ago(now - session.since())),
-        ("lifecycle", join(&[&session.lifecycle, session.doing(), &generation])),
+        ("lifecycle", join(&[&session.lifecycle, session.doing(), &source, &generation])),
+    ];
+    let part = |Part { id, state, text }: &Part| {
+        let said = if text.is_empty() { String::new() } else { format!(": {text}") };
+        ("part", format!("{id}: {state}{said}"))
+    };
+    facts.extend(session.parts.iter().map(part));
+    facts.extend([
         ("notice", session.notice.clone()),
         ("environment", join(&[&session.environment, host, &build])),
         ("repository", repository),
@@ -203,10 +248,17 @@ fn facts(state: &State, key: &SessionKey, session: &Session) -> Vec<(&'static st
         ("vm", join(&[&cpus, &memory(session)])),
         ("guest", join(&[&left("memory", session.guest_memory), &left("disk", session.guest_disk)])),
         ("disk", disk(session)),
+        ("models", models(session)),
         ("start", phases(session)),
         ("task", session.task.clone()),
         ("id", session.id.clone()),
-    ]
+    ]);
+    facts
+}
+
+/// Words for who did the last thing to a session, when, and the word for what it was.
+fn last_done(Event { at, who, what, .. }: &Event, now: Millis) -> String {
+    format!("{who}, {}: {what}", text::ago(now - at))
 }
 
 fn memory(session: &Session) -> String {
@@ -232,6 +284,12 @@ fn disk(session: &Session) -> String {
     } else {
         format!("{} of the host's", text::bytes(session.host_disk_bytes))
     }
+}
+
+/// Words for what models took, and for what they may cost.
+fn models(session: &Session) -> String {
+    let budget = session.budget_micros.map(|micros| format!("budget {}", text::dollars(micros))).unwrap_or_default();
+    [budget, session.usage.words()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
 }
 
 fn start_total(session: &Session) -> String {

@@ -46,7 +46,7 @@ fn environment_row(state: &State, key: &EnvironmentKey, (area, row): (Rect, u16)
     line.put(if selected { "▌" } else { " " }, Scope::SelectionMark);
     line.put(glyph, scope).skip(1).column(word, 10, scope).found(&environment.name, 16, Scope::Strong, true);
     if state.fleet.several() && area.width >= 70 {
-        line.column(state.fleet.host_name(key.host), 10, Scope::Dim);
+        line.column(state.fleet.host_name(&key.host), 10, Scope::Dim);
     }
     if let Some(building) = building {
         progress(building, &mut line);

@@ -70,7 +70,7 @@ fn environments(state: &State, form: &Form, area: Rect, pen: &mut Pen) {
     let mut line = pen.line(area, 0);
     line.put(if focus { "◂ " } else { "  " }, Scope::Key).put(&key.name, Scope::Strong);
     if state.fleet.several() {
-        line.put(&format!(" on {}", state.fleet.host_name(key.host)), Scope::Dim);
+        line.put(&format!(" on {}", state.fleet.host_name(&key.host)), Scope::Dim);
     }
     line.put(if focus { " ▸" } else { "  " }, Scope::Key);
     let count = if form.environments.len() > 1 {

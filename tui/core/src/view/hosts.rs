@@ -19,7 +19,7 @@ pub(super) fn draw(state: &State, area: Rect, pen: &mut Pen) {
     }
     for (n, row) in (0..).zip(rows) {
         let Row::Item(id) = row else { continue };
-        let Some(host) = state.fleet.hosts.get(*id) else { continue };
+        let Some(host) = state.fleet.host(id) else { continue };
         let selected = state.hosts.selected() == Some(id);
         host_row(host, area, n, selected, pen);
         if selected {
@@ -73,7 +73,7 @@ fn error(host: &Host) -> Option<&str> {
 
 /// Draws the details of the selected host; returns how many rows there are.
 pub(super) fn draw_details(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) -> usize {
-    let host = state.hosts.selected().and_then(|id| state.fleet.hosts.get(*id));
+    let host = state.hosts.selected().and_then(|id| state.fleet.host(id));
     let title = host.map_or("", Host::title);
     if !layout.is_wide() {
         pen.rule(layout.rule, 0, title, "");

@@ -157,6 +157,11 @@ impl<'a> Lines<'_, 'a> {
         }
     }
 
+    /// Number of rows that are left in sight.
+    pub(super) fn room(&self) -> usize {
+        (self.above + usize::from(self.area.height)).saturating_sub(self.row)
+    }
+
     /// Number of rows that were written; says in the last one seen that more are below.
     pub(super) fn end(self) -> usize {
         let below = self.row.saturating_sub(self.above + usize::from(self.area.height));

@@ -8,6 +8,7 @@ use ratatui::{
 use super::{
     details,
     pen::Pen,
+    story,
     terminal::{Follow, draw as draw_terminal},
 };
 use crate::{
@@ -27,6 +28,9 @@ pub(super) fn draw(state: &State, layout: &Layout, area: Rect, pen: &mut Pen) {
         }
         return;
     };
+    if state.story_shown {
+        return story::draw(state, session, layout, area, pen);
+    }
     if state.details > 0 {
         draw_details(state, layout, area, pen);
         return;

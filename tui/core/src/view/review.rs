@@ -28,7 +28,7 @@ pub(super) fn draw(state: &State, area: Rect, pen: &mut Pen) {
     }
     let title = |row: &Row<(), PullKey>| match row {
         Row::Item(key) => state.fleet.pull(key).map_or(0, |pull| text::width(&pull.title)),
-        Row::Head(()) => 0,
+        Row::Head(()) | Row::Below(..) => 0,
     };
     let longest = rows.iter().map(title).max().unwrap_or(0);
     for (n, row) in (0..).zip(rows) {

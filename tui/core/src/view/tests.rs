@@ -1,17 +1,19 @@
 use ratatui::{Terminal, backend::TestBackend};
 use rstest::rstest;
 
-use super::{sessions::BUILT, view};
+use super::{sessions::BUILT, story::EVENTS_BUILT, view};
 use crate::{
     Action, Effect, Report, State, Theme,
     attach::Link,
     diff::{DiffReport, Side},
-    effect::{Call, Slot, Ticket},
-    fleet::{Refusal, Turn},
+    effect::Call,
+    fleet::{ModelUsage, Refusal, Session, Turn},
     notice::Kind,
     report::{Answer, BuildReport, HostReport, LogReport, TerminalReport},
     samples::{self, NOW, console, fleet, press, report, show_screen, terminal, type_text},
+    story::{Event, StoryReport},
     theme::Depth,
+    ticket::{Slot, Ticket},
     update,
 };
 
@@ -44,19 +46,22 @@ fn sessions() {
 fn sessions_of_several_hosts() {
     snapshots("several_hosts", |size| {
         let mut state = console(&["near", "far", "gone"], size);
-        report(&mut state, Report::Host(0, samples::snapshot("near", samples::sessions())));
+        report(&mut state, Report::Host(samples::host(0), samples::snapshot("near", samples::sessions())));
         report(
             &mut state,
             Report::Host(
-                1,
+                samples::host(1),
                 samples::snapshot(
                     "far",
                     vec![samples::session("port-to-arm", Turn::Agent, "running", "working", "working")],
                 ),
             ),
         );
-        report(&mut state, Report::Host(1, HostReport::Lost("it closed the connection".into())));
-        report(&mut state, Report::Host(2, HostReport::Lost("host gone is out of reach: no such file".into())));
+        report(&mut state, Report::Host(samples::host(1), HostReport::Lost("it closed the connection".into())));
+        report(
+            &mut state,
+            Report::Host(samples::host(2), HostReport::Lost("host gone is out of reach: no such file".into())),
+        );
         press(&mut state, "j j");
         state
     });
@@ -66,14 +71,14 @@ fn sessions_of_several_hosts() {
 fn nothing_yet() {
     snapshots("empty", |size| {
         let mut state = console(&["local"], size);
-        report(&mut state, Report::Host(0, samples::snapshot("local", vec![])));
+        report(&mut state, Report::Host(samples::host(0), samples::snapshot("local", vec![])));
         state
     });
     snapshots("connecting", |size| console(&["local"], size));
     snapshots("out_of_reach", |size| {
         let mut state = console(&["local"], size);
         let why = "the host is out of reach: /run/hostd.sock: No such file or directory (os error 2)";
-        report(&mut state, Report::Host(0, HostReport::Lost(why.into())));
+        report(&mut state, Report::Host(samples::host(0), HostReport::Lost(why.into())));
         state
     });
 }
@@ -92,13 +97,16 @@ fn crashes() {
 fn hosts() {
     snapshots("hosts", |size| {
         let mut state = console(&["near", "far"], size);
-        report(&mut state, Report::Host(0, samples::snapshot("near", samples::sessions())));
+        report(&mut state, Report::Host(samples::host(0), samples::snapshot("near", samples::sessions())));
         let mut troubled = samples::info("far");
         troubled.problems = vec!["qemu-system-x86_64 was not found; install it (qemu-system-x86) and try again".into()];
-        report(&mut state, Report::Host(1, HostReport::Info(Box::new(troubled))));
+        report(&mut state, Report::Host(samples::host(1), HostReport::Info(Box::new(troubled))));
         report(
             &mut state,
-            Report::Host(1, HostReport::Lost("host far hung up (/run/far.sock); hostd may have ended".into())),
+            Report::Host(
+                samples::host(1),
+                HostReport::Lost("host far hung up (/run/far.sock); hostd may have ended".into()),
+            ),
         );
         press(&mut state, "H j");
         state
@@ -127,7 +135,7 @@ fn review() {
         press(&mut state, "A");
         let mut closed = samples::pulls().remove(1);
         (closed.state, closed.closed_why) = ("closed".into(), "by anna".into());
-        report(&mut state, Report::Host(0, HostReport::Pull(Box::new(closed))));
+        report(&mut state, Report::Host(samples::host(0), HostReport::Pull(Box::new(closed))));
         press(&mut state, "G X");
         state
     });
@@ -305,11 +313,55 @@ fn many_answers() {
         let (key, session) = state.selected().map(|(key, session)| (key.clone(), session.clone())).unwrap();
         let choices = (1..=16).map(|n| format!("the answer that is number {n}")).collect();
         let session = crate::fleet::Session { choices, ..session };
-        report(&mut state, Report::Host(key.host, HostReport::Session(Box::new(session))));
+        report(&mut state, Report::Host(key.host.clone(), HostReport::Session(Box::new(session))));
         if size.0 > 100 {
             press(&mut state, "a");
             type_text(&mut state, "1");
         }
+        state
+    });
+}
+
+#[test]
+fn parts_of_a_program_below_their_session() {
+    use crate::fleet::Part;
+    let part = |id: &str, state: &str, text: &str| Part { id: id.into(), state: state.into(), text: text.into() };
+    snapshots("parts", |size| {
+        let mut sessions = samples::sessions();
+        sessions[4].parts = vec![part("lint", "done", ""), part("tests/unit", "working", "40 %: Unit tests")];
+        sessions[5].parts = vec![
+            part("a", "idle", ""),
+            part("b", "done", "3 files"),
+            part("c", "working", "reads"),
+            part("d", "blocked", "needs a permission: Bash(ls)"),
+        ];
+        let mut state = console(&["local"], size);
+        report(&mut state, Report::Host(samples::host(0), samples::snapshot("local", sessions)));
+        samples::show_screen(&mut state);
+        state
+    });
+}
+
+#[test]
+fn a_permission_and_the_keys_that_answer_it() {
+    snapshots("permission", |size| {
+        let mut state = fleet(size);
+        let (key, session) = state.selected().map(|(key, session)| (key.clone(), session.clone())).unwrap();
+        let asked = crate::fleet::Permission {
+            id: "1".into(),
+            text: "Bash(cargo test)".into(),
+            allow: "y".into(),
+            deny: "Esc".into(),
+        };
+        let reason = "needs a permission: Bash(cargo test)".into();
+        let session = crate::fleet::Session {
+            word: "permission".into(),
+            choices: vec![],
+            permission: Some(asked),
+            reason,
+            ..session
+        };
+        report(&mut state, Report::Host(key.host, crate::report::HostReport::Session(Box::new(session))));
         state
     });
 }
@@ -373,7 +425,7 @@ fn titles_are_whole_where_there_is_room() {
         let mut state = console(&["local"], size);
         let slug = "rename-the-widget-module-and-its-tests";
         let session = samples::session(slug, Turn::You, "running", "needs-input", "asks: keep the old name, too?");
-        report(&mut state, Report::Host(0, samples::snapshot("local", vec![session])));
+        report(&mut state, Report::Host(samples::host(0), samples::snapshot("local", vec![session])));
         let drawn = draw(&state, &dark()).to_string();
         let row = drawn.lines().nth(3).unwrap_or_default();
         let whole = row.contains("rename the widget module and its tests");
@@ -423,13 +475,15 @@ fn details_of_a_session_are_scrolled_through_in_the_place_of_its_terminal() {
         let mut state = console(&["local"], size);
         let task = (0..80).map(|n| format!("word{n} of the task, ")).collect::<String>();
         let session = samples::session("read-it-all", Turn::You, "running", "needs-input", "asks: which?");
-        let session = crate::fleet::Session { task, choices: vec!["this one".into(), "another".into()], ..session };
-        report(&mut state, Report::Host(0, samples::snapshot("local", vec![session])));
+        let (choices, last) = (vec!["this one".into(), "another".into()], samples::story().pop());
+        let session = crate::fleet::Session { task, choices, last, ..session };
+        report(&mut state, Report::Host(samples::host(0), samples::snapshot("local", vec![session])));
         show_screen(&mut state);
         let drawn = |state: &State| draw(state, &dark()).to_string();
         assert!(drawn(&state).contains("read src/store.rs") && !drawn(&state).contains("word79"), "{size:?}");
         let effects = press(&mut state, "J");
-        let [Effect::Call(ticket, 0, Call::ReadRefused(_))] = effects[..] else { panic!("{effects:?}") };
+        let [Effect::Call(ticket, _, Call::ReadRefused(_))] = effects[..] else { panic!("{effects:?}") };
+        assert!(drawn(&state).contains("hostd, just now: oom-killed cc1plus"), "{}", drawn(&state));
         let refusal =
             Refusal { destination: "pypi.org:443".into(), why: "not in egress".into(), count: 7, last_at: NOW };
         report(&mut state, Report::Answer(ticket, Ok(Answer::Refused(vec![refusal]))));
@@ -446,6 +500,49 @@ fn details_of_a_session_are_scrolled_through_in_the_place_of_its_terminal() {
         assert!(drawn(&state).contains("read src/store.rs"), "{size:?}");
         press(&mut state, "p ctrl-d");
         assert!(drawn(&state).contains("Details are not shown: p"), "{}", drawn(&state));
+    }
+}
+
+#[test]
+fn story() {
+    let told = |size: (u16, u16)| {
+        let mut state = fleet(size);
+        press(&mut state, "s");
+        samples::tell(&mut state, samples::story());
+        state
+    };
+    snapshots("story", told);
+    snapshots("story_scrolled", |size| {
+        let mut state = told(size);
+        let long =
+            (600..900).map(|id| Event { id, at: NOW, who: "ann".into(), what: "sent".into(), text: "more".into() });
+        samples::tell(&mut state, long.collect());
+        for _ in 0..290 {
+            press(&mut state, "J");
+        }
+        state
+    });
+    snapshots("story_failed", |size| {
+        let mut state = fleet(size);
+        press(&mut state, "s");
+        let ticket = state.story.as_ref().unwrap().ticket;
+        let why = "this host does not know of stories; update hostd";
+        report(&mut state, Report::Story(ticket, StoryReport::Failed(why.into())));
+        state
+    });
+}
+
+#[test]
+fn of_a_long_story_only_what_is_seen_is_drawn() {
+    let mut state = fleet((80, 24));
+    press(&mut state, "s");
+    let event = |id| Event { id, at: NOW, who: "ann".into(), what: "sent".into(), text: "word ".repeat(100) };
+    samples::tell(&mut state, (0..5_000).map(event).collect());
+    for keys in ["K", "ctrl-d", "ctrl-u"] {
+        EVENTS_BUILT.set(0);
+        press(&mut state, keys);
+        draw(&state, &dark());
+        assert!(EVENTS_BUILT.get() < 50, "{} after {keys}", EVENTS_BUILT.get());
     }
 }
 
@@ -524,7 +621,7 @@ fn of_thousands_of_sessions_only_those_seen_are_built() {
     let many = (0..5000)
         .map(|n| samples::session(&format!("session-{n}"), Turn::Agent, "running", "working", "working"))
         .collect();
-    report(&mut state, Report::Host(0, samples::snapshot("local", many)));
+    report(&mut state, Report::Host(samples::host(0), samples::snapshot("local", many)));
     press(&mut state, "G");
     BUILT.with(|built| built.set(0));
     let backend = draw(&state, &dark());
@@ -541,7 +638,7 @@ fn foreign_text_brings_no_control_characters_to_the_screen() {
     session.title = hostile.into();
     session.choices = vec![hostile.into()];
     session.task = hostile.into();
-    report(&mut state, Report::Host(0, samples::snapshot(hostile, vec![session])));
+    report(&mut state, Report::Host(samples::host(0), samples::snapshot(hostile, vec![session])));
     let ticket = state.preview.as_ref().unwrap().ticket;
     let contents = "\x1b]0;t\x07\u{85}\u{202e}x\x1b[6n\x1bPq\x1b\\".as_bytes().to_vec();
     terminal(&mut state, ticket, TerminalReport::Screen { columns: 20, rows: 5, contents });
@@ -573,4 +670,27 @@ fn drawing_with_a_stale_size_is_survived() {
             screen.draw(|frame| view(&state, &dark(), frame)).unwrap();
         }
     }
+}
+
+#[test]
+fn costs_are_shown_where_there_are_any_and_room() {
+    let drawn = |size: (u16, u16), cost_micros: u64| {
+        let mut state = console(&["local"], size);
+        let usage =
+            ModelUsage { answers: 3, input_tokens: 12_345, output_tokens: 800, cost_micros, ..Default::default() };
+        let mut sessions = samples::sessions();
+        // Not the one whose details are shown.
+        sessions.last_mut().unwrap().usage = usage;
+        report(&mut state, Report::Host(samples::host(0), samples::snapshot("local", sessions)));
+        draw(&state, &dark()).to_string()
+    };
+    assert!(drawn((200, 60), 1_234_567).contains("$1.24   "), "{}", drawn((200, 60), 1_234_567));
+    assert!(!drawn((200, 60), 0).contains('$') && !drawn((80, 24), 1_234_567).contains("$1.24   "));
+    let mut state = console(&["local"], (200, 60));
+    let usage = ModelUsage { answers: 3, input_tokens: 12_345, output_tokens: 800, ..Default::default() };
+    let chosen = samples::session("only", Turn::Agent, "running", "working", "working");
+    let sessions = vec![Session { usage, ..chosen }];
+    report(&mut state, Report::Host(samples::host(0), samples::snapshot("local", sessions)));
+    let backend = draw(&state, &dark()).to_string();
+    assert!(backend.contains("$0 · 3 answers · 12.3k tokens in, 0 cached, 800 out"), "{backend}");
 }

@@ -13,7 +13,8 @@ pub(super) fn look(word: &str) -> (&'static str, Scope) {
         "starting" | "resuming" | "building" => ("◐", Scope::StateBusy),
         "suspending" | "deleting" => ("◑", Scope::StateBusy),
         "checks" | "review" | "changes" => ("◔", Scope::StateBusy),
-        "asks" | "merge" | "calls" | "may ask" | "disk full" => ("?", Scope::StateAsks),
+        "asks" | "permission" | "sign in" | "limited" | "budget" | "merge" | "calls" | "may ask" | "disk full"
+        | "stands still" => ("?", Scope::StateAsks),
         "idle" => ("◌", Scope::StateAsks),
         "crashed" | "failed" => ("✗", Scope::StateBad),
         "suspended" => ("‖", Scope::StateQuiet),
@@ -27,6 +28,15 @@ pub(super) fn session(session: &Session) -> (&'static str, Scope) {
         ("review" | "merge" | "checks" | "changes", Turn::You) => ("?", Scope::StateAsks),
         (word, _) => look(word),
     }
+}
+
+/// Glyph and style of what a part of a program is doing.
+pub(super) fn part(state: &str) -> (&'static str, Scope) {
+    look(match state {
+        "blocked" => "asks",
+        "error" => "failed",
+        state => state,
+    })
 }
 
 /// Glyph and style of how a session is kept, where its word does not say it: on disk, or on its way there or back; and that
@@ -129,6 +139,7 @@ mod tests {
 
     #[rstest]
     #[case("asks", "needs-input", Turn::You)]
+    #[case("permission", "needs-input", Turn::You)]
     #[case("review", "waiting-review", Turn::You)]
     #[case("merge", "waiting-review", Turn::You)]
     #[case("calls", "working", Turn::You)]

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::complete;
 
-/// Of `diff`.
+/// Arguments of `pilothouse diff`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "A session's working tree is compared with the merge base of its HEAD and its environment's branch;
@@ -26,16 +26,16 @@ pub(crate) struct Diff {
     /// revisions: A..B, or A...B for what B changed since it left A
     #[arg(value_name = "SESSION|PR|A..B", add = complete::changes())]
     pub(crate) what: String,
-    /// Compare two revisions of this repository
+    /// Name of the repository of which two revisions are compared
     #[arg(long, value_name = "NAME")]
     pub(crate) repo: Option<String>,
-    /// Of a pull request: what it changed from one revision to another
+    /// Numbers of two revisions of the pull request: show what changed from one to the other [default: all that it changes]
     #[arg(long, value_name = "N..M", value_parser = revisions, conflicts_with = "repo")]
     pub(crate) revisions: Option<(u32, u32)>,
-    /// How many lines changed in each file
+    /// Print numbers of added and removed lines of each file
     #[arg(long, groups = ["form", "names"])]
     pub(crate) stat: bool,
-    /// The names of the changed files
+    /// Print the names of the changed files alone
     #[arg(long, groups = ["form", "names"])]
     pub(crate) name_only: bool,
     /// Print a JSON object
@@ -46,10 +46,10 @@ pub(crate) struct Diff {
     /// then both of its names, each ended with a NUL
     #[arg(short = 'z', conflicts_with = "json", requires = "names")]
     pub(crate) nul: bool,
-    /// Lines around each change
+    /// Number of unchanged lines around each change, from 0 to 100
     #[arg(long, short = 'U', value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(..=100))]
     pub(crate) unified: u32,
-    /// Only these files and folders
+    /// Files and folders to compare [default: all]
     #[arg(last = true, value_name = "PATH")]
     pub(crate) paths: Vec<OsString>,
 }

@@ -1,10 +1,10 @@
-//! Of environments.
+//! Arguments of the commands on environments.
 
 use clap::Subcommand;
 
 use crate::cli::complete;
 
-/// Of `env`.
+/// Commands of `pilothouse env`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EnvCommand {
     /// List the environments
@@ -34,7 +34,7 @@ Examples:
     /// Show an environment and its recipe
     #[command(after_help = "Examples:\n  pilothouse env show demo\n  pilothouse env show demo --json | jq -r .recipe")]
     Show {
-        /// Its name
+        /// Name of the environment; `pilothouse env ls` lists them
         #[arg(value_name = "NAME", add = complete::environments())]
         name: String,
         /// Print a JSON object

@@ -1,4 +1,4 @@
-//! Of pull requests and checks.
+//! Arguments of the commands on pull requests and checks.
 
 use std::ffi::OsString;
 
@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::complete;
 
-/// Of `review`.
+/// Commands of `pilothouse review`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReviewCommand {
     /// List the queue: open pull requests, with checks and reviews
@@ -14,10 +14,10 @@ pub(crate) enum ReviewCommand {
   pilothouse review ls
   pilothouse review ls --json | jq -r '.[] | select(.blocked == null) | .id'")]
     Ls {
-        /// Of this repository only
+        /// List the pull requests of this repository alone [default: of all repositories]
         #[arg(long, value_name = "NAME", add = complete::repositories())]
         repo: Option<String>,
-        /// Those that are merged or closed, too
+        /// List merged and closed pull requests, too
         #[arg(long)]
         all: bool,
         /// Print a JSON array
@@ -27,7 +27,7 @@ pub(crate) enum ReviewCommand {
     /// Show a pull request: revisions, checks, reviews, threads
     #[command(after_help = "Examples:\n  pilothouse review show 12\n  pilothouse review show widgets#12 --json")]
     Show {
-        /// NUMBER, or REPOSITORY#NUMBER
+        /// Pull request: NUMBER, or REPOSITORY#NUMBER where several repositories have that number
         #[arg(value_name = "PR", add = complete::all_pulls())]
         id: String,
         /// Print a JSON object
@@ -41,23 +41,23 @@ pub(crate) enum ReviewCommand {
   pilothouse review comment 12 --thread 3 Right, thanks
   pilothouse review comment 12 --at src/parser.rs:40 'Why not saturate?' --at NEWS 'Say so here'")]
     Comment {
-        /// What is said, and of what
+        /// Text of the review, and the pull request that it is of
         #[command(flatten)]
         said: Said,
-        /// On this file, as it is in the head commit
+        /// Path of the file that the comment is on, as it is in the head commit
         #[arg(long, value_name = "PATH", conflicts_with = "thread")]
         file: Option<OsString>,
-        /// On this line of the file
+        /// Number of the line that the comment is on, from 1
         #[arg(long, value_name = "N", requires = "file", value_parser = clap::value_parser!(u32).range(1..))]
         line: Option<u32>,
-        /// In this thread; `review show` has their numbers
+        /// Number of the thread that the comment is in; `review show` has their numbers
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         thread: Option<u64>,
     },
     /// Approve the head of a pull request
     #[command(after_help = "Examples:\n  pilothouse review approve 12\n  pilothouse review approve 12 Nice work")]
     Approve {
-        /// What is said, and of what
+        /// Text of the review, and the pull request that it is of
         #[command(flatten)]
         said: Said,
     },
@@ -67,20 +67,20 @@ pub(crate) enum ReviewCommand {
   pilothouse review request-changes 12 Almost --at src/parser.rs:40 'Why not saturate?'
       the verdict and its comments in one review, so that the agent reads them together")]
     RequestChanges {
-        /// What is said, and of what
+        /// Text of the review, and the pull request that it is of
         #[command(flatten)]
         said: Said,
     },
     /// Settle a thread of comments, so that nobody looks at it again
     #[command(after_help = "Examples:\n  pilothouse review resolve 12 3\n  pilothouse review resolve 12 3 --undo")]
     Resolve {
-        /// NUMBER, or REPOSITORY#NUMBER
+        /// Pull request: NUMBER, or REPOSITORY#NUMBER where several repositories have that number
         #[arg(value_name = "PR", add = complete::pulls())]
         id: String,
-        /// The thread; `review show` has their numbers
+        /// Number of the thread; `review show` has their numbers
         #[arg(value_name = "THREAD", value_parser = clap::value_parser!(u64).range(1..))]
         thread: u64,
-        /// It is not settled after all
+        /// Open the thread again instead
         #[arg(long)]
         undo: bool,
         /// Print the pull request as JSON
@@ -92,13 +92,13 @@ pub(crate) enum ReviewCommand {
         after_help = "Examples:\n  pilothouse review merge 12\n  pilothouse review merge widgets#12 --yes --json"
     )]
     Merge {
-        /// NUMBER, or REPOSITORY#NUMBER
+        /// Pull request: NUMBER, or REPOSITORY#NUMBER where several repositories have that number
         #[arg(value_name = "PR", add = complete::pulls())]
         id: String,
-        /// Refuse unless this is its head commit; otherwise the head that it has now
+        /// Commit that must be the head, or it is refused [default: the head that it has now]
         #[arg(long, value_name = "COMMIT")]
         head: Option<String>,
-        /// Do not ask
+        /// Merge without asking; needed where stdin is no terminal
         #[arg(long, short = 'y')]
         yes: bool,
         /// Print the pull request as JSON
@@ -108,14 +108,14 @@ pub(crate) enum ReviewCommand {
     /// Close a pull request without merging it; its branch stays
     #[command(after_help = "Examples:\n  pilothouse review close 12\n  pilothouse review close widgets#12 --json")]
     Close {
-        /// Which
+        /// The pull request, and how it is shown
         #[command(flatten)]
         which: OnePull,
     },
     /// Open a closed pull request again, with what was pushed meanwhile; a head branch that is gone is made again
     #[command(after_help = "Examples:\n  pilothouse review reopen 12\n  pilothouse review reopen widgets#12 --json")]
     Reopen {
-        /// Which
+        /// The pull request, and how it is shown
         #[command(flatten)]
         which: OnePull,
     },
@@ -124,7 +124,7 @@ pub(crate) enum ReviewCommand {
 /// A pull request, and how it is shown.
 #[derive(Debug, Args)]
 pub(crate) struct OnePull {
-    /// NUMBER, or REPOSITORY#NUMBER
+    /// Pull request: NUMBER, or REPOSITORY#NUMBER where several repositories have that number
     #[arg(value_name = "PR", add = complete::all_pulls())]
     pub(crate) id: String,
     /// Print the pull request as JSON
@@ -135,19 +135,19 @@ pub(crate) struct OnePull {
 /// What a reviewer says.
 #[derive(Debug, Args)]
 pub(crate) struct Said {
-    /// NUMBER, or REPOSITORY#NUMBER
+    /// Pull request: NUMBER, or REPOSITORY#NUMBER where several repositories have that number
     #[arg(value_name = "PR", add = complete::pulls())]
     pub(crate) id: String,
-    /// The words; several are joined by blanks
+    /// Text of the review; several words are joined by blanks
     #[arg(value_name = "TEXT")]
     pub(crate) text: Vec<String>,
-    /// With this comment on a line of a file, or on a file, as they are in the head commit; may be repeated
+    /// Add this comment on a line of a file, or on a file, as they are in the head commit; may be repeated
     #[arg(long, num_args = 2, value_names = ["FILE[:LINE]", "COMMENT"])]
     pub(crate) at: Vec<OsString>,
-    /// Refuse unless this is its head commit; otherwise the head that it has now
+    /// Commit that must be the head, or it is refused [default: the head that it has now]
     #[arg(long, value_name = "COMMIT")]
     pub(crate) head: Option<String>,
-    /// Of this revision, though a newer one may be there: what is said, and a verdict, are of this one alone
+    /// Number of the revision that the review is of, though a newer one may be there [default: the newest]
     #[arg(long, value_name = "N", conflicts_with = "head", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) revision: Option<u32>,
     /// Print the pull request as JSON
@@ -155,7 +155,7 @@ pub(crate) struct Said {
     pub(crate) json: bool,
 }
 
-/// Of `checks`.
+/// Commands of `pilothouse checks`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChecksCommand {
     /// List the checks of a pull request's head, or of a commit
@@ -163,7 +163,7 @@ pub(crate) enum ChecksCommand {
   pilothouse checks ls 12
   pilothouse checks ls --repo widgets --commit 4f2a91c --json")]
     Ls {
-        /// Of what
+        /// The pull request or the commit whose checks are meant
         #[command(flatten)]
         of: Of,
         /// Print a JSON array
@@ -177,10 +177,10 @@ pub(crate) enum ChecksCommand {
   pilothouse checks rerun 12 unit
   pilothouse checks rerun --repo widgets --commit 4f2a91c unit")]
     Rerun {
-        /// Of what
+        /// The pull request or the commit whose checks are meant
         #[command(flatten)]
         of: Of,
-        /// The check's name; otherwise all that are over and did not pass
+        /// Name of the check [default: all that are over and did not pass]
         #[arg(value_name = "NAME")]
         name: Option<String>,
     },
@@ -189,13 +189,13 @@ pub(crate) enum ChecksCommand {
   pilothouse checks log 12 unit | less -R
   pilothouse checks log 12 unit --follow")]
     Log {
-        /// Of what
+        /// The pull request or the commit whose checks are meant
         #[command(flatten)]
         of: Of,
-        /// The check's name; not needed where there is one
+        /// Name of the check; not needed where there is one
         #[arg(value_name = "NAME")]
         name: Option<String>,
-        /// Go on until the check is over
+        /// Go on with what the check prints, until it is over
         #[arg(long)]
         follow: bool,
     },
@@ -205,40 +205,40 @@ pub(crate) enum ChecksCommand {
   pilothouse checks report --repo widgets --commit 4f2a91c --name unit --state failed \\
       --summary '2 of 40 failed' --url https://ci.example.com/7 --log test.log")]
     Report {
-        /// The repository's name
+        /// Name of the repository
         #[arg(long, value_name = "NAME", add = complete::repositories())]
         repo: String,
-        /// The commit that was checked; at least 7 digits of its id
+        /// Commit that was checked: its id, or at least the first 7 digits of it
         #[arg(long, value_name = "COMMIT")]
         commit: String,
-        /// The check's name
+        /// Name of the check
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// Where it stands
+        /// State of the check
         #[arg(long, value_parser = ["queued", "running", "passed", "failed", "errored", "cancelled"])]
         state: String,
-        /// Where people read more
+        /// URL where people read more
         #[arg(long, value_name = "URL")]
         url: Option<String>,
-        /// In a line, what it found
+        /// What the check found, in a line
         #[arg(long, value_name = "TEXT")]
         summary: Option<String>,
-        /// What it printed, to be kept; `-` reads stdin. Of long ones the end is kept
+        /// File with what the check printed, which is kept; `-` reads stdin. Of a long one the end is kept
         #[arg(long, value_name = "FILE")]
         log: Option<std::path::PathBuf>,
     },
 }
 
-/// Whose checks.
+/// The commit whose checks are meant: the head of a pull request, or one that is named.
 #[derive(Debug, Args)]
 pub(crate) struct Of {
     /// A pull request: NUMBER, or REPOSITORY#NUMBER
     #[arg(value_name = "PR", required_unless_present = "commit", add = complete::all_pulls())]
     pub(crate) pull: Option<String>,
-    /// With --commit: the repository's name
+    /// Name of the repository that has the commit
     #[arg(long, value_name = "NAME", requires = "commit", add = complete::repositories())]
     pub(crate) repo: Option<String>,
-    /// Of this commit instead
+    /// Commit whose checks are meant, instead of a pull request's head
     #[arg(long, value_name = "COMMIT", requires = "repo")]
     pub(crate) commit: Option<String>,
 }

@@ -1,8 +1,8 @@
-//! Of hosts.
+//! Arguments of the commands on hosts.
 
 use clap::Subcommand;
 
-/// Of `host`.
+/// Commands of `pilothouse host`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostCommand {
     /// List the hosts
@@ -15,7 +15,7 @@ pub(crate) enum HostCommand {
     /// Show all there is to know of a host, and what keeps it from starting VMs
     #[command(after_help = "Examples:\n  pilothouse host show\n  pilothouse host show --json | jq .accelerator")]
     Show {
-        /// A host's name; not needed where there is one
+        /// Name of the host; not needed where there is one
         #[arg(value_name = "NAME")]
         name: Option<String>,
         /// Print a JSON object

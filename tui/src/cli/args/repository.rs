@@ -1,4 +1,4 @@
-//! Of repositories.
+//! Arguments of the commands on repositories.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::{complete, format};
 
-/// Of `repo`.
+/// Commands of `pilothouse repo`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RepoCommand {
     /// List the repositories
@@ -27,16 +27,16 @@ Examples:
   pilothouse repo add ~/src/widgets --name widgets --branch trunk"
     )]
     Add {
-        /// Where it is now
+        /// Source of the repository: a URL, or a path on the host
         #[arg(value_name = "URL|PATH")]
         source: String,
-        /// What it is called here; made from the source otherwise
+        /// Name of the repository on the host [default: the last part of the source]
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
-        /// The branch that sessions begin on and pull requests go into; otherwise the one that the source's HEAD names
+        /// Branch that sessions begin on and pull requests go into [default: the branch that the source's HEAD names]
         #[arg(long, value_name = "BRANCH")]
         branch: Option<String>,
-        /// Leave the clone at PATH as it is
+        /// Do not add the remote `pilothouse` to the clone at PATH
         #[arg(long)]
         no_remote: bool,
         /// Print the repository as JSON when it is there
@@ -54,10 +54,10 @@ Examples:
   pilothouse repo clone widgets ~/src/widgets"
     )]
     Clone {
-        /// Its name
+        /// Name of the repository; `pilothouse repo ls` lists them
         #[arg(value_name = "NAME", add = complete::repositories())]
         name: String,
-        /// Where to; otherwise a folder of its name
+        /// Folder to clone into [default: a new folder named after the repository]
         #[arg(value_name = "DIR")]
         directory: Option<PathBuf>,
     },
@@ -66,7 +66,7 @@ Examples:
         after_help = "Examples:\n  pilothouse repo show widgets\n  pilothouse repo show widgets --json | jq .rules"
     )]
     Show {
-        /// Its name
+        /// Name of the repository; `pilothouse repo ls` lists them
         #[arg(value_name = "NAME", add = complete::repositories())]
         name: String,
         /// Print a JSON object
@@ -85,7 +85,7 @@ Examples:
       by itself from now on"
     )]
     Fetch {
-        /// Its name
+        /// Name of the repository; `pilothouse repo ls` lists them
         #[arg(value_name = "NAME", add = complete::repositories())]
         name: String,
         /// Print a JSON array of the branches that were not the same
@@ -100,10 +100,10 @@ Examples:
       its default branch
   pilothouse repo push widgets main release-2")]
     Push {
-        /// Its name
+        /// Name of the repository; `pilothouse repo ls` lists them
         #[arg(value_name = "NAME", add = complete::repositories())]
         name: String,
-        /// Branches; otherwise the default one
+        /// Names of the branches to push [default: the default branch]
         #[arg(value_name = "BRANCH")]
         branches: Vec<String>,
         /// Print a JSON array of the branches
@@ -118,10 +118,10 @@ Examples:
       nobody pushes to its default branch
   pilothouse repo set widgets --upstream https://git.example.com/widgets.git --fetch-every 15m")]
     Set {
-        /// Its name
+        /// Name of the repository; `pilothouse repo ls` lists them
         #[arg(value_name = "NAME", add = complete::repositories())]
         name: String,
-        /// What changes
+        /// Rules and upstream that change; the others stay
         #[command(flatten)]
         change: Change,
         /// Print the repository as JSON
@@ -131,10 +131,10 @@ Examples:
     /// Give a repository another name. Refused while sessions or environments name it
     #[command(after_help = "Example:\n  pilothouse repo rename widgets gadgets")]
     Rename {
-        /// Its name
+        /// Name of the repository; `pilothouse repo ls` lists them
         #[arg(value_name = "NAME", add = complete::repositories())]
         name: String,
-        /// Its name from now on
+        /// New name of the repository: letters, digits, dashes, dots and underscores
         #[arg(value_name = "NEW")]
         new: String,
         /// Print the repository as JSON
@@ -148,13 +148,13 @@ Examples:
   pilothouse repo remove widgets
   pilothouse repo remove widgets --yes --force")]
     Remove {
-        /// Its name
+        /// Name of the repository; `pilothouse repo ls` lists them
         #[arg(value_name = "NAME", add = complete::repositories())]
         name: String,
-        /// Do not ask
+        /// Remove without asking; needed where stdin is no terminal
         #[arg(long, short = 'y')]
         yes: bool,
-        /// Also while something uses it
+        /// Remove also while sessions, environments or open pull requests use the repository
         #[arg(long)]
         force: bool,
     },
@@ -164,33 +164,33 @@ Examples:
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct Change {
-    /// A check that must pass before a merge; may be repeated. Stands for all that were required before
+    /// Name of a check that must pass before a merge; may be repeated. The names replace those required before
     #[arg(long, value_name = "CHECK")]
     pub(crate) require: Vec<String>,
-    /// No check must pass
+    /// Require no check before a merge
     #[arg(long, conflicts_with = "require")]
     pub(crate) require_none: bool,
-    /// How many people must approve the head
+    /// Number of people who must approve the head commit before a merge, from 0 to 100
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=100))]
     pub(crate) approvals: Option<u32>,
-    /// How pull requests are merged
+    /// Way in which pull requests are merged
     #[arg(long, value_name = "METHOD", value_parser = ["merge", "squash", "fast-forward"])]
     pub(crate) merge: Option<String>,
-    /// Whether head branches stay after the merge
+    /// Keep head branches after their merge: yes or no
     #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
     pub(crate) keep_branches: Option<String>,
     /// What people may push to the default branch: fast-forward (on top of what it has), none, any
     #[arg(long, value_name = "WHAT", value_parser = ["fast-forward", "none", "any"])]
     pub(crate) direct_push: Option<String>,
-    /// Where its commits come from: a URL, a path on the host, or `none`
+    /// Upstream that commits come from: a URL, a path on the host, or `none`
     #[arg(long, value_name = "URL|PATH|none")]
     pub(crate) upstream: Option<String>,
-    /// Fetch from there so often: 15m, 1h30m, at least 1m; or `never`
+    /// Time between two fetches from the upstream, such as 15m or 1h30m, at least 1m; or `never`
     #[arg(long, value_name = "DURATION|never", value_parser = every)]
     pub(crate) fetch_every: Option<Duration>,
 }
 
-/// Zero: never.
+/// Parses how often an upstream is fetched; zero stands for never.
 fn every(text: &str) -> Result<Duration, String> {
     if text == "never" { Ok(Duration::ZERO) } else { format::duration(text) }
 }

@@ -1,36 +1,41 @@
-//! Of sessions.
+//! Arguments of the commands on sessions.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::cli::{complete, format};
+use super::budget::amount;
+use crate::cli::{complete, format, forward::Ports};
 
-/// Of `new`.
+/// Arguments of `pilothouse new`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pilothouse new --env demo Fix the date parser
   pilothouse new --env demo --title spike -- bash -l
+  pilothouse new --env demo --budget 5 Try the new parser
   id=$(pilothouse new --env demo 'Add tests') && pilothouse wait \"$id\" --until done")]
 pub(crate) struct New {
-    /// The environment it works in; `pilothouse env ls` lists them
+    /// Name of the environment that the session works in; `pilothouse env ls` lists them
     #[arg(long, short = 'e', value_name = "NAME", add = complete::environments())]
     pub(crate) env: String,
-    /// What people call it; made from the task otherwise
+    /// Title of the session, for people [default: made from the task]
     #[arg(long, short = 't')]
     pub(crate) title: Option<String>,
+    /// Amount in US dollars that models may cost the session, or none [default: as the environment's recipe says]
+    #[arg(long, value_name = "AMOUNT", value_parser = amount)]
+    pub(crate) budget: Option<u64>,
     /// Print the whole session as JSON instead of its id
     #[arg(long)]
     pub(crate) json: bool,
-    /// What the agent is asked to do; several words are joined by blanks
+    /// Task of the agent; several words are joined by blanks
     #[arg(value_name = "TASK")]
     pub(crate) task: Vec<String>,
-    /// Run this instead of the environment's agent
+    /// Command to run instead of the environment's agent, with its arguments
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
 }
 
-/// Of `ls`.
+/// Arguments of `pilothouse ls`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pilothouse ls
@@ -41,13 +46,13 @@ pub(crate) struct Ls {
     pub(crate) json: bool,
 }
 
-/// Of `show`.
+/// Arguments of `pilothouse show`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pilothouse show fix-parser
   pilothouse show fix-parser --json | jq -r .reason")]
 pub(crate) struct Show {
-    /// Slug, id, or a unique prefix
+    /// Session: its slug, its id, or a unique prefix of either
     #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// Print a JSON object
@@ -55,7 +60,26 @@ pub(crate) struct Show {
     pub(crate) json: bool,
 }
 
-/// Of `attach`.
+/// Arguments of `pilothouse explain`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Sources, best first: session-status (the agent's own word), osc-7501 (its program, by the Program Status
+Protocol), hook, terminal (title, progress), screen (bell, prompt, silence). An asterisk marks the one that decides.
+
+Examples:
+  pilothouse explain fix-parser
+  pilothouse explain fix-parser --json | jq -r .decides"
+)]
+pub(crate) struct Explain {
+    /// Session: its slug, its id, or a unique prefix of either
+    #[arg(value_name = "SESSION", add = complete::sessions())]
+    pub(crate) id: String,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `pilothouse attach`.
 #[derive(Debug, Args)]
 #[command(after_help = "Keys, after the prefix Ctrl-]:
   d       detach; the agent works on
@@ -68,7 +92,7 @@ Examples:
   pilothouse attach fix-parser
   pilothouse attach fix-parser --observe")]
 pub(crate) struct Attach {
-    /// Slug, id, or a unique prefix
+    /// Session: its slug, its id, or a unique prefix of either
     #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// Only watch; nothing typed reaches the agent
@@ -76,7 +100,7 @@ pub(crate) struct Attach {
     pub(crate) observe: bool,
 }
 
-/// Of `exec`.
+/// Arguments of `pilothouse exec`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Stdin, stdout, stderr and the exit code are the command's own; bytes pass unchanged. Ctrl-C reaches
@@ -92,7 +116,7 @@ Examples:
   tar c src | pilothouse exec fix-parser -C /tmp -- tar x"
 )]
 pub(crate) struct Exec {
-    /// Slug, id, or a unique prefix
+    /// Session: its slug, its id, or a unique prefix of either
     #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// Give the command a terminal
@@ -101,13 +125,13 @@ pub(crate) struct Exec {
     /// Read no stdin; the command's is empty
     #[arg(long = "no-stdin", short = 'n', conflicts_with = "tty")]
     pub(crate) no_stdin: bool,
-    /// Run it as this user of the VM instead of the agent's
+    /// User of the VM that the command runs as [default: the agent's]
     #[arg(long, short = 'u', value_name = "NAME", default_value = "", hide_default_value = true)]
     pub(crate) user: String,
-    /// Start it in this directory instead of the agent's
+    /// Directory in the VM to start the command in [default: the agent's]
     #[arg(long, short = 'C', value_name = "PATH")]
     pub(crate) directory: Option<String>,
-    /// Set an environment variable for it; may be repeated
+    /// Environment variable for the command; may be repeated
     #[arg(long = "env", short = 'e', value_name = "NAME=VALUE", value_parser = variable)]
     pub(crate) variables: Vec<(String, String)>,
     /// The command and its arguments
@@ -115,11 +139,61 @@ pub(crate) struct Exec {
     pub(crate) command: Vec<String>,
 }
 
-/// Of `send`.
+/// Arguments of `pilothouse open`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A text is submitted as a message of its own: as a paste with Enter where the agent's program asked
-for bracketed paste, else with Enter after the program has read the text. Without a text, the
+    after_help = "The shell is the login shell of its user, sh where there is none. It runs beside the agent, in the
+same working tree, and ends with the terminal that it was opened on. A suspended session is resumed.
+
+Examples:
+  pilothouse open fix-parser
+  pilothouse open fix-parser --user root
+  pilothouse open fix-parser -C /var/log"
+)]
+pub(crate) struct Open {
+    /// Session: its slug, its id, or a unique prefix of either
+    #[arg(value_name = "SESSION", add = complete::sessions())]
+    pub(crate) id: String,
+    /// User of the VM whose shell it is [default: the agent's]
+    #[arg(long, short = 'u', value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) user: String,
+    /// Directory in the VM to start in [default: the agent's]
+    #[arg(long, short = 'C', value_name = "PATH")]
+    pub(crate) directory: Option<String>,
+}
+
+/// Arguments of `pilothouse forward`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Programs on this machine connect to the LOCAL port, and reach what listens on PORT in the session,
+on its loopback or on all its addresses. It goes on until it is ended by Ctrl-C. A connection resumes
+a suspended session, and while one is open the session is not suspended by itself.
+
+Examples:
+  pilothouse forward fix-parser 3000              http://127.0.0.1:3000
+  pilothouse forward fix-parser 8080:3000 5432    two ports
+  pilothouse forward fix-parser :3000             any port that is free here
+  pilothouse forward fix-parser --bind 0.0.0.0 3000   for other machines, too"
+)]
+pub(crate) struct Forward {
+    /// Session: its slug, its id, or a unique prefix of either
+    #[arg(value_name = "SESSION", add = complete::sessions())]
+    pub(crate) id: String,
+    /// Ports, at most 64: PORT alone is the same on both ends, :PORT takes one that is free here
+    #[arg(value_name = "[LOCAL:]PORT", required = true, num_args = 1..=64)]
+    pub(crate) ports: Vec<Ports>,
+    /// Address of this machine to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) bind: IpAddr,
+    /// Print a JSON object for each port, on a line of its own, once it is listened on
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `pilothouse send`.
+#[derive(Debug, Args)]
+#[command(after_help = "A text is submitted as a message of its own: as a paste where the agent's program asked for
+bracketed paste, and with Enter once the program has read the text and dealt with it. Without a text, the
 message is what is on stdin; where that is a terminal, $VISUAL or $EDITOR is opened to write it in.
 
 Keys are Enter, Esc, Tab, Space, Backspace, Up, Down, Left, Right, Home, End, Insert, Delete,
@@ -131,13 +205,12 @@ Examples:
   pilothouse send fix-parser <review.md
   pilothouse send fix-parser --key Down --key Enter
   pilothouse send fix-parser --key C-c
-  pilothouse send fix-parser --no-enter '/model '"
-)]
+  pilothouse send fix-parser --no-enter '/model '")]
 pub(crate) struct Send {
-    /// Slug, id, or a unique prefix
+    /// Session: its slug, its id, or a unique prefix of either
     #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
-    /// What to type; several words are joined by blanks
+    /// Text to type; several words are joined by blanks [default: what is on stdin, or an editor's]
     #[arg(value_name = "TEXT")]
     pub(crate) text: Vec<String>,
     /// Type the text and do not submit it
@@ -151,14 +224,51 @@ pub(crate) struct Send {
     pub(crate) json: bool,
 }
 
-/// Of `events`.
+/// Arguments of `pilothouse answer`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The keys are those that the profile of the session's agent names in `answers`. Nothing is pressed
+where the program does not ask for that permission any more, or was answered already.
+
+Examples:
+  pilothouse answer fix-parser allow
+  pilothouse answer fix-parser deny
+  asked=$(pilothouse show fix-parser --json | jq -r .permission.id)
+  pilothouse answer fix-parser allow --permission \"$asked\"
+      only where it is still that one that is asked for"
+)]
+pub(crate) struct Answer {
+    /// Session: its slug, its id, or a unique prefix of either
+    #[arg(value_name = "SESSION", add = complete::sessions())]
+    pub(crate) id: String,
+    /// Whether the permission is given
+    #[arg(value_name = "ANSWER")]
+    pub(crate) answer: Verdict,
+    /// Id of the permission that is meant, as `show --json` has it [default: the one that is asked for now]
+    #[arg(long, value_name = "ID")]
+    pub(crate) permission: Option<String>,
+    /// Print the session as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// An answer to a program that needs a permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Verdict {
+    /// It is given, this once
+    Allow,
+    /// It is refused
+    Deny,
+}
+
+/// Arguments of `pilothouse events`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pilothouse events fix-parser
   pilothouse events fix-parser --follow
   pilothouse events fix-parser --json | jq -r 'select(.actor.kind == \"person\") | .what'")]
 pub(crate) struct Events {
-    /// Slug, id, or a unique prefix; of a session that is gone, its whole id
+    /// Session: its slug, its id, or a unique prefix of either; of one that is gone, its whole id
     #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// Print a JSON object a line
@@ -167,12 +277,12 @@ pub(crate) struct Events {
     /// Go on with what happens, until the session is deleted
     #[arg(long, short = 'f')]
     pub(crate) follow: bool,
-    /// Begin with the newest N
+    /// Number of events to begin with, the newest [default: all that are kept, at most 5000]
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
 }
 
-/// Of `log`.
+/// Arguments of `pilothouse log`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "On a terminal, only text and its colours are shown (and erasing within a line); elsewhere every byte
@@ -184,10 +294,10 @@ Examples:
   pilothouse log fix-parser --serial | tail"
 )]
 pub(crate) struct Log {
-    /// Slug, id, or a unique prefix
+    /// Session: its slug, its id, or a unique prefix of either
     #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
-    /// The serial console of its VM instead: what the kernel said
+    /// Print the serial console of the session's VM instead: what the kernel said
     #[arg(long)]
     pub(crate) serial: bool,
     /// Go on with what comes, until the session is deleted
@@ -195,24 +305,24 @@ pub(crate) struct Log {
     pub(crate) follow: bool,
 }
 
-/// Of `rm`.
+/// Arguments of `pilothouse rm`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pilothouse rm fix-parser
   pilothouse ls --json | jq -r '.[] | select(.activity == \"done\") | .id' | xargs pilothouse rm --yes")]
 pub(crate) struct Rm {
-    /// Slugs, ids, or unique prefixes
+    /// Sessions: their slugs, ids, or unique prefixes of either
     #[arg(required = true, value_name = "SESSION", add = complete::sessions())]
     pub(crate) ids: Vec<String>,
-    /// Do not ask
+    /// Delete without asking; needed where stdin is no terminal
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
-    /// Print a JSON array: of each whether it is gone, and why not
+    /// Print a JSON array that says of each session whether it is gone, and why not
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// Of `wait`.
+/// Arguments of `pilothouse wait`.
 #[derive(Debug, Args)]
 #[command(after_help = "States:
   lifecycle   queued starting running suspending suspended resuming stopped crashed deleted
@@ -226,13 +336,13 @@ Examples:
   pilothouse wait fix-parser --until done
   pilothouse wait fix-parser --until done,failed,needs-input --timeout 30m")]
 pub(crate) struct Wait {
-    /// Slug, id, or a unique prefix
+    /// Session: its slug, its id, or a unique prefix of either
     #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
-    /// The states to wait for, divided by commas
+    /// States to wait for, divided by commas; one of them is enough
     #[arg(long, required = true, value_delimiter = ',', value_name = "STATE")]
     pub(crate) until: Vec<String>,
-    /// Give up after this long: 30s, 5m, 1h30m
+    /// Longest wait, such as 30s, 5m or 1h30m [default: without end]
     #[arg(long, value_parser = format::duration, value_name = "DURATION")]
     pub(crate) timeout: Option<Duration>,
     /// Print the session as JSON when it is so
@@ -240,7 +350,7 @@ pub(crate) struct Wait {
     pub(crate) json: bool,
 }
 
-/// Of `restart`.
+/// Arguments of `pilothouse restart`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "A suspended session boots from its disk as it was suspended, and what is in its memory is given up:
@@ -251,7 +361,7 @@ Examples:
   pilothouse restart fix-parser --yes"
 )]
 pub(crate) struct Restart {
-    /// Slug, id, or a unique prefix
+    /// Session: its slug, its id, or a unique prefix of either
     #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// Do not ask before a suspended session's memory is given up
@@ -262,13 +372,13 @@ pub(crate) struct Restart {
     pub(crate) json: bool,
 }
 
-/// Of `suspend`.
+/// Arguments of `pilothouse suspend`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pilothouse suspend fix-parser
   pilothouse suspend fix-parser --json | jq .suspended_bytes")]
 pub(crate) struct Suspend {
-    /// Slug, id, or a unique prefix
+    /// Session: its slug, its id, or a unique prefix of either
     #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// Print the session as JSON
@@ -276,14 +386,14 @@ pub(crate) struct Suspend {
     pub(crate) json: bool,
 }
 
-/// Of `resume`.
+/// Arguments of `pilothouse resume`.
 #[derive(Debug, Args)]
 #[command(after_help = "exec, send and attach resume a session by themselves.
 
 Example:
   pilothouse resume fix-parser")]
 pub(crate) struct Resume {
-    /// Slug, id, or a unique prefix
+    /// Session: its slug, its id, or a unique prefix of either
     #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
     /// Print the session as JSON
@@ -291,7 +401,7 @@ pub(crate) struct Resume {
     pub(crate) json: bool,
 }
 
-/// Of `fork`.
+/// Arguments of `pilothouse fork`.
 #[derive(Debug, Args)]
 #[command(after_help = "The fork has the same memory, processes and files, and its own name, identity and branches. A
 running session stands still for a moment and goes on; a suspended one stays suspended. Programs
@@ -302,12 +412,15 @@ Examples:
   pilothouse fork fix-parser
   id=$(pilothouse fork fix-parser --title 'the other way') && pilothouse send \"$id\" Try it without regexes")]
 pub(crate) struct Fork {
-    /// Slug, id, or a unique prefix
+    /// Session: its slug, its id, or a unique prefix of either
     #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
-    /// What people call it; "fork of ..." otherwise
+    /// Title of the fork, for people [default: "fork of ..." the session's]
     #[arg(long, short = 't')]
     pub(crate) title: Option<String>,
+    /// Amount in US dollars that models may cost the fork, or none; it begins with nothing spent [default: the session's]
+    #[arg(long, value_name = "AMOUNT", value_parser = amount)]
+    pub(crate) budget: Option<u64>,
     /// Print the whole session as JSON instead of its id
     #[arg(long)]
     pub(crate) json: bool,

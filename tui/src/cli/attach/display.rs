@@ -106,7 +106,12 @@ impl Display {
         let events = self.emulator.events();
         let asks = events.iter().any(|event| matches!(event, Event::Answer(_)));
         let direct = self.is_direct();
-        let theirs = |event: &Event| !matches!(event, Event::Answer(_)) || (self.answers && !direct);
+        let theirs = |event: &Event| match event {
+            Event::Answer(_) => self.answers && !direct,
+            // The host's.
+            Event::StatusAnswer(_) => false,
+            _ => true,
+        };
         self.said.extend(events.into_iter().filter(theirs));
         if !direct {
             return [self.aside(), self.draw()].concat();

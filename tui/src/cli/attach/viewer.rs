@@ -19,18 +19,31 @@ use tokio::{
 use tonic::Streaming;
 use tui_core::copy::Policy;
 
-use super::{
-    Left,
-    display::{self, Display},
-    show,
+use super::display::{self, Display};
+use crate::cli::{
+    failure::Failure,
+    format::plain,
+    output,
+    terminal::{self, Out},
 };
-use crate::cli::{failure::Failure, format::plain};
 
 /// Time for which a notice stays; [`NOTICE_BUSY`] where it holds output up.
 const NOTICE: Duration = Duration::from_secs(4);
 const NOTICE_BUSY: Duration = Duration::from_millis(1200);
 /// The first notice: how to get out.
 const WELCOME: &str = "Ctrl-] d detaches, Ctrl-] ? shows more";
+
+/// Why the attachment is over.
+pub(crate) enum Left {
+    /// The user wanted it, or closed the terminal.
+    Detached,
+    /// The agent or its VM has ended; how, in words for a person.
+    Ended(String),
+    /// A signal of this number asked this program to end.
+    Signal(i32),
+    /// The call to the host broke.
+    Broken(tonic::Status),
+}
 
 /// What the side of the keys tells the viewer.
 #[derive(Debug)]
@@ -214,7 +227,12 @@ impl Viewer {
                 Event::LongCopy if self.policy != Policy::Deny => {
                     out.extend(self.notice("it offers more to copy than is passed on (768 KiB)"));
                 }
-                Event::Copy(_) | Event::LongCopy | Event::Bell | Event::Title(_) | Event::Notification(_) => {}
+                Event::Copy(_)
+                | Event::LongCopy
+                | Event::Bell
+                | Event::Title(_)
+                | Event::Notification(_)
+                | Event::StatusAnswer(_) => {}
             }
         }
         out
@@ -245,4 +263,12 @@ impl Viewer {
 
 fn bytes(count: usize) -> String {
     if count == 1 { "1 byte".into() } else { format!("{count} bytes") }
+}
+
+/// Writes bytes to the user's terminal.
+async fn show(bytes: Vec<u8>) -> Result<(), Failure> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    terminal::write(Out::Stdout, bytes.into()).await.map_err(|error| output::broken(&error))
 }

@@ -7,7 +7,9 @@ use std::{
     path::Path,
 };
 
-use pilothouse_proto::hostd::v1::{BuildDone, BuildProgress, BuildRequest, build_progress::Progress as Part};
+use pilothouse_proto::hostd::v1::{
+    BuildDone, BuildProgress, BuildRequest, Environment, build_progress::Progress as Part,
+};
 use tokio::time::interval;
 use tonic::Streaming;
 
@@ -22,7 +24,7 @@ use progress::Progress;
 /// Largest recipe that is read, in bytes.
 const RECIPE_MAX: u64 = 1 << 20;
 /// Exit code after Ctrl-C, as shells have it.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Builds the environment that `what` names: a recipe's file or a known environment.
 pub(crate) async fn run(fleet: &Fleet, what: &str, json: bool) -> Outcome {
@@ -35,6 +37,28 @@ pub(crate) async fn run(fleet: &Fleet, what: &str, json: bool) -> Outcome {
         };
         (host, BuildRequest { name: what.to_owned(), ..Default::default() })
     };
+    let Some(Built { environment, cached, took }) = build(host, request).await? else { return Ok(INTERRUPTED) };
+    if json {
+        output::print_json(&json::Environment::new(&host.name().await, &environment))?;
+    } else {
+        let how = if cached { "was built before".into() } else { format!("built in {took}") };
+        output::print(&format!("{} is ready ({how})\n", plain(&environment.name)))?;
+    }
+    Ok(0)
+}
+
+/// A build that is done.
+pub(crate) struct Built {
+    /// The environment as it is now.
+    pub(crate) environment: Environment,
+    /// Whether nothing had to be done.
+    pub(crate) cached: bool,
+    /// How long it took, in words.
+    pub(crate) took: String,
+}
+
+/// Builds an environment and shows how it goes. None: the user has stopped watching, which was told.
+pub(crate) async fn build(host: &Host, request: BuildRequest) -> Result<Option<Built>, Failure> {
     let mut environments = host.environments();
     let parts = waiting::shown("waiting for the host's answer", environments.build(request)).await;
     let parts = parts.map_err(|status| host.failure(&status))?.into_inner();
@@ -44,19 +68,12 @@ pub(crate) async fn run(fleet: &Fleet, what: &str, json: bool) -> Outcome {
         _ = tokio::signal::ctrl_c() => {
             progress.clear();
             output::note("the build goes on; `pilothouse env ls` shows how it ends");
-            return Ok(INTERRUPTED);
+            return Ok(None);
         }
     };
-    let Some(environment) = done.environment else {
-        return Err(Failure::failed("the host did not say what it built"));
-    };
-    if json {
-        output::print_json(&json::Environment::new(&host.name().await, &environment))?;
-    } else {
-        let how = if done.cached { "was built before".into() } else { format!("built in {}", progress.took()) };
-        output::print(&format!("{} is ready ({how})\n", plain(&environment.name)))?;
-    }
-    Ok(0)
+    let BuildDone { environment, cached } = done;
+    let environment = environment.ok_or_else(|| Failure::failed("the host did not say what it built"))?;
+    Ok(Some(Built { environment, cached, took: progress.took() }))
 }
 
 fn is_file(what: &str) -> bool {

@@ -88,9 +88,10 @@ pub(super) fn remote_address(host: &HostAddress, repository: &str) -> Result<Str
     let name = match host.is_nameless() {
         false => host.name.clone(),
         true => {
-            let socket = std::path::absolute(&host.socket).unwrap_or_else(|_| host.socket.clone());
-            let text = socket.to_str().map(|socket| format!("unix:{socket}"));
-            text.ok_or_else(|| Failure::failed("the path of hostd's socket is not UTF-8, and remotes of git are"))?
+            let endpoint = host.endpoint.absolute().unwrap_or_else(|_| host.endpoint.clone());
+            endpoint
+                .to_text()
+                .ok_or_else(|| Failure::failed("the path of hostd's socket is not UTF-8, and remotes of git are"))?
         }
     };
     Ok(format!("pilothouse::{name}/{repository}"))
@@ -124,13 +125,16 @@ mod tests {
 
     #[test]
     fn remotes_name_their_host() {
-        let address = |name: &str, socket: &str| {
-            let host = HostAddress { name: name.into(), socket: socket.into() };
+        let address = |name: &str, endpoint: &str| {
+            let host = HostAddress { name: name.into(), endpoint: endpoint.parse().unwrap() };
             remote_address(&host, "widgets").unwrap()
         };
-        assert_eq!(address("near", "/run/a.sock"), "pilothouse::near/widgets");
-        assert_eq!(address("unix:/run/a.sock", "/run/a.sock"), "pilothouse::unix:/run/a.sock/widgets");
+        assert_eq!(address("near", "unix:/run/a.sock"), "pilothouse::near/widgets");
+        assert_eq!(address("unix:/run/a.sock", "unix:/run/a.sock"), "pilothouse::unix:/run/a.sock/widgets");
         let here = std::env::current_dir().unwrap();
-        assert_eq!(address("unix:a.sock", "a.sock"), format!("pilothouse::unix:{}/a.sock/widgets", here.display()));
+        assert_eq!(
+            address("unix:a.sock", "unix:a.sock"),
+            format!("pilothouse::unix:{}/a.sock/widgets", here.display())
+        );
     }
 }

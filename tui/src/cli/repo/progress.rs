@@ -42,12 +42,12 @@ impl Import {
 
     fn draw(&self) {
         if self.live {
-            waiting::draw(&waiting::sign(self.started.elapsed(), &self.newest));
+            output::draw_line(&waiting::sign(self.started.elapsed(), &self.newest));
         }
     }
 
     /// Removes what is shown: the import is over, well or not.
     pub(super) fn over(&self) {
-        waiting::clear();
+        output::clear_line();
     }
 }

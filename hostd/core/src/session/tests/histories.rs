@@ -3,7 +3,10 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::super::{Activity, Cause, Effect, Input, Lifecycle, Message, Session, Status, step};
-use crate::attention;
+use crate::{
+    attention,
+    reports::{Kind, Report, Source, State},
+};
 
 /// The parts of the world that answer effects; generations are those of the effects or one off.
 pub(super) fn input() -> impl Strategy<Value = Input> {
@@ -16,7 +19,12 @@ pub(super) fn input() -> impl Strategy<Value = Input> {
         Just(Cause::HostStopped { in_order: true }),
         any::<String>().prop_map(Cause::GuestReset),
     ];
-    let activity = prop_oneof![Just(Activity::NeedsInput), Just(Activity::Idle), Just(Activity::Failed)];
+    let activity = prop_oneof![
+        2 => Just(Activity::Idle),
+        1 => prop_oneof![
+            Just(Activity::Working), Just(Activity::NeedsInput), Just(Activity::Done), Just(Activity::Failed),
+        ],
+    ];
     prop_oneof![
         1 => Just(Input::Delete),
         4 => prop_oneof![restart, Just(Input::Suspend), Just(Input::Resume), Just(Input::Fork)],
@@ -31,7 +39,7 @@ pub(super) fn input() -> impl Strategy<Value = Input> {
         2 => (generation.clone(), any::<String>()).prop_map(|(generation, why)| Input::StartFailed { generation, why }),
         3 => Just(Input::Suspended),
         2 => any::<String>().prop_map(|why| Input::SuspendFailed { why }),
-        4 => generation.clone().prop_map(|generation| Input::Resumed { generation }),
+        4 => generation.clone().prop_map(|generation| Input::Resumed { generation, answered: None }),
         2 => any::<String>().prop_map(|why| Input::ResumeFailed { why }),
         3 => (generation.clone(), cause).prop_map(|(generation, cause)| Input::VmEnded { generation, cause }),
         1 => Just(Input::HostRestarted),
@@ -46,6 +54,15 @@ pub(super) fn input() -> impl Strategy<Value = Input> {
         2 => (generation.clone(), 0_i64..900, any::<String>()).prop_map(|(generation, at, text)| {
             Input::Seen { generation, sign: crate::signs::Sign::Called { at, text } }
         }),
+        6 => (generation.clone(), source(), prop::option::of((state(), any::<String>(), 0_i64..900))).prop_map(
+            |(generation, source, report)| {
+                let report = report.map(|(state, text, at)| Box::new(Report { text, ..Report::new(state, at) }));
+                Input::Reported { generation, source, report }
+            }
+        ),
+        1 => (generation.clone(), 0_i64..900, any::<bool>()).prop_map(|(generation, at, entered)| {
+            Input::Answered { generation, at, entered }
+        }),
         1 => (generation.clone(), any::<String>()).prop_map(|(generation, name)| Input::OomKilled { generation, name }),
         1 => (generation.clone(), any::<Option<String>>()).prop_map(|(generation, full)| {
             Input::GuestDisk { generation, full }
@@ -56,13 +73,22 @@ pub(super) fn input() -> impl Strategy<Value = Input> {
     ]
 }
 
+fn source() -> impl Strategy<Value = Source> {
+    prop::sample::select(Source::ALL.to_vec())
+}
+
+fn state() -> impl Strategy<Value = State> {
+    let asks = State::Blocked(Some(Kind::Permission));
+    prop::sample::select(vec![State::Idle, State::Working, State::Done, asks, State::Error, State::Limited])
+}
+
 /// What must be true of every session.
 pub(super) fn legal(s: &Session) {
     assert!(!s.typing || (s.lifecycle == Lifecycle::Running && !s.inbox.is_empty()), "types nothing: {s:?}");
     assert!(!s.unread || (!s.typing && s.exited.is_none() && !s.inbox.is_empty()), "unread: {s:?}");
     assert!(!s.unread || !matches!(s.lifecycle, Lifecycle::Queued | Lifecycle::Starting), "unread: {s:?}");
-    assert!(!s.telling || (s.lifecycle == Lifecycle::Running && s.wait.is_some() && s.answer.is_some()), "{s:?}");
-    assert!(s.answer.is_none() || s.wait.is_some());
+    assert!(!s.delivering || (s.lifecycle == Lifecycle::Running && s.wait.is_some() && s.answer.is_some()), "{s:?}");
+    assert!(s.answer.is_none() || s.wait.is_some() || s.ended_turn(), "answers nothing: {s:?}");
     assert!(!s.forking || (s.lifecycle == Lifecycle::Running && !s.typing), "forked: {s:?}");
     assert!(!s.wanted || s.lifecycle == Lifecycle::Suspended, "wanted: {s:?}");
     assert!(s.waiting.is_empty() || s.lifecycle == Lifecycle::Queued || s.wanted, "waits: {s:?}");
@@ -95,8 +121,8 @@ pub(super) fn lawful(before: &Session, after: &Session, input: &Input, effects: 
             }
             Effect::Admit => assert!(after.lifecycle == Lifecycle::Queued || after.wanted),
             Effect::Observe => {}
-            Effect::Tell { generation, wait, answer } => {
-                assert!(after.telling && *generation == after.generation);
+            Effect::Deliver { generation, wait, answer } => {
+                assert!(after.delivering && *generation == after.generation);
                 assert!(
                     after.wait.as_ref().map(|wait| wait.id) == Some(*wait) && after.answer.as_ref() == Some(answer)
                 );

@@ -31,7 +31,10 @@ fn event() -> impl Strategy<Value = Input> {
             Just(Input::Resume),
             Just(Input::Admitted),
             Just(Input::Started { generation: NOW }),
-            Just(Input::Resumed { generation: NOW }),
+            any::<bool>().prop_map(|takes| {
+                let due = Due { wait: 0, answer: Answer::TimedOut };
+                Input::Resumed { generation: NOW, answered: takes.then(|| Box::new(due)) }
+            }),
         ],
         6 => (generation.clone(), 1_u64..60, what, option::weighted(0.3, 5_u64..9)).prop_map(|(generation, id, what, pull)| {
             Input::WaitBegan { generation, wait: Wait { id, what, pull, since: 0, until: None } }
@@ -47,22 +50,26 @@ fn event() -> impl Strategy<Value = Input> {
         }),
         1 => Just(Input::Observed(None)),
         1 => (1_u64..30).prop_map(|id| Input::TimeIsUp { id }),
-        4 => generation.clone().prop_map(|generation| Input::Told { generation }),
-        1 => generation.prop_map(|generation| Input::NotTold { generation }),
+        4 => generation.clone().prop_map(|generation| Input::Delivered { generation }),
+        1 => generation.prop_map(|generation| Input::NotDelivered { generation }),
     ]
 }
 
-/// The event with the current generation where it has [`NOW`].
-fn meant(mut event: Input, current: u64) -> Input {
+/// The event with the session's generation where it has [`NOW`], and with the answer that is due where one is taken.
+fn meant(mut event: Input, session: &Session) -> Input {
+    let current = session.generation;
+    if let Input::Resumed { answered, .. } = &mut event {
+        *answered = session.due().filter(|_| answered.is_some()).map(Box::new);
+    }
     if let Input::Started { generation }
-    | Input::Resumed { generation }
+    | Input::Resumed { generation, .. }
     | Input::Typed { generation, .. }
     | Input::Read { generation, .. }
     | Input::VmEnded { generation, .. }
     | Input::WaitBegan { generation, .. }
     | Input::WaitWithdrawn { generation, .. }
-    | Input::Told { generation }
-    | Input::NotTold { generation } = &mut event
+    | Input::Delivered { generation }
+    | Input::NotDelivered { generation } = &mut event
         && *generation == NOW
     {
         *generation = current;
@@ -85,13 +92,23 @@ fn sleeper(asleep: Option<u64>, before: &Session, after: &Session, event: &Input
         Input::WaitWithdrawn { generation, id } if *generation == before.generation => {
             asleep.filter(|asleep| asleep != id)
         }
-        Input::Told { generation } | Input::NotTold { generation }
-            if *generation == before.generation && before.telling =>
+        Input::Delivered { generation } | Input::NotDelivered { generation }
+            if *generation == before.generation && before.delivering =>
         {
             asleep.filter(|asleep| before.wait.as_ref().is_none_or(|wait| wait.id != *asleep))
         }
-        _ => asleep,
+        event => match took(before, event) {
+            Some(due) => asleep.filter(|asleep| *asleep != due.wait),
+            None => asleep,
+        },
     }
+}
+
+/// The answer that the sleeper took with the handshake.
+fn took<'a>(before: &Session, event: &'a Input) -> Option<&'a Due> {
+    let Input::Resumed { generation, answered: Some(due) } = event else { return None };
+    let back = before.lifecycle == Lifecycle::Resuming && *generation == before.generation && !before.deleting;
+    Some(&**due).filter(|due| back && before.wait.as_ref().is_some_and(|wait| wait.id == due.wait))
 }
 
 /// Pull request and head commit of an answer.
@@ -118,6 +135,25 @@ struct Shadow {
 }
 
 impl Shadow {
+    /// What was put into the inbox of results.
+    fn follow_typed(&mut self, before: &Session, after: &Session) {
+        let new = after.inbox.iter().filter(|message| message.of_forge && message.id > before.sent);
+        let number = match new.count() {
+            0 => return,
+            count => self.head.as_ref().map(|(number, _)| (*number, count)),
+        };
+        let (number, count) = number.expect("of a pull request that is not known");
+        let at_end = count == 1 && after.typing && after.inbox[0].of_forge;
+        assert!(match after.typed_events {
+            TypedEvents::Never => false,
+            TypedEvents::AtTurnsEnd => at_end,
+            TypedEvents::All => at_end || !before.tells_turns,
+        });
+        let (old, new) = (before.delivered_of(number), after.delivered_of(number));
+        assert_ne!(old, new, "it would be told again");
+        assert!((old.review + 1..=new.review).all(|id| self.reviews.insert((number, id))), "told twice");
+    }
+
     fn follow(&mut self, before: &Session, after: &Session, event: &Input, effects: &[Effect]) {
         if let Input::Observed(seen) = event
             && !before.deleting
@@ -129,7 +165,7 @@ impl Shadow {
             self.boots += 1;
         }
         for effect in effects {
-            let Effect::Tell { answer, wait, .. } = effect else { continue };
+            let Effect::Deliver { answer, wait, .. } = effect else { continue };
             let named = after.wait.as_ref().and_then(|wait| wait.pull);
             if let Some((number, head)) = of(answer) {
                 assert_eq!(self.head, Some((number, head.to_owned())), "of another head");
@@ -141,8 +177,8 @@ impl Shadow {
             assert!(!self.done.contains(&(self.boots, *wait)), "a second time");
         }
         // An answer that was handed over is over; one that was not may be handed over again after a resume.
-        if let Input::Told { generation } = event
-            && before.telling
+        if let Input::Delivered { generation } = event
+            && before.delivering
             && before.generation == *generation
         {
             self.done.insert((self.boots, before.wait.as_ref().unwrap().id));
@@ -150,6 +186,13 @@ impl Shadow {
                 assert!(reviews.iter().all(|review| self.reviews.insert((*number, review.id))), "told twice");
             }
         }
+        if let Some(due) = took(before, event) {
+            assert!(self.done.insert((self.boots, due.wait)), "a second time");
+            if let Answer::Review { number, reviews, .. } = &due.answer {
+                assert!(reviews.iter().all(|review| self.reviews.insert((*number, review.id))), "told twice");
+            }
+        }
+        self.follow_typed(before, after);
         let named = |session: &Session| session.wait.as_ref().and_then(|wait| wait.pull);
         assert!(named(before) == named(after) || effects.contains(&Effect::Observe), "the other is not looked at");
         self.asleep = sleeper(self.asleep, before, after, event);
@@ -160,11 +203,12 @@ impl Shadow {
 
 proptest! {
     #[test]
-    fn no_wait_is_lost_none_fires_twice_none_of_another_head(events in vec(event(), 0..150), typed_events in any::<bool>()) {
+    fn no_wait_is_lost_none_fires_twice_none_of_another_head(events in vec(event(), 0..150), typed in 0..3_usize) {
+        let typed_events = [TypedEvents::Never, TypedEvents::AtTurnsEnd, TypedEvents::All][typed];
         let mut session = Session { typed_events, ..new().0 };
         let mut shadow = Shadow::default();
         for (now, event) in events.into_iter().enumerate() {
-            let event = meant(event, session.generation);
+            let event = meant(event, &session);
             let Ok((next, effects)) = step(&session, event.clone(), 200 + i64::try_from(now).unwrap()) else { continue };
             legal(&next);
             lawful(&session, &next, &event, &effects);
@@ -175,10 +219,12 @@ proptest! {
                 && !next.typing
                 && !next.deleting
                 && !next.forking;
-            prop_assert!(!free || next.answer.is_none() || next.telling, "lost: {next:?}");
+            // A message that is there for it goes before, where its terminal is needed.
+            let terminal = next.wait.is_none() && (next.unread || !next.inbox.is_empty());
+            prop_assert!(!free || next.answer.is_none() || next.delivering || terminal, "lost: {next:?}");
             // And what came while it slept wakes it, unless it was tried and did not work.
             let asleep = next.lifecycle == Lifecycle::Suspended && session.lifecycle == Lifecycle::Suspended;
-            let tried = !session.notice.is_empty() && session.answer == next.answer;
+            let tried = !session.notice.is_empty() && session.answer == next.answer || terminal && next.unread;
             if asleep && !next.deleting && matches!(event, Input::Observed(_)) && next.answer.is_some() {
                 prop_assert!(next.wanted || tried, "sleeps on: {next:?}");
             }

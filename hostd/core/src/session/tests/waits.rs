@@ -1,6 +1,7 @@
 //! Waits: one step at a time; whole histories in `waiting`.
 
 mod reviews;
+mod turns;
 mod typed;
 
 use rstest::rstest;
@@ -77,12 +78,12 @@ fn all(session: Session, inputs: impl IntoIterator<Item = Input>) -> (Session, V
 }
 
 fn tells(effects: &[Effect]) -> Vec<(u64, &Answer)> {
-    let tell = |effect: &'_ Effect| matches!(effect, Effect::Tell { .. });
+    let tell = |effect: &'_ Effect| matches!(effect, Effect::Deliver { .. });
     effects
         .iter()
         .filter(|e| tell(e))
         .map(|e| match e {
-            Effect::Tell { wait, answer, .. } => (*wait, answer),
+            Effect::Deliver { wait, answer, .. } => (*wait, answer),
             _ => unreachable!(),
         })
         .collect()
@@ -95,7 +96,7 @@ fn a_wait_reads_the_forge_and_is_answered_once_the_checks_are_done() {
     assert_eq!(effects[0], Effect::Observe);
     let told = tells(&effects);
     assert!(matches!(told[..], [(1, Answer::Checks { outcome, head, .. })] if outcome == "passed" && head == "a"));
-    let (s, _) = all(s, [Input::Told { generation: 3 }, observed("a", [Passed, Passed])]);
+    let (s, _) = all(s, [Input::Delivered { generation: 3 }, observed("a", [Passed, Passed])]);
     assert_eq!((s.wait, s.answer, s.activity), (None, None, Activity::Working));
 }
 
@@ -115,8 +116,20 @@ fn an_answer_brings_a_suspended_session_back_and_is_told_then() {
     assert_eq!((s.lifecycle.clone(), effects), (Lifecycle::Suspended, vec![]));
     let (s, _) = all(s, [observed("a", [Passed, Passed])]);
     let s = Session { lifecycle: Lifecycle::Resuming, generation: 4, ..s };
-    let (_, effects) = all(s, [Input::Resumed { generation: 4 }]);
+    let due = s.due().map(Box::new);
+    let resumed = |answered| Input::Resumed { generation: 4, answered };
+    let (_, effects) = all(s.clone(), [resumed(None)]);
     assert_eq!(tells(&effects).len(), 1);
+    // What its guest took with the handshake is not told again, also where something newer came meanwhile.
+    let (taken, effects) = all(s.clone(), [observed("a", [Failed, Passed]), resumed(due.clone())]);
+    assert_eq!((tells(&effects).len(), &taken.wait, taken.activity), (0, &None, Activity::Working));
+    let told = &taken.delivered.last().unwrap().checks;
+    assert_eq!(told, "a passed", "of what it took");
+    // Of another wait, or of another life, it is nothing.
+    let other = due.clone().map(|due| Box::new(Due { wait: 9, ..*due }));
+    assert_eq!(tells(&all(s.clone(), [resumed(other)]).1).len(), 1);
+    let (late, effects) = all(s.clone(), [Input::Resumed { generation: 3, answered: due }]);
+    assert_eq!((late, effects), (s, vec![]));
 }
 
 #[test]
@@ -167,7 +180,7 @@ fn a_wait_that_names_a_pull_request_is_answered_by_that_one(#[case] what: WaitFo
     let told = tells(&effects);
     assert!(matches!(told[..], [(1, Answer::Checks { number: 5, .. } | Answer::Review { number: 5, .. })]), "{told:?}");
     // Afterwards people are shown the newest again.
-    let (s, effects) = all(s, [Input::Told { generation: 3 }]);
+    let (s, effects) = all(s, [Input::Delivered { generation: 3 }]);
     assert_eq!((effects, s.activity), (vec![Effect::Observe], Activity::Working));
 }
 
@@ -200,7 +213,7 @@ fn a_pull_request_of_another_is_refused_with_those_that_there_are() {
 #[test]
 fn a_fork_has_no_pull_request_of_the_session_that_it_was_made_from() {
     let (s, _) = all(running(), [wait_of(1, WaitFor::Checks, 5), Input::Suspend, Input::Suspended]);
-    let new = NewFork { id: "02".into(), slug: "b".into(), title: "b".into(), owner: "sam".into() };
+    let new = NewFork { id: "02".into(), slug: "b".into(), title: "b".into(), owner: "sam".into(), budget: None };
     let (fork, effects) = s.fork(new, 300);
     assert!(effects.contains(&Effect::Observe));
     let (fork, _) = all(fork, [Input::Observed(None)]);
@@ -226,7 +239,7 @@ fn a_message_answers_a_wait_for_one_and_is_not_typed_as_well() {
     let send = |text: &str| Input::Send(text.into());
     let (s, effects) = all(running(), [wait(1, WaitFor::Message), send("a"), send("b")]);
     assert_eq!(tells(&effects), [(1, &Answer::Message { text: "a".into() })]);
-    let (s, effects) = all(s, [Input::Told { generation: 3 }]);
+    let (s, effects) = all(s, [Input::Delivered { generation: 3 }]);
     assert_eq!(effects, [types(2, "b")]);
     assert_eq!(s.inbox.iter().map(|message| &*message.text).collect::<Vec<_>>(), ["b"]);
 }
@@ -236,7 +249,7 @@ fn what_is_sent_while_one_is_not_read_goes_to_the_wait_and_not_behind_it() {
     let send = |text: &str| Input::Send(text.into());
     let (s, _) = all(running(), [send("a"), has(1), wait(1, WaitFor::Message), send("b")]);
     assert_eq!(s.answer, Some(Answer::Message { text: "b".into() }));
-    let (s, effects) = all(s, [Input::Told { generation: 3 }, read(1)]);
+    let (s, effects) = all(s, [Input::Delivered { generation: 3 }, read(1)]);
     assert_eq!((s.inbox.len(), effects), (0, vec![]));
 }
 
@@ -252,7 +265,7 @@ fn a_message_does_not_end_a_wait_for_checks() {
     let (s, effects) = all(running(), [wait(1, WaitFor::Checks), Input::Send("a".into())]);
     assert!(effects.contains(&types(1, "a")));
     let (s, effects) = all(s, [observed("a", [Passed, Passed]), has(1)]);
-    assert_eq!((tells(&effects).len(), s.telling), (1, true));
+    assert_eq!((tells(&effects).len(), s.delivering), (1, true));
 }
 
 #[test]
@@ -289,8 +302,8 @@ fn a_host_that_comes_back_reads_the_forge_again() {
 #[case(wait(1, WaitFor::Review), [Runs, Passed], Turn::Checks, "waits for review of #5 after its checks: 1 of 2")]
 fn whose_turn(#[case] wait: Input, #[case] states: [CheckState; 2], #[case] turn: Turn, #[case] reason: &str) {
     let (s, effects) = all(running(), [wait, observed("a", states)]);
-    let told = effects.iter().any(|effect| matches!(effect, Effect::Tell { .. }));
-    let (s, _) = if told { all(s, [Input::Told { generation: 3 }]) } else { (s, vec![]) };
+    let told = effects.iter().any(|effect| matches!(effect, Effect::Deliver { .. }));
+    let (s, _) = if told { all(s, [Input::Delivered { generation: 3 }]) } else { (s, vec![]) };
     let seen = attention(&s, 2 * 3600 * 1000 + 5);
     assert_eq!((seen.turn, seen.reason.as_str()), (turn, reason));
 }

@@ -12,7 +12,7 @@ fn alerts(effects: &[Effect]) -> Vec<String> {
 fn turn(state: &mut State, turn: Turn, reason: &str) -> Vec<String> {
     let mut session = samples::sessions().remove(4);
     (session.turn, session.reason) = (turn, reason.into());
-    alerts(&report(state, Report::Host(0, HostReport::Session(Box::new(session)))))
+    alerts(&report(state, Report::Host(samples::host(0), HostReport::Session(Box::new(session)))))
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn what_is_looked_at_is_not_told_unless_the_window_is_not() {
     for attached in [true, false] {
         let mut state = fleet(SIZE);
         let id = samples::sessions()[4].id.as_str().into();
-        state.sessions.select(crate::fleet::SessionKey { host: 0, id });
+        state.sessions.select(crate::fleet::SessionKey { host: samples::host(0), id });
         update(&mut state, Action::Tick, NOW);
         if attached {
             press(&mut state, "enter");
@@ -50,10 +50,10 @@ fn a_host_that_is_back_tells_what_was_missed_and_not_too_much() {
     let mut state = console(&["local"], SIZE);
     let many =
         |turn: Turn| (0..9).map(|n| session(&format!("s{n}"), turn, "running", "working", "r")).collect::<Vec<_>>();
-    let first = report(&mut state, Report::Host(0, snapshot("local", many(Turn::You))));
+    let first = report(&mut state, Report::Host(samples::host(0), snapshot("local", many(Turn::You))));
     assert_eq!(alerts(&first), Vec::<String>::new(), "what is there at the start is no news");
-    report(&mut state, Report::Host(0, snapshot("local", many(Turn::Agent))));
-    let told = alerts(&report(&mut state, Report::Host(0, snapshot("local", many(Turn::You)))));
+    report(&mut state, Report::Host(samples::host(0), snapshot("local", many(Turn::Agent))));
+    let told = alerts(&report(&mut state, Report::Host(samples::host(0), snapshot("local", many(Turn::You)))));
     // One of them is in the preview.
     assert_eq!((told.len(), &*told[3]), (4, "and 5 more sessions"));
 }
@@ -62,7 +62,7 @@ fn a_host_that_is_back_tells_what_was_missed_and_not_too_much() {
 fn attached(focused: bool) -> State {
     let mut state = fleet(SIZE);
     let id = samples::sessions()[4].id.as_str().into();
-    state.sessions.select(crate::fleet::SessionKey { host: 0, id });
+    state.sessions.select(crate::fleet::SessionKey { host: samples::host(0), id });
     update(&mut state, Action::Tick, NOW);
     press(&mut state, "enter");
     let ticket = state.attach.as_ref().unwrap().viewer.ticket;
@@ -80,7 +80,8 @@ fn a_programs_bell_and_the_turn_that_it_makes_are_one_bell() {
     };
     let turns = |state: &mut State, index: usize, at: crate::Millis| {
         let mut session = samples::sessions().remove(index);
-        let news = |session| Action::Reports(vec![Report::Host(0, HostReport::Session(Box::new(session)))]);
+        let news =
+            |session| Action::Reports(vec![Report::Host(samples::host(0), HostReport::Session(Box::new(session)))]);
         session.turn = Turn::Agent;
         update(state, news(session.clone()), at);
         session.turn = Turn::You;

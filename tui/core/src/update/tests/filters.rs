@@ -11,7 +11,7 @@ fn loggers() -> State {
     let told = session("b", Turn::You, "running", "needs-input", "asks: keep the logger?");
     let named = session("rotate-the-logger", Turn::Agent, "running", "working", "working");
     let second = session("logger-levels-for-tests", Turn::Agent, "running", "working", "working");
-    report(&mut state, Report::Host(0, snapshot("local", vec![asks, told, named, second])));
+    report(&mut state, Report::Host(samples::host(0), snapshot("local", vec![asks, told, named, second])));
     state
 }
 
@@ -28,7 +28,10 @@ fn what_matches_best_is_selected_and_reasons_match_as_they_are_typed() {
     assert_eq!(selected(&state), "b");
     report(
         &mut state,
-        Report::Host(0, HostReport::Session(Box::new(session("c", Turn::You, "running", "idle", "logger")))),
+        Report::Host(
+            samples::host(0),
+            HostReport::Session(Box::new(session("c", Turn::You, "running", "idle", "logger"))),
+        ),
     );
     assert_eq!(selected(&state), "b");
     press(&mut state, "enter esc /");

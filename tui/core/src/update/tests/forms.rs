@@ -23,7 +23,7 @@ fn a_form_loses_nothing() {
     let created = session("fix-it", Turn::Agent, "queued", "working", "waits for a place to start");
     report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Created(Box::new(created.clone())))));
     assert!(state.dialog.is_none());
-    report(&mut state, Report::Host(0, HostReport::Session(Box::new(created))));
+    report(&mut state, Report::Host(samples::host(0), HostReport::Session(Box::new(created))));
     assert_eq!(selected(&state), "fix-it");
     press(&mut state, "n");
     assert!(matches!(&state.dialog, Some(Dialog::Form(form)) if form.title.is_empty()));
@@ -54,7 +54,7 @@ fn a_form_that_was_opened_early_chooses_what_turns_out_to_be_ready() {
         let all = crate::samples::environments();
         let one = all.into_iter().find(|e| e.name == name).unwrap();
         let one = crate::fleet::Environment { state: word.into(), ..one };
-        Report::Host(0, HostReport::Environment(Box::new(one)))
+        Report::Host(samples::host(0), HostReport::Environment(Box::new(one)))
     };
     report(&mut state, told("demo", "unbuilt"));
     report(&mut state, told("python", "unbuilt"));
@@ -90,7 +90,7 @@ fn a_new_session_begins_in_the_likely_environment() {
     sessions[0].environment = "python".into();
     let environments = ["aaa", "demo", "python"].map(environment).into();
     let all = crate::report::Snapshot { info: None, sessions, environments };
-    report(&mut state, Report::Host(0, HostReport::Snapshot(Box::new(all))));
+    report(&mut state, Report::Host(samples::host(0), HostReport::Snapshot(Box::new(all))));
     press(&mut state, "n");
     assert_eq!(chosen(&state).as_deref(), Some("python"), "the selected session's");
     press(&mut state, "j tab");

@@ -47,7 +47,7 @@ fn offers_sixteen(state: &mut State) {
     let (key, session) = state.selected().map(|(key, session)| (key.clone(), session.clone())).unwrap();
     let choices = (1..=16).map(|n| format!("answer {n}, {}", ["yes", "no"][n % 2])).collect();
     let session = crate::fleet::Session { choices, ..session };
-    report(state, Report::Host(key.host, HostReport::Session(Box::new(session))));
+    report(state, Report::Host(key.host.clone(), HostReport::Session(Box::new(session))));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn an_answer_goes_to_no_other_question_than_that_which_was_read() {
     press(&mut state, "a");
     let (key, session) = state.selected().map(|(key, session)| (key.clone(), session.clone())).unwrap();
     let session = crate::fleet::Session { choices: vec!["delete all".into()], ..session };
-    report(&mut state, Report::Host(key.host, HostReport::Session(Box::new(session))));
+    report(&mut state, Report::Host(key.host.clone(), HostReport::Session(Box::new(session))));
     assert!(calls(&press(&mut state, "enter")).is_empty());
     assert_eq!(last_notice(&state), "Not sent: pick a database does not ask this any more");
     press(&mut state, "a z z enter");

@@ -60,7 +60,7 @@ fn a_question_is_answered_once_also_where_news_of_it_are_late() {
     let effects = press(&mut state, "1");
     let mut next = samples::sessions().remove(0);
     next.updated_at += 1;
-    report(&mut state, Report::Host(0, HostReport::Session(Box::new(next))));
+    report(&mut state, Report::Host(samples::host(0), HostReport::Session(Box::new(next))));
     report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Done)));
     assert_eq!(calls(&press(&mut state, "1")).len(), 1);
 }

@@ -15,7 +15,7 @@ fn the_queue_begins_with_what_wants_a_verdict() {
     // What is merged leaves, and what stood below it takes its place.
     let mut merged = samples::pulls().remove(0);
     merged.state = "merged".into();
-    report(&mut state, Report::Host(0, HostReport::Pull(Box::new(merged))));
+    report(&mut state, Report::Host(samples::host(0), HostReport::Pull(Box::new(merged))));
     assert_eq!((state.pulls.items(), selected_pull(&state)), (3, 9));
     press(&mut state, "/ d a r k enter");
     assert_eq!((state.pulls.items(), selected_pull(&state)), (1, 8));
@@ -43,7 +43,7 @@ fn closing_asks_and_what_is_closed_is_opened_again() {
     assert_eq!(calls(&effects), [&Call::Close("widgets#13".into())]);
     let mut closed = samples::pulls().into_iter().find(|pull| pull.number == 13).unwrap();
     (closed.state, closed.closed_why) = ("closed".into(), "by anna".into());
-    report(&mut state, Report::Host(0, HostReport::Pull(Box::new(closed.clone()))));
+    report(&mut state, Report::Host(samples::host(0), HostReport::Pull(Box::new(closed.clone()))));
     report(&mut state, Report::Answer(ticket(&effects), Ok(Answer::Done)));
     assert_eq!(last_notice(&state), "Closed #13 Translate the docs");
     assert_eq!((state.pulls.items(), selected_pull(&state)), (3, 12));
@@ -58,7 +58,7 @@ fn closing_asks_and_what_is_closed_is_opened_again() {
     press(&mut state, "k");
     assert_eq!(calls(&press(&mut state, "X y")), [&Call::Reopen("widgets#13".into())]);
     closed.state = "open".into();
-    report(&mut state, Report::Host(0, HostReport::Pull(Box::new(closed))));
+    report(&mut state, Report::Host(samples::host(0), HostReport::Pull(Box::new(closed))));
     assert_eq!((state.pulls.items(), selected_pull(&state)), (5, 13), "it is selected where it is now");
     press(&mut state, "A");
     assert_eq!(state.pulls.items(), 4);

@@ -8,6 +8,7 @@ use crate::{
     Command, Theme,
     key::{Code, Key},
     report::{BuildReport, LogReport},
+    story::StoryReport,
     view,
 };
 
@@ -19,6 +20,7 @@ enum Step {
     /// To one of the streams or calls that were opened, by turn.
     Terminal(usize, TerminalReport),
     Log(usize, LogReport),
+    Story(usize, StoryReport),
     Answer(usize, bool),
     Build(usize, BuildReport),
     Time(i64),
@@ -51,7 +53,7 @@ fn key() -> impl Strategy<Value = Key> {
         Code::PageDown,
         Code::Delete,
     ];
-    let chars = "qjkgGndyrlLmoubEHCSRaxcMp/:?123{} é";
+    let chars = "qjkgGndyrlLmoubEHCSRaxcMps/:?123{} é";
     prop_oneof![
         3 => prop::sample::select(chars.chars().collect::<Vec<_>>()).prop_map(Key::char),
         1 => prop::sample::select("]lzscd[wu".chars().collect::<Vec<_>>()).prop_map(Key::ctrl),
@@ -113,6 +115,15 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let log =
         prop_oneof![bytes().prop_map(LogReport::Data), Just(LogReport::End), Just(LogReport::Failed("no".into()))];
+    let story = prop_oneof![
+        (0i64..400, 0i64..400).prop_map(|(first, count)| {
+            let event = |id| crate::story::Event { id, what: "sent".into(), ..crate::story::Event::default() };
+            StoryReport::Events((first..first + count).map(event).collect())
+        }),
+        Just(StoryReport::Lost("hung up".into())),
+        Just(StoryReport::Failed("no".into())),
+        Just(StoryReport::Over),
+    ];
     let build = prop_oneof![
         (0u32..9, 0u32..9).prop_map(|(number, count)| BuildReport::Step(number, count, "setup".into())),
         "\\PC{0,20}".prop_map(BuildReport::Output),
@@ -124,6 +135,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => prop::sample::select(Command::ALL.to_vec()).prop_map(Step::Command),
         3 => (0usize..4, host).prop_map(|(host, news)| Step::Host(host, news)),
         4 => (0usize..3, terminal_news()).prop_map(|(which, news)| Step::Terminal(which, news)),
+        1 => (0usize..3, story).prop_map(|(which, news)| Step::Story(which, news)),
         1 => (0usize..3, log).prop_map(|(which, news)| Step::Log(which, news)),
         1 => (0usize..3, any::<bool>()).prop_map(|(which, good)| Step::Answer(which, good)),
         1 => (0usize..3, build).prop_map(|(which, news)| Step::Build(which, news)),
@@ -172,8 +184,9 @@ impl Driven {
                 crate::resolve(&keymap, &self.state, event)
             }
             Step::Command(command) => Some(Action::Run(command)),
-            Step::Host(host, report) => Some(news(Report::Host(host, host_news(report)))),
+            Step::Host(host, report) => Some(news(Report::Host(samples::host(host), host_news(report)))),
             Step::Terminal(which, report) => Some(news(Report::Terminal(self.ticket(which), report))),
+            Step::Story(which, report) => Some(news(Report::Story(self.ticket(which), report))),
             Step::Log(which, report) => Some(news(Report::Log(self.ticket(which), report))),
             Step::Answer(which, good) => {
                 let answer = if good { Ok(Answer::Done) } else { Err("no".into()) };
@@ -187,8 +200,10 @@ impl Driven {
         };
         let Some(action) = action else { return };
         for effect in update(&mut self.state, action, self.now) {
-            if let Effect::Call(ticket, ..) | Effect::OpenTerminal { ticket, .. } | Effect::OpenLog { ticket, .. } =
-                effect
+            if let Effect::Call(ticket, ..)
+            | Effect::OpenTerminal { ticket, .. }
+            | Effect::OpenLog { ticket, .. }
+            | Effect::OpenStory { ticket, .. } = effect
             {
                 self.tickets.insert(0, ticket);
             }

@@ -142,7 +142,7 @@ fn bell_and_title_pass_and_a_copy_is_the_users_to_decide() {
 fn shift_enter_and_shift_esc_are_enter_and_esc_where_nothing_is_typed() {
     let mut state = fleet(SIZE);
     let id = samples::sessions()[4].id.as_str().into();
-    state.sessions.select(crate::fleet::SessionKey { host: 0, id });
+    state.sessions.select(crate::fleet::SessionKey { host: samples::host(0), id });
     press(&mut state, "shift-enter");
     assert!(state.attach.is_some());
     let mut state = fleet(SIZE);

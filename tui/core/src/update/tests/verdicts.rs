@@ -8,7 +8,7 @@ use crate::{
 };
 
 fn key() -> PullKey {
-    PullKey { host: 0, repository: "widgets".into(), number: 12 }
+    PullKey { host: samples::host(0), repository: "widgets".into(), number: 12 }
 }
 
 fn head() -> String {
@@ -63,7 +63,7 @@ fn push_revision(state: &mut State) -> Vec<Effect> {
     let mut pull = samples::pulls().remove(0);
     (pull.revision, pull.head) = (3, "33333333".into());
     pull.revisions.push(Revision { number: 3, head: "33333333".into(), forced: false, at: NOW - 3000 });
-    report(state, Report::Host(0, HostReport::Pull(Box::new(pull))))
+    report(state, Report::Host(samples::host(0), HostReport::Pull(Box::new(pull))))
 }
 
 #[test]
@@ -235,7 +235,10 @@ fn drafts_come_back_and_what_is_typed_is_kept() {
     let old = Draft { comments: vec![comment(11, "Why create?")], body: "Nearly".into() };
     report(
         &mut state,
-        Report::Drafts(0, vec![("widgets".into(), 12, old.clone()), ("gadgets".into(), 1, Draft::default())]),
+        Report::Drafts(
+            samples::host(0),
+            vec![("widgets".into(), 12, old.clone()), ("gadgets".into(), 1, Draft::default())],
+        ),
     );
     assert_eq!(state.drafts.len(), 1);
     press(&mut state, "j c");

@@ -71,7 +71,7 @@ impl Progress {
         if self.live {
             let newest = self.kept.back().map_or("", String::as_str);
             let newest = if self.passing.is_empty() { newest } else { &self.passing };
-            waiting::draw(&format!("    {}", waiting::sign(elapsed, newest)));
+            output::draw_line(&format!("    {}", waiting::sign(elapsed, newest)));
         } else if self.said.elapsed() >= SILENCE {
             self.said = Instant::now();
             output::note(format!("      {} s  {}", elapsed.as_secs(), self.passing).trim_end());
@@ -92,7 +92,7 @@ impl Progress {
     /// Removes the line that is drawn over.
     pub(super) fn clear(&self) {
         if self.live {
-            waiting::clear();
+            output::clear_line();
         }
     }
 

@@ -7,7 +7,7 @@ fn reviews_are_told_once_and_those_before_the_wait_count() {
     let review = |count| Input::Observed(Some(Box::new(seen("a", [Passed, Passed], count))));
     let (s, effects) = all(running(), [review(1), wait(1, WaitFor::Review), review(1)]);
     assert!(matches!(tells(&effects)[..], [(1, Answer::Review { reviews, .. })] if reviews.len() == 1));
-    let (s, effects) = all(s, [Input::Told { generation: 3 }, wait(2, WaitFor::Review), review(1)]);
+    let (s, effects) = all(s, [Input::Delivered { generation: 3 }, wait(2, WaitFor::Review), review(1)]);
     assert!(tells(&effects).is_empty());
     let (_, effects) = all(s, [review(3)]);
     let told = tells(&effects);
@@ -16,7 +16,7 @@ fn reviews_are_told_once_and_those_before_the_wait_count() {
 
 #[test]
 fn who_waits_for_review_is_told_once_that_the_checks_failed() {
-    let told = Input::Told { generation: 3 };
+    let told = Input::Delivered { generation: 3 };
     let (s, effects) = all(running(), [wait(1, WaitFor::Review), observed("a", [Passed, Failed]), told.clone()]);
     assert!(matches!(tells(&effects)[..], [(1, Answer::Checks { outcome, .. })] if outcome == "failed"));
     let (s, effects) = all(s, [wait(2, WaitFor::Review), observed("a", [Passed, Failed])]);
@@ -38,7 +38,7 @@ fn who_waits_for_review_is_told_once_that_the_checks_failed() {
 #[case::seen(&[again([Passed, Runs], 50)])]
 #[case::between_two_looks(&[])]
 fn who_waits_for_review_is_told_that_checks_failed_that_were_run_again(#[case] meanwhile: &[Input]) {
-    let told = Input::Told { generation: 3 };
+    let told = Input::Delivered { generation: 3 };
     let first = [wait(1, WaitFor::Review), again([Passed, Failed], 10), told.clone(), wait(2, WaitFor::Review)];
     let (s, _) = all(running(), first);
     let (s, effects) = all(s, meanwhile.iter().cloned());
@@ -57,8 +57,8 @@ fn a_new_review_has_its_words_however_much_there_was_before() {
     let mut much = seen("a", [Passed, Failed], 30);
     much.checks = (0..60).map(|n| CheckSeen { log: long(8 << 10), ..check(&format!("check {n}"), Failed) }).collect();
     much.reviews.iter_mut().for_each(|review| review.body = long(16 << 10));
-    let told = Told { number: 5, review: 20, ..Told::default() };
-    let s = Session { told: vec![told], ..running() };
+    let told = Delivered { number: 5, review: 20, ..Delivered::default() };
+    let s = Session { delivered: vec![told], ..running() };
     let (_, effects) = all(s.clone(), [wait(1, WaitFor::Review), Input::Observed(Some(Box::new(much.clone())))]);
     let told = tells(&effects);
     let [(1, Answer::Review { reviews, .. })] = &told[..] else { panic!("{told:?}") };
@@ -78,7 +78,7 @@ fn the_first_review_of_the_next_pull_request_is_told() {
         seen.pull.number = number;
         Input::Observed(Some(Box::new(seen)))
     };
-    let told = Input::Told { generation: 3 };
+    let told = Input::Delivered { generation: 3 };
     let (s, _) = all(running(), [wait(1, WaitFor::Review), review(5, 3), told.clone()]);
     let (s, effects) = all(s, [wait(2, WaitFor::Review), review(6, 1), told]);
     assert!(matches!(tells(&effects)[..], [(2, Answer::Review { number: 6, reviews, .. })] if reviews.len() == 1));

@@ -1,0 +1,31 @@
+//! The start of the agent.
+
+use pilothouse_proto::guest::v1::{StartAgentRequest, StartAgentResponse, event};
+use tonic::Status;
+
+use super::{check, guest::Guest};
+use crate::{agent::Context, environment, process::Launch, user::User};
+
+/// Starts the agent.
+pub(super) fn start(guest: &Guest, request: StartAgentRequest) -> Result<StartAgentResponse, Status> {
+    check::command(&request.command)?;
+    check::environment(&request.environment)?;
+    let window = check::window(request.columns, request.rows)?;
+    let directory = if request.directory.is_empty() { "/".into() } else { request.directory };
+    let user = User::find(&request.user)
+        .map_err(|error| Status::failed_precondition(format!("the agent cannot be started: {error}")))?;
+    let context = Context { environment: request.environment, directory, user: user.name.clone() };
+    let launch = Launch {
+        command: request.command,
+        environment: environment::of(&user, [&guest.variables(), &context.environment]),
+        directory: context.directory.clone(),
+        terminal: Some(window),
+        user: Some(user),
+    };
+    let events = guest.0.events.clone();
+    let ended = move |exit| events.push(event::Event::AgentExited(exit));
+    let started = guest.0.agent.start(context, || guest.launch(&launch, "agent"), ended);
+    let agent =
+        started.map_err(|error| Status::failed_precondition(format!("the agent cannot be started: {error}")))?;
+    Ok(StartAgentResponse { agent: Some(agent) })
+}

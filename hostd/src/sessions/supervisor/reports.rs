@@ -1,0 +1,196 @@
+//! What an agent's program and its hooks report, on its way to the core.
+//!
+//! A program may report as often as it likes: what is looked at is the state of its records at that moment, no more often than
+//! the pace below says, so that a flood costs a few commits a second.
+
+use std::{ops::ControlFlow, time::Duration};
+
+use hostd_core::{
+    Input,
+    profile::is_conversation,
+    reports::{Report, Source, of_title},
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::Supervisor;
+use crate::clock::now;
+
+/// Least time between two looks.
+const PACE: Duration = Duration::from_millis(200);
+/// Least time between two reports that say the same state, with other words.
+const WORDS: Duration = Duration::from_secs(2);
+
+/// When reports are looked at next.
+#[derive(Default)]
+pub(super) struct Pace {
+    /// When there is something to be looked at; None: nothing has changed.
+    due: Option<Instant>,
+    /// When the last look was.
+    last: Option<Instant>,
+    /// When words alone were last passed on.
+    worded: Option<Instant>,
+}
+
+impl Pace {
+    /// There is something new. Whether it is looked at now; else it is when the pace allows.
+    pub(super) fn news(&mut self) -> bool {
+        let now = Instant::now();
+        let free = self.last.map_or(now, |last| last + PACE);
+        self.due = Some(self.due.map_or(free, |due| due.min(free)));
+        self.due.is_some_and(|due| due <= now)
+    }
+
+    /// Until it is time to look.
+    pub(super) async fn due(at: Option<Instant>) {
+        match at {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// The next look passes on all that is news.
+    pub(super) fn hurry(&mut self) {
+        self.worded = None;
+    }
+
+    fn begin(&mut self) -> Instant {
+        let now = Instant::now();
+        (self.due, self.last) = (None, Some(now));
+        now
+    }
+
+    /// Whether a report may be passed on now; else it is looked at again when it may.
+    fn admits(&mut self, known: Option<&Report>, new: Option<&Report>, now: Instant) -> bool {
+        let same =
+            |(known, new): (&Report, &Report)| (known.state, &known.id, known.asked) == (new.state, &new.id, new.asked);
+        let same = known.zip(new).is_some_and(same);
+        if !same {
+            return true;
+        }
+        let free = self.worded.map_or(now, |last| last + WORDS);
+        if free > now {
+            self.due = Some(self.due.map_or(free, |due| due.min(free)));
+            return false;
+        }
+        self.worded = Some(now);
+        true
+    }
+}
+
+impl Supervisor {
+    /// Something may have been reported.
+    pub(super) async fn reports_changed(&mut self) -> ControlFlow<()> {
+        if self.pace.news() { self.look_at_reports().await } else { ControlFlow::Continue(()) }
+    }
+
+    /// Tells the core what is reported now, where that is something else than it knows.
+    pub(super) async fn look_at_reports(&mut self) -> ControlFlow<()> {
+        let began = self.pace.begin();
+        // Records below the one that speaks are shown, and not kept.
+        self.ctx.feed.session(self.handle.view());
+        let program = Report::of_records(&self.handle.terminal.status(), now());
+        self.pass_on(Source::Program, program, began).await?;
+        self.pass_on(Source::Terminal, self.of_title(), began).await?;
+        let mut hook = None;
+        self.handle.hooks.send_if_modified(|slot| {
+            hook = slot.take();
+            false
+        });
+        let generation = self.session().generation;
+        if let Some(hook) = hook.filter(|hook| hook.generation == generation) {
+            self.keep_conversation(&hook.conversation).await;
+            if !self.pass_on(Source::Hook, Some(hook.said.clone()), began).await? {
+                self.handle.hooks.send_if_modified(|slot| {
+                    slot.get_or_insert(hook);
+                    false
+                });
+            }
+        }
+        let session = self.session();
+        match self.handle.terminal.answered() {
+            Some((at, entered)) if session.reports.are_answered(at, entered) => {
+                self.report(Input::Answered { generation: session.generation, at, entered }).await
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Supervisor {
+    /// What the terminal's title says, by the marks of the agent's profile.
+    fn of_title(&self) -> Option<Report> {
+        let agent = self.machine().agent?;
+        let state = of_title(&agent.profile.titles, &self.handle.terminal.signs().borrow().title)?;
+        Some(Report::new(state, now()))
+    }
+
+    /// Keeps which conversation the agent has, so that it goes on with that one when the session is restarted.
+    async fn keep_conversation(&mut self, id: &str) {
+        let mut machine = self.machine();
+        let Some(agent) = machine.agent.as_mut().filter(|agent| agent.conversation != id && is_conversation(id)) else {
+            return;
+        };
+        id.clone_into(&mut agent.conversation);
+        if let Err(error) = self.keep(machine).await {
+            tracing::warn!(slug = self.handle.slug, %error, "the agent's conversation is not kept");
+        }
+    }
+
+    /// Passes a report on, where it is news. False: it is to wait.
+    async fn pass_on(&mut self, source: Source, report: Option<Report>, now: Instant) -> ControlFlow<(), bool> {
+        let session = self.session();
+        let known = session.reports.of(source);
+        let news = match (known, &report) {
+            (Some(known), Some(report)) => !known.says(report),
+            (known, report) => known.is_some() || report.is_some(),
+        };
+        if !session.lifecycle.has_vm() || !news {
+            return ControlFlow::Continue(true);
+        }
+        if !self.pace.admits(known, report.as_ref(), now) {
+            return ControlFlow::Continue(false);
+        }
+        let generation = session.generation;
+        self.report(Input::Reported { generation, source, report: report.map(Box::new) }).await?;
+        ControlFlow::Continue(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hostd_core::reports::State;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_news_is_looked_at_a_few_times_a_second() {
+        let (mut pace, began) = (Pace::default(), Instant::now());
+        let mut looks = 0;
+        while Instant::now() - began < Duration::from_secs(10) {
+            if pace.news() {
+                pace.begin();
+                looks += 1;
+            }
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert!((40..=60).contains(&looks), "{looks}");
+        assert!(pace.next().is_some(), "the last of it is looked at in time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn words_alone_wait_for_longer_than_states() {
+        let mut pace = Pace::default();
+        let report = |state, text: &str| Report { text: text.into(), ..Report::new(state, 1) };
+        let (a, b) = (report(State::Working, "a"), report(State::Working, "b"));
+        let now = pace.begin();
+        assert!(pace.admits(None, Some(&a), now) && pace.admits(Some(&a), Some(&b), now));
+        assert!(!pace.admits(Some(&b), Some(&a), now));
+        assert_eq!(pace.next(), Some(now + WORDS));
+        assert!(pace.admits(Some(&b), Some(&report(State::Idle, "")), now) && pace.admits(Some(&b), None, now));
+        assert!(pace.admits(Some(&b), Some(&a), now + WORDS));
+    }
+}

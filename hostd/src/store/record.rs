@@ -1,0 +1,152 @@
+//! What the store keeps of a session, and of the effects that it asked for.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use hostd_core::{
+    Effect, Session,
+    profile::{Profile, with_session_id},
+    recipe::{Cpu, Egress},
+};
+use serde::{Deserialize, Serialize};
+
+/// What the store keeps of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// State of the session, by the rules of the core.
+    pub session: Session,
+    /// What the session's VM is made from.
+    pub machine: Machine,
+}
+
+/// What a session's VM is made from, fixed at dispatch, and how its last start went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Immutable images below the VM's disk, bottom first.
+    pub layers: Vec<PathBuf>,
+    /// Destinations that the guest may reach.
+    pub egress: Vec<Egress>,
+    /// Names of repositories of the local forge that the guest may read beside its own.
+    #[serde(default)]
+    pub also_read: Vec<String>,
+    /// Names of credentials of the host that the guest's requests are given.
+    #[serde(default)]
+    pub credentials: Vec<String>,
+    /// User that the agent runs as; empty: root.
+    #[serde(default)]
+    pub user: String,
+    /// Variables of the agent, and of commands that are run beside it.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Profile of the agent, and which conversation it has; None: the agent is of no profile.
+    #[serde(default)]
+    pub agent: Option<Box<Agent>>,
+    /// Phases of the VM's last start, in order.
+    #[serde(default)]
+    pub phases: Vec<Phase>,
+    /// File name of the layer that the VM writes to, in the session's folder.
+    #[serde(default = "first_disk")]
+    pub disk: String,
+    /// Folder of the template that the session's first start clones; None: it boots.
+    #[serde(default)]
+    pub template: Option<PathBuf>,
+    /// Folder of the template that the VM's memory is a view of in its present life; None: its memory is its own.
+    #[serde(default)]
+    pub view_of: Option<PathBuf>,
+    /// The session's last snapshot; None: there is none.
+    #[serde(default)]
+    pub snapshot: Option<Snapshot>,
+    /// Number of the last event of the guest's present boot that hostd has taken; 0: none.
+    #[serde(default)]
+    pub heard: u64,
+    /// Seconds that the session may wait before it is suspended.
+    #[serde(default)]
+    pub suspend_after: Option<u64>,
+    /// Branch of the repository that the build cloned; empty: not known, or there is no repository.
+    #[serde(default)]
+    pub branch: String,
+    /// What the guest gets of the host's processor beside the usual.
+    #[serde(default)]
+    pub cpu: Cpu,
+    /// What was found of the repository after the last boot from a disk that the session had worked on; empty: nobody has
+    /// looked.
+    #[serde(default)]
+    pub repository: String,
+}
+
+/// What is known of a session's agent by its profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// The profile, as it was when the session was made; its files are in the build, and left out here.
+    pub profile: Profile,
+    /// Id of the conversation that the program has, for its `resume`; empty: the program has not told yet.
+    #[serde(default)]
+    pub conversation: String,
+}
+
+impl Agent {
+    /// The command that goes on with the agent's conversation; None: it has none that is known, or its program cannot.
+    #[must_use]
+    pub fn goes_on(&self) -> Option<Vec<String>> {
+        let known = !self.conversation.is_empty() && !self.profile.resume.is_empty();
+        known.then(|| with_session_id(&self.profile.resume, &self.conversation))
+    }
+}
+
+/// A snapshot of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Folder with the snapshot's memory and devices.
+    pub folder: PathBuf,
+    /// Bytes that memory and devices take on disk.
+    pub bytes: u64,
+    /// Offset of the terminal's output up to which hostd had taken it.
+    pub terminal: u64,
+    /// When the snapshot was made, in milliseconds since the Unix epoch.
+    pub at: i64,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            layers: vec![],
+            egress: vec![],
+            also_read: vec![],
+            credentials: vec![],
+            user: String::new(),
+            environment: BTreeMap::new(),
+            agent: None,
+            phases: vec![],
+            disk: first_disk(),
+            template: None,
+            view_of: None,
+            snapshot: None,
+            heard: 0,
+            suspend_after: None,
+            branch: String::new(),
+            cpu: Cpu::default(),
+            repository: String::new(),
+        }
+    }
+}
+
+fn first_disk() -> String {
+    "disk.qcow2".into()
+}
+
+/// A phase of a VM's start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phase {
+    /// Name of the phase, e.g. kernel.
+    pub name: String,
+    /// Duration of the phase, in microseconds.
+    pub micros: u64,
+}
+
+/// An effect that is committed and not yet carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxEntry {
+    /// Id of the entry's row, for [`Store::commit`](super::Store::commit); 0: it has none.
+    pub id: i64,
+    /// The effect itself.
+    pub effect: Effect,
+}

@@ -1,0 +1,121 @@
+//! From a QEMU that waits to a VM that runs.
+
+use std::path::Path;
+
+use hostd_core::requirements::Requirements;
+use serde_json::json;
+use tokio::net::UnixStream;
+
+use super::{
+    deadlines::GREETING,
+    disk::Disk,
+    installation::Installation,
+    layout::{Layout, Load},
+    machine::Machine,
+    plan::{Begin, Plan},
+    prelaunch::Prelaunch,
+    serial::Serial,
+    snapshot,
+    standby::Ready,
+};
+use crate::{Memory, VmError, VmSpec};
+
+/// Starts a VM, from a snapshot or by a boot; one that stands by is used where it fits.
+pub(super) async fn launch(
+    installation: &Installation,
+    ready: &Ready,
+    spec: &VmSpec,
+    from: Option<&Path>,
+) -> Result<Machine, VmError> {
+    let program = installation.program()?;
+    let resumed = from.filter(|from| !is_template(from, &spec.memory));
+    let made = match resumed {
+        Some(from) => Some(snapshot::made_with(from).await?),
+        None => None,
+    };
+    let plan = installation.plan(spec, &program, made).await?;
+    let requirements = plan.requirements_of(spec);
+    let load = match from {
+        Some(from) => Some(snapshot::open(from, &requirements).await?),
+        None => None,
+    };
+    let launch = Launch { installation, plan, spec, requirements, load };
+    // A session that begins takes a warm VM, or takes its time.
+    if resumed.is_some()
+        && let Some((prelaunch, disk)) = ready.take(spec, &launch.requirements).await
+    {
+        match launch.run(prelaunch, disk).await {
+            Err((error, true)) => tracing::warn!(%error, "what stood by for a resume is of no use"),
+            ran => return ran.map_err(|(error, _)| error),
+        }
+    }
+    let begin = if from.is_some() { Begin::Snapshot } else { Begin::Boot };
+    let prelaunch = Prelaunch::start(&launch.plan, spec, &program, begin).await?;
+    launch.run(prelaunch, Disk::new(spec.layers.len())).await.map_err(|(error, _)| error)
+}
+
+/// A session that begins gets today's guest: one whose template has another boots, and it is said how to mend that.
+fn is_template(snapshot: &Path, memory: &Memory) -> bool {
+    matches!(memory, Memory::Clone(template) if template == snapshot)
+}
+
+/// What makes a running VM of a QEMU that waits.
+struct Launch<'a> {
+    installation: &'a Installation,
+    plan: Plan,
+    spec: &'a VmSpec,
+    requirements: Requirements,
+    load: Option<Load>,
+}
+
+impl Launch<'_> {
+    /// Fills the QEMU, where it is to be, and lets it run. An error comes with whether the process is gone.
+    async fn run(&self, mut prelaunch: Prelaunch, mut disk: Disk) -> Result<Machine, (VmError, bool)> {
+        let layout = Layout {
+            pid: prelaunch.process.pid,
+            base: prelaunch.base,
+            ram: self.plan.ram(self.spec),
+            memory: self.plan.memory.clone(),
+            disk: self.spec.disk.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            installation: self.installation.clone(),
+            requirements: self.requirements.clone(),
+        };
+        match self.fill(&mut prelaunch, &mut disk, &layout).await {
+            Ok(link) => {
+                let folder = &self.spec.directory;
+                Ok(Machine::start(folder, prelaunch, layout, disk, Serial::fresh(folder), link))
+            }
+            Err(error) => Err((error, prelaunch.end().await)),
+        }
+    }
+
+    /// Fills the QEMU from the snapshot, its link's port connected before its devices are loaded. So it was when the guest was
+    /// suspended: the guest sees no change, and has nothing to do before it hears its host.
+    async fn fill(
+        &self,
+        prelaunch: &mut Prelaunch,
+        disk: &mut Disk,
+        layout: &Layout,
+    ) -> Result<Option<UnixStream>, VmError> {
+        let ahead = self.plan.read_ahead();
+        let link = match &self.load {
+            Some(load) => {
+                let link = prelaunch.connect().await?;
+                let give = async |qmp: &mut _| disk.give(qmp, &self.spec.layers, &self.spec.disk).await;
+                snapshot::load(&mut prelaunch.qmp, layout, load, &self.spec.directory, give).await?;
+                Some(link)
+            }
+            None => None,
+        };
+        if let Some(ahead) = ahead {
+            // It runs either way, and then takes more memory.
+            match ahead.await {
+                Ok(Ok(bytes)) => tracing::debug!(bytes, "what the page cache had not of a template was read"),
+                Ok(Err(error)) => tracing::warn!(%error, "a template is not read ahead of its guest"),
+                Err(error) => tracing::warn!(%error, "a template is not read ahead of its guest"),
+            }
+        }
+        let runs = prelaunch.qmp.execute("cont", json!({}), GREETING).await;
+        runs.map(|_| link).map_err(|error| prelaunch.said(&error))
+    }
+}

@@ -1,0 +1,182 @@
+//! A running VM: one task owns its process and its control connection ([`Driver`]); everybody else asks that task.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use hostd_core::session::Cause;
+use tokio::{
+    net::UnixStream,
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+
+use super::{
+    disk::Disk,
+    driver::{Driver, Request},
+    errors::gone,
+    layout::Layout,
+    prelaunch::Prelaunch,
+    serial::Serial,
+    sockets,
+    stall::Stall,
+};
+use crate::{Io, MemoryUse, Port, Vm, VmError, file, identity::ProcessIdentity, snapshot::store::Manifest};
+
+/// Handle of a running VM; see [`Vm`].
+#[derive(Debug)]
+pub(super) struct Machine {
+    directory: PathBuf,
+    process: ProcessIdentity,
+    requests: mpsc::Sender<Request>,
+    cause: watch::Receiver<Option<Cause>>,
+    /// Serial output as it was at the VM's end.
+    last: watch::Receiver<Vec<u8>>,
+    stalled: watch::Receiver<bool>,
+    up: Arc<AtomicBool>,
+    /// The link's port, where that was connected before the VM ran.
+    link: Mutex<Option<UnixStream>>,
+}
+
+impl Machine {
+    /// Starts the task that owns a running QEMU; one that came from a snapshot has its link's port connected.
+    pub(super) fn start(
+        directory: &Path,
+        prelaunch: Prelaunch,
+        layout: Layout,
+        disk: Disk,
+        serial: Serial,
+        link: Option<UnixStream>,
+    ) -> Self {
+        let snapshot = link.is_some();
+        let (requests, inbox) = mpsc::channel(16);
+        let (set_cause, cause) = watch::channel(None);
+        let (set_last, last) = watch::channel(Vec::new());
+        let (stall, stalled) = Stall::new();
+        let Prelaunch { process, qmp, record, sealed, .. } = prelaunch;
+        let folder = directory.to_owned();
+        let up = Arc::new(AtomicBool::new(snapshot));
+        let driver = Driver {
+            directory: folder,
+            process,
+            qmp: Some(qmp),
+            layout,
+            disk,
+            serial,
+            stall,
+            up: up.clone(),
+            boots: 1,
+            booted: (!snapshot).then(Instant::now),
+            _sealed: sealed,
+        };
+        tokio::spawn(async move {
+            let (cause, last) = driver.run(inbox).await;
+            set_last.send_replace(last);
+            set_cause.send_replace(Some(cause));
+        });
+        Self {
+            directory: directory.to_owned(),
+            process: record.process,
+            requests,
+            cause,
+            last,
+            stalled,
+            up,
+            link: Mutex::new(link),
+        }
+    }
+}
+
+#[async_trait]
+impl Vm for Machine {
+    async fn connect(&self, port: Port) -> io::Result<Box<dyn Io>> {
+        let early = match port {
+            Port::Link => self.link.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            Port::Tunnel => None,
+        };
+        Ok(Box::new(match early {
+            Some(connected) => connected,
+            None => sockets::connect_port(&self.directory, port).await?,
+        }))
+    }
+
+    async fn ended(&self) -> Cause {
+        let mut cause = self.cause.clone();
+        match cause.wait_for(Option::is_some).await.map(|cause| cause.clone()) {
+            Ok(Some(cause)) => cause,
+            // The task ends without a word only when the runtime does.
+            _ => Cause::VmDied("hostd is ending".into()),
+        }
+    }
+
+    async fn end(&self) {
+        // Refused when the task is gone, and so is the VM.
+        let _ = self.requests.send(Request::End).await;
+        self.ended().await;
+    }
+
+    async fn serial(&self) -> Vec<u8> {
+        let (reply, answer) = oneshot::channel();
+        if self.requests.send(Request::Serial(reply)).await.is_ok()
+            && let Ok(bytes) = answer.await
+        {
+            return bytes;
+        }
+        self.ended().await;
+        self.last.borrow().clone()
+    }
+
+    async fn snapshot(&self, folder: &Path) -> Result<Manifest, VmError> {
+        let folder = std::path::absolute(folder).map_err(file::failed(folder))?;
+        self.ask(|reply| Request::Snapshot(folder, reply)).await
+    }
+
+    async fn pivot(&self, top: &Path) -> Result<(), VmError> {
+        let top = std::path::absolute(top).map_err(file::failed(top))?;
+        self.ask(|reply| Request::Pivot(top, reply)).await
+    }
+
+    async fn rebase(&self, below: usize, merged: &Path) -> Result<(), VmError> {
+        let merged = std::path::absolute(merged).map_err(file::failed(merged))?;
+        self.ask(|reply| Request::Rebase(below, merged, reply)).await
+    }
+
+    async fn pause(&self) -> Result<(), VmError> {
+        self.ask(Request::Pause).await
+    }
+
+    async fn go_on(&self) -> Result<(), VmError> {
+        self.ask(Request::GoOn).await
+    }
+
+    fn came_up(&self) {
+        self.up.store(true, Ordering::Relaxed);
+    }
+
+    fn stalled(&self) -> bool {
+        *self.stalled.borrow()
+    }
+
+    fn memory(&self) -> MemoryUse {
+        self.process.memory()
+    }
+
+    fn memory_part(&self) -> MemoryUse {
+        self.process.memory_part()
+    }
+}
+
+impl Machine {
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, VmError>>) -> Request) -> Result<T, VmError> {
+        let (reply, answer) = oneshot::channel();
+        // Refused, or left without an answer, when the VM is gone.
+        let _ = self.requests.send(request(reply)).await;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}

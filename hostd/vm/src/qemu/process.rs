@@ -1,0 +1,154 @@
+//! The QEMU process: its own session, nothing inherited but what is meant, its output in a bounded file in memory.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+    path::Path,
+    process::Stdio,
+};
+
+use rustix::{
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create},
+    io::{FdFlags, fcntl_setfd},
+    process::{Resource, Rlimit, setrlimit, setsid},
+    thread::set_no_new_privs,
+};
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
+
+use super::deadlines::KILL;
+
+/// Most bytes that are kept of what QEMU prints, from its beginning.
+const OUTPUT: usize = 64 * 1024;
+/// Value of QEMU's oom_score_adj, by which the kernel chooses what to kill when memory runs out: any VM before hostd, and
+/// before what else the host runs.
+const OOM_SCORE: &str = "500";
+
+/// A running QEMU that is hostd's child.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) child: Child,
+    pub(super) pid: u32,
+    pub(super) output: Output,
+}
+
+impl Process {
+    /// Kills the process, which may have ended by itself; returns whether it is gone.
+    pub(super) async fn kill(&mut self) -> bool {
+        let gone = matches!(timeout(KILL, self.child.kill()).await, Ok(Ok(())));
+        if !gone {
+            tracing::error!(pid = self.pid, "QEMU does not end");
+        }
+        gone
+    }
+}
+
+/// What QEMU prints, kept in memory that cannot grow: no guest can make it fill a disk, it needs no reader, and it
+/// outlives hostd with the process.
+#[derive(Debug)]
+pub(super) struct Output(File);
+
+impl Output {
+    fn new() -> io::Result<Self> {
+        let memory = memfd_create("qemu-output", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        ftruncate(&memory, OUTPUT as u64)?;
+        fcntl_add_seals(&memory, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+        Ok(Self(memory.into()))
+    }
+
+    /// What QEMU has printed so far.
+    pub(super) fn read(&self) -> Vec<u8> {
+        let mut bytes = vec![0; OUTPUT];
+        let read = self.0.read_at(&mut bytes, 0).unwrap_or(0);
+        bytes.truncate(read);
+        // The file has its full size from the start: zeros that nobody wrote.
+        let end = bytes.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
+        bytes.truncate(end);
+        bytes
+    }
+
+    fn stdio(&self) -> io::Result<Stdio> {
+        Ok(self.0.try_clone()?.into())
+    }
+}
+
+/// Starts QEMU with these open files under their own numbers. It goes on when hostd ends.
+pub(super) fn spawn(program: &Path, argv: &[OsString], inherited: Vec<OwnedFd>) -> io::Result<Process> {
+    let output = Output::new()?;
+    let mut command = Command::new(program);
+    command.args(argv).current_dir("/").kill_on_drop(false);
+    command.stdin(Stdio::null()).stdout(output.stdio()?).stderr(output.stdio()?);
+    set_up(&mut command, inherited);
+    let child = command.spawn()?;
+    let pid = child.id().ok_or_else(|| io::Error::other("QEMU ended at once"))?;
+    // Raising one's own is always allowed; a host without it is none the worse.
+    let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
+    Ok(Process { child, pid, output })
+}
+
+#[allow(unsafe_code)]
+fn set_up(command: &mut Command, inherited: Vec<OwnedFd>) {
+    let prepare = move || {
+        setsid()?;
+        set_no_new_privs(true)?;
+        // A core file would be the guest's memory.
+        setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+        inherited.iter().map(AsFd::as_fd).try_for_each(inherit)
+    };
+    // SAFETY: runs in the forked child before exec, where only async-signal-safe calls are allowed: these are four bare
+    // system calls, without allocation or locks, and the descriptors stay open because the closure owns them.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+}
+
+/// Everything that Rust opens is closed at exec unless said otherwise, as here.
+fn inherit(file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(fcntl_setfd(file, FdFlags::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    async fn sh(script: &str, inherited: Vec<OwnedFd>) -> String {
+        let argv = ["-c", script].map(OsString::from);
+        let mut process = spawn(Path::new("/bin/sh"), &argv, inherited).unwrap();
+        process.child.wait().await.unwrap();
+        String::from_utf8(process.output.read()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn inherits_only_what_is_meant() {
+        let meant: OwnedFd = File::open("/dev/null").unwrap().into();
+        let other = File::open("/dev/zero").unwrap();
+        let number = meant.as_raw_fd();
+        let listing = sh("ls -l /proc/$$/fd", vec![meant]).await;
+        assert!(listing.contains(&format!(" {number} -> /dev/null")), "{listing}");
+        assert!(!listing.contains(&format!(" {} -> /dev/zero", other.as_raw_fd())), "{listing}");
+    }
+
+    #[tokio::test]
+    async fn has_a_session_of_its_own_and_no_new_rights() {
+        let text =
+            sh("cut -d' ' -f5,6 /proc/$$/stat; echo $$ $$; grep NoNewPrivs /proc/$$/status; ulimit -c", vec![]).await;
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], lines[1]);
+        assert_eq!(&lines[2..], ["NoNewPrivs:\t1", "0"]);
+    }
+
+    #[tokio::test]
+    async fn keeps_a_bounded_output() {
+        let text = sh("echo first; head -c 1000000 /dev/zero | tr '\\0' x", vec![]).await;
+        assert_eq!(text.len(), OUTPUT);
+        assert!(text.starts_with("first\nxxx"));
+    }
+}
