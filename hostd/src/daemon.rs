@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use eyre::{Context as _, bail};
@@ -43,6 +43,8 @@ use crate::{
 const CONNECTIONS: usize = 4096;
 /// Digits of the pid in the lock's file.
 const PID_WIDTH: usize = 10;
+/// Longest wait for children of a hostd that has ended: each has what that hostd had open until it runs its program.
+const LAST_CHILDREN: Duration = Duration::from_secs(10);
 /// Longest wait for calls under way to end, once all streams were told to.
 const LAST_CALLS: Duration = Duration::from_secs(3);
 
@@ -85,7 +87,7 @@ async fn serve(options: Options) -> eyre::Result<()> {
     let descriptors = descriptors::raise();
     data_folder::claim(&options.data)?;
     let data = fs::canonicalize(&options.data).wrap_err_with(|| options.data.display().to_string())?;
-    let _lock = lock(&data)?;
+    let _lock = lock(&data).await?;
     // The first that is written beside it.
     Ballast::of(&data).make_room_to_start();
     let sockets = listen(&options.listen, &data)?;
@@ -229,15 +231,21 @@ fn listen(addresses: &[Listen], data: &Path) -> eyre::Result<Vec<Socket>> {
 }
 
 /// Locks the data folder for as long as hostd runs; the system lets go of the lock however hostd ends.
-fn lock(data: &Path) -> eyre::Result<File> {
+async fn lock(data: &Path) -> eyre::Result<File> {
     let path = data.join(data_folder::LOCK);
     let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
     let mut file = open.wrap_err_with(|| path.display().to_string())?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    let deadline = Instant::now() + LAST_CHILDREN;
+    while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut pid = String::new();
-        let _ = (&file).take(20).read_to_string(&mut pid);
+        let _ = file.seek(SeekFrom::Start(0)).and_then(|_| (&file).take(20).read_to_string(&mut pid));
         let pid = pid.trim();
-        bail!("another hostd (pid {pid}) uses {}; end it, or choose another folder with --data", data.display());
+        // Children of a hostd that has just ended have the lock's file open until they run their programs.
+        let ended = pid.parse::<u32>().is_ok_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+        if !ended || Instant::now() > deadline {
+            bail!("another hostd (pid {pid}) uses {}; end it, or choose another folder with --data", data.display());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // In place, as long as any: a full disk has no room for a file that was emptied first.
     let written = file.seek(SeekFrom::Start(0)).and_then(|_| writeln!(file, "{:<PID_WIDTH$}", std::process::id()));
@@ -249,18 +257,32 @@ fn lock(data: &Path) -> eyre::Result<File> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn one_hostd_a_folder() {
+    #[tokio::test]
+    async fn one_hostd_a_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let first = lock(folder.path()).unwrap();
-        let error = lock(folder.path()).unwrap_err().to_string();
+        let first = lock(folder.path()).await.unwrap();
+        let error = lock(folder.path()).await.unwrap_err().to_string();
         assert!(error.contains(&format!("another hostd (pid {})", std::process::id())), "{error}");
         drop(first);
         // A test beside this one may be between fork and exec of a program: its child has the lock's file open until then.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-        while let Err(error) = lock(folder.path()) {
-            assert!(std::time::Instant::now() < deadline, "{error}");
-            std::thread::yield_now();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while let Err(error) = lock(folder.path()).await {
+            assert!(Instant::now() < deadline, "{error}");
+            tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn children_of_a_hostd_that_has_ended_are_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let childs = lock(folder.path()).await.unwrap();
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        fs::write(folder.path().join(data_folder::LOCK), format!("{}\n", gone.id())).unwrap();
+        let next = lock(folder.path());
+        tokio::pin!(next);
+        assert!(futures::poll!(&mut next).is_pending(), "the lock is not had yet");
+        drop(childs);
+        next.await.unwrap();
     }
 }
