@@ -10,6 +10,7 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum, builder::PossibleValue};
 
 use crate::{
+    copy_command::{self, Copy},
     hook_command,
     identity_file::IdentityFile,
     selftest::{self, SelfTest},
@@ -147,6 +148,9 @@ enum Command {
         #[arg(long, value_parser = seconds)]
         timeout: Option<u64>,
     },
+    /// What `pilothouse cp` runs here.
+    #[command(subcommand, hide = true)]
+    Copy(Copy),
     /// What `hostd doctor` asks of a guest of its own.
     #[command(subcommand, hide = true)]
     SelfTest(SelfTest),
@@ -278,6 +282,10 @@ pub fn run() -> ExitCode {
                 Err(code) => code,
             }
         }
+        Command::Copy(copy) => match copy_command::run(copy) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err((code, why)) => fail(code, &why),
+        },
         Command::SelfTest(what) => match selftest::run(&what) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error.to_string()),

@@ -7,6 +7,7 @@ mod attach;
 mod budget;
 mod checks;
 mod complete;
+mod cp;
 mod credential;
 mod diff;
 mod environment;
@@ -106,6 +107,7 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Exec(options) => exec::run(&fleet, options).await,
         Command::Open(options) => open::run(&fleet, options).await,
         Command::Forward(options) => forward::run(&fleet, options).await,
+        Command::Cp(options) => cp::run(&fleet, options).await,
         Command::Send(options) => send::run(&fleet, options).await,
         Command::Answer(options) => answer::run(&fleet, options).await,
         Command::Log(options) => log::run(&fleet, options).await,

@@ -5,6 +5,7 @@
 mod answers;
 mod attach;
 mod console;
+mod cp;
 mod environments;
 mod exec;
 mod fake;

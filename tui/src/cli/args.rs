@@ -2,6 +2,7 @@
 
 mod agent;
 mod budget;
+mod copy;
 mod credential;
 mod diff;
 mod environment;
@@ -17,6 +18,7 @@ use super::complete;
 
 pub(crate) use agent::{AgentCommand, Try};
 pub(crate) use budget::{Budget, BudgetChange};
+pub(crate) use copy::{Cp, Side};
 pub(crate) use credential::CredentialCommand;
 pub(crate) use diff::Diff;
 pub(crate) use environment::EnvCommand;
@@ -71,6 +73,8 @@ pub(crate) enum Command {
     Open(Open),
     /// Bring ports of the session's VM onto this machine
     Forward(Forward),
+    /// Copy files and folders into a session's VM, or out of it
+    Cp(Cp),
     /// Type a message to the agent and submit it, or press keys
     Send(Send),
     /// Allow or deny what an agent's program needs a permission for, by the keys of its profile

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::{format::plain, output};
 
 /// Time up to which a wait is not spoken of.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// Time between two pictures of the mark.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 /// Pictures of the mark.

@@ -132,7 +132,7 @@ fn lifecycle(
     }
     match (&before.lifecycle, &after.lifecycle) {
         (from, to) if from == to => None,
-        (Starting | Queued, Running) => Some((Actor::Host, "started", "its agent runs in a microVM of its own".into())),
+        (Starting | Queued, Running) => Some((Actor::Host, "started", "the agent, in a microVM of its own".into())),
         (Resuming, Running) => Some((Actor::Host, "resumed", "runs on where it was".into())),
         (_, Suspending) => Some((actor.clone(), "suspended", attention(before, now).reason)),
         (Suspended, Resuming) if !before.wanted => Some((actor.clone(), "woken", why_woken(input, after))),

@@ -63,7 +63,7 @@ fn a_session_reads_as_its_story() {
     }
     let expected = [
         "sam: created in demo",
-        "hostd: started its agent runs in a microVM of its own",
+        "hostd: started the agent, in a microVM of its own",
         "fix-readme (for sam): asks which one?",
         "ann: sent the second[2J",
         "fix-readme (for sam): waits for its checks",

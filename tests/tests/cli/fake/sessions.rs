@@ -259,7 +259,11 @@ async fn here(
     use exec_request::Request;
     // A shell cannot trap what it was started to ignore, as it may have been where these tests run in the background.
     let mut command = Command::new("env");
-    command.arg("--default-signal=INT").args(&start.command).envs(&start.environment).kill_on_drop(true);
+    let mut program = start.command;
+    if program[0] == "/run/pilothouse/bin/session" {
+        program[0] = tests::paths::program("pilothouse-guest").to_str().unwrap().into();
+    }
+    command.arg("--default-signal=INT").args(&program).envs(&start.environment).kill_on_drop(true);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let pid = child.id().unwrap();

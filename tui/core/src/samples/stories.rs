@@ -10,7 +10,7 @@ use crate::{
 pub(crate) fn story() -> Vec<Event> {
     let told = [
         (95, "anna", "created", "in demo: Please pick a database and open a pull request."),
-        (94, "hostd", "started", "its agent runs in a microVM of its own"),
+        (94, "hostd", "started", "the agent, in a microVM of its own"),
         (60, "agent of anna", "opened", "#12 into main: Keep widgets in a database"),
         (59, "agent of anna", "waits", "for its checks"),
         (58, "hostd", "suspended", "waits on checks"),
