@@ -8,7 +8,7 @@ use std::{
 
 use rustix::fs::{Mode, OFlags, open};
 
-use crate::Error;
+use crate::error::Error;
 
 /// Where a copy is put: an open folder, and the name in it that the copy is to have.
 #[derive(Debug)]

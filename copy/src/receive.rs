@@ -20,8 +20,10 @@ use rustix::{
 };
 
 use crate::{
-    DEPTH_MAX, Error, Place, Tally,
-    wire::{self, Entry, Hardlink, Part, Symlink},
+    error::Error,
+    place::Place,
+    tally::Tally,
+    wire::{self, DEPTH_MAX, Entry, Hardlink, Part, Symlink},
 };
 
 /// Bytes that each entry counts beside its content: what a file system needs for one.

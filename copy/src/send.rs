@@ -8,8 +8,9 @@ use std::{
 };
 
 use crate::{
-    DEPTH_MAX, Error, Tally,
-    wire::{self, DATA_MAX, End, Entry, Hardlink, Leave, Part, Symlink},
+    error::Error,
+    tally::Tally,
+    wire::{self, DATA_MAX, DEPTH_MAX, End, Entry, Hardlink, Leave, Part, Symlink},
 };
 
 /// Sends the file or folder at `path`, a link to one as what it leads to. `told` gets the path of what is left out, and why.

@@ -7,8 +7,10 @@ use std::io::{self, Read, Write};
 
 use prost::Message as _;
 
-use crate::Error;
+use crate::error::Error;
 
+/// Most folders within each other.
+pub const DEPTH_MAX: usize = 256;
 /// Most bytes of a file in one frame.
 pub const DATA_MAX: usize = 64 << 10;
 /// Most bytes of a frame: its data, or two names and a few numbers.

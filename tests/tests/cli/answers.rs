@@ -245,6 +245,14 @@ async fn several_hosts_are_one_fleet() {
     assert_eq!(ask(&["show", "nobody"]).await.code, 5);
     assert_eq!(ask(&["--host", "near", "show", "beta"]).await.code, 3);
     assert_eq!(ask(&["--host", "dead", "ls"]).await.code, 5);
+    // Of both hosts that answer.
+    let ran = ask(&["usage", "--by", "model", "--json"]).await;
+    assert_eq!(
+        (ran.code, &ran.json()[0]["answers"], ran.json().as_array().unwrap().len()),
+        (0, &6.into(), 1),
+        "{ran:?}"
+    );
+    assert_eq!(ask(&["--host", "far", "usage", "--by", "model", "--json"]).await.json()[0]["answers"], 3);
     assert_eq!(ask(&["new", "--env", "demo"]).await.code, 2);
     assert_eq!(ask(&["new", "--env", "demo", "--host", "far"]).await.code, 0);
     let ran = ask(&["host", "ls", "--json"]).await;

@@ -29,7 +29,7 @@ pub(crate) use session::{
     Answer, Attach, Events, Exec, Explain, Fork, Forward, Log, Ls, New, Open, Restart, Resume, Rm, Send, Show, Suspend,
     Verdict, Wait,
 };
-pub(crate) use usage::Usage;
+pub(crate) use usage::{By, Usage};
 
 /// The terminal fleet console for coding agents. Without a command it opens the console.
 #[derive(Debug, Parser)]
