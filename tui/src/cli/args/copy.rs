@@ -5,10 +5,10 @@ use clap::Args;
 /// Arguments of `pilothouse cp`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A path in a session is SESSION:PATH; a relative one begins at the agent's directory. A file here that has a
-colon in its name is written ./NAME. Where the last path is a folder, what is copied comes into it, else
-it gets that name. Folders are copied with all that is in them. Permissions, times and links are kept; owners
-are not, and what is neither file, folder nor link is left out and told.
+    after_help = "A path in a session is SESSION:PATH; a relative one begins at the agent's directory. A file here
+whose name has a colon is written ./NAME. Where the last path is a folder, what is copied comes
+into it, else it gets that name. Folders are copied with all that is in them. Permissions, times and
+links are kept; owners are not. What is neither file, folder nor link is left out and told.
 
 What is there already is not written over without --force; folders that are there are filled. A
 suspended session is resumed.
