@@ -5,6 +5,7 @@
 //!                                   ├─ link:    guest.v1.Guest served on the port pilothouse.link
 //!                                   ├─ tunnel:  guest.v1.Gateway called on the port pilothouse.tunnel
 //!                                   ├─ proxy:   127.0.0.1:3128, each connection one Tunnel stream
+//!                                   ├─ direct:  everywhere else, each connection one Tunnel stream; the resolver
 //!                                   ├─ session_socket: /run/pilothouse/session.sock, what the `session` command talks to
 //!                                   └─ agent and exec'd commands, in cgroups of their own
 //! ```
@@ -17,6 +18,7 @@ pub mod command;
 mod conversations;
 mod copy_command;
 mod descriptor;
+pub mod direct;
 pub mod environment;
 pub mod events;
 mod hook_command;

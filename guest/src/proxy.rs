@@ -3,38 +3,26 @@
 
 mod own;
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io};
 
 use bytes::BytesMut;
-use pilothouse_proto::{guest::v1::TunnelFrame, link::CHUNK};
-use rustix::net::sockopt::set_socket_linger;
+use pilothouse_proto::guest::v1::TunnelFrame;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    sync::{Semaphore, mpsc},
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream, tcp::OwnedWriteHalf},
+    sync::mpsc,
     task::JoinSet,
-    time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
-use crate::tunnel::Gateway;
+use crate::tunnel::{
+    Gateway,
+    stream::{self, QUEUE, TUNNEL_WITHIN, end, reset, send},
+};
 
 /// Address that the proxy listens on.
 pub const ADDRESS: &str = "127.0.0.1:3128";
-/// Most connections at a time; more wait.
-const CONNECTIONS_MAX: usize = 256;
-/// Longest wait for the tunnel to come back before a program is told that it is gone.
-const TUNNEL_WITHIN: Duration = Duration::from_secs(5);
-/// Most frames that may wait for HTTP/2.
-const QUEUE: usize = 2;
-/// Longest time for a program to close a connection that is over.
-const LINGER: Duration = Duration::from_secs(2);
-/// Pause after an accept that failed, e.g. for want of file descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens on [`ADDRESS`], for ever.
 ///
@@ -49,20 +37,7 @@ pub async fn run(gateway: Gateway) -> io::Result<Infallible> {
 /// # Errors
 /// None so far: what can fail is tried again.
 pub async fn serve(listener: TcpListener, gateway: Gateway) -> io::Result<Infallible> {
-    let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let permit = free.clone().acquire_owned().await.map_err(io::Error::other)?;
-        match listener.accept().await {
-            Err(_) => sleep(PAUSE).await,
-            Ok((stream, _)) => {
-                let gateway = gateway.clone();
-                tokio::spawn(async move {
-                    carry(stream, gateway).await;
-                    drop(permit);
-                });
-            }
-        }
-    }
+    stream::accept(listener, |stream| carry(stream, gateway.clone())).await
 }
 
 /// Why a connection came to nothing, in HTTP's terms.
@@ -75,7 +50,6 @@ struct Refusal {
 /// cut, by a suspend or by what lies beyond the gateway, is cut for the program as well: half an answer that ends in good order would
 /// be taken for a whole one.
 async fn carry(mut stream: TcpStream, gateway: Gateway) {
-    let _ = stream.set_nodelay(true);
     let mut first = BytesMut::new();
     if let Some(own) = own::wanted(&mut stream, &mut first).await {
         return own::carry(stream, own).await;
@@ -87,7 +61,8 @@ async fn carry(mut stream: TcpStream, gateway: Gateway) {
     let mut answered = false;
     if let Err(refusal) = receive(&gateway, outbound, &mut writer, &mut answered).await {
         if answered {
-            return reset(writer, sending).await;
+            sending.shutdown().await;
+            return reset(writer);
         }
         let Refusal { status, text } = refusal;
         let length = text.len() + 1;
@@ -95,18 +70,7 @@ async fn carry(mut stream: TcpStream, gateway: Gateway) {
         let answer = format!("HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{text}\n");
         let _ = writer.write_all(answer.as_bytes()).await;
     }
-    let _ = writer.shutdown().await;
-    // A socket that is closed with bytes unread takes back what was just written: the program closes first, if it does.
-    let _ = timeout(LINGER, sending.join_next()).await;
-}
-
-/// Ends a connection by a reset.
-async fn reset(writer: OwnedWriteHalf, mut sending: JoinSet<()>) {
-    // Where that fails, the program is gone already.
-    let _ = set_socket_linger(writer.as_ref(), Some(Duration::ZERO));
-    sending.shutdown().await;
-    // Dropped, it would end its direction in good order first.
-    writer.forget();
+    end(writer, sending).await;
 }
 
 /// Copies bytes from the gateway to the program.
@@ -122,13 +86,7 @@ async fn receive(
     };
     let mut client = gateway.client(TUNNEL_WITHIN).await.ok_or_else(down)?;
     let mut frames = client.tunnel(ReceiverStream::new(outbound)).await.map_err(|s| refusal(&s))?.into_inner();
-    while let Some(frame) = frames.message().await.map_err(|s| refusal(&s))? {
-        if writer.write_all(&frame.data).await.is_err() {
-            return Ok(());
-        }
-        *answered = true;
-    }
-    Ok(())
+    stream::receive(&mut frames, writer, answered).await.map_err(|s| refusal(&s))
 }
 
 fn refusal(status: &Status) -> Refusal {
@@ -140,27 +98,5 @@ fn refusal(status: &Status) -> Refusal {
             status: "502 Bad Gateway",
             text: format!("pilothouse: the connection to the host was lost: {}", status.message()),
         },
-    }
-}
-
-/// Copies bytes from the program to the gateway, what it said `first` before the rest. When nobody takes the frames any more,
-/// reads on to the end all the same.
-async fn send(mut first: BytesMut, mut reader: OwnedReadHalf, frames: mpsc::Sender<TunnelFrame>) {
-    let mut frames = Some(frames);
-    let mut buffer = BytesMut::new();
-    loop {
-        if first.is_empty() {
-            buffer.reserve(CHUNK);
-            let mut piece = (&mut reader).take(CHUNK as u64);
-            let Ok(1..) = piece.read_buf(&mut buffer).await else { return };
-        } else {
-            buffer = first.split_to(first.len().min(CHUNK));
-        }
-        let data = buffer.split().freeze();
-        if let Some(open) = &frames
-            && open.send(TunnelFrame { data }).await.is_err()
-        {
-            frames = None;
-        }
     }
 }

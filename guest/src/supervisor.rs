@@ -6,6 +6,7 @@ use pilothouse_proto::guest::v1::BootStep;
 
 use crate::{
     boot_log::report,
+    direct,
     init::Devices,
     link::{self, Port},
     machine::{linux::Linux, oom, usage},
@@ -58,6 +59,7 @@ async fn serve(devices: &Devices, boot: Vec<BootStep>) -> io::Result<Infallible>
             tokio::join!(
                 async { optional("the tunnel", tunnel::keep(tunnel, gateway.clone()).await) },
                 async { optional("the proxy", proxy::run(gateway.clone()).await) },
+                async { optional("the way out without the proxy", direct::run(gateway.clone()).await) },
                 async { optional("`session`", session_socket::run(Path::new(session_protocol::SOCKET), events.clone(), waits, gateway.clone()).await) },
                 async { optional("the watch for OOM kills", oom::watch(Path::new("/dev/kmsg"), events.clone()).await) },
                 async { optional("the watch for a full disk", usage::watch(events.clone()).await) },

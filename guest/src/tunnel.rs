@@ -18,6 +18,7 @@ use tower::service_fn;
 
 use crate::wire::Wire;
 
+pub(crate) mod stream;
 mod watched;
 
 use watched::Watched;

@@ -40,7 +40,9 @@ use std::{
 };
 
 use hostd_core::{capacity::Disk, recipe::INTERNAL_HOST};
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -73,6 +75,8 @@ const PLACE: Duration = Duration::from_secs(30);
 const PUSH_BYTES: u64 = 512 << 20;
 /// Longest wait for the head of a request, the wait between two included.
 const HEAD_DEADLINE: Duration = Duration::from_secs(120);
+/// Port of HTTP.
+const HTTP: u16 = 80;
 /// Longest head of a request, in bytes.
 const HEAD_BYTES: usize = 64 * 1024;
 
@@ -111,6 +115,8 @@ enum Accepted {
     Tunnel(forward::Tunnel),
     /// Requests are looked at.
     Inspected(Inspected),
+    /// Requests are for hostd itself.
+    Internal(OnUpgrade),
 }
 
 /// What one session has of the gateway.
@@ -197,18 +203,14 @@ impl Gateway {
             };
             Ok::<_, Infallible>(response)
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_DEADLINE)
-            .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(io), service)
-            .with_upgrades();
+        let connection = http1_server().serve_connection(TokioIo::new(io), service).with_upgrades();
         if let Err(error) = connection.await {
             tracing::debug!(caller = caller.slug, %error, "a guest's connection ended");
         }
         match accepted.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(Accepted::Tunnel(tunnel)) => forward::tunnel(tunnel).await,
             Some(Accepted::Inspected(inspected)) => self.inspect(caller, inspected).await,
+            Some(Accepted::Internal(guest)) => self.serve_internal(caller, guest).await,
             None => {}
         }
     }
@@ -225,10 +227,15 @@ impl Gateway {
                 format!("pilothouse: this is a proxy; ask it for http://{INTERNAL_HOST}/ or CONNECT to host:port");
             return response::text(StatusCode::BAD_REQUEST, &help);
         };
-        if destination.host == INTERNAL_HOST {
-            return self.internal(caller, &destination, request).await;
-        }
         let tunnels = request.method() == Method::CONNECT;
+        if destination.host == INTERNAL_HOST {
+            if tunnels && destination.port == HTTP {
+                let guest = Accepted::Internal(hyper::upgrade::on(&mut request));
+                *accepted.lock().unwrap_or_else(PoisonError::into_inner) = Some(guest);
+                return response::empty();
+            }
+            return self.internal(caller, destination.port, request).await;
+        }
         let mut held = self.held(caller, &destination);
         held.retain(|one| one.goes_plain_to(&destination.host) || (tunnels && caller.access.authority.is_some()));
         let stream = match egress::connect(&with_leave(caller, &destination, &held), &destination).await {
@@ -269,14 +276,27 @@ impl Gateway {
         }
     }
 
-    /// Answers a request to [`INTERNAL_HOST`], which hostd itself serves.
-    async fn internal(
-        &self,
-        caller: &Caller,
-        destination: &egress::Destination,
-        request: Request<Incoming>,
-    ) -> Response<Body> {
-        if request.method() == Method::CONNECT || destination.port != 80 {
+    /// Serves the requests of a CONNECT to [`INTERNAL_HOST`], which come from programs that know of no proxy.
+    async fn serve_internal(&self, caller: &Caller, guest: OnUpgrade) {
+        let Ok(guest) = guest.await else { return };
+        let service = service_fn(|request: Request<Incoming>| async {
+            let response = match request.uri().authority() {
+                None => self.internal(caller, HTTP, request).await,
+                Some(_) => {
+                    let text = format!("pilothouse: this connection is to {INTERNAL_HOST}, which is no proxy");
+                    response::text(StatusCode::MISDIRECTED_REQUEST, &text)
+                }
+            };
+            Ok::<_, Infallible>(response)
+        });
+        if let Err(error) = http1_server().serve_connection(guest, service).await {
+            tracing::debug!(caller = caller.slug, %error, "a guest's connection ended");
+        }
+    }
+
+    /// Answers a request to this port of [`INTERNAL_HOST`], which hostd itself serves.
+    async fn internal(&self, caller: &Caller, port: u16, request: Request<Incoming>) -> Response<Body> {
+        if request.method() == Method::CONNECT || port != HTTP {
             let text = format!("pilothouse: {INTERNAL_HOST} speaks plain HTTP on port 80; use http://{INTERNAL_HOST}/");
             return response::text(StatusCode::FORBIDDEN, &text);
         }
@@ -336,6 +356,13 @@ impl Gateway {
     async fn hooks(&self) -> std::io::Result<&PathBuf> {
         self.hooks.get_or_try_init(|| crate::forge::install(self.mirror.root())).await
     }
+}
+
+/// How HTTP is spoken with guests.
+fn http1_server() -> http1::Builder {
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(HEAD_BYTES);
+    server
 }
 
 fn help(caller: &Caller) -> String {

@@ -10,6 +10,7 @@
 
 mod command;
 mod connect;
+mod direct;
 mod exec;
 mod host_requests;
 mod link;

@@ -4,23 +4,16 @@ use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use guest::{proxy, tunnel};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    service::TowerToHyperService,
-};
-use pilothouse_proto::guest::v1::{
-    AskRequest, AskResponse, TunnelFrame,
-    gateway_server::{Gateway, GatewayServer},
-};
+use pilothouse_proto::guest::v1::{AskRequest, AskResponse, TunnelFrame, gateway_server::Gateway};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
     net::{TcpListener, TcpStream},
     sync::mpsc,
     time::timeout,
 };
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::support::{Connections, greet};
+use crate::support::{Connections, cut, tunnel_to};
 
 /// Sends everything back; refuses an exclamation mark by itself.
 struct Echo;
@@ -60,14 +53,7 @@ impl Guest {
 
     /// The host's side: aborting it cuts the connection.
     async fn connect(&self) -> tokio::task::JoinHandle<()> {
-        let (mut near, far) = duplex(64 << 10);
-        self.wires.send(far).await.unwrap();
-        greet(&mut near, [3; 16]).await;
-        tokio::spawn(async move {
-            let service = TowerToHyperService::new(GatewayServer::new(Echo));
-            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            let _ = server.serve_connection(TokioIo::new(near), service).await;
-        })
+        tunnel_to(&self.wires, Echo).await
     }
 
     async fn program(&self) -> TcpStream {
@@ -79,14 +65,6 @@ async fn to_end(mut stream: TcpStream) -> String {
     let mut text = String::new();
     timeout(Duration::from_secs(30), stream.read_to_string(&mut text)).await.expect("no end").unwrap();
     text
-}
-
-/// What came before the reset.
-async fn cut(mut stream: TcpStream) -> String {
-    let mut bytes = Vec::new();
-    let error = timeout(Duration::from_secs(30), stream.read_to_end(&mut bytes)).await.expect("no end").unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-    String::from_utf8(bytes).unwrap()
 }
 
 #[tokio::test]

@@ -11,17 +11,24 @@ use std::{
 
 use bytes::Bytes;
 use guest::{identity_file::IdentityFile, link::serve, machine::Machine, service::Guest, wire::Wire};
-use hyper_util::rt::TokioIo;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    service::TowerToHyperService,
+};
 use pilothouse_proto::{
     greet::{receive, send},
     guest::v1::{
         ExecRequest, ExecResponse, ExecStart, Exit, HandshakeAnswer, HandshakeClock, HandshakeRequest,
-        HandshakeResponse, Size, exec_request, exec_response, guest_client::GuestClient, handshake_answer::Answer,
+        HandshakeResponse, Size, exec_request, exec_response,
+        gateway_server::{Gateway, GatewayServer},
+        guest_client::GuestClient,
+        handshake_answer::Answer,
     },
     link::{LENGTH, NONCE, preamble},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    net::TcpStream,
     sync::mpsc,
     time::timeout,
 };
@@ -241,4 +248,27 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
         }
     };
     timeout(Duration::from_secs(20), poll).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// Gives a guest's tunnel a connection to this gateway of a host. Aborting the task cuts it.
+pub(crate) async fn tunnel_to(
+    wires: &mpsc::Sender<DuplexStream>,
+    gateway: impl Gateway,
+) -> tokio::task::JoinHandle<()> {
+    let (mut near, far) = duplex(64 << 10);
+    wires.send(far).await.unwrap();
+    greet(&mut near, [3; 16]).await;
+    tokio::spawn(async move {
+        let service = TowerToHyperService::new(GatewayServer::new(gateway));
+        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let _ = server.serve_connection(TokioIo::new(near), service).await;
+    })
+}
+
+/// What came before the reset.
+pub(crate) async fn cut(mut stream: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let error = timeout(Duration::from_secs(30), stream.read_to_end(&mut bytes)).await.expect("no end").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    String::from_utf8(bytes).unwrap()
 }

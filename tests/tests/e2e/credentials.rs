@@ -162,9 +162,9 @@ fn requests_have_the_secret_and_nothing_of_the_guest_ever_does() {
     assert_eq!(world.seen(), [("/v1/".to_owned(), true)]);
 
     let id = host.session("trusted", &["bash", "-c", "read go"]);
-    // By HTTP/2 and by HTTP/1.1, with what a program that knows of nothing sends.
-    for version in ["--http2", "--http1.1"] {
-        let ask = format!("curl -sS {version} -m 60 -H \"x-api-key: $API_KEY\" https://{name}/v1/messages");
+    // By HTTP/2, by HTTP/1.1 and without the proxy, with what a program that knows of nothing sends.
+    for way in ["--http2", "--http1.1", "--noproxy '*'"] {
+        let ask = format!("curl -sS {way} -m 60 -H \"x-api-key: $API_KEY\" https://{name}/v1/messages");
         assert_eq!(shell(&host, &id, &ask.replace("$API_KEY", STAND_IN)), "answer to /v1/messages");
     }
     assert_eq!(shell(&host, &id, "echo $API_KEY"), STAND_IN);

@@ -12,6 +12,7 @@ mod console;
 mod credentials;
 mod cycles;
 mod diffs;
+mod direct;
 mod doctor;
 mod fork;
 mod forward;

@@ -111,6 +111,23 @@ async fn the_gateway_explains_itself() {
     assert!(direct.starts_with("HTTP/1.1 400") && direct.contains("this is a proxy"), "{direct}");
 }
 
+/// As programs ask that know of no proxy, whose connections the guest carries.
+#[tokio::test]
+async fn the_gateway_itself_is_reached_through_a_tunnel() {
+    let fixture = Fixture::new(caller()).await;
+    let connect = "CONNECT pilothouse.internal:80 HTTP/1.1\r\nHost: pilothouse.internal:80\r\n\r\n";
+    let first = "GET / HTTP/1.1\r\nHost: pilothouse.internal\r\n\r\n";
+    let refs =
+        "GET /git/widgets.git/info/refs?service=git-upload-pack HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answer = fixture.ask(&[connect, first, refs].concat()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("Repository: git clone"), "{answer}");
+    assert!(answer.contains("refs/heads/main"), "{answer}");
+    // It is no way around the proxy's rules.
+    let onward = "GET http://example.com/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answer = fixture.ask(&[connect, onward].concat()).await;
+    assert!(answer.contains("HTTP/1.1 421 ") && answer.contains("is no proxy"), "{answer}");
+}
+
 #[tokio::test]
 async fn a_session_has_so_many_connections_and_no_more() {
     let fixture = Fixture::new(caller()).await;
