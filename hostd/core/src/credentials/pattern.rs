@@ -2,8 +2,11 @@
 
 use std::{fmt, net::IpAddr};
 
-use crate::checked_toml::is_destination;
+use crate::checked_toml::{INTERNAL, is_destination};
 
+/// What a destination of egress may be, for people.
+pub(crate) const DESTINATION: &str =
+    "host:port, e.g. \"packages.example.com:443\", or *.domain:port for all names below a domain; without a port, 443";
 /// Port where a pattern names none.
 const HTTPS: u16 = 443;
 
@@ -19,7 +22,8 @@ pub struct HostPattern {
 }
 
 impl HostPattern {
-    /// Reads `HOST`, `HOST:PORT`, `*.DOMAIN` or `*.DOMAIN:PORT`; None: it is none of them. A domain has two labels at least.
+    /// Reads `HOST`, `HOST:PORT`, `*.DOMAIN` or `*.DOMAIN:PORT`; None: it is none of them. A domain has two labels at least,
+    /// and is none of hostd's own.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.to_ascii_lowercase();
@@ -33,7 +37,7 @@ impl HostPattern {
         }
         let (host, port) = with_port.rsplit_once(':')?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if wildcard && (host.parse::<IpAddr>().is_ok() || !host.contains('.')) {
+        if wildcard && (host.parse::<IpAddr>().is_ok() || !host.contains('.') || is_internal(host)) {
             return None;
         }
         Some(Self { host: host.into(), port: port.parse().ok()?, wildcard })
@@ -46,8 +50,7 @@ impl HostPattern {
             return false;
         }
         if self.wildcard {
-            let below = host.strip_suffix(self.host.as_str()).and_then(|labels| labels.strip_suffix('.'));
-            return below.is_some_and(|labels| !labels.is_empty() && !labels.starts_with('.'));
+            return is_below(host, &self.host);
         }
         match (self.host.parse::<IpAddr>(), host.parse::<IpAddr>()) {
             (Ok(own), Ok(other)) => own == other,
@@ -66,4 +69,23 @@ impl fmt::Display for HostPattern {
             (false, port) => write!(f, "{star}{host}:{port}"),
         }
     }
+}
+
+/// Whether a name, and no address, is below a domain, and not the domain itself.
+pub(crate) fn is_below(name: &str, domain: &str) -> bool {
+    let labels = name.strip_suffix(domain).and_then(|labels| labels.strip_suffix('.'));
+    labels.is_some_and(|labels| !labels.is_empty() && !labels.starts_with('.')) && name.parse::<IpAddr>().is_err()
+}
+
+/// Whether a name is one of hostd's own.
+pub(crate) fn is_internal(name: &str) -> bool {
+    name == INTERNAL || is_below(name, INTERNAL)
+}
+
+/// Reads a pattern as a destination of egress: `host:port`, in lower case and always with its port. None: it is no pattern.
+pub(crate) fn destination(text: &str) -> Option<String> {
+    let HostPattern { host, port, wildcard } = HostPattern::parse(text)?;
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let star = if wildcard { "*." } else { "" };
+    Some(format!("{star}{host}:{port}"))
 }

@@ -58,12 +58,31 @@ fn a_file_is_read() {
 #[case("*.example.com", "evilexample.com", 443, false)]
 #[case("*.example.com", ".example.com", 443, false)]
 #[case("*.example.com", "a.example.com.evil.net", 443, false)]
+#[case("*.2.1", "192.0.2.1", 443, false)]
 #[case("[2001:DB8::1]:8443", "2001:db8:0::1", 8443, true)]
 #[case("192.0.2.1", "192.0.2.1", 443, true)]
 fn hosts_match_whole(#[case] pattern: &str, #[case] host: &str, #[case] port: u16, #[case] matches: bool) {
     let pattern = HostPattern::parse(pattern).unwrap();
     assert_eq!(pattern.matches(host, port), matches);
     assert_eq!(HostPattern::parse(&pattern.to_string()), Some(pattern));
+}
+
+#[rstest]
+#[case("Example.com", Some("example.com:443"))]
+#[case("*.Example.com", Some("*.example.com:443"))]
+#[case("*.example.com:5432", Some("*.example.com:5432"))]
+#[case("[2001:DB8::1]:80", Some("[2001:db8::1]:80"))]
+#[case("*.com", None)]
+#[case("*", None)]
+#[case("a.*.com:1", None)]
+#[case("*.192.0.2.1:80", None)]
+#[case("*.pilothouse.internal", None)]
+#[case("*.x.pilothouse.internal:80", None)]
+#[case("host.pilothouse.internal:80", Some("host.pilothouse.internal:80"))]
+#[case("example.com:", None)]
+#[case("example.com:0", None)]
+fn destinations_are_read(#[case] text: &str, #[case] to: Option<&str>) {
+    assert_eq!(destination(text).as_deref(), to);
 }
 
 #[rstest]

@@ -5,6 +5,7 @@ use toml::Spanned;
 use super::{Answers, Check, File, Meaning, Pin, Profile, Program, SESSION_ID, Starts, TASK, Task, Title, raw};
 use crate::{
     checked_toml::{self as checked, Checked, MIB, Wrong, argument, command, list, parsed, variables, word},
+    credentials,
     keys::Key,
 };
 
@@ -19,7 +20,6 @@ type Text = Spanned<String>;
 pub(super) fn profile(raw: raw::Profile) -> Checked<Profile> {
     let name_allowed = "lower-case letters, digits and dashes, at most 40";
     let user_allowed = "a user name of lower-case letters, digits, underscore and dash, at most 32";
-    let destination = "host:port, e.g. \"api.example.com:443\"; the host is a name or an address, without wildcards";
     let command_at = raw.command.span().start;
     let profile = Profile {
         name: word(raw.name, checked::is_environment_name, "name", name_allowed)?,
@@ -35,10 +35,9 @@ pub(super) fn profile(raw: raw::Profile) -> Checked<Profile> {
         user: word(raw.user, checked::is_user_name, "user", user_allowed)?,
         sudo: raw.sudo,
         environment: variables(raw.environment)?,
-        egress: list(raw.egress, "egress", |to| word(to, checked::is_destination, "egress", destination))?
-            .into_iter()
-            .map(|to| to.to_ascii_lowercase())
-            .collect(),
+        egress: list(raw.egress, "egress", |to| {
+            parsed(&to, credentials::destination, "egress", credentials::DESTINATION)
+        })?,
         credentials: list(raw.credentials, "credentials", |name| {
             word(name, checked::is_environment_name, "credentials", name_allowed)
         })?,

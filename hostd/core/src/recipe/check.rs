@@ -7,9 +7,9 @@ use toml::Spanned;
 use super::{Agent, Base, CiCheck, Cpu, Egress, ROOT, Recipe, Repository, Warm, raw};
 use crate::{
     checked_toml::{
-        self as checked, Checked, MIB, Wrong, amount, argument, command, count, list, time, variables, word,
+        self as checked, Checked, MIB, Wrong, amount, argument, command, count, list, parsed, time, variables, word,
     },
-    credentials::is_credential_name,
+    credentials::{self, is_credential_name},
     profile::{Profile, Profiles, TASK, Task},
     session::{Size, TypedEvents},
 };
@@ -194,10 +194,9 @@ fn check(raw: raw::CiCheck, timeout: u64, names: &mut BTreeSet<String>) -> Check
 }
 
 fn destination(raw: Spanned<raw::Egress>) -> Checked<Egress> {
-    let allowed = "host:port, e.g. \"packages.example.com:443\"; the host is a name or an address, without wildcards";
     let span = raw.span();
     let raw::Egress { to, private } = raw.into_inner();
-    let to = word(Spanned::new(span, to), checked::is_destination, "egress", allowed)?.to_ascii_lowercase();
+    let to = parsed(&Spanned::new(span, to), credentials::destination, "egress", credentials::DESTINATION)?;
     Ok(Egress { to, private })
 }
 

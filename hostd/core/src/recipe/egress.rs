@@ -5,12 +5,14 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::HOST_LOOPBACK;
+use crate::credentials::{is_below, is_internal};
 
 /// A destination that guests may reach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
 pub struct Egress {
-    /// `host:port`, in lower case; the host is a DNS name, an IPv4 address, or an IPv6 address in brackets.
+    /// `host:port`, in lower case; the host is a DNS name, an IPv4 address, an IPv6 address in brackets, or `*.domain` for all names
+    /// below a domain.
     pub to: String,
     /// Whether the destination may also lie at addresses that are not public ones.
     pub private: bool,
@@ -48,6 +50,30 @@ impl Egress {
         Some((host, port.parse().ok()?))
     }
 
+    /// Whether the entry names this host, a name in lower case or an address without brackets, and port. What is below a domain is
+    /// a name, and none of the host's own.
+    #[must_use]
+    pub fn names(&self, host: &str, port: u16) -> bool {
+        let Some((own, own_port)) = self.parts() else { return false };
+        let same = || match (own.parse::<IpAddr>(), host.parse::<IpAddr>()) {
+            (Ok(own), Ok(address)) => own == address,
+            _ => own.eq_ignore_ascii_case(host),
+        };
+        let below = || own.strip_prefix("*.").is_some_and(|domain| is_below(host, domain) && !is_internal(host));
+        own_port == port && (same() || below())
+    }
+
+    /// Whether a name that the entry names may lead to this address, which is not a public one. All names below a domain are more
+    /// than anybody has looked at: they lead to neither the host itself nor what tells machines in its network who they are.
+    #[must_use]
+    pub fn may_lead_to(&self, address: IpAddr) -> bool {
+        let of_host = match address.to_canonical() {
+            IpAddr::V4(it) => it.is_loopback() || it.is_unspecified() || it.is_link_local(),
+            IpAddr::V6(it) => it.is_loopback() || it.is_unspecified() || it.is_unicast_link_local(),
+        };
+        self.private && !(of_host && self.to.starts_with("*."))
+    }
+
     /// Why no program in a guest will get to the destination; None: it may.
     pub(super) fn warning(&self) -> Option<String> {
         let (host, port) = self.parts()?;
@@ -65,9 +91,11 @@ impl Egress {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
+    use crate::credentials::destination;
 
     #[test]
     fn is_stored_as_it_always_was_or_with_more() {
@@ -94,5 +122,65 @@ mod tests {
         let warning = Egress { to: to.into(), private: false }.warning();
         assert_eq!(warning.is_some(), warns, "{warning:?}");
         assert!(warning.is_none_or(|warning| warning.contains("\"host.pilothouse.internal:")));
+    }
+
+    #[rstest]
+    #[case("example.com:443", "example.com", 443, true)]
+    #[case("example.com:443", "example.com", 80, false)]
+    #[case("example.com:443", "www.example.com", 443, false)]
+    #[case("*.example.com:443", "www.example.com", 443, true)]
+    #[case("*.example.com:443", "a.b.example.com", 443, true)]
+    #[case("*.example.com:443", "example.com", 443, false)]
+    #[case("*.example.com:443", "evilexample.com", 443, false)]
+    #[case("*.example.com:443", "a.example.com.evil.net", 443, false)]
+    #[case("*.example.com:443", ".example.com", 443, false)]
+    #[case("*.example.com:8443", "a.example.com", 443, false)]
+    #[case("*.2.1:443", "192.0.2.1", 443, false)]
+    #[case("*.pilothouse.internal:1", "host.pilothouse.internal", 1, false)]
+    #[case("host.pilothouse.internal:1", "host.pilothouse.internal", 1, true)]
+    #[case("[::1]:80", "0:0::1", 80, true)]
+    fn entries_name(#[case] to: &str, #[case] host: &str, #[case] port: u16, #[case] names: bool) {
+        assert_eq!(Egress { to: to.into(), private: false }.names(host, port), names);
+    }
+
+    #[rstest]
+    #[case("a.lan:1", "10.0.0.1", true)]
+    #[case("a.lan:1", "127.0.0.1", true)]
+    #[case("*.b.lan:1", "10.0.0.1", true)]
+    #[case("*.b.lan:1", "fd00::1", true)]
+    #[case("*.b.lan:1", "127.0.0.1", false)]
+    #[case("*.b.lan:1", "::ffff:127.0.0.1", false)]
+    #[case("*.b.lan:1", "0.0.0.0", false)]
+    #[case("*.b.lan:1", "169.254.169.254", false)]
+    #[case("*.b.lan:1", "fe80::1", false)]
+    fn a_wildcard_leads_to_private_addresses_but_not_to_the_host(
+        #[case] to: &str,
+        #[case] address: &str,
+        #[case] may: bool,
+    ) {
+        let address = address.parse().unwrap();
+        assert_eq!(Egress { to: to.into(), private: true }.may_lead_to(address), may);
+        assert!(!Egress { to: to.into(), private: false }.may_lead_to(address));
+    }
+
+    proptest! {
+        /// A name that a wildcard names ends with a dot and the domain, and has more before it; an entry without one names itself
+        /// alone.
+        #[test]
+        fn what_is_named_is_what_is_written(
+            domain in "[a-z]{1,3}(\\.[a-z]{1,3}){1,2}",
+            host in "[a-z.]{0,4}[a-z]{1,3}(\\.[a-z]{1,3}){0,3}",
+            port in 1..4_u16,
+            asked in 1..4_u16,
+        ) {
+            let exact = Egress { to: destination(&format!("{domain}:{port}")).unwrap(), private: false };
+            prop_assert_eq!(exact.names(&host, asked), host == domain && asked == port);
+            let wildcard = Egress { to: destination(&format!("*.{domain}:{port}")).unwrap(), private: false };
+            let below = host.len() > domain.len() + 1 && host.ends_with(&format!(".{domain}"));
+            let odd = host.len() > domain.len() + 1 && host[..host.len() - domain.len() - 1].starts_with('.');
+            prop_assert_eq!(wildcard.names(&host, asked), below && !odd && asked == port);
+            let child = format!("{host}.{domain}");
+            prop_assert_eq!(wildcard.names(&child, port), !host.starts_with('.'));
+        }
     }
 }

@@ -70,11 +70,16 @@ fn who_works_what_else_is_read_and_private_places_are_read() {
     let text = FULL
         .replace(r#"path = "/work/widgets" }"#, r#"path = "/work/widgets", read = ["lib", "a.b"] }"#)
         .replace("agent =", "user = \"dev\"\nagent =")
-        .replace(r#""[::1]:80""#, r#"{ to = "DB.lan:5432", private = true }, { to = "x.example:1" }"#);
+        .replace(
+            r#""[::1]:80""#,
+            r#"{ to = "DB.lan:5432", private = true }, { to = "x.example:1" }, "*.CDN.example.com", "b.example""#,
+        );
     let recipe = Recipe::parse("x", &text).unwrap();
     assert_eq!((recipe.user.as_str(), recipe.also_read()), ("dev", &["lib".to_owned(), "a.b".to_owned()][..]));
     let egress: Vec<_> = recipe.egress.iter().map(|entry| (entry.to.as_str(), entry.private)).collect();
-    assert_eq!(egress[1..3], [("db.lan:5432", true), ("x.example:1", false)]);
+    let rest =
+        [("db.lan:5432", true), ("x.example:1", false), ("*.cdn.example.com:443", false), ("b.example:443", false)];
+    assert_eq!(egress[1..5], rest);
     assert!(recipe.warnings().is_empty());
 }
 
@@ -329,9 +334,9 @@ fn checks_are_read_and_a_command_alone_is_one() {
     "7",
     "10:39: invalid type: integer `7`, expected a string, or a table with the keys to and private"
 )]
-#[case::egress_no_port(r#""[::1]:80""#, r#""example.com""#, r#"10:39: egress is "example.com"; allowed: host:port, e.g. "packages.example.com:443"; the host is a name or an address, without wildcards"#)]
-#[case::egress_wildcard(r#""[::1]:80""#, r#""*.example.com:80""#, r#"10:39: egress is "*.example.com:80"; allowed: host:port, e.g. "packages.example.com:443"; the host is a name or an address, without wildcards"#)]
-#[case::egress_port(r#""[::1]:80""#, r#""é:80", "a:0""#, r#"10:39: egress is "é:80"; allowed: host:port, e.g. "packages.example.com:443"; the host is a name or an address, without wildcards"#)]
+#[case::egress_no_port(r#""[::1]:80""#, r#""example.com:""#, r#"10:39: egress is "example.com:"; allowed: host:port, e.g. "packages.example.com:443", or *.domain:port for all names below a domain; without a port, 443"#)]
+#[case::egress_wildcard(r#""[::1]:80""#, r#""*.com:80""#, r#"10:39: egress is "*.com:80"; allowed: host:port, e.g. "packages.example.com:443", or *.domain:port for all names below a domain; without a port, 443"#)]
+#[case::egress_port(r#""[::1]:80""#, r#""é:80", "a:0""#, r#"10:39: egress is "é:80"; allowed: host:port, e.g. "packages.example.com:443", or *.domain:port for all names below a domain; without a port, 443"#)]
 fn bad_recipes_are_refused(#[case] piece: &str, #[case] with: &str, #[case] message: &str) {
     assert!(FULL.contains(piece), "the case does not fit the recipe any more");
     let error = Recipe::parse("bad.toml", &FULL.replacen(piece, with, 1)).unwrap_err();
@@ -377,7 +382,7 @@ fn the_recipe_of_the_readme_is_read() {
     let text = indented("# tidy.toml") + &indented("[[ci.checks]]");
     let recipe = Recipe::parse("README.md", &text).unwrap();
     assert_eq!((recipe.name.as_str(), recipe.also_read()), ("tidy", &["lib".to_owned()][..]));
-    assert_eq!((recipe.egress.len(), recipe.ci.len()), (3, 1));
+    assert_eq!((recipe.egress.len(), recipe.ci.len()), (4, 1));
     assert_eq!(recipe.warnings(), Vec::<String>::new());
 }
 

@@ -64,6 +64,19 @@ async fn other_destinations_are_refused(#[case] line: &str, #[case] expected: &s
 }
 
 #[tokio::test]
+async fn a_wildcard_is_all_names_below_its_domain_and_nothing_else() {
+    let fixture = Fixture::new(Caller { egress: egress(["*.invalid.example:443"]), ..caller() }).await;
+    let said =
+        async |to: &str| fixture.ask(&format!("CONNECT {to} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
+    // A label so long is asked of no resolver: nothing leaves this machine.
+    let allowed = said(&format!("a.{}.invalid.example:443", "b".repeat(64))).await;
+    assert!(allowed.contains("could not be reached from the host"), "{allowed}");
+    for to in ["invalid.example:443", "a.invalid.example:80", "xinvalid.example:443"] {
+        assert!(said(to).await.contains("is not allowed from environment"), "{to}");
+    }
+}
+
+#[tokio::test]
 async fn names_of_private_addresses_are_reached_where_that_is_said() {
     let (port, _server) = echo_server().await;
     let entry = format!("localhost:{port}");
