@@ -45,7 +45,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc},
     time::timeout,
 };
 
@@ -62,7 +62,7 @@ use inspected::Inspected;
 pub use ledger::{Ledger, UnderWay, UsedUp};
 use outer_tls::OuterTls;
 use refusals::Refusals;
-pub use refusals::Refused;
+pub use refusals::{Denied, Refused};
 use response::Body;
 pub use spending::{QUEUE as SPENDING_QUEUE, Spent};
 
@@ -75,6 +75,8 @@ const PLACE: Duration = Duration::from_secs(30);
 const PUSH_BYTES: u64 = 512 << 20;
 /// Longest wait for the head of a request, the wait between two included.
 const HEAD_DEADLINE: Duration = Duration::from_secs(120);
+/// Most refusals that may wait to be heard of; of more the first ones are not told.
+const DENIALS: usize = 256;
 /// Port of HTTP.
 const HTTP: u16 = 80;
 /// Longest head of a request, in bytes.
@@ -89,6 +91,8 @@ pub struct Gateway {
     /// What each session has of the gateway, by session id.
     uses: Mutex<HashMap<String, Uses>>,
     refusals: Mutex<Refusals>,
+    /// Tells of refusals whoever wants to hear of them.
+    denials: broadcast::Sender<Denied>,
     /// Credentials of the host; None: it has none.
     credentials: Option<Arc<Credentials>>,
     outer_tls: OuterTls,
@@ -138,6 +142,7 @@ impl Gateway {
             hooks: tokio::sync::OnceCell::new(),
             uses: Mutex::default(),
             refusals: Mutex::default(),
+            denials: broadcast::Sender::new(DENIALS),
             credentials: None,
             outer_tls: OuterTls::default(),
             spending: None,
@@ -243,7 +248,10 @@ impl Gateway {
             Err(refusal) => {
                 tracing::info!(caller = caller.slug, %destination, "refused: {refusal}");
                 let now = jiff::Timestamp::now().as_millisecond();
-                self.refusals().add(&caller.session_id, &destination, &refusal, now);
+                if let Some(denied) = self.refusals().add(&caller.session_id, &destination, &refusal, now) {
+                    // Where nobody listens, it is kept all the same.
+                    let _ = self.denials.send(denied);
+                }
                 return response::text(refusal.status(), &refusal.to_string());
             }
         };
@@ -336,6 +344,12 @@ impl Gateway {
     #[must_use]
     pub fn refused(&self, session: &str) -> Vec<Refused> {
         self.refusals().of(session)
+    }
+
+    /// What sessions are refused from now on: each destination once for a session, and the first of them alone where there are many.
+    #[must_use]
+    pub fn denials(&self) -> broadcast::Receiver<Denied> {
+        self.denials.subscribe()
     }
 
     /// Forgets what a session was refused that is gone.

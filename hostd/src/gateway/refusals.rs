@@ -10,6 +10,8 @@ use super::egress::{Destination, Refusal};
 const OF_SESSION: usize = 32;
 /// Most sessions of which refusals are kept; the one that was refused something longest ago goes first.
 const SESSIONS: usize = 1024;
+/// Most destinations of a session that are told of, so that its story is not theirs alone.
+const TOLD: usize = 64;
 /// Longest destination that is kept, in bytes.
 const NAME: usize = 300;
 
@@ -26,32 +28,58 @@ pub struct Refused {
     pub last_at: UnixMillis,
 }
 
+/// A refusal that is told of, of a destination that the session was not known to have been refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// Id of the session, of the build, or of the run of a check.
+    pub session: String,
+    /// What was refused.
+    pub refused: Refused,
+}
+
 /// Refusals of all sessions, by session id.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(HashMap<String, Vec<Refused>>);
+pub(super) struct Refusals(HashMap<String, OfSession>);
+
+#[derive(Debug, Default)]
+struct OfSession {
+    refused: Vec<Refused>,
+    /// Number of destinations that were told of.
+    told: usize,
+}
 
 impl Refusals {
-    /// Records a refusal.
-    pub(super) fn add(&mut self, session: &str, destination: &Destination, refusal: &Refusal, now: UnixMillis) {
-        let Some(why) = refusal.word() else { return };
+    /// Records a refusal; returns it where it is to be told of.
+    pub(super) fn add(
+        &mut self,
+        session: &str,
+        destination: &Destination,
+        refusal: &Refusal,
+        now: UnixMillis,
+    ) -> Option<Denied> {
+        let why = refusal.word()?;
         let destination = text::clean(&text::one_line(&destination.to_string()), NAME);
         if !self.0.contains_key(session) && self.0.len() == SESSIONS {
-            let last = |refused: &Vec<Refused>| refused.iter().map(|refused| refused.last_at).max();
-            let oldest = self.0.iter().min_by_key(|(_, refused)| last(refused)).map(|(session, _)| session.clone());
+            let last = |of: &OfSession| of.refused.iter().map(|refused| refused.last_at).max();
+            let oldest = self.0.iter().min_by_key(|(_, of)| last(of)).map(|(session, _)| session.clone());
             self.0.remove(&oldest.unwrap_or_default());
         }
-        let of_session = self.0.entry(session.to_owned()).or_default();
-        let known = of_session.iter().position(|refused| refused.destination == destination);
-        let count = known.map_or(0, |at| of_session.remove(at).count);
-        if of_session.len() == OF_SESSION {
-            of_session.remove(0);
+        let OfSession { refused, told } = self.0.entry(session.to_owned()).or_default();
+        let known = refused.iter().position(|refused| refused.destination == destination);
+        let count = known.map_or(0, |at| refused.remove(at).count);
+        if refused.len() == OF_SESSION {
+            refused.remove(0);
         }
-        of_session.push(Refused { destination, why, count: count.saturating_add(1), last_at: now });
+        let one = Refused { destination, why, count: count.saturating_add(1), last_at: now };
+        refused.push(one.clone());
+        let tells = known.is_none() && *told < TOLD;
+        *told += usize::from(tells);
+        tells.then(|| Denied { session: session.into(), refused: one })
     }
 
     /// Refusals of a session, the last one first.
     pub(super) fn of(&self, session: &str) -> Vec<Refused> {
-        self.0.get(session).map(|refused| refused.iter().rev().cloned().collect()).unwrap_or_default()
+        self.0.get(session).map(|of| of.refused.iter().rev().cloned().collect()).unwrap_or_default()
     }
 
     /// Forgets a session that is gone.
@@ -64,10 +92,10 @@ impl Refusals {
 mod tests {
     use super::*;
 
-    fn add(refusals: &mut Refusals, session: &str, port: u16, now: UnixMillis) {
+    fn add(refusals: &mut Refusals, session: &str, port: u16, now: UnixMillis) -> Option<Denied> {
         let destination = Destination { host: "a\x1b.example".into(), port };
         let refusal = Refusal::NotListed { destination: destination.clone(), environment: "demo".into() };
-        refusals.add(session, &destination, &refusal, now);
+        refusals.add(session, &destination, &refusal, now)
     }
 
     #[test]
@@ -89,12 +117,24 @@ mod tests {
     }
 
     #[test]
+    fn a_destination_is_told_of_once_and_of_many_only_the_first() {
+        let mut refusals = Refusals::default();
+        let denied = add(&mut refusals, "a", 1, 5).unwrap();
+        assert_eq!((denied.session.as_str(), denied.refused.destination.as_str()), ("a", "a.example:1"));
+        assert_eq!(add(&mut refusals, "a", 1, 6), None);
+        assert!(add(&mut refusals, "b", 1, 6).is_some());
+        let told = (2..200).filter(|&port| add(&mut refusals, "a", port, 7).is_some()).count();
+        assert_eq!(told, TOLD - 1);
+        assert_eq!(refusals.of("a")[0].destination, "a.example:199");
+    }
+
+    #[test]
     fn a_host_that_is_down_was_not_refused() {
         let destination = Destination { host: "a.example".into(), port: 1 };
         let error = std::io::ErrorKind::TimedOut.into();
         let refusal = Refusal::Unreachable { destination: destination.clone(), error };
         let mut refusals = Refusals::default();
-        refusals.add("a", &destination, &refusal, 1);
+        assert_eq!(refusals.add("a", &destination, &refusal, 1), None);
         assert!(refusals.of("a").is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! What is done beside the sessions' own lives: watched, shown, tidied, passed on.
 
 pub(super) mod build_gc;
+pub(super) mod denials;
 pub(super) mod forge_hints;
 pub(super) mod last_events;
 pub(super) mod memory_pressure;

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
 };
 
-use tests::{Host, Outcome, paths};
+use tests::{Host, Outcome, paths, until, wait::SOON};
 
 use super::tls;
 
@@ -49,6 +49,7 @@ fn programs_that_know_no_proxy_reach_what_is_allowed_and_are_refused_at_once_els
     assert_eq!(shell(&host, &id, &remembered).text(), "reached");
     what_else_asks_no_proxy_works(&host, &id);
     what_is_not_allowed_is_refused(&host, &id);
+    what_is_refused_is_in_the_story(&host, &id);
     the_guests_own_servers_stay_its_own(&host, &id);
     let _ = host.cli(["suspend", &id]).text();
     assert_eq!(shell(&host, &id, &remembered).text(), "reached");
@@ -93,6 +94,16 @@ fn what_is_not_allowed_is_refused(host: &Host, id: &str) {
         let mut all = refused.as_array().unwrap().iter();
         assert!(all.any(|it| it["destination"] == wanted && it["why"] == "not in egress"), "{wanted} in {refused}");
     }
+}
+
+/// Each destination once, however often it was asked for.
+fn what_is_refused_is_in_the_story(host: &Host, id: &str) {
+    let told = until("the refusals in its story", SOON, || {
+        let told = host.cli(["events", id]).text();
+        (told.contains("[2001:db8::7]:80: not in egress")).then_some(told)
+    });
+    let refused = told.lines().filter(|line| line.contains("refused") && line.contains("denied.example:443"));
+    assert_eq!(refused.count(), 1, "{told}");
 }
 
 /// A server on all of its addresses is not one on everybody's.

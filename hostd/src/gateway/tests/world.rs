@@ -97,12 +97,16 @@ async fn names_of_private_addresses_are_reached_where_that_is_said() {
 #[tokio::test]
 async fn what_is_refused_is_counted_by_session() {
     let fixture = Fixture::new(caller()).await;
+    let mut denials = fixture.gateway.denials();
     for _ in 0..3 {
         fixture.ask("CONNECT api.example.com:443 HTTP/1.1\r\nConnection: close\r\n\r\n").await;
     }
     let refused = fixture.gateway.refused("01J");
     assert_eq!((refused[0].destination.as_str(), refused[0].count), ("api.example.com:443", 3));
     assert!(fixture.gateway.refused("01K").is_empty());
+    let told = denials.try_recv().unwrap();
+    assert_eq!((told.session.as_str(), told.refused.destination.as_str()), ("01J", "api.example.com:443"));
+    assert!(denials.try_recv().is_err(), "once for a destination");
     fixture.gateway.forget("01J");
     assert!(fixture.gateway.refused("01J").is_empty());
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     build_gc::{self, BuildGc},
-    forge_hints, last_events, memory_pressure,
+    denials, forge_hints, last_events, memory_pressure,
 };
 use crate::{
     environments::EnvironmentState,
@@ -46,6 +46,7 @@ pub(in crate::sessions) fn start(
     tokio::spawn(stop.clone().run_until_cancelled_owned(memory_pressure::watch(ctx(), registry(), pool.clone())));
     tokio::spawn(stop.clone().run_until_cancelled_owned(forge_hints::pass_on(ctx(), registry())));
     tokio::spawn(stop.clone().run_until_cancelled_owned(last_events::pass_on(ctx(), registry())));
+    tokio::spawn(stop.clone().run_until_cancelled_owned(denials::tell(ctx(), registry())));
     stop
 }
 
