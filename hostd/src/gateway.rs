@@ -20,6 +20,7 @@ mod git;
 mod git_permits;
 mod inspected;
 mod ledger;
+mod limits;
 mod outer;
 mod outer_tls;
 mod prefixed;
@@ -60,6 +61,7 @@ use credentials::with_leave;
 use git_permits::Permit;
 use inspected::Inspected;
 pub use ledger::{Ledger, UnderWay, UsedUp};
+pub use limits::Limits;
 use outer_tls::OuterTls;
 use refusals::Refusals;
 pub use refusals::{Denied, Refused};
@@ -99,6 +101,7 @@ pub struct Gateway {
     /// Who is told what answers of models took; None: nobody is.
     spending: Option<mpsc::Sender<Spent>>,
     ledger: Arc<Ledger>,
+    limits: Arc<Limits>,
     /// Places for connections, of all sessions together.
     connections: Arc<Semaphore>,
     /// Number of connections that one session may have.
@@ -147,6 +150,7 @@ impl Gateway {
             outer_tls: OuterTls::default(),
             spending: None,
             ledger: Arc::default(),
+            limits: Arc::default(),
             connections: Arc::new(Semaphore::new(CONNECTIONS * 16)),
             of_session: CONNECTIONS,
             git_permits: Arc::new(Semaphore::new(git_permits::OF_HOST)),
@@ -185,6 +189,12 @@ impl Gateway {
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Which sessions models' APIs answer nothing for now.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Serves one HTTP/1.1 proxy connection until either side ends it. Every byte of `io` is foreign. Dropping it ends
@@ -270,10 +280,12 @@ impl Gateway {
             // A header that the request names as one of this hop alone does not take the secret away.
             forward::only_end_to_end(request.headers_mut());
             match self.equip(caller, &destination, &held, &mut request).await {
-                Ok(credential) => match self.reading(caller, credential.as_deref(), &mut request).await {
-                    Ok(read) => reading = read,
-                    Err(refusal) => return *refusal,
-                },
+                Ok(credential) => {
+                    match self.reading(caller, &destination.host, credential.as_deref(), &mut request).await {
+                        Ok(read) => reading = read,
+                        Err(refusal) => return *refusal,
+                    }
+                }
                 Err(refusal) => return *refusal,
             }
         }
@@ -356,6 +368,7 @@ impl Gateway {
     pub fn forget(&self, session: &str) {
         self.refusals().forget(session);
         self.ledger.close(session);
+        self.limits.close(session);
     }
 
     fn refusals(&self) -> MutexGuard<'_, Refusals> {

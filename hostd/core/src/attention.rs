@@ -227,8 +227,19 @@ fn by_activity(s: &Session, now: UnixMillis) -> Why {
         Activity::Idle if s.ended_turn() => ended_turn(s, s.spoke_at, &s.text, now),
         Activity::Idle => (Turn::You, "idle", said("idle", &s.text)),
         Activity::Done => done(s, now),
-        Activity::Failed => (Turn::You, "failed", said("failed", &s.text)),
+        Activity::Failed => match (s.stopped_by(), s.goes_on_at()) {
+            (Some(refusal), Some(at)) => {
+                let why = format!("{}, started again {}", refusal.words(), within(at, now));
+                (Turn::Agent, "limited", format!("{}; {why}", said("failed", &s.text)))
+            }
+            _ => (Turn::You, "failed", said("failed", &s.text)),
+        },
     }
+}
+
+/// When something happens that is due then.
+fn within(at: UnixMillis, now: UnixMillis) -> String {
+    if at > now { format!("in {}", age(now, at)) } else { "now".into() }
 }
 
 /// The turn of an agent whose program, hook or terminal says this; None: it works.
@@ -241,7 +252,13 @@ fn of_report(s: &Session, source: Source, report: &Report, now: UnixMillis) -> O
         State::Blocked(Some(Kind::Auth)) => (Turn::You, "sign in", said("needs you to sign in", words)),
         State::Blocked(None) => (Turn::You, "asks", said("waits for you", words)),
         State::Error => (Turn::You, "failed", said("failed", words)),
-        State::Limited => (Turn::You, "limited", limited(report, now)),
+        State::Limited => match s.goes_on_at() {
+            Some(at) => {
+                let why = format!("{}; the agent goes on by itself {}", limited(report, now), within(at, now));
+                (Turn::Agent, "limited", why)
+            }
+            None => (Turn::You, "limited", limited(report, now)),
+        },
         // A program that has only begun has had no turn.
         State::Idle | State::Done if s.reports.turn_at == 0 => (Turn::You, "idle", said("waits for its task", words)),
         State::Idle | State::Done => {
@@ -281,6 +298,9 @@ fn sign(s: &Session) -> &Sign {
 
 /// The turn of an agent that says that it works, or says nothing: then only what its terminal shows is known.
 fn works(s: &Session, now: UnixMillis) -> Why {
+    if let Some(refusal) = s.reports.refusal_in_force(now) {
+        return (Turn::Agent, "limited", limited(refusal, now));
+    }
     let report = s.reported().map(|(_, report)| report);
     let progress = report.as_ref().and_then(|report| report.progress).map(|progress| format!(", {progress} %"));
     let working = said("working", &s.text) + &progress.unwrap_or_default();

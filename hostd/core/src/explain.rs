@@ -81,6 +81,9 @@ fn decides(s: &Session) -> (&'static str, String) {
         return ("message", "something was sent to the agent, and nobody has said anything since".into());
     }
     match s.sign {
+        _ if s.reports.gateway.is_some() => {
+            (Source::Gateway.word(), "nobody else has said anything, and its model's API refuses its requests".into())
+        }
         Sign::Nothing => ("", "nobody has said anything, so it is taken to be at work".into()),
         _ => ("screen", "nobody has said anything, so only what its terminal shows is known".into()),
     }
@@ -93,6 +96,7 @@ fn because(s: &Session, source: Source) -> String {
         _ if overruled => "the program knows better here than its agent, which said something else",
         Source::Program => "the program's own reports are the best source that speaks",
         Source::Hook => "hooks are the best source that speaks: the program reports nothing by OSC 7501",
+        Source::Gateway => "the agent's turn ended when the gateway saw its model's API refuse a request",
         Source::Terminal => "the terminal's title is the best source that speaks",
     }
     .into()

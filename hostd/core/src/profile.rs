@@ -77,6 +77,8 @@ pub struct Profile {
     pub answers: Answers,
     /// Program and arguments that go on with the conversation of [`SESSION_ID`]; empty: the program cannot.
     pub resume: Vec<String>,
+    /// What becomes of the agent when the limit of its model that has stopped it is over.
+    pub after_rate_limit: AfterRateLimit,
 }
 
 /// A package with its exact version.
@@ -169,6 +171,17 @@ pub enum Meaning {
     Permission,
     /// The program asks a question.
     Question,
+}
+
+/// What becomes of an agent that a limit of its model's rate or quota has stopped, when that is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AfterRateLimit {
+    /// The agent waits for a person.
+    #[default]
+    Wait,
+    /// The agent is told to go on; one that has ended is started again with its conversation.
+    Resume,
 }
 
 /// Keys that answer a program that asks for a permission; none: it takes no single keys.

@@ -1,7 +1,8 @@
 //! What an agent, its program and the program's hooks report of what they are doing, and which of them decides.
 //!
-//! Best first: `session status`, OSC 7501, hooks, what the terminal shows otherwise. Each has one report, its newest; of those
-//! below `session status` the best that has one speaks. What the agent said by `session status` holds for its turn: it ends where
+//! Best first: `session status`, OSC 7501, hooks, the gateway, what the terminal shows otherwise. Each has one report, its newest; of
+//! those below `session status` the best that has one speaks. The gateway knows of one thing alone, that a model's API refuses requests
+//! for now: it decides where that has ended the agent's turn. What the agent said by `session status` holds for its turn: it ends where
 //! the program begins another turn or a person answers. Meanwhile the program overrules it where it knows better: that it waits
 //! for a person, that it has failed, that its turn has ended though the agent said that it works.
 
@@ -13,6 +14,7 @@ use crate::{
     profile::{Meaning, Title},
     session::Activity,
     text,
+    usage::Limit,
 };
 
 /// Longest text of a report, and longest title, in bytes.
@@ -31,13 +33,15 @@ pub enum Source {
     Program,
     /// A hook of the agent's program.
     Hook,
+    /// The gateway, of what models' APIs answer.
+    Gateway,
     /// The title of the agent's terminal, by the marks of its profile.
     Terminal,
 }
 
 impl Source {
     /// All sources, best first.
-    pub const ALL: [Self; 4] = [Self::Agent, Self::Program, Self::Hook, Self::Terminal];
+    pub const ALL: [Self; 5] = [Self::Agent, Self::Program, Self::Hook, Self::Gateway, Self::Terminal];
 
     /// The word of the API and of `--json`.
     #[must_use]
@@ -46,6 +50,7 @@ impl Source {
             Self::Agent => "session-status",
             Self::Program => "osc-7501",
             Self::Hook => "hook",
+            Self::Gateway => "gateway",
             Self::Terminal => "terminal",
         }
     }
@@ -182,7 +187,7 @@ pub struct Report {
     pub title: String,
     /// How much of it is done, 0 to 100.
     pub progress: Option<u8>,
-    /// Name of the program, or of the event of a hook; may be empty.
+    /// Name of the program, of the event of a hook, or of the host of an API; may be empty.
     pub app: String,
     /// Id of the program's record that says so; empty: the root.
     pub id: String,
@@ -208,6 +213,13 @@ impl Report {
         let text = String::new;
         let (progress, until, choices) = (None, None, vec![]);
         Self { at, state, text: text(), title: text(), progress, app: text(), id: text(), choices, until, asked: 0 }
+    }
+
+    /// That the API of this host has told of a limit.
+    #[must_use]
+    pub fn of_limit(limit: &Limit, host: &str, at: UnixMillis) -> Self {
+        let app = text::clean(host, NAME_MAX.0);
+        Self { text: limit.refusal.words().into(), app, until: limit.until, ..Self::new(State::Limited, at) }
     }
 
     /// What a terminal's records say all in all; None: there are none.
@@ -270,6 +282,8 @@ pub struct Reports {
     pub program: Option<Report>,
     /// By a hook.
     pub hook: Option<Report>,
+    /// By the gateway: that a model's API refuses requests; None: it answers.
+    pub gateway: Option<Report>,
     /// By what the terminal shows otherwise.
     pub terminal: Option<Report>,
     /// When the agent's last turn began; 0: it has had none.
@@ -284,15 +298,18 @@ impl Reports {
             Source::Agent => self.agent.as_ref(),
             Source::Program => self.program.as_ref(),
             Source::Hook => self.hook.as_ref(),
+            Source::Gateway => self.gateway.as_ref(),
             Source::Terminal => self.terminal.as_ref(),
         }
     }
 
-    /// Takes a report of a source; None: it says nothing any more. What says the same as before keeps its time.
+    /// Takes a report of a source; None: it says nothing any more. What says the same as before keeps its time, but for each refusal
+    /// that the gateway sees.
     pub fn take(&mut self, source: Source, report: Option<Report>) {
         let report = report.map(Report::cleaned);
         if let (Some(known), Some(report)) = (self.of(source), &report)
             && known.says(report)
+            && source != Source::Gateway
         {
             return;
         }
@@ -301,6 +318,7 @@ impl Reports {
             Source::Agent => self.agent = report,
             Source::Program => self.program = report,
             Source::Hook => self.hook = report,
+            Source::Gateway => self.gateway = report,
             Source::Terminal => self.terminal = report,
         }
         self.note_turn(before);
@@ -381,7 +399,29 @@ impl Reports {
                 report.text.clone_from(&hook.text);
             }
         }
+        match self.refusal_that_ended_turn() {
+            Some(refusal) if report.state == State::Limited => report.until = report.until.or(refusal.until),
+            Some(refusal) => return Some((Source::Gateway, refusal.clone())),
+            None => {}
+        }
         Some((source, report))
+    }
+
+    /// The refusal of a model's API, as the gateway saw it, that ended the agent's turn: it came in that turn, no answer came after it,
+    /// and then the turn was over. None: nothing of the kind is known.
+    #[must_use]
+    pub fn refusal_that_ended_turn(&self) -> Option<&Report> {
+        let (source, report) = self.deciding()?;
+        let refusal = self.gateway.as_ref()?;
+        let in_turn = refusal.at >= self.turn_at && refusal.at <= report.at;
+        (in_turn && report.state.is_at_rest() && source != Source::Agent).then_some(refusal)
+    }
+
+    /// The refusal of a model's API that an agent at work has to wait for at this moment; None: there is none.
+    #[must_use]
+    pub fn refusal_in_force(&self, now: UnixMillis) -> Option<&Report> {
+        let in_force = |refusal: &&Report| refusal.until.map_or(refusal.at >= self.turn_at, |until| until > now);
+        self.gateway.as_ref().filter(in_force)
     }
 
     /// The permission that is asked for, as far as it is known who asks; None: none is.

@@ -1,10 +1,12 @@
 //! What models say that an answer took: read from the bytes as they pass, and priced by a table.
 //!
 //! Anthropic's Messages, OpenAI's Responses and Chat Completions and Gemini all put an object `usage` or `usageMetadata` into their
-//! answers, whole or in events of a stream, and name the model beside it.
+//! answers, whole or in events of a stream, and name the model beside it. Where they answer nothing, a limit may be why: see [`Limit`].
 
 mod account;
 mod api;
+mod dates;
+mod limit;
 mod prices;
 mod scanner;
 #[cfg(test)]
@@ -15,6 +17,7 @@ use serde_json::Value;
 
 pub use account::{Account, Admission, Spending};
 pub use api::ModelApi;
+pub use limit::{Limit, Refusal};
 pub use pilothouse_text::dollars;
 pub use prices::{Price, Prices};
 pub use scanner::{Framing, Scanner};

@@ -239,7 +239,8 @@ impl Conversation {
         if upgrade {
             self.gateway.may_upgrade(&self.caller, credential.as_deref())?;
         }
-        let reading = self.gateway.reading(&self.caller, credential.as_deref(), request).await?;
+        let host = &self.destination.host;
+        let reading = self.gateway.reading(&self.caller, host, credential.as_deref(), request).await?;
         Ok(Admitted { credential, reading, upgrade, trailers })
     }
 

@@ -1,19 +1,21 @@
-//! What models say that their answers took, read as the answers pass: no byte waits for it. And what becomes of requests of a session
-//! whose budget is used up.
+//! What models say that their answers took, read as the answers pass: no byte waits for it. What becomes of requests of a session whose
+//! budget is used up, and whether models' APIs answer at all.
 //!
 //! Only answers to POST requests that were given a credential are read, and of these what is JSON or a stream of events. The request
 //! asks for an answer that is not compressed, so that there is nothing to unpack.
+
+use std::sync::Arc;
 
 use hostd_core::{
     UnixMillis,
     credentials::{Credential, Place},
     text,
-    usage::{Framing, ModelApi, Scanner, Tokens, dollars},
+    usage::{Framing, Limit, ModelApi, Scanner, Tokens, dollars},
 };
 use http_body_util::BodyExt as _;
 use hyper::{
     Method, Request, Response, StatusCode,
-    header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use tokio::sync::mpsc;
 
@@ -21,6 +23,7 @@ use super::{
     Gateway,
     caller::Caller,
     ledger::{UnderWay, UsedUp},
+    limits::Limits,
     response::{self, Body},
 };
 use crate::clock::now;
@@ -53,6 +56,10 @@ pub struct Spent {
 pub(super) struct Reading {
     spending: mpsc::Sender<Spent>,
     spent: Spent,
+    /// Is told whether the API answers; None: the request is to no API of models that is known.
+    limits: Option<Arc<Limits>>,
+    /// Name of the host that is asked.
+    host: String,
 }
 
 impl Gateway {
@@ -64,6 +71,7 @@ impl Gateway {
     pub(super) async fn reading<B>(
         &self,
         caller: &Caller,
+        host: &str,
         credential: Option<&Credential>,
         request: &mut Request<B>,
     ) -> Result<Option<Reading>, Box<Response<Body>>> {
@@ -71,10 +79,14 @@ impl Gateway {
             return Ok(None);
         }
         let Some(spending) = self.spending.clone() else { return Ok(None) };
-        let under_way = match ModelApi::of(request.uri().path()) {
+        let api = ModelApi::of(request.uri().path());
+        let under_way = match api {
             Some(api) => {
                 let begun = self.ledger.begin(&caller.session_id).await;
-                begun.map_err(|used_up| Box::new(refusal(caller, api, used_up)))?
+                begun.map_err(|used_up| {
+                    self.limits.refused(&caller.session_id, host, &Limit::OVER_BUDGET);
+                    Box::new(refusal(caller, api, used_up))
+                })?
             }
             None => None,
         };
@@ -88,7 +100,8 @@ impl Gateway {
             at: 0,
             under_way,
         };
-        Ok(Some(Reading { spending, spent }))
+        let limits = api.map(|_| self.limits.clone());
+        Ok(Some(Reading { spending, spent, limits, host: host.into() }))
     }
 
     /// Whether a request with this credential may go on with WebSocket, of which nothing is counted: not where that is bounded.
@@ -128,10 +141,15 @@ impl Reading {
     /// Reads the answer as it passes, where that can be read.
     pub(super) fn of(self, response: Response<Body>) -> Response<Body> {
         let scanner = framing(&response).map(Scanner::new);
-        if scanner.is_none() && self.spent.under_way.is_none() {
+        if scanner.is_none() && self.spent.under_way.is_none() && self.limits.is_none() {
             return response;
         }
-        let mut tap = Tap { scanner, answered: response.status().is_success(), reading: Some(self) };
+        let (status, answered) = (response.status().as_u16(), response.status().is_success());
+        if let Some(limits) = self.limits.as_ref().filter(|_| answered) {
+            limits.answered(&self.spent.session, &self.host);
+        }
+        let headers = if answered { HeaderMap::new() } else { response.headers().clone() };
+        let mut tap = Tap { scanner, status, headers, answered, reading: Some(self) };
         response.map(|body| {
             body.map_frame(move |frame| {
                 if let (Some(scanner), Some(data)) = (&mut tap.scanner, frame.data_ref()) {
@@ -158,6 +176,9 @@ fn framing(response: &Response<Body>) -> Option<Framing> {
 /// Reads one answer, and tells what it took when it is over, however that comes.
 struct Tap {
     scanner: Option<Scanner>,
+    status: u16,
+    /// Headers of the answer; none of an answer that is one.
+    headers: HeaderMap,
     /// Whether the answer is one, and no error.
     answered: bool,
     reading: Option<Reading>,
@@ -165,7 +186,14 @@ struct Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        let Some(Reading { spending, mut spent }) = self.reading.take() else { return };
+        let Some(Reading { spending, mut spent, limits, host }) = self.reading.take() else { return };
+        if let Some(limits) = limits {
+            let header = |name: &str| self.headers.get(name)?.to_str().ok();
+            let error = self.scanner.as_ref().and_then(Scanner::error);
+            if let Some(limit) = Limit::of(self.status, header, error, now()) {
+                limits.refused(&spent.session, &host, &limit);
+            }
+        }
         spent.tokens = self.scanner.as_ref().and_then(Scanner::tokens);
         // Where an answer does not say what it took, a budget counts what was reserved for it.
         let bounded = spent.under_way.as_ref().is_some_and(|request| request.reserve() > 0);

@@ -18,7 +18,7 @@ mod waits;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use hostd_core::{Lifecycle, Session, UnixMillis, session::NewFork};
+use hostd_core::{Lifecycle, Session, UnixMillis, reports::Report as Said, session::NewFork};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
@@ -110,6 +110,8 @@ pub(super) struct Supervisor {
     looking: Option<AbortHandle>,
     reading: Reading,
     grace: Grace,
+    /// The last refusal of its model's API, until that answers again.
+    refusal: watch::Receiver<Option<Said>>,
     /// When its terminal may show another sign although nothing happens there.
     signs_due: Option<UnixMillis>,
     pace: Pace,
@@ -149,6 +151,10 @@ impl Supervisor {
             closing: ctx.closing.clone(),
             timings: ctx.timings,
         };
+        let refusal = {
+            let session = &handle.record.borrow().session;
+            ctx.gateway.limits().open(&session.id, session.reports.gateway.clone())
+        };
         Self {
             ctx,
             all,
@@ -172,6 +178,7 @@ impl Supervisor {
             looking: None,
             reading: Reading::default(),
             grace: Grace::default(),
+            refusal,
             signs_due: None,
             pace: Pace::default(),
             deleters: vec![],

@@ -7,6 +7,7 @@ mod faults;
 mod feed;
 mod forks;
 mod layers;
+mod limits;
 mod lives;
 mod pool;
 mod reports;

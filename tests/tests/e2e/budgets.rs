@@ -1,9 +1,7 @@
 //! What models take is counted where TLS is ended for a credential, and a budget ends it there.
 
 use std::{
-    fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    io::Write as _,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::{Host, paths, until, wait::SOON};
+use tests::{Host, until, wait::SOON};
 
 use crate::tls;
 
@@ -32,28 +30,12 @@ data: {"type":"message_stop"}
 
 /// Answers one request after the other, and counts them.
 fn model(stream: tls::Stream, asked: &AtomicUsize) -> std::io::Result<()> {
-    let mut stream = BufReader::new(stream);
-    loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if stream.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
-                length = value.trim().parse().unwrap();
-            }
-            if line.trim_end().is_empty() {
-                break;
-            }
-        }
-        stream.read_exact(&mut vec![0; length])?;
+    tls::answer_each(stream, |_, stream| {
         asked.fetch_add(1, Ordering::SeqCst);
         let kind = "text/event-stream; charset=utf-8";
         let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", ANSWER.len());
-        stream.get_mut().write_all(&[head.as_bytes(), ANSWER.as_bytes()].concat())?;
-        stream.get_mut().flush()?;
-    }
+        stream.write_all(&[head.as_bytes(), ANSWER.as_bytes()].concat())
+    })
 }
 
 /// Waits until the session's usage is this many dollars; returns the session.
@@ -80,25 +62,7 @@ fn a_budget_ends_what_a_session_asks_of_models_until_it_is_raised() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = asked.clone();
     let (port, ca) = tls::serve(move |stream| model(stream, &counted));
-    let folder = elsewhere.path().display();
-    fs::write(elsewhere.path().join("ca.pem"), ca).unwrap();
-    let secret = elsewhere.path().join("secret");
-    fs::write(&secret, "the secret\n").unwrap();
-    let name = format!("{}:{port}", tls::NAME);
-    let credentials = host.data().join("credentials.toml");
-    let text = format!(
-        "[[credential]]\nname = 'model'\nhosts = ['{name}']\nsecret = {{ file = '{folder}/secret' }}\nca = '{folder}/ca.pem'\n\
-         header = 'x-api-key'\npath = '/v1/'\n"
-    );
-    fs::write(&credentials, text).unwrap();
-    for file in [&secret, &credentials] {
-        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
-    }
-    let tools = fs::read_to_string(paths::root().join("tests/environments/tools.toml")).unwrap();
-    let tools = tools.replacen("agent =", "budget = 4\ncredentials = ['model']\nagent =", 1);
-    let recipe = host.data().join("tools.toml");
-    fs::write(&recipe, tools).unwrap();
-    assert!(host.cli(["env", "build", recipe.to_str().unwrap()]).text().contains("was built before"));
+    let name = tls::model(&host, elsewhere.path(), port, &ca, "budget = 4\n");
 
     let id = host.session("spends", &["bash", "-c", "session status working busy; read go"]);
     let ask = format!("curl -sS -m 120 -w '\\n%{{http_code}}' -d '{{}}' https://{name}/v1/messages");

@@ -22,6 +22,7 @@ mod harness;
 mod history;
 mod kills;
 mod layers;
+mod limits;
 mod messages;
 mod migration;
 mod permissions;

@@ -1,8 +1,11 @@
 //! A server on the host's loopback with a certificate of its own authority, for credentials whose `ca` that is.
 
 use std::{
-    io,
+    fs,
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
     sync::Arc,
     thread,
 };
@@ -13,6 +16,8 @@ use tokio_rustls::rustls::{
     crypto::ring,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
+
+use tests::{Host, paths};
 
 /// Name by which guests reach it.
 pub(crate) const NAME: &str = "host.pilothouse.internal";
@@ -51,4 +56,53 @@ pub(crate) fn serve(serve: impl Fn(Stream) -> io::Result<()> + Send + Sync + 'st
         }
     });
     (port, ca)
+}
+
+/// Has each request of a connection answered, by its path, until the other side hangs up.
+pub(crate) fn answer_each(stream: Stream, answer: impl Fn(&str, &mut Stream) -> io::Result<()>) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut first = String::new();
+        if stream.read_line(&mut first)? == 0 {
+            return Ok(());
+        }
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line)?;
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
+                length = value.trim().parse().unwrap();
+            }
+            if line.trim_end().is_empty() {
+                break;
+            }
+        }
+        stream.read_exact(&mut vec![0; length])?;
+        answer(first.split(' ').nth(1).unwrap_or_default(), stream.get_mut())?;
+        stream.get_mut().flush()?;
+    }
+}
+
+/// Has the environment `tools` use it as the API of a model, by a credential whose files are put into this folder. `lines` of the recipe
+/// come on top. Returns its `host:port`.
+pub(crate) fn model(host: &Host, folder: &Path, port: u16, ca: &str, lines: &str) -> String {
+    fs::write(folder.join("ca.pem"), ca).unwrap();
+    let secret = folder.join("secret");
+    fs::write(&secret, "the secret\n").unwrap();
+    let (name, folder) = (format!("{NAME}:{port}"), folder.display());
+    let credentials = host.data().join("credentials.toml");
+    let text = format!(
+        "[[credential]]\nname = 'model'\nhosts = ['{name}']\nsecret = {{ file = '{folder}/secret' }}\nca = '{folder}/ca.pem'\n\
+         header = 'x-api-key'\npath = '/v1/'\n"
+    );
+    fs::write(&credentials, text).unwrap();
+    for file in [&secret, &credentials] {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let tools = fs::read_to_string(paths::root().join("tests/environments/tools.toml")).unwrap();
+    let tools = tools.replacen("agent =", &format!("{lines}credentials = ['model']\nagent ="), 1);
+    let recipe = host.data().join("tools.toml");
+    fs::write(&recipe, tools).unwrap();
+    assert!(host.cli(["env", "build", recipe.to_str().unwrap()]).text().contains("was built before"));
+    name
 }

@@ -2,7 +2,9 @@
 
 use toml::Spanned;
 
-use super::{Answers, Check, File, Meaning, Pin, Profile, Program, SESSION_ID, Starts, TASK, Task, Title, raw};
+use super::{
+    AfterRateLimit, Answers, Check, File, Meaning, Pin, Profile, Program, SESSION_ID, Starts, TASK, Task, Title, raw,
+};
 use crate::{
     checked_toml::{self as checked, Checked, MIB, Wrong, argument, command, list, parsed, variables, word},
     credentials,
@@ -47,6 +49,7 @@ pub(super) fn profile(raw: raw::Profile) -> Checked<Profile> {
         titles: list(raw.titles, "titles", title)?,
         answers: Answers { allow: keys(raw.answers.allow)?, deny: keys(raw.answers.deny)? },
         resume: raw.resume.map_or(Ok(vec![]), resume)?,
+        after_rate_limit: raw.after_rate_limit.map_or(Ok(AfterRateLimit::Wait), after_rate_limit)?,
     };
     if profile.user == "root" && profile.sudo {
         return Err(Wrong { at: command_at, message: "sudo is of no use to root; leave it out".into() });
@@ -153,6 +156,15 @@ fn title(raw: Spanned<raw::Title>) -> Checked<Title> {
     };
     let means = parsed(&means, meaning, "means", "working, idle, permission or question")?;
     Ok(Title { contains: line(contains, "contains")?, means })
+}
+
+fn after_rate_limit(raw: Text) -> Checked<AfterRateLimit> {
+    let known = |word: &str| match word {
+        "wait" => Some(AfterRateLimit::Wait),
+        "resume" => Some(AfterRateLimit::Resume),
+        _ => None,
+    };
+    parsed(&raw, known, "after_rate_limit", "wait or resume")
 }
 
 fn keys(raw: Vec<Text>) -> Checked<Vec<Key>> {

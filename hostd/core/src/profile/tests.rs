@@ -27,6 +27,7 @@ memory = "1GiB"
 hooks = ["SessionStart"]
 titles = [{ contains = "Action", means = "permission" }]
 answers = { allow = ["y", "Enter"], deny = ["Esc"] }
+after_rate_limit = "resume"
 
 [[files]]
 path = "~/.mine/AGENTS.md"
@@ -58,6 +59,7 @@ fn a_full_profile_is_read() {
     assert_eq!((profile.egress[0].as_str(), profile.memory), ("api.example.com:443", Some(1 << 30)));
     assert_eq!(profile.titles, [Title { contains: "Action".into(), means: Meaning::Permission }]);
     assert_eq!((profile.answers.allow.len(), profile.folder().as_str()), (2, "/opt/agents/mine"));
+    assert_eq!(profile.after_rate_limit, AfterRateLimit::Resume);
     assert!(profile.gives_session_id() && profile.typed_events == Some(true) && profile.sudo);
     assert_eq!(profile.files.iter().map(|file| file.mode).collect::<Vec<_>>(), [0o600, 0o644]);
 }
@@ -112,10 +114,11 @@ fn files_are_written_for_a_place_and_a_home() {
 #[case::memory("1GiB", "1GB", "21:10: memory is \"1GB\"; allowed: a number of MiB, GiB or TiB")]
 #[case::means("\"permission\"", "\"asks\"", "23:42: means is \"asks\"; allowed: working, idle, permission or question")]
 #[case::key("\"Esc\"", "\"Escaped\"", "24:45: answers is \"Escaped\"; allowed: names of keys")]
-#[case::home("~/.mine/AGENTS.md", "~/../x", "27:8: path is \"~/../x\"; allowed: an absolute path not in /dev")]
-#[case::fleeting("/etc/mine.toml", "/run/x", "32:8: path is \"/run/x\"; allowed: an absolute path not in /dev")]
-#[case::mode("0600", "4755", "28:8: mode is \"4755\"; allowed: octal permissions")]
-#[case::mode_sign("0600", "+600", "28:8: mode is \"+600\"; allowed: octal permissions")]
+#[case::after("\"resume\"\n", "\"again\"\n", "25:20: after_rate_limit is \"again\"; allowed: wait or resume")]
+#[case::home("~/.mine/AGENTS.md", "~/../x", "28:8: path is \"~/../x\"; allowed: an absolute path not in /dev")]
+#[case::fleeting("/etc/mine.toml", "/run/x", "33:8: path is \"/run/x\"; allowed: an absolute path not in /dev")]
+#[case::mode("0600", "4755", "29:8: mode is \"4755\"; allowed: octal permissions")]
+#[case::mode_sign("0600", "+600", "29:8: mode is \"+600\"; allowed: octal permissions")]
 fn bad_profiles_are_refused(#[case] piece: &str, #[case] with: &str, #[case] message: &str) {
     assert!(FULL.contains(piece), "the case does not fit the profile any more");
     let error = Profile::parse("bad.toml", &FULL.replacen(piece, with, 1)).unwrap_err().to_string();
@@ -131,6 +134,8 @@ fn shipped_profiles_are_good() {
     assert_eq!(names, ["aider", "claude", "codex", "copilot", "gemini", "opencode", "qwen", "shell"]);
     for (name, profile) in &profiles {
         assert_eq!((profile.name.as_str(), profile.user.as_str()), (*name, "agent"));
+        let tells_of_its_turn = !profile.hooks.is_empty();
+        assert_eq!(profile.after_rate_limit == AfterRateLimit::Resume, tells_of_its_turn, "{name}");
         let help = profile.files.iter().filter(|file| file.text.contains("{session_help}"));
         assert_eq!(help.count(), 1, "{name} tells its agent of the session command");
         let tells = |file: &&File| file.path.starts_with("~/") || file.path.starts_with("/etc/");

@@ -25,10 +25,14 @@ pub(super) fn says(s: &mut Session, status: Status, now: UnixMillis) -> Vec<Effe
 
 /// What the agent does was reported. What it says itself counts even while it waits by command: it may take its wait back.
 pub(super) fn reports(s: &mut Session, source: Source, report: Option<Report>) -> Vec<Effect> {
-    if s.exited.is_some() && source != Source::Agent {
+    // The gateway may see later why it has ended.
+    if s.exited.is_some() && !matches!(source, Source::Agent | Source::Gateway) {
         return vec![];
     }
     let before = s.reports.clone();
+    if source == Source::Gateway && report.is_none() {
+        s.limit_tries = 0;
+    }
     s.reports.take(source, report);
     if source == Source::Agent {
         s.oom_killed.clear();

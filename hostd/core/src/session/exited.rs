@@ -9,7 +9,9 @@ const LAST_LINE_MAX: usize = 256;
 /// The agent's process ended.
 pub(super) fn exited(s: &mut Session, code: i32, last: &str) -> Vec<Effect> {
     s.exited = Some(code);
-    (s.sign, s.reports) = (Sign::Nothing, Reports::default());
+    // Why its model answered it no more may be why it has ended.
+    s.reports = Reports { gateway: s.reports.gateway.take(), ..Reports::default() };
+    s.sign = Sign::Nothing;
     s.unread = false;
     if code == 0 {
         if !s.activity.is_over() {

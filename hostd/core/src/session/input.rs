@@ -230,6 +230,11 @@ pub enum Input {
         /// What all their answers took since the session was dispatched.
         spending: Spending,
     },
+    /// The limit that stopped the agent is over.
+    LimitIsOver {
+        /// Whether an agent that has ended can be started again with its conversation.
+        resumes: bool,
+    },
     /// The agent's process ended.
     AgentExited {
         /// Generation of the VM that reports.

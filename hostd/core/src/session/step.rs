@@ -1,6 +1,6 @@
 use super::{
     Activity, Budget, Cause, Denied, Due, Effect, Input, Lifecycle, Session, agent, answer, bounds::TEXT_MAX, deliver,
-    exited, send, types::NOT_SUSPENDED,
+    exited, go_on, send, types::NOT_SUSPENDED,
 };
 use crate::{
     UnixMillis,
@@ -142,13 +142,14 @@ fn reported(s: &mut Session, input: Input, now: UnixMillis) -> Vec<Effect> {
             vec![]
         }
         Input::TimeIsUp { id } => deliver::time_is_up(s, id),
+        Input::LimitIsOver { resumes } => go_on::limit_is_over(s, resumes, now),
         Input::Observed(seen) => deliver::observed(s, seen.map(|seen| *seen)),
         Input::AgentExited { generation, code, last } if s.generation == generation => exited::exited(s, code, &last),
         _ => vec![],
     }
 }
 
-fn restart(s: &mut Session, give_up_memory: bool) -> Result<Vec<Effect>, Denied> {
+pub(super) fn restart(s: &mut Session, give_up_memory: bool) -> Result<Vec<Effect>, Denied> {
     match s.lifecycle {
         _ if s.forking => Err(forked_now()),
         Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } => Ok(again(s, vec![Effect::Admit])),

@@ -7,6 +7,7 @@ use crate::{Turn, attention, profile::Answers, signs::Sign, usage::Spending};
 
 mod answers;
 mod histories;
+mod limits;
 mod reports;
 mod waiting;
 mod waits;

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     ForgeId, UnixMillis,
-    profile::Answers,
+    profile::{AfterRateLimit, Answers},
     reports::{Report, Reports, Source, activity},
     signs::Sign,
     usage::Spending,
@@ -129,6 +129,15 @@ pub struct Session {
     /// The last permission that a person answered by these keys.
     #[serde(default)]
     pub answered: Option<Answered>,
+    /// What becomes of an agent that a limit of its model has stopped, when that is over.
+    #[serde(default)]
+    pub after_rate_limit: AfterRateLimit,
+    /// When the refusal of its model's API came after which the agent was last made to go on; 0: there was none.
+    #[serde(default)]
+    pub went_on: UnixMillis,
+    /// Number of times that the agent has gone on after a limit since its model has answered.
+    #[serde(default)]
+    pub limit_tries: u32,
     /// Whether the agent has ever said that its turn was over.
     #[serde(default)]
     pub tells_turns: bool,
@@ -271,6 +280,9 @@ impl Session {
             typed_events,
             answers,
             answered: None,
+            after_rate_limit: AfterRateLimit::default(),
+            went_on: 0,
+            limit_tries: 0,
             tells_turns: false,
             oom_killed: String::new(),
             guest_disk_full: String::new(),
@@ -311,6 +323,10 @@ impl Session {
             reviews_told: 0,
             spending: Spending::default(),
             answered: None,
+            // Its budget is another one, and what its model's API says of the credential it will hear itself.
+            reports: Reports { gateway: None, ..self.reports.clone() },
+            went_on: 0,
+            limit_tries: 0,
             budget: budget.or(self.budget).filter(|budget| *budget > 0),
             deleting: false,
             created_at: now,

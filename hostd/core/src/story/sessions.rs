@@ -58,6 +58,10 @@ pub fn of_session(before: &Session, input: &Input, after: &Session, actor: &Acto
         let said = after.budget.map_or_else(|| "taken off".into(), |budget| format!("set to {}", dollars(budget)));
         tell(actor, "budget", &said);
     }
+    if before.went_on != after.went_on {
+        let what = before.stopped_by().map(|refusal| refusal.words().to_owned()).unwrap_or_default();
+        tell(&Actor::Host, "went-on", &format!("after it was stopped: {what}"));
+    }
     if let (None, Some(budget)) = (before.used_up(), after.used_up()) {
         tell(&Actor::Host, "budget-used-up", &format!("{} on models", dollars(budget)));
     }

@@ -1,4 +1,4 @@
-//! Finds usage and model in the bytes of an answer.
+//! Finds usage, model and error in the bytes of an answer.
 
 use serde_json::Value;
 
@@ -20,9 +20,9 @@ pub enum Framing {
     Events,
 }
 
-/// Reads an answer piece by piece. Keeps at most `OBJECT_MAX` bytes of it.
+/// Reads an answer piece by piece. Keeps at most `OBJECT_MAX` bytes of it, and its last error.
 ///
-/// Usage and model are looked for where the APIs have them, in the outermost object or in its `message` or `response`: what a model
+/// Usage, model and error are looked for where the APIs have them, in the outermost object or in its `message` or `response`: what a model
 /// says, or what of the request is repeated in the answer, stands elsewhere.
 #[derive(Clone, Debug)]
 pub struct Scanner {
@@ -38,6 +38,7 @@ pub struct Scanner {
     wrapped: bool,
     tokens: Option<Tokens>,
     model: String,
+    error: Option<Value>,
 }
 
 /// Where in the JSON the scanner is.
@@ -49,8 +50,8 @@ enum Place {
     Text,
     /// Behind a string, and with `colon` behind the colon after it.
     Behind { key: Key, colon: bool },
-    /// In the object of usage, in which so many objects and lists are open.
-    Usage { open: u32, string: bool },
+    /// In the object of usage or of an error, in which so many objects and lists are open.
+    Object { key: Key, open: u32, string: bool },
     /// In the name of the model.
     Model,
 }
@@ -58,6 +59,7 @@ enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Key {
     Usage,
+    Error,
     Model,
     Wrapper,
     Other,
@@ -76,6 +78,7 @@ impl Scanner {
             wrapped: false,
             tokens: None,
             model: String::new(),
+            error: None,
         }
     }
 
@@ -90,6 +93,12 @@ impl Scanner {
     #[must_use]
     pub fn tokens(&self) -> Option<Tokens> {
         self.tokens
+    }
+
+    /// Object that says what went wrong, as far as the answer has come; None: there is none, or it is too long.
+    #[must_use]
+    pub fn error(&self) -> Option<&Value> {
+        self.error.as_ref()
     }
 
     /// Name of the model, at most 128 bytes; empty: the answer has none.
@@ -108,7 +117,7 @@ impl Scanner {
             Place::Outside => self.outside(byte),
             Place::Text => self.text(byte),
             Place::Behind { key, colon } => self.behind(key, colon, byte),
-            Place::Usage { open, string } => self.usage(open, string, byte),
+            Place::Object { key, open, string } => self.object(key, open, string, byte),
             Place::Model => self.name(byte),
         }
     }
@@ -153,6 +162,7 @@ impl Scanner {
         let inner = self.depth == 1 || self.depth == 2 && self.wrapped;
         match self.buffer.as_slice() {
             b"usage" | b"usageMetadata" if inner => Key::Usage,
+            b"error" if inner => Key::Error,
             b"model" | b"modelVersion" if inner => Key::Model,
             b"message" | b"response" if self.depth == 1 => Key::Wrapper,
             _ => Key::Other,
@@ -167,10 +177,9 @@ impl Scanner {
                 self.enter(true);
                 self.place = Place::Outside;
             }
-            (Key::Usage, b'{') if colon => {
+            (Key::Usage | Key::Error, b'{') if colon => {
                 self.buffer.clear();
-                self.place = Place::Usage { open: 0, string: false };
-                self.usage(0, false, byte);
+                self.object(key, 0, false, byte);
             }
             (Key::Model, b'"') if colon => {
                 self.buffer.clear();
@@ -181,7 +190,7 @@ impl Scanner {
         }
     }
 
-    fn usage(&mut self, mut open: u32, mut string: bool, byte: u8) {
+    fn object(&mut self, key: Key, mut open: u32, mut string: bool, byte: u8) {
         self.buffer.push(byte);
         match byte {
             _ if self.escaped => self.escaped = false,
@@ -191,14 +200,18 @@ impl Scanner {
             b'}' | b']' if !string => open = open.saturating_sub(1),
             _ => {}
         }
-        self.place = Place::Usage { open, string };
+        self.place = Place::Object { key, open, string };
         if open == 0 {
-            let said = serde_json::from_slice::<Value>(&self.buffer).ok();
-            let before = self.tokens.unwrap_or_default();
-            self.tokens = said.and_then(|said| before.updated(&said)).or(self.tokens);
+            if let Ok(said) = serde_json::from_slice::<Value>(&self.buffer) {
+                if key == Key::Error {
+                    self.error = Some(said);
+                } else {
+                    self.tokens = self.tokens.unwrap_or_default().updated(&said).or(self.tokens);
+                }
+            }
             self.place = Place::Outside;
         } else if self.buffer.len() >= OBJECT_MAX {
-            // No usage is so long. What is in it is passed over: all the deeper, as lists count too.
+            // No usage or error is so long. What is in it is passed over: all the deeper, as lists count too.
             self.depth = self.depth.saturating_add(open);
             self.place = Place::Outside;
             if string {

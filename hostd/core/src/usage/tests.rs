@@ -72,6 +72,27 @@ fn what_is_no_usage_is_not_taken_for_it(#[case] answer: &str) {
     assert_eq!(read(answer, 3).0, None);
 }
 
+#[rstest]
+#[case::messages(
+    "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n",
+    "overloaded_error"
+)]
+#[case::responses(
+    r#"data: {"type":"response.failed","response":{"status":"failed","error":{"type":"rate_limit_exceeded","message":"in 2s"}}}"#,
+    "rate_limit_exceeded"
+)]
+#[case::whole(r#"{"error":{"message":"no","type":"insufficient_quota"}}"#, "insufficient_quota")]
+#[case::none(r#"{"error":null,"content":[{"error":{"type":"said by the model"}}]}"#, "")]
+#[case::of_a_tool(r#"{"output":{"error":{"type":"a tool's"}}}"#, "")]
+fn errors_are_read_however_they_are_cut(#[case] answer: &str, #[case] expected: &str) {
+    for piece in [1, 2, 7, answer.len()] {
+        let mut scanner = Scanner::new(if answer.starts_with('{') { Framing::Json } else { Framing::Events });
+        answer.as_bytes().chunks(piece).for_each(|piece| scanner.push(piece));
+        let said = scanner.error().and_then(|error| error["type"].as_str()).unwrap_or_default();
+        assert_eq!(said, expected, "in pieces of {piece}");
+    }
+}
+
 #[test]
 fn what_is_too_long_is_passed_over_and_the_rest_is_read() {
     let long = format!(

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use hostd_core::reports::State;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::{
     body::Frame,
@@ -159,6 +160,15 @@ async fn answer(mut request: Request<Incoming>, shared: &Shared) -> Response<Bod
         .map_err(|never| match never {})
         .boxed_unsync();
         response.headers_mut().insert("content-type", "application/json".parse().unwrap());
+    }
+    if path.starts_with("/limited/") {
+        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        response.headers_mut().insert("retry-after", "300".parse().unwrap());
+    }
+    if path.starts_with("/overloaded/") {
+        let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n";
+        *response.body_mut() = Full::new(Bytes::from(error)).map_err(|never| match never {}).boxed_unsync();
+        response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
     }
     if path == "/denied" {
         *response.status_mut() = StatusCode::UNAUTHORIZED;
@@ -628,6 +638,38 @@ async fn what_an_answer_took_is_read_as_it_passes() {
     text_of(guest.send(false, guest.request("/model").body(body("")).unwrap()).await).await;
     text_of(guest.send(false, request(&guest, "/other")).await).await;
     assert!(guest.spent.try_recv().is_err());
+}
+
+#[rstest::rstest]
+#[tokio::test]
+async fn what_an_api_refuses_is_known_until_it_answers(#[values(false, true)] h2: bool) {
+    let world = World::new(true).await;
+    let guest = Guest::of(&world).await;
+    let gateway = guest.fixture.gateway.clone();
+    let mut refusal = gateway.limits().open("01J", None);
+    let ask = async |path: &str| {
+        text_of(guest.send(h2, guest.request(path).method("POST").body(body("{}")).unwrap()).await).await;
+    };
+    let before = crate::clock::now();
+    ask("/limited/v1/messages").await;
+    let known = timeout(WITHIN, refusal.wait_for(Option::is_some)).await.unwrap().unwrap().clone().unwrap();
+    assert_eq!((known.state, &*known.text, &*known.app), (State::Limited, "rate limited", HOST));
+    assert!(known.at >= before && known.until.unwrap() >= before + 300_000, "{known:?}");
+    // What asks no model says nothing of it, and neither does another API.
+    ask("/other").await;
+    gateway.limits().answered("01J", "api.example.com");
+    assert_eq!(refusal.borrow().clone(), Some(known));
+    ask("/v1/messages").await;
+    timeout(WITHIN, refusal.wait_for(Option::is_none)).await.unwrap().unwrap();
+    // A stream that begins well may end so.
+    ask("/overloaded/v1/messages").await;
+    let known = timeout(WITHIN, refusal.wait_for(Option::is_some)).await.unwrap().unwrap().clone().unwrap();
+    assert_eq!(&*known.text, "its model's API is overloaded");
+    gateway.limits().forget_refusal("01J");
+    gateway.ledger().open("01J", Some(1), 1);
+    ask("/v1/messages").await;
+    let known = timeout(WITHIN, refusal.wait_for(Option::is_some)).await.unwrap().unwrap().clone().unwrap();
+    assert_eq!((&*known.text, known.until), ("over budget", None));
 }
 
 #[rstest::rstest]

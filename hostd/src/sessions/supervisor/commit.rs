@@ -126,6 +126,7 @@ impl Supervisor {
         self.handle.record.send_replace(Arc::new(next));
         if before.budget != after.budget {
             self.ctx.gateway.ledger().set_budget(&after.id, after.budget);
+            self.ctx.gateway.limits().forget_refusal(&after.id);
         }
         if before.lifecycle != after.lifecycle {
             let (from, to, reason) = (before.lifecycle.word(), after.lifecycle.word(), attention(&after, now()).reason);
@@ -135,7 +136,11 @@ impl Supervisor {
             }
             match no_output(&after) {
                 Some(reason) => self.handle.terminal.end(reason),
-                None if after.lifecycle == Lifecycle::Queued => self.handle.terminal.expect(),
+                None if after.lifecycle == Lifecycle::Queued => {
+                    self.handle.terminal.expect();
+                    // It was of the agent before.
+                    self.ctx.gateway.limits().forget_refusal(&after.id);
+                }
                 None => {}
             }
         }

@@ -95,6 +95,8 @@ impl Supervisor {
         let program = Report::of_records(&self.handle.terminal.status(), now());
         self.pass_on(Source::Program, program, began).await?;
         self.pass_on(Source::Terminal, self.of_title(), began).await?;
+        let refusal = self.refusal.borrow().clone();
+        self.pass_on(Source::Gateway, refusal, began).await?;
         let mut hook = None;
         self.handle.hooks.send_if_modified(|slot| {
             hook = slot.take();
@@ -145,6 +147,8 @@ impl Supervisor {
         let session = self.session();
         let known = session.reports.of(source);
         let news = match (known, &report) {
+            // Each refusal is one of its own.
+            (Some(known), Some(report)) if source == Source::Gateway => known != report,
             (Some(known), Some(report)) => !known.says(report),
             (known, report) => known.is_some() || report.is_some(),
         };

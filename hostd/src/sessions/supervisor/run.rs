@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use hostd_core::{Actor, Cause, Input, Lifecycle, Session, usage::Spending};
+use hostd_core::{Actor, Cause, Input, Lifecycle, Session, reports::Report as Said, usage::Spending};
 use tokio::sync::watch;
 
 use super::{
@@ -47,6 +47,7 @@ enum Woken {
     Reported,
     ReportsDue,
     TimeIsUp(u64),
+    LimitIsOver,
     Room,
     Quiet,
 }
@@ -60,6 +61,7 @@ struct Watched {
     spending: watch::Receiver<Spending>,
     reported: watch::Receiver<()>,
     hooks: watch::Receiver<Option<Hooked>>,
+    refusal: watch::Receiver<Option<Said>>,
     last_event: watch::Receiver<Option<Numbered>>,
 }
 
@@ -73,6 +75,7 @@ impl Supervisor {
             spending: self.handle.spending.subscribe(),
             reported: self.handle.terminal.reported(),
             hooks: self.handle.hooks.subscribe(),
+            refusal: self.refusal.clone(),
             last_event: self.handle.last_event.subscribe(),
         };
         let mut flow = self.carry_out(first).await;
@@ -96,6 +99,7 @@ impl Supervisor {
             return Woken::Overtaken(overtaken);
         }
         let (limit, signs_due, reports_due) = (self.limit(), self.signs_due, self.pace.next());
+        let goes_on_at = self.handle.record.borrow().session.goes_on_at();
         tokio::select! {
             command = self.commands.recv() => Woken::Command(command),
             report = self.reports.recv() => Woken::Report(report),
@@ -115,8 +119,10 @@ impl Supervisor {
             Ok(()) = watched.spending.changed() => Woken::Answers(*watched.spending.borrow_and_update()),
             Ok(()) = watched.reported.changed() => Woken::Reported,
             Ok(()) = watched.hooks.changed() => Woken::Reported,
+            Ok(()) = watched.refusal.changed() => Woken::Reported,
             () = Pace::due(reports_due) => Woken::ReportsDue,
             id = over(limit) => Woken::TimeIsUp(id),
+            () = due(goes_on_at) => Woken::LimitIsOver,
             () = room_again(self.no_merge_before) => Woken::Room,
             () = self.grace.over() => Woken::Quiet,
         }
@@ -142,6 +148,10 @@ impl Supervisor {
             Woken::Reported => return self.reports_changed().await,
             Woken::ReportsDue => return self.look_at_reports().await,
             Woken::TimeIsUp(id) => return self.report(Input::TimeIsUp { id }).await,
+            Woken::LimitIsOver => {
+                let resumes = self.machine().agent.is_some_and(|agent| agent.goes_on().is_some());
+                return self.report(Input::LimitIsOver { resumes }).await;
+            }
             // Whatever it says of itself, a model or a server is answering it.
             Woken::Quiet if self.running.as_ref().is_some_and(|running| running.live.link.streams()) => {
                 self.grace.put_off();

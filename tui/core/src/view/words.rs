@@ -26,6 +26,8 @@ pub(super) fn look(word: &str) -> (&'static str, Scope) {
 pub(super) fn session(session: &Session) -> (&'static str, Scope) {
     match (session.word(), session.turn) {
         ("review" | "merge" | "checks" | "changes", Turn::You) => ("?", Scope::StateAsks),
+        // It goes on without anybody.
+        ("limited", Turn::Agent) => ("◔", Scope::StateBusy),
         (word, _) => look(word),
     }
 }
