@@ -33,7 +33,7 @@
 //! before its VM ended waits for the next. A guest that has one keeps it over a suspend, and gives it to an agent that begins
 //! to wait for a message instead of reading its terminal.
 //!
-//! An agent that its model's API has stopped goes on when that is over, where its profile says so.
+//! An agent that its model's API has stopped goes on when that is over, where its profile says so, or when its budget is raised.
 //!
 //! A [`Wait`] of the agent is answered the same way: what answers it is worked out from each [`Input::Observed`], kept in
 //! [`Session::answer`] until the agent has it, and brings a suspended session back.

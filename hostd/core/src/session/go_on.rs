@@ -1,6 +1,6 @@
 //! An agent that was stopped by its model's API, and that goes on without a person once that answers again.
 //!
-//! A limit that says when it ends is waited for where the agent's profile says so. An agent that
+//! A limit that says when it ends is waited for where the agent's profile says so; a budget that is raised is over at once. An agent that
 //! is still there is told by a message, one that has ended is started again with its conversation. Both happen once for each refusal, and
 //! where limits follow each other after ever longer pauses and not for ever.
 
@@ -18,6 +18,8 @@ const PAUSE: UnixMillis = 60_000;
 
 /// What an agent is told when a limit is over.
 const LIMIT_OVER: &str = "You were stopped by a limit of your model, which is over. Go on where you were.";
+/// What an agent is told when its session's budget was raised.
+const RAISED: &str = "You were stopped because the session's budget was used up. It was raised: go on where you were.";
 
 impl Session {
     /// The refusal of its model's API that has stopped the agent; None: it was not stopped by any, or it has gone on since.
@@ -72,6 +74,15 @@ pub(super) fn limit_is_over(s: &mut Session, resumes: bool, now: UnixMillis) -> 
         },
         Some(_) => vec![],
     }
+}
+
+/// The session's budget was used up, and is so no longer.
+pub(super) fn budget_raised(s: &mut Session) -> Vec<Effect> {
+    if s.exited.is_some() || s.stopped_by().is_none() || !s.can_be_told() {
+        return vec![];
+    }
+    note(s);
+    tell(s, RAISED)
 }
 
 /// Notes that the agent goes on after what has stopped it.

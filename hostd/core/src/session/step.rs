@@ -78,7 +78,7 @@ fn apply(s: &mut Session, input: Input, now: UnixMillis) -> Result<Vec<Effect>, 
         Input::Suspend => suspend(s),
         Input::Resume => resume(s),
         Input::Fork => fork(s).map(|()| vec![]),
-        Input::Budget(change) => budget(s, change).map(|()| vec![]),
+        Input::Budget(change) => budget(s, change),
         Input::Send(message) => send::send(s, message),
         Input::AnswerPermission { permission, allow } => answer::answer(s, &permission, allow),
         report => Ok(reported(s, report, now)),
@@ -244,14 +244,15 @@ fn fork(s: &mut Session) -> Result<(), Denied> {
     }
 }
 
-fn budget(s: &mut Session, change: Budget) -> Result<(), Denied> {
+fn budget(s: &mut Session, change: Budget) -> Result<Vec<Effect>, Denied> {
+    let used_up = s.used_up().is_some();
     s.budget = match (change, s.budget) {
         (Budget::Off, _) => None,
         (Budget::Set(amount), _) => Some(amount),
         (Budget::Raise(more), Some(budget)) => Some(budget.saturating_add(more)),
         (Budget::Raise(_), None) => return Err(Denied("it has no budget that could be raised; set one".into())),
     };
-    Ok(())
+    Ok(if used_up && s.used_up().is_none() { go_on::budget_raised(s) } else { vec![] })
 }
 
 fn forked_now() -> Denied {

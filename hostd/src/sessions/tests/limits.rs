@@ -3,11 +3,13 @@
 use hostd_core::{
     Lifecycle, Turn,
     profile::{AfterRateLimit, Profile},
-    usage::{Limit, Refusal},
+    reports::Source,
+    session::Budget,
+    usage::{Limit, Refusal, Spending},
 };
 use pilothouse_proto::guest::v1::{Report, event};
 
-use super::world::{World, until, until_is};
+use super::world::{World, sam, until, until_is};
 use crate::{clock::now, sessions::SessionView, store::Agent};
 
 const HOST: &str = "api.example.com";
@@ -20,6 +22,7 @@ async fn session(world: &World) {
         .session_with("fix", |record| {
             record.machine.agent = Some(Box::new(agent));
             record.session.after_rate_limit = AfterRateLimit::Resume;
+            record.session.budget = Some(5_000_000);
         })
         .await;
 }
@@ -55,6 +58,17 @@ async fn a_limit_that_is_over_has_the_agent_go_on() {
     until(&fleet, "fix", |view| view.session.went_on > 0 && view.session.inbox.is_empty()).await;
     let output = || String::from_utf8(guest.output()).unwrap();
     assert_eq!(output().matches("which is over. Go on where you were.").count(), 1, "{:?}", output());
+    // The next turn ends because of the session's budget.
+    hook("working");
+    until(&fleet, "fix", |view| view.session.activity == hostd_core::Activity::Working).await;
+    fleet.answered(&id, &Spending { micros: 5_000_000, ..Spending::default() });
+    ctx.gateway.limits().refused(&id, HOST, &Limit::OVER_BUDGET);
+    until(&fleet, "fix", |view| view.session.used_up().is_some() && view.session.reports.gateway.is_some()).await;
+    hook("idle");
+    until(&fleet, "fix", |view| view.session.reported().is_some_and(|(source, _)| source == Source::Gateway)).await;
+    fleet.by(sam()).set_budget("fix", Budget::Raise(5_000_000)).await.unwrap();
+    until(&fleet, "fix", |view| view.session.reports.gateway.is_none() && view.session.inbox.is_empty()).await;
+    assert_eq!(output().matches("It was raised: go on where you were.").count(), 1, "{:?}", output());
     fleet.stop().await;
 }
 

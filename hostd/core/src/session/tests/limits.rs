@@ -188,6 +188,26 @@ fn limits_that_follow_each_other_are_waited_for_longer_and_not_for_ever() {
 }
 
 #[test]
+fn a_raised_budget_has_the_agent_go_on_once() {
+    let works = Session { budget: Some(5_000_000), ..works() };
+    let used_up = step(&works, spent(5_000_000), 1500).unwrap().0;
+    let refused = refused(&used_up, Refusal::OverBudget, None, 2000);
+    let stopped = reports(&refused, Source::Program, State::Idle, 2500);
+    assert_eq!(attention(&stopped, 3000).word, "budget");
+    let raise = |s: &Session, micros| step(s, Input::Budget(Budget::Raise(micros)), 3000).unwrap();
+    let (raised, effects) = raise(&stopped, 5_000_000);
+    assert!(typed(&effects).contains("the session's budget was used up. It was raised"), "{effects:?}");
+    assert_eq!(raise(&raised, 1).1, [], "it has been told");
+    assert_eq!(raise(&used_up, 5_000_000).1, [], "nothing was refused to it");
+    assert_eq!(raise(&refused, 5_000_000).1, [], "its turn goes on");
+    assert_eq!(raise(&Session { typed_events: TypedEvents::Never, ..stopped.clone() }, 5_000_000).1, []);
+    let suspended = Session { lifecycle: Lifecycle::Suspended, ..stopped.clone() };
+    assert_eq!(raise(&suspended, 5_000_000).1, [Effect::Admit]);
+    let used_up_still = Session { spending: Spending { micros: 9_000_000, ..Spending::default() }, ..stopped };
+    assert_eq!(raise(&used_up_still, 1_000_000).1, [], "it would be refused again");
+}
+
+#[test]
 fn a_fork_hears_of_limits_itself() {
     let new = NewFork { id: "F".into(), slug: "f".into(), title: "f".into(), owner: "kim".into(), budget: None };
     let (fork, _) = Session { went_on: 7, limit_tries: 3, ..stopped_until_5() }.fork(new, 4000);
