@@ -15,6 +15,7 @@
 pub mod agent;
 mod boot_log;
 pub mod command;
+mod conversation_file;
 mod conversations;
 mod copy_command;
 mod descriptor;

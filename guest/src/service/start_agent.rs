@@ -4,19 +4,24 @@ use pilothouse_proto::guest::v1::{StartAgentRequest, StartAgentResponse, event};
 use tonic::Status;
 
 use super::{check, guest::Guest};
-use crate::{agent::Context, environment, process::Launch, user::User};
+use crate::{agent::Context, conversation_file, environment, process::Launch, user::User};
 
 /// Starts the agent.
 pub(super) fn start(guest: &Guest, request: StartAgentRequest) -> Result<StartAgentResponse, Status> {
     check::command(&request.command)?;
+    if !request.anew.is_empty() {
+        check::command(&request.anew)?;
+    }
     check::environment(&request.environment)?;
     let window = check::window(request.columns, request.rows)?;
     let directory = if request.directory.is_empty() { "/".into() } else { request.directory };
     let user = User::find(&request.user)
         .map_err(|error| Status::failed_precondition(format!("the agent cannot be started: {error}")))?;
+    let gone = || !conversation_file::is_there(&request.conversation_file, user.home.as_ref());
+    let command = if request.anew.is_empty() || !gone() { request.command } else { request.anew };
     let context = Context { environment: request.environment, directory, user: user.name.clone() };
     let launch = Launch {
-        command: request.command,
+        command,
         environment: environment::of(&user, [&guest.variables(), &context.environment]),
         directory: context.directory.clone(),
         terminal: Some(window),

@@ -172,3 +172,18 @@ async fn commands_run_where_and_with_what_the_agent_runs() {
     let ran = exec(&mut client, vec![start(&["sh", "-c", "echo $PWD $PILOTHOUSE_SLUG $HTTPS_PROXY"], None)]).await;
     assert_eq!(ran.text().0, "/tmp fix-parser http://127.0.0.1:3128\n");
 }
+
+#[tokio::test]
+async fn an_agent_whose_conversation_is_gone_begins_anew() {
+    for (anew, expected) in [(["sh", "-c", "echo begins"].map(Into::into).to_vec(), "begins"), (vec![], "goes on")] {
+        let host = Host::new();
+        let mut client = host.connect().await;
+        // Of the home of whoever runs this, which has none.
+        let conversation_file = "~/.no-such-agent-of-pilothouse/*/7.jsonl".into();
+        let request = StartAgentRequest { anew, conversation_file, ..agent("echo goes on") };
+        client.start_agent(request).await.unwrap();
+        let (_sender, mut answers) = open(&mut client, 0).await;
+        let (text, _) = read(&mut answers, 0, expected).await;
+        assert!(text.contains(expected), "{text}");
+    }
+}

@@ -77,6 +77,9 @@ pub struct Profile {
     pub answers: Answers,
     /// Program and arguments that go on with the conversation of [`SESSION_ID`]; empty: the program cannot.
     pub resume: Vec<String>,
+    /// Path below the user's home, after `~/`, of the file by which it is seen that the conversation of [`SESSION_ID`] is there; a part `*`
+    /// is any folder. Where it is not there the agent begins anew. Empty: it is taken to be there.
+    pub conversation_file: String,
     /// What becomes of the agent when the limit of its model that has stopped it is over.
     pub after_rate_limit: AfterRateLimit,
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use hostd_core::{
     Effect, Session,
-    profile::{Profile, with_session_id},
+    profile::{Profile, SESSION_ID, with_session_id},
     recipe::{Cpu, Egress},
 };
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,12 @@ impl Agent {
     pub fn goes_on(&self) -> Option<Vec<String>> {
         let known = !self.conversation.is_empty() && !self.profile.resume.is_empty();
         known.then(|| with_session_id(&self.profile.resume, &self.conversation))
+    }
+
+    /// Pattern of the file by which it is seen that the conversation is there; empty: its program has none that is known.
+    #[must_use]
+    pub fn conversation_file(&self) -> String {
+        self.profile.conversation_file.replace(SESSION_ID, &self.conversation)
     }
 }
 

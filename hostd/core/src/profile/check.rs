@@ -49,6 +49,7 @@ pub(super) fn profile(raw: raw::Profile) -> Checked<Profile> {
         titles: list(raw.titles, "titles", title)?,
         answers: Answers { allow: keys(raw.answers.allow)?, deny: keys(raw.answers.deny)? },
         resume: raw.resume.map_or(Ok(vec![]), resume)?,
+        conversation_file: raw.conversation_file.map_or(Ok(String::new()), conversation_file)?,
         after_rate_limit: raw.after_rate_limit.map_or(Ok(AfterRateLimit::Wait), after_rate_limit)?,
     };
     if profile.user == "root" && profile.sudo {
@@ -156,6 +157,18 @@ fn title(raw: Spanned<raw::Title>) -> Checked<Title> {
     };
     let means = parsed(&means, meaning, "means", "working, idle, permission or question")?;
     Ok(Title { contains: line(contains, "contains")?, means })
+}
+
+fn conversation_file(raw: Text) -> Checked<String> {
+    let fits = |path: &str| {
+        let part = |part: &str| if part == "*" { "any".into() } else { part.replace(SESSION_ID, "id") };
+        let path = path.strip_prefix("~/").filter(|path| path.contains(SESSION_ID));
+        path.is_some_and(|path| {
+            checked::is_relative_path(&path.split('/').map(part).collect::<Vec<String>>().join("/"))
+        })
+    };
+    let allowed = "~/ and a path in the user's home with {session_id} in it, in which a part may be *";
+    word(raw, fits, "conversation_file", allowed)
 }
 
 fn after_rate_limit(raw: Text) -> Checked<AfterRateLimit> {

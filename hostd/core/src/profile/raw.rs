@@ -46,6 +46,7 @@ pub(super) struct Profile {
     #[serde(default)]
     pub(super) answers: Answers,
     pub(super) resume: Option<Spanned<Vec<Text>>>,
+    pub(super) conversation_file: Option<Text>,
     pub(super) after_rate_limit: Option<Text>,
 }
 

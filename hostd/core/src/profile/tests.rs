@@ -28,6 +28,7 @@ hooks = ["SessionStart"]
 titles = [{ contains = "Action", means = "permission" }]
 answers = { allow = ["y", "Enter"], deny = ["Esc"] }
 after_rate_limit = "resume"
+conversation_file = "~/.mine/*/{session_id}.jsonl"
 
 [[files]]
 path = "~/.mine/AGENTS.md"
@@ -60,6 +61,7 @@ fn a_full_profile_is_read() {
     assert_eq!(profile.titles, [Title { contains: "Action".into(), means: Meaning::Permission }]);
     assert_eq!((profile.answers.allow.len(), profile.folder().as_str()), (2, "/opt/agents/mine"));
     assert_eq!(profile.after_rate_limit, AfterRateLimit::Resume);
+    assert_eq!(profile.conversation_file, "~/.mine/*/{session_id}.jsonl");
     assert!(profile.gives_session_id() && profile.typed_events == Some(true) && profile.sudo);
     assert_eq!(profile.files.iter().map(|file| file.mode).collect::<Vec<_>>(), [0o600, 0o644]);
 }
@@ -115,10 +117,25 @@ fn files_are_written_for_a_place_and_a_home() {
 #[case::means("\"permission\"", "\"asks\"", "23:42: means is \"asks\"; allowed: working, idle, permission or question")]
 #[case::key("\"Esc\"", "\"Escaped\"", "24:45: answers is \"Escaped\"; allowed: names of keys")]
 #[case::after("\"resume\"\n", "\"again\"\n", "25:20: after_rate_limit is \"again\"; allowed: wait or resume")]
-#[case::home("~/.mine/AGENTS.md", "~/../x", "28:8: path is \"~/../x\"; allowed: an absolute path not in /dev")]
-#[case::fleeting("/etc/mine.toml", "/run/x", "33:8: path is \"/run/x\"; allowed: an absolute path not in /dev")]
-#[case::mode("0600", "4755", "29:8: mode is \"4755\"; allowed: octal permissions")]
-#[case::mode_sign("0600", "+600", "29:8: mode is \"+600\"; allowed: octal permissions")]
+#[case::any_conversation(
+    "*/{session_id}",
+    "*/last",
+    "26:21: conversation_file is \"~/.mine/*/last.jsonl\"; allowed: ~/ and a path"
+)]
+#[case::conversation_elsewhere(
+    "~/.mine/*",
+    "~/../*",
+    "26:21: conversation_file is \"~/../*/{session_id}.jsonl\"; allowed: ~/ and"
+)]
+#[case::half_a_part(
+    "*/{session_id}",
+    "a*/{session_id}",
+    "26:21: conversation_file is \"~/.mine/a*/{session_id}.jsonl\"; allowed"
+)]
+#[case::home("~/.mine/AGENTS.md", "~/../x", "29:8: path is \"~/../x\"; allowed: an absolute path not in /dev")]
+#[case::fleeting("/etc/mine.toml", "/run/x", "34:8: path is \"/run/x\"; allowed: an absolute path not in /dev")]
+#[case::mode("0600", "4755", "30:8: mode is \"4755\"; allowed: octal permissions")]
+#[case::mode_sign("0600", "+600", "30:8: mode is \"+600\"; allowed: octal permissions")]
 fn bad_profiles_are_refused(#[case] piece: &str, #[case] with: &str, #[case] message: &str) {
     assert!(FULL.contains(piece), "the case does not fit the profile any more");
     let error = Profile::parse("bad.toml", &FULL.replacen(piece, with, 1)).unwrap_err().to_string();

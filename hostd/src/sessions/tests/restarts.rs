@@ -134,7 +134,9 @@ async fn an_agent_that_crashed_goes_on_with_its_conversation() {
     {
         let world = World::new();
         let resume = ["agent", "--resume", "{session_id}"].map(Into::into).to_vec();
-        let agent = Agent { profile: Profile { resume, ..Profile::default() }, conversation: conversation.into() };
+        let conversation_file = "~/.agent/*/{session_id}.jsonl".into();
+        let profile = Profile { resume, conversation_file, ..Profile::default() };
+        let agent = Agent { profile, conversation: conversation.into() };
         world.session_with("fix", |record| record.machine.agent = Some(Box::new(agent))).await;
         let fleet = world.fleet().await;
         until_is(&fleet, "fix", "running").await;
@@ -146,6 +148,10 @@ async fn an_agent_that_crashed_goes_on_with_its_conversation() {
         let runs = |view: &SessionView| view.session.lifecycle == Lifecycle::Running && view.session.inbox.is_empty();
         until(&fleet, "fix", runs).await;
         assert_eq!(command(1), expected);
+        // Where its program has not written it yet, it begins anew.
+        let asked = world.vmm.vm(1).guest.agent.lock().unwrap().clone().unwrap();
+        let (anew, file) = if told == 1 { (command(0), "~/.agent/*/7-7.jsonl") } else { (vec![], "") };
+        assert_eq!((asked.anew, &*asked.conversation_file), (anew, file));
         let typed = String::from_utf8(world.vmm.vm(1).guest.output()).unwrap();
         assert_eq!(typed.matches("You were interrupted").count(), told, "{typed:?}");
         fleet.stop().await;

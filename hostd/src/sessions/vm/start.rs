@@ -19,7 +19,7 @@ use crate::{
     guest::Link,
     guest_vm::{GuestVm, Met},
     sessions::disk::next_layer,
-    store::{Agent, Machine, Record},
+    store::{Machine, Record},
     terminals::{Pump, Terminal},
     vm::VmError,
 };
@@ -203,13 +203,20 @@ async fn start_agent(link: &Link, request: StartAgentRequest, within: Duration) 
 }
 
 /// The agent's command: what goes on with its conversation where an earlier life of the session may have begun it, else what begins.
-fn command(record: &Record) -> Vec<String> {
+/// With it what is run in its place where the conversation is not there, and the pattern of the file by which that is seen.
+fn command(record: &Record) -> (Vec<String>, Vec<String>, String) {
+    let begins = record.session.command.clone();
     let agent = record.machine.agent.as_deref().filter(|_| record.session.began);
-    agent.and_then(Agent::goes_on).unwrap_or_else(|| record.session.command.clone())
+    match agent.and_then(|agent| Some((agent.goes_on()?, agent.conversation_file()))) {
+        Some((goes_on, file)) if !file.is_empty() => (goes_on, begins, file),
+        Some((goes_on, _)) => (goes_on, vec![], String::new()),
+        None => (begins, vec![], String::new()),
+    }
 }
 
 fn agent(record: &Record, terminal: &Terminal) -> StartAgentRequest {
     let (session, size) = (&record.session, terminal.size());
+    let (command, anew, conversation_file) = command(record);
     let environment = [
         ("PILOTHOUSE_SESSION", session.id.clone()),
         ("PILOTHOUSE_SLUG", session.slug.clone()),
@@ -218,7 +225,9 @@ fn agent(record: &Record, terminal: &Terminal) -> StartAgentRequest {
     ];
     let own = record.machine.environment.clone().into_iter();
     StartAgentRequest {
-        command: command(record),
+        command,
+        anew,
+        conversation_file,
         environment: own.chain(environment.map(|(k, v)| (k.to_owned(), v))).collect::<HashMap<_, _>>(),
         directory: session.directory.clone(),
         columns: size.columns.into(),
