@@ -14,6 +14,9 @@ use super::{
     table::{Cell, Column, Tone, render},
 };
 
+/// What npm packages of native programs have behind their version: the platform of guests.
+const PLATFORMS: [&str; 2] = ["-linux-x64", "-linux-arm64"];
+
 /// Runs one of the commands of `agent`.
 pub(crate) async fn run(fleet: &Fleet, command: AgentCommand) -> Outcome {
     match command {
@@ -53,8 +56,7 @@ async fn list(fleet: &Fleet, json: bool) -> Outcome {
 
 fn row(host: Option<&String>, it: &AgentProfile) -> Vec<Cell> {
     let wrong = !it.error.is_empty();
-    let version = it.npm.first().or(it.python.first());
-    let version = version.and_then(|pin| pin.rsplit(['@', '=']).next()).unwrap_or_default();
+    let version = it.npm.first().or(it.python.first()).map(|pin| version(pin)).unwrap_or_default();
     let memory = if it.memory_bytes == 0 { String::new() } else { bytes(it.memory_bytes) };
     let about = if wrong { Cell(plain(&it.error), Tone::Bad) } else { plain(&it.about).into() };
     let mut row: Vec<Cell> = vec![
@@ -69,6 +71,13 @@ fn row(host: Option<&String>, it: &AgentProfile) -> Vec<Cell> {
         row.insert(1, plain(host).into());
     }
     row
+}
+
+/// Version of a package that is pinned as `name@version` or `name==version`, without the platform that npm packages of native
+/// programs have behind it.
+fn version(pin: &str) -> &str {
+    let version = pin.rsplit(['@', '=']).next().unwrap_or_default();
+    PLATFORMS.iter().find_map(|platform| version.strip_suffix(platform)).unwrap_or(version)
 }
 
 /// Finds the profile of this name on exactly one host.
@@ -118,4 +127,21 @@ async fn show(fleet: &Fleet, name: &str, json: bool) -> Outcome {
     ];
     output::print(&lines(&facts, output::colour()))?;
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_without_their_platform() {
+        for (pin, expected) in [
+            ("@openai/codex@0.171.0-linux-x64", "0.171.0"),
+            ("@qwen-code/qwen-code@0.24.4", "0.24.4"),
+            ("aider-chat==0.86.1", "0.86.1"),
+            ("a@1.0.0-rc.1", "1.0.0-rc.1"),
+        ] {
+            assert_eq!(version(pin), expected, "{pin}");
+        }
+    }
 }
