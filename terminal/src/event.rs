@@ -23,6 +23,8 @@ pub enum Event {
     Title(String),
     /// The program sent a notification: OSC 9, 777 and 99.
     Notification(Notification),
+    /// The program shows how far it is, or that it is no longer at work: OSC 9;4, and OSC 133;A, by which a shell asks again.
+    Progress(Progress),
     /// The program copied text to the clipboard: OSC 52.
     Copy(Copy),
     /// The program copied to the clipboard what is longer than is kept.
@@ -41,6 +43,18 @@ pub struct Notification {
     pub title: String,
     /// Text of the notification; may be empty where there is a title.
     pub body: String,
+}
+
+/// How far a program is with what it does, as ConEmu and Windows Terminal show it in the task bar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    /// The program shows none.
+    #[default]
+    Over,
+    /// The program is at work, and nobody knows how far.
+    Unknown,
+    /// So much is done, 0 to 100.
+    Percent(u8),
 }
 
 /// A copy to the clipboard.
@@ -81,6 +95,7 @@ impl Events {
             (Some(Event::StatusAnswer(before)), Event::StatusAnswer(more)) => before.extend_from_slice(&more),
             (_, answer @ (Event::Answer(_) | Event::StatusAnswer(_))) => self.waiting.push(answer),
             (Some(Event::Bell), Event::Bell) => {}
+            (Some(Event::Progress(before)), Event::Progress(now)) => *before = now,
             (_, event) if !full => self.waiting.push(event),
             _ => {}
         }
@@ -91,7 +106,9 @@ impl Events {
         let (number, rest) = split(text, b';');
         match number {
             b"0" | b"2" => self.push(Event::Title(title(rest))),
-            // Progress and other numbers of ConEmu's are no text.
+            b"9" if rest.starts_with(b"4;") => self.progress(&rest[2..]),
+            b"133" if split(rest, b';').0 == b"A" => self.push(Event::Progress(Progress::Over)),
+            // Other numbers of ConEmu's are no text.
             b"9" if !is_number(split(rest, b';').0) => {
                 self.notify(Notification { title: String::new(), body: body(rest) })
             }
@@ -106,6 +123,19 @@ impl Events {
             b"52" => self.copy(rest),
             _ => {}
         }
+    }
+
+    /// Takes state and percentage of ConEmu's progress: 0 is none, 1 as usual, 2 in error, 3 of unknown length, 4 paused.
+    fn progress(&mut self, text: &[u8]) {
+        let (state, percent) = split(text, b';');
+        let percent = std::str::from_utf8(split(percent, b';').0).ok().and_then(|text| text.parse::<u8>().ok());
+        let progress = match state {
+            b"0" => Progress::Over,
+            b"1" | b"2" | b"4" => percent.map_or(Progress::Unknown, |percent| Progress::Percent(percent.min(100))),
+            b"3" => Progress::Unknown,
+            _ => return,
+        };
+        self.push(Event::Progress(progress));
     }
 
     fn notify(&mut self, notification: Notification) {
@@ -184,7 +214,17 @@ mod tests {
     #[case("2;a;b\x01", vec![Event::Title("a;b".into())])]
     #[case("1;icon", vec![])]
     #[case("9;done", vec![notification("", "done")])]
-    #[case("9;4;1;50", vec![])]
+    #[case("9;4;1;50", vec![Event::Progress(Progress::Percent(50))])]
+    #[case("9;4;2;200", vec![Event::Progress(Progress::Percent(100))])]
+    #[case("9;4;4", vec![Event::Progress(Progress::Unknown)])]
+    #[case("9;4;3;7", vec![Event::Progress(Progress::Unknown)])]
+    #[case("9;4;0;", vec![Event::Progress(Progress::Over)])]
+    #[case("9;4;0", vec![Event::Progress(Progress::Over)])]
+    #[case("9;4;7;1", vec![])]
+    #[case("9;4;", vec![])]
+    #[case("9;9;C:", vec![])]
+    #[case("133;A;cl=line", vec![Event::Progress(Progress::Over)])]
+    #[case("133;B", vec![])]
     #[case("777;notify;Build;all; well", vec![notification("Build", "all; well")])]
     #[case("777;precmd", vec![])]
     #[case("99;;hello", vec![notification("hello", "")])]

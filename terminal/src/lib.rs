@@ -4,7 +4,7 @@
 //! ```text
 //!  bytes ─▶ Scanner ─▶ Machine ──▶ engine (vt100): cells, history, cursor
 //!                         ├──────▶ what the engine lacks: character sets, tab stops, modes, pen, keyboards
-//!                         └──────▶ events: bell, title, notifications, copies, answers
+//!                         └──────▶ events: bell, title, notifications, progress, copies, answers
 //! ```
 //!
 //! The engine only ever gets whole sequences of those that it carries out as terminals do; what it does not know, or does
@@ -37,5 +37,5 @@ mod text;
 
 pub use draw::{AFRESH, Drawn, RESET};
 pub use emulator::{Emulator, Look};
-pub use event::{Copy, Event, Notification};
+pub use event::{Copy, Event, Notification, Progress};
 pub use text::shown;

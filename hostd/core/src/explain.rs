@@ -97,7 +97,7 @@ fn because(s: &Session, source: Source) -> String {
         Source::Program => "the program's own reports are the best source that speaks",
         Source::Hook => "hooks are the best source that speaks: the program reports nothing by OSC 7501",
         Source::Gateway => "the agent's turn ended when the gateway saw its model's API refuse a request",
-        Source::Terminal => "the terminal's title is the best source that speaks",
+        Source::Terminal => "the terminal's title, progress or text is the best source that speaks",
     }
     .into()
 }

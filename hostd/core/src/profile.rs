@@ -72,7 +72,9 @@ pub struct Profile {
     /// Names of the hooks by which the program tells of itself, as it calls them; the first is called at every start.
     pub hooks: Vec<String>,
     /// What titles of the program's terminal mean.
-    pub titles: Vec<Title>,
+    pub titles: Vec<Mark>,
+    /// What text means that the row of its terminal's cursor has; it counts less than a title.
+    pub patterns: Vec<Mark>,
     /// Keys that answer the program where it asks for a permission.
     pub answers: Answers,
     /// Program and arguments that go on with the conversation of [`SESSION_ID`]; empty: the program cannot.
@@ -153,16 +155,16 @@ pub struct File {
     pub text: String,
 }
 
-/// What a title of the program's terminal means.
+/// What a title of the program's terminal, or the row of its cursor, means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Title {
-    /// Text that the title contains.
+pub struct Mark {
+    /// Text that the title or the row contains.
     pub contains: String,
     /// What that means.
     pub means: Meaning,
 }
 
-/// What the program says by its title.
+/// What the program says by its terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Meaning {

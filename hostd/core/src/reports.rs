@@ -6,16 +6,14 @@
 //! the program begins another turn or a person answers. Meanwhile the program overrules it where it knows better: that it waits
 //! for a person, that it has failed, that its turn has ended though the agent said that it works.
 
+mod terminal;
+
 use pilothouse_terminal::status as osc;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    UnixMillis,
-    profile::{Meaning, Title},
-    session::Activity,
-    text,
-    usage::Limit,
-};
+use crate::{UnixMillis, profile::Meaning, session::Activity, text, usage::Limit};
+
+pub use terminal::{Seen, of_terminal};
 
 /// Longest text of a report, and longest title, in bytes.
 const TEXT_MAX: (usize, usize) = (4096, 192);
@@ -35,7 +33,7 @@ pub enum Source {
     Hook,
     /// The gateway, of what models' APIs answer.
     Gateway,
-    /// The title of the agent's terminal, by the marks of its profile.
+    /// The agent's terminal: its title and the row of its cursor, by the marks of the profile, and its progress.
     Terminal,
 }
 
@@ -147,13 +145,6 @@ impl From<Meaning> for State {
             Meaning::Question => Self::Blocked(Some(Kind::Question)),
         }
     }
-}
-
-/// What a title of the program's terminal says that the program is doing, by the marks of its profile: the first that it contains
-/// counts. None: it contains none.
-#[must_use]
-pub fn of_title(marks: &[Title], title: &str) -> Option<State> {
-    marks.iter().find(|mark| title.contains(&mark.contains)).map(|mark| mark.means.into())
 }
 
 impl From<osc::State> for State {
@@ -399,6 +390,10 @@ impl Reports {
                 report.text.clone_from(&hook.text);
             }
         }
+        let works = |report: &Report| report.state == State::Working;
+        if let Some(terminal) = self.terminal.as_ref().filter(|terminal| works(terminal) && works(&report)) {
+            report.progress = report.progress.or(terminal.progress);
+        }
         match self.refusal_that_ended_turn() {
             Some(refusal) if report.state == State::Limited => report.until = report.until.or(refusal.until),
             Some(refusal) => return Some((Source::Gateway, refusal.clone())),
@@ -533,18 +528,6 @@ mod tests {
     }
 
     #[rstest]
-    #[case::gemini_asks("gemini", "\u{270b}  Action Required (widgets)", Some(PERMISSION))]
-    #[case::gemini_works("gemini", "\u{2726}  Working\u{2026} (widgets)", Some(State::Working))]
-    #[case::gemini_rests("gemini", "\u{25c7}  Ready (widgets)", Some(State::Idle))]
-    #[case::codex_asks("codex", "[ ! ] Action Required | Work on the widgets | work", Some(PERMISSION))]
-    #[case::codex_says_no_more("codex", "\u{280b} Work on the widgets | work", None)]
-    #[case::none_was_set("gemini", "", None)]
-    fn titles_as_programs_set_them(#[case] profile: &str, #[case] title: &str, #[case] expected: Option<State>) {
-        let profile = crate::profile::Profiles::shipped().get(profile).unwrap().clone();
-        assert_eq!(of_title(&profile.titles, title), expected);
-    }
-
-    #[rstest]
     #[case(&[(Program, State::Idle)], None)]
     #[case(&[(Program, State::Working), (Program, State::Idle)], Some(2000))]
     #[case(&[(Hook, State::Working), (Hook, State::Done)], Some(2000))]
@@ -586,6 +569,18 @@ mod tests {
         reports.take(Program, Some(Report::new(State::Working, 9500)));
         reports.take(Program, Some(Report::new(State::Idle, 9900)));
         assert_eq!(reports.all_in_all().unwrap().1.state, State::Idle, "of an earlier turn");
+    }
+
+    #[test]
+    fn progress_that_the_terminal_shows_is_that_of_whoever_works() {
+        let mut reports = after(&[(Program, State::Working)]);
+        reports.take(Terminal, Some(Report { progress: Some(40), ..Report::new(State::Working, 2000) }));
+        let all = |reports: &Reports| reports.all_in_all().map(|(source, report)| (source, report.progress));
+        assert_eq!(all(&reports), Some((Program, Some(40))));
+        reports.take(Program, Some(Report { progress: Some(7), ..Report::new(State::Working, 3000) }));
+        assert_eq!(all(&reports), Some((Program, Some(7))), "it knows better");
+        reports.take(Program, Some(Report::new(State::Idle, 4000)));
+        assert_eq!(all(&reports), Some((Program, None)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! What an agent's terminal says by itself: output, bells, notifications, its title.
+//! What an agent's terminal says by itself: output, bells, notifications, its title, its progress.
 
 use hostd_core::UnixMillis;
-use pilothouse_terminal::{Emulator, Event, Notification};
+use pilothouse_terminal::{Emulator, Event, Notification, Progress};
 
 /// What one terminal has said by itself since hostd knows it. Of what was drawn from the log, the title alone counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Signs {
     pub notification: Option<Notification>,
     /// Title of the window; empty where none was set.
     pub title: String,
+    /// Progress that the program shows.
+    pub progress: Progress,
 }
 
 impl Signs {
@@ -32,6 +34,7 @@ impl Signs {
                     self.notification = Some(notification);
                 }
                 Event::Title(title) => self.title = title,
+                Event::Progress(progress) => self.progress = progress,
                 Event::Answer(bytes) => answers.0.push((Whose::Anybody, bytes)),
                 Event::StatusAnswer(bytes) => answers.0.push((Whose::Host, bytes)),
                 Event::Copy(_) | Event::LongCopy => {}

@@ -12,7 +12,7 @@ use hostd_core::{
     signs::{self, Sign},
 };
 use pilothouse_terminal::{
-    AFRESH, Emulator, Event,
+    AFRESH, Emulator, Progress,
     query::{self, Typed},
     status::Records,
 };
@@ -264,8 +264,10 @@ impl Terminal {
         state.ended = None;
         let first: &[u8] = if state.blank { b"" } else { AFRESH.as_bytes() };
         self.inner.show(&mut state, &Bytes::from_static(first));
-        // The title was that of the program before.
-        self.inner.signs.send_modify(|signs| (signs.offset, signs.title) = (0, String::new()));
+        // Title and progress were those of the program before.
+        self.inner.signs.send_modify(|signs| {
+            (signs.offset, signs.title, signs.progress) = (0, String::new(), Progress::Over);
+        });
         (receiver, self.inner.size.subscribe(), first)
     }
 
@@ -517,9 +519,10 @@ impl Inner {
         let events = emulator.events();
         let mut answers = Answers::default();
         if !events.is_empty() {
-            let titled = events.iter().any(|event| matches!(event, Event::Title(_)));
+            let shown = |signs: &Signs| (signs.title.clone(), signs.progress);
+            let before = shown(&self.signs.borrow());
             self.signs.send_modify(|signs| answers = signs.take(events));
-            if titled {
+            if shown(&self.signs.borrow()) != before {
                 self.reported.send_replace(());
             }
         }

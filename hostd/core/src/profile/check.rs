@@ -3,7 +3,7 @@
 use toml::Spanned;
 
 use super::{
-    AfterRateLimit, Answers, Check, File, Meaning, Pin, Profile, Program, SESSION_ID, Starts, TASK, Task, Title, raw,
+    AfterRateLimit, Answers, Check, File, Mark, Meaning, Pin, Profile, Program, SESSION_ID, Starts, TASK, Task, raw,
 };
 use crate::{
     checked_toml::{self as checked, Checked, MIB, Wrong, argument, command, list, parsed, variables, word},
@@ -46,7 +46,8 @@ pub(super) fn profile(raw: raw::Profile) -> Checked<Profile> {
         memory: raw.memory.map(memory).transpose()?,
         files: list(raw.files, "files", file)?,
         hooks: list(raw.hooks, "hooks", |name| line(name, "hooks"))?,
-        titles: list(raw.titles, "titles", title)?,
+        titles: list(raw.titles, "titles", mark)?,
+        patterns: list(raw.patterns, "patterns", mark)?,
         answers: Answers { allow: keys(raw.answers.allow)?, deny: keys(raw.answers.deny)? },
         resume: raw.resume.map_or(Ok(vec![]), resume)?,
         conversation_file: raw.conversation_file.map_or(Ok(String::new()), conversation_file)?,
@@ -146,8 +147,8 @@ fn file(raw: Spanned<raw::File>) -> Checked<File> {
     })
 }
 
-fn title(raw: Spanned<raw::Title>) -> Checked<Title> {
-    let raw::Title { contains, means } = raw.into_inner();
+fn mark(raw: Spanned<raw::Mark>) -> Checked<Mark> {
+    let raw::Mark { contains, means } = raw.into_inner();
     let meaning = |word: &str| match word {
         "working" => Some(Meaning::Working),
         "idle" => Some(Meaning::Idle),
@@ -156,7 +157,7 @@ fn title(raw: Spanned<raw::Title>) -> Checked<Title> {
         _ => None,
     };
     let means = parsed(&means, meaning, "means", "working, idle, permission or question")?;
-    Ok(Title { contains: line(contains, "contains")?, means })
+    Ok(Mark { contains: line(contains, "contains")?, means })
 }
 
 fn conversation_file(raw: Text) -> Checked<String> {

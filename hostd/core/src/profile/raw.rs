@@ -42,7 +42,9 @@ pub(super) struct Profile {
     #[serde(default)]
     pub(super) hooks: Vec<Text>,
     #[serde(default)]
-    pub(super) titles: Vec<Spanned<Title>>,
+    pub(super) titles: Vec<Spanned<Mark>>,
+    #[serde(default)]
+    pub(super) patterns: Vec<Spanned<Mark>>,
     #[serde(default)]
     pub(super) answers: Answers,
     pub(super) resume: Option<Spanned<Vec<Text>>>,
@@ -83,7 +85,7 @@ pub(super) struct File {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table with the keys contains and means")]
-pub(super) struct Title {
+pub(super) struct Mark {
     pub(super) contains: Text,
     pub(super) means: Text,
 }

@@ -29,6 +29,7 @@ titles = [{ contains = "Action", means = "permission" }]
 answers = { allow = ["y", "Enter"], deny = ["Esc"] }
 after_rate_limit = "resume"
 conversation_file = "~/.mine/*/{session_id}.jsonl"
+patterns = [{ contains = "[y/N]", means = "question" }]
 
 [[files]]
 path = "~/.mine/AGENTS.md"
@@ -58,7 +59,8 @@ fn a_full_profile_is_read() {
     );
     assert_eq!(profile.task, Task::Arguments(vec!["--".into(), "{task}".into()]));
     assert_eq!((profile.egress[0].as_str(), profile.memory), ("api.example.com:443", Some(1 << 30)));
-    assert_eq!(profile.titles, [Title { contains: "Action".into(), means: Meaning::Permission }]);
+    assert_eq!(profile.titles, [Mark { contains: "Action".into(), means: Meaning::Permission }]);
+    assert_eq!(profile.patterns, [Mark { contains: "[y/N]".into(), means: Meaning::Question }]);
     assert_eq!((profile.answers.allow.len(), profile.folder().as_str()), (2, "/opt/agents/mine"));
     assert_eq!(profile.after_rate_limit, AfterRateLimit::Resume);
     assert_eq!(profile.conversation_file, "~/.mine/*/{session_id}.jsonl");
@@ -132,10 +134,11 @@ fn files_are_written_for_a_place_and_a_home() {
     "a*/{session_id}",
     "26:21: conversation_file is \"~/.mine/a*/{session_id}.jsonl\"; allowed"
 )]
-#[case::home("~/.mine/AGENTS.md", "~/../x", "29:8: path is \"~/../x\"; allowed: an absolute path not in /dev")]
-#[case::fleeting("/etc/mine.toml", "/run/x", "34:8: path is \"/run/x\"; allowed: an absolute path not in /dev")]
-#[case::mode("0600", "4755", "30:8: mode is \"4755\"; allowed: octal permissions")]
-#[case::mode_sign("0600", "+600", "30:8: mode is \"+600\"; allowed: octal permissions")]
+#[case::pattern("[y/N]", "", "27:26: contains is \"\"; allowed: one line of at most 200 bytes")]
+#[case::home("~/.mine/AGENTS.md", "~/../x", "30:8: path is \"~/../x\"; allowed: an absolute path not in /dev")]
+#[case::fleeting("/etc/mine.toml", "/run/x", "35:8: path is \"/run/x\"; allowed: an absolute path not in /dev")]
+#[case::mode("0600", "4755", "31:8: mode is \"4755\"; allowed: octal permissions")]
+#[case::mode_sign("0600", "+600", "31:8: mode is \"+600\"; allowed: octal permissions")]
 fn bad_profiles_are_refused(#[case] piece: &str, #[case] with: &str, #[case] message: &str) {
     assert!(FULL.contains(piece), "the case does not fit the profile any more");
     let error = Profile::parse("bad.toml", &FULL.replacen(piece, with, 1)).unwrap_err().to_string();

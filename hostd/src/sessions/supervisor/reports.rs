@@ -8,7 +8,7 @@ use std::{ops::ControlFlow, time::Duration};
 use hostd_core::{
     Input,
     profile::is_conversation,
-    reports::{Report, Source, of_title},
+    reports::{Report, Seen, Source, of_terminal},
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -94,7 +94,7 @@ impl Supervisor {
         self.ctx.feed.session(self.handle.view());
         let program = Report::of_records(&self.handle.terminal.status(), now());
         self.pass_on(Source::Program, program, began).await?;
-        self.pass_on(Source::Terminal, self.of_title(), began).await?;
+        self.pass_on(Source::Terminal, self.of_terminal(), began).await?;
         let refusal = self.refusal.borrow().clone();
         self.pass_on(Source::Gateway, refusal, began).await?;
         let mut hook = None;
@@ -123,11 +123,22 @@ impl Supervisor {
 }
 
 impl Supervisor {
-    /// What the terminal's title says, by the marks of the agent's profile.
-    fn of_title(&self) -> Option<Report> {
-        let agent = self.machine().agent?;
-        let state = of_title(&agent.profile.titles, &self.handle.terminal.signs().borrow().title)?;
-        Some(Report::new(state, now()))
+    /// What the terminal shows, by the marks of the agent's profile where it has one.
+    fn of_terminal(&self) -> Option<Report> {
+        let agent = self.machine().agent;
+        let (title, progress) = {
+            let signs = self.handle.terminal.signs();
+            let signs = signs.borrow();
+            (signs.title.clone(), signs.progress)
+        };
+        let row = if self.reads_rows() { self.handle.terminal.look().map(|look| look.row) } else { None };
+        let row = row.map(|(before, after)| before + &after).unwrap_or_default();
+        of_terminal(agent.as_ref().map(|agent| &agent.profile), &Seen { title, row, progress }, now())
+    }
+
+    /// Whether any output may be a report, since the agent's profile has patterns.
+    pub(super) fn reads_rows(&self) -> bool {
+        self.handle.record.borrow().machine.agent.as_ref().is_some_and(|agent| !agent.profile.patterns.is_empty())
     }
 
     /// Keeps which conversation the agent has, so that it goes on with that one when the session is restarted.

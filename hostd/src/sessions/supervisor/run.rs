@@ -22,6 +22,7 @@ use crate::{
         vm::site::Hooked,
     },
     store::{Machine, Numbered, OutboxEntry},
+    terminals::Signs,
 };
 
 /// What an agent is told that goes on with its conversation.
@@ -58,6 +59,7 @@ struct Watched {
     busy: watch::Receiver<usize>,
     forge_news: watch::Receiver<()>,
     signs: watch::Receiver<()>,
+    output: watch::Receiver<Signs>,
     spending: watch::Receiver<Spending>,
     reported: watch::Receiver<()>,
     hooks: watch::Receiver<Option<Hooked>>,
@@ -72,6 +74,7 @@ impl Supervisor {
             busy: self.handle.busy.subscribe(),
             forge_news: self.handle.forge_news.subscribe(),
             signs: self.handle.terminal.seen(),
+            output: self.handle.terminal.signs(),
             spending: self.handle.spending.subscribe(),
             reported: self.handle.terminal.reported(),
             hooks: self.handle.hooks.subscribe(),
@@ -99,6 +102,7 @@ impl Supervisor {
             return Woken::Overtaken(overtaken);
         }
         let (limit, signs_due, reports_due) = (self.limit(), self.signs_due, self.pace.next());
+        let reads_rows = self.reads_rows();
         let goes_on_at = self.handle.record.borrow().session.goes_on_at();
         tokio::select! {
             command = self.commands.recv() => Woken::Command(command),
@@ -116,6 +120,7 @@ impl Supervisor {
             Ok(()) = watched.forge_news.changed() => Woken::ForgeNews,
             Ok(()) = watched.signs.changed() => Woken::Signs,
             () = due(signs_due) => Woken::Signs,
+            Ok(()) = watched.output.changed(), if reads_rows => Woken::Reported,
             Ok(()) = watched.spending.changed() => Woken::Answers(*watched.spending.borrow_and_update()),
             Ok(()) = watched.reported.changed() => Woken::Reported,
             Ok(()) = watched.hooks.changed() => Woken::Reported,

@@ -76,10 +76,10 @@ async fn a_key_that_output_follows_ends_a_question_of_the_agents_own() {
 
 #[tokio::test]
 async fn a_title_says_what_no_hook_told() {
-    use hostd_core::profile::{Meaning, Profile, Title};
+    use hostd_core::profile::{Mark, Meaning, Profile};
     use pilothouse_proto::guest::v1::{Report, event};
     let world = World::new();
-    let mark = |contains: &str, means| Title { contains: contains.into(), means };
+    let mark = |contains: &str, means| Mark { contains: contains.into(), means };
     let titles = vec![mark("Asks", Meaning::Permission), mark("Ready", Meaning::Idle)];
     let agent = crate::store::Agent { profile: Profile { titles, ..Profile::default() }, conversation: String::new() };
     world.session_with("fix", |record| record.machine.agent = Some(Box::new(agent))).await;
@@ -97,6 +97,30 @@ async fn a_title_says_what_no_hook_told() {
     until(&fleet, "fix", |view| state(view) == Some((Source::Terminal, State::Idle))).await;
     guest.write(b"\x1b]0;bash\x07");
     until(&fleet, "fix", |view| state(view) == Some((Source::Hook, State::Working))).await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn the_row_of_the_cursor_and_progress_say_what_nothing_else_told() {
+    use hostd_core::profile::{Mark, Meaning, Profile};
+    let world = World::new();
+    let patterns = vec![Mark { contains: "[y/N]".into(), means: Meaning::Permission }];
+    let agent =
+        crate::store::Agent { profile: Profile { patterns, ..Profile::default() }, conversation: String::new() };
+    world.session_with("fix", |record| record.machine.agent = Some(Box::new(agent))).await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    let guest = world.vmm.vm(0).guest.clone();
+    guest.write(b"\x1b]9;4;1;40\x1b\\");
+    let view = until(&fleet, "fix", |view| state(view).is_some()).await;
+    assert_eq!((state(&view), &*view.attention.reason), (Some((Source::Terminal, State::Working)), "working, 40 %"));
+    guest.write(b"Write a.txt? [y/N] ");
+    let asks = Some((Source::Terminal, State::Blocked(Some(Kind::Permission))));
+    until(&fleet, "fix", |view| state(view) == asks).await;
+    guest.write(b"y\r\nwrites\r\n");
+    until(&fleet, "fix", |view| state(view) == Some((Source::Terminal, State::Working))).await;
+    guest.write(b"\x1b]9;4;0\x1b\\");
+    until(&fleet, "fix", |view| view.session.reports.terminal.is_none()).await;
     fleet.stop().await;
 }
 

@@ -231,6 +231,7 @@ impl Viewer {
                 | Event::LongCopy
                 | Event::Bell
                 | Event::Title(_)
+                | Event::Progress(_)
                 | Event::Notification(_)
                 | Event::StatusAnswer(_) => {}
             }
