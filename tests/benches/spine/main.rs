@@ -7,6 +7,7 @@ mod boot;
 mod echo;
 mod link;
 mod ssh;
+mod status;
 mod table;
 
 use tests::Host;
@@ -25,4 +26,5 @@ fn main() {
     boot::measure();
     runtime.block_on(link::measure(&host));
     echo::measure(&runtime, &host);
+    status::measure(&runtime, &host);
 }
