@@ -4,6 +4,7 @@ mod check;
 mod connect;
 mod events;
 mod exec;
+mod first_output;
 mod guest;
 mod handshake;
 mod power;

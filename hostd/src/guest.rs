@@ -1,7 +1,7 @@
 //! The host's end of the link: connects both ports of a VM, shakes hands, reconnects for ever.
 //!
 //! ```text
-//!  Link ── link task ───▶ Port::Link:   preamble, handshake, HTTP/2 client of guest.v1.Guest
+//!  Link ── link task ───▶ Port::Link:   preamble, handshake, first output, HTTP/2 client of guest.v1.Guest
 //!       └─ tunnel task ─▶ Port::Tunnel: preamble, HTTP/2 server of guest.v1.Gateway, a Gateway::serve for each stream
 //! ```
 //!

@@ -6,7 +6,8 @@
 //! the preamble that it waits for. A preamble may be lost that way too: a guest that has not seen its earlier connection end
 //! takes it for a part of that. So a host without an answer sends another, with another nonce, and waits for the answer to
 //! the last one sent. The guest answers each, so nothing of the exchange is under way any more when that answer is there. On
-//! the link the host's part of the handshake stands behind each preamble, in the same write, and is answered with it.
+//! the link the host's part of the handshake stands behind each preamble, in the same write, and is answered with it. What the
+//! agent shows first may follow that answer, where the host asks for it; then HTTP/2 begins.
 //!
 //! A host that puts a guest down says nothing more on the link and leaves it connected, and is connected before the guest goes
 //! on. So while its programs are frozen, what a guest reads at once and begins with [`MAGIC`] begins a connection, whatever the
@@ -24,6 +25,10 @@ pub const CONNECTION_WINDOW: u32 = 1 << 20;
 pub const MESSAGE_MAX: usize = 256 << 10;
 /// Largest message of the handshake that begins a link's connection, in bytes.
 pub const FRAME_MAX: usize = 64 << 10;
+/// Most output of the agent that goes ahead of HTTP/2, in bytes.
+pub const FIRST_OUTPUT_MAX: usize = 16 << 10;
+/// Longest time that HTTP/2 waits for such output.
+pub const FIRST_OUTPUT_WITHIN: Duration = Duration::from_secs(1);
 /// Most data in one message of a byte stream, in bytes.
 pub const CHUNK: usize = 64 << 10;
 /// Most streams that are open at a time on one connection.

@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use pilothouse_fuzz::{block_on, in_pieces};
 use pilothouse_proto::{
     greet::{greet, receive},
-    guest::v1::{HandshakeAnswer, HandshakeRequest},
+    guest::v1::{HandshakeAnswer, HandshakeRequest, TerminalResponse},
     link::{LENGTH, MAGIC, Scanner, preamble},
 };
 use tokio::io::{AsyncReadExt as _, join};
@@ -14,7 +14,10 @@ fuzz_target!(|data: &[u8]| {
     let Some((stream, pieces)) = in_pieces(data) else { return };
     finds(MAGIC, stream, pieces.clone());
     finds(preamble(*b"PLTHLNK1PLTHLNPL"), stream, pieces);
-    let _ = block_on(receive::<HandshakeAnswer>(&mut &stream[..]));
+    let mut said = stream;
+    if block_on(receive::<HandshakeAnswer>(&mut said)).is_ok() {
+        let _ = block_on(receive::<TerminalResponse>(&mut said));
+    }
     let mut answers = Vec::new();
     if let Ok(mut greeted) = block_on(greet(join(stream, &mut answers))) {
         let mut rest = Vec::new();

@@ -123,7 +123,7 @@ async fn shake<T: AsyncRead + AsyncWrite + Unpin>(io: &mut Greeted<T>, guest: &G
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
         };
-        let (asks_clock, asked) = (left.asks_clock(), Instant::now());
+        let (asks_clock, asked, first_output) = (left.asks_clock(), Instant::now(), left.first_output());
         send(io, &HandshakeAnswer { asks_clock, ..reply(Ok(response)) }).await?;
         if asks_clock {
             if io.begins_anew().await? {
@@ -133,6 +133,9 @@ async fn shake<T: AsyncRead + AsyncWrite + Unpin>(io: &mut Greeted<T>, guest: &G
             guest.set_clock(unix_nanos, asked.elapsed())?;
         }
         guest.go_on(left).inspect_err(|error| report(&format!("what was frozen does not thaw: {error}")))?;
+        if let Some(wanted) = first_output {
+            send(io, &guest.first_output(wanted).await).await?;
+        }
         if !io.begins_anew().await? {
             return Ok(());
         }

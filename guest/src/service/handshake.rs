@@ -7,7 +7,7 @@ use std::{
 };
 
 use pilothouse_proto::{
-    guest::v1::{AnswerRequest, AnswerResponse, HandshakeRequest, HandshakeResponse, Trust},
+    guest::v1::{AnswerRequest, AnswerResponse, FirstOutput, HandshakeRequest, HandshakeResponse, Trust},
     link::PROTOCOL,
 };
 use tonic::Status;
@@ -34,6 +34,11 @@ impl Left {
     /// Whether the host is asked for the time: the clock was stepped, and nobody knows how long the time was on its way.
     pub(crate) fn asks_clock(&self) -> bool {
         self.fresh || self.freeze != 0
+    }
+
+    /// What the host wants of the agent's output ahead of HTTP/2.
+    pub(crate) fn first_output(&self) -> Option<FirstOutput> {
+        self.identity.first_output.filter(|_| !self.identity.stay_frozen)
     }
 }
 
@@ -64,8 +69,9 @@ impl Guest {
         }
         let answered =
             due.map(|AnswerRequest { wait, json }| AnswerResponse { known: self.0.waits.answer(wait, json) });
-        let response = HandshakeResponse { answered, ..answer(self) };
-        Ok((response, Left { identity: request, fresh, freeze }))
+        let left = Left { identity: request, fresh, freeze };
+        let first_output = left.first_output().is_some();
+        Ok((HandshakeResponse { answered, first_output, ..answer(self) }, left))
     }
 
     /// Steps the clock to what the host said within this time up to now: it is taken to be from the middle of that.
@@ -129,6 +135,7 @@ fn answer(guest: &Guest) -> HandshakeResponse {
         terminal_end,
         boot: boot.clone(),
         answered: None,
+        first_output: false,
     }
 }
 

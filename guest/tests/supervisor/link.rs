@@ -9,7 +9,7 @@ use guest::events::Events;
 use pilothouse_proto::{
     greet::{framed, receive, send},
     guest::v1::{
-        AnswerRequest, AnswerResponse, EventsRequest, HandshakeAnswer, HandshakeClock, HandshakeRequest,
+        AnswerRequest, AnswerResponse, EventsRequest, FirstOutput, HandshakeAnswer, HandshakeClock, HandshakeRequest,
         QuiesceRequest, event,
     },
     link::{LENGTH, MAGIC, preamble},
@@ -269,12 +269,14 @@ async fn an_answer_that_comes_with_the_handshake_is_there_before_programs_run_on
     let mut waiting = host.guest.waits().begin("checks".into(), 0, 0).unwrap();
     let answering = |wait, generation| {
         let answer = Some(AnswerRequest { wait, json: "{}".into() });
-        HandshakeRequest { answer, stay_frozen: true, ..handshake(generation) }
+        // Of a copy nothing is shown.
+        let first_output = Some(FirstOutput { offset: 0, within_millis: 1 });
+        HandshakeRequest { answer, first_output, stay_frozen: true, ..handshake(generation) }
     };
     let (_, hello) = host.shake(handshake(2)).await.unwrap();
     assert_eq!(hello.answered, None, "there was none");
     let (_, hello) = host.shake(answering(7, 2)).await.unwrap();
-    assert_eq!(hello.answered, Some(AnswerResponse { known: false }));
+    assert_eq!((hello.answered, hello.first_output), (Some(AnswerResponse { known: false }), false));
     for _ in 0..2 {
         let (_, hello) = host.shake(answering(1, 3)).await.unwrap();
         assert_eq!(hello.answered, Some(AnswerResponse { known: true }), "also a host that begins anew is told so");

@@ -193,6 +193,7 @@ pub(crate) fn handshake(generation: u64) -> HandshakeRequest {
         entropy: Bytes::from_static(&[5; 64]),
         stay_frozen: false,
         answer: None,
+        first_output: None,
     }
 }
 

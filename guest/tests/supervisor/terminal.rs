@@ -3,15 +3,19 @@
 use std::{collections::HashMap, time::Duration};
 
 use guest::agent::TERMINAL_RING;
-use pilothouse_proto::guest::v1::{
-    EventsRequest, Exit, Size, StartAgentRequest, TerminalOpen, TerminalRequest, TerminalResponse, event,
-    guest_client::GuestClient, terminal_request::Request,
+use pilothouse_proto::{
+    greet::receive,
+    guest::v1::{
+        EventsRequest, Exit, FirstOutput, HandshakeRequest, Size, StartAgentRequest, TerminalOpen, TerminalRequest,
+        TerminalResponse, event, guest_client::GuestClient, terminal_request::Request,
+    },
+    link::FIRST_OUTPUT_MAX,
 };
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, transport::Channel};
 
-use crate::support::{Host, exec, handshake, start};
+use crate::support::{Host, client as over, exec, greet, handshake, shake, start};
 
 fn agent(script: &str) -> StartAgentRequest {
     StartAgentRequest {
@@ -186,4 +190,51 @@ async fn an_agent_whose_conversation_is_gone_begins_anew() {
         let (text, _) = read(&mut answers, 0, expected).await;
         assert!(text.contains(expected), "{text}");
     }
+}
+
+/// What comes ahead of HTTP/2 on a new connection, whose handshake asks for output from here on, and a client behind that.
+async fn ahead(host: &Host, offset: u64) -> (TerminalResponse, GuestClient<Channel>) {
+    let mut io = host.wire().await;
+    greet(&mut io, [1; 16]).await;
+    let first_output = Some(FirstOutput { offset, within_millis: u32::MAX });
+    let hello = shake(&mut io, HandshakeRequest { first_output, ..handshake(1) }).await.unwrap();
+    assert!(hello.first_output);
+    let shown = timeout(Duration::from_secs(20), receive(&mut io)).await.expect("nothing comes").unwrap();
+    (shown, over(io).await)
+}
+
+#[tokio::test]
+async fn what_the_agent_shows_first_goes_ahead_of_http_and_the_rest_behind_it() {
+    let host = Host::new();
+    let mut client = host.connect().await;
+    client.start_agent(agent("while read line; do echo got $line; done")).await.unwrap();
+    drop(client);
+    // It says nothing: the rest does not wait for ever.
+    let (shown, mut client) = ahead(&host, 0).await;
+    assert_eq!(shown, TerminalResponse::default());
+    let (send, mut answers) = open(&mut client, 0).await;
+    say(&send, Request::Input("one\n".into())).await;
+    let (text, _) = read(&mut answers, 0, "got one\r\n").await;
+    drop((send, answers, client));
+    let (shown, mut client) = ahead(&host, 2).await;
+    assert_eq!((shown.offset, &shown.output[..], shown.end), (2, &text.as_bytes()[2..], false));
+    // The stream goes on where that ends.
+    let (send, mut answers) = open(&mut client, text.len() as u64).await;
+    let long = "x".repeat(2000);
+    for _ in 0..20 {
+        say(&send, Request::Input(format!("{long}\n").into())).await;
+    }
+    say(&send, Request::Input("\x04".into())).await;
+    let (more, end) = read(&mut answers, text.len() as u64, "\0").await;
+    assert!(end);
+    drop((send, answers, client));
+    let (shown, client) = ahead(&host, 0).await;
+    let all = text + &more;
+    assert_eq!((shown.offset, shown.end), (0, false));
+    assert!(shown.output.len() == FIRST_OUTPUT_MAX && all.as_bytes().starts_with(&shown.output), "it is bounded");
+    drop(client);
+    // One that has ended shows nothing any more, and is not waited for.
+    let (shown, mut client) = ahead(&host, all.len() as u64).await;
+    assert_eq!(shown, TerminalResponse::default());
+    assert!(read(&mut open(&mut client, all.len() as u64).await.1, all.len() as u64, "\0").await.1);
 }

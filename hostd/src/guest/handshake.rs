@@ -10,8 +10,8 @@ use bytes::Bytes;
 use pilothouse_proto::{
     greet::{framed, receive, send},
     guest::v1::{
-        AnswerRequest, HandshakeAnswer, HandshakeClock, HandshakeRequest, HandshakeResponse, Trust as GuestTrust,
-        guest_client::GuestClient, handshake_answer::Answer,
+        AnswerRequest, FirstOutput, HandshakeAnswer, HandshakeClock, HandshakeRequest, HandshakeResponse,
+        TerminalResponse, Trust as GuestTrust, guest_client::GuestClient, handshake_answer::Answer,
     },
     link::PROTOCOL,
 };
@@ -31,6 +31,10 @@ const NO_ANSWER: &str = "no answer to the handshake";
 const OLDER: &str = "one that an earlier Pilothouse suspended does not know how, and is to be restarted";
 /// Bytes of entropy that a guest is given.
 const ENTROPY: usize = 64;
+const NOTHING_SHOWN: &str = "the guest shook hands, and did not say what its agent shows";
+/// Longest time, in milliseconds, that a guest waits for what its agent shows before it does anything else. An emulated one takes
+/// about a hundred for an agent that goes on at once.
+const SHOWN_WITHIN: u32 = 250;
 /// Most bytes of JSON of an answer that goes with the handshake.
 const ANSWER_MAX: usize = 32 << 10;
 
@@ -91,6 +95,8 @@ pub struct Greeting {
     stay_frozen: bool,
     /// Answer to a wait of its agent.
     answer: Option<AnswerRequest>,
+    /// What is wanted of its agent's output ahead of HTTP/2.
+    first_output: Option<FirstOutput>,
     /// Cancelled when the guest has done what goes before its tunnel.
     tunnel_after: CancellationToken,
 }
@@ -106,6 +112,18 @@ impl Greeting {
     #[must_use]
     pub fn answering(self, answer: Option<AnswerRequest>) -> Self {
         Self { answer: answer.filter(|answer| answer.json.len() <= ANSWER_MAX), ..self }
+    }
+
+    /// The same greeting, where the guest's agent is about to say something: the guest sends that first, from this offset of the
+    /// agent's output on, and does all else after it or after a moment in which the agent says nothing.
+    #[must_use]
+    pub fn showing_from(self, offset: Option<u64>) -> Self {
+        Self { first_output: offset.map(|offset| FirstOutput { offset, within_millis: SHOWN_WITHIN }), ..self }
+    }
+
+    /// The same greeting for the guest's next connection: its agent has run on.
+    pub(super) fn has_run_on(&mut self) {
+        self.first_output = None;
     }
 
     /// The same greeting, where the guest's tunnel port is connected only when this is cancelled.
@@ -128,6 +146,7 @@ impl Greeting {
     pub(super) fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut request = request(&self.identity).map_err(io::Error::other)?;
         (request.stay_frozen, request.answer) = (self.stay_frozen, self.answer.clone());
+        request.first_output = self.first_output;
         framed(&request)
     }
 }
@@ -136,7 +155,7 @@ impl From<Identity> for Greeting {
     fn from(identity: Identity) -> Self {
         let tunnel_after = CancellationToken::new();
         tunnel_after.cancel();
-        Self { identity, stay_frozen: false, answer: None, tunnel_after }
+        Self { identity, stay_frozen: false, answer: None, first_output: None, tunnel_after }
     }
 }
 
@@ -155,6 +174,20 @@ pub(super) async fn shaken(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Re
         Some(Answer::Refused(why)) => Err(refused(&why)),
         None => Err(NO_ANSWER.into()),
     }
+}
+
+/// Reads what the guest's agent shows ahead of HTTP/2, where the greeting asks for it and the guest has said that it follows; an
+/// error is a text for people.
+pub(super) async fn first_output(
+    io: &mut (impl AsyncRead + Unpin),
+    greeting: &Greeting,
+    shaken: &HandshakeResponse,
+) -> Result<Option<TerminalResponse>, String> {
+    if greeting.first_output.is_none() || !shaken.first_output {
+        return Ok(None);
+    }
+    let shown = timeout(TIMEOUT, receive(io)).await.map_err(|_| NOTHING_SHOWN.to_string())?;
+    shown.map(Some).map_err(|error| format!("{NOTHING_SHOWN}: {error}"))
 }
 
 /// Shakes hands once more; an error is a text for people.
@@ -176,6 +209,7 @@ fn request(identity: &Identity) -> Result<HandshakeRequest, String> {
         entropy: Bytes::from(entropy),
         stay_frozen: false,
         answer: None,
+        first_output: None,
         trust: identity.trust.clone().map(|Trust { certificate, variables }| GuestTrust {
             certificate,
             variables: variables.into_iter().collect(),

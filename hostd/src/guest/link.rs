@@ -6,7 +6,7 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use pilothouse_proto::{
-    guest::v1::{ExecStart, HandshakeResponse, QuiesceRequest, Size, guest_client::GuestClient},
+    guest::v1::{ExecStart, HandshakeResponse, QuiesceRequest, Size, TerminalResponse, guest_client::GuestClient},
     link::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW},
 };
 use tokio::{
@@ -46,6 +46,9 @@ pub struct Hello {
     pub client: GuestClient<Channel>,
     /// The guest's answer to the handshake of this connection.
     pub handshake: HandshakeResponse,
+    /// What the guest's agent has shown ahead of all else on this connection. None: the greeting did not ask for it, or the guest
+    /// does not know how.
+    pub first_output: Option<TerminalResponse>,
 }
 
 impl Hello {
@@ -225,14 +228,15 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn run(self) {
-        let identity = self.greeting.identity();
+    async fn run(mut self) {
+        let identity = self.greeting.identity().clone();
         let mut pause = PAUSE;
         loop {
             let begun = Instant::now();
             match self.connect().await {
                 Ok((hello, over)) => {
                     self.vm.came_up();
+                    self.greeting.has_run_on();
                     info!(slug = identity.slug, generation = identity.generation, "link up");
                     self.state.send_replace(LinkState::Up(Arc::new(hello)));
                     over.cancelled().await;
@@ -261,9 +265,10 @@ impl Keeper {
         let hand = || self.greeting.bytes();
         let mut io = connection::connect(&*self.vm, Port::Link, hand).await.map_err(|e| e.to_string())?;
         let handshake = handshake::shaken(&mut io).await?;
+        let first_output = handshake::first_output(&mut io, &self.greeting, &handshake).await?;
         let over = CancellationToken::new();
         let client = client(io, &self.stop, over.clone()).await?;
-        Ok((Hello { client, handshake }, over))
+        Ok((Hello { client, handshake, first_output }, over))
     }
 }
 

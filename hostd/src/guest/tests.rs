@@ -11,11 +11,12 @@ use async_trait::async_trait;
 use guest::{identity_file::IdentityFile, machine::Machine, service::Guest, tunnel};
 use hostd_core::{recipe::Egress, session::Cause};
 use pilothouse_proto::{
-    greet::send,
+    greet::{framed, send},
     guest::v1::{
-        AnswerRequest, EventsRequest, HandshakeAnswer, HandshakeRequest, event::Event, handshake_answer::Answer,
+        AnswerRequest, EventsRequest, HandshakeAnswer, HandshakeRequest, HandshakeResponse, StartAgentRequest,
+        TerminalResponse, event::Event, handshake_answer::Answer,
     },
-    link::LENGTH,
+    link::{LENGTH, PROTOCOL},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, duplex, split},
@@ -271,6 +272,30 @@ async fn a_greeting_takes_an_answer_along_and_has_the_tunnel_wait() {
     assert!(gateway.client(SOON).await.is_some());
 }
 
+#[tokio::test]
+async fn what_an_agent_shows_first_comes_with_the_first_connection() {
+    let (ports, ..) = Ports::new();
+    let link = start(&ports);
+    let start = StartAgentRequest {
+        command: ["sh", "-c", "echo ready; exec cat"].map(Into::into).into(),
+        columns: 80,
+        rows: 24,
+        ..StartAgentRequest::default()
+    };
+    link.client(SOON).await.unwrap().client.clone().start_agent(start).await.unwrap();
+    drop(link);
+    let link = start_with(&ports, Greeting::from(identity()).showing_from(Some(0)));
+    let hello = link.client(SOON).await.unwrap();
+    let output = b"ready\r\n"[..].into();
+    assert_eq!(hello.first_output, Some(TerminalResponse { offset: 0, output, end: false }));
+    assert!(hello.client.clone().events(EventsRequest { after: 0 }).await.is_ok(), "HTTP/2 goes on behind it");
+    // Its next connection is not about to be told anything.
+    let mut state = link.state();
+    ports.cut();
+    timeout(SOON, state.wait_for(|state| matches!(state, LinkState::Down))).await.unwrap().unwrap();
+    assert_eq!(link.client(SOON).await.unwrap().first_output, None);
+}
+
 /// On both ports; the second connection of each goes through a port of the same mood.
 #[tokio::test(start_paused = true)]
 async fn asks_again_where_its_first_words_are_lost_or_late() {
@@ -395,6 +420,15 @@ async fn brings_the_guests_requests_to_the_gateway() {
 
 /// A guest that answers the preamble and then says what it likes. Why there is no link.
 async fn heard_of(words: Vec<u8>) -> String {
+    let (ports, greeting) = (saying(words), Greeting::from(identity()).showing_from(Some(0)));
+    match start_with(&ports, greeting).client(Duration::from_secs(40)).await.unwrap_err() {
+        LinkError::Silent { last, .. } => last,
+        LinkError::Closed => panic!("closed"),
+    }
+}
+
+/// Ports to a guest that answers the preamble and then says this.
+fn saying(words: Vec<u8>) -> Arc<Ports> {
     let (links, mut connections) = mpsc::channel::<DuplexStream>(4);
     let (tunnel, mut tunnels) = mpsc::channel::<DuplexStream>(4);
     tokio::spawn(async move { while tunnels.recv().await.is_some() {} });
@@ -408,11 +442,20 @@ async fn heard_of(words: Vec<u8>) -> String {
             open.push(io);
         }
     });
-    let ports = Ports { link: links, tunnel, mood: Mutex::new(Mood::Good), relays: Mutex::default() };
-    let link = start(&Arc::new(ports));
-    match link.client(Duration::from_secs(40)).await.unwrap_err() {
-        LinkError::Silent { last, .. } => last,
-        LinkError::Closed => panic!("closed"),
+    Arc::new(Ports { link: links, tunnel, mood: Mutex::new(Mood::Good), relays: Mutex::default() })
+}
+
+/// The hand of a guest that says whether it shows something first.
+fn hand(first_output: bool) -> Vec<u8> {
+    let shaken = HandshakeResponse { protocol: PROTOCOL, first_output, ..HandshakeResponse::default() };
+    framed(&HandshakeAnswer { answer: Some(Answer::Shaken(shaken)), asks_clock: false }).unwrap()
+}
+
+#[tokio::test]
+async fn a_guest_of_before_shows_nothing_first_and_one_that_was_not_asked_is_not_waited_for() {
+    for (shows, asked) in [(false, Some(0)), (true, None)] {
+        let link = start_with(&saying(hand(shows)), Greeting::from(identity()).showing_from(asked));
+        assert_eq!(link.client(SOON).await.unwrap().first_output, None);
     }
 }
 
@@ -429,6 +472,8 @@ async fn outlives_a_guest_that_talks_nonsense() {
         (Vec::new(), "no answer to the handshake"),
         (empty, "no answer to the handshake"),
         (refused, "the guest refused the handshake: "),
+        (hand(true), "did not say what its agent shows"),
+        ([hand(true), vec![0xff; 4096]].concat(), "did not say what its agent shows"),
     ] {
         let heard = heard_of(words).await;
         assert!(heard.contains(said) && heard.len() < 2048 && !heard.contains('\x1b'), "{heard}");

@@ -50,6 +50,11 @@ impl Pump {
         Ok(Self { terminal, log, towards: Towards { input, sizes, pending: None } })
     }
 
+    /// Takes output that the guest sent ahead of the stream, which then goes on behind it.
+    pub async fn take(&mut self, offset: u64, output: Bytes) {
+        keep(&self.terminal, &mut self.log, offset, output).await;
+    }
+
     /// Carries output and input until all output has come. Where the stream breaks, it is opened again at the offset reached,
     /// with the next `client`; None: there will be no more. `first` is dropped when the guest has opened the stream once, or has
     /// failed to.
@@ -96,10 +101,7 @@ async fn converse(
     open();
     let receive = async {
         while let Some(answer) = answers.message().await? {
-            let new = terminal.feed(answer.offset, answer.output);
-            if let Err(error) = log.append(&new).await {
-                tracing::warn!(%error, "terminal output was not logged");
-            }
+            keep(terminal, log, answer.offset, answer.output).await;
             if answer.end {
                 return Ok(true);
             }
@@ -109,6 +111,14 @@ async fn converse(
     tokio::select! {
         received = receive => received,
         () = forward(towards, requests) => Ok(false),
+    }
+}
+
+/// Shows and logs output that begins at `offset`, as far as it is new.
+async fn keep(terminal: &Terminal, log: &mut Log, offset: u64, output: Bytes) {
+    let new = terminal.feed(offset, output);
+    if let Err(error) = log.append(&new).await {
+        tracing::warn!(%error, "terminal output was not logged");
     }
 }
 

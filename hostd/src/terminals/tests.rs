@@ -72,6 +72,24 @@ async fn output_is_taken_once_and_gaps_are_told() {
 }
 
 #[tokio::test]
+async fn output_that_comes_ahead_of_the_stream_is_shown_and_logged_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let terminal = terminal(folder.path());
+    let viewer = terminal.attach(wish("sam")).await;
+    joined(&viewer).await;
+    let mut pump = Pump::go_on(terminal.clone(), 7).await.unwrap();
+    pump.take(7, "told of 1.".into()).await;
+    // That there was none in time is no output.
+    pump.take(0, Bytes::new()).await;
+    assert_eq!(text(&viewer.next().await), "told of 1.");
+    assert_eq!(terminal.offset(), 17, "the stream is opened behind it");
+    assert_eq!(terminal.feed(7, "told of 1. ".into()), " ");
+    let logged: Vec<u8> =
+        log_files(folder.path()).iter().filter_map(|file| std::fs::read(file).ok()).flatten().collect();
+    assert!(logged.ends_with(b"told of 1."), "{}", String::from_utf8_lossy(&logged));
+}
+
+#[tokio::test]
 async fn a_viewer_that_lags_gets_a_fresh_screen_and_holds_nobody_up() {
     let folder = tempfile::tempdir().unwrap();
     let terminal = terminal(folder.path());

@@ -1,8 +1,8 @@
 //! From the result of a check, reported over hostd's API, to the next byte that the agent shows, where its session waits for
 //! it on disk; beside the bare resume of the same session in the same run: `cargo bench -p tests --bench wakes`.
 //!
-//! The way is: result in the store, hint, the forge read again, snapshot resumed, answer over the link, `session wait` ends,
-//! the agent's shell goes on, its terminal, the observer.
+//! The way is: result in the store, hint, the forge read again, snapshot resumed, answer with the handshake, `session wait`
+//! ends, the agent's shell goes on, its terminal, ahead of HTTP/2, the observer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::{Duration, Instant};

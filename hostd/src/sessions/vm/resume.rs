@@ -156,12 +156,16 @@ async fn wake(
     // What the guest would do for its tunnel meanwhile would be in the way of what its agent shows.
     let terminal_open = CancellationToken::new();
     let greeting = Greeting::from(identity).answering(due.map(request)).tunnel_after(terminal_open.clone());
+    let greeting = greeting.showing_from(due.map(|_| terminal));
     let met = guest.meet(greeting, &site.gateway, caller).await.map_err(|error| error.to_string())?;
     let Met { link, hello } = met;
     // A guest of an earlier Pilothouse says nothing of it, and is called.
     let took_answer = hello.handshake.answered.is_some_and(|answered| answered.known);
     let pump = Pump::go_on(site.terminal.clone(), terminal);
-    let pump = pump.await.map_err(|error| format!("the terminal's log: {error}"))?;
+    let mut pump = pump.await.map_err(|error| format!("the terminal's log: {error}"))?;
+    if let Some(shown) = &hello.first_output {
+        pump.take(shown.offset, shown.output.clone()).await;
+    }
     Ok(Woken { link, pump, terminal_open, took_answer })
 }
 

@@ -95,6 +95,7 @@ impl guest_server::Guest for Guest {
             terminal_end,
             boot,
             answered: None,
+            first_output: false,
         }))
     }
 
