@@ -2,8 +2,8 @@
 //!
 //! The stream is a sequence of [frames](wire::Frame), each a protobuf message behind its length. A folder is entered, filled and
 //! left again, so a frame never has a path but one name at most, and whoever receives keeps the folder open: nothing that a
-//! sender says, and no link that it makes, leads out of the place that the receiver chose. As tar does, it keeps the
-//! permissions of files and folders, times of modification, symbolic links, and hard links among what is copied. It does not keep owners,
+//! sender says, and no link that it makes, leads out of the place that the receiver chose. As tar does for people who are not root, it keeps the
+//! permissions of files and folders as far as the receiver's umask lets them, times of modification, symbolic links, and hard links among what is copied. It does not keep owners,
 //! set-user-id bits, extended attributes and holes; devices, sockets and pipes are left out.
 
 mod error;

@@ -1,10 +1,11 @@
 use std::{
+    collections::HashSet,
     ffi::{OsStr, OsString},
     fs::File,
     hash::{BuildHasher as _, RandomState},
     io::{self, Read, Write as _},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd as _, OwnedFd},
         unix::ffi::{OsStrExt as _, OsStringExt as _},
     },
     path::PathBuf,
@@ -13,8 +14,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, fchmod, futimens, linkat,
-        mkdirat, openat, renameat, renameat_with, statat, symlinkat, unlinkat,
+        AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, fchmod, fstat, futimens,
+        linkat, mkdirat, openat, renameat, renameat_with, statat, symlinkat, unlinkat,
     },
     io::Errno,
 };
@@ -48,7 +49,15 @@ pub struct Options {
 /// # Errors
 /// [`Error`]; paths in it begin with the name at the place.
 pub fn receive(from: &mut impl Read, place: &Place, options: Options, tally: &Tally) -> Result<u64, Error> {
-    let mut receiver = Receiver { place, options, tally, open: Vec::new(), left: options.bytes_max, is_whole: false };
+    let mut receiver = Receiver {
+        place,
+        options,
+        tally,
+        open: Vec::new(),
+        files: HashSet::new(),
+        left: options.bytes_max,
+        is_whole: false,
+    };
     loop {
         match (wire::read(from)?, receiver.is_whole) {
             (Part::End(end), true) => return Ok(end.unread),
@@ -70,6 +79,8 @@ struct Receiver<'a> {
     tally: &'a Tally,
     /// The folders that were entered, the newest last.
     open: Vec<Folder>,
+    /// Devices and numbers of the files that were received.
+    files: HashSet<(u64, u64)>,
     /// Bytes that the copy may still have.
     left: u64,
     is_whole: bool,
@@ -90,7 +101,8 @@ impl Receiver<'_> {
         self.takes(ENTRY_COST)?;
         let (folder, name) = self.at(&entry.name)?;
         // Filled before its own permissions are set, which may forbid that.
-        let made = match mkdirat(&folder, &name, Mode::RWXU) {
+        let mode = Mode::from_raw_mode(entry.mode & 0o777) | Mode::RWXU;
+        let made = match mkdirat(&folder, &name, mode) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,
             Err(error) => return Err(self.failed(&name, error)),
@@ -119,10 +131,20 @@ impl Receiver<'_> {
         self.takes(ENTRY_COST)?;
         let (folder, name) = self.at(&entry.name)?;
         self.is_free(&folder, &name)?;
+        // Without a name, it goes by itself however this program ends.
+        let mode = Mode::from_raw_mode(entry.mode & 0o777);
+        let nameless = openat(&folder, ".", OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC, mode);
         let part = Unfinished::new(folder);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(&part.folder, &part.name, flags, Mode::RUSR | Mode::WUSR);
-        let mut file = File::from(file.map_err(|error| self.failed(&name, error))?);
+        let has_name = matches!(nameless, Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL));
+        let opened = match nameless {
+            // A file system that knows no such files.
+            Err(_) if has_name => {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                openat(&part.folder, &part.name, flags, mode)
+            }
+            opened => opened,
+        };
+        let mut file = File::from(opened.map_err(|error| self.failed(&name, error))?);
         loop {
             let Part::Data(bytes) = wire::read(from)? else { return Err(Error::Malformed("a file without its end")) };
             if bytes.is_empty() {
@@ -132,8 +154,19 @@ impl Receiver<'_> {
             file.write_all(&bytes).map_err(|error| self.failed(&name, error))?;
             self.tally.data(bytes.len() as u64);
         }
-        finish(&file, entry).map_err(|error| self.failed(&name, error))?;
+        let finished = set_time(&file, entry).and_then(|()| match has_name {
+            true => Ok(()),
+            false => linkat(
+                CWD,
+                format!("/proc/self/fd/{}", file.as_raw_fd()),
+                &part.folder,
+                &part.name,
+                AtFlags::SYMLINK_FOLLOW,
+            ),
+        });
+        let place = finished.and_then(|()| fstat(&file)).map_err(|error| self.failed(&name, error))?;
         self.settle(&part, &name)?;
+        self.files.insert((place.st_dev, place.st_ino));
         self.tally.file();
         self.is_whole = self.open.is_empty();
         Ok(())
@@ -165,7 +198,7 @@ impl Receiver<'_> {
         }
         let last = OsStr::from_bytes(last);
         let found = statat(&from, last, AtFlags::SYMLINK_NOFOLLOW);
-        if !found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile) {
+        if !found.is_ok_and(|found| self.files.contains(&(found.st_dev, found.st_ino))) {
             return Err(Error::Malformed("a link to what is no file of the copy"));
         }
         let part = Unfinished::new(folder);
@@ -254,9 +287,13 @@ impl Drop for Unfinished {
     }
 }
 
-/// Sets permissions and time.
-fn finish(what: impl AsFd, entry: &Entry) -> rustix::io::Result<()> {
-    fchmod(&what, Mode::from_raw_mode(entry.mode & 0o777))?;
+/// Sets permissions and time of a folder that is filled. The umask has been taken off its permissions when it was made.
+fn finish(folder: impl AsFd, entry: &Entry) -> rustix::io::Result<()> {
+    fchmod(&folder, Mode::from_raw_mode(fstat(&folder)?.st_mode & entry.mode & 0o777))?;
+    set_time(folder, entry)
+}
+
+fn set_time(what: impl AsFd, entry: &Entry) -> rustix::io::Result<()> {
     let modified = Timespec { tv_sec: entry.seconds, tv_nsec: entry.nanoseconds.into() };
     let omitted = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
     futimens(&what, &Timestamps { last_access: omitted, last_modification: modified })

@@ -240,6 +240,18 @@ fn nothing_leads_out_of_the_place(#[case] parts: Vec<Part>, #[values(KEEP, REPLA
     assert_eq!(fs::metadata(to.path().join("bystander")).unwrap().nlink(), 1);
 }
 
+/// What a merged folder had before is not the sender's to give another name.
+#[test]
+fn what_was_there_before_gets_no_other_name() {
+    let to = folder();
+    fs::create_dir(to.path().join("copy")).unwrap();
+    fs::write(to.path().join("copy/.env"), "secret").unwrap();
+    let bytes = bytes_of([Part::Enter(entry("")), hardlink("report.html", &[".env"]), LEAVE, END]);
+    let error = received(&bytes, to.path(), REPLACE).unwrap_err();
+    assert!(matches!(error, Error::Malformed(_)), "{error}");
+    assert_eq!(names(&to.path().join("copy")), [".env"]);
+}
+
 #[test]
 fn a_file_is_whole_or_not_there() {
     let to = folder();

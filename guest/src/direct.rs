@@ -46,8 +46,9 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// # Errors
 /// The kernel cannot steer connections, or an address is taken. Programs that heed a proxy's variables do without.
 pub async fn run(gateway: Gateway) -> io::Result<Infallible> {
-    let steering = steering::set_up()?;
+    let mut steering = steering::set_up()?;
     let (datagrams, streams) = (UdpSocket::bind((OWN, 53)).await?, TcpListener::bind((OWN, 53)).await?);
+    steering.begin()?;
     if let Err(error) = point_to_resolver(Path::new(RESOLV_CONF)) {
         report(&format!("{RESOLV_CONF} stays as it is: {error}"));
     }
@@ -66,15 +67,17 @@ pub async fn run(gateway: Gateway) -> io::Result<Infallible> {
     }
 }
 
-/// Names the guest's resolver in this file, if it does not already. Something else that a base image has there leads nowhere.
+/// Names the guest's resolver in this file, if it does not already. Another resolver cannot be reached from the guest.
 fn point_to_resolver(file: &Path) -> io::Result<()> {
     let text = format!("nameserver {OWN}\n");
-    if fs::read_to_string(file).is_ok_and(|now| now == text) {
-        return Ok(());
-    }
-    // A link to what a daemon writes that does not run here would be followed.
-    if fs::symlink_metadata(file).is_ok_and(|it| it.is_symlink()) {
-        fs::remove_file(file)?;
+    match fs::symlink_metadata(file) {
+        Ok(found) if found.is_file() && found.len() == text.len() as u64 && fs::read_to_string(file)? == text => {
+            return Ok(());
+        }
+        Ok(found) if found.is_file() => report(&format!("{RESOLV_CONF} names the guest's resolver now")),
+        // A link to what a daemon writes that does not run here would be followed, and a pipe waited for.
+        Ok(_) => fs::remove_file(file)?,
+        Err(_) => {}
     }
     fs::write(file, text)
 }

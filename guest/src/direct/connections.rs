@@ -27,7 +27,7 @@ const REFUSAL: usize = 64 << 10;
 /// Port on which programs speak HTTP, so that a refusal can be told.
 const HTTP: u16 = 80;
 /// Longest wait for the request that a refusal is the answer to.
-const REQUEST_WITHIN: Duration = Duration::from_secs(2);
+const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 
 /// Serves a listener that connections to anywhere are steered to, for ever. Their local end says where to; one to the listener's own
 /// address leads nowhere.

@@ -105,9 +105,9 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Whether a name can be that of a host.
+/// Whether a name can be that of a host; one below `invalid` never is (RFC 6761).
 fn is_host(name: &str) -> bool {
-    !name.is_empty() && !name.contains('?')
+    !name.is_empty() && !name.contains('?') && name.rsplit('.').next() != Some("invalid")
 }
 
 enum Record {
@@ -175,6 +175,7 @@ mod tests {
     #[case("localhost", A, INTERNET, (0, 1, [127, 0, 0, 1]))]
     #[case("x.localhost.", AAAA, INTERNET, (0, 1, [0, 0, 0, 1]))]
     #[case::no_host("a b.example", A, INTERNET, (3, 0, [0, 1, 0, 1]))]
+    #[case::invalid("no.such.Invalid", A, INTERNET, (3, 0, [0, 1, 0, 1]))]
     #[case::root("", A, INTERNET, (3, 0, [0, 1, 0, 1]))]
     #[case::reverse("2.0.18.198.in-addr.arpa", 12, INTERNET, (0, 0, [0, 12, 0, 1]))]
     fn all_else_is_answered_at_once(

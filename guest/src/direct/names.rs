@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
     net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -44,19 +45,22 @@ struct Entry {
 }
 
 impl Names {
-    /// Names without addresses so far. The network, an address and a number of bits, has room for more than 4096 of them.
+    /// Names without addresses so far. The network, an address and a number of bits, has room for more than 4096 of them. The first
+    /// address is another one each time: what an earlier boot has written to disk leads to nobody else.
     #[must_use]
     pub fn new(network: (Ipv4Addr, u8)) -> Self {
-        Self::of_at_most(NAMES, network)
+        Self::of_at_most(NAMES, network, RandomState::new().hash_one(NAMES))
     }
 
-    fn of_at_most(most: usize, (network, bits): (Ipv4Addr, u8)) -> Self {
+    /// Names of which the first gets the address behind as many others as `begin` says, which may be more than there are.
+    fn of_at_most(most: usize, (network, bits): (Ipv4Addr, u8), begin: u64) -> Self {
         let size = 1_u32.checked_shl(32_u32.saturating_sub(bits.into())).unwrap_or(u32::MAX);
+        let begin = u32::try_from(begin % u64::from(size.saturating_sub(FIRST + 1).max(1))).unwrap_or_default();
         Self {
             network: network.to_bits(),
             size,
             most,
-            state: Mutex::new(State { last: FIRST - 1, ..State::default() }),
+            state: Mutex::new(State { last: FIRST - 1 + begin, ..State::default() }),
         }
     }
 
@@ -154,7 +158,7 @@ mod tests {
 
     #[test]
     fn an_address_leads_back_to_its_name_and_others_are_themselves() {
-        let names = Names::new(NETWORK);
+        let names = Names::of_at_most(NAMES, NETWORK, 0);
         let first = names.address("a.example").unwrap();
         let second = names.address("b.example").unwrap();
         assert_eq!((first, second), (Ipv4Addr::new(198, 18, 0, 2), Ipv4Addr::new(198, 18, 0, 3)));
@@ -203,7 +207,7 @@ mod tests {
         #[test]
         fn names_and_addresses_are_one_to_one(asked in prop::collection::vec((0..40_u32, any::<bool>()), 1..200)) {
             let most = 8;
-            let names = Names::of_at_most(most, (Ipv4Addr::new(127, 18, 0, 0), 28));
+            let names = Names::of_at_most(most, (Ipv4Addr::new(127, 18, 0, 0), 28), u64::MAX);
             let mut connections = vec![];
             for (n, opens) in asked {
                 let Some(address) = names.address(&n.to_string()) else {

@@ -23,6 +23,7 @@ use crate::boot_log::report;
 const PORT: u16 = 3129;
 /// Most connections that wait to be taken.
 const BACKLOG: i32 = 1024;
+const NO_V6: &str = "no direct connections over IPv6";
 
 /// What steers connections, for as long as it is kept.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(super) struct Steering {
     _link: OwnedFd,
 }
 
-/// Sets everything up: routes come last, so that nothing is changed where the kernel cannot do it.
+/// Sets up everything but the routes.
 ///
 /// # Errors
 /// The kernel lacks something for IPv4. What it lacks for IPv6 is reported.
@@ -47,10 +48,26 @@ pub(super) fn set_up() -> io::Result<Steering> {
     let namespace = File::open("/proc/self/ns/net")?;
     let link = bpf::attach(program.as_fd(), namespace.as_fd()).map_err(doing("attaching a program of bpf"))?;
     netlink::add_address(OWN).map_err(doing("an address of lo"))?;
-    netlink::add_route(OWN.into()).map_err(doing("a route to lo"))?;
-    let v6 = v6.and_then(|v6| netlink::add_route(Ipv6Addr::LOCALHOST.into()).map(|()| v6));
-    let v6 = v6.inspect_err(|error| report(&format!("no direct connections over IPv6: {error}"))).ok();
+    let v6 = v6.inspect_err(|error| report(&format!("{NO_V6}: {error}"))).ok();
     Ok(Steering { listeners: (v4, v6), _sockets: sockets, _link: link })
+}
+
+impl Steering {
+    /// Has routes lead everything to the listeners: the last step, so that nothing is changed where an earlier one fails.
+    ///
+    /// # Errors
+    /// There is no route for IPv4. That there is none for IPv6 is reported.
+    pub(super) fn begin(&mut self) -> io::Result<()> {
+        netlink::add_route(OWN.into())
+            .map_err(|error| io::Error::new(error.kind(), format!("a route to lo: {error}")))?;
+        if self.listeners.1.is_some()
+            && let Err(error) = netlink::add_route(Ipv6Addr::LOCALHOST.into())
+        {
+            report(&format!("{NO_V6}: {error}"));
+            self.listeners.1 = None;
+        }
+        Ok(())
+    }
 }
 
 /// A listener that speaks for addresses that are nobody's.

@@ -94,9 +94,10 @@ impl Gateway {
 /// The caller, who may also reach this destination where a credential of it is for that.
 pub(super) fn with_leave(caller: &Caller, destination: &Destination, held: &[Arc<Credential>]) -> Caller {
     let mut caller = caller.clone();
-    if !held.is_empty() {
-        let private = held.iter().any(|one| one.private);
-        caller.egress.push(Egress { to: destination.to_string(), private });
+    for credential in held {
+        // As it is written: what is below a domain leads to fewer addresses.
+        let matching = credential.hosts.iter().filter(|host| host.matches(&destination.host, destination.port));
+        caller.egress.extend(matching.map(|host| Egress { to: host.destination(), private: credential.private }));
     }
     caller
 }

@@ -14,6 +14,8 @@ use super::caller::Caller;
 
 /// Longest time for finding a name's addresses and connecting to one of them.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
+/// Longest time for connecting to one address, where there are others.
+const ADDRESS_DEADLINE: Duration = Duration::from_secs(5);
 /// Most addresses of one name that are tried.
 const ADDRESSES: usize = 4;
 
@@ -116,21 +118,24 @@ pub(super) async fn connect(caller: &Caller, destination: &Destination) -> Resul
         let environment = caller.environment.clone();
         return Err(Refusal::NotListed { destination: destination.clone(), environment });
     }
-    let addresses = addresses(caller, destination).await?;
     let unreachable = |error| Refusal::Unreachable { destination: destination.clone(), error };
-    let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses.into_iter().take(ADDRESSES) {
-        match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                // A keystroke to the other end must not wait for an acknowledgement; without it, it is only slower.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
+    let connected = async {
+        let addresses = addresses(caller, destination).await?;
+        let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in addresses.into_iter().take(ADDRESSES) {
+            match timeout(ADDRESS_DEADLINE, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    // A keystroke to the other end must not wait for an acknowledgement; without it, it is only slower.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Ok(Err(failed)) => error = failed,
+                Err(_) => error = io::ErrorKind::TimedOut.into(),
             }
-            Ok(Err(failed)) => error = failed,
-            Err(_) => error = io::ErrorKind::TimedOut.into(),
         }
-    }
-    Err(unreachable(error))
+        Err(unreachable(error))
+    };
+    timeout(CONNECT_DEADLINE, connected).await.unwrap_or_else(|_| Err(unreachable(io::ErrorKind::TimedOut.into())))
 }
 
 /// Whether the caller's recipe lists the destination.
@@ -163,8 +168,7 @@ async fn addresses(caller: &Caller, destination: &Destination) -> Result<Vec<Soc
 
 async fn resolve(destination: &Destination) -> io::Result<Vec<SocketAddr>> {
     let lookup = tokio::net::lookup_host((destination.host.as_str(), destination.port));
-    let addresses = timeout(CONNECT_DEADLINE, lookup).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    Ok(addresses.collect())
+    Ok(lookup.await?.collect())
 }
 
 /// Whether an address is one of the public internet: not this machine, not its networks, not a special range.

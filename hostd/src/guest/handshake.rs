@@ -114,6 +114,12 @@ impl Greeting {
         Self { answer: answer.filter(|answer| answer.json.len() <= ANSWER_MAX), ..self }
     }
 
+    /// Whether an answer goes along.
+    #[must_use]
+    pub fn brings_answer(&self) -> bool {
+        self.answer.is_some()
+    }
+
     /// The same greeting, where the guest's agent is about to say something: the guest sends that first, from this offset of the
     /// agent's output on, and does all else after it or after a moment in which the agent says nothing.
     #[must_use]

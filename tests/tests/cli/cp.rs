@@ -107,19 +107,33 @@ async fn what_is_wrong_is_told(#[case] arguments: &[&str], #[case] code: i32, #[
     );
 }
 
+/// Either way, although nobody tidies up at the end that is killed.
+#[rstest]
+#[case::out("there", "here")]
+#[case::into("here", "there")]
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_leaves_no_half_file() {
+async fn ctrl_c_leaves_no_half_file(#[case] from: &str, #[case] to: &str) {
     let (fake, folder) = fake().await;
-    let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+    let (from, to) = (folder.path().join(from), folder.path().join(to));
     // It takes more than the moment until Ctrl-C.
-    fs::File::create(there.join("large")).unwrap().set_len(8 << 30).unwrap();
-    let from = format!("alpha:{}", there.join("large").display());
-    let mut child = fake.command(&["cp", &from, here.to_str().unwrap()]).spawn().unwrap();
-    until("a part of it to be here", || !names(&here).is_empty()).await;
+    fs::File::create(from.join("large")).unwrap().set_len(64 << 30).unwrap();
+    let there = folder.path().join("there");
+    let side = |path: &Path| format!("{}{}", if path.starts_with(&there) { "alpha:" } else { "" }, path.display());
+    let sides = [side(&from.join("large")), side(&to)];
+    let mut child = fake.command(&["cp", "--limit", "64G", &sides[0], &sides[1]]).spawn().unwrap();
+    until("it to be read", || is_read(&from.join("large"))).await;
     let pid = rustix::process::Pid::from_raw(child.id().unwrap() as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(timeout(DEADLINE, child.wait()).await.unwrap().unwrap().code(), Some(130));
-    assert_eq!(names(&here), Vec::<String>::new());
+    until("the other end to be gone", || !is_read(&from.join("large"))).await;
+    assert_eq!(names(&to), Vec::<String>::new());
+}
+
+/// Whether a process has the file open.
+fn is_read(path: &Path) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let files = processes.filter_map(|process| fs::read_dir(process.path().join("fd")).ok()).flatten().flatten();
+    files.filter_map(|file| fs::read_link(file.path()).ok()).any(|open| open == path)
 }
 
 #[tokio::test(flavor = "multi_thread")]

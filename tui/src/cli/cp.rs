@@ -6,6 +6,7 @@ mod ended;
 use std::{
     io::{BufReader, BufWriter},
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -46,6 +47,8 @@ const UNDER_WAY: usize = 4;
 const BUFFER: usize = 64 << 10;
 /// Longest wait after a signal for a file that is half there to be removed.
 const TIDYING: Duration = Duration::from_secs(2);
+/// Longest wait for the guest's end to end once it has sent all, or nobody takes the rest.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// A file or folder that was copied, as `--json` prints it.
 #[derive(Serialize)]
@@ -128,8 +131,15 @@ impl Copying<'_> {
             let tally = tally.clone();
             move || receive(&mut BufReader::with_capacity(BUFFER, Incoming::new(parts)), &place, options, &tally)
         });
-        let there = follow(answers, Some(stdout), &tally, &from).await;
-        let here = receiving.await.map_err(|error| Failure::failed(format!("broke: {error}")))?;
+        let (here, there) = {
+            let (mut there, mut receiving) = (pin!(follow(answers, Some(stdout), &tally, &from)), receiving);
+            tokio::select! {
+                there = &mut there => (receiving.await, there),
+                // The end there has no more to do then than to end.
+                here = &mut receiving => (here, timeout(ENDING, there).await.unwrap_or_else(|_| Ok(Ended::default()))),
+            }
+        };
+        let here = here.map_err(|error| Failure::failed(format!("broke: {error}")))?;
         drop(requests);
         let whole = ended::judge(here, there.map_err(|status| found.host.failure(&status))?)?;
         Ok(copied(from, to, &tally, whole))

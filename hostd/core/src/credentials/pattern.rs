@@ -59,6 +59,16 @@ impl HostPattern {
     }
 }
 
+impl HostPattern {
+    /// The pattern as a destination of egress: `host:port`, always with its port.
+    #[must_use]
+    pub fn destination(&self) -> String {
+        let Self { host, port, wildcard } = self;
+        let star = if *wildcard { "*." } else { "" };
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{star}{host}:{port}") }
+    }
+}
+
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port, wildcard } = self;
@@ -84,8 +94,5 @@ pub(crate) fn is_internal(name: &str) -> bool {
 
 /// Reads a pattern as a destination of egress: `host:port`, in lower case and always with its port. None: it is no pattern.
 pub(crate) fn destination(text: &str) -> Option<String> {
-    let HostPattern { host, port, wildcard } = HostPattern::parse(text)?;
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
-    let star = if wildcard { "*." } else { "" };
-    Some(format!("{star}{host}:{port}"))
+    HostPattern::parse(text).map(|pattern| pattern.destination())
 }

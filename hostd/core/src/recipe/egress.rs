@@ -1,11 +1,15 @@
 //! Where guests may go.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
 use super::HOST_LOOPBACK;
 use crate::credentials::{is_below, is_internal};
+
+/// Addresses of private networks at which AWS and Google tell machines who they are.
+const METADATA: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
 
 /// A destination that guests may reach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,14 +68,15 @@ impl Egress {
     }
 
     /// Whether a name that the entry names may lead to this address, which is not a public one. All names below a domain are more
-    /// than anybody has looked at: they lead to neither the host itself nor what tells machines in its network who they are.
+    /// than anybody has looked at: they lead to private networks alone (RFC 1918, RFC 4193), and not to the addresses there that
+    /// tell a cloud's machines who they are.
     #[must_use]
     pub fn may_lead_to(&self, address: IpAddr) -> bool {
-        let of_host = match address.to_canonical() {
-            IpAddr::V4(it) => it.is_loopback() || it.is_unspecified() || it.is_link_local(),
-            IpAddr::V6(it) => it.is_loopback() || it.is_unspecified() || it.is_unicast_link_local(),
+        let is_in_private_network = || match address.to_canonical() {
+            IpAddr::V4(it) => it.is_private(),
+            IpAddr::V6(it) => it.is_unique_local() && !METADATA.contains(&it),
         };
-        self.private && !(of_host && self.to.starts_with("*."))
+        self.private && (!self.to.starts_with("*.") || is_in_private_network())
     }
 
     /// Why no program in a guest will get to the destination; None: it may.
@@ -148,16 +153,20 @@ mod tests {
     #[case("a.lan:1", "127.0.0.1", true)]
     #[case("*.b.lan:1", "10.0.0.1", true)]
     #[case("*.b.lan:1", "fd00::1", true)]
+    #[case("*.b.lan:1", "192.168.1.1", true)]
+    #[case("a.lan:1", "fd00:ec2::254", true)]
+    #[case("*.b.lan:1", "fd00:ec2::254", false)]
+    #[case("*.b.lan:1", "fd20:ce::254", false)]
+    #[case("*.b.lan:1", "100.100.100.200", false)]
+    #[case("*.b.lan:1", "192.0.0.192", false)]
+    #[case("*.b.lan:1", "::a9fe:a9fe", false)]
+    #[case("*.b.lan:1", "64:ff9b::a9fe:a9fe", false)]
     #[case("*.b.lan:1", "127.0.0.1", false)]
     #[case("*.b.lan:1", "::ffff:127.0.0.1", false)]
     #[case("*.b.lan:1", "0.0.0.0", false)]
     #[case("*.b.lan:1", "169.254.169.254", false)]
     #[case("*.b.lan:1", "fe80::1", false)]
-    fn a_wildcard_leads_to_private_addresses_but_not_to_the_host(
-        #[case] to: &str,
-        #[case] address: &str,
-        #[case] may: bool,
-    ) {
+    fn a_wildcard_leads_to_private_networks_alone(#[case] to: &str, #[case] address: &str, #[case] may: bool) {
         let address = address.parse().unwrap();
         assert_eq!(Egress { to: to.into(), private: true }.may_lead_to(address), may);
         assert!(!Egress { to: to.into(), private: false }.may_lead_to(address));

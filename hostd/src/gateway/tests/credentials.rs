@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use hostd_core::reports::State;
+use hostd_core::{credentials::Credential, reports::State};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::{
     body::Frame,
@@ -707,4 +707,17 @@ async fn a_budget_that_is_used_up_refuses_what_asks_a_model(#[values(false, true
     }
     gateway.ledger().set_budget("01J", Some(2000));
     assert_eq!(guest.send(h2, ask(&guest, "/v1/messages")).await.status(), StatusCode::OK);
+}
+
+#[test]
+fn a_wildcard_gives_leave_to_private_networks_alone() {
+    let text = "[[credential]]\nname = 'lan'\nhosts = ['*.corp.lan']\nsecret = { file = '/s' }\nheader = 'x-key'\nprivate = true\n";
+    let held: Vec<_> = Credential::parse("credentials.toml", text).unwrap().into_iter().map(Arc::new).collect();
+    let destination = crate::gateway::egress::Destination { host: "x.corp.lan".into(), port: 443 };
+    let allowed = with_leave(&caller(), &destination, &held);
+    let entry = allowed.egress.iter().find(|entry| destination.is(entry)).unwrap();
+    let leads = |address: &str| entry.may_lead_to(address.parse().unwrap());
+    assert!(leads("10.0.0.1") && !leads("127.0.0.1") && !leads("169.254.169.254"));
+    let other = crate::gateway::egress::Destination { port: 80, ..destination };
+    assert!(!with_leave(&caller(), &other, &held).egress.iter().any(|entry| other.is(entry)));
 }

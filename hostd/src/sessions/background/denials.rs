@@ -11,7 +11,7 @@ use crate::{
     sessions::{context::Context, registry::Registry},
 };
 
-/// Writes what sessions are refused into their stories, for ever. What it is too late for is not in them.
+/// Writes what sessions are refused into their stories, for ever. Refusals that the channel has dropped are left out.
 pub(in crate::sessions) async fn tell(ctx: Arc<Context>, registry: Arc<Registry>) {
     let mut denials = ctx.gateway.denials();
     loop {

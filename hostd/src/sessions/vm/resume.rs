@@ -156,7 +156,8 @@ async fn wake(
     // What the guest would do for its tunnel meanwhile would be in the way of what its agent shows.
     let terminal_open = CancellationToken::new();
     let greeting = Greeting::from(identity).answering(due.map(request)).tunnel_after(terminal_open.clone());
-    let greeting = greeting.showing_from(due.map(|_| terminal));
+    let shows = greeting.brings_answer().then_some(terminal);
+    let greeting = greeting.showing_from(shows);
     let met = guest.meet(greeting, &site.gateway, caller).await.map_err(|error| error.to_string())?;
     let Met { link, hello } = met;
     // A guest of an earlier Pilothouse says nothing of it, and is called.

@@ -29,7 +29,7 @@ pub(crate) struct Cp {
     /// User of the VM who reads or writes there [default: the agent's]
     #[arg(long, short = 'u', value_name = "NAME", default_value = "", hide_default_value = true)]
     pub(crate) user: String,
-    /// Most bytes to take from a session, in KiB, MiB or GiB with K, M or G
+    /// Most bytes of each path to take from a session, in KiB, MiB or GiB with K, M or G
     #[arg(long, value_name = "SIZE", default_value = "16G", value_parser = size)]
     pub(crate) limit: u64,
     /// Print a JSON array of what was copied
