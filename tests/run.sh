@@ -69,6 +69,13 @@ end_step() {
     if still_runs "$child" "$child_start"; then
         kill -TERM -- "-$child" 2>/dev/null || true
         end_process "$child" "$child_start" || true
+        # The first program of a name space takes no TERM, and unshare none while it runs.
+        local tries=0
+        while kill -0 -- "-$child" 2>/dev/null && [ $tries -lt 100 ]; do
+            tries=$((tries + 1))
+            sleep 0.1
+        done
+        kill -KILL -- "-$child" 2>/dev/null || true
     fi
     child=''
 }
