@@ -29,11 +29,12 @@ pub(super) fn reports(s: &mut Session, source: Source, report: Option<Report>) -
     if s.exited.is_some() && !matches!(source, Source::Agent | Source::Gateway) {
         return vec![];
     }
-    let before = s.reports.clone();
+    let (before, asked) = (s.reports.clone(), asks(s));
     if source == Source::Gateway && report.is_none() {
         s.limit_tries = 0;
     }
     s.reports.take(source, report);
+    goes_on_unless_asked(s, asked);
     if source == Source::Agent {
         s.oom_killed.clear();
     }
@@ -45,12 +46,22 @@ pub(super) fn answered(s: &mut Session, at: UnixMillis, entered: bool) -> Vec<Ef
     if s.exited.is_some() || s.wait.is_some() || !s.reports.are_answered(at, entered) {
         return vec![];
     }
-    let asked = s.reported().is_some_and(|(_, report)| matches!(report.state, State::Blocked(_)));
+    let asked = asks(s);
     s.reports.answered(at, entered);
-    if s.reports.deciding().is_none() && asked {
+    goes_on_unless_asked(s, asked);
+    follow(s)
+}
+
+/// Whether the agent asks, as it is reported.
+fn asks(s: &Session) -> bool {
+    s.reported().is_some_and(|(_, report)| matches!(report.state, State::Blocked(_)))
+}
+
+/// An agent that asked, and of which nothing is reported any more, was answered.
+fn goes_on_unless_asked(s: &mut Session, asked: bool) {
+    if asked && s.reports.deciding().is_none() {
         s.set_activity(Activity::Working, String::new());
     }
-    follow(s)
 }
 
 /// A message answers what the agent asked, or gives it something to do. A program that asks says itself when it goes on: what

@@ -210,3 +210,18 @@ fn a_turn_that_a_program_ends_waits_for_its_pull_request() {
     assert_eq!((seen.turn, seen.word), (Turn::Checks, "checks"));
     assert!(seen.reason.contains("finished its turn, 5 min ago: opened #1"), "{seen:?}");
 }
+
+#[test]
+fn an_agent_whose_question_is_not_seen_any_more_was_answered() {
+    let asks = report(Source::Terminal, blocked(Some(Kind::Question)), "Write? [y/N]", 500);
+    let gone = Input::Reported { generation: 3, source: Source::Terminal, report: None };
+    let s = after(&[asks.clone(), gone.clone()]);
+    assert_eq!((s.activity, s.waits(), &*s.text), (Activity::Working, false, ""));
+    // What it says itself is open until it is answered.
+    let status = Status { activity: Activity::NeedsInput, text: "which?".into(), choices: vec![] };
+    let own = Input::AgentStatus { generation: 3, status };
+    assert_eq!(after(&[asks, own, gone]).activity, Activity::NeedsInput);
+    let ready = report(Source::Terminal, State::Idle, "", 500);
+    let gone = Input::Reported { generation: 3, source: Source::Terminal, report: None };
+    assert_eq!(after(&[ready, gone]).activity, Activity::Idle, "nobody said that it works");
+}
