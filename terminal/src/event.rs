@@ -23,7 +23,8 @@ pub enum Event {
     Title(String),
     /// The program sent a notification: OSC 9, 777 and 99.
     Notification(Notification),
-    /// The program shows how far it is, or that it is no longer at work: OSC 9;4, and OSC 133;A, by which a shell asks again.
+    /// The program shows how far it is, or that it is no longer at work: OSC 9;4, and OSC 133;A and D, by which a shell says that what it
+    /// ran has ended.
     Progress(Progress),
     /// The program copied text to the clipboard: OSC 52.
     Copy(Copy),
@@ -48,7 +49,7 @@ pub struct Notification {
 /// How far a program is with what it does, as ConEmu and Windows Terminal show it in the task bar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Progress {
-    /// The program shows none.
+    /// The program shows none, or one that failed or was put off.
     #[default]
     Over,
     /// The program is at work, and nobody knows how far.
@@ -107,7 +108,7 @@ impl Events {
         match number {
             b"0" | b"2" => self.push(Event::Title(title(rest))),
             b"9" if rest.starts_with(b"4;") => self.progress(&rest[2..]),
-            b"133" if split(rest, b';').0 == b"A" => self.push(Event::Progress(Progress::Over)),
+            b"133" if matches!(split(rest, b';').0, b"A" | b"D") => self.push(Event::Progress(Progress::Over)),
             // Other numbers of ConEmu's are no text.
             b"9" if !is_number(split(rest, b';').0) => {
                 self.notify(Notification { title: String::new(), body: body(rest) })
@@ -125,13 +126,13 @@ impl Events {
         }
     }
 
-    /// Takes state and percentage of ConEmu's progress: 0 is none, 1 as usual, 2 in error, 3 of unknown length, 4 paused.
+    /// Takes state and percentage of ConEmu's progress: 0 is none, 1 as usual, 2 in error, 3 of unknown length, 4 paused. Whether a
+    /// program works on after an error nobody knows, and one that pauses does not.
     fn progress(&mut self, text: &[u8]) {
         let (state, percent) = split(text, b';');
-        let percent = std::str::from_utf8(split(percent, b';').0).ok().and_then(|text| text.parse::<u8>().ok());
         let progress = match state {
-            b"0" => Progress::Over,
-            b"1" | b"2" | b"4" => percent.map_or(Progress::Unknown, |percent| Progress::Percent(percent.min(100))),
+            b"0" | b"2" | b"4" => Progress::Over,
+            b"1" => percentage(split(percent, b';').0).map_or(Progress::Unknown, Progress::Percent),
             b"3" => Progress::Unknown,
             _ => return,
         };
@@ -172,6 +173,12 @@ impl Events {
             self.push(Event::Copy(Copy { selections: String::from_utf8_lossy(selections).into_owned(), text }));
         }
     }
+}
+
+/// A percentage, at most 100; None: it is no number.
+fn percentage(text: &[u8]) -> Option<u8> {
+    let bounded = |text: &str| text.parse::<u8>().unwrap_or(100).min(100);
+    std::str::from_utf8(text).ok().filter(|_| is_number(text)).map(bounded)
 }
 
 fn split(text: &[u8], at: u8) -> (&[u8], &[u8]) {
@@ -215,8 +222,13 @@ mod tests {
     #[case("1;icon", vec![])]
     #[case("9;done", vec![notification("", "done")])]
     #[case("9;4;1;50", vec![Event::Progress(Progress::Percent(50))])]
-    #[case("9;4;2;200", vec![Event::Progress(Progress::Percent(100))])]
-    #[case("9;4;4", vec![Event::Progress(Progress::Unknown)])]
+    #[case("9;4;1;200", vec![Event::Progress(Progress::Percent(100))])]
+    #[case("9;4;1;99999999999999999999999", vec![Event::Progress(Progress::Percent(100))])]
+    #[case("9;4;1", vec![Event::Progress(Progress::Unknown)])]
+    #[case("9;4;1;-5", vec![Event::Progress(Progress::Unknown)])]
+    #[case("9;4;2;50", vec![Event::Progress(Progress::Over)])]
+    #[case("9;4;4;50", vec![Event::Progress(Progress::Over)])]
+    #[case("9;4;4", vec![Event::Progress(Progress::Over)])]
     #[case("9;4;3;7", vec![Event::Progress(Progress::Unknown)])]
     #[case("9;4;0;", vec![Event::Progress(Progress::Over)])]
     #[case("9;4;0", vec![Event::Progress(Progress::Over)])]
@@ -224,6 +236,7 @@ mod tests {
     #[case("9;4;", vec![])]
     #[case("9;9;C:", vec![])]
     #[case("133;A;cl=line", vec![Event::Progress(Progress::Over)])]
+    #[case("133;D;1", vec![Event::Progress(Progress::Over)])]
     #[case("133;B", vec![])]
     #[case("777;notify;Build;all; well", vec![notification("Build", "all; well")])]
     #[case("777;precmd", vec![])]

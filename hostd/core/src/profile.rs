@@ -73,7 +73,7 @@ pub struct Profile {
     pub hooks: Vec<String>,
     /// What titles of the program's terminal mean.
     pub titles: Vec<Mark>,
-    /// What text means that the row of its terminal's cursor has; it counts less than a title.
+    /// What text means that the row of its terminal's cursor has; it counts less than a title, and is no permission.
     pub patterns: Vec<Mark>,
     /// Keys that answer the program where it asks for a permission.
     pub answers: Answers,

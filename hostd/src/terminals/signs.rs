@@ -20,11 +20,13 @@ pub struct Signs {
     pub title: String,
     /// Progress that the program shows.
     pub progress: Progress,
+    /// When the program last showed it; 0: it never has.
+    pub progress_at: UnixMillis,
 }
 
 impl Signs {
     /// Takes what output has said; returns the answers to its queries.
-    pub(super) fn take(&mut self, events: Vec<Event>) -> Answers {
+    pub(super) fn take(&mut self, events: Vec<Event>, now: UnixMillis) -> Answers {
         let mut answers = Answers::default();
         for event in events {
             match event {
@@ -34,7 +36,7 @@ impl Signs {
                     self.notification = Some(notification);
                 }
                 Event::Title(title) => self.title = title,
-                Event::Progress(progress) => self.progress = progress,
+                Event::Progress(progress) => (self.progress, self.progress_at) = (progress, now),
                 Event::Answer(bytes) => answers.0.push((Whose::Anybody, bytes)),
                 Event::StatusAnswer(bytes) => answers.0.push((Whose::Host, bytes)),
                 Event::Copy(_) | Event::LongCopy => {}

@@ -25,7 +25,7 @@ use super::{
     viewer::{AttachOptions, PIECE, Role, Screen, Shown, Viewer, Waiting},
 };
 
-fn now() -> UnixMillis {
+pub(super) fn now() -> UnixMillis {
     jiff::Timestamp::now().as_millisecond()
 }
 
@@ -239,6 +239,7 @@ impl Terminal {
         if let Some(emulator) = &mut state.emulator {
             emulator.process_ended();
         }
+        self.inner.signs.send_modify(|signs| signs.progress = Progress::Over);
         self.inner.reported.send_replace(());
         state.end_if_over();
     }
@@ -519,9 +520,10 @@ impl Inner {
         let events = emulator.events();
         let mut answers = Answers::default();
         if !events.is_empty() {
-            let shown = |signs: &Signs| (signs.title.clone(), signs.progress);
+            // Progress that is shown again counts for longer.
+            let shown = |signs: &Signs| (signs.title.clone(), signs.progress, signs.progress_at);
             let before = shown(&self.signs.borrow());
-            self.signs.send_modify(|signs| answers = signs.take(events));
+            self.signs.send_modify(|signs| answers = signs.take(events, self::now()));
             if shown(&self.signs.borrow()) != before {
                 self.reported.send_replace(());
             }

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use hostd_core::{session::Modes, signs::Sign};
+use pilothouse_terminal::Progress;
 use tokio::sync::mpsc;
 
 use super::{terminal::Input, *};
@@ -270,6 +271,31 @@ async fn a_terminal_says_what_its_program_does() {
     assert!(now.offset > 60 && now.last_output.is_some());
     let look = terminal.look().unwrap();
     assert_eq!((look.bracketed_paste, look.cursor, look.row.0.as_str()), (true, (0, 12), "Name [y/n]: "));
+}
+
+#[tokio::test]
+async fn progress_is_news_each_time_and_ends_with_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let terminal = terminal(folder.path());
+    let (signs, mut reported) = (terminal.signs(), terminal.reported());
+    let _begun = terminal.begin().await;
+    let mut offset = 0;
+    let mut feed = |output: &'static [u8]| {
+        reported.mark_unchanged();
+        terminal.feed(offset, output.into());
+        offset += output.len() as u64;
+        reported.has_changed().unwrap()
+    };
+    assert!(feed(b"\x1b]9;4;1;40\x07"));
+    let first = signs.borrow().progress_at;
+    assert!(first > 0 && !feed(b"works\r\n"));
+    while terminal::now() == first {
+        std::hint::spin_loop();
+    }
+    assert!(feed(b"\x1b]9;4;1;40\x07"), "it counts for longer");
+    assert_eq!((signs.borrow().progress, signs.borrow().progress_at > first), (Progress::Percent(40), true));
+    terminal.agent_exited(137);
+    assert_eq!(signs.borrow().progress, Progress::Over);
 }
 
 #[tokio::test]

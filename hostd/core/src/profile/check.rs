@@ -47,7 +47,7 @@ pub(super) fn profile(raw: raw::Profile) -> Checked<Profile> {
         files: list(raw.files, "files", file)?,
         hooks: list(raw.hooks, "hooks", |name| line(name, "hooks"))?,
         titles: list(raw.titles, "titles", mark)?,
-        patterns: list(raw.patterns, "patterns", mark)?,
+        patterns: list(raw.patterns, "patterns", pattern)?,
         answers: Answers { allow: keys(raw.answers.allow)?, deny: keys(raw.answers.deny)? },
         resume: raw.resume.map_or(Ok(vec![]), resume)?,
         conversation_file: raw.conversation_file.map_or(Ok(String::new()), conversation_file)?,
@@ -158,6 +158,17 @@ fn mark(raw: Spanned<raw::Mark>) -> Checked<Mark> {
     };
     let means = parsed(&means, meaning, "means", "working, idle, permission or question")?;
     Ok(Mark { contains: line(contains, "contains")?, means })
+}
+
+/// It means no permission: what that is for may stand in other rows, and nobody should give it from what this row says.
+fn pattern(raw: Spanned<raw::Mark>) -> Checked<Mark> {
+    let at = raw.get_ref().means.span().start;
+    let mark = mark(raw)?;
+    if mark.means == Meaning::Permission {
+        let message = "patterns mean working, idle or question, and no permission: say question".into();
+        return Err(Wrong { at, message });
+    }
+    Ok(mark)
 }
 
 fn conversation_file(raw: Text) -> Checked<String> {

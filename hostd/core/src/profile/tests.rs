@@ -135,6 +135,11 @@ fn files_are_written_for_a_place_and_a_home() {
     "26:21: conversation_file is \"~/.mine/a*/{session_id}.jsonl\"; allowed"
 )]
 #[case::pattern("[y/N]", "", "27:26: contains is \"\"; allowed: one line of at most 200 bytes")]
+#[case::pattern_of_a_permission(
+    "\"question\"",
+    "\"permission\"",
+    "27:43: patterns mean working, idle or question, and no permission: say question"
+)]
 #[case::home("~/.mine/AGENTS.md", "~/../x", "30:8: path is \"~/../x\"; allowed: an absolute path not in /dev")]
 #[case::fleeting("/etc/mine.toml", "/run/x", "35:8: path is \"/run/x\"; allowed: an absolute path not in /dev")]
 #[case::mode("0600", "4755", "31:8: mode is \"4755\"; allowed: octal permissions")]

@@ -52,6 +52,12 @@ impl Pace {
         self.due
     }
 
+    /// There is something to be looked at after this time, whatever happens until then.
+    pub(super) fn again(&mut self, after: Duration) {
+        let at = Instant::now() + after;
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
     /// The next look passes on all that is news.
     pub(super) fn hurry(&mut self) {
         self.worded = None;
@@ -94,7 +100,8 @@ impl Supervisor {
         self.ctx.feed.session(self.handle.view());
         let program = Report::of_records(&self.handle.terminal.status(), now());
         self.pass_on(Source::Program, program, began).await?;
-        self.pass_on(Source::Terminal, self.of_terminal(), began).await?;
+        let shown = self.of_terminal();
+        self.pass_on(Source::Terminal, shown, began).await?;
         let refusal = self.refusal.borrow().clone();
         self.pass_on(Source::Gateway, refusal, began).await?;
         let mut hook = None;
@@ -124,16 +131,22 @@ impl Supervisor {
 
 impl Supervisor {
     /// What the terminal shows, by the marks of the agent's profile where it has one.
-    fn of_terminal(&self) -> Option<Report> {
-        let agent = self.machine().agent;
-        let (title, progress) = {
+    fn of_terminal(&mut self) -> Option<Report> {
+        let (agent, now) = (self.machine().agent, now());
+        let (title, progress, progress_at) = {
             let signs = self.handle.terminal.signs();
             let signs = signs.borrow();
-            (signs.title.clone(), signs.progress)
+            (signs.title.clone(), signs.progress, signs.progress_at)
         };
+        // Before the row: what is asked once a line was entered is not taken for what was asked before.
+        let entered_at = self.handle.terminal.answered().filter(|(_, entered)| *entered).map_or(0, |(at, _)| at);
         let row = if self.reads_rows() { self.handle.terminal.look().map(|look| look.row) } else { None };
         let row = row.map(|(before, after)| before + &after).unwrap_or_default();
-        of_terminal(agent.as_ref().map(|agent| &agent.profile), &Seen { title, row, progress }, now())
+        let seen = Seen { title, row, progress, progress_at, entered_at };
+        if let Some(left) = seen.progress_ends().map(|end| end.saturating_sub(now)).filter(|left| *left > 0) {
+            self.pace.again(Duration::from_millis(left.unsigned_abs()));
+        }
+        of_terminal(agent.as_ref().map(|agent| &agent.profile), &seen, now)
     }
 
     /// Whether any output may be a report, since the agent's profile has patterns.
@@ -194,6 +207,16 @@ mod tests {
         }
         assert!((40..=60).contains(&looks), "{looks}");
         assert!(pace.next().is_some(), "the last of it is looked at in time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_over_by_itself_is_looked_at_then_and_news_before() {
+        let (mut pace, began) = (Pace::default(), Instant::now());
+        pace.begin();
+        pace.again(Duration::from_secs(60));
+        assert_eq!(pace.next(), Some(began + Duration::from_secs(60)));
+        assert!(!pace.news());
+        assert_eq!(pace.next(), Some(began + PACE));
     }
 
     #[tokio::test(start_paused = true)]

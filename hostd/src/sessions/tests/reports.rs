@@ -104,7 +104,7 @@ async fn a_title_says_what_no_hook_told() {
 async fn the_row_of_the_cursor_and_progress_say_what_nothing_else_told() {
     use hostd_core::profile::{Mark, Meaning, Profile};
     let world = World::new();
-    let patterns = vec![Mark { contains: "[y/N]".into(), means: Meaning::Permission }];
+    let patterns = vec![Mark { contains: "[y/N]".into(), means: Meaning::Question }];
     let agent =
         crate::store::Agent { profile: Profile { patterns, ..Profile::default() }, conversation: String::new() };
     world.session_with("fix", |record| record.machine.agent = Some(Box::new(agent))).await;
@@ -115,11 +115,26 @@ async fn the_row_of_the_cursor_and_progress_say_what_nothing_else_told() {
     let view = until(&fleet, "fix", |view| state(view).is_some()).await;
     assert_eq!((state(&view), &*view.attention.reason), (Some((Source::Terminal, State::Working)), "working, 40 %"));
     guest.write(b"Write a.txt? [y/N] ");
-    let asks = Some((Source::Terminal, State::Blocked(Some(Kind::Permission))));
-    until(&fleet, "fix", |view| state(view) == asks).await;
+    let asks = Some((Source::Terminal, State::Blocked(Some(Kind::Question))));
+    let view = until(&fleet, "fix", |view| state(view) == asks).await;
+    assert_eq!(&*view.attention.reason, "asks: Write a.txt? [y/N]");
     guest.write(b"y\r\nwrites\r\n");
     until(&fleet, "fix", |view| state(view) == Some((Source::Terminal, State::Working))).await;
     guest.write(b"\x1b]9;4;0\x1b\\");
+    until(&fleet, "fix", |view| view.session.reports.terminal.is_none()).await;
+    guest.write(b"Go on? [y/N] ");
+    until(&fleet, "fix", |view| state(view) == asks).await;
+    // The same question again, by the answer to the first one.
+    fleet.by(sam()).send("fix", "y").await.unwrap();
+    until(&fleet, "fix", |view| view.session.inbox.is_empty()).await;
+    guest.write(b"\r\x1b[KGo on? [y/N] ");
+    until(&fleet, "fix", |view| state(view) == asks).await;
+    guest.write(b"y\r\n");
+    let view = until(&fleet, "fix", |view| view.session.reports.terminal.is_none()).await;
+    assert_eq!((view.session.activity, &*view.attention.reason), (Activity::Working, "working"));
+    guest.write(b"\x1b]9;4;3\x1b\\");
+    until(&fleet, "fix", |view| view.session.reports.terminal.is_some()).await;
+    guest.write(b"\x1b]133;D;130\x1b\\");
     until(&fleet, "fix", |view| view.session.reports.terminal.is_none()).await;
     fleet.stop().await;
 }
