@@ -87,6 +87,8 @@ pub struct Context {
     pub directory: String,
     /// Name of the user that the agent runs as; empty: root.
     pub user: String,
+    /// Whether the agent began anew, since the conversation was not there that it was to go on with.
+    pub anew: bool,
 }
 
 impl Default for Agent {

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 /// Most entries of folders that are looked at.
 const ENTRIES_MAX: usize = 4096;
 
-/// Whether a file that is not empty fits this pattern: a path below the user's home after `~/`, in which a part `*` is any one folder.
+/// Whether a file that is not empty fits this pattern: a path below this home after `~/`, in which a part `*` is any one folder.
 pub(crate) fn is_there(pattern: &str, home: &Path) -> bool {
     let Some(path) = pattern.strip_prefix("~/") else { return false };
     let parts: Vec<&str> = path.split('/').collect();

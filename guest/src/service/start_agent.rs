@@ -17,12 +17,13 @@ pub(super) fn start(guest: &Guest, request: StartAgentRequest) -> Result<StartAg
     let directory = if request.directory.is_empty() { "/".into() } else { request.directory };
     let user = User::find(&request.user)
         .map_err(|error| Status::failed_precondition(format!("the agent cannot be started: {error}")))?;
-    let gone = || !conversation_file::is_there(&request.conversation_file, user.home.as_ref());
-    let command = if request.anew.is_empty() || !gone() { request.command } else { request.anew };
-    let context = Context { environment: request.environment, directory, user: user.name.clone() };
+    let environment = environment::of(&user, [&guest.variables(), &request.environment]);
+    let home = environment.get("HOME").unwrap_or(&user.home);
+    let anew = !request.anew.is_empty() && !conversation_file::is_there(&request.conversation_file, home.as_ref());
+    let context = Context { environment: request.environment, directory, user: user.name.clone(), anew };
     let launch = Launch {
-        command,
-        environment: environment::of(&user, [&guest.variables(), &context.environment]),
+        command: if anew { request.anew } else { request.command },
+        environment,
         directory: context.directory.clone(),
         terminal: Some(window),
         user: Some(user),
@@ -32,5 +33,7 @@ pub(super) fn start(guest: &Guest, request: StartAgentRequest) -> Result<StartAg
     let started = guest.0.agent.start(context, || guest.launch(&launch, "agent"), ended);
     let agent =
         started.map_err(|error| Status::failed_precondition(format!("the agent cannot be started: {error}")))?;
-    Ok(StartAgentResponse { agent: Some(agent) })
+    // Of a repeat, what the first call began.
+    let anew = guest.0.agent.context().is_some_and(|context| context.anew);
+    Ok(StartAgentResponse { agent: Some(agent), anew })
 }

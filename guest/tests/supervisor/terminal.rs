@@ -179,13 +179,23 @@ async fn commands_run_where_and_with_what_the_agent_runs() {
 
 #[tokio::test]
 async fn an_agent_whose_conversation_is_gone_begins_anew() {
-    for (anew, expected) in [(["sh", "-c", "echo begins"].map(Into::into).to_vec(), "begins"), (vec![], "goes on")] {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(home.path().join(".no-such-agent-of-pilothouse/a")).unwrap();
+    std::fs::write(home.path().join(".no-such-agent-of-pilothouse/a/7.jsonl"), "{}\n").unwrap();
+    let begins = ["sh", "-c", "echo begins"].map(Into::into).to_vec();
+    // The home of whoever runs this has none; that of the agent is where its environment says.
+    let cases = [(begins.clone(), None, "begins"), (vec![], None, "goes on"), (begins, Some(home.path()), "goes on")];
+    for (anew, home, expected) in cases {
         let host = Host::new();
         let mut client = host.connect().await;
-        // Of the home of whoever runs this, which has none.
         let conversation_file = "~/.no-such-agent-of-pilothouse/*/7.jsonl".into();
-        let request = StartAgentRequest { anew, conversation_file, ..agent("echo goes on") };
-        client.start_agent(request).await.unwrap();
+        let mut request = StartAgentRequest { anew, conversation_file, ..agent("echo goes on") };
+        let home = home.map(|home| ("HOME".to_owned(), home.to_str().unwrap().to_owned()));
+        request.environment.extend(home);
+        let started = client.start_agent(request.clone()).await.unwrap().into_inner();
+        assert_eq!(started.anew, expected == "begins");
+        let again = StartAgentRequest { anew: vec![], ..request };
+        assert_eq!(client.start_agent(again).await.unwrap().into_inner().anew, started.anew, "a repeat says the same");
         let (_sender, mut answers) = open(&mut client, 0).await;
         let (text, _) = read(&mut answers, 0, expected).await;
         assert!(text.contains(expected), "{text}");

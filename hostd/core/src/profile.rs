@@ -82,6 +82,9 @@ pub struct Profile {
     /// Path below the user's home, after `~/`, of the file by which it is seen that the conversation of [`SESSION_ID`] is there; a part `*`
     /// is any folder. Where it is not there the agent begins anew. Empty: it is taken to be there.
     pub conversation_file: String,
+    /// Name of the variable by which the program keeps that file elsewhere: where the agent has it, the file is taken to be there. Empty:
+    /// there is none.
+    pub conversation_moved_by: String,
     /// What becomes of the agent when the limit of its model that has stopped it is over.
     pub after_rate_limit: AfterRateLimit,
 }

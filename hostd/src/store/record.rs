@@ -91,9 +91,13 @@ impl Agent {
         known.then(|| with_session_id(&self.profile.resume, &self.conversation))
     }
 
-    /// Pattern of the file by which it is seen that the conversation is there; empty: its program has none that is known.
+    /// Pattern of the file by which it is seen that the conversation is there, of an agent with these variables; empty: nobody knows where
+    /// its program has any.
     #[must_use]
-    pub fn conversation_file(&self) -> String {
+    pub fn conversation_file(&self, environment: &BTreeMap<String, String>) -> String {
+        if environment.contains_key(&self.profile.conversation_moved_by) {
+            return String::new();
+        }
         self.profile.conversation_file.replace(SESSION_ID, &self.conversation)
     }
 }
@@ -155,4 +159,21 @@ pub struct OutboxEntry {
     pub id: i64,
     /// The effect itself.
     pub effect: Effect,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversation_that_is_kept_elsewhere_is_not_looked_for() {
+        let profile = Profile {
+            conversation_file: "~/.agent/{session_id}.jsonl".into(),
+            conversation_moved_by: "AGENT_DIR".into(),
+            ..Profile::default()
+        };
+        let agent = Agent { profile, conversation: "7-7".into() };
+        let file = |name: &str| agent.conversation_file(&BTreeMap::from([(name.to_owned(), "/srv/agent".to_owned())]));
+        assert_eq!((&*file("HOME"), &*file("AGENT_DIR")), ("~/.agent/7-7.jsonl", ""));
+    }
 }

@@ -163,11 +163,13 @@ impl guest_server::Guest for FakeGuest {
         if no_agent == Some(Code::DeadlineExceeded) {
             std::future::pending::<()>().await;
         }
-        if let Some(code) = no_agent {
+        // No conversation is found that it could go on with.
+        let anew = no_agent == Some(Code::NotFound);
+        if let Some(code) = no_agent.filter(|_| !anew) {
             return Err(Status::new(code, "as the test wants it"));
         }
         *self.agent.lock().unwrap() = Some(request.into_inner());
-        Ok(Response::new(StartAgentResponse::default()))
+        Ok(Response::new(StartAgentResponse { agent: None, anew }))
     }
 
     async fn terminal(

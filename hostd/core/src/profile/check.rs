@@ -51,6 +51,9 @@ pub(super) fn profile(raw: raw::Profile) -> Checked<Profile> {
         answers: Answers { allow: keys(raw.answers.allow)?, deny: keys(raw.answers.deny)? },
         resume: raw.resume.map_or(Ok(vec![]), resume)?,
         conversation_file: raw.conversation_file.map_or(Ok(String::new()), conversation_file)?,
+        conversation_moved_by: raw.conversation_moved_by.map_or(Ok(String::new()), |name| {
+            word(name, checked::is_variable, "conversation_moved_by", "the name of a variable")
+        })?,
         after_rate_limit: raw.after_rate_limit.map_or(Ok(AfterRateLimit::Wait), after_rate_limit)?,
     };
     if profile.user == "root" && profile.sudo {

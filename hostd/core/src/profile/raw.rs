@@ -49,6 +49,7 @@ pub(super) struct Profile {
     pub(super) answers: Answers,
     pub(super) resume: Option<Spanned<Vec<Text>>>,
     pub(super) conversation_file: Option<Text>,
+    pub(super) conversation_moved_by: Option<Text>,
     pub(super) after_rate_limit: Option<Text>,
 }
 

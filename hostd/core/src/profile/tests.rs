@@ -30,6 +30,7 @@ answers = { allow = ["y", "Enter"], deny = ["Esc"] }
 after_rate_limit = "resume"
 conversation_file = "~/.mine/*/{session_id}.jsonl"
 patterns = [{ contains = "[y/N]", means = "question" }]
+conversation_moved_by = "MINE_DIR"
 
 [[files]]
 path = "~/.mine/AGENTS.md"
@@ -64,6 +65,7 @@ fn a_full_profile_is_read() {
     assert_eq!((profile.answers.allow.len(), profile.folder().as_str()), (2, "/opt/agents/mine"));
     assert_eq!(profile.after_rate_limit, AfterRateLimit::Resume);
     assert_eq!(profile.conversation_file, "~/.mine/*/{session_id}.jsonl");
+    assert_eq!(profile.conversation_moved_by, "MINE_DIR");
     assert!(profile.gives_session_id() && profile.typed_events == Some(true) && profile.sudo);
     assert_eq!(profile.files.iter().map(|file| file.mode).collect::<Vec<_>>(), [0o600, 0o644]);
 }
@@ -140,10 +142,15 @@ fn files_are_written_for_a_place_and_a_home() {
     "\"permission\"",
     "27:43: patterns mean working, idle or question, and no permission: say question"
 )]
-#[case::home("~/.mine/AGENTS.md", "~/../x", "30:8: path is \"~/../x\"; allowed: an absolute path not in /dev")]
-#[case::fleeting("/etc/mine.toml", "/run/x", "35:8: path is \"/run/x\"; allowed: an absolute path not in /dev")]
-#[case::mode("0600", "4755", "31:8: mode is \"4755\"; allowed: octal permissions")]
-#[case::mode_sign("0600", "+600", "31:8: mode is \"+600\"; allowed: octal permissions")]
+#[case::no_variable(
+    "MINE_DIR",
+    "mine dir",
+    "28:25: conversation_moved_by is \"mine dir\"; allowed: the name of a variable"
+)]
+#[case::home("~/.mine/AGENTS.md", "~/../x", "31:8: path is \"~/../x\"; allowed: an absolute path not in /dev")]
+#[case::fleeting("/etc/mine.toml", "/run/x", "36:8: path is \"/run/x\"; allowed: an absolute path not in /dev")]
+#[case::mode("0600", "4755", "32:8: mode is \"4755\"; allowed: octal permissions")]
+#[case::mode_sign("0600", "+600", "32:8: mode is \"+600\"; allowed: octal permissions")]
 fn bad_profiles_are_refused(#[case] piece: &str, #[case] with: &str, #[case] message: &str) {
     assert!(FULL.contains(piece), "the case does not fit the profile any more");
     let error = Profile::parse("bad.toml", &FULL.replacen(piece, with, 1)).unwrap_err().to_string();

@@ -67,7 +67,7 @@ pub(super) fn limit_is_over(s: &mut Session, resumes: bool, now: UnixMillis) -> 
         None => tell(s, LIMIT_OVER),
         Some(_) if resumes => match step::restart(s, false) {
             Ok(effects) => {
-                s.post(Message::line(LIMIT_OVER));
+                s.post(Message::of_restart(LIMIT_OVER));
                 effects
             }
             Err(_) => vec![],

@@ -71,6 +71,13 @@ pub enum Input {
         /// Reason, with what to do, in words for a person.
         why: String,
     },
+    /// The agent that is being started was to go on with its conversation, which is not there: it begins anew.
+    BeganAnew {
+        /// Generation of the VM that is being started.
+        generation: u64,
+        /// Whether the task is typed into the agent's terminal.
+        typed: bool,
+    },
     /// The VM is up, its guest has shaken hands, and the agent has started.
     Started {
         /// Generation of the VM that reports.

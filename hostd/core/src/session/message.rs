@@ -18,6 +18,8 @@ pub struct Message {
     pub keys: Vec<Key>,
     /// Whether the message tells of checks or a review, and no person wrote it.
     pub of_forge: bool,
+    /// Whether the message tells an agent that goes on with its conversation how it was ended, and no person wrote it.
+    pub of_restart: bool,
 }
 
 impl Message {
@@ -25,6 +27,12 @@ impl Message {
     #[must_use]
     pub fn line(text: impl Into<String>) -> Self {
         Self { text: text.into(), enter: true, ..Self::default() }
+    }
+
+    /// The same for an agent that goes on with its conversation: of how it was ended.
+    #[must_use]
+    pub fn of_restart(text: impl Into<String>) -> Self {
+        Self { of_restart: true, ..Self::line(text) }
     }
 
     /// Whether the message is a text with Enter and no keys. Such a message says something by itself wherever it is read, and
@@ -95,6 +103,8 @@ enum Kept {
         keys: Vec<Key>,
         #[serde(default)]
         of_forge: bool,
+        #[serde(default)]
+        of_restart: bool,
     },
 }
 
@@ -102,7 +112,9 @@ impl From<Kept> for Message {
     fn from(kept: Kept) -> Self {
         match kept {
             Kept::Line(text) => Self::line(text),
-            Kept::Whole { id, text, enter, keys, of_forge } => Self { id, text, enter, keys, of_forge },
+            Kept::Whole { id, text, enter, keys, of_forge, of_restart } => {
+                Self { id, text, enter, keys, of_forge, of_restart }
+            }
         }
     }
 }

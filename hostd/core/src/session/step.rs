@@ -1,6 +1,6 @@
 use super::{
-    Activity, Budget, Cause, Denied, Due, Effect, Input, Lifecycle, Session, agent, answer, bounds::TEXT_MAX, deliver,
-    exited, go_on, send, types::NOT_SUSPENDED,
+    Activity, Budget, Cause, Denied, Due, Effect, Input, Lifecycle, Message, Session, agent, answer, bounds::TEXT_MAX,
+    deliver, exited, go_on, send, types::NOT_SUSPENDED,
 };
 use crate::{
     UnixMillis,
@@ -97,6 +97,9 @@ fn reported(s: &mut Session, input: Input, now: UnixMillis) -> Vec<Effect> {
         Input::Forked if s.forking => {
             s.forking = false;
             send::on(s)
+        }
+        Input::BeganAnew { generation, typed } if s.lifecycle == Lifecycle::Starting && s.generation == generation => {
+            began_anew(s, typed)
         }
         Input::Started { generation } => up(s, &Lifecycle::Starting, generation, None),
         Input::Booted { generation, why } if s.lifecycle == Lifecycle::Running && s.generation == generation => {
@@ -283,6 +286,18 @@ fn admitted(s: &mut Session) -> Vec<Effect> {
     deliver::forget(s);
     s.asked = 0;
     vec![Effect::Start { generation: s.generation }]
+}
+
+/// The agent has no conversation to go on with: it is not told how that ended, and is given its task again.
+fn began_anew(s: &mut Session, typed: bool) -> Vec<Effect> {
+    s.inbox.retain(|message| !message.of_restart);
+    s.given_task = s.names_task();
+    let waits = s.inbox.iter().any(|message| message.text == s.task);
+    if typed && !s.task.is_empty() && !waits {
+        s.post(Message::line(s.task.clone()));
+        s.inbox.rotate_right(1);
+    }
+    vec![]
 }
 
 /// The VM of this generation is up: the session runs, and its agent gets what waited for it.

@@ -728,3 +728,30 @@ fn what_models_answered_changes_whose_turn_it_is_where_it_uses_a_budget_up() {
     let (raised, _) = step(&all, Input::Budget(Budget::Raise(1)), 500).unwrap();
     assert_eq!((attention(&raised, 500).turn, raised.turned_at), (Turn::Agent, 500));
 }
+
+#[test]
+fn an_agent_that_begins_anew_is_given_its_task_and_not_told_of_what_it_does_not_know() {
+    let starting = |task: &str, command: &str| {
+        let mut s =
+            Session { task: task.into(), command: vec![command.into()], began: true, ..with(Lifecycle::Starting) };
+        s.post(Message::line("by a person"));
+        s.post(Message::of_restart("You were interrupted."));
+        s
+    };
+    let anew = |s: &Session, typed| step(s, Input::BeganAnew { generation: 3, typed }, 1).unwrap().0;
+    let inbox = |s: &Session| s.inbox.iter().map(|message| message.text.clone()).collect::<Vec<_>>();
+    let s = starting("fix it", "agent fix it");
+    assert_eq!((s.given_task, inbox(&s).len()), (false, 2));
+    let given = anew(&s, false);
+    assert_eq!((given.given_task, inbox(&given)), (true, vec!["by a person".into()]));
+    let typed = anew(&starting("fix it", "agent"), true);
+    assert_eq!((typed.given_task, inbox(&typed)), (false, vec!["fix it".into(), "by a person".into()]));
+    assert_eq!(anew(&typed, true), typed, "a repeat is a no-op");
+    let (started, effects) = step(&typed, Input::Started { generation: 3 }, 2).unwrap();
+    assert!(started.typing && matches!(&effects[..], [Effect::Type { message, .. }] if message.text == "fix it"));
+    let input = Input::BeganAnew { generation: 3, typed: true };
+    let told = crate::story::of_session(&s, &input, &typed, &input.reporter(&s), 1);
+    assert_eq!((&*told[0].what, &*told[0].text), ("began-anew", "its conversation was not there to go on with"));
+    let other = Input::BeganAnew { generation: 2, typed: true };
+    assert_eq!(step(&s, other, 1).unwrap().0, s, "of another start");
+}

@@ -234,8 +234,7 @@ impl Session {
             typed_events,
             answers,
         } = new;
-        let given_task = !task.is_empty() && command.iter().any(|word| word.contains(&task));
-        let session = Self {
+        let mut session = Self {
             id,
             slug,
             title,
@@ -257,7 +256,7 @@ impl Session {
             spoke_at: now,
             generation: 0,
             began: false,
-            given_task,
+            given_task: false,
             exited: None,
             notice: String::new(),
             inbox: Vec::new(),
@@ -293,6 +292,7 @@ impl Session {
             updated_at: now,
             turned_at: now,
         };
+        session.given_task = session.names_task();
         (session, vec![Effect::Admit])
     }
 
@@ -351,6 +351,11 @@ impl Session {
         };
         // Who knows more of what can be done has said so after a semicolon.
         Some(if why.contains("; ") { why } else { format!("{why}; {help}") })
+    }
+
+    /// Whether the task is in the agent's command.
+    pub(super) fn names_task(&self) -> bool {
+        !self.task.is_empty() && self.command.iter().any(|word| word.contains(&self.task))
     }
 
     /// Whether the agent's program was started with its task and has not begun with it: one that reports idle before its first turn

@@ -42,6 +42,7 @@ pub fn of_session(before: &Session, input: &Input, after: &Session, actor: &Acto
         Input::SuspendFailed { why } => tell(&Actor::Host, "suspend-failed", why),
         Input::ResumeFailed { why } => tell(&Actor::Host, "wake-failed", why),
         Input::Booted { why, .. } => tell(&Actor::Host, "booted", &format!("was not cloned from its template: {why}")),
+        Input::BeganAnew { .. } => tell(&Actor::Host, "began-anew", "its conversation was not there to go on with"),
         Input::RepositoryBroken { why, .. } => tell(&Actor::Host, "repository-broken", why),
         Input::OomKilled { name, .. } => tell(&Actor::Host, "oom-killed", &format!("{name}, for want of memory")),
         Input::AgentExited { .. } if after.exited != before.exited => {

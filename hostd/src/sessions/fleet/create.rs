@@ -71,7 +71,7 @@ pub(super) fn session(order: CreateSession, build: ReadyBuild) -> Result<(Record
     let profile = recipe.profile.clone().filter(|_| order.command.is_empty());
     let after_rate_limit = profile.as_ref().map(|profile| profile.after_rate_limit).unwrap_or_default();
     let answers = profile.as_ref().map(|profile| profile.answers.clone()).unwrap_or_default();
-    let agent = profile.map(|profile| agent(*profile, &recipe.agent.command, &id));
+    let agent = profile.map(|profile| agent(*profile, &recipe.agent, &id));
     let conversation = agent.as_ref().map_or("", |agent| &agent.conversation);
     let first = first_message(&order, &recipe.agent)?;
     let repository = recipe.local_repository().map(str::to_owned);
@@ -118,11 +118,11 @@ pub(super) fn slug(id: &str, title: &str) -> String {
     format!("{}-{suffix}", text::slug(title, SLUG_MAX))
 }
 
-/// What is kept of the profile of a session's agent, which is started by this command.
-fn agent(profile: Profile, command: &[String], id: &str) -> Agent {
-    let given = command.iter().any(|word| word.contains(SESSION_ID));
+/// What is kept of the profile of a session's agent, which is started so.
+fn agent(profile: Profile, agent: &recipe::Agent, id: &str) -> Agent {
+    let given = agent.command.iter().any(|word| word.contains(SESSION_ID));
     let conversation = given.then(|| session_id(id)).flatten().unwrap_or_default();
-    Agent { profile: Profile { files: vec![], ..profile }, conversation }
+    Agent { profile: Profile { files: vec![], task: agent.task.clone(), ..profile }, conversation }
 }
 
 /// The task, where it is typed; None: it is not.

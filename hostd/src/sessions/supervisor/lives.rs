@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, time::Duration};
 
 use futures::FutureExt as _;
-use hostd_core::{Cause, Input, Lifecycle, Session, capacity::Need, queue::Purpose};
+use hostd_core::{Cause, Input, Lifecycle, Session, capacity::Need, profile::Task, queue::Purpose};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
@@ -144,9 +144,10 @@ impl Supervisor {
             Ok(result) => result,
             Err(error) => Err(NotStarted::Failed(self.after_panic(&error).await)),
         };
-        let (mut more, mut made_from) = (None, self.machine());
+        let (mut first, mut more, mut made_from) = (None, None, self.machine());
         let input = match result {
-            Ok(Started { running, mut machine, answered, why_booted, broken }) => {
+            Ok(Started { running, mut machine, anew, answered, why_booted, broken }) => {
+                first = anew.then(|| self.began_anew(generation));
                 more = match (broken, why_booted) {
                     (Some(why), _) => Some(Input::RepositoryBroken { generation, why }),
                     (None, why) => why.map(|why| Input::Booted { generation, why }),
@@ -168,6 +169,11 @@ impl Supervisor {
         if booted_anew || matches!(input, Input::Resumed { .. }) {
             self.site.folder.forget_changes().await;
         }
+        if let Some(input) = first {
+            self.report(input).await?;
+        }
+        // What was seen while it had no VM may be over.
+        self.pace.again(Duration::ZERO);
         let flow = self.report_with(input, made_from).await;
         if booted_anew {
             self.site.folder.forget_snapshot().await;
@@ -176,6 +182,12 @@ impl Supervisor {
             Some(input) if flow.is_continue() => self.report(input).await,
             _ => flow,
         }
+    }
+
+    /// That its agent has begun anew, which is to be known before it is given what waits for it.
+    fn began_anew(&self, generation: u64) -> Input {
+        let typed = self.machine().agent.is_some_and(|agent| agent.profile.task == Task::Typed);
+        Input::BeganAnew { generation, typed }
     }
 
     /// What is said of a start or a suspend that did not come to its end.

@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use hostd_core::{Actor, Cause, Input, Lifecycle, Session, reports::Report as Said, usage::Spending};
+use hostd_core::{Actor, Cause, Input, Lifecycle, Session, reports::Report as Said, session::Message, usage::Spending};
 use tokio::sync::watch;
 
 use super::{
@@ -226,7 +226,7 @@ impl Supervisor {
         };
         if interrupted && self.machine().agent.is_some_and(|agent| agent.goes_on().is_some()) {
             // Its program shows the conversation again and waits.
-            let told = self.obey(&Actor::Host, Input::Send(INTERRUPTED.into())).await;
+            let told = self.obey(&Actor::Host, Input::Send(Message::of_restart(INTERRUPTED))).await;
             entries.extend(told.unwrap_or_default());
         }
         if delete {

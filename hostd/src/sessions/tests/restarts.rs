@@ -1,6 +1,10 @@
 use std::sync::atomic::Ordering;
 
-use hostd_core::{Cause, Lifecycle, attention, profile::Profile};
+use hostd_core::{
+    Cause, Lifecycle, attention,
+    profile::{Profile, session_id},
+};
+use tonic::Code;
 
 use super::{
     super::{CreateSession, FleetError, SessionView},
@@ -129,29 +133,44 @@ async fn an_agent_goes_on_with_the_conversation_that_its_hooks_told_of() {
 /// By the id of its conversation, in which it is told what happened; never by whatever its program had last.
 #[tokio::test]
 async fn an_agent_that_crashed_goes_on_with_its_conversation() {
-    for (conversation, expected, told) in
-        [("7-7", &["agent", "--resume", "7-7"][..], 1), ("", &["agent", "--fast"][..], 0)]
-    {
+    // The last one has turned to a conversation that its program has not written yet.
+    for (conversation, there, expected, told) in [
+        ("7-7", true, &["agent", "--resume", "7-7"][..], 1),
+        ("", true, &["agent", "--fast"][..], 0),
+        ("7-7", false, &["agent", "--resume", "7-7"][..], 0),
+    ] {
         let world = World::new();
         let resume = ["agent", "--resume", "{session_id}"].map(Into::into).to_vec();
         let conversation_file = "~/.agent/*/{session_id}.jsonl".into();
         let profile = Profile { resume, conversation_file, ..Profile::default() };
         let agent = Agent { profile, conversation: conversation.into() };
-        world.session_with("fix", |record| record.machine.agent = Some(Box::new(agent))).await;
+        world
+            .session_with("fix", |record| {
+                record.machine.agent = Some(Box::new(agent));
+                let id = session_id(&record.session.id).unwrap();
+                record.session.command.extend([format!("--id={id}"), "do it".into()]);
+            })
+            .await;
         let fleet = world.fleet().await;
         until_is(&fleet, "fix", "running").await;
         let command = |life: usize| world.vmm.vm(life).guest.agent.lock().unwrap().clone().unwrap().command;
-        assert_eq!(command(0), ["agent", "--fast"], "first it begins");
+        let begins = command(0);
+        assert_eq!(begins[..2], ["agent", "--fast"], "first it begins");
+        if !there {
+            world.vmm.no_agent.lock().unwrap().push(Code::NotFound);
+        }
         world.vmm.vm(0).gone(Cause::GuestReset("panic".into()));
         until_is(&fleet, "fix", "crashed").await;
         fleet.by(sam()).restart("fix", false).await.unwrap();
         let runs = |view: &SessionView| view.session.lifecycle == Lifecycle::Running && view.session.inbox.is_empty();
-        until(&fleet, "fix", runs).await;
-        assert_eq!(command(1), expected);
-        // Where its program has not written it yet, it begins anew.
+        let view = until(&fleet, "fix", runs).await;
+        assert_eq!(command(1)[..expected.len()], *expected);
+        // Where its program has not written it yet, it begins anew, by the id of that conversation: the first one may be there.
         let asked = world.vmm.vm(1).guest.agent.lock().unwrap().clone().unwrap();
-        let (anew, file) = if told == 1 { (command(0), "~/.agent/*/7-7.jsonl") } else { (vec![], "") };
+        let anew = ["agent", "--fast", "--id=7-7", "do it"].map(String::from).to_vec();
+        let (anew, file) = if conversation.is_empty() { (vec![], "") } else { (anew, "~/.agent/*/7-7.jsonl") };
         assert_eq!((asked.anew, &*asked.conversation_file), (anew, file));
+        assert_eq!(view.session.given_task, !there);
         let typed = String::from_utf8(world.vmm.vm(1).guest.output()).unwrap();
         assert_eq!(typed.matches("You were interrupted").count(), told, "{typed:?}");
         fleet.stop().await;

@@ -115,6 +115,7 @@ pub(in crate::sessions) async fn resume(
             Ok(Started {
                 running,
                 machine: Machine { phases, ..above.machine },
+                anew: false,
                 answered: due.filter(|_| took_answer).map(Box::new),
                 why_booted: None,
                 broken: None,

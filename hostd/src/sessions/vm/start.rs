@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
-use hostd_core::{Cause, session::Due};
+use hostd_core::{Cause, profile::session_id, session::Due};
 use pilothouse_proto::guest::v1::StartAgentRequest;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,8 @@ pub(in crate::sessions) struct Started {
     pub(in crate::sessions) running: Running,
     /// What it is made from now, with the parts of this start.
     pub(in crate::sessions) machine: Machine,
+    /// Whether its agent was to go on with a conversation that was not there, and has begun anew.
+    pub(in crate::sessions) anew: bool,
     /// Answer that its agent's wait has taken already.
     pub(in crate::sessions) answered: Option<Box<Due>>,
     /// Why it booted, where it was to be a clone.
@@ -82,11 +84,11 @@ pub(in crate::sessions) async fn start(
         }
     };
     match result {
-        Ok(Up { link, pump, found }) => {
+        Ok(Up { link, pump, found, anew }) => {
             let (repository, broken) = (found.to_string(), found.broken());
             let machine = Machine { phases: clock.phases, repository, ..record.machine };
             let running = Running::new(generation, guest, link, pump, 0, CancellationToken::new(), &site);
-            Ok(Started { running, machine, answered: None, why_booted, broken })
+            Ok(Started { running, machine, anew, answered: None, why_booted, broken })
         }
         Err(why) => {
             guest.end().await;
@@ -145,6 +147,7 @@ struct Up {
     link: Arc<Link>,
     pump: Pump,
     found: Found,
+    anew: bool,
 }
 
 /// From a VM that boots to an agent at work.
@@ -173,20 +176,21 @@ async fn bring_up(
     let pump = pump.map_err(|error| NotStarted::Failed(format!("the terminal's log: {error}")))?;
     let request = agent(record, terminal);
     site.may_run().await;
-    start_agent(&link, request, site.timings.agent_start).await?;
+    let anew = start_agent(&link, request, site.timings.agent_start).await?;
     clock.phase("agent");
     fail::fail_point!("start::after-agent");
-    Ok(Up { link, pump, found })
+    Ok(Up { link, pump, found, anew })
 }
 
-/// Where the connection is lost on the way the next one is asked: a guest starts its agent once, however often it is told to.
-async fn start_agent(link: &Link, request: StartAgentRequest, within: Duration) -> Result<(), NotStarted> {
+/// Whether the agent has begun anew. Where the connection is lost on the way the next one is asked: a guest starts its agent once, however
+/// often it is told to.
+async fn start_agent(link: &Link, request: StartAgentRequest, within: Duration) -> Result<bool, NotStarted> {
     let program = request.command.first().cloned().unwrap_or_default();
     let started = async {
         loop {
             let hello = link.client(within).await.map_err(|error| NotStarted::Failed(error.to_string()))?;
             match hello.client.clone().start_agent(request.clone()).await {
-                Ok(_) => return Ok(()),
+                Ok(started) => return Ok(started.into_inner().anew),
                 Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument) => {
                     let why = hostd_core::text::clean(status.message(), 1024);
                     return Err(NotStarted::Failed(format!("the agent `{program}` did not start: {why}")));
@@ -207,11 +211,19 @@ async fn start_agent(link: &Link, request: StartAgentRequest, within: Duration) 
 fn command(record: &Record) -> (Vec<String>, Vec<String>, String) {
     let begins = record.session.command.clone();
     let agent = record.machine.agent.as_deref().filter(|_| record.session.began);
-    match agent.and_then(|agent| Some((agent.goes_on()?, agent.conversation_file()))) {
-        Some((goes_on, file)) if !file.is_empty() => (goes_on, begins, file),
-        Some((goes_on, _)) => (goes_on, vec![], String::new()),
-        None => (begins, vec![], String::new()),
+    let Some((agent, goes_on)) = agent.and_then(|agent| Some((agent, agent.goes_on()?))) else {
+        return (begins, vec![], String::new());
+    };
+    let file = agent.conversation_file(&record.machine.environment);
+    if file.is_empty() {
+        return (goes_on, vec![], file);
     }
+    // Where its program has turned to another conversation, the first one is there, and cannot be begun again.
+    let anew = match session_id(&record.session.id) {
+        Some(first) => begins.iter().map(|word| word.replace(&first, &agent.conversation)).collect(),
+        None => begins,
+    };
+    (goes_on, anew, file)
 }
 
 fn agent(record: &Record, terminal: &Terminal) -> StartAgentRequest {

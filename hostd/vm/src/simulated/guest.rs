@@ -105,7 +105,7 @@ impl guest_server::Guest for Guest {
             let _ = ended.wait_for(Option::is_some).await;
         };
         self.agent.start(&request.into_inner().command, self.script.clone(), self.random.clone(), over);
-        Ok(Response::new(StartAgentResponse { agent: Some(self.agent.state().0) }))
+        Ok(Response::new(StartAgentResponse { agent: Some(self.agent.state().0), anew: false }))
     }
 
     async fn terminal(

@@ -35,6 +35,7 @@ pub(super) fn input() -> impl Strategy<Value = Input> {
         1 => Just(Input::Send(Message { keys: vec!["Up".parse().unwrap()], ..Message::default() })),
         6 => Just(Input::Admitted),
         6 => generation.clone().prop_map(|generation| Input::Started { generation }),
+        1 => (generation.clone(), any::<bool>()).prop_map(|(generation, typed)| Input::BeganAnew { generation, typed }),
         1 => generation.clone().prop_map(|generation| Input::Booted { generation, why: "no template".into() }),
         2 => (generation.clone(), any::<String>()).prop_map(|(generation, why)| Input::StartFailed { generation, why }),
         3 => Just(Input::Suspended),
