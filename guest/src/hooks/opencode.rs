@@ -32,7 +32,8 @@ fn status(event: &str, status: &Value) -> Option<HookReport> {
             let said = text(status, "message");
             let until = status["next"].as_i64().unwrap_or_default();
             let what = if limits::is_quota(said) { "out of quota" } else { "rate limited" };
-            Some(HookReport { until, ..report(event, "limited", &format!("{what}: {said}")) })
+            // It asks again by itself.
+            Some(HookReport { until, ..report(event, "working", &format!("{what}: {said}")) })
         }
         _ => None,
     }

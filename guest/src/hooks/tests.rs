@@ -192,7 +192,7 @@ fn opencode() {
     let report =
         read("opencode", json!({ "type": "session.status", "properties": retry }).to_string().as_bytes(), false, NOW)
             .unwrap();
-    assert_eq!((&*report.state, report.until), ("limited", NOW + 5000));
+    assert_eq!((&*report.state, report.until), ("working", NOW + 5000));
     let created = |info: Value| {
         read(
             "opencode",

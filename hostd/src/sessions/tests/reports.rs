@@ -153,6 +153,10 @@ async fn what_a_hook_says_is_seen_where_the_program_itself_says_nothing() {
         guest.report(event::Event::Report(Report { state, kind, text, event, ..Report::default() }));
     };
     hook("no such state", "", "");
+    // opencode asks again by itself, which guests of before that was known say otherwise.
+    let retries = Report { state: "limited".into(), event: "session.status".into(), ..Report::default() };
+    guest.report(event::Event::Report(retries));
+    until(&fleet, "fix", |view| state_of_hook(view) == Some(State::Working)).await;
     hook("blocked", "permission", "Bash(ls)");
     let asks = State::Blocked(Some(Kind::Permission));
     let view = until(&fleet, "fix", |view| state(view) == Some((Source::Hook, asks))).await;
@@ -168,6 +172,10 @@ async fn what_a_hook_says_is_seen_where_the_program_itself_says_nothing() {
     guest.write(b"\x1b]7501;state=working\x07");
     until(&fleet, "fix", |view| state(view) == Some((Source::Program, State::Working))).await;
     fleet.stop().await;
+}
+
+fn state_of_hook(view: &SessionView) -> Option<State> {
+    view.session.reports.hook.as_ref().map(|report| report.state)
 }
 
 fn last(view: &SessionView) -> Option<(&str, &Actor)> {

@@ -121,7 +121,11 @@ fn of_status(generation: u64, activity: Activity, status: wire::Status) -> Input
 
 /// What a hook says; None: nothing that is known.
 fn of_hook(report: &wire::Report) -> Option<Said> {
-    let state = State::from_words(&report.state, &report.kind)?;
+    let state = match State::from_words(&report.state, &report.kind)? {
+        // opencode asks again by itself; guests of before that was known say something else.
+        State::Limited if report.event == "session.status" => State::Working,
+        state => state,
+    };
     let (until, at) = (Some(report.until).filter(|until| *until > 0), now());
     let asked = if matches!(state, State::Blocked(_)) { at.unsigned_abs() } else { 0 };
     Some(Said { text: report.text.clone(), app: report.event.clone(), until, asked, ..Said::new(state, at) })
