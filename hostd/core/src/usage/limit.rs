@@ -74,7 +74,7 @@ impl Limit {
             200..300 => said?,
             _ => return None,
         };
-        let until = of_headers(header, now).or_else(|| error.and_then(|error| of_error(error, now)));
+        let until = of_headers(header, refusal, now).or_else(|| error.and_then(|error| of_error(error, now)));
         let until = until.filter(|until| *until <= now.saturating_add(MOST)).map(|until| until.max(now + SECOND));
         let unsaid = (refusal != Refusal::OutOfQuota).then(|| now.saturating_add(UNSAID));
         Some(Self { refusal, until: until.or(unsaid) })
@@ -96,7 +96,7 @@ fn refusal(error: &Value) -> Option<Refusal> {
 }
 
 /// When the limit ends, as headers say it: what asks to wait, else the last of what is used up.
-fn of_headers<'a>(header: impl Fn(&str) -> Option<&'a str>, now: UnixMillis) -> Option<UnixMillis> {
+fn of_headers<'a>(header: impl Fn(&str) -> Option<&'a str>, refusal: Refusal, now: UnixMillis) -> Option<UnixMillis> {
     let after = |millis: UnixMillis| now.saturating_add(millis);
     let millis = header("retry-after-ms").and_then(dates::seconds).map(|seconds| seconds / 1000);
     if let Some(millis) = millis {
@@ -105,8 +105,13 @@ fn of_headers<'a>(header: impl Fn(&str) -> Option<&'a str>, now: UnixMillis) -> 
     if let Some(text) = header("retry-after") {
         return dates::seconds(text).map(after).or_else(|| dates::http_date(text));
     }
-    // Of subscriptions, in seconds since the epoch.
-    if let Some(reset) = header("anthropic-ratelimit-unified-reset").and_then(dates::seconds) {
+    // What is used up is not why it has too much to do for others.
+    if refusal == Refusal::Overloaded {
+        return None;
+    }
+    // Of subscriptions, in seconds since the epoch. It is there on every answer.
+    let rejected = header("anthropic-ratelimit-unified-status").is_some_and(|status| status.trim() == "rejected");
+    if let Some(reset) = header("anthropic-ratelimit-unified-reset").filter(|_| rejected).and_then(dates::seconds) {
         return Some(reset);
     }
     let resets = COUNTED.iter().filter_map(|what| {
@@ -176,7 +181,24 @@ mod tests {
         "",
         Some((RateLimited, Some(90)))
     )]
-    #[case::subscription(429, &[("anthropic-ratelimit-unified-reset", "1796093200")], "", Some((RateLimited, Some(1000))))]
+    #[case::subscription(
+        429,
+        &[("anthropic-ratelimit-unified-status", "rejected"), ("anthropic-ratelimit-unified-reset", "1796093200")],
+        "",
+        Some((RateLimited, Some(1000)))
+    )]
+    #[case::not_of_the_subscription(
+        429,
+        &[("anthropic-ratelimit-unified-status", "allowed"), ("anthropic-ratelimit-unified-reset", "1796093200")],
+        "",
+        Some((RateLimited, Some(60)))
+    )]
+    #[case::overloaded_beside_a_subscription(
+        529,
+        &[("anthropic-ratelimit-unified-status", "rejected"), ("anthropic-ratelimit-unified-reset", "1796093200")],
+        "",
+        Some((Overloaded, Some(60)))
+    )]
     #[case::openai(
         429,
         &[("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "1m30s"),
