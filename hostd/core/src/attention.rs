@@ -298,8 +298,10 @@ fn sign(s: &Session) -> &Sign {
 
 /// The turn of an agent that says that it works, or says nothing: then only what its terminal shows is known.
 fn works(s: &Session, now: UnixMillis) -> Why {
-    if let Some(refusal) = s.reports.refusal_in_force(now) {
-        return (Turn::Agent, "limited", limited(refusal, now));
+    if let Some(refusal) = s.refusal_in_force(now).filter(|_| !sign(s).asks()) {
+        // Nobody knows when it ends: it may have to be paid for.
+        let turn = if refusal.until.is_some() { Turn::Agent } else { Turn::You };
+        return (turn, "limited", limited(refusal, now));
     }
     let report = s.reported().map(|(_, report)| report);
     let progress = report.as_ref().and_then(|report| report.progress).map(|progress| format!(", {progress} %"));

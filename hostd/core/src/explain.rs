@@ -45,10 +45,10 @@ pub struct Explanation {
     pub said: Vec<Said>,
 }
 
-/// Explains what the session's agent is taken to be doing.
+/// Explains what the session's agent is taken to be doing at this moment.
 #[must_use]
-pub fn explain(s: &Session) -> Explanation {
-    let (decides, because) = decides(s);
+pub fn explain(s: &Session, now: UnixMillis) -> Explanation {
+    let (decides, because) = decides(s, now);
     let wait = s.wait.as_ref().map(|wait| Said {
         source: "session-wait",
         at: wait.since,
@@ -64,7 +64,7 @@ pub fn explain(s: &Session) -> Explanation {
     Explanation { decides, because, said }
 }
 
-fn decides(s: &Session) -> (&'static str, String) {
+fn decides(s: &Session, now: UnixMillis) -> (&'static str, String) {
     if let Some((source, _)) = s.reported() {
         return (source.word(), because(s, source));
     }
@@ -81,7 +81,7 @@ fn decides(s: &Session) -> (&'static str, String) {
         return ("message", "something was sent to the agent, and nobody has said anything since".into());
     }
     match s.sign {
-        _ if s.reports.gateway.is_some() => {
+        _ if s.refusal_in_force(now).is_some() && !s.sign.asks() => {
             (Source::Gateway.word(), "nobody else has said anything, and its model's API refuses its requests".into())
         }
         Sign::Nothing => ("", "nobody has said anything, so it is taken to be at work".into()),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn decides(inputs: Vec<Input>) -> (&'static str, Vec<&'static str>) {
-        let Explanation { decides, because, said } = explain(&after(inputs));
+        let Explanation { decides, because, said } = explain(&after(inputs), 1000);
         assert!(!because.is_empty() && said.iter().filter(|said| said.decides).count() <= 1);
         (decides, said.into_iter().map(|said| said.source).collect())
     }
@@ -161,13 +161,13 @@ mod tests {
         assert_eq!(decides(vec![works(), waits]), ("session-wait", vec!["session-wait", "osc-7501"]));
         assert_eq!(decides(vec![works(), exited]), ("exit", vec!["exit"]));
         assert_eq!(decides(vec![report(Source::Program, State::Idle, ""), sent]).0, "message");
-        assert_eq!(explain(&new().0).decides, "vm");
+        assert_eq!(explain(&new().0, 1000).decides, "vm");
     }
 
     #[test]
     fn what_is_said_is_told_whole() {
         let asks = report(Source::Hook, State::Blocked(Some(Kind::Permission)), "Bash(ls)");
-        let [said] = &explain(&after(vec![asks])).said[..] else { panic!() };
+        let [said] = &explain(&after(vec![asks]), 1000).said[..] else { panic!() };
         assert_eq!(
             (said.at, &*said.state, said.kind, &*said.text, said.decides),
             (500, "blocked", "permission", "Bash(ls)", true)

@@ -11,14 +11,22 @@ mod terminal;
 use pilothouse_terminal::status as osc;
 use serde::{Deserialize, Serialize};
 
-use crate::{UnixMillis, profile::Meaning, session::Activity, text, usage::Limit};
+use crate::{
+    UnixMillis,
+    profile::Meaning,
+    session::Activity,
+    text,
+    usage::{Limit, Refusal},
+};
 
 pub use terminal::{Seen, of_terminal};
 
 /// Longest text of a report, and longest title, in bytes.
 const TEXT_MAX: (usize, usize) = (4096, 192);
-/// Longest name of a program, and longest id of a record, in bytes.
-const NAME_MAX: (usize, usize) = (32, 128);
+/// Longest name of a program, of an event or of a host, and longest id of a record, in bytes.
+const NAME_MAX: (usize, usize) = (253, 128);
+/// Most milliseconds by which a turn is seen to begin later than it does.
+const SEEN_LATE: UnixMillis = 2_000;
 /// Most choices of a report that are kept, and the longest of them, in bytes.
 const CHOICES_MAX: (usize, usize) = (16, 256);
 
@@ -213,6 +221,12 @@ impl Report {
         Self { text: limit.refusal.words().into(), app, until: limit.until, ..Self::new(State::Limited, at) }
     }
 
+    /// Whether the gateway itself has refused a request, since the session's budget was used up.
+    #[must_use]
+    pub fn is_over_budget(&self) -> bool {
+        self.state == State::Limited && self.text == Refusal::OverBudget.words()
+    }
+
     /// What a terminal's records say all in all; None: there are none.
     #[must_use]
     pub fn of_records(records: &osc::Records, at: UnixMillis) -> Option<Self> {
@@ -239,6 +253,14 @@ impl Report {
     #[must_use]
     pub fn says(&self, other: &Self) -> bool {
         Self { at: other.at, ..self.clone() } == *other
+    }
+
+    /// Whether this is no more than this source has said before, in the other. Each refusal is one of its own, and so is each end of a turn
+    /// that a hook tells, though nobody saw the turn begin.
+    #[must_use]
+    pub fn repeats(&self, source: Source, known: &Self) -> bool {
+        let of_its_own = source == Source::Gateway || (source == Source::Hook && self.state.is_at_rest());
+        if of_its_own { known == self } else { known.says(self) }
     }
 
     fn cleaned(mut self) -> Self {
@@ -273,12 +295,17 @@ pub struct Reports {
     pub program: Option<Report>,
     /// By a hook.
     pub hook: Option<Report>,
-    /// By the gateway: that a model's API refuses requests; None: it answers.
+    /// By the gateway: that a model's API has refused a request, or, working, that one has begun to answer since; None: one has answered
+    /// to the end, or none has refused anything.
     pub gateway: Option<Report>,
+    /// When somebody first typed on the agent's terminal after that refusal; 0: nobody has.
+    pub typed_at: UnixMillis,
     /// By what the terminal shows otherwise.
     pub terminal: Option<Report>,
-    /// When the agent's last turn began; 0: it has had none.
+    /// When the agent's last turn was seen to begin; 0: it has had none.
     pub turn_at: UnixMillis,
+    /// Since when the agent had been at rest before that; 0: it was at no rest that is known.
+    pub rested_at: UnixMillis,
 }
 
 impl Reports {
@@ -294,33 +321,34 @@ impl Reports {
         }
     }
 
-    /// Takes a report of a source; None: it says nothing any more. What says the same as before keeps its time, but for each refusal
-    /// that the gateway sees.
+    /// Takes a report of a source; None: it says nothing any more. What says the same as before keeps its time: see
+    /// [`Report::repeats`].
     pub fn take(&mut self, source: Source, report: Option<Report>) {
         let report = report.map(Report::cleaned);
         if let (Some(known), Some(report)) = (self.of(source), &report)
-            && known.says(report)
-            && source != Source::Gateway
+            && report.repeats(source, known)
         {
             return;
         }
-        let before = self.observed().map(|(_, report)| report.state);
+        let before = self.observed().map(|(_, report)| (report.state, report.at));
         match source {
             Source::Agent => self.agent = report,
             Source::Program => self.program = report,
             Source::Hook => self.hook = report,
-            Source::Gateway => self.gateway = report,
+            Source::Gateway => (self.gateway, self.typed_at) = (report, 0),
             Source::Terminal => self.terminal = report,
         }
         self.note_turn(before);
     }
 
     /// Notes where a turn of the agent has begun.
-    fn note_turn(&mut self, before: Option<State>) {
+    fn note_turn(&mut self, before: Option<(State, UnixMillis)>) {
         let works = |report: &Report| report.state == State::Working;
         if let Some(at) = self.observed().filter(|(_, report)| works(report)).map(|(_, report)| report.at) {
-            let anew = before.is_some_and(State::is_at_rest);
-            if anew {
+            let rested = before.filter(|(state, _)| state.is_at_rest());
+            let anew = rested.is_some();
+            if let Some((_, since)) = rested {
+                self.rested_at = since;
                 // What the agent said was of its turn before.
                 self.agent = None;
             }
@@ -333,13 +361,17 @@ impl Reports {
     }
 
     /// Somebody has answered by a key, and output came after that: what no report would end is over. A hook is not told of
-    /// answers, and the agent may not say that it has got one. `entered`: one of the keys was Enter, as a line needs.
+    /// answers, and the agent may not say that it has got one. Whatever ends a turn after it was not a refusal alone. `entered`: one of
+    /// the keys was Enter, as a line needs.
     pub fn answered(&mut self, at: UnixMillis, entered: bool) {
         let asked = |report: &Report| matches!(report.state, State::Blocked(_)) && report.at <= at;
         if self.hook.as_ref().is_some_and(asked) {
             self.hook = Some(Report::new(State::Working, at));
         }
         self.agent.take_if(|report| entered && asked(report));
+        if self.typed_at == 0 && self.refusal().is_some_and(|refusal| refusal.at < at) {
+            self.typed_at = at;
+        }
     }
 
     /// Whether [`Reports::answered`] would change anything.
@@ -395,28 +427,42 @@ impl Reports {
             report.progress = report.progress.or(terminal.progress);
         }
         match self.refusal_that_ended_turn() {
-            Some(refusal) if report.state == State::Limited => report.until = report.until.or(refusal.until),
+            // Whichever ends later: it is refused until then.
+            Some(refusal) if report.state == State::Limited => report.until = report.until.max(refusal.until),
             Some(refusal) => return Some((Source::Gateway, refusal.clone())),
             None => {}
         }
         Some((source, report))
     }
 
-    /// The refusal of a model's API, as the gateway saw it, that ended the agent's turn: it came in that turn, no answer came after it,
-    /// and then the turn was over. None: nothing of the kind is known.
+    /// The refusal of a model's API, as the gateway saw it, that ended the agent's turn: it came in that turn, no API answered after it
+    /// and nobody typed, and then the turn was over. None: nothing of the kind is known.
     #[must_use]
     pub fn refusal_that_ended_turn(&self) -> Option<&Report> {
         let (source, report) = self.deciding()?;
-        let refusal = self.gateway.as_ref()?;
-        let in_turn = refusal.at >= self.turn_at && refusal.at <= report.at;
-        (in_turn && report.state.is_at_rest() && source != Source::Agent).then_some(refusal)
+        let refusal = self.refusal()?;
+        let typed = (1..=report.at).contains(&self.typed_at);
+        let ended = self.in_turn(refusal) && refusal.at <= report.at && !typed;
+        (ended && report.state.is_at_rest() && source != Source::Agent).then_some(refusal)
+    }
+
+    /// The last refusal of a model's API, after which none has begun to answer; None: there is none.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Report> {
+        self.gateway.as_ref().filter(|report| report.state == State::Limited)
+    }
+
+    /// Whether a refusal came in the agent's last turn. That begins a moment before anybody sees it.
+    #[must_use]
+    pub fn in_turn(&self, refusal: &Report) -> bool {
+        refusal.at > self.rested_at && refusal.at.saturating_add(SEEN_LATE) >= self.turn_at
     }
 
     /// The refusal of a model's API that an agent at work has to wait for at this moment; None: there is none.
     #[must_use]
     pub fn refusal_in_force(&self, now: UnixMillis) -> Option<&Report> {
-        let in_force = |refusal: &&Report| refusal.until.map_or(refusal.at >= self.turn_at, |until| until > now);
-        self.gateway.as_ref().filter(in_force)
+        let in_force = |refusal: &&Report| refusal.until.map_or(self.in_turn(refusal), |until| until > now);
+        self.refusal().filter(in_force)
     }
 
     /// The permission that is asked for, as far as it is known who asks; None: none is.
@@ -432,6 +478,12 @@ impl Reports {
         let hook = self.hook.as_ref().filter(|hook| source != Source::Hook && hook.state == report.state);
         let id = format!("{}:{}:{}", source.word(), of(&report), hook.map(of).unwrap_or_default());
         Some(Permission { id, text: report.words().into() })
+    }
+
+    /// Whether the agent's turn has ended, and no refusal was why.
+    #[must_use]
+    pub fn ended_well(&self) -> bool {
+        self.turn_ended().is_some() && self.refusal_that_ended_turn().is_none()
     }
 
     /// When the agent's turn ended, in good order, as its program or a hook says; None: it has not, or the agent's own word
@@ -613,7 +665,7 @@ mod tests {
         reports.take(Program, Some(Report { choices: vec![text.clone(); 99], text, progress: Some(200), ..all }));
         let report = reports.program.unwrap();
         assert!(
-            report.text.len() <= 4096 && report.title.len() <= 192 && report.app.len() <= 32 && report.id.len() <= 128
+            report.text.len() <= 4096 && report.title.len() <= 192 && report.app.len() <= 253 && report.id.len() <= 128
         );
         assert!(report.choices.len() == 16 && report.progress == Some(100));
         assert!(!report.text.contains(['\u{1b}', '\u{202e}', '\n']));

@@ -147,7 +147,7 @@ fn part(id: &str, record: &Record) -> wire::Report {
 }
 
 pub(super) fn explanation(view: &SessionView) -> wire::ExplainResponse {
-    let Explanation { decides, because, said } = explain(&view.session);
+    let Explanation { decides, because, said } = explain(&view.session, now());
     let said = said.into_iter().map(|said| wire::Report {
         source: said.source.into(),
         at: said.at,

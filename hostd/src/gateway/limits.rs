@@ -13,22 +13,31 @@ use tokio::sync::watch;
 
 use crate::clock::now;
 
-/// The last refusal of each session, by its id, until the same API answers the session.
+/// What is known of each session, by its id: the last refusal, that it is set aside, or, once an API has answered to the end, nothing.
 #[derive(Debug, Default)]
 pub struct Limits(Mutex<HashMap<String, watch::Sender<Option<Report>>>>);
 
 impl Limits {
     /// Begins to watch a session of which this was known.
     pub fn open(&self, session: &str, known: Option<Report>) -> watch::Receiver<Option<Report>> {
-        let known = known.filter(|report| report.state == State::Limited);
         let (sender, receiver) = watch::channel(known);
         self.lock().insert(session.into(), sender);
         receiver
     }
 
-    /// Forgets what was refused to a session: it is of no account any more.
-    pub fn forget_refusal(&self, session: &str) {
-        self.change(session, |known| known.take().is_some());
+    /// Sets aside what was refused to a session: an API has begun to answer it, or it has another agent.
+    pub fn set_aside(&self, session: &str) {
+        self.change(session, |known| {
+            let refusal = known.as_mut().filter(|report| report.state == State::Limited);
+            refusal
+                .map(|report| *report = Report { app: report.app.clone(), ..Report::new(State::Working, now()) })
+                .is_some()
+        });
+    }
+
+    /// Forgets that the session's budget was used up: it is so no longer.
+    pub fn forget_over_budget(&self, session: &str) {
+        self.change(session, |known| known.take_if(|report| report.is_over_budget()).is_some());
     }
 
     /// Ends the watch of a session that is gone.
@@ -46,10 +55,9 @@ impl Limits {
         });
     }
 
-    /// The API of this host has answered the session.
-    pub fn answered(&self, session: &str, host: &str) {
-        let name = Report::of_limit(&Limit::OVER_BUDGET, host, 0).app;
-        self.change(session, |known| known.take_if(|report| report.app == name).is_some());
+    /// An API has answered the session, to the end: what was refused before, by whichever, did not stop its agent.
+    pub fn answered(&self, session: &str) {
+        self.change(session, |known| known.take().is_some());
     }
 
     fn change(&self, session: &str, change: impl FnOnce(&mut Option<Report>) -> bool) {

@@ -146,7 +146,7 @@ impl Reading {
         }
         let (status, answered) = (response.status().as_u16(), response.status().is_success());
         if let Some(limits) = self.limits.as_ref().filter(|_| answered) {
-            limits.answered(&self.spent.session, &self.host);
+            limits.set_aside(&self.spent.session);
         }
         let headers = if answered { HeaderMap::new() } else { response.headers().clone() };
         let mut tap = Tap { scanner, status, headers, answered, reading: Some(self) };
@@ -154,6 +154,10 @@ impl Reading {
             body.map_frame(move |frame| {
                 if let (Some(scanner), Some(data)) = (&mut tap.scanner, frame.data_ref()) {
                     scanner.push(data);
+                    // Whoever asked hears of an error no sooner.
+                    if scanner.error().is_some() {
+                        tap.tell();
+                    }
                 }
                 frame
             })
@@ -184,16 +188,25 @@ struct Tap {
     reading: Option<Reading>,
 }
 
+impl Tap {
+    /// Tells, once, whether the API has answered or has refused to.
+    fn tell(&mut self) {
+        let Some(Reading { spent, limits, host, .. }) = &mut self.reading else { return };
+        let Some(limits) = limits.take() else { return };
+        let header = |name: &str| self.headers.get(name)?.to_str().ok();
+        let error = self.scanner.as_ref().and_then(Scanner::error);
+        match Limit::of(self.status, header, error, now()) {
+            Some(limit) => limits.refused(&spent.session, host, &limit),
+            None if self.answered && error.is_none() => limits.answered(&spent.session),
+            None => {}
+        }
+    }
+}
+
 impl Drop for Tap {
     fn drop(&mut self) {
-        let Some(Reading { spending, mut spent, limits, host }) = self.reading.take() else { return };
-        if let Some(limits) = limits {
-            let header = |name: &str| self.headers.get(name)?.to_str().ok();
-            let error = self.scanner.as_ref().and_then(Scanner::error);
-            if let Some(limit) = Limit::of(self.status, header, error, now()) {
-                limits.refused(&spent.session, &host, &limit);
-            }
-        }
+        self.tell();
+        let Some(Reading { spending, mut spent, .. }) = self.reading.take() else { return };
         spent.tokens = self.scanner.as_ref().and_then(Scanner::tokens);
         // Where an answer does not say what it took, a budget counts what was reserved for it.
         let bounded = spent.under_way.as_ref().is_some_and(|request| request.reserve() > 0);

@@ -25,20 +25,25 @@ pub(super) fn says(s: &mut Session, status: Status, now: UnixMillis) -> Vec<Effe
 
 /// What the agent does was reported. What it says itself counts even while it waits by command: it may take its wait back.
 pub(super) fn reports(s: &mut Session, source: Source, report: Option<Report>) -> Vec<Effect> {
-    // The gateway may see later why it has ended.
-    if s.exited.is_some() && !matches!(source, Source::Agent | Source::Gateway) {
+    // What is refused to a program that has ended is of others that it has left there.
+    let answers = source == Source::Gateway && report.as_ref().is_none_or(|report| report.state != State::Limited);
+    if s.exited.is_some() && source != Source::Agent && !answers {
         return vec![];
     }
+    // That its model answers is no news of an agent that was sent something since.
+    let said_since = answers && s.reported().is_none();
     let (before, asked) = (s.reports.clone(), asks(s));
-    if source == Source::Gateway && report.is_none() {
+    let answered = answers && report.is_none();
+    s.reports.take(source, report);
+    if answered || (source != Source::Gateway && s.reports.ended_well()) {
         s.limit_tries = 0;
     }
-    s.reports.take(source, report);
     goes_on_unless_asked(s, asked);
     if source == Source::Agent {
         s.oom_killed.clear();
     }
-    if source == Source::Agent || (s.reports != before && s.wait.is_none()) { follow(s) } else { vec![] }
+    let news = s.reports != before && s.wait.is_none() && !said_since;
+    if source == Source::Agent || news { follow(s) } else { vec![] }
 }
 
 /// Somebody typed what may be an answer, and output came after it.
@@ -46,8 +51,11 @@ pub(super) fn answered(s: &mut Session, at: UnixMillis, entered: bool) -> Vec<Ef
     if s.exited.is_some() || s.wait.is_some() || !s.reports.are_answered(at, entered) {
         return vec![];
     }
-    let asked = asks(s);
+    let (before, asked) = (s.reports.all_in_all(), asks(s));
     s.reports.answered(at, entered);
+    if s.reports.all_in_all() == before {
+        return vec![];
+    }
     goes_on_unless_asked(s, asked);
     follow(s)
 }

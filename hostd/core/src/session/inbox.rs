@@ -16,8 +16,8 @@ pub(super) fn type_next(s: &mut Session) -> Vec<Effect> {
         s.inbox[0].id = s.sent;
     }
     s.typing = true;
-    // An answer has been given: the question is no longer open.
-    if matches!(s.activity, Activity::NeedsInput | Activity::Idle) && message.answers() {
+    // An answer has been given: the question is no longer open, nor is what has stopped the agent.
+    if matches!(s.activity, Activity::NeedsInput | Activity::Idle | Activity::Failed) && message.answers() {
         agent::goes_on(s);
     }
     vec![Effect::Type { generation: s.generation, message }]

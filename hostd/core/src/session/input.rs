@@ -238,10 +238,7 @@ pub enum Input {
         spending: Spending,
     },
     /// The limit that stopped the agent is over.
-    LimitIsOver {
-        /// Whether an agent that has ended can be started again with its conversation.
-        resumes: bool,
-    },
+    LimitIsOver,
     /// The agent's process ended.
     AgentExited {
         /// Generation of the VM that reports.

@@ -1,9 +1,10 @@
 //! Messages of people: posted to the inbox, given to the guest one at a time, and gone once the agent has read them.
 
-use super::{Activity, Denied, Effect, Lifecycle, Message, Session, agent, deliver, inbox::is_under_way};
+use super::{Activity, Denied, Effect, Lifecycle, Message, Session, agent, deliver, go_on, inbox::is_under_way};
 
 pub(super) fn send(s: &mut Session, message: Message) -> Result<Vec<Effect>, Denied> {
     may_send(s)?;
+    go_on::seen_to(s);
     // It is answered, however long it takes until that can be typed: what is sent after it answers another question.
     if s.activity == Activity::NeedsInput && message.answers() {
         agent::goes_on(s);

@@ -145,9 +145,11 @@ fn reported(s: &mut Session, input: Input, now: UnixMillis) -> Vec<Effect> {
             vec![]
         }
         Input::TimeIsUp { id } => deliver::time_is_up(s, id),
-        Input::LimitIsOver { resumes } => go_on::limit_is_over(s, resumes, now),
+        Input::LimitIsOver => go_on::limit_is_over(s, now),
         Input::Observed(seen) => deliver::observed(s, seen.map(|seen| *seen)),
-        Input::AgentExited { generation, code, last } if s.generation == generation => exited::exited(s, code, &last),
+        Input::AgentExited { generation, code, last } if s.generation == generation => {
+            exited::exited(s, code, &last, now)
+        }
         _ => vec![],
     }
 }

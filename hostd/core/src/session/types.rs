@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Activity, Answer, Answered, Cause, Delivered, Due, Effect, Lifecycle, Message, Pull, TypedEvents, Wait, WaitFor,
+    agent,
 };
 use crate::{
     ForgeId, UnixMillis,
@@ -132,7 +133,11 @@ pub struct Session {
     /// What becomes of an agent that a limit of its model has stopped, when that is over.
     #[serde(default)]
     pub after_rate_limit: AfterRateLimit,
-    /// When the refusal of its model's API came after which the agent was last made to go on; 0: there was none.
+    /// Whether the agent can be started again with its conversation.
+    #[serde(default)]
+    pub resumes: bool,
+    /// When the last refusal of its model's API came after which the agent was sent something, by a person or to have it go on; 0: there
+    /// was none.
     #[serde(default)]
     pub went_on: UnixMillis,
     /// Number of times that the agent has gone on after a limit since its model has answered.
@@ -280,6 +285,7 @@ impl Session {
             answers,
             answered: None,
             after_rate_limit: AfterRateLimit::default(),
+            resumes: false,
             went_on: 0,
             limit_tries: 0,
             tells_turns: false,
@@ -301,7 +307,7 @@ impl Session {
     #[must_use]
     pub fn fork(&self, new: NewFork, now: UnixMillis) -> (Self, Vec<Effect>) {
         let NewFork { id, slug, title, owner, budget } = new;
-        let fork = Self {
+        let mut fork = Self {
             slug,
             title,
             owner,
@@ -324,7 +330,7 @@ impl Session {
             spending: Spending::default(),
             answered: None,
             // Its budget is another one, and what its model's API says of the credential it will hear itself.
-            reports: Reports { gateway: None, ..self.reports.clone() },
+            reports: Reports { gateway: None, typed_at: 0, ..self.reports.clone() },
             went_on: 0,
             limit_tries: 0,
             budget: budget.or(self.budget).filter(|budget| *budget > 0),
@@ -334,8 +340,13 @@ impl Session {
             turned_at: now,
             ..self.clone()
         };
-        let observe = fork.wait.is_some().then_some(Effect::Observe);
-        (fork, std::iter::once(Effect::Admit).chain(observe).collect())
+        let mut effects = vec![Effect::Admit];
+        if self.reports.refusal().is_some() && fork.wait.is_none() && fork.exited.is_none() && self.reported().is_some()
+        {
+            effects.extend(agent::follow(&mut fork));
+        }
+        effects.extend(fork.wait.is_some().then_some(Effect::Observe));
+        (fork, effects)
     }
 
     /// Why the session is not suspended once its suspend is over, and what to do; None: it was suspended, also where it was

@@ -59,7 +59,8 @@ pub fn of_session(before: &Session, input: &Input, after: &Session, actor: &Acto
         let said = after.budget.map_or_else(|| "taken off".into(), |budget| format!("set to {}", dollars(budget)));
         tell(actor, "budget", &said);
     }
-    if before.went_on != after.went_on {
+    let of_itself = matches!(input, Input::LimitIsOver | Input::Budget(_));
+    if of_itself && before.went_on != after.went_on && before.sent != after.sent {
         let what = before.stopped_by().map(|refusal| refusal.words().to_owned()).unwrap_or_default();
         tell(&Actor::Host, "went-on", &format!("after it was stopped: {what}"));
     }

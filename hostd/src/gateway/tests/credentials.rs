@@ -143,14 +143,16 @@ async fn answer(mut request: Request<Incoming>, shared: &Shared) -> Response<Bod
         response.headers_mut().insert("upgrade", "websocket".parse().unwrap());
         return response;
     }
-    if path == "/events" {
+    if path.starts_with("/events") {
         let events = shared.events.lock().await.take().unwrap();
         let gone = Gone(shared.gone.clone());
         let stream = futures::stream::unfold((events, gone), |(mut events, gone)| async move {
             let piece = events.recv().await?;
             Some((Ok(Frame::data(Bytes::from(piece))), (events, gone)))
         });
-        return Response::new(StreamBody::new(stream).boxed_unsync());
+        let mut response = Response::new(StreamBody::new(stream).boxed_unsync());
+        response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
+        return response;
     }
     let mut response = Response::new(Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync());
     if path.starts_with("/model") {
@@ -655,9 +657,8 @@ async fn what_an_api_refuses_is_known_until_it_answers(#[values(false, true)] h2
     let known = timeout(WITHIN, refusal.wait_for(Option::is_some)).await.unwrap().unwrap().clone().unwrap();
     assert_eq!((known.state, &*known.text, &*known.app), (State::Limited, "rate limited", HOST));
     assert!(known.at >= before && known.until.unwrap() >= before + 300_000, "{known:?}");
-    // What asks no model says nothing of it, and neither does another API.
+    // What asks no model says nothing of it.
     ask("/other").await;
-    gateway.limits().answered("01J", "api.example.com");
     assert_eq!(refusal.borrow().clone(), Some(known));
     ask("/v1/messages").await;
     timeout(WITHIN, refusal.wait_for(Option::is_none)).await.unwrap().unwrap();
@@ -665,11 +666,41 @@ async fn what_an_api_refuses_is_known_until_it_answers(#[values(false, true)] h2
     ask("/overloaded/v1/messages").await;
     let known = timeout(WITHIN, refusal.wait_for(Option::is_some)).await.unwrap().unwrap().clone().unwrap();
     assert_eq!(&*known.text, "its model's API is overloaded");
-    gateway.limits().forget_refusal("01J");
+    // That it begins to answer is not that it has answered.
+    gateway.limits().set_aside("01J");
+    let begun = refusal.borrow().clone().unwrap();
+    assert_eq!((begun.state, &*begun.text, begun.until), (State::Working, "", None));
+    gateway.limits().forget_over_budget("01J");
+    assert_eq!(refusal.borrow().clone(), Some(begun));
+    gateway.limits().answered("01J");
+    assert_eq!(refusal.borrow().clone(), None);
     gateway.ledger().open("01J", Some(1), 1);
     ask("/v1/messages").await;
     let known = timeout(WITHIN, refusal.wait_for(Option::is_some)).await.unwrap().unwrap().clone().unwrap();
     assert_eq!((&*known.text, known.until), ("over budget", None));
+    gateway.limits().forget_over_budget("01J");
+    assert_eq!(refusal.borrow().clone(), None);
+}
+
+#[rstest::rstest]
+#[tokio::test]
+async fn an_answer_that_begins_is_none_until_it_has_ended(#[values(false, true)] h2: bool) {
+    let world = World::new(true).await;
+    let guest = Guest::of(&world).await;
+    let gateway = guest.fixture.gateway.clone();
+    let mut known = gateway.limits().open("01J", None);
+    gateway.limits().refused("01J", "other.example.com", &hostd_core::usage::Limit::OVER_BUDGET);
+    let request = guest.request("/events/v1/messages").method("POST").body(body("{}")).unwrap();
+    let answer = guest.send(h2, request).await;
+    let mut is = async |state: State| {
+        let seen = known.wait_for(|known| known.as_ref().is_some_and(|known| known.state == state));
+        timeout(WITHIN, seen).await.unwrap().unwrap().clone().unwrap()
+    };
+    is(State::Working).await;
+    // Whoever reads this may end its turn before the stream ends.
+    world.events.send("event: error\ndata: {\"error\":{\"type\":\"overloaded_error\"}}\n\n").await.unwrap();
+    assert_eq!(is(State::Limited).await.app, HOST);
+    drop(answer);
 }
 
 #[rstest::rstest]

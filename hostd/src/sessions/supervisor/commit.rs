@@ -29,7 +29,8 @@ pub(super) struct Commit {
 impl Commit {
     /// The session as it is, made from something else.
     fn of_machine(session: Session, machine: Machine) -> Self {
-        Self { next: Record { session, machine }, effects: vec![], settled: vec![], events: vec![], place: None }
+        let next = kept(session, machine);
+        Self { next, effects: vec![], settled: vec![], events: vec![], place: None }
     }
 
     pub(super) async fn write(&self, store: &Store) -> Result<Vec<OutboxEntry>, StoreError> {
@@ -106,7 +107,7 @@ impl Supervisor {
             session = admitted;
         }
         let machine = with_top(machine, &effects);
-        let commit = Commit { next: Record { session, machine }, effects, settled, events, place };
+        let commit = Commit { next: kept(session, machine), effects, settled, events, place };
         let nothing = commit.next == *record && commit.effects.is_empty() && commit.settled.is_empty();
         Ok((!nothing).then_some(commit))
     }
@@ -126,7 +127,9 @@ impl Supervisor {
         self.handle.record.send_replace(Arc::new(next));
         if before.budget != after.budget {
             self.ctx.gateway.ledger().set_budget(&after.id, after.budget);
-            self.ctx.gateway.limits().forget_refusal(&after.id);
+            if after.used_up().is_none() {
+                self.ctx.gateway.limits().forget_over_budget(&after.id);
+            }
         }
         if before.lifecycle != after.lifecycle {
             let (from, to, reason) = (before.lifecycle.word(), after.lifecycle.word(), attention(&after, now()).reason);
@@ -139,7 +142,7 @@ impl Supervisor {
                 None if after.lifecycle == Lifecycle::Queued => {
                     self.handle.terminal.expect();
                     // It was of the agent before.
-                    self.ctx.gateway.limits().forget_refusal(&after.id);
+                    self.ctx.gateway.limits().set_aside(&after.id);
                 }
                 None => {}
             }
@@ -165,6 +168,12 @@ impl Supervisor {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// What is kept of a session, which knows whether its agent has a conversation that it could go on with.
+fn kept(session: Session, machine: Machine) -> Record {
+    let resumes = machine.agent.as_ref().is_some_and(|agent| agent.goes_on().is_some());
+    Record { session: Session { resumes, ..session }, machine }
 }
 
 /// The layer that a resumed VM will write to gets its name in the commit that has the VM resumed: so no VM ever writes to a layer

@@ -98,12 +98,12 @@ impl Supervisor {
         let began = self.pace.begin();
         // Records below the one that speaks are shown, and not kept.
         self.ctx.feed.session(self.handle.view());
+        // It may be why a turn has ended.
+        self.look_at_refusal(began).await?;
         let program = Report::of_records(&self.handle.terminal.status(), now());
         self.pass_on(Source::Program, program, began).await?;
         let shown = self.of_terminal();
         self.pass_on(Source::Terminal, shown, began).await?;
-        let refusal = self.refusal.borrow().clone();
-        self.pass_on(Source::Gateway, refusal, began).await?;
         let mut hook = None;
         self.handle.hooks.send_if_modified(|slot| {
             hook = slot.take();
@@ -119,6 +119,17 @@ impl Supervisor {
                 });
             }
         }
+        self.look_at_typed().await
+    }
+
+    /// Tells the core what its model's API has refused, and what was typed since.
+    pub(super) async fn look_at_refusal(&mut self, began: Instant) -> ControlFlow<()> {
+        let refusal = self.refusal.borrow().clone();
+        self.pass_on(Source::Gateway, refusal, began).await?;
+        self.look_at_typed().await
+    }
+
+    async fn look_at_typed(&mut self) -> ControlFlow<()> {
         let session = self.session();
         match self.handle.terminal.answered() {
             Some((at, entered)) if session.reports.are_answered(at, entered) => {
@@ -171,9 +182,7 @@ impl Supervisor {
         let session = self.session();
         let known = session.reports.of(source);
         let news = match (known, &report) {
-            // Each refusal is one of its own.
-            (Some(known), Some(report)) if source == Source::Gateway => known != report,
-            (Some(known), Some(report)) => !known.says(report),
+            (Some(known), Some(report)) => !report.repeats(source, known),
             (known, report) => known.is_some() || report.is_some(),
         };
         if !session.lifecycle.has_vm() || !news {

@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, time::Duration};
 
 use hostd_core::{Actor, Cause, Input, Lifecycle, Session, reports::Report as Said, session::Message, usage::Spending};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     Supervisor,
@@ -154,8 +154,10 @@ impl Supervisor {
             Woken::ReportsDue => return self.look_at_reports().await,
             Woken::TimeIsUp(id) => return self.report(Input::TimeIsUp { id }).await,
             Woken::LimitIsOver => {
-                let resumes = self.machine().agent.is_some_and(|agent| agent.goes_on().is_some());
-                return self.report(Input::LimitIsOver { resumes }).await;
+                // What has happened meanwhile counts more.
+                self.pace.hurry();
+                self.look_at_reports().await?;
+                return self.report(Input::LimitIsOver).await;
             }
             // Whatever it says of itself, a model or a server is answering it.
             Woken::Quiet if self.running.as_ref().is_some_and(|running| running.live.link.streams()) => {
@@ -242,6 +244,10 @@ impl Supervisor {
             Report::Guest { generation, input, sequence, committed } => {
                 let exit = exit_code(&self.session(), &input);
                 let input = self.with_last_line(input).await;
+                if exit.is_some() {
+                    self.pace.hurry();
+                    self.look_at_refusal(Instant::now()).await?;
+                }
                 let mut machine = self.machine();
                 if generation == self.session().generation {
                     machine.heard = sequence;
