@@ -220,7 +220,7 @@ async fn open_check_webhook(address: SocketAddr, options: &Options, data: &Path)
 }
 
 fn listen(addresses: &[Listen], data: &Path) -> eyre::Result<Vec<Socket>> {
-    let default = [Listen::Unix(data.join("hostd.sock"))];
+    let default = [Listen::Unix(data.join(data_folder::SOCKET))];
     let addresses = if addresses.is_empty() { &default } else { addresses };
     let mut sockets = Vec::with_capacity(addresses.len());
     for Listen::Unix(path) in addresses {

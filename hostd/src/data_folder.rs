@@ -12,6 +12,8 @@ use rustix::{fs::Mode, process};
 
 /// Name of the lock's file, which is in every folder that a hostd has used.
 pub const LOCK: &str = "hostd.lock";
+/// Name of the socket that hostd listens on in the folder, where it is told no other.
+pub const SOCKET: &str = "hostd.sock";
 /// Rights of all users but the folder's owner.
 const OTHERS: u32 = 0o077;
 

@@ -14,6 +14,7 @@ pub mod credentials;
 pub mod daemon;
 pub mod data_folder;
 mod descriptors;
+pub mod dial;
 pub mod diff;
 pub mod doctor;
 pub mod environments;

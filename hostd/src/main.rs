@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use eyre::{Context as _, OptionExt as _};
-use hostd::{api::Listen, daemon, data_folder, doctor, vm::qemu::Choice};
+use hostd::{api::Listen, daemon, data_folder, dial, doctor, vm::qemu::Choice};
 use tracing_subscriber::EnvFilter;
 
 macro_rules! examples {
@@ -24,7 +24,9 @@ macro_rules! examples {
   RUST_LOG=hostd=debug hostd serve --accel tcg
       emulates the processors, and tells more on stderr
   hostd doctor
-      says whether this machine can run sessions, and what to do where not"
+      says whether this machine can run sessions, and what to do where not
+  ssh HOST hostd dial
+      what `pilothouse --host ssh://HOST` runs: the API of the hostd over there, on stdin and stdout"
     };
 }
 
@@ -52,6 +54,14 @@ const DOCTOR: &str = "Examples:
 
 Exit code: 0 sessions can run here (there may be warnings), 1 something failed.";
 
+const DIAL: &str = "Examples:
+  ssh HOST hostd dial
+      connects to the hostd of the user over there; `pilothouse --host ssh://HOST ls` runs it
+  ssh HOST hostd dial --to unix:/run/pilothouse/hostd.sock
+      to a socket elsewhere; `pilothouse --host ssh://HOST/run/pilothouse/hostd.sock ls`
+
+The first line on stdout says that hostd is there; what follows is gRPC. Exit code: 0 the connection has ended, 1 nobody answers.";
+
 /// Runs every agent session in a microVM of its own.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
@@ -68,6 +78,19 @@ enum Command {
     /// Say whether this machine can run sessions, and what to do where not
     #[command(after_help = DOCTOR)]
     Doctor(Doctor),
+    /// Connect stdin and stdout to the API of a hostd that serves here: what consoles elsewhere run by ssh
+    #[command(after_help = DIAL)]
+    Dial(Dial),
+}
+
+#[derive(Args)]
+struct Dial {
+    /// The socket of that hostd [default: hostd.sock in its data folder]
+    #[arg(long, value_name = "unix:PATH", conflicts_with = "data")]
+    to: Option<Listen>,
+    /// Its data folder [default: pilothouse in your data folder]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -143,6 +166,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(serve) => run(serve).map(|()| ExitCode::SUCCESS),
         Command::Doctor(doctor) => examine(doctor),
+        Command::Dial(asked) => connect(asked).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("hostd: {error:#}");
@@ -167,6 +191,15 @@ fn run(serve: Serve) -> eyre::Result<()> {
         memory: serve.memory,
     };
     daemon::run(options)
+}
+
+fn connect(asked: Dial) -> eyre::Result<()> {
+    let socket = match (asked.to, asked.data) {
+        (Some(Listen::Unix(socket)), _) => socket,
+        (None, Some(data)) => data.join(data_folder::SOCKET),
+        (None, None) => default_data()?.join(data_folder::SOCKET),
+    };
+    Ok(dial::run(&socket)?)
 }
 
 fn examine(doctor: Doctor) -> eyre::Result<ExitCode> {

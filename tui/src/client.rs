@@ -1,23 +1,29 @@
 //! Connections to hosts.
 
 mod call_error;
+mod child_stream;
 mod config;
+mod config_file;
 mod endpoint;
+mod ssh;
 
 use std::{
     io,
     os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::Path,
+    time::Duration,
 };
 
 use hyper_util::rt::TokioIo;
 use rustix::fs::{CWD, Mode, OFlags};
 use tokio::net::UnixStream;
+use tokio_util::either::Either;
 use tonic::transport::{self, Channel, Uri};
 use tui_core::host_id::HostId;
 
 pub(crate) use call_error::CallError;
 pub(crate) use config::{ConfigError, Hosts};
+pub(crate) use config_file::ConfigFile;
 pub(crate) use endpoint::Endpoint;
 
 /// Longest path that fits a `sockaddr_un`, without its final zero.
@@ -26,6 +32,10 @@ const SOCKET_PATH_MAX: usize = 107;
 /// Windows of HTTP/2 in bytes, for one call and for one connection: what may be under way before it is taken here. Large enough
 /// for bulk through `exec`, small enough that a stopped pager holds little.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+
+/// After how much silence a host is asked whether it is there, and how long it may take to say so: one that is frozen, or behind
+/// a network that is gone, is lost after both.
+const ALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10));
 
 /// Address of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,14 +49,31 @@ pub(crate) struct HostAddress {
 impl HostAddress {
     /// A channel that connects when first used, and again by itself after hostd went away.
     pub(crate) fn channel(&self) -> Channel {
-        let Endpoint::Unix(socket) = self.endpoint.clone();
+        let endpoint = self.endpoint.clone();
         transport::Endpoint::from_static("http://pilothouse.invalid")
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)
+            .http2_keep_alive_interval(ALIVE.0)
+            .keep_alive_timeout(ALIVE.1)
+            .keep_alive_while_idle(true)
             .connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
-                let socket = socket.clone();
-                async move { Ok::<_, io::Error>(TokioIo::new(connect(&socket).await?)) }
+                let endpoint = endpoint.clone();
+                async move {
+                    let stream = match endpoint {
+                        Endpoint::Unix(socket) => Either::Left(connect(&socket).await?),
+                        Endpoint::Ssh(ssh) => Either::Right(ssh.connect().await?),
+                    };
+                    Ok::<_, io::Error>(TokioIo::new(stream))
+                }
             }))
+    }
+
+    /// Longest wait for the host to begin to answer, where a host without a network in between takes this long.
+    pub(crate) fn patience(&self, near: Duration) -> Duration {
+        match self.endpoint {
+            Endpoint::Unix(_) => near,
+            Endpoint::Ssh(_) => near.saturating_add(ssh::LOGIN),
+        }
     }
 
     /// Whether the name is the address, because nobody configured another.

@@ -182,6 +182,11 @@ impl State {
         self.changes.receiver_count()
     }
 
+    /// How many follow the story of `alpha`.
+    pub(crate) fn followers(&self) -> usize {
+        self.story.receiver_count()
+    }
+
     /// Something happens to `alpha`, for whoever follows its story.
     pub(crate) fn happens(&self, event: Event) {
         let _ = self.story.send(event);

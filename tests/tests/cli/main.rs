@@ -13,5 +13,6 @@ mod forward;
 mod git_remote;
 mod program;
 mod reviews;
+mod ssh;
 mod terminal;
 mod wait;

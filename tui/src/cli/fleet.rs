@@ -126,12 +126,13 @@ impl Host {
 
     /// Waits for an answer of the host, but not for ever.
     pub(crate) async fn ask<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Failure> {
-        match tokio::time::timeout(PATIENCE, call).await {
+        let patience = self.address.patience(PATIENCE);
+        match tokio::time::timeout(patience, call).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(self.failure(&status)),
             Err(_) => {
                 let name = &self.address.name;
-                Err(Failure::new(UNREACHABLE, format!("{name} did not answer within {} s", PATIENCE.as_secs())))
+                Err(Failure::new(UNREACHABLE, format!("{name} did not answer within {} s", patience.as_secs())))
             }
         }
     }

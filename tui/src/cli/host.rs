@@ -1,4 +1,7 @@
-//! `host ls` and `host show`.
+//! `host ls` and `host show`; the other commands of `host` are beside.
+
+mod edit;
+mod test;
 
 use futures::future::join_all;
 use pilothouse_proto::hostd::v1::{HostAccounts, HostInfo};
@@ -18,6 +21,9 @@ pub(crate) async fn run(fleet: &Fleet, command: HostCommand) -> Outcome {
     match command {
         HostCommand::Ls { json } => list(fleet, json).await,
         HostCommand::Show { name, json } => show(fleet, name, json).await,
+        HostCommand::Test { hosts, json } => test::run(fleet, &hosts, json).await,
+        HostCommand::Add { name, address, hostd, unreached } => edit::add(&name, &address, hostd, unreached).await,
+        HostCommand::Rm { name } => edit::remove(&name),
     }
 }
 

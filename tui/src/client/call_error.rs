@@ -5,7 +5,7 @@ use std::{error::Error, fmt, io};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::HostAddress;
+use super::{HostAddress, ssh::SshError};
 use crate::foreign::plain_lines;
 
 /// Why a call to a host did not work, in words for a person.
@@ -35,17 +35,23 @@ impl CallError {
     fn unreachable(host: &HostAddress, status: &Status) -> Self {
         let name = if host.is_nameless() { "the host".into() } else { format!("host {}", host.name) };
         let endpoint = &host.endpoint;
+        let is_silent = cause::<hyper::Error>(status).is_some_and(hyper::Error::is_timeout);
         let (message, hint) = match cause::<io::Error>(status) {
-            None => (format!("{name} hung up ({endpoint})"), "hostd may have ended; start it with `hostd serve`"),
-            Some(error) => {
-                let hint = match error.kind() {
-                    io::ErrorKind::PermissionDenied => "the socket belongs to another user",
-                    _ => "is hostd running? start it with `hostd serve`",
-                };
-                (format!("{name} is out of reach: {endpoint}: {error}"), hint)
+            None if is_silent => (
+                format!("{name} does not answer any more ({endpoint})"),
+                "hostd is stopped or its machine is, or the network between is gone; what it runs may go on".into(),
+            ),
+            None => {
+                {
+                    // A stream does not tell its peer's end from its silence.
+                    let hint =
+                        "hostd has ended, or does not answer any more; `hostd serve` starts it where it does not run";
+                    (format!("the connection to {name} broke ({endpoint})"), hint.into())
+                }
             }
+            Some(error) => (format!("{name} is out of reach: {endpoint}: {error}"), hint(error)),
         };
-        Self { answer: None, message, hints: vec![hint.into()] }
+        Self { answer: None, message, hints: vec![hint] }
     }
 }
 
@@ -54,6 +60,15 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.message.trim_end())?;
         self.hints.iter().try_for_each(|hint| write!(f, "; {hint}"))
+    }
+}
+
+fn hint(error: &io::Error) -> String {
+    let ssh = error.get_ref().and_then(|error| error.downcast_ref::<SshError>());
+    match (ssh, error.kind()) {
+        (Some(ssh), _) => ssh.hint.clone(),
+        (None, io::ErrorKind::PermissionDenied) => "the socket belongs to another user".into(),
+        (None, _) => "is hostd running? start it with `hostd serve`".into(),
     }
 }
 

@@ -53,8 +53,18 @@ pub(crate) enum ConfigError {
     #[error("{0}")]
     Address(String),
     /// There is no home directory, so no place to look for anything.
-    #[error("there is no home directory, so no default host; say which with --host unix:PATH")]
+    #[error("there is no home directory, so no default host; say which with --host unix:PATH or --host ssh://HOST")]
     NoHome,
+}
+
+impl ConfigError {
+    /// The same, of a text that nobody has written: only what is wrong.
+    pub(super) fn without_place(self) -> Self {
+        match self {
+            Self::Invalid { message, .. } => Self::Address(message),
+            other => other,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -74,12 +84,27 @@ struct File {
 }
 
 /// A host: its address, or a table that has it.
-struct Host(String);
+struct Host(HostTable);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HostTable {
     address: String,
+    /// Path of the program `hostd` at the other end of an ssh.
+    #[serde(default)]
+    hostd: Option<String>,
+}
+
+impl HostTable {
+    fn endpoint(self) -> Result<Endpoint, String> {
+        match (self.address.parse().map_err(|error: EndpointError| error.to_string())?, self.hostd) {
+            (endpoint, None) => Ok(endpoint),
+            (Endpoint::Ssh(ssh), Some(program)) => {
+                ssh.running(program).map(Endpoint::Ssh).map_err(|why| format!("`hostd` {why}"))
+            }
+            (Endpoint::Unix(_), Some(_)) => Err("`hostd` is for an address that begins with ssh://".into()),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Host {
@@ -89,15 +114,17 @@ impl<'de> Deserialize<'de> for Host {
             type Value = Host;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an address such as \"unix:/run/hostd.sock\", or a table with the key `address`")
+                f.write_str(
+                    "an address such as \"unix:/run/hostd.sock\" or \"ssh://HOST\", or a table with the key `address`",
+                )
             }
 
             fn visit_str<E: de::Error>(self, address: &str) -> Result<Host, E> {
-                Ok(Host(address.to_owned()))
+                Ok(Host(HostTable { address: address.to_owned(), hostd: None }))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Host, A::Error> {
-                HostTable::deserialize(MapAccessDeserializer::new(map)).map(|table| Host(table.address))
+                HostTable::deserialize(MapAccessDeserializer::new(map)).map(Host)
             }
         }
         deserializer.deserialize_any(Either)
@@ -107,8 +134,7 @@ impl<'de> Deserialize<'de> for Host {
 impl Hosts {
     /// Reads `config.toml` of the user's config folder; no file means no hosts.
     pub(crate) fn load() -> Result<Self, ConfigError> {
-        let Some(folders) = folders() else { return Ok(Self::default()) };
-        let file = folders.config_dir().join("config.toml");
+        let Some(file) = path() else { return Ok(Self::default()) };
         match std::fs::read_to_string(&file) {
             Ok(text) => Self::parse(&file, &text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self { file, ..Self::default() }),
@@ -116,7 +142,7 @@ impl Hosts {
         }
     }
 
-    fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+    pub(super) fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let invalid = |at: usize, message: String| {
             let (line, column) = position(text, at);
             ConfigError::Invalid { file: file.display().to_string(), line, column, message }
@@ -131,8 +157,8 @@ impl Hosts {
                 let message = "a host's name has letters, digits, dashes, dots and underscores only".into();
                 return Err(invalid(name.span().start, message));
             }
-            let endpoint = address.get_ref().0.parse::<Endpoint>();
-            let endpoint = endpoint.map_err(|error| invalid(address.span().start, error.to_string()))?;
+            let at = address.span().start;
+            let endpoint = address.into_inner().0.endpoint().map_err(|why| invalid(at, why))?;
             hosts.push(HostAddress { name: name.into_inner(), endpoint });
         }
         Ok(Self { file: file.to_owned(), hosts, copy: parsed.copy })
@@ -162,12 +188,17 @@ impl Hosts {
                 other => other,
             })?]),
             None if self.hosts.is_empty() => {
-                let socket = folders().ok_or(ConfigError::NoHome)?.data_dir().join("hostd.sock");
-                let endpoint = Endpoint::Unix(socket);
+                let endpoint = self.unconfigured().ok_or(ConfigError::NoHome)?;
                 Ok(vec![HostAddress { name: endpoint.to_string(), endpoint }])
             }
             None => Ok(self.hosts.clone()),
         }
+    }
+
+    /// The host on this machine, which is meant where none is configured.
+    pub(crate) fn unconfigured(&self) -> Option<Endpoint> {
+        let folders = folders().filter(|_| self.hosts.is_empty())?;
+        Some(Endpoint::Unix(folders.data_dir().join("hostd.sock")))
     }
 
     fn one(&self, text: &str) -> Result<HostAddress, ConfigError> {
@@ -177,12 +208,18 @@ impl Hosts {
         if is_name(text) {
             let known = self.hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(", ");
             let known = if known.is_empty() { "none are configured".into() } else { format!("known: {known}") };
-            let message = format!("no host `{text}` in {} ({known}); or use unix:PATH", self.file.display());
+            let message =
+                format!("no host `{text}` in {} ({known}); or use unix:PATH or ssh://HOST", self.file.display());
             return Err(ConfigError::Address(message));
         }
         let endpoint = text.parse().map_err(|error: EndpointError| ConfigError::Address(error.to_string()))?;
         Ok(HostAddress { name: text.to_owned(), endpoint })
     }
+}
+
+/// Path of `config.toml`; None: there is no home directory.
+pub(super) fn path() -> Option<PathBuf> {
+    folders().map(|folders| folders.config_dir().join("config.toml"))
 }
 
 fn folders() -> Option<directories::ProjectDirs> {
@@ -220,9 +257,25 @@ mod tests {
     #[case("theme = 1", "config.toml:1:9: invalid type: integer `1`, expected a string")]
     #[case(
         "[hosts]\nnear = 4\n",
-        "config.toml:2:8: invalid type: integer `4`, expected an address such as \"unix:/run/hostd.sock\", or a table with the key `address`"
+        "config.toml:2:8: invalid type: integer `4`, expected an address such as \"unix:/run/hostd.sock\" or \"ssh://HOST\", or a table with the key `address`"
     )]
-    #[case("[hosts.near]\naddres = \"unix:/a\"\n", "config.toml:2:1: unknown field `addres`, expected `address`")]
+    #[case(
+        "[hosts.near]\naddres = \"unix:/a\"\n",
+        "config.toml:2:1: unknown field `addres`, expected `address` or `hostd`"
+    )]
+    #[case(
+        "[hosts.near]\naddress = \"unix:/a\"\nhostd = \"/b\"\n",
+        "config.toml:1:1: `hostd` is for an address that begins with ssh://"
+    )]
+    #[case(
+        "[hosts]\nfar = { address = \"ssh://far\", hostd = \"a\\nb\" }\n",
+        "config.toml:2:7: `hostd` is a path without control characters"
+    )]
+    #[case(
+        "[hosts]\nfar = \"ssh://-oProxyCommand=x\"\n",
+        "config.toml:2:7: ssh://-oProxyCommand=x: a host's name has letters, digits, dashes, dots and underscores; \
+         write ssh://[USER@]HOST[:PORT][/PATH of the socket there]"
+    )]
     #[case("[hosts]\nnear = \"/run/a\"\n", "config.toml:2:8: /run/a: a socket is written unix:/run/a")]
     #[case(
         "[hosts]\nnear = \"unix:\"\n",
@@ -230,7 +283,7 @@ mod tests {
     )]
     #[case(
         "[hosts]\nnear = \"https://a\"\n",
-        "config.toml:2:8: https://a: hosts over TCP are not built yet; use unix:PATH"
+        "config.toml:2:8: https://a: hosts over TCP are not built yet; use unix:PATH or ssh://HOST"
     )]
     #[case(
         "[hosts]\n\"a b\" = \"unix:/a\"\n",
@@ -272,9 +325,9 @@ mod tests {
     }
 
     #[rstest]
-    #[case("nowhere", "no host `nowhere` in config.toml (known: near); or use unix:PATH")]
+    #[case("nowhere", "no host `nowhere` in config.toml (known: near); or use unix:PATH or ssh://HOST")]
     #[case("/run/x", "/run/x: a socket is written unix:/run/x")]
-    #[case("", "`` is no host: use a configured name or unix:PATH")]
+    #[case("", "`` is no host: use a configured name, unix:PATH or ssh://HOST")]
     fn unknown_hosts_are_errors(#[case] name: &str, #[case] message: &str) {
         let hosts = parse("[hosts]\nnear = \"unix:/a\"\n").unwrap();
         assert_eq!(hosts.choose(&[name.to_owned()], None).unwrap_err().to_string(), message);

@@ -2,11 +2,15 @@
 
 use std::{fmt, io, path::PathBuf, str::FromStr};
 
+use super::ssh::Ssh;
+
 /// Way to a host's hostd. Its text is what `--host` and config.toml take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     /// The Unix socket at this path: `unix:PATH`.
     Unix(PathBuf),
+    /// A hostd at the other end of the user's own ssh: `ssh://[USER@]HOST[:PORT][/PATH]`.
+    Ssh(Ssh),
 }
 
 /// What is wrong with the text of an endpoint, and what is right.
@@ -18,8 +22,16 @@ pub(crate) enum EndpointError {
     /// The text is a path alone.
     #[error("{0}: a socket is written unix:{0}")]
     NoScheme(String),
+    /// What follows `ssh:` is no address.
+    #[error("{text}: {why}; write ssh://[USER@]HOST[:PORT][/PATH of the socket there]")]
+    Ssh {
+        /// The whole text.
+        text: String,
+        /// What is wrong with the address.
+        why: &'static str,
+    },
     /// The scheme is known, but not built.
-    #[error("{text}: hosts over {over} are not built yet; use unix:PATH")]
+    #[error("{text}: hosts over {over} are not built yet; use unix:PATH or ssh://HOST")]
     NotBuilt {
         /// The whole text.
         text: String,
@@ -27,7 +39,7 @@ pub(crate) enum EndpointError {
         over: &'static str,
     },
     /// The scheme is not known.
-    #[error("{text}: there is no scheme `{scheme}`; use unix:PATH (ssh:// and https:// are not built yet)")]
+    #[error("{text}: there is no scheme `{scheme}`; use unix:PATH or ssh://HOST")]
     UnknownScheme {
         /// The whole text.
         text: String,
@@ -35,7 +47,7 @@ pub(crate) enum EndpointError {
         scheme: String,
     },
     /// The text is no endpoint at all.
-    #[error("`{0}` is no host: use a configured name or unix:PATH")]
+    #[error("`{0}` is no host: use a configured name, unix:PATH or ssh://HOST")]
     NotAnEndpoint(String),
 }
 
@@ -43,12 +55,14 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let not_built = |over| Err(EndpointError::NotBuilt { text: text.into(), over });
         match text.split_once(':') {
             Some(("unix", "")) => Err(EndpointError::NoPath),
             Some(("unix", path)) => Ok(Self::Unix(path.into())),
-            Some(("ssh", _)) => not_built("ssh"),
-            Some(("https" | "tcp", _)) => not_built("TCP"),
+            Some(("ssh", address)) => match Ssh::parse(address) {
+                Ok(ssh) => Ok(Self::Ssh(ssh)),
+                Err(why) => Err(EndpointError::Ssh { text: text.into(), why }),
+            },
+            Some(("https" | "tcp", _)) => Err(EndpointError::NotBuilt { text: text.into(), over: "TCP" }),
             Some((scheme, _)) if is_scheme(scheme) => {
                 Err(EndpointError::UnknownScheme { text: text.into(), scheme: scheme.into() })
             }
@@ -62,6 +76,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Ssh(ssh) => ssh.fmt(f),
         }
     }
 }
@@ -74,6 +89,7 @@ impl Endpoint {
     pub(crate) fn absolute(&self) -> io::Result<Self> {
         match self {
             Self::Unix(path) => std::path::absolute(path).map(Self::Unix),
+            Self::Ssh(_) => Ok(self.clone()),
         }
     }
 
@@ -81,6 +97,7 @@ impl Endpoint {
     pub(crate) fn to_text(&self) -> Option<String> {
         match self {
             Self::Unix(path) => path.to_str().map(|path| format!("unix:{path}")),
+            Self::Ssh(ssh) => Some(ssh.to_string()),
         }
     }
 
@@ -88,6 +105,7 @@ impl Endpoint {
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Unix(path) => path.display().to_string(),
+            Self::Ssh(ssh) => ssh.to_string(),
         }
     }
 }
@@ -107,6 +125,9 @@ mod tests {
     #[rstest]
     #[case("unix:/run/hostd.sock")]
     #[case("unix:a b/c:d")]
+    #[case("ssh://far")]
+    #[case("ssh://me@far.example.com:2222/run/pilothouse/hostd.sock")]
+    #[case("ssh://[fe80::1%eth0]:22")]
     fn an_endpoint_reads_as_it_is_written(#[case] text: &str) {
         let endpoint: Endpoint = text.parse().unwrap();
         assert_eq!((endpoint.to_string().as_str(), endpoint.to_text().as_deref()), (text, Some(text)));
@@ -121,14 +142,14 @@ mod tests {
 
     #[rstest]
     #[case("unix:", "unix: needs the path of hostd's socket, like unix:/run/hostd.sock")]
-    #[case("ssh://me@far", "ssh://me@far: hosts over ssh are not built yet; use unix:PATH")]
-    #[case("https://far:443", "https://far:443: hosts over TCP are not built yet; use unix:PATH")]
-    #[case("tcp:far:443", "tcp:far:443: hosts over TCP are not built yet; use unix:PATH")]
-    #[case("ftp://far", "ftp://far: there is no scheme `ftp`; use unix:PATH (ssh:// and https:// are not built yet)")]
+    #[case("ssh:far", "ssh:far: the address begins with //; write ssh://[USER@]HOST[:PORT][/PATH of the socket there]")]
+    #[case("https://far:443", "https://far:443: hosts over TCP are not built yet; use unix:PATH or ssh://HOST")]
+    #[case("tcp:far:443", "tcp:far:443: hosts over TCP are not built yet; use unix:PATH or ssh://HOST")]
+    #[case("ftp://far", "ftp://far: there is no scheme `ftp`; use unix:PATH or ssh://HOST")]
     #[case("/run/a", "/run/a: a socket is written unix:/run/a")]
     #[case("/run/a:b", "/run/a:b: a socket is written unix:/run/a:b")]
-    #[case("far", "`far` is no host: use a configured name or unix:PATH")]
-    #[case("", "`` is no host: use a configured name or unix:PATH")]
+    #[case("far", "`far` is no host: use a configured name, unix:PATH or ssh://HOST")]
+    #[case("", "`` is no host: use a configured name, unix:PATH or ssh://HOST")]
     fn what_is_no_endpoint_says_what_is(#[case] text: &str, #[case] message: &str) {
         assert_eq!(text.parse::<Endpoint>().unwrap_err().to_string(), message);
     }

@@ -15,7 +15,7 @@ use crate::client::{CallError, HostAddress};
 
 /// Largest message that is taken, in bytes: a snapshot has all sessions.
 const MESSAGE_MAX: usize = 64 << 20;
-/// Longest wait for a host to begin to answer; then it is out of reach.
+/// Longest wait for a host nearby to begin to answer; then it is out of reach.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Waits between tries: short at first, for a hostd that restarts, then longer.
@@ -64,8 +64,9 @@ async fn watch_once(
     reports: &mpsc::Sender<Report>,
 ) -> Result<(), String> {
     let request = WatchRequest { epoch: seen.epoch.clone(), revision: seen.revision };
-    let answer = timeout(PATIENCE, client.watch(request)).await;
-    let late = |_| format!("it did not answer within {} seconds", PATIENCE.as_secs());
+    let patience = host.patience(PATIENCE);
+    let answer = timeout(patience, client.watch(request)).await;
+    let late = |_| format!("it did not answer within {} seconds", patience.as_secs());
     let mut stream = answer.map_err(late)?.map_err(|status| CallError::of(host, &status).to_string())?.into_inner();
     if !seen.epoch.is_empty() && reports.send(Report::Host(id.clone(), HostReport::Resumed)).await.is_err() {
         return Ok(());

@@ -85,8 +85,9 @@ impl Runtime {
         let mut tasks = JoinSet::new();
         for (id, (host, _)) in &hosts {
             // A connection of its own: bulk of a terminal never stands before news.
-            tasks.spawn(hosts::watch(host.clone(), host.channel(), reports.clone()));
-            tasks.spawn(pulls::watch(id.clone(), host.channel(), reports.clone()));
+            let news = host.channel();
+            tasks.spawn(hosts::watch(host.clone(), news.clone(), reports.clone()));
+            tasks.spawn(pulls::watch(id.clone(), news, reports.clone()));
         }
         let keeper = Keeper::new();
         keeper.read(&state.drafts);

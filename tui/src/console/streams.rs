@@ -97,8 +97,9 @@ async fn open_once(
     if requests.try_send(request(Request::Open(first))).is_err() {
         return End::Broken("it could not be opened".into());
     }
-    match timeout(PATIENCE, client.attach(ReceiverStream::new(outgoing))).await {
-        Err(_) => End::Broken(format!("it did not answer within {} seconds", PATIENCE.as_secs())),
+    let patience = open.host.patience(PATIENCE);
+    match timeout(patience, client.attach(ReceiverStream::new(outgoing))).await {
+        Err(_) => End::Broken(format!("it did not answer within {} seconds", patience.as_secs())),
         Ok(Err(status)) => failed(&open.host, &status),
         Ok(Ok(response)) => pass(open, response.into_inner(), requests, asks, reports, backoff).await,
     }

@@ -22,4 +22,47 @@ pub(crate) enum HostCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Say whether hosts are reached, and how fast they answer
+    #[command(after_help = "Examples:
+  pilothouse host test
+  pilothouse host test far
+  pilothouse host test ssh://me@far
+
+Exit code: 0 all are reached, 5 one is not.")]
+    Test {
+        /// Name or address of a host, may be repeated [default: those that commands ask]
+        #[arg(value_name = "NAME|ADDRESS")]
+        hosts: Vec<String>,
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add a host to config.toml, once it is reached
+    #[command(after_help = "Examples:
+  pilothouse host add far ssh://far
+  pilothouse host add lab ssh://me@lab:2222/run/pilothouse/hostd.sock --hostd /opt/pilothouse/hostd
+  pilothouse host add near unix:/home/me/.local/share/pilothouse/hostd.sock
+
+Over ssh, `ssh HOST` must log in without a question: keys from an agent, jump hosts and names are those of ~/.ssh/config.")]
+    Add {
+        /// Name of the host: letters, digits, dashes, dots and underscores
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Way to its hostd: unix:PATH, or ssh://[USER@]HOST[:PORT][/PATH of the socket there]
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+        /// Path of the program hostd there, where it is not in the PATH of commands over ssh
+        #[arg(long, value_name = "PATH")]
+        hostd: Option<String>,
+        /// Add it also where it is not reached now
+        #[arg(long)]
+        unreached: bool,
+    },
+    /// Take a host out of config.toml; what runs on it goes on
+    #[command(after_help = "Example:\n  pilothouse host rm far")]
+    Rm {
+        /// Name of the host
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
 }
