@@ -26,7 +26,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, ops::Deref, sync::Arc};
+use std::{future::Future, ops::Deref, sync::Arc, time::Duration};
 
 use pilothouse_proto::hostd::v1::{
     checks_server::ChecksServer, credentials_server::CredentialsServer, diffs_server::DiffsServer,
@@ -82,6 +82,10 @@ pub struct Deps {
     pub prices: Arc<PriceTable>,
 }
 
+/// After how much silence a client is asked whether it is there, and how long it may take to say so: one whose machine is gone holds
+/// terminals and commands until then, and one that a person has stopped for a while is still there after it.
+const PEER_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
+
 /// What every service works on.
 #[derive(Clone)]
 struct Api {
@@ -115,6 +119,8 @@ pub async fn serve(deps: Deps, sockets: Vec<Socket>, closing: CancellationToken)
     Server::builder()
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
+        .http2_keepalive_interval(Some(PEER_ALIVE.0))
+        .http2_keepalive_timeout(Some(PEER_ALIVE.1))
         .layer(tonic::service::InterceptorLayer::new(move |request| principals.check(request)))
         .add_service(SessionsServer::new(api.clone()))
         .add_service(EnvironmentsServer::new(api.clone()))

@@ -49,7 +49,7 @@ use std::{
 use clap::{CommandFactory as _, Parser};
 
 use crate::client::Hosts;
-use args::{Arguments, Command};
+use args::{Arguments, Command, HostCommand};
 use failure::{Failure, Outcome};
 use fleet::Fleet;
 
@@ -92,6 +92,12 @@ async fn run(arguments: Arguments) -> Outcome {
     // Its address names the host.
     if let Some(Command::GitRemote { address, .. }) = &arguments.command {
         return git_remote::run(address).await;
+    }
+    // These are about hosts that are not there yet, or not any more.
+    if let Some(Command::Host(HostCommand::Add { .. } | HostCommand::Rm { .. })) = &arguments.command
+        && let Some(Command::Host(command)) = arguments.command
+    {
+        return host::edit(command).await;
     }
     let default = std::env::var_os("PILOTHOUSE_HOST").map(|host| host.to_string_lossy().into_owned());
     let hosts = Hosts::load()?.choose(&arguments.hosts, default.as_deref())?;

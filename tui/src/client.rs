@@ -25,6 +25,7 @@ pub(crate) use call_error::CallError;
 pub(crate) use config::{ConfigError, Hosts};
 pub(crate) use config_file::ConfigFile;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use ssh::quoted;
 
 /// Longest path that fits a `sockaddr_un`, without its final zero.
 const SOCKET_PATH_MAX: usize = 107;
@@ -36,6 +37,8 @@ const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 /// After how much silence a host is asked whether it is there, and how long it may take to say so: one that is frozen, or behind
 /// a network that is gone, is lost after both.
 const ALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10));
+/// The latter over ssh, where bulk that goes out before the question may hold it up; ssh looks itself whether its peer is there.
+const ALIVE_FAR: Duration = Duration::from_secs(40);
 
 /// Address of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +57,7 @@ impl HostAddress {
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)
             .http2_keep_alive_interval(ALIVE.0)
-            .keep_alive_timeout(ALIVE.1)
+            .keep_alive_timeout(if self.is_far() { ALIVE_FAR } else { ALIVE.1 })
             .keep_alive_while_idle(true)
             .connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
                 let endpoint = endpoint.clone();
@@ -70,10 +73,12 @@ impl HostAddress {
 
     /// Longest wait for the host to begin to answer, where a host without a network in between takes this long.
     pub(crate) fn patience(&self, near: Duration) -> Duration {
-        match self.endpoint {
-            Endpoint::Unix(_) => near,
-            Endpoint::Ssh(_) => near.saturating_add(ssh::LOGIN),
-        }
+        if self.is_far() { near.saturating_add(ssh::LOGIN) } else { near }
+    }
+
+    /// Whether a network lies between, and a login that may count tries.
+    pub(crate) fn is_far(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Ssh(_))
     }
 
     /// Whether the name is the address, because nobody configured another.

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, test_kill_process};
 use tokio::process::Command;
 
 use crate::{
@@ -80,7 +80,7 @@ async fn commands_reach_a_host_over_ssh() {
     assert_eq!((ran.code, ran.stdout.len(), ran.stderr.as_str()), (7, bulk.len(), ""));
     // Nothing of it is left.
     let pid = fs::read_to_string(far.pid_file()).unwrap().trim().parse().unwrap();
-    until("ssh has ended", || rustix::process::test_kill_process(Pid::from_raw(pid).unwrap()).is_err()).await;
+    until("ssh has ended", || test_kill_process(Pid::from_raw(pid).unwrap()).is_err()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +88,7 @@ async fn what_keeps_ssh_from_a_host_is_said_with_what_to_do() {
     let far = Far::start().await;
     for (host, message, hint) in [
         ("refused", "ssh: connect to host refused port 22: Connection refused", "log in without a question?"),
-        ("bare", "/nowhere/hostd: not found", "install hostd there"),
+        ("bare", "there is no program `/nowhere/hostd` there", "install hostd there"),
         ("idle", "no hostd answers on", "start it there with `hostd serve`"),
     ] {
         let ran = far.run(host, &["ls"], b"").await;
@@ -101,19 +101,65 @@ async fn what_keeps_ssh_from_a_host_is_said_with_what_to_do() {
     assert_eq!((ran.code, reached), (0, 1), "{}", ran.text());
 }
 
-/// The connection is there, and nobody answers on it: the process at the other end was stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_are_added_tried_and_removed() {
+    let far = Far::start().await;
+    let config = far.fake.folder.path().join(".config/pilothouse/config.toml");
+    fs::write(&config, "# mine\n").unwrap();
+    let near = far.fake.address();
+    // PILOTHOUSE_HOST may name the one that is to come.
+    let ran = far.run("near", &["host", "add", "near", &near], b"").await;
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.text());
+    assert_eq!(fs::read_to_string(&config).unwrap(), format!("# mine\n[hosts]\nnear = \"{near}\"\n"));
+    let ran = far.run("", &["host", "add", "away", "ssh://refused"], b"").await;
+    assert_eq!(ran.code, 5);
+    assert!(ran.stderr.contains("--unreached"), "{}", ran.stderr);
+    let ran = far.run("", &["host", "add", "away", "ssh://refused", "--unreached"], b"").await;
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(far.run("", &["host", "add", "away", "unix:/x"], b"").await.code, 2);
+    let ran = far.run("", &["host", "test", "--json"], b"").await;
+    let tried = ran.json();
+    assert_eq!((ran.code, tried[0]["name"].as_str(), tried[1]["error"].is_null()), (5, Some("away"), true), "{tried}");
+    assert!(tried[0]["error"].as_str().unwrap().contains("Connection refused"), "{tried}");
+    assert!(tried[1]["answer_ms"].as_f64().is_some(), "{tried}");
+    let ran = far.run("", &["host", "rm", "away"], b"").await;
+    assert!(ran.code == 0 && ran.text().contains("pilothouse host add away ssh://refused"), "{}", ran.text());
+    assert_eq!(far.run("", &["host", "rm", "away"], b"").await.code, 3);
+    assert_eq!(far.run("", &["host", "test"], b"").await.code, 0);
+}
+
+/// The connection is there, and nobody answers on it: a process that passes it on was stopped.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_answers_no_more_is_told_so() {
     let far = Far::start().await;
-    let follows = far.command("far", &["events", "alpha", "--follow"]);
+    let (socket, between) = (far.fake.socket(), far.fake.folder.path().join("between.sock"));
+    // Everything that comes by this socket goes through one thread, which can be told to stop.
+    let listener = tokio::net::UnixListener::bind(&between).unwrap();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let (socket, mut stopped) = (socket.clone(), stopped.clone());
+            tokio::spawn(async move {
+                let mut to = tokio::net::UnixStream::connect(socket).await.unwrap();
+                let passes = tokio::io::copy_bidirectional(&mut near, &mut to);
+                let until_stopped = async { stopped.wait_for(|stopped| *stopped).await.is_ok() };
+                let stopped = tokio::select! {
+                    _ = passes => false,
+                    stopped = until_stopped => stopped,
+                };
+                // Both ends stay open.
+                if stopped {
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    let address = format!("unix:{}", between.display());
+    let follows = far.command(&address, &["events", "alpha", "--follow"]);
     let following = tokio::spawn(run(follows, b""));
-    until("ssh has logged in", || fs::read_to_string(far.pid_file()).is_ok_and(|pid| pid.ends_with('\n'))).await;
     until("it follows", || far.fake.state.followers() > 0).await;
-    let pid = Pid::from_raw(fs::read_to_string(far.pid_file()).unwrap().trim().parse().unwrap()).unwrap();
-    kill_process(pid, Signal::STOP).unwrap();
+    stop.send_replace(true);
     let ran = following.await.unwrap();
-    // It goes when its ssh does, which a stopped one does not.
-    let _ = kill_process(pid, Signal::KILL);
     assert_eq!(ran.code, 5, "{}", ran.stderr);
-    assert!(ran.stderr.contains("connection to host far broke"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the connection to the host broke"), "{}", ran.stderr);
 }

@@ -14,6 +14,7 @@ use super::{
     json, output,
     show::{lines, when},
     table::{Cell, Column, Tone, render},
+    waiting,
 };
 
 /// Runs one of the commands of `host`.
@@ -22,14 +23,22 @@ pub(crate) async fn run(fleet: &Fleet, command: HostCommand) -> Outcome {
         HostCommand::Ls { json } => list(fleet, json).await,
         HostCommand::Show { name, json } => show(fleet, name, json).await,
         HostCommand::Test { hosts, json } => test::run(fleet, &hosts, json).await,
+        HostCommand::Add { .. } | HostCommand::Rm { .. } => edit(command).await,
+    }
+}
+
+/// Runs a command that changes which hosts there are.
+pub(crate) async fn edit(command: HostCommand) -> Outcome {
+    match command {
         HostCommand::Add { name, address, hostd, unreached } => edit::add(&name, &address, hostd, unreached).await,
         HostCommand::Rm { name } => edit::remove(&name),
+        HostCommand::Ls { .. } | HostCommand::Show { .. } | HostCommand::Test { .. } => Ok(0),
     }
 }
 
 /// Lists the hosts. A dead host stands in the list too; only if all are dead has this failed.
 async fn list(fleet: &Fleet, json: bool) -> Outcome {
-    let answers = join_all(fleet.hosts().iter().map(Host::info)).await;
+    let answers = waiting::shown("waiting for the hosts", join_all(fleet.hosts().iter().map(Host::info))).await;
     let hosts: Vec<_> =
         fleet.hosts().iter().zip(&answers).map(|(host, answer)| (host, name(host, answer), answer)).collect();
     if json {

@@ -75,7 +75,7 @@ async fn wait(host: &Host, id: &str, target: &Target) -> Result<Ended, Failure> 
             Ok(None) => Failure::new(UNREACHABLE, format!("{} hung up", host.address.name)),
             Err(failure) => failure,
         };
-        if failure.exit != UNREACHABLE || last_seen.elapsed() > AWAY_MAX {
+        if failure.exit != UNREACHABLE || last_seen.elapsed() > host.address.patience(AWAY_MAX) {
             return Err(failure);
         }
         if !std::mem::replace(&mut told, true) {
@@ -89,14 +89,26 @@ async fn wait(host: &Host, id: &str, target: &Target) -> Result<Ended, Failure> 
 async fn watch(host: &Host, id: &str, target: &Target, last_seen: &mut Instant) -> Result<Option<Ended>, Failure> {
     let mut client = host.host();
     let mut changes = host.ask(client.watch(WatchRequest::default())).await?;
+    let ended = follow(host, &mut changes, id, target).await;
+    // It was there until now, also where it had nothing to tell.
+    *last_seen = Instant::now();
+    ended
+}
+
+/// Follows a host's changes until it is decided, or they end (`None`) or break.
+async fn follow(
+    host: &Host,
+    changes: &mut Streaming<WatchResponse>,
+    id: &str,
+    target: &Target,
+) -> Result<Option<Ended>, Failure> {
     let mut late: Option<(Instant, String)> = None;
     loop {
-        let change = match next(host, &mut changes, late.as_ref().map(|(until, _)| *until)).await? {
+        let change = match next(host, changes, late.as_ref().map(|(until, _)| *until)).await? {
             Next::Change(change) => *change,
             Next::Closed => return Ok(None),
             Next::Late => return Ok(late.map(|(_, why)| Ended::Never(why))),
         };
-        *last_seen = Instant::now();
         let Some(session) = (match change {
             Change::Snapshot(snapshot) => match snapshot.sessions.into_iter().find(|session| session.id == id) {
                 Some(session) => Some(session),

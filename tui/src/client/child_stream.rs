@@ -6,22 +6,34 @@ use std::{
     task::{Context, Poll},
 };
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncWrite, BufReader, Join, ReadBuf, join},
     process::{Child, ChildStdin, ChildStdout},
 };
 
+/// A program that leads a process group of its own: what it has started, such as a command that connects, is killed with it.
+pub(super) struct Leader(pub(super) Child);
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        // None: it was waited for, and its number may be another's.
+        if let Some(group) = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 /// What a program reads and writes.
 pub(super) struct ChildStream {
     stream: Join<BufReader<ChildStdout>, ChildStdin>,
-    /// Killed when it is dropped.
-    _child: Child,
+    _leader: Leader,
 }
 
 impl ChildStream {
-    /// The streams of this program, which was started to be killed when it is dropped.
-    pub(super) fn new(child: Child, from: BufReader<ChildStdout>, to: ChildStdin) -> Self {
-        Self { stream: join(from, to), _child: child }
+    /// The streams of this program.
+    pub(super) fn new(leader: Leader, from: BufReader<ChildStdout>, to: ChildStdin) -> Self {
+        Self { stream: join(from, to), _leader: leader }
     }
 }
 

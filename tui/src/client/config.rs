@@ -269,7 +269,7 @@ mod tests {
     )]
     #[case(
         "[hosts]\nfar = { address = \"ssh://far\", hostd = \"a\\nb\" }\n",
-        "config.toml:2:7: `hostd` is a path without control characters"
+        "config.toml:2:7: `hostd` is a whole path, without ~, control characters and backslashes"
     )]
     #[case(
         "[hosts]\nfar = \"ssh://-oProxyCommand=x\"\n",

@@ -42,12 +42,21 @@ impl ConfigFile {
 
     /// Adds a host; not written yet.
     pub(crate) fn add(&mut self, name: &str, address: &str, hostd: Option<&str>) -> Result<HostAddress, ConfigError> {
-        let hosts = self.document.entry("hosts").or_insert_with(|| Item::Table(Table::new()));
+        // Comments behind the last entry stay in front of what is added.
+        let comments = self.document.trailing().as_str().unwrap_or_default().to_owned();
+        if !self.document.contains_key("hosts") {
+            self.document.set_trailing("");
+        }
+        let hosts = self.document.entry("hosts").or_insert_with(|| {
+            let mut table = Table::new();
+            table.decor_mut().set_prefix(comments);
+            Item::Table(table)
+        });
         let Some(hosts) = hosts.as_table_like_mut() else {
             return Err(ConfigError::Address("`hosts` is no table".into()));
         };
         if let Some(known) = hosts.get(name) {
-            let known = address_of(known);
+            let known = address_of(known).join(" ");
             let message = format!("there is a host `{name}` already ({known}); `pilothouse host rm {name}` removes it");
             return Err(ConfigError::Address(message));
         }
@@ -65,8 +74,8 @@ impl ConfigFile {
         parsed.map_err(ConfigError::without_place)?.choose(&[name.to_owned()], None)?.pop().ok_or(ConfigError::NoHome)
     }
 
-    /// Removes a host, and gives its address; not written yet. None: there is none of this name.
-    pub(crate) fn remove(&mut self, name: &str) -> Option<String> {
+    /// Removes a host, and gives the words that add it again; not written yet. None: there is none of this name.
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Vec<String>> {
         let hosts = self.document.get_mut("hosts")?.as_table_like_mut()?;
         hosts.remove(name).map(|host| address_of(&host))
     }
@@ -91,14 +100,14 @@ impl ConfigFile {
     }
 }
 
-/// The address that an entry of `hosts` has, with the program where it names one.
-fn address_of(host: &Item) -> String {
+/// The address that an entry of `hosts` has, and the option for its program where it names one.
+fn address_of(host: &Item) -> Vec<String> {
     let table = host.as_table_like();
     let text = |key| table.and_then(|table| table.get(key)).and_then(Item::as_str);
     let address = host.as_str().or_else(|| text("address")).unwrap_or_default().to_owned();
     match text("hostd") {
-        Some(program) => format!("{address} --hostd {program}"),
-        None => address,
+        Some(program) => vec![address, "--hostd".into(), program.into()],
+        None => vec![address],
     }
 }
 
@@ -122,7 +131,7 @@ mod tests {
         let far = file.add("far", "ssh://me@far", None).unwrap();
         assert_eq!((far.name.as_str(), far.endpoint.to_string().as_str()), ("far", "ssh://me@far"));
         assert!(file.document.to_string().starts_with(TEXT.split_once("\n\n[hosts.lab]").unwrap().0));
-        assert_eq!(file.remove("lab").as_deref(), Some("ssh://lab"));
+        assert_eq!(file.remove("lab"), Some(vec!["ssh://lab".into()]));
         assert_eq!(
             file.document.to_string(),
             "# mine\ntheme = \"dark\" # as ever\n\n[hosts]\nnear = \"unix:/a\" # here\nfar = \"ssh://me@far\"\n"
@@ -132,11 +141,12 @@ mod tests {
 
     #[test]
     fn a_file_begins_with_its_first_host() {
-        let mut file = file("");
+        let mut file = file("# mine\n");
         file.add("far", "ssh://far", Some("/opt/hostd")).unwrap();
         let text = file.document.to_string();
-        assert_eq!(text, "[hosts]\nfar = { address = \"ssh://far\", hostd = \"/opt/hostd\" }\n");
-        assert_eq!(file.remove("far").as_deref(), Some("ssh://far --hostd /opt/hostd"));
+        assert_eq!(text, "# mine\n[hosts]\nfar = { address = \"ssh://far\", hostd = \"/opt/hostd\" }\n");
+        let words = file.remove("far").unwrap();
+        assert_eq!(words, ["ssh://far", "--hostd", "/opt/hostd"]);
     }
 
     #[test]

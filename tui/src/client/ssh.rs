@@ -1,16 +1,21 @@
 //! A host at the other end of the user's own ssh: its configuration, agent, jump hosts and multiplexed connections serve hosts
 //! too, and no port is opened. There `hostd dial` connects its stdin and stdout to hostd's socket.
 
-use std::{fmt, io, process::Stdio, time::Duration};
+use std::{
+    fmt, io,
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
-    process::{Child, ChildStderr, Command},
+    process::{ChildStderr, Command},
     task::JoinHandle,
     time::timeout,
 };
 
-use super::child_stream::ChildStream;
+use super::child_stream::{ChildStream, Leader};
 
 /// Longest wait for ssh to log in and for `hostd dial` to answer.
 pub(super) const LOGIN: Duration = Duration::from_secs(20);
@@ -20,8 +25,26 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const GREETING: &[u8] = b"pilothouse-dial 1";
 /// Most bytes that a shell over there may print before that.
 const NOISE_MAX: u64 = 64 << 10;
+/// Most lines of ssh's complaints that are told.
+const LINES: usize = 3;
 /// Most bytes of ssh's complaints that are kept.
 const COMPLAINTS_MAX: usize = 4 << 10;
+
+/// Options of ssh. Nobody can be asked: a question would lie over the console. What the configuration forwards or runs is for logins,
+/// and a connection that others share is never one that ends with a console. It ends by itself where the network is gone, also
+/// when nobody is left to end it.
+const OPTIONS: [&str; 10] = [
+    "-T",
+    "-a",
+    "-x",
+    "-oBatchMode=yes",
+    "-oClearAllForwardings=yes",
+    "-oControlMaster=no",
+    "-oRemoteCommand=none",
+    "-oConnectTimeout=15",
+    "-oServerAliveInterval=5",
+    "-oServerAliveCountMax=3",
+];
 
 /// Address of a host behind ssh. Its parts can be no options of ssh's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +77,8 @@ impl Ssh {
             Some((place, "")) => (place, None),
             Some((place, path)) => (place, Some(format!("/{path}"))),
         };
-        if socket.as_deref().is_some_and(has_controls) {
-            return Err("the socket's path has control characters");
+        if socket.as_deref().is_some_and(no_word) {
+            return Err("the socket's path has control characters or backslashes");
         }
         let (user, place) = match place.rsplit_once('@') {
             None => (None, place),
@@ -79,8 +102,8 @@ impl Ssh {
 
     /// The same, with the program hostd at this path over there.
     pub(super) fn running(self, program: String) -> Result<Self, &'static str> {
-        if program.is_empty() || has_controls(&program) {
-            return Err("is a path without control characters");
+        if program.is_empty() || no_word(&program) || program.starts_with('~') {
+            return Err("is a whole path, without ~, control characters and backslashes");
         }
         Ok(Self { program: Some(program), ..self })
     }
@@ -94,10 +117,7 @@ impl Ssh {
 
     fn command(&self) -> Command {
         let mut ssh = Command::new("ssh");
-        // Nobody can be asked: a question would lie over the console. What the configuration forwards is for logins.
-        // It ends by itself where the network is gone, also when nobody is left to end it.
-        ssh.args(["-T", "-a", "-x", "-oBatchMode=yes", "-oClearAllForwardings=yes", "-oConnectTimeout=15"]);
-        ssh.args(["-oServerAliveInterval=5", "-oServerAliveCountMax=3"]);
+        ssh.args(OPTIONS);
         if let Some(user) = &self.user {
             ssh.args(["-l", user]);
         }
@@ -113,49 +133,55 @@ impl Ssh {
 
     /// A connection to hostd over there.
     pub(super) async fn connect(&self) -> io::Result<ChildStream> {
-        let mut child = self.command().spawn().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => self.failed("there is no program `ssh` here", "install OpenSSH's client"),
+        let child = self.command().spawn().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => failed("there is no program `ssh` here", "install OpenSSH's client"),
             _ => error,
         })?;
-        let (Some(to), Some(from), Some(complaints)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
+        let mut ssh = Leader(child);
+        let (Some(to), Some(from), Some(said)) = (ssh.0.stdin.take(), ssh.0.stdout.take(), ssh.0.stderr.take()) else {
             return Err(io::Error::from(io::ErrorKind::BrokenPipe));
         };
-        let complaints = Complaints::read(complaints);
+        let complaints = Complaints::read(said);
         let mut from = BufReader::new(from);
         match timeout(LOGIN, greets(&mut from)).await {
-            Ok(Ok(true)) => Ok(ChildStream::new(child, from, to)),
-            Ok(Ok(false)) => Err(self.hung_up(child, complaints).await),
+            Ok(Ok(true)) => Ok(ChildStream::new(ssh, from, to)),
+            Ok(Ok(false)) => Err(self.hung_up(ssh, complaints).await),
             Ok(Err(error)) => Err(error),
             Err(_) => {
+                let words = complaints.words();
                 let message = format!("ssh did not reach hostd within {} s", LOGIN.as_secs());
-                Err(self.failed(&message, &format!("does `ssh {}` log in without a question?", self.destination())))
+                let message = if words.is_empty() { message } else { format!("{message}: {words}") };
+                Err(failed(&message, &format!("does `ssh {}` log in without a question?", self.destination())))
             }
         }
     }
 
     /// What an ssh says that ended before anything was there.
-    async fn hung_up(&self, mut child: Child, complaints: Complaints) -> io::Error {
-        let code = timeout(LAST_WORDS, child.wait()).await.ok().and_then(Result::ok).and_then(|status| status.code());
+    async fn hung_up(&self, mut ssh: Leader, complaints: Complaints) -> io::Error {
+        let code = timeout(LAST_WORDS, ssh.0.wait()).await.ok().and_then(Result::ok).and_then(|status| status.code());
         let said = complaints.last_words().await;
-        let said = if said.is_empty() { "ssh ended without a word".into() } else { said };
         let destination = self.destination();
-        let hint = match code {
+        match code {
             // ssh itself.
-            Some(255) => format!("does `ssh {destination}` log in without a question?"),
+            Some(255) if !said.is_empty() => {
+                failed(&said, &format!("does `ssh {destination}` log in without a question?"))
+            }
             // The shell over there.
             Some(126 | 127) => {
-                "install hostd there; where it is not in the PATH of commands over ssh, name it in config.toml: \
-                 [hosts.NAME] address = \"ssh://…\", hostd = \"/path/of/hostd\""
-                    .into()
+                let program = self.program.as_deref().unwrap_or("hostd");
+                failed(
+                    &format!("there is no program `{program}` there"),
+                    "install hostd there, or say where it is, where it is not in the PATH of commands over ssh: \
+                     `pilothouse host add NAME ADDRESS --hostd PATH`, or the key `hostd` of the host in config.toml",
+                )
             }
-            _ => format!("try `ssh {destination} {} </dev/null`", self.remote_command()),
-        };
-        self.failed(&said, &hint)
-    }
-
-    fn failed(&self, message: &str, hint: &str) -> io::Error {
-        io::Error::other(SshError { message: message.to_owned(), hint: hint.to_owned() })
+            // That of a program's arguments.
+            Some(2) => failed(&format!("hostd there does not take `dial`: {said}"), "install a newer hostd there"),
+            _ => {
+                let said = if said.is_empty() { "ssh reached no hostd, and did not say why".into() } else { said };
+                failed(&said, &format!("try `ssh {destination} {} </dev/null`", self.remote_command()))
+            }
+        }
     }
 
     /// The host as ssh's own command line takes it.
@@ -185,27 +211,44 @@ impl fmt::Display for Ssh {
 }
 
 /// What ssh says on its stderr: all of it is read, and the end of it kept.
-struct Complaints(JoinHandle<Vec<u8>>);
+struct Complaints {
+    kept: Arc<Mutex<Vec<u8>>>,
+    task: JoinHandle<()>,
+}
 
 impl Complaints {
     fn read(mut from: ChildStderr) -> Self {
-        Self(tokio::spawn(async move {
-            let (mut kept, mut piece) = (Vec::new(), [0; 1024]);
+        let kept = Arc::<Mutex<Vec<u8>>>::default();
+        let keeps = kept.clone();
+        let task = tokio::spawn(async move {
+            let mut piece = [0; 1024];
             while let Ok(read @ 1..) = from.read(&mut piece).await {
+                let mut kept = keeps.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.extend_from_slice(piece.get(..read).unwrap_or_default());
-                kept.drain(..kept.len().saturating_sub(COMPLAINTS_MAX));
+                let surplus = kept.len().saturating_sub(COMPLAINTS_MAX);
+                kept.drain(..surplus);
             }
-            kept
-        }))
+        });
+        Self { kept, task }
     }
 
-    /// The last line that says something, of an ssh that has ended.
-    async fn last_words(self) -> String {
-        let kept = timeout(LAST_WORDS, self.0).await.ok().and_then(Result::ok).unwrap_or_default();
-        let kept = String::from_utf8_lossy(&kept).into_owned();
-        let mut lines = kept.lines().map(crate::foreign::plain).map(|line| line.trim().to_owned());
-        lines.rfind(|line| !line.is_empty()).unwrap_or_default()
+    /// Its last lines that say something, of an ssh that has ended. What it has started may hold its stderr for longer.
+    async fn last_words(mut self) -> String {
+        let _ = timeout(LAST_WORDS, &mut self.task).await;
+        self.words()
     }
+
+    fn words(&self) -> String {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept = String::from_utf8_lossy(&kept).into_owned();
+        let lines = kept.lines().map(crate::foreign::plain).map(|line| line.trim().to_owned());
+        let said: Vec<_> = lines.filter(|line| line.chars().any(char::is_alphanumeric)).collect();
+        said.get(said.len().saturating_sub(LINES)..).unwrap_or_default().join("; ")
+    }
+}
+
+fn failed(message: &str, hint: &str) -> io::Error {
+    io::Error::other(SshError { message: message.to_owned(), hint: hint.to_owned() })
 }
 
 /// Reads up to the greeting, past what a shell prints before it. False: the other end hung up, or goes on with something else.
@@ -235,12 +278,13 @@ fn is_no_name(c: char) -> bool {
     !c.is_ascii_alphanumeric() && !"-_.@+\\".contains(c)
 }
 
-fn has_controls(text: &str) -> bool {
-    text.chars().any(char::is_control)
+/// Whether shells would not take a word alike, quoted or not.
+fn no_word(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() || c == '\\')
 }
 
 /// A word as a shell takes it back.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     if word.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.:,+@%".contains(c)) {
         return word.to_owned();
     }
@@ -260,8 +304,10 @@ mod tests {
     fn arguments(ssh: &Ssh) -> Vec<String> {
         let command = ssh.command();
         let all = command.as_std().get_args().map(|argument| argument.to_str().unwrap().to_owned());
-        all.skip_while(|argument| argument.starts_with('-') && argument != "-l" && argument != "-p" && argument != "--")
-            .collect()
+        let mut all: Vec<String> = all.collect();
+        let rest = all.split_off(OPTIONS.len());
+        assert_eq!(all, OPTIONS);
+        rest
     }
 
     #[rstest]
@@ -294,6 +340,7 @@ mod tests {
     #[case("ssh://[::1]22")]
     #[case("ssh://::1")]
     #[case("ssh://far/a\nb")]
+    #[case(r"ssh://far/a\b")]
     #[case("ssh://me:secret@far")]
     fn what_is_no_address_is_refused(#[case] text: &str) {
         assert!(parse(text).is_err(), "{text}");

@@ -7,7 +7,7 @@ use eyre::{WrapErr as _, bail};
 use futures::StreamExt as _;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
     time::{Instant, sleep_until},
 };
@@ -83,11 +83,12 @@ impl Runtime {
         let (reports, incoming) = mpsc::channel(REPORTS);
         let hosts: BTreeMap<_, _> = hosts.into_iter().map(|host| (host.id(), (host.clone(), host.channel()))).collect();
         let mut tasks = JoinSet::new();
-        for (id, (host, _)) in &hosts {
+        for (host, _) in hosts.values() {
             // A connection of its own: bulk of a terminal never stands before news.
             let news = host.channel();
-            tasks.spawn(hosts::watch(host.clone(), news.clone(), reports.clone()));
-            tasks.spawn(pulls::watch(id.clone(), news, reports.clone()));
+            let (there, is_there) = watch::channel(false);
+            tasks.spawn(hosts::watch(host.clone(), news.clone(), reports.clone(), there));
+            tasks.spawn(pulls::watch(host.clone(), news, reports.clone(), is_there));
         }
         let keeper = Keeper::new();
         keeper.read(&state.drafts);

@@ -29,7 +29,7 @@ pub(super) struct Read {
 pub(super) async fn follow(read: Read, channel: Channel, reports: mpsc::Sender<Report>) {
     tokio::time::sleep(read.delay).await;
     let mut client = SessionsClient::new(channel);
-    let (mut backoff, mut last) = (Backoff::new(), 0);
+    let (mut backoff, mut last) = (Backoff::of(&read.host), 0);
     loop {
         let report = match follow_once(&read, &mut client, &mut last, &mut backoff, &reports).await {
             Ok(()) => StoryReport::Over,
@@ -55,10 +55,11 @@ async fn follow_once(
 ) -> Result<(), Status> {
     let limit = if *last == 0 { StoryView::PAGE } else { 0 };
     let request = EventsRequest { id: read.id.clone(), limit, follow: true, after: *last, before: 0 };
-    let late = |_| Status::deadline_exceeded(format!("it did not answer within {} seconds", PATIENCE.as_secs()));
-    let mut stream = timeout(PATIENCE, client.events(request)).await.map_err(late)??.into_inner();
+    let patience = read.host.patience(PATIENCE);
+    let late = |_| Status::deadline_exceeded(format!("it did not answer within {} seconds", patience.as_secs()));
+    let mut stream = timeout(patience, client.events(request)).await.map_err(late)??.into_inner();
     while let Some(message) = stream.message().await? {
-        *backoff = Backoff::new();
+        backoff.again();
         *last = message.events.last().map_or(*last, |event| event.id);
         let events = message.events.into_iter().map(convert::event).collect();
         if reports.send(Report::Story(read.ticket, StoryReport::Events(events))).await.is_err() {

@@ -51,7 +51,7 @@ pub(super) async fn keep_open(
 ) {
     tokio::time::sleep(open.delay).await;
     let mut client = SessionsClient::new(channel).max_decoding_message_size(64 << 20);
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::of(&open.host);
     loop {
         let end = open_once(&mut open, &mut client, &mut asks, &reports, &mut backoff).await;
         let report = match end {
@@ -130,7 +130,7 @@ async fn pass(
                 Err(status) => return failed(&open.host, &status),
                 Ok(None) => return End::Broken("the host closed it".into()),
                 Ok(Some(message)) => {
-                    *backoff = Backoff::new();
+                    backoff.again();
                     let Some(report) = convert::terminal(message) else { continue };
                     if matches!(report, TerminalReport::Ended(_)) {
                         return End::Last(report);

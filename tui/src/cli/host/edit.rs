@@ -9,13 +9,18 @@ use super::{
     },
     test::reach,
 };
-use crate::client::{ConfigFile, Endpoint, Hosts};
+use crate::client::{ConfigFile, Endpoint, HostAddress, Hosts, quoted};
 
 /// Reaches for the host, and adds it.
 pub(super) async fn add(name: &str, address: &str, hostd: Option<String>, unreached: bool) -> Outcome {
-    let mut file = ConfigFile::open()?;
     let before = Hosts::load()?;
-    let added = file.add(name, address, hostd.as_deref())?;
+    let address = absolute(address);
+    let add = || -> Result<(ConfigFile, HostAddress), Failure> {
+        let mut file = ConfigFile::open()?;
+        let added = file.add(name, &address, hostd.as_deref())?;
+        Ok((file, added))
+    };
+    let (_, added) = add()?;
     let fleet = Fleet::new(vec![added]);
     let reached = waiting::shown("waiting for the host", reach_all(&fleet)).await;
     if let Err(failure) = reached {
@@ -24,6 +29,8 @@ pub(super) async fn add(name: &str, address: &str, hostd: Option<String>, unreac
         }
         output::note(&format!("warning: {}", failure.message));
     }
+    // What a person or another command has written meanwhile stays.
+    let (file, _) = add()?;
     file.write()?;
     output::print(&format!("{} is in {}\n", plain(name), file.path().display()))?;
     if let Some(Endpoint::Unix(near)) = before.unconfigured()
@@ -46,6 +53,12 @@ async fn reach_all(fleet: &Fleet) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The same address, as it reads from any folder; one that is none is refused later.
+fn absolute(address: &str) -> String {
+    let endpoint = address.parse::<Endpoint>().ok().and_then(|endpoint| endpoint.absolute().ok());
+    endpoint.and_then(|endpoint| endpoint.to_text()).unwrap_or_else(|| address.to_owned())
+}
+
 /// Takes the host out of the file.
 pub(super) fn remove(name: &str) -> Outcome {
     let mut file = ConfigFile::open()?;
@@ -55,7 +68,8 @@ pub(super) fn remove(name: &str) -> Outcome {
         return Err(missing.hint("`pilothouse host ls` lists them"));
     };
     file.write()?;
-    let (name, address) = (plain(name), plain(&address));
+    let words: Vec<_> = address.iter().map(|word| plain(&quoted(word))).collect();
+    let (name, address) = (plain(name), words.join(" "));
     output::print(&format!(
         "{name} is out of {}; to undo: pilothouse host add {name} {address}\n",
         file.path().display()
