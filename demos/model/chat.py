@@ -1,4 +1,4 @@
-"""OpenAI's Chat Completions API (POST /v1/chat/completions), for programs that speak it: opencode, qwen, copilot."""
+"""OpenAI's Chat Completions API (POST /v1/chat/completions), for programs that speak it: opencode, qwen, copilot, aider."""
 
 import hashlib
 
@@ -9,9 +9,10 @@ from tools import as_text, call
 
 def parse(body):
     """A request of this API."""
-    items = []
+    items, blocks = [], False
     for message in body.get("messages", []):
         role, said = message.get("role"), text_of(message.get("content") or "")
+        blocks |= role == "system" and "SEARCH/REPLACE block" in said
         if role == "user":
             items += filter(None, [user(said)])
         elif role == "assistant":
@@ -22,7 +23,7 @@ def parse(body):
     schema = ((body.get("response_format") or {}).get("json_schema") or {}).get("schema")
     functions = [tool.get("function") or {} for tool in body.get("tools") or []]
     tools = {str(function.get("name", "")): arguments(function.get("parameters")) for function in functions}
-    return Conversation(items, tools, str(body.get("model", "")), bool(body.get("stream")), schema)
+    return Conversation(items, tools, str(body.get("model", "")), bool(body.get("stream")), schema, blocks)
 
 
 def events(reply, conversation, tokens):

@@ -25,13 +25,14 @@ class Item:
 @dataclasses.dataclass
 class Conversation:
     """A request: what was said, which tools the program offers (with the names of each one's arguments), and the shape it wants the
-    answer in, if any."""
+    answer in, if any. `blocks`: it takes changes of files from the text of the answer, as blocks of what to search and what to put there."""
 
     items: list
     tools: dict
     model: str
     stream: bool = True
     schema: dict | None = None
+    blocks: bool = False
 
 
 def user(text):

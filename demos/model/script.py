@@ -15,12 +15,14 @@ CHANGED = r"(?i)success|updated|created|applied|modified|wrote|written|done"
 
 @dataclasses.dataclass
 class Reply:
-    """A text, and perhaps one act after it, as `tools.call` takes it; `why` is for the log, `slow` seconds before each word."""
+    """A text, and perhaps one act after it, as `tools.call` takes it; `why` is for the log, `slow` seconds before each word. Where
+    `refuse` is not None, whoever asks for it the first time is to come again after so many seconds."""
 
     text: str
     act: dict | None = None
     why: str = ""
     slow: float = 0.0
+    refuse: int | None = None
 
 
 class Script:
@@ -38,6 +40,7 @@ class Script:
                 for step in turn.get("step", []):
                     step["expect"] = re.compile(step.get("expect", CHANGED if "file" in step else ""))
                     if "file" in step:
+                        step["name"] = step["file"]
                         step["file"] = root + step["file"]
                     # A part of a file ends where its last line ends, a whole file with the end of that line.
                     for part in ("old", "new") if "old" in step else ():
@@ -55,13 +58,16 @@ class Script:
         """What comes next."""
         if conversation.schema is not None:
             return Reply(json.dumps(instance(conversation.schema)), why="the shape it asked for")
-        if not conversation.tools:
+        if not conversation.tools and not conversation.blocks:
             return Reply("Work on the widgets", why="no tools: a title")
         task = self.task(conversation.items)
         number, since = newest_turn(task, conversation.items) if task else (None, [])
         if number is None:
             return Reply(self.otherwise, why="nothing in the script fits")
-        return in_turn(task["turn"][number], since, f"{task['name']}, turn {number + 1} of {len(task['turn'])}", self.otherwise)
+        turn, where = task["turn"][number], f"{task['name']}, turn {number + 1} of {len(task['turn'])}"
+        if conversation.blocks:
+            return Reply("\n\n".join([*map(block, turn.get("step", [])), turn["answer"]]), None, f"{where}, as text", turn.get("slow", 0.0), turn.get("refuse"))
+        return in_turn(turn, since, where, self.otherwise)
 
 
 def newest_turn(task, items):
@@ -90,10 +96,20 @@ def in_turn(turn, since, where, otherwise):
     if len(results) < len(steps):
         step = steps[len(results)]
         act = {key: step[key] for key in ("run", "file", "old", "new") if key in step}
-        return Reply(step.get("say", ""), act, f"{where}, step {len(results) + 1} of {len(steps)}", step.get("slow", 0.0))
+        why = f"{where}, step {len(results) + 1} of {len(steps)}"
+        return Reply(step.get("say", ""), act, why, step.get("slow", 0.0), step.get("refuse"))
     if any(item.kind == "assistant" and item.text.strip() == turn["answer"] for item in since):
         return Reply(otherwise, why=f"{where}: a word after its end")
-    return Reply(turn["answer"], why=f"{where}: its answer", slow=turn.get("slow", 0.0))
+    return Reply(turn["answer"], why=f"{where}: its answer", slow=turn.get("slow", 0.0), refuse=turn.get("refuse"))
+
+
+def block(step):
+    """A step as a program takes it from a text: a file's change as a block, anything else as what is said of it."""
+    said = step.get("say", "")
+    if "file" not in step:
+        return said
+    old, new = (step.get(part, "").rstrip("\n") for part in ("old", "new"))
+    return "\n".join([said, "", step["name"], "```", "<<<<<<< SEARCH", *([old] if old else []), "=======", new, ">>>>>>> REPLACE", "```"])
 
 
 def beside(results, at):

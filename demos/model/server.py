@@ -2,6 +2,7 @@
 """A scripted stand-in for a model, for demos and tests: it speaks the wires of model APIs, and says what a script says.
 
 Usage: demos/model/server.py [--script FILE] [--port N] [--root DIR] [--delay SECONDS] [--too-many N] [--keep DIR]
+                             [--key FILE]
 
   --script FILE    what it says; see README.md (default: widgets.toml beside this file)
   --port N         of 127.0.0.1 (default: any that is free); printed as the only line of standard output
@@ -9,6 +10,7 @@ Usage: demos/model/server.py [--script FILE] [--port N] [--root DIR] [--delay SE
   --delay SECONDS  pause before each word of an answer (default 0)
   --too-many N     the Nth request for an answer is refused once, with status 429
   --keep DIR       each request's body is written there, as it came
+  --key FILE       a POST that does not bring the text of this file as its key is refused, with status 401
 
 One line of standard error for each request. TERM and Ctrl-C end it.
 """
@@ -36,6 +38,8 @@ from script import Script
 LARGEST = 32 * 1024 * 1024
 # Requests that are answered at the same time; one more is told to come again.
 MOST = 64
+# Refusals that are remembered, of how many programs soever.
+MOST_REFUSED = 4096
 GEMINI = re.compile(r"/v1(?:beta|alpha)?/models/([\w.-]{1,80}):(streamGenerateContent|generateContent|countTokens)$")
 
 
@@ -50,9 +54,13 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format, *args):
         """Requests are told by `note`."""
 
+    def agent(self):
+        """The program that asks, as it names itself."""
+        return (self.headers.get("user-agent") or "?").split(" ")[0][:40]
+
     def note(self, text):
         """One line on standard error."""
-        agent = (self.headers.get("user-agent") or "?").split(" ")[0][:40]
+        agent = self.agent()
         with self.server.printing:
             print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {self.command} {self.path[:80]} {agent}: {text}", file=sys.stderr, flush=True)
 
@@ -82,6 +90,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         """A request for an answer."""
+        if not self.brings_key():
+            self.close_connection = True
+            return self.answer(401, {"error": {"type": "authentication_error", "message": "that is not the key"}}, "not with its key")
         if not self.server.room.acquire(blocking=False):
             return self.answer(503, {"error": {"type": "overloaded_error", "message": "too many requests at once"}}, "no room")
         try:
@@ -93,6 +104,11 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         finally:
             self.server.room.release()
+
+    def brings_key(self):
+        """Whether the request has the key that is asked for, in one of the headers that programs use."""
+        said = [self.headers.get(name, "") for name in ("authorization", "x-api-key", "x-goog-api-key")]
+        return self.server.key is None or any(text.removeprefix("Bearer ") == self.server.key for text in said)
 
     def body(self):
         """The request's body as a dictionary; None where it was answered that it is none."""
@@ -135,11 +151,17 @@ class Handler(BaseHTTPRequestHandler):
         except (AttributeError, TypeError, KeyError) as error:
             return self.answer(400, {"error": {"type": "invalid_request_error", "message": f"not of this API: {error}"}}, f"{error}")
         if self.server.refuse_this():
-            error = {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "Too many requests; once."}
-            return self.answer(429, {"type": "error", "error": error}, "refused once", [("retry-after", "1")])
+            return self.refuse(1, "")
         reply = self.server.script.reply(talk)
+        if self.server.refuse_once(self.agent(), reply):
+            return self.refuse(reply.refuse, f", for {reply.refuse} s; {reply.why}")
         said = f"{talk.model[:40]}, {len(talk.items)} items, {len(talk.tools)} tools; {reply.why}"
         self.say(wire, talk, reply, (tokens, len(reply.text) // 4 + 1), said)
+
+    def refuse(self, seconds, why):
+        """That there were too many requests, and when to come again."""
+        error = {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "Too many requests; once."}
+        self.answer(429, {"type": "error", "error": error}, f"refused once{why}", [("retry-after", str(seconds))])
 
     def say(self, wire, talk, reply, tokens, said):
         """The answer, as a stream where one was asked for."""
@@ -178,6 +200,9 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", options.port), Handler)
         self.script = Script(options.script, f"{options.root}/" if options.root else "")
         self.delay, self.too_many, self.keep = options.delay, options.too_many, options.keep
+        self.key = options.key.read_text().strip() if options.key else None
+        # Who was refused what.
+        self.refused = set()
         self.room, self.printing, self.over = threading.BoundedSemaphore(MOST), threading.Lock(), threading.Event()
 
     def refuse_this(self):
@@ -185,6 +210,14 @@ class Server(ThreadingHTTPServer):
         with self.printing:
             self.too_many -= 1
             return self.too_many == 0
+
+    def refuse_once(self, agent, reply):
+        """Whether this reply is refused to this program, as its script says: to each program once."""
+        with self.printing:
+            if reply.refuse is None or (agent, reply.why) in self.refused or len(self.refused) >= MOST_REFUSED:
+                return False
+            self.refused.add((agent, reply.why))
+            return True
 
     def handle_error(self, request, client_address):
         """A connection that broke is no trouble of the server's; anything else is told."""
@@ -203,6 +236,7 @@ def main():
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--too-many", type=int, default=0)
     parser.add_argument("--keep", type=pathlib.Path)
+    parser.add_argument("--key", type=pathlib.Path)
     options = parser.parse_args()
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)

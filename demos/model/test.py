@@ -52,9 +52,14 @@ class Model:
         with self.open(path, body) as response:
             return response.status, response.read().decode()
 
+    def again(self, path, body):
+        """The same, of a program that comes again where it was refused for now."""
+        status, text = self.ask(path, body)
+        return self.ask(path, body) if status == 429 else (status, text)
+
     def events(self, path, body):
         """The data of a stream's events."""
-        status, text = self.ask(path, body)
+        status, text = self.again(path, body)
         assert status == 200, text
         lines = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
         return [json.loads(line) for line in lines if line != "[DONE]"]
@@ -122,6 +127,13 @@ class Wires(unittest.TestCase):
             self.assertEqual((call["function"]["name"], json.loads(call["function"]["arguments"])["filePath"]), (name, file))
             said = [*said, {"role": "tool", "content": "1 # The price of"}]
 
+    def test_changes_in_the_text(self):
+        said = [{"role": "system", "content": "Every *SEARCH/REPLACE block* must"}, {"role": "user", "content": "Write a note about the shop"}]
+        chunks = self.model.events("/v1/chat/completions", {"model": "m", "stream": True, "messages": said})
+        text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+        self.assertIn("NOTES.md\n```\n<<<<<<< SEARCH\n=======\n# The shop\n", text)
+        self.assertTrue(text.endswith("that was my task."), text)
+
     def test_gemini(self):
         tools = [{"functionDeclarations": [{"name": name} for name in ("run_shell_command", "replace", "write_file")]}]
         said = [{"role": "user", "parts": [{"text": TASK}]}]
@@ -153,6 +165,27 @@ class Bounds(unittest.TestCase):
         ask = {"tools": [{"name": "Bash"}], "messages": [{"role": "user", "content": TASK}]}
         self.assertEqual([model.ask("/v1/messages", ask)[0] for _ in range(3)], [200, 429, 200])
 
+    def test_who_does_not_bring_its_key_is_refused(self):
+        key = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "key"
+        key.write_text("k1\n")
+        model, seen = Model(self, "--key", key), []
+        for headers in ({}, {"x-api-key": "k2"}, {"x-api-key": "k1"}, {"authorization": "Bearer k1"}, {"x-goog-api-key": "k1"}):
+            with model.open("/v1/messages/count_tokens", {}, headers.items()) as response:
+                seen.append(response.status)
+        self.assertEqual(seen, [401, 401, 200, 200, 200])
+        self.assertNotIn("k1", model.end()[1], "no log has the key")
+
+    def test_a_script_refuses_each_program_once(self):
+        script = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "script.toml"
+        script.write_text('otherwise = ""\n[[task]]\nname = "t"\nwhen = "t"\n[[task.turn]]\nanswer = "one"\nrefuse = 7\n')
+        model = Model(self, "--script", script)
+        ask = {"tools": [{"name": "Bash"}], "messages": [{"role": "user", "content": "t"}]}
+        seen = []
+        for program in ("claude/2", "claude/2", "codex/1", "claude/2"):
+            with model.open("/v1/messages", ask, {"user-agent": program}.items()) as response:
+                seen.append((response.status, response.headers["retry-after"]))
+        self.assertEqual(seen, [(429, "7"), (200, None), (429, "7"), (200, None)])
+
     def test_words_come_one_by_one_and_it_ends_in_the_middle_of_an_answer(self):
         model = Model(self, "--delay", "0.01")
         # The first words are there while the last are a day away.
@@ -173,7 +206,7 @@ class Work(unittest.TestCase):
         ask = {"tools": [{"name": name} for name in ("Bash", "Edit", "Write")], "stream": False}
         self.talk.append({"role": "user", "content": said})
         while True:
-            content = json.loads(self.model.ask("/v1/messages", ask | {"messages": self.talk})[1])["content"]
+            content = json.loads(self.model.again("/v1/messages", ask | {"messages": self.talk})[1])["content"]
             self.talk.append({"role": "assistant", "content": content})
             if content[-1]["type"] != "tool_use":
                 return content[-1]["text"]
