@@ -110,7 +110,7 @@ enum Command {
     },
     /// Takes what an agent's program hands its hooks, and tells the people who watch this session of it.
     ///
-    /// For the settings of claude, codex, gemini, opencode and qwen: the program hands the event as JSON on stdin, or as the last
+    /// For the settings of claude, codex, copilot, gemini, opencode and qwen: the program hands the event as JSON on stdin, or as the last
     /// argument (codex's notify). Nothing is printed, and the exit code is 0 whatever is handed, so that no program is in the way.
     #[command(after_help = HOOK_EXAMPLES)]
     Hook {

@@ -223,8 +223,8 @@ fn what_is_none_says_nothing_and_all_is_bounded() {
 }
 
 /// What each program of these versions handed its hooks for one command that a person had to allow, as it was installed by its
-/// profile: Claude Code 2.1.332, Codex 0.171.0, Gemini CLI 0.61.0, Qwen Code 0.24.4, opencode 1.18.33. Ids, paths and what is not
-/// read are left out.
+/// profile: Claude Code 2.1.332, Codex 0.171.0, Copilot CLI 1.0.102, Gemini CLI 0.61.0, Qwen Code 0.24.4, opencode 1.18.33. Ids, paths
+/// and what is not read are left out.
 #[test]
 fn a_command_that_was_allowed() {
     let idle = || is("idle", "", "");
@@ -256,6 +256,45 @@ fn a_command_that_was_allowed() {
                 (shell("PermissionRequest", "Bash"), is("blocked", "permission", "Bash(rm a)")),
                 (shell("PostToolUse", "Bash"), works()),
                 (stops(), done()),
+            ],
+        ),
+        (
+            "copilot",
+            vec![
+                (json!({ "hook_event_name": "SessionStart", "source": "new", "initial_prompt": "Remove it" }), idle()),
+                (json!({ "hook_event_name": "UserPromptSubmit", "prompt": "Remove it" }), works()),
+                (shell("PreToolUse", "Bash"), is("working", "", "Bash(rm a)")),
+                (
+                    json!({
+                        "hookName": "permissionRequest", "sessionId": "c", "toolName": "bash",
+                        "toolInput": { "command": "rm a" }, "permissionSuggestions": []
+                    }),
+                    is("blocked", "permission", "bash(rm a)"),
+                ),
+                (
+                    json!({
+                        "hook_event_name": "Notification", "notification_type": "permission_prompt",
+                        "title": "Permission needed", "message": "Run command: rm a"
+                    }),
+                    None,
+                ),
+                (shell("PostToolUse", "Bash"), works()),
+                // It asks again by itself.
+                (
+                    json!({
+                        "hook_event_name": "ErrorOccurred", "error_context": "model_call", "recoverable": true,
+                        "error": { "name": "Error", "message": "Too many." }
+                    }),
+                    None,
+                ),
+                (
+                    json!({
+                        "hook_event_name": "ErrorOccurred", "error_context": "model_call", "recoverable": false,
+                        "error": { "name": "Error", "message": "No such model." }
+                    }),
+                    is("error", "", "No such model."),
+                ),
+                (json!({ "hook_event_name": "Stop", "stop_reason": "end_turn", "stop_hook_active": false }), idle()),
             ],
         ),
         (

@@ -162,7 +162,7 @@ fn shipped_profiles_are_good() {
     let profiles: Vec<_> = Profiles::shipped().all().map(|(name, profile)| (name, profile.unwrap().0)).collect();
     let names: Vec<_> = profiles.iter().map(|(name, _)| *name).collect();
     let hooked = profiles.iter().filter(|(_, profile)| !profile.hooks.is_empty()).map(|(name, _)| *name);
-    assert_eq!(hooked.collect::<Vec<_>>(), ["claude", "codex", "gemini", "opencode", "qwen"]);
+    assert_eq!(hooked.collect::<Vec<_>>(), ["claude", "codex", "copilot", "gemini", "opencode", "qwen"]);
     assert_eq!(names, ["aider", "claude", "codex", "copilot", "gemini", "opencode", "qwen", "shell"]);
     for (name, profile) in &profiles {
         assert_eq!((profile.name.as_str(), profile.user.as_str()), (*name, "agent"));
