@@ -181,6 +181,19 @@ pub enum Meaning {
     Question,
 }
 
+impl Meaning {
+    /// The word of profiles and of the API.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Working => "working",
+            Self::Idle => "idle",
+            Self::Permission => "permission",
+            Self::Question => "question",
+        }
+    }
+}
+
 /// What becomes of an agent that a limit of its model's rate or quota has stopped, when that is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -190,6 +203,17 @@ pub enum AfterRateLimit {
     Wait,
     /// The agent is told to go on; one that has ended is started again with its conversation.
     Resume,
+}
+
+impl AfterRateLimit {
+    /// The word of profiles and of the API.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Resume => "resume",
+        }
+    }
 }
 
 /// Keys that answer a program that asks for a permission; none: it takes no single keys.

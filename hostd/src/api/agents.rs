@@ -1,10 +1,11 @@
 //! Agent profiles as the API shows them.
 
 use hostd_core::{
-    profile::{Pin, Profile, Task},
+    keys::Key,
+    profile::{Mark, Pin, Profile, Task},
     recipe::RecipeError,
 };
-use pilothouse_proto::hostd::v1::AgentProfile;
+use pilothouse_proto::hostd::v1::{AgentProfile, agent_profile};
 
 /// What a profile that is not a host's own says of where it came from.
 const SHIPPED: &str = "shipped";
@@ -20,6 +21,12 @@ pub(super) fn profile(name: &str, profile: Result<(&Profile, Option<&str>), &Rec
     let pins = |pins: &[Pin], between: &str| {
         pins.iter().map(|Pin { package, version }| format!("{package}{between}{version}")).collect()
     };
+    let marks = |marks: &[Mark]| {
+        let mark =
+            |mark: &Mark| agent_profile::Mark { contains: mark.contains.clone(), means: mark.means.word().into() };
+        marks.iter().map(mark).collect()
+    };
+    let keys = |keys: &[Key]| keys.iter().map(ToString::to_string).collect();
     AgentProfile {
         name: name.into(),
         source: source.unwrap_or(SHIPPED).into(),
@@ -44,5 +51,11 @@ pub(super) fn profile(name: &str, profile: Result<(&Profile, Option<&str>), &Rec
             Task::Typed => "typed".into(),
             Task::Arguments(arguments) => arguments.join(" "),
         },
+        titles: marks(&profile.titles),
+        patterns: marks(&profile.patterns),
+        allow: keys(&profile.answers.allow),
+        deny: keys(&profile.answers.deny),
+        after_rate_limit: profile.after_rate_limit.word().into(),
+        conversation_file: profile.conversation_file.clone(),
     }
 }

@@ -2,7 +2,7 @@
 
 mod attempt;
 
-use pilothouse_proto::hostd::v1::AgentProfile;
+use pilothouse_proto::hostd::v1::{AgentProfile, agent_profile::Mark};
 
 use super::{
     args::AgentCommand,
@@ -124,9 +124,21 @@ async fn show(fleet: &Fleet, name: &str, json: bool) -> Outcome {
         ("variables", variables(it)),
         ("files", plain_lines(&it.files.join("\n"))),
         ("hooks", plain(&it.hooks.join(" "))),
+        ("titles", marks(&it.titles)),
+        ("patterns", marks(&it.patterns)),
+        ("allow", plain(&it.allow.join(" "))),
+        ("deny", plain(&it.deny.join(" "))),
+        ("after limit", plain(&it.after_rate_limit)),
+        ("conversation", plain(&it.conversation_file)),
     ];
     output::print(&lines(&facts, output::colour()))?;
     Ok(0)
+}
+
+/// What texts of the terminal mean, one a line.
+fn marks(marks: &[Mark]) -> String {
+    let line = |mark: &Mark| format!("{}: {}", plain(&mark.means), plain(&mark.contains));
+    marks.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -28,6 +28,30 @@ pub(crate) struct AgentProfile<'a> {
     memory_bytes: Option<u64>,
     files: &'a [String],
     hooks: &'a [String],
+    /// What titles of its terminal mean, and then text at its cursor.
+    titles: Vec<Mark<'a>>,
+    patterns: Vec<Mark<'a>>,
+    answers: Answers<'a>,
+    after_rate_limit: Option<&'a str>,
+    conversation_file: Option<&'a str>,
+}
+
+/// What a text of the terminal means: working, idle, permission or question.
+#[derive(Debug, Serialize)]
+struct Mark<'a> {
+    contains: &'a str,
+    means: &'a str,
+}
+
+/// Keys that answer a permission; empty: it takes none.
+#[derive(Debug, Serialize)]
+struct Answers<'a> {
+    allow: &'a [String],
+    deny: &'a [String],
+}
+
+fn marks(marks: &[api::agent_profile::Mark]) -> Vec<Mark<'_>> {
+    marks.iter().map(|mark| Mark { contains: &mark.contains, means: &mark.means }).collect()
 }
 
 impl<'a> AgentProfile<'a> {
@@ -52,6 +76,11 @@ impl<'a> AgentProfile<'a> {
             memory_bytes: Some(it.memory_bytes).filter(|bytes| *bytes > 0),
             files: &it.files,
             hooks: &it.hooks,
+            titles: marks(&it.titles),
+            patterns: marks(&it.patterns),
+            answers: Answers { allow: &it.allow, deny: &it.deny },
+            after_rate_limit: Some(it.after_rate_limit.as_str()).filter(|word| !word.is_empty()),
+            conversation_file: Some(it.conversation_file.as_str()).filter(|path| !path.is_empty()),
         }
     }
 }
