@@ -114,6 +114,12 @@ impl Emulator {
         &self.machine.status
     }
 
+    /// What was fed so far is past: what it told is told, and turns of programs are counted from here on.
+    pub fn past(&mut self) {
+        self.machine.events.take();
+        self.machine.status.past();
+    }
+
     /// Notes that the terminal's process has ended: of what was reported only results stay.
     pub fn process_ended(&mut self) {
         self.machine.status.settle();

@@ -44,6 +44,8 @@ pub struct Notification {
     pub title: String,
     /// Text of the notification; may be empty where there is a title.
     pub body: String,
+    /// Number of the OSC that it came by: 9, 777 or 99.
+    pub osc: u16,
 }
 
 /// How far a program is with what it does, as ConEmu and Windows Terminal show it in the task bar.
@@ -111,13 +113,13 @@ impl Events {
             b"133" if matches!(split(rest, b';').0, b"A" | b"D") => self.push(Event::Progress(Progress::Over)),
             // Other numbers of ConEmu's are no text.
             b"9" if !is_number(split(rest, b';').0) => {
-                self.notify(Notification { title: String::new(), body: body(rest) })
+                self.notify(Notification { title: String::new(), body: body(rest), osc: 9 })
             }
             b"777" => {
                 let (what, rest) = split(rest, b';');
                 let (title, text) = split(rest, b';');
                 if what == b"notify" {
-                    self.notify(Notification { title: body(title), body: body(text) });
+                    self.notify(Notification { title: body(title), body: body(text), osc: 777 });
                 }
             }
             b"99" => self.kitty(rest),
@@ -140,7 +142,7 @@ impl Events {
     }
 
     fn notify(&mut self, notification: Notification) {
-        if notification != Notification::default() {
+        if !(notification.title.is_empty() && notification.body.is_empty()) {
             self.push(Event::Notification(notification));
         }
     }
@@ -161,7 +163,7 @@ impl Events {
         into.extend(text.chars().take(room));
         if value(b'd') != Some(b"0") {
             let done = std::mem::take(&mut self.begun);
-            self.notify(done);
+            self.notify(Notification { osc: 99, ..done });
         }
     }
 
@@ -212,15 +214,15 @@ mod tests {
 
     use super::*;
 
-    fn notification(title: &str, body: &str) -> Event {
-        Event::Notification(Notification { title: title.into(), body: body.into() })
+    fn notification(osc: u16, title: &str, body: &str) -> Event {
+        Event::Notification(Notification { title: title.into(), body: body.into(), osc })
     }
 
     #[rstest]
     #[case("0;a title", vec![Event::Title("a title".into())])]
     #[case("2;a;b\x01", vec![Event::Title("a;b".into())])]
     #[case("1;icon", vec![])]
-    #[case("9;done", vec![notification("", "done")])]
+    #[case("9;done", vec![notification(9, "", "done")])]
     #[case("9;4;1;50", vec![Event::Progress(Progress::Percent(50))])]
     #[case("9;4;1;200", vec![Event::Progress(Progress::Percent(100))])]
     #[case("9;4;1;99999999999999999999999", vec![Event::Progress(Progress::Percent(100))])]
@@ -238,10 +240,10 @@ mod tests {
     #[case("133;A;cl=line", vec![Event::Progress(Progress::Over)])]
     #[case("133;D;1", vec![Event::Progress(Progress::Over)])]
     #[case("133;B", vec![])]
-    #[case("777;notify;Build;all; well", vec![notification("Build", "all; well")])]
+    #[case("777;notify;Build;all; well", vec![notification(777, "Build", "all; well")])]
     #[case("777;precmd", vec![])]
-    #[case("99;;hello", vec![notification("hello", "")])]
-    #[case("99;i=1:p=body:e=1;aGk", vec![notification("", "hi")])]
+    #[case("99;;hello", vec![notification(99, "hello", "")])]
+    #[case("99;i=1:p=body:e=1;aGk", vec![notification(99, "", "hi")])]
     #[case("99;i=1:p=?;", vec![])]
     #[case("52;c;aGVsbG8=", vec![Event::Copy(Copy { selections: "c".into(), text: b"hello".into() })])]
     #[case("52;;aGVsbG8", vec![Event::Copy(Copy { selections: String::new(), text: b"hello".into() })])]
@@ -258,7 +260,7 @@ mod tests {
         for piece in ["99;i=7:d=0;Ti", "99;i=7:d=0;tle", "99;i=7:d=1:p=body;text"] {
             events.osc(piece.as_bytes());
         }
-        assert_eq!(events.take(), [notification("Title", "text")]);
+        assert_eq!(events.take(), [notification(99, "Title", "text")]);
     }
 
     #[test]

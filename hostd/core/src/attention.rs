@@ -318,7 +318,7 @@ fn works(s: &Session, now: UnixMillis) -> Why {
         Sign::Prompt { since, text } => {
             (Turn::You, "may ask", format!("may be asking: {text} (last output {} ago)", age(*since, now)))
         }
-        Sign::Called { at, text } if text.is_empty() => {
+        Sign::Called { at, text, .. } if text.is_empty() => {
             (Turn::You, "calls", format!("calls: rang the bell {} ago", age(*at, now)))
         }
         Sign::Called { text, .. } => (Turn::You, "calls", format!("calls: {text}")),

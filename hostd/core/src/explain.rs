@@ -9,7 +9,7 @@ use crate::{
 /// What one source said last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
-    /// Word of the source: see [`Source::word`]; else session-wait, screen or exit.
+    /// Word of the source: see [`Source::word`]; else session-wait, that of a [`Call`](crate::signs::Call), screen or exit.
     pub source: &'static str,
     /// When it was first said so; 0: it is not known.
     pub at: UnixMillis,
@@ -85,6 +85,9 @@ fn decides(s: &Session, now: UnixMillis) -> (&'static str, String) {
             (Source::Gateway.word(), "nobody else has said anything, and its model's API refuses its requests".into())
         }
         Sign::Nothing => ("", "nobody has said anything, so it is taken to be at work".into()),
+        Sign::Called { by, .. } => {
+            (by.word(), "nobody has said anything, and the program has called for a person".into())
+        }
         _ => ("screen", "nobody has said anything, so only what its terminal shows is known".into()),
     }
 }
@@ -109,13 +112,13 @@ fn of_report(source: Source, report: &Report) -> Said {
 }
 
 fn of_sign(sign: &Sign) -> Option<Said> {
-    let (at, state, text) = match sign {
+    let (source, at, state, text) = match sign {
         Sign::Nothing => return None,
-        Sign::Quiet { since } => (*since, "quiet", ""),
-        Sign::Prompt { since, text } => (*since, "prompt", text.as_str()),
-        Sign::Called { at, text } => (*at, "called", text.as_str()),
+        Sign::Quiet { since } => ("screen", *since, "quiet", ""),
+        Sign::Prompt { since, text } => ("screen", *since, "prompt", text.as_str()),
+        Sign::Called { at, text, by } => (by.word(), *at, "called", text.as_str()),
     };
-    Some(Said { source: "screen", at, state: state.into(), text: text.into(), ..Said::default() })
+    Some(Said { source, at, state: state.into(), text: text.into(), ..Said::default() })
 }
 
 #[cfg(test)]
@@ -125,6 +128,7 @@ mod tests {
         Input,
         reports::{Kind, State},
         session::{Message, Wait, WaitFor, step, tests::new},
+        signs::Call,
     };
 
     fn after(inputs: Vec<Input>) -> Session {
@@ -155,6 +159,12 @@ mod tests {
         let sent = Input::Send(Message::line("go on"));
         assert_eq!(decides(vec![]), ("", vec![]));
         assert_eq!(decides(vec![quiet()]), ("screen", vec!["screen"]));
+        for (by, word) in
+            [(Call::Bell, "bell"), (Call::Osc9, "osc-9"), (Call::by_osc(777), "osc-777"), (Call::by_osc(99), "osc-99")]
+        {
+            let called = Input::Seen { generation: 3, sign: Sign::Called { at: 1, text: String::new(), by } };
+            assert_eq!(decides(vec![called]), (word, vec![word]));
+        }
         assert_eq!(decides(vec![asks(), works()]), ("osc-7501", vec!["osc-7501", "hook"]));
         assert_eq!(decides(vec![asks()]), ("hook", vec!["hook"]));
         assert_eq!(decides(vec![works(), said()]), ("session-status", vec!["session-status", "osc-7501"]));

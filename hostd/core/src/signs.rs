@@ -44,7 +44,48 @@ pub enum Sign {
         at: UnixMillis,
         /// Text of the notification, at most 256 bytes; empty: it was the bell.
         text: String,
+        /// By what it called.
+        #[serde(default)]
+        by: Call,
     },
+}
+
+/// By what a program calls for a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Call {
+    /// The program rang the bell; also of records of before it was kept.
+    #[default]
+    Bell,
+    /// A notification by OSC 9, as of iTerm2.
+    Osc9,
+    /// A notification by OSC 99, as of kitty.
+    Osc99,
+    /// A notification by OSC 777, as of urxvt.
+    Osc777,
+}
+
+impl Call {
+    /// The call by the OSC of this number.
+    #[must_use]
+    pub fn by_osc(number: u16) -> Self {
+        match number {
+            99 => Self::Osc99,
+            777 => Self::Osc777,
+            _ => Self::Osc9,
+        }
+    }
+
+    /// The word of the API and of `--json`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Bell => "bell",
+            Self::Osc9 => "osc-9",
+            Self::Osc99 => "osc-99",
+            Self::Osc777 => "osc-777",
+        }
+    }
 }
 
 impl Sign {
@@ -60,7 +101,7 @@ impl Sign {
         let clean = |text: String| text::clean(&text::one_line(&text), TEXT_MAX);
         match self {
             Self::Prompt { since, text } => Self::Prompt { since, text: clean(text) },
-            Self::Called { at, text } => Self::Called { at, text: clean(text) },
+            Self::Called { at, text, by } => Self::Called { at, text: clean(text), by },
             other => other,
         }
     }
@@ -71,7 +112,7 @@ impl Sign {
 pub struct Signs {
     output: Option<UnixMillis>,
     input: Option<UnixMillis>,
-    called: Option<(UnixMillis, String)>,
+    called: Option<(UnixMillis, String, Call)>,
     /// One bit for each of the last 32 seconds, the newest the lowest: whether there was output.
     seconds: u32,
 }
@@ -84,7 +125,7 @@ impl Signs {
         self.output = Some(now);
         let (most, of) = BUSY;
         let busy = (self.seconds & ((1 << of) - 1)).count_ones() >= most;
-        self.called.take_if(|(at, _)| busy && now.saturating_sub(*at) >= UnixMillis::from(of) * 1000);
+        self.called.take_if(|(at, ..)| busy && now.saturating_sub(*at) >= UnixMillis::from(of) * 1000);
     }
 
     /// Records that somebody typed: whatever the program asked was seen.
@@ -96,13 +137,13 @@ impl Signs {
     /// Records that the bell rang; one that answers a key does not count.
     pub fn bell(&mut self, now: UnixMillis) {
         if self.input.is_none_or(|key| now.saturating_sub(key) >= BEEP) && self.called.is_none() {
-            self.called = Some((now, String::new()));
+            self.called = Some((now, String::new(), Call::Bell));
         }
     }
 
     /// Records that a notification came.
-    pub fn notified(&mut self, text: &str, now: UnixMillis) {
-        self.called = Some((now, text.to_owned()));
+    pub fn notified(&mut self, text: &str, by: Call, now: UnixMillis) {
+        self.called = Some((now, text.to_owned(), by));
     }
 
     /// The sign to be shown now, where `before` is the text before the cursor in its row, empty where no cursor is shown. None:
@@ -110,8 +151,8 @@ impl Signs {
     #[must_use]
     pub fn sign(&self, before: &str, now: UnixMillis) -> Option<Sign> {
         let since = self.output?;
-        if let Some((at, text)) = self.called.clone() {
-            return Some(Sign::Called { at, text }.cleaned());
+        if let Some((at, text, by)) = self.called.clone() {
+            return Some(Sign::Called { at, text, by }.cleaned());
         }
         let still = now.saturating_sub(since.max(self.input.unwrap_or(since)));
         if still >= PROMPT && is_prompt(before) {
@@ -157,7 +198,7 @@ mod tests {
                 Output(at) => signs.output(at * 1000),
                 Input(at) => signs.input(at * 1000),
                 Bell(at) => signs.bell(at * 1000),
-                Notified(at, text) => signs.notified(text, at * 1000),
+                Notified(at, text) => signs.notified(text, Call::Osc777, at * 1000),
                 Works(from, to) => (*from..*to).for_each(|at| signs.output(at * 1000)),
             }
         }
@@ -173,7 +214,8 @@ mod tests {
     }
 
     fn called(at: UnixMillis, text: &str) -> Sign {
-        Sign::Called { at: at * 1000, text: text.into() }
+        let by = if text.is_empty() { Call::Bell } else { Call::Osc777 };
+        Sign::Called { at: at * 1000, text: text.into(), by }
     }
 
     #[rstest]

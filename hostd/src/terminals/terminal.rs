@@ -357,7 +357,7 @@ impl Inner {
                     let past = files::replay(&directory);
                     emulator.feed(&past);
                     // What it said then was heard then.
-                    emulator.events();
+                    emulator.past();
                     (size, emulator, past.is_empty())
                 });
                 let Ok((size, emulator, blank)) = loaded.await else { return };
@@ -575,7 +575,7 @@ impl State {
         if let Some(notification) = after.notification.as_ref().filter(|_| notified) {
             let parts = [&*notification.title, &*notification.body];
             let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-            self.seen.notified(&parts.join(": "), now);
+            self.seen.notified(&parts.join(": "), signs::Call::by_osc(notification.osc), now);
         }
         !self.watched || rang || notified
     }

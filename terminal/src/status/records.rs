@@ -14,6 +14,8 @@ pub struct Records {
     /// Number of reports that were taken.
     reports: u64,
     revision: u64,
+    /// See [`Records::begun`].
+    begun: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ impl Records {
 
     fn set(&mut self, id: String, record: Record) {
         let last = self.reports;
+        let works = |record: &Record| record.state == State::Working;
+        self.begun += u64::from(id.is_empty() && works(&record) && !self.get(&id).is_some_and(works));
         if let Some(kept) = self.kept.get_mut(&id) {
             kept.last = last;
             if kept.record != record {
@@ -76,6 +80,17 @@ impl Records {
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Number of times that the root has begun to work, past ones that were read again apart.
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// What was taken so far was past.
+    pub(crate) fn past(&mut self) {
+        self.begun = 0;
     }
 
     /// The record of this id.
@@ -159,6 +174,22 @@ mod tests {
         let records = after(&["state=working:progress=5:title=aGk", "state=working:id=a", "state=working"]);
         assert_eq!(ids(&records), ["", "a"]);
         assert_eq!((records.get("").unwrap().progress, &*records.get("").unwrap().title), (None, ""));
+    }
+
+    #[test]
+    fn it_is_counted_how_often_the_root_begins_to_work() {
+        let turns = [
+            "state=working",
+            "state=working:msg=aGk",
+            "state=idle",
+            "state=working:id=a",
+            "state=working",
+            "state=idle",
+        ];
+        let mut records = after(&turns);
+        assert_eq!(records.begun(), 2);
+        records.past();
+        assert_eq!((records.begun(), records.get("").map(|root| root.state)), (0, Some(State::Idle)));
     }
 
     #[test]

@@ -30,19 +30,26 @@ pub(super) fn reports(s: &mut Session, source: Source, report: Option<Report>) -
     if s.exited.is_some() && source != Source::Agent && !answers {
         return vec![];
     }
-    // That its model answers is no news of an agent that was sent something since.
-    let said_since = answers && s.reported().is_none();
+    // Something was sent to it since, or its task is about to begin: what does not decide is no news of it then. That its model answers is
+    // none either, and a hook may tell once more of the turn before, as of Claude Code's reminder that it waits.
+    let said_since = s.reported().is_none();
+    let decided = s.reports.deciding().map(|(source, report)| (source, report.clone()));
+    // A title that says nothing any more is not that of a program at rest.
+    let left = source == Source::Terminal
+        && report.is_none()
+        && s.reported().is_some_and(|(source, _)| source == Source::Terminal);
     let (before, asked) = (s.reports.clone(), asks(s));
     let answered = answers && report.is_none();
     s.reports.take(source, report);
     if answered || (source != Source::Gateway && s.reports.ended_well()) {
         s.limit_tries = 0;
     }
-    goes_on_unless_asked(s, asked);
+    goes_on_unless_asked(s, asked || left);
     if source == Source::Agent {
         s.oom_killed.clear();
     }
-    let news = s.reports != before && s.wait.is_none() && !said_since;
+    let decides = s.reports.deciding().map(|(source, report)| (source, report.clone())) != decided;
+    let news = s.reports != before && s.wait.is_none() && !(said_since && (answers || !decides));
     if source == Source::Agent || news { follow(s) } else { vec![] }
 }
 
@@ -65,7 +72,7 @@ fn asks(s: &Session) -> bool {
     s.reported().is_some_and(|(_, report)| matches!(report.state, State::Blocked(_)))
 }
 
-/// An agent that asked, and of which nothing is reported any more, was answered.
+/// An agent that asked, or whose terminal alone said that it was at rest, and of which nothing is reported any more, works.
 fn goes_on_unless_asked(s: &mut Session, asked: bool) {
     if asked && s.reports.deciding().is_none() {
         s.set_activity(Activity::Working, String::new());

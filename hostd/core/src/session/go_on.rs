@@ -80,8 +80,13 @@ pub(super) fn limit_is_over(s: &mut Session, now: UnixMillis) -> Vec<Effect> {
     if s.exited.is_none() {
         return tell(s, LIMIT_OVER);
     }
+    start_again(s, LIMIT_OVER)
+}
+
+/// Starts an agent again that has ended, with its conversation.
+fn start_again(s: &mut Session, told: &'static str) -> Vec<Effect> {
     let Ok(effects) = step::restart(s, false) else { return vec![] };
-    s.post(Message::of_restart(LIMIT_OVER));
+    s.post(Message::of_restart(told));
     effects
 }
 
@@ -90,12 +95,14 @@ pub(super) fn budget_raised(s: &mut Session) -> Vec<Effect> {
     if !s.reports.refusal().is_some_and(Report::is_over_budget) {
         return vec![];
     }
-    if s.exited.is_some() || s.stopped_by().is_none() || !s.can_be_told() {
+    // One whose conversation is not known would begin anew: that is a person's to say.
+    let is_there = s.exited.is_none() || s.resumes;
+    if !is_there || s.stopped_by().is_none() || !s.can_be_told() {
         return agent::reports(s, Source::Gateway, None);
     }
     seen_to(s);
     s.reports.take(Source::Gateway, None);
-    tell(s, RAISED)
+    if s.exited.is_none() { tell(s, RAISED) } else { start_again(s, RAISED) }
 }
 
 /// Notes that the agent is told something after what has stopped it.

@@ -592,8 +592,8 @@ fn signs(sign: Sign) -> Input {
     Sign::Prompt { since: 0, text: "Go on? [y/N]".into() }, "tests", Turn::You, "may ask",
     "may be asking: Go on? [y/N] (last output 14 min ago)"
 )]
-#[case::bell(Sign::Called { at: 0, text: String::new() }, "", Turn::You, "calls", "calls: rang the bell 14 min ago")]
-#[case::notification(Sign::Called { at: 0, text: "Approve?".into() }, "", Turn::You, "calls", "calls: Approve?")]
+#[case::bell(Sign::Called { at: 0, text: String::new(), by: Default::default() }, "", Turn::You, "calls", "calls: rang the bell 14 min ago")]
+#[case::notification(Sign::Called { at: 0, text: "Approve?".into(), by: Default::default() }, "", Turn::You, "calls", "calls: Approve?")]
 fn what_a_terminal_shows(
     #[case] sign: Sign,
     #[case] text: &str,
@@ -612,7 +612,7 @@ fn what_a_terminal_shows(
 
 #[test]
 fn what_an_agent_says_answers_what_was_seen_before() {
-    let called = |at| signs(Sign::Called { at, text: "Approve?".into() });
+    let called = |at| signs(Sign::Called { at, text: "Approve?".into(), by: Default::default() });
     let (s, _) = step(&running(), called(5_000), 5_000).unwrap();
     assert_eq!(attention(&s, 0).turn, Turn::You);
     let status = Status { activity: Activity::Working, text: "on it".into(), choices: vec![] };
@@ -623,7 +623,10 @@ fn what_an_agent_says_answers_what_was_seen_before() {
     assert_eq!(attention(&s, 0).turn, Turn::You, "a status may be late by a moment");
     let (s, _) = step(&s, message(), 20_000).unwrap();
     assert_eq!(attention(&s, 0).turn, Turn::Agent);
-    let (s, _) = all(Session { sign: Sign::Called { at: 0, text: String::new() }, ..running() }, [Input::Suspend]);
+    let (s, _) = all(
+        Session { sign: Sign::Called { at: 0, text: String::new(), by: Default::default() }, ..running() },
+        [Input::Suspend],
+    );
     let (s, _) = step(&s, Input::Suspended, 3000).unwrap();
     assert_eq!((attention(&s, 0).turn, attention(&s, 0).word), (Turn::You, "calls"), "also on disk");
 }

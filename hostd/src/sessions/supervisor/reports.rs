@@ -8,7 +8,7 @@ use std::{ops::ControlFlow, time::Duration};
 use hostd_core::{
     Input,
     profile::is_conversation,
-    reports::{Report, Seen, Source, of_terminal},
+    reports::{Report, Seen, Source, State, of_terminal},
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -29,6 +29,8 @@ pub(super) struct Pace {
     last: Option<Instant>,
     /// When words alone were last passed on.
     worded: Option<Instant>,
+    /// Number of times that the program had begun to work, by its own reports, when that was last looked at.
+    begun: u64,
 }
 
 impl Pace {
@@ -100,8 +102,7 @@ impl Supervisor {
         self.ctx.feed.session(self.handle.view());
         // It may be why a turn has ended.
         self.look_at_refusal(began).await?;
-        let program = Report::of_records(&self.handle.terminal.status(), now());
-        self.pass_on(Source::Program, program, began).await?;
+        self.look_at_program(began).await?;
         let shown = self.of_terminal();
         self.pass_on(Source::Terminal, shown, began).await?;
         let mut hook = None;
@@ -120,6 +121,20 @@ impl Supervisor {
             }
         }
         self.look_at_typed().await
+    }
+
+    /// Tells the core what the program reports. One that has worked since the last look, and rests again, has had a turn all the same.
+    async fn look_at_program(&mut self, began: Instant) -> ControlFlow<()> {
+        let records = self.handle.terminal.status();
+        let program = Report::of_records(&records, now());
+        let again = records.begun() > std::mem::replace(&mut self.pace.begun, records.begun());
+        let rests = |report: &Report| report.state.is_at_rest();
+        let known = self.session().reports.program.as_ref().is_some_and(rests);
+        if again && known && program.as_ref().is_some_and(rests) {
+            self.pass_on(Source::Program, Some(Report::new(State::Working, now())), began).await?;
+        }
+        self.pass_on(Source::Program, program, began).await?;
+        ControlFlow::Continue(())
     }
 
     /// Tells the core what its model's API has refused, and what was typed since.
@@ -199,8 +214,6 @@ impl Supervisor {
 
 #[cfg(test)]
 mod tests {
-    use hostd_core::reports::State;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]

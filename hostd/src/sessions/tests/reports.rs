@@ -34,6 +34,25 @@ async fn what_a_program_reports_is_seen_with_its_parts() {
 }
 
 #[tokio::test]
+async fn a_turn_that_nobody_saw_is_one_all_the_same() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    let guest = world.vmm.vm(0).guest.clone();
+    guest.write(b"\x1b]7501;state=working\x07");
+    until(&fleet, "fix", |view| state(view) == Some((Source::Program, State::Working))).await;
+    guest.write(b"\x1b]7501;state=idle\x07");
+    let first = until(&fleet, "fix", |view| view.session.ended_turn()).await;
+    let began = |view: &SessionView| view.session.reports.turn_at;
+    // Both come between two looks.
+    guest.write(b"\x1b]7501;state=working\x07\x1b]7501;state=idle\x07");
+    let view = until(&fleet, "fix", |view| began(view) > began(&first) && view.session.ended_turn()).await;
+    assert_eq!(state(&view), Some((Source::Program, State::Idle)));
+    fleet.stop().await;
+}
+
+#[tokio::test]
 async fn a_flood_of_reports_costs_few_commits_and_its_end_is_seen() {
     let world = World::new();
     world.session("fix").await;

@@ -64,8 +64,8 @@ pub(crate) struct Show {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Sources, best first: session-status (the agent's own word), osc-7501 (its program, by the Program Status
-Protocol), hook, gateway (limits of its model), terminal (title, text at the cursor, progress), screen (bell,
-prompt, silence). An asterisk marks the one that decides.
+Protocol), hook, gateway (limits of its model), terminal (title, text at the cursor, progress), bell, osc-9,
+osc-99 and osc-777 (it calls for a person), screen (prompt, silence). An asterisk marks the one that decides.
 
 Examples:
   pilothouse explain fix-parser

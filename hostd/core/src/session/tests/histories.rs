@@ -53,7 +53,7 @@ pub(super) fn input() -> impl Strategy<Value = Input> {
             Input::AgentStatus { generation, status: Status { activity, choices: vec![text.clone()], text } }
         }),
         2 => (generation.clone(), 0_i64..900, any::<String>()).prop_map(|(generation, at, text)| {
-            Input::Seen { generation, sign: crate::signs::Sign::Called { at, text } }
+            Input::Seen { generation, sign: crate::signs::Sign::Called { at, text, by: Default::default() } }
         }),
         6 => (generation.clone(), source(), prop::option::of((state(), any::<String>(), 0_i64..900))).prop_map(
             |(generation, source, report)| {

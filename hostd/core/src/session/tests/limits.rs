@@ -162,9 +162,12 @@ fn it_waits_for_a_person_where_nobody_knows_when_a_limit_ends() {
         let (told, _) = step(&s, message(), 3000).unwrap();
         assert_eq!(attention(&told, 3000).turn, Turn::Agent, "somebody has seen to it");
     }
-    let asks = Input::Seen { generation: 3, sign: crate::signs::Sign::Called { at: 3000, text: "which?".into() } };
+    let asks = Input::Seen {
+        generation: 3,
+        sign: crate::signs::Sign::Called { at: 3000, text: "which?".into(), by: crate::signs::Call::Osc9 },
+    };
     let asks = step(&refused(&running(), Refusal::OutOfQuota, None, 2000), asks, 3000).unwrap().0;
-    assert_eq!((attention(&asks, 3000).word, explain(&asks, 3000).decides), ("calls", "screen"));
+    assert_eq!((attention(&asks, 3000).word, explain(&asks, 3000).decides), ("calls", "osc-9"));
     let s = reports(&refused(&works(), Refusal::OutOfQuota, None, 2000), Source::Program, State::Idle, 2500);
     let seen = attention(&s, MINUTE);
     assert_eq!((seen.turn, seen.word, &*seen.reason), (Turn::You, "limited", "out of quota"));
@@ -323,8 +326,15 @@ fn a_raised_budget_has_the_agent_go_on_once() {
     let (raised, effects) = raise(&still, 5_000_000);
     assert!(typed(&effects).contains("It was raised"), "{effects:?}");
     assert_eq!((raised.reports.gateway, raised.activity), (None, Activity::Working));
-    let ended = Session { exited: Some(1), ..stopped_by_budget() };
-    assert_eq!(raise(&ended, 5_000_000).1, [], "it is not started again");
+    // One that has ended by it is started again with its conversation, where that is known.
+    let ended = exits(&refused, 1);
+    let (again, effects) = raise(&ended, 5_000_000);
+    assert_eq!((again.lifecycle.clone(), effects), (Lifecycle::Queued, vec![Effect::End, Effect::Admit]));
+    assert!(matches!(&again.inbox[..], [told] if told.of_restart && told.text.contains("It was raised")));
+    let unknown = Session { resumes: false, ..ended.clone() };
+    let (left, effects) = raise(&unknown, 5_000_000);
+    assert_eq!((effects, left.exited), (vec![], Some(1)), "it would begin anew");
+    assert_eq!(raise(&exits(&refused, 130), 5_000_000).1, [], "by a signal");
 }
 
 /// An agent whose turn the gateway ended since its budget was used up.

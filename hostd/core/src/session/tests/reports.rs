@@ -106,13 +106,32 @@ fn a_limit_says_when_it_ends() {
 
 #[test]
 fn a_bell_says_nothing_where_the_program_does() {
-    let rang = Input::Seen { generation: 3, sign: Sign::Called { at: 900, text: String::new() } };
+    let rang =
+        Input::Seen { generation: 3, sign: Sign::Called { at: 900, text: String::new(), by: Default::default() } };
     let s = after(&[program(State::Working, "", 500), rang.clone()]);
     assert_eq!((attention(&s, 1000).turn, attention(&s, 1000).word), (Turn::Agent, "working"));
     assert_eq!(attention(&after(&[rang]), 1000).word, "calls");
     let quiet = Input::Seen { generation: 3, sign: Sign::Quiet { since: 1000 } };
     let s = after(&[program(State::Working, "", 500), quiet]);
     assert_eq!(attention(&s, 1000 + 3 * MINUTE).reason, "working; last output 3 min ago");
+}
+
+#[test]
+fn a_title_that_says_nothing_any_more_is_of_a_program_at_work() {
+    let idle = report(Source::Terminal, State::Idle, "", 2);
+    let unknown = || Input::Reported { generation: 3, source: Source::Terminal, report: None };
+    let s = after(&[report(Source::Terminal, State::Working, "", 1), idle.clone()]);
+    assert_eq!((s.activity, s.ended_turn()), (Activity::Idle, true));
+    let s = step(&s, unknown(), 1000).unwrap().0;
+    assert_eq!((s.activity, attention(&s, 1000).word), (Activity::Working, "working"));
+    // Where somebody else says more, that stands.
+    let s = after(&[
+        report(Source::Hook, State::Working, "", 1),
+        report(Source::Hook, State::Idle, "", 2),
+        idle,
+        unknown(),
+    ]);
+    assert_eq!(s.activity, Activity::Idle);
 }
 
 #[test]
@@ -133,6 +152,29 @@ fn a_turn_has_ended_until_something_is_sent() {
     assert!(s.ended_turn() && s.waits());
     let sent = step(&s, message(), 1000).unwrap().0;
     assert_eq!((sent.activity, sent.ended_turn()), (Activity::Working, false));
+}
+
+#[test]
+fn what_does_not_decide_ends_no_turn_that_something_was_sent_for() {
+    let hook = |state, text, at| report(Source::Hook, state, text, at);
+    let s = after(&[
+        program(State::Working, "", 1),
+        hook(State::Idle, "Fixed.", 2),
+        program(State::Idle, "", 3),
+        message(),
+    ]);
+    assert_eq!(s.activity, Activity::Working);
+    // Claude Code reminds of a prompt that nobody has used for a minute, also where it was on disk meanwhile; then it has the message.
+    let s = step(&s, hook(State::Idle, "Fixed.", 1000), 1000).unwrap().0;
+    assert_eq!((s.activity, s.ended_turn()), (Activity::Working, false));
+    let s = step(&s, hook(State::Working, "", 1100), 1100).unwrap().0;
+    assert_eq!((s.activity, s.ended_turn()), (Activity::Working, false));
+    let s = step(&s, program(State::Working, "", 1200), 1200).unwrap().0;
+    let s = step(&s, program(State::Idle, "", 1300), 1300).unwrap().0;
+    assert!(s.ended_turn(), "{:?}", s.activity);
+    // A program whose hooks alone are heard says by them that it rests.
+    let s = after(&[hook(State::Working, "", 1), hook(State::Idle, "", 2), message(), hook(State::Idle, "", 1000)]);
+    assert!(s.ended_turn(), "{:?}", s.activity);
 }
 
 #[test]
@@ -221,7 +263,4 @@ fn an_agent_whose_question_is_not_seen_any_more_was_answered() {
     let status = Status { activity: Activity::NeedsInput, text: "which?".into(), choices: vec![] };
     let own = Input::AgentStatus { generation: 3, status };
     assert_eq!(after(&[asks, own, gone]).activity, Activity::NeedsInput);
-    let ready = report(Source::Terminal, State::Idle, "", 500);
-    let gone = Input::Reported { generation: 3, source: Source::Terminal, report: None };
-    assert_eq!(after(&[ready, gone]).activity, Activity::Idle, "nobody said that it works");
 }
