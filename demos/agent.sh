@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
 # Real agents at work: an unmodified Codex and an unmodified Claude Code from npm, each in a microVM of its own, against a
 # scripted stand-in for a model (demos/model). Each changes a repository, opens a pull request and ends its turn; its checks fail,
-# which wakes it from disk; it fixes that, is reviewed with a comment on a line, answers it, and is merged.
+# which wakes it from disk; it fixes that, is reviewed with a comment on a line, answers it, and is merged. On its way its model refuses
+# it once, since there were too many requests.
 #
-# Usage: demos/agent.sh [--headless] [--agents LIST] [--data DIR] [--bin DIR] [--clean]
+# Usage: demos/agent.sh [--headless] [--only NAME] [--agents LIST] [--data DIR] [--bin DIR] [--clean]
 #   --headless   without a terminal: prints a transcript, proofs and a table; exit code 0 only if all of it happened
-#   --agents LIST  plays these profiles instead, separated by commas, one after the other, without a terminal: each writes a file, is
-#                permitted to where it asks, and is put to disk in the middle of an answer for a minute; prints a table
+#   --only NAME  one of the two, codex or claude, and not the other
+#   --agents LIST  plays these profiles instead, separated by commas, one after the other, without a terminal: each writes a file,
+#                asks for a permission and is given it from the list, is refused once by its model, and is put to disk in the middle
+#                of an answer for a minute; prints a table
 #   --data DIR   where kernel, images, repository and sessions go; default: pilothouse-agent-demo in the XDG data folder
 #   --bin DIR    has hostd, pilothouse and the guest's program, so that nothing is built
 #   --clean      removes that folder, and does nothing else
 # Exit code 69: npm or its registry is not there, so nothing was run. Ends everything that it started, whatever happens. What took
-# long to make is kept for the next run. No step of tests/run.sh: it would take five minutes of each run, seven the first time.
+# long to make is kept for the next run. tests/run.sh plays codex alone: both would take it five minutes, seven the first time.
 set -euo pipefail
 # shellcheck source=demos/common.sh
 source "$(dirname "$0")/common.sh"
@@ -47,7 +50,7 @@ start_model() {
     before=$(cat "$data/model.port" 2>/dev/null) || before=0
     for before in "$before" 0; do
         : >"$data/model.port"
-        setsid python3 "$root/demos/model/server.py" --root /work/widgets --port "$before" >"$data/model.port" 2>"$data/model.log" 9>&- &
+        setsid python3 "$root/demos/model/server.py" --root /work/widgets --port "$before" --key "$data/key" >"$data/model.port" 2>"$data/model.log" 9>&- &
         model_pid=$!
         model_start=$(process_start "$model_pid") || true
         echo "$model_pid $model_start" >"$data/model.process"
@@ -61,6 +64,44 @@ start_model() {
     done
     [ -n "$port" ] || { cat "$data/model.log" >&2; fail "the stand-in for a model did not start within ${tries}00 ms"; }
     say "a scripted stand-in for a model listens on 127.0.0.1:$port"
+}
+
+# The stand-in asks for a key that no microVM has: the gateway puts it into the requests, under the names that the profiles know.
+# Whatever passes there is looked at, so that it is known what answers took, and when there were too many requests.
+write_credentials() {
+    local host
+    host=host.pilothouse.internal:$port
+    cat >"$data/credentials.new" <<TOML
+[[credential]]
+name = "anthropic"
+hosts = ["$host"]
+header = "x-api-key"
+path = "/v1/messages"
+secret = { file = "$data/key" }
+
+[[credential]]
+name = "openai"
+hosts = ["$host"]
+bearer = true
+path = "/v1/"
+secret = { file = "$data/key" }
+
+[[credential]]
+name = "github-copilot"
+hosts = ["$host"]
+bearer = true
+path = "/v1/"
+secret = { file = "$data/key" }
+
+[[credential]]
+name = "gemini"
+hosts = ["$host"]
+header = "x-goog-api-key"
+path = "/v1beta/"
+secret = { file = "$data/key" }
+TOML
+    chmod 600 "$data/credentials.new"
+    mv "$data/credentials.new" "$data/credentials.toml"
 }
 
 end_own() {
@@ -82,13 +123,16 @@ prepare() {
     end_earlier
     end_earlier_model
     during "importing the repository" "$root/demos/import-widgets.sh" "$data"
+    [ -s "$data/key" ] || (umask 077 && od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$data/key")
     start_model
+    write_credentials
     start_hostd
     mkdir -p "$data/recipes"
     local i name
     for name in "${environments[@]}"; do
         say "baking the environment $name (the first time fetches a kernel, a Debian and the program from npm)"
         sed "s/PORT/$port/" "$root/demos/agent/$name.toml" >"$data/recipes/$name.toml"
+        [ $each = no ] || { asking "$data/recipes/$name.toml" >"$data/recipes/new" && mv "$data/recipes/new" "$data/recipes/$name.toml"; }
         pilothouse env build "$data/recipes/$name.toml"
     done
     forget
@@ -106,10 +150,21 @@ choose() {
     each=yes
 }
 
+# only NAME: the one that is played, and what it is asked.
+only() {
+    local i
+    for i in "${!environments[@]}"; do
+        [ "${environments[i]}" != "$1" ] || { environments=("$1") titles=("${titles[i]}") tasks=("${tasks[i]}") && return 0; }
+    done
+    echo "agent.sh: $1 is neither codex nor claude" >&2
+    exit 2
+}
+
 arguments=()
 while [ $# -gt 0 ]; do
     case $1 in
         --agents) [ $# -ge 2 ] || { echo "agent.sh: --agents needs names" >&2; exit 2; }; choose "$2"; arguments+=(--headless); shift ;;
+        --only) [ $# -ge 2 ] || { echo "agent.sh: --only needs a name" >&2; exit 2; }; only "$2"; shift ;;
         *) arguments+=("$1") ;;
     esac
     shift

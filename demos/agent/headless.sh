@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154  # data, ids and slugs are agent.sh's
 
-# Prints every change of a session's state until both pull requests are merged, and plays the reviewer. Fifteen minutes at most.
+# Prints every change of a session's state until all pull requests are merged, and plays the reviewer. Fifteen minutes at most.
 follow() {
     local deadline=$((SECONDS + 900)) slug lifecycle attention reason id memory disk
     declare -A seen=() asked=() kept=()
@@ -12,6 +12,7 @@ follow() {
             kept[$id]=$lifecycle
             [ "$memory" -le "${most_memory[$id]-0}" ] || most_memory[$id]=$memory
             [ "$disk" -le "${most_disk[$id]-0}" ] || most_disk[$id]=$disk
+            case $reason in *"rate limited; it ends in"*) limited[$id]=yes ;; esac
             # An age in a reason is no change.
             if [ "${seen[$id]-}" != "$lifecycle ${reason//[0-9]/}" ]; then
                 seen[$id]="$lifecycle ${reason//[0-9]/}"
@@ -34,7 +35,8 @@ follow() {
 review() {
     local pull session standing
     while IFS=$'\x1f' read -r pull session standing; do
-        [ "${kept[$session]}" = suspended ] || continue
+        # A pull request may be left of a run that was broken off.
+        [ "${kept[$session]-}" = suspended ] || continue
         if [ "$standing" = approved ]; then
             say "merging $pull"
             pilothouse review merge --yes "$pull" >/dev/null
@@ -53,7 +55,7 @@ review() {
 
 # ask PULL SESSION: a verdict with a comment on a line of what that session made.
 ask() {
-    if [ "$2" = "${ids[0]}" ]; then
+    if [[ ${slugs[$2]} = round-discount-* ]]; then
         pilothouse review comment "$1" --file lib/price.awk --line 4 "Why is half a cent added? Say so in the code." >/dev/null
     else
         pilothouse review comment "$1" --file lib/csv.awk --line 3 "A name may have a comma in it: quote names." >/dev/null
@@ -81,6 +83,41 @@ prove_told() {
     done
     if grep -q 'session wait' "$data/model.log"; then fail "an agent was made to wait by command"; fi
     if grep -q 'not as expected' "$data/model.log"; then fail "a tool call went wrong: $(grep 'not as expected' "$data/model.log")"; fi
+}
+
+# Each was refused once, since there were too many requests: that was seen, and none needed a person for it. A program that gives up
+# is told when the limit is over; others ask again by themselves.
+prove_limits() {
+    local id how
+    for id in "${ids[@]}"; do
+        [ -n "${limited[$id]-}" ] || fail "${slugs[$id]} was never seen to be rate limited"
+        how="its program asked again by itself"
+        if pilothouse events "$id" | grep -qE ' went-on '; then how="it was told when that was over"; fi
+        say "${slugs[$id]} was rate limited, and went on: $how"
+    done
+}
+
+# What said what of each agent, in the end. Each has told of itself, by OSC 7501 and by hooks.
+prove_sources() {
+    local id said
+    for id in "${ids[@]}"; do
+        said=$(pilothouse explain "$id")
+        say "why ${slugs[$id]} stands as it does:"
+        printf '%s\n' "            ${said//$'\n'/$'\n'            }"
+        for source in osc-7501 hook; do
+            grep -qE "^[* ]*$source " <<<"$said" || fail "${slugs[$id]} says nothing by $source"
+        done
+    done
+}
+
+# The key that the requests arrived with is in no microVM's memory or disk, in no log, and in nothing else that hostd has.
+prove_key_is_kept() {
+    local key found
+    key=$(<"$data/key")
+    if grep -q ': 401,' "$data/model.log"; then fail "a request came without its key: $(grep -m 1 ': 401,' "$data/model.log")"; fi
+    found=$(grep -rlF --exclude=key -- "$key" "$data" || true)
+    [ -z "$found" ] || fail "the key of the model is in $found"
+    say "all requests brought the model's key, and it is in no file of a microVM or of hostd"
 }
 
 # Figures of each agent, of this run on this machine: seconds from its dispatch to its first request at the stand-in and to its merge,
@@ -116,9 +153,12 @@ first_request() {
 
 play() {
     local id merged
-    declare -A most_memory=() most_disk=()
+    declare -A most_memory=() most_disk=() limited=()
     follow
     prove_told
+    prove_limits
+    prove_sources
+    prove_key_is_kept
     prove_work
     for id in "${ids[@]}"; do
         prove_story "$id" created started opened suspended checks woken resumed pushed approved merged
