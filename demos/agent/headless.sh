@@ -105,7 +105,7 @@ prove_sources() {
         say "why ${slugs[$id]} stands as it does:"
         printf '%s\n' "            ${said//$'\n'/$'\n'            }"
         for source in osc-7501 hook; do
-            grep -qE "^[* ]*$source " <<<"$said" || fail "${slugs[$id]} says nothing by $source"
+            grep -qE "[* ] $source: " <<<"$said" || fail "${slugs[$id]} says nothing by $source"
         done
     done
 }

@@ -1,7 +1,7 @@
 //! Why a session stands as it does: which source said what, when, and which one decides.
 
 use crate::{
-    Lifecycle, Session, UnixMillis,
+    Activity, Lifecycle, Session, UnixMillis,
     reports::{Report, Source},
     signs::Sign,
 };
@@ -77,7 +77,10 @@ fn decides(s: &Session, now: UnixMillis) -> (&'static str, String) {
     if !matches!(s.lifecycle, Lifecycle::Running | Lifecycle::Suspending | Lifecycle::Suspended | Lifecycle::Resuming) {
         return ("vm", format!("its VM is {}", s.lifecycle.word()));
     }
-    if s.reports.deciding().is_some() {
+    if let Some((source, report)) = s.reports.deciding() {
+        if s.activity == Activity::Done && report.state.has_ended() {
+            return (source.word(), "its turn is over, and its pull request is merged".into());
+        }
         return ("message", "something was sent to the agent, and nobody has said anything since".into());
     }
     match s.sign {
@@ -172,6 +175,9 @@ mod tests {
         assert_eq!(decides(vec![works(), exited]), ("exit", vec!["exit"]));
         assert_eq!(decides(vec![report(Source::Program, State::Idle, ""), sent]).0, "message");
         assert_eq!(explain(&new().0, 1000).decides, "vm");
+        let merged =
+            Session { activity: Activity::Done, ..after(vec![works(), report(Source::Program, State::Idle, "")]) };
+        assert_eq!(explain(&merged, 1000).decides, "osc-7501");
     }
 
     #[test]
