@@ -14,7 +14,7 @@
 #   --bin DIR    has hostd, pilothouse and the guest's program, so that nothing is built
 #   --clean      removes that folder, and does nothing else
 # Exit code 69: npm or its registry is not there, so nothing was run. Ends everything that it started, whatever happens. What took
-# long to make is kept for the next run. tests/run.sh plays codex alone: both would take it five minutes, seven the first time.
+# long to make is kept for the next run. Both take five minutes, seven the first time.
 set -euo pipefail
 # shellcheck source=demos/common.sh
 source "$(dirname "$0")/common.sh"
