@@ -60,7 +60,15 @@ step_user() { tests/as-user.sh; }
 step_debian13() { tests/debian13.sh; }
 # Alone, because it loads the machine on purpose. A dozen boots; `just soak` makes it fifty.
 step_boots() { cargo test --release --locked --quiet --workspace --test boots -- --nocapture; }
-step_agent() { demos/model/test.py; }
+# The stand-in for a model, and one real agent against it, from npm to its merge; the demo with two of them would take too long. Where
+# npm or its registry is not there, that is said.
+step_agent() {
+    demos/model/test.py
+    local code=0
+    demos/agent.sh --headless --only codex --data "$CARGO_TARGET_DIR/pilothouse-test-data/demo" || code=$?
+    # It has said why it did not run.
+    [ $code -eq 69 ] || return $code
+}
 step_demo() { demos/fleet.sh --headless --data "$CARGO_TARGET_DIR/pilothouse-test-data/demo"; }
 
 # What a step started ends with it, also on Ctrl-C: a step is its own process group, recorded by its leader.
