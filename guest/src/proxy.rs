@@ -6,10 +6,10 @@ mod own;
 use std::{convert::Infallible, io};
 
 use bytes::BytesMut;
-use pilothouse_proto::guest::v1::TunnelFrame;
+use pilothouse_proto::{guest::v1::TunnelFrame, half::Half};
 use tokio::{
     io::AsyncWriteExt as _,
-    net::{TcpListener, TcpStream, tcp::OwnedWriteHalf},
+    net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinSet,
 };
@@ -18,7 +18,7 @@ use tonic::{Code, Status};
 
 use crate::tunnel::{
     Gateway,
-    stream::{self, QUEUE, TUNNEL_WITHIN, end, reset, send},
+    stream::{self, QUEUE, Received, TUNNEL_WITHIN, end, give_up, reset, send},
 };
 
 /// Address that the proxy listens on.
@@ -46,47 +46,47 @@ struct Refusal {
     text: String,
 }
 
-/// Carries one connection: the end of the gateway's direction ends it, that of the program's direction does not. A stream that was
-/// cut, by a suspend or by what lies beyond the gateway, is cut for the program as well: half an answer that ends in good order would
-/// be taken for a whole one.
+/// Carries one connection, of which each direction ends by itself. A stream that was cut, by a suspend or by what lies beyond the
+/// gateway, is cut for the program as well: half an answer that ends in good order would be taken for a whole one.
 async fn carry(mut stream: TcpStream, gateway: Gateway) {
     let mut first = BytesMut::new();
     if let Some(own) = own::wanted(&mut stream, &mut first).await {
         return own::carry(stream, own).await;
     }
-    let (reader, mut writer) = stream.into_split();
+    let (reader, writer) = stream.into_split();
+    let mut program = Half::new(writer);
     let (frames, outbound) = mpsc::channel(QUEUE);
     let mut sending = JoinSet::new();
     sending.spawn(send(first, reader, frames));
     let mut answered = false;
-    if let Err(refusal) = receive(&gateway, outbound, &mut writer, &mut answered).await {
-        if answered {
-            sending.shutdown().await;
-            return reset(writer);
+    match receive(&gateway, outbound, &mut program, &mut answered).await {
+        Ok(Received::Whole) => {}
+        Ok(Received::Unheard) => return give_up(program, sending).await,
+        Err(_) if answered => return reset(program, sending).await,
+        Err(Refusal { status, text }) => {
+            let length = text.len() + 1;
+            let head = "Content-Type: text/plain; charset=utf-8\r\nConnection: close";
+            let answer = format!("HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{text}\n");
+            let _ = program.write_all(answer.as_bytes()).await;
         }
-        let Refusal { status, text } = refusal;
-        let length = text.len() + 1;
-        let head = "Content-Type: text/plain; charset=utf-8\r\nConnection: close";
-        let answer = format!("HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{text}\n");
-        let _ = writer.write_all(answer.as_bytes()).await;
     }
-    end(writer, sending).await;
+    end(program, sending).await;
 }
 
 /// Copies bytes from the gateway to the program.
 async fn receive(
     gateway: &Gateway,
     outbound: mpsc::Receiver<TunnelFrame>,
-    writer: &mut OwnedWriteHalf,
+    program: &mut Half,
     answered: &mut bool,
-) -> Result<(), Refusal> {
+) -> Result<Received, Refusal> {
     let down = || Refusal {
         status: "503 Service Unavailable",
         text: "pilothouse: the tunnel to the host is down; try again later".into(),
     };
     let mut client = gateway.client(TUNNEL_WITHIN).await.ok_or_else(down)?;
     let mut frames = client.tunnel(ReceiverStream::new(outbound)).await.map_err(|s| refusal(&s))?.into_inner();
-    stream::receive(&mut frames, writer, answered).await.map_err(|s| refusal(&s))
+    stream::receive(&mut frames, program, answered).await.map_err(|s| refusal(&s))
 }
 
 fn refusal(status: &Status) -> Refusal {

@@ -197,9 +197,12 @@ impl Gateway {
         &self.limits
     }
 
-    /// Serves one HTTP/1.1 proxy connection until either side ends it. Every byte of `io` is foreign. Dropping it ends
-    /// whatever was started for it.
-    pub async fn serve(self: &Arc<Self>, caller: &Arc<Caller>, io: impl Io) {
+    /// Serves one HTTP/1.1 proxy connection until it has ended. Every byte of `io` is foreign. Dropping it ends whatever was started for
+    /// it.
+    ///
+    /// # Errors
+    /// It carried a connection to the world that broke, at either end.
+    pub async fn serve(self: &Arc<Self>, caller: &Arc<Caller>, io: impl Io) -> std::io::Result<()> {
         let place = Place::take(self, &caller.session_id).await;
         let accepted = Mutex::new(None);
         let service = service_fn(|request| async {
@@ -224,9 +227,15 @@ impl Gateway {
         }
         match accepted.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(Accepted::Tunnel(tunnel)) => forward::tunnel(tunnel).await,
-            Some(Accepted::Inspected(inspected)) => self.inspect(caller, inspected).await,
-            Some(Accepted::Internal(guest)) => self.serve_internal(caller, guest).await,
-            None => {}
+            Some(Accepted::Inspected(inspected)) => {
+                self.inspect(caller, inspected).await;
+                Ok(())
+            }
+            Some(Accepted::Internal(guest)) => {
+                self.serve_internal(caller, guest).await;
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 

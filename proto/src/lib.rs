@@ -2,6 +2,7 @@
 
 pub mod console;
 pub mod greet;
+pub mod half;
 pub mod link;
 pub mod selftest;
 

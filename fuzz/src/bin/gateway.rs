@@ -30,5 +30,5 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    block_on(GATEWAY.serve(&CALLER, join(Cursor::new(data.to_vec()), sink())));
+    let _ = block_on(GATEWAY.serve(&CALLER, join(Cursor::new(data.to_vec()), sink())));
 });

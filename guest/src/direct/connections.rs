@@ -3,7 +3,7 @@
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use pilothouse_proto::guest::v1::TunnelFrame;
+use pilothouse_proto::{guest::v1::TunnelFrame, half::Half};
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
@@ -17,7 +17,7 @@ use tonic::Streaming;
 use super::names::{Destination, Names};
 use crate::tunnel::{
     Gateway,
-    stream::{QUEUE, TUNNEL_WITHIN, accept, end, receive, reset, send},
+    stream::{QUEUE, Received, TUNNEL_WITHIN, accept, end, give_up, receive, reset, said, send},
 };
 
 /// Longest head of the gateway's answer, in bytes.
@@ -49,29 +49,37 @@ pub async fn serve(listener: TcpListener, names: Arc<Names>, gateway: Gateway) -
 /// Carries one connection. One that comes to nothing, or is cut by what lies beyond the gateway, is reset.
 async fn carry(stream: TcpStream, to: Option<SocketAddr>, names: &Names, gateway: &Gateway) {
     let to = to.and_then(|to| Some((names.destination(to.ip().to_canonical())?, to.port())));
-    let (reader, mut writer) = stream.into_split();
-    let mut sending = JoinSet::new();
-    let whole = match &to {
-        None => false,
-        Some((to, port)) => match open(gateway, to, *port).await {
-            None => false,
-            Some(Opened::Refused(text)) => {
-                let told = *port == HTTP && asks(&reader).await;
-                // What else the program says is read, and goes nowhere.
-                sending.spawn(send(BytesMut::new(), reader, mpsc::channel(1).0));
-                told && writer.write_all(&text).await.is_ok()
-            }
-            Some(Opened::Stream { first, mut frames, outbound }) => {
-                sending.spawn(send(BytesMut::new(), reader, outbound));
-                writer.write_all(&first).await.is_ok() && receive(&mut frames, &mut writer, &mut false).await.is_ok()
-            }
-        },
+    let (reader, writer) = stream.into_split();
+    let (mut program, mut sending) = (Half::new(writer), JoinSet::new());
+    let opened = match &to {
+        None => None,
+        Some((to, port)) => open(gateway, to, *port).await.map(|opened| (opened, *port)),
     };
-    if whole {
-        return end(writer, sending).await;
+    match opened {
+        None => reset(program, sending).await,
+        Some((Opened::Refused(text), port)) => {
+            let told = port == HTTP && asks(&reader).await;
+            // What else the program says is read, and goes nowhere.
+            sending.spawn(send(BytesMut::new(), reader, mpsc::channel(1).0));
+            if told && program.write_all(&text).await.is_ok() {
+                end(program, sending).await;
+            } else {
+                reset(program, sending).await;
+            }
+        }
+        Some((Opened::Stream { first, mut frames, outbound }, _)) => {
+            sending.spawn(send(BytesMut::new(), reader, outbound));
+            let received = match program.write_all(&first).await {
+                Ok(()) => receive(&mut frames, &mut program, &mut false).await,
+                Err(_) => Ok(Received::Unheard),
+            };
+            match received {
+                Ok(Received::Whole) => end(program, sending).await,
+                Ok(Received::Unheard) => give_up(program, sending).await,
+                Err(_) => reset(program, sending).await,
+            }
+        }
     }
-    sending.shutdown().await;
-    reset(writer);
 }
 
 /// What the gateway made of a CONNECT.
@@ -91,7 +99,7 @@ async fn open(gateway: &Gateway, to: &Destination<'_>, port: u16) -> Option<Open
     let host = &to.host;
     let ask = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n");
     let (outbound, inbound) = mpsc::channel(QUEUE);
-    outbound.try_send(TunnelFrame { data: ask.into() }).ok()?;
+    outbound.try_send(said(ask)).ok()?;
     let mut client = gateway.client(TUNNEL_WITHIN).await?;
     let mut frames = client.tunnel(ReceiverStream::new(inbound)).await.ok()?.into_inner();
     let mut answer = BytesMut::new();

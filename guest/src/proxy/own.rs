@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use rustix::system::uname;
+use rustix::{net::sockopt::set_socket_linger, system::uname};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
     net::TcpStream,
@@ -78,8 +78,12 @@ async fn carried(program: &mut TcpStream, own: &Own) -> io::Result<()> {
         server.write_all(&own.start).await?;
         copy_bidirectional(program, &mut server).await
     };
-    // Either of the two may close it at any time.
-    let _ = started.await;
+    if started.await.is_err() {
+        // One of the two broke it, which the other is to see as well. Where that fails, it is gone already.
+        for stream in [&*program, &server] {
+            let _ = set_socket_linger(stream, Some(Duration::ZERO));
+        }
+    }
     Ok(())
 }
 

@@ -10,18 +10,15 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use pilothouse_proto::{
     guest::v1::{ConnectRequest, ConnectResponse, Connected, connect_request::Request, connect_response::Response},
+    half::Half,
     link::CHUNK,
 };
-use rustix::net::sockopt::set_socket_linger;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::{TcpStream, tcp::OwnedReadHalf},
     sync::mpsc,
     time::timeout,
 };
@@ -73,7 +70,7 @@ async fn carry(
     answers: &mpsc::Sender<Result<ConnectResponse, Status>>,
 ) -> Result<(), Status> {
     let (reader, writer) = stream.into_split();
-    tokio::try_join!(feed(requests, Inward(Some(writer))), drain(reader, answers))?;
+    tokio::try_join!(feed(requests, Half::new(writer)), drain(reader, answers))?;
     Ok(())
 }
 
@@ -118,11 +115,11 @@ async fn dial(port: u16) -> Result<TcpStream, Status> {
 }
 
 /// Copies bytes to the program. What is out of bounds breaks the connection; a well-behaved host sends no such thing.
-async fn feed(mut requests: Streaming<ConnectRequest>, mut inward: Inward) -> Result<(), Status> {
+async fn feed(mut requests: Streaming<ConnectRequest>, mut program: Half) -> Result<(), Status> {
     while let Some(message) = requests.message().await? {
         match message.request {
             Some(Request::Data(bytes)) if bytes.len() <= CHUNK => {
-                if inward.write(bytes).await.is_err() {
+                if program.write_all(&bytes).await.is_err() {
                     // The program reads no more; what it still says is its own matter.
                     return Ok(());
                 }
@@ -131,36 +128,6 @@ async fn feed(mut requests: Streaming<ConnectRequest>, mut inward: Inward) -> Re
             _ => return Err(Status::invalid_argument("a connection carries pieces of at most 64 KiB")),
         }
     }
-    inward.end().await;
+    program.end().await;
     Ok(())
-}
-
-/// The direction to a program: dropped before its end it resets the connection.
-struct Inward(Option<OwnedWriteHalf>);
-
-impl Inward {
-    async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
-        match &mut self.0 {
-            Some(writer) => writer.write_all(&bytes).await,
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    async fn end(mut self) {
-        if let Some(mut writer) = self.0.take() {
-            // Where that fails, the program is gone already.
-            let _ = writer.shutdown().await;
-        }
-    }
-}
-
-impl Drop for Inward {
-    fn drop(&mut self) {
-        if let Some(writer) = self.0.take() {
-            // Where that fails, the program is gone already.
-            let _ = set_socket_linger(writer.as_ref(), Some(Duration::ZERO));
-            // Dropped, it would end its direction in good order first.
-            writer.forget();
-        }
-    }
 }

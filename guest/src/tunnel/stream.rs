@@ -2,15 +2,11 @@
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use bytes::BytesMut;
-use pilothouse_proto::{guest::v1::TunnelFrame, link::CHUNK};
-use rustix::net::sockopt::set_socket_linger;
+use bytes::{Bytes, BytesMut};
+use pilothouse_proto::{guest::v1::TunnelFrame, half::Half, link::CHUNK};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
     sync::{Semaphore, mpsc},
     task::JoinSet,
     time::{sleep, timeout},
@@ -53,54 +49,85 @@ where
     }
 }
 
-/// Copies bytes from the gateway to the program until either has ended. `answered` tells afterwards whether there were any.
-pub(crate) async fn receive(
-    frames: &mut Streaming<TunnelFrame>,
-    writer: &mut OwnedWriteHalf,
-    answered: &mut bool,
-) -> Result<(), Status> {
-    while let Some(frame) = frames.message().await? {
-        if writer.write_all(&frame.data).await.is_err() {
-            return Ok(());
-        }
-        *answered = true;
-    }
-    Ok(())
+/// A piece of what a program says.
+pub(crate) fn said(data: impl Into<Bytes>) -> TunnelFrame {
+    TunnelFrame { data: data.into(), takes_end: true, ..TunnelFrame::default() }
 }
 
-/// Copies bytes from the program to the gateway, what it said `first` before the rest. When nobody takes the frames any more,
-/// reads on to the end all the same.
+/// How a stream of the gateway has ended for a program that was there.
+pub(crate) enum Received {
+    /// In good order.
+    Whole,
+    /// The program takes nothing more.
+    Unheard,
+}
+
+/// Copies bytes from the gateway to the program until the stream ends, which it does when both directions have: the world may end its
+/// own before that. `answered` tells afterwards whether there were any.
+pub(crate) async fn receive(
+    frames: &mut Streaming<TunnelFrame>,
+    program: &mut Half,
+    answered: &mut bool,
+) -> Result<Received, Status> {
+    while let Some(frame) = frames.message().await? {
+        if !frame.data.is_empty() {
+            if program.write_all(&frame.data).await.is_err() {
+                return Ok(Received::Unheard);
+            }
+            *answered = true;
+        }
+        if frame.end {
+            program.end().await;
+        }
+    }
+    Ok(Received::Whole)
+}
+
+/// Copies bytes from the program to the gateway, what it said `first` before the rest, and tells how they end. When nobody takes the
+/// frames any more, reads on to the end all the same.
 pub(crate) async fn send(mut first: BytesMut, mut reader: OwnedReadHalf, frames: mpsc::Sender<TunnelFrame>) {
     let mut frames = Some(frames);
     let mut buffer = BytesMut::new();
     loop {
+        let mut frame = TunnelFrame { takes_end: true, ..TunnelFrame::default() };
         if first.is_empty() {
             buffer.reserve(CHUNK);
             let mut piece = (&mut reader).take(CHUNK as u64);
-            let Ok(1..) = piece.read_buf(&mut buffer).await else { return };
+            match piece.read_buf(&mut buffer).await {
+                Ok(0) => return,
+                Ok(_) => frame.data = buffer.split().freeze(),
+                Err(_) => frame.reset = true,
+            }
         } else {
-            buffer = first.split_to(first.len().min(CHUNK));
+            frame.data = first.split_to(first.len().min(CHUNK)).freeze();
         }
-        let data = buffer.split().freeze();
+        let over = frame.reset;
         if let Some(open) = &frames
-            && open.send(TunnelFrame { data }).await.is_err()
+            && open.send(frame).await.is_err()
         {
             frames = None;
+        }
+        if over {
+            return;
         }
     }
 }
 
 /// Ends a connection in good order. `sending` reads what the program still says.
-pub(crate) async fn end(mut writer: OwnedWriteHalf, mut sending: JoinSet<()>) {
-    let _ = writer.shutdown().await;
+pub(crate) async fn end(mut program: Half, mut sending: JoinSet<()>) {
+    program.end().await;
     // A socket that is closed with bytes unread takes back what was just written: the program closes first, if it does.
     let _ = timeout(LINGER, sending.join_next()).await;
 }
 
-/// Ends a connection by a reset, once nobody has its other half.
-pub(crate) fn reset(writer: OwnedWriteHalf) {
-    // Where that fails, the program is gone already.
-    let _ = set_socket_linger(writer.as_ref(), Some(Duration::ZERO));
-    // Dropped, it would end its direction in good order first.
-    writer.forget();
+/// Resets a connection of which `sending` reads what the program still says.
+pub(crate) async fn reset(program: Half, mut sending: JoinSet<()>) {
+    sending.shutdown().await;
+    program.reset();
+}
+
+/// Ends a connection whose program takes nothing more. Where it has broken it, `sending` says so to the gateway.
+pub(crate) async fn give_up(program: Half, mut sending: JoinSet<()>) {
+    let _ = timeout(LINGER, sending.join_next()).await;
+    program.reset();
 }

@@ -70,6 +70,17 @@ async fn each_direction_ends_by_itself() {
     stream.read_to_string(&mut said).await.unwrap();
     assert_eq!(said, "goodbye");
     assert_eq!(next(&mut answers).await.unwrap(), None);
+    // The other way around.
+    let (requests, mut answers) = connect(&mut client, port).await.unwrap();
+    assert!(matches!(next(&mut answers).await.unwrap(), Some(Response::Connected(_))));
+    let mut stream = accept(&listener).await;
+    drop(requests);
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    stream.write_all(b"hello").await.unwrap();
+    drop(stream);
+    assert_eq!(next(&mut answers).await.unwrap(), Some(Response::Data(Bytes::from_static(b"hello"))));
+    assert_eq!(next(&mut answers).await.unwrap(), Some(Response::End(true)));
+    assert_eq!(next(&mut answers).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -39,7 +39,9 @@ impl Gateway for Judge {
             let head = String::from_utf8(first.to_vec()).unwrap();
             let target = head.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap().to_owned();
             assert!(head.ends_with("\r\n\r\n") && head.contains(&format!("\r\nHost: {target}\r\n")), "{head}");
-            let say = async |text: String| answers.send(Ok(TunnelFrame { data: text.into() })).await;
+            let say = async |text: String| {
+                answers.send(Ok(TunnelFrame { data: text.into(), ..TunnelFrame::default() })).await
+            };
             if target.starts_with("denied") {
                 say("HTTP/1.1 403 no\r\nContent-Length: 14\r\n\r\n".into()).await.unwrap();
                 say("it is refused\n".into()).await.unwrap();

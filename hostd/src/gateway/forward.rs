@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,10 +15,11 @@ use hyper::{
     upgrade::OnUpgrade,
 };
 use hyper_util::rt::TokioIo;
+use pilothouse_proto::half::Half;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,58 +28,129 @@ use super::{
     response::{self, Body},
 };
 
-/// Time after which a tunnel is closed over which nothing went.
+/// Time after which a tunnel is reset over which nothing went.
 const IDLE: Duration = Duration::from_secs(3600);
+/// The same where the world has ended its direction. Programs keep connections that a server has closed until they want the next one,
+/// and each takes one of few places.
+const IDLE_HALF: Duration = Duration::from_secs(180);
+/// Time between two looks at that.
+const LOOK: Duration = Duration::from_secs(30);
 /// Longest wait for the head of an answer: models think long before their first word.
 pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(900);
 
 /// The two ends of an accepted CONNECT: the guest's and the world's.
 pub(super) type Tunnel = (OnUpgrade, TcpStream);
 
-/// Copies both ways until both have ended, one fails, or nothing moves any more.
-pub(super) async fn tunnel((guest, world): Tunnel) {
-    let Ok(guest) = guest.await else { return };
-    both_ways(TokioIo::new(guest), world).await;
+/// Copies both ways until both have ended. What breaks, or is dropped before, is reset in the world.
+///
+/// # Errors
+/// As of [`both_ways`], or the guest's end is not there.
+pub(super) async fn tunnel((guest, world): Tunnel) -> io::Result<()> {
+    let (reader, writer) = world.into_split();
+    let world = tokio::io::join(reader, Half::new(writer));
+    let guest = guest.await.map_err(io::Error::other)?;
+    both_ways(TokioIo::new(guest), world).await
 }
 
-/// Copies both ways between two connections until both have ended, one fails, or nothing moves any more.
-pub(super) async fn both_ways(guest: impl AsyncRead + AsyncWrite, world: impl AsyncRead + AsyncWrite) {
+/// Copies both ways between two connections until both directions have ended, each by itself.
+///
+/// # Errors
+/// One of them broke, or nothing moves any more.
+pub(super) async fn both_ways(
+    guest: impl AsyncRead + AsyncWrite,
+    world: impl AsyncRead + AsyncWrite,
+) -> io::Result<()> {
     let (mut guest_in, mut guest_out) = tokio::io::split(guest);
     let (mut world_in, mut world_out) = tokio::io::split(world);
-    let moved = Mutex::new(Instant::now());
-    let out = copy(&mut guest_in, &mut world_out, &moved);
-    let back = copy(&mut world_in, &mut guest_out, &moved);
-    if let Err(error) = tokio::try_join!(out, back) {
-        tracing::debug!(%error, "a tunnel ended");
+    let moved = Moved::new();
+    let mut unheard = None;
+    let out = async {
+        match copy(&mut guest_in, &mut world_out, &moved).await {
+            // Whoever listens no more may have said why not.
+            Err(Broken::Writing(error)) => unheard = Some(error),
+            other => other?,
+        }
+        Ok(())
+    };
+    let back = async {
+        copy(&mut world_in, &mut guest_out, &moved).await?;
+        moved.world_ended();
+        Ok(())
+    };
+    let both = async { tokio::try_join!(out, back) };
+    let ended = tokio::select! {
+        ended = both => ended.map(drop).map_err(Broken::error),
+        () = moved.no_more() => Err(io::ErrorKind::TimedOut.into()),
+    };
+    ended.and(unheard.map_or(Ok(()), Err)).inspect_err(|error| tracing::debug!(%error, "a tunnel ended"))
+}
+
+/// Which end of a direction broke.
+enum Broken {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+impl Broken {
+    fn error(self) -> io::Error {
+        match self {
+            Self::Reading(error) | Self::Writing(error) => error,
+        }
     }
 }
 
-/// Copies one direction. Each is patient while the other moves.
+/// Copies one direction to its end.
 async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    moved: &Mutex<Instant>,
-) -> io::Result<()> {
+    moved: &Moved,
+) -> Result<(), Broken> {
     let mut buffer = vec![0; 32 * 1024];
     loop {
-        let length = loop {
-            match timeout(IDLE, from.read(&mut buffer)).await {
-                Ok(length) => break length?,
-                Err(_) if last(moved).elapsed() < IDLE => {}
-                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-            }
-        };
+        let length = from.read(&mut buffer).await.map_err(Broken::Reading)?;
+        moved.now();
         if length == 0 {
-            return to.shutdown().await;
+            return to.shutdown().await.map_err(Broken::Writing);
         }
-        to.write_all(&buffer[..length]).await?;
-        to.flush().await?;
-        *moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        to.write_all(&buffer[..length]).await.map_err(Broken::Writing)?;
+        to.flush().await.map_err(Broken::Writing)?;
+        moved.now();
     }
 }
 
-fn last(moved: &Mutex<Instant>) -> Instant {
-    *moved.lock().unwrap_or_else(PoisonError::into_inner)
+/// When something moved last in a tunnel: each direction is patient while the other moves.
+struct Moved(Mutex<State>);
+
+struct State {
+    last: Instant,
+    /// Longest time without anything that moves.
+    patience: Duration,
+}
+
+impl Moved {
+    fn new() -> Self {
+        Self(Mutex::new(State { last: Instant::now(), patience: IDLE }))
+    }
+
+    fn now(&self) {
+        self.lock().last = Instant::now();
+    }
+
+    fn world_ended(&self) {
+        *self.lock() = State { last: Instant::now(), patience: IDLE_HALF };
+    }
+
+    /// Returns when nothing has moved for too long.
+    async fn no_more(&self) {
+        let still = |state: &State| state.last.elapsed() >= state.patience;
+        while !still(&self.lock()) {
+            sleep(LOOK).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Sends one plain HTTP request on, and its answer back.

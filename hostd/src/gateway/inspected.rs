@@ -183,7 +183,8 @@ impl Conversation {
         let upgraded = self.upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Upgraded { guest, world, driver: _driver }) = upgraded {
             let (guest, world) = (guest.await.map_err(io::Error::other)?, world.await.map_err(io::Error::other)?);
-            forward::both_ways(TokioIo::new(guest), TokioIo::new(world)).await;
+            // Each end sees that it ended.
+            let _ = forward::both_ways(TokioIo::new(guest), TokioIo::new(world)).await;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -14,16 +15,18 @@ use pilothouse_proto::{
     greet::{framed, send},
     guest::v1::{
         AnswerRequest, EventsRequest, HandshakeAnswer, HandshakeRequest, HandshakeResponse, StartAgentRequest,
-        TerminalResponse, event::Event, handshake_answer::Answer,
+        TerminalResponse, TunnelFrame, event::Event, handshake_answer::Answer,
     },
     link::{LENGTH, PROTOCOL},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, duplex, split},
+    net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{Greeting, Identity, Link, LinkError, LinkState};
@@ -368,11 +371,11 @@ async fn a_guest_sees_that_a_closed_link_is_left_when_nobody_holds_it() {
 /// Half an answer is not taken for a whole one, whoever cut it.
 #[tokio::test]
 async fn what_is_cut_beyond_the_gateway_is_cut_for_the_program_and_what_ends_ends() {
-    let world = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let world = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = world.local_addr().unwrap().to_string();
     let (ports, _, gateway) = Ports::new();
     let _link = start_to(&ports, identity(), vec![Egress { to: to.clone(), private: false }]);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = listener.local_addr().unwrap();
     tokio::spawn(guest::proxy::serve(listener, gateway));
     let asked = [
@@ -380,7 +383,7 @@ async fn what_is_cut_beyond_the_gateway_is_cut_for_the_program_and_what_ends_end
         format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
     ];
     for (asks, resets) in asked.iter().flat_map(|asks| [(asks, true), (asks, false)]) {
-        let mut program = tokio::net::TcpStream::connect(proxy).await.unwrap();
+        let mut program = TcpStream::connect(proxy).await.unwrap();
         program.write_all(asks.as_bytes()).await.unwrap();
         let (mut server, _) = timeout(SOON, world.accept()).await.unwrap().unwrap();
         let mut head = Vec::new();
@@ -401,15 +404,155 @@ async fn what_is_cut_beyond_the_gateway_is_cut_for_the_program_and_what_ends_end
     }
 }
 
+/// A world of one port, and programs of a guest that get there by its proxy or without.
+struct Ways {
+    world: TcpListener,
+    ports: Arc<Ports>,
+    proxy: SocketAddr,
+    direct: SocketAddr,
+    gateway: tunnel::Gateway,
+    _link: Link,
+}
+
+impl Ways {
+    async fn new() -> Self {
+        // What is steered keeps its port: of one number, here is where programs dial, and there what they reach.
+        let (steered, world) = loop {
+            let steered = TcpListener::bind("0.0.0.0:0").await.unwrap();
+            let port = steered.local_addr().unwrap().port();
+            if let Ok(world) = TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
+                break (steered, world);
+            }
+        };
+        let to = world.local_addr().unwrap();
+        let (ports, _, gateway) = Ports::new();
+        let link = start_to(&ports, identity(), vec![Egress { to: to.to_string(), private: false }]);
+        let names = Arc::new(guest::direct::Names::new((Ipv4Addr::new(127, 18, 0, 0), 15)));
+        let direct = (names.address("[::1]").unwrap(), to.port()).into();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = listener.local_addr().unwrap();
+        tokio::spawn(guest::proxy::serve(listener, gateway.clone()));
+        tokio::spawn(guest::direct::serve(steered, names, gateway.clone()));
+        Self { world, ports, proxy, direct, gateway, _link: link }
+    }
+
+    /// A program's connection, and its other end in the world.
+    async fn joined(&self, direct: bool) -> (TcpStream, TcpStream) {
+        let mut program = TcpStream::connect(if direct { self.direct } else { self.proxy }).await.unwrap();
+        if !direct {
+            let to = self.world.local_addr().unwrap();
+            program.write_all(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n").as_bytes()).await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(timeout(SOON, program.read_u8()).await.unwrap().unwrap());
+            }
+        }
+        let (mut world, _) = timeout(SOON, self.world.accept()).await.unwrap().unwrap();
+        world.write_all(b"hello").await.unwrap();
+        let mut hello = [0; 5];
+        timeout(SOON, program.read_exact(&mut hello)).await.unwrap().unwrap();
+        (program, world)
+    }
+}
+
+async fn to_end(mut stream: impl tokio::io::AsyncRead + Unpin) -> io::Result<String> {
+    let mut text = String::new();
+    timeout(SOON, stream.read_to_string(&mut text)).await.expect("no end").map(|_| text)
+}
+
+#[tokio::test]
+async fn each_direction_of_a_connection_ends_by_itself() {
+    let ways = Ways::new().await;
+    for (direct, world_first) in [(false, true), (false, false), (true, true), (true, false)] {
+        let (program, world) = ways.joined(direct).await;
+        let (mut first, mut other) = if world_first { (world, program) } else { (program, world) };
+        first.write_all(b"no more").await.unwrap();
+        first.shutdown().await.unwrap();
+        let (mut reader, mut writer) = other.split();
+        assert_eq!(to_end(&mut reader).await.unwrap(), "no more");
+        // More than any of the buffers on its way.
+        let long = "more ".repeat(1 << 20);
+        let (heard, ()) = tokio::join!(to_end(&mut first), async {
+            writer.write_all(long.as_bytes()).await.unwrap();
+            writer.shutdown().await.unwrap();
+        });
+        assert!(heard.is_ok_and(|heard| heard == long), "direct: {direct}, the world first: {world_first}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_program_or_the_link_breaks_is_reset_in_the_world() {
+    let ways = Ways::new().await;
+    for (direct, world_ended, link) in [
+        (false, false, false),
+        (true, false, false),
+        (false, true, false),
+        (true, true, false),
+        (false, false, true),
+        (true, true, true),
+    ] {
+        let (program, mut world) = ways.joined(direct).await;
+        if world_ended {
+            world.shutdown().await.unwrap();
+        }
+        let reads = async {
+            // The program keeps its end where it is the link that breaks.
+            let _kept = if link {
+                ways.ports.cut();
+                Some(program)
+            } else {
+                rustix::net::sockopt::set_socket_linger(&program, Some(Duration::ZERO)).unwrap();
+                drop(program);
+                None
+            };
+            to_end(&mut world).await
+        };
+        let error = reads.await.expect_err("it was half of something");
+        assert_eq!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset,
+            "direct: {direct}, {world_ended}, by the link: {link}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_the_world_breaks_after_its_end_is_reset_for_the_program() {
+    let ways = Ways::new().await;
+    for direct in [false, true] {
+        let (mut program, world) = ways.joined(direct).await;
+        drop(world);
+        assert_eq!(to_end(&mut program).await.unwrap(), "");
+        let says_on = async { while program.write_all(b"more").await.is_ok() {} };
+        timeout(SOON, says_on).await.expect("nobody hears it");
+    }
+}
+
+#[tokio::test]
+async fn for_a_guest_of_before_the_worlds_end_is_that_of_all() {
+    let ways = Ways::new().await;
+    let to = ways.world.local_addr().unwrap();
+    let connect = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n");
+    let (frames, outbound) = mpsc::channel(2);
+    frames.send(TunnelFrame { data: connect.into(), ..TunnelFrame::default() }).await.unwrap();
+    let mut client = ways.gateway.client(SOON).await.unwrap();
+    let mut answers = client.tunnel(ReceiverStream::new(outbound)).await.unwrap().into_inner();
+    let (world, _) = timeout(SOON, ways.world.accept()).await.unwrap().unwrap();
+    drop(world);
+    while let Some(frame) = timeout(SOON, answers.message()).await.expect("no end").unwrap() {
+        assert!(!frame.end);
+    }
+}
+
 #[tokio::test]
 async fn brings_the_guests_requests_to_the_gateway() {
     let (ports, _, gateway) = Ports::new();
     let _link = start(&ports);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(guest::proxy::serve(listener, gateway));
     for _ in 0..3 {
-        let mut program = tokio::net::TcpStream::connect(address).await.unwrap();
+        let mut program = TcpStream::connect(address).await.unwrap();
         program.write_all(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n").await.unwrap();
         let mut answer = vec![0; 12];
         timeout(SOON, program.read_exact(&mut answer)).await.unwrap().unwrap();

@@ -1,10 +1,14 @@
 //! The tunnel port: HTTP/2 server of `guest.v1.Gateway`, one gateway conversation for each stream.
 
 use std::{
+    io,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
     },
     task::{Context, Poll},
     time::Duration,
@@ -26,10 +30,9 @@ use pilothouse_proto::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, WriteHalf},
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
     time::sleep,
 };
-use tokio_util::io::ReaderStream;
+use tokio_util::{io::ReaderStream, task::AbortOnDropHandle};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
 
@@ -89,16 +92,23 @@ impl GatewayRpc for Tunnels {
     async fn tunnel(&self, request: Request<Streaming<TunnelFrame>>) -> Result<Response<Tunnel>, Status> {
         let permit = self.free.clone().try_acquire_owned();
         let permit = permit.map_err(|_| Status::resource_exhausted("too many connections at once"))?;
-        let (near, far) = tokio::io::duplex(CHUNK);
-        let (far, ended) = Ending::new(far);
+        let (near, io) = tokio::io::duplex(CHUNK);
+        let ends = Arc::new(Ends::default());
+        let far = Far { io, ends: ends.clone() };
         let (reader, writer) = tokio::io::split(near);
         let (gateway, caller) = (self.gateway.clone(), self.caller.clone());
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move { gateway.serve(&caller, far).await });
+        let served = AbortOnDropHandle::new(tokio::spawn(async move { gateway.serve(&caller, far).await }));
         let stream = self.streams.begin();
-        tasks.spawn(feed(request.into_inner(), writer, stream.clone()));
-        let frames = ReaderStream::with_capacity(reader, CHUNK);
-        Ok(Response::new(Tunnel { frames, ended, stream, _tasks: tasks, _permit: permit }))
+        let feed = feed(request.into_inner(), writer, ends.clone(), stream.clone());
+        Ok(Response::new(Tunnel {
+            frames: ReaderStream::with_capacity(reader, CHUNK),
+            over: false,
+            ends,
+            served,
+            stream,
+            _feed: AbortOnDropHandle::new(tokio::spawn(feed)),
+            _permit: permit,
+        }))
     }
 
     async fn ask(&self, request: Request<AskRequest>) -> Result<Response<AskResponse>, Status> {
@@ -108,66 +118,90 @@ impl GatewayRpc for Tunnels {
     }
 }
 
-/// Copies bytes from the guest to the gateway. The stream's end is that direction's end; a broken stream drops what is left to
-/// the gateway's reader.
-async fn feed(mut frames: Streaming<TunnelFrame>, mut writer: WriteHalf<DuplexStream>, stream: Arc<Stream>) {
-    while let Ok(Some(frame)) = frames.message().await {
-        stream.spoke(Spoke::Program);
-        if writer.write_all(&frame.data).await.is_err() {
-            return;
+/// Copies bytes from the guest to the gateway. The stream's end is that direction's end; of a stream that broke the gateway's reader
+/// gets an error.
+async fn feed(
+    mut frames: Streaming<TunnelFrame>,
+    mut writer: WriteHalf<DuplexStream>,
+    ends: Arc<Ends>,
+    stream: Arc<Stream>,
+) {
+    let whole = loop {
+        match frames.message().await {
+            Ok(Some(frame)) => {
+                stream.spoke(Spoke::Program);
+                if frame.takes_end {
+                    ends.taken.store(true, Release);
+                }
+                // The gateway may have gone already.
+                if frame.reset || writer.write_all(&frame.data).await.is_err() {
+                    break false;
+                }
+            }
+            Ok(None) => break true,
+            Err(_) => break false,
         }
-    }
-    // The gateway may have gone already.
+    };
+    // Before the gateway can see it.
+    ends.of_guest.store(whole, Release);
     let _ = writer.shutdown().await;
 }
 
-/// The gateway's end of a conversation, which remembers whether it was ended in good order: what is only dropped was cut.
-struct Ending {
+/// How the directions of a conversation have ended.
+#[derive(Debug, Default)]
+struct Ends {
+    /// Whether the guest ended its direction in good order: what only breaks off was cut.
+    of_guest: AtomicBool,
+    /// Whether the gateway ended its direction in good order: what is only dropped was cut.
+    of_gateway: AtomicBool,
+    /// Whether the guest can be told that the gateway's direction has ended, and the other goes on.
+    taken: AtomicBool,
+}
+
+/// The gateway's end of a conversation.
+struct Far {
     io: DuplexStream,
-    ended: Arc<AtomicBool>,
+    ends: Arc<Ends>,
 }
 
-impl Ending {
-    fn new(io: DuplexStream) -> (Self, Arc<AtomicBool>) {
-        let ended = Arc::<AtomicBool>::default();
-        (Self { io, ended: ended.clone() }, ended)
+impl AsyncRead for Far {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
+        futures::ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        let over = room > 0 && buffer.filled().len() == before;
+        if over && !self.ends.of_guest.load(Acquire) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncRead for Ending {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Ending {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+impl AsyncWrite for Far {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Before its other end can see it.
-        self.ended.store(true, Ordering::Release);
+        self.ends.of_gateway.store(true, Release);
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 
-/// Bytes from the gateway to the guest, as a stream, which ends with an error where the gateway's own end was cut. Dropping it ends
-/// the conversation.
+/// What goes to the guest of a conversation, as a stream: bytes, then that there are no more, then, once the guest's direction has ended
+/// too, nothing. It ends with an error where the conversation was cut. Dropping it ends the conversation.
 struct Tunnel {
     frames: ReaderStream<ReadHalf<DuplexStream>>,
-    /// Whether the gateway ended its direction in good order.
-    ended: Arc<AtomicBool>,
+    /// Whether the gateway's direction has ended.
+    over: bool,
+    ends: Arc<Ends>,
+    served: AbortOnDropHandle<io::Result<()>>,
     stream: Arc<Stream>,
-    _tasks: JoinSet<()>,
+    _feed: AbortOnDropHandle<()>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -175,14 +209,24 @@ impl futures::Stream for Tunnel {
     type Item = Result<TunnelFrame, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let cut = || Some(Err(Status::aborted("what lies beyond the gateway ended it before its time")));
+        if self.over {
+            let served = futures::ready!(Pin::new(&mut self.served).poll(cx));
+            return Poll::Ready(if matches!(served, Ok(Ok(()))) { None } else { cut() });
+        }
         Poll::Ready(match futures::ready!(Pin::new(&mut self.frames).poll_next(cx)) {
             Some(Ok(data)) => {
                 self.stream.spoke(Spoke::World);
-                Some(Ok(TunnelFrame { data }))
+                Some(Ok(TunnelFrame { data, ..TunnelFrame::default() }))
             }
             Some(Err(error)) => Some(Err(Status::internal(error.to_string()))),
-            None if self.ended.load(Ordering::Acquire) => None,
-            None => Some(Err(Status::aborted("what lies beyond the gateway ended it before its time"))),
+            None if !self.ends.of_gateway.load(Acquire) => cut(),
+            None if !self.ends.taken.load(Acquire) => None,
+            None => {
+                self.over = true;
+                self.stream.spoke(Spoke::World);
+                Some(Ok(TunnelFrame { end: true, ..TunnelFrame::default() }))
+            }
         })
     }
 }

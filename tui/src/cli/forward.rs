@@ -9,17 +9,17 @@ use std::{
 };
 
 use bytes::BytesMut;
-use pilothouse_proto::hostd::v1::{
-    ForwardRequest, ForwardStart, forward_request::Request, forward_response::Response, sessions_client::SessionsClient,
+use pilothouse_proto::{
+    half::Half,
+    hostd::v1::{
+        ForwardRequest, ForwardStart, forward_request::Request, forward_response::Response,
+        sessions_client::SessionsClient,
+    },
 };
-use rustix::net::sockopt::set_socket_linger;
 use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
     sync::{Semaphore, mpsc},
     task::JoinSet,
     time::sleep,
@@ -169,7 +169,7 @@ async fn accept(listener: &TcpListener, to: &To) -> Option<(TcpStream, tokio::sy
 async fn carry(stream: TcpStream, mut to: To, port: u16) -> Result<(), Status> {
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
-    let mut local = Local(Some(writer));
+    let mut local = Half::new(writer);
     let (requests, receiver) = mpsc::channel(UNDER_WAY);
     let start = ForwardStart { id: to.id, port: port.into() };
     // The channel is empty: there is room.
@@ -182,7 +182,7 @@ async fn carry(stream: TcpStream, mut to: To, port: u16) -> Result<(), Status> {
     while let Some(answer) = answers.message().await? {
         match answer.response {
             Some(Response::Data(bytes)) => {
-                if local.write(&bytes).await.is_err() {
+                if local.write_all(&bytes).await.is_err() {
                     if let Some(requests) = breaking.upgrade() {
                         let _ = requests.send(ForwardRequest { request: Some(Request::Reset(true)) }).await;
                     }
@@ -209,36 +209,6 @@ async fn send(mut reader: OwnedReadHalf, requests: mpsc::Sender<ForwardRequest>)
         let over = request == Request::Reset(true);
         if requests.send(ForwardRequest { request: Some(request) }).await.is_err() || over {
             return;
-        }
-    }
-}
-
-/// The direction to a program here: dropped before its end it resets the connection.
-struct Local(Option<OwnedWriteHalf>);
-
-impl Local {
-    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match &mut self.0 {
-            Some(writer) => writer.write_all(bytes).await,
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    async fn end(&mut self) {
-        if let Some(mut writer) = self.0.take() {
-            // Where that fails, the program is gone already.
-            let _ = writer.shutdown().await;
-        }
-    }
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        if let Some(writer) = self.0.take() {
-            // Where that fails, the program is gone already.
-            let _ = set_socket_linger(writer.as_ref(), Some(Duration::ZERO));
-            // Dropped, it would end its direction in good order first.
-            writer.forget();
         }
     }
 }
