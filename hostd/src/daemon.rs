@@ -27,6 +27,7 @@ use crate::{
     environments::Environments,
     forge::{Forge, Local},
     gateway::{Gateway, SPENDING_QUEUE},
+    local_services::LocalFile,
     selftest::SelfTest,
     sessions::{Deps, Fleet, Timings},
     signals::Signals,
@@ -153,7 +154,7 @@ async fn open(options: &Options, data: &Path, descriptors: u64) -> eyre::Result<
     let gateway = Gateway::new(mirror.clone()).with_forge(forge.clone()).with_connections(connections);
     let prices = PriceTable::of(data);
     let (spending, spent) = mpsc::channel(SPENDING_QUEUE);
-    let gateway = gateway.with_credentials(credentials.clone()).with_spending(spending);
+    let gateway = gateway.with_credentials(credentials.clone()).with_local(LocalFile::of(data)).with_spending(spending);
     let gateway = Arc::new(gateway);
     let admission = Admission::new(data.into(), options.memory);
     let environments =

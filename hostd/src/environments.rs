@@ -34,7 +34,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hostd_core::{Recipe, profile::Profiles};
+use hostd_core::{
+    Recipe,
+    profile::Profiles,
+    recipe::{Egress, with_egress},
+};
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -44,7 +48,9 @@ use manifest::Shelf;
 use programs::Programs;
 use progress::Progress;
 
-pub use types::{BuildEvent, BuildInfo, EnvironmentError, EnvironmentInfo, EnvironmentState, ReadyBuild};
+pub use types::{
+    AllowedInRecipe, BuildEvent, BuildInfo, EnvironmentError, EnvironmentInfo, EnvironmentState, ReadyBuild,
+};
 
 /// Most changes that a slow watcher may be behind; then it is told that it missed some.
 const CHANGES: usize = 64;
@@ -163,6 +169,43 @@ impl Environments {
         };
         self.tell(info);
         Ok(name)
+    }
+
+    /// Adds a destination to the registered recipe of an environment. It is in use at once where the recipe was.
+    ///
+    /// # Errors
+    /// [`EnvironmentError::NotFound`], and as of [`Environments::register`]; nothing is changed then.
+    pub async fn allow(&self, name: &str, egress: &Egress) -> Result<AllowedInRecipe, EnvironmentError> {
+        let profiles = profiles::read(&self.agents).await?;
+        let _one = self.registering.lock().await;
+        let (text, source, before, current) = {
+            let entries = self.lock();
+            let entry = find(&entries, name)?;
+            // A build under way publishes the recipe that it was begun with.
+            let current = entry.current.clone().filter(|_| entry.building.is_none());
+            (entry.text.clone(), entry.source.clone(), entry.recipe.clone(), current)
+        };
+        let (text, recipe) = with_egress(&source, &text, &profiles, egress).map_err(EnvironmentError::BadRecipe)?;
+        // Built in it is not any more.
+        let kept = if source == catalog::BUILT_IN_SOURCE { "registered" } else { &source };
+        self.catalog.register(kept, &text, name).await?;
+        let in_use = current.filter(|current| current.recipe == before);
+        if let Some(current) = &in_use {
+            self.catalog.publish(&current.manifest.id, &text, &recipe).await?;
+        }
+        let info = {
+            let mut entries = self.lock();
+            let entry = entries.entry(name.into()).or_insert_with(|| Entry::new(kept, &text, recipe.clone()));
+            (entry.source, entry.text, entry.recipe) = (kept.into(), text, recipe.clone());
+            let same =
+                |current: &&mut Current| in_use.as_ref().is_some_and(|was| was.manifest.id == current.manifest.id);
+            if let Some(current) = entry.current.as_mut().filter(same) {
+                current.recipe = recipe;
+            }
+            entry.info()
+        };
+        self.tell(info);
+        Ok(AllowedInRecipe { source, next_build: in_use.is_none() })
     }
 
     /// Builds an environment, or joins the build of the same recipe that is under way. The receiver gets its progress from the

@@ -33,6 +33,7 @@ mod tied;
 mod trial;
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     convert::Infallible,
     path::{Path, PathBuf},
@@ -40,7 +41,10 @@ use std::{
     time::Duration,
 };
 
-use hostd_core::{capacity::Disk, recipe::INTERNAL_HOST};
+use hostd_core::{
+    capacity::Disk,
+    recipe::{Egress, INTERNAL_HOST},
+};
 use hyper::{
     Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade,
 };
@@ -53,11 +57,14 @@ use tokio::{
 use crate::{
     credentials::Credentials,
     forge::{Forge, Mirror},
+    local_services::LocalFile,
     vm::Io,
 };
 pub use authority::Authority;
 pub use caller::{Access, Caller};
 use credentials::with_leave;
+use egress::{Destination, Refusal, Spoken};
+use forward::Ended;
 use git_permits::Permit;
 use inspected::Inspected;
 pub use ledger::{Ledger, UnderWay, UsedUp};
@@ -93,10 +100,14 @@ pub struct Gateway {
     /// What each session has of the gateway, by session id.
     uses: Mutex<HashMap<String, Uses>>,
     refusals: Mutex<Refusals>,
+    /// Destinations that people have allowed sessions beside those of their recipes, by session id.
+    allowed: Mutex<HashMap<String, Arc<[Egress]>>>,
     /// Tells of refusals whoever wants to hear of them.
     denials: broadcast::Sender<Denied>,
     /// Credentials of the host; None: it has none.
     credentials: Option<Arc<Credentials>>,
+    /// Which of its own services the host names; None: it bounds nothing.
+    local: Option<LocalFile>,
     outer_tls: OuterTls,
     /// Who is told what answers of models took; None: nobody is.
     spending: Option<mpsc::Sender<Spent>>,
@@ -145,8 +156,10 @@ impl Gateway {
             hooks: tokio::sync::OnceCell::new(),
             uses: Mutex::default(),
             refusals: Mutex::default(),
+            allowed: Mutex::default(),
             denials: broadcast::Sender::new(DENIALS),
             credentials: None,
+            local: None,
             outer_tls: OuterTls::default(),
             spending: None,
             ledger: Arc::default(),
@@ -177,6 +190,12 @@ impl Gateway {
     #[must_use]
     pub fn with_credentials(self, credentials: Arc<Credentials>) -> Self {
         Self { credentials: Some(credentials), ..self }
+    }
+
+    /// Sets the file in which the host names its own services.
+    #[must_use]
+    pub fn with_local(self, local: LocalFile) -> Self {
+        Self { local: Some(local), ..self }
     }
 
     /// Sets who is told what answers of models took.
@@ -226,7 +245,14 @@ impl Gateway {
             tracing::debug!(caller = caller.slug, %error, "a guest's connection ended");
         }
         match accepted.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(Accepted::Tunnel(tunnel)) => forward::tunnel(tunnel).await,
+            Some(Accepted::Tunnel(tunnel)) => match forward::tunnel(tunnel).await {
+                Ok(()) => Ok(()),
+                Err(Ended::Broken) => Err(std::io::ErrorKind::ConnectionAborted.into()),
+                Err(Ended::NotSpoken(spoken)) => {
+                    self.refused_by(caller, spoken.destination(), &spoken.refusal(caller));
+                    Err(std::io::ErrorKind::PermissionDenied.into())
+                }
+            },
             Some(Accepted::Inspected(inspected)) => {
                 self.inspect(caller, inspected).await;
                 Ok(())
@@ -246,7 +272,7 @@ impl Gateway {
         mut request: Request<Incoming>,
         accepted: &Mutex<Option<Accepted>>,
     ) -> Response<Body> {
-        let Some(destination) = egress::Destination::of(&request) else {
+        let Some(destination) = Destination::of(&request) else {
             let help =
                 format!("pilothouse: this is a proxy; ask it for http://{INTERNAL_HOST}/ or CONNECT to host:port");
             return response::text(StatusCode::BAD_REQUEST, &help);
@@ -260,24 +286,32 @@ impl Gateway {
             }
             return self.internal(caller, destination.port, request).await;
         }
+        let caller = &self.with_allowed(caller);
         let mut held = self.held(caller, &destination);
         held.retain(|one| one.goes_plain_to(&destination.host) || (tunnels && caller.access.authority.is_some()));
-        let stream = match egress::connect(&with_leave(caller, &destination, &held), &destination).await {
+        let leave = with_leave(caller, &destination, &held);
+        let spoken = Spoken::with(&leave, &destination);
+        let connected = match &spoken {
+            Some(spoken) if !tunnels && !spoken.has_http() => Err(spoken.refusal(caller)),
+            // Hosts of credentials are named by the host already.
+            _ if !held.is_empty() => egress::connect(&leave, &destination, None).await,
+            _ => egress::connect(&leave, &destination, self.local.as_ref().and_then(LocalFile::named).as_deref()).await,
+        };
+        let stream = match connected {
             Ok(stream) => stream,
             Err(refusal) => {
-                tracing::info!(caller = caller.slug, %destination, "refused: {refusal}");
-                let now = jiff::Timestamp::now().as_millisecond();
-                if let Some(denied) = self.refusals().add(&caller.session_id, &destination, &refusal, now) {
-                    // Where nobody listens, it is kept all the same.
-                    let _ = self.denials.send(denied);
+                self.refused_by(caller, &destination, &refusal);
+                let mut text = refusal.to_string();
+                if let Some(says) = refusal.allowed_by(&caller.slug).filter(|_| self.ledger.knows(&caller.session_id)) {
+                    text.push_str(&format!("; for this session alone, a person may say: {says}"));
                 }
-                return response::text(refusal.status(), &refusal.to_string());
+                return response::text(refusal.status(), &text);
             }
         };
         if tunnels {
             let guest = hyper::upgrade::on(&mut request);
             let next = if held.is_empty() {
-                Accepted::Tunnel((guest, stream))
+                Accepted::Tunnel(forward::Tunnel { guest, world: stream, spoken })
             } else {
                 Accepted::Inspected(Inspected { destination, guest, world: stream })
             };
@@ -302,6 +336,16 @@ impl Gateway {
         match reading {
             Some(reading) => reading.of(response),
             None => response,
+        }
+    }
+
+    /// Records a refusal, and tells of it.
+    fn refused_by(&self, caller: &Caller, destination: &Destination, refusal: &Refusal) {
+        tracing::info!(caller = caller.slug, %destination, "refused: {refusal}");
+        let now = jiff::Timestamp::now().as_millisecond();
+        if let Some(denied) = self.refusals().add(&caller.session_id, destination, refusal, now) {
+            // Where nobody listens, it is kept all the same.
+            let _ = self.denials.send(denied);
         }
     }
 
@@ -333,10 +377,10 @@ impl Gateway {
             return git::answer(self, caller, request).await;
         }
         match request.uri().path() {
-            "/" => response::text(StatusCode::OK, &help(caller)),
+            "/" => response::text(StatusCode::OK, &help(&self.with_allowed(caller))),
             path => response::text(
                 StatusCode::NOT_FOUND,
-                &format!("pilothouse: there is no {path:?} here\n{}", help(caller)),
+                &format!("pilothouse: there is no {path:?} here\n{}", help(&self.with_allowed(caller))),
             ),
         }
     }
@@ -373,9 +417,30 @@ impl Gateway {
         self.denials.subscribe()
     }
 
-    /// Forgets what a session was refused that is gone.
+    /// Sets what a session may reach beside what its recipe lists, from now on. What it was refused of that is forgotten.
+    pub fn allow(&self, session: &str, allowed: &[Egress]) {
+        self.refusals().allowed(session, allowed);
+        let mut all = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+        if allowed.is_empty() {
+            all.remove(session);
+        } else {
+            all.insert(session.into(), allowed.into());
+        }
+    }
+
+    /// The caller, who may also reach what people have allowed it.
+    fn with_allowed<'a>(&self, caller: &'a Caller) -> Cow<'a, Caller> {
+        let all = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(allowed) = all.get(&caller.session_id) else { return Cow::Borrowed(caller) };
+        let mut caller = caller.clone();
+        caller.egress.extend_from_slice(allowed);
+        Cow::Owned(caller)
+    }
+
+    /// Forgets what a session was refused, allowed and given that is gone.
     pub fn forget(&self, session: &str) {
         self.refusals().forget(session);
+        self.allow(session, &[]);
         self.ledger.close(session);
         self.limits.close(session);
     }

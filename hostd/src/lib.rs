@@ -22,6 +22,7 @@ pub mod gateway;
 pub mod guest;
 mod guest_vm;
 pub mod host_status;
+pub mod local_services;
 pub mod selftest;
 pub mod sessions;
 mod signals;

@@ -1,6 +1,7 @@
 //! The command line: one module for each command. What they share is in `args`, `failure`, `fleet`, `output`, `table`.
 
 mod agent;
+mod allow;
 mod answer;
 mod args;
 mod attach;
@@ -115,6 +116,7 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Forward(options) => forward::run(&fleet, options).await,
         Command::Cp(options) => cp::run(&fleet, options).await,
         Command::Send(options) => send::run(&fleet, options).await,
+        Command::Allow(options) => allow::run(&fleet, options).await,
         Command::Answer(options) => answer::run(&fleet, options).await,
         Command::Log(options) => log::run(&fleet, options).await,
         Command::Events(options) => events::run(&fleet, options).await,

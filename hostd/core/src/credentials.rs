@@ -15,7 +15,7 @@ use crate::checked_toml::{self, TextError};
 
 pub use check::is_credential_name;
 pub use pattern::HostPattern;
-pub(crate) use pattern::{DESTINATION, destination, is_below, is_internal};
+pub(crate) use pattern::{destination, is_below, is_internal};
 pub use request::{Fit, best};
 
 /// Longest `credentials.toml` that is read, in bytes; what is longer than any TOML may be is refused.

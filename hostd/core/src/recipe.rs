@@ -4,6 +4,7 @@
 //! taken for an option, a pattern or a piece of shell. Setup commands alone are shell, and run in the guest only.
 
 mod check;
+mod edit;
 mod egress;
 mod raw;
 #[cfg(test)]
@@ -20,7 +21,9 @@ use crate::{
 };
 
 pub use crate::checked_toml::{TextError as RecipeError, bytes, is_branch_name, is_repository_name};
-pub use egress::Egress;
+pub use edit::with_egress;
+pub(crate) use egress::{DESTINATION, destination};
+pub use egress::{Egress, Speaks};
 
 /// Host name by which guests reach the local forge.
 pub const INTERNAL_HOST: &str = checked_toml::INTERNAL;

@@ -39,6 +39,7 @@
 //! [`Session::answer`] until the agent has it, and brings a suspended session back.
 
 mod agent;
+mod allowed;
 mod answer;
 mod bounds;
 mod changes;

@@ -5,6 +5,7 @@ use hostd_core::{
     explain::{Explanation, explain},
     keys::Key,
     profile::Answers,
+    recipe::Egress,
     reports::{Permission, Report, Source, State},
     text,
     usage::Spending,
@@ -78,6 +79,7 @@ pub(super) fn session(view: &SessionView) -> wire::Session {
         records: view.records.iter().map(|(id, record)| part(id, record)).collect(),
         permission: s.permission().map(|asked| permission(asked, &s.answers)),
         budget_micros: s.budget,
+        allowed: s.allowed.iter().map(allowed).collect(),
         usage: (s.spending.answers > 0).then(|| usage(&s.spending)),
     }
 }
@@ -92,6 +94,10 @@ pub(super) fn usage(spending: &Spending) -> wire::ModelUsage {
         cost_micros: spending.micros,
         unpriced_tokens: spending.unpriced,
     }
+}
+
+fn allowed(egress: &Egress) -> wire::Allowed {
+    wire::Allowed { destination: egress.to.clone(), private: egress.private }
 }
 
 fn permission(asked: Permission, answers: &Answers) -> wire::Permission {
@@ -178,6 +184,7 @@ pub(super) fn session_in_brief(view: &SessionView) -> wire::Session {
         *word = text::clean(word, BRIEF_MAX);
     }
     session.records.truncate(RECORD_MAX.0);
+    session.allowed.clear();
     for report in session.records.iter_mut().chain(&mut session.report) {
         report.text = text::clean(&report.text, BRIEF_MAX);
     }

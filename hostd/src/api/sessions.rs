@@ -1,18 +1,21 @@
-use hostd_core::session::Budget;
+use hostd_core::{recipe::Egress, session::Budget};
 use pilothouse_proto::hostd::v1::{
-    AnswerRequest, AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, Event, EventsRequest,
-    EventsResponse, ExecRequest, ExecResponse, ExplainRequest, ExplainResponse, ForkRequest, ForwardRequest,
-    ForwardResponse, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse, Refused, RestartRequest,
-    ResumeRequest, SendRequest, SendResponse, Session, SetBudgetRequest, SuspendRequest, sessions_server::Sessions,
+    AllowRequest, AllowResponse, AnswerRequest, AttachRequest, AttachResponse, CreateRequest, DeleteRequest,
+    DeleteResponse, Event, EventsRequest, EventsResponse, ExecRequest, ExecResponse, ExplainRequest, ExplainResponse,
+    ForkRequest, ForwardRequest, ForwardResponse, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse,
+    Refused, RestartRequest, ResumeRequest, SendRequest, SendResponse, Session, SetBudgetRequest, SuspendRequest,
+    sessions_server::Sessions,
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
     Api, attach, convert, events, exec, forward, log,
     principal::{actor, owner},
+    status,
     streams::Answers,
 };
 use crate::{
+    environments::AllowedInRecipe,
     sessions::{CreateSession, ForkOrder, SendOrder, SessionView},
     store::ALL_EVENTS,
 };
@@ -89,6 +92,26 @@ impl Sessions for Api {
         };
         let view = self.fleet.by(actor).set_budget(&id, change).await?;
         Ok(Response::new(convert::session(&view)))
+    }
+
+    async fn allow(&self, request: Request<AllowRequest>) -> Result<Response<AllowResponse>, Status> {
+        let hands = self.fleet.by(actor(&request));
+        let AllowRequest { id, destination, private, remove, recipe } = request.into_inner();
+        let egress = Egress::parse(&destination, private).map_err(status::invalid)?;
+        if remove && recipe {
+            return Err(status::invalid("what a recipe has is taken out of it by hand: edit it and build it again"));
+        }
+        let entry = egress.to_string();
+        // First what may be refused for more reasons.
+        let in_recipe = if recipe { Some(hands.allow_in_recipe(&id, &egress).await?) } else { None };
+        let view = if remove { hands.disallow(&id, egress).await? } else { hands.allow(&id, egress).await? };
+        let session = Some(Session { refused: self.refused(&view), ..convert::session(&view) });
+        Ok(Response::new(match in_recipe {
+            None => AllowResponse { session, entry, ..AllowResponse::default() },
+            Some(AllowedInRecipe { source, next_build }) => {
+                AllowResponse { session, entry, environment: view.session.environment.clone(), source, next_build }
+            }
+        }))
     }
 
     async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {

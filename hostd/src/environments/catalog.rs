@@ -27,7 +27,7 @@ use super::{
 };
 
 const BUILT_IN: [&str; 1] = [include_str!("../../../environments/demo.toml")];
-const BUILT_IN_SOURCE: &str = "built-in";
+pub(super) const BUILT_IN_SOURCE: &str = "built-in";
 
 /// What is known of one environment.
 #[derive(Clone, Debug)]

@@ -93,6 +93,15 @@ pub struct ReadyBuild {
     pub template: Option<PathBuf>,
 }
 
+/// What became of a destination that was added to an environment's recipe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedInRecipe {
+    /// Where the recipe came from: `built-in`, or the source it was registered with, which does not have it.
+    pub source: String,
+    /// Whether it is in use only with the next build.
+    pub next_build: bool,
+}
+
 /// Progress of a build.
 #[derive(Clone, Debug)]
 pub enum BuildEvent {

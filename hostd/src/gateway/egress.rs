@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use hostd_core::recipe::{Egress, HOST_LOOPBACK};
+use hostd_core::{
+    first_words::{Told, told},
+    local_services::LocalServices,
+    recipe::{Egress, HOST_LOOPBACK, Speaks},
+};
 use hyper::{Method, Request, StatusCode};
 use tokio::{net::TcpStream, time::timeout};
 
@@ -84,6 +88,14 @@ pub(super) enum Refusal {
         "pilothouse: {destination} leads to {address}, which is not a public address; to allow that, write {{ to = \"{destination}\", private = true }} in egress of environment `{environment}`, or add \"{address}\" to it, and build it again"
     )]
     NotPublic { destination: Destination, address: SocketAddr, environment: String },
+    #[error(
+        "pilothouse: with {destination} {spoken} alone may be spoken, as egress of environment `{environment}` has it"
+    )]
+    NotSpoken { destination: Destination, spoken: &'static str, environment: String },
+    #[error(
+        "pilothouse: {destination} leads to {address}, which is not a public address, and is none of the services that this host names; a person may add \"{destination}\" to `local` in egress.toml of hostd's data folder"
+    )]
+    NotOfHost { destination: Destination, address: SocketAddr },
     #[error("pilothouse: {destination} could not be reached from the host: {error}")]
     Unreachable { destination: Destination, error: io::Error },
 }
@@ -95,13 +107,30 @@ impl Refusal {
             Self::NotListed { .. } => Some("not in egress"),
             Self::Own { .. } => Some("the VM itself"),
             Self::NotPublic { .. } => Some("a private address"),
+            Self::NotOfHost { .. } => Some("not in the host's egress.toml"),
+            Self::NotSpoken { .. } => Some("speaks something else than its entry in egress"),
             Self::Unreachable { .. } => None,
+        }
+    }
+
+    /// What a person has to say for it to be allowed; None: it is not theirs to allow.
+    pub(super) fn allowed_by(&self, slug: &str) -> Option<String> {
+        match self {
+            Self::NotListed { destination, .. } | Self::NotSpoken { destination, .. } => {
+                Some(format!("pilothouse allow {slug} {destination}"))
+            }
+            Self::NotPublic { destination, .. } => Some(format!("pilothouse allow --private {slug} {destination}")),
+            Self::Own { .. } | Self::NotOfHost { .. } | Self::Unreachable { .. } => None,
         }
     }
 
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::NotListed { .. } | Self::Own { .. } | Self::NotPublic { .. } => StatusCode::FORBIDDEN,
+            Self::NotListed { .. }
+            | Self::Own { .. }
+            | Self::NotPublic { .. }
+            | Self::NotOfHost { .. }
+            | Self::NotSpoken { .. } => StatusCode::FORBIDDEN,
             Self::Unreachable { error, .. } if error.kind() == io::ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::Unreachable { .. } => StatusCode::BAD_GATEWAY,
         }
@@ -109,8 +138,12 @@ impl Refusal {
 }
 
 /// Connects to a destination that the caller may reach. Only addresses that were judged are connected to: a name cannot
-/// change its mind in between.
-pub(super) async fn connect(caller: &Caller, destination: &Destination) -> Result<TcpStream, Refusal> {
+/// change its mind in between. `local` is what the host names of its own services; None: whatever the caller may reach.
+pub(super) async fn connect(
+    caller: &Caller,
+    destination: &Destination,
+    local: Option<&LocalServices>,
+) -> Result<TcpStream, Refusal> {
     if !listed(caller, destination) {
         if destination.is_of(caller) {
             return Err(Refusal::Own { destination: destination.clone() });
@@ -121,6 +154,13 @@ pub(super) async fn connect(caller: &Caller, destination: &Destination) -> Resul
     let unreachable = |error| Refusal::Unreachable { destination: destination.clone(), error };
     let connected = async {
         let addresses = addresses(caller, destination).await?;
+        let unnamed = |address: &&SocketAddr| {
+            let named = |local: &LocalServices| local.name(&destination.host, destination.port, address.ip());
+            !is_public(address.ip()) && local.is_some_and(|local| !named(local))
+        };
+        if let Some(&address) = addresses.iter().find(unnamed) {
+            return Err(Refusal::NotOfHost { destination: destination.clone(), address });
+        }
         let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in addresses.into_iter().take(ADDRESSES) {
             match timeout(ADDRESS_DEADLINE, TcpStream::connect(address)).await {
@@ -141,6 +181,51 @@ pub(super) async fn connect(caller: &Caller, destination: &Destination) -> Resul
 /// Whether the caller's recipe lists the destination.
 pub(super) fn listed(caller: &Caller, destination: &Destination) -> bool {
     caller.egress.iter().any(|entry| destination.is(entry))
+}
+
+/// What may be spoken with a destination that the caller may reach.
+#[derive(Clone, Debug)]
+pub(super) struct Spoken {
+    destination: Destination,
+    /// Never anything; not empty.
+    kinds: Vec<Speaks>,
+}
+
+impl Spoken {
+    /// What the entries that name the destination let through; None: anything.
+    pub(super) fn with(caller: &Caller, destination: &Destination) -> Option<Self> {
+        let naming = caller.egress.iter().filter(|entry| destination.is(entry));
+        let kinds: Vec<_> = naming.map(Egress::speaks).collect();
+        let bounded = !kinds.is_empty() && !kinds.contains(&Speaks::Anything);
+        bounded.then(|| Self { destination: destination.clone(), kinds })
+    }
+
+    /// Whether requests in plain HTTP are among it.
+    pub(super) fn has_http(&self) -> bool {
+        self.kinds.contains(&Speaks::Http)
+    }
+
+    /// What the first bytes of a program tell.
+    pub(super) fn told(&self, said: &[u8]) -> Told {
+        let all: Vec<_> = self.kinds.iter().map(|&kind| told(said, &self.destination.host, kind)).collect();
+        [Told::Fits, Told::More].into_iter().find(|told| all.contains(told)).unwrap_or(Told::Other)
+    }
+
+    /// The refusal of all else.
+    pub(super) fn refusal(&self, caller: &Caller) -> Refusal {
+        let spoken = match (self.has_http(), self.kinds.contains(&Speaks::Tls)) {
+            (true, true) => "HTTP, and TLS that asks for its name,",
+            (true, false) => "HTTP",
+            (false, _) => "TLS that asks for its name",
+        };
+        let (destination, environment) = (self.destination.clone(), caller.environment.clone());
+        Refusal::NotSpoken { destination, spoken, environment }
+    }
+
+    /// What it is of.
+    pub(super) fn destination(&self) -> &Destination {
+        &self.destination
+    }
 }
 
 /// Addresses of a listed destination: the address that it is, the host's own loopback, or what its name leads to as far as the

@@ -1,11 +1,12 @@
 //! Allowed traffic to the world: tunnels, and plain HTTP requests.
 
 use std::{
-    io,
+    io::{self, Cursor},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use hostd_core::first_words::Told;
 use http_body_util::BodyExt;
 use hyper::{
     Request, Response, StatusCode, Uri,
@@ -24,7 +25,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    egress::Destination,
+    egress::{Destination, Spoken},
     response::{self, Body},
 };
 
@@ -35,21 +36,64 @@ const IDLE: Duration = Duration::from_secs(3600);
 const IDLE_HALF: Duration = Duration::from_secs(180);
 /// Time between two looks at that.
 const LOOK: Duration = Duration::from_secs(30);
+/// Longest wait for what a program says first, where that is looked at.
+const FIRST_WORDS: Duration = Duration::from_secs(60);
 /// Longest wait for the head of an answer: models think long before their first word.
 pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(900);
 
-/// The two ends of an accepted CONNECT: the guest's and the world's.
-pub(super) type Tunnel = (OnUpgrade, TcpStream);
+/// An accepted CONNECT.
+pub(super) struct Tunnel {
+    /// The guest's end.
+    pub(super) guest: OnUpgrade,
+    /// The world's end.
+    pub(super) world: TcpStream,
+    /// What may be spoken; None: anything.
+    pub(super) spoken: Option<Spoken>,
+}
+
+/// Why a tunnel ended before its time.
+pub(super) enum Ended {
+    /// It broke, at either end.
+    Broken,
+    /// The program speaks something else.
+    NotSpoken(Spoken),
+}
 
 /// Copies both ways until both have ended. What breaks, or is dropped before, is reset in the world.
 ///
 /// # Errors
-/// As of [`both_ways`], or the guest's end is not there.
-pub(super) async fn tunnel((guest, world): Tunnel) -> io::Result<()> {
+/// As of [`both_ways`]; the guest's end is not there, or speaks what it may not.
+pub(super) async fn tunnel(Tunnel { guest, world, spoken }: Tunnel) -> Result<(), Ended> {
     let (reader, writer) = world.into_split();
     let world = tokio::io::join(reader, Half::new(writer));
-    let guest = guest.await.map_err(io::Error::other)?;
-    both_ways(TokioIo::new(guest), world).await
+    let (mut reader, writer) = tokio::io::split(TokioIo::new(guest.await.map_err(|_| Ended::Broken)?));
+    let said = match spoken {
+        None => Vec::new(),
+        Some(spoken) => match first_words(&mut reader, &spoken).await {
+            Some(said) => said,
+            None => return Err(Ended::NotSpoken(spoken)),
+        },
+    };
+    let guest = tokio::io::join(Cursor::new(said).chain(reader), writer);
+    both_ways(guest, world).await.map_err(|_| Ended::Broken)
+}
+
+/// Reads what a program says first, until it is seen to be what may be spoken; None: it is something else, or nothing in time.
+async fn first_words(reader: &mut (impl AsyncRead + Unpin), spoken: &Spoken) -> Option<Vec<u8>> {
+    let mut said = Vec::new();
+    let read = async {
+        loop {
+            match spoken.told(&said) {
+                Told::Fits => return true,
+                Told::Other => return false,
+                Told::More => {}
+            }
+            if !matches!(reader.read_buf(&mut said).await, Ok(1..)) {
+                return false;
+            }
+        }
+    };
+    timeout(FIRST_WORDS, read).await.is_ok_and(|fits| fits).then_some(said)
 }
 
 /// Copies both ways between two connections until both directions have ended, each by itself.

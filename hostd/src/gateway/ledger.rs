@@ -48,6 +48,11 @@ impl Ledger {
         self.changed.notify_waiters();
     }
 
+    /// Whether this is a session, as builds and checks are not.
+    pub(super) fn knows(&self, session: &str) -> bool {
+        self.accounts().contains_key(session)
+    }
+
     /// Whether what this session spends is bounded.
     pub(super) fn has_budget(&self, session: &str) -> bool {
         self.accounts().get(session).is_some_and(|account| account.budget.is_some())

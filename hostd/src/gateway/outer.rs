@@ -106,7 +106,7 @@ impl Connector {
 
 impl Inner {
     async fn connect(&self, settings: Option<Arc<ClientConfig>>) -> io::Result<Socket> {
-        let stream = egress::connect(&self.caller, &self.destination).await.map_err(io::Error::other)?;
+        let stream = egress::connect(&self.caller, &self.destination, None).await.map_err(io::Error::other)?;
         secured(stream, settings, &self.destination.host).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use hostd_core::{UnixMillis, text};
+use hostd_core::{UnixMillis, recipe::Egress, text};
 
 use super::egress::{Destination, Refusal};
 
@@ -76,6 +76,17 @@ impl Refusals {
         tells.then(|| Denied { session: session.into(), refused: one })
     }
 
+    /// Forgets what is allowed to a session now; where it is refused again, that is told again.
+    pub(super) fn allowed(&mut self, session: &str, allowed: &[Egress]) {
+        let Some(OfSession { refused, told }) = self.0.get_mut(session) else { return };
+        let is_allowed = |destination: &str| {
+            let entry = Egress { to: destination.into(), private: false };
+            entry.parts().is_some_and(|(host, port)| allowed.iter().any(|entry| entry.names(host, port)))
+        };
+        refused.retain(|one| !is_allowed(&one.destination));
+        told.retain(|destination| !is_allowed(destination));
+    }
+
     /// Refusals of a session, the last one first.
     pub(super) fn of(&self, session: &str) -> Vec<Refused> {
         self.0.get(session).map(|of| of.refused.iter().rev().cloned().collect()).unwrap_or_default()
@@ -128,6 +139,19 @@ mod tests {
         let told = (2..200).filter(|&port| add(&mut refusals, "a", port, 7).is_some()).count();
         assert_eq!(told, TOLD - 39);
         assert_eq!(refusals.of("a")[0].destination, "a.example:199");
+    }
+
+    #[test]
+    fn what_is_allowed_was_not_refused_and_is_told_of_anew() {
+        let mut refusals = Refusals::default();
+        for port in [1, 2] {
+            assert!(add(&mut refusals, "a", port, 5).is_some());
+        }
+        refusals.allowed("a", &[Egress { to: "a.example:1".into(), private: false }]);
+        let left: Vec<_> = refusals.of("a").into_iter().map(|one| one.destination).collect();
+        assert_eq!(left, ["a.example:2"]);
+        let again = add(&mut refusals, "a", 1, 6).unwrap();
+        assert_eq!(again.refused.count, 1);
     }
 
     #[test]

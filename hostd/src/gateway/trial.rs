@@ -53,7 +53,7 @@ impl Gateway {
         let secret = all.secret(credential).await.map_err(|error| error.to_string())?;
         let caller = Caller::nowhere("credential", "credential", "credential");
         let caller = with_leave(&caller, destination, std::slice::from_ref(credential));
-        let stream = egress::connect(&caller, destination).await.map_err(|error| {
+        let stream = egress::connect(&caller, destination, None).await.map_err(|error| {
             // The text is for a guest's recipe.
             error.to_string().trim_start_matches("pilothouse: ").to_owned()
         })?;

@@ -64,6 +64,7 @@ impl Supervisors {
         let (send_commands, commands) = mpsc::channel(QUEUE);
         let (send_reports, reports) = mpsc::channel(QUEUE);
         let session = &record.session;
+        self.ctx.gateway.allow(&session.id, &session.allowed);
         self.ctx.gateway.ledger().open(&session.id, session.budget, session.spending.micros);
         let terminal = Terminal::new(self.ctx.folder(&session.id).path(), no_output(session));
         let handle = Arc::new(Handle::new(record, send_commands, send_reports, terminal));

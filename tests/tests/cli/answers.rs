@@ -1,6 +1,6 @@
 //! The commands that ask and tell: their output, their errors, several hosts.
 
-use pilothouse_proto::hostd::v1::{ModelUsage, Permission, Refused};
+use pilothouse_proto::hostd::v1::{Allowed, ModelUsage, Permission, Refused};
 use rstest::rstest;
 
 use crate::{
@@ -379,6 +379,35 @@ async fn what_models_took_is_told_by_whatever_is_asked_for() {
     assert!(shown.text().contains(want), "{}", shown.text());
     let ran = fake.run(&["ls", "--json"]).await;
     assert_eq!((&ran.json()[0]["usage"]["output_tokens"], &ran.json()[1]["usage"]), (&345.into(), &().into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn destinations_are_allowed_and_taken_back() {
+    let mut refused = session("alpha");
+    refused.refused =
+        vec![Refused { destination: "b.example:443".into(), why: "not in egress".into(), count: 3, last_at: 0 }];
+    refused.allowed = vec![Allowed { destination: "db.lan:5432".into(), private: true }];
+    let fake = Fake::start(vec![refused, session("beta")]).await;
+    for asks in [&["allow", "alpha"], &["show", "alpha"]] {
+        let told = fake.run(asks).await;
+        assert!(
+            told.text().contains("allowed") && told.text().contains("  db.lan:5432, also at a private address\n"),
+            "{told:?}"
+        );
+        assert!(told.text().contains("refused") && told.text().contains("  b.example:443 3 times, last "), "{told:?}");
+    }
+    assert!(fake.run(&["allow", "beta"]).await.text().starts_with("nothing was refused"));
+    let ran = fake.run(&["allow", "alpha", "b.example:443"]).await;
+    assert_eq!((ran.code, ran.text()), (0, "alpha may reach \"b.example:443\"\n"));
+    let ran = fake.run(&["allow", "alpha", "b.example:443", "--recipe"]).await;
+    assert!(ran.text().contains("sessions of demo to come may as well after its next build\n"), "{ran:?}");
+    assert!(ran.text().contains("add it to egress in /home/kim/demo.toml"), "{ran:?}");
+    let json = fake.run(&["allow", "alpha", "db.lan:5432", "--remove", "--json"]).await.json();
+    assert_eq!((&json["session"]["allowed"], &json["environment"]), (&serde_json::json!([]), &().into()));
+    let json = fake.run(&["allow", "alpha", "--json"]).await.json();
+    assert_eq!((&json["allowed"][0]["private"], &json["refused"][0]["count"]), (&true.into(), &3.into()));
+    assert_eq!(fake.run(&["allow", "alpha", "a b"]).await.code, 2);
+    assert_eq!(fake.run(&["allow", "alpha", "--private"]).await.code, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -116,6 +116,7 @@ commands! {
     Answer9 "answer-9" "Send the ninth answer that the agent offers" Session Safe,
     Answer10 "answer-10" "Send the tenth answer that the agent offers" Session Safe,
     Answers "answers" "Find one of the answers that the agent offers, by typing" Session Safe,
+    Reach "reach" "Let the session reach what it was refused, it alone or by its recipe" Session Safe,
     Restart "restart" "Boot a stopped or crashed session again from its disk" Session Asks,
     Suspend "suspend" "Suspend the session to disk, or resume a suspended one" Session Safe,
     Fork "fork" "Fork: another session from this one as it is now" Session Safe,

@@ -6,7 +6,7 @@ use crate::{
     draft::{Comment, Place},
     edit::Field,
     effect::Call,
-    fleet::{EnvironmentKey, Fleet, SessionKey},
+    fleet::{EnvironmentKey, Fleet, Refusal, SessionKey},
     fuzzy::Search,
     host_id::HostId,
     pull::PullKey,
@@ -22,6 +22,8 @@ pub enum Dialog {
     Palette(Palette),
     /// The answers that an agent offers.
     Answers(Answers),
+    /// Which of the destinations that a session was refused it may reach.
+    Reach(Reach),
     /// A question with the answers yes and no.
     Question(Question),
     /// The form for a new session.
@@ -80,41 +82,50 @@ impl Default for Palette {
     }
 }
 
-/// The answers that an agent offers, narrowed by typing.
-pub struct Answers {
-    /// The session that the answers are for.
-    pub session: SessionKey,
-    /// Name of the session.
-    pub name: String,
-    /// Answers that the agent offers.
-    pub choices: Vec<String>,
-    /// When the agent's question was changed last.
-    pub asked_at: Millis,
-    /// Text that is typed: words of an answer, or its number.
+/// Lines to choose from, narrowed by typing.
+pub struct Choices {
+    /// Lines, as they are shown.
+    pub lines: Vec<String>,
+    /// Text that is typed: words of a line, or its number.
     pub field: Field,
-    /// Numbers of the answers that match the text, best first, from 0.
+    /// Numbers of the lines that match the text, best first, from 0.
     pub matches: Vec<usize>,
     /// Place among the matches of the selected one.
     pub at: usize,
 }
 
-impl Answers {
-    /// A dialog with all of these answers.
+impl Choices {
+    /// All of these lines.
     #[must_use]
-    pub fn new(session: SessionKey, name: String, choices: Vec<String>, asked_at: Millis) -> Self {
-        let mut answers = Self { session, name, choices, asked_at, field: Field::line(), matches: Vec::new(), at: 0 };
-        answers.refilter();
-        answers
+    pub fn new(lines: Vec<String>) -> Self {
+        let mut choices = Self { lines, field: Field::line(), matches: Vec::new(), at: 0 };
+        choices.refilter();
+        choices
     }
 
-    /// Finds the matching answers anew.
-    pub fn refilter(&mut self) {
+    /// Number of the selected line, from 0; None: no line matches.
+    #[must_use]
+    pub fn chosen(&self) -> Option<usize> {
+        self.matches.get(self.at).copied()
+    }
+
+    /// Changes the text that is typed, and what matches it.
+    pub fn edit(&mut self, change: impl FnOnce(&mut Field)) {
+        let before = self.field.text().to_owned();
+        change(&mut self.field);
+        if self.field.text() != before {
+            self.refilter();
+        }
+    }
+
+    /// Finds the matching lines anew.
+    fn refilter(&mut self) {
         let mut search = Search::new(self.field.text());
         let number = self.field.text().trim().parse::<usize>().ok();
-        let mut scored: Vec<_> = (0..self.choices.len())
+        let mut scored: Vec<_> = (0..self.lines.len())
             .filter_map(|n| {
-                let score = search.score(&[&self.choices[n]], &[&(n + 1).to_string()])?;
-                // A number means its answer, whatever else it stands in.
+                let score = search.score(&[&self.lines[n]], &[&(n + 1).to_string()])?;
+                // A number means its line, whatever else it stands in.
                 Some((number != Some(n + 1), std::cmp::Reverse(score), n))
             })
             .collect();
@@ -128,6 +139,46 @@ impl Answers {
     /// Moves the selection by this many matches.
     pub fn step(&mut self, by: isize) {
         self.at = self.at.saturating_add_signed(by).min(self.matches.len().saturating_sub(1));
+    }
+}
+
+/// The answers that an agent offers.
+pub struct Answers {
+    /// The session that the answers are for.
+    pub session: SessionKey,
+    /// Name of the session.
+    pub name: String,
+    /// When the agent's question was changed last.
+    pub asked_at: Millis,
+    /// Answers that the agent offers.
+    pub list: Choices,
+}
+
+/// What a session was refused, each for it alone, and for sessions of its environment to come as well.
+pub struct Reach {
+    /// The session that was refused it.
+    pub session: SessionKey,
+    /// Name of the session.
+    pub name: String,
+    /// What each line of the list allows: the destination, whether it may lie at a private address, and whether the recipe has it, too.
+    pub means: Vec<(String, bool, bool)>,
+    /// A line for each of them.
+    pub list: Choices,
+}
+
+impl Reach {
+    /// The choice among these refusals, of which some are nobody's to allow; None: all of them.
+    #[must_use]
+    pub fn new(session: SessionKey, name: String, environment: &str, refused: &[Refusal]) -> Option<Self> {
+        let (mut means, mut lines) = (Vec::new(), Vec::new());
+        for Refusal { destination, why, .. } in refused.iter().filter(|refusal| refusal.can_be_allowed()) {
+            let private = why == Refusal::PRIVATE;
+            let at = if private { ", at a private address" } else { "" };
+            means.extend([(destination.clone(), private, false), (destination.clone(), private, true)]);
+            lines.push(format!("{destination}{at}: this session"));
+            lines.push(format!("{destination}{at}: this session, and all of {environment} to come"));
+        }
+        (!lines.is_empty()).then(|| Self { session, name, means, list: Choices::new(lines) })
     }
 }
 
@@ -387,6 +438,7 @@ impl Asked {
             Call::Press(..) => ("Pressed for", "press keys for"),
             Call::Answer { allow: true, .. } => ("Allowed", "allow"),
             Call::Answer { .. } => ("Denied", "deny"),
+            Call::Allow { .. } => ("Allowed", "allow"),
             Call::Delete(_) => ("Deleted", "delete"),
             Call::Restart(_) => ("Restarting", "restart"),
             Call::Suspend(_) => ("Suspended", "suspend"),

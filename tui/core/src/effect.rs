@@ -109,6 +109,17 @@ pub enum Call {
         /// Whether the permission is given.
         allow: bool,
     },
+    /// Let a session reach a destination that it was refused.
+    Allow {
+        /// Id of the session.
+        id: String,
+        /// The destination: `HOST:PORT`.
+        destination: String,
+        /// Whether it may lie at a private address.
+        private: bool,
+        /// Whether the recipe of its environment gets the destination, too.
+        recipe: bool,
+    },
     /// Delete the session of this id.
     Delete(String),
     /// Restart the session of this id.

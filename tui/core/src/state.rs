@@ -126,6 +126,8 @@ pub struct State {
     pub details: usize,
     /// Destinations that the session was refused whose details are looked at, as far as they were read.
     pub refused: Option<(SessionKey, Vec<Refusal>)>,
+    /// The session whose refused destinations are being read, to be asked which of them it may reach.
+    pub reaches: Option<SessionKey>,
     /// Whether the selected session's story is shown in the place of its terminal and details.
     pub story_shown: bool,
     /// The story of the selected session, while it or the details are shown.
@@ -229,6 +231,7 @@ impl State {
             whole: None,
             details: 0,
             refused: None,
+            reaches: None,
             story_shown: false,
             story: None,
             hosts: List::default(),
@@ -382,7 +385,9 @@ fn dialog_conditions(now: Conditions, dialog: &Dialog) -> Conditions {
         // They are read alike.
         Dialog::Help(..) | Dialog::Notices(_) => now.with(Condition::Help),
         // They are typed into alike.
-        Dialog::Palette(_) | Dialog::Answers(_) => now.with(Condition::Palette).with(Condition::Text),
+        Dialog::Palette(_) | Dialog::Answers(_) | Dialog::Reach(_) => {
+            now.with(Condition::Palette).with(Condition::Text)
+        }
         Dialog::Question(_) => now.with(Condition::Question),
         Dialog::Message(_) => now.with(Condition::Message).with(Condition::Text),
         Dialog::Keys(_) => now.with(Condition::Keys).with(Condition::Text),

@@ -26,7 +26,14 @@ mod tests;
 
 use ratatui::{Frame, buffer::Buffer, layout::Rect};
 
-use crate::{State, Theme, dialog::Dialog, fuzzy::Search, layout::Layout, state::View, theme::Scope};
+use crate::{
+    State, Theme,
+    dialog::{Answers, Dialog, Reach},
+    fuzzy::Search,
+    layout::Layout,
+    state::View,
+    theme::Scope,
+};
 
 pub(crate) use help::last as help_last;
 pub(crate) use notices::last as notices_last;
@@ -51,7 +58,12 @@ pub fn view(state: &State, theme: &Theme, frame: &mut Frame) {
         Some(Dialog::Help(top, group)) => help::draw(state, (*top, *group), theme, frame),
         Some(Dialog::Notices(top)) => notices::draw_told(state, *top, theme, frame),
         Some(Dialog::Palette(palette)) => palette::draw(state, palette, theme, frame),
-        Some(Dialog::Answers(answers)) => answers::draw(state, answers, theme, frame),
+        Some(Dialog::Answers(Answers { name, list, .. })) => {
+            answers::draw(state, (&format!("Answer {name}"), "answer"), list, theme, frame);
+        }
+        Some(Dialog::Reach(Reach { name, list, .. })) => {
+            answers::draw(state, (&format!("What may {name} reach?"), "line"), list, theme, frame);
+        }
         Some(Dialog::Question(question)) => dialogs::question(state, question, theme, frame),
         Some(Dialog::Form(form)) => form::draw(state, form, theme, frame),
         Some(Dialog::Message(message)) => dialogs::message(state, message, theme, frame),

@@ -1,6 +1,7 @@
 //! The arguments, as `--help` shows them.
 
 mod agent;
+mod allow;
 mod budget;
 mod copy;
 mod credential;
@@ -17,6 +18,7 @@ use clap::{Parser, Subcommand};
 use super::complete;
 
 pub(crate) use agent::{AgentCommand, Try};
+pub(crate) use allow::Allow;
 pub(crate) use budget::{Budget, BudgetChange};
 pub(crate) use copy::{Cp, Side};
 pub(crate) use credential::CredentialCommand;
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     Send(Send),
     /// Allow or deny what an agent's program needs a permission for, by the keys of its profile
     Answer(Answer),
+    /// Let a session reach a destination beside those of its recipe, or take that back
+    Allow(Allow),
     /// Print what the agent's terminal showed
     Log(Log),
     /// Print a session's story: what happened to it, when, and by whom

@@ -79,7 +79,9 @@ pub(crate) struct Session<'a> {
     budget_usd: Option<f64>,
     /// What answers of models took; null where there were none.
     usage: Option<ModelUsage>,
-    /// Of `show` and `ls` alone.
+    /// Destinations that people have allowed the session beside its recipe; of `show` and `allow` alone, elsewhere empty.
+    allowed: Vec<Allowed<'a>>,
+    /// Of `show`, `allow` and `ls` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<Vec<Refused<'a>>>,
     /// What was done last, and by whom; null where the host does not say.
@@ -93,6 +95,20 @@ struct Refused<'a> {
     why: &'a str,
     count: u64,
     last_at: String,
+}
+
+/// A destination that people have allowed a session.
+#[derive(Debug, Serialize)]
+struct Allowed<'a> {
+    destination: &'a str,
+    /// Whether it may lie at an address that is not a public one.
+    private: bool,
+}
+
+impl<'a> Allowed<'a> {
+    fn new(allowed: &'a api::Allowed) -> Self {
+        Self { destination: &allowed.destination, private: allowed.private }
+    }
 }
 
 /// What became of a session that was to be deleted: an element of `rm`.
@@ -164,6 +180,7 @@ impl<'a> Session<'a> {
             records: session.records.iter().map(Report::new).collect(),
             budget_usd: session.budget_micros.map(usage::usd),
             usage: session.usage.as_ref().map(ModelUsage::new),
+            allowed: session.allowed.iter().map(Allowed::new).collect(),
             refused: None,
             last_event: session.last_event.as_ref().map(Event::new),
         }

@@ -5,6 +5,7 @@ use pilothouse_proto::hostd::v1::{Event, Permission, Refused, Report, Session};
 use tui_core::text::dollars;
 
 use super::{
+    allow,
     args::Show,
     explain,
     failure::Outcome,
@@ -60,6 +61,11 @@ fn refused(refused: &Refused) -> String {
     let times = if *count == 1 { "once".into() } else { format!("{count} times") };
     let ago = age(*last_at, Timestamp::now());
     format!("{} {times}, last {ago} ago: {}", plain(destination), plain(why))
+}
+
+/// Destinations that the session asked for and may not reach, a line each.
+pub(crate) fn all_refused(s: &Session) -> String {
+    s.refused.iter().map(refused).collect::<Vec<_>>().join("\n")
 }
 
 /// Words about what the session's guest was last seen to use.
@@ -134,7 +140,8 @@ fn facts(host: &str, s: &Session) -> Facts {
             "last start",
             s.phases.iter().map(|p| format!("{} {}", plain(&p.name), micros(p.micros))).collect::<Vec<_>>().join(", "),
         ),
-        ("refused", s.refused.iter().map(refused).collect::<Vec<_>>().join("\n")),
+        ("allowed", allow::allowed(s)),
+        ("refused", all_refused(s)),
         ("viewers", s.viewers.to_string()),
         ("last done by", s.last_event.as_ref().map(last_done).unwrap_or_default()),
         ("created", when(s.created_at)),

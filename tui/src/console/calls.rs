@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pilothouse_proto::hostd::v1::{
-    AnswerRequest, BuildRequest, ClosePullRequest, CreateRequest, DeleteRequest, EventsRequest, ForkRequest,
-    GetPullRequest, GetRequest, ListPullsRequest, MergePullRequest, ReopenPullRequest, RerunChecksRequest,
+    AllowRequest, AnswerRequest, BuildRequest, ClosePullRequest, CreateRequest, DeleteRequest, EventsRequest,
+    ForkRequest, GetPullRequest, GetRequest, ListPullsRequest, MergePullRequest, ReopenPullRequest, RerunChecksRequest,
     ResolveThreadRequest, RestartRequest, ResumeRequest, SendRequest, SubmitReviewRequest, SuspendRequest,
     checks_client::ChecksClient, environments_client::EnvironmentsClient, reviews_client::ReviewsClient,
     sessions_client::SessionsClient,
@@ -65,6 +65,9 @@ async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
         Call::Press(id, keys) => drop(sessions.send(SendRequest { id, keys, ..SendRequest::default() }).await?),
         Call::Answer { id, permission, allow } => {
             drop(sessions.answer(AnswerRequest { id, permission, allow }).await?);
+        }
+        Call::Allow { id, destination, private, recipe } => {
+            drop(sessions.allow(AllowRequest { id, destination, private, recipe, remove: false }).await?);
         }
         Call::Delete(id) => drop(sessions.delete(DeleteRequest { id }).await?),
         Call::Suspend(id) => drop(sessions.suspend(SuspendRequest { id }).await?),

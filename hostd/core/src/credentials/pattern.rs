@@ -4,9 +4,6 @@ use std::{fmt, net::IpAddr};
 
 use crate::checked_toml::{INTERNAL, is_destination};
 
-/// What a destination of egress may be, for people.
-pub(crate) const DESTINATION: &str =
-    "host:port, e.g. \"packages.example.com:443\", or *.domain:port for all names below a domain; without a port, 443";
 /// Port where a pattern names none.
 const HTTPS: u16 = 443;
 

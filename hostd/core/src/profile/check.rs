@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     checked_toml::{self as checked, Checked, MIB, Wrong, argument, command, list, parsed, variables, word},
-    credentials,
     keys::Key,
+    recipe::{DESTINATION, destination},
 };
 
 const TIB: u64 = 1 << 40;
@@ -37,9 +37,7 @@ pub(super) fn profile(raw: raw::Profile) -> Checked<Profile> {
         user: word(raw.user, checked::is_user_name, "user", user_allowed)?,
         sudo: raw.sudo,
         environment: variables(raw.environment)?,
-        egress: list(raw.egress, "egress", |to| {
-            parsed(&to, credentials::destination, "egress", credentials::DESTINATION)
-        })?,
+        egress: list(raw.egress, "egress", |to| parsed(&to, destination, "egress", DESTINATION))?,
         credentials: list(raw.credentials, "credentials", |name| {
             word(name, checked::is_environment_name, "credentials", name_allowed)
         })?,

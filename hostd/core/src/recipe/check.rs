@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Spanned;
 
-use super::{Agent, Base, CiCheck, Cpu, Egress, ROOT, Recipe, Repository, Warm, raw};
+use super::{
+    Agent, Base, CiCheck, Cpu, Egress, ROOT, Recipe, Repository, Warm,
+    egress::{DESTINATION, destination},
+    raw,
+};
 use crate::{
     checked_toml::{
         self as checked, Checked, MIB, Wrong, amount, argument, command, count, list, parsed, time, variables, word,
     },
-    credentials::{self, is_credential_name},
+    credentials::is_credential_name,
     profile::{Profile, Profiles, TASK, Task},
     session::{Size, TypedEvents},
 };
@@ -122,7 +126,7 @@ fn environment(
 
 /// The recipe's destinations, and those of the profile that it does not name itself.
 fn egress(raw: Vec<Spanned<raw::Egress>>, profile: Option<&Profile>) -> Checked<Vec<Egress>> {
-    let mut all = list(raw, "egress", destination)?;
+    let mut all = list(raw, "egress", entry)?;
     for to in profile.iter().flat_map(|profile| &profile.egress) {
         if !all.iter().any(|egress| egress.to == *to) {
             all.push(Egress { to: to.clone(), private: false });
@@ -193,10 +197,10 @@ fn check(raw: raw::CiCheck, timeout: u64, names: &mut BTreeSet<String>) -> Check
     })
 }
 
-fn destination(raw: Spanned<raw::Egress>) -> Checked<Egress> {
+fn entry(raw: Spanned<raw::Egress>) -> Checked<Egress> {
     let span = raw.span();
     let raw::Egress { to, private } = raw.into_inner();
-    let to = parsed(&Spanned::new(span, to), credentials::destination, "egress", credentials::DESTINATION)?;
+    let to = parsed(&Spanned::new(span, to), destination, "egress", DESTINATION)?;
     Ok(Egress { to, private })
 }
 

@@ -1,11 +1,17 @@
 //! Where guests may go.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::HOST_LOOPBACK;
-use crate::credentials::{is_below, is_internal};
+use crate::{
+    credentials::{self, is_below, is_internal},
+    text,
+};
 
 /// Addresses of private networks at which AWS and Google tell machines who they are.
 const METADATA: [Ipv6Addr; 2] =
@@ -16,10 +22,45 @@ const METADATA: [Ipv6Addr; 2] =
 #[serde(from = "Stored", into = "Stored")]
 pub struct Egress {
     /// `host:port`, in lower case; the host is a DNS name, an IPv4 address, an IPv6 address in brackets, or `*.domain` for all names
-    /// below a domain.
+    /// below a domain. Before it `https://` or `http://` where only that may be spoken, see [`Egress::speaks`].
     pub to: String,
     /// Whether the destination may also lie at addresses that are not public ones.
     pub private: bool,
+}
+
+/// What may be spoken with a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// Whatever both ends like.
+    Anything,
+    /// HTTP that is not encrypted.
+    Http,
+    /// TLS that asks for the destination's name.
+    Tls,
+}
+
+const HTTPS: &str = "https://";
+const HTTP: &str = "http://";
+const TCP: &str = "tcp://";
+
+/// What a destination of egress may be, for people.
+pub(crate) const DESTINATION: &str = "host:port, e.g. \"packages.example.com:443\", or *.domain:port for all names below a \
+     domain; without a port, 443. With https:// before it TLS alone may be spoken, with http:// HTTP alone (port 80), with tcp:// \
+     (and a port) anything";
+
+/// Reads a destination, in lower case and always with its port. What may speak anything has nothing before it. None: it is none.
+pub(crate) fn destination(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    if let Some(place) = text.strip_prefix(TCP) {
+        return credentials::destination(place).filter(|whole| whole == place);
+    }
+    if let Some(place) = text.strip_prefix(HTTPS) {
+        return Some(format!("{HTTPS}{}", credentials::destination(place)?));
+    }
+    let Some(place) = text.strip_prefix(HTTP) else { return credentials::destination(&text) };
+    let whole = credentials::destination(place)?;
+    let whole = if whole == place { whole } else { credentials::destination(&format!("{place}:80"))? };
+    Some(format!("{HTTP}{whole}"))
 }
 
 /// A destination as the store keeps it: a string, as it was before there was more to say, or a table.
@@ -45,13 +86,46 @@ impl From<Egress> for Stored {
     }
 }
 
+impl fmt::Display for Egress {
+    /// As a recipe has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.private { write!(f, "{{ to = {:?}, private = true }}", self.to) } else { write!(f, "{:?}", self.to) }
+    }
+}
+
 impl Egress {
+    /// Reads a destination as recipes name it.
+    ///
+    /// # Errors
+    /// It is none; says what one is.
+    pub fn parse(to: &str, private: bool) -> Result<Self, String> {
+        let parsed = destination(to).ok_or_else(|| {
+            format!("{:?} is no destination; allowed: {DESTINATION}", text::clean(&text::one_line(to), 300))
+        });
+        parsed.map(|to| Self { to, private })
+    }
+
     /// Host, an IPv6 address without its brackets, and port; None: `to` is no destination.
     #[must_use]
     pub fn parts(&self) -> Option<(&str, u16)> {
-        let (host, port) = self.to.rsplit_once(':')?;
+        let (host, port) = self.place().rsplit_once(':')?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         Some((host, port.parse().ok()?))
+    }
+
+    /// What may be spoken with the destination.
+    #[must_use]
+    pub fn speaks(&self) -> Speaks {
+        match &self.to {
+            to if to.starts_with(HTTPS) => Speaks::Tls,
+            to if to.starts_with(HTTP) => Speaks::Http,
+            _ => Speaks::Anything,
+        }
+    }
+
+    /// The destination without what may be spoken with it.
+    fn place(&self) -> &str {
+        self.to.strip_prefix(HTTPS).or_else(|| self.to.strip_prefix(HTTP)).unwrap_or(&self.to)
     }
 
     /// Whether the entry names this host, a name in lower case or an address without brackets, and port. What is below a domain is
@@ -76,7 +150,7 @@ impl Egress {
             IpAddr::V4(it) => it.is_private(),
             IpAddr::V6(it) => it.is_unique_local() && !METADATA.contains(&it),
         };
-        self.private && (!self.to.starts_with("*.") || is_in_private_network())
+        self.private && (!self.place().starts_with("*.") || is_in_private_network())
     }
 
     /// Why no program in a guest will get to the destination; None: it may.
@@ -100,7 +174,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::credentials::destination;
 
     #[test]
     fn is_stored_as_it_always_was_or_with_more() {
@@ -130,7 +203,30 @@ mod tests {
     }
 
     #[rstest]
+    #[case("tcp://DB.example.com:5432", Some("db.example.com:5432"), Speaks::Anything)]
+    #[case("tcp://db.example.com", None, Speaks::Anything)]
+    #[case("https://api.example.com", Some("https://api.example.com:443"), Speaks::Tls)]
+    #[case("HTTPS://*.example.com:8443", Some("https://*.example.com:8443"), Speaks::Tls)]
+    #[case("http://api.example.com", Some("http://api.example.com:80"), Speaks::Http)]
+    #[case("http://api.example.com:443", Some("http://api.example.com:443"), Speaks::Http)]
+    #[case("http://[::1]:8080", Some("http://[::1]:8080"), Speaks::Http)]
+    #[case("https://api.example.com/", None, Speaks::Tls)]
+    #[case("https://user@api.example.com", None, Speaks::Tls)]
+    #[case("ftp://api.example.com", None, Speaks::Anything)]
+    #[case("https://https://a.example", None, Speaks::Anything)]
+    fn what_may_be_spoken_stands_before_it(#[case] text: &str, #[case] to: Option<&str>, #[case] speaks: Speaks) {
+        let parsed = Egress::parse(text, false);
+        assert_eq!(parsed.as_ref().ok().map(|egress| egress.to.as_str()), to, "{parsed:?}");
+        let Ok(egress) = parsed else { return };
+        assert_eq!((egress.speaks(), Egress::parse(&egress.to, false)), (speaks, Ok(egress.clone())));
+        let (host, port) = egress.parts().unwrap();
+        assert!(egress.names(&host.replace('*', "a"), port));
+    }
+
+    #[rstest]
     #[case("example.com:443", "example.com", 443, true)]
+    #[case("https://*.example.com:443", "www.example.com", 443, true)]
+    #[case("https://example.com:443", "example.com", 80, false)]
     #[case("example.com:443", "example.com", 80, false)]
     #[case("example.com:443", "www.example.com", 443, false)]
     #[case("*.example.com:443", "www.example.com", 443, true)]
@@ -152,6 +248,8 @@ mod tests {
     #[case("a.lan:1", "10.0.0.1", true)]
     #[case("a.lan:1", "127.0.0.1", true)]
     #[case("*.b.lan:1", "10.0.0.1", true)]
+    #[case("https://*.b.lan:1", "10.0.0.1", true)]
+    #[case("https://*.b.lan:1", "127.0.0.1", false)]
     #[case("*.b.lan:1", "fd00::1", true)]
     #[case("*.b.lan:1", "192.168.1.1", true)]
     #[case("a.lan:1", "fd00:ec2::254", true)]

@@ -334,9 +334,9 @@ fn checks_are_read_and_a_command_alone_is_one() {
     "7",
     "10:39: invalid type: integer `7`, expected a string, or a table with the keys to and private"
 )]
-#[case::egress_no_port(r#""[::1]:80""#, r#""example.com:""#, r#"10:39: egress is "example.com:"; allowed: host:port, e.g. "packages.example.com:443", or *.domain:port for all names below a domain; without a port, 443"#)]
-#[case::egress_wildcard(r#""[::1]:80""#, r#""*.com:80""#, r#"10:39: egress is "*.com:80"; allowed: host:port, e.g. "packages.example.com:443", or *.domain:port for all names below a domain; without a port, 443"#)]
-#[case::egress_port(r#""[::1]:80""#, r#""é:80", "a:0""#, r#"10:39: egress is "é:80"; allowed: host:port, e.g. "packages.example.com:443", or *.domain:port for all names below a domain; without a port, 443"#)]
+#[case::egress_no_port(r#""[::1]:80""#, r#""example.com:""#, r#"10:39: egress is "example.com:"; allowed: host:port, e.g. "packages.example.com:443", or *.domain:port for all names below a domain; without a port, 443. With https:// before it TLS alone may be spoken, with http:// HTTP alone (port 80), with tcp:// (and a port) anything"#)]
+#[case::egress_wildcard(r#""[::1]:80""#, r#""*.com:80""#, r#"10:39: egress is "*.com:80"; allowed: host:port, e.g. "packages.example.com:443", or *.domain:port for all names below a domain; without a port, 443. With https:// before it TLS alone may be spoken, with http:// HTTP alone (port 80), with tcp:// (and a port) anything"#)]
+#[case::egress_port(r#""[::1]:80""#, r#""é:80", "a:0""#, r#"10:39: egress is "é:80"; allowed: host:port, e.g. "packages.example.com:443", or *.domain:port for all names below a domain; without a port, 443. With https:// before it TLS alone may be spoken, with http:// HTTP alone (port 80), with tcp:// (and a port) anything"#)]
 fn bad_recipes_are_refused(#[case] piece: &str, #[case] with: &str, #[case] message: &str) {
     assert!(FULL.contains(piece), "the case does not fit the recipe any more");
     let error = Recipe::parse("bad.toml", &FULL.replacen(piece, with, 1)).unwrap_err();

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::{Activity, Answer, Cause, Due, Message, Observation, Session, Wait};
 use crate::{
     Actor, UnixMillis,
+    recipe::Egress,
     reports::{Report, Source},
     signs::Sign,
     usage::Spending,
@@ -55,6 +56,13 @@ pub enum Input {
     },
     /// A person sets what models may cost the session, or takes the bound off.
     Budget(Budget),
+    /// A person allows the session to reach a destination beside those of its recipe.
+    Allow(Egress),
+    /// A person takes that back.
+    Disallow {
+        /// Destination as [`Egress::to`] has it.
+        to: String,
+    },
     /// A person forks the session.
     Fork,
     /// The fork was made, or could not be; the session's VM runs on.

@@ -1,6 +1,6 @@
 use super::{
-    Activity, Budget, Cause, Denied, Due, Effect, Input, Lifecycle, Message, Session, agent, answer, bounds::TEXT_MAX,
-    deliver, exited, go_on, send, types::NOT_SUSPENDED,
+    Activity, Budget, Cause, Denied, Due, Effect, Input, Lifecycle, Message, Session, agent, allowed, answer,
+    bounds::TEXT_MAX, deliver, exited, go_on, send, types::NOT_SUSPENDED,
 };
 use crate::{
     UnixMillis,
@@ -62,6 +62,8 @@ fn while_deleting(input: &Input) -> Result<Vec<Effect>, Denied> {
         | Input::Resume
         | Input::Fork
         | Input::Budget(_)
+        | Input::Allow(_)
+        | Input::Disallow { .. }
         | Input::Send(_)
         | Input::AnswerPermission { .. } => Err(Denied("the session is being deleted".into())),
         _ => Ok(vec![]),
@@ -79,6 +81,8 @@ fn apply(s: &mut Session, input: Input, now: UnixMillis) -> Result<Vec<Effect>, 
         Input::Resume => resume(s),
         Input::Fork => fork(s).map(|()| vec![]),
         Input::Budget(change) => budget(s, change),
+        Input::Allow(egress) => allowed::add(s, egress).map(|()| vec![]),
+        Input::Disallow { to } => allowed::remove(s, &to).map(|()| vec![]),
         Input::Send(message) => send::send(s, message),
         Input::AnswerPermission { permission, allow } => answer::answer(s, &permission, allow),
         report => Ok(reported(s, report, now)),

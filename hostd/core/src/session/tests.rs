@@ -3,7 +3,7 @@
 use rstest::rstest;
 
 use super::*;
-use crate::{Turn, attention, profile::Answers, signs::Sign, usage::Spending};
+use crate::{Turn, attention, profile::Answers, recipe::Egress, signs::Sign, usage::Spending};
 
 mod answers;
 mod histories;
@@ -703,6 +703,30 @@ fn a_budget_is_set_raised_and_taken_off() {
     assert_eq!((fork.budget, fork.spending), (Some(7_000_000), Spending::default()), "as much once more");
     assert_eq!(seven.fork(new(Some(0)), 400).0.budget, None);
     assert!(set(&Session { deleting: true, ..five }, Budget::Off).is_err());
+}
+
+#[test]
+fn a_destination_is_allowed_to_a_session_and_taken_back() {
+    let of = |to: &str, private| Egress { to: to.into(), private };
+    let allow = |s: &Session, to: &str, private| step(s, Input::Allow(of(to, private)), 300).map(|(s, _)| s);
+    let start = running();
+    let one = allow(&start, "a.example:443", false).unwrap();
+    assert_eq!((&one.allowed[..], one.updated_at), (&[of("a.example:443", false)][..], 300));
+    assert_eq!(allow(&one, "a.example:443", false).unwrap(), one, "a repeat is a no-op");
+    let two = allow(&allow(&one, "db.lan:5432", false).unwrap(), "a.example:443", true).unwrap();
+    assert_eq!(two.allowed, [of("a.example:443", true), of("db.lan:5432", false)]);
+    // It is the session's, in each of its lives and in its forks.
+    let restarted =
+        step(&Session { lifecycle: stopped(), ..two.clone() }, Input::Restart { give_up_memory: false }, 300);
+    assert_eq!(restarted.unwrap().0.allowed, two.allowed);
+    let new = NewFork { id: "F".into(), slug: "f".into(), title: "f".into(), owner: "kim".into(), budget: None };
+    assert_eq!(two.fork(new, 400).0.allowed, two.allowed);
+    let disallow = |s: &Session, to: &str| step(s, Input::Disallow { to: to.into() }, 400).map(|(s, _)| s);
+    assert_eq!(disallow(&two, "db.lan:5432").unwrap().allowed, [of("a.example:443", true)]);
+    assert!(disallow(&two, "b.lan:1").unwrap_err().to_string().contains("that is a.example:443, db.lan:5432"));
+    let many = (1..).try_fold(start, |s, port| allow(&s, &format!("a.example:{port}"), false));
+    assert!(many.unwrap_err().to_string().contains("64 destinations are allowed to it already"));
+    assert!(allow(&Session { deleting: true, ..one }, "b.example:443", false).is_err());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     ForgeId, UnixMillis,
     profile::{AfterRateLimit, Answers},
+    recipe::Egress,
     reports::{Report, Reports, Source, activity},
     signs::Sign,
     usage::Spending,
@@ -158,6 +159,9 @@ pub struct Session {
     /// Amount in millionths of a US dollar that answers of models may cost; None: any.
     #[serde(default)]
     pub budget: Option<u64>,
+    /// Destinations that people have allowed beside those of the recipe, the last one last; at most 64.
+    #[serde(default)]
+    pub allowed: Vec<Egress>,
     /// Whether somebody asked to delete the session; its record goes once [`Effect::Remove`] is done.
     pub deleting: bool,
     /// When the session was dispatched.
@@ -218,6 +222,8 @@ pub struct NewFork {
 impl Session {
     /// Most messages that may wait in [`Session::inbox`].
     pub const INBOX: usize = 64;
+    /// Most destinations in [`Session::allowed`].
+    pub const ALLOWED: usize = 64;
     /// Longest text of a message, in bytes.
     pub const MESSAGE: usize = 32 << 10;
 
@@ -293,6 +299,7 @@ impl Session {
             guest_disk_full: String::new(),
             spending: Spending::default(),
             budget: None,
+            allowed: Vec::new(),
             deleting: false,
             created_at: now,
             updated_at: now,

@@ -59,6 +59,13 @@ pub fn of_session(before: &Session, input: &Input, after: &Session, actor: &Acto
         let said = after.budget.map_or_else(|| "taken off".into(), |budget| format!("set to {}", dollars(budget)));
         tell(actor, "budget", &said);
     }
+    for egress in after.allowed.iter().filter(|egress| !before.allowed.contains(egress)) {
+        let whichever = if egress.private { ", also at a private address" } else { "" };
+        tell(actor, "egress", &format!("may reach {}{whichever}", egress.to));
+    }
+    for gone in before.allowed.iter().filter(|egress| !after.allowed.iter().any(|now| now.to == egress.to)) {
+        tell(actor, "egress", &format!("may not reach {} any more", gone.to));
+    }
     let of_itself = matches!(input, Input::LimitIsOver | Input::Budget(_));
     if of_itself && before.went_on != after.went_on && before.sent != after.sent {
         let what = before.stopped_by().map(|refusal| refusal.words().to_owned()).unwrap_or_default();

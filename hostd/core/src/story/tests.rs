@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     ForgeId, Input, Lifecycle, Session, Status,
     pulls::{NewReview, PullInput, PullRequest, Verdict, Who},
+    recipe::Egress,
     session::{Answer, Budget, Cause, Due, Failure, Fate, Observation, Pull, Wait, WaitFor, step},
     usage::Spending,
 };
@@ -188,4 +189,19 @@ fn a_budget_and_its_end_are_told() {
     let told = of_session(&set, &input, &used_up, &Actor::Host, 300);
     assert_eq!((told.len(), &*told[0].what, &*told[0].text), (1, "budget-used-up", "$5 on models"));
     assert!(of_session(&used_up, &input, &used_up, &Actor::Host, 400).is_empty());
+}
+
+#[test]
+fn what_people_allow_is_told_with_who_did() {
+    let start = Session { lifecycle: Lifecycle::Running, ..crate::session::tests::new().0 };
+    let (kim, lee) = (Actor::person("kim"), Actor::person("lee"));
+    let input = Input::Allow(Egress { to: "db.lan:5432".into(), private: true });
+    let (allowed, _) = step(&start, input.clone(), 200).unwrap();
+    let told = of_session(&start, &input, &allowed, &kim, 200);
+    assert_eq!((told.len(), &*told[0].what, &told[0].actor), (1, "egress", &kim));
+    assert_eq!(&*told[0].text, "may reach db.lan:5432, also at a private address");
+    let input = Input::Disallow { to: "db.lan:5432".into() };
+    let (gone, _) = step(&allowed, input.clone(), 300).unwrap();
+    let told = of_session(&allowed, &input, &gone, &lee, 300);
+    assert_eq!((&*told[0].text, &told[0].actor), ("may not reach db.lan:5432 any more", &lee));
 }

@@ -112,6 +112,81 @@ async fn what_is_refused_is_counted_by_session() {
 }
 
 #[tokio::test]
+async fn services_of_the_host_are_reached_where_the_host_names_them_too() {
+    let (port, _server) = echo_server().await;
+    let (host, v4) = (format!("host.pilothouse.internal:{port}"), format!("127.0.0.1:{port}"));
+    let caller = Caller { egress: egress([&host, &v4]), ..caller() };
+    let fixture = Fixture::with(caller, |gateway, folder| gateway.with_local(LocalFile::of(folder))).await;
+    let ask = async |to: &str| fixture.ask(&format!("GET http://{to}/ HTTP/1.1\r\nConnection: close\r\n\r\n")).await;
+    assert!(ask(&host).await.starts_with("HTTP/1.1 200"), "it names nothing, and bounds nothing");
+    let file = fixture.path(crate::local_services::FILE);
+    std::fs::write(&file, "local = [\"db.lan:5432\"]\n").unwrap();
+    for to in [&host, &v4] {
+        let refused = ask(to).await;
+        assert!(refused.contains(&format!("may add \"{to}\" to `local` in egress.toml")), "{refused}");
+    }
+    assert_eq!(fixture.gateway.refused("01J")[0].why, "not in the host's egress.toml");
+    std::fs::write(&file, format!("local = [\"db.lan:5432\", \"{host}\", \"[::1]:{port}\"]\n")).unwrap();
+    assert!(ask(&host).await.starts_with("HTTP/1.1 200"));
+    assert!(ask(&v4).await.starts_with("HTTP/1.1 403"), "that is another name");
+}
+
+#[tokio::test]
+async fn an_entry_may_let_http_or_tls_through_alone() {
+    let (port, _server) = echo_server().await;
+    let asks = "GET / HTTP/1.1\r\n\r\n";
+    let plain = format!("GET http://127.0.0.1:{port}/ HTTP/1.1\r\nConnection: close\r\n\r\n");
+    let tunnel = |says: &str| format!("CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n{says}");
+    for (entry, plain_fits, http_fits, other_fits) in [
+        (format!("http://127.0.0.1:{port}"), true, true, false),
+        (format!("https://127.0.0.1:{port}"), false, false, false),
+        (format!("127.0.0.1:{port}"), true, true, true),
+    ] {
+        let fixture = Fixture::new(Caller { egress: egress([&entry]), ..caller() }).await;
+        assert_eq!(fixture.ask(&plain).await.starts_with("HTTP/1.1 200"), plain_fits, "{entry}");
+        for (says, fits) in [(asks, http_fits), ("SSH-2.0-x\r\n\r\n", other_fits)] {
+            let mut stream = TcpStream::connect(&fixture.proxy).await.unwrap();
+            stream.write_all(tunnel(says).as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            // What breaks off is a reset for the program; here its connection ends.
+            let _ = stream.read_to_string(&mut answer).await;
+            assert_eq!(answer.ends_with(says), fits, "{entry}: {answer}");
+            let why = "speaks something else than its entry in egress";
+            let refused = fixture.gateway.refused("01J");
+            assert_eq!(refused.iter().any(|one| one.why == why), !fits || !plain_fits, "{entry}: {refused:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_people_allow_a_session_is_reached_from_then_on() {
+    let (port, _server) = echo_server().await;
+    let fixture = Fixture::new(caller()).await;
+    fixture.gateway.ledger().open("01J", None, 0);
+    let (host, named) = (format!("host.pilothouse.internal:{port}"), format!("localhost:{port}"));
+    let ask = async |to: &str| fixture.ask(&format!("GET http://{to}/ HTTP/1.1\r\nConnection: close\r\n\r\n")).await;
+    let allow = |session: &str, all: &[(&String, bool)]| {
+        let all: Vec<_> = all.iter().map(|(to, private)| Egress { to: (*to).clone(), private: *private }).collect();
+        fixture.gateway.allow(session, &all);
+    };
+    let refused = ask(&host).await;
+    assert!(refused.contains(&format!("may say: pilothouse allow fix-parser-3f {host}\n")), "{refused}");
+    allow("01J", &[(&host, false), (&named, false)]);
+    assert!(fixture.gateway.refused("01J").is_empty());
+    assert!(ask(&host).await.starts_with("HTTP/1.1 200"));
+    let refused = ask(&named).await;
+    assert!(refused.contains(&format!("may say: pilothouse allow --private fix-parser-3f {named}\n")), "{refused}");
+    allow("01J", &[(&named, true)]);
+    assert!(ask(&named).await.starts_with("HTTP/1.1 200"));
+    let help = fixture.ask("GET http://pilothouse.internal/ HTTP/1.1\r\nConnection: close\r\n\r\n").await;
+    assert!(help.contains(&format!("May reach: {named}\n")), "{help}");
+    allow("01K", &[]);
+    assert!(ask(&named).await.starts_with("HTTP/1.1 200"), "it was another session");
+    allow("01J", &[]);
+    assert!(ask(&host).await.starts_with("HTTP/1.1 403"));
+}
+
+#[tokio::test]
 async fn a_host_that_is_down_is_named() {
     let fixture = Fixture::new(Caller { egress: egress(["127.0.0.1:1"]), ..caller() }).await;
     let answer = fixture.ask("GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;

@@ -2,6 +2,7 @@
 
 use hostd_core::{
     Actor, Input, Lifecycle, Session,
+    recipe::Egress,
     session::{Budget, Message as Sent},
     story::Event,
     text,
@@ -12,6 +13,7 @@ use tonic::transport::Channel;
 use super::{Fleet, LINK_WAIT, begins, create};
 use crate::{
     clock::now,
+    environments::AllowedInRecipe,
     sessions::{
         error::FleetError,
         registry::{Busy, Handle},
@@ -114,6 +116,35 @@ impl Hands<'_> {
             create::check_budget(amount)?;
         }
         self.command(&*self.fleet.handle(asked)?, Input::Budget(change)).await
+    }
+
+    /// Lets it reach a destination beside those of its recipe, from now on.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::Denied`] where too many are allowed already.
+    pub async fn allow(&self, asked: &str, egress: Egress) -> Result<SessionView, FleetError> {
+        self.command(&*self.fleet.handle(asked)?, Input::Allow(egress)).await
+    }
+
+    /// Takes that back. Connections that are open stay.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::Denied`] where it was not allowed so.
+    pub async fn disallow(&self, asked: &str, egress: Egress) -> Result<SessionView, FleetError> {
+        self.command(&*self.fleet.handle(asked)?, Input::Disallow { to: egress.to }).await
+    }
+
+    /// Adds a destination to the recipe of its environment, for sessions to come.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], and [`FleetError::Environment`] where the recipe cannot have it.
+    pub async fn allow_in_recipe(&self, asked: &str, egress: &Egress) -> Result<AllowedInRecipe, FleetError> {
+        let handle = self.fleet.handle(asked)?;
+        let environment = handle.record.borrow().session.environment.clone();
+        let allowed = self.fleet.ctx().environments.allow(&environment, egress).await?;
+        let text = format!("sessions of {environment} to come may reach {}", egress.to);
+        self.tell(asked, "egress", &text).await;
+        Ok(allowed)
     }
 
     /// Types a message to its agent, now or when it runs: a text, or keys by their names.

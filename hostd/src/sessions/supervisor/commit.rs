@@ -131,6 +131,9 @@ impl Supervisor {
                 self.ctx.gateway.limits().forget_over_budget(&after.id);
             }
         }
+        if before.allowed != after.allowed {
+            self.ctx.gateway.allow(&after.id, &after.allowed);
+        }
         if before.lifecycle != after.lifecycle {
             let (from, to, reason) = (before.lifecycle.word(), after.lifecycle.word(), attention(&after, now()).reason);
             tracing::info!(slug = after.slug, from, to, reason, "session");

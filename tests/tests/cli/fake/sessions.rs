@@ -1,11 +1,12 @@
 use std::{process::Stdio, sync::Arc};
 
 use pilothouse_proto::hostd::v1::{
-    Actor, AnswerRequest, AttachRequest, AttachResponse, CreateRequest, DeleteRequest, DeleteResponse, Ended, Event,
-    EventsRequest, EventsResponse, ExecExit, ExecRequest, ExecResponse, ExecStart, ExplainRequest, ExplainResponse,
-    ForkRequest, ForwardRequest, ForwardResponse, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse,
-    Report, RestartRequest, ResumeRequest, Role, Screen, SendRequest, SendResponse, Session, SetBudgetRequest,
-    SuspendRequest, attach_request, attach_response, exec_request, exec_response, sessions_server::Sessions,
+    Actor, AllowRequest, AllowResponse, Allowed, AnswerRequest, AttachRequest, AttachResponse, CreateRequest,
+    DeleteRequest, DeleteResponse, Ended, Event, EventsRequest, EventsResponse, ExecExit, ExecRequest, ExecResponse,
+    ExecStart, ExplainRequest, ExplainResponse, ForkRequest, ForwardRequest, ForwardResponse, GetRequest, ListRequest,
+    ListResponse, LogRequest, LogResponse, Report, RestartRequest, ResumeRequest, Role, Screen, SendRequest,
+    SendResponse, Session, SetBudgetRequest, SuspendRequest, attach_request, attach_response, exec_request,
+    exec_response, sessions_server::Sessions,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -100,6 +101,30 @@ impl Sessions for State {
         }
         let before = found.budget_micros.filter(|_| raise).unwrap_or(0);
         Ok(Response::new(Session { budget_micros: Some(before + micros).filter(|it| *it > 0), ..found }))
+    }
+
+    async fn allow(&self, request: Request<AllowRequest>) -> Result<Response<AllowResponse>, Status> {
+        let AllowRequest { id, destination, private, remove, recipe } = request.into_inner();
+        let mut session = self.find(&id)?;
+        if destination == "a b" {
+            return Err(status(Code::InvalidArgument, "INVALID", "it is no destination"));
+        }
+        session.allowed.retain(|allowed| allowed.destination != destination);
+        if !remove {
+            session.allowed.push(Allowed { destination: destination.clone(), private });
+        }
+        let answer =
+            AllowResponse { session: Some(session), entry: format!("{destination:?}"), ..AllowResponse::default() };
+        Ok(Response::new(if recipe {
+            AllowResponse {
+                environment: "demo".into(),
+                source: "/home/kim/demo.toml".into(),
+                next_build: true,
+                ..answer
+            }
+        } else {
+            answer
+        }))
     }
 
     async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {

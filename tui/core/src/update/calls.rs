@@ -2,7 +2,7 @@
 
 use crate::{
     Command, Effect, Millis, State,
-    dialog::{Answers, Asked, Dialog, Form, Question, Target, Then, Written},
+    dialog::{Answers, Asked, Choices, Dialog, Form, Question, Reach, Target, Then, Written},
     draft::Draft,
     effect::Call,
     fleet::{Refusal, SessionKey},
@@ -89,18 +89,47 @@ impl State {
         if session.choices.is_empty() {
             return self.notice(Kind::Info, &format!("{name} offers no answers"));
         }
-        let answers = Answers::new(key, name, session.choices.clone(), session.updated_at);
-        self.dialog = Some(Dialog::Answers(answers));
+        let (asked_at, list) = (session.updated_at, Choices::new(session.choices.clone()));
+        self.dialog = Some(Dialog::Answers(Answers { session: key, name, asked_at, list }));
+    }
+
+    /// Asks which destinations the selected session was refused, and then which of them it may reach.
+    pub(crate) fn open_reach(&mut self) {
+        let Some((key, _)) = self.need_session() else { return };
+        self.reaches = Some(key);
+        self.read_refused();
+    }
+
+    fn choose_reach(&mut self, key: SessionKey) {
+        let Some(session) = self.fleet.session(&key) else { return };
+        let (name, environment) = (session.name().to_owned(), session.environment.to_string());
+        let refused = self.refused.as_ref().map_or(&[][..], |(_, refused)| refused);
+        match Reach::new(key, name.clone(), &environment, refused) {
+            // Whoever has opened something else meanwhile is at that.
+            Some(reach) if self.dialog.is_none() => self.dialog = Some(Dialog::Reach(reach)),
+            Some(_) => {}
+            None => self.notice(Kind::Info, &format!("{name} was refused nothing that could be allowed")),
+        }
+    }
+
+    /// Lets the session reach what was chosen.
+    fn submit_reach(&mut self) {
+        let Some(Dialog::Reach(reach)) = &self.dialog else { return };
+        let Some((destination, private, recipe)) = reach.list.chosen().and_then(|n| reach.means.get(n)).cloned() else {
+            return;
+        };
+        let (key, about) = (reach.session.clone(), format!("{destination} to {}", reach.name));
+        self.dialog = None;
+        let call = Call::Allow { id: key.id.to_string(), destination, private, recipe };
+        self.call(&key.host, call, &about);
     }
 
     /// Sends the selected answer of the open list, as long as it is still one to the same question.
     fn submit_answer(&mut self) {
         let Some(Dialog::Answers(answers)) = &self.dialog else { return };
-        let Some(choice) = answers.matches.get(answers.at).and_then(|n| answers.choices.get(*n)).cloned() else {
-            return;
-        };
+        let Some(choice) = answers.list.chosen().and_then(|n| answers.list.lines.get(n)).cloned() else { return };
         let (key, name, asked_at) = (answers.session.clone(), answers.name.clone(), answers.asked_at);
-        let same = self.fleet.session(&key).is_some_and(|session| session.choices == answers.choices);
+        let same = self.fleet.session(&key).is_some_and(|session| session.choices == answers.list.lines);
         self.dialog = None;
         match same {
             true => self.send_answer(key, choice.clone(), asked_at, &format!("{name}: {choice}")),
@@ -266,6 +295,12 @@ impl State {
                     let key = SessionKey { host: asked.host.clone(), id: id.as_str().into() };
                     self.permission_over(&key, permission);
                 }
+                if let (Call::Allow { id, destination, .. }, Some((of, refused))) = (&asked.call, &mut self.refused)
+                    && *of.id == **id
+                    && of.host == asked.host
+                {
+                    refused.retain(|refusal| refusal.destination != *destination);
+                }
                 if let Some((key, sent)) = asked.review {
                     self.drafted_sent(&key, &sent);
                 }
@@ -284,6 +319,9 @@ impl State {
                 }
             }
             Err(why) => {
+                if matches!(asked.call, Call::ReadRefused(_)) {
+                    self.reaches = None;
+                }
                 let why = text::one_line(&why, 2000);
                 match &mut self.dialog {
                     Some(Dialog::Form(form)) if in_dialog => (form.sending, form.error) = (None, Some(why)),
@@ -306,7 +344,11 @@ impl State {
     fn refused_read(&mut self, asked: &Asked, refused: Vec<Refusal>) {
         if let Call::ReadRefused(id) = &asked.call {
             let key = SessionKey { host: asked.host.clone(), id: id.as_str().into() };
-            self.refused = Some((key, refused.into_iter().take(Refusal::MOST).map(Refusal::cleaned).collect()));
+            let refused = refused.into_iter().take(Refusal::MOST).map(Refusal::cleaned).collect();
+            self.refused = Some((key.clone(), refused));
+            if self.reaches.take_if(|reaches| *reaches == key).is_some() {
+                self.choose_reach(key);
+            }
         }
     }
 
@@ -352,6 +394,7 @@ impl State {
                 }
             }
             Some(Dialog::Answers(_)) => self.submit_answer(),
+            Some(Dialog::Reach(_)) => self.submit_reach(),
             Some(Dialog::Message(_)) => self.submit_message(),
             Some(Dialog::Form(_)) => self.submit_form(),
             _ => {}

@@ -79,6 +79,7 @@ impl State {
             C::Answers => self.open_answers(),
             C::Allow => self.answer_permission(true),
             C::Deny => self.answer_permission(false),
+            C::Reach => self.open_reach(),
             C::Restart => self.ask_restart(),
             C::Suspend => self.suspend_or_resume(),
             C::Fork => self.fork(),
@@ -187,7 +188,8 @@ impl State {
                 *top = top.saturating_add_signed(by).min(crate::view::help_last(&self.keymap, self.size))
             }
             (Some(Dialog::Palette(palette)), _) => palette.step(by),
-            (Some(Dialog::Answers(answers)), _) => answers.step(by),
+            (Some(Dialog::Answers(answers)), _) => answers.list.step(by),
+            (Some(Dialog::Reach(reach)), _) => reach.list.step(by),
             (Some(_), _) => {}
             (None, Some(log)) => log.scroll(by, height),
             (None, None) if self.diff.is_some() => self.scroll_diff(by),

@@ -26,6 +26,7 @@ mod once;
 mod permissions;
 mod queue;
 mod random;
+mod reach;
 mod stories;
 mod terminals;
 mod verdicts;

@@ -61,13 +61,8 @@ impl State {
                     palette.refilter();
                 }
             }
-            (Some(Dialog::Answers(answers)), _) => {
-                let before = answers.field.text().to_owned();
-                change(&mut answers.field);
-                if answers.field.text() != before {
-                    answers.refilter();
-                }
-            }
+            (Some(Dialog::Answers(answers)), _) => answers.list.edit(change),
+            (Some(Dialog::Reach(reach)), _) => reach.list.edit(change),
             (Some(Dialog::Form(form)), _) => {
                 if let Some(field) = form.field() {
                     change(field);

@@ -88,7 +88,10 @@ fn an_answer_goes_to_no_other_question_than_that_which_was_read() {
     assert!(calls(&press(&mut state, "enter")).is_empty());
     assert_eq!(last_notice(&state), "Not sent: pick a database does not ask this any more");
     press(&mut state, "a z z enter");
-    assert!(matches!(&state.dialog, Some(Dialog::Answers(answers)) if answers.matches.is_empty()), "nothing matches");
+    assert!(
+        matches!(&state.dialog, Some(Dialog::Answers(answers)) if answers.list.matches.is_empty()),
+        "nothing matches"
+    );
 }
 
 #[test]
