@@ -7,6 +7,7 @@
 //! anything else                                 refused, with a text that says how to allow it
 //! ```
 
+mod allowed;
 mod ask;
 mod authority;
 mod caller;
@@ -33,7 +34,6 @@ mod tied;
 mod trial;
 
 use std::{
-    borrow::Cow,
     collections::HashMap,
     convert::Infallible,
     path::{Path, PathBuf},
@@ -415,26 +415,6 @@ impl Gateway {
     #[must_use]
     pub fn denials(&self) -> broadcast::Receiver<Denied> {
         self.denials.subscribe()
-    }
-
-    /// Sets what a session may reach beside what its recipe lists, from now on. What it was refused of that is forgotten.
-    pub fn allow(&self, session: &str, allowed: &[Egress]) {
-        self.refusals().allowed(session, allowed);
-        let mut all = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
-        if allowed.is_empty() {
-            all.remove(session);
-        } else {
-            all.insert(session.into(), allowed.into());
-        }
-    }
-
-    /// The caller, who may also reach what people have allowed it.
-    fn with_allowed<'a>(&self, caller: &'a Caller) -> Cow<'a, Caller> {
-        let all = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(allowed) = all.get(&caller.session_id) else { return Cow::Borrowed(caller) };
-        let mut caller = caller.clone();
-        caller.egress.extend_from_slice(allowed);
-        Cow::Owned(caller)
     }
 
     /// Forgets what a session was refused, allowed and given that is gone.

@@ -235,6 +235,34 @@ async fn a_recipe_that_changes_nothing_on_disk_takes_effect_without_a_build() {
 }
 
 #[tokio::test]
+async fn a_destination_that_is_allowed_is_in_the_recipe_and_in_use_where_that_was() {
+    let fixture = Fixture::new().await;
+    let egress = |to: &str| Egress { to: to.into(), private: false };
+    let (one, other) = (egress("a.example:443"), egress("b.example:443"));
+    fixture.register(RECIPE).await;
+    let allow = async |egress: &Egress| fixture.environments.allow("python", egress).await;
+    let not_built = AllowedInRecipe { source: "x.toml".into(), next_build: true };
+    assert_eq!(allow(&one).await.unwrap(), not_built);
+    let (built, _) = fixture.built().await;
+    assert!(built.recipe.contains("name = \"python\"\negress = [\"a.example:443\"]\n"), "{}", built.recipe);
+    assert!(!allow(&other).await.unwrap().next_build);
+    assert_eq!(fixture.environments.ready("python").unwrap().recipe.egress, [other.clone(), one.clone()]);
+    // Also for the hostd after this one.
+    let (_, again) = open(fixture.data.path()).await;
+    assert_eq!(again.ready("python").unwrap().recipe.egress, [other.clone(), one.clone()]);
+    let (_, cached) = fixture.built().await;
+    assert!(cached, "it is nothing that a build is made of");
+    // Where another recipe waits for its build, that one has it.
+    fixture.register(&built.recipe.replace("make all", "make most")).await;
+    assert!(allow(&egress("c.example:443")).await.unwrap().next_build);
+    assert_eq!(fixture.environments.ready("python").unwrap().recipe.egress, [other, one]);
+    assert!(matches!(
+        fixture.environments.allow("nothing", &egress("a.example:1")).await,
+        Err(EnvironmentError::NotFound { .. })
+    ));
+}
+
+#[tokio::test]
 async fn a_failed_build_leaves_the_old_one_in_use() {
     let fixture = Fixture::new().await;
     fixture.register(RECIPE).await;

@@ -51,8 +51,13 @@ fn programs_that_know_no_proxy_reach_what_is_allowed_and_are_refused_at_once_els
     what_is_not_allowed_is_refused(&host, &id);
     what_is_refused_is_in_the_story(&host, &id);
     the_guests_own_servers_stay_its_own(&host, &id);
+    assert_eq!(
+        host.cli(["allow", &id, "denied.example:80"]).text(),
+        format!("{} may reach \"denied.example:80\"", slug(&host, &id))
+    );
     let _ = host.cli(["suspend", &id]).text();
     assert_eq!(shell(&host, &id, &remembered).text(), "reached");
+    what_people_allow_is_tried_until_they_take_it_back(&host, &id);
     let fork = host.cli(["fork", &id]).text();
     host.wait_for(&fork, "lifecycle", "running");
     assert_eq!(shell(&host, &fork, &remembered).text(), "reached");
@@ -104,6 +109,34 @@ fn what_is_refused_is_in_the_story(host: &Host, id: &str) {
     });
     let refused = told.lines().filter(|line| line.contains("refused") && line.contains("denied.example:443"));
     assert_eq!(refused.count(), 1, "{told}");
+}
+
+fn slug(host: &Host, id: &str) -> String {
+    host.show(id)["slug"].as_str().unwrap().into()
+}
+
+/// Nobody answers to that name; but that is what it fails for now.
+fn what_people_allow_is_tried_until_they_take_it_back(host: &Host, id: &str) {
+    let asks = || shell(host, id, "curl -sS -m 60 http://denied.example/").text();
+    let tried = asks();
+    assert!(tried.starts_with("pilothouse: denied.example:80 could not be reached from the host"), "{tried}");
+    let shown = host.show(id);
+    assert_eq!(shown["allowed"], serde_json::json!([{ "destination": "denied.example:80", "private": false }]));
+    let refused = shown["refused"].as_array().unwrap();
+    assert!(refused.iter().all(|it| it["destination"] != "denied.example:80"), "{refused:?}");
+    let _ = host.cli(["allow", id, "denied.example:80", "--remove"]).text();
+    let refused = asks();
+    let says = format!("a person may say: pilothouse allow {} denied.example:80", slug(host, id));
+    assert!(refused.contains("is not allowed from environment") && refused.contains(&says), "{refused}");
+    let told = host.cli(["events", id]).text();
+    for change in ["egress may reach denied.example:80", "egress may not reach denied.example:80 any more"] {
+        assert!(told.contains(change), "{told}");
+    }
+    // Of the recipe's environment, whose build is in use as it was.
+    let _ = host.cli(["allow", id, "denied.example:80", "--recipe"]).text();
+    let recipe = host.cli(["env", "show", "tools"]).text();
+    assert!(recipe.contains("egress = [\"denied.example:80\", "), "{recipe}");
+    let _ = host.cli(["allow", id, "denied.example:80", "--remove"]).text();
 }
 
 /// A server on all of its addresses is not one on everybody's.
