@@ -167,6 +167,9 @@ if [ "$(stat -c %s "$2")" -lt "$3" ]; then truncate -s "$3" "$2"; resize2fs -f "
         for left_out in ["doc", "info", "locale", "man"] {
             command.arg(format!("--dpkgopt=path-exclude=/usr/share/{left_out}/*"));
         }
+        // Packages such as Java's put links there, and cannot be set up where the folders are not.
+        command
+            .arg("--essential-hook=for section in 1 2 3 4 5 6 7 8; do mkdir -p \"$1/usr/share/man/man$section\"; done");
         // A base that was cut off is thrown away: nothing needs to be synced on the way.
         command.arg("--dpkgopt=force-unsafe-io");
         command.arg("--dpkgopt=path-include=/usr/share/doc/*/copyright");

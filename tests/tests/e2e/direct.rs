@@ -129,7 +129,7 @@ fn what_people_allow_is_tried_until_they_take_it_back(host: &Host, id: &str) {
     let says = format!("a person may say: pilothouse allow {} denied.example:80", slug(host, id));
     assert!(refused.contains("is not allowed from environment") && refused.contains(&says), "{refused}");
     let told = host.cli(["events", id]).text();
-    for change in ["egress may reach denied.example:80", "egress may not reach denied.example:80 any more"] {
+    for change in [" may reach denied.example:80\n", " may not reach denied.example:80 any more\n"] {
         assert!(told.contains(change), "{told}");
     }
     // Of the recipe's environment, whose build is in use as it was.
