@@ -90,7 +90,7 @@ plain_text() { sed -e 's/\x1b\[[0-9;?]*[A-Za-z]//g' | tr -cd '[:print:]\n'; }
 why() {
     local said line
     said=$(cat)
-    line=$(grep -iE 'not allowed|reset|refused|403|closed by|ECONN|unreachable' <<<"$said" | head -n 1 | sed 's/^ *//') || true
+    line=$(grep -iE 'not allowed|ECONN|reset by peer|connection reset|no certificate|refused|403' <<<"$said" | head -n 1 | sed 's/^ *//') || true
     [ -n "$line" ] || line=$(tail -n 1 <<<"$said")
     echo "${line:0:110}"
 }
@@ -104,29 +104,29 @@ trouble() {
 programs() {
     local http=http://$host:$plain https=https://$host:$secure
     printf '%-8s %-7s %8s  %-16s %8s  %s\n' program way took allowed took 'not allowed'
-    try node direct reached \
-        "NODE_EXTRA_CA_CERTS=/root/ca.pem node -e \"fetch('$https/reached').then(r => r.text()).then(console.log)\"" \
+    try node direct arrived \
+        "NODE_EXTRA_CA_CERTS=/root/ca.pem node -e \"fetch('$https/arrived.txt').then(r => r.text()).then(console.log)\"" \
         "node -e \"fetch('https://denied.example/').then(r => r.text()).then(console.log)\""
     try java direct "CN=$host" \
         "keytool -printcert -sslserver $host:$secure" "keytool -printcert -sslserver denied.example:443"
-    try go direct reached.txt \
+    try go direct arrived.txt \
         "rclone lsf --retries 1 --low-level-retries 1 --http-url $http/ :http:" \
         "rclone lsf --retries 1 --low-level-retries 1 --http-url https://denied.example/ :http:"
     try ssh direct "remote software version way-out" \
         "ssh -v -o StrictHostKeyChecking=no -o BatchMode=yes -p $greeter x@$host true" \
         "ssh -o StrictHostKeyChecking=no -o BatchMode=yes x@denied.example true"
-    try curl direct reached \
-        "curl -sS --noproxy '*' --cacert /root/ca.pem $https/reached" "curl -sS --noproxy '*' https://denied.example/"
-    try curl/ip direct reached \
-        "curl -sS --noproxy '*' --cacert /root/ca.pem $https/reached" "curl -sS -g --noproxy '*' https://[2001:db8::7]/"
-    try curl/80 direct reached \
-        "curl -sS --noproxy '*' $http/reached" "curl -sS --fail-with-body --noproxy '*' http://denied.example/"
+    try curl direct arrived \
+        "curl -sS --noproxy '*' --cacert /root/ca.pem $https/arrived.txt" "curl -sS --noproxy '*' https://denied.example/"
+    try curl/ip direct arrived \
+        "curl -sS --noproxy '*' --cacert /root/ca.pem $https/arrived.txt" "curl -sS -g --noproxy '*' https://[2001:db8::7]/"
+    try curl/80 direct arrived \
+        "curl -sS --noproxy '*' $http/arrived.txt" "curl -sS --fail-with-body --noproxy '*' http://denied.example/"
     # On an entry of http:// nothing else may be spoken.
-    try ssh/http direct reached \
-        "curl -sS --noproxy '*' $http/reached" "ssh -o BatchMode=yes -o StrictHostKeyChecking=no -p $plain x@$host true"
+    try ssh/http direct arrived \
+        "curl -sS --noproxy '*' $http/arrived.txt" "ssh -o BatchMode=yes -o StrictHostKeyChecking=no -p $plain x@$host true"
     local way
     for way in direct proxy; do
-        try curl $way reached "curl -sS --cacert /root/ca.pem $https/reached" "curl -sS https://denied.example/"
+        try curl $way arrived "curl -sS --cacert /root/ca.pem $https/arrived.txt" "curl -sS https://denied.example/"
         try apt $way "Reading package lists" "$(apt "$http/apt")" "$(apt http://denied.example/apt)"
         try npm $way 1.0.0 "$(npm "$http/npm")" "$(npm https://denied.example)"
         try pip $way "Saved" "$(pip "$http/simple/")" "$(pip https://denied.example/simple/)"

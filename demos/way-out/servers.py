@@ -97,7 +97,8 @@ def files(port: int) -> dict[str, tuple[str, bytes]]:
     packages = gzip.compress(b"")
     release = f"Suite: x\nSHA256:\n {hashlib.sha256(packages).hexdigest()} {len(packages)} Packages.gz\n"
     return {
-        "/": ("text/html", b'<a href="reached.txt">reached.txt</a>'),
+        "/": ("text/html", b'<a href="arrived.txt">arrived.txt</a>'),
+        "/arrived.txt": ("text/plain", b"arrived\n"),
         "/npm/tiny": ("application/json", json.dumps(npm).encode()),
         "/npm/tiny/-/tiny-1.0.0.tgz": ("application/octet-stream", package),
         "/simple/tiny/": ("text/html", f'<a href="{name}">{name}</a>'.encode()),
@@ -110,7 +111,7 @@ def files(port: int) -> dict[str, tuple[str, bytes]]:
 def main() -> None:
     certificate, key = sys.argv[1:3]
     plain = Server(("127.0.0.1", 0), Files)
-    Files.files = files(plain.server_port) | {"/reached": ("text/plain", b"reached\n")}
+    Files.files = files(plain.server_port)
     secure = Server(("127.0.0.1", 0), Files)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
