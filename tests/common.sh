@@ -8,7 +8,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 
 # The crates of this tree that have tests of their own.
 # shellcheck disable=SC2034
-crates=(pilothouse-proto pilothouse-text pilothouse-copy pilothouse-terminal hostd-core hostd-vm hostd-forge hostd pilothouse-guest tui-core pilothouse)
+crates=(pilothouse-proto pilothouse-text pilothouse-copy pilothouse-terminal hostd-core hostd-vm hostd-image hostd-forge hostd pilothouse-guest tui-core pilothouse)
 
 have() { command -v "$1" >/dev/null 2>&1; }
 

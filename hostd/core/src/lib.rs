@@ -12,6 +12,7 @@ pub mod diff;
 pub mod explain;
 pub mod first_words;
 mod forge_id;
+pub mod image;
 pub mod keys;
 pub mod local_services;
 pub mod profile;
