@@ -1,7 +1,7 @@
 //! Recipe to build: bases, setup in a VM, immutable disks.
 //!
 //! ```text
-//! recipe ──▶ base (mmdebstrap, bases/*.ext4)    ──▶ VM: clone, setup, power off ──▶ builds/ID/disk.qcow2
+//! recipe ──▶ base (mmdebstrap or image, *.ext4)   ──▶ VM: clone, setup, power off ──▶ builds/ID/disk.qcow2
 //!            builds/ID/template (memory, devices) ◀── VM: boot, freeze ◀──────────────┘
 //!                                                     sessions: clones of it, own layer on disk.qcow2 on the base
 //! ```
@@ -12,6 +12,8 @@
 mod agent;
 mod bake;
 mod base;
+mod base_of_debian;
+mod base_of_image;
 mod build;
 mod catalog;
 mod collect;
@@ -20,6 +22,7 @@ mod files;
 mod lines;
 mod manifest;
 mod mirrors;
+mod packages;
 mod profiles;
 mod programs;
 mod progress;
@@ -42,7 +45,7 @@ use hostd_core::{
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{admission::Admission, forge::Mirror, gateway::Gateway, guest_vm, vm::Vmm};
+use crate::{admission::Admission, forge::Mirror, gateway::Gateway, guest_vm, registry::Images, vm::Vmm};
 use catalog::{Catalog, Current, Entry};
 use manifest::Shelf;
 use programs::Programs;
@@ -64,6 +67,10 @@ pub struct Environments {
     shelf: Shelf,
     catalog: Catalog,
     programs: Programs,
+    images: Images,
+    /// Path of the base that the last build of each environment was for, in so far as it is made from a container image: which one
+    /// that is, its recipe alone does not say.
+    bases_of_images: Mutex<BTreeMap<String, PathBuf>>,
     /// Folder of the host's own agent profiles.
     agents: PathBuf,
     entries: Mutex<BTreeMap<String, Entry>>,
@@ -96,6 +103,7 @@ impl Environments {
         let catalog = Catalog { root: files::folder(data.join("environments")).await? };
         let agents = data.join("agents");
         let programs = Programs::at(files::folder(data.join("programs")).await?);
+        let images = Images::at(files::folder(data.join("images")).await?, gateway.clone());
         let entries = Mutex::new(catalog.load(&shelf, &profiles::read(&agents).await?).await?);
         let environments = Self {
             vmm,
@@ -105,6 +113,8 @@ impl Environments {
             shelf,
             catalog,
             programs,
+            images,
+            bases_of_images: Mutex::default(),
             agents,
             entries,
             changes: broadcast::channel(CHANGES).0,
@@ -298,6 +308,10 @@ impl Environments {
     fn tell(&self, info: EnvironmentInfo) {
         // Nobody watching is fine.
         let _ = self.changes.send(info);
+    }
+
+    fn bases_of_images(&self) -> MutexGuard<'_, BTreeMap<String, PathBuf>> {
+        self.bases_of_images.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {

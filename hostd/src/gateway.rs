@@ -53,6 +53,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc},
     time::timeout,
 };
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::{
     credentials::Credentials,
@@ -62,6 +63,7 @@ use crate::{
 };
 pub use authority::Authority;
 pub use caller::{Access, Caller};
+pub(crate) use credentials::put as put_secret;
 use credentials::with_leave;
 use egress::{Destination, Refusal, Spoken};
 use forward::Ended;
@@ -196,6 +198,19 @@ impl Gateway {
     #[must_use]
     pub fn with_local(self, local: LocalFile) -> Self {
         Self { local: Some(local), ..self }
+    }
+
+    /// Credentials of the host; None: it has none.
+    pub(crate) fn host_credentials(&self) -> Option<Arc<Credentials>> {
+        self.credentials.clone()
+    }
+
+    /// TLS to servers that this file of certificates vouches for; None: those that the system does. Blocks.
+    ///
+    /// # Errors
+    /// A text for people.
+    pub(crate) fn client_tls(&self, ca: Option<&str>) -> Result<Arc<ClientConfig>, String> {
+        self.outer_tls.settings(ca).map(|settings| settings.http1)
     }
 
     /// Sets who is told what answers of models took.

@@ -23,6 +23,7 @@ pub mod guest;
 mod guest_vm;
 pub mod host_status;
 pub mod local_services;
+mod registry;
 pub mod selftest;
 pub mod sessions;
 mod signals;

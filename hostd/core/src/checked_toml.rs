@@ -9,9 +9,9 @@ pub(crate) use check::{
     Checked, MIB, Wrong, amount, argument, command, count, list, parsed, text_of_file, time, variables, word,
 };
 pub(crate) use words::{
-    HOST_LOOPBACK, INTERNAL, is_check_name, is_destination, is_environment_name, is_guest_path, is_npm_package,
-    is_package, is_package_version, is_program_name, is_python_package, is_relative_path, is_suite, is_user_name,
-    is_variable, repository_of,
+    HOST_LOOPBACK, INTERNAL, is_any_package, is_check_name, is_destination, is_environment_name, is_guest_path,
+    is_npm_package, is_package, is_package_version, is_program_name, is_python_package, is_relative_path, is_suite,
+    is_user_name, is_variable, repository_of,
 };
 pub use words::{bytes, is_branch_name, is_repository_name};
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     checked_toml,
+    image::{Defaults, Reference},
     profile::{Profile, Profiles, Task},
     session::{Size, TypedEvents},
 };
@@ -37,7 +38,7 @@ pub const ROOT: &str = "root";
 pub struct Recipe {
     /// Name of the environment: lower-case letters, digits and dashes; at most 40.
     pub name: String,
-    /// Debian that the root file system is made from.
+    /// What the root file system is made from.
     pub base: Base,
     /// Repository that is cloned into the environment; None: it has none.
     pub repository: Option<Repository>,
@@ -46,6 +47,8 @@ pub struct Recipe {
     /// Name of the guest's user that the agent and the checks run as, and that the working tree belongs to once `setup` is done.
     /// The build makes the user where there is none of this name by then.
     pub user: String,
+    /// Whether the recipe or its profile names that user; false: an image may.
+    pub names_user: bool,
     /// Whether that user may become root, by sudo and without a password.
     pub sudo: bool,
     /// Variables of the agent, and of commands that are run beside it; the profile's among them.
@@ -70,15 +73,31 @@ pub struct Recipe {
     pub egress: Vec<Egress>,
     /// Names of credentials of the host that the environment's guests may use; the host has them, or does not.
     pub credentials: Vec<String>,
+    /// What the image that it is based on says, in [`Recipe::on`]; None: it is not known yet, or there is none.
+    pub image: Option<Box<Defaults>>,
 }
 
-/// The Debian that an environment is based on.
+/// What an environment is based on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
-    /// Name of the Debian suite, e.g. bookworm.
-    pub debian: String,
-    /// Names of packages that are installed beside the essential ones.
+    /// The system itself.
+    pub system: System,
+    /// Names of packages that are installed beside what is in the system.
     pub packages: Vec<String>,
+}
+
+/// A system that a root file system is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum System {
+    /// The Debian suite of this name, e.g. bookworm.
+    Debian(String),
+    /// An image of a container registry.
+    Image {
+        /// Name of the image.
+        reference: Reference,
+        /// Name of the host's credential that the registry wants; None: it wants none. Guests do not get it.
+        credential: Option<String>,
+    },
 }
 
 /// The repository that an environment works on.
@@ -154,6 +173,38 @@ impl Recipe {
     /// profile that is not there or cannot be used.
     pub fn parse_with(source_name: &str, text: &str, profiles: &Profiles) -> Result<Self, RecipeError> {
         checked_toml::read(source_name, text, |raw| check::recipe(raw, profiles))
+    }
+
+    /// The recipe of an environment whose base says this of how programs run, where the recipe does not say otherwise. `folder`
+    /// has the guest's own programs, which stay in front of whatever PATH the image has.
+    #[must_use]
+    pub fn on(&self, image: Option<&Defaults>, folder: &str) -> Self {
+        let mut recipe = self.clone();
+        let Some(image) = image else { return recipe };
+        let mut environment = image.environment.clone();
+        if let Some(path) = environment.get_mut("PATH") {
+            *path = format!("{folder}:{path}");
+        }
+        environment.extend(recipe.environment);
+        recipe.environment = environment;
+        if !recipe.names_user && !image.user.is_empty() {
+            recipe.user.clone_from(&image.user);
+        }
+        recipe.image = Some(Box::new(image.clone()));
+        recipe
+    }
+
+    /// Absolute path of the folder in the guest where setup, agent, commands and checks begin.
+    #[must_use]
+    pub fn directory(&self) -> &str {
+        let of_image = || self.image.as_ref().map(|image| image.directory.as_str()).filter(|path| !path.is_empty());
+        self.repository.as_ref().map(|repository| repository.path.as_str()).or_else(of_image).unwrap_or("/")
+    }
+
+    /// Whether there is no shell in the environment.
+    #[must_use]
+    pub fn lacks_shell(&self) -> bool {
+        self.image.as_ref().is_some_and(|image| !image.shell)
     }
 
     /// Debian packages that the environment needs: the recipe's own, the profile's, and what the build itself takes. Each once,

@@ -196,6 +196,7 @@ pub(super) fn environment(view: &EnvironmentView) -> wire::Environment {
     let build = |build: &BuildInfo| wire::Build {
         id: build.id.clone(),
         commit: build.commit.clone(),
+        image: build.image.clone(),
         created_at: build.created_at,
         size_bytes: build.size_bytes,
         base_bytes: build.base_bytes,

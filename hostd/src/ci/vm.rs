@@ -191,7 +191,7 @@ async fn run(
 }
 
 fn directory(job: &Job) -> String {
-    job.build.recipe.repository.as_ref().map_or_else(|| "/".into(), |repository| repository.path.clone())
+    job.build.recipe.directory().to_owned()
 }
 
 /// The VM as the gateway knows it: it may read the repository and push nothing.

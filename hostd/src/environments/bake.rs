@@ -7,7 +7,13 @@ use pilothouse_proto::guest::v1::{PowerOffRequest, QuiesceRequest, guest_client:
 use tokio::time::timeout;
 use tonic::transport::Channel;
 
-use super::{agent, exec, files, progress::Progress, types::EnvironmentError};
+use super::{
+    agent,
+    exec::{self, Inside},
+    files, packages,
+    progress::Progress,
+    types::EnvironmentError,
+};
 use crate::{
     admission::Reservation,
     forge::Head,
@@ -76,7 +82,8 @@ impl Batch<'_> {
 
 /// Number of steps that [`bake`] takes.
 pub(super) fn steps(recipe: &Recipe) -> u32 {
-    let commands = recipe.setup.len() + usize::from(recipe.repository.is_some());
+    let commands =
+        recipe.setup.len() + usize::from(recipe.repository.is_some()) + usize::from(packages::wanted(recipe));
     u32::try_from(commands).unwrap_or(u32::MAX).saturating_add(3)
 }
 
@@ -109,18 +116,23 @@ async fn inside(
     let progress = batch.progress;
     let Met { link, hello } = meet(guest, batch.identity("build", 1)?, gateway, batch).await?;
     let mut client = hello.client.clone();
+    let guest = &Inside::of(hello.client.clone(), batch.recipe);
+    if packages::wanted(batch.recipe) {
+        progress.step("packages of the image's own system");
+        packages::install(guest, batch.recipe, progress).await?;
+    }
     if batch.recipe.repository.is_some() {
         let Head { branch, commit } = batch.head;
         progress.step(format!("clone {branch} at {}", commit.get(..12).unwrap_or(commit)));
-        clone(&client, batch).await?;
+        clone(guest, batch).await?;
     }
-    let directory = agent::directory(batch.recipe);
+    let directory = batch.recipe.directory();
     for command in &batch.recipe.setup {
         progress.step(format!("setup: {}", hostd_core::text::one_line(command)));
-        exec::run(&client, &["sh", "-c", command], directory, progress).await?;
+        exec::run(guest, &["sh", "-c", command], directory, progress).await?;
     }
-    agent::settle_in(&client, batch.recipe, progress).await?;
-    agent::check(&client, batch.recipe, progress).await?;
+    agent::settle_in(guest, batch.recipe, progress).await?;
+    agent::check(guest, batch.recipe, progress).await?;
     progress.step("power off and keep the disk");
     let quiesce = client.quiesce(QuiesceRequest { freeze: false, trim: true });
     match timeout(POWER_OFF_DEADLINE, quiesce).await {
@@ -162,7 +174,7 @@ pub(super) async fn unless_it_ends<T>(
 }
 
 /// Clones the branch at the very commit that the build is named by; and says who commits are by, until an agent says otherwise.
-async fn clone(client: &GuestClient<Channel>, batch: &Batch<'_>) -> Result<(), EnvironmentError> {
+async fn clone(guest: &Inside, batch: &Batch<'_>) -> Result<(), EnvironmentError> {
     let Some(repository) = &batch.recipe.repository else { return Ok(()) };
     let (branch, url, path) = (&batch.head.branch, &repository.url, &repository.path);
     let email = format!("agent@{INTERNAL_HOST}");
@@ -179,7 +191,7 @@ async fn clone(client: &GuestClient<Channel>, batch: &Batch<'_>) -> Result<(), E
         &["sh", "-c", LFS, "sh", path],
     ];
     for command in commands {
-        exec::run(client, command, "/", batch.progress).await?;
+        exec::run(guest, command, "/", batch.progress).await?;
     }
     Ok(())
 }

@@ -1,48 +1,34 @@
-//! Base images: a Debian with packages, as one ext4 file, made by mmdebstrap and kept under the hash of its inputs.
+//! Base images: a Debian with packages, made by mmdebstrap, or what a container image holds, as one ext4 file that is kept under
+//! the hash of its inputs.
 //!
 //! The file system is as big as the recipe's `size.disk` from the start (the file is sparse), so that a guest never has to
 //! grow it. Recipes that differ in it alone have images of their own, of which the second is the first, copied and resized.
-//!
-//! Without root, mmdebstrap works in a user namespace, for which the user needs a range in /etc/subuid.
 
 use std::{
-    fs::File,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
 };
 
-use hostd_core::Recipe;
-use tokio::{fs, process::Command};
+use hostd_core::{Recipe, image::Defaults, recipe::System};
+use tokio::process::Command;
 
 use super::{
+    base_of_debian::{self, Debian},
+    base_of_image::{self, Unpacking},
     files::{self, Stat, at},
-    mirrors,
     programs::{Programs, Wanted},
     progress::Progress,
     types::EnvironmentError,
 };
-use crate::{process::Group, vm::VmError};
-
-/// Format of images; raised when the same inputs would give another image.
-const FORMAT: &str = "base 2";
+use crate::{
+    process::Group,
+    registry::{Images, Resolved},
+    vm::VmError,
+};
 
 /// Extension of an image that is being made.
 const UNFINISHED: &str = "new";
-
-/// Runs in mmdebstrap's namespace with the new root as `$1` and the image as standard input. The image is opened by that, and
-/// not by its path, because without root the namespace's user has no way to it. The bind mount hides /proc, /sys and /dev.
-const MAKE_IMAGE: &str = r#"set -e
-rm -rf "$1"/etc/resolv.conf "$1"/etc/hostname "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin "$1"/var/cache/apt/archives/*.deb
-: > "$1"/etc/machine-id
-mirror="$1.image"
-mkdir "$mirror"
-mount --bind "$1" "$mirror"
-status=0
-mke2fs -q -F -t ext4 -m 1 -L root -E assume_storage_prezeroed=1,root_owner=0:0 -d "$mirror" /proc/self/fd/0 "$PILOTHOUSE_DISK" || status=$?
-umount "$mirror"
-rmdir "$mirror"
-exit $status"#;
 
 /// A base image, which may have to be made yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,24 +36,102 @@ pub(super) struct Base {
     /// Hash of the image's inputs, and behind a dash its size in MiB.
     pub(super) hash: String,
     pub(super) path: PathBuf,
-    suite: String,
-    packages: Vec<String>,
-    /// What the agent's profile wants beside Debian's packages.
+    source: Source,
+    /// What the agent's profile wants beside packages of the system.
     programs: Option<Wanted>,
     disk: u64,
 }
 
+/// What an image is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    Debian(Debian),
+    /// A container image, which was found for this environment, by this credential.
+    Image {
+        image: Box<Resolved>,
+        environment: String,
+        credential: Option<String>,
+    },
+}
+
 impl Base {
-    /// The base that a recipe asks for. git is in it wherever there is a repository to clone.
-    pub(super) fn of(recipe: &Recipe, bases: &Path) -> Self {
-        let packages = recipe.packages();
-        let (suite, disk) = (recipe.base.debian.clone(), recipe.size.disk);
-        let programs = Wanted::of(recipe);
+    /// The base that a recipe asks for, of which the image is this one; None: it is a recipe for an image that nobody has looked
+    /// for yet. git is in a Debian wherever there is a repository to clone.
+    pub(super) fn of(recipe: &Recipe, image: Option<&Resolved>, bases: &Path) -> Option<Self> {
+        let (disk, programs) = (recipe.size.disk, Wanted::of(recipe));
         let more = programs.as_ref().map(|wanted| format!("{}\n", wanted.hash)).unwrap_or_default();
-        let inputs = format!("{FORMAT}\n{suite}\n{}\n{more}", packages.join(" "));
+        let (inputs, source) = match &recipe.base.system {
+            System::Debian(suite) => {
+                let debian = Debian { suite: suite.clone(), packages: recipe.packages() };
+                let inputs = format!("{}\n{suite}\n{}\n{more}", base_of_debian::FORMAT, debian.packages.join(" "));
+                (inputs, Source::Debian(debian))
+            }
+            System::Image { credential, .. } => {
+                let (image, environment) = (Box::new(image?.clone()), recipe.name.clone());
+                let inputs = format!("{}\n{}\n{more}", base_of_image::FORMAT, image.digest);
+                (inputs, Source::Image { image, environment, credential: credential.clone() })
+            }
+        };
         let hash = format!("{}-{}", &blake3::hash(inputs.as_bytes()).to_hex()[..16], disk >> 20);
         let path = bases.join(format!("{hash}.ext4"));
-        Self { hash, path, suite, packages, programs, disk }
+        Some(Self { hash, path, source, programs, disk })
+    }
+
+    /// What it is, for people.
+    pub(super) fn title(&self) -> String {
+        match &self.source {
+            Source::Debian(debian) => format!("Debian {}", debian.suite),
+            Source::Image { image, .. } => image.reference.to_string(),
+        }
+    }
+
+    /// What the image that it is made from says of how programs run; None: it is made from none. That is kept beside the base, and
+    /// found out again where it is not there.
+    pub(super) async fn defaults(
+        &self,
+        images: &Images,
+        progress: &Arc<Progress>,
+    ) -> Result<Option<Defaults>, EnvironmentError> {
+        let Source::Image { .. } = &self.source else { return Ok(None) };
+        let kept = files::read(&self.record()).await?.and_then(|text| serde_json::from_str(&text).ok());
+        match kept {
+            Some(defaults) => Ok(Some(defaults)),
+            None => {
+                let unpacking = self.unpacking(images, None, progress).await?;
+                self.keep(unpacking.defaults()).await?;
+                Ok(Some(unpacking.defaults().clone()))
+            }
+        }
+    }
+
+    /// File of what the image says; bases that differ in their size alone have one.
+    fn record(&self) -> PathBuf {
+        record(&self.path)
+    }
+
+    async fn keep(&self, defaults: &Defaults) -> Result<(), EnvironmentError> {
+        let text = serde_json::to_string_pretty(defaults).unwrap_or_default();
+        files::write(&self.record(), text.as_bytes()).await
+    }
+
+    /// The image's files, as they will be.
+    async fn unpacking(
+        &self,
+        images: &Images,
+        programs: Option<PathBuf>,
+        progress: &Arc<Progress>,
+    ) -> Result<Unpacking, EnvironmentError> {
+        let Source::Image { image, environment, credential } = &self.source else {
+            return Err(progress.failure("the base is no image"));
+        };
+        let failed = |error: crate::registry::RegistryError| progress.failure(&error.to_string());
+        let pulled = images.pull(image, credential.as_deref(), environment, &**progress).await.map_err(failed)?;
+        for line in &pulled.config.ignored {
+            progress.output(line.clone());
+        }
+        let unpacking = Unpacking::read(pulled, programs, self.disk, progress).await?;
+        images.prune(image).await.map_err(failed)?;
+        Ok(unpacking)
     }
 
     /// Stat of the image's file; None: the image is not made yet.
@@ -76,7 +140,12 @@ impl Base {
     }
 
     /// Makes the image, unless it is there; what it takes of the agent's programs comes from `programs`.
-    pub(super) async fn make(&self, programs: &Programs, progress: &Progress) -> Result<Stat, EnvironmentError> {
+    pub(super) async fn make(
+        &self,
+        programs: &Programs,
+        images: &Images,
+        progress: &Arc<Progress>,
+    ) -> Result<Stat, EnvironmentError> {
         if let Some(stat) = self.stat().await {
             progress.output(format!("{} is there already", self.hash));
             return Ok(stat);
@@ -89,7 +158,14 @@ impl Base {
                     Some(wanted) => Some(programs.archive(wanted, progress).await?),
                     None => None,
                 };
-                self.bootstrap(&fresh, archive.as_deref(), progress).await
+                match &self.source {
+                    Source::Debian(debian) => debian.bootstrap(&fresh, self.disk, archive.as_deref(), progress).await,
+                    Source::Image { .. } => {
+                        let unpacking = self.unpacking(images, archive, progress).await?;
+                        self.keep(unpacking.defaults()).await?;
+                        unpacking.write(&fresh, self.disk, progress).await
+                    }
+                }
             };
             if let Err(error) = made.await {
                 files::remove(&fresh).await?;
@@ -97,6 +173,7 @@ impl Base {
             }
         }
         files::freeze(&fresh).await?;
+        fail::fail_point!("base::before-publish");
         files::publish(&fresh, &self.path).await?;
         self.stat().await.ok_or_else(|| progress.failure("the image vanished"))
     }
@@ -128,72 +205,13 @@ if [ "$(stat -c %s "$2")" -lt "$3" ]; then truncate -s "$3" "$2"; resize2fs -f "
         }
         Ok(status.success())
     }
+}
 
-    async fn bootstrap(
-        &self,
-        image: &Path,
-        programs: Option<&Path>,
-        progress: &Progress,
-    ) -> Result<(), EnvironmentError> {
-        if !rustix::process::geteuid().is_root() && !is_on_path("newuidmap") {
-            return Err(missing("newuidmap", "uidmap"));
-        }
-        let file = File::create_new(image).map_err(at(image))?;
-        // For mmdebstrap's own user, where hostd is not root. The data folder keeps everyone else out.
-        fs::set_permissions(image, PermissionsExt::from_mode(0o666)).await.map_err(at(image))?;
-        let (mut bootstrap, pipes) = match Group::spawn(&mut self.command(file, programs)?) {
-            Ok(spawned) => spawned,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(missing("mmdebstrap", "mmdebstrap"));
-            }
-            Err(error) => return Err(at("mmdebstrap")(error)),
-        };
-        if let Some(stderr) = pipes.stderr {
-            progress.follow(stderr).await;
-        }
-        let status = bootstrap.wait().await.map_err(at("mmdebstrap"))?;
-        if !status.success() {
-            return Err(progress.failure(&format!("mmdebstrap ended with {status}")));
-        }
-        Ok(())
-    }
-
-    fn command(&self, image: File, programs: Option<&Path>) -> Result<Command, EnvironmentError> {
-        let mut command = Command::new("mmdebstrap");
-        command.args(["--variant=apt", "--format=null"]);
-        if !self.packages.is_empty() {
-            command.arg(format!("--include={}", self.packages.join(",")));
-        }
-        for left_out in ["doc", "info", "locale", "man"] {
-            command.arg(format!("--dpkgopt=path-exclude=/usr/share/{left_out}/*"));
-        }
-        // Packages such as Java's put links there, and cannot be set up where the folders are not.
-        command
-            .arg("--essential-hook=for section in 1 2 3 4 5 6 7 8; do mkdir -p \"$1/usr/share/man/man$section\"; done");
-        // A base that was cut off is thrown away: nothing needs to be synced on the way.
-        command.arg("--dpkgopt=force-unsafe-io");
-        command.arg("--dpkgopt=path-include=/usr/share/doc/*/copyright");
-        if let Some(archive) = programs {
-            let archive = std::path::absolute(archive).map_err(at(archive))?;
-            // mmdebstrap takes its words apart as a shell does.
-            let quoted = archive.to_string_lossy().replace('\'', r"'\''");
-            command.arg(format!("--customize-hook=tar-in '{quoted}' /"));
-        }
-        // No target, since the hook takes it all.
-        command.args(["--customize-hook=eval \"$PILOTHOUSE_MAKE_IMAGE\"", &self.suite, "/dev/null"]);
-        command.args(mirrors::for_suite(Path::new("/"), &self.suite));
-        command
-            .env("PILOTHOUSE_MAKE_IMAGE", MAKE_IMAGE)
-            .env("PILOTHOUSE_DISK", format!("{}M", self.disk >> 20))
-            .env("LC_ALL", "C.UTF-8")
-            .env("PATH", path_with_sbin())
-            // Not /tmp: that is often memory.
-            .env("TMPDIR", "/var/tmp")
-            .stdin(image)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        Ok(command)
-    }
+/// File of what the container image says that this base is made from.
+pub(super) fn record(base: &Path) -> PathBuf {
+    let name = base.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    let content = name.rsplit_once('-').map_or(name, |(content, _)| content);
+    base.with_file_name(format!("{content}.json"))
 }
 
 /// Paths of images that were never finished.
@@ -223,17 +241,17 @@ fn sibling(hash: &str, images: Vec<PathBuf>) -> Option<PathBuf> {
 }
 
 /// PATH with the folders of administrators' programs, such as mke2fs, which Debian leaves out of a user's PATH.
-fn path_with_sbin() -> std::ffi::OsString {
+pub(super) fn path_with_sbin() -> std::ffi::OsString {
     let mut path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
     path.push(":/usr/sbin:/sbin");
     path
 }
 
-fn is_on_path(program: &str) -> bool {
+pub(super) fn is_on_path(program: &str) -> bool {
     std::env::split_paths(&path_with_sbin()).any(|folder| folder.join(program).is_file())
 }
 
-fn missing(program: &str, package: &'static str) -> EnvironmentError {
+pub(super) fn missing(program: &str, package: &'static str) -> EnvironmentError {
     VmError::Missing { program: program.into(), package }.into()
 }
 
@@ -245,7 +263,7 @@ mod tests {
     fn a_base_is_named_by_what_is_in_it() {
         let of = |text: &str| {
             let recipe = Recipe::parse("x", &format!("name='a'\nagent.command=['sh']\n{text}")).unwrap();
-            Base::of(&recipe, Path::new("/b")).hash
+            Base::of(&recipe, None, Path::new("/b")).unwrap().hash
         };
         let one = of("base={debian='bookworm',packages=['vim','git']}");
         assert_eq!(one, of("base={debian='bookworm',packages=['git','vim']}\nsetup=['true']\nsize.vcpus=4"));
@@ -261,7 +279,7 @@ mod tests {
         let bases = tempfile::tempdir().unwrap();
         let of = |disk: &str| {
             let text = format!("name='a'\nagent.command=['sh']\nbase.debian='bookworm'\nsize.disk='{disk}'");
-            Base::of(&Recipe::parse("x", &text).unwrap(), bases.path())
+            Base::of(&Recipe::parse("x", &text).unwrap(), None, bases.path()).unwrap()
         };
         let (middle, progress) = (of("2GiB"), Progress::new(String::new()));
         let run = async |program: &str, args: &[&str]| {
@@ -272,7 +290,8 @@ mod tests {
         run("mke2fs", &["-q", "-F", "-t", "ext4", middle.path.to_str().unwrap(), "2G"]).await;
         for (disk, size) in [("3GiB", 3 << 30), ("1GiB", 1 << 30)] {
             let other = of(disk);
-            other.make(&Programs::at(bases.path().join("programs")), &progress).await.unwrap();
+            let images = crate::registry::tests::none();
+            other.make(&Programs::at(bases.path().join("programs")), &images, &progress).await.unwrap();
             let path = other.path.to_str().unwrap();
             assert_eq!(std::fs::metadata(path).unwrap().len(), size);
             run("e2fsck", &["-f", "-n", path]).await;

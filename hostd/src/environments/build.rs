@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use hostd_core::{Recipe, capacity::Need, profile::Profiles, queue::Purpose};
+use hostd_core::{Recipe, capacity::Need, profile::Profiles, queue::Purpose, recipe::System};
 
 use super::{
     Environments,
     bake::{self, Batch},
     base::Base,
     catalog::Current,
-    files,
-    manifest::{self, Manifest},
+    exec, files,
+    manifest::{self, BuiltOn, Manifest},
+    packages,
     progress::Progress,
     template,
     types::{BuildEvent, EnvironmentError},
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     admission::{Kind, Reservation},
     forge::Head,
+    registry::Resolved,
 };
 
 /// A build that was asked for: its recipe, and where its progress goes.
@@ -31,7 +33,7 @@ pub(super) async fn run(environments: Arc<Environments>, job: Job) {
     let name = &job.recipe.name;
     match in_turn(&environments, &job).await {
         Ok((manifest, cached)) => {
-            let current = Current { manifest, recipe: job.recipe.clone() };
+            let current = Current { recipe: manifest.with_image(&job.recipe), manifest };
             let info = environments.finished(&job, Ok(current));
             job.progress.end(BuildEvent::Done { info: Box::new(info), cached });
         }
@@ -68,13 +70,17 @@ async fn in_turn(environments: &Environments, job: &Job) -> Result<(Manifest, bo
 }
 
 async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool), EnvironmentError> {
-    let (recipe, progress) = (&job.recipe, &*job.progress);
+    let (recipe, progress) = (&job.recipe, &job.progress);
     super::fits(recipe)?;
     warn(environments, recipe, progress);
     let head = &head(environments, recipe).await?;
-    let base = Base::of(recipe, &environments.shelf.bases);
-    let steps = bake::steps(recipe) + 2;
+    let is_image = matches!(recipe.base.system, System::Image { .. });
+    let steps = bake::steps(recipe) + 2 + u32::from(is_image);
     progress.plan(steps + template::STEPS);
+    let image = image(environments, recipe, progress).await?;
+    let base = Base::of(recipe, image.as_ref(), &environments.shelf.bases);
+    let base = base.ok_or_else(|| progress.failure("the base's image is not known"))?;
+    environments.bases_of_images().insert(recipe.name.clone(), base.path.clone());
     progress.step("kernel of the guests");
     environments.vmm.prepare(&|line| progress.output(line)).await?;
     let machine = environments.vmm.fingerprint(recipe.size, recipe.cpu).await?;
@@ -89,8 +95,14 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
     if machine.is_none() {
         progress.plan(steps);
     }
-    progress.step(format!("base system: Debian {}", recipe.base.debian));
-    let base_stat = base.make(&environments.programs, progress).await?;
+    progress.step(format!("base system: {}", base.title()));
+    let base_stat = base.make(&environments.programs, &environments.images, progress).await?;
+    let built_on = match (base.defaults(&environments.images, progress).await?, &image) {
+        (Some(defaults), Some(image)) => Some(BuiltOn { name: image.reference.to_string(), defaults }),
+        _ => None,
+    };
+    let recipe = &recipe.on(built_on.as_ref().map(|image| &image.defaults), exec::OWN_PROGRAMS);
+    packages::without_shell(recipe).map_err(|why| progress.failure(&why))?;
     let workshop = environments.shelf.workshop(&id).await?;
     let reservation = &room(environments, job).await?;
     let batch = Batch { id: &id, recipe, head, base: base.path.clone(), workshop, progress, reservation };
@@ -111,6 +123,7 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
         profile: recipe.profile.as_deref().cloned(),
         commit: head.commit.clone(),
         branch: head.branch.clone(),
+        image: built_on,
         base: base.hash.clone(),
         base_stamp: base_stat.stamp,
         created_at: jiff::Timestamp::now().as_millisecond(),
@@ -125,6 +138,18 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
     files::write(&batch.workshop.join("log"), progress.log().as_bytes()).await?;
     files::publish(&batch.workshop, &environments.shelf.folder(&id)).await?;
     Ok((manifest, false))
+}
+
+/// The container image that a recipe's base names, as it is now; None: it names none.
+async fn image(
+    environments: &Environments,
+    recipe: &Recipe,
+    progress: &Progress,
+) -> Result<Option<Resolved>, EnvironmentError> {
+    let System::Image { reference, credential } = &recipe.base.system else { return Ok(None) };
+    progress.step(format!("image {reference}"));
+    let resolved = environments.images.resolve(reference, credential.as_deref(), &recipe.name, progress).await;
+    resolved.map(Some).map_err(|error| progress.failure(&error.to_string()))
 }
 
 /// Adds to the progress what the recipe will not do as it was meant.
@@ -147,7 +172,7 @@ async fn recheck(
     base: &Base,
     manifest: &Manifest,
 ) -> Result<(), EnvironmentError> {
-    let (recipe, progress) = (&job.recipe, &*job.progress);
+    let (recipe, progress) = (&manifest.with_image(&job.recipe), &*job.progress);
     let profiles = Profiles::of(manifest.profile.clone());
     let before = Recipe::parse_with("manifest", &manifest.recipe, &profiles).ok();
     if before.is_some_and(|before| before.agent.command.first() == recipe.agent.command.first()) {

@@ -176,5 +176,8 @@ async fn current(folder: &Path, shelf: &Shelf) -> Result<Option<Current>, Enviro
     let Ok(pointer) = serde_json::from_str::<Pointer>(&text) else { return Ok(None) };
     let profiles = Profiles::of(pointer.profile);
     let Ok(recipe) = Recipe::parse_with("current.json", &pointer.recipe, &profiles) else { return Ok(None) };
-    Ok(shelf.find(&pointer.build).await?.map(|manifest| Current { manifest, recipe }))
+    Ok(shelf.find(&pointer.build).await?.map(|manifest| {
+        let recipe = manifest.with_image(&recipe);
+        Current { manifest, recipe }
+    }))
 }

@@ -29,7 +29,9 @@ impl Environments {
         let builds = self.shelf.all().await?;
         let mut used = used.to_vec();
         // What the next build will lie on: one that failed in its set-up is tried again soon.
-        used.extend(self.lock().values().map(|entry| base::Base::of(&entry.recipe, &self.shelf.bases).path));
+        let debians = |entry: &Entry| base::Base::of(&entry.recipe, None, &self.shelf.bases).map(|base| base.path);
+        used.extend(self.lock().values().filter_map(debians));
+        used.extend(self.bases_of_images().values().cloned());
         let shelved: Vec<_> = builds.iter().map(|(id, manifest)| self.shelved(id, manifest.as_ref())).collect();
         let gone = unneeded(&shelved, &base::finished(&self.shelf.bases).await?, &current, &used);
         for folder in &gone.builds {
@@ -39,6 +41,11 @@ impl Environments {
         for image in &gone.bases {
             tracing::info!(image = %image.display(), "a base that nobody needs any more is removed");
             files::remove(image).await?;
+            let record = base::record(image);
+            let left = base::finished(&self.shelf.bases).await?;
+            if !left.iter().any(|other| base::record(other) == record) {
+                files::remove(&record).await?;
+            }
         }
         let stays = |id: &str| !gone.builds.contains(&self.shelf.folder(id));
         self.show_older(builds.into_iter().filter(|(id, _)| stays(id)).filter_map(|(_, manifest)| manifest));

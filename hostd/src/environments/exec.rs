@@ -1,8 +1,8 @@
 //! Commands of a build, run in its guest.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use hostd_core::recipe::ROOT;
+use hostd_core::{Recipe, recipe::ROOT};
 use pilothouse_proto::guest::v1::{ExecStart, Exit, guest_client::GuestClient};
 use tokio::time::timeout;
 use tonic::transport::Channel;
@@ -15,17 +15,58 @@ const DEADLINE: Duration = Duration::from_secs(2 * 3600);
 /// Most bytes that are kept of what a command prints.
 const SAID_MAX: usize = 4096;
 
+/// Folder of the guest's own programs.
+pub(super) const OWN_PROGRAMS: &str = "/run/pilothouse/bin";
+
+/// A guest of a build, and what its commands find there.
+pub(super) struct Inside {
+    client: GuestClient<Channel>,
+    environment: HashMap<String, String>,
+    lacks_shell: bool,
+}
+
+impl Inside {
+    /// A guest of this recipe's: its commands find the variables of the image that it is based on.
+    pub(super) fn of(client: GuestClient<Channel>, recipe: &Recipe) -> Self {
+        let image = recipe.image.iter().flat_map(|image| image.environment.keys());
+        let of_image = image.filter_map(|name| Some((name.clone(), recipe.environment.get(name)?.clone())));
+        let mut environment = HashMap::from([("DEBIAN_FRONTEND".to_owned(), "noninteractive".to_owned())]);
+        environment.extend(of_image);
+        Self { client, environment, lacks_shell: recipe.lacks_shell() }
+    }
+
+    /// The link to the guest.
+    pub(super) fn client(&self) -> GuestClient<Channel> {
+        self.client.clone()
+    }
+}
+
+/// Runs a program that does nothing, as this user. None: it ended well; otherwise how.
+///
+/// # Errors
+/// As of [`run_as`].
+pub(super) async fn nothing(
+    inside: &Inside,
+    user: &str,
+    progress: &Progress,
+) -> Result<Option<String>, EnvironmentError> {
+    // What has no shell may have no `true` either.
+    let own = format!("{OWN_PROGRAMS}/session");
+    let command: &[&str] = if inside.lacks_shell { &[&own, "--version"] } else { &["true"] };
+    run_as(inside, user, command, "/", progress).await
+}
+
 /// Runs a command (never empty) as root and without input to its end; its output becomes the step's.
 ///
 /// # Errors
 /// The step's failure, where the command fails, takes too long, or the guest does not answer.
 pub(super) async fn run(
-    client: &GuestClient<Channel>,
+    inside: &Inside,
     command: &[&str],
     directory: &str,
     progress: &Progress,
 ) -> Result<(), EnvironmentError> {
-    let end = run_as(client, ROOT, command, directory, progress).await?;
+    let end = run_as(inside, ROOT, command, directory, progress).await?;
     end.map_or(Ok(()), |end| Err(progress.failure(&format!("{} {end}", command[0]))))
 }
 
@@ -34,7 +75,7 @@ pub(super) async fn run(
 /// # Errors
 /// The step's failure, where the command takes too long, or the guest does not answer.
 pub(super) async fn run_as(
-    client: &GuestClient<Channel>,
+    inside: &Inside,
     user: &str,
     command: &[&str],
     directory: &str,
@@ -42,7 +83,7 @@ pub(super) async fn run_as(
 ) -> Result<Option<String>, EnvironmentError> {
     let (mut out, mut err) = (Lines::default(), Lines::default());
     let mut line = |line| progress.line(line);
-    let followed = follow(client.clone(), user, command, directory, |piece| match piece {
+    let followed = follow(inside, user, command, directory, |piece| match piece {
         Output::Out(bytes) => out.push(&bytes, &mut line),
         Output::Err(bytes) => err.push(&bytes, &mut line),
     });
@@ -58,14 +99,14 @@ pub(super) async fn run_as(
 /// # Errors
 /// As of [`run`].
 pub(super) async fn said(
-    client: &GuestClient<Channel>,
+    inside: &Inside,
     user: &str,
     command: &[&str],
     progress: &Progress,
 ) -> Result<String, EnvironmentError> {
     let mut said = vec![];
     let mut err = Lines::default();
-    let followed = follow(client.clone(), user, command, "/", |piece| match piece {
+    let followed = follow(inside, user, command, "/", |piece| match piece {
         Output::Out(bytes) => said.extend(bytes.iter().take(SAID_MAX - said.len())),
         Output::Err(bytes) => err.push(&bytes, &mut |line| progress.line(line)),
     });
@@ -89,7 +130,7 @@ async fn in_time(
 }
 
 async fn follow(
-    client: GuestClient<Channel>,
+    inside: &Inside,
     user: &str,
     command: &[&str],
     directory: &str,
@@ -97,11 +138,11 @@ async fn follow(
 ) -> Result<Exit, tonic::Status> {
     let start = ExecStart {
         command: command.iter().map(|word| (*word).to_owned()).collect(),
-        environment: [("DEBIAN_FRONTEND".into(), "noninteractive".into())].into(),
+        environment: inside.environment.clone(),
         directory: directory.into(),
         terminal: None,
         beside_frozen: false,
         user: user.into(),
     };
-    command::follow(client, start, output).await
+    command::follow(inside.client(), start, output).await
 }

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use hostd_core::{
     Recipe, UnixMillis,
+    image::Defaults,
     profile::{Profile, SESSION_HELP},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     base::Base,
-    files, template,
+    exec, files, packages, template,
     types::{BuildInfo, EnvironmentError},
 };
 use crate::{forge::Head, vm::snapshot::store::DAMAGED};
@@ -35,6 +36,9 @@ pub(super) struct Manifest {
     /// Branch of the repository that was cloned; empty: there is none, or the manifest is older than this field.
     #[serde(default)]
     pub(super) branch: String,
+    /// Container image that the base is made from; None: there is none.
+    #[serde(default)]
+    pub(super) image: Option<BuiltOn>,
     /// Hash of the base image's inputs.
     pub(super) base: String,
     /// When the base image was written, in nanoseconds since the Unix epoch. A base made anew from the same inputs is another
@@ -47,11 +51,26 @@ pub(super) struct Manifest {
     pub(super) template_bytes: Option<u64>,
 }
 
+/// A container image that a base is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct BuiltOn {
+    /// Name of the image, with the digest that it had.
+    pub(super) name: String,
+    /// What the image says of how programs run in it.
+    pub(super) defaults: Defaults,
+}
+
 impl Manifest {
+    /// The recipe, with what the build's image says where the recipe does not say otherwise.
+    pub(super) fn with_image(&self, recipe: &Recipe) -> Recipe {
+        recipe.on(self.image.as_ref().map(|image| &image.defaults), exec::OWN_PROGRAMS)
+    }
+
     pub(super) fn info(&self) -> BuildInfo {
         BuildInfo {
             id: self.id.clone(),
             commit: self.commit.clone(),
+            image: self.image.as_ref().map(|image| image.name.clone()).unwrap_or_default(),
             created_at: self.created_at,
             size_bytes: self.size_bytes,
             base_bytes: self.base_bytes,
@@ -72,6 +91,10 @@ pub(super) fn id(recipe: &Recipe, base: &Base, head: &Head, machine: Option<&str
     let files = recipe.profile.as_ref().map(|profile| (&profile.name, &profile.files, &profile.check));
     if let (Some(inputs), true) = (inputs.as_array_mut(), files.is_some() || recipe.sudo) {
         inputs.push(serde_json::json!([files, recipe.sudo, recipe.profile.as_ref().map(|_| SESSION_HELP)]));
+    }
+    // Of an image they are installed in the VM, and not in the base.
+    if let (Some(inputs), true) = (inputs.as_array_mut(), packages::wanted(recipe)) {
+        inputs.push(serde_json::json!({ "packages": recipe.packages() }));
     }
     blake3::hash(inputs.to_string().as_bytes()).to_hex()[..16].to_owned()
 }
@@ -162,7 +185,7 @@ mod tests {
             let text = format!("name='a'\nbase.debian='bookworm'\nagent.command=['sh']\n{text}");
             let recipe = Recipe::parse("x", &text).unwrap();
             let head = Head { branch: String::new(), commit: commit.into() };
-            id(&recipe, &Base::of(&recipe, Path::new("/b")), &head, Some(machine), 0)
+            id(&recipe, &Base::of(&recipe, None, Path::new("/b")).unwrap(), &head, Some(machine), 0)
         };
         let of = |text: &str, commit: &str| on(text, commit, "qemu");
         let one = of("setup=['a b']", "c0ffee");

@@ -19,6 +19,7 @@ use std::{
 use hostd_core::{
     Recipe,
     profile::{Pin, Profile},
+    recipe::System,
 };
 
 use super::{files, progress::Progress, types::EnvironmentError};
@@ -36,9 +37,10 @@ pub(super) struct Wanted {
     /// Hash of all that the archive depends on.
     pub(super) hash: String,
     profile: Profile,
-    /// Version of the guest's Python; None: nobody knows which this Debian has.
+    /// Version of the guest's Python; None: nobody knows which this system has.
     python: Option<&'static str>,
-    suite: String,
+    /// Name of the system, for people.
+    system: String,
 }
 
 impl Wanted {
@@ -46,13 +48,16 @@ impl Wanted {
     pub(super) fn of(recipe: &Recipe) -> Option<Self> {
         let profile =
             recipe.profile.as_deref().filter(|profile| !(profile.npm.is_empty() && profile.python.is_empty()))?;
-        let suite = recipe.base.debian.clone();
-        let python = python_of(&suite).filter(|_| !profile.python.is_empty());
+        let (system, python) = match &recipe.base.system {
+            System::Debian(suite) => (format!("Debian {suite}"), python_of(suite)),
+            System::Image { reference, .. } => (reference.to_string(), None),
+        };
+        let python = python.filter(|_| !profile.python.is_empty());
         let Profile { name, npm, python: wheels, programs, .. } = profile;
         // JSON, so that no two lists of words look alike.
         let inputs = serde_json::json!([FORMAT, name, npm, wheels, programs, python]);
         let hash = blake3::hash(inputs.to_string().as_bytes()).to_hex()[..16].to_owned();
-        Some(Self { hash, profile: profile.clone(), python, suite })
+        Some(Self { hash, profile: profile.clone(), python, system })
     }
 
     /// The packages, each with its version, for people.

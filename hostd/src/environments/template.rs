@@ -3,13 +3,15 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use hostd_core::recipe::ROOT;
 use pilothouse_proto::guest::v1::QuiesceRequest;
 use tokio::time::timeout;
 
 use super::{
     agent,
     bake::{self, Batch},
-    exec, files,
+    exec::{self, Inside},
+    files,
     types::EnvironmentError,
 };
 use crate::{
@@ -57,7 +59,8 @@ async fn settle(
     let Met { link, hello } = bake::meet(guest, identity, gateway, batch).await?;
     // The first command brings into memory what every later one needs, and a rehearsal what agents do: no clone has that for
     // itself.
-    exec::run(&hello.client, &["true"], "/", batch.progress).await?;
+    let inside = Inside::of(hello.client.clone(), batch.recipe);
+    works(&inside, batch).await?;
     if let Err(why) = hello.rehearse().await {
         batch
             .progress
@@ -105,7 +108,13 @@ async fn answer(
     if hello.handshake.boot_id != boot_id {
         return Err(batch.progress.failure("the clone booted, instead of going on where the template was"));
     }
-    exec::run(&hello.client, &["true"], "/", batch.progress).await
+    works(&Inside::of(hello.client.clone(), batch.recipe), batch).await
+}
+
+/// Whether a program can be run in the guest.
+async fn works(inside: &Inside, batch: &Batch<'_>) -> Result<(), EnvironmentError> {
+    let end = exec::nothing(inside, ROOT, batch.progress).await?;
+    end.map_or(Ok(()), |end| Err(batch.progress.failure(&format!("no program can be run: it {end}"))))
 }
 
 /// Looks for the recipe's agent in a build that is there: in a clone of its template, or in a VM that boots its layers.
@@ -129,7 +138,7 @@ pub(super) async fn find_agent(
     batch.reservation.set_vm(Some(guest.vm().clone()));
     let looked = async {
         let Met { link: _link, hello } = bake::meet(&guest, batch.identity("proof", 1)?, gateway, batch).await?;
-        agent::check(&hello.client, batch.recipe, batch.progress).await
+        agent::check(&Inside::of(hello.client.clone(), batch.recipe), batch.recipe, batch.progress).await
     };
     let found = bake::unless_it_ends(&guest, batch.progress, looked).await;
     guest.end().await;

@@ -6,7 +6,13 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{admission::Kind, forge::BareRepositories, testing::FakeVmm, vm::Memory};
+use crate::{
+    admission::Kind,
+    forge::BareRepositories,
+    registry::tests::{FakeRegistry, Manner},
+    testing::FakeVmm,
+    vm::Memory,
+};
 use base::Base;
 use hostd_core::capacity::Room;
 
@@ -59,9 +65,13 @@ impl Fixture {
         commit
     }
 
+    fn base_of(&self, recipe: &Recipe) -> Base {
+        Base::of(recipe, None, &self.environments.shelf.bases).unwrap()
+    }
+
     /// Pretends that the recipe's base was made already.
     fn put_base(&self, recipe: &str) -> Base {
-        let base = Base::of(&Recipe::parse("x", recipe).unwrap(), &self.environments.shelf.bases);
+        let base = self.base_of(&Recipe::parse("x", recipe).unwrap());
         std::fs::write(&base.path, "base").unwrap();
         base
     }
@@ -539,7 +549,7 @@ async fn a_profile_makes_its_user_and_its_files_and_goes_with_the_build() {
     let recipe = RECIPE.replace(r#"{ command = ["sh"] }"#, r#""mine""#);
     let recipe = recipe.replace("size = ", "user.sudo = true\nsize = ");
     let profiles = fixture.environments.profiles().await.unwrap();
-    let base = Base::of(&Recipe::parse_with("x", &recipe, &profiles).unwrap(), &fixture.environments.shelf.bases);
+    let base = fixture.base_of(&Recipe::parse_with("x", &recipe, &profiles).unwrap());
     std::fs::write(&base.path, "base").unwrap();
     fixture.register(&recipe).await;
     let events = fixture.build().await;
@@ -586,7 +596,7 @@ async fn a_program_of_another_version_fails_the_build_and_says_which() {
     fixture.register(&RECIPE.replace(r#"{ command = ["sh"] }"#, r#""mine""#)).await;
     let profiles = fixture.environments.profiles().await.unwrap();
     let recipe = RECIPE.replace(r#"{ command = ["sh"] }"#, r#""mine""#);
-    let base = Base::of(&Recipe::parse_with("x", &recipe, &profiles).unwrap(), &fixture.environments.shelf.bases);
+    let base = fixture.base_of(&Recipe::parse_with("x", &recipe, &profiles).unwrap());
     std::fs::write(&base.path, "base").unwrap();
     let (step, output) = fixture.failed().await;
     assert_eq!(step, "check the agent `sh` of agent");
@@ -601,7 +611,7 @@ async fn the_files_of_a_profile_do_not_get_into_the_working_tree() {
     own(&fixture, &PROFILE.replace("/etc/mine", "/work/widgets/AGENTS.md"));
     let recipe = RECIPE.replace(r#"{ command = ["sh"] }"#, r#""mine""#);
     let profiles = fixture.environments.profiles().await.unwrap();
-    let base = Base::of(&Recipe::parse_with("x", &recipe, &profiles).unwrap(), &fixture.environments.shelf.bases);
+    let base = fixture.base_of(&Recipe::parse_with("x", &recipe, &profiles).unwrap());
     std::fs::write(&base.path, "base").unwrap();
     fixture.register(&recipe).await;
     let (_, output) = fixture.failed().await;
@@ -609,4 +619,142 @@ async fn the_files_of_a_profile_do_not_get_into_the_working_tree() {
         output.ends_with("/work/widgets/AGENTS.md of the profile would be in the repository's working tree"),
         "{output}"
     );
+}
+
+/// A layer with these files; those in `bin` can be executed.
+fn layer(files: &[(&str, &str)]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        let mode = if name.starts_with("bin/") { 0o755 } else { 0o644 };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let tar = std::process::Command::new("tar").args(["-c", "-C"]).arg(folder.path()).arg(".").output().unwrap();
+    assert!(tar.status.success());
+    tar.stdout
+}
+
+const IMAGE: &str = r#"{"architecture":"amd64","os":"linux","config":{"Env":["A=image","B=image","PATH=/bin"],
+    "WorkingDir":"/srv","User":"7","Cmd":["x"]}}"#;
+
+#[tokio::test]
+async fn an_environment_on_an_image_has_what_the_image_says() {
+    let (fixture, registry) = (Fixture::new().await, FakeRegistry::new(Manner::Open).await);
+    let below = layer(&[("bin/sh", "a shell"), ("etc/passwd", "root:x:0:0::/root:/bin/sh\n")]);
+    let reference = registry.push("1", IMAGE, &[below.clone(), layer(&[("srv/app", "app")])]);
+    let recipe = format!(
+        "name = 'python'\nbase = {{ oci = '{}/team/app:1', packages = ['jq'] }}\nsetup = ['make all']\n\
+         agent = {{ command = ['sh'] }}\nenvironment = {{ A = 'own' }}\nsize = {{ memory = '64MiB', disk = '1GiB' }}",
+        registry.address
+    );
+    fixture.register(&recipe).await;
+    let events = fixture.build().await;
+    let Some(BuildEvent::Done { info, cached: false }) = events.last() else { panic!("{events:?}") };
+    let image = info.build.as_ref().unwrap().image.clone();
+    assert!(image.starts_with(&format!("{reference}@sha256:")), "{image}");
+    let said: Vec<_> = events
+        .iter()
+        .filter_map(|event| if let BuildEvent::Output(line) = event { Some(line) } else { None })
+        .collect();
+    assert!(said.iter().any(|line| line.contains("the image's CMD is not run")), "{said:?}");
+    let steps = events.iter().filter_map(|event| {
+        if let BuildEvent::Step { number, count, .. } = event { Some((number, count)) } else { None }
+    });
+    let steps: Vec<_> = steps.collect();
+    assert_eq!(steps.last().map(|(number, _)| **number), steps.last().map(|(_, count)| **count));
+    let commands = fixture.vmm.commands();
+    assert!(commands[0].starts_with("/: sh -c ") && commands[0].ends_with(" jq"), "{}", commands[0]);
+    assert_eq!(commands[1], "/srv: sh -c make all");
+    assert!(commands.iter().any(|command| command == "user7@/: true"), "{commands:?}");
+
+    let (ready, reopened) = (fixture.environments.ready("python").unwrap(), open(fixture.data.path()).await.1);
+    assert_eq!(reopened.ready("python").unwrap(), ready);
+    assert_eq!((ready.recipe.user.as_str(), ready.recipe.directory()), ("user7", "/srv"));
+    let variables = &ready.recipe.environment;
+    assert_eq!((variables["A"].as_str(), variables["B"].as_str()), ("own", "image"));
+    assert_eq!(variables["PATH"], "/run/pilothouse/bin:/bin");
+    let base = ready.layers[0].to_str().unwrap().to_owned();
+    let cat = |path: &str| {
+        std::process::Command::new("/sbin/debugfs").args(["-R", &format!("cat {path}"), &base]).output().unwrap().stdout
+    };
+    assert_eq!(cat("/srv/app"), b"app");
+    assert!(String::from_utf8(cat("/etc/passwd")).unwrap().ends_with("user7:x:7:0::/:/bin/sh\n"));
+
+    assert!(fixture.built().await.1, "nothing has changed");
+    let before = fixture.names("bases");
+    // A tag that stands for something else is another build.
+    registry.push("1", IMAGE, &[below, layer(&[("srv/app", "newer")])]);
+    let (info, cached) = fixture.built().await;
+    assert!(!cached && info.build.unwrap().image != image);
+    assert_eq!((before.len(), fixture.names("bases").len()), (3, 5));
+    fixture.environments.collect(&[]).await.unwrap();
+    let left = fixture.names("bases");
+    assert!(left.len() == 2 && left.iter().all(|name| !before.contains(name)), "{left:?}");
+}
+
+#[tokio::test]
+async fn what_says_what_an_image_says_is_made_again_where_it_is_lost() {
+    let (fixture, registry) = (Fixture::new().await, FakeRegistry::new(Manner::Open).await);
+    registry.push("1", IMAGE, &[layer(&[("bin/sh", "a shell")])]);
+    let recipe = |disk: &str| {
+        let base = format!("base.oci = '{}/team/app:1'", registry.address);
+        format!(
+            "name = 'python'\n{base}\nagent = {{ command = ['sh'] }}\nsize = {{ memory = '64MiB', disk = '{disk}' }}"
+        )
+    };
+    fixture.register(&recipe("1GiB")).await;
+    fixture.built().await;
+    let record = fixture.names("bases").into_iter().find(|name| name.ends_with(".json")).unwrap();
+    std::fs::remove_file(fixture.data.path().join("bases").join(&record)).unwrap();
+    // Of another size it is the same image.
+    fixture.register(&recipe("2GiB")).await;
+    assert!(!fixture.built().await.1);
+    assert_eq!(fixture.names("bases").iter().filter(|name| **name == record).count(), 1);
+    assert_eq!(fixture.environments.ready("python").unwrap().recipe.user, "user7");
+}
+
+#[tokio::test]
+async fn an_image_without_a_shell_does_for_programs_alone() {
+    let (fixture, registry) = (Fixture::new().await, FakeRegistry::new(Manner::Open).await);
+    registry.push("1", IMAGE, &[layer(&[("bin/server", "a program")])]);
+    let recipe = format!(
+        "name = 'python'\nbase.oci = '{}/team/app:1'\nagent = {{ command = ['/bin/server'] }}\nsize = {{ memory = '64MiB', disk = '1GiB' }}\n",
+        registry.address
+    );
+    for more in [
+        "setup = ['true']",
+        "base.packages = ['jq']",
+        "repository = { url = 'http://pilothouse.internal/git/widgets.git', path = '/w' }",
+    ] {
+        fixture.register(&format!("{more}\n{recipe}")).await;
+        let (step, output) = fixture.failed().await;
+        assert!(step.starts_with("base system: ") && output.contains("the image has no /bin/sh"), "{step}: {output}");
+    }
+    fixture.register(&recipe).await;
+    fixture.built().await;
+    let commands = fixture.vmm.commands();
+    let own = |command: &&String| !command.ends_with(": /run/pilothouse/bin/session --version");
+    assert_eq!(commands.iter().filter(own).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[tokio::test]
+async fn a_build_whose_image_is_not_to_be_had_says_why() {
+    let (fixture, registry) = (Fixture::new().await, FakeRegistry::new(Manner::Open).await);
+    let reference = registry.push("1", IMAGE, &[b"no layer at all".repeat(100)]);
+    let recipe = |tag: &str| {
+        format!("name = 'python'\nbase.oci = '{}/team/app:{tag}'\nagent.command = ['sh']", registry.address)
+    };
+    fixture.register(&recipe("2")).await;
+    let (step, output) = fixture.failed().await;
+    assert!(step.starts_with("image 127.0.0.1:") && output.contains("check its name and tag"), "{step}: {output}");
+    fixture.register(&recipe("1")).await;
+    let (step, output) = fixture.failed().await;
+    assert!(step == format!("base system: {reference}@{}", step.split('@').nth(1).unwrap()), "{step}");
+    assert!(
+        output.contains("layer 1: a header's sum is wrong") || output.contains("layer 1: a number in a header"),
+        "{output}"
+    );
+    assert_eq!(fixture.names("bases").len(), 1, "nothing is left of it");
 }

@@ -68,6 +68,8 @@ pub struct BuildInfo {
     pub id: String,
     /// Commit of the repository; empty: the environment has none.
     pub commit: String,
+    /// Name and digest of the container image that its base is made from; empty: there is none.
+    pub image: String,
     /// When the build was made.
     pub created_at: UnixMillis,
     /// Bytes on disk of the build, without its base.

@@ -103,7 +103,7 @@ pub(super) fn with_leave(caller: &Caller, destination: &Destination, held: &[Arc
 }
 
 /// Puts the secret into its place, over whatever is there; None: it does not fit.
-pub(super) fn put(credential: &Credential, secret: &Secret, headers: &mut HeaderMap) -> Option<()> {
+pub(crate) fn put(credential: &Credential, secret: &Secret, headers: &mut HeaderMap) -> Option<()> {
     let (name, value) = match &credential.place {
         Place::Header(name) => (HeaderName::try_from(name.as_str()).ok()?, Zeroizing::new(secret.bytes().to_vec())),
         Place::Bearer => (AUTHORIZATION, joined(b"Bearer ", secret.bytes())),

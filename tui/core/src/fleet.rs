@@ -373,6 +373,7 @@ pub struct Environment {
 pub struct Build {
     pub id: String,
     pub commit: String,
+    pub image: String,
     pub created_at: Millis,
     pub size_bytes: u64,
     pub base_bytes: u64,
@@ -393,6 +394,7 @@ impl Environment {
         for build in self.build.iter_mut().chain(&mut self.older) {
             build.id = text::one_line(&build.id, 64);
             build.commit = text::one_line(&build.commit, 64);
+            build.image = text::one_line(&build.image, 600);
         }
         self
     }

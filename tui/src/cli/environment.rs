@@ -157,6 +157,7 @@ async fn show(fleet: &Fleet, name: &str, json: bool) -> Outcome {
         let sizes = format!("{} on a base of {}, {template}", bytes(build.size_bytes), bytes(build.base_bytes));
         facts.extend([
             ("build", plain(&build.id)),
+            ("image", plain(&build.image)),
             ("commit", plain(&build.commit)),
             ("built", when(build.created_at)),
         ]);

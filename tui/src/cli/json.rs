@@ -232,6 +232,7 @@ struct Warm {
 struct Build<'a> {
     id: &'a str,
     commit: Option<&'a str>,
+    image: Option<&'a str>,
     created_at: String,
     size_bytes: u64,
     base_bytes: u64,
@@ -244,6 +245,7 @@ impl<'a> Build<'a> {
         Self {
             id: &build.id,
             commit: some(&build.commit),
+            image: some(&build.image),
             created_at: time(build.created_at),
             size_bytes: build.size_bytes,
             base_bytes: build.base_bytes,
@@ -441,7 +443,7 @@ mod tests {
         assert_eq!(keys(&environment).join(" "), want);
         assert_eq!(
             keys(&environment.build).join(" "),
-            "base_bytes commit created_at id sessions size_bytes template_bytes"
+            "base_bytes commit created_at id image sessions size_bytes template_bytes"
         );
     }
 

@@ -124,6 +124,7 @@ fn environment(e: v1::Environment) -> Environment {
     let build = |b: v1::Build| Build {
         id: b.id,
         commit: b.commit,
+        image: b.image,
         created_at: b.created_at,
         size_bytes: b.size_bytes,
         base_bytes: b.base_bytes,

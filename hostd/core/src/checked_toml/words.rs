@@ -72,6 +72,14 @@ pub(crate) fn is_package(name: &str) -> bool {
         && name.bytes().all(|b| lower_or_digit(b) || b"+.-".contains(&b))
 }
 
+/// Whether a name is fit for a package of whichever system.
+pub(crate) fn is_any_package(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.len() <= 128
+        && !name.ends_with('-')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+._-".contains(&b))
+}
+
 /// Whether a text is an absolute path in the guest that outlives a boot.
 pub(crate) fn is_guest_path(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else { return false };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 
 use super::{
-    Agent, Base, CiCheck, Cpu, Egress, ROOT, Recipe, Repository, Warm,
+    Agent, Base, CiCheck, Cpu, Egress, ROOT, Recipe, Repository, System, Warm,
     egress::{DESTINATION, destination},
     raw,
 };
@@ -13,7 +13,8 @@ use crate::{
     checked_toml::{
         self as checked, Checked, MIB, Wrong, amount, argument, command, count, list, parsed, time, variables, word,
     },
-    credentials::is_credential_name,
+    credentials::{self, is_credential_name},
+    image::Reference,
     profile::{Profile, Profiles, TASK, Task},
     session::{Size, TypedEvents},
 };
@@ -27,6 +28,7 @@ pub(super) fn recipe(raw: raw::Recipe, profiles: &Profiles) -> Checked<Recipe> {
     let agent_at = raw.agent.span().start;
     let mut raw_agent = raw.agent.into_inner();
     let profile = raw_agent.profile.take().map(|name| profile(&name, agent_at, profiles)).transpose()?;
+    let names_user = raw.user.is_some() || profile.is_some();
     let (user, sudo) = user(raw.user, profile.as_ref())?;
     Ok(Recipe {
         name: word(
@@ -39,6 +41,7 @@ pub(super) fn recipe(raw: raw::Recipe, profiles: &Profiles) -> Checked<Recipe> {
         repository: raw.repository.map(repository).transpose()?,
         setup: list(raw.setup, "setup", |command| argument(command, false))?,
         user,
+        names_user,
         sudo,
         environment: environment(raw.environment, profile.as_ref())?,
         agent: agent(raw_agent, agent_at, profile.as_ref())?,
@@ -51,6 +54,7 @@ pub(super) fn recipe(raw: raw::Recipe, profiles: &Profiles) -> Checked<Recipe> {
         egress: egress(raw.egress, profile.as_ref())?,
         credentials: credentials(raw.credentials, profile.as_ref())?,
         profile: profile.map(Box::new),
+        image: None,
     })
 }
 
@@ -135,13 +139,41 @@ fn egress(raw: Vec<Spanned<raw::Egress>>, profile: Option<&Profile>) -> Checked<
     Ok(all)
 }
 
-fn base(raw: raw::Base) -> Checked<Base> {
+fn base(raw: Spanned<raw::Base>) -> Checked<Base> {
+    let at = raw.span().start;
+    let raw::Base { debian, oci, credential, packages } = raw.into_inner();
     let suite = "a Debian suite such as bookworm: lower-case letters, digits and dashes";
-    let package = "the name of one Debian package: lower-case letters, digits, plus, dot and dash";
-    Ok(Base {
-        debian: word(raw.debian, checked::is_suite, "base.debian", suite)?,
-        packages: list(raw.packages, "base.packages", |name| word(name, checked::is_package, "package", package))?,
-    })
+    let debian_package = "the name of one Debian package: lower-case letters, digits, plus, dot and dash";
+    let package = "the name of one package: letters, digits, plus, dot, underscore and dash";
+    let (system, fits, package): (_, fn(&str) -> bool, _) = match (debian, oci) {
+        (Some(name), None) => {
+            if let Some(credential) = credential {
+                let message = "base.credential is for a base that is an image; leave it out".into();
+                return Err(Wrong { at: credential.span().start, message });
+            }
+            (System::Debian(word(name, checked::is_suite, "base.debian", suite)?), checked::is_package, debian_package)
+        }
+        (None, Some(name)) => (image(&name, credential)?, checked::is_any_package, package),
+        (None, None) => return Err(Wrong { at, message: "missing key `debian`, or `oci`".into() }),
+        (Some(_), Some(oci)) => {
+            let message = "base has both debian and oci; leave one of them out".into();
+            return Err(Wrong { at: oci.span().start, message });
+        }
+    };
+    Ok(Base { system, packages: list(packages, "base.packages", |name| word(name, fits, "package", package))? })
+}
+
+fn image(name: &Spanned<String>, credential: Option<Spanned<String>>) -> Checked<System> {
+    let reference = Reference::parse(name.as_ref()).map_err(|why| {
+        let shown: String = name.as_ref().chars().take(120).collect();
+        let message = format!(
+            "base.oci is {shown:?}, and {why}; allowed: [registry/]name[:tag][@sha256:digest], e.g. \"debian:bookworm\""
+        );
+        Wrong { at: name.span().start, message }
+    })?;
+    let allowed = "the name of a credential, as `pilothouse credential ls` has it";
+    let credential = credential.map(|name| word(name, is_credential_name, "base.credential", allowed)).transpose()?;
+    Ok(System::Image { reference, credential })
 }
 
 fn repository(raw: raw::Repository) -> Checked<Repository> {

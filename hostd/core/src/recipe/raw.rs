@@ -14,7 +14,7 @@ type Text = Spanned<String>;
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Recipe {
     pub(super) name: Text,
-    pub(super) base: Base,
+    pub(super) base: Spanned<Base>,
     pub(super) repository: Option<Repository>,
     #[serde(default)]
     pub(super) setup: Vec<Text>,
@@ -76,9 +76,11 @@ impl<'de> Deserialize<'de> for Egress {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table with the key debian")]
+#[serde(deny_unknown_fields, expecting = "a table with the key debian or oci")]
 pub(super) struct Base {
-    pub(super) debian: Text,
+    pub(super) debian: Option<Text>,
+    pub(super) oci: Option<Text>,
+    pub(super) credential: Option<Text>,
     #[serde(default)]
     pub(super) packages: Vec<Text>,
 }

@@ -189,7 +189,32 @@ fn checks_are_read_and_a_command_alone_is_one() {
     "5:22: unknown key `sduo`, expected `name` or `sudo`"
 )]
 #[case::missing_name(r#"name = "python""#, r#""#, "1:1: missing key `name`")]
-#[case::missing_debian(r#"debian = "bookworm", "#, r#""#, "2:8: missing key `debian`")]
+#[case::missing_debian(r#"debian = "bookworm", "#, r#""#, "2:8: missing key `debian`, or `oci`")]
+#[case::both_bases(
+    r#"debian = "bookworm", "#,
+    r#"debian = "bookworm", oci = "x", "#,
+    "2:37: base has both debian and oci; leave one of them out"
+)]
+#[case::credential_of_debian(
+    r#"debian = "bookworm", "#,
+    r#"debian = "bookworm", credential = "x", "#,
+    "2:44: base.credential is for a base that is an image; leave it out"
+)]
+#[case::image(
+    r#"debian = "bookworm", "#,
+    r#"oci = "Debian", "#,
+    r#"2:16: base.oci is "Debian", and a name has parts of lower-case letters, digits, and dots, underscores and dashes between them; allowed: [registry/]name[:tag][@sha256:digest], e.g. "debian:bookworm""#
+)]
+#[case::package_of_image(
+    r#"debian = "bookworm", packages = ["git""#,
+    r#"oci = "fedora", packages = ["-y""#,
+    r#"2:38: package is "-y"; allowed: the name of one package: letters, digits, plus, dot, underscore and dash"#
+)]
+#[case::base_key(
+    r#"debian = "bookworm", "#,
+    r#"docker = "x", "#,
+    "2:10: unknown key `docker`, expected one of `debian`, `oci`, `credential`, `packages`"
+)]
 #[case::missing_url(r#"url = "http://pilothouse.internal/git/widgets.git", "#, r#""#, "3:14: missing key `url`")]
 #[case::not_toml(r#"setup = ["#, r#"setup = "#, "4:34: unexpected key or value, expected newline, `#`")]
 #[case::twice(r#"name = "python""#, "name = \"python\"\nname = \"x\"", "2:1: duplicate key")]
@@ -447,4 +472,30 @@ fn a_wrong_profile_is_told_where_it_is_named() {
     );
     assert!(error.ends_with("; correct or remove that file"), "{error}");
     assert!(Recipe::parse_with("x", &text.replace("codex", "claude"), &profiles).is_ok());
+}
+
+#[test]
+fn an_image_says_what_the_recipe_does_not() {
+    let parse = |text: &str| Recipe::parse("x", &format!("name='a'\n{text}")).unwrap();
+    let bare = parse(
+        "base = { oci = 'r.lan/app:1', credential = 'lan', packages = ['gcc-c++', 'NetworkManager'] }\nagent.command=['sh']",
+    );
+    let System::Image { reference, credential } = &bare.base.system else { panic!() };
+    assert_eq!((reference.to_string().as_str(), credential.as_deref()), ("r.lan/app:1", Some("lan")));
+    assert_eq!((bare.user.as_str(), bare.directory(), bare.lacks_shell()), ("root", "/", false));
+    let text =
+        r#"{"environment":{"PATH":"/opt/bin","A":"image","B":"image"},"directory":"/srv","user":"app","shell":false}"#;
+    let image: Defaults = serde_json::from_str(text).unwrap();
+    let on = bare.on(Some(&image), "/run/bin");
+    assert_eq!((on.user.as_str(), on.directory(), on.lacks_shell()), ("app", "/srv", true));
+    assert_eq!((on.environment["PATH"].as_str(), on.environment["A"].as_str()), ("/run/bin:/opt/bin", "image"));
+    let own = parse(
+        "base.oci = 'app'\nagent.command=['sh']\nuser='root'\nenvironment = { A = 'own', PATH = '/own' }\n\
+         repository = { url = 'http://pilothouse.internal/git/a.git', path = '/a' }",
+    );
+    let on = own.on(Some(&image), "/run/bin");
+    assert_eq!((on.user.as_str(), on.directory(), on.environment["A"].as_str()), ("root", "/a", "own"));
+    assert_eq!((on.environment["PATH"].as_str(), on.environment["B"].as_str()), ("/own", "image"));
+    assert_eq!(parse("base.oci = 'app'\nagent = 'codex'").on(Some(&image), "/x").user, "agent");
+    assert_eq!(own.on(None, "/x"), own);
 }

@@ -82,7 +82,8 @@ pub(super) async fn python(
         return Ok(());
     }
     let Some(version) = wanted.python else {
-        let why = format!("nobody knows which Python Debian {} has; have the base be bookworm or trixie", wanted.suite);
+        let why =
+            format!("nobody knows which Python {} has; have the base be Debian bookworm or trixie", wanted.system);
         return Err(progress.failure(&why));
     };
     let folder = packages.join(PYTHON);

@@ -185,7 +185,7 @@ async fn only_debians_whose_python_is_known_have_python_packages() {
     let fixture = Fixture::new();
     let error = fixture.programs.archive(&wanted(PROFILE, "sid"), &fixture.progress).await.unwrap_err().to_string();
     assert!(
-        error.ends_with("nobody knows which Python Debian sid has; have the base be bookworm or trixie"),
+        error.ends_with("nobody knows which Python Debian sid has; have the base be Debian bookworm or trixie"),
         "{error}"
     );
     assert_ne!(wanted(PROFILE, "trixie").hash, wanted(PROFILE, "bookworm").hash);

@@ -84,7 +84,7 @@ pub(super) fn session(order: CreateSession, build: ReadyBuild) -> Result<(Record
         build: build.id,
         owner: order.owner,
         command: command(order.command, &recipe.agent, &order.task, conversation),
-        directory: recipe.repository.map_or_else(|| "/".into(), |r| r.path),
+        directory: recipe.directory().to_owned(),
         repository,
         size: recipe.size,
         typed_events: recipe.agent.typed_events,

@@ -238,6 +238,8 @@ fn facts(state: &State, e: &Environment) -> Vec<(&'static str, String)> {
         max => format!("{} ready of {} wanted, at most {max}", e.warm_ready, e.warm_wanted),
     };
     let mut facts = vec![("build", build)];
+    let image = e.build.as_ref().map(|build| &build.image).filter(|image| !image.is_empty());
+    facts.extend(image.map(|image| ("image", image.clone())));
     facts.extend(older);
     facts.extend([
         ("sessions", e.sessions.to_string()),
