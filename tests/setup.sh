@@ -62,6 +62,8 @@ shellcheck         shellcheck
 c++                g++
 python3            python3
 useradd            passwd
+docker-registry    docker-registry
+/bin/busybox       busybox-static
 newuidmap          uidmap
 LIST
     [ "$1" = benches ] || return 0

@@ -1,9 +1,15 @@
 //! The root file system as it will be: what all layers say, one over the other.
 
-use std::collections::{BTreeMap, VecDeque};
+mod walk;
+mod whiteouts;
 
-use crate::archive::{Entry, Kind, Meta, shown};
-use crate::sparse::Piece;
+use std::collections::BTreeMap;
+
+use crate::{
+    archive::{Entry, Kind, Meta, shown},
+    sparse::Piece,
+};
+use walk::{Step, Walk};
 
 /// Number of a file in its tree.
 pub(crate) type Id = usize;
@@ -12,14 +18,8 @@ type Name = Box<[u8]>;
 
 /// The root.
 pub(crate) const ROOT: Id = 0;
-/// Most symbolic links on the way to a file, as in Linux.
-const LINKS_MAX: usize = 40;
 /// Prefix of a name that says what is not there any more.
 const WHITEOUT: &[u8] = b".wh.";
-/// Prefix of names that say something of their folder.
-const SPECIAL: &[u8] = b".wh..wh.";
-/// Name that says that nothing in its folder is from layers below.
-const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// A file system's files, without the contents of most.
 #[derive(Debug)]
@@ -253,65 +253,6 @@ impl Tree {
         self.link(parent, name, id)
     }
 
-    fn whiteout(&mut self, path: &[Vec<u8>], name: &[u8]) -> Result<(), String> {
-        let Some(parent) = self.find_from(ROOT, path).filter(|id| self.is_folder(*id)) else { return Ok(()) };
-        if name == OPAQUE {
-            self.strip(parent);
-        } else if !name.starts_with(SPECIAL) {
-            let gone = &name[WHITEOUT.len()..];
-            if matches!(gone, [] | [b'.'] | [b'.', b'.']) {
-                return Err("a whiteout names no file".into());
-            }
-            self.hide(parent, gone);
-        }
-        Ok(())
-    }
-
-    /// Takes away what lower layers have put there; what the present one has said stays.
-    fn hide(&mut self, parent: Id, name: &[u8]) {
-        let Body::Folder(children) = &self.nodes[parent].body else { return };
-        let Some(Child { id, layer }) = children.get(name).copied() else { return };
-        if !self.is_folder(id) {
-            if layer < self.layer {
-                self.unlink(parent, name);
-            }
-            return;
-        }
-        self.strip(id);
-        let empty = matches!(&self.nodes[id].body, Body::Folder(children) if children.is_empty());
-        if layer < self.layer && empty {
-            self.unlink(parent, name);
-        }
-    }
-
-    /// Takes away what lower layers have put into a folder.
-    fn strip(&mut self, folder: Id) {
-        let mut folders = VecDeque::from([folder]);
-        let mut seen = vec![];
-        while let Some(id) = folders.pop_front() {
-            let Body::Folder(children) = &self.nodes[id].body else { continue };
-            let old: Vec<Name> = children
-                .iter()
-                .filter(|(_, child)| child.layer < self.layer && !self.is_folder(child.id))
-                .map(|(name, _)| name.clone())
-                .collect();
-            let inner = children.iter().filter(|(_, child)| self.is_folder(child.id));
-            let inner: Vec<(Name, Child)> = inner.map(|(name, child)| (name.clone(), *child)).collect();
-            old.iter().for_each(|name| self.unlink(id, name));
-            for (name, child) in inner {
-                folders.push_back(child.id);
-                seen.push((id, name, child));
-            }
-        }
-        // From the leaves on: folders that nothing of the present layer is in.
-        for (parent, name, child) in seen.into_iter().rev() {
-            let empty = matches!(&self.nodes[child.id].body, Body::Folder(children) if children.is_empty());
-            if empty && child.layer < self.layer {
-                self.unlink(parent, &name);
-            }
-        }
-    }
-
     /// The folder at this path, links followed; what is missing of it is made.
     fn way(&mut self, path: &[Vec<u8>]) -> Result<Id, String> {
         let mut walk = Walk::new(ROOT, path);
@@ -333,62 +274,6 @@ impl Tree {
             Step::There(id) => Some(id),
             _ => None,
         }
-    }
-}
-
-/// A way through a tree, in which links are followed. It never leaves the tree: above the root is the root.
-struct Walk {
-    names: VecDeque<Vec<u8>>,
-    /// Folders on the way, from the root on; only the last may be none.
-    way: Vec<Id>,
-    links: usize,
-}
-
-enum Step {
-    There(Id),
-    /// There is no such name in this folder; it is taken from the names.
-    Missing(Id, Vec<u8>),
-    /// Links lead around in a circle, or through something that is no folder.
-    Nowhere,
-}
-
-impl Walk {
-    fn new(from: Id, path: &[Vec<u8>]) -> Self {
-        let way = if from == ROOT { vec![ROOT] } else { vec![ROOT, from] };
-        Self { names: path.iter().cloned().collect(), way, links: 0 }
-    }
-
-    fn step(&mut self, tree: &Tree) -> Step {
-        while let Some(name) = self.names.pop_front() {
-            let here = self.way.last().copied().unwrap_or(ROOT);
-            match name.as_slice() {
-                b"" | b"." => continue,
-                b".." => {
-                    if self.way.len() > 1 {
-                        self.way.pop();
-                    }
-                    continue;
-                }
-                _ => {}
-            }
-            if !tree.is_folder(here) {
-                return Step::Nowhere;
-            }
-            let Some(id) = tree.child(here, &name) else { return Step::Missing(here, name) };
-            let Body::Symlink(target) = &tree.nodes[id].body else {
-                self.way.push(id);
-                continue;
-            };
-            self.links += 1;
-            if self.links > LINKS_MAX || self.names.len() > 4096 {
-                return Step::Nowhere;
-            }
-            if target.starts_with(b"/") {
-                self.way.truncate(1);
-            }
-            target.split(|byte| *byte == b'/').rev().for_each(|name| self.names.push_front(name.to_vec()));
-        }
-        Step::There(self.way.last().copied().unwrap_or(ROOT))
     }
 }
 

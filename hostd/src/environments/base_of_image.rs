@@ -76,7 +76,7 @@ impl Unpacking {
         let Pulled { config, layers } = pulled;
         let bytes = layers.iter().chain(&programs).filter_map(|path| path.metadata().ok()).map(|is| is.len()).sum();
         let bounds = Bounds::for_disk(disk);
-        progress.output(format!("{} are read", counted(layers.len(), "layer")));
+        progress.output(format!("reads {}", counted(layers.len(), "layer")));
         blocking(progress, bytes, move |watch| {
             let image = image(&layers, programs.as_ref(), bounds, watch);
             let mut tree = image.tree()?;
@@ -102,6 +102,7 @@ impl Unpacking {
         words.extend([path.to_string_lossy().into_owned(), format!("{}M", disk >> 20)]);
         run("mke2fs", &words, progress).await?;
         progress.output("its files are written".into());
+        fail::fail_point!("base::before-files");
         let own = path.to_owned();
         blocking(progress, self.bytes, move |watch| {
             let image = image(&self.layers, self.programs.as_ref(), self.bounds, watch);

@@ -20,6 +20,7 @@ mod full_disk;
 mod git;
 mod harness;
 mod history;
+mod images;
 mod kills;
 mod layers;
 mod limits;

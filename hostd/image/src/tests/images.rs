@@ -130,8 +130,8 @@ fn owners_modes_devices_times_and_attributes_are_kept() {
     written.says("/suid", &["Mode: 04755", "User: 1000", "Group: 2000"]);
     written.says("/far", &["User: 1925854", "Mode: 0600"]);
     written.says("/farther", &["User: -294967296", "Group: 70000", "mtime: 0xf4865700:77359401", "2100"]);
-    written.says("/null", &["Type: character special", "(01:03)"]);
-    written.says("/disk", &["Type: block special", "259:1024"]);
+    written.says("/null", &["Type: character special", "number: 01:03"]);
+    written.says("/disk", &["Type: block special", "number: 259:1024"]);
     written.says("/pipe", &["Type: FIFO"]);
     let attributes = written.ask("ea_list /able");
     assert!(
