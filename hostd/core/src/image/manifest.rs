@@ -141,7 +141,7 @@ fn manifest(media_type: &str, config: RawBlob, layers: Vec<RawBlob>) -> Result<M
     let images = ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
     // Very old ones name no type here.
     let generic = ["", "application/octet-stream"].contains(&config.media_type.as_str());
-    if !images.contains(&config.media_type.as_str()) && !(generic && media_type.contains("docker")) {
+    if !(images.contains(&config.media_type.as_str()) || generic && media_type.contains("docker")) {
         return Err(NO_IMAGE.into());
     }
     if layers.len() > LAYERS_MAX {
