@@ -145,7 +145,7 @@ fn an_environment_on_an_image_runs_as_the_image_says() {
     );
     fs::write(&recipe, text).unwrap();
     let built = host.cli(["env", "build", recipe.to_str().unwrap()]).text();
-    assert!(built.contains("layer 2 of 2"), "{built}");
+    assert!(built.contains("app is ready"), "{built}");
     let shown = host.cli(["env", "show", "app"]).text();
     assert!(shown.contains(&format!("{}/team/app:1@sha256:", registry.address)), "{shown}");
     // What it is made from is here now.
