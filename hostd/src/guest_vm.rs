@@ -3,7 +3,12 @@
 //! Sessions, warm VMs, copies, checks, builds and the self-test have theirs by this. Whoever leaves the scope of one, however
 //! that comes about, leaves no VM behind; what hostd's own death leaves is ended by the next one with [`sweep`].
 
-use std::{io::ErrorKind, path::Path, sync::Arc, time::Duration};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use hostd_core::Cause;
 use tokio::runtime::Handle;
@@ -14,8 +19,8 @@ use crate::{
     vm::{Vm, VmError, VmSpec, Vmm},
 };
 
-/// For a guest to shake hands. Generous: an emulated one on a busy host boots slowly. One whose VM ends is not waited for.
-const HANDSHAKE: Duration = Duration::from_secs(300);
+/// For a guest to shake hands, where nothing else is said. Generous: an emulated one on a busy host boots slowly. One whose VM ends is not waited for.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(300);
 
 /// A VM that is ended when this is dropped.
 pub(crate) struct GuestVm {
@@ -70,7 +75,21 @@ impl GuestVm {
         gateway: &Arc<Gateway>,
         caller: Caller,
     ) -> Result<Met, LinkError> {
-        shaken(Link::start(self.vm.clone(), greeting, gateway.clone(), Arc::new(caller))).await
+        self.meet_within(HANDSHAKE, greeting, gateway, caller).await
+    }
+
+    /// The same within another time.
+    ///
+    /// # Errors
+    /// It does not shake hands in that time.
+    pub(crate) async fn meet_within(
+        &self,
+        within: Duration,
+        greeting: impl Into<Greeting>,
+        gateway: &Arc<Gateway>,
+        caller: Caller,
+    ) -> Result<Met, LinkError> {
+        shaken(Link::start(self.vm.clone(), greeting, gateway.clone(), Arc::new(caller)), within).await
     }
 
     /// The same with the guest of a copy: what is frozen in it stays so, and it has no way out.
@@ -78,7 +97,7 @@ impl GuestVm {
     /// # Errors
     /// It does not shake hands in time.
     pub(crate) async fn meet_copy(&self, identity: Identity) -> Result<Met, LinkError> {
-        shaken(Link::to_copy(self.vm.clone(), identity)).await
+        shaken(Link::to_copy(self.vm.clone(), identity), HANDSHAKE).await
     }
 
     /// What comes of `work` in it.
@@ -99,7 +118,12 @@ impl GuestVm {
     }
 
     /// Lets go of one that has ended by itself.
-    pub(crate) fn has_ended(mut self) {
+    pub(crate) fn has_ended(self) {
+        self.let_go();
+    }
+
+    /// Leaves it as it is, for the next hostd.
+    pub(crate) fn let_go(mut self) {
         self.over = true;
     }
 }
@@ -116,17 +140,22 @@ impl Drop for GuestVm {
     }
 }
 
-async fn shaken(link: Link) -> Result<Met, LinkError> {
-    let hello = link.client(HANDSHAKE).await?;
+async fn shaken(link: Link, within: Duration) -> Result<Met, LinkError> {
+    let hello = link.client(within).await?;
     Ok(Met { link: Arc::new(link), hello })
 }
 
 /// Ends the VMs that an earlier hostd left in the folders of `root`, and removes those; `what` they are is for the log.
 pub(crate) async fn sweep(vmm: &dyn Vmm, root: &Path, what: &str) {
+    sweep_but(vmm, root, what, &[]).await;
+}
+
+/// The same but for these folders.
+pub(crate) async fn sweep_but(vmm: &dyn Vmm, root: &Path, what: &str, but: &[PathBuf]) {
     // Nothing ever ran where there is no folder.
     let Ok(mut folders) = tokio::fs::read_dir(root).await else { return };
     while let Ok(Some(folder)) = folders.next_entry().await {
-        if end_orphan(vmm, &folder.path(), what).await {
+        if !but.contains(&folder.path()) && end_orphan(vmm, &folder.path(), what).await {
             remove(&folder.path(), what).await;
         }
     }
@@ -156,8 +185,6 @@ pub(crate) async fn remove(folder: &Path, what: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use hostd_core::{recipe::Cpu, session::Size};
 
     use super::*;

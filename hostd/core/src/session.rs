@@ -21,6 +21,9 @@
 //! A fork is made from the snapshot of a session, suspended or running; a running one stands still for it, which is
 //! [`Session::forking`], and then runs on as if nothing had been. The fork begins suspended and wanted.
 //!
+//! Where hostd dies, VMs run on: the next hostd takes them over ([`Input::Adopting`]), and the session goes on as if nothing had
+//! been ([`Input::Adopted`]); what cannot be taken over has ended, and is reported so.
+//!
 //! Where hostd is stopped, what runs is suspended and wanted ([`Input::HostStops`]): the next hostd resumes it.
 //!
 //! A suspended session can be restarted too, where its memory may be given up: it boots from its disk as it was suspended.
@@ -38,6 +41,7 @@
 //! A [`Wait`] of the agent is answered the same way: what answers it is worked out from each [`Input::Observed`], kept in
 //! [`Session::answer`] until the agent has it, and brings a suspended session back.
 
+mod adopt;
 mod agent;
 mod allowed;
 mod answer;

@@ -8,7 +8,7 @@ mod fork;
 mod resolve;
 mod story;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use hostd_core::{Actor, Input, Lifecycle, Session, capacity::Room, session::step, story::of_session, usage::Spending};
@@ -28,7 +28,11 @@ use super::{
     supervisor::Supervisors,
     usage,
     view::SessionView,
-    vm::{fork as vm_fork, orphans, read_copy::Copies, suspend::recover},
+    vm::{
+        fork as vm_fork, orphans,
+        read_copy::Copies,
+        suspend::{recover, whole},
+    },
 };
 use crate::{
     clock::now,
@@ -63,8 +67,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Takes over what the store knows: no VM of an earlier hostd is left when this returns, and every session stands where
-    /// the core says.
+    /// Takes over what the store knows: every session stands where the core says. Those that ran have their VMs taken over, which
+    /// goes on beside whatever is asked of the host; no other VM of an earlier hostd is left when this returns.
     ///
     /// # Errors
     /// Where the store cannot be written.
@@ -75,15 +79,19 @@ impl Fleet {
         let (vmm, admission, diffs) = (ctx.vmm.clone(), ctx.admission.clone(), ctx.diffs.clone());
         let (closing, room_within) = (ctx.closing.clone(), ctx.timings.copy_room);
         let copies = Copies::new(&ctx.data, vmm, admission, diffs, closing, room_within);
-        sweep(&ctx, &copies, &records).await;
+        let mut left = left(&ctx, &records).await;
+        sweep(&ctx, &copies, &records, &left).await;
         let build_gc = Arc::default();
         let supervisors = Supervisors { ctx, registry, pool, build_gc };
         let Supervisors { ctx, registry, pool, build_gc } = &supervisors;
         for mut record in records {
             // What was answered last may be kept, and not be known of the session.
             record.session.spending = ctx.store.spending(&record.session.id).await?;
-            let mut input = Input::HostRestarted;
-            if let Some(machine) = recover(&*ctx.vmm, &ctx.folder(&record.session.id), &record).await {
+            let left = left.remove(&record.session.id);
+            let mut input = if left.is_some() { Input::Adopting } else { Input::HostRestarted };
+            if left.is_none()
+                && let Some(machine) = recover(&*ctx.vmm, &ctx.folder(&record.session.id), &record).await
+            {
                 tracing::info!(slug = record.session.slug, "its suspend was finished");
                 (record.machine, input) = (machine, Input::Suspended);
             }
@@ -93,7 +101,7 @@ impl Fleet {
             let events = of_session(&record.session, &input, &session, &Actor::Host, at);
             record.session = session;
             let entries = ctx.store.converge(&record, effects, events).await?;
-            supervisors.spawn(record, entries);
+            supervisors.spawn(record, entries, left);
         }
         let refresh = poll::start(ctx, registry, pool, build_gc);
         tokio::spawn(pool::keep::keep(ctx.clone(), registry.clone(), pool.clone()));
@@ -143,7 +151,7 @@ impl Fleet {
             match ctx.store.add(&record, effects).await {
                 Ok(entries) => {
                     pool.dispatched(&order.environment);
-                    return Ok(self.supervisors.spawn(record, entries).view());
+                    return Ok(self.supervisors.spawn(record, entries, None).view());
                 }
                 Err(StoreError::SlugTaken) => {}
                 Err(error) => return Err(error.into()),
@@ -272,18 +280,35 @@ fn count(ctx: &Arc<Context>, registry: &Arc<Registry>, pool: &Arc<Pool>) {
     });
 }
 
-/// Ends and removes what an earlier hostd left.
-async fn sweep(ctx: &Context, copies: &Copies, records: &[Record]) {
+/// The folders of VMs that an earlier hostd may have left running and that are taken over, by session: all sessions that ran,
+/// but for one whose suspend was whole already.
+async fn left(ctx: &Context, records: &[Record]) -> BTreeMap<String, PathBuf> {
+    let (warm, mut left) = (pool::left(&ctx.data).await, BTreeMap::new());
+    for record in records {
+        let (session, folder) = (&record.session, ctx.folder(&record.session.id));
+        let ran = matches!(session.lifecycle, Lifecycle::Running | Lifecycle::Suspending) && !session.deleting;
+        if ran && whole(&folder, record).await.is_none() {
+            // A warm VM is a session's first.
+            let own = warm.get(&session.id).filter(|_| session.generation == 1);
+            left.insert(session.id.clone(), own.cloned().unwrap_or_else(|| folder.path().into()));
+        }
+    }
+    left
+}
+
+/// Ends and removes what an earlier hostd left, but for the VMs that are taken over.
+async fn sweep(ctx: &Context, copies: &Copies, records: &[Record], left: &BTreeMap<String, PathBuf>) {
     vm_fork::sweep(&ctx.data, records).await;
     let end = |record: &Record| {
         let (folder, record) = (ctx.folder(&record.session.id), record.clone());
-        async move { orphans::end(&*ctx.vmm, &folder, &record).await }
+        async move { orphans::end(&*ctx.vmm, folder.path(), &record).await }
     };
-    stream::iter(records).for_each_concurrent(LEFTOVERS, end).await;
-    pool::sweep(&*ctx.vmm, &ctx.data).await;
+    let swept = |record: &Record| !left.contains_key(&record.session.id);
+    stream::iter(records.iter().filter(|record| swept(record))).for_each_concurrent(LEFTOVERS, end).await;
+    pool::sweep(&*ctx.vmm, &ctx.data, &left.values().cloned().collect::<Vec<_>>()).await;
     ctx.vmm.stand_by(&[]).await;
     copies.sweep().await;
-    merge::sweep(&ctx.data, records).await;
+    merge::sweep(&ctx.data, records, swept).await;
 }
 
 /// Finds out how snapshots are written here before somebody has to wait for it, where there is something that will be put to

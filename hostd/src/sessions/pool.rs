@@ -33,6 +33,8 @@ use crate::{
 const REMEMBERED: usize = 256;
 /// One of them, in the log.
 const WHAT: &str = "a warm VM";
+/// Name of the file in a VM's folder with the id of the session that has taken it.
+const TAKEN: &str = "taken";
 /// What of a VM's folder is worth keeping after its end.
 const LOGS: [&str; 2] = ["serial.log", "qemu.log"];
 
@@ -170,7 +172,11 @@ impl Pool {
         };
         self.look_again();
         let disk = folder.layer(disk);
-        let linked = tokio::fs::hard_link(disk_in(&own), &disk).await;
+        let linked = async {
+            tokio::fs::write(own.join(TAKEN), session).await?;
+            tokio::fs::hard_link(disk_in(&own), &disk).await
+        };
+        let linked = linked.await;
         tokio::spawn(self.clone().after(session.into(), folder.clone(), guest.vm().clone(), own));
         match linked {
             Ok(()) => Some(guest),
@@ -180,6 +186,12 @@ impl Pool {
                 None
             }
         }
+    }
+
+    /// A session has this VM of an earlier hostd.
+    pub(super) fn took_over(self: &Arc<Self>, session: &str, folder: &Folder, vm: Arc<dyn Vm>, own: &Path) {
+        self.lock().taken.insert(session.into(), own.to_owned());
+        tokio::spawn(self.clone().after(session.into(), folder.clone(), vm, own.to_owned()));
     }
 
     /// Tidies up after a VM that a session had taken.
@@ -219,9 +231,22 @@ fn ready(state: &mut State, build: &str) -> Option<Warm> {
     Some(state.ready.swap_remove(at))
 }
 
-/// Ends what an earlier hostd left in this data folder.
-pub(super) async fn sweep(vmm: &dyn Vmm, data: &Path) {
-    guest_vm::sweep(vmm, &root(data), WHAT).await;
+/// Ends what an earlier hostd left in this data folder, but for the VMs in these folders.
+pub(super) async fn sweep(vmm: &dyn Vmm, data: &Path, but: &[PathBuf]) {
+    guest_vm::sweep_but(vmm, &root(data), WHAT, but).await;
+}
+
+/// The folders of those that sessions of an earlier hostd have taken, by session.
+pub(super) async fn left(data: &Path) -> BTreeMap<String, PathBuf> {
+    let mut left = BTreeMap::new();
+    // Where there is none, none was taken.
+    let Ok(mut folders) = tokio::fs::read_dir(root(data)).await else { return left };
+    while let Ok(Some(folder)) = folders.next_entry().await {
+        if let Ok(session) = tokio::fs::read_to_string(folder.path().join(TAKEN)).await {
+            left.insert(session, folder.path());
+        }
+    }
+    left
 }
 
 fn root(data: &Path) -> PathBuf {

@@ -3,10 +3,14 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use hostd_core::{Actor, Input, Lifecycle, Session, attention, attention_by_minute, usage::Spending};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -98,6 +102,19 @@ impl Registry {
 }
 
 impl Handle {
+    /// The VM that runs. One that is not to be spoken to at this moment, because it is taken over or forked, is waited for.
+    pub(super) async fn live_within(&self, within: Duration) -> Option<Live> {
+        let (mut live, mut record) = (self.live.subscribe(), self.record.subscribe());
+        let waits = async {
+            tokio::select! {
+                _ = live.wait_for(Option::is_some) => {}
+                _ = record.wait_for(|record| record.session.lifecycle != Lifecycle::Running) => {}
+            }
+        };
+        let _ = timeout(within, waits).await;
+        self.live.borrow().clone()
+    }
+
     /// The outside of a supervisor that takes these commands and reports, before it has begun.
     pub(super) fn new(
         record: Record,

@@ -1,5 +1,6 @@
 //! One task for each session: it feeds the core, commits, carries out, and owns the VM.
 
+mod adopt;
 mod commit;
 mod fork;
 mod grace;
@@ -16,7 +17,7 @@ mod typing;
 mod under_way;
 mod waits;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use hostd_core::{Lifecycle, Session, UnixMillis, reports::Report as Said, session::NewFork};
 use tokio::{
@@ -30,7 +31,7 @@ use self::{
     grace::Grace,
     reports::Pace,
     standstill::Overtaken,
-    under_way::{Forking, Merging, Reading, Starting, Suspending},
+    under_way::{Adopting, Forking, Merging, Reading, Starting, Suspending},
 };
 use super::{
     background::build_gc::BuildGc,
@@ -59,8 +60,9 @@ pub(super) struct Supervisors {
 }
 
 impl Supervisors {
-    /// Has a supervisor take the session of this record over, which begins with these effects.
-    pub(super) fn spawn(&self, record: Record, entries: Vec<OutboxEntry>) -> Arc<Handle> {
+    /// Has a supervisor take the session of this record over, which begins with these effects, and with the VM of an earlier hostd
+    /// in the folder `left`, where there is one.
+    pub(super) fn spawn(&self, record: Record, entries: Vec<OutboxEntry>, left: Option<PathBuf>) -> Arc<Handle> {
         let (send_commands, commands) = mpsc::channel(QUEUE);
         let (send_reports, reports) = mpsc::channel(QUEUE);
         let session = &record.session;
@@ -70,7 +72,9 @@ impl Supervisors {
         let handle = Arc::new(Handle::new(record, send_commands, send_reports, terminal));
         self.registry.add(handle.clone());
         self.ctx.feed.session(handle.view());
-        tokio::spawn(Supervisor::new(self.clone(), handle.clone(), commands, reports).run(entries));
+        let mut supervisor = Supervisor::new(self.clone(), handle.clone(), commands, reports);
+        supervisor.adopting = left.map(|left| supervisor.adopt(left));
+        tokio::spawn(supervisor.run(entries));
         handle
     }
 }
@@ -93,6 +97,7 @@ pub(super) struct Supervisor {
     patience: Option<Duration>,
     /// What is to be done next, because it has overtaken a commit that could not be written.
     overtaken: Option<Overtaken>,
+    adopting: Option<Adopting>,
     starting: Option<Starting>,
     suspending: Option<Suspending>,
     forking: Option<Forking>,
@@ -166,6 +171,7 @@ impl Supervisor {
             still,
             patience: None,
             overtaken: None,
+            adopting: None,
             starting: None,
             suspending: None,
             forking: None,

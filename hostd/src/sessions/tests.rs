@@ -1,4 +1,5 @@
 mod admission;
+mod adoption;
 mod costs;
 mod diffs;
 mod elsewhere;

@@ -1,5 +1,7 @@
-//! A session's VM: started, put to disk, brought back, forked, read in a copy, and ended where an earlier hostd left it.
+//! A session's VM: started, put to disk, brought back, forked, read in a copy, and taken over
+//! or ended where an earlier hostd left it.
 
+pub(super) mod adopt;
 pub(super) mod changes;
 pub(super) mod fork;
 mod guest_events;

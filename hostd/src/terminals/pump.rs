@@ -36,7 +36,8 @@ impl Pump {
     pub async fn begin(terminal: Terminal) -> io::Result<Self> {
         let mut log = Log::open(terminal.directory()).await?;
         let (input, sizes, first) = terminal.begin().await;
-        log.append(first).await?;
+        log.append_own(first.as_ref()).await?;
+        log.goes_on_at(0).await;
         Ok(Self { terminal, log, towards: Towards { input, sizes, pending: None } })
     }
 
@@ -45,7 +46,8 @@ impl Pump {
     /// # Errors
     /// Where the folder of the terminal cannot be written.
     pub async fn go_on(terminal: Terminal, offset: u64) -> io::Result<Self> {
-        let log = Log::open(terminal.directory()).await?;
+        let mut log = Log::open(terminal.directory()).await?;
+        log.goes_on_at(offset).await;
         let (input, sizes) = terminal.go_on(offset).await;
         Ok(Self { terminal, log, towards: Towards { input, sizes, pending: None } })
     }
@@ -117,7 +119,8 @@ async fn converse(
 /// Shows and logs output that begins at `offset`, as far as it is new.
 async fn keep(terminal: &Terminal, log: &mut Log, offset: u64, output: Bytes) {
     let new = terminal.feed(offset, output);
-    if let Err(error) = log.append(&new).await {
+    let begins = terminal.offset().saturating_sub(new.len() as u64);
+    if let Err(error) = log.append(begins, &new).await {
         tracing::warn!(%error, "terminal output was not logged");
     }
 }

@@ -283,6 +283,20 @@ impl Terminal {
         (receiver, self.inner.size.subscribe())
     }
 
+    /// Takes up the terminal of an agent that ran on while no hostd did: draws what is known of it, and returns the offset of the
+    /// next byte that is wanted. Where that is not known, what the guest still has is taken again.
+    pub(crate) async fn take_up(&self) -> u64 {
+        self.inner.load().await;
+        let directory = self.inner.directory.clone();
+        let offset = tokio::task::spawn_blocking(move || files::offset(&directory)).await.ok().flatten();
+        if offset.is_none() {
+            tracing::warn!(directory = ?self.inner.directory, "how far a terminal was taken is not known");
+        }
+        let offset = offset.unwrap_or_default();
+        self.inner.lock().offset = offset;
+        offset
+    }
+
     /// Offset of the next byte that is wanted from the guest.
     pub(crate) fn offset(&self) -> u64 {
         self.inner.lock().offset

@@ -301,7 +301,7 @@ async fn progress_is_news_each_time_and_ends_with_the_program() {
 #[tokio::test]
 async fn what_is_drawn_from_the_log_asks_and_says_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    files::Log::open(folder.path()).await.unwrap().append(b"\x07\x1b[6n\x1b]2;old\x07").await.unwrap();
+    files::Log::open(folder.path()).await.unwrap().append_own(b"\x07\x1b[6n\x1b]2;old\x07").await.unwrap();
     let terminal = terminal(folder.path());
     let (mut input, _) = terminal.go_on(20).await;
     let signs = terminal.signs().borrow().clone();
@@ -348,7 +348,7 @@ async fn a_new_agent_finds_no_modes_of_an_old_one() {
 async fn after_a_restart_of_hostd_the_screen_is_drawn_from_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = files::Log::open(folder.path()).await.unwrap();
-    log.append(b"one\r\ntwo\x1b[?1049hediting").await.unwrap();
+    log.append_own(b"one\r\ntwo\x1b[?1049hediting").await.unwrap();
     files::save_size(folder.path(), Size { columns: 33, rows: 7 }).await;
     let terminal = Terminal::new(folder.path(), Some("hostd was restarted".into()));
     let viewer = terminal.attach(wish("sam")).await;
@@ -371,7 +371,7 @@ async fn the_log_is_bounded() {
     let mut log = files::Log::open(folder.path()).await.unwrap();
     let piece = vec![b'y'; 1 << 20];
     for _ in 0..30 {
-        log.append(&piece).await.unwrap();
+        log.append_own(&piece).await.unwrap();
     }
     let bytes: u64 = log_files(folder.path()).iter().map(|f| std::fs::metadata(f).unwrap().len()).sum();
     assert!((8 << 20..=17 << 20).contains(&bytes), "{bytes}");

@@ -29,7 +29,7 @@ use tonic::Code;
 
 use super::{fake_exec::Execs, fake_guest::FakeGuest};
 use crate::vm::{
-    Io, Memory, MemoryUse, Port, Vm, VmError, VmSpec, Vmm, VmmInfo,
+    Adopted, Io, Memory, MemoryUse, Port, Vm, VmError, VmSpec, Vmm, VmmInfo,
     snapshot::store::{Manifest, Stored},
 };
 
@@ -50,6 +50,8 @@ pub(crate) struct FakeVmm {
     pub(crate) saving: Arc<Notify>,
     pub(crate) hold: Arc<tokio::sync::Mutex<()>>,
     pub(crate) vms: Mutex<Vec<Arc<FakeVm>>>,
+    /// VMs of an earlier hostd cannot be taken over, for this reason.
+    pub(crate) unknown: Mutex<Option<String>>,
     /// Folders whose VMs of an earlier hostd were ended.
     pub(crate) orphans: Mutex<Vec<PathBuf>>,
     /// How often it was asked how snapshots are written.
@@ -156,6 +158,12 @@ impl FakeVmm {
         vm
     }
 
+    /// The VM that runs in this folder.
+    fn left(&self, directory: &Path) -> Option<Arc<FakeVm>> {
+        let left = |vm: &&Arc<FakeVm>| vm.spec.directory == directory && vm.guest.ended.borrow().is_none();
+        self.vms.lock().unwrap().iter().rev().find(left).cloned()
+    }
+
     pub(crate) fn vm(&self, number: usize) -> Arc<FakeVm> {
         self.vms.lock().unwrap()[number].clone()
     }
@@ -229,10 +237,17 @@ impl Vmm for FakeVmm {
         Ok(self.vm_of(spec, guest))
     }
 
+    async fn adopt(&self, directory: &Path) -> Result<Adopted, VmError> {
+        if let Some(why) = self.unknown.lock().unwrap().clone() {
+            return Err(VmError::NotAdopted(why));
+        }
+        let vm = self.left(directory).ok_or_else(|| VmError::NotAdopted("its VM had ended by then".into()))?;
+        let disk = vm.top.lock().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        Ok(Adopted { vm, disk })
+    }
+
     async fn connect_orphan(&self, directory: &Path, port: Port) -> io::Result<Box<dyn Io>> {
-        let left = |vm: &&Arc<FakeVm>| vm.spec.directory == directory && vm.guest.ended.borrow().is_none();
-        let left = self.vms.lock().unwrap().iter().rev().find(left).cloned();
-        left.ok_or(io::ErrorKind::NotFound)?.connect(port).await
+        self.left(directory).ok_or(io::ErrorKind::NotFound)?.connect(port).await
     }
 
     async fn end_orphan(&self, directory: &Path) -> Result<bool, VmError> {

@@ -2,8 +2,8 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd, BorrowedFd},
-    path::Path,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -13,6 +13,9 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use serde::{Deserialize, Serialize};
+
+/// What the kernel adds to the name of a program whose file was removed or replaced.
+const DELETED: &str = " (deleted)";
 
 /// A process of this boot of this machine: no other one ever has the same three.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,30 @@ impl ProcessIdentity {
     #[must_use]
     pub fn lives(&self) -> bool {
         stat(self.pid).is_ok_and(|(state, _)| state != 'Z') && Self::of(self.pid).is_ok_and(|now| now == *self)
+    }
+
+    /// Program that the process runs, as the kernel names it; one that was replaced since has the same name.
+    ///
+    /// # Errors
+    /// The process is gone, or may not be looked at.
+    pub fn executable(&self) -> io::Result<PathBuf> {
+        let path = fs::read_link(format!("/proc/{}/exe", self.pid))?;
+        let name = path.to_str().and_then(|name| name.strip_suffix(DELETED)).map(PathBuf::from);
+        Ok(name.unwrap_or(path))
+    }
+
+    /// Opens a handle that means this process for good: it can be read once the process has ended. None: it is gone.
+    ///
+    /// # Errors
+    /// There may be no more open files.
+    pub fn open(&self) -> io::Result<Option<OwnedFd>> {
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            // Only now: the handle means whoever had the pid when it was opened, and that is still the one we look at here.
+            Ok(handle) => Ok(self.lives().then_some(handle)),
+            Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Memory that the process holds now.
@@ -78,18 +105,7 @@ impl ProcessIdentity {
     /// # Errors
     /// It may not be killed, or is still there when `within` is over.
     pub async fn kill(&self, within: Duration) -> io::Result<bool> {
-        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else {
-            return Ok(false);
-        };
-        let handle = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(handle) => handle,
-            Err(rustix::io::Errno::SRCH) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        // Only now: the handle means whoever had the pid when it was opened, and that is still the one we look at here.
-        if !self.lives() {
-            return Ok(false);
-        }
+        let Some(handle) = self.open()? else { return Ok(false) };
         match pidfd_send_signal(&handle, Signal::KILL) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(error) => return Err(error.into()),
@@ -156,6 +172,7 @@ mod tests {
     fn knows_itself() {
         let me = ProcessIdentity::of(std::process::id()).unwrap();
         assert!(me.lives());
+        assert_eq!(me.executable().unwrap(), std::env::current_exe().unwrap());
         assert!(me.memory().private > 100_000 && me.memory().shared > 100_000);
         assert!(me.memory_part().private > 100_000 && me.memory_part().shared <= me.memory().shared);
         for other in [
@@ -164,6 +181,7 @@ mod tests {
             ProcessIdentity { pid: u32::MAX, ..me.clone() },
         ] {
             assert!(!other.lives());
+            assert!(other.open().unwrap().is_none());
             assert_eq!((other.memory(), other.memory_part()), Default::default());
         }
     }

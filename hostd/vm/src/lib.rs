@@ -30,6 +30,7 @@ use hostd_core::{
     recipe::Cpu,
     session::{Cause, Size},
 };
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What a [`Vmm`] says of itself.
@@ -71,7 +72,8 @@ pub struct VmSpec {
 }
 
 /// Kind of a VM's memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Memory {
     /// Memory of the VM's own, gone with it.
     Own,
@@ -148,6 +150,9 @@ pub enum VmError {
         /// Error of the system.
         error: io::Error,
     },
+    /// The VM that an earlier hostd left cannot be taken over; what is the matter, as the end of a sentence.
+    #[error("{0}")]
+    NotAdopted(String),
     /// A snapshot cannot be written or used.
     #[error(transparent)]
     Snapshot(#[from] snapshot::SnapshotError),
@@ -190,12 +195,29 @@ pub trait Vmm: Send + Sync + 'static {
     fn standing_by_part(&self) -> MemoryUse {
         MemoryUse::default()
     }
+    /// Takes over the VM that an earlier hostd left in this folder, whose guest had shaken hands. It runs, or stands where it was
+    /// brought to a stand: [`Vm::go_on`] is right either way. What was under way with it, a snapshot or a change of its disk, has
+    /// happened or has not when this returns. Nothing is ended.
+    ///
+    /// # Errors
+    /// [`VmError::NotAdopted`]: there is none, or it is not known well enough. Then [`Vmm::end_orphan`].
+    async fn adopt(&self, _directory: &Path) -> Result<Adopted, VmError> {
+        Err(VmError::NotAdopted("nothing is left of its VM".into()))
+    }
     /// Connects to a port of a VM that an earlier hostd left in this folder.
     async fn connect_orphan(&self, _directory: &Path, _port: Port) -> io::Result<Box<dyn Io>> {
         Err(io::ErrorKind::NotFound.into())
     }
     /// Ends a VM that an earlier hostd left in this folder, found by its record (pid and start time). True if one was ended.
     async fn end_orphan(&self, directory: &Path) -> Result<bool, VmError>;
+}
+
+/// A VM that was taken over.
+pub struct Adopted {
+    /// The VM.
+    pub vm: Arc<dyn Vm>,
+    /// File name of the layer that it writes to.
+    pub disk: String,
 }
 
 /// A virtual machine. Its process lives on when this is dropped; [`Vm::end`] ends it.

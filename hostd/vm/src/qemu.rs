@@ -7,6 +7,7 @@
 //! for a later step; until then a QEMU that a guest has taken over has the rights of hostd's user.
 
 mod address;
+mod adopt;
 mod age;
 mod ahead;
 mod argv;

@@ -133,6 +133,13 @@ pub enum Input {
     },
     /// hostd started and found the session in its store; no VM of the session is left.
     HostRestarted,
+    /// hostd started and found the session in its store; the VM of the session may run, and is being taken over.
+    Adopting,
+    /// The VM was taken over from an earlier hostd: it runs on, and its guest has shaken hands.
+    Adopted {
+        /// Generation of the VM that was taken over.
+        generation: u64,
+    },
     /// hostd is about to stop; what runs is suspended, and the next hostd resumes it.
     HostStops,
     /// The VM was booted from a disk that the session had worked on, and the repository on it is not whole.

@@ -71,6 +71,8 @@ pub enum Cause {
     StartFailed(String),
     /// hostd ended while the VM ran; the next hostd ended the VM.
     HostRestarted,
+    /// hostd ended while the VM ran, and the next hostd could not take the VM over; holds why, as the end of a sentence.
+    NotAdopted(String),
     /// A person stopped hostd.
     HostStopped {
         /// Whether the guest powered off before hostd ended; then it is no crash.
@@ -96,6 +98,7 @@ impl Cause {
             Self::VmDied(how) => Self::VmDied(clean(how)),
             Self::DiskError(what) => Self::DiskError(clean(what)),
             Self::StartFailed(why) => Self::StartFailed(clean(why)),
+            Self::NotAdopted(why) => Self::NotAdopted(clean(why)),
             other @ (Self::PoweredOff | Self::HostRestarted | Self::HostStopped { .. } | Self::LinkLost) => other,
         }
     }
@@ -111,6 +114,9 @@ impl fmt::Display for Cause {
             Self::DiskError(what) => write!(f, "its VM could not write its disk: {what}"),
             Self::StartFailed(why) => write!(f, "could not start: {why}"),
             Self::HostRestarted => f.write_str("hostd was restarted while its VM ran"),
+            Self::NotAdopted(why) => {
+                write!(f, "hostd was restarted while its VM ran, and could not take it over: {why}")
+            }
             Self::HostStopped { in_order: true } => f.write_str("hostd was stopped and powered its VM off"),
             Self::HostStopped { in_order: false } => {
                 f.write_str("hostd was stopped, and its VM did not power off in time")

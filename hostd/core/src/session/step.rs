@@ -1,5 +1,5 @@
 use super::{
-    Activity, Budget, Cause, Denied, Due, Effect, Input, Lifecycle, Message, Session, agent, allowed, answer,
+    Activity, Budget, Cause, Denied, Due, Effect, Input, Lifecycle, Message, Session, adopt, agent, allowed, answer,
     bounds::TEXT_MAX, deliver, exited, go_on, send, types::NOT_SUSPENDED,
 };
 use crate::{
@@ -56,7 +56,7 @@ fn names(s: &Session) -> Option<u64> {
 
 fn while_deleting(input: &Input) -> Result<Vec<Effect>, Denied> {
     match input {
-        Input::HostRestarted => Ok(vec![Effect::Remove]),
+        Input::HostRestarted | Input::Adopting => Ok(vec![Effect::Remove]),
         Input::Restart { .. }
         | Input::Suspend
         | Input::Resume
@@ -117,6 +117,8 @@ fn reported(s: &mut Session, input: Input, now: UnixMillis) -> Vec<Effect> {
         Input::ResumeFailed { why } => resume_failed(s, &why),
         Input::VmEnded { generation, cause } => ended(s, generation, cause),
         Input::HostRestarted => host_restarted(s),
+        Input::Adopting => adopt::begin(s),
+        Input::Adopted { generation } if s.generation == generation => adopt::done(s),
         Input::HostStops => host_stops(s),
         Input::OomKilled { generation, name } if s.generation == generation && s.lifecycle.has_vm() => {
             s.oom_killed = text::one_line(&text::clean(&name, PROCESS_MAX));

@@ -110,6 +110,19 @@ fn restart() -> Input {
 #[case::back_queued(Lifecycle::Queued, Input::HostRestarted, "queued", vec![Effect::Admit])]
 #[case::back_starting(Lifecycle::Starting, Input::HostRestarted, "queued", vec![Effect::Admit])]
 #[case::back_running(Lifecycle::Running, Input::HostRestarted, "crashed", vec![])]
+#[case::adopting_running(Lifecycle::Running, Input::Adopting, "running", vec![])]
+#[case::adopting_suspending(Lifecycle::Suspending, Input::Adopting, "suspending", vec![])]
+#[case::adopting_starting(Lifecycle::Starting, Input::Adopting, "starting", vec![])]
+#[case::adopted(Lifecycle::Running, Input::Adopted { generation: 3 }, "running", vec![])]
+#[case::adopted_another(Lifecycle::Suspending, Input::Adopted { generation: 2 }, "suspending", vec![])]
+#[case::adopted_suspending(Lifecycle::Suspending, Input::Adopted { generation: 3 }, "suspending", vec![Effect::Suspend])]
+#[case::adopted_suspended(Lifecycle::Suspended, Input::Adopted { generation: 3 }, "suspended", vec![])]
+#[case::not_adopted(
+    Lifecycle::Running,
+    Input::VmEnded { generation: 3, cause: Cause::NotAdopted("its VM had ended by then".into()) },
+    "crashed",
+    vec![]
+)]
 #[case::host_stops_running(Lifecycle::Running, Input::HostStops, "suspending", vec![Effect::Suspend])]
 #[case::host_stops_suspending(Lifecycle::Suspending, Input::HostStops, "suspending", vec![])]
 #[case::host_stops_suspended(Lifecycle::Suspended, Input::HostStops, "suspended", vec![])]
@@ -572,6 +585,39 @@ fn what_ran_when_hostd_stopped_comes_back_and_what_was_suspended_stays() {
     let (stops, _) = step(&by_a_person, Input::HostStops, 2).unwrap();
     let (back, effects) = next_hostd(&stops);
     assert!(!back.wanted && effects.is_empty(), "{back:?}");
+}
+
+/// What was on its way into its guest when hostd died goes there again, and nothing else does.
+#[test]
+fn a_vm_that_is_taken_over_goes_on_with_what_was_under_way() {
+    let taken_over = |s: &Session| {
+        let (s, _) = step(s, Input::Adopting, 5).unwrap();
+        // Once more: hostd died while it took over.
+        let (s, _) = step(&s, Input::Adopting, 6).unwrap();
+        step(&s, Input::Adopted { generation: 3 }, 7).unwrap()
+    };
+    let (types_it, effects) = step(&running(), message(), 1).unwrap();
+    assert_eq!(effects, [go_on()]);
+    let (s, effects) = taken_over(&types_it);
+    assert_eq!((s.typing, effects), (true, vec![go_on()]));
+    let (s, _) = step(&s, typed(1), 8).unwrap();
+    let (unread, effects) = taken_over(&s);
+    assert_eq!((unread.unread, effects), (true, vec![go_on()]), "it is followed until it is read");
+    let (read_it, _) = step(&unread, read(1), 9).unwrap();
+    assert_eq!(taken_over(&read_it).1, []);
+    // A message that came meanwhile.
+    let (s, _) = step(&running(), Input::Adopting, 2).unwrap();
+    let (s, effects) = step(&s, message(), 3).unwrap();
+    assert_eq!(effects, [go_on()], "which nobody can carry out yet");
+    assert_eq!(step(&s, Input::Adopted { generation: 3 }, 4).unwrap().1, [go_on()]);
+
+    let (forked, _) = step(&running(), Input::Fork, 1).unwrap();
+    assert!(!taken_over(&forked).0.forking);
+    let (stops, _) = step(&running(), Input::HostStops, 1).unwrap();
+    let (s, effects) = taken_over(&stops);
+    assert_eq!((s.lifecycle, s.wake, effects), (Lifecycle::Running, false, vec![]));
+    let (deleted, _) = step(&running(), Input::Delete, 1).unwrap();
+    assert_eq!(step(&deleted, Input::Adopting, 2).unwrap().1, [Effect::Remove]);
 }
 
 #[test]

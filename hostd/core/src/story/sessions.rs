@@ -39,6 +39,7 @@ pub fn of_session(before: &Session, input: &Input, after: &Session, actor: &Acto
         }
         Input::Restart { .. } => tell(actor, "restarted", "boots from its disk"),
         Input::Delete if !before.deleting => tell(actor, "deleted", "is ended and removed"),
+        Input::Adopted { .. } => tell(&Actor::Host, "adopted", "ran on while hostd was started again"),
         Input::SuspendFailed { why } => tell(&Actor::Host, "suspend-failed", why),
         Input::ResumeFailed { why } => tell(&Actor::Host, "wake-failed", why),
         Input::Booted { why, .. } => tell(&Actor::Host, "booted", &format!("was not cloned from its template: {why}")),

@@ -71,6 +71,11 @@ pub(in crate::sessions) fn top_after_fork(generation: u64, fork: &str) -> String
     format!("disk-{generation}-{}.{LAYER}", fork.to_ascii_lowercase())
 }
 
+/// Whether this is the name of a layer that this life writes to after some fork.
+pub(in crate::sessions) fn is_after_fork(name: &str, generation: u64) -> bool {
+    name.strip_prefix(&format!("disk-{generation}-")).is_some_and(|rest| rest.ends_with(&format!(".{LAYER}")))
+}
+
 /// Takes from a layer the right to be written to. Nobody but hostd writes there: it is a second guard.
 pub(in crate::sessions) async fn freeze(layer: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -238,6 +243,14 @@ mod tests {
         );
         assert_eq!(session_of(Path::new("sessions/01A/disk.qcow2")), Some("01A"));
         assert_eq!(session_of(Path::new("builds/01A/disk.qcow2")), None);
+    }
+
+    #[test]
+    fn a_layer_of_a_fork_is_known_by_its_life() {
+        assert!(is_after_fork(&top_after_fork(12, "01B"), 12));
+        for other in [top_after_fork(1, "01B"), top(12), "disk.qcow2".into()] {
+            assert!(!is_after_fork(&other, 12), "{other}");
+        }
     }
 
     #[tokio::test]

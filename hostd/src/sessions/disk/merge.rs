@@ -115,9 +115,10 @@ pub(in crate::sessions) async fn remove(files: &[PathBuf], named: &HashSet<PathB
 }
 
 /// Removes from the folders of these sessions what a hostd that died there left: layers that no record names.
-pub(in crate::sessions) async fn sweep(data: &Path, records: &[Record]) {
+/// No VM of the `swept` may run.
+pub(in crate::sessions) async fn sweep(data: &Path, records: &[Record], swept: impl Fn(&Record) -> bool) {
     let known: HashSet<PathBuf> = records.iter().flat_map(|record| named(data, record)).collect();
-    for record in records {
+    for record in records.iter().filter(|record| swept(record)) {
         let folder = Folder::of(data, &record.session.id);
         for file in folder.layers().await {
             if next_layer::is_ready(&file, &folder, record.session.size.disk) {

@@ -207,8 +207,7 @@ impl Hands<'_> {
         if asleep || handle.record.borrow().session.moves() {
             self.resume(&handle.id).await?;
         }
-        let live = handle.live.borrow().clone();
-        let Some(live) = live else {
+        let Some(live) = handle.live_within(LINK_WAIT).await else {
             let session = handle.record.borrow().session.clone();
             let word = session.lifecycle.word();
             let help = match word {

@@ -43,10 +43,11 @@ impl Supervisor {
         }
     }
 
-    /// Begins the forks that are wanted, one after the other. None of a VM that runs begins while its layers are merged: each
-    /// puts one more on its disk, and the chain is not to grow faster than it is made short.
+    /// Begins the forks that are wanted, one after the other. None of a VM begins before that is this hostd's, and none of one that
+    /// runs while its layers are merged: each puts one more on its disk, and the chain is not to grow faster than it is made short.
     pub(super) async fn look_at_forks(&mut self) {
-        while !(self.session().moves() || self.running.is_some() && self.merging.is_some())
+        let busy = |it: &Self| it.adopting.is_some() || it.running.is_some() && it.merging.is_some();
+        while !(self.session().moves() || busy(self))
             && let Some((new, answer)) = self.forks.pop_front()
         {
             if !answer.is_closed() {
@@ -96,7 +97,7 @@ impl Supervisor {
         match fork {
             Ok((fork, entries)) => {
                 draft.done().await;
-                self.all.spawn(fork, entries);
+                self.all.spawn(fork, entries, None);
                 Ok(())
             }
             Err(error) => {

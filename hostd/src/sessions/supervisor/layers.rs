@@ -30,7 +30,11 @@ impl Supervisor {
     /// Begins to merge, where there is something to merge and it has not failed before.
     pub(super) fn look_at_layers(&mut self) {
         let record = self.handle.record.borrow().clone();
-        if self.merging.is_some() || record.session.deleting || self.no_merge_before.is_some() {
+        if self.merging.is_some()
+            || self.adopting.is_some()
+            || record.session.deleting
+            || self.no_merge_before.is_some()
+        {
             return;
         }
         let plan = Plan::of(&self.ctx.data, &record.machine).filter(|plan| self.unmerged.as_ref() != Some(plan));
@@ -87,7 +91,7 @@ impl Supervisor {
     }
 
     /// Removes those of these files that no session's record names any more.
-    async fn remove_layers(&self, files: &[PathBuf]) {
+    pub(super) async fn remove_layers(&self, files: &[PathBuf]) {
         let records = self.all.registry.records();
         let named: HashSet<_> = records.iter().flat_map(|record| merge::named(&self.ctx.data, record)).collect();
         merge::remove(files, &named).await;

@@ -227,6 +227,7 @@ impl Supervisor {
 
     /// The same, and what its guest has written is on its disk: it will boot from that.
     pub(super) async fn end_synced(&mut self) {
+        self.settle_adoption().await;
         if let Some(running) = &self.running {
             running.sync().await;
         }
@@ -237,6 +238,7 @@ impl Supervisor {
     pub(super) async fn end(&mut self) {
         self.settle_fork().await;
         self.handle.live.send_replace(None);
+        self.end_adoption().await;
         self.end_merge().await;
         if let Some(starting) = self.starting.take() {
             starting.cancel.cancel();

@@ -11,7 +11,7 @@ use super::{
     reports::Pace,
     signs::due,
     standstill::Overtaken,
-    under_way::{Merged, Start, Step, Suspend, ended, finished, stepped},
+    under_way::{Merged, Start, Step, Suspend, Taken, ended, finished, stepped, taken},
     waits::over,
 };
 use crate::{
@@ -38,6 +38,7 @@ enum Woken {
     Suspend(Suspend),
     Merged(Merged),
     Fork(Step),
+    Taken(Taken),
     Ended(Cause),
     /// What is shown of the session beside its record has changed.
     Shown,
@@ -113,6 +114,7 @@ impl Supervisor {
             merged = finished(self.merging.as_mut().map(|merging| &mut merging.task)),
                 if self.starting.is_none() && self.suspending.is_none() && self.forking.is_none() => Woken::Merged(merged),
             step = stepped(self.forking.as_mut()) => Woken::Fork(step),
+            taken = taken(self.adopting.as_mut()) => Woken::Taken(taken),
             cause = ended(self.running.as_ref()) => Woken::Ended(cause),
             Ok(()) = watched.viewers.changed() => Woken::Shown,
             Ok(()) = watched.last_event.changed() => Woken::Shown,
@@ -147,6 +149,7 @@ impl Supervisor {
             Woken::Suspend(result) => return self.suspend_ended(result).await,
             Woken::Merged(result) => return self.merged(result).await,
             Woken::Fork(step) => return self.fork_stepped(step).await,
+            Woken::Taken(taken) => return self.taken(taken).await,
             Woken::Ended(cause) => return self.vm_ended(cause).await,
             Woken::Signs => return self.look_at_signs().await,
             Woken::Answers(spending) => return self.report(Input::Answers { spending }).await,

@@ -17,6 +17,7 @@ impl Supervisor {
         if self.take_reports().await.is_break() {
             return;
         }
+        self.settle_adoption().await;
         self.settle_fork().await;
         self.let_it_be_taken().await;
         if let Some(suspending) = self.suspending.take() {

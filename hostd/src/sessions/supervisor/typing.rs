@@ -24,7 +24,15 @@ impl Supervisor {
     /// Has the guest type a message, `at_once` or behind those that are not read yet, and reports when the guest has it and when
     /// it is read. Where the VM ended this moment, that is reported instead.
     pub(super) fn type_message(&mut self, generation: u64, message: session::Message, at_once: bool) {
-        let Some(running) = &self.running else { return };
+        let Some(running) = &self.running else {
+            // Keys are for what is on the terminal now. What is typed goes once the VM is this hostd's.
+            if at_once && self.adopting.is_some() {
+                let (reports, id) = (self.handle.reports.clone(), message.id);
+                let not = Report::Typed(Input::NotTyped { generation, id });
+                self.tasks.spawn(async move { reports.send(not).await.unwrap_or_default() });
+            }
+            return;
+        };
         let typing = Typing { generation, id: message.id, reports: self.handle.reports.clone() };
         let (link, terminal) = (running.live.link.clone(), self.handle.terminal.clone());
         self.tasks.spawn(typing.run(link, terminal, message, at_once));

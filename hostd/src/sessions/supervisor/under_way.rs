@@ -12,6 +12,7 @@ use crate::{
         error::FleetError,
         message::Answer,
         vm::{
+            adopt::{Found, NotTaken},
             fork::{Draft, Parted},
             resume::Awake,
             running::Running,
@@ -43,6 +44,30 @@ pub(super) type Suspending = JoinHandle<Result<Machine, Awake>>;
 pub(super) struct Merging {
     pub(super) plan: Plan,
     pub(super) task: JoinHandle<Result<PathBuf, NotMerged>>,
+}
+
+/// A VM of an earlier hostd that is being taken over; the session has no other.
+pub(super) struct Adopting {
+    /// Folder of the VM.
+    pub(super) own: PathBuf,
+    pub(super) cancel: CancellationToken,
+    pub(super) stage: Takes,
+}
+
+/// What taking a VM over goes through.
+pub(super) enum Takes {
+    /// It is found.
+    Vm(JoinHandle<Result<Found, NotTaken>>),
+    /// It goes on, and its guest is met.
+    Guest(JoinHandle<Result<Running, NotTaken>>),
+}
+
+/// What became of such a stage.
+pub(super) enum Taken {
+    Found(Box<Found>),
+    Runs(Box<Running>),
+    Not(NotTaken),
+    Panicked(JoinError),
 }
 
 /// A fork under way; the session has no VM that runs meanwhile.
@@ -91,6 +116,21 @@ pub(super) async fn finished<T>(task: Option<&mut JoinHandle<T>>) -> Result<T, J
 pub(super) async fn ended(running: Option<&Running>) -> Cause {
     match running {
         Some(running) => running.live.vm.ended().await,
+        None => pending().await,
+    }
+}
+
+/// The end of the present stage of taking a VM over, if one is taken over. Cancel safe.
+pub(super) async fn taken(adopting: Option<&mut Adopting>) -> Taken {
+    match adopting.map(|adopting| &mut adopting.stage) {
+        Some(Takes::Vm(task)) => match task.await {
+            Ok(found) => found.map_or_else(Taken::Not, |found| Taken::Found(Box::new(found))),
+            Err(error) => Taken::Panicked(error),
+        },
+        Some(Takes::Guest(task)) => match task.await {
+            Ok(met) => met.map_or_else(Taken::Not, |running| Taken::Runs(Box::new(running))),
+            Err(error) => Taken::Panicked(error),
+        },
         None => pending().await,
     }
 }

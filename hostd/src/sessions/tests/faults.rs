@@ -19,9 +19,9 @@ use tokio::sync::Notify;
 use super::{
     super::{FleetError, ForkOrder},
     waits::{check, with_pull},
-    world::{World, sam, until_is},
+    world::{World, sam, until, until_is, until_live},
 };
-use crate::forge::PullId;
+use crate::{forge::PullId, store::ALL_EVENTS};
 
 /// Stops whoever comes first to a failpoint, for ever: to the rest of the world that hostd is dead.
 struct Death {
@@ -102,10 +102,10 @@ fn a_start_that_hostd_did_not_survive_is_begun_again(#[case] point: &'static str
 }
 
 #[rstest]
-#[case("suspend::before-snapshot", "crashed")]
-#[case("suspend::after-snapshot", "suspended")]
-#[case("suspend::after-end", "suspended")]
-fn a_suspend_that_hostd_did_not_survive_is_kept_where_it_is_whole(#[case] point: &'static str, #[case] is: &str) {
+#[case("suspend::before-snapshot")]
+#[case("suspend::after-snapshot")]
+#[case("suspend::after-end")]
+fn a_suspend_that_hostd_did_not_survive_is_finished(#[case] point: &'static str) {
     run(async {
         let world = World::new();
         world.session("fix").await;
@@ -119,16 +119,12 @@ fn a_suspend_that_hostd_did_not_survive_is_kept_where_it_is_whole(#[case] point:
         tokio::spawn(async move { dead.by(sam()).suspend("fix").await.map(drop) });
         death.come().await;
         let fleet = world.fleet().await;
-        let view = fleet.get("fix").unwrap();
-        assert_eq!((view.session.lifecycle.word(), view.suspended > 0), (is, is == "suspended"));
-        if is == "suspended" {
-            let resumed = fleet.by(sam()).resume("fix").await.unwrap();
-            assert_eq!(resumed.session.generation, 3);
-            assert_eq!(fleet.terminal("fix").unwrap().offset(), offset);
-        } else {
-            fleet.by(sam()).restart("fix", false).await.unwrap();
-            until_is(&fleet, "fix", "running").await;
-        }
+        let view = until_is(&fleet, "fix", "suspended").await;
+        // One that was not whole is written anew, of the VM that was taken over.
+        assert!(view.suspended > 0 && world.vmm.started() == 2);
+        let resumed = fleet.by(sam()).resume("fix").await.unwrap();
+        assert_eq!(resumed.session.generation, 3);
+        assert_eq!(fleet.terminal("fix").unwrap().offset(), offset);
         fleet.stop().await;
     });
 }
@@ -186,12 +182,16 @@ fn a_resume_that_hostd_did_not_survive_is_begun_again(#[case] point: &'static st
 }
 
 #[rstest]
-#[case("fork::before-snapshot", false)]
-#[case("fork::after-snapshot", false)]
-#[case("fork::after-pivot", false)]
-#[case("fork::before-commit", false)]
-#[case("fork::after-commit", true)]
-fn a_fork_that_hostd_did_not_survive_is_whole_or_nothing(#[case] point: &'static str, #[case] made: bool) {
+#[case("fork::before-snapshot", false, false)]
+#[case("fork::after-snapshot", false, false)]
+#[case("fork::after-pivot", false, true)]
+#[case("fork::before-commit", false, true)]
+#[case("fork::after-commit", true, true)]
+fn a_fork_that_hostd_did_not_survive_is_whole_or_nothing(
+    #[case] point: &'static str,
+    #[case] made: bool,
+    #[case] pivoted: bool,
+) {
     run(async {
         let world = World::new();
         let id = world.session("fix").await.session.id;
@@ -206,22 +206,67 @@ fn a_fork_that_hostd_did_not_survive_is_whole_or_nothing(#[case] point: &'static
         for fork in &forks {
             until_is(&fleet, &fork.session.slug, "running").await;
         }
-        // Its memory is gone with its VM, and its disk is as it was when it stood still.
-        until_is(&fleet, "fix", "crashed").await;
-        fleet.by(sam()).restart("fix", false).await.unwrap();
-        until_is(&fleet, "fix", "running").await;
-        let vm = world.vmm.vm(world.vmm.started() - 1);
-        let own = &vm.spec.layers[1..];
-        assert_eq!((own.len(), own.iter().all(|layer| layer.exists())), (usize::from(made), true));
-        let sessions = world.folder.path().join("sessions");
+        // It goes on where it stood still, on the layer that it was given, which has a name by then.
+        let view = until_live(&fleet, "fix").await;
+        assert_eq!((view.session.lifecycle.word(), view.session.generation), ("running", 1));
+        until(&fleet, "fix", |view| !view.session.forking).await;
+        let vm = world.vmm.vm(0);
+        assert!(!*vm.stands.borrow() && !vm.guest.frozen.load(Ordering::Relaxed));
+        let machine = fleet.handle("fix").unwrap().record.borrow().machine.clone();
+        let own = &machine.layers[1..];
+        assert_eq!((own.len(), own.iter().all(|layer| layer.exists())), (usize::from(pivoted), true));
+        let top = sessions_of(&world).join(&id).join(&machine.disk);
+        assert_eq!(top == vm.spec.disk, !pivoted);
+        let sessions = sessions_of(&world);
         assert_eq!(std::fs::read_dir(&sessions).unwrap().count(), 1 + usize::from(made));
         let mut left: Vec<_> = std::fs::read_dir(sessions.join(id)).unwrap().map(|file| file.unwrap().path()).collect();
         left.retain(|file| file.extension().is_some_and(|e| e == "qcow2"));
         left.sort();
-        let mut named: Vec<_> = own.iter().chain([&vm.spec.disk]).cloned().collect();
+        let mut named: Vec<_> = own.iter().chain([&top]).cloned().collect();
         named.sort();
         assert_eq!(left, named);
+        let again = fleet.fork("fix", ForkOrder::default()).await.unwrap();
+        until_is(&fleet, &again.session.slug, "running").await;
         fleet.stop().await;
+    });
+}
+
+fn sessions_of(world: &World) -> std::path::PathBuf {
+    world.folder.path().join("sessions")
+}
+
+/// Between any two steps of taking a VM over.
+#[rstest]
+#[case("adopt::after-vm")]
+#[case("adopt::after-go-on")]
+#[case("adopt::after-guest")]
+#[case("store::before-commit")]
+#[case("store::after-commit")]
+fn a_hostd_that_dies_while_it_takes_over_leaves_it_to_the_next(#[case] point: &'static str) {
+    run(async {
+        let world = World::new();
+        world.session("fix").await;
+        let first = world.doomed().await;
+        until_is(&first.fleet, "fix", "running").await;
+        let guest = world.vmm.vm(0).guest.clone();
+        first.kill().await;
+        guest.status("needs-input", "which one?");
+        let death = Death::at(point);
+        let dead = tokio::spawn({
+            let data = world.clone();
+            async move { data.fleet().await }
+        });
+        death.come().await;
+        let fleet = world.fleet().await;
+        until_live(&fleet, "fix").await;
+        let view = until(&fleet, "fix", |view| view.session.text == "which one?").await;
+        assert_eq!((view.session.lifecycle.word(), view.session.generation), ("running", 1));
+        assert_eq!((world.vmm.started(), world.vmm.running()), (1, 1));
+        let story = fleet.events("fix", ALL_EVENTS, 100).await.unwrap();
+        assert_eq!(story.iter().filter(|event| event.event.what == "asks").count(), 1);
+        fleet.by(sam()).suspend("fix").await.unwrap();
+        fleet.stop().await;
+        drop(dead);
     });
 }
 

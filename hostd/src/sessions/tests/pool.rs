@@ -6,7 +6,7 @@ use hostd_core::capacity::Room;
 
 use super::{
     super::{CreateSession, Deps, Fleet, News},
-    world::until_is,
+    world::{sam, until_is, until_live},
 };
 use crate::{
     admission::Admission,
@@ -42,6 +42,14 @@ impl Warm {
             disk_available: 50 << 30,
             descriptors: 1024,
         }));
+        let fleet = Self::open(&fixture, &room).await;
+        let warm = Self { fixture, room, fleet };
+        warm.until_running(2).await;
+        warm
+    }
+
+    /// A hostd on the folder.
+    async fn open(fixture: &Fixture, room: &Arc<Mutex<Room>>) -> Arc<Fleet> {
         let data = fixture.data.path();
         let (store, records) = Store::open(&data.join("store.sqlite")).unwrap();
         let measured = room.clone();
@@ -56,10 +64,7 @@ impl Warm {
             admission: Admission::measured(move || *measured.lock().unwrap()),
             timings: super::world::timings(),
         };
-        let fleet = Fleet::open(deps, records, "epoch".into()).await.unwrap();
-        let warm = Self { fixture, room, fleet };
-        warm.until_running(2).await;
-        warm
+        Fleet::open(deps, records, "epoch".into()).await.unwrap()
     }
 
     fn available(&self, bytes: u64) {
@@ -111,6 +116,30 @@ async fn a_warm_vm_is_used_where_memory_has_no_room_for_another() {
     let slug = warm.fleet.create(warm.order()).await.unwrap().session.slug;
     until_is(&warm.fleet, &slug, "running").await;
     assert_eq!(warm.fixture.vmm.specs().len(), started, "it was not booted");
+    warm.fleet.stop().await;
+}
+
+/// Its files are in the warm VM's folder, and its disk is in both.
+#[tokio::test]
+async fn a_session_in_a_warm_vm_is_taken_over_with_it() {
+    let mut warm = Warm::new().await;
+    let slug = warm.fleet.create(warm.order()).await.unwrap().session.slug;
+    until_is(&warm.fleet, &slug, "running").await;
+    let taken = warm.fleet.pool().taken(&warm.fleet.get(&slug).unwrap().session.id).unwrap();
+    assert!(taken.starts_with(warm.fixture.data.path().join("warm")));
+    let next = Warm::open(&warm.fixture, &warm.room).await;
+    until_live(&next, &slug).await;
+    let view = next.get(&slug).unwrap();
+    assert_eq!((view.session.lifecycle.word(), view.session.generation), ("running", 1));
+    assert_eq!(next.pool().taken(&view.session.id), Some(taken.clone()));
+    assert!(!warm.fixture.vmm.orphans.lock().unwrap().contains(&taken) && taken.exists());
+    let others = warm.fixture.data.path().join("warm").read_dir().unwrap().count();
+    assert!(others <= 3, "what nobody has taken is ended");
+    warm.fleet = next;
+    warm.fleet.by(sam()).delete(&slug).await.unwrap();
+    while taken.exists() {
+        tokio::task::yield_now().await;
+    }
     warm.fleet.stop().await;
 }
 

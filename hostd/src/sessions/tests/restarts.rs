@@ -73,23 +73,6 @@ async fn what_boots_when_hostd_stops_boots_again_with_the_next() {
 }
 
 #[tokio::test]
-async fn a_killed_hostd_leaves_sessions_that_crashed() {
-    let world = World::new();
-    world.session("fix").await;
-    let killed = world.fleet().await;
-    until_is(&killed, "fix", "running").await;
-    killed.by(sam()).send("fix", "a message").await.unwrap();
-    let left = world.vmm.vm(0).guest.frozen.clone();
-    assert!(!left.load(Ordering::Relaxed));
-    let fleet = world.fleet().await;
-    assert!(left.load(Ordering::Relaxed), "the guest was not told before its VM was ended");
-    let view = fleet.get("fix").unwrap();
-    assert_eq!(view.session.lifecycle, Lifecycle::Crashed { cause: Cause::HostRestarted });
-    assert_eq!(attention(&view.session, 0).reason, "crashed: hostd was restarted while its VM ran");
-    assert_eq!(world.vmm.orphans.lock().unwrap().len(), 2);
-}
-
-#[tokio::test]
 async fn orders_that_cannot_be_carried_out_leave_nothing() {
     let world = World::new();
     let fleet = world.fleet().await;

@@ -80,6 +80,14 @@ impl World {
         Fleet::open(deps, records, "epoch".into()).await.unwrap()
     }
 
+    /// A hostd on the folder that a test kills: all of it is gone then, at once.
+    pub(super) async fn doomed(&self) -> Doomed {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let world = self.clone();
+        let fleet = runtime.spawn(async move { world.fleet().await }).await.unwrap();
+        Doomed { fleet, runtime: Some(runtime) }
+    }
+
     /// Puts a new session into the store, for the next hostd.
     pub(super) async fn session(&self, slug: &str) -> Record {
         self.session_that(slug, None).await
@@ -97,6 +105,28 @@ impl World {
         change(&mut record);
         store.add(&record, effects).await.unwrap();
         record
+    }
+}
+
+/// A hostd that is killed.
+pub(super) struct Doomed {
+    pub(super) fleet: Arc<Fleet>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Doomed {
+    /// Kills it, as by a signal: its VMs run on.
+    pub(super) async fn kill(mut self) {
+        let runtime = self.runtime.take().unwrap();
+        tokio::task::spawn_blocking(move || runtime.shutdown_timeout(DEADLINE)).await.unwrap();
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -160,6 +190,15 @@ pub(super) async fn until(fleet: &Fleet, slug: &str, what: impl Fn(&SessionView)
         Ok(view) => view,
         Err(_) => panic!("not in time: {:?}", fleet.get(slug)),
     }
+}
+
+/// Waits until the VM of the session is this hostd's.
+pub(super) async fn until_live(fleet: &Fleet, slug: &str) -> SessionView {
+    let handle = fleet.handle(slug).unwrap();
+    let mut live = handle.live.subscribe();
+    let waited = tokio::time::timeout(DEADLINE, live.wait_for(Option::is_some)).await;
+    assert!(waited.is_ok(), "no VM in time: {:?}", fleet.get(slug));
+    fleet.get(slug).unwrap()
 }
 
 pub(super) async fn until_is(fleet: &Fleet, slug: &str, lifecycle: &str) -> SessionView {

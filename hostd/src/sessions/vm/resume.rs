@@ -1,6 +1,6 @@
 //! Back from disk, or on where a VM was brought to a stand: in both the guest's processes are frozen until it has shaken hands.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hostd_core::{Cause, session::Due};
 use pilothouse_proto::guest::v1::AnswerRequest;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     guest::{Greeting, Link},
-    guest_vm::{GuestVm, Met},
+    guest_vm::{GuestVm, HANDSHAKE, Met},
     sessions::disk::{folder::top, next_layer},
     store::{Machine, Record},
     terminals::Pump,
@@ -47,23 +47,27 @@ pub(in crate::sessions) async fn run_on(
     guest: GuestVm,
     why: String,
 ) -> Awake {
-    // One that was published before it failed is of a moment that the disk is about to leave.
-    let folder = site.folder.snapshot();
-    let published = tokio::task::spawn_blocking(move || Manifest::read(&folder)).await;
-    if published.is_ok_and(|read| read.is_ok_and(|manifest| manifest.disk == record.machine.disk)) {
-        site.folder.forget_snapshot().await;
-    }
+    forget_published(site, record).await;
     site.may_run().await;
     if let Err(error) = guest.vm().go_on().await {
         guest.end().await;
         return Awake::Ended(Cause::VmDied(format!("{why}; and then it did not go on: {error}")));
     }
-    match wake(site, record, generation, &guest, site.terminal.offset(), None).await {
+    match wake(site, record, generation, &guest, site.terminal.offset(), None, HANDSHAKE).await {
         Ok(woken) => Awake::Runs { running: runs(site, record, generation, guest, woken), why },
         Err(error) => {
             guest.end().await;
             Awake::Ended(Cause::VmDied(format!("{why}; and then its guest was silent: {error}")))
         }
+    }
+}
+
+/// Forgets a snapshot that was published and is of a moment that the disk is about to leave.
+pub(super) async fn forget_published(site: &Site, record: &Record) {
+    let folder = site.folder.snapshot();
+    let published = tokio::task::spawn_blocking(move || Manifest::read(&folder)).await;
+    if published.is_ok_and(|read| read.is_ok_and(|manifest| manifest.disk == record.machine.disk)) {
+        site.folder.forget_snapshot().await;
     }
 }
 
@@ -101,7 +105,7 @@ pub(in crate::sessions) async fn resume(
     let due = above.session.due();
     let result = tokio::select! {
         () = cancel.cancelled() => Err(NotStarted::Cancelled),
-        up = guest.unless_it_ends(wake(&site, &above, generation, &guest, snapshot.terminal, due.as_ref())) => match up {
+        up = guest.unless_it_ends(wake(&site, &above, generation, &guest, snapshot.terminal, due.as_ref(), HANDSHAKE)) => match up {
             Ok(up) => up.map_err(failed),
             Err(cause) => Err(NotStarted::Ended(cause)),
         },
@@ -130,7 +134,7 @@ pub(in crate::sessions) async fn resume(
 }
 
 /// A guest whose processes run on.
-struct Woken {
+pub(super) struct Woken {
     link: Arc<Link>,
     pump: Pump,
     /// To be cancelled when the guest has opened its terminal.
@@ -141,13 +145,14 @@ struct Woken {
 
 /// Shakes hands with a guest that was frozen, which lets its processes run, and goes on with its terminal. An answer that is due
 /// goes along: an emulated guest would first have to translate all that a call of its own needs.
-async fn wake(
+pub(super) async fn wake(
     site: &Site,
     record: &Record,
     generation: u64,
     guest: &GuestVm,
     terminal: u64,
     due: Option<&Due>,
+    within: Duration,
 ) -> Result<Woken, String> {
     site.may_run().await;
     let access = access(&record.machine, &site.folder).await.of(&record.session.owner);
@@ -159,7 +164,8 @@ async fn wake(
     let greeting = Greeting::from(identity).answering(due.map(request)).tunnel_after(terminal_open.clone());
     let shows = greeting.brings_answer().then_some(terminal);
     let greeting = greeting.showing_from(shows);
-    let met = guest.meet(greeting, &site.gateway, caller).await.map_err(|error| error.to_string())?;
+    let met = guest.meet_within(within, greeting, &site.gateway, caller).await;
+    let met = met.map_err(|error| error.to_string())?;
     let Met { link, hello } = met;
     // A guest of an earlier Pilothouse says nothing of it, and is called.
     let took_answer = hello.handshake.answered.is_some_and(|answered| answered.known);
@@ -177,7 +183,7 @@ pub(in crate::sessions) fn request(due: &Due) -> AnswerRequest {
 }
 
 /// The VM as it runs from now on.
-fn runs(site: &Site, record: &Record, generation: u64, guest: GuestVm, woken: Woken) -> Running {
+pub(super) fn runs(site: &Site, record: &Record, generation: u64, guest: GuestVm, woken: Woken) -> Running {
     let Woken { link, pump, terminal_open, .. } = woken;
     Running::new(generation, guest, link, pump, record.machine.heard, terminal_open, site)
 }

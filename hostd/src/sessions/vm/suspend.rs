@@ -107,18 +107,21 @@ pub(super) async fn quiesce(site: &Site, running: &Running, trim: bool) -> Resul
     }
 }
 
-/// What becomes of a session that hostd's death caught after its snapshot was whole and before that was committed. None: it
-/// was not so, or its VM may still run.
-pub(in crate::sessions) async fn recover(vmm: &dyn Vmm, folder: &Folder, record: &Record) -> Option<Machine> {
+/// The snapshot of a suspend that came to its end, and was not committed.
+pub(in crate::sessions) async fn whole(folder: &Folder, record: &Record) -> Option<Manifest> {
     if record.session.lifecycle != Lifecycle::Suspending {
         return None;
     }
-    vmm.end_orphan(folder.path()).await.ok()?;
     let snapshot = folder.snapshot();
     let manifest = tokio::task::spawn_blocking(move || Manifest::read(&snapshot)).await.ok()?.ok()?;
-    if manifest.disk != record.machine.disk {
-        return None;
-    }
+    (manifest.disk == record.machine.disk).then_some(manifest)
+}
+
+/// What becomes of a session that hostd's death caught after its snapshot was whole and before that was committed. None: it
+/// was not so, or its VM may still run.
+pub(in crate::sessions) async fn recover(vmm: &dyn Vmm, folder: &Folder, record: &Record) -> Option<Machine> {
+    let manifest = whole(folder, record).await?;
+    vmm.end_orphan(folder.path()).await.ok()?;
     let offset = folder.offset(&record.machine.disk).await;
     Some(put_down(folder, record, &manifest, offset.unwrap_or_default()).await)
 }

@@ -63,7 +63,9 @@ struct Ended(Bare);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        let _ = self.0.prelaunch.process.child.start_kill();
+        if let Ok(Some(handle)) = self.0.prelaunch.record.process.open() {
+            let _ = rustix::process::pidfd_send_signal(&handle, rustix::process::Signal::KILL);
+        }
     }
 }
 

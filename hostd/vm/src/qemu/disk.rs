@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -19,7 +20,7 @@ use crate::VmError;
 const MERGED: &str = "merged";
 
 /// Nodes of a disk: where the guest's writes go, and what it reads below them.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Disk {
     /// Name of the node of the layer that is written to.
     top: String,
@@ -138,6 +139,41 @@ impl Disk {
         Ok(())
     }
 
+    /// Finds out what became of a change that another was to make: a pivot, or else a rebase. Returns whether there is a new
+    /// top.
+    pub(super) async fn find_out<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        qmp: &mut Qmp<S>,
+        pivots: Option<bool>,
+    ) -> Result<bool, VmError> {
+        let unknown = || said("QEMU does not say which layer of its disk is the top");
+        let writes_to = written_to(qmp).await.ok_or_else(unknown)?;
+        let same = writes_to == self.top;
+        match pivots {
+            None | Some(false) if !same => return Err(unknown()),
+            None => {}
+            Some(false) => {
+                let node = self.name(MERGED);
+                // QEMU does not delete what is in use. One that is not there is no harm: it is not found when it is closed.
+                if delete(qmp, &node).await.is_err() {
+                    self.frozen.push(node);
+                }
+            }
+            Some(true) => {
+                let above = self.name(argv::TOP);
+                if writes_to == above {
+                    self.grow(above);
+                    return Ok(true);
+                }
+                if !same {
+                    return Err(unknown());
+                }
+                let _ = delete(qmp, &above).await;
+            }
+        }
+        Ok(false)
+    }
+
     /// Has the layers from number `below` on deleted, which nobody uses any more. A QEMU that is late is left alone: the next
     /// rebase goes on with what is left.
     async fn close<S: AsyncRead + AsyncWrite + Unpin>(&mut self, qmp: &mut Qmp<S>, below: usize) {
@@ -227,6 +263,34 @@ mod tests {
         for answers in unknown {
             let not = pivot(&mut Disk::new(1), answers).await;
             assert!(matches!(not, Err(NotPivoted::Unknown(_))), "{not:?}");
+        }
+    }
+
+    async fn find_out(disk: &mut Disk, pivots: Option<bool>, answers: &[&str]) -> Result<bool, VmError> {
+        let mut qmp = open(answers).await.unwrap();
+        disk.find_out(&mut qmp, pivots).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_became_of_a_change_that_another_hostd_made_is_found_out() {
+        let (old, new) = (writes_to("disk"), writes_to("disk1"));
+        let mut disk = Disk::new(3);
+        assert!(!find_out(&mut disk, None, &[&old]).await.unwrap());
+        assert_eq!(disk, Disk::new(3));
+        // It was not made: the name is not used again.
+        assert!(!find_out(&mut disk, Some(true), &[&old, DONE]).await.unwrap());
+        assert_eq!((disk.top.as_str(), disk.asked, disk.frozen.len()), ("disk", 1, 3));
+        // It was.
+        let mut disk = Disk::new(3);
+        assert!(find_out(&mut disk, Some(true), &[&new]).await.unwrap());
+        assert_eq!((disk.top.as_str(), disk.frozen.len()), ("disk1", 4));
+        for (why, frozen) in [(DONE, 3), (NO, 4)] {
+            let mut disk = Disk::new(3);
+            assert!(!find_out(&mut disk, Some(false), &[&old, why]).await.unwrap());
+            assert_eq!((disk.frozen.len(), disk.asked), (frozen, 1));
+        }
+        for (pivots, answer) in [(None, &*new), (Some(false), &*new), (Some(true), &*writes_to("other")), (None, NO)] {
+            assert!(find_out(&mut Disk::new(3), pivots, &[answer]).await.is_err(), "{pivots:?} {answer}");
         }
     }
 

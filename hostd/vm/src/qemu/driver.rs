@@ -4,7 +4,6 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
     path::{Path, PathBuf},
-    process::ExitStatus,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,9 +27,9 @@ use super::{
     errors::gone,
     halt,
     layout::Layout,
-    process::Process,
+    process::{Ended, Process},
     qmp::{Event, Qmp, QmpError},
-    record::Record,
+    record::{Change, Kept, Record},
     serial::Serial,
     snapshot, sockets,
     stall::Stall,
@@ -86,6 +85,8 @@ pub(super) struct Driver {
     pub(super) boots: u32,
     /// When the guest booted last; None: it came from a snapshot, and is old enough for the next.
     pub(super) booted: Option<Instant>,
+    /// What is kept of the VM in its folder.
+    pub(super) record: Record,
     /// Copy of the template's RAM that QEMU maps, kept for as long as the VM runs.
     pub(super) _sealed: Option<Arc<OwnedFd>>,
 }
@@ -111,7 +112,7 @@ impl Driver {
         loop {
             tokio::select! {
                 biased;
-                status = self.process.child.wait() => return died(status, &self.process.output.read()),
+                ended = self.process.wait() => return died(ended, &self.process.output.read()),
                 Some(request) = inbox.recv() => match request {
                     Request::Serial(reply) => {
                         self.read_serial().await;
@@ -136,11 +137,7 @@ impl Driver {
                         let _ = reply.send(pivoted);
                     }
                     Request::Rebase(below, merged, reply) => {
-                        let rebased = match &mut self.qmp {
-                            Some(qmp) => self.disk.rebase(qmp, below, &merged).await,
-                            None => Err(gone()),
-                        };
-                        let _ = reply.send(rebased);
+                        let _ = reply.send(self.rebase(below, &merged).await);
                     }
                     Request::Pause(reply) => {
                         self.stall.over();
@@ -271,9 +268,11 @@ impl Driver {
             // QEMU may end before it has answered.
             let _ = qmp.execute("quit", json!({}), ANSWER).await;
         }
-        match timeout(QUIT, self.process.child.wait()).await {
-            Ok(Ok(status)) if status.success() => Cause::PoweredOff,
-            Ok(status) => died(status, &self.process.output.read()),
+        match timeout(QUIT, self.process.wait()).await {
+            // It was told to, where nobody hears how.
+            Ok(None) => Cause::PoweredOff,
+            Ok(Some(Ok(status))) if status.success() => Cause::PoweredOff,
+            Ok(ended) => died(ended, &self.process.output.read()),
             Err(_) => {
                 self.process.kill().await;
                 Cause::VmDied(format!("powered off, but QEMU did not end within {} s", QUIT.as_secs()))
@@ -283,8 +282,8 @@ impl Driver {
 
     /// A QEMU that closed its control connection is about to end; one that broke the protocol is made to.
     async fn after_silence(&mut self) -> Cause {
-        match timeout(ANSWER, self.process.child.wait()).await {
-            Ok(status) => died(status, &self.process.output.read()),
+        match timeout(ANSWER, self.process.wait()).await {
+            Ok(ended) => died(ended, &self.process.output.read()),
             Err(_) => {
                 self.process.kill().await;
                 Cause::VmDied("its control connection broke, and hostd ended it".into())
@@ -294,14 +293,43 @@ impl Driver {
 
     /// Puts a new top on the disk; returns also whether it is known which layer the guest would write to now.
     async fn pivot(&mut self, top: &Path) -> (Result<(), VmError>, bool) {
+        self.keep(|kept| kept.change = Some(Change::Pivot(top.to_owned())));
         let Some(qmp) = &mut self.qmp else { return (Err(gone()), true) };
-        match self.disk.pivot(qmp, top).await {
+        let pivoted = match self.disk.pivot(qmp, top).await {
             Ok(()) => {
-                self.layout.disk = top.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                self.layout.disk = file_name(top);
                 (Ok(()), true)
             }
             Err(NotPivoted::AsItWas(error)) => (Err(error), true),
             Err(NotPivoted::Unknown(error)) => (Err(error), false),
+        };
+        let disk = self.disk.clone();
+        self.keep(|kept| {
+            if pivoted.0.is_ok() {
+                top.clone_into(&mut kept.top);
+            }
+            (kept.nodes, kept.change) = (disk, None);
+        });
+        pivoted
+    }
+
+    /// Puts one layer in place of several.
+    async fn rebase(&mut self, below: usize, merged: &Path) -> Result<(), VmError> {
+        self.keep(|kept| kept.change = Some(Change::Rebase));
+        let qmp = self.qmp.as_mut().ok_or_else(gone)?;
+        let rebased = self.disk.rebase(qmp, below, merged).await;
+        let disk = self.disk.clone();
+        self.keep(|kept| (kept.nodes, kept.change) = (disk, None));
+        rebased
+    }
+
+    /// Keeps what has changed of the VM for a hostd that may come to take it over. Where that cannot be written, that one finds
+    /// that it does not know the VM well enough.
+    fn keep(&mut self, change: impl FnOnce(&mut Kept)) {
+        let Some(kept) = &mut self.record.machine else { return };
+        change(kept);
+        if let Err(error) = self.record.write(&self.directory) {
+            tracing::warn!(directory = ?self.directory, %error, "what is kept of a VM is not up to date");
         }
     }
 
@@ -347,15 +375,21 @@ async fn next_event(qmp: &mut Option<Qmp<UnixStream>>) -> io::Result<Event> {
     }
 }
 
+/// Name of a layer's file.
+pub(super) fn file_name(layer: &Path) -> String {
+    layer.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// How a process ended that was not meant to.
-fn died(status: io::Result<ExitStatus>, output: &[u8]) -> Cause {
-    let how = match status {
-        Ok(status) => match (status.signal(), status.code()) {
+fn died(ended: Ended, output: &[u8]) -> Cause {
+    let how = match ended {
+        None => "QEMU ended; an earlier hostd had started it, so that nobody was told how".into(),
+        Some(Ok(status)) => match (status.signal(), status.code()) {
             (Some(9), _) => "killed (signal 9), by the kernel for want of memory or by somebody".into(),
             (Some(signal), _) => format!("killed by signal {signal}"),
             (None, code) => format!("QEMU ended with code {}", code.unwrap_or_default()),
         },
-        Err(error) => format!("QEMU ended: {error}"),
+        Some(Err(error)) => format!("QEMU ended: {error}"),
     };
     let words = program::message(output, "");
     Cause::VmDied(words.lines().last().map_or(how.clone(), |words| format!("{how}: {words}")))

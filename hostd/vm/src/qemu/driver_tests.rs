@@ -1,6 +1,6 @@
 //! What the driver of a VM makes of what QEMU says.
 
-use std::{ffi::OsString, time::Instant};
+use std::{ffi::OsString, process::ExitStatus, time::Instant};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hostd_core::requirements::Requirements;
@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use super::*;
 use crate::{
     Memory,
+    identity::ProcessIdentity,
     qemu::{installation::Installation, process},
 };
 
@@ -58,6 +59,7 @@ async fn driver(
         up: Arc::default(),
         boots: 1,
         booted: None,
+        record: Record::new(ProcessIdentity::of(std::process::id()).unwrap(), vec![]),
         _sealed: None,
     };
     (driver, folder)
@@ -144,7 +146,7 @@ fn says_why_kvm_gave_up() {
 
 #[test]
 fn says_how_it_died() {
-    let died = |raw, output: &[u8]| died(Ok(ExitStatus::from_raw(raw)), output).to_string();
+    let died = |raw, output: &[u8]| died(Some(Ok(ExitStatus::from_raw(raw))), output).to_string();
     assert!(died(9, b"").contains("signal 9"));
     assert!(died(11, b"").contains("killed by signal 11"));
     assert_eq!(died(256, b"one\nqemu: two\n"), "its VM died: QEMU ended with code 1: qemu: two");

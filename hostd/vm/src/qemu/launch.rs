@@ -9,16 +9,21 @@ use tokio::net::UnixStream;
 use super::{
     deadlines::GREETING,
     disk::Disk,
+    driver::file_name,
     installation::Installation,
     layout::{Layout, Load},
     machine::Machine,
     plan::{Begin, Plan},
     prelaunch::Prelaunch,
+    record::Kept,
     serial::Serial,
     snapshot,
     standby::Ready,
 };
-use crate::{Memory, VmError, VmSpec};
+use crate::{
+    Memory, VmError, VmSpec,
+    file::{absolute, failed},
+};
 
 /// Starts a VM, from a snapshot or by a boot; one that stands by is used where it fits.
 pub(super) async fn launch(
@@ -76,7 +81,7 @@ impl Launch<'_> {
             base: prelaunch.base,
             ram: self.plan.ram(self.spec),
             memory: self.plan.memory.clone(),
-            disk: self.spec.disk.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            disk: file_name(&self.spec.disk),
             installation: self.installation.clone(),
             requirements: self.requirements.clone(),
         };
@@ -87,6 +92,21 @@ impl Launch<'_> {
             }
             Err(error) => Err((error, prelaunch.end().await)),
         }
+    }
+
+    /// Keeps all that a later hostd needs to take the VM over, before it runs.
+    fn keep(&self, prelaunch: &mut Prelaunch, disk: &Disk, layout: &Layout) -> Result<(), VmError> {
+        prelaunch.record.machine = Some(Kept {
+            base: layout.base,
+            ram: layout.ram,
+            memory: layout.memory.clone(),
+            requirements: layout.requirements.clone(),
+            nodes: disk.clone(),
+            top: absolute(&self.spec.disk),
+            change: None,
+            from_snapshot: self.load.is_some(),
+        });
+        prelaunch.record.write(&prelaunch.folder).map_err(failed(&prelaunch.folder))
     }
 
     /// Fills the QEMU from the snapshot, its link's port connected before its devices are loaded. So it was when the guest was
@@ -107,6 +127,7 @@ impl Launch<'_> {
             }
             None => None,
         };
+        self.keep(prelaunch, disk, layout)?;
         if let Some(ahead) = ahead {
             // It runs either way, and then takes more memory.
             match ahead.await {

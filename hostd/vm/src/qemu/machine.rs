@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -23,6 +24,9 @@ use super::{
     errors::gone,
     layout::Layout,
     prelaunch::Prelaunch,
+    process::Process,
+    qmp::Qmp,
+    record::Record,
     serial::Serial,
     sockets,
     stall::Stall,
@@ -44,6 +48,24 @@ pub(super) struct Machine {
     link: Mutex<Option<UnixStream>>,
 }
 
+/// What the task that owns a QEMU begins with.
+pub(super) struct Parts {
+    pub(super) process: Process,
+    pub(super) qmp: Qmp<UnixStream>,
+    pub(super) record: Record,
+    pub(super) layout: Layout,
+    pub(super) disk: Disk,
+    pub(super) serial: Serial,
+    /// Copy of its template's RAM that it maps, where others may map the same.
+    pub(super) sealed: Option<Arc<OwnedFd>>,
+    /// Whether its guest has shaken hands before.
+    pub(super) up: bool,
+    /// Whether it came from a snapshot.
+    pub(super) from_snapshot: bool,
+    /// Whether it stands because the host's disk was full.
+    pub(super) stalled: bool,
+}
+
 impl Machine {
     /// Starts the task that owns a running QEMU; one that came from a snapshot has its link's port connected.
     pub(super) fn start(
@@ -54,16 +76,26 @@ impl Machine {
         serial: Serial,
         link: Option<UnixStream>,
     ) -> Self {
-        let snapshot = link.is_some();
+        let Prelaunch { process, qmp, record, sealed, .. } = prelaunch;
+        let (up, from_snapshot, stalled) = (link.is_some(), link.is_some(), false);
+        let parts = Parts { process, qmp, record, layout, disk, serial, sealed, up, from_snapshot, stalled };
+        Self::of(directory, parts, link)
+    }
+
+    /// Starts the task that owns a QEMU which runs, or stands where another brought it to a stand.
+    pub(super) fn of(directory: &Path, parts: Parts, link: Option<UnixStream>) -> Self {
+        let Parts { process, qmp, record, layout, disk, serial, sealed, up, from_snapshot, stalled: stands } = parts;
         let (requests, inbox) = mpsc::channel(16);
         let (set_cause, cause) = watch::channel(None);
         let (set_last, last) = watch::channel(Vec::new());
-        let (stall, stalled) = Stall::new();
-        let Prelaunch { process, qmp, record, sealed, .. } = prelaunch;
-        let folder = directory.to_owned();
-        let up = Arc::new(AtomicBool::new(snapshot));
+        let (mut stall, stalled) = Stall::new();
+        if stands {
+            stall.stopped();
+        }
+        let up = Arc::new(AtomicBool::new(up));
+        let identity = record.process.clone();
         let driver = Driver {
-            directory: folder,
+            directory: directory.to_owned(),
             process,
             qmp: Some(qmp),
             layout,
@@ -72,7 +104,8 @@ impl Machine {
             stall,
             up: up.clone(),
             boots: 1,
-            booted: (!snapshot).then(Instant::now),
+            booted: (!from_snapshot).then(Instant::now),
+            record,
             _sealed: sealed,
         };
         tokio::spawn(async move {
@@ -82,7 +115,7 @@ impl Machine {
         });
         Self {
             directory: directory.to_owned(),
-            process: record.process,
+            process: identity,
             requests,
             cause,
             last,

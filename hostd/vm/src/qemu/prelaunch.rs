@@ -92,7 +92,7 @@ impl Prelaunch {
     }
 
     pub(super) fn runs(&mut self) -> bool {
-        matches!(self.process.child.try_wait(), Ok(None))
+        self.process.runs()
     }
 
     /// Ends it, and leaves its folder tidy. False: it does not end, and stays in its record.

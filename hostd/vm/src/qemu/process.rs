@@ -6,24 +6,26 @@ use std::{
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::FileExt,
+        unix::fs::{FileExt, OpenOptionsExt},
     },
     path::Path,
-    process::Stdio,
+    process::{ExitStatus, Stdio},
 };
 
 use rustix::{
-    fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create},
+    fs::{MemfdFlags, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create},
     io::{FdFlags, fcntl_setfd},
-    process::{Resource, Rlimit, setrlimit, setsid},
+    process::{PTracer, Resource, Rlimit, set_ptracer, setrlimit, setsid},
     thread::set_no_new_privs,
 };
 use tokio::{
+    io::{Interest, unix::AsyncFd},
     process::{Child, Command},
     time::timeout,
 };
 
 use super::deadlines::KILL;
+use crate::identity::ProcessIdentity;
 
 /// Most bytes that are kept of what QEMU prints, from its beginning.
 const OUTPUT: usize = 64 * 1024;
@@ -31,18 +33,61 @@ const OUTPUT: usize = 64 * 1024;
 /// before what else the host runs.
 const OOM_SCORE: &str = "500";
 
-/// A running QEMU that is hostd's child.
+/// A running QEMU.
 #[derive(Debug)]
 pub(super) struct Process {
-    pub(super) child: Child,
+    whose: Whose,
     pub(super) pid: u32,
     pub(super) output: Output,
 }
 
+/// Who started a QEMU.
+#[derive(Debug)]
+enum Whose {
+    /// This hostd: it is its child.
+    Ours(Child),
+    /// An earlier one. Its end is seen by the handle, but nobody tells how it ended.
+    Earlier { identity: ProcessIdentity, handle: AsyncFd<OwnedFd> },
+}
+
+/// How a process ended; None: nobody who could have been told was there.
+pub(super) type Ended = Option<io::Result<ExitStatus>>;
+
 impl Process {
+    /// The process that an earlier hostd started; None: it is gone. To be called in a runtime.
+    pub(super) fn adopt(identity: &ProcessIdentity) -> io::Result<Option<Self>> {
+        let Some(handle) = identity.open()? else { return Ok(None) };
+        let handle = watch(handle)?;
+        let output = Output::of(identity.pid).or_else(|_| Output::new())?;
+        Ok(Some(Self { whose: Whose::Earlier { identity: identity.clone(), handle }, pid: identity.pid, output }))
+    }
+
+    /// Waits until the process has ended. Cancel safe.
+    pub(super) async fn wait(&mut self) -> Ended {
+        match &mut self.whose {
+            Whose::Ours(child) => Some(child.wait().await),
+            Whose::Earlier { handle, .. } => {
+                // An error would be the runtime's, which ends then.
+                let _ = handle.readable().await;
+                None
+            }
+        }
+    }
+
+    /// Whether the process has not ended yet.
+    pub(super) fn runs(&mut self) -> bool {
+        match &mut self.whose {
+            Whose::Ours(child) => matches!(child.try_wait(), Ok(None)),
+            Whose::Earlier { identity, .. } => identity.lives(),
+        }
+    }
+
     /// Kills the process, which may have ended by itself; returns whether it is gone.
     pub(super) async fn kill(&mut self) -> bool {
-        let gone = matches!(timeout(KILL, self.child.kill()).await, Ok(Ok(())));
+        let gone = match &mut self.whose {
+            Whose::Ours(child) => matches!(timeout(KILL, child.kill()).await, Ok(Ok(()))),
+            Whose::Earlier { identity, .. } => identity.kill(KILL).await.is_ok(),
+        };
         if !gone {
             tracing::error!(pid = self.pid, "QEMU does not end");
         }
@@ -63,6 +108,13 @@ impl Output {
         Ok(Self(memory.into()))
     }
 
+    /// Where this process prints to. A guest that has taken it over may have put something else there.
+    fn of(pid: u32) -> io::Result<Self> {
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let file = File::options().read(true).custom_flags(flags).open(format!("/proc/{pid}/fd/1"))?;
+        if file.metadata()?.is_file() { Ok(Self(file)) } else { Err(io::ErrorKind::InvalidInput.into()) }
+    }
+
     /// What QEMU has printed so far.
     pub(super) fn read(&self) -> Vec<u8> {
         let mut bytes = vec![0; OUTPUT];
@@ -79,6 +131,13 @@ impl Output {
     }
 }
 
+/// Registers the handle of a process with the runtime that this is called in.
+#[allow(unsafe_code)]
+fn watch(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd is open and the same until it is dropped, and it is dropped with the AsyncFd that owns it.
+    unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) }.map_err(Into::into)
+}
+
 /// Starts QEMU with these open files under their own numbers. It goes on when hostd ends.
 pub(super) fn spawn(program: &Path, argv: &[OsString], inherited: Vec<OwnedFd>) -> io::Result<Process> {
     let output = Output::new()?;
@@ -90,7 +149,7 @@ pub(super) fn spawn(program: &Path, argv: &[OsString], inherited: Vec<OwnedFd>) 
     let pid = child.id().ok_or_else(|| io::Error::other("QEMU ended at once"))?;
     // Raising one's own is always allowed; a host without it is none the worse.
     let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
-    Ok(Process { child, pid, output })
+    Ok(Process { whose: Whose::Ours(child), pid, output })
 }
 
 #[allow(unsafe_code)]
@@ -100,9 +159,12 @@ fn set_up(command: &mut Command, inherited: Vec<OwnedFd>) {
         set_no_new_privs(true)?;
         // A core file would be the guest's memory.
         setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+        // The next hostd is no parent of this process, and reads the guest's memory all the same: Yama, where there is one, asks
+        // for this word. It opens nothing to other users.
+        let _ = set_ptracer(PTracer::Any);
         inherited.iter().map(AsFd::as_fd).try_for_each(inherit)
     };
-    // SAFETY: runs in the forked child before exec, where only async-signal-safe calls are allowed: these are four bare
+    // SAFETY: runs in the forked child before exec, where only async-signal-safe calls are allowed: these are five bare
     // system calls, without allocation or locks, and the descriptors stay open because the closure owns them.
     unsafe {
         command.pre_exec(prepare);
@@ -122,7 +184,7 @@ mod tests {
     async fn sh(script: &str, inherited: Vec<OwnedFd>) -> String {
         let argv = ["-c", script].map(OsString::from);
         let mut process = spawn(Path::new("/bin/sh"), &argv, inherited).unwrap();
-        process.child.wait().await.unwrap();
+        process.wait().await.unwrap().unwrap();
         String::from_utf8(process.output.read()).unwrap()
     }
 
@@ -143,6 +205,23 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], lines[1]);
         assert_eq!(&lines[2..], ["NoNewPrivs:\t1", "0"]);
+    }
+
+    #[tokio::test]
+    async fn one_that_an_earlier_hostd_started_is_seen_to_its_end_and_what_it_printed_is_read() {
+        let argv = ["-c", "echo its words; exec sleep 600"].map(OsString::from);
+        let started = spawn(Path::new("/bin/sh"), &argv, vec![]).unwrap();
+        let identity = ProcessIdentity::of(started.pid).unwrap();
+        while started.output.read().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let mut process = Process::adopt(&identity).unwrap().unwrap();
+        assert!(process.runs());
+        assert_eq!(process.output.read(), b"its words\n");
+        assert!(timeout(std::time::Duration::from_millis(50), process.wait()).await.is_err(), "it runs");
+        assert!(process.kill().await && !process.runs());
+        assert!(process.wait().await.is_none());
+        assert!(Process::adopt(&identity).unwrap().is_none());
     }
 
     #[tokio::test]

@@ -106,6 +106,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Qmp<S> {
         timeout(within, self.exchange(command, arguments)).await.map_err(|_| late(command))?
     }
 
+    /// Has an event told that was not heard, as the next one.
+    pub(super) fn missed(&mut self, event: Event) {
+        self.events.push_front(event);
+    }
+
     /// Waits for the next event. Cancel safe.
     pub(super) async fn event(&mut self) -> io::Result<Event> {
         loop {

@@ -14,6 +14,8 @@ const NAME: &str = "serial.log";
 const PREVIOUS: &str = "serial.previous.log";
 /// Words that the kernel itself says last, whyever it resets.
 const FAREWELL: &str = "reboot: Restarting system";
+/// Words of the kernel that has its machine powered off.
+const POWERED_OFF: &str = "reboot: Power down";
 /// Longest line of the serial console that stands in a cause, in bytes.
 const LINE: usize = 300;
 
@@ -61,6 +63,16 @@ impl Serial {
         if let Err(error) = file::write_atomically(&self.path, &self.bytes) {
             tracing::warn!(path = ?self.path, %error, "the serial log cannot be written");
         }
+    }
+
+    /// Whether the last that its kernel said is that it has the machine powered off.
+    pub(super) fn powered_off(&self) -> bool {
+        let text = String::from_utf8_lossy(&self.bytes);
+        text.lines()
+            .rev()
+            .map(str::trim_end)
+            .find(|line| !line.is_empty())
+            .is_some_and(|line| line.ends_with(POWERED_OFF))
     }
 
     /// The line that says best why the guest ended: its kernel's panic, or else the last one. Made safe.
@@ -111,5 +123,8 @@ mod tests {
         assert_eq!(words(panic), "[ 1.0] Kernel panic - not syncing: Attempted to kill init!");
         assert_eq!(words(b"no disk\r\n[    2.413656] reboot: Restarting system\r\n"), "no disk");
         assert_eq!(words(&[b'x'; 5000]).len(), LINE);
+        let off = |bytes: &[u8]| said(folder.path(), bytes).powered_off();
+        assert!(off(b"[    2.4] reboot: Power down\r\n\r\n"));
+        assert!(!off(b"[    2.4] reboot: Power down\r\n[    3.1] booting\r\n") && !off(b"") && !off(panic));
     }
 }

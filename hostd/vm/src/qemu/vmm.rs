@@ -12,11 +12,11 @@ use hostd_core::{recipe::Cpu, requirements::Requirements, session::Size};
 use tokio::sync::Mutex;
 
 use super::{
-    bare::Loaded, errors::blocking, images::create_layer, installation::Installation, launch::launch, merge, orphan,
-    proof::Proof, sockets, standby::Ready, version,
+    adopt, bare::Loaded, errors::blocking, images::create_layer, installation::Installation, launch::launch, merge,
+    orphan, proof::Proof, sockets, standby::Ready, version,
 };
 use crate::{
-    Io, Memory, MemoryUse, Port, Standby, Vm, VmError, VmSpec, Vmm, VmmInfo,
+    Adopted, Io, Memory, MemoryUse, Port, Standby, Vm, VmError, VmSpec, Vmm, VmmInfo,
     accelerator::Choice,
     file::absolute,
     identity::ProcessIdentity,
@@ -256,6 +256,10 @@ impl Vmm for Qemu {
 
     fn standing_by_part(&self) -> MemoryUse {
         self.ready.memory(ProcessIdentity::memory_part)
+    }
+
+    async fn adopt(&self, directory: &Path) -> Result<Adopted, VmError> {
+        adopt::adopt(&self.installation, &absolute(directory)).await
     }
 
     async fn connect_orphan(&self, directory: &Path, port: Port) -> io::Result<Box<dyn Io>> {

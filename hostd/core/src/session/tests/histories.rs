@@ -44,6 +44,8 @@ pub(super) fn input() -> impl Strategy<Value = Input> {
         2 => any::<String>().prop_map(|why| Input::ResumeFailed { why }),
         3 => (generation.clone(), cause).prop_map(|(generation, cause)| Input::VmEnded { generation, cause }),
         1 => Just(Input::HostRestarted),
+        1 => Just(Input::Adopting),
+        2 => generation.clone().prop_map(|generation| Input::Adopted { generation }),
         1 => Just(Input::HostStops),
         1 => generation.clone().prop_map(|generation| Input::RepositoryBroken { generation, why: "HEAD".into() }),
         4 => (generation.clone(), id.clone()).prop_map(|(generation, id)| Input::Typed { generation, id }),
@@ -197,7 +199,7 @@ proptest! {
         let (mut session, effects) = step(&session, Input::Delete, 300).unwrap();
         prop_assert_eq!(effects, vec![Effect::Remove]);
         for input in after {
-            let again = input == Input::HostRestarted;
+            let again = matches!(input, Input::HostRestarted | Input::Adopting);
             if let Ok((next, effects)) = step(&session, input, 400) {
                 prop_assert_eq!(&next, &session);
                 prop_assert_eq!(effects, if again { vec![Effect::Remove] } else { vec![] });

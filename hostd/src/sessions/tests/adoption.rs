@@ -1,0 +1,179 @@
+//! VMs outlive their hostd: the next one takes them over.
+
+use std::sync::atomic::Ordering;
+
+use hostd_core::{Cause, Lifecycle, attention};
+
+use super::world::{World, sam, until, until_is, until_live};
+use crate::store::ALL_EVENTS;
+
+/// What was logged of the terminal.
+fn log(world: &World) -> Vec<u8> {
+    let folder = &world.vmm.vm(0).spec.directory;
+    let own = world.folder.path().join("sessions").read_dir().unwrap().next().unwrap().unwrap().path();
+    assert!(folder == &own || folder.starts_with(world.folder.path().join("warm")));
+    std::fs::read(own.join("terminal.log")).unwrap()
+}
+
+#[tokio::test]
+async fn a_session_goes_on_as_if_nothing_had_been_when_hostd_is_killed() {
+    let world = World::new();
+    world.session("fix").await;
+    let killed = world.doomed().await;
+    until_is(&killed.fleet, "fix", "running").await;
+    let guest = world.vmm.vm(0).guest.clone();
+    guest.reads.store(false, Ordering::Relaxed);
+    guest.status("working", "before");
+    until(&killed.fleet, "fix", |view| view.session.text == "before").await;
+    killed.fleet.by(sam()).send("fix", "a message").await.unwrap();
+    until(&killed.fleet, "fix", |view| view.session.unread).await;
+    killed.kill().await;
+    assert_eq!(world.vmm.running(), 1);
+
+    guest.write(b"said while nobody listened\r\n");
+    guest.status("needs-input", "which one?");
+    guest.reads.store(true, Ordering::Relaxed);
+    let fleet = world.fleet().await;
+    let view = until_live(&fleet, "fix").await;
+    assert_eq!((view.session.lifecycle, view.session.generation, world.vmm.started()), (Lifecycle::Running, 1, 1));
+    until(&fleet, "fix", |view| view.session.text == "which one?" && view.session.inbox.is_empty()).await;
+    // Read once, and every event told once.
+    assert_eq!(String::from_utf8(guest.output()).unwrap().matches("a message").count(), 1);
+    let story = fleet.events("fix", ALL_EVENTS, 100).await.unwrap();
+    let count = |what| story.iter().filter(|event| event.event.what == what).count();
+    assert_eq!((count("asks"), count("adopted"), count("crashed"), count("started")), (1, 1, 0, 1));
+    // No byte is lost or doubled.
+    guest.write(b"and after\r\n");
+    let mut seen = fleet.terminal("fix").unwrap().signs();
+    seen.wait_for(|signs| signs.offset == guest.output().len() as u64).await.unwrap();
+    while log(&world).len() < guest.output().len() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(log(&world), guest.output());
+    fleet.by(sam()).suspend("fix").await.unwrap();
+    let view = fleet.by(sam()).resume("fix").await.unwrap();
+    assert_eq!(view.session.generation, 2);
+    fleet.stop().await;
+}
+
+/// Also where the second hostd is killed while it takes over.
+#[tokio::test]
+async fn one_hostd_after_the_other_takes_it_over() {
+    let world = World::new();
+    world.session("fix").await;
+    let killed = world.doomed().await;
+    until_is(&killed.fleet, "fix", "running").await;
+    killed.kill().await;
+    for silent in [true, false, true] {
+        world.vmm.silent.store(silent, Ordering::Relaxed);
+        let killed = world.doomed().await;
+        if !silent {
+            until_live(&killed.fleet, "fix").await;
+        }
+        killed.kill().await;
+    }
+    world.vmm.silent.store(false, Ordering::Relaxed);
+    let fleet = world.fleet().await;
+    until_live(&fleet, "fix").await;
+    assert_eq!((world.vmm.started(), world.vmm.running()), (1, 1));
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_over_has_crashed_for_a_cause() {
+    for (why, silent, told) in [
+        (Some("its process runs another program"), false, "its process runs another program"),
+        (None, true, "the guest did not answer within 2 s: "),
+    ] {
+        let world = World::new();
+        world.session("fix").await;
+        let killed = world.doomed().await;
+        until_is(&killed.fleet, "fix", "running").await;
+        killed.kill().await;
+        *world.vmm.unknown.lock().unwrap() = why.map(Into::into);
+        world.vmm.silent.store(silent, Ordering::Relaxed);
+        let guest = world.vmm.vm(0).guest.clone();
+        let fleet = world.fleet().await;
+        let view = until_is(&fleet, "fix", "crashed").await;
+        let expected = format!("crashed: hostd was restarted while its VM ran, and could not take it over: {told}");
+        let reason = attention(&view.session, 0).reason;
+        assert!(reason.starts_with(&expected), "{reason}");
+        // What it could not talk to by itself was synced before its end.
+        assert_eq!(guest.frozen.load(Ordering::Relaxed), why.is_some());
+        world.vmm.silent.store(false, Ordering::Relaxed);
+        fleet.by(sam()).restart("fix", false).await.unwrap();
+        until_is(&fleet, "fix", "running").await;
+        fleet.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_became_of_it_meanwhile_is_told() {
+    for (cause, is) in [(Cause::PoweredOff, "stopped"), (Cause::GuestReset("panic".into()), "crashed")] {
+        let world = World::new();
+        world.session("fix").await;
+        let killed = world.doomed().await;
+        until_is(&killed.fleet, "fix", "running").await;
+        killed.kill().await;
+        // Its VM ends as it is being taken over.
+        world.vmm.silent.store(true, Ordering::Relaxed);
+        let fleet = world.fleet().await;
+        while world.vmm.vm(0).guest.ended.receiver_count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        world.vmm.vm(0).gone(cause.clone());
+        let view = until_is(&fleet, "fix", is).await;
+        assert!(attention(&view.session, 0).reason.contains(&cause.to_string()), "{view:?}");
+        fleet.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_suspend_that_was_wanted_is_done_and_one_of_hostds_own_is_not() {
+    for (wanted, is) in [(true, "suspended"), (false, "running")] {
+        let world = World::new();
+        world.session("fix").await;
+        let killed = world.doomed().await;
+        until_is(&killed.fleet, "fix", "running").await;
+        let hold = world.vmm.hold.clone().lock_owned().await;
+        let fleet = killed.fleet.clone();
+        let asked = tokio::spawn(async move {
+            if wanted { drop(fleet.by(sam()).suspend("fix").await) } else { fleet.stop().await }
+        });
+        world.vmm.saving.notified().await;
+        asked.abort();
+        killed.kill().await;
+        let vm = world.vmm.vm(0);
+        assert!(*vm.stands.borrow() && vm.guest.frozen.load(Ordering::Relaxed));
+        drop(hold);
+        let fleet = world.fleet().await;
+        if wanted {
+            let view = until_is(&fleet, "fix", is).await;
+            assert!(view.suspended > 0 && !view.session.wanted);
+        } else {
+            until_live(&fleet, "fix").await;
+            assert_eq!(fleet.get("fix").unwrap().session.lifecycle.word(), is);
+            assert!(!*vm.stands.borrow() && !vm.guest.frozen.load(Ordering::Relaxed));
+        }
+        fleet.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn it_can_be_deleted_and_hostd_stopped_while_it_is_taken_over() {
+    for deletes in [true, false] {
+        let world = World::new();
+        world.session("fix").await;
+        let killed = world.doomed().await;
+        until_is(&killed.fleet, "fix", "running").await;
+        killed.kill().await;
+        world.vmm.silent.store(true, Ordering::Relaxed);
+        let fleet = world.fleet().await;
+        if deletes {
+            fleet.by(sam()).delete("fix").await.unwrap();
+            assert!(fleet.list().is_empty() && !world.vmm.vm(0).spec.directory.exists());
+        }
+        fleet.stop().await;
+        assert_eq!(world.vmm.running(), 0);
+    }
+}
