@@ -73,7 +73,7 @@ pub struct Options {
 }
 
 /// Serves until SIGTERM, SIGINT or SIGHUP, then suspends what runs, for the next hostd to resume. A second signal ends at once;
-/// what still runs then is ended by the next hostd.
+/// what still runs then is taken over by the next hostd.
 ///
 /// It starts the runtime by itself, since futures are compiled where they are polled: here, and not in the program once more.
 ///
@@ -126,7 +126,7 @@ async fn serve(options: Options) -> eyre::Result<()> {
     };
     tokio::select! {
         ended = end => ended,
-        () = signals.next() => bail!("ended by a second signal; the next hostd ends the VMs that are left"),
+        () = signals.next() => bail!("ended by a second signal; the next hostd takes over the VMs that are left"),
     }
 }
 

@@ -40,8 +40,9 @@ Signals:
   SIGTERM, SIGINT and SIGHUP suspend every session that runs, several at a time, and end hostd. The next hostd resumes those,
   as there is room; what a person had suspended stays so. What is not on disk within 60 s is powered off, and can be
   restarted; all of it takes less than 80 s, and so fits into the 90 s that systemd gives a service (TimeoutStopSec=).
-  A second signal ends hostd at once. VMs that it leaves are ended by the next hostd, which has their guests write all to
-  their disks first; their sessions have crashed then, and are restarted from those."
+  A second signal ends hostd at once. VMs of sessions that it leaves run on, as those of a hostd that was killed, and the next
+  hostd takes them over. What it cannot take over is ended, once its guest has written all to its disk: that session has crashed
+  then, says why, and is restarted from its disk."
 );
 
 const DOCTOR: &str = "Examples:

@@ -92,6 +92,7 @@ impl Supervisor {
     /// What comes of an input; None: nothing.
     fn stepped(&self, actor: &Actor, input: Input, machine: Machine) -> Result<Option<Commit>, FleetError> {
         let (record, at) = (self.handle.record.borrow().clone(), now());
+        let taken_over = matches!(input, Input::Adopted { .. });
         let stepped = step(&record.session, input.clone(), at);
         let (mut session, mut effects) = stepped.map_err(|denied| FleetError::Denied(denied.0))?;
         let settled = self.owed.iter().filter(|owed| owed.effect.answered_by(&input)).map(|owed| owed.id).collect();
@@ -109,7 +110,8 @@ impl Supervisor {
         let machine = with_top(machine, &effects);
         let commit = Commit { next: kept(session, machine), effects, settled, events, place };
         let nothing = commit.next == *record && commit.effects.is_empty() && commit.settled.is_empty();
-        Ok((!nothing).then_some(commit))
+        // That its VM was taken over is told, though nothing has changed.
+        Ok((!nothing || taken_over).then_some(commit))
     }
 
     /// Publishes what was committed.

@@ -151,8 +151,7 @@ async fn a_suspend_that_was_wanted_is_done_and_one_of_hostds_own_is_not() {
             let view = until_is(&fleet, "fix", is).await;
             assert!(view.suspended > 0 && !view.session.wanted);
         } else {
-            until_live(&fleet, "fix").await;
-            assert_eq!(fleet.get("fix").unwrap().session.lifecycle.word(), is);
+            until_is(&fleet, "fix", is).await;
             assert!(!*vm.stands.borrow() && !vm.guest.frozen.load(Ordering::Relaxed));
         }
         fleet.stop().await;
