@@ -8,9 +8,13 @@ const TICKS: &str = "i=0; while :; do i=$((i+1)); echo $i >/run/ticks; echo \"ti
 
 /// Seconds that the guest has run, and its count.
 fn ticks(host: &Host, id: &str) -> (f64, u64) {
-    let said = host.exec(id, &["sh", "-c", "cut -d' ' -f1 /proc/uptime; cat /run/ticks"]).text();
-    let (uptime, ticks) = said.split_once('\n').unwrap();
-    (uptime.parse().unwrap(), ticks.trim().parse().unwrap())
+    let look = ["sh", "-c", "cut -d' ' -f1 /proc/uptime; cat /run/ticks"];
+    until("its count", SOON, || {
+        let said = host.exec(id, &look).text();
+        let (uptime, ticks) = said.split_once('\n')?;
+        // It may be written at this moment.
+        Some((uptime.parse().ok()?, ticks.trim().parse().ok()?))
+    })
 }
 
 /// Killed with -9 while one session is done and one works; a console looks on, and another is attached.
