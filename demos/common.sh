@@ -113,7 +113,7 @@ end_earlier() {
 
 start_hostd() {
     say "starting hostd on $data"
-    setsid "$bin/hostd" serve --data "$data" --listen "unix:$data/hostd.sock" >"$data/hostd.log" 2>&1 9>&- &
+    setsid "$bin/hostd" serve --stop-vms --data "$data" --listen "unix:$data/hostd.sock" >"$data/hostd.log" 2>&1 9>&- &
     hostd_pid=$!
     hostd_start=$(process_start "$hostd_pid") || true
     echo "$hostd_pid $hostd_start" >"$data/hostd.process"

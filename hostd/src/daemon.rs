@@ -29,9 +29,10 @@ use crate::{
     gateway::{Gateway, SPENDING_QUEUE},
     local_services::LocalFile,
     selftest::SelfTest,
-    sessions::{Deps, Fleet, Timings},
+    sessions::{AtStop, Deps, Fleet, Timings},
     signals::Signals,
     spending::{Keeper, PriceTable},
+    stop,
     store::Store,
     vm::{
         Vmm,
@@ -70,10 +71,12 @@ pub struct Options {
     pub kernel: Option<PathBuf>,
     /// Bytes of memory that VMs of sessions together may use; None: all but a reserve.
     pub memory: Option<u64>,
+    /// What becomes of the VMs of sessions when a signal ends hostd, where [`stop`](crate::stop) does not say otherwise.
+    pub at_stop: AtStop,
 }
 
-/// Serves until SIGTERM, SIGINT or SIGHUP, then suspends what runs, for the next hostd to resume. A second signal ends at once;
-/// what still runs then is taken over by the next hostd.
+/// Serves until SIGTERM, SIGINT or SIGHUP, then leaves the VMs of sessions to the next hostd, suspends or ends them. A second signal
+/// ends at once; what still runs then is taken over by the next hostd.
 ///
 /// It starts the runtime by itself, since futures are compiled where they are polled: here, and not in the program once more.
 ///
@@ -91,6 +94,7 @@ async fn serve(options: Options) -> eyre::Result<()> {
     let _lock = lock(&data).await?;
     // The first that is written beside it.
     Ballast::of(&data).make_room_to_start();
+    stop::forget(&data);
     let sockets = listen(&options.listen, &data)?;
     let webhook = match options.checks {
         Some(address) => Some(open_check_webhook(address, &options, &data).await?),
@@ -109,11 +113,15 @@ async fn serve(options: Options) -> eyre::Result<()> {
         served = &mut server => Some(served),
         () = signals.next() => None,
     };
-    tracing::info!(
-        "hostd ends; what runs is suspended, and resumed by the next hostd; a second signal ends it at once"
-    );
+    let vms = stop::wish(&data).unwrap_or(options.at_stop);
+    let then = match vms {
+        AtStop::Leave => "what runs goes on, and the next hostd takes it over",
+        AtStop::Suspend => "what runs is suspended, and resumed by the next hostd",
+        AtStop::End => "what runs is powered off",
+    };
+    tracing::info!("hostd ends; {then}; a second signal ends it at once");
     let end = async {
-        tokio::join!(fleet.stop(), ci.close());
+        tokio::join!(fleet.close(vms), ci.close());
         environments.close().await;
         // All that models answered has ended with the VMs.
         keeper.close().await;

@@ -28,6 +28,7 @@ pub mod selftest;
 pub mod sessions;
 mod signals;
 pub mod spending;
+pub mod stop;
 pub mod store;
 pub mod terminals;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `hostd`: see `hostd --help`.
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::{BufRead as _, IsTerminal as _, Read as _, Write as _},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use eyre::{Context as _, OptionExt as _};
-use hostd::{api::Listen, daemon, data_folder, dial, doctor, vm::qemu::Choice};
+use hostd::{api::Listen, daemon, data_folder, dial, doctor, sessions::AtStop, stop, vm::qemu::Choice};
 use tracing_subscriber::EnvFilter;
 
 macro_rules! examples {
@@ -23,6 +23,8 @@ macro_rules! examples {
       leaves the rest of the memory to others
   RUST_LOG=hostd=debug hostd serve --accel tcg
       emulates the processors, and tells more on stderr
+  hostd stop --vms suspend
+      ends it, with what runs put to disk for the next one
   hostd doctor
       says whether this machine can run sessions, and what to do where not
   ssh HOST hostd dial
@@ -37,13 +39,24 @@ const SERVE: &str = concat!(
     "
 
 Signals:
-  SIGTERM, SIGINT and SIGHUP suspend every session that runs, several at a time, and end hostd. The next hostd resumes those,
-  as there is room; what a person had suspended stays so. What is not on disk within 60 s is powered off, and can be
-  restarted; all of it takes less than 80 s, and so fits into the 90 s that systemd gives a service (TimeoutStopSec=).
+  SIGTERM, SIGINT and SIGHUP end hostd. The VMs of sessions run on, and the next hostd takes them over: an upgrade is another
+  hostd that is started on the folder. A service of systemd needs KillMode=process for that. All other VMs are ended.
+  With --stop-vms, and by `hostd stop --vms suspend`, every session that runs is suspended instead, several at a time. The next
+  hostd resumes those, as there is room; what a person had suspended stays so. What is not on disk within 60 s is powered off,
+  and can be restarted; all of it takes less than 80 s, and so fits into the 90 s that systemd gives a service
+  (TimeoutStopSec=).
   A second signal ends hostd at once. VMs of sessions that it leaves run on, as those of a hostd that was killed, and the next
   hostd takes them over. What it cannot take over is ended, once its guest has written all to its disk: that session has crashed
   then, says why, and is restarted from its disk."
 );
+
+const STOP: &str = "Examples:
+  hostd stop
+      as a signal does: the VMs of sessions run on, unless hostd was started with --stop-vms
+  hostd stop --vms suspend
+      before the machine is switched off: sessions go on with the next hostd
+  hostd stop --vms end --yes
+      powers all of them off; what is in memory alone is lost, and they are restarted from their disks";
 
 const DOCTOR: &str = "Examples:
   hostd doctor
@@ -73,9 +86,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until a signal ends it: what runs is suspended then, and the next hostd resumes it
+    /// Serve until a signal ends it: what runs goes on then, and the next hostd takes it over
     #[command(after_help = SERVE)]
     Serve(Serve),
+    /// End the hostd of a data folder, and say what becomes of the VMs of its sessions
+    #[command(after_help = STOP)]
+    Stop(Stop),
     /// Say whether this machine can run sessions, and what to do where not
     #[command(after_help = DOCTOR)]
     Doctor(Doctor),
@@ -107,6 +123,9 @@ struct Serve {
     /// How much of this host's memory sessions together may use, e.g. 8GiB; more of them wait [default: all but a reserve]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     memory: Option<u64>,
+    /// Suspend what runs when a signal ends hostd, instead of leaving it to the next hostd
+    #[arg(long)]
+    stop_vms: bool,
     /// Take reports of checks over HTTP here, e.g. 127.0.0.1:7070: POST /repositories/NAME/commits/COMMIT/checks/CHECK with
     /// `{"state": "passed"}` and `Authorization: Bearer TOKEN`
     #[arg(long, value_name = "ADDR:PORT")]
@@ -114,6 +133,29 @@ struct Serve {
     /// File with their token [default: checks.token in the data folder; made where it is not there]
     #[arg(long, value_name = "FILE", requires = "checks_listen")]
     checks_token: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Stop {
+    /// Folder that the hostd was started on [default: pilothouse in your data folder]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// What becomes of the VMs of sessions [default: as that hostd was told when it was started]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    vms: Option<VmsName>,
+    /// Power them off without a question
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum VmsName {
+    /// They run on, and the next hostd takes them over
+    Leave,
+    /// They are put to disk, and the next hostd resumes them
+    Suspend,
+    /// They are powered off: what is in memory alone is lost
+    End,
 }
 
 #[derive(Args)]
@@ -166,6 +208,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Serve(serve) => run(serve).map(|()| ExitCode::SUCCESS),
+        Command::Stop(stop) => end(stop),
         Command::Doctor(doctor) => examine(doctor),
         Command::Dial(asked) => connect(asked).map(|()| ExitCode::SUCCESS),
     };
@@ -190,6 +233,7 @@ fn run(serve: Serve) -> eyre::Result<()> {
         guest,
         kernel: serve.base.kernel,
         memory: serve.memory,
+        at_stop: if serve.stop_vms { AtStop::Suspend } else { AtStop::Leave },
     };
     daemon::run(options)
 }
@@ -201,6 +245,31 @@ fn connect(asked: Dial) -> eyre::Result<()> {
         (None, None) => default_data()?.join(data_folder::SOCKET),
     };
     Ok(dial::run(&socket)?)
+}
+
+fn end(asked: Stop) -> eyre::Result<ExitCode> {
+    let data = asked.data.map_or_else(default_data, Ok)?;
+    if asked.vms == Some(VmsName::End) && !asked.yes && !confirmed("Power off all sessions that run?")? {
+        return Ok(ExitCode::FAILURE);
+    }
+    let vms = asked.vms.map(|vms| match vms {
+        VmsName::Leave => AtStop::Leave,
+        VmsName::Suspend => AtStop::Suspend,
+        VmsName::End => AtStop::End,
+    });
+    stop::run(&data, vms)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks a person; where there is none, it is an error that says what to do.
+fn confirmed(question: &str) -> eyre::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        eyre::bail!("nobody is there to be asked; say --yes");
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::BufReader::new(std::io::stdin().take(16)).read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn examine(doctor: Doctor) -> eyre::Result<ExitCode> {

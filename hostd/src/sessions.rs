@@ -29,6 +29,7 @@ pub use context::Deps;
 pub use error::FleetError;
 pub use feed::{Change, EnvironmentView, Feed, News, Reader, Snapshot, WarmView};
 pub use fleet::{Accounts, CreateSession, Fleet, Follow, ForkOrder, Hands, SendOrder};
+pub use message::AtStop;
 pub use registry::Busy;
 pub use timings::Timings;
 pub use usage::Usage;

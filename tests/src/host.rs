@@ -166,7 +166,8 @@ impl Host {
                 command
             }
         };
-        command.args(["serve", "--data"]).arg(&self.data).args(["--listen", &self.address()]).args(&self.arguments);
+        command.args(["serve", "--stop-vms", "--data"]).arg(&self.data).args(["--listen", &self.address()]);
+        command.args(&self.arguments);
         command.envs(self.environment.iter().map(|(k, v)| (k, v))).stdout(log.try_clone().unwrap()).stderr(log);
         let child = command.spawn().unwrap();
         let process = Process::of(child.id().try_into().unwrap()).unwrap();
@@ -192,6 +193,14 @@ impl Host {
     pub fn kill(&mut self) {
         let (mut child, process) = self.daemon.take().unwrap();
         process.signal(Signal::KILL);
+        child.wait().unwrap();
+    }
+
+    /// Ends hostd in good order, and leaves what runs to the next one.
+    pub fn leave(&mut self) {
+        let (mut child, _) = self.daemon.take().unwrap();
+        let mut command = Command::new(paths::program("hostd"));
+        let _ = run(command.args(["stop", "--vms", "leave", "--data"]).arg(&self.data), &[]).text();
         child.wait().unwrap();
     }
 

@@ -22,7 +22,7 @@ use super::{
     disk::merge,
     error::FleetError,
     feed::Feed,
-    message::Command,
+    message::{AtStop, Command},
     pool::{self, Pool},
     registry::{Handle, Registry},
     supervisor::Supervisors,
@@ -210,9 +210,10 @@ impl Fleet {
         })
     }
 
-    /// Puts every running session to disk, for the next hostd to resume; what is not there within `STOP` is powered off. Ends
-    /// all supervisors and copies; no VM is left when this returns. Nothing is created any more.
-    pub async fn stop(&self) {
+    /// Leaves every running session's VM to the next hostd, puts it to disk for that one to resume, or powers it off; what is to be
+    /// on disk and is not within `STOP` is powered off. Ends all supervisors and copies, and all VMs but those that are left.
+    /// Nothing is created any more.
+    pub async fn close(&self, vms: AtStop) {
         let until = Instant::now() + STOP;
         self.refresh.cancel();
         self.ctx().closing.cancel();
@@ -221,10 +222,16 @@ impl Fleet {
         stream::iter(self.registry().all())
             .for_each_concurrent(None, |handle| async move {
                 // A supervisor that has ended by itself needs no telling.
-                let _ = handle.commands.send(Command::Stop { until }).await;
+                let _ = handle.commands.send(Command::Stop { until, vms }).await;
                 handle.gone.cancelled().await;
             })
             .await;
+    }
+
+    /// Closes it, with every running session put to disk.
+    #[cfg(test)]
+    pub(super) async fn stop(&self) {
+        self.close(AtStop::Suspend).await;
     }
 
     /// Looks at what a session uses now, for whoever asks for it next.

@@ -8,6 +8,33 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::error::FleetError;
 
+/// What becomes of the VMs of sessions when hostd is stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtStop {
+    /// They run on, and the next hostd takes them over.
+    #[default]
+    Leave,
+    /// They are put to disk, and the next hostd resumes them.
+    Suspend,
+    /// They are powered off.
+    End,
+}
+
+impl AtStop {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Leave, Self::Suspend, Self::End];
+
+    /// The word of the command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Leave => "leave",
+            Self::Suspend => "suspend",
+            Self::End => "end",
+        }
+    }
+}
+
 /// Who is told what became of a command.
 pub(super) type Answer = oneshot::Sender<Result<(), FleetError>>;
 
@@ -30,10 +57,12 @@ pub(super) enum Command {
         /// Is told when both sessions run their own ways, or why there is no fork.
         answer: Answer,
     },
-    /// hostd ends: the session is put to disk.
+    /// hostd ends.
     Stop {
-        /// When the session is powered off if it is not on disk.
+        /// When the session is powered off if it is to be on disk and is not.
         until: Instant,
+        /// What becomes of its VM.
+        vms: AtStop,
     },
 }
 

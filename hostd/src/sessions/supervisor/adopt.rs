@@ -22,9 +22,9 @@ use crate::sessions::{
 impl Supervisor {
     /// Begins to take over the VM in this folder.
     pub(super) fn adopt(&self, own: PathBuf) -> Adopting {
-        let cancel = CancellationToken::new();
-        let task = tokio::spawn(find(self.site.clone(), own.clone(), cancel.clone()));
-        Adopting { own, cancel, stage: Takes::Vm(task) }
+        let (cancel, leave) = (CancellationToken::new(), CancellationToken::new());
+        let task = tokio::spawn(find(self.site.clone(), own.clone(), cancel.clone(), leave.clone()));
+        Adopting { own, cancel, leave, stage: Takes::Vm(task) }
     }
 
     pub(super) async fn taken(&mut self, taken: Taken) -> ControlFlow<()> {
@@ -78,7 +78,7 @@ impl Supervisor {
             return None;
         }
         let record = (*self.site.record()).clone();
-        let met = meet(self.site.clone(), record, guest, adopting.cancel.clone());
+        let met = meet(self.site.clone(), record, guest, adopting.cancel.clone(), adopting.leave.clone());
         Some(Takes::Guest(tokio::spawn(met)))
     }
 
@@ -101,6 +101,18 @@ impl Supervisor {
             {
                 tracing::error!(slug = self.handle.slug, %error, "that a VM was taken over was not taken");
             }
+        }
+    }
+
+    /// Leaves a VM that is being taken over to the next hostd; reports nothing.
+    pub(super) async fn leave_adoption(&mut self) {
+        let Some(mut adopting) = self.adopting.take() else { return };
+        adopting.leave.cancel();
+        match taken(Some(&mut adopting)).await {
+            Taken::Found(found) => found.guest.let_go(),
+            Taken::Runs(running) => running.leave().await,
+            // It had ended, or its task has failed: the next one finds out.
+            Taken::Not(_) | Taken::Panicked(_) => {}
         }
     }
 

@@ -138,8 +138,8 @@ impl Supervisor {
     async fn woken(&mut self, woken: Woken) -> ControlFlow<()> {
         match woken {
             Woken::Overtaken(Overtaken::Deletion) => return self.remove().await,
-            Woken::Overtaken(Overtaken::Stop(until)) => {
-                self.stop(until).await;
+            Woken::Overtaken(Overtaken::Stop(until, vms)) => {
+                self.stop(until, vms).await;
                 return ControlFlow::Break(());
             }
             Woken::Command(Some(command)) => return self.command(command).await,
@@ -204,8 +204,8 @@ impl Supervisor {
         match command {
             Command::Do { actor, input, answer } => return self.commanded(actor, input, answer).await,
             Command::Fork { new, answer } => self.want_fork(new, answer),
-            Command::Stop { until } => {
-                self.stop(until).await;
+            Command::Stop { until, vms } => {
+                self.stop(until, vms).await;
                 return ControlFlow::Break(());
             }
         }

@@ -12,7 +12,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Supervisor, commit::Commit};
 use crate::{
-    sessions::{error::FleetError, message::Command, timings::Timings},
+    sessions::{
+        error::FleetError,
+        message::{AtStop, Command},
+        timings::Timings,
+    },
     store::{OutboxEntry, StoreError},
 };
 
@@ -20,8 +24,8 @@ use crate::{
 pub(super) enum Overtaken {
     /// The session is deleted.
     Deletion,
-    /// hostd ends, and gives sessions until then.
-    Stop(Instant),
+    /// hostd ends, and gives sessions until then to be where they are to be.
+    Stop(Instant, AtStop),
 }
 
 /// A write that has failed so far.
@@ -125,11 +129,11 @@ impl Supervisor {
 
     /// Hears a command. Break: it takes the place of what cannot be written.
     async fn overtake(&mut self, command: Command, error: &StoreError) -> ControlFlow<()> {
-        let stops = matches!(self.overtaken, Some(Overtaken::Stop(_)));
+        let stops = matches!(self.overtaken, Some(Overtaken::Stop(..)));
         match command {
-            Command::Stop { until } => {
+            Command::Stop { until, vms } => {
                 self.patience = Some(self.ctx.timings.last_tries);
-                self.overtaken = Some(Overtaken::Stop(until));
+                self.overtaken = Some(Overtaken::Stop(until, vms));
             }
             Command::Do { actor, input: Input::Delete, answer } if !stops && !self.session().deleting => {
                 match self.obey(&actor, Input::Delete).await {

@@ -1,4 +1,4 @@
-//! hostd ends: what runs is put to disk, so that the next hostd goes on with it.
+//! hostd ends: what runs is left to the next hostd, or put to disk, so that it goes on with that, or powered off.
 
 use std::time::Duration;
 
@@ -6,27 +6,40 @@ use hostd_core::{Actor, Cause, Input};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Supervisor, under_way::Suspending};
+use crate::sessions::message::AtStop;
 
 /// For a message that is being typed, or an answer that is being handed over, to be taken.
 const TAKEN: Duration = Duration::from_secs(2);
 
 impl Supervisor {
-    /// What had not begun begins again with the next hostd. What cannot be put to disk in time is powered off.
-    pub(super) async fn stop(&mut self, until: Instant) {
+    /// What had not begun begins again with the next hostd. What cannot be put to disk in time, where it is to be, is powered off.
+    pub(super) async fn stop(&mut self, until: Instant, vms: AtStop) {
         self.patience.get_or_insert(self.ctx.timings.last_tries);
         if self.take_reports().await.is_break() {
             return;
         }
-        self.settle_adoption().await;
+        if vms == AtStop::Leave {
+            self.leave_adoption().await;
+        } else {
+            self.settle_adoption().await;
+        }
         self.settle_fork().await;
-        self.let_it_be_taken().await;
+        if vms != AtStop::Leave {
+            self.let_it_be_taken().await;
+        }
         if let Some(suspending) = self.suspending.take() {
             self.suspend_until(suspending, until).await;
-        } else if self.running.is_some() {
+        } else if vms == AtStop::Suspend && self.running.is_some() {
             let ctx = self.ctx.clone();
             if let Ok(Ok(_turn)) = timeout_at(until, ctx.turns.suspends.acquire()).await {
                 self.put_down(until).await;
             }
+        }
+        if vms == AtStop::Leave
+            && let Some(running) = self.running.take()
+        {
+            self.handle.live.send_replace(None);
+            running.leave().await;
         }
         if let Some(running) = self.running.take() {
             self.handle.live.send_replace(None);

@@ -51,6 +51,8 @@ pub(super) struct Adopting {
     /// Folder of the VM.
     pub(super) own: PathBuf,
     pub(super) cancel: CancellationToken,
+    /// Cancelled where the VM is left to the next hostd.
+    pub(super) leave: CancellationToken,
     pub(super) stage: Takes,
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use hostd_core::{Cause, Lifecycle, attention};
 
 use super::world::{World, sam, until, until_is, until_live};
-use crate::store::ALL_EVENTS;
+use crate::{sessions::AtStop, store::ALL_EVENTS};
 
 /// What was logged of the terminal.
 fn log(world: &World) -> Vec<u8> {
@@ -171,6 +171,36 @@ async fn it_can_be_deleted_and_hostd_stopped_while_it_is_taken_over() {
         if deletes {
             fleet.by(sam()).delete("fix").await.unwrap();
             assert!(fleet.list().is_empty() && !world.vmm.vm(0).spec.directory.exists());
+        }
+        fleet.stop().await;
+        assert_eq!(world.vmm.running(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_hostd_that_is_stopped_leaves_it_to_the_next_or_ends_it() {
+    for (vms, is) in [(AtStop::Leave, "running"), (AtStop::End, "stopped")] {
+        let world = World::new();
+        world.session("fix").await;
+        let fleet = world.fleet().await;
+        until_is(&fleet, "fix", "running").await;
+        fleet.close(vms).await;
+        let vm = world.vmm.vm(0);
+        assert_eq!((world.vmm.running(), *vm.stands.borrow()), (usize::from(is == "running"), false));
+        // And what is taken over at that moment, by a guest that says nothing yet.
+        world.vmm.silent.store(true, Ordering::Relaxed);
+        let next = world.fleet().await;
+        next.close(AtStop::Leave).await;
+        world.vmm.silent.store(false, Ordering::Relaxed);
+        let fleet = world.fleet().await;
+        let view = until_is(&fleet, "fix", is).await;
+        if is == "running" {
+            until_live(&fleet, "fix").await;
+            assert_eq!((world.vmm.started(), view.session.generation), (1, 1));
+            fleet.by(sam()).send("fix", "goes on").await.unwrap();
+            until(&fleet, "fix", |view| view.session.inbox.is_empty()).await;
+        } else {
+            assert_eq!(view.session.lifecycle, Lifecycle::Stopped { cause: Cause::HostStopped { in_order: true } });
         }
         fleet.stop().await;
         assert_eq!(world.vmm.running(), 0);

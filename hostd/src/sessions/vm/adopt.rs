@@ -26,7 +26,7 @@ pub(in crate::sessions) struct Found {
     pub(in crate::sessions) machine: Machine,
 }
 
-/// Why a VM was not taken over; it is gone.
+/// Why a VM was not taken over; it is gone, but where it is left.
 pub(in crate::sessions) enum NotTaken {
     /// Nobody wants it any more.
     Cancelled,
@@ -35,10 +35,16 @@ pub(in crate::sessions) enum NotTaken {
 }
 
 /// Takes over the VM in this folder.
-pub(in crate::sessions) async fn find(site: Site, own: PathBuf, cancel: CancellationToken) -> Result<Found, NotTaken> {
+pub(in crate::sessions) async fn find(
+    site: Site,
+    own: PathBuf,
+    cancel: CancellationToken,
+    leave: CancellationToken,
+) -> Result<Found, NotTaken> {
     let record = site.record();
     let adopted = tokio::select! {
         () = cancel.cancelled() => None,
+        () = leave.cancelled() => return Err(NotTaken::Cancelled),
         adopted = site.vmm.adopt(&own) => Some(adopted),
     };
     fail::fail_point!("adopt::after-vm");
@@ -87,10 +93,15 @@ pub(in crate::sessions) async fn meet(
     record: Record,
     guest: GuestVm,
     cancel: CancellationToken,
+    leave: CancellationToken,
 ) -> Result<Running, NotTaken> {
     let generation = record.session.generation;
     let ended = tokio::select! {
         () = cancel.cancelled() => NotTaken::Cancelled,
+        () = leave.cancelled() => {
+            guest.let_go();
+            return Err(NotTaken::Cancelled);
+        }
         met = guest.unless_it_ends(go_on(&site, &record, &guest)) => match met {
             Ok(Ok(woken)) => {
                 fail::fail_point!("adopt::after-guest");

@@ -94,6 +94,13 @@ impl Running {
         self.guest
     }
 
+    /// Leaves the VM to the next hostd, as it runs.
+    pub(in crate::sessions) async fn leave(mut self) {
+        self.tasks.shutdown().await;
+        drop(self.live.link.close());
+        self.guest.let_go();
+    }
+
     /// Brings the VM to a stand, for as long as it may not run; its link may go down meanwhile.
     pub(in crate::sessions) async fn pause(&self) {
         self.paused.send_replace(true);
