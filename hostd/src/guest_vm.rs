@@ -1,7 +1,8 @@
 //! A VM with its guest, for as long as somebody needs it.
 //!
 //! Sessions, warm VMs, copies, checks, builds and the self-test have theirs by this. Whoever leaves the scope of one, however
-//! that comes about, leaves no VM behind; what hostd's own death leaves is ended by the next one with [`sweep`].
+//! that comes about, leaves no VM behind; what hostd's own death leaves is ended by the next one with [`sweep`], but for
+//! the VMs of sessions, which it takes over.
 
 use std::{
     io::ErrorKind,

@@ -24,7 +24,7 @@
 //! Where hostd dies, VMs run on: the next hostd takes them over ([`Input::Adopting`]), and the session goes on as if nothing had
 //! been ([`Input::Adopted`]); what cannot be taken over has ended, and is reported so.
 //!
-//! Where hostd is stopped, what runs is suspended and wanted ([`Input::HostStops`]): the next hostd resumes it.
+//! Where hostd is stopped and told to, what runs is suspended and wanted ([`Input::HostStops`]): the next hostd resumes it.
 //!
 //! A suspended session can be restarted too, where its memory may be given up: it boots from its disk as it was suspended.
 //!
