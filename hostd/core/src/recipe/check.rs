@@ -13,7 +13,7 @@ use crate::{
     checked_toml::{
         self as checked, Checked, MIB, Wrong, amount, argument, command, count, list, parsed, time, variables, word,
     },
-    credentials::{self, is_credential_name},
+    credentials::is_credential_name,
     image::Reference,
     profile::{Profile, Profiles, TASK, Task},
     session::{Size, TypedEvents},

@@ -104,7 +104,7 @@ impl Supervisor {
         self.look_at_refusal(began).await?;
         self.look_at_program(began).await?;
         let shown = self.of_terminal();
-        self.pass_on(Source::Terminal, shown, began).await?;
+        self.pass_on(Source::Terminal, shown, began, 0).await?;
         let mut hook = None;
         self.handle.hooks.send_if_modified(|slot| {
             hook = slot.take();
@@ -113,7 +113,7 @@ impl Supervisor {
         let generation = self.session().generation;
         if let Some(hook) = hook.filter(|hook| hook.generation == generation) {
             self.keep_conversation(&hook.conversation).await;
-            if !self.pass_on(Source::Hook, Some(hook.said.clone()), began).await? {
+            if !self.pass_on(Source::Hook, Some(hook.said.clone()), began, hook.sequence).await? {
                 self.handle.hooks.send_if_modified(|slot| {
                     slot.get_or_insert(hook);
                     false
@@ -131,16 +131,16 @@ impl Supervisor {
         let rests = |report: &Report| report.state.is_at_rest();
         let known = self.session().reports.program.as_ref().is_some_and(rests);
         if again && known && program.as_ref().is_some_and(rests) {
-            self.pass_on(Source::Program, Some(Report::new(State::Working, now())), began).await?;
+            self.pass_on(Source::Program, Some(Report::new(State::Working, now())), began, 0).await?;
         }
-        self.pass_on(Source::Program, program, began).await?;
+        self.pass_on(Source::Program, program, began, 0).await?;
         ControlFlow::Continue(())
     }
 
     /// Tells the core what its model's API has refused, and what was typed since.
     pub(super) async fn look_at_refusal(&mut self, began: Instant) -> ControlFlow<()> {
         let refusal = self.refusal.borrow().clone();
-        self.pass_on(Source::Gateway, refusal, began).await?;
+        self.pass_on(Source::Gateway, refusal, began, 0).await?;
         self.look_at_typed().await
     }
 
@@ -192,8 +192,14 @@ impl Supervisor {
         }
     }
 
-    /// Passes a report on, where it is news. False: it is to wait.
-    async fn pass_on(&mut self, source: Source, report: Option<Report>, now: Instant) -> ControlFlow<(), bool> {
+    /// Passes a report on, where it is news. With it all of the guest's events up to the number `heard` are. False: it is to wait.
+    async fn pass_on(
+        &mut self,
+        source: Source,
+        report: Option<Report>,
+        now: Instant,
+        heard: u64,
+    ) -> ControlFlow<(), bool> {
         let session = self.session();
         let known = session.reports.of(source);
         let news = match (known, &report) {
@@ -207,7 +213,9 @@ impl Supervisor {
             return ControlFlow::Continue(false);
         }
         let generation = session.generation;
-        self.report(Input::Reported { generation, source, report: report.map(Box::new) }).await?;
+        let mut machine = self.machine();
+        machine.heard = machine.heard.max(heard);
+        self.report_with(Input::Reported { generation, source, report: report.map(Box::new) }, machine).await?;
         ControlFlow::Continue(true)
     }
 }

@@ -245,6 +245,11 @@ impl Supervisor {
     pub(super) async fn reported(&mut self, report: Report) -> ControlFlow<()> {
         match report {
             Report::Guest { generation, input, sequence, committed } => {
+                if self.handle.hooks.borrow().as_ref().is_some_and(|hook| hook.sequence < sequence) {
+                    // The guest does not tell the next hostd of it once this is committed.
+                    self.pace.hurry();
+                    self.look_at_reports().await?;
+                }
                 let exit = exit_code(&self.session(), &input);
                 let input = self.with_last_line(input).await;
                 if exit.is_some() {

@@ -7,6 +7,13 @@ use hostd_core::{Cause, Lifecycle, attention};
 use super::world::{World, sam, until, until_is, until_live};
 use crate::{sessions::AtStop, store::ALL_EVENTS};
 
+/// A host that gives no guest up for being silent while a test lasts.
+fn patient() -> World {
+    let mut world = World::new();
+    world.timings.link_lost = std::time::Duration::from_secs(300);
+    world
+}
+
 /// What was logged of the terminal.
 fn log(world: &World) -> Vec<u8> {
     let folder = &world.vmm.vm(0).spec.directory;
@@ -59,7 +66,7 @@ async fn a_session_goes_on_as_if_nothing_had_been_when_hostd_is_killed() {
 /// Also where the second hostd is killed while it takes over.
 #[tokio::test]
 async fn one_hostd_after_the_other_takes_it_over() {
-    let world = World::new();
+    let world = patient();
     world.session("fix").await;
     let killed = world.doomed().await;
     until_is(&killed.fleet, "fix", "running").await;
@@ -110,7 +117,7 @@ async fn what_cannot_be_taken_over_has_crashed_for_a_cause() {
 #[tokio::test]
 async fn what_became_of_it_meanwhile_is_told() {
     for (cause, is) in [(Cause::PoweredOff, "stopped"), (Cause::GuestReset("panic".into()), "crashed")] {
-        let world = World::new();
+        let world = patient();
         world.session("fix").await;
         let killed = world.doomed().await;
         until_is(&killed.fleet, "fix", "running").await;
@@ -180,7 +187,7 @@ async fn it_can_be_deleted_and_hostd_stopped_while_it_is_taken_over() {
 #[tokio::test]
 async fn a_hostd_that_is_stopped_leaves_it_to_the_next_or_ends_it() {
     for (vms, is) in [(AtStop::Leave, "running"), (AtStop::End, "stopped")] {
-        let world = World::new();
+        let world = patient();
         world.session("fix").await;
         let fleet = world.fleet().await;
         until_is(&fleet, "fix", "running").await;
@@ -205,4 +212,27 @@ async fn a_hostd_that_is_stopped_leaves_it_to_the_next_or_ends_it() {
         fleet.stop().await;
         assert_eq!(world.vmm.running(), 0);
     }
+}
+
+/// A hook's report is none that is waited for, but what was taken of it is not told to the next hostd again.
+#[tokio::test]
+async fn what_a_hook_said_is_told_once() {
+    use pilothouse_proto::guest::v1::{Report, event};
+    let world = World::new();
+    world.session("fix").await;
+    let killed = world.doomed().await;
+    until_is(&killed.fleet, "fix", "running").await;
+    let guest = world.vmm.vm(0).guest.clone();
+    guest.status("working", "before");
+    let said = Report { state: "working".into(), text: "by its hook".into(), ..Report::default() };
+    guest.report(event::Event::Report(said));
+    until(&killed.fleet, "fix", |view| view.session.reports.hook.is_some()).await;
+    let heard = killed.fleet.handle("fix").unwrap().record.borrow().machine.heard;
+    killed.kill().await;
+    let fleet = world.fleet().await;
+    until_live(&fleet, "fix").await;
+    guest.status("needs-input", "after");
+    until(&fleet, "fix", |view| view.session.text == "after").await;
+    assert_eq!((heard, guest.acknowledged.lock().unwrap().last().copied()), (2, Some(2)));
+    fleet.stop().await;
 }

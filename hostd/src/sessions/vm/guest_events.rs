@@ -50,10 +50,10 @@ async fn take(
         }
         let sequence = event.sequence;
         if let Some(event::Event::Report(report)) = &event.event {
-            // Only the newest counts, and one that is lost with hostd is lost with its VM: it is not waited for.
+            // Only the newest counts, so that none is waited for. What was not committed the guest tells the next hostd again.
             if let Some(said) = of_hook(report) {
                 let conversation = report.conversation.clone();
-                hooks.send_replace(Some(Hooked { generation, said, conversation }));
+                hooks.send_replace(Some(Hooked { generation, sequence, said, conversation }));
             }
             *committed = sequence;
             continue;

@@ -17,6 +17,8 @@ use crate::{
 pub(in crate::sessions) struct Hooked {
     /// Generation of the VM.
     pub(in crate::sessions) generation: u64,
+    /// Number of the guest's event.
+    pub(in crate::sessions) sequence: u64,
     pub(in crate::sessions) said: Said,
     /// Id of the agent's own conversation, as its program names it; empty: it is not known. Foreign.
     pub(in crate::sessions) conversation: String,

@@ -35,9 +35,12 @@ impl Left {
         let process = process::spawn(Path::new("/bin/sleep"), &[OsString::from("600")], vec![]).unwrap();
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let listener = UnixListener::bind(folder.path().join(sockets::QMP)).unwrap();
+        let seen = asked.clone();
+        let cancelled = move || seen.lock().unwrap().contains(&"migrate_cancel".to_owned());
         tokio::spawn(serve(listener, asked.clone(), move |question| match question {
             "query-status" => json!({"status": status}),
-            "query-migrate" => json!({}),
+            "query-migrate" if status != "finish-migrate" => json!({}),
+            "query-migrate" => json!({"status": if cancelled() { "cancelled" } else { "active" }}),
             "human-monitor-command" => json!("Host virtual address for 0x0 (ram) is 0x7f0000000000"),
             "qom-get" => json!(node),
             "ringbuf-read" => json!(STANDARD.encode(serial)),
@@ -138,6 +141,18 @@ async fn what_happened_while_nobody_listened_is_found_out() {
     let stalled = Left::new("io-error", "disk", "").adopt().await.unwrap().vm;
     assert!(stalled.stalled());
     stalled.end().await;
+}
+
+#[tokio::test]
+async fn what_another_had_written_as_one_stream_is_given_up() {
+    let left = Left::new("finish-migrate", "disk", "");
+    let vm = left.adopt().await.unwrap().vm;
+    assert!(left.asked.lock().unwrap().contains(&"migrate_cancel".into()));
+    vm.end().await;
+    let well = Left::new("running", "disk", "");
+    let vm = well.adopt().await.unwrap().vm;
+    assert!(!well.asked.lock().unwrap().contains(&"migrate_cancel".into()));
+    vm.end().await;
 }
 
 #[tokio::test]
