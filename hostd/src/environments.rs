@@ -124,6 +124,9 @@ impl Environments {
             closing: CancellationToken::new(),
         };
         environments.sweep().await?;
+        if let Err(error) = environments.images.prune(None).await {
+            tracing::warn!(%error, "images that were pulled are not cleaned up");
+        }
         Ok(Arc::new(environments))
     }
 

@@ -80,21 +80,23 @@ impl Images {
         pull::resolve(&client, &self.blobs, reference, progress).await
     }
 
-    /// Fetches what is not here yet of an image.
+    /// Fetches what is not here yet of an image, whose layers have `most` bytes together at most.
     pub(crate) async fn pull(
         &self,
         image: &Resolved,
         credential: Option<&str>,
         environment: &str,
+        most: u64,
         progress: &dyn Progress,
     ) -> Result<Pulled, RegistryError> {
         let client = client::Client::of(&self.gateway, &image.reference, credential, environment, self.pause).await?;
-        pull::pull(&client, &self.blobs, image, progress).await
+        pull::pull(&client, &self.blobs, image, most, progress).await
     }
 
-    /// Removes the oldest of what was pulled, beyond what is kept; nothing of this image.
-    pub(crate) async fn prune(&self, image: &Resolved) -> Result<(), RegistryError> {
-        let own: Vec<&Blob> = image.manifest.layers.iter().chain([&image.manifest.config]).collect();
+    /// Removes the oldest of what was pulled, beyond what is kept; nothing of this image, whole or not.
+    pub(crate) async fn prune(&self, image: Option<&Resolved>) -> Result<(), RegistryError> {
+        let parts = image.iter().flat_map(|image| image.manifest.layers.iter().chain([&image.manifest.config]));
+        let own: Vec<&Blob> = parts.collect();
         self.blobs.prune(&own).await
     }
 }

@@ -14,6 +14,10 @@ impl Watch for Always {
     fn goes_on(&self, _: u64) -> bool {
         true
     }
+
+    fn is_ended(&self) -> bool {
+        false
+    }
 }
 
 /// A block with the sum that a header has: else hardly one would be looked at.
@@ -39,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
         fs::write(&path, blocks.concat()).expect("a layer");
         path
     });
-    let image = Image::new(layers.to_vec(), Bounds { unpacked: 4 << 20, names: 1000 }, &Always);
+    let image = Image::new(layers.to_vec(), Bounds { unpacked: 4 << 20, names: 1000, memory: 1 << 20 }, &Always);
     if let Ok(mut tree) = image.tree() {
         assert!(tree.is_sound());
         let _ = image.text(&tree, "/etc/passwd");

@@ -181,15 +181,12 @@ impl Recipe {
     pub fn on(&self, image: Option<&Defaults>, folder: &str) -> Self {
         let mut recipe = self.clone();
         let Some(image) = image else { return recipe };
-        let mut environment = image.environment.clone();
-        if let Some(path) = environment.get_mut("PATH") {
-            *path = format!("{folder}:{path}");
-        }
-        environment.extend(recipe.environment);
-        recipe.environment = environment;
         if !recipe.names_user && !image.user.is_empty() {
             recipe.user.clone_from(&image.user);
         }
+        let mut environment = image.variables(&recipe.user, folder);
+        environment.extend(recipe.environment);
+        recipe.environment = environment;
         recipe.image = Some(Box::new(image.clone()));
         recipe
     }

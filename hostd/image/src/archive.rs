@@ -21,6 +21,10 @@ pub(crate) use field::{number, shown};
 const HEADER: usize = 512;
 /// Longest path, in bytes.
 const PATH_MAX: usize = 4096;
+/// Longest extended header about all that follows, in bytes.
+const GLOBAL_MAX: u64 = 4096;
+/// Longest file, in bytes: ext4 numbers a file's blocks in 32 bits.
+const FILE_MAX: u64 = (16 << 40) - crate::BLOCK;
 
 /// What an entry makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +74,7 @@ pub(crate) struct Archive<R> {
     /// Bytes behind them, up to the next header.
     padding: u64,
     /// What extended headers say of all that follows.
-    global: Vec<u8>,
+    global: Extended,
 }
 
 /// Why there is no next entry: what the archive says, or that it could not be read.
@@ -100,15 +104,12 @@ impl From<std::io::Error> for Bad {
 
 impl<R: Read> Archive<R> {
     pub(crate) fn new(reader: R) -> Self {
-        Self { reader, left: 0, padding: 0, global: vec![] }
+        Self { reader, left: 0, padding: 0, global: Extended::default() }
     }
 
     /// The next entry; None: there is no more.
     pub(crate) fn next(&mut self) -> Result<Option<Entry>, Bad> {
         let mut extended = Extended::default();
-        let global = std::mem::take(&mut self.global);
-        extended.take(&global)?;
-        self.global = global;
         // Headers about headers: a name and a link in GNU's way, and one in POSIX's.
         for _ in 0..8 {
             self.skip()?;
@@ -116,12 +117,18 @@ impl<R: Read> Archive<R> {
             let size = number(&header[124..136])?;
             match header[156] {
                 b'x' | b'X' => extended.take(&self.text(size, pax::LENGTH_MAX)?)?,
-                b'g' => self.global = self.text(size, pax::LENGTH_MAX)?,
+                b'g' => {
+                    let text = self.text(size, GLOBAL_MAX)?;
+                    self.global.take_of_all(&text)?;
+                }
                 b'L' => extended.path = Some(until_nul(&self.text(size, PATH_MAX as u64 + 1)?).into()),
                 b'K' => extended.link = Some(until_nul(&self.text(size, PATH_MAX as u64 + 1)?).into()),
                 // A label of the volume.
-                b'V' => self.data(size),
-                _ => return self.entry(&header, size, extended).map(Some),
+                b'V' => self.data(size)?,
+                _ => {
+                    let extended = extended.over(&self.global);
+                    return self.entry(&header, size, extended).map(Some);
+                }
             }
         }
         Err("there are more headers than entries".into())
@@ -138,9 +145,11 @@ impl<R: Read> Archive<R> {
         Ok(length)
     }
 
-    fn data(&mut self, size: u64) {
+    fn data(&mut self, size: u64) -> Result<(), Bad> {
+        check_size(size)?;
         self.left = size;
         self.padding = size.next_multiple_of(HEADER as u64) - size;
+        Ok(())
     }
 
     fn skip(&mut self) -> Result<(), Bad> {
@@ -181,7 +190,7 @@ impl<R: Read> Archive<R> {
         if size > most {
             return Err(format!("an extended header has {size} bytes; at most {most} are read").into());
         }
-        self.data(size);
+        self.data(size)?;
         let mut text = vec![0; usize::try_from(size).unwrap_or(0)];
         let length = self.read(&mut text)?;
         text.truncate(length);
@@ -218,7 +227,7 @@ impl<R: Read> Archive<R> {
         };
         // What links, folders and devices say of a size is about something else; GNU's folders alone have contents.
         let carries = matches!(kind, Kind::File) || header[156] == b'D';
-        self.data(if carries { size } else { 0 });
+        self.data(if carries { size } else { 0 })?;
         let mut entry = Entry { path, kind, meta, size, pieces: None };
         if entry.kind == Kind::File {
             self.holes(header, &mut entry, extended.sparse)?;
@@ -251,6 +260,7 @@ impl<R: Read> Archive<R> {
         } else {
             return Ok(());
         };
+        check_size(real)?;
         entry.pieces = Some(sparse::checked(map, real, self.left)?);
         entry.size = real;
         Ok(())
@@ -283,4 +293,11 @@ impl<R: Read> Archive<R> {
         }
         Ok(())
     }
+}
+
+fn check_size(size: u64) -> Result<(), String> {
+    if size > FILE_MAX {
+        return Err(format!("a file has {size} bytes; at most {FILE_MAX} are taken"));
+    }
+    Ok(())
 }

@@ -22,13 +22,15 @@ pub struct Bounds {
     pub unpacked: u64,
     /// Names of files, all layers together.
     pub names: usize,
+    /// Bytes of what is held of them in memory: names, links, attributes, pieces of files with holes.
+    pub memory: usize,
 }
 
 impl Bounds {
     /// Bounds of an image for a disk of this size. What later layers hide counts too.
     #[must_use]
     pub fn for_disk(bytes: u64) -> Self {
-        Self { unpacked: bytes.saturating_mul(4), names: 2_000_000 }
+        Self { unpacked: bytes.saturating_mul(4), names: 2_000_000, memory: 256 << 20 }
     }
 }
 

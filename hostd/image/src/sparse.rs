@@ -85,5 +85,9 @@ pub(crate) fn checked(map: Vec<Piece>, size: u64, data: u64) -> Result<Vec<Piece
     if total != data {
         return Err(BAD.into());
     }
-    Ok(map.into_iter().filter(|(_, length)| *length > 0).collect())
+    let mut map = map;
+    map.retain(|(_, length)| *length > 0);
+    // It is kept as long as its file.
+    map.shrink_to_fit();
+    Ok(map)
 }

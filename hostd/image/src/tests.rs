@@ -27,6 +27,10 @@ impl Watch for Always {
         self.0.store(read, Ordering::Relaxed);
         read < self.1
     }
+
+    fn is_ended(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= self.1
+    }
 }
 
 pub(super) struct Fixture {

@@ -3,7 +3,7 @@
 mod walk;
 mod whiteouts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::{
     archive::{Entry, Kind, Meta, shown},
@@ -27,8 +27,13 @@ pub struct Tree {
     pub(crate) nodes: Vec<Node>,
     /// Layer that is being put on: all that was put there before is of a lower one.
     layer: usize,
+    /// Folders in which nothing of a lower layer is left but folders with something of the present one: each is gone through
+    /// once in a layer, however many whiteouts that has.
+    stripped: HashSet<Id>,
     /// Names that may still be added.
     left: usize,
+    /// Bytes that may still be held.
+    memory: usize,
 }
 
 /// A file of any kind.
@@ -70,19 +75,22 @@ pub(crate) struct Child {
 }
 
 impl Tree {
-    /// A tree with a root and nothing in it, which takes this many names.
+    /// A tree with a root and nothing in it, which takes this many names, and bytes of what is said of files.
     #[must_use]
-    pub fn new(names: usize) -> Self {
+    pub fn new(names: usize, memory: usize) -> Self {
         Self {
             nodes: vec![Node { meta: folder(0o755), body: Body::Folder(BTreeMap::new()), names: 1 }],
             layer: 0,
+            stripped: HashSet::new(),
             left: names,
+            memory,
         }
     }
 
     /// Begins the layer of this number, from 0.
     pub(crate) fn begin(&mut self, layer: usize) {
         self.layer = layer;
+        self.stripped.clear();
     }
 
     /// Puts an entry of the present layer on. `gentle`: a folder changes nothing where there is one, if by a link, already.
@@ -100,17 +108,19 @@ impl Tree {
             self.whiteout(&entry.path, &name)?;
             return Ok(());
         }
+        if gentle && entry.kind == Kind::Folder {
+            let whole = [entry.path.as_slice(), std::slice::from_ref(&name)].concat();
+            if self.find_from_root(&whole).is_some_and(|id| self.is_folder(id)) {
+                return Ok(());
+            }
+        }
         let parent = self.way(&entry.path)?;
         let known = self.child(parent, &name);
-        if entry.kind == Kind::Folder {
-            if gentle && self.find_from(parent, std::slice::from_ref(&name)).is_some_and(|id| self.is_folder(id)) {
-                return Ok(());
-            }
-            if let Some(id) = known.filter(|id| self.is_folder(*id)) {
-                self.nodes[id].meta = entry.meta;
-                self.link(parent, &name, id)?;
-                return Ok(());
-            }
+        self.charge(held(&entry))?;
+        if let (Kind::Folder, Some(id)) = (&entry.kind, known.filter(|id| self.is_folder(*id))) {
+            self.nodes[id].meta = entry.meta;
+            self.link(parent, &name, id)?;
+            return Ok(());
         }
         let body = match entry.kind {
             Kind::HardLink(path) => return self.hard_link(parent, &name, &path),
@@ -130,7 +140,7 @@ impl Tree {
     /// The file at this path, links followed; None: there is none.
     pub(crate) fn find(&self, path: &str) -> Option<Id> {
         let names: Vec<Vec<u8>> = path.split('/').filter(|name| !name.is_empty()).map(Into::into).collect();
-        self.find_from(ROOT, &names)
+        self.find_from_root(&names)
     }
 
     /// Whether there is a file at this path that can be executed.
@@ -146,7 +156,7 @@ impl Tree {
     /// There is something else.
     pub fn make_folder(&mut self, path: &str, mode: u16) -> Result<(), String> {
         let mut names: Vec<Vec<u8>> = path.split('/').filter(|name| !name.is_empty()).map(Into::into).collect();
-        if self.find_from(ROOT, &names).is_some_and(|id| self.is_folder(id)) {
+        if self.find_from_root(&names).is_some_and(|id| self.is_folder(id)) {
             return Ok(());
         }
         let Some(name) = names.pop() else { return Ok(()) };
@@ -173,7 +183,7 @@ impl Tree {
     pub fn remove(&mut self, path: &str) {
         let mut names: Vec<Vec<u8>> = path.split('/').filter(|name| !name.is_empty()).map(Into::into).collect();
         let Some(name) = names.pop() else { return };
-        if let Some(parent) = self.find_from(ROOT, &names) {
+        if let Some(parent) = self.find_from_root(&names) {
             self.unlink(parent, &name);
         }
     }
@@ -206,6 +216,13 @@ impl Tree {
         }
     }
 
+    /// Takes bytes of what may be held. What is dropped later on counts too.
+    fn charge(&mut self, bytes: usize) -> Result<(), String> {
+        let left = self.memory.checked_sub(bytes);
+        self.memory = left.ok_or("the names, links, attributes and holes of its files are longer than is taken")?;
+        Ok(())
+    }
+
     fn add(&mut self, parent: Id, name: &[u8], meta: Meta, body: Body) -> Result<(), String> {
         let id = self.nodes.len();
         self.nodes.push(Node { meta, body, names: 0 });
@@ -217,6 +234,7 @@ impl Tree {
         if self.child(parent, name) != Some(id) {
             self.unlink(parent, name);
             self.left = self.left.checked_sub(1).ok_or("the image has more files than are taken")?;
+            self.charge(name.len())?;
             self.nodes[id].names += 1;
         }
         let layer = self.layer;
@@ -242,7 +260,7 @@ impl Tree {
     fn hard_link(&mut self, parent: Id, name: &[u8], path: &[Vec<u8>]) -> Result<(), String> {
         let missing = || format!("{} is a link to {}, which is not there", String::from_utf8_lossy(name), shown(path));
         let (last, way) = path.split_last().ok_or_else(missing)?;
-        let folder = self.find_from(ROOT, way).ok_or_else(missing)?;
+        let folder = self.find_from_root(way).ok_or_else(missing)?;
         let id = self.child(folder, last).ok_or_else(missing)?;
         if self.is_folder(id) {
             return Err(format!("there is a hard link to the folder {}", shown(path)));
@@ -255,7 +273,7 @@ impl Tree {
 
     /// The folder at this path, links followed; what is missing of it is made.
     fn way(&mut self, path: &[Vec<u8>]) -> Result<Id, String> {
-        let mut walk = Walk::new(ROOT, path);
+        let mut walk = Walk::new(path);
         loop {
             match walk.step(self) {
                 Step::There(id) if self.is_folder(id) => return Ok(id),
@@ -269,12 +287,20 @@ impl Tree {
         }
     }
 
-    fn find_from(&self, from: Id, path: &[Vec<u8>]) -> Option<Id> {
-        match Walk::new(from, path).step(self) {
+    fn find_from_root(&self, path: &[Vec<u8>]) -> Option<Id> {
+        match Walk::new(path).step(self) {
             Step::There(id) => Some(id),
             _ => None,
         }
     }
+}
+
+/// Bytes that are held of an entry beside its name.
+fn held(entry: &Entry) -> usize {
+    let attributes: usize = entry.meta.attributes.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
+    let pieces = entry.pieces.as_ref().map_or(0, |pieces| pieces.len() * size_of::<Piece>());
+    let target = if let Kind::Symlink(target) = &entry.kind { target.len() } else { 0 };
+    attributes + pieces + target
 }
 
 /// Root's own, from 1970: the same image gives the same file system.

@@ -18,11 +18,16 @@ use crate::{
 const CHUNK: usize = 1 << 20;
 /// Most bytes of a file that is read for its text.
 const TEXT_MAX: u64 = 1 << 20;
+/// Entries after which whoever watches is asked.
+const ASKED: usize = 1000;
 
 /// Who is told how it goes on, often.
 pub trait Watch: Send + Sync {
     /// Takes how many bytes of the layers' files were read, of twice as many as there are; false: it is to end.
     fn goes_on(&self, read: u64) -> bool;
+
+    /// Whether it is to end: asked where much is done and little is read.
+    fn is_ended(&self) -> bool;
 }
 
 /// The layers of an image, bottom first.
@@ -56,7 +61,7 @@ impl<'a> Image<'a> {
     /// # Errors
     /// A layer is none, or cannot be read, or asks for too much.
     pub fn tree(&self) -> Result<Tree, ImageError> {
-        let mut tree = Tree::new(self.bounds.names);
+        let mut tree = Tree::new(self.bounds.names, self.bounds.memory);
         let mut meter = self.meter();
         for (number, Layer { gentle, .. }) in self.layers.iter().enumerate() {
             tree.begin(number);
@@ -67,10 +72,10 @@ impl<'a> Image<'a> {
         Ok(tree)
     }
 
-    /// The text of a small file of the tree; None: there is none of this path.
+    /// The text of a small file of the tree; None: there is no file of this path.
     ///
     /// # Errors
-    /// Its layer cannot be read.
+    /// Its layer cannot be read, or it is not small.
     pub fn text(&self, tree: &Tree, path: &str) -> Result<Option<Vec<u8>>, ImageError> {
         let Some(id) = tree.find(path) else { return Ok(None) };
         let Body::File { size, contents, .. } = &tree.nodes[id].body else { return Ok(None) };
@@ -79,7 +84,7 @@ impl<'a> Image<'a> {
             Contents::Of { layer, entry } => (*layer, *entry),
         };
         if *size > TEXT_MAX {
-            return Ok(None);
+            return Err(ImageError::Bound(format!("its {path} has {size} bytes; at most {TEXT_MAX} are read")));
         }
         let mut text = vec![];
         self.read(layer, &mut self.meter(), |_, at, archive| {
@@ -151,6 +156,9 @@ impl<'a> Image<'a> {
         while let Some(entry) = archive.next().map_err(|bad| why(Stop::Bad(bad)))? {
             if at >= self.bounds.names {
                 return Err(why(Stop::Bad("it has more entries than are taken".into())));
+            }
+            if at % ASKED == ASKED - 1 && self.watch.is_ended() {
+                return Err(ImageError::Stopped);
             }
             if !each(entry, at, &mut archive).map_err(why)? {
                 break;

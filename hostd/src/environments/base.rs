@@ -124,14 +124,21 @@ impl Base {
         let Source::Image { image, environment, credential } = &self.source else {
             return Err(progress.failure("the base is no image"));
         };
-        let failed = |error: crate::registry::RegistryError| progress.failure(&error.to_string());
-        let pulled = images.pull(image, credential.as_deref(), environment, &**progress).await.map_err(failed)?;
-        for line in &pulled.config.ignored {
-            progress.output(line.clone());
+        let (credential, most) = (credential.as_deref(), Unpacking::most(self.disk));
+        let read = async {
+            let pulled = images.pull(image, credential, environment, most, &**progress).await;
+            let pulled = pulled.map_err(|error| progress.failure(&error.to_string()))?;
+            for line in &pulled.config.ignored {
+                progress.output(line.clone());
+            }
+            Unpacking::read(pulled, programs, self.disk, progress).await
+        };
+        let read = read.await;
+        // However it went: what is never used would fill the disk else.
+        if let Err(error) = images.prune(Some(image)).await {
+            tracing::warn!(%error, "images that were pulled are not cleaned up");
         }
-        let unpacking = Unpacking::read(pulled, programs, self.disk, progress).await?;
-        images.prune(image).await.map_err(failed)?;
-        Ok(unpacking)
+        read
     }
 
     /// Stat of the image's file; None: the image is not made yet.
@@ -169,6 +176,11 @@ impl Base {
             };
             if let Err(error) = made.await {
                 files::remove(&fresh).await?;
+                // Of a base that there is none of, in any size.
+                let bases = self.path.parent().unwrap_or(Path::new(""));
+                if sibling(&self.hash, finished(bases).await?).is_none() {
+                    files::remove(&self.record()).await?;
+                }
                 return Err(error);
             }
         }

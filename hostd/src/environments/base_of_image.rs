@@ -49,7 +49,8 @@ const FOLDERS: [(&str, u16); 9] = [
     ("/usr/local/bin", 0o755),
 ];
 /// Where programs for GNU's C library look for it.
-const GLIBC: &str = "/lib64/ld-linux-x86-64.so.2";
+const GLIBC: &str =
+    if cfg!(target_arch = "aarch64") { "/lib/ld-linux-aarch64.so.1" } else { "/lib64/ld-linux-x86-64.so.2" };
 /// Users and groups of an image that has none.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n";
 const GROUP: &str = "root:x:0:\n";
@@ -61,6 +62,8 @@ pub(super) struct Unpacking {
     bounds: Bounds,
     tree: Tree,
     defaults: Defaults,
+    /// What of the image's user is not heeded, for people.
+    note: Option<String>,
     /// Bytes of all layers.
     bytes: u64,
 }
@@ -77,13 +80,20 @@ impl Unpacking {
         let bytes = layers.iter().chain(&programs).filter_map(|path| path.metadata().ok()).map(|is| is.len()).sum();
         let bounds = Bounds::for_disk(disk);
         progress.output(format!("reads {}", counted(layers.len(), "layer")));
-        blocking(progress, bytes, move |watch| {
+        let read = blocking(progress, bytes, move |watch| {
             let image = image(&layers, programs.as_ref(), bounds, watch);
             let mut tree = image.tree()?;
-            let defaults = furnish(&image, &mut tree, &config, programs.is_some())?;
-            Ok(Self { layers, programs, bounds, tree, defaults, bytes })
-        })
-        .await
+            let (defaults, note) = furnish(&image, &mut tree, &config, programs.is_some())?;
+            Ok(Self { layers, programs, bounds, tree, defaults, note, bytes })
+        });
+        let read = read.await?;
+        read.note.iter().for_each(|note| progress.output(note.clone()));
+        Ok(read)
+    }
+
+    /// Bytes that the layers of an image for a disk of this size unpack to at most.
+    pub(super) fn most(disk: u64) -> u64 {
+        Bounds::for_disk(disk).unpacked
     }
 
     /// What the image says of how programs run.
@@ -122,8 +132,13 @@ fn image<'a>(layers: &[PathBuf], programs: Option<&PathBuf>, bounds: Bounds, wat
     image
 }
 
-/// Gives an image what every guest has, and says how programs run in it.
-fn furnish(image: &Image<'_>, tree: &mut Tree, config: &Config, programs: bool) -> Result<Defaults, ImageError> {
+/// Gives an image what every guest has; says how programs run in it, and what of its user is not heeded.
+fn furnish(
+    image: &Image<'_>,
+    tree: &mut Tree,
+    config: &Config,
+    programs: bool,
+) -> Result<(Defaults, Option<String>), ImageError> {
     let failed = ImageError::Bound;
     if programs && !tree.has_program(GLIBC) {
         let why = "the agent's programs want GNU's C library, which the image does not have (Alpine has another); base it on \
@@ -141,41 +156,87 @@ fn furnish(image: &Image<'_>, tree: &mut Tree, config: &Config, programs: bool) 
         tree.remove(path);
     }
     tree.put_file("/etc/machine-id", vec![], 0o444).map_err(failed)?;
-    if image.text(tree, "/etc/group")?.is_none() {
+    let groups = image.text(tree, "/etc/group")?;
+    if groups.is_none() {
         tree.put_file("/etc/group", GROUP.into(), 0o644).map_err(failed)?;
     }
     let users = image.text(tree, "/etc/passwd")?;
-    let (user, changed) = user(&config.user, users.as_deref());
-    if let Some(text) = changed {
+    let Login { name: user, passwd, note } = login(config, users.as_deref(), groups.as_deref());
+    if let Some(text) = passwd {
         tree.put_file("/etc/passwd", text, 0o644).map_err(failed)?;
     }
+    // The file system has one of its own, and a link may have led there.
+    tree.remove("lost+found");
     let shell = tree.has_program("/bin/sh");
-    Ok(Defaults { environment: config.environment.clone(), directory: config.directory.clone(), user, shell })
+    let Config { environment, directory, .. } = config;
+    Ok((Defaults { environment: environment.clone(), directory: directory.clone(), user, shell }, note))
 }
 
-/// Login name of an image's user, and the new text of `/etc/passwd` where that has to have one: a user who is a number and has no
-/// name there gets a line, as the number alone would run.
-fn user(user: &str, passwd: Option<&[u8]>) -> (String, Option<Vec<u8>>) {
+/// Whom an image's programs run as.
+#[derive(Debug, PartialEq, Eq)]
+struct Login {
+    name: String,
+    /// New text of `/etc/passwd`; None: it stays as it is.
+    passwd: Option<Vec<u8>>,
+    note: Option<String>,
+}
+
+/// Whom an image's programs run as. A user who is a number and has no name in `/etc/passwd` gets a line there, as the number alone
+/// would run.
+fn login(config: &Config, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Login {
     let text = passwd.map_or_else(|| PASSWD.into(), String::from_utf8_lossy);
     let created = passwd.is_none().then(|| text.clone().into_owned().into_bytes());
-    if user.is_empty() || !user.bytes().all(|b| b.is_ascii_digit()) {
-        return (user.into(), created);
-    }
-    let named = text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, uid) = (fields.next()?, fields.nth(1)?);
-        (uid == user && !name.is_empty()).then(|| name.to_owned())
+    let users: Vec<(&str, &str, &str)> = text.lines().filter_map(user_of).collect();
+    let wanted = group_of(&config.group, group);
+    let uid = config.user.parse::<u32>().ok();
+    let known = users.iter().find(|(name, id, _)| match uid {
+        Some(uid) => id.parse() == Ok(uid),
+        None => *name == if config.user.is_empty() { "root" } else { &config.user },
     });
-    if let Some(name) = named {
-        return (name, created);
+    let note = || format!("the image's USER names the group {}: its user's own is taken", config.group);
+    if let (None, Some(uid)) = (known, uid) {
+        let name = free_name(uid, &users);
+        let mut bytes = passwd.map_or_else(|| PASSWD.as_bytes().to_vec(), <[_]>::to_vec);
+        if !bytes.ends_with(b"\n") && !bytes.is_empty() {
+            bytes.push(b'\n');
+        }
+        let gid = wanted.unwrap_or(0);
+        bytes.extend_from_slice(format!("{name}:x:{uid}:{gid}::/:/bin/sh\n").as_bytes());
+        let note = (!config.group.is_empty() && wanted.is_none()).then(note);
+        return Login { name, passwd: Some(bytes), note };
     }
-    let name = format!("user{user}");
-    let mut bytes = passwd.map_or_else(|| PASSWD.as_bytes().to_vec(), <[_]>::to_vec);
-    if !bytes.ends_with(b"\n") && !bytes.is_empty() {
-        bytes.push(b'\n');
+    let own = known.and_then(|(_, _, gid)| gid.parse::<u32>().ok());
+    let note = (!config.group.is_empty() && (wanted.is_none() || own != wanted)).then(note);
+    let name = known.filter(|_| uid.is_some()).map_or_else(|| config.user.clone(), |(name, ..)| (*name).to_owned());
+    Login { name, passwd: created, note }
+}
+
+/// Name, number and group of a line of `/etc/passwd`.
+fn user_of(line: &str) -> Option<(&str, &str, &str)> {
+    let mut fields = line.split(':');
+    let (name, id, group) = (fields.next()?, fields.nth(1)?, fields.next()?);
+    (!name.is_empty()).then_some((name, id, group))
+}
+
+/// The number of a group that is a number, or has this name in `/etc/group`.
+fn group_of(group: &str, groups: Option<&[u8]>) -> Option<u32> {
+    let text = groups.map_or_else(|| GROUP.into(), String::from_utf8_lossy);
+    let named = || {
+        text.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next()? == group).then(|| fields.nth(1)?.parse().ok())?
+        })
+    };
+    if group.is_empty() { None } else { group.parse().ok().or_else(named) }
+}
+
+/// A name for a user who is a number, which nobody else has.
+fn free_name(uid: u32, users: &[(&str, &str, &str)]) -> String {
+    let mut name = format!("user{uid}");
+    while users.iter().any(|(known, ..)| *known == name) {
+        name.push('_');
     }
-    bytes.extend_from_slice(format!("{name}:x:{user}:0::/:/bin/sh\n").as_bytes());
-    (name, Some(bytes))
+    name
 }
 
 /// Does what takes long beside everything else. It ends soon after nobody waits for it any more.
@@ -212,7 +273,11 @@ impl Watch for Telling {
             let percent = (read * 50 / self.bytes).min(100);
             self.progress.line(Line::Passing(format!("{percent} % of the layers")));
         }
-        !self.stop.is_cancelled()
+        !self.is_ended()
+    }
+
+    fn is_ended(&self) -> bool {
+        self.stop.is_cancelled()
     }
 }
 
@@ -264,23 +329,43 @@ fn counted(number: usize, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::user;
+    use super::*;
+
+    fn of(user: &str, group: &str, passwd: Option<&str>) -> Login {
+        let config = Config { user: user.into(), group: group.into(), ..Config::default() };
+        login(&config, passwd.map(str::as_bytes), Some(b"root:x:0:\nstaff:x:50:\n"))
+    }
 
     #[test]
     fn a_number_has_a_name_or_gets_one() {
-        let passwd: &[u8] = b"root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false";
-        assert_eq!(user("", Some(passwd)), (String::new(), None));
-        assert_eq!(user("node", Some(passwd)), ("node".into(), None));
-        assert_eq!(
-            (user("65534", Some(passwd)), user("0", Some(passwd))),
-            (("nobody".into(), None), ("root".into(), None))
-        );
-        let (name, text) = user("1001", Some(passwd));
+        let passwd = Some("root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false");
+        let same = |name: &str| Login { name: name.into(), passwd: None, note: None };
+        assert_eq!((of("", "", passwd), of("node", "", passwd)), (same(""), same("node")));
+        assert_eq!((of("65534", "", passwd), of("0", "", passwd)), (same("nobody"), same("root")));
+        assert_eq!(of("065534", "", passwd), same("nobody"));
+        let Login { name, passwd: text, .. } = of("1001", "", passwd);
         let text = String::from_utf8(text.unwrap()).unwrap();
         assert_eq!((name.as_str(), text.lines().last()), ("user1001", Some("user1001:x:1001:0::/:/bin/sh")));
         assert!(text.contains("/bin/false\n"));
-        let (name, text) = user("", None);
+        let Login { name, passwd: text, .. } = of("", "", None);
         assert_eq!((name.as_str(), text.as_deref()), ("", Some(&b"root:x:0:0:root:/root:/bin/sh\n"[..])));
-        assert!(user("7", None).1.unwrap().ends_with(b"user7:x:7:0::/:/bin/sh\n"));
+        assert!(of("7", "", None).passwd.unwrap().ends_with(b"user7:x:7:0::/:/bin/sh\n"));
+        // Somebody else's name.
+        assert_eq!(of("7", "", Some("user7:x:8:8::/:/bin/sh\n")).name, "user7_");
+    }
+
+    #[test]
+    fn the_group_of_a_number_is_heeded_and_of_others_told() {
+        let passwd = Some("root:x:0:0::/root:/bin/sh\nnode:x:1000:1000::/:/bin/sh\n");
+        for (group, line) in [("50", "user7:x:7:50::/:/bin/sh\n"), ("staff", "user7:x:7:50::/:/bin/sh\n")] {
+            let login = of("7", group, passwd);
+            assert!(login.passwd.unwrap().ends_with(line.as_bytes()) && login.note.is_none());
+        }
+        assert!(of("7", "never", passwd).note.is_some());
+        assert!(of("node", "staff", passwd).note.unwrap().contains("the group staff"));
+        assert!(of("1000", "50", passwd).note.is_some());
+        for (user, group) in [("1000", "1000"), ("node", "1000"), ("", "root"), ("", "0")] {
+            assert_eq!(of(user, group, passwd).note, None, "{user}:{group}");
+        }
     }
 }

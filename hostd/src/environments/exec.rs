@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use hostd_core::{Recipe, recipe::ROOT};
+use hostd_core::{Recipe, image::Defaults, recipe::ROOT};
 use pilothouse_proto::guest::v1::{ExecStart, Exit, guest_client::GuestClient};
 use tokio::time::timeout;
 use tonic::transport::Channel;
@@ -21,18 +21,22 @@ pub(super) const OWN_PROGRAMS: &str = "/run/pilothouse/bin";
 /// A guest of a build, and what its commands find there.
 pub(super) struct Inside {
     client: GuestClient<Channel>,
-    environment: HashMap<String, String>,
+    image: Option<Defaults>,
     lacks_shell: bool,
 }
 
 impl Inside {
-    /// A guest of this recipe's: its commands find the variables of the image that it is based on.
+    /// A guest of this recipe's: its commands find the variables of the image that it is based on. The recipe's own are not among
+    /// them: builds are named by what goes into them, and those do not.
     pub(super) fn of(client: GuestClient<Channel>, recipe: &Recipe) -> Self {
-        let image = recipe.image.iter().flat_map(|image| image.environment.keys());
-        let of_image = image.filter_map(|name| Some((name.clone(), recipe.environment.get(name)?.clone())));
+        Self { client, image: recipe.image.as_deref().cloned(), lacks_shell: recipe.lacks_shell() }
+    }
+
+    /// Variables of this user's commands.
+    fn environment(&self, user: &str) -> HashMap<String, String> {
         let mut environment = HashMap::from([("DEBIAN_FRONTEND".to_owned(), "noninteractive".to_owned())]);
-        environment.extend(of_image);
-        Self { client, environment, lacks_shell: recipe.lacks_shell() }
+        environment.extend(self.image.iter().flat_map(|image| image.variables(user, OWN_PROGRAMS)));
+        environment
     }
 
     /// The link to the guest.
@@ -138,7 +142,7 @@ async fn follow(
 ) -> Result<Exit, tonic::Status> {
     let start = ExecStart {
         command: command.iter().map(|word| (*word).to_owned()).collect(),
-        environment: inside.environment.clone(),
+        environment: inside.environment(user),
         directory: directory.into(),
         terminal: None,
         beside_frozen: false,

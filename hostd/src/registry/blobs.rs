@@ -87,23 +87,36 @@ impl Blobs {
         published.await.map_err(RegistryError::at(&path))
     }
 
+    /// Bytes that are free where it is kept.
+    pub(super) async fn free(&self) -> Result<u64, RegistryError> {
+        let folder = self.folder.clone();
+        let free = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
+        let free = free.unwrap_or(Err(rustix::io::Errno::IO));
+        let free = free.map_err(|error| RegistryError::at(&self.folder)(error.into()))?;
+        Ok(free.f_bavail.saturating_mul(free.f_frsize))
+    }
+
     /// Removes the oldest beyond [`KEPT_MAX`], and what was never finished; none of these.
     pub(super) async fn prune(&self, latest: &[&Blob]) -> Result<(), RegistryError> {
         self.prune_to(latest, KEPT_MAX).await
     }
 
     pub(super) async fn prune_to(&self, latest: &[&Blob], most: u64) -> Result<(), RegistryError> {
-        let latest: BTreeSet<PathBuf> = latest.iter().map(|blob| self.path(&blob.digest)).collect();
+        let latest: BTreeSet<PathBuf> =
+            latest.iter().flat_map(|blob| [self.path(&blob.digest), self.part(&blob.digest)]).collect();
         let failed = || RegistryError::at(&self.folder);
         let mut entries = fs::read_dir(&self.folder).await.map_err(failed())?;
         let mut kept = vec![];
         while let Some(entry) = entries.next_entry().await.map_err(failed())? {
             let path = entry.path();
             let Ok(is) = entry.metadata().await else { continue };
+            if latest.contains(&path) {
+                continue;
+            }
             if path.extension().is_some() {
                 // One build is made at a time: nobody else is fetching.
                 remove(&path).await?;
-            } else if !latest.contains(&path) {
+            } else {
                 kept.push((is.modified().ok(), is.len(), path));
             }
         }

@@ -81,6 +81,8 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     /// Host that has answered at last, for people.
     pub(super) host: String,
+    /// Whether that is the one that was asked first: what another says is nothing that the registry says.
+    pub(super) first: bool,
     body: Incoming,
     _connection: AbortOnDropHandle<()>,
 }
@@ -115,24 +117,26 @@ impl Answer {
     }
 }
 
-/// Sends a request, and follows where its answers lead on to. Only the host that is asked first gets `own`, headers that say who
-/// asks. Nothing goes unencrypted that began encrypted.
-pub(super) async fn send(
-    tls: Option<&Arc<ClientConfig>>,
-    method: &Method,
-    url: &Url,
-    headers: &HeaderMap,
-    own: &HeaderMap,
-) -> Result<Answer, String> {
+/// What differs from server to server.
+pub(super) trait Asker: Sync {
+    /// Whom it trusts there; None: there is no TLS.
+    fn tls(&self, url: &Url) -> Option<&Arc<ClientConfig>>;
+    /// Headers that say who asks. Nobody but the host that is asked first gets them.
+    fn own(&self, url: &Url) -> HeaderMap;
+}
+
+/// Sends a request, and follows where its answers lead on to. Nothing goes unencrypted that began encrypted.
+pub(super) async fn send(asker: &dyn Asker, method: &Method, url: &Url, headers: &HeaderMap) -> Result<Answer, String> {
     let mut at = url.clone();
     for _ in 0..=REDIRECTS {
         let mut all = headers.clone();
         if at.is_of(url) {
-            all.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+            all.extend(asker.own(&at));
         }
-        let answer = once(tls, method, &at, all).await.map_err(|why| format!("{}: {why}", at.authority()))?;
+        let answer = once(asker.tls(&at), method, &at, all).await;
+        let answer = answer.map_err(|why| format!("{}: {why}", at.authority()))?;
         if !answer.status.is_redirection() {
-            return Ok(answer);
+            return Ok(Answer { first: at.is_of(url), ..answer });
         }
         let next = answer.headers.get(LOCATION).and_then(|location| at.join(location.to_str().ok()?));
         let next = next.ok_or_else(|| format!("{} leads on to nowhere", at.authority()))?;
@@ -180,7 +184,14 @@ async fn once(
     let answer = timeout(SILENCE, sender.send_request(request)).await;
     let answer = answer.map_err(|_| format!("it does not answer within {} s", SILENCE.as_secs()))?;
     let (head, body) = answer.map_err(|error| causes(&error))?.into_parts();
-    Ok(Answer { status: head.status, headers: head.headers, host: url.authority(), body, _connection: connection })
+    Ok(Answer {
+        status: head.status,
+        headers: head.headers,
+        host: url.authority(),
+        first: true,
+        body,
+        _connection: connection,
+    })
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -23,6 +23,11 @@ use super::{
 
 /// Tries of one part that is cut off or wrong, without any step forward.
 const TRIES: u32 = 5;
+/// Bytes that are a step forward; with fewer, one who sends a few at a time would hold up all other builds.
+const STEP: u64 = 1 << 20;
+/// Least rate at which a part comes, in bytes a second, and how long it may come slower.
+const RATE_MIN: u64 = 4 << 10;
+const SLOW_MAX: Duration = Duration::from_secs(120);
 /// Longest wait before a further try, in waits before the second.
 const PAUSES_MAX: u32 = 16;
 /// Time between two lines that say how far a part has come.
@@ -102,6 +107,7 @@ pub(super) async fn pull(
     client: &Client,
     blobs: &Blobs,
     image: &Resolved,
+    most: u64,
     progress: &dyn Progress,
 ) -> Result<Pulled, RegistryError> {
     let unusable = |why: String| unusable(&image.reference, why);
@@ -112,6 +118,10 @@ pub(super) async fn pull(
         let why = format!("it is for {}, and this machine is {}", config.architecture, architecture());
         return Err(unusable(why));
     }
+    let Room { layers, missing, free } = room(blobs, image).await?;
+    if let Some(why) = too_much((layers, most), (missing, free)) {
+        return Err(unusable(why));
+    }
     let (count, mut layers) = (image.manifest.layers.len(), vec![]);
     for (number, layer) in image.manifest.layers.iter().enumerate() {
         fail::fail_point!("image::before-layer");
@@ -119,6 +129,40 @@ pub(super) async fn pull(
         layers.push(blobs.path(&layer.digest));
     }
     Ok(Pulled { config, layers })
+}
+
+/// Room that an image takes, in bytes.
+struct Room {
+    /// Of all its layers.
+    layers: u64,
+    /// Of those that are not here.
+    missing: u64,
+    free: u64,
+}
+
+async fn room(blobs: &Blobs, image: &Resolved) -> Result<Room, RegistryError> {
+    let (mut layers, mut missing) = (0u64, 0u64);
+    for layer in &image.manifest.layers {
+        let (whole, part) = (blobs.path(&layer.digest), blobs.part(&layer.digest));
+        let here = match fs::metadata(&whole).await {
+            Ok(is) => is.len(),
+            Err(_) => fs::metadata(&part).await.map_or(0, |is| is.len()),
+        };
+        layers = layers.saturating_add(layer.size);
+        missing = missing.saturating_add(layer.size.saturating_sub(here));
+    }
+    Ok(Room { layers, missing, free: blobs.free().await? })
+}
+
+/// Why an image is not fetched at all: its layers are longer than they may unpack to, or than there is room for.
+pub(super) fn too_much((layers, most): (u64, u64), (missing, free): (u64, u64)) -> Option<String> {
+    if layers > most {
+        let (layers, most) = (mebibytes(layers), mebibytes(most));
+        return Some(format!("its layers have {layers}, and may unpack to {most} at most; raise `size.disk`"));
+    }
+    let why =
+        || format!("{} of it are to be fetched, and {} are free on the host", mebibytes(missing), mebibytes(free));
+    (missing > free).then(|| why() + "; make room, or take a smaller image")
 }
 
 /// Fetches one part. What was fetched of it before it was cut off is not fetched again.
@@ -146,7 +190,7 @@ async fn fetch(
             Err(error) => return Err(error),
         };
         let after = fs::metadata(&part).await.map_or(0, |is| is.len());
-        tries = if after > before { 0 } else { tries + 1 };
+        tries = if after >= before.saturating_add(STEP) { 0 } else { tries + 1 };
         if tries >= TRIES {
             return Err(why);
         }
@@ -213,11 +257,18 @@ async fn body(
     blob: &Blob,
     tell: impl Fn(u64),
 ) -> Result<(), Cut> {
-    let mut told = Instant::now();
+    let (mut told, mut window, mut came) = (Instant::now(), Instant::now(), 0);
     while let Some(piece) = answer.next().await.map_err(Cut::Said)? {
         *length += piece.len() as u64;
         if *length > blob.size {
             return Err(Cut::Said("it says more than the image's manifest has".into()));
+        }
+        came += piece.len() as u64;
+        if window.elapsed() >= SLOW_MAX {
+            if came < RATE_MIN * SLOW_MAX.as_secs() {
+                return Err(Cut::Said(format!("it sends {came} bytes in {} s", SLOW_MAX.as_secs())));
+            }
+            (window, came) = (Instant::now(), 0);
         }
         hash.add(&piece);
         file.write_all(&piece).await.map_err(Cut::File)?;
@@ -246,8 +297,8 @@ async fn asked(client: &Client, method: Method, wanted: &str) -> Result<(Option<
     let mut pause = client.pause;
     for tries in 1.. {
         match ask(client, method.clone(), &what).await {
-            Err(RegistryError::Unreachable { why, host }) if tries < 3 && !why.contains("it answers 4") => {
-                tracing::debug!(host, image = client.image(), "a registry is asked again: {why}");
+            Err(error) if tries < 3 && is_passing(&error) => {
+                tracing::debug!(image = client.image(), "a registry is asked again: {error}");
                 sleep(pause).await;
                 pause *= 2;
             }
@@ -255,6 +306,15 @@ async fn asked(client: &Client, method: Method, wanted: &str) -> Result<(Option<
         }
     }
     Err(client.unreachable("it does not answer".into()))
+}
+
+/// Whether another try may go better.
+fn is_passing(error: &RegistryError) -> bool {
+    match error {
+        RegistryError::Unreachable { why, .. } => !why.contains("it answers 4"),
+        RegistryError::TooOften { .. } => true,
+        _ => false,
+    }
 }
 
 async fn ask(client: &Client, method: Method, what: &str) -> Result<(Option<Digest>, Vec<u8>), RegistryError> {

@@ -55,6 +55,16 @@ struct Shelf {
     cut: AtomicUsize,
     /// What was asked for.
     asked: Mutex<Vec<String>>,
+    /// Requests for manifests that it has no time for.
+    busy: AtomicUsize,
+    /// Who gives out tokens; None: it does itself.
+    realm: Mutex<Option<String>>,
+    /// Where its blobs lie; None: with itself.
+    store: Mutex<Option<String>>,
+    /// Status that the store answers with.
+    status: Mutex<Option<StatusCode>>,
+    /// Who was said to ask for tokens and of the store; empty: nobody.
+    callers: Mutex<Vec<String>>,
 }
 
 /// A registry on a port of its own.
@@ -114,6 +124,10 @@ impl FakeRegistry {
         digest
     }
 
+    fn callers(&self) -> Vec<String> {
+        std::mem::take(&mut self.shelf.callers.lock().unwrap())
+    }
+
     fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.shelf.asked.lock().unwrap())
     }
@@ -124,11 +138,11 @@ fn refused(shelf: &Shelf, headers: &HeaderMap) -> Option<Response> {
     let (want, challenge) = match shelf.manner {
         Manner::Open => return None,
         Manner::Token => {
-            let host = headers["host"].to_str().unwrap();
-            (
-                "Bearer let-me-in".to_owned(),
-                format!(r#"Bearer realm="http://{host}/token",service="s",scope="repository:team/app:pull""#),
-            )
+            let own = format!("http://{}/token", headers["host"].to_str().unwrap());
+            let realm = shelf.realm.lock().unwrap().clone().unwrap_or(own);
+            // It asks for more than it needs.
+            let scope = "repository:team/app:pull,push,delete";
+            ("Bearer let-me-in".to_owned(), format!(r#"Bearer realm="{realm}",service="s",scope="{scope}""#))
         }
         Manner::Basic => (basic(), r#"Basic realm="r""#.into()),
     };
@@ -139,7 +153,12 @@ fn basic() -> String {
     format!("Basic {}", STANDARD.encode("anna:canary"))
 }
 
-async fn token(uri: Uri, headers: HeaderMap) -> Response {
+fn caller(headers: &HeaderMap) -> String {
+    headers.get("authorization").map_or(String::new(), |value| value.to_str().unwrap().to_owned())
+}
+
+async fn token(State(shelf): State<Arc<Shelf>>, uri: Uri, headers: HeaderMap) -> Response {
+    shelf.callers.lock().unwrap().push(caller(&headers));
     let known = headers.get("authorization").is_some_and(|value| value.to_str().unwrap() == basic());
     if known && uri.query() == Some("service=s&scope=repository:team/app:pull") {
         return r#"{"access_token":"let-me-in"}"#.into_response();
@@ -155,6 +174,9 @@ async fn manifest(
 ) -> Response {
     if let Some(refused) = refused(&shelf, &headers) {
         return refused;
+    }
+    if shelf.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     shelf.asked.lock().unwrap().push(format!("{method} {wanted}"));
     let found = shelf.manifests.lock().unwrap().get(&wanted).cloned();
@@ -178,10 +200,15 @@ async fn blob(
     if let Some(refused) = refused(&shelf, &headers) {
         return refused;
     }
-    (StatusCode::TEMPORARY_REDIRECT, [("location", format!("/elsewhere/{digest}"))]).into_response()
+    let store = shelf.store.lock().unwrap().clone().unwrap_or_default();
+    (StatusCode::TEMPORARY_REDIRECT, [("location", format!("{store}/elsewhere/{digest}"))]).into_response()
 }
 
 async fn elsewhere(State(shelf): State<Arc<Shelf>>, Path(digest): Path<String>, headers: HeaderMap) -> Response {
+    shelf.callers.lock().unwrap().push(caller(&headers));
+    if let Some(status) = *shelf.status.lock().unwrap() {
+        return status.into_response();
+    }
     let range = headers.get("range").map(|range| range.to_str().unwrap().to_owned());
     shelf.asked.lock().unwrap().push(format!("blob {}", range.clone().unwrap_or_default()));
     let Some(bytes) = shelf.blobs.lock().unwrap().get(&digest).cloned() else {
@@ -242,8 +269,11 @@ impl World {
     async fn pulled(&self, reference: &Reference, credential: Option<&str>) -> Result<(Resolved, Pulled), String> {
         let resolved =
             self.images.resolve(reference, credential, "env", &self.lines).await.map_err(|error| error.to_string())?;
-        let pulled =
-            self.images.pull(&resolved, credential, "env", &self.lines).await.map_err(|error| error.to_string())?;
+        let pulled = self
+            .images
+            .pull(&resolved, credential, "env", MOST, &self.lines)
+            .await
+            .map_err(|error| error.to_string())?;
         Ok((resolved, pulled))
     }
 
@@ -252,6 +282,8 @@ impl World {
     }
 }
 
+/// Most bytes of all layers of an image here.
+const MOST: u64 = 1 << 20;
 const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","config":{"Env":["A=b"]}}"#;
 
 #[tokio::test]
@@ -351,6 +383,68 @@ async fn who_asks_is_said_where_the_registry_wants_to_know_and_to_nobody_else() 
 }
 
 #[tokio::test]
+async fn a_store_that_a_registry_leads_on_to_is_not_told_who_asks() {
+    for manner in [Manner::Token, Manner::Basic] {
+        let (world, registry) = (World::new(), FakeRegistry::new(manner).await);
+        let store = FakeRegistry::new(Manner::Open).await;
+        let reference = registry.push("1", CONFIG, &[b"layer".to_vec()]);
+        *store.shelf.blobs.lock().unwrap() = registry.shelf.blobs.lock().unwrap().clone();
+        *registry.shelf.store.lock().unwrap() = Some(format!("http://{}", store.address));
+        world.credential(&registry.address, "basic = \"anna\"");
+        assert_eq!(fs::read(&world.pulled(&reference, Some("reg")).await.unwrap().1.layers[0]).unwrap(), b"layer");
+        assert_eq!(store.callers(), ["", ""], "the configuration and the layer");
+        // What it says is not what the registry says of the credential.
+        *store.shelf.status.lock().unwrap() = Some(StatusCode::FORBIDDEN);
+        let other = registry.push("1", CONFIG, &[b"another".to_vec()]);
+        let error = world.pulled(&other, Some("reg")).await.unwrap_err();
+        assert!(error.contains("where it leads on to, answers 403") && !error.contains("credential"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_gets_no_token_of_a_credential_that_is_for_another() {
+    let (world, registry) = (World::new(), FakeRegistry::new(Manner::Token).await);
+    let giver = FakeRegistry::new(Manner::Open).await;
+    let reference = registry.push("1", CONFIG, &[b"layer".to_vec()]);
+    *registry.shelf.realm.lock().unwrap() = Some(format!("http://{}/token", giver.address));
+    world.credential(&giver.address, "basic = \"anna\"");
+    let error = world.pulled(&reference, Some("reg")).await.unwrap_err();
+    assert!(error.contains(&format!("`hosts` do not have {}", registry.address)), "{error}");
+    assert_eq!(giver.callers(), Vec::<String>::new());
+    // Both of them.
+    world.credential(&format!("{}\", \"{}", giver.address, registry.address), "basic = \"anna\"");
+    world.pulled(&reference, Some("reg")).await.unwrap();
+    assert_eq!(giver.callers(), [basic(), basic()], "for the manifests, and for the layers");
+    // A secret that is for part of a host alone goes along with no other request there.
+    let (world, registry) = (World::new(), FakeRegistry::new(Manner::Basic).await);
+    let reference = registry.push("1", CONFIG, &[b"layer".to_vec()]);
+    world.credential(&registry.address, "basic = \"anna\"\npath = \"/v2/team/\"");
+    world.pulled(&reference, Some("reg")).await.unwrap();
+    assert_eq!(registry.callers(), ["", ""]);
+}
+
+#[tokio::test]
+async fn a_registry_without_time_is_asked_again() {
+    let (world, registry) = (World::new(), FakeRegistry::new(Manner::Open).await);
+    let reference = registry.push("1", CONFIG, &[b"layer".to_vec()]);
+    registry.shelf.busy.store(2, Ordering::Relaxed);
+    world.pulled(&reference, None).await.unwrap();
+    registry.shelf.busy.store(100, Ordering::Relaxed);
+    assert!(world.pulled(&reference, None).await.unwrap_err().contains("asked too often (503)"));
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_not_fetched() {
+    let (world, registry) = (World::new(), FakeRegistry::new(Manner::Open).await);
+    let reference = registry.push("1", CONFIG, &[vec![7; MOST as usize], b"x".to_vec()]);
+    let error = world.pulled(&reference, None).await.unwrap_err();
+    assert!(error.contains("raise `size.disk`"), "{error}");
+    assert_eq!(registry.asked().iter().filter(|what| what.starts_with("blob")).count(), 1, "the configuration");
+    assert!(pull::too_much((9, 9), (4, 4)).is_none());
+    assert!(pull::too_much((9, 9), (4 << 20, 3 << 20)).unwrap().contains("4.0 MiB of it are to be fetched, and 3.0"));
+}
+
+#[tokio::test]
 async fn images_for_others_are_refused() {
     let (world, registry) = (World::new(), FakeRegistry::new(Manner::Open).await);
     let reference = registry.push("1", r#"{"architecture":"sparc"}"#, &[]);
@@ -375,6 +469,11 @@ async fn the_oldest_of_what_was_pulled_goes_first() {
     world.images.blobs.prune_to(&last, 2000).await.unwrap();
     let there: Vec<bool> = images.iter().map(|(_, pulled)| pulled.layers[0].exists()).collect();
     assert_eq!((there[0], there[2], unfinished.exists()), (false, true, false));
-    world.images.prune(&images[2].0).await.unwrap();
-    assert!(images[2].1.layers[0].exists());
+    // The last one's own may go on next time.
+    let begun = images[2].1.layers[0].with_extension("part");
+    fs::write(&begun, "x").unwrap();
+    world.images.prune(Some(&images[2].0)).await.unwrap();
+    assert!(images[2].1.layers[0].exists() && begun.exists());
+    world.images.prune(None).await.unwrap();
+    assert!(!begun.exists());
 }

@@ -14,8 +14,6 @@ pub enum Challenge {
         realm: String,
         /// Whom the token is for; empty: it does not say.
         service: String,
-        /// What the token is to allow; empty: it does not say.
-        scope: String,
     },
 }
 
@@ -32,22 +30,21 @@ impl Challenge {
             if word.eq_ignore_ascii_case("basic") {
                 basic = true;
             } else if word.eq_ignore_ascii_case("bearer") {
-                let (mut realm, mut service, mut scope) = (None, String::new(), String::new());
+                let (mut realm, mut service) = (None, String::new());
                 for (key, value) in Parameters(rest) {
                     match key.to_ascii_lowercase().as_str() {
                         "realm" => realm = Some(value),
                         "service" => service = value,
-                        "scope" => scope = value,
                         _ => {}
                     }
                 }
-                return realm.map(|realm| Self::Bearer { realm, service, scope });
+                return realm.map(|realm| Self::Bearer { realm, service });
             }
         }
         basic.then_some(Self::Basic)
     }
 
-    /// The URL that gives a token: the realm with what is asked for. `scope` is taken where the challenge has none.
+    /// The URL that gives a token: the realm with what is asked for.
     #[must_use]
     pub fn token_url(realm: &str, service: &str, scope: &str) -> String {
         let mut url = realm.to_owned();

@@ -21,6 +21,8 @@ pub struct Config {
     pub directory: String,
     /// User that programs run as, a name or a number; empty: root.
     pub user: String,
+    /// Group that they run as, a name or a number; empty: the user's own.
+    pub group: String,
     /// Name of the processor's architecture; empty: it does not say.
     pub architecture: String,
     /// What of it is not heeded: a line each, for people.
@@ -38,6 +40,34 @@ pub struct Defaults {
     pub user: String,
     /// Whether the image has `/bin/sh`.
     pub shell: bool,
+}
+
+/// Variables that say how to get out: of where the image was made, and not of here.
+const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"];
+/// Variables that say who somebody is.
+const PERSONAL: [&str; 4] = ["HOME", "USER", "LOGNAME", "SHELL"];
+
+impl Defaults {
+    /// Login name of the user that programs run as.
+    #[must_use]
+    pub fn login(&self) -> &str {
+        if self.user.is_empty() { crate::recipe::ROOT } else { &self.user }
+    }
+
+    /// Variables of programs that run as this user; in front of their PATH is `folder`.
+    #[must_use]
+    pub fn variables(&self, user: &str, folder: &str) -> BTreeMap<String, String> {
+        let mut variables = self.environment.clone();
+        variables.retain(|name, value| {
+            let is_proxy = PROXIES.iter().any(|proxy| name.eq_ignore_ascii_case(proxy));
+            let is_others = PERSONAL.contains(&name.as_str()) && user != self.login();
+            !(is_proxy || is_others || name == "PATH" && value.is_empty())
+        });
+        if let Some(path) = variables.get_mut("PATH") {
+            *path = format!("{folder}:{path}");
+        }
+        variables
+    }
 }
 
 #[derive(Deserialize)]
@@ -113,21 +143,31 @@ impl Config {
         let fits = path.starts_with('/')
             && path.len() <= VALUE_MAX
             && !path.contains(|c: char| c.is_control())
+            && inner().next() != Some("lost+found")
             && inner().all(|part| part != ".." && part.len() <= 255);
         if fits && inner().next().is_some() {
             self.directory = inner().fold(String::new(), |path, part| path + "/" + part);
         } else if !fits && !path.is_empty() {
-            self.ignored.push("the image's WORKDIR is no absolute path, and is not heeded".into());
+            self.ignored
+                .push("the image's WORKDIR is no absolute path, or the file system's own, and is not heeded".into());
         }
     }
 
     fn user(&mut self, user: &str) {
-        let name = user.split(':').next().unwrap_or_default();
-        let fits = name.len() <= 32 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-        if fits && !name.starts_with('-') {
-            self.user = name.into();
+        let (name, group) = user.split_once(':').unwrap_or((user, ""));
+        if is_name_or_number(name) && is_name_or_number(group) {
+            (self.user, self.group) = (name.into(), group.into());
         } else {
             self.ignored.push("the image's USER is no name and no number, and is not heeded".into());
         }
     }
+}
+
+/// Whether a text is a name of a user or a group, or the number of one; an empty one is.
+fn is_name_or_number(text: &str) -> bool {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    // The last one says that there is none.
+    let fits = !is_number || text.parse::<u32>().is_ok_and(|id| id != u32::MAX);
+    text.len() <= 32 && plain && fits && !text.starts_with('-')
 }

@@ -76,7 +76,8 @@ struct Raw {
     media_type: String,
     config: Option<RawBlob>,
     layers: Option<Vec<RawBlob>>,
-    manifests: Option<Vec<RawBlob>>,
+    /// Each on its own: one that makes no sense does not spoil the others.
+    manifests: Option<Vec<serde_json::Value>>,
 }
 
 #[derive(Deserialize)]
@@ -121,11 +122,17 @@ impl Document {
     }
 }
 
-fn variants(raw: Vec<RawBlob>) -> Result<Vec<Variant>, String> {
+/// The entries of an index that name a manifest or an index: there may be others, such as signatures.
+fn variants(raw: Vec<serde_json::Value>) -> Result<Vec<Variant>, String> {
     if raw.len() > VARIANTS_MAX {
         return Err(format!("its index has {} entries; at most {VARIANTS_MAX} are read", raw.len()));
     }
-    let variant = |mut raw: RawBlob| {
+    let variant = |raw: serde_json::Value| -> Result<Variant, String> {
+        let mut raw: RawBlob = serde_json::from_value(raw).map_err(|error| error.to_string())?;
+        if !(raw.media_type.is_empty() || ACCEPT.split(", ").any(|kind| kind == raw.media_type)) {
+            let kind = crate::text::one_line(&crate::text::clean(&raw.media_type, 64));
+            return Err(format!("it is of the type {kind}"));
+        }
         let platform = raw.platform.take().map(|platform| Platform {
             os: crate::text::clean(&platform.os, 32),
             architecture: crate::text::clean(&platform.architecture, 32),
@@ -133,7 +140,17 @@ fn variants(raw: Vec<RawBlob>) -> Result<Vec<Variant>, String> {
         });
         Ok(Variant { manifest: blob(&raw, DOCUMENT_MAX)?, platform })
     };
-    raw.into_iter().map(variant).collect()
+    let (mut variants, mut bad) = (vec![], None);
+    for raw in raw {
+        match variant(raw) {
+            Ok(variant) => variants.push(variant),
+            Err(why) => bad = bad.or(Some(why)),
+        }
+    }
+    match bad.filter(|_| variants.is_empty()) {
+        Some(why) => Err(format!("no entry of its index is of use; of the first, {why}")),
+        None => Ok(variants),
+    }
 }
 
 fn manifest(media_type: &str, config: RawBlob, layers: Vec<RawBlob>) -> Result<Manifest, String> {

@@ -148,9 +148,12 @@ impl Reference {
     }
 }
 
-/// In full: registry, name, tag and digest.
+/// In full: registry, name, tag and digest; with the scheme, where the name would be read as another without it.
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.plain != is_loopback(&self.registry) || !looks_like_a_host(&self.registry) {
+            f.write_str(if self.plain { "http://" } else { "https://" })?;
+        }
         write!(f, "{}/{}", self.registry, self.repository)?;
         if let Some(tag) = &self.tag {
             write!(f, ":{tag}")?;
@@ -164,9 +167,8 @@ fn parts(name: &str, must_be_host: bool) -> Result<(String, String), String> {
     if name.is_empty() {
         return Err("it has no name".into());
     }
-    let looks_like_a_host = |first: &str| first.contains(['.', ':']) || first == "localhost" || must_be_host;
     match name.split_once('/') {
-        Some((first, rest)) if looks_like_a_host(first) => {
+        Some((first, rest)) if must_be_host || looks_like_a_host(first) => {
             let registry = first.to_ascii_lowercase();
             if !is_host(&registry) {
                 return Err("its registry is no host, or host:port".into());
@@ -182,6 +184,11 @@ fn parts(name: &str, must_be_host: bool) -> Result<(String, String), String> {
         Some(_) => Ok((DEFAULT_REGISTRY.into(), name.into())),
         None => Ok((DEFAULT_REGISTRY.into(), format!("library/{name}"))),
     }
+}
+
+/// Whether what stands before a name's first slash is a registry, and no part of a name on Docker Hub.
+fn looks_like_a_host(first: &str) -> bool {
+    first.contains(['.', ':']) || first == "localhost"
 }
 
 fn tag_of(tag: &str) -> Result<String, String> {

@@ -13,12 +13,12 @@ const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abc
 #[case::index("index.docker.io/a/b", "docker.io/a/b:latest", "registry-1.docker.io", false)]
 #[case::ghcr("ghcr.io/o/a/b_c__d-e.f:V1_x", "ghcr.io/o/a/b_c__d-e.f:V1_x", "ghcr.io", false)]
 #[case::port("reg.lan:5000/a", "reg.lan:5000/a:latest", "reg.lan:5000", false)]
-#[case::plain("http://reg.lan:5000/a:1", "reg.lan:5000/a:1", "reg.lan:5000", true)]
-#[case::plain_word("http://registry/a:1", "registry/a:1", "registry", true)]
+#[case::plain("http://reg.lan:5000/a:1", "http://reg.lan:5000/a:1", "reg.lan:5000", true)]
+#[case::plain_word("http://registry/a:1", "http://registry/a:1", "registry", true)]
 #[case::localhost("localhost/a", "localhost/a:latest", "localhost", true)]
 #[case::loopback("127.0.0.1:5000/a/b:x", "127.0.0.1:5000/a/b:x", "127.0.0.1:5000", true)]
 #[case::loopback6("[::1]:5000/a", "[::1]:5000/a:latest", "[::1]:5000", true)]
-#[case::tls("https://localhost:5000/a", "localhost:5000/a:latest", "localhost:5000", false)]
+#[case::tls("https://localhost:5000/a", "https://localhost:5000/a:latest", "localhost:5000", false)]
 fn references_are_read_as_docker_does(#[case] text: &str, #[case] full: &str, #[case] host: &str, #[case] plain: bool) {
     let reference = Reference::parse(text).unwrap();
     assert_eq!((reference.to_string().as_str(), reference.host(), reference.plain), (full, host, plain));
@@ -78,8 +78,18 @@ fn an_index_names_the_image_of_a_platform() {
     assert_eq!(Variant::choose(&all, "arm64").unwrap().size, 7);
     let error = Variant::choose(&all, "riscv64").unwrap_err();
     assert_eq!(error, "there is no image for linux/riscv64; there are: linux/amd64, linux/arm64");
-    assert!(Variant::choose(&index(&[blob("x", "")]), "amd64").is_ok());
+    assert!(Variant::choose(&index(&[blob("oci.image.manifest.v1+json", "")]), "amd64").is_ok());
     assert!(Variant::choose(&index(&[]), "amd64").is_err());
+    // What is of no use is left out, where there is something else.
+    let odd = [
+        "7".into(),
+        r#"{"mediaType":"text/plain","digest":"x","size":1}"#.into(),
+        blob("cncf.helm.chart", ""),
+        entry("linux", "amd64", ""),
+    ];
+    assert_eq!(index(&odd).len(), 1);
+    let error = Document::parse(format!(r#"{{"manifests":[{}]}}"#, odd[2]).as_bytes()).unwrap_err();
+    assert!(error.contains("of the type application/vnd.cncf.helm.chart"), "{error}");
 }
 
 #[test]
@@ -120,6 +130,7 @@ fn a_configuration_says_how_programs_run() {
         ["A=x=y", "PATH=/a:/b"]
     );
     assert_eq!((config.directory.as_str(), config.user.as_str()), ("/srv/app", "node"));
+    assert_eq!(config.group, "staff");
     let ignored = config.ignored.join("\n");
     for what in ["bad name", "PILOTHOUSE_X", "CMD is not run", "VOLUME has no effect"] {
         assert!(ignored.contains(what), "{ignored}");
@@ -129,21 +140,21 @@ fn a_configuration_says_how_programs_run() {
     assert_eq!(of("null"), Config::default());
     assert_eq!(of(r#"{"WorkingDir":"/","User":"1000:1000"}"#).user, "1000");
     assert_eq!(of(r#"{"WorkingDir":"/a/../b"}"#).directory, "");
+    assert_eq!(of(r#"{"WorkingDir":"/lost+found/a"}"#).directory, "");
+    assert_eq!(of(r#"{"User":"4294967296"}"#).user, "");
     assert_eq!(of(r#"{"User":"-x"}"#).ignored.len(), 1);
     assert!(Config::parse(br#"{"os":"windows"}"#).unwrap_err().contains("windows"));
 }
 
 #[test]
 fn challenges_are_read() {
-    let bearer = |realm: &str, service: &str, scope: &str| {
-        Some(Challenge::Bearer { realm: realm.into(), service: service.into(), scope: scope.into() })
-    };
+    let bearer = |realm: &str, service: &str| Some(Challenge::Bearer { realm: realm.into(), service: service.into() });
     let of = Challenge::parse;
     let docker =
         r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/a:pull""#;
-    assert_eq!(of(docker), bearer("https://auth.docker.io/token", "registry.docker.io", "repository:library/a:pull"));
-    assert_eq!(of(r#"Basic realm="a, b", bearer realm=x"#), bearer("x", "", ""));
-    assert_eq!(of(r#"bearer Realm="q\"x" , error="e""#), bearer("q\"x", "", ""));
+    assert_eq!(of(docker), bearer("https://auth.docker.io/token", "registry.docker.io"));
+    assert_eq!(of(r#"Basic realm="a, b", bearer realm=x"#), bearer("x", ""));
+    assert_eq!(of(r#"bearer Realm="q\"x" , error="e""#), bearer("q\"x", ""));
     assert_eq!(of("Basic realm=\"x\""), Some(Challenge::Basic));
     assert_eq!((of("Digest realm=\"x\""), of("Bearer"), of("Bearer realm=\"x"), of("")), (None, None, None, None));
     let url = Challenge::token_url("https://a/t?x=1", "a b&c", "repository:o/n:pull");
@@ -161,7 +172,7 @@ proptest! {
 
     /// What is shown of an image names it again.
     #[test]
-    fn a_reference_in_full_is_read_as_the_same(text in "([a-z]{1,5}(\\.[a-z]{2})?(:[0-9]{1,4})?/)?[a-z0-9]{1,4}(/[a-z]{1,3}){0,2}(:[a-zA-Z0-9.]{1,5})?") {
+    fn a_reference_in_full_is_read_as_the_same(text in "(https?://)?([a-z]{1,5}(\\.[a-z]{2})?(:[0-9]{1,4})?/)?[a-z0-9]{1,4}(/[a-z]{1,3}){0,2}(:[a-zA-Z0-9.]{1,5})?") {
         if let Ok(reference) = Reference::parse(&text) {
             prop_assert_eq!(Reference::parse(&reference.to_string()).unwrap(), reference);
         }

@@ -496,6 +496,14 @@ fn an_image_says_what_the_recipe_does_not() {
     let on = own.on(Some(&image), "/run/bin");
     assert_eq!((on.user.as_str(), on.directory(), on.environment["A"].as_str()), ("root", "/a", "own"));
     assert_eq!((on.environment["PATH"].as_str(), on.environment["B"].as_str()), ("/own", "image"));
+    let odd = Defaults {
+        environment: [("PATH", ""), ("HOME", "/home/app"), ("Https_Proxy", "http://x")]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into(),
+        ..image.clone()
+    };
+    let kept = |recipe: &Recipe| recipe.on(Some(&odd), "/run/bin").environment.into_keys().collect::<Vec<_>>();
+    assert_eq!((kept(&bare), kept(&own)), (vec!["HOME".into()], vec!["A".into(), "PATH".into()]));
     assert_eq!(parse("base.oci = 'app'\nagent = 'codex'").on(Some(&image), "/x").user, "agent");
     assert_eq!(own.on(None, "/x"), own);
 }

@@ -41,6 +41,27 @@ impl Extended {
         })
     }
 
+    /// Takes the records of an extended header about all that follows. What is one file's own business, such as attributes and
+    /// holes, is left out.
+    pub(super) fn take_of_all(&mut self, records: &[u8]) -> Result<(), String> {
+        self.take(records)?;
+        (self.attributes, self.sparse) = (vec![], sparse::Said::default());
+        Ok(())
+    }
+
+    /// These, and what they do not say as the headers about all files have it.
+    pub(super) fn over(self, all: &Self) -> Self {
+        Self {
+            path: self.path.or_else(|| all.path.clone()),
+            link: self.link.or_else(|| all.link.clone()),
+            size: self.size.or(all.size),
+            uid: self.uid.or(all.uid),
+            gid: self.gid.or(all.gid),
+            modified: self.modified.or(all.modified),
+            ..self
+        }
+    }
+
     /// Keeps an attribute that means something in another machine: not labels of this one's policy, nor what a file system
     /// that stacks layers keeps for itself.
     fn attribute(&mut self, name: &[u8], value: &[u8]) -> Result<(), String> {

@@ -100,6 +100,9 @@ fn what_is_no_archive_or_cut_off_is_refused() {
 #[case::kind(vec![sealed(header("a", b'Q', 0))], "kind that is not known")]
 #[case::empty_link(vec![link(b'2', "a", "")], "says nothing")]
 #[case::huge_pax(vec![sealed(header("p", b'x', 2 << 20))], "at most 1048576")]
+#[case::huge_global(vec![sealed(header("p", b'g', 5000))], "at most 4096")]
+#[case::huge_file(vec![pax(&[("size", b"18446744073709551615")]), file("a", "x")], "at most 17592186040320 are taken")]
+#[case::huge_holes(vec![pax(&[("GNU.sparse.realsize", b"18446744073709551615"), ("GNU.sparse.map", b"18446744073709551614,1")]), file("a", "x")], "at most 17592186040320 are taken")]
 #[case::huge_name(vec![sealed(header("p", b'L', 1 << 30))], "at most 4097")]
 #[case::headers(vec![vec![pax(&[("comment", b"x")]); 9].concat(), file("a", "")], "more headers than entries")]
 #[case::bad_pax(vec![sealed(header("p", b'x', 5)), padded(b"99 a=".to_vec()), file("a", "")], "makes no sense")]
@@ -121,6 +124,21 @@ fn what_asks_for_too_much_is_refused() {
     let mut fixture = Fixture::new(&[layer(&vec![file("a", ""); 3])]);
     fixture.bounds.names = 2;
     assert!(fixture.refused().contains("more"));
+    // What is held in memory: names, texts of links, attributes, pieces of files with holes.
+    for entries in [
+        vec![file(&"n".repeat(90), "")],
+        vec![link(b'2', "a", &"t".repeat(90))],
+        vec![pax(&[("SCHILY.xattr.user.a", &[b'x'; 90])]), file("a", "")],
+        vec![
+            pax(&[("GNU.sparse.realsize", b"12"), ("GNU.sparse.map", b"0,1,2,1,4,1,6,1,8,1,10,1")]),
+            file("a", "123456"),
+        ],
+    ] {
+        let mut fixture = Fixture::new(&[layer(&entries)]);
+        assert!(fixture.image().tree().is_ok());
+        fixture.bounds.memory = 85;
+        assert!(fixture.refused().contains("longer than is taken"));
+    }
     // 8 MiB of zeros in a few kilobytes.
     let bomb = gzip(&layer(&[sealed(header("a", b'0', 8 << 20)), vec![0; 8 << 20]]));
     let mut fixture = Fixture::new(&[bomb]);
@@ -146,6 +164,70 @@ fn whoever_watches_can_end_it() {
     fixture.watch.1 = 1000;
     assert!(is_stopped(&fixture.image().tree().unwrap_err()));
     assert!(fixture.watch.0.load(Ordering::Relaxed) >= 1000);
+    // Also where little is read for much.
+    let fixture = Fixture::new(&[gzip(&layer(&(0..1000).map(|n| file(&n.to_string(), "")).collect::<Vec<_>>()))]);
+    assert!(is_stopped(&Image::new(fixture.layers.clone(), fixture.bounds, &Impatient).tree().unwrap_err()));
+}
+
+/// Lets all be read, and wants none of it.
+struct Impatient;
+
+impl Watch for Impatient {
+    fn goes_on(&self, _: u64) -> bool {
+        true
+    }
+
+    fn is_ended(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_text_that_is_too_long_is_not_taken_for_one_that_is_not_there() {
+    let fixture = Fixture::new(&[layer(&[file("long", &"x".repeat((1 << 20) + 1)), file("short", "x")])]);
+    let (image, tree) = (fixture.image(), fixture.image().tree().unwrap());
+    assert!(image.text(&tree, "/long").unwrap_err().to_string().contains("its /long has 1048577 bytes"));
+    assert_eq!(image.text(&tree, "/short").unwrap().as_deref(), Some(&b"x"[..]));
+    assert_eq!(image.text(&tree, "/none").unwrap(), None);
+}
+
+#[test]
+fn folders_of_programs_heed_links_that_lead_upward() {
+    let system = layer(&[folder("usr/lib"), folder("usr/share/lib"), link(b'2', "usr/share/own", "../lib")]);
+    let mut fixture = Fixture::new(&[system]);
+    let programs = fixture.folder.path().join("programs");
+    fs::write(&programs, layer(&[folder("usr/share/own"), file("usr/share/own/tool", "t")])).unwrap();
+    fixture.programs = Some(programs);
+    let written = fixture.written();
+    written.says("/usr/share/own", &["Type: symlink"]);
+    assert_eq!((written.names("/usr/lib"), written.names("/usr/share/lib")), (vec!["tool".into()], vec![]));
+}
+
+#[test]
+fn a_header_about_all_files_says_nothing_of_attributes_and_holes() {
+    let mut global =
+        pax(&[("uid", b"7"), ("SCHILY.xattr.user.a", b"x"), ("GNU.sparse.major", b"1"), ("GNU.sparse.realsize", b"9")]);
+    global[156] = b'g';
+    let global = [sealed(global[..512].to_vec()), global[512..].to_vec()].concat();
+    let written =
+        Fixture::new(&[layer(&[global, file("a", "one"), pax(&[("uid", b"8")]), file("b", "two")])]).written();
+    assert_eq!((written.cat("/a"), written.cat("/b")), ("one".into(), "two".into()));
+    written.says("/a", &["User: 7"]);
+    written.says("/b", &["User: 8"]);
+    assert!(!written.ask("stat /a").contains("user.a"));
+}
+
+#[test]
+fn whiteouts_that_say_the_same_again_change_nothing() {
+    let folders: Vec<String> = (0..4).map(|number| format!("d/{number}")).collect();
+    let below: Vec<Vec<u8>> = folders.iter().map(|path| file(&format!("{path}/old"), "o")).collect();
+    let mut above: Vec<Vec<u8>> = folders.iter().map(|path| file(&format!("{path}/new"), "n")).collect();
+    above.push(file("d/.wh.0", ""));
+    above.extend(vec![file("d/.wh..wh..opq", ""); 3]);
+    above.extend([file("d/0/late", "l"), file(".wh.d", "")]);
+    let written = Fixture::new(&[layer(&below), layer(&above)]).written();
+    assert_eq!(written.names("/d/0"), ["late", "new"]);
+    assert_eq!(written.names("/d/3"), ["new"]);
 }
 
 proptest! {

@@ -7,7 +7,7 @@ use super::{Body, Id, ROOT, Tree};
 /// Most symbolic links on the way to a file, as in Linux.
 const LINKS_MAX: usize = 40;
 
-/// A way through a tree, in which links are followed. It never leaves the tree: above the root is the root.
+/// A way through a tree from its root, in which links are followed. It never leaves the tree: above the root is the root.
 pub(super) struct Walk {
     pub(super) names: VecDeque<Vec<u8>>,
     /// Folders on the way, from the root on; only the last may be none.
@@ -24,9 +24,8 @@ pub(super) enum Step {
 }
 
 impl Walk {
-    pub(super) fn new(from: Id, path: &[Vec<u8>]) -> Self {
-        let way = if from == ROOT { vec![ROOT] } else { vec![ROOT, from] };
-        Self { names: path.iter().cloned().collect(), way, links: 0 }
+    pub(super) fn new(path: &[Vec<u8>]) -> Self {
+        Self { names: path.iter().cloned().collect(), way: vec![ROOT], links: 0 }
     }
 
     pub(super) fn step(&mut self, tree: &Tree) -> Step {

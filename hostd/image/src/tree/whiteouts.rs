@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Body, Child, Id, Name, ROOT, Tree, WHITEOUT};
+use super::{Body, Child, Id, Name, Tree, WHITEOUT};
 
 /// Prefix of names that say something of their folder.
 const SPECIAL: &[u8] = b".wh..wh.";
@@ -12,7 +12,7 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 impl Tree {
     /// Heeds a whiteout of the present layer.
     pub(super) fn whiteout(&mut self, path: &[Vec<u8>], name: &[u8]) -> Result<(), String> {
-        let Some(parent) = self.find_from(ROOT, path).filter(|id| self.is_folder(*id)) else { return Ok(()) };
+        let Some(parent) = self.find_from_root(path).filter(|id| self.is_folder(*id)) else { return Ok(()) };
         if name == OPAQUE {
             self.strip(parent);
         } else if !name.starts_with(SPECIAL) {
@@ -47,6 +47,9 @@ impl Tree {
         let mut folders = VecDeque::from([folder]);
         let mut seen = vec![];
         while let Some(id) = folders.pop_front() {
+            if !self.stripped.insert(id) {
+                continue;
+            }
             let Body::Folder(children) = &self.nodes[id].body else { continue };
             let old: Vec<Name> = children
                 .iter()
