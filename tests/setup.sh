@@ -62,7 +62,6 @@ shellcheck         shellcheck
 c++                g++
 python3            python3
 useradd            passwd
-docker-registry    docker-registry
 /bin/busybox       busybox-static
 newuidmap          uidmap
 LIST
@@ -173,6 +172,19 @@ setup_deny() {
     rm -rf "$tools/build"
 }
 
+# A container registry for the tests: out of its package, which is not installed, for that would start a service.
+setup_registry() {
+    ! have docker-registry || return 0
+    local folder
+    folder=$(mktemp -d)
+    (cd "$folder" && during "fetching docker-registry" apt-get download -qq docker-registry) ||
+        fail "apt cannot fetch the package docker-registry; run apt-get update as root, then start again"
+    dpkg-deb -x "$folder"/docker-registry_*.deb "$folder/tree"
+    mkdir -p "$tools/bin"
+    install -m 755 "$folder/tree/usr/bin/docker-registry" "$tools/bin/docker-registry"
+    rm -rf "$folder"
+}
+
 only_names=no
 if [ "${1-}" = --packages ]; then
     only_names=yes
@@ -190,4 +202,6 @@ fi
 setup_packages "$what"
 [ "$what" != run ] || exit 0
 setup_rust "$what"
-[ "$what" = demo ] || setup_deny
+[ "$what" != demo ] || exit 0
+setup_registry
+setup_deny

@@ -1,11 +1,11 @@
 //! Environments on images of a container registry: Debian's own `docker-registry`, an image made here, a real VM.
 
 use std::{
-    fs,
+    env, fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     os::unix::fs::{PermissionsExt as _, symlink},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -38,9 +38,13 @@ impl Registry {
             data.display()
         );
         fs::write(&config, text).unwrap();
-        let mut command = Command::new("docker-registry");
+        let mut command = Command::new(program());
         let command = command.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let registry = Self { server: command.spawn().unwrap(), address, _folder: folder };
+        let registry = Self {
+            server: command.spawn().expect("docker-registry, which tests/setup.sh fetches"),
+            address,
+            _folder: folder,
+        };
         until("the registry to listen", SOON, || TcpStream::connect(&registry.address).ok());
         registry
     }
@@ -91,6 +95,14 @@ impl Registry {
         let (status, _) = self.send("PUT", &format!("/v2/team/app/manifests/{tag}"), kind, manifest.as_bytes());
         assert_eq!(status, 201);
     }
+}
+
+/// The registry's program: where setup.sh keeps it, or on PATH.
+fn program() -> PathBuf {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));
+    let kept = cache.map(|cache| cache.join("pilothouse/tools/bin/docker-registry")).filter(|path| path.is_file());
+    kept.unwrap_or_else(|| "docker-registry".into())
 }
 
 fn sha256(bytes: &[u8]) -> String {
