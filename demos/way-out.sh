@@ -17,7 +17,7 @@ host=host.pilothouse.internal
 patience=180
 unset_proxy='unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy NODE_USE_ENV_PROXY'
 servers_pid='' servers_start='' id='' failures=0
-secure='' plain='' greeter=''
+secure='' plain='' greeter='' unlisted=''
 
 end_own() {
     [ -z "$servers_pid" ] || end_process "$servers_pid" "$servers_start"
@@ -52,10 +52,10 @@ start_servers() {
     servers_start=$(process_start "$servers_pid") || true
     local tries
     for tries in {1..100}; do
-        if read -r secure plain greeter <"$data/servers.ports"; then break; fi
+        if read -r secure plain greeter unlisted <"$data/servers.ports"; then break; fi
         sleep 0.1
     done
-    [ -n "$greeter" ] || { cat "$data/servers.log" >&2; fail "the servers did not start within ${tries}00 ms"; }
+    [ -n "$unlisted" ] || { cat "$data/servers.log" >&2; fail "the servers did not start within ${tries}00 ms"; }
 }
 
 # inside SECONDS SCRIPT: runs it in the session; prints what it says.
@@ -121,6 +121,11 @@ programs() {
         "curl -sS --noproxy '*' --cacert /root/ca.pem $https/arrived.txt" "curl -sS -g --noproxy '*' https://[2001:db8::7]/"
     try curl/80 direct arrived \
         "curl -sS --noproxy '*' $http/arrived.txt" "curl -sS --fail-with-body --noproxy '*' http://denied.example/"
+    # These would be answered, were they not refused: by a port of the same server's that no entry lists.
+    try unlisted direct arrived \
+        "curl -sS --noproxy '*' $http/arrived.txt" "curl -sS --fail-with-body --noproxy '*' http://$host:$unlisted/arrived.txt"
+    try unlisted proxy arrived \
+        "curl -sS $http/arrived.txt" "curl -sS --fail-with-body http://$host:$unlisted/arrived.txt"
     # On an entry of http:// nothing else may be spoken.
     try ssh/http direct arrived \
         "curl -sS --noproxy '*' $http/arrived.txt" "ssh -o BatchMode=yes -o StrictHostKeyChecking=no -p $plain x@$host true"
@@ -180,6 +185,12 @@ say "the programs, each at most $patience s:"
 programs
 say "what it was refused, as its story has it:"
 pilothouse allow "$id"
+for wanted in "$host:$unlisted" "$host:$plain" denied.example:443 denied.example:80; do
+    if ! pilothouse show --json "$id" | python3 -c "import json, sys
+sys.exit(sys.argv[1] not in [it['destination'] for it in json.load(sys.stdin)['refused']])" "$wanted"; then
+        trouble story "$wanted is not among what it was refused"
+    fi
+done
 if [ $failures -gt 0 ]; then
     cat "$data/trouble" >&2
     fail "$failures of them went wrong"

@@ -1,6 +1,6 @@
 """What the programs of demos/way-out.sh reach: on this machine's loopback alone.
 
-Prints one line: the port of HTTPS, that of HTTP, and that of a server that greets like ssh. HTTP serves a small registry each for npm,
+Prints one line: the port of HTTPS, that of HTTP, that of a server that greets like ssh, and that of another HTTP that no recipe lists. HTTP serves a small registry each for npm,
 PyPI and apt. Arguments: a certificate, and its key.
 """
 
@@ -118,9 +118,10 @@ def main() -> None:
     secure.socket = context.wrap_socket(secure.socket, server_side=True, do_handshake_on_connect=False)
     greeter = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Greeter)
     greeter.daemon_threads = True
-    for server in (plain, secure, greeter):
+    unlisted = Server(("127.0.0.1", 0), Files)
+    for server in (plain, secure, greeter, unlisted):
         threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(secure.server_port, plain.server_port, greeter.server_address[1], flush=True)
+    print(secure.server_port, plain.server_port, greeter.server_address[1], unlisted.server_port, flush=True)
     threading.Event().wait()
 
 

@@ -77,7 +77,7 @@ pub struct Environments {
     changes: broadcast::Sender<EnvironmentInfo>,
     /// Held by the build under way: one is made at a time.
     turn: tokio::sync::Mutex<()>,
-    /// Held while a recipe is registered: one is at a time.
+    /// Held while a recipe is registered, changed, or put into use with a build: one is at a time.
     registering: tokio::sync::Mutex<()>,
     builds: TaskTracker,
     closing: CancellationToken,
@@ -201,12 +201,15 @@ impl Environments {
         let (text, recipe) = with_egress(&source, &text, &profiles, egress).map_err(EnvironmentError::BadRecipe)?;
         // Built in it is not any more.
         let kept = if source == catalog::BUILT_IN_SOURCE { "registered" } else { &source };
-        self.catalog.register(kept, &text, name).await?;
-        let in_use = current.filter(|current| current.recipe == before);
+        // A profile that has changed since is for the next build, too.
+        let is_all = Recipe { egress: before.egress.clone(), ..recipe.clone() } == before;
+        let in_use = current.filter(|current| is_all && current.recipe == before);
+        // First what is in use: where the other fails, nothing of it is in the way of a registration.
         if let Some(current) = &in_use {
-            self.catalog.publish(&current.manifest.id, &text, &recipe).await?;
+            self.catalog.point(&current.manifest.id, &text, &recipe).await?;
         }
-        let info = {
+        self.catalog.register(kept, &text, name).await?;
+        let (info, next_build) = {
             let mut entries = self.lock();
             let entry = entries.entry(name.into()).or_insert_with(|| Entry::new(kept, &text, recipe.clone()));
             (entry.source, entry.text, entry.recipe) = (kept.into(), text, recipe.clone());
@@ -215,10 +218,11 @@ impl Environments {
             if let Some(current) = entry.current.as_mut().filter(same) {
                 current.recipe = recipe;
             }
-            entry.info()
+            // A build that began meanwhile has the recipe as it was.
+            (entry.info(), in_use.is_none() || entry.building.is_some())
         };
         self.tell(info);
-        Ok(AllowedInRecipe { source, next_build: in_use.is_none() })
+        Ok(AllowedInRecipe { source, next_build })
     }
 
     /// Builds an environment, or joins the build of the same recipe that is under way. The receiver gets its progress from the

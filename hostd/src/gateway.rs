@@ -62,7 +62,7 @@ use crate::{
     vm::Io,
 };
 pub use authority::Authority;
-pub use caller::{Access, Caller};
+pub use caller::{Access, Beside, Caller};
 pub(crate) use credentials::put as put_secret;
 use credentials::with_leave;
 use egress::{Destination, Refusal, Spoken};
@@ -109,7 +109,7 @@ pub struct Gateway {
     /// Credentials of the host; None: it has none.
     credentials: Option<Arc<Credentials>>,
     /// Which of its own services the host names; None: it bounds nothing.
-    local: Option<LocalFile>,
+    local: Option<Arc<LocalFile>>,
     outer_tls: OuterTls,
     /// Who is told what answers of models took; None: nobody is.
     spending: Option<mpsc::Sender<Spent>>,
@@ -197,7 +197,7 @@ impl Gateway {
     /// Sets the file in which the host names its own services.
     #[must_use]
     pub fn with_local(self, local: LocalFile) -> Self {
-        Self { local: Some(local), ..self }
+        Self { local: Some(Arc::new(local)), ..self }
     }
 
     /// Credentials of the host; None: it has none.
@@ -269,7 +269,7 @@ impl Gateway {
                 }
             },
             Some(Accepted::Inspected(inspected)) => {
-                self.inspect(caller, inspected).await;
+                self.inspect(&Arc::new(self.with_allowed(caller).into_owned()), inspected).await;
                 Ok(())
             }
             Some(Accepted::Internal(guest)) => {
@@ -288,8 +288,10 @@ impl Gateway {
         accepted: &Mutex<Option<Accepted>>,
     ) -> Response<Body> {
         let Some(destination) = Destination::of(&request) else {
-            let help =
-                format!("pilothouse: this is a proxy; ask it for http://{INTERNAL_HOST}/ or CONNECT to host:port");
+            let help = format!(
+                "pilothouse: this is a proxy; ask it for http://{INTERNAL_HOST}/ or CONNECT to host:port, where a host is an \
+                 address, or a name of letters, digits, dots, dashes and underscores"
+            );
             return response::text(StatusCode::BAD_REQUEST, &help);
         };
         let tunnels = request.method() == Method::CONNECT;
@@ -308,9 +310,7 @@ impl Gateway {
         let spoken = Spoken::with(&leave, &destination);
         let connected = match &spoken {
             Some(spoken) if !tunnels && !spoken.has_http() => Err(spoken.refusal(caller)),
-            // Hosts of credentials are named by the host already.
-            _ if !held.is_empty() => egress::connect(&leave, &destination, None).await,
-            _ => egress::connect(&leave, &destination, self.local.as_ref().and_then(LocalFile::named).as_deref()).await,
+            _ => egress::connect(&leave, &destination, self.local.as_deref()).await,
         };
         let stream = match connected {
             Ok(stream) => stream,
@@ -337,7 +337,7 @@ impl Gateway {
         if !held.is_empty() {
             // A header that the request names as one of this hop alone does not take the secret away.
             forward::only_end_to_end(request.headers_mut());
-            match self.equip(caller, &destination, &held, &mut request).await {
+            match self.equip(caller, &destination, &held, false, &mut request).await {
                 Ok(credential) => {
                     match self.reading(caller, &destination.host, credential.as_deref(), &mut request).await {
                         Ok(read) => reading = read,
@@ -472,7 +472,7 @@ fn help(caller: &Caller) -> String {
     };
     let list = |words: Vec<&str>| if words.is_empty() { "nothing".into() } else { words.join(", ") };
     let also = list(caller.also_read.iter().map(String::as_str).collect());
-    let egress = list(caller.egress.iter().map(|entry| entry.to.as_str()).collect());
+    let egress = list(caller.reach().map(|entry| entry.to.as_str()).collect());
     let credentials = list(caller.access.credentials.iter().map(String::as_str).collect());
     format!(
         "This is Pilothouse's gateway, for {}.\nRepository: {repository}\nMay also read: {also}\nMay push to: {push}\nMay reach: {egress}\nCredentials: {credentials}\n",

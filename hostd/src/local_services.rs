@@ -1,6 +1,6 @@
 //! `egress.toml` in the data folder: which services of this host and of its private networks guests may reach, where their recipe names
-//! them. Read again when it changes. Without the file the recipe alone decides; a file that is bad changes nothing, and from the start on
-//! names nothing.
+//! them. Read again when it changes. Without the file recipes alone decide, see [`crate::gateway`]; a file that is bad changes nothing, and from
+//! the start on names nothing. One that goes while hostd runs changes nothing either: editors write a file anew so.
 
 use std::{
     fs::File,
@@ -36,17 +36,14 @@ impl LocalFile {
         Self { path: data.join(FILE), state: Mutex::default() }
     }
 
-    /// What the host names; None: it has no such file, and bounds nothing. Reads the file where it has changed.
+    /// What the host names; None: it has no such file, and had none since hostd began. Reads the file where it has changed.
     #[must_use]
     pub fn named(&self) -> Option<Arc<LocalServices>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = match std::fs::metadata(&self.path) {
             Ok(is) => Some((is.len(), is.modified().ok())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                *state = State::default();
-                return None;
-            }
-            // It is there: what it says is what was read of it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && state.seen.is_none() => return None,
+            // What it says is what was read of it.
             Err(_) => state.seen,
         };
         if seen != state.seen || seen.is_none() {
@@ -82,7 +79,7 @@ mod tests {
         let file = LocalFile::of(folder.path());
         let write = |text: &str| std::fs::write(folder.path().join(FILE), text).unwrap();
         let number = || file.named().map(|named| named.len());
-        assert_eq!(number(), None, "without it nothing is bounded");
+        assert_eq!(number(), None);
         write("local = [");
         assert_eq!(number(), Some(0), "a bad one from the start names nothing");
         write("local = [\"a.lan:1\"]");
@@ -92,6 +89,8 @@ mod tests {
         write("local = [\"a.lan:1\", \"b.lan:1\"]");
         assert_eq!(number(), Some(2));
         std::fs::remove_file(folder.path().join(FILE)).unwrap();
-        assert_eq!(number(), None);
+        assert_eq!(number(), Some(2), "it may be about to be written anew");
+        write("local = []");
+        assert_eq!(number(), Some(0));
     }
 }

@@ -122,7 +122,8 @@ impl Store {
         fork: &Record,
         effects: Vec<Effect>,
     ) -> Result<Vec<OutboxEntry>, StoreError> {
-        let events = [story::forked(&original.session, &fork.session), story::created(&fork.session)];
+        let mut events = vec![story::forked(&original.session, &fork.session), story::created(&fork.session)];
+        events.extend(story::inherited(&fork.session));
         let (original, row, stories) = (Row::of(original)?, Row::of(fork)?, self.stories.clone());
         self.transact_new(move |tx| {
             update(tx, &original)?;

@@ -8,7 +8,7 @@ use std::{
 
 use hostd::{
     forge::BareRepositories,
-    gateway::{Access, Caller, Gateway},
+    gateway::{Access, Beside, Caller, Gateway},
 };
 use libfuzzer_sys::fuzz_target;
 use pilothouse_fuzz::block_on;
@@ -25,6 +25,7 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
         branch_prefix: Some("agent/fuzzer/".into()),
         also_read: vec![],
         egress: vec![],
+        beside: Beside::default(),
         access: Access::default(),
     })
 });

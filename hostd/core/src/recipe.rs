@@ -24,7 +24,7 @@ use crate::{
 pub use crate::checked_toml::{TextError as RecipeError, bytes, is_branch_name, is_repository_name};
 pub use edit::with_egress;
 pub(crate) use egress::{DESTINATION, destination};
-pub use egress::{Egress, Speaks};
+pub use egress::{Egress, Speaks, is_in_private_network};
 
 /// Host name by which guests reach the local forge.
 pub const INTERNAL_HOST: &str = checked_toml::INTERNAL;

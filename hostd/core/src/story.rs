@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{UnixMillis, actor::Actor, text};
 
 pub use pulls::of_pull;
-pub use sessions::{created, forked, of_session};
+pub use sessions::{created, forked, inherited, of_session};
 
 /// Longest text of an event, in bytes.
 const TEXT_MAX: usize = 400;

@@ -102,9 +102,13 @@ impl Sessions for Api {
             return Err(status::invalid("what a recipe has is taken out of it by hand: edit it and build it again"));
         }
         let entry = egress.to_string();
-        // First what may be refused for more reasons.
+        if recipe {
+            hands.may_be_in_recipe(&egress)?;
+        }
+        // First the session: what is only its own is told and taken back most easily, should the rest fail.
+        let view =
+            if remove { hands.disallow(&id, egress.clone()).await? } else { hands.allow(&id, egress.clone()).await? };
         let in_recipe = if recipe { Some(hands.allow_in_recipe(&id, &egress).await?) } else { None };
-        let view = if remove { hands.disallow(&id, egress).await? } else { hands.allow(&id, egress).await? };
         let session = Some(Session { refused: self.refused(&view), ..convert::session(&view) });
         Ok(Response::new(match in_recipe {
             None => AllowResponse { session, entry, ..AllowResponse::default() },

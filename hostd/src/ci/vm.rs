@@ -11,7 +11,7 @@ use ulid::Ulid;
 
 use super::{Ci, Job, Log, State};
 use crate::{
-    gateway::{Access, Caller},
+    gateway::{Access, Beside, Caller},
     guest::{
         Identity,
         command::{self, Output},
@@ -204,6 +204,7 @@ fn caller(id: &str, key: &Key, job: &Job, access: Access) -> Caller {
         branch_prefix: None,
         also_read: job.build.recipe.also_read().to_vec(),
         egress: job.build.recipe.egress.clone(),
+        beside: Beside::default(),
         access,
     }
 }

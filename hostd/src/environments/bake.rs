@@ -17,7 +17,7 @@ use super::{
 use crate::{
     admission::Reservation,
     forge::Head,
-    gateway::{Access, Caller, Gateway},
+    gateway::{Access, Beside, Caller, Gateway},
     guest::{Identity, Link},
     guest_vm::{GuestVm, Met},
     vm::{Memory, Vm, VmSpec, Vmm},
@@ -75,6 +75,7 @@ impl Batch<'_> {
             branch_prefix: None,
             also_read: self.recipe.also_read().to_vec(),
             egress: self.recipe.egress.clone(),
+            beside: Beside::default(),
             access,
         }
     }

@@ -14,7 +14,7 @@ use super::{
     packages,
     progress::Progress,
     template,
-    types::{BuildEvent, EnvironmentError},
+    types::{BuildEvent, EnvironmentError, EnvironmentInfo},
 };
 use crate::{
     admission::{Kind, Reservation},
@@ -32,9 +32,7 @@ pub(super) struct Job {
 pub(super) async fn run(environments: Arc<Environments>, job: Job) {
     let name = &job.recipe.name;
     match in_turn(&environments, &job).await {
-        Ok((manifest, cached)) => {
-            let current = Current { recipe: manifest.with_image(&job.recipe), manifest };
-            let info = environments.finished(&job, Ok(current));
+        Ok((info, cached)) => {
             job.progress.end(BuildEvent::Done { info: Box::new(info), cached });
         }
         Err(error) => {
@@ -48,14 +46,17 @@ pub(super) async fn run(environments: Arc<Environments>, job: Job) {
     }
 }
 
-/// Makes a build in its turn; returns its manifest, and whether it was there already. One at a time on a host: each fills its
-/// processors by itself.
-async fn in_turn(environments: &Environments, job: &Job) -> Result<(Manifest, bool), EnvironmentError> {
+/// Makes a build in its turn, and puts it into use; returns the environment, and whether the build was there already. One at a time
+/// on a host: each fills its processors by itself.
+async fn in_turn(environments: &Environments, job: &Job) -> Result<(EnvironmentInfo, bool), EnvironmentError> {
     let _turn = environments.turn.lock().await;
     let made = async {
-        let made = make(environments, job).await?;
-        environments.catalog.publish(&made.0.id, &job.progress.recipe, &job.recipe).await?;
-        Ok(made)
+        let (manifest, cached) = make(environments, job).await?;
+        // Whoever changes the recipe finds the build in use, or under way, and not between the two.
+        let _one = environments.registering.lock().await;
+        environments.catalog.publish(&manifest.id, &job.progress.recipe, &job.recipe).await?;
+        let current = Current { recipe: manifest.with_image(&job.recipe), manifest };
+        Ok((environments.finished(job, Ok(current)), cached))
     };
     let made = tokio::select! {
         made = made => made,

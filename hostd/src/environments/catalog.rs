@@ -139,13 +139,19 @@ impl Catalog {
 
     /// Puts a build into use, with the text of the recipe that it was asked for with.
     pub(super) async fn publish(&self, build: &str, text: &str, recipe: &Recipe) -> Result<(), EnvironmentError> {
+        self.point(build, text, recipe).await?;
+        let folder = self.root.join(&recipe.name);
+        files::remove(&folder.join("error")).await?;
+        files::remove(&folder.join("log")).await
+    }
+
+    /// Has a build used with this text of a recipe.
+    pub(super) async fn point(&self, build: &str, text: &str, recipe: &Recipe) -> Result<(), EnvironmentError> {
         let folder = files::folder(self.root.join(&recipe.name)).await?;
         let profile = recipe.profile.as_deref().cloned();
         let pointer = Pointer { build: build.into(), recipe: text.into(), profile };
         let text = serde_json::to_string_pretty(&pointer).unwrap_or_default();
-        files::write(&folder.join("current.json"), text.as_bytes()).await?;
-        files::remove(&folder.join("error")).await?;
-        files::remove(&folder.join("log")).await
+        files::write(&folder.join("current.json"), text.as_bytes()).await
     }
 
     /// Ids of the builds that all environments point at, also of those that could not be loaded; None: one of them cannot be

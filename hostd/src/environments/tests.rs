@@ -265,10 +265,15 @@ async fn a_destination_that_is_allowed_is_in_the_recipe_and_in_use_where_that_wa
     assert_eq!(again.ready("python").unwrap().recipe.egress, [other.clone(), one.clone()]);
     let (_, cached) = fixture.built().await;
     assert!(cached, "it is nothing that a build is made of");
+    // What a build that failed has said stays.
+    fixture.environments.catalog.keep_failure("python", "no disk", "all that it said").await.unwrap();
+    assert!(!allow(&egress("d.example:443")).await.unwrap().next_build);
+    assert!(["error", "log"].iter().all(|name| fixture.names("environments/python").contains(&(*name).to_owned())));
+    let in_use = fixture.environments.ready("python").unwrap().recipe.egress;
     // Where another recipe waits for its build, that one has it.
     fixture.register(&built.recipe.replace("make all", "make most")).await;
     assert!(allow(&egress("c.example:443")).await.unwrap().next_build);
-    assert_eq!(fixture.environments.ready("python").unwrap().recipe.egress, [other, one]);
+    assert_eq!(fixture.environments.ready("python").unwrap().recipe.egress, in_use);
     assert!(matches!(
         fixture.environments.allow("nothing", &egress("a.example:1")).await,
         Err(EnvironmentError::NotFound { .. })
@@ -571,6 +576,9 @@ async fn a_profile_makes_its_user_and_its_files_and_goes_with_the_build() {
     own(&fixture, &PROFILE.replace("{directory}", "else"));
     let later = open(fixture.data.path()).await.1;
     assert_eq!(later.ready("python").unwrap(), ready);
+    let egress = Egress { to: "a.example:443".into(), private: false };
+    assert!(later.allow("python", &egress).await.unwrap().next_build);
+    assert_eq!(later.ready("python").unwrap(), ready, "a profile of its own does not come into use with a destination");
     assert!(!fixture.built().await.1);
     assert_ne!(fixture.environments.ready("python").unwrap().id, ready.id);
 }

@@ -20,10 +20,21 @@ pub struct Caller {
     pub branch_prefix: Option<String>,
     /// Names of repositories of the local forge that the guest may read beside its own.
     pub also_read: Vec<String>,
-    /// Destinations that the guest may reach.
+    /// Destinations that the guest may reach, as its recipe has them.
     pub egress: Vec<Egress>,
+    /// Destinations that the guest may reach beside those.
+    pub beside: Beside,
     /// Credentials of the host that the guest's requests are given.
     pub access: Access,
+}
+
+/// What a guest may reach beside what its recipe lists. The gateway finds it out for each request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Destinations that people have allowed the session.
+    pub(super) people: Vec<Egress>,
+    /// Destinations that a credential of the host leads to.
+    pub(super) credentials: Vec<Egress>,
 }
 
 /// Which credentials a guest's requests are given, and by which authority TLS is ended for that.
@@ -66,6 +77,12 @@ impl Access {
 }
 
 impl Caller {
+    /// All destinations that the guest may reach.
+    pub(super) fn reach(&self) -> impl Iterator<Item = &Egress> {
+        let Beside { people, credentials } = &self.beside;
+        self.egress.iter().chain(people).chain(credentials)
+    }
+
     /// One that may reach nothing.
     pub(crate) fn nowhere(id: &str, slug: &str, environment: &str) -> Self {
         Self {
@@ -76,6 +93,7 @@ impl Caller {
             branch_prefix: None,
             also_read: vec![],
             egress: vec![],
+            beside: Beside::default(),
             access: Access::default(),
         }
     }

@@ -47,7 +47,7 @@ impl Gateway {
     }
 
     /// Gives a request to this destination the secret of the credential that it fits, and returns that. A request that fits none
-    /// goes without, where the recipe lists the destination.
+    /// goes without, where the recipe lists the destination and lets through what is spoken: TLS where it came encrypted, or else HTTP.
     ///
     /// # Errors
     /// The refusal of the request.
@@ -56,6 +56,7 @@ impl Gateway {
         caller: &Caller,
         destination: &Destination,
         held: &[Arc<Credential>],
+        encrypted: bool,
         request: &mut Request<B>,
     ) -> Result<Option<Arc<Credential>>, Box<Response<Body>>> {
         let refused = |status, text: String| Box::new(response::text(status, &text));
@@ -66,7 +67,7 @@ impl Gateway {
         let fit = fit.and_then(|()| best(held, of_host, asked).map_err(|fit| fit.why_not()));
         let credential = match fit {
             Ok(credential) => credential.clone(),
-            Err(_) if egress::listed(caller, destination) => return Ok(None),
+            Err(_) if egress::listed_for_http(caller, destination, encrypted) => return Ok(None),
             Err(why) => {
                 let text = format!(
                     "pilothouse: {destination} is reached by credentials of {} alone, and this request is not: {why}; to \
@@ -97,7 +98,8 @@ pub(super) fn with_leave(caller: &Caller, destination: &Destination, held: &[Arc
     for credential in held {
         // As it is written: what is below a domain leads to fewer addresses.
         let matching = credential.hosts.iter().filter(|host| host.matches(&destination.host, destination.port));
-        caller.egress.extend(matching.map(|host| Egress { to: host.destination(), private: credential.private }));
+        let entries = matching.map(|host| Egress { to: host.destination(), private: credential.private });
+        caller.beside.credentials.extend(entries);
     }
     caller
 }

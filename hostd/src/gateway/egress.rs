@@ -9,12 +9,13 @@ use std::{
 use hostd_core::{
     first_words::{Told, told},
     local_services::LocalServices,
-    recipe::{Egress, HOST_LOOPBACK, Speaks},
+    recipe::{Egress, HOST_LOOPBACK, Speaks, is_in_private_network},
 };
 use hyper::{Method, Request, StatusCode};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::caller::Caller;
+use crate::local_services::LocalFile;
 
 /// Longest time for finding a name's addresses and connecting to one of them.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
@@ -43,7 +44,7 @@ impl Destination {
         let host = uri.host()?.to_ascii_lowercase();
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
         let host = host.strip_suffix('.').unwrap_or(host);
-        (!host.is_empty() && port > 0).then(|| Self { host: host.into(), port })
+        (is_host(host) && port > 0).then(|| Self { host: host.into(), port })
     }
 
     /// The address of the host; None: the host is a name.
@@ -51,9 +52,19 @@ impl Destination {
         self.host.parse().ok()
     }
 
+    /// Whether only what a person says knowingly leads there: to the host's own loopback, or to an address that is not a public one.
+    pub(super) fn is_private(&self) -> bool {
+        self.host == HOST_LOOPBACK || self.literal().is_some_and(|address| !is_public(address))
+    }
+
     /// Whether an egress entry names the destination.
     pub(super) fn is(&self, entry: &Egress) -> bool {
         entry.names(&self.host, self.port)
+    }
+
+    /// Whether people may let a session be led to this address by the destination.
+    fn is_theirs(&self, address: IpAddr) -> bool {
+        self.host == HOST_LOOPBACK || is_in_private_network(address)
     }
 
     /// Whether the destination is the guest itself, which it does not reach through the proxy.
@@ -64,6 +75,13 @@ impl Destination {
             None => self.host == "localhost" || self.host.ends_with(".localhost") || self.host == caller.slug,
         }
     }
+}
+
+/// Whether a host is an address, or a name as the world's resolvers have them: people are shown it, and asked whether to allow it.
+fn is_host(host: &str) -> bool {
+    let of_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    let is_name = (1..=253).contains(&host.len()) && !host.starts_with(['.', '-']) && host.bytes().all(of_name);
+    is_name || host.parse::<IpAddr>().is_ok()
 }
 
 impl fmt::Display for Destination {
@@ -102,13 +120,19 @@ pub(super) enum Refusal {
 
 impl Refusal {
     /// The refusal in a few words, for those who look at it from the host; None: it was allowed, and failed.
-    pub(super) fn word(&self) -> Option<&'static str> {
+    pub(super) fn word(&self) -> Option<String> {
         match self {
-            Self::NotListed { .. } => Some("not in egress"),
-            Self::Own { .. } => Some("the VM itself"),
-            Self::NotPublic { .. } => Some("a private address"),
-            Self::NotOfHost { .. } => Some("not in the host's egress.toml"),
-            Self::NotSpoken { .. } => Some("speaks something else than its entry in egress"),
+            Self::NotListed { destination, .. } if destination.is_private() => {
+                Some("not in egress, a private address".into())
+            }
+            Self::NotListed { .. } => Some("not in egress".into()),
+            Self::Own { .. } => Some("the VM itself".into()),
+            Self::NotPublic { address, destination, .. } if destination.is_theirs(address.ip()) => {
+                Some(format!("a private address, {}", address.ip()))
+            }
+            Self::NotPublic { address, .. } => Some(format!("of this host or its cloud: {}", address.ip())),
+            Self::NotOfHost { .. } => Some("not in the host's egress.toml".into()),
+            Self::NotSpoken { .. } => Some("speaks something else than its entry in egress".into()),
             Self::Unreachable { .. } => None,
         }
     }
@@ -116,11 +140,16 @@ impl Refusal {
     /// What a person has to say for it to be allowed; None: it is not theirs to allow.
     pub(super) fn allowed_by(&self, slug: &str) -> Option<String> {
         match self {
+            Self::NotListed { destination, .. } if destination.is_private() => {
+                Some(format!("pilothouse allow --private {slug} {destination}"))
+            }
             Self::NotListed { destination, .. } | Self::NotSpoken { destination, .. } => {
                 Some(format!("pilothouse allow {slug} {destination}"))
             }
-            Self::NotPublic { destination, .. } => Some(format!("pilothouse allow --private {slug} {destination}")),
-            Self::Own { .. } | Self::NotOfHost { .. } | Self::Unreachable { .. } => None,
+            Self::NotPublic { destination, address, .. } if destination.is_theirs(address.ip()) => {
+                Some(format!("pilothouse allow --private {slug} {destination}"))
+            }
+            Self::Own { .. } | Self::NotPublic { .. } | Self::NotOfHost { .. } | Self::Unreachable { .. } => None,
         }
     }
 
@@ -138,11 +167,11 @@ impl Refusal {
 }
 
 /// Connects to a destination that the caller may reach. Only addresses that were judged are connected to: a name cannot
-/// change its mind in between. `local` is what the host names of its own services; None: whatever the caller may reach.
+/// change its mind in between. `local` is what the host names of its own services; None: it bounds nothing.
 pub(super) async fn connect(
     caller: &Caller,
     destination: &Destination,
-    local: Option<&LocalServices>,
+    local: Option<&LocalFile>,
 ) -> Result<TcpStream, Refusal> {
     if !listed(caller, destination) {
         if destination.is_of(caller) {
@@ -154,12 +183,13 @@ pub(super) async fn connect(
     let unreachable = |error| Refusal::Unreachable { destination: destination.clone(), error };
     let connected = async {
         let addresses = addresses(caller, destination).await?;
-        let unnamed = |address: &&SocketAddr| {
-            let named = |local: &LocalServices| local.name(&destination.host, destination.port, address.ip());
-            !is_public(address.ip()) && local.is_some_and(|local| !named(local))
-        };
-        if let Some(&address) = addresses.iter().find(unnamed) {
-            return Err(Refusal::NotOfHost { destination: destination.clone(), address });
+        if let Some(named) = local.map(LocalFile::named) {
+            let barred = |address: &&SocketAddr| {
+                !is_public(address.ip()) && !of_host(caller, destination, named.as_deref(), address.ip())
+            };
+            if let Some(&address) = addresses.iter().find(barred) {
+                return Err(Refusal::NotOfHost { destination: destination.clone(), address });
+            }
         }
         let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in addresses.into_iter().take(ADDRESSES) {
@@ -178,9 +208,34 @@ pub(super) async fn connect(
     timeout(CONNECT_DEADLINE, connected).await.unwrap_or_else(|_| Err(unreachable(io::ErrorKind::TimedOut.into())))
 }
 
-/// Whether the caller's recipe lists the destination.
+/// Whether the caller may reach the destination.
 pub(super) fn listed(caller: &Caller, destination: &Destination) -> bool {
-    caller.egress.iter().any(|entry| destination.is(entry))
+    caller.reach().any(|entry| destination.is(entry))
+}
+
+/// Whether the caller may speak HTTP with the destination, over TLS or without it.
+pub(super) fn listed_for_http(caller: &Caller, destination: &Destination, encrypted: bool) -> bool {
+    let spoken = if encrypted { Speaks::Tls } else { Speaks::Http };
+    let lets = |entry: &Egress| [Speaks::Anything, spoken].contains(&entry.speaks());
+    caller.reach().any(|entry| destination.is(entry) && lets(entry))
+}
+
+/// Whether the host has it that the caller is led to this address, which is not a public one: a credential of the host leads there, or
+/// its file names the service. Where it has no file, recipes alone decide on its loopback by its name and on private networks, and
+/// nobody on anything else.
+fn of_host(caller: &Caller, destination: &Destination, named: Option<&LocalServices>, address: IpAddr) -> bool {
+    let is_place = destination.host == HOST_LOOPBACK || destination.literal().is_some();
+    let leads = |entry: &Egress| destination.is(entry) && (is_place || entry.may_lead_to(address));
+    if caller.beside.credentials.iter().any(leads) {
+        return true;
+    }
+    let Some(named) = named else {
+        let port = destination.port;
+        let of_address = |entry: &Egress| entry.names(&address.to_canonical().to_string(), port);
+        return (destination.host == HOST_LOOPBACK || is_in_private_network(address))
+            && caller.egress.iter().any(|entry| leads(entry) || of_address(entry));
+    };
+    named.name(&destination.host, destination.port, address)
 }
 
 /// What may be spoken with a destination that the caller may reach.
@@ -194,7 +249,7 @@ pub(super) struct Spoken {
 impl Spoken {
     /// What the entries that name the destination let through; None: anything.
     pub(super) fn with(caller: &Caller, destination: &Destination) -> Option<Self> {
-        let naming = caller.egress.iter().filter(|entry| destination.is(entry));
+        let naming = caller.reach().filter(|entry| destination.is(entry));
         let kinds: Vec<_> = naming.map(Egress::speaks).collect();
         let bounded = !kinds.is_empty() && !kinds.contains(&Speaks::Anything);
         bounded.then(|| Self { destination: destination.clone(), kinds })
@@ -232,23 +287,40 @@ impl Spoken {
 /// caller may go there.
 async fn addresses(caller: &Caller, destination: &Destination) -> Result<Vec<SocketAddr>, Refusal> {
     let port = destination.port;
-    if let Some(address) = destination.literal() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    if destination.host == HOST_LOOPBACK {
-        return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
-    }
     let unreachable = |error| Refusal::Unreachable { destination: destination.clone(), error };
-    let addresses = resolve(destination).await.map_err(unreachable)?;
-    let private = |address| caller.egress.iter().any(|entry| destination.is(entry) && entry.may_lead_to(address));
-    let itself = |address: &SocketAddr| listed(caller, &Destination { host: address.ip().to_string(), port });
-    match addresses.iter().find(|address| !(private(address.ip()) || is_public(address.ip()) || itself(address))) {
+    let addresses = match destination.literal() {
+        Some(address) => vec![SocketAddr::new(address, port)],
+        None if destination.host == HOST_LOOPBACK => {
+            vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
+        }
+        None => resolve(destination).await.map_err(unreachable)?,
+    };
+    let leads = |address| {
+        is_public(address) || by_host(caller, destination, address) || by_people(caller, destination, address)
+    };
+    match addresses.iter().find(|address| !leads(address.ip())) {
         None => Ok(addresses),
         Some(&address) => {
             let environment = caller.environment.clone();
             Err(Refusal::NotPublic { destination: destination.clone(), address, environment })
         }
     }
+}
+
+/// Whether the caller's recipe, or a credential, leads to this address, which is not a public one.
+fn by_host(caller: &Caller, destination: &Destination, address: IpAddr) -> bool {
+    let is_place = destination.host == HOST_LOOPBACK || destination.literal().is_some();
+    let itself = Destination { host: address.to_string(), port: destination.port };
+    let leads = |entry: &Egress| destination.is(entry) && (is_place || entry.may_lead_to(address)) || itself.is(entry);
+    caller.egress.iter().chain(&caller.beside.credentials).any(leads)
+}
+
+/// Whether people have let the caller go to this address, which is not a public one. They are asked by a session: what they say leads
+/// to private networks alone, and to the host's own loopback by its name.
+fn by_people(caller: &Caller, destination: &Destination, address: IpAddr) -> bool {
+    let itself = Destination { host: address.to_string(), port: destination.port };
+    let leads = |entry: &Egress| entry.private && (destination.is(entry) || itself.is(entry));
+    destination.is_theirs(address) && caller.beside.people.iter().any(leads)
 }
 
 async fn resolve(destination: &Destination) -> io::Result<Vec<SocketAddr>> {
@@ -328,6 +400,11 @@ mod tests {
     #[case("CONNECT", "example.com:443", Some("example.com:443"))]
     #[case("CONNECT", "example.com", None)]
     #[case("CONNECT", "example.com:0", None)]
+    #[case("CONNECT", "*.example.com:443", None)]
+    #[case("CONNECT", "$(id).example.com:443", None)]
+    #[case("CONNECT", "a_b-c.example.com:443", Some("a_b-c.example.com:443"))]
+    #[case("CONNECT", "-x.example.com:443", None)]
+    #[case("GET", "http://a;b.example.com/", None)]
     fn destinations_are_read(#[case] method: &str, #[case] uri: &str, #[case] expected: Option<&str>) {
         let request = Request::builder().method(method).uri(uri).body(()).unwrap();
         assert_eq!(Destination::of(&request).map(|d| d.to_string()).as_deref(), expected);

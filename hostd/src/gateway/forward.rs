@@ -32,10 +32,11 @@ use super::{
 /// Time after which a tunnel is reset over which nothing went.
 const IDLE: Duration = Duration::from_secs(3600);
 /// The same where the world has ended its direction. Programs keep connections that a server has closed until they want the next one,
-/// and each takes one of few places.
-const IDLE_HALF: Duration = Duration::from_secs(180);
+/// and each takes one of few places: with the looks at that it is less than the longest wait for one.
+const IDLE_HALF: Duration = Duration::from_secs(20);
 /// Time between two looks at that.
-const LOOK: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_secs(5);
+const _: () = assert!(IDLE_HALF.as_secs() + LOOK.as_secs() < super::PLACE.as_secs());
 /// Longest wait for what a program says first, where that is looked at.
 const FIRST_WORDS: Duration = Duration::from_secs(60);
 /// Longest wait for the head of an answer: models think long before their first word.
@@ -70,30 +71,46 @@ pub(super) async fn tunnel(Tunnel { guest, world, spoken }: Tunnel) -> Result<()
     let said = match spoken {
         None => Vec::new(),
         Some(spoken) => match first_words(&mut reader, &spoken).await {
-            Some(said) => said,
-            None => return Err(Ended::NotSpoken(spoken)),
+            First::Fits(said) => said,
+            First::Other => return Err(Ended::NotSpoken(spoken)),
+            First::Nothing => return Err(Ended::Broken),
         },
     };
     let guest = tokio::io::join(Cursor::new(said).chain(reader), writer);
     both_ways(guest, world).await.map_err(|_| Ended::Broken)
 }
 
-/// Reads what a program says first, until it is seen to be what may be spoken; None: it is something else, or nothing in time.
-async fn first_words(reader: &mut (impl AsyncRead + Unpin), spoken: &Spoken) -> Option<Vec<u8>> {
+/// What a program says first.
+#[derive(Debug, PartialEq, Eq)]
+enum First {
+    /// What may be spoken; the bytes were read.
+    Fits(Vec<u8>),
+    /// Something else.
+    Other,
+    /// Too little to tell before it ended, broke, or said nothing more for too long: nothing was refused.
+    Nothing,
+}
+
+/// Reads what a program says first, until it is seen to be what may be spoken, or not.
+async fn first_words(reader: &mut (impl AsyncRead + Unpin), spoken: &Spoken) -> First {
     let mut said = Vec::new();
     let read = async {
         loop {
             match spoken.told(&said) {
-                Told::Fits => return true,
-                Told::Other => return false,
+                Told::Fits => return Some(true),
+                Told::Other => return Some(false),
                 Told::More => {}
             }
             if !matches!(reader.read_buf(&mut said).await, Ok(1..)) {
-                return false;
+                return None;
             }
         }
     };
-    timeout(FIRST_WORDS, read).await.is_ok_and(|fits| fits).then_some(said)
+    match timeout(FIRST_WORDS, read).await {
+        Ok(Some(true)) => First::Fits(said),
+        Ok(Some(false)) => First::Other,
+        Ok(None) | Err(_) => First::Nothing,
+    }
 }
 
 /// Copies both ways between two connections until both directions have ended, each by itself.

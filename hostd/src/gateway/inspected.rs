@@ -42,7 +42,7 @@ use super::{
     credentials::with_leave,
     egress::Destination,
     forward::{self, ANSWER_DEADLINE, only_end_to_end},
-    outer::{Connector, Outer},
+    outer::{Connector, Outer, Way},
     prefixed::Prefixed,
     response::{self, Body},
     spending::Reading,
@@ -122,7 +122,8 @@ impl Gateway {
         } else {
             None
         };
-        let connector = Connector::new(with_leave(caller, &destination, &held), destination.clone(), settings, world);
+        let way = Way { caller: with_leave(caller, &destination, &held), local: self.local.clone() };
+        let connector = Connector::new(way, destination.clone(), settings, world);
         let tasks = Tied::default();
         let _tasks = EndOnDrop(tasks.clone());
         let conversation = Arc::new(Conversation {
@@ -236,7 +237,7 @@ impl Conversation {
         let upgrade = wants_websocket(request);
         let trailers = request.headers().get(TE).is_some_and(|te| te == "trailers");
         only_end_to_end(request.headers_mut());
-        let credential = self.gateway.equip(&self.caller, &self.destination, &held, request).await?;
+        let credential = self.gateway.equip(&self.caller, &self.destination, &held, self.encrypted, request).await?;
         if upgrade {
             self.gateway.may_upgrade(&self.caller, credential.as_deref())?;
         }

@@ -35,6 +35,7 @@ use super::{
     outer_tls::Settings,
     tied::Tied,
 };
+use crate::local_services::LocalFile;
 
 /// Most connections to the host at a time, for one of the guest's.
 const CONNECTIONS: usize = 8;
@@ -48,13 +49,20 @@ const ALIVE: std::time::Duration = std::time::Duration::from_secs(30);
 /// A client of one host, whatever a request's URI says.
 pub(super) type Outer<B> = Client<Connector, B>;
 
+/// Whose connections they are, and what bounds them.
+pub(super) struct Way {
+    /// Has what a credential leads to.
+    pub(super) caller: Caller,
+    /// What the host names of its own services; None: it bounds nothing.
+    pub(super) local: Option<Arc<LocalFile>>,
+}
+
 /// Makes connections to one host.
 #[derive(Clone)]
 pub(super) struct Connector(Arc<Inner>);
 
 struct Inner {
-    /// Whose connections they are, with what a credential allows.
-    caller: Caller,
+    way: Way,
     destination: Destination,
     /// None: they are not encrypted.
     tls: Option<Settings>,
@@ -65,12 +73,12 @@ struct Inner {
 
 impl Connector {
     /// A connector whose first connection is this one; it shakes hands at once.
-    pub(super) fn new(caller: Caller, destination: Destination, tls: Option<Settings>, first: TcpStream) -> Self {
+    pub(super) fn new(way: Way, destination: Destination, tls: Option<Settings>, first: TcpStream) -> Self {
         let settings = tls.as_ref().map(|tls| tls.any.clone());
         let host = destination.host.clone();
         let first = tokio::spawn(async move { secured(first, settings, &host).await });
         let first = Mutex::new(Some(AbortOnDropHandle::new(first)));
-        Self(Arc::new(Inner { caller, destination, tls, first, free: Arc::new(Semaphore::new(CONNECTIONS)) }))
+        Self(Arc::new(Inner { way, destination, tls, first, free: Arc::new(Semaphore::new(CONNECTIONS)) }))
     }
 
     /// A client whose tasks are run by `tasks`.
@@ -106,7 +114,8 @@ impl Connector {
 
 impl Inner {
     async fn connect(&self, settings: Option<Arc<ClientConfig>>) -> io::Result<Socket> {
-        let stream = egress::connect(&self.caller, &self.destination, None).await.map_err(io::Error::other)?;
+        let Way { caller, local } = &self.way;
+        let stream = egress::connect(caller, &self.destination, local.as_deref()).await.map_err(io::Error::other)?;
         secured(stream, settings, &self.destination.host).await
     }
 

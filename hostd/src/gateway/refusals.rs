@@ -21,7 +21,7 @@ pub struct Refused {
     /// The destination as `host:port`.
     pub destination: String,
     /// Reason of the refusal, in a few words.
-    pub why: &'static str,
+    pub why: String,
     /// How often the destination was refused.
     pub count: u64,
     /// When the destination was last refused.
@@ -116,7 +116,7 @@ mod tests {
         }
         add(&mut refusals, "a", 20, 50);
         let of = refusals.of("a");
-        let first = Refused { destination: "a.example:20".into(), why: "not in egress", count: 2, last_at: 50 };
+        let first = Refused { destination: "a.example:20".into(), why: "not in egress".into(), count: 2, last_at: 50 };
         assert_eq!((of.len(), &of[0], of[31].destination.as_str()), (OF_SESSION, &first, "a.example:9"));
         for number in 0..SESSIONS {
             add(&mut refusals, &format!("s{number}"), 1, 100);

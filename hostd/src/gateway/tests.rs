@@ -101,6 +101,7 @@ fn caller() -> Caller {
         branch_prefix: Some("agent/fix-parser-3f/".into()),
         also_read: vec![],
         egress: vec![],
+        beside: Beside::default(),
         access: Access::default(),
     }
 }

@@ -15,7 +15,7 @@ use super::{
     credentials::{put, with_leave},
     egress::{self, Destination},
     inspected::causes,
-    outer::Connector,
+    outer::{Connector, Way},
 };
 
 /// Longest time for a host to answer.
@@ -53,12 +53,13 @@ impl Gateway {
         let secret = all.secret(credential).await.map_err(|error| error.to_string())?;
         let caller = Caller::nowhere("credential", "credential", "credential");
         let caller = with_leave(&caller, destination, std::slice::from_ref(credential));
+        // A credential is all that leads anywhere here: the host bounds nothing of it.
         let stream = egress::connect(&caller, destination, None).await.map_err(|error| {
             // The text is for a guest's recipe.
             error.to_string().trim_start_matches("pilothouse: ").to_owned()
         })?;
         let settings = encrypted.then(|| self.outer_tls.settings(credential.ca.as_deref())).transpose()?;
-        let connector = Connector::new(caller, destination.clone(), settings, stream);
+        let connector = Connector::new(Way { caller, local: None }, destination.clone(), settings, stream);
         let io = connector.http1().await.map_err(|error| causes(&error))?;
         let (mut sender, connection) = http1::handshake(io).await.map_err(|error| causes(&error))?;
         let _driver = AbortOnDropHandle::new(tokio::spawn(connection));

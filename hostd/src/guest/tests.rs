@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Greeting, Identity, Link, LinkError, LinkState};
 use crate::{
     forge::BareRepositories,
-    gateway::{Access, Caller, Gateway},
+    gateway::{Access, Beside, Caller, Gateway},
     vm::{Io, MemoryUse, Port, Vm, VmError, snapshot::store::Manifest},
 };
 
@@ -222,6 +222,7 @@ fn start_to(ports: &Arc<Ports>, greeting: impl Into<Greeting>, egress: Vec<Egres
         branch_prefix: None,
         also_read: vec![],
         egress,
+        beside: Beside::default(),
         access: Access::default(),
     };
     Link::start(

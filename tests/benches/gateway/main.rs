@@ -15,7 +15,7 @@ use std::{
 use hostd::{
     credentials::Credentials,
     forge::BareRepositories,
-    gateway::{Access, Authority, Caller, Gateway},
+    gateway::{Access, Authority, Beside, Caller, Gateway},
 };
 use hostd_core::recipe::Egress;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -217,6 +217,7 @@ fn caller(port: u16, access: Access) -> Arc<Caller> {
         branch_prefix: None,
         also_read: vec![],
         egress: vec![Egress { to: format!("{NAME}:{port}"), private: false }],
+        beside: Beside::default(),
         access,
     })
 }

@@ -9,7 +9,7 @@ use std::{
 
 use hostd::{
     forge::BareRepositories,
-    gateway::{Access, Caller, Gateway},
+    gateway::{Access, Beside, Caller, Gateway},
     guest::{Hello, Identity, Link},
     vm::Vm,
 };
@@ -59,6 +59,7 @@ pub(crate) async fn shake(vm: Arc<dyn Vm>, generation: u64) -> Guest {
         branch_prefix: None,
         also_read: Vec::new(),
         egress: Vec::new(),
+        beside: Beside::default(),
         access: Access::default(),
     };
     let gateway = Arc::new(Gateway::new(BareRepositories::at("/nonexistent".into())));

@@ -6,7 +6,7 @@ use hostd::{
     admission::Admission,
     environments::Environments,
     forge::BareRepositories,
-    gateway::{Access, Caller, Gateway},
+    gateway::{Access, Beside, Caller, Gateway},
     guest::{Identity, Link},
     vm::{Memory, Vm, VmSpec, Vmm, qemu::Qemu},
 };
@@ -95,6 +95,7 @@ fn caller() -> Caller {
         branch_prefix: None,
         also_read: Vec::new(),
         egress: Vec::new(),
+        beside: Beside::default(),
         access: Access::default(),
     }
 }

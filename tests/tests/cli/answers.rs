@@ -406,6 +406,8 @@ async fn destinations_are_allowed_and_taken_back() {
     assert_eq!((&json["session"]["allowed"], &json["environment"]), (&serde_json::json!([]), &().into()));
     let json = fake.run(&["allow", "alpha", "--json"]).await.json();
     assert_eq!((&json["allowed"][0]["private"], &json["refused"][0]["count"]), (&true.into(), &3.into()));
+    let listed = fake.run(&["ls", "--json"]).await.json();
+    assert!(listed[0].get("allowed").is_none(), "lists of sessions do not know it: {listed}");
     assert_eq!(fake.run(&["allow", "alpha", "a b"]).await.code, 2);
     assert_eq!(fake.run(&["allow", "alpha", "--private"]).await.code, 2);
 }

@@ -97,7 +97,10 @@ fn what_is_not_allowed_is_refused(host: &Host, id: &str) {
     let refused = &host.show(id)["refused"];
     for wanted in ["denied.example:443", "192.0.2.7:8080", "denied.example:80", "[2001:db8::7]:80"] {
         let mut all = refused.as_array().unwrap().iter();
-        assert!(all.any(|it| it["destination"] == wanted && it["why"] == "not in egress"), "{wanted} in {refused}");
+        assert!(
+            all.any(|it| it["destination"] == wanted && it["why"].as_str().unwrap().starts_with("not in egress")),
+            "{wanted} in {refused}"
+        );
     }
 }
 

@@ -171,9 +171,10 @@ impl Reach {
     #[must_use]
     pub fn new(session: SessionKey, name: String, environment: &str, refused: &[Refusal]) -> Option<Self> {
         let (mut means, mut lines) = (Vec::new(), Vec::new());
-        for Refusal { destination, why, .. } in refused.iter().filter(|refusal| refusal.can_be_allowed()) {
-            let private = why == Refusal::PRIVATE;
-            let at = if private { ", at a private address" } else { "" };
+        for refusal in refused.iter().filter(|refusal| refusal.can_be_allowed()) {
+            let (destination, private) = (&refusal.destination, refusal.is_private());
+            // With the address, where the host tells it: whoever allows it is to see where it leads.
+            let at = if private { format!(" ({})", refusal.why) } else { String::new() };
             means.extend([(destination.clone(), private, false), (destination.clone(), private, true)]);
             lines.push(format!("{destination}{at}: this session"));
             lines.push(format!("{destination}{at}: this session, and all of {environment} to come"));

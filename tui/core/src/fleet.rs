@@ -327,13 +327,20 @@ pub struct Refusal {
 impl Refusal {
     /// Most of one session that are kept.
     pub(crate) const MOST: usize = 64;
-    /// Reason of what lies at an address that is not a public one.
+    /// What the reason of a refusal says of what lies at an address that is not a public one.
     pub const PRIVATE: &str = "a private address";
 
     /// Whether a person can allow it: the VM itself is reached without a way out, and the host's own services are named on the host.
     #[must_use]
     pub fn can_be_allowed(&self) -> bool {
         !matches!(self.why.as_str(), "the VM itself" | "not in the host's egress.toml")
+            && !self.why.starts_with("of this host or its cloud")
+    }
+
+    /// Whether it lies at an address that is not a public one.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.why.contains(Self::PRIVATE)
     }
 
     /// Returns the session without anything that could hurt a terminal or a layout.

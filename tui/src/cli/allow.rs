@@ -31,7 +31,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Allow) -> Outcome {
     let Some(destination) = options.destination else {
         if options.json {
             let host = found.host.name().await;
-            output::print_json(&json::Session::new(&host, &found.it).with_refused(&found.it))?;
+            output::print_json(&json::Session::new(&host, &found.it).with_refused(&found.it).with_allowed(&found.it))?;
         } else {
             output::print(&listed(&found.it))?;
         }
@@ -48,7 +48,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Allow) -> Outcome {
             environment: Some(&*answer.environment).filter(|name| !name.is_empty()),
             source: Some(&*answer.source).filter(|source| is_file(source)),
             next_build: answer.next_build,
-            session: json::Session::new(&host, session).with_refused(session),
+            session: json::Session::new(&host, session).with_refused(session).with_allowed(session),
         })?;
     } else {
         output::print(&said(&answer, &session.slug, remove))?;

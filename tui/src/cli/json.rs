@@ -79,8 +79,9 @@ pub(crate) struct Session<'a> {
     budget_usd: Option<f64>,
     /// What answers of models took; null where there were none.
     usage: Option<ModelUsage>,
-    /// Destinations that people have allowed the session beside its recipe; of `show` and `allow` alone, elsewhere empty.
-    allowed: Vec<Allowed<'a>>,
+    /// Destinations that people have allowed the session beside its recipe; of `show` and `allow` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed: Option<Vec<Allowed<'a>>>,
     /// Of `show`, `allow` and `ls` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<Vec<Refused<'a>>>,
@@ -180,10 +181,15 @@ impl<'a> Session<'a> {
             records: session.records.iter().map(Report::new).collect(),
             budget_usd: session.budget_micros.map(usage::usd),
             usage: session.usage.as_ref().map(ModelUsage::new),
-            allowed: session.allowed.iter().map(Allowed::new).collect(),
+            allowed: None,
             refused: None,
             last_event: session.last_event.as_ref().map(Event::new),
         }
+    }
+
+    /// Adds the destinations that people have allowed the session, which lists of sessions do not tell.
+    pub(crate) fn with_allowed(self, session: &'a api::Session) -> Self {
+        Self { allowed: Some(session.allowed.iter().map(Allowed::new).collect()), ..self }
     }
 
     /// Adds the destinations that the session was refused.

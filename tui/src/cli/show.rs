@@ -21,7 +21,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Show) -> Outcome {
     let found = fleet.session(&options.id).await?;
     let host = found.host.name().await;
     if options.json {
-        output::print_json(&json::Session::new(&host, &found.it).with_refused(&found.it))?;
+        output::print_json(&json::Session::new(&host, &found.it).with_refused(&found.it).with_allowed(&found.it))?;
     } else {
         output::print(&lines(&facts(&host, &found.it), output::colour()))?;
     }

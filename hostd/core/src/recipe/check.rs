@@ -131,9 +131,12 @@ fn environment(
 /// The recipe's destinations, and those of the profile that it does not name itself.
 fn egress(raw: Vec<Spanned<raw::Egress>>, profile: Option<&Profile>) -> Checked<Vec<Egress>> {
     let mut all = list(raw, "egress", entry)?;
+    let named = all.len();
     for to in profile.iter().flat_map(|profile| &profile.egress) {
-        if !all.iter().any(|egress| egress.to == *to) {
-            all.push(Egress { to: to.clone(), private: false });
+        let of_profile = Egress { to: to.clone(), private: false };
+        // Also one of which the recipe lets less through.
+        if !all[..named].iter().any(|egress| egress.place() == of_profile.place()) {
+            all.push(of_profile);
         }
     }
     Ok(all)

@@ -29,6 +29,11 @@ pub fn with_egress(
     }
     let Places { name, egress: list } = checked_toml::read(source_name, text, Ok)?;
     let (at, written) = match list {
+        // A list that is written as tables goes on at the end, whatever table is there.
+        Some(list) if !is_inline(text, list.span().start) => {
+            let end = if text.ends_with('\n') { "" } else { "\n" };
+            (text.len(), format!("{end}\n[[egress]]\nto = {:?}\nprivate = {}\n", egress.to, egress.private))
+        }
         Some(list) => {
             let at = list.span().start + 1;
             let line = text[at..].lines().next().unwrap_or_default();
@@ -50,6 +55,12 @@ pub fn with_egress(
     };
     let text = format!("{}{written}{}", &text[..at], &text[at..]);
     Recipe::parse_with(source_name, &text, profiles).map(|recipe| (text, recipe))
+}
+
+/// Whether the list that begins here is written as `[...]`, and not as `[[egress]]`.
+fn is_inline(text: &str, at: usize) -> bool {
+    let rest = &text[at..];
+    rest.starts_with('[') && !rest.starts_with("[[")
 }
 
 #[cfg(test)]
@@ -78,6 +89,20 @@ mod tests {
         let (text, recipe) = with_egress("x.toml", &format!("{before}{REST}"), Profiles::shipped(), &egress).unwrap();
         assert_eq!(text, format!("{after}{REST}"));
         assert!(recipe.egress.contains(&egress));
+    }
+
+    #[rstest]
+    #[case("[[egress]]\nto = \"a.lan:1\"\nprivate = true\n")]
+    #[case("[[egress]]\nto = \"a.lan:1\"\nprivate = true\n[size]\nvcpus = 2")]
+    fn a_list_of_tables_has_one_more(#[case] tables: &str) {
+        let before = format!("name = \"x\"\n{REST}{tables}");
+        for egress in [("b.example:443", false), ("b.lan:1", true)] {
+            let egress = Egress { to: egress.0.into(), private: egress.1 };
+            let (text, recipe) = with_egress("x.toml", &before, Profiles::shipped(), &egress).unwrap();
+            assert!(text.starts_with(&before) && text.contains("\n\n[[egress]]\nto = \"b."), "{text}");
+            assert_eq!(recipe.egress.len(), 2);
+            assert!(recipe.egress.contains(&egress));
+        }
     }
 
     #[test]

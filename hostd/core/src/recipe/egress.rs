@@ -124,7 +124,8 @@ impl Egress {
     }
 
     /// The destination without what may be spoken with it.
-    fn place(&self) -> &str {
+    #[must_use]
+    pub fn place(&self) -> &str {
         self.to.strip_prefix(HTTPS).or_else(|| self.to.strip_prefix(HTTP)).unwrap_or(&self.to)
     }
 
@@ -146,11 +147,7 @@ impl Egress {
     /// tell a cloud's machines who they are.
     #[must_use]
     pub fn may_lead_to(&self, address: IpAddr) -> bool {
-        let is_in_private_network = || match address.to_canonical() {
-            IpAddr::V4(it) => it.is_private(),
-            IpAddr::V6(it) => it.is_unique_local() && !METADATA.contains(&it),
-        };
-        self.private && (!self.place().starts_with("*.") || is_in_private_network())
+        self.private && (!self.place().starts_with("*.") || is_in_private_network(address))
     }
 
     /// Why no program in a guest will get to the destination; None: it may.
@@ -165,6 +162,15 @@ impl Egress {
                 self.to
             )
         })
+    }
+}
+
+/// Whether an address is one of private networks (RFC 1918, RFC 4193), and none there that tells a cloud's machines who they are.
+#[must_use]
+pub fn is_in_private_network(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(it) => it.is_private(),
+        IpAddr::V6(it) => it.is_unique_local() && !METADATA.contains(&it),
     }
 }
 

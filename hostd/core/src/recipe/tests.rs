@@ -442,6 +442,9 @@ fn what_a_recipe_says_itself_goes_over_its_profile() {
     assert_eq!((recipe.environment["OPENAI_API_KEY"].as_str(), recipe.environment["CI"].as_str()), ("mine", ""));
     let egress: Vec<_> = recipe.egress.iter().map(|egress| (egress.to.as_str(), egress.private)).collect();
     assert_eq!(egress, [("api.openai.com:443", true), ("a.example:1", false)]);
+    let bounded = with_agent("agent = 'codex'\negress = ['https://api.openai.com', 'a.example:1']");
+    let egress: Vec<_> = bounded.egress.iter().map(|egress| egress.to.as_str()).collect();
+    assert_eq!(egress, ["https://api.openai.com:443", "a.example:1"], "the profile does not take the bound away");
     assert!(recipe.packages().contains(&"sudo".into()));
 
     let as_root = with_agent("agent = 'shell'\nuser = 'root'");

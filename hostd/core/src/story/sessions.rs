@@ -3,6 +3,7 @@ use crate::{
     Activity, Input, Lifecycle, Session, UnixMillis,
     actor::Actor,
     attention::attention,
+    recipe::Egress,
     reports::{Kind, State},
     session::{Answer, Fate, Message, WaitFor},
     usage::dollars,
@@ -24,6 +25,17 @@ pub fn created(session: &Session) -> Event {
 pub fn forked(original: &Session, fork: &Session) -> Event {
     let (actor, at) = (Actor::person(&*fork.owner), fork.created_at);
     Event::new(&original.id, at, actor, "forked", &format!("{} goes on from here, too", fork.slug))
+}
+
+/// What a fork may reach that people have allowed the session that it was made from: whoever forks gives it to the fork.
+pub fn inherited(fork: &Session) -> impl Iterator<Item = Event> {
+    let (actor, at) = (Actor::person(&*fork.owner), fork.created_at);
+    fork.allowed.iter().map(move |egress| Event::new(&fork.id, at, actor.clone(), "egress", &may_reach(egress)))
+}
+
+fn may_reach(egress: &Egress) -> String {
+    let whichever = if egress.private { ", also at a private address" } else { "" };
+    format!("may reach {}{whichever}", egress.to)
 }
 
 /// What a step of a session adds to its story.
@@ -61,8 +73,7 @@ pub fn of_session(before: &Session, input: &Input, after: &Session, actor: &Acto
         tell(actor, "budget", &said);
     }
     for egress in after.allowed.iter().filter(|egress| !before.allowed.contains(egress)) {
-        let whichever = if egress.private { ", also at a private address" } else { "" };
-        tell(actor, "egress", &format!("may reach {}{whichever}", egress.to));
+        tell(actor, "egress", &may_reach(egress));
     }
     for gone in before.allowed.iter().filter(|egress| !after.allowed.iter().any(|now| now.to == egress.to)) {
         tell(actor, "egress", &format!("may not reach {} any more", gone.to));

@@ -200,6 +200,10 @@ fn what_people_allow_is_told_with_who_did() {
     let told = of_session(&start, &input, &allowed, &kim, 200);
     assert_eq!((told.len(), &*told[0].what, &told[0].actor), (1, "egress", &kim));
     assert_eq!(&*told[0].text, "may reach db.lan:5432, also at a private address");
+    let fork = Session { id: "F".into(), owner: "lee".into(), ..allowed.clone() };
+    let of_fork: Vec<_> = inherited(&fork).collect();
+    assert_eq!((of_fork.len(), &*of_fork[0].session, &of_fork[0].actor), (1, "F", &lee));
+    assert_eq!(of_fork[0].text, told[0].text);
     let input = Input::Disallow { to: "db.lan:5432".into() };
     let (gone, _) = step(&allowed, input.clone(), 300).unwrap();
     let told = of_session(&allowed, &input, &gone, &lee, 300);

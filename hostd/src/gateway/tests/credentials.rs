@@ -473,6 +473,26 @@ async fn tls_is_ended_in_the_name_that_was_asked_for_and_for_nobody_else() {
     }
 }
 
+/// What a credential is not for goes only as its entry lets it, and as people allow it.
+#[tokio::test]
+async fn what_goes_without_it_is_spoken_as_its_entry_says() {
+    let mut world = World::new(true).await;
+    let lines = "header = 'x-api-key'\npath = '/v1/'";
+    let name = format!("{HOST}:{}", world.port);
+    for (entry, expected) in [("http://", StatusCode::FORBIDDEN), ("https://", StatusCode::OK)] {
+        let guest = Guest::with(&world, HOST, lines, &[&format!("{entry}{name}")]).await;
+        let response = guest.send(false, guest.request("/admin").body(body("")).unwrap()).await;
+        assert_eq!(response.status(), expected, "{entry}");
+    }
+    assert!(!world.seen().await.headers().contains_key("x-api-key"));
+    let guest = Guest::with(&world, HOST, lines, &[]).await;
+    let asks = async || guest.send(false, guest.request("/admin").body(body("")).unwrap()).await.status();
+    assert_eq!(asks().await, StatusCode::FORBIDDEN);
+    guest.fixture.gateway.allow("01J", &[Egress { to: name, private: true }]);
+    assert_eq!(asks().await, StatusCode::OK);
+    assert!(!world.seen().await.headers().contains_key("x-api-key"));
+}
+
 #[tokio::test]
 async fn a_host_that_nobody_vouches_for_is_told_nothing() {
     let mut world = World::new(true).await;
@@ -746,9 +766,9 @@ fn a_wildcard_gives_leave_to_private_networks_alone() {
     let held: Vec<_> = Credential::parse("credentials.toml", text).unwrap().into_iter().map(Arc::new).collect();
     let destination = crate::gateway::egress::Destination { host: "x.corp.lan".into(), port: 443 };
     let allowed = with_leave(&caller(), &destination, &held);
-    let entry = allowed.egress.iter().find(|entry| destination.is(entry)).unwrap();
+    let entry = allowed.beside.credentials.iter().find(|entry| destination.is(entry)).unwrap();
     let leads = |address: &str| entry.may_lead_to(address.parse().unwrap());
     assert!(leads("10.0.0.1") && !leads("127.0.0.1") && !leads("169.254.169.254"));
     let other = crate::gateway::egress::Destination { port: 80, ..destination };
-    assert!(!with_leave(&caller(), &other, &held).egress.iter().any(|entry| other.is(entry)));
+    assert!(!with_leave(&caller(), &other, &held).beside.credentials.iter().any(|entry| other.is(entry)));
 }

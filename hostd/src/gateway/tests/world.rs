@@ -118,7 +118,11 @@ async fn services_of_the_host_are_reached_where_the_host_names_them_too() {
     let caller = Caller { egress: egress([&host, &v4]), ..caller() };
     let fixture = Fixture::with(caller, |gateway, folder| gateway.with_local(LocalFile::of(folder))).await;
     let ask = async |to: &str| fixture.ask(&format!("GET http://{to}/ HTTP/1.1\r\nConnection: close\r\n\r\n")).await;
-    assert!(ask(&host).await.starts_with("HTTP/1.1 200"), "it names nothing, and bounds nothing");
+    assert!(ask(&host).await.starts_with("HTTP/1.1 200"), "it names nothing: the recipe alone decides");
+    assert!(
+        ask(&v4).await.contains("none of the services that this host names"),
+        "but not on its loopback by an address"
+    );
     let file = fixture.path(crate::local_services::FILE);
     std::fs::write(&file, "local = [\"db.lan:5432\"]\n").unwrap();
     for to in [&host, &v4] {
@@ -145,15 +149,17 @@ async fn an_entry_may_let_http_or_tls_through_alone() {
         let fixture = Fixture::new(Caller { egress: egress([&entry]), ..caller() }).await;
         assert_eq!(fixture.ask(&plain).await.starts_with("HTTP/1.1 200"), plain_fits, "{entry}");
         for (says, fits) in [(asks, http_fits), ("SSH-2.0-x\r\n\r\n", other_fits)] {
+            let why = "speaks something else than its entry in egress";
+            let count =
+                || fixture.gateway.refused("01J").iter().filter(|one| one.why == why).map(|one| one.count).sum::<u64>();
+            let before = count();
             let mut stream = TcpStream::connect(&fixture.proxy).await.unwrap();
             stream.write_all(tunnel(says).as_bytes()).await.unwrap();
             let mut answer = String::new();
             // What breaks off is a reset for the program; here its connection ends.
             let _ = stream.read_to_string(&mut answer).await;
             assert_eq!(answer.ends_with(says), fits, "{entry}: {answer}");
-            let why = "speaks something else than its entry in egress";
-            let refused = fixture.gateway.refused("01J");
-            assert_eq!(refused.iter().any(|one| one.why == why), !fits || !plain_fits, "{entry}: {refused:?}");
+            assert_eq!(count() - before, u64::from(!fits), "{entry}: {says}");
         }
     }
 }
@@ -161,7 +167,7 @@ async fn an_entry_may_let_http_or_tls_through_alone() {
 #[tokio::test]
 async fn what_people_allow_a_session_is_reached_from_then_on() {
     let (port, _server) = echo_server().await;
-    let fixture = Fixture::new(caller()).await;
+    let fixture = Fixture::with(caller(), |gateway, folder| gateway.with_local(LocalFile::of(folder))).await;
     fixture.gateway.ledger().open("01J", None, 0);
     let (host, named) = (format!("host.pilothouse.internal:{port}"), format!("localhost:{port}"));
     let ask = async |to: &str| fixture.ask(&format!("GET http://{to}/ HTTP/1.1\r\nConnection: close\r\n\r\n")).await;
@@ -169,21 +175,86 @@ async fn what_people_allow_a_session_is_reached_from_then_on() {
         let all: Vec<_> = all.iter().map(|(to, private)| Egress { to: (*to).clone(), private: *private }).collect();
         fixture.gateway.allow(session, &all);
     };
+    let says = format!("may say: pilothouse allow --private fix-parser-3f {host}\n");
     let refused = ask(&host).await;
-    assert!(refused.contains(&format!("may say: pilothouse allow fix-parser-3f {host}\n")), "{refused}");
-    allow("01J", &[(&host, false), (&named, false)]);
+    assert!(refused.contains("is not allowed from environment") && refused.contains(&says), "{refused}");
+    assert_eq!(fixture.gateway.refused("01J")[0].why, "not in egress, a private address");
+    allow("01J", &[(&host, false)]);
     assert!(fixture.gateway.refused("01J").is_empty());
+    let refused = ask(&host).await;
+    assert!(refused.contains("leads to 127.0.0.1") && refused.contains(&says), "{refused}");
+    assert_eq!(fixture.gateway.refused("01J")[0].why, "a private address, 127.0.0.1");
+    allow("01J", &[(&host, true), (&named, true)]);
+    let refused = ask(&host).await;
+    assert!(refused.contains(&format!("may add \"{host}\" to `local` in egress.toml")), "{refused}");
+    std::fs::write(fixture.path(crate::local_services::FILE), format!("local = [\"{host}\", \"{named}\"]\n")).unwrap();
     assert!(ask(&host).await.starts_with("HTTP/1.1 200"));
+    // What a name leads to is the session's to choose, and this is no private network.
     let refused = ask(&named).await;
-    assert!(refused.contains(&format!("may say: pilothouse allow --private fix-parser-3f {named}\n")), "{refused}");
-    allow("01J", &[(&named, true)]);
-    assert!(ask(&named).await.starts_with("HTTP/1.1 200"));
+    assert!(refused.starts_with("HTTP/1.1 403") && !refused.contains("may say"), "{refused}");
+    assert!(fixture.gateway.refused("01J").iter().any(|one| one.why.starts_with("of this host or its cloud: ")));
     let help = fixture.ask("GET http://pilothouse.internal/ HTTP/1.1\r\nConnection: close\r\n\r\n").await;
-    assert!(help.contains(&format!("May reach: {named}\n")), "{help}");
+    assert!(help.contains(&format!("May reach: {host}, {named}\n")), "{help}");
     allow("01K", &[]);
-    assert!(ask(&named).await.starts_with("HTTP/1.1 200"), "it was another session");
+    assert!(ask(&host).await.starts_with("HTTP/1.1 200"), "it was another session");
     allow("01J", &[]);
     assert!(ask(&host).await.starts_with("HTTP/1.1 403"));
+}
+
+#[rstest::rstest]
+#[case("169.254.169.254")]
+#[case("[fd00:ec2::254]")]
+#[case("100.100.100.200")]
+#[tokio::test]
+async fn nothing_leads_to_what_tells_a_cloud_its_secrets_but_the_hosts_own_file(#[case] address: &str) {
+    let caller = Caller { egress: egress([&format!("{address}:80")]), ..caller() };
+    let fixture = Fixture::with(caller, |gateway, folder| gateway.with_local(LocalFile::of(folder))).await;
+    fixture.gateway.allow("01J", &[Egress { to: format!("{address}:80"), private: true }]);
+    let refused = fixture.ask(&format!("GET http://{address}/ HTTP/1.1\r\nConnection: close\r\n\r\n")).await;
+    assert!(refused.contains("none of the services that this host names"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_ends_before_it_says_anything_was_refused_nothing() {
+    let (port, _server) = echo_server().await;
+    let entry = format!("https://127.0.0.1:{port}");
+    let fixture = Fixture::new(Caller { egress: egress([&entry]), ..caller() }).await;
+    for says in ["", "\x16\x03\x01"] {
+        let mut stream = TcpStream::connect(&fixture.proxy).await.unwrap();
+        stream.write_all(format!("CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
+        let mut head = vec![];
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(says.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let _ = stream.read_to_end(&mut head).await;
+        assert!(fixture.gateway.refused("01J").is_empty());
+    }
+}
+
+/// Whose ClientHello comes in two pieces.
+#[tokio::test]
+async fn what_fits_an_entry_arrives_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let fixture = Fixture::new(Caller { egress: egress([&format!("https://127.0.0.1:{port}")]), ..caller() }).await;
+    // It names no host: the connection is to an address.
+    let hello = [&[22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3], &[7; 32][..], &[0, 0, 2, 19, 1, 1, 0]].concat();
+    let mut stream = TcpStream::connect(&fixture.proxy).await.unwrap();
+    stream.write_all(format!("CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
+    let mut world = listener.accept().await.unwrap().0;
+    let mut head = vec![];
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    stream.write_all(&hello[..9]).await.unwrap();
+    stream.flush().await.unwrap();
+    tokio::task::yield_now().await;
+    stream.write_all(&hello[9..]).await.unwrap();
+    let mut said = vec![0; hello.len()];
+    world.read_exact(&mut said).await.unwrap();
+    assert_eq!(said, hello);
 }
 
 #[tokio::test]

@@ -134,16 +134,35 @@ impl Hands<'_> {
         self.command(&*self.fleet.handle(asked)?, Input::Disallow { to: egress.to }).await
     }
 
+    /// Whether a recipe may be given this destination for a session that asked for it.
+    ///
+    /// # Errors
+    /// [`FleetError::Denied`]: it is a private one, and the host does not name its services, so that the recipe alone would decide.
+    pub fn may_be_in_recipe(&self, egress: &Egress) -> Result<(), FleetError> {
+        if self.fleet.ctx().gateway.may_be_in_recipe(egress) {
+            return Ok(());
+        }
+        Err(FleetError::Denied(format!(
+            "a destination at a private address is not added to a recipe by this as long as the host has no {} in hostd's data folder; \
+             name {} in `local` of that file, or write {egress} into egress of the recipe and build it",
+            crate::local_services::FILE,
+            egress.place()
+        )))
+    }
+
     /// Adds a destination to the recipe of its environment, for sessions to come.
     ///
     /// # Errors
-    /// As [`Fleet::get`], and [`FleetError::Environment`] where the recipe cannot have it.
+    /// As [`Fleet::get`], [`FleetError::Environment`] where the recipe cannot have it, and [`FleetError::Store`] where its story does
+    /// not get to know it.
     pub async fn allow_in_recipe(&self, asked: &str, egress: &Egress) -> Result<AllowedInRecipe, FleetError> {
         let handle = self.fleet.handle(asked)?;
         let environment = handle.record.borrow().session.environment.clone();
         let allowed = self.fleet.ctx().environments.allow(&environment, egress).await?;
         let text = format!("sessions of {environment} to come may reach {}", egress.to);
-        self.tell(asked, "egress", &text).await;
+        // What changes all sessions to come is not to be unknown to anybody.
+        let event = Event::new(&handle.id, now(), self.actor.clone(), "egress", &text);
+        self.fleet.ctx().store.add_event(event).await?;
         Ok(allowed)
     }
 

@@ -3,7 +3,7 @@
 use hostd_core::Session;
 
 use crate::{
-    gateway::{Access, Caller},
+    gateway::{Access, Beside, Caller},
     guest::Identity,
     sessions::disk::folder::Folder,
     store::{Machine, Record},
@@ -43,6 +43,7 @@ pub(super) fn caller(session: &Session, machine: &Machine, access: Access) -> Ca
         branch_prefix: session.repository.as_ref().map(|_| session.branch_prefix()),
         also_read: machine.also_read.clone(),
         egress: machine.egress.clone(),
+        beside: Beside::default(),
         access,
     }
 }

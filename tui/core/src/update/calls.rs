@@ -104,9 +104,11 @@ impl State {
         let Some(session) = self.fleet.session(&key) else { return };
         let (name, environment) = (session.name().to_owned(), session.environment.to_string());
         let refused = self.refused.as_ref().map_or(&[][..], |(_, refused)| refused);
+        let elsewhere = self.dialog.is_some() || self.attach.is_some() || self.log.is_some() || self.diff.is_some();
+        let asks = !elsewhere && self.selected_key() == Some(&key);
         match Reach::new(key, name.clone(), &environment, refused) {
             // Whoever has opened something else meanwhile is at that.
-            Some(reach) if self.dialog.is_none() => self.dialog = Some(Dialog::Reach(reach)),
+            Some(reach) if asks => self.dialog = Some(Dialog::Reach(reach)),
             Some(_) => {}
             None => self.notice(Kind::Info, &format!("{name} was refused nothing that could be allowed")),
         }

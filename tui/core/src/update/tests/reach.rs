@@ -53,6 +53,33 @@ fn what_was_refused_last_is_allowed_by_two_keys() {
 }
 
 #[test]
+fn a_private_address_is_shown_to_whoever_allows_it() {
+    for why in ["a private address, 10.0.0.5", "not in egress, a private address"] {
+        let mut state = asked(vec![refusal("db.lan:5432", why)]);
+        let Some(Dialog::Reach(reach)) = &state.dialog else { panic!("{why}") };
+        assert_eq!(reach.list.lines[0], format!("db.lan:5432 ({why}): this session"));
+        let effects = press(&mut state, "enter");
+        assert_eq!(calls(&effects), [&allow(&state, "db.lan:5432", true, false)]);
+    }
+    let state = asked(vec![refusal("meta:80", "of this host or its cloud: 169.254.169.254")]);
+    assert!(state.dialog.is_none());
+}
+
+#[test]
+fn an_answer_that_comes_late_opens_nothing_over_another_session() {
+    let mut state = console(&["local"], SIZE);
+    let [fix, other] = ["fix", "other"].map(|slug| session(slug, Turn::Agent, "running", "working", "working"));
+    report(&mut state, Report::Host(samples::host(0), snapshot("local", vec![fix, other])));
+    let effects = press(&mut state, "A");
+    let before = state.selected_key().cloned();
+    press(&mut state, "j");
+    assert_ne!(state.selected_key().cloned(), before);
+    let read = Ok(Answer::Refused(vec![refusal("api.example:443", "not in egress")]));
+    report(&mut state, Report::Answer(ticket(&effects), read));
+    assert!(state.dialog.is_none(), "enter would be meant for the session that is looked at now");
+}
+
+#[test]
 fn nothing_is_asked_where_nothing_can_be_allowed() {
     for refused in [vec![], vec![refusal("127.0.0.1:80", "the VM itself")]] {
         let state = asked(refused);
