@@ -172,7 +172,7 @@ pub(super) fn explanation(view: &SessionView) -> wire::ExplainResponse {
 
 pub(super) fn refused(refused: Refused) -> wire::Refused {
     let Refused { destination, why, count, last_at } = refused;
-    wire::Refused { destination, why: why.into(), count, last_at }
+    wire::Refused { destination, why, count, last_at }
 }
 
 /// Converts a session for lists, snapshots and changes, its texts cut: a task may be long, there may be many sessions, and a

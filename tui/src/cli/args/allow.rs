@@ -14,6 +14,7 @@ Examples:
   pilothouse allow fix-parser
   pilothouse allow fix-parser registry.npmjs.org
   pilothouse allow fix-parser db.lan:5432 --private
+      a service of the host or its network, which `local` in egress.toml of hostd's data folder has to name as well
   pilothouse allow fix-parser registry.npmjs.org --recipe
       for this session, and for those of its environment that are yet to come
   pilothouse allow fix-parser registry.npmjs.org --remove
@@ -26,7 +27,7 @@ pub(crate) struct Allow {
     /// Destination that the session may reach from now on, beside those of its recipe
     #[arg(value_name = "HOST[:PORT]")]
     pub(crate) destination: Option<String>,
-    /// Also where the name leads to an address that is not a public one
+    /// Also where it lies at a private address, or is the host's own loopback: as far as the host's egress.toml names it
     #[arg(long, requires = "destination")]
     pub(crate) private: bool,
     /// Take back what was allowed so
