@@ -203,7 +203,7 @@ impl Environments {
         let kept = if source == catalog::BUILT_IN_SOURCE { "registered" } else { &source };
         // A profile that has changed since is for the next build, too.
         let is_all = Recipe { egress: before.egress.clone(), ..recipe.clone() } == before;
-        let in_use = current.filter(|current| is_all && current.recipe == before);
+        let in_use = current.filter(|current| is_all && current.recipe == current.manifest.with_image(&before));
         // First what is in use: where the other fails, nothing of it is in the way of a registration.
         if let Some(current) = &in_use {
             self.catalog.point(&current.manifest.id, &text, &recipe).await?;
@@ -216,7 +216,7 @@ impl Environments {
             let same =
                 |current: &&mut Current| in_use.as_ref().is_some_and(|was| was.manifest.id == current.manifest.id);
             if let Some(current) = entry.current.as_mut().filter(same) {
-                current.recipe = recipe;
+                current.recipe = current.manifest.with_image(&recipe);
             }
             // A build that began meanwhile has the recipe as it was.
             (entry.info(), in_use.is_none() || entry.building.is_some())
