@@ -45,6 +45,18 @@ impl ProcessIdentity {
         stat(self.pid).is_ok_and(|(state, _)| state != 'Z') && Self::of(self.pid).is_ok_and(|now| now == *self)
     }
 
+    /// As [`ProcessIdentity::lives`], but an error where that cannot be known now.
+    fn is_there(&self) -> io::Result<bool> {
+        let gone = |error: &io::Error| {
+            error.kind() == io::ErrorKind::NotFound
+                || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+        };
+        match stat(self.pid).and_then(|(state, _)| Ok(state != 'Z' && Self::of(self.pid)? == *self)) {
+            Err(error) if gone(&error) => Ok(false),
+            there => there,
+        }
+    }
+
     /// Program that the process runs, as the kernel names it; one that was replaced since has the same name.
     ///
     /// # Errors
@@ -63,7 +75,7 @@ impl ProcessIdentity {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
         match pidfd_open(pid, PidfdFlags::empty()) {
             // Only now: the handle means whoever had the pid when it was opened, and that is still the one we look at here.
-            Ok(handle) => Ok(self.lives().then_some(handle)),
+            Ok(handle) => Ok(self.is_there()?.then_some(handle)),
             Err(rustix::io::Errno::SRCH) => Ok(None),
             Err(error) => Err(error.into()),
         }

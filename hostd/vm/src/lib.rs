@@ -200,9 +200,14 @@ pub trait Vmm: Send + Sync + 'static {
     /// happened or has not when this returns. Nothing is ended.
     ///
     /// # Errors
-    /// [`VmError::NotAdopted`]: there is none, or it is not known well enough. Then [`Vmm::end_orphan`].
+    /// [`VmError::NotAdopted`]: there is none, or it is not known well enough. Then [`Vmm::end_orphan`]. Any other error may pass:
+    /// the same may be tried again.
     async fn adopt(&self, _directory: &Path) -> Result<Adopted, VmError> {
         Err(VmError::NotAdopted("nothing is left of its VM".into()))
+    }
+    /// Whether a VM that an earlier hostd left in this folder runs, by its record.
+    fn left(&self, _directory: &Path) -> bool {
+        false
     }
     /// Connects to a port of a VM that an earlier hostd left in this folder.
     async fn connect_orphan(&self, _directory: &Path, _port: Port) -> io::Result<Box<dyn Io>> {

@@ -1,7 +1,7 @@
 //! VMs that an earlier hostd left running are taken over: its process by its identity, its control connection anew, and all else
 //! from the record in its folder.
 
-use std::{path::Path, time::Duration};
+use std::{io::ErrorKind, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -23,8 +23,10 @@ use super::{
     serial::Serial,
     sockets,
 };
-use crate::{Adopted, VmError};
+use crate::{Adopted, VmError, file::failed};
 
+/// Where the host says which boot of it this is.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Longest wait for a migration under way to be cancelled: it writes memory to the disk.
 const CANCEL: Duration = Duration::from_secs(60);
 /// Pause between two looks at it.
@@ -46,23 +48,24 @@ enum Stands {
 /// Takes over the VM of this folder.
 pub(super) async fn adopt(installation: &Installation, folder: &Path) -> Result<Adopted, VmError> {
     let (record, kept, process) = find(folder)?;
-    let mut qmp = connect(folder).await.map_err(not)?;
-    let base = host_address(&mut qmp, 0, DISK).await.map_err(not)?;
+    let mut qmp = connect(folder).await?;
+    let base = host_address(&mut qmp, 0, DISK).await?;
     if base != kept.base {
         return Err(VmError::NotAdopted("its memory is not where it was".into()));
     }
-    take_over(installation, folder, record, kept, process, qmp).await.map_err(not)
+    take_over(installation, folder, record, kept, process, qmp).await
 }
 
 /// The record of the VM and its process, which is the one that is meant.
 fn find(folder: &Path) -> Result<(Record, Kept, Process), VmError> {
     let because = |why: &str| VmError::NotAdopted(why.into());
-    let record = Record::read(folder).ok_or_else(|| because("there is no record of its VM that can be read"))?;
-    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let record = Record::load(folder).map_err(failed(folder))?;
+    let record = record.ok_or_else(|| because("there is no record of its VM that can be read"))?;
+    let boot_id = std::fs::read_to_string(BOOT_ID).map_err(failed(Path::new(BOOT_ID)))?;
     if record.process.boot_id != boot_id.trim() {
         return Err(because("the host was booted anew since"));
     }
-    let process = Process::adopt(&record.process).map_err(|error| because(&error.to_string()))?;
+    let process = Process::adopt(&record.process).map_err(failed(folder))?;
     let process = process.ok_or_else(|| because("its VM had ended by then"))?;
     let kept = record.machine.clone();
     let kept = kept.ok_or_else(|| because("the hostd that started its VM kept too little of it"))?;
@@ -75,7 +78,13 @@ fn find(folder: &Path) -> Result<(Record, Kept, Process), VmError> {
 
 async fn connect(folder: &Path) -> Result<Qmp<UnixStream>, VmError> {
     let stream = sockets::connect(folder, sockets::QMP).await;
-    let stream = stream.map_err(|error| said(&format!("its control socket: {error}")))?;
+    let stream = stream.map_err(|error| match error.kind() {
+        // Nobody listens there any more.
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            VmError::NotAdopted(format!("its control socket: {error}"))
+        }
+        _ => failed(&folder.join(sockets::QMP))(error),
+    })?;
     // It may be at what it was told last.
     Qmp::open(stream, DISK).await.map_err(refused)
 }
@@ -106,7 +115,10 @@ async fn take_over(
     }
     kept.change = None;
     record.machine = Some(kept.clone());
-    record.write(folder).map_err(|error| said(&error.to_string()))?;
+    if let Err(error) = record.write(folder) {
+        // What is there already has whoever comes next find out the same.
+        tracing::warn!(?folder, %error, "what is kept of a VM is not up to date");
+    }
     let disk = file_name(&kept.top);
     let layout = Layout {
         pid: process.pid,
@@ -161,15 +173,10 @@ async fn stands(qmp: &mut Qmp<UnixStream>) -> Result<Stands, VmError> {
         "io-error" => Ok(Stands::Stalled),
         "shutdown" | "guest-panicked" => Ok(Stands::Over),
         "internal-error" => Ok(Stands::Broken),
-        other => Err(said(&format!("its VM had not begun to run ({})", hostd_core::text::clean(other, 64)))),
-    }
-}
-
-fn not(error: VmError) -> VmError {
-    match error {
-        VmError::NotAdopted(_) => error,
-        VmError::Failed { output, .. } => VmError::NotAdopted(output),
-        error => VmError::NotAdopted(error.to_string()),
+        other => {
+            let status = hostd_core::text::clean(other, 64);
+            Err(VmError::NotAdopted(format!("its VM had not begun to run ({status})")))
+        }
     }
 }
 

@@ -20,6 +20,9 @@ use crate::{
     qemu::{disk::Disk, process},
 };
 
+/// What the serial console of one says whose folder is gone then.
+const LOST: &str = "lost";
+
 struct Left {
     folder: tempfile::TempDir,
     process: Process,
@@ -36,6 +39,7 @@ impl Left {
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let listener = UnixListener::bind(folder.path().join(sockets::QMP)).unwrap();
         let seen = asked.clone();
+        let gone = (serial == LOST).then(|| folder.path().to_owned());
         let cancelled = move || seen.lock().unwrap().contains(&"migrate_cancel".to_owned());
         tokio::spawn(serve(listener, asked.clone(), move |question| match question {
             "query-status" => json!({"status": status}),
@@ -43,6 +47,10 @@ impl Left {
             "query-migrate" => json!({"status": if cancelled() { "cancelled" } else { "active" }}),
             "human-monitor-command" => json!("Host virtual address for 0x0 (ram) is 0x7f0000000000"),
             "qom-get" => json!(node),
+            "ringbuf-read" if gone.is_some() => {
+                let _ = std::fs::remove_dir_all(gone.as_deref().unwrap());
+                json!("")
+            }
             "ringbuf-read" => json!(STANDARD.encode(serial)),
             _ => json!({}),
         }));
@@ -167,6 +175,29 @@ async fn a_change_of_its_disk_has_happened_or_has_not() {
         adopted.vm.end().await;
     }
     assert!(Left::new("running", "disk1", "").refused().await.contains("which layer"));
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_written_now_is_no_reason_to_give_a_vm_up() {
+    let left = Left::new("running", "disk", LOST);
+    left.adopt().await.unwrap().vm.end().await;
+    assert!(!left.record.process.lives());
+}
+
+#[tokio::test]
+async fn what_may_pass_is_told_from_what_does_not() {
+    let mut left = Left::new("running", "disk", "");
+    left.record.write(left.folder.path()).unwrap();
+    let installation = Installation::new(left.folder.path(), PathBuf::from("guest"));
+    let record = left.folder.path().join("vm.json");
+    std::fs::rename(&record, left.folder.path().join("aside")).unwrap();
+    std::fs::create_dir(&record).unwrap();
+    let error = adopt(&installation, left.folder.path()).await.err().unwrap();
+    assert!(matches!(error, VmError::File { .. }), "{error}");
+    std::fs::remove_dir(&record).unwrap();
+    let error = adopt(&installation, left.folder.path()).await.err().unwrap();
+    assert!(matches!(error, VmError::NotAdopted(_)), "{error}");
+    left.process.kill().await;
 }
 
 #[tokio::test]

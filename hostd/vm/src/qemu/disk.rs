@@ -146,8 +146,10 @@ impl Disk {
         qmp: &mut Qmp<S>,
         pivots: Option<bool>,
     ) -> Result<bool, VmError> {
-        let unknown = || said("QEMU does not say which layer of its disk is the top");
-        let writes_to = written_to(qmp).await.ok_or_else(unknown)?;
+        const UNKNOWN: &str = "QEMU does not say which layer of its disk is the top";
+        let unknown = || VmError::NotAdopted(UNKNOWN.into());
+        // It may say so when it is asked again.
+        let writes_to = written_to(qmp).await.ok_or_else(|| said(UNKNOWN))?;
         let same = writes_to == self.top;
         match pivots {
             None | Some(false) if !same => return Err(unknown()),

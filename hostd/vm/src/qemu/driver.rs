@@ -53,6 +53,9 @@ const NO_TOP: &str =
 const WORDS: usize = 512;
 /// Most bytes of the processors' registers that stand in the log.
 const REGISTERS: usize = 4096;
+/// Most times that what is kept of a VM is written, and the pause between two.
+const WRITES: u32 = 5;
+const WRITE_AGAIN: Duration = Duration::from_millis(100);
 /// Name of the file with QEMU's own words in the VM's folder, where it had any.
 const LOG: &str = "qemu.log";
 
@@ -293,7 +296,10 @@ impl Driver {
 
     /// Puts a new top on the disk; returns also whether it is known which layer the guest would write to now.
     async fn pivot(&mut self, top: &Path) -> (Result<(), VmError>, bool) {
-        self.keep(|kept| kept.change = Some(Change::Pivot(top.to_owned())));
+        // Whoever takes the VM over has to know that it may write to the new layer.
+        if let Err(error) = self.intend(Change::Pivot(top.to_owned())) {
+            return (Err(error), true);
+        }
         let Some(qmp) = &mut self.qmp else { return (Err(gone()), true) };
         let pivoted = match self.disk.pivot(qmp, top).await {
             Ok(()) => {
@@ -309,25 +315,47 @@ impl Driver {
                 top.clone_into(&mut kept.top);
             }
             (kept.nodes, kept.change) = (disk, None);
-        });
+        })
+        .await;
         pivoted
     }
 
     /// Puts one layer in place of several.
     async fn rebase(&mut self, below: usize, merged: &Path) -> Result<(), VmError> {
-        self.keep(|kept| kept.change = Some(Change::Rebase));
+        self.intend(Change::Rebase)?;
         let qmp = self.qmp.as_mut().ok_or_else(gone)?;
         let rebased = self.disk.rebase(qmp, below, merged).await;
         let disk = self.disk.clone();
-        self.keep(|kept| (kept.nodes, kept.change) = (disk, None));
+        self.keep(|kept| (kept.nodes, kept.change) = (disk, None)).await;
         rebased
     }
 
-    /// Keeps what has changed of the VM for a hostd that may come to take it over. Where that cannot be written, that one finds
-    /// that it does not know the VM well enough.
-    fn keep(&mut self, change: impl FnOnce(&mut Kept)) {
+    /// Keeps what is about to become of the disk for a hostd that may come to take the VM over.
+    ///
+    /// # Errors
+    /// It cannot be written: then it must not be done.
+    fn intend(&mut self, change: Change) -> Result<(), VmError> {
+        let Some(kept) = &mut self.record.machine else { return Ok(()) };
+        kept.change = Some(change);
+        let written = self.record.write(&self.directory);
+        if written.is_err()
+            && let Some(kept) = &mut self.record.machine
+        {
+            kept.change = None;
+        }
+        written.map_err(file::failed(&self.directory))
+    }
+
+    /// Keeps what has become of it. Where that cannot be written, the next hostd finds it out by what was intended.
+    async fn keep(&mut self, change: impl FnOnce(&mut Kept)) {
         let Some(kept) = &mut self.record.machine else { return };
         change(kept);
+        for _ in 1..WRITES {
+            if self.record.write(&self.directory).is_ok() {
+                return;
+            }
+            sleep(WRITE_AGAIN).await;
+        }
         if let Err(error) = self.record.write(&self.directory) {
             tracing::warn!(directory = ?self.directory, %error, "what is kept of a VM is not up to date");
         }

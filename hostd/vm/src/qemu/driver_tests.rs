@@ -151,3 +151,31 @@ fn says_how_it_died() {
     assert!(died(11, b"").contains("killed by signal 11"));
     assert_eq!(died(256, b"one\nqemu: two\n"), "its VM died: QEMU ended with code 1: qemu: two");
 }
+
+/// Nobody who takes the VM over would know of the new layer.
+#[tokio::test]
+async fn a_disk_is_not_changed_where_that_cannot_be_kept() {
+    let (asked, asks) = std::sync::mpsc::sync_channel(16);
+    let (mut driver, folder) = driver(json!({"event": "RESUME"}), move |question| {
+        let _ = asked.try_send(question.to_owned());
+        (json!({}), false)
+    })
+    .await;
+    driver.record.machine = Some(Kept {
+        base: 0,
+        ram: 0,
+        memory: Memory::Own,
+        requirements: Requirements::default(),
+        nodes: Disk::new(2),
+        top: folder.path().join("disk.qcow2"),
+        change: None,
+        from_snapshot: false,
+    });
+    folder.close().unwrap();
+    let top = Path::new("/top.qcow2");
+    let (pivoted, known) = driver.pivot(top).await;
+    assert!(pivoted.is_err() && known && driver.rebase(1, top).await.is_err());
+    assert_eq!(driver.record.machine.as_ref().unwrap().change, None);
+    assert_eq!(asks.try_iter().collect::<Vec<_>>(), ["qmp_capabilities"]);
+    driver.process.kill().await;
+}

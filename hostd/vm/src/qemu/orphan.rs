@@ -16,7 +16,7 @@ use crate::{VmError, file::failed};
 /// Ends the VM of this folder, if one runs; keeps its last serial output; leaves the folder tidy. True if one was ended.
 pub(super) async fn end(folder: &Path) -> Result<bool, VmError> {
     let answered = last_words(folder).await;
-    let ended = match Record::read(folder) {
+    let ended = match Record::load(folder).map_err(failed(folder))? {
         Some(record) => record.process.kill(KILL).await.map_err(failed(folder))?,
         // hostd ended between starting it and writing its record, or the record was spoilt: whoever has the socket of
         // this folder is the VM of this folder, and was told to quit.
@@ -25,6 +25,11 @@ pub(super) async fn end(folder: &Path) -> Result<bool, VmError> {
     sockets::remove(folder);
     Record::remove(folder);
     Ok(ended)
+}
+
+/// Whether the VM of this folder runs, by its record.
+pub(super) fn lives(folder: &Path) -> bool {
+    Record::read(folder).is_some_and(|record| record.process.lives())
 }
 
 /// Saves the serial output and tells QEMU to quit. False: nobody answers there.

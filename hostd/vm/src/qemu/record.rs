@@ -73,21 +73,38 @@ impl Record {
         file::write_atomically(&folder.join(NAME), &serde_json::to_vec_pretty(self)?)
     }
 
-    /// Reads the folder's record; None where there is none, or where it makes no sense.
+    /// Reads the folder's record; None where there is none, or where it makes no sense, or cannot be read.
     pub(super) fn read(folder: &Path) -> Option<Self> {
+        Self::load(folder).unwrap_or_else(|error| {
+            tracing::warn!(?folder, %error, "a VM's record cannot be read");
+            None
+        })
+    }
+
+    /// Reads the folder's record; None where there is none, or where it makes no sense.
+    ///
+    /// # Errors
+    /// It cannot be read now.
+    pub(super) fn load(folder: &Path) -> io::Result<Option<Self>> {
         let path = folder.join(NAME);
-        let read = file::read_bounded(&path, MAX).and_then(|bytes| Ok(serde_json::from_slice::<Self>(&bytes)?));
-        match read {
-            Ok(record) if record.version == 1 => Some(record),
+        let bytes = match file::read_bounded(&path, MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                tracing::warn!(?path, %error, "a VM's record is none");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        match serde_json::from_slice::<Self>(&bytes) {
+            Ok(record) if record.version == 1 => Ok(Some(record)),
             Ok(record) => {
                 tracing::warn!(?path, version = record.version, "a VM's record has an unknown version");
-                None
+                Ok(None)
             }
             Err(error) => {
-                if error.kind() != io::ErrorKind::NotFound {
-                    tracing::warn!(?path, %error, "a VM's record cannot be read");
-                }
-                None
+                tracing::warn!(?path, %error, "a VM's record makes no sense");
+                Ok(None)
             }
         }
     }

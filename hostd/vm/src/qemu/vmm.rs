@@ -262,6 +262,10 @@ impl Vmm for Qemu {
         adopt::adopt(&self.installation, &absolute(directory)).await
     }
 
+    fn left(&self, directory: &Path) -> bool {
+        orphan::lives(&absolute(directory))
+    }
+
     async fn connect_orphan(&self, directory: &Path, port: Port) -> io::Result<Box<dyn Io>> {
         Ok(Box::new(sockets::connect_port(&absolute(directory), port).await?))
     }
