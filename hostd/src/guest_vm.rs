@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt as _, stream};
 use hostd_core::Cause;
 use tokio::runtime::Handle;
 
@@ -22,6 +23,9 @@ use crate::{
 
 /// For a guest to shake hands, where nothing else is said. Generous: an emulated one on a busy host boots slowly. One whose VM ends is not waited for.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(300);
+
+/// Leftover VMs that are ended at a time.
+const LEFTOVERS: usize = 8;
 
 /// A VM that is ended when this is dropped.
 pub(crate) struct GuestVm {
@@ -155,11 +159,17 @@ pub(crate) async fn sweep(vmm: &dyn Vmm, root: &Path, what: &str) {
 pub(crate) async fn sweep_but(vmm: &dyn Vmm, root: &Path, what: &str, but: &[PathBuf]) {
     // Nothing ever ran where there is no folder.
     let Ok(mut folders) = tokio::fs::read_dir(root).await else { return };
+    let mut left = Vec::new();
     while let Ok(Some(folder)) = folders.next_entry().await {
-        if !but.contains(&folder.path()) && end_orphan(vmm, &folder.path(), what).await {
-            remove(&folder.path(), what).await;
-        }
+        left.push(folder.path());
     }
+    left.retain(|folder| !but.contains(folder));
+    let sweep = |folder: PathBuf| async move {
+        if end_orphan(vmm, &folder, what).await {
+            remove(&folder, what).await;
+        }
+    };
+    stream::iter(left).for_each_concurrent(LEFTOVERS, sweep).await;
 }
 
 /// Ends the VM that was left in this folder, where there is one. False: it may still run.

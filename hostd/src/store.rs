@@ -23,7 +23,7 @@ use hostd_core::{
     Effect,
     story::{self, Event},
 };
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params, types::Type};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ballast::Ballast;
@@ -159,7 +159,7 @@ impl Store {
     }
 
     /// Like [`Store::commit`], but `effects` stand for all that were owed before: the first commit of a session after a start
-    /// of hostd.
+    /// of hostd. Where its VM runs on, `goes_on`, keys that are still to be pressed there are owed as before, and returned first.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -168,13 +168,17 @@ impl Store {
         record: &Record,
         effects: Vec<Effect>,
         events: Vec<Event>,
+        goes_on: bool,
     ) -> Result<Vec<OutboxEntry>, StoreError> {
         let (row, stories) = (Row::of(record)?, self.stories.clone());
         self.transact(move |tx| {
             update(tx, &row)?;
             stories.keep(tx, &events)?;
-            tx.execute("DELETE FROM outbox WHERE session = ?1", [&row.id])?;
-            owe(tx, &row.id, effects)
+            let not_kept = "session = ?1 AND NOT (?2 AND json_extract(effect, '$.effect') = 'press')";
+            tx.execute(&format!("DELETE FROM outbox WHERE {not_kept}"), params![row.id, goes_on])?;
+            let mut entries = owed(tx, &row.id)?;
+            entries.extend(owe(tx, &row.id, effects)?);
+            Ok(entries)
         })
         .await
     }
@@ -289,6 +293,17 @@ fn update(tx: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
         // Its row is gone: whoever removed it has the last word.
         _ => Err(rusqlite::Error::QueryReturnedNoRows),
     }
+}
+
+fn owed(tx: &Transaction<'_>, session: &str) -> rusqlite::Result<Vec<OutboxEntry>> {
+    let mut statement = tx.prepare_cached("SELECT id, effect FROM outbox WHERE session = ?1 ORDER BY id")?;
+    let entries = statement.query_map([session], |row| {
+        let effect = serde_json::from_str(&row.get::<_, String>(1)?);
+        let effect =
+            effect.map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(error)))?;
+        Ok(OutboxEntry { id: row.get(0)?, effect })
+    })?;
+    entries.collect()
 }
 
 fn owe(tx: &Transaction<'_>, session: &str, effects: Vec<Effect>) -> rusqlite::Result<Vec<OutboxEntry>> {

@@ -25,7 +25,7 @@ use super::{
     message::{AtStop, Command},
     pool::{self, Pool},
     registry::{Handle, Registry},
-    supervisor::Supervisors,
+    supervisor::{Left, Supervisors},
     usage,
     view::SessionView,
     vm::{
@@ -35,6 +35,7 @@ use super::{
     },
 };
 use crate::{
+    admission::Kind,
     clock::now,
     gateway::Refused,
     store::{Record, StoreError},
@@ -53,9 +54,6 @@ pub use self::{
 const LINK_WAIT: Duration = Duration::from_secs(10);
 /// New ids that are tried where a slug is taken.
 const SLUG_TRIES: usize = 5;
-/// For all running sessions to be put to disk when hostd ends. With what comes after it, powering off and the last calls, it
-/// is less than the 90 s that systemd gives a service to stop.
-const STOP: Duration = Duration::from_secs(60);
 /// Leftover VMs that are ended at a time.
 const LEFTOVERS: usize = 8;
 
@@ -81,13 +79,20 @@ impl Fleet {
         let copies = Copies::new(&ctx.data, vmm, admission, diffs, closing, room_within);
         let mut left = left(&ctx, &records).await;
         sweep(&ctx, &copies, &records, &left).await;
+        // Nothing else is let in to the room of those that are not counted yet.
+        let memory =
+            |record: &Record| Some(record.session.size.memory).filter(|_| left.contains_key(&record.session.id));
+        let set_aside = |record: &Record| ctx.admission.decide(Kind::Session, |_| ((), memory(record))).1;
+        let mut set_aside: BTreeMap<_, _> =
+            records.iter().map(|record| (record.session.id.clone(), set_aside(record))).collect();
         let build_gc = Arc::default();
         let supervisors = Supervisors { ctx, registry, pool, build_gc };
         let Supervisors { ctx, registry, pool, build_gc } = &supervisors;
         for mut record in records {
             // What was answered last may be kept, and not be known of the session.
             record.session.spending = ctx.store.spending(&record.session.id).await?;
-            let left = left.remove(&record.session.id);
+            let memory = set_aside.remove(&record.session.id).flatten();
+            let left = left.remove(&record.session.id).map(|own| Left { own, memory });
             let mut input = if left.is_some() { Input::Adopting } else { Input::HostRestarted };
             if left.is_none()
                 && let Some(machine) = recover(&*ctx.vmm, &ctx.folder(&record.session.id), &record).await
@@ -100,7 +105,7 @@ impl Fleet {
             let (session, effects) = stepped.unwrap_or_else(|_| (record.session.clone(), vec![]));
             let events = of_session(&record.session, &input, &session, &Actor::Host, at);
             record.session = session;
-            let entries = ctx.store.converge(&record, effects, events).await?;
+            let entries = ctx.store.converge(&record, effects, events, left.is_some()).await?;
             supervisors.spawn(record, entries, left);
         }
         let refresh = poll::start(ctx, registry, pool, build_gc);
@@ -203,7 +208,7 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::get`].
     pub async fn serial(&self, asked: &str) -> Result<Option<Vec<u8>>, FleetError> {
-        let live = self.handle(asked)?.live.borrow().clone();
+        let live = self.handle(asked)?.live_within(LINK_WAIT).await;
         Ok(match live {
             Some(live) => Some(live.vm.serial().await),
             None => None,
@@ -211,10 +216,10 @@ impl Fleet {
     }
 
     /// Leaves every running session's VM to the next hostd, puts it to disk for that one to resume, or powers it off; what is to be
-    /// on disk and is not within `STOP` is powered off. Ends all supervisors and copies, and all VMs but those that are left.
+    /// on disk and is not in time is powered off. Ends all supervisors and copies, and all VMs but those that are left.
     /// Nothing is created any more.
     pub async fn close(&self, vms: AtStop) {
-        let until = Instant::now() + STOP;
+        let until = Instant::now() + self.ctx().timings.stop;
         self.refresh.cancel();
         self.ctx().closing.cancel();
         self.supervisors.pool.close().await;
@@ -296,7 +301,9 @@ async fn left(ctx: &Context, records: &[Record]) -> BTreeMap<String, PathBuf> {
         let ran = matches!(session.lifecycle, Lifecycle::Running | Lifecycle::Suspending) && !session.deleting;
         if ran && whole(&folder, record).await.is_none() {
             // A warm VM is a session's first.
+            // Where it was taken and did not last, it may have been started anew.
             let own = warm.get(&session.id).filter(|_| session.generation == 1);
+            let own = own.filter(|own| ctx.vmm.left(own) || !ctx.vmm.left(folder.path()));
             left.insert(session.id.clone(), own.cloned().unwrap_or_else(|| folder.path().into()));
         }
     }
@@ -308,7 +315,9 @@ async fn sweep(ctx: &Context, copies: &Copies, records: &[Record], left: &BTreeM
     vm_fork::sweep(&ctx.data, records).await;
     let end = |record: &Record| {
         let (folder, record) = (ctx.folder(&record.session.id), record.clone());
-        async move { orphans::end(&*ctx.vmm, folder.path(), &record).await }
+        async move {
+            orphans::end(&*ctx.vmm, folder.path(), &record).await;
+        }
     };
     let swept = |record: &Record| !left.contains_key(&record.session.id);
     stream::iter(records.iter().filter(|record| swept(record))).for_each_concurrent(LEFTOVERS, end).await;

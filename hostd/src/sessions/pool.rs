@@ -197,12 +197,17 @@ impl Pool {
     /// Tidies up after a VM that a session had taken.
     async fn after(self: Arc<Self>, session: String, folder: Folder, vm: Arc<dyn Vm>, own: PathBuf) {
         vm.ended().await;
+        self.over(&session, &folder, &own).await;
+    }
+
+    /// Keeps the logs of a VM that a session had taken and that has ended, and removes the rest of its folder.
+    pub(super) async fn over(&self, session: &str, folder: &Folder, own: &Path) {
         for name in LOGS {
             // Mostly there is none, and a session that was deleted has no place for it.
             let _ = tokio::fs::rename(own.join(name), folder.path().join(name)).await;
         }
-        self.lock().taken.remove(&session);
-        remove(&own).await;
+        self.lock().taken.remove(session);
+        remove(own).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

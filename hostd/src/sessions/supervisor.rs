@@ -43,6 +43,7 @@ use super::{
     vm::{running::Running, site::Site},
 };
 use crate::{
+    admission::Reservation,
     store::{Machine, OutboxEntry, Record},
     terminals::Terminal,
 };
@@ -59,10 +60,18 @@ pub(super) struct Supervisors {
     pub(super) build_gc: Arc<BuildGc>,
 }
 
+/// A VM that an earlier hostd may have left running.
+pub(super) struct Left {
+    /// Its folder.
+    pub(super) own: PathBuf,
+    /// What it may use of the host's memory, until it is counted as one that runs.
+    pub(super) memory: Option<Reservation>,
+}
+
 impl Supervisors {
     /// Has a supervisor take the session of this record over, which begins with these effects, and with the VM of an earlier hostd
-    /// in the folder `left`, where there is one.
-    pub(super) fn spawn(&self, record: Record, entries: Vec<OutboxEntry>, left: Option<PathBuf>) -> Arc<Handle> {
+    /// that is `left`, where there is one.
+    pub(super) fn spawn(&self, record: Record, entries: Vec<OutboxEntry>, left: Option<Left>) -> Arc<Handle> {
         let (send_commands, commands) = mpsc::channel(QUEUE);
         let (send_reports, reports) = mpsc::channel(QUEUE);
         let session = &record.session;
@@ -73,7 +82,7 @@ impl Supervisors {
         self.registry.add(handle.clone());
         self.ctx.feed.session(handle.view());
         let mut supervisor = Supervisor::new(self.clone(), handle.clone(), commands, reports);
-        supervisor.adopting = left.map(|left| supervisor.adopt(left));
+        supervisor.adopting = left.map(|Left { own, memory }| supervisor.adopt(own, memory));
         tokio::spawn(supervisor.run(entries));
         handle
     }

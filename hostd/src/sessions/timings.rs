@@ -10,6 +10,9 @@ pub struct Timings {
     /// Pause before the store is tried again that could not be written; each further pause is twice as long, up to
     /// 32 times this one.
     pub store_pause: Duration,
+    /// For all running sessions to be put to disk when hostd ends. With what comes after it, powering off and the last calls, it
+    /// is less than the 90 s that systemd gives a service to stop.
+    pub stop: Duration,
     /// Longest time for which the store is tried once hostd ends.
     pub last_tries: Duration,
     /// Pause after a merge of layers for which there was no room. Neither a resume nor a fork waits for it.
@@ -33,6 +36,7 @@ impl Default for Timings {
             agent_start: Duration::from_secs(30),
             link_lost: Duration::from_secs(60),
             store_pause: Duration::from_millis(100),
+            stop: Duration::from_secs(60),
             last_tries: Duration::from_secs(5),
             merge_pause: Duration::from_secs(60),
             forge_pause: Duration::from_secs(2),

@@ -2,7 +2,7 @@ use std::fs;
 
 use hostd_core::{
     ForgeId, Lifecycle, Session,
-    session::{NewSession, Size, TypedEvents},
+    session::{Message, NewSession, Size, TypedEvents},
     usage::{Spending, Tokens},
 };
 
@@ -54,7 +54,14 @@ async fn what_was_committed_is_there_again() {
     let (store, records) = Store::open(&path).unwrap();
     assert_eq!(records, [one.clone(), record("01B", "two")]);
     assert_eq!(outbox(&path).len(), 2);
-    store.converge(&one, vec![Effect::Admit], vec![]).await.unwrap();
+    let press = Effect::Press {
+        generation: 1,
+        message: Message { id: 7, keys: vec!["y".parse().unwrap()], ..Message::default() },
+    };
+    let pressed = store.commit(&one, vec![press.clone(), Effect::Suspend], vec![], vec![]).await.unwrap();
+    let kept = store.converge(&one, vec![Effect::Observe], vec![], true).await.unwrap();
+    assert_eq!((&kept[0], &kept[1].effect, kept.len()), (&pressed[0], &Effect::Observe, 2));
+    store.converge(&one, vec![Effect::Admit], vec![], false).await.unwrap();
     let effects: Vec<String> = outbox(&path).into_iter().filter(|(id, _)| id == "01A").map(|(_, e)| e).collect();
     assert_eq!(effects, [r#"{"effect":"admit"}"#]);
 }

@@ -82,7 +82,8 @@ impl Log {
             self.goes_on_at(offset).await;
         }
         self.write(output).await?;
-        self.next = Some(offset + output.len() as u64);
+        // Where its place was not noted, it is before what comes next.
+        self.next = self.next.map(|_| offset + output.len() as u64);
         Ok(())
     }
 
@@ -241,6 +242,17 @@ mod tests {
         log.append(103, b"i").await.unwrap();
         assert_eq!(wants(&folder), Some(104));
         assert_eq!(fs::read(&newest).unwrap(), b"afreshabcdefghi");
+    }
+
+    #[tokio::test]
+    async fn a_place_that_could_not_be_noted_is_with_the_next_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::open(folder.path()).await.unwrap();
+        fs::create_dir(place_file(folder.path())).unwrap();
+        log.append(40, b"abc").await.unwrap();
+        fs::remove_dir(place_file(folder.path())).unwrap();
+        log.append(43, b"de").await.unwrap();
+        assert_eq!(wants(&folder), Some(45));
     }
 
     #[tokio::test]

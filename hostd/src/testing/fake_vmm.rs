@@ -52,6 +52,8 @@ pub(crate) struct FakeVmm {
     pub(crate) vms: Mutex<Vec<Arc<FakeVm>>>,
     /// VMs of an earlier hostd cannot be taken over, for this reason.
     pub(crate) unknown: Mutex<Option<String>>,
+    /// How often taking over a VM fails yet, for a reason that passes.
+    pub(crate) passing: AtomicUsize,
     /// Folders whose VMs of an earlier hostd were ended.
     pub(crate) orphans: Mutex<Vec<PathBuf>>,
     /// How often it was asked how snapshots are written.
@@ -159,7 +161,7 @@ impl FakeVmm {
     }
 
     /// The VM that runs in this folder.
-    fn left(&self, directory: &Path) -> Option<Arc<FakeVm>> {
+    fn of_folder(&self, directory: &Path) -> Option<Arc<FakeVm>> {
         let left = |vm: &&Arc<FakeVm>| vm.spec.directory == directory && vm.guest.ended.borrow().is_none();
         self.vms.lock().unwrap().iter().rev().find(left).cloned()
     }
@@ -241,17 +243,27 @@ impl Vmm for FakeVmm {
         if let Some(why) = self.unknown.lock().unwrap().clone() {
             return Err(VmError::NotAdopted(why));
         }
-        let vm = self.left(directory).ok_or_else(|| VmError::NotAdopted("its VM had ended by then".into()))?;
+        if self.passing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            return Err(VmError::File { path: directory.into(), error: io::ErrorKind::TimedOut.into() });
+        }
+        let vm = self.of_folder(directory).ok_or_else(|| VmError::NotAdopted("its VM had ended by then".into()))?;
         let disk = vm.top.lock().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
         Ok(Adopted { vm, disk })
     }
 
+    fn left(&self, directory: &Path) -> bool {
+        self.of_folder(directory).is_some()
+    }
+
     async fn connect_orphan(&self, directory: &Path, port: Port) -> io::Result<Box<dyn Io>> {
-        self.left(directory).ok_or(io::ErrorKind::NotFound)?.connect(port).await
+        self.of_folder(directory).ok_or(io::ErrorKind::NotFound)?.connect(port).await
     }
 
     async fn end_orphan(&self, directory: &Path) -> Result<bool, VmError> {
         self.orphans.lock().unwrap().push(directory.into());
+        if let Some(vm) = self.of_folder(directory) {
+            vm.gone(Cause::VmDied("ended".into()));
+        }
         Ok(true)
     }
 }

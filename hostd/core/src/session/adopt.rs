@@ -22,14 +22,12 @@ pub(super) fn done(s: &mut Session) -> Vec<Effect> {
             send::on(s)
         }
         Lifecycle::Suspending => vec![Effect::Suspend],
-        Lifecycle::Running if s.typing => {
-            let message = s.inbox.first().cloned();
-            message.map(|message| Effect::Type { generation: s.generation, message }).into_iter().collect()
-        }
-        Lifecycle::Running if s.delivering => {
-            let due = s.wait.as_ref().map(|wait| wait.id).zip(s.answer.clone());
+        Lifecycle::Running if s.typing || s.delivering => {
+            let message = s.inbox.first().filter(|_| s.typing || s.unread).cloned();
+            let typed = message.map(|message| Effect::Type { generation: s.generation, message });
+            let due = s.wait.as_ref().map(|wait| wait.id).zip(s.answer.clone()).filter(|_| s.delivering);
             let deliver = |(wait, answer)| Effect::Deliver { generation: s.generation, wait, answer };
-            due.map(deliver).into_iter().collect()
+            typed.into_iter().chain(due.map(deliver)).collect()
         }
         Lifecycle::Running => send::on(s),
         _ => vec![],

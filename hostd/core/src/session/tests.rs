@@ -605,6 +605,8 @@ fn a_vm_that_is_taken_over_goes_on_with_what_was_under_way() {
     assert_eq!((unread.unread, effects), (true, vec![go_on()]), "it is followed until it is read");
     let (read_it, _) = step(&unread, read(1), 9).unwrap();
     assert_eq!(taken_over(&read_it).1, []);
+    let answered = Session { unread: true, delivering: true, inbox: vec!["go on".into()], ..running() };
+    assert!(matches!(taken_over(&answered).1[..], [Effect::Type { .. }]), "also where an answer is handed over");
     // A message that came meanwhile.
     let (s, _) = step(&running(), Input::Adopting, 2).unwrap();
     let (s, effects) = step(&s, message(), 3).unwrap();

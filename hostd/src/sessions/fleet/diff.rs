@@ -28,12 +28,12 @@ impl Fleet {
         let handle = self.handle(asked)?;
         let moves = |lifecycle: &Lifecycle| matches!(lifecycle, Lifecycle::Suspending | Lifecycle::Resuming);
         handle.settled(|session| moves(&session.lifecycle) || begins(session)).await?;
-        let record = handle.record.borrow().clone();
-        if record.session.repository.is_none() {
+        if handle.record.borrow().session.repository.is_none() {
             return Err(DiffError::NothingToCompare.into());
         }
         let _busy = Busy::new(handle.clone());
-        let live = handle.live.borrow().clone();
+        let live = handle.live_within(LINK_WAIT).await;
+        let record = handle.record.borrow().clone();
         if let Some(live) = live {
             let hello = live.link.client(LINK_WAIT).await;
             let hello = hello.map_err(|error| FleetError::NotRunning(error.to_string()))?;

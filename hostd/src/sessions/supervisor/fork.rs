@@ -7,6 +7,7 @@ use tokio::task::JoinError;
 
 use super::{
     Supervisor,
+    standstill::Overtaken,
     under_way::{Forking, Stage, Step, stepped},
 };
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     sessions::{
         disk::folder::freeze,
         error::FleetError,
-        message::Answer,
+        message::{Answer, AtStop},
         vm::{
             fork::{Draft, Parted, part},
             resume::{Awake, run_on},
@@ -111,7 +112,7 @@ impl Supervisor {
         let Some(forking) = self.forking.take() else { return ControlFlow::Continue(()) };
         let awake = match step {
             Step::Parted(parted) => {
-                self.forking = Some(self.parted(*parted, forking).await);
+                self.forking = self.parted(*parted, forking).await;
                 return ControlFlow::Continue(());
             }
             Step::Awake(awake) => awake,
@@ -126,8 +127,8 @@ impl Supervisor {
     }
 
     /// Both records are committed, or the session's alone where there can be no fork; only then its VM goes on, for its new layer
-    /// has a name that lasts.
-    async fn parted(&mut self, parted: Parted, mut forking: Forking) -> Forking {
+    /// has a name that lasts. None: it is left to the next hostd, which takes it over with that layer.
+    async fn parted(&mut self, parted: Parted, mut forking: Forking) -> Option<Forking> {
         let machine = self.pivoted(&parted);
         let original = Record { session: self.session(), machine };
         let draft = forking.draft.clone();
@@ -147,11 +148,15 @@ impl Supervisor {
             }
         };
         fail::fail_point!("fork::after-commit");
+        if !kept && matches!(self.overtaken, Some(Overtaken::Stop(_, AtStop::Leave))) {
+            parted.guest.let_go();
+            return None;
+        }
         let (site, Parted { guest, generation, .. }) = (self.site.clone(), parted);
         let task = tokio::spawn(async move {
             if kept { goes_on(&site, &original, generation, guest, String::new()).await } else { given_up(guest).await }
         });
-        Forking { stage: Stage::GoesOn(task, result), ..forking }
+        Some(Forking { stage: Stage::GoesOn(task, result), ..forking })
     }
 
     async fn commit_fork(&self, draft: &Draft, original: &Record, parted: &Parted) -> Result<NewRecord, FleetError> {
@@ -195,8 +200,9 @@ impl Supervisor {
         input
     }
 
-    /// Brings a fork under way to its end without one more session: its session is about to end.
-    pub(super) async fn settle_fork(&mut self) {
+    /// Brings a fork under way to its end without one more session: its session is about to end. A VM whose new layer gets no name
+    /// that lasts is ended, or, where it may be, left to the next hostd.
+    pub(super) async fn settle_fork(&mut self, leave: bool) {
         while let Some(mut forking) = self.forking.take() {
             let awake = match stepped(Some(&mut forking)).await {
                 Step::Awake(awake) => awake,
@@ -206,6 +212,7 @@ impl Supervisor {
                         let Parted { guest, generation, .. } = *parted;
                         goes_on(&self.site, &original, generation, guest, "the session is about to end".into()).await
                     }
+                    Err(_) if leave => return parted.guest.let_go(),
                     Err(_) => given_up(parted.guest).await,
                 },
             };

@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, time::Duration};
 
 use futures::FutureExt as _;
 use hostd_core::{Cause, Input, Lifecycle, Session, capacity::Need, profile::Task, queue::Purpose};
-use tokio::task::JoinError;
+use tokio::{task::JoinError, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -27,6 +27,9 @@ use crate::{
 
 /// For the last output of an agent that has ended to be read; its children may hold its terminal for longer.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
+
+/// For a VM that is to be ended to be taken over first.
+const ADOPTION: Duration = Duration::from_secs(20);
 
 impl Supervisor {
     /// Looks for a place to start in: a warm VM, or room for one of its own.
@@ -227,7 +230,8 @@ impl Supervisor {
 
     /// The same, and what its guest has written is on its disk: it will boot from that.
     pub(super) async fn end_synced(&mut self) {
-        self.settle_adoption().await;
+        // Where it is not this hostd's by then it is ended synced, too.
+        let _ = self.settle_adoption(Instant::now() + ADOPTION).await;
         if let Some(running) = &self.running {
             running.sync().await;
         }
@@ -236,7 +240,7 @@ impl Supervisor {
 
     /// Ends whatever runs or starts; reports nothing.
     pub(super) async fn end(&mut self) {
-        self.settle_fork().await;
+        self.settle_fork(false).await;
         self.handle.live.send_replace(None);
         self.end_adoption().await;
         self.end_merge().await;

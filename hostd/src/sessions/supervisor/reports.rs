@@ -105,17 +105,16 @@ impl Supervisor {
         self.look_at_program(began).await?;
         let shown = self.of_terminal();
         self.pass_on(Source::Terminal, shown, began, 0).await?;
-        let mut hook = None;
-        self.handle.hooks.send_if_modified(|slot| {
-            hook = slot.take();
-            false
-        });
-        let generation = self.session().generation;
-        if let Some(hook) = hook.filter(|hook| hook.generation == generation) {
-            self.keep_conversation(&hook.conversation).await;
-            if !self.pass_on(Source::Hook, Some(hook.said.clone()), began, hook.sequence).await? {
+        // It stays there until it is committed.
+        let hook = self.handle.hooks.borrow().clone();
+        if let Some(hook) = hook {
+            let ours = hook.generation == self.session().generation;
+            if ours {
+                self.keep_conversation(&hook.conversation).await;
+            }
+            if !ours || self.pass_on(Source::Hook, Some(hook.said.clone()), began, hook.sequence).await? {
                 self.handle.hooks.send_if_modified(|slot| {
-                    slot.get_or_insert(hook);
+                    slot.take_if(|newest| *newest == hook);
                     false
                 });
             }

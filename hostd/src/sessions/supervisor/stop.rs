@@ -18,26 +18,26 @@ impl Supervisor {
         if self.take_reports().await.is_break() {
             return;
         }
-        if vms == AtStop::Leave {
+        let leave = vms == AtStop::Leave;
+        if leave {
             self.leave_adoption().await;
-        } else {
-            self.settle_adoption().await;
+        } else if let Err(cause) = self.settle_adoption(until).await {
+            let generation = self.session().generation;
+            let _ = self.feed(Input::VmEnded { generation, cause }).await;
         }
-        self.settle_fork().await;
-        if vms != AtStop::Leave {
+        self.settle_fork(leave).await;
+        if !leave {
             self.let_it_be_taken().await;
         }
         if let Some(suspending) = self.suspending.take() {
-            self.suspend_until(suspending, until).await;
+            self.suspend_until(suspending, until, leave).await;
         } else if vms == AtStop::Suspend && self.running.is_some() {
             let ctx = self.ctx.clone();
             if let Ok(Ok(_turn)) = timeout_at(until, ctx.turns.suspends.acquire()).await {
                 self.put_down(until).await;
             }
         }
-        if vms == AtStop::Leave
-            && let Some(running) = self.running.take()
-        {
+        if leave && let Some(running) = self.running.take() {
             self.handle.live.send_replace(None);
             running.leave().await;
         }
@@ -58,14 +58,19 @@ impl Supervisor {
         }
         self.suspend();
         if let Some(suspending) = self.suspending.take() {
-            self.suspend_until(suspending, until).await;
+            self.suspend_until(suspending, until, false).await;
         }
     }
 
-    /// What it comes to is kept, and not carried out any more.
-    async fn suspend_until(&mut self, mut suspending: Suspending, until: Instant) {
+    /// What it comes to is kept, and not carried out any more. One that takes longer is left as it is where it may be: it ends with
+    /// hostd, which leaves its VM alone, and the next hostd does it again, or finds it done.
+    async fn suspend_until(&mut self, mut suspending: Suspending, until: Instant, leave: bool) {
         let result = match timeout_at(until, &mut suspending).await {
             Ok(result) => result,
+            Err(_) if leave => {
+                tracing::warn!(slug = self.handle.slug, "the suspend of a session is left to the next hostd");
+                return;
+            }
             Err(_) => {
                 suspending.abort();
                 suspending.await

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hostd_core::{Input, session};
+use hostd_core::{Effect, Input, session};
 use pilothouse_proto::guest::v1::TypeRequest;
 use tokio::{sync::mpsc, time::sleep};
 use tonic::{Code, Status};
@@ -24,18 +24,23 @@ impl Supervisor {
     /// Has the guest type a message, `at_once` or behind those that are not read yet, and reports when the guest has it and when
     /// it is read. Where the VM ended this moment, that is reported instead.
     pub(super) fn type_message(&mut self, generation: u64, message: session::Message, at_once: bool) {
-        let Some(running) = &self.running else {
-            // Keys are for what is on the terminal now. What is typed goes once the VM is this hostd's.
-            if at_once && self.adopting.is_some() {
-                let (reports, id) = (self.handle.reports.clone(), message.id);
-                let not = Report::Typed(Input::NotTyped { generation, id });
-                self.tasks.spawn(async move { reports.send(not).await.unwrap_or_default() });
-            }
-            return;
-        };
+        // Once a VM that is being taken over is this hostd's, the core has what is typed typed again; keys are pressed again.
+        let Some(running) = &self.running else { return };
         let typing = Typing { generation, id: message.id, reports: self.handle.reports.clone() };
         let (link, terminal) = (running.live.link.clone(), self.handle.terminal.clone());
         self.tasks.spawn(typing.run(link, terminal, message, at_once));
+    }
+}
+
+impl Supervisor {
+    /// Presses the keys that were to be pressed before the VM was this hostd's. The guest knows those that it has got already.
+    pub(super) fn press_owed(&mut self) {
+        let owed: Vec<_> = self.owed.iter().map(|entry| entry.effect.clone()).collect();
+        for effect in owed {
+            if let Effect::Press { generation, message } = effect {
+                self.type_message(generation, message, true);
+            }
+        }
     }
 }
 

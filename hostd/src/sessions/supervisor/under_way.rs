@@ -7,6 +7,7 @@ use tokio::task::{AbortHandle, JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admission::Reservation,
     sessions::{
         disk::merge::{NotMerged, Plan},
         error::FleetError,
@@ -54,6 +55,10 @@ pub(super) struct Adopting {
     /// Cancelled where the VM is left to the next hostd.
     pub(super) leave: CancellationToken,
     pub(super) stage: Takes,
+    /// What it writes to could not be committed so far.
+    pub(super) uncommitted: bool,
+    /// Set aside for it until it is counted as one that runs; given back when this is dropped.
+    pub(super) _memory: Option<Reservation>,
 }
 
 /// What taking a VM over goes through.

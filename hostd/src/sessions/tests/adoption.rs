@@ -1,11 +1,14 @@
 //! VMs outlive their hostd: the next one takes them over.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, atomic::Ordering};
 
-use hostd_core::{Cause, Lifecycle, attention};
+use hostd_core::{Cause, Effect, Lifecycle, attention, capacity::Room, session::Message};
 
 use super::world::{World, sam, until, until_is, until_live};
-use crate::{sessions::AtStop, store::ALL_EVENTS};
+use crate::{
+    sessions::AtStop,
+    store::{ALL_EVENTS, Store},
+};
 
 /// A host that gives no guest up for being silent while a test lasts.
 fn patient() -> World {
@@ -105,11 +108,91 @@ async fn what_cannot_be_taken_over_has_crashed_for_a_cause() {
         let expected = format!("crashed: hostd was restarted while its VM ran, and could not take it over: {told}");
         let reason = attention(&view.session, 0).reason;
         assert!(reason.starts_with(&expected), "{reason}");
+        assert_eq!(world.vmm.running(), 0);
         // What it could not talk to by itself was synced before its end.
         assert_eq!(guest.frozen.load(Ordering::Relaxed), why.is_some());
         world.vmm.silent.store(false, Ordering::Relaxed);
         fleet.by(sam()).restart("fix", false).await.unwrap();
         until_is(&fleet, "fix", "running").await;
+        fleet.stop().await;
+    }
+}
+
+/// Nothing else has the room meanwhile, keys that were to be pressed are, and who wants to know something of it waits.
+#[tokio::test]
+async fn what_hinders_it_for_a_moment_ends_nothing() {
+    let mut world = World::new();
+    world.room = Some(Arc::new(Mutex::new(Room {
+        memory_total: 8 << 30,
+        memory_available: 6 << 30,
+        memory_promised: 0,
+        memory_limit: None,
+        memory_used: 0,
+        disk_total: 100 << 30,
+        disk_available: 50 << 30,
+        descriptors: 1024,
+    })));
+    world.session("fix").await;
+    let killed = world.doomed().await;
+    until_is(&killed.fleet, "fix", "running").await;
+    killed.kill().await;
+    let (store, records) = Store::open(&world.folder.path().join("store.sqlite")).unwrap();
+    let message = Message { id: 9, keys: vec!["y".parse().unwrap()], ..Message::default() };
+    let press = Effect::Press { generation: 1, message };
+    store.commit(&records[0], vec![press], vec![], vec![]).await.unwrap();
+    drop(store);
+
+    world.vmm.passing.store(3, Ordering::Relaxed);
+    let fleet = world.fleet().await;
+    assert!(fleet.handle("fix").unwrap().live.borrow().is_none());
+    assert_eq!(fleet.room().memory_promised, 256 << 20);
+    assert!(fleet.serial("fix").await.unwrap().is_some());
+    assert_eq!((world.vmm.started(), world.vmm.running()), (1, 1));
+    while fleet.room().memory_promised > 0 || !world.vmm.vm(0).guest.output().ends_with(b"y") {
+        tokio::task::yield_now().await;
+    }
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_suspend_that_hostd_does_not_wait_for_is_done_by_the_next() {
+    let mut world = World::new();
+    world.timings.stop = std::time::Duration::from_millis(50);
+    world.session("fix").await;
+    let killed = world.doomed().await;
+    until_is(&killed.fleet, "fix", "running").await;
+    let hold = world.vmm.hold.clone().lock_owned().await;
+    let fleet = killed.fleet.clone();
+    let asked = tokio::spawn(async move { fleet.by(sam()).suspend("fix").await });
+    world.vmm.saving.notified().await;
+    killed.fleet.close(AtStop::Leave).await;
+    asked.abort();
+    killed.kill().await;
+    assert_eq!(world.vmm.running(), 1);
+    drop(hold);
+    let fleet = world.fleet().await;
+    let view = until_is(&fleet, "fix", "suspended").await;
+    assert_eq!((view.session.generation, world.vmm.started()), (1, 1));
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_is_not_taken_over_by_the_time_hostd_is_to_end_is_ended() {
+    for vms in [AtStop::Suspend, AtStop::End] {
+        let mut world = patient();
+        world.timings.stop = std::time::Duration::from_millis(50);
+        world.session("fix").await;
+        let killed = world.doomed().await;
+        until_is(&killed.fleet, "fix", "running").await;
+        killed.kill().await;
+        world.vmm.silent.store(true, Ordering::Relaxed);
+        let fleet = world.fleet().await;
+        fleet.close(vms).await;
+        assert_eq!(world.vmm.running(), 0);
+        world.vmm.silent.store(false, Ordering::Relaxed);
+        let fleet = world.fleet().await;
+        let ended = Lifecycle::Crashed { cause: Cause::HostStopped { in_order: false } };
+        assert_eq!(until_is(&fleet, "fix", "crashed").await.session.lifecycle, ended);
         fleet.stop().await;
     }
 }

@@ -143,6 +143,21 @@ async fn a_session_in_a_warm_vm_is_taken_over_with_it() {
     warm.fleet.stop().await;
 }
 
+#[tokio::test]
+async fn nothing_is_left_of_a_warm_vm_that_is_not_taken_over() {
+    let mut warm = Warm::new().await;
+    let slug = warm.fleet.create(warm.order()).await.unwrap().session.slug;
+    until_is(&warm.fleet, &slug, "running").await;
+    let taken = warm.fleet.pool().taken(&warm.fleet.get(&slug).unwrap().session.id).unwrap();
+    *warm.fixture.vmm.unknown.lock().unwrap() = Some("its process runs another program".into());
+    std::fs::write(taken.join("qemu.log"), "its words").unwrap();
+    warm.fleet = Warm::open(&warm.fixture, &warm.room).await;
+    until_is(&warm.fleet, &slug, "crashed").await;
+    let log = warm.fleet.directory(&slug).unwrap().join("qemu.log");
+    assert!(!taken.exists() && log.exists());
+    warm.fleet.stop().await;
+}
+
 fn places_of(warm: &Warm) -> usize {
     warm.fleet.ctx().turns.starts.available_permits()
 }

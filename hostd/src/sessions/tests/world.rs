@@ -136,6 +136,7 @@ pub(in crate::sessions) fn timings() -> Timings {
         agent_start: Duration::from_secs(2),
         link_lost: Duration::from_secs(2),
         store_pause: Duration::from_millis(5),
+        stop: Duration::from_secs(60),
         last_tries: Duration::from_millis(50),
         merge_pause: Duration::from_millis(50),
         forge_pause: Duration::from_millis(100),

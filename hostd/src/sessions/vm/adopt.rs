@@ -1,9 +1,13 @@
 //! The VM of a session that an earlier hostd left running is taken over: first the VM, then, once what it writes to is committed,
 //! its guest.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use hostd_core::Cause;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -16,8 +20,13 @@ use crate::{
     guest_vm::GuestVm,
     sessions::disk::folder::is_after_fork,
     store::{Machine, Record},
-    vm::VmError,
+    vm::{Adopted, VmError, Vmm},
 };
+
+/// Most times that taking a VM over is tried; the pause between the first two tries, and the longest between two.
+const TRIES: u32 = 12;
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// A VM that is this hostd's, and whose guest was not spoken to yet.
 pub(in crate::sessions) struct Found {
@@ -45,12 +54,12 @@ pub(in crate::sessions) async fn find(
     let adopted = tokio::select! {
         () = cancel.cancelled() => None,
         () = leave.cancelled() => return Err(NotTaken::Cancelled),
-        adopted = site.vmm.adopt(&own) => Some(adopted),
+        adopted = adopt(&*site.vmm, &own) => Some(adopted),
     };
     fail::fail_point!("adopt::after-vm");
     let why = match adopted {
         None => {
-            orphans::end(&*site.vmm, &own, &record).await;
+            end(&site, &own).await;
             return Err(NotTaken::Cancelled);
         }
         Some(Ok(adopted)) => {
@@ -66,8 +75,60 @@ pub(in crate::sessions) async fn find(
         Some(Err(VmError::NotAdopted(why))) => why,
         Some(Err(error)) => error.to_string(),
     };
-    orphans::end(&*site.vmm, &own, &record).await;
+    end(&site, &own).await;
     Err(not(why))
+}
+
+/// What hinders it may pass: a host that has no more open files, a QEMU that is late. Nothing is ended for that.
+async fn adopt(vmm: &dyn Vmm, own: &Path) -> Result<Adopted, VmError> {
+    let mut pause = PAUSE;
+    for _ in 1..TRIES {
+        match vmm.adopt(own).await {
+            Err(error) if !matches!(error, VmError::NotAdopted(_)) => {
+                tracing::warn!(folder = %own.display(), %error, "a VM is not taken over yet");
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST);
+            }
+            done => return done,
+        }
+    }
+    vmm.adopt(own).await
+}
+
+/// Ends what may run of the session in the folder of its VM, and in its own. False: it may still run.
+pub(in crate::sessions) async fn end(site: &Site, own: &Path) -> bool {
+    let (record, folder) = (site.record(), site.folder.path());
+    let ended = orphans::end(&*site.vmm, own, &record).await;
+    ended & (own == folder || orphans::end(&*site.vmm, folder, &record).await)
+}
+
+/// Waits before it is tried again to commit what this VM writes to.
+pub(in crate::sessions) async fn again(
+    site: Site,
+    own: PathBuf,
+    found: Found,
+    cancel: CancellationToken,
+    leave: CancellationToken,
+) -> Result<Found, NotTaken> {
+    tokio::select! {
+        () = cancel.cancelled() => {
+            found.end(&site, &own).await;
+            Err(NotTaken::Cancelled)
+        }
+        () = leave.cancelled() => {
+            found.guest.let_go();
+            Err(NotTaken::Cancelled)
+        }
+        () = sleep(LONGEST) => Ok(found),
+    }
+}
+
+impl Found {
+    /// Ends the VM, whose guest writes all to its disk first.
+    pub(in crate::sessions) async fn end(self, site: &Site, own: &Path) {
+        end(site, own).await;
+        self.guest.end().await;
+    }
 }
 
 fn not(why: String) -> NotTaken {

@@ -23,7 +23,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) async fn report(link: Arc<Link>, generation: u64, heard: u64, reports: mpsc::Sender<Report>, hooks: Hooks) {
     let mut committed = heard;
     while let Some(mut client) = link.up().await {
-        let asked = client.events(EventsRequest { after: committed }).await;
+        // What a hook said is acknowledged once it is committed, and not because it was taken: it is passed over when it comes again.
+        let waits = hooks.borrow().as_ref().filter(|hook| hook.generation == generation).map(|hook| hook.sequence);
+        let after = waits.map_or(committed, |hook| committed.min(hook.saturating_sub(1)).max(heard));
+        let asked = client.events(EventsRequest { after }).await;
         let result = match asked {
             Ok(events) => take(events.into_inner(), generation, (&reports, &hooks), &mut committed).await,
             Err(error) => Err(error),

@@ -12,8 +12,9 @@ use crate::{
     vm::{Port, Vmm},
 };
 
-/// Ends the VM of this session, whose guest writes all to its disk first where the session ran.
-pub(in crate::sessions) async fn end(vmm: &dyn Vmm, folder: &Path, record: &Record) {
+/// Ends the VM of this session, whose guest writes all to its disk first where the session ran. False: it may
+/// still run.
+pub(in crate::sessions) async fn end(vmm: &dyn Vmm, folder: &Path, record: &Record) -> bool {
     let slug = &record.session.slug;
     // Its agent may be at work: what that has written is put on the disk first. A snapshot that is whole is of its own moment.
     if record.session.lifecycle == Lifecycle::Running
@@ -24,5 +25,5 @@ pub(in crate::sessions) async fn end(vmm: &dyn Vmm, folder: &Path, record: &Reco
             Err(error) => tracing::warn!(slug, error, "the guest of a VM that was left does not sync"),
         }
     }
-    end_orphan(vmm, folder, "the VM of a session").await;
+    end_orphan(vmm, folder, "the VM of a session").await
 }

@@ -1,6 +1,6 @@
 //! Back from disk, or on where a VM was brought to a stand: in both the guest's processes are frozen until it has shaken hands.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use hostd_core::{Cause, session::Due};
 use pilothouse_proto::guest::v1::AnswerRequest;
@@ -25,6 +25,10 @@ use crate::{
 /// What can be done about a snapshot that cannot be used.
 pub(super) const OFFER: &str = "; put back what has changed and resume it, or restart it: \
     that boots it from its disk as it was suspended, and gives up its memory";
+
+/// Most times that a terminal's log is opened, and the pause between two.
+const LOG_TRIES: u32 = 10;
+const LOG_PAUSE: Duration = Duration::from_millis(500);
 
 /// Why a session is not on disk now.
 pub(in crate::sessions) enum Awake {
@@ -169,12 +173,23 @@ pub(super) async fn wake(
     let Met { link, hello } = met;
     // A guest of an earlier Pilothouse says nothing of it, and is called.
     let took_answer = hello.handshake.answered.is_some_and(|answered| answered.known);
-    let pump = Pump::go_on(site.terminal.clone(), terminal);
-    let mut pump = pump.await.map_err(|error| format!("the terminal's log: {error}"))?;
+    let mut pump = pump(site, terminal).await.map_err(|error| format!("the terminal's log: {error}"))?;
     if let Some(shown) = &hello.first_output {
         pump.take(shown.offset, shown.output.clone()).await;
     }
     Ok(Woken { link, pump, terminal_open, took_answer })
+}
+
+/// What carries its terminal on. A host that has no more open files now may have some in a moment: no VM is given up for that.
+async fn pump(site: &Site, terminal: u64) -> io::Result<Pump> {
+    for _ in 1..LOG_TRIES {
+        match Pump::go_on(site.terminal.clone(), terminal).await {
+            Ok(pump) => return Ok(pump),
+            Err(error) => tracing::warn!(%error, "a terminal's log is not open yet"),
+        }
+        tokio::time::sleep(LOG_PAUSE).await;
+    }
+    Pump::go_on(site.terminal.clone(), terminal).await
 }
 
 /// What the guest is told of an answer.
