@@ -34,9 +34,10 @@ fn judge_ptrace(scope: Option<&str>, root: bool) -> Check {
     let check = match (scope, root) {
         (None, _) => Check::ok(name, "without Yama: hostd may read the memory of its VMs"),
         (Some("0"), _) => Check::ok(name, "scope 0: hostd may read the memory of its VMs"),
-        (Some("1"), _) => {
-            Check::ok(name, "scope 1: hostd may read the memory of its VMs, which allow it (PR_SET_PTRACER)")
-        }
+        (Some("1"), _) => Check::ok(
+            name,
+            "scope 1: hostd may read the memory of its VMs, which allow it to any program of its user (PR_SET_PTRACER)",
+        ),
         (Some("2"), true) => Check::ok(name, "scope 2: root may read the memory of VMs"),
         (Some(scope), _) => {
             Check::failed(name, format!("scope {scope}: hostd may not read the memory of its VMs"), to_mend)
