@@ -172,6 +172,8 @@ pub(in crate::sessions) async fn meet(
             Err(cause) => NotTaken::Ended(cause),
         },
     };
+    // Where all of hostd ends this moment, what carries its link may have ended first: then it comes no further than this.
+    sleep(PAUSE).await;
     guest.end().await;
     Err(ended)
 }
