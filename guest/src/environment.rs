@@ -38,9 +38,10 @@ pub fn of<'a>(user: &User, more: impl IntoIterator<Item = &'a HashMap<String, St
     all
 }
 
-/// What is the guest itself, and not to be asked of the proxy: what programs read the one or the other form of.
+/// What is the guest itself, and not to be asked of the proxy: what programs read the one or the other form of. Not `[::1]`, in
+/// which httpx of Python finds a port that is none, and makes no client at all; who asks for that gets it by the proxy ([`crate::proxy`]).
 fn local(hostname: &str) -> String {
-    format!("localhost,.localhost,127.0.0.0/8,127.0.0.1,127.0.1.1,0.0.0.0,::1,[::1],{hostname}")
+    format!("localhost,.localhost,127.0.0.0/8,127.0.0.1,127.0.1.1,0.0.0.0,::1,{hostname}")
 }
 
 #[cfg(test)]
@@ -60,6 +61,7 @@ mod tests {
         for name in ["no_proxy", "NO_PROXY"] {
             let local: Vec<&str> = value(name).split(',').collect();
             assert!(["localhost", "127.0.0.1", "0.0.0.0", "::1", &hostname].iter().all(|host| local.contains(host)));
+            assert!(!value(name).contains('['), "programs that use httpx do not start");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What programs ask the proxy for that is the guest itself, by the name that it has now.
+//! What programs ask the proxy for that is the guest itself, by the name that it has now or as `[::1]`.
 //!
 //! A program keeps the NO_PROXY that it was started with. In a fork that names the original; what its programs ask of the fork's
-//! own name comes here, and is answered here.
+//! own name comes here, and is answered here. So is `[::1]`, which NO_PROXY cannot name.
 
 use std::{
     io,
@@ -26,6 +26,8 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// Addresses to which the guest's own name leads (see /etc/hosts), and on which its servers listen else.
 const ADDRESSES: [IpAddr; 3] =
     [IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1)), IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+/// The guest itself as an address of IPv6, as URLs have it.
+const LOOPBACK: &str = "[::1]";
 const CONNECTED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
 /// A connection that a program wants to the guest itself.
@@ -166,15 +168,18 @@ impl Target {
             let rest = target.strip_prefix("http://")?;
             rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()))
         };
-        let (host, port) = match authority.split_once(':') {
-            Some((host, port)) => (host, port.parse().ok()?),
-            None if tunnel => return None,
-            None => (authority, 80),
+        let colon = if authority.starts_with(LOOPBACK) { Some(LOOPBACK.len()) } else { authority.find(':') };
+        let (host, port) = authority.split_at(colon.unwrap_or(authority.len()));
+        let port = match port.strip_prefix(':') {
+            Some(port) => port.parse().ok()?,
+            None if tunnel || !port.is_empty() => return None,
+            None => 80,
         };
         let slash = if path.starts_with('/') { "" } else { "/" };
         let line = format!("{method} {slash}{path} {version}\r\n").into_bytes();
         let host = host.strip_suffix('.').unwrap_or(host);
-        (words.next().is_none() && port > 0 && host.eq_ignore_ascii_case(name)).then_some(Self { port, tunnel, line })
+        let own = host == LOOPBACK || host.eq_ignore_ascii_case(name);
+        (words.next().is_none() && port > 0 && own).then_some(Self { port, tunnel, line })
     }
 }
 
@@ -201,6 +206,8 @@ mod tests {
             own(22, true, "\x16\x03")
         );
         let root = "GET / HTTP/1.0\r\nConnection: close\r\n\r\n";
+        assert_eq!(look(b"GET http://[::1] HTTP/1.0\r\n\r\n", "fix-3f"), own(80, false, root));
+        assert_eq!(look(b"CONNECT [::1]:22 HTTP/1.1\r\n\r\n", "fix-3f"), own(22, true, ""));
         assert_eq!(look(b"GET http://fix-3f HTTP/1.0\r\n\r\n", "fix-3f"), own(80, false, root));
     }
 
@@ -217,6 +224,9 @@ mod tests {
             b"GET http://ann:word@fix-3f/ HTTP/1.1\r\n",
             b"CONNECT fix-3f HTTP/1.1\r\n",
             b"CONNECT fix-3f:0 HTTP/1.1\r\n",
+            b"CONNECT [::1] HTTP/1.1\r\n",
+            b"GET http://[::1]8/ HTTP/1.1\r\n",
+            b"GET http://[::2]:8/ HTTP/1.1\r\n",
             b"CONNECT fix-3f:70000 HTTP/1.1\r\n",
             b"GET http://fix-3f/ a HTTP/1.1\r\n",
             b"GET http://fix-3f/ HTTP/1.1\n",
