@@ -87,6 +87,16 @@ impl Left {
     }
 }
 
+/// What a test does not end, because it is about what is left alone, ends with it.
+impl Drop for Left {
+    fn drop(&mut self) {
+        if self.process.runs() {
+            let pid = rustix::process::Pid::from_raw(self.process.pid.cast_signed()).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
 async fn serve(
     listener: UnixListener,
     asked: Arc<Mutex<Vec<String>>>,
