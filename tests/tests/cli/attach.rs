@@ -126,7 +126,7 @@ async fn the_terminal_is_restored_when_the_host_dies_or_a_signal_comes() {
     assert_eq!((other.ends().await, other.is_raw()), (143, false));
     fake.kill().await;
     assert_eq!((at.ends().await, at.is_raw()), (5, false));
-    at.shows("error: the host").await;
+    at.shows("error: the connection to the host broke").await;
     assert!(!at.screen.lock().unwrap().screen().alternate_screen());
 }
 

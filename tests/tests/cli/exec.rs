@@ -137,7 +137,7 @@ async fn a_host_that_dies_is_out_of_reach() {
     assert_eq!(code(&mut child).await, Some(5));
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
-    assert!(said.starts_with("error: the host"), "{said}");
+    assert!(said.starts_with("error: the connection to the host broke"), "{said}");
     drop(stdin);
 }
 

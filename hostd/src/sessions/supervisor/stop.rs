@@ -69,6 +69,8 @@ impl Supervisor {
             Ok(result) => result,
             Err(_) if leave => {
                 tracing::warn!(slug = self.handle.slug, "the suspend of a session is left to the next hostd");
+                // Whatever it comes to in the last moments of this one: a VM that goes on is not to end with its handle.
+                std::mem::forget(suspending);
                 return;
             }
             Err(_) => {

@@ -30,6 +30,9 @@ pub(super) const OFFER: &str = "; put back what has changed and resume it, or re
 const LOG_TRIES: u32 = 10;
 const LOG_PAUSE: Duration = Duration::from_millis(500);
 
+/// Longer than the end of a runtime takes to reach a task that waits.
+const RUNTIME_ENDS: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Why a session is not on disk now.
 pub(in crate::sessions) enum Awake {
     /// The VM runs on.
@@ -60,6 +63,8 @@ pub(in crate::sessions) async fn run_on(
     match wake(site, record, generation, &guest, site.terminal.offset(), None, HANDSHAKE).await {
         Ok(woken) => Awake::Runs { running: runs(site, record, generation, guest, woken), why },
         Err(error) => {
+            // Where hostd ends this moment, its link has ended with the runtime and the VM is the next hostd's.
+            tokio::time::sleep(RUNTIME_ENDS).await;
             guest.end().await;
             Awake::Ended(Cause::VmDied(format!("{why}; and then its guest was silent: {error}")))
         }

@@ -106,6 +106,8 @@ impl Launch<'_> {
             change: None,
             from_snapshot: self.load.is_some(),
         });
+        // When it was started, the process may still have been a wrapper's. It has greeted as QEMU since.
+        prelaunch.record.executable = prelaunch.record.process.executable().ok();
         prelaunch.record.write(&prelaunch.folder).map_err(failed(&prelaunch.folder))
     }
 
