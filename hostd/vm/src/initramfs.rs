@@ -18,6 +18,10 @@ const FOLDERS: &[&str] = &["dev", "modules", "newroot", "proc", "run", "sys"];
 const GUEST_MAX: u64 = 256 << 20;
 const MODULE_MAX: u64 = 64 << 20;
 
+/// Bytes of a page, and how many of the last one an archive has.
+const PAGE: usize = 4096;
+const IN_LAST_PAGE: usize = 4;
+
 /// The last archive, and the files that it was made of as they were.
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<Option<(Vec<Stamp>, PathBuf)>>);
@@ -83,12 +87,36 @@ fn build(kernel: &Kernel, guest: &Path) -> Result<Vec<u8>, VmError> {
         archive.program(&format!("modules/{name}"), &content);
     }
     archive.program("init", &file::read_bounded(guest, GUEST_MAX).map_err(failed(guest))?);
-    Ok(archive.finish())
+    let mut archive = archive.finish();
+    spare_the_last_page(&mut archive);
+    Ok(archive)
+}
+
+/// Leaves all but a few bytes of the archive's last page free. QEMU 10 puts an initial ramdisk at the very end of a microvm's memory,
+/// where its firmware keeps the ACPI tables: one that fills the last 700 bytes or so of its last page is written over them, and the
+/// kernel finds no device. Zeros behind an archive are skipped by the kernel.
+fn spare_the_last_page(archive: &mut Vec<u8>) {
+    archive.resize(archive.len().next_multiple_of(PAGE) + IN_LAST_PAGE, 0);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_page_of_an_archive_is_nearly_empty() {
+        for length in [0, 1, PAGE - 1, PAGE, 3464, 2 * PAGE + 1] {
+            let mut archive = vec![1; length];
+            spare_the_last_page(&mut archive);
+            assert_eq!(archive.len() % PAGE, IN_LAST_PAGE);
+            assert!(archive[..length].iter().all(|byte| *byte == 1) && archive[length..].iter().all(|byte| *byte == 0));
+        }
+        let data = tempfile::tempdir().unwrap();
+        fs::write(data.path().join("guest"), "one").unwrap();
+        let kernel = Kernel { release: "6.1".into(), image: data.path().join("vmlinuz"), modules: vec![] };
+        let made = ensure(data.path(), &kernel, &data.path().join("guest")).unwrap();
+        assert_eq!(fs::metadata(made).unwrap().len() % PAGE as u64, IN_LAST_PAGE as u64);
+    }
 
     #[test]
     fn is_named_by_its_content_and_kept() {
