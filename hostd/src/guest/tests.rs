@@ -441,7 +441,8 @@ impl Ways {
     async fn joined(&self, direct: bool) -> (TcpStream, TcpStream) {
         let mut program = TcpStream::connect(if direct { self.direct } else { self.proxy }).await.unwrap();
         if !direct {
-            let to = self.world.local_addr().unwrap();
+            // Written [::1] it is the guest itself for its proxy, which asks nobody then.
+            let to = format!("[0:0:0:0:0:0:0:1]:{}", self.world.local_addr().unwrap().port());
             program.write_all(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n").as_bytes()).await.unwrap();
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
