@@ -71,7 +71,7 @@ pub struct Options {
     pub kernel: Option<PathBuf>,
     /// Bytes of memory that VMs of sessions together may use; None: all but a reserve.
     pub memory: Option<u64>,
-    /// What becomes of the VMs of sessions when a signal ends hostd, where [`stop`](crate::stop) does not say otherwise.
+    /// What becomes of the VMs of sessions when a signal ends hostd, where [`stop`] does not say otherwise.
     pub at_stop: AtStop,
 }
 

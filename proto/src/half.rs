@@ -14,7 +14,7 @@ use tokio::{
     net::tcp::OwnedWriteHalf,
 };
 
-/// The direction to a program, or to the world. Its end is `shutdown` of [`AsyncWriteExt`], or [`Half::end`].
+/// The direction to a program, or to the world. Its end is `shutdown` of `AsyncWriteExt`, or [`Half::end`].
 #[derive(Debug)]
 pub struct Half {
     /// None: it is dropped just now.

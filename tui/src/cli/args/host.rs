@@ -48,8 +48,11 @@ Over ssh, `ssh HOST` must log in without a question: keys from an agent, jump ho
         /// Name of the host: letters, digits, dashes, dots and underscores
         #[arg(value_name = "NAME")]
         name: String,
-        /// Way to its hostd: unix:PATH, or ssh://[USER@]HOST[:PORT][/PATH of the socket there]
-        #[arg(value_name = "ADDRESS")]
+        /// Way to the host's hostd.
+        #[arg(
+            value_name = "ADDRESS",
+            help = "Way to its hostd: unix:PATH, or ssh://[USER@]HOST[:PORT][/PATH of the socket there]"
+        )]
         address: String,
         /// Path of the program hostd there, where it is not in the PATH of commands over ssh
         #[arg(long, value_name = "PATH")]
