@@ -37,9 +37,9 @@ pub(crate) use usage::{By, Usage};
 #[derive(Debug, Parser)]
 #[command(name = "pilothouse", version, max_term_width = 100, after_help = AFTER)]
 pub(crate) struct Arguments {
-    /// A host: a name from config.toml, or unix:PATH of its socket. May be repeated. Default: $PILOTHOUSE_HOST, else every
+    /// A host: a name from config.toml, unix:PATH of its socket, or ssh://HOST. May be repeated. Default: $PILOTHOUSE_HOST, else every
     /// host in config.toml, else the one on this machine
-    #[arg(long = "host", global = true, value_name = "NAME|unix:PATH", add = complete::hosts())]
+    #[arg(long = "host", global = true, value_name = "NAME|ADDRESS", add = complete::hosts())]
     pub(crate) hosts: Vec<String>,
 
     /// Command to run [default: the console]
