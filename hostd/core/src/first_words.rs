@@ -12,9 +12,9 @@ const METHOD_MAX: usize = 20;
 pub enum Told {
     /// There are too few of them to tell.
     More,
-    /// Something that is let through.
+    /// They are of what is let through.
     Fits,
-    /// Something else.
+    /// They are of a protocol, or for a host, that is not let through.
     Other,
 }
 

@@ -16,7 +16,7 @@ pub(crate) type Id = usize;
 /// A name, as bytes.
 type Name = Box<[u8]>;
 
-/// The root.
+/// Number of the root folder in a [`Tree`].
 pub(crate) const ROOT: Id = 0;
 /// Prefix of a name that says what is not there any more.
 const WHITEOUT: &[u8] = b".wh.";

@@ -85,7 +85,7 @@ pub(super) async fn tunnel(Tunnel { guest, world, spoken }: Tunnel) -> Result<()
 enum First {
     /// What may be spoken; the bytes were read.
     Fits(Vec<u8>),
-    /// Something else.
+    /// A protocol, or a host, that may not be spoken with there.
     Other,
     /// Too little to tell before it ended, broke, or said nothing more for too long: nothing was refused.
     Nothing,

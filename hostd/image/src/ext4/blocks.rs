@@ -14,7 +14,7 @@ pub(crate) struct Run {
     pub(super) count: u64,
 }
 
-/// Takes blocks.
+/// Hands out free blocks of a file system, from its first group on.
 pub(super) struct Blocks<'a> {
     image: &'a File,
     group: u32,

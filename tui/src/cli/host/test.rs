@@ -1,4 +1,4 @@
-//! `host test`.
+//! `host test`: whether hosts are reached, and how fast they answer.
 
 use std::time::{Duration, Instant};
 
