@@ -102,6 +102,7 @@ async fn serve(options: Options) -> eyre::Result<()> {
     };
     let (deps, local, keeper) = open(&options, &data, descriptors).await?;
     let (fleet, ci, environments) = (deps.fleet.clone(), deps.ci.clone(), deps.environments.clone());
+    let _left = fleet.leaves_at_end();
     // Ended with this run.
     let _tidy = AbortOnDropHandle::new(tokio::spawn(local.clone().tidy()));
     let _fetches = AbortOnDropHandle::new(tokio::spawn(local.fetch_on_schedule()));

@@ -2,7 +2,7 @@
 //!
 //! Sessions, warm VMs, copies, checks, builds and the self-test have theirs by this. Whoever leaves the scope of one, however
 //! that comes about, leaves no VM behind; what hostd's own death leaves is ended by the next one with [`sweep`], but for
-//! the VMs of sessions, which it takes over.
+//! the VMs of sessions, which it takes over: those are left where hostd ends and leaves them ([`GuestVm::left_when`]).
 
 use std::{
     io::ErrorKind,
@@ -14,6 +14,7 @@ use std::{
 use futures::{StreamExt as _, stream};
 use hostd_core::Cause;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     gateway::{Caller, Gateway},
@@ -32,6 +33,8 @@ pub(crate) struct GuestVm {
     vm: Arc<dyn Vm>,
     /// It has ended, or somebody else sees to that.
     over: bool,
+    /// Cancelled where hostd ends and leaves the VM to the next one; None: it never does.
+    leaving: Option<CancellationToken>,
 }
 
 /// A guest that has shaken hands.
@@ -61,7 +64,16 @@ impl GuestVm {
 
     /// Takes over a VM that runs.
     pub(crate) fn of(vm: Arc<dyn Vm>) -> Self {
-        Self { vm, over: false }
+        Self { vm, over: false, leaving: None }
+    }
+
+    /// The same VM, which is left to the next hostd instead of ended where `leaving` is cancelled by the time that it is given up or
+    /// dropped.
+    pub(crate) fn left_when(self, leaving: CancellationToken) -> Self {
+        // Nothing of it is moved out: it would be ended.
+        let mut guest = self;
+        guest.leaving = Some(leaving);
+        guest
     }
 
     /// The VM; whoever else holds it neither starts nor ends it.
@@ -122,6 +134,22 @@ impl GuestVm {
         self.over = true;
     }
 
+    /// Ends it because its guest is lost. Where hostd ends and leaves its VMs to the next one, that may have cut the guest off: then
+    /// this one is left as well. True: it was ended.
+    pub(crate) async fn give_up(self) -> bool {
+        let leaves = self.is_left();
+        if leaves {
+            self.let_go();
+        } else {
+            self.end().await;
+        }
+        !leaves
+    }
+
+    fn is_left(&self) -> bool {
+        self.leaving.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
+
     /// Lets go of one that has ended by itself.
     pub(crate) fn has_ended(self) {
         self.let_go();
@@ -137,6 +165,7 @@ impl Drop for GuestVm {
     fn drop(&mut self) {
         // Where the whole of hostd ends, the next one does it.
         if !self.over
+            && !self.is_left()
             && let Ok(runtime) = Handle::try_current()
         {
             let vm = self.vm.clone();
@@ -248,6 +277,25 @@ mod tests {
         });
         assert!(task.await.unwrap_err().is_panic());
         all_ended(&vmm).await;
+    }
+
+    #[tokio::test]
+    async fn a_vm_is_left_where_hostd_leaves_it() {
+        let (vmm, leaving) = (Arc::new(FakeVmm::scripted()), CancellationToken::new());
+        assert!(one(&vmm).await.left_when(leaving.clone()).give_up().await);
+        drop(one(&vmm).await.left_when(leaving.clone()));
+        all_ended(&vmm).await;
+        let (given_up, dropped) = (one(&vmm).await, one(&vmm).await);
+        let (given_up, dropped) = (given_up.left_when(leaving.clone()), dropped.left_when(leaving.clone()));
+        let ended = one(&vmm).await.left_when(leaving.clone());
+        leaving.cancel();
+        assert!(!given_up.give_up().await);
+        drop(dropped);
+        // What is to end ends.
+        ended.end().await;
+        // Its end would come by a task of its own.
+        tokio::task::yield_now().await;
+        assert_eq!(vmm.running(), 2);
     }
 
     #[tokio::test]

@@ -59,6 +59,8 @@ pub(super) struct Context {
     pub(super) started_at: UnixMillis,
     /// Cancelled when hostd ends.
     pub(super) closing: CancellationToken,
+    /// Cancelled when hostd ends and leaves the VMs of sessions to the next one.
+    pub(super) leaving: CancellationToken,
 }
 
 /// How many sessions of a host may do the same at a time.
@@ -98,6 +100,7 @@ impl Context {
             turns,
             started_at: now(),
             closing: CancellationToken::new(),
+            leaving: CancellationToken::new(),
         })
     }
 

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use futures::{StreamExt as _, stream};
 use hostd_core::{Actor, Input, Lifecycle, Session, capacity::Room, session::step, story::of_session, usage::Spending};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::resolve::resolve;
 use super::{
@@ -219,6 +219,9 @@ impl Fleet {
     /// on disk and is not in time is powered off. Ends all supervisors and copies, and all VMs but those that are left.
     /// Nothing is created any more.
     pub async fn close(&self, vms: AtStop) {
+        if vms == AtStop::Leave {
+            self.ctx().leaving.cancel();
+        }
         let until = Instant::now() + self.ctx().timings.stop;
         self.refresh.cancel();
         self.ctx().closing.cancel();
@@ -231,6 +234,13 @@ impl Fleet {
                 handle.gone.cancelled().await;
             })
             .await;
+    }
+
+    /// Has VMs of sessions that still run when the guard is dropped left to the next hostd. To be dropped before the runtime is, whose
+    /// end cuts guests off.
+    #[must_use]
+    pub fn leaves_at_end(&self) -> DropGuard {
+        self.ctx().leaving.clone().drop_guard()
     }
 
     /// Closes it, with every running session put to disk.

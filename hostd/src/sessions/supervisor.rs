@@ -164,6 +164,7 @@ impl Supervisor {
             hooks: handle.hooks.clone(),
             still: still.subscribe(),
             closing: ctx.closing.clone(),
+            leaving: ctx.leaving.clone(),
             timings: ctx.timings,
         };
         let refusal = {

@@ -26,9 +26,9 @@ use crate::{
 impl Supervisor {
     /// Begins to take over the VM in this folder, for which this memory is set aside.
     pub(super) fn adopt(&self, own: PathBuf, memory: Option<Reservation>) -> Adopting {
-        let (cancel, leave) = (CancellationToken::new(), CancellationToken::new());
-        let task = tokio::spawn(find(self.site.clone(), own.clone(), cancel.clone(), leave.clone()));
-        Adopting { own, cancel, leave, stage: Takes::Vm(task), uncommitted: false, _memory: memory }
+        let cancel = CancellationToken::new();
+        let task = tokio::spawn(find(self.site.clone(), own.clone(), cancel.clone()));
+        Adopting { own, cancel, stage: Takes::Vm(task), uncommitted: false, _memory: memory }
     }
 
     pub(super) async fn taken(&mut self, taken: Taken) -> ControlFlow<()> {
@@ -73,16 +73,16 @@ impl Supervisor {
             let (vm, folder) = (found.guest.vm().clone(), &self.site.folder);
             self.all.pool.took_over(&self.handle.id, folder, vm, &adopting.own);
         }
-        let (site, cancel, leave) = (self.site.clone(), adopting.cancel.clone(), adopting.leave.clone());
+        let (site, cancel) = (self.site.clone(), adopting.cancel.clone());
         adopting.uncommitted = found.machine != self.machine() && self.keep(found.machine.clone()).await.is_err();
         adopting.stage = if !adopting.uncommitted {
             let record = (*self.site.record()).clone();
-            Takes::Guest(tokio::spawn(meet(site, record, found.guest, cancel, leave)))
+            Takes::Guest(tokio::spawn(meet(site, record, found.guest, cancel)))
         } else if self.session().deleting {
             found.guest.end().await;
             return None;
         } else {
-            Takes::Vm(tokio::spawn(again(site, adopting.own.clone(), found, cancel, leave)))
+            Takes::Vm(tokio::spawn(again(site, adopting.own.clone(), found, cancel)))
         };
         Some(adopting)
     }
@@ -127,10 +127,9 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Leaves a VM that is being taken over to the next hostd; reports nothing.
+    /// Leaves a VM that is being taken over to the next hostd, as hostd leaves all; reports nothing.
     pub(super) async fn leave_adoption(&mut self) {
         let Some(mut adopting) = self.adopting.take() else { return };
-        adopting.leave.cancel();
         match taken(Some(&mut adopting)).await {
             Taken::Found(found) => found.guest.let_go(),
             Taken::Runs(running) => running.leave().await,

@@ -7,7 +7,6 @@ use tokio::task::JoinError;
 
 use super::{
     Supervisor,
-    standstill::Overtaken,
     under_way::{Forking, Stage, Step, stepped},
 };
 use crate::{
@@ -15,7 +14,7 @@ use crate::{
     sessions::{
         disk::folder::freeze,
         error::FleetError,
-        message::{Answer, AtStop},
+        message::Answer,
         vm::{
             fork::{Draft, Parted, part},
             resume::{Awake, run_on},
@@ -118,8 +117,10 @@ impl Supervisor {
             Step::Awake(awake) => awake,
             Step::Panicked(error) => self.lost(&error).await,
         };
-        let input = self.awake(awake, forking).await;
-        self.report(input).await
+        match self.awake(awake, forking).await {
+            Some(input) => self.report(input).await,
+            None => ControlFlow::Continue(()),
+        }
     }
 
     async fn lost(&self, error: &JoinError) -> Awake {
@@ -148,10 +149,6 @@ impl Supervisor {
             }
         };
         fail::fail_point!("fork::after-commit");
-        if !kept && matches!(self.overtaken, Some(Overtaken::Stop(_, AtStop::Leave))) {
-            parted.guest.let_go();
-            return None;
-        }
         let (site, Parted { guest, generation, .. }) = (self.site.clone(), parted);
         let task = tokio::spawn(async move {
             if kept { goes_on(&site, &original, generation, guest, String::new()).await } else { given_up(guest).await }
@@ -175,18 +172,19 @@ impl Supervisor {
         machine
     }
 
-    /// The VM goes on, or is gone; whoever asked is told of the fork.
-    async fn awake(&mut self, awake: Awake, forking: Forking) -> Input {
+    /// The VM goes on, or is gone; whoever asked is told of the fork. None: hostd ends, and it is the next one's.
+    async fn awake(&mut self, awake: Awake, forking: Forking) -> Option<Input> {
         let Forking { draft, answer, stage } = forking;
         let (input, why) = match awake {
+            Awake::Left => (None, FleetError::Stopping.to_string()),
             Awake::Runs { running, why } => {
                 self.handle.live.send_replace(Some(running.live.clone()));
                 self.running = Some(running);
-                (Input::Forked, why)
+                (Some(Input::Forked), why)
             }
             Awake::Ended(cause) => {
                 let why = cause.to_string();
-                (Input::VmEnded { generation: self.session().generation, cause }, why)
+                (Some(Input::VmEnded { generation: self.session().generation, cause }), why)
             }
         };
         let result = match stage {
@@ -201,8 +199,9 @@ impl Supervisor {
     }
 
     /// Brings a fork under way to its end without one more session: its session is about to end. A VM whose new layer gets no name
-    /// that lasts is ended, or, where it may be, left to the next hostd.
-    pub(super) async fn settle_fork(&mut self, leave: bool) {
+    /// that lasts is ended, or, where hostd leaves its VMs, left to the next one. Cut off, it leaves nothing but a VM, which ends
+    /// by itself where it is not left.
+    pub(super) async fn settle_fork(&mut self) {
         while let Some(mut forking) = self.forking.take() {
             let awake = match stepped(Some(&mut forking)).await {
                 Step::Awake(awake) => awake,
@@ -212,13 +211,14 @@ impl Supervisor {
                         let Parted { guest, generation, .. } = *parted;
                         goes_on(&self.site, &original, generation, guest, "the session is about to end".into()).await
                     }
-                    Err(_) if leave => return parted.guest.let_go(),
                     Err(_) => given_up(parted.guest).await,
                 },
             };
             let input = self.awake(awake, forking).await;
             // What it would ask for is not done any more.
-            if let Err(error) = self.feed(input).await {
+            if let Some(input) = input
+                && let Err(error) = self.feed(input).await
+            {
                 tracing::error!(slug = self.session().slug, %error, "the end of a fork was not taken");
             }
         }
@@ -235,8 +235,7 @@ async fn goes_on(site: &Site, original: &Record, generation: u64, guest: GuestVm
     run_on(site, original, generation, guest, why).await
 }
 
-/// Ends a VM whose new layer got no name that lasts. It has written nothing to it, and all that it had synced is below.
+/// Gives up a VM whose new layer got no name that lasts. It has written nothing to it, and all that it had synced is below.
 async fn given_up(guest: GuestVm) -> Awake {
-    guest.end().await;
-    Awake::Ended(Cause::HostStopped { in_order: false })
+    if guest.give_up().await { Awake::Ended(Cause::HostStopped { in_order: false }) } else { Awake::Left }
 }

@@ -107,19 +107,21 @@ impl Supervisor {
     }
 
     pub(super) async fn suspend_ended(&mut self, result: Suspend) -> ControlFlow<()> {
-        let (input, machine) = self.suspended(result).await;
-        self.report_with(input, machine).await
+        match self.suspended(result).await {
+            Some((input, machine)) => self.report_with(input, machine).await,
+            None => ControlFlow::Continue(()),
+        }
     }
 
-    /// What the core is told of it, and what the session is made from then.
-    pub(super) async fn suspended(&mut self, result: Suspend) -> (Input, Machine) {
+    /// What the core is told of it, and what the session is made from then; None: nothing, it is the next hostd's.
+    pub(super) async fn suspended(&mut self, result: Suspend) -> Option<(Input, Machine)> {
         self.suspending = None;
         let before = self.machine();
         let result = match result {
             Ok(result) => result,
             Err(error) => Err(Awake::Ended(Cause::VmDied(self.after_panic(&error).await))),
         };
-        match result {
+        Some(match result {
             Ok(mut machine) => {
                 // Reports that came before its link was closed may have been taken since this was made.
                 machine.heard = machine.heard.max(before.heard);
@@ -132,7 +134,8 @@ impl Supervisor {
                 (Input::SuspendFailed { why: self.within(&why) }, before)
             }
             Err(Awake::Ended(cause)) => (Input::VmEnded { generation: self.session().generation, cause }, before),
-        }
+            Err(Awake::Left) => return None,
+        })
     }
 
     /// What went wrong with the session's own files, without the long path of its folder.
@@ -240,7 +243,7 @@ impl Supervisor {
 
     /// Ends whatever runs or starts; reports nothing.
     pub(super) async fn end(&mut self) {
-        self.settle_fork(false).await;
+        self.settle_fork().await;
         self.handle.live.send_replace(None);
         self.end_adoption().await;
         self.end_merge().await;

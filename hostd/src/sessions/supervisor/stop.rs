@@ -25,7 +25,9 @@ impl Supervisor {
             let generation = self.session().generation;
             let _ = self.feed(Input::VmEnded { generation, cause }).await;
         }
-        self.settle_fork(leave).await;
+        if timeout_at(until, self.settle_fork()).await.is_err() {
+            self.give_up_fork(leave).await;
+        }
         if !leave {
             self.let_it_be_taken().await;
         }
@@ -69,8 +71,6 @@ impl Supervisor {
             Ok(result) => result,
             Err(_) if leave => {
                 tracing::warn!(slug = self.handle.slug, "the suspend of a session is left to the next hostd");
-                // Whatever it comes to in the last moments of this one: a VM that goes on is not to end with its handle.
-                std::mem::forget(suspending);
                 return;
             }
             Err(_) => {
@@ -78,15 +78,30 @@ impl Supervisor {
                 suspending.await
             }
         };
-        let (input, machine) = match result {
-            Err(error) if error.is_cancelled() => {
-                self.end_left().await;
-                let (generation, cause) = (self.session().generation, Cause::HostStopped { in_order: false });
-                (Input::VmEnded { generation, cause }, self.machine())
+        match result {
+            Err(error) if error.is_cancelled() => self.cut_off().await,
+            result => {
+                if let Some((input, machine)) = self.suspended(result).await {
+                    let _ = self.feed_with(input, machine).await;
+                }
             }
-            result => self.suspended(result).await,
-        };
-        let _ = self.feed_with(input, machine).await;
+        }
+    }
+
+    /// Of a fork that takes longer than hostd has time, nothing more happens: its VM is left where it may be, else it is ended.
+    async fn give_up_fork(&mut self, leave: bool) {
+        tracing::warn!(slug = self.handle.slug, leave, "a fork of a session was not done in time");
+        self.forking = None;
+        if !leave {
+            self.cut_off().await;
+        }
+    }
+
+    /// Ends what a task that was cut off has left of the session's VM.
+    async fn cut_off(&mut self) {
+        self.end_left().await;
+        let (generation, cause) = (self.session().generation, Cause::HostStopped { in_order: false });
+        let _ = self.feed(Input::VmEnded { generation, cause }).await;
     }
 
     /// What is on its way into the guest is reported; it would be typed a second time after the suspend.

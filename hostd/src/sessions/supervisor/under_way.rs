@@ -52,8 +52,6 @@ pub(super) struct Adopting {
     /// Folder of the VM.
     pub(super) own: PathBuf,
     pub(super) cancel: CancellationToken,
-    /// Cancelled where the VM is left to the next hostd.
-    pub(super) leave: CancellationToken,
     pub(super) stage: Takes,
     /// What it writes to could not be committed so far.
     pub(super) uncommitted: bool,

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, atomic::Ordering};
 
 use hostd_core::{Cause, Effect, Lifecycle, attention, capacity::Room, session::Message};
 
-use super::world::{World, sam, until, until_is, until_live};
+use super::world::{Save, World, sam, until, until_is, until_live};
 use crate::{
-    sessions::AtStop,
+    sessions::{AtStop, ForkOrder},
     store::{ALL_EVENTS, Store},
 };
 
@@ -174,6 +174,65 @@ async fn a_suspend_that_hostd_does_not_wait_for_is_done_by_the_next() {
     let view = until_is(&fleet, "fix", "suspended").await;
     assert_eq!((view.session.generation, world.vmm.started()), (1, 1));
     fleet.stop().await;
+}
+
+/// Whatever the late suspend comes to while hostd ends: a VM that goes on is not ended.
+#[tokio::test]
+async fn a_suspend_that_fails_while_hostd_ends_leaves_its_vm() {
+    let mut world = World::new();
+    world.timings.stop = std::time::Duration::from_millis(50);
+    world.session("fix").await;
+    let killed = world.doomed().await;
+    until_is(&killed.fleet, "fix", "running").await;
+    let hold = world.vmm.hold.clone().lock_owned().await;
+    *world.vmm.saves.lock().unwrap() = Save::Fails;
+    let fleet = killed.fleet.clone();
+    let asked = tokio::spawn(async move { fleet.by(sam()).suspend("fix").await });
+    world.vmm.saving.notified().await;
+    killed.fleet.close(AtStop::Leave).await;
+    asked.abort();
+    drop(hold);
+    let vm = world.vmm.vm(0);
+    while vm.guest.frozen.load(Ordering::Relaxed) {
+        tokio::task::yield_now().await;
+    }
+    killed.kill().await;
+    assert_eq!(world.vmm.running(), 1);
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "suspended").await;
+    assert_eq!(world.vmm.started(), 1);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_fork_that_hostd_does_not_wait_for_is_none() {
+    for vms in [AtStop::Leave, AtStop::End] {
+        let mut world = World::new();
+        world.timings.stop = std::time::Duration::from_millis(50);
+        world.session("fix").await;
+        let killed = world.doomed().await;
+        until_is(&killed.fleet, "fix", "running").await;
+        let hold = world.vmm.hold.clone().lock_owned().await;
+        let fleet = killed.fleet.clone();
+        let asked = tokio::spawn(async move { fleet.fork("fix", ForkOrder::default()).await });
+        world.vmm.saving.notified().await;
+        killed.fleet.close(vms).await;
+        assert!(asked.await.unwrap().is_err());
+        drop(hold);
+        killed.kill().await;
+        assert_eq!(world.vmm.running(), usize::from(vms == AtStop::Leave));
+        let fleet = world.fleet().await;
+        assert_eq!(fleet.list().len(), 1);
+        if vms == AtStop::Leave {
+            until_live(&fleet, "fix").await;
+            let fork = fleet.fork("fix", ForkOrder::default()).await.unwrap();
+            until_is(&fleet, &fork.session.slug, "running").await;
+        } else {
+            let ended = Lifecycle::Crashed { cause: Cause::HostStopped { in_order: false } };
+            assert_eq!(until_is(&fleet, "fix", "crashed").await.session.lifecycle, ended);
+        }
+        fleet.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -44,16 +44,11 @@ pub(in crate::sessions) enum NotTaken {
 }
 
 /// Takes over the VM in this folder.
-pub(in crate::sessions) async fn find(
-    site: Site,
-    own: PathBuf,
-    cancel: CancellationToken,
-    leave: CancellationToken,
-) -> Result<Found, NotTaken> {
+pub(in crate::sessions) async fn find(site: Site, own: PathBuf, cancel: CancellationToken) -> Result<Found, NotTaken> {
     let record = site.record();
     let adopted = tokio::select! {
         () = cancel.cancelled() => None,
-        () = leave.cancelled() => return Err(NotTaken::Cancelled),
+        () = site.leaving.cancelled() => return Err(NotTaken::Cancelled),
         adopted = adopt(&*site.vmm, &own) => Some(adopted),
     };
     fail::fail_point!("adopt::after-vm");
@@ -63,7 +58,7 @@ pub(in crate::sessions) async fn find(
             return Err(NotTaken::Cancelled);
         }
         Some(Ok(adopted)) => {
-            let guest = GuestVm::of(adopted.vm);
+            let guest = GuestVm::of(adopted.vm).left_when(site.leaving.clone());
             match made_from(&record, &site, &adopted.disk) {
                 Some(machine) => return Ok(Found { guest, machine }),
                 None => {
@@ -108,14 +103,13 @@ pub(in crate::sessions) async fn again(
     own: PathBuf,
     found: Found,
     cancel: CancellationToken,
-    leave: CancellationToken,
 ) -> Result<Found, NotTaken> {
     tokio::select! {
         () = cancel.cancelled() => {
             found.end(&site, &own).await;
             Err(NotTaken::Cancelled)
         }
-        () = leave.cancelled() => {
+        () = site.leaving.cancelled() => {
             found.guest.let_go();
             Err(NotTaken::Cancelled)
         }
@@ -154,15 +148,14 @@ pub(in crate::sessions) async fn meet(
     record: Record,
     guest: GuestVm,
     cancel: CancellationToken,
-    leave: CancellationToken,
 ) -> Result<Running, NotTaken> {
     let generation = record.session.generation;
     let ended = tokio::select! {
-        () = cancel.cancelled() => NotTaken::Cancelled,
-        () = leave.cancelled() => {
-            guest.let_go();
+        () = cancel.cancelled() => {
+            guest.end().await;
             return Err(NotTaken::Cancelled);
         }
+        () = site.leaving.cancelled() => NotTaken::Cancelled,
         met = guest.unless_it_ends(go_on(&site, &record, &guest)) => match met {
             Ok(Ok(woken)) => {
                 fail::fail_point!("adopt::after-guest");
@@ -172,10 +165,7 @@ pub(in crate::sessions) async fn meet(
             Err(cause) => NotTaken::Ended(cause),
         },
     };
-    // Where all of hostd ends this moment, what carries its link may have ended first: then it comes no further than this.
-    sleep(PAUSE).await;
-    guest.end().await;
-    Err(ended)
+    Err(if guest.give_up().await { ended } else { NotTaken::Cancelled })
 }
 
 async fn go_on(site: &Site, record: &Record, guest: &GuestVm) -> Result<super::resume::Woken, String> {

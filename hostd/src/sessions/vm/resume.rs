@@ -30,9 +30,6 @@ pub(super) const OFFER: &str = "; put back what has changed and resume it, or re
 const LOG_TRIES: u32 = 10;
 const LOG_PAUSE: Duration = Duration::from_millis(500);
 
-/// Longer than the end of a runtime takes to reach a task that waits.
-const RUNTIME_ENDS: std::time::Duration = std::time::Duration::from_millis(100);
-
 /// Why a session is not on disk now.
 pub(in crate::sessions) enum Awake {
     /// The VM runs on.
@@ -44,6 +41,8 @@ pub(in crate::sessions) enum Awake {
     },
     /// The VM is gone, for this cause.
     Ended(Cause),
+    /// hostd ends, and the VM is left to the next one.
+    Left,
 }
 
 /// A VM that stands still goes on as if nothing had been, or is gone.
@@ -57,17 +56,17 @@ pub(in crate::sessions) async fn run_on(
     forget_published(site, record).await;
     site.may_run().await;
     if let Err(error) = guest.vm().go_on().await {
-        guest.end().await;
+        if !guest.give_up().await {
+            return Awake::Left;
+        }
         return Awake::Ended(Cause::VmDied(format!("{why}; and then it did not go on: {error}")));
     }
     match wake(site, record, generation, &guest, site.terminal.offset(), None, HANDSHAKE).await {
         Ok(woken) => Awake::Runs { running: runs(site, record, generation, guest, woken), why },
-        Err(error) => {
-            // Where hostd ends this moment, its link has ended with the runtime and the VM is the next hostd's.
-            tokio::time::sleep(RUNTIME_ENDS).await;
-            guest.end().await;
+        Err(error) if guest.give_up().await => {
             Awake::Ended(Cause::VmDied(format!("{why}; and then its guest was silent: {error}")))
         }
+        Err(_) => Awake::Left,
     }
 }
 

@@ -76,6 +76,7 @@ impl Running {
         let watch =
             LinkWatch { live: live.clone(), generation, lost: site.timings.link_lost, paused: paused.subscribe() };
         tasks.spawn(watch.run(reports.clone()));
+        let guest = guest.left_when(site.leaving.clone());
         Self { generation, live, guest, paused, tasks }
     }
 

@@ -48,6 +48,8 @@ pub(in crate::sessions) struct Site {
     pub(in crate::sessions) still: watch::Receiver<bool>,
     /// Cancelled when hostd ends.
     pub(in crate::sessions) closing: CancellationToken,
+    /// Cancelled when hostd ends and leaves the VM to the next one.
+    pub(in crate::sessions) leaving: CancellationToken,
     pub(in crate::sessions) timings: Timings,
 }
 

@@ -76,6 +76,7 @@ impl Life {
             hooks: watch::Sender::new(None),
             still: still.subscribe(),
             closing: CancellationToken::new(),
+            leaving: CancellationToken::new(),
             timings: world::timings(),
         };
         Self { data, vmm, record, site, still, _inbox: inbox }
