@@ -115,6 +115,13 @@ impl Admission {
         all
     }
 
+    /// How many VMs of this kind are in the ledger, and the bytes of memory that are theirs alone.
+    pub(crate) fn vms(&self, kind: Kind) -> (u64, u64) {
+        let ledger = self.ledger();
+        let vms = ledger.reservations.values().filter(|reserved| reserved.kind == kind).filter_map(|r| r.vm.as_ref());
+        vms.fold((0, 0), |(count, bytes), vm| (count + 1, bytes + vm.memory().private))
+    }
+
     /// Resources that whoever is next in the queue needs; None: nobody waits.
     pub(crate) fn waiting(&self) -> Option<Need> {
         let ledger = self.ledger();

@@ -40,6 +40,7 @@ use crate::{
     environments::{Environments, ReadyBuild},
     forge::{About, Forge, Heard, Report},
     gateway::Gateway,
+    meter::{Counts, counts},
     vm::Vmm,
 };
 
@@ -90,6 +91,8 @@ pub struct Ci {
     wake: Notify,
     /// Told when a run was cancelled that may be wanted again: its commit was withdrawn for another, and came back meanwhile.
     look_again: Notify,
+    /// Runs that have ended, by what came of them.
+    ended: Counts,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -132,6 +135,7 @@ impl Ci {
             orders: AtomicU64::default(),
             wake: Notify::new(),
             look_again: Notify::new(),
+            ended: counts("result", &["passed", "failed", "errored", "cancelled"]),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         });
@@ -150,6 +154,18 @@ impl Ci {
     #[must_use]
     pub fn log(&self, key: &Key) -> Option<Arc<Log>> {
         self.runs().get(key).map(|run| run.log.clone())
+    }
+
+    /// Runs that have ended, by what came of them.
+    pub(crate) fn ended(&self) -> &Counts {
+        &self.ended
+    }
+
+    /// How many runs wait, and how many are under way.
+    pub(crate) fn under_way(&self) -> (usize, usize) {
+        let runs = self.runs();
+        let count = |is: fn(&State) -> bool| runs.values().filter(|run| is(&run.state)).count();
+        (count(|state| matches!(state, State::Queued)), count(|state| matches!(state, State::Running { .. })))
     }
 
     async fn serve(self: Arc<Self>) {
@@ -216,7 +232,12 @@ impl Ci {
     async fn report(&self, key: &Key, state: CheckState, summary: &str, log: Option<Vec<u8>>) -> bool {
         let report = Report { name: key.name.clone(), state, summary: summary.into(), url: String::new(), log };
         match self.deps.forge.report(&key.repository, &key.commit, report).await {
-            Ok(_) => true,
+            Ok(_) => {
+                if state.is_over() {
+                    self.ended.get_or_create(&[("result", state.word())]).inc();
+                }
+                true
+            }
             Err(error) => {
                 tracing::warn!(check = %key, %error, "the result of a check cannot be kept");
                 false

@@ -28,6 +28,7 @@ use crate::{
     forge::{Forge, Local},
     gateway::{Gateway, SPENDING_QUEUE},
     local_services::LocalFile,
+    metrics::{self, Sources},
     selftest::SelfTest,
     sessions::{AtStop, Deps, Fleet, Timings},
     signals::Signals,
@@ -61,6 +62,8 @@ pub struct Options {
     pub checks: Option<SocketAddr>,
     /// File with the token for reports of checks; None: a file in the data folder.
     pub checks_token: Option<PathBuf>,
+    /// Address where metrics are shown; None: they are not shown.
+    pub metrics: Option<SocketAddr>,
     /// Whether guests are made up, and no VM is started.
     pub simulated: bool,
     /// Accelerator that QEMU is to use.
@@ -100,6 +103,10 @@ async fn serve(options: Options) -> eyre::Result<()> {
         Some(address) => Some(open_check_webhook(address, &options, &data).await?),
         None => None,
     };
+    let metrics = match options.metrics {
+        Some(address) => Some(open_metrics(address).await?),
+        None => None,
+    };
     let (deps, local, keeper) = open(&options, &data, descriptors).await?;
     let (fleet, ci, environments) = (deps.fleet.clone(), deps.ci.clone(), deps.environments.clone());
     let _left = fleet.leaves_at_end();
@@ -107,6 +114,7 @@ async fn serve(options: Options) -> eyre::Result<()> {
     let _tidy = AbortOnDropHandle::new(tokio::spawn(local.clone().tidy()));
     let _fetches = AbortOnDropHandle::new(tokio::spawn(local.fetch_on_schedule()));
     let _webhook = webhook.map(|endpoint| AbortOnDropHandle::new(tokio::spawn(endpoint.serve(deps.forge.clone()))));
+    let _metrics = metrics.map(|endpoint| AbortOnDropHandle::new(tokio::spawn(endpoint.serve(Sources::of(&deps)))));
     let closing = CancellationToken::new();
     let mut server = tokio::spawn(api::serve(deps, sockets, closing.clone()));
     tracing::info!(data = %data.display(), "hostd serves");
@@ -226,6 +234,12 @@ async fn open_check_webhook(address: SocketAddr, options: &Options, data: &Path)
     let token = options.checks_token.clone().unwrap_or_else(|| check_webhook::default_token(data));
     let endpoint = Endpoint::open(address, &token).await.wrap_err("reports of checks")?;
     tracing::info!(address = %endpoint.address()?, token = %token.display(), "takes reports of checks over HTTP");
+    Ok(endpoint)
+}
+
+async fn open_metrics(address: SocketAddr) -> eyre::Result<metrics::Endpoint> {
+    let endpoint = metrics::Endpoint::open(address).await.wrap_err("metrics")?;
+    tracing::info!(address = %endpoint.address()?, "shows metrics at /metrics over HTTP");
     Ok(endpoint)
 }
 

@@ -12,6 +12,7 @@ mod ask;
 mod authority;
 mod caller;
 mod cgi;
+mod counted;
 mod credentials;
 mod egress;
 mod forward;
@@ -22,6 +23,7 @@ mod git_permits;
 mod inspected;
 mod ledger;
 mod limits;
+mod meter;
 mod outer;
 mod outer_tls;
 mod prefixed;
@@ -63,6 +65,7 @@ use crate::{
 };
 pub use authority::Authority;
 pub use caller::{Access, Beside, Caller};
+use counted::Counted;
 pub(crate) use credentials::put as put_secret;
 use credentials::with_leave;
 use egress::{Destination, Refusal, Spoken};
@@ -71,6 +74,8 @@ use git_permits::Permit;
 use inspected::Inspected;
 pub use ledger::{Ledger, UnderWay, UsedUp};
 pub use limits::Limits;
+use meter::Asked;
+pub(crate) use meter::Meter;
 use outer_tls::OuterTls;
 use refusals::Refusals;
 pub use refusals::{Denied, Refused};
@@ -115,6 +120,7 @@ pub struct Gateway {
     spending: Option<mpsc::Sender<Spent>>,
     ledger: Arc<Ledger>,
     limits: Arc<Limits>,
+    meter: Meter,
     /// Places for connections, of all sessions together.
     connections: Arc<Semaphore>,
     /// Number of connections that one session may have.
@@ -166,6 +172,7 @@ impl Gateway {
             spending: None,
             ledger: Arc::default(),
             limits: Arc::default(),
+            meter: Meter::default(),
             connections: Arc::new(Semaphore::new(CONNECTIONS * 16)),
             of_session: CONNECTIONS,
             git_permits: Arc::new(Semaphore::new(git_permits::OF_HOST)),
@@ -231,6 +238,16 @@ impl Gateway {
         &self.limits
     }
 
+    /// What is counted of guests' requests.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// Number of connections of guests that are served now.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.uses().values().map(|uses| uses.users).sum()
+    }
+
     /// Serves one HTTP/1.1 proxy connection until it has ended. Every byte of `io` is foreign. Dropping it ends whatever was started for
     /// it.
     ///
@@ -255,7 +272,8 @@ impl Gateway {
             };
             Ok::<_, Infallible>(response)
         });
-        let connection = http1_server().serve_connection(TokioIo::new(io), service).with_upgrades();
+        let connection =
+            http1_server().serve_connection(TokioIo::new(Counted::new(io, &self.meter)), service).with_upgrades();
         if let Err(error) = connection.await {
             tracing::debug!(caller = caller.slug, %error, "a guest's connection ended");
         }
@@ -303,6 +321,7 @@ impl Gateway {
             }
             return self.internal(caller, destination.port, request).await;
         }
+        self.meter.asked(if tunnels { Asked::Connect } else { Asked::Http });
         let caller = &self.with_allowed(caller);
         let mut held = self.held(caller, &destination);
         held.retain(|one| one.goes_plain_to(&destination.host) || (tunnels && caller.access.authority.is_some()));
@@ -357,6 +376,7 @@ impl Gateway {
     /// Records a refusal, and tells of it.
     fn refused_by(&self, caller: &Caller, destination: &Destination, refusal: &Refusal) {
         tracing::info!(caller = caller.slug, %destination, "refused: {refusal}");
+        self.meter.refused(refusal.kind());
         let now = jiff::Timestamp::now().as_millisecond();
         if let Some(denied) = self.refusals().add(&caller.session_id, destination, refusal, now) {
             // Where nobody listens, it is kept all the same.
@@ -388,6 +408,7 @@ impl Gateway {
             let text = format!("pilothouse: {INTERNAL_HOST} speaks plain HTTP on port 80; use http://{INTERNAL_HOST}/");
             return response::text(StatusCode::FORBIDDEN, &text);
         }
+        self.meter.asked(Asked::Internal);
         if request.uri().path().starts_with("/git/") {
             return git::answer(self, caller, request).await;
         }

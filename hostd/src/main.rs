@@ -9,8 +9,14 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use eyre::{Context as _, OptionExt as _};
-use hostd::{api::Listen, daemon, data_folder, dial, doctor, sessions::AtStop, stop, vm::qemu::Choice};
-use tracing_subscriber::EnvFilter;
+use hostd::{
+    api::Listen,
+    daemon, data_folder, dial, doctor,
+    log::{self, Format},
+    sessions::AtStop,
+    stop,
+    vm::qemu::Choice,
+};
 
 macro_rules! examples {
     () => {
@@ -23,6 +29,8 @@ macro_rules! examples {
       leaves the rest of the memory to others
   RUST_LOG=hostd=debug hostd serve --accel tcg
       emulates the processors, and tells more on stderr
+  hostd serve --log-format json --metrics 127.0.0.1:9464
+      writes its log for programs, and shows metrics for Prometheus at http://127.0.0.1:9464/metrics
   hostd stop --vms suspend
       ends it, with what runs put to disk for the next one
   hostd doctor
@@ -130,7 +138,13 @@ struct Serve {
     /// `{"state": "passed"}` and `Authorization: Bearer TOKEN`
     #[arg(long, value_name = "ADDR:PORT")]
     checks_listen: Option<SocketAddr>,
-    /// File with their token [default: checks.token in the data folder; made where it is not there]
+    /// How the log on stderr is written
+    #[arg(long, value_enum, default_value_t = FormatName::Text, value_name = "FORMAT")]
+    log_format: FormatName,
+    /// Show metrics for Prometheus over HTTP here, e.g. 127.0.0.1:9464, at /metrics: to whoever can connect to the address
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
+    /// File with the token of reports of checks [default: checks.token in the data folder; made where it is not there]
     #[arg(long, value_name = "FILE", requires = "checks_listen")]
     checks_token: Option<PathBuf>,
 }
@@ -188,6 +202,14 @@ struct Base {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum FormatName {
+    /// Lines for people
+    Text,
+    /// A JSON object a line, for programs
+    Json,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum VmmName {
     /// Real VMs
     Qemu,
@@ -221,13 +243,20 @@ fn main() -> ExitCode {
 fn run(serve: Serve) -> eyre::Result<()> {
     #[cfg(feature = "failpoints")]
     let _scenario = fail::FailScenario::setup();
-    log_to_stderr("info")?;
+    log::begin(
+        match serve.log_format {
+            FormatName::Text => Format::Text,
+            FormatName::Json => Format::Json,
+        },
+        "info",
+    )?;
     let (data, guest) = serve.base.places()?;
     let options = daemon::Options {
         data,
         listen: serve.listen,
         checks: serve.checks_listen,
         checks_token: serve.checks_token,
+        metrics: serve.metrics,
         simulated: matches!(serve.vmm, VmmName::Simulated),
         accelerator: serve.base.accel,
         guest,
@@ -273,7 +302,7 @@ fn confirmed(question: &str) -> eyre::Result<bool> {
 }
 
 fn examine(doctor: Doctor) -> eyre::Result<ExitCode> {
-    log_to_stderr("error")?;
+    log::begin(Format::Text, "error")?;
     let (data, guest) = doctor.base.places()?;
     let options = doctor::Options {
         data,
@@ -291,13 +320,6 @@ fn examine(doctor: Doctor) -> eyre::Result<ExitCode> {
         write!(stdout, "{}", report.table(colour))?;
     }
     Ok(if report.status == doctor::Status::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn log_to_stderr(level: &str) -> eyre::Result<()> {
-    let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(level))?;
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
-    Ok(())
 }
 
 impl Base {

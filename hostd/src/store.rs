@@ -8,6 +8,7 @@ mod columns;
 mod error;
 mod events;
 mod forge;
+mod meter;
 mod open;
 mod pulls;
 mod record;
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ballast::Ballast;
 pub use error::StoreError;
 pub use events::{ALL as ALL_EVENTS, Numbered};
+pub(crate) use meter::{Meter, Pulls};
 pub use record::{Agent, Machine, OutboxEntry, Phase, Record, Snapshot};
 pub use usage::{Account, Answer, By};
 
@@ -42,6 +44,7 @@ pub struct Store {
     ballast: Ballast,
     path: Arc<Path>,
     stories: events::Stories,
+    meter: Meter,
     /// Number of jobs that were asked for.
     #[cfg(test)]
     pub(crate) asked: Arc<std::sync::atomic::AtomicUsize>,
@@ -73,6 +76,7 @@ impl Store {
             ballast,
             path: path.into(),
             stories: events::Stories::new(),
+            meter: Meter::default(),
             #[cfg(test)]
             asked: Arc::default(),
         };
@@ -197,7 +201,8 @@ impl Store {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask(move |connection| Ok(run(connection, work)?)).await
+        let meter = self.meter.clone();
+        self.ask(move |connection| Ok(meter.timed(|| run(connection, work))?)).await
     }
 
     /// For what is new: [`StoreError::Full`] where the disk is full.
@@ -205,12 +210,12 @@ impl Store {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let ballast = self.ballast.clone();
+        let (ballast, meter) = (self.ballast.clone(), self.meter.clone());
         self.ask(move |connection| {
             if !ballast.has_room() {
                 return Err(StoreError::Full);
             }
-            Ok(run(connection, work)?)
+            Ok(meter.timed(|| run(connection, work))?)
         })
         .await
     }
@@ -222,7 +227,7 @@ impl Store {
         #[cfg(test)]
         self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
-        let (ballast, stories) = (self.ballast.clone(), self.stories.clone());
+        let (ballast, stories, meter) = (self.ballast.clone(), self.stories.clone(), self.meter.clone());
         let job: Job = Box::new(move |connection| {
             ballast.make_room();
             let worked = work(connection);
@@ -232,6 +237,7 @@ impl Store {
                 Err(StoreError::Write(_)) if !ballast.has_room() => Err(StoreError::Full),
                 result => result,
             };
+            meter.answered(result.as_ref().err());
             // Nobody waits where the caller was dropped; the commit stands.
             let _ = answer.send(result);
         });

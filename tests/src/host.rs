@@ -125,6 +125,27 @@ impl Host {
         host
     }
 
+    /// Starts hostd on an empty data folder, with guests that are made up, and with these arguments.
+    #[must_use]
+    pub fn simulated(arguments: &[&str]) -> Self {
+        let folder = paths::folder();
+        let sockets = tempfile::Builder::new().prefix("pilothouse-test-").tempdir().unwrap();
+        let arguments = ["--vmm", "simulated"].iter().chain(arguments).map(|&word| word.into()).collect();
+        let mut host = Self {
+            data: folder.path().to_owned(),
+            sockets,
+            environment: vec![],
+            room: None,
+            small: None,
+            arguments,
+            files: None,
+            daemon: None,
+            _folder: Some(folder),
+        };
+        host.launch();
+        host
+    }
+
     /// A path in the data folder, as hostd sees it; also while none runs.
     #[must_use]
     pub fn seen(&self, path: &str) -> PathBuf {

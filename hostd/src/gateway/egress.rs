@@ -119,6 +119,18 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// The word of metrics.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::NotListed { .. } => "not-listed",
+            Self::Own { .. } => "own",
+            Self::NotPublic { .. } => "not-public",
+            Self::NotSpoken { .. } => "not-spoken",
+            Self::NotOfHost { .. } => "not-of-host",
+            Self::Unreachable { .. } => "unreachable",
+        }
+    }
+
     /// The refusal in a few words, for those who look at it from the host; None: it was allowed, and failed.
     pub(super) fn word(&self) -> Option<String> {
         match self {

@@ -42,6 +42,7 @@ use super::{
     credentials::with_leave,
     egress::Destination,
     forward::{self, ANSWER_DEADLINE, only_end_to_end},
+    meter::Asked,
     outer::{Connector, Outer, Way},
     prefixed::Prefixed,
     response::{self, Body},
@@ -193,6 +194,7 @@ impl Conversation {
     /// Answers one request. Over HTTP/2 a refusal comes after the request, since clients such as curl 7.88 give up a request that is
     /// answered before they have sent all of it, and read no answer.
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
+        self.gateway.meter.asked(Asked::Inspected);
         let admitted = match self.admit(&mut request).await {
             Ok(admitted) => admitted,
             Err(refusal) => {

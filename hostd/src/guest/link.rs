@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
-use tracing::{debug, info};
+use tracing::{Instrument as _, debug, info};
 
 use super::{
     command,
@@ -138,7 +138,7 @@ impl Link {
                 tunnel::run(vm, gateway, caller, streams).await;
             }
         };
-        tokio::spawn(link.stop.now.clone().run_until_cancelled_owned(tunnel));
+        tokio::spawn(link.stop.now.clone().run_until_cancelled_owned(tunnel).in_current_span());
         link
     }
 
@@ -155,7 +155,7 @@ impl Link {
         let last = Arc::new(Mutex::new("not connected yet".to_string()));
         let (sender, state) = watch::channel(LinkState::Connecting);
         let keeper = Keeper { vm, greeting, state: sender, last: last.clone(), stop: stop.clone() };
-        tokio::spawn(stop.now.clone().run_until_cancelled_owned(keeper.run()));
+        tokio::spawn(stop.now.clone().run_until_cancelled_owned(keeper.run()).in_current_span());
         Self {
             state,
             last,

@@ -34,7 +34,7 @@ use tokio::{
 };
 use tokio_util::{io::ReaderStream, task::AbortOnDropHandle};
 use tonic::{Request, Response, Status, Streaming};
-use tracing::debug;
+use tracing::{Instrument as _, debug};
 
 use super::{
     connection::{self, Connected},
@@ -97,7 +97,8 @@ impl GatewayRpc for Tunnels {
         let far = Far { io, ends: ends.clone() };
         let (reader, writer) = tokio::io::split(near);
         let (gateway, caller) = (self.gateway.clone(), self.caller.clone());
-        let served = AbortOnDropHandle::new(tokio::spawn(async move { gateway.serve(&caller, far).await }));
+        let served =
+            AbortOnDropHandle::new(tokio::spawn(async move { gateway.serve(&caller, far).await }.in_current_span()));
         let stream = self.streams.begin();
         let feed = feed(request.into_inner(), writer, ends.clone(), stream.clone());
         Ok(Response::new(Tunnel {

@@ -9,7 +9,7 @@ use hostd_core::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{disk::folder::Folder, feed::Feed, timings::Timings};
+use super::{disk::folder::Folder, feed::Feed, meter::Meter, timings::Timings};
 use crate::{
     admission::Admission, clock::now, diff::Diffs, environments::Environments, forge::Forge, gateway::Gateway,
     host_status, store::Store, vm::Vmm,
@@ -55,6 +55,8 @@ pub(super) struct Context {
     pub(super) timings: Timings,
     /// What is shown of them.
     pub(super) feed: Arc<Feed>,
+    /// What is counted of them.
+    pub(super) meter: Meter,
     pub(super) turns: Turns,
     pub(super) started_at: UnixMillis,
     /// Cancelled when hostd ends.
@@ -97,6 +99,7 @@ impl Context {
             admission,
             timings,
             feed: Feed::new(epoch),
+            meter: Meter::default(),
             turns,
             started_at: now(),
             closing: CancellationToken::new(),

@@ -4,6 +4,7 @@ mod accounts;
 mod commands;
 mod create;
 mod diff;
+mod figures;
 mod fork;
 mod resolve;
 mod story;
@@ -42,6 +43,7 @@ use crate::{
     terminals::Terminal,
 };
 
+pub(crate) use self::figures::Figures;
 pub use self::{
     accounts::Accounts,
     commands::{Hands, SendOrder},
@@ -104,6 +106,7 @@ impl Fleet {
             let stepped = step(&record.session, input.clone(), at);
             let (session, effects) = stepped.unwrap_or_else(|_| (record.session.clone(), vec![]));
             let events = of_session(&record.session, &input, &session, &Actor::Host, at);
+            ctx.meter.changed(&session.id, &record.session.lifecycle, &session.lifecycle);
             record.session = session;
             let entries = ctx.store.converge(&record, effects, events, left.is_some()).await?;
             supervisors.spawn(record, entries, left);
@@ -182,6 +185,7 @@ impl Fleet {
     /// A model has answered the session of this id, if there is one, which took this.
     pub fn answered(&self, id: &str, took: &Spending) {
         self.ctx().gateway.ledger().charge(id, took.micros);
+        self.ctx().gateway.meter().answered(took);
         if let Some(handle) = self.registry().get(id) {
             handle.spending.send_modify(|spending| *spending = spending.plus(took));
         }

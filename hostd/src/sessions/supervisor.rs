@@ -26,6 +26,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::DropGuard;
+use tracing::{Instrument as _, Span};
 
 use self::{
     grace::Grace,
@@ -44,6 +45,7 @@ use super::{
 };
 use crate::{
     admission::Reservation,
+    log,
     store::{Machine, OutboxEntry, Record},
     terminals::Terminal,
 };
@@ -83,7 +85,8 @@ impl Supervisors {
         self.ctx.feed.session(handle.view());
         let mut supervisor = Supervisor::new(self.clone(), handle.clone(), commands, reports);
         supervisor.adopting = left.map(|Left { own, memory }| supervisor.adopt(own, memory));
-        tokio::spawn(supervisor.run(entries));
+        let span = supervisor.span.clone();
+        tokio::spawn(supervisor.run(entries).instrument(span));
         handle
     }
 }
@@ -134,6 +137,8 @@ pub(super) struct Supervisor {
     deleters: Vec<Answer>,
     /// Waits for places, types messages; ended with the supervisor.
     tasks: JoinSet<()>,
+    /// What its lines in the log are said in.
+    span: Span,
     _gone: DropGuard,
 }
 
@@ -157,6 +162,7 @@ impl Supervisor {
         let site = Site {
             vmm: ctx.vmm.clone(),
             gateway: ctx.gateway.clone(),
+            meter: ctx.meter.clone(),
             folder: ctx.folder(&handle.id),
             terminal: handle.terminal.clone(),
             record: handle.record.subscribe(),
@@ -200,6 +206,7 @@ impl Supervisor {
             pace: Pace::default(),
             deleters: vec![],
             tasks: JoinSet::new(),
+            span: log::of_session(&handle.id, &handle.slug),
             _gone: handle.gone.clone().drop_guard(),
             handle,
         }

@@ -6,6 +6,7 @@ mod elsewhere;
 #[cfg(feature = "failpoints")]
 mod faults;
 mod feed;
+mod figures;
 mod forks;
 mod layers;
 mod limits;

@@ -25,6 +25,7 @@ mod kills;
 mod layers;
 mod limits;
 mod messages;
+mod metrics;
 mod migration;
 mod permissions;
 mod push_limit;

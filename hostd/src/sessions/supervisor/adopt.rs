@@ -6,6 +6,7 @@ use std::{mem, ops::ControlFlow, path::PathBuf};
 use hostd_core::{Cause, Input};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     Supervisor,
@@ -27,7 +28,7 @@ impl Supervisor {
     /// Begins to take over the VM in this folder, for which this memory is set aside.
     pub(super) fn adopt(&self, own: PathBuf, memory: Option<Reservation>) -> Adopting {
         let cancel = CancellationToken::new();
-        let task = tokio::spawn(find(self.site.clone(), own.clone(), cancel.clone()));
+        let task = tokio::spawn(find(self.site.clone(), own.clone(), cancel.clone()).instrument(self.span.clone()));
         Adopting { own, cancel, stage: Takes::Vm(task), uncommitted: false, _memory: memory }
     }
 
@@ -48,16 +49,19 @@ impl Supervisor {
                 None
             }
             Taken::Runs(running) => {
+                self.ctx.meter.adopted(true);
                 self.runs(*running).await;
                 Some(Input::Adopted { generation })
             }
             Taken::Not(NotTaken::Cancelled) => None,
             Taken::Not(NotTaken::Ended(cause)) => {
                 tracing::warn!(slug = self.handle.slug, %cause, "a VM that an earlier hostd left is not taken over");
+                self.ctx.meter.adopted(false);
                 self.tidy_after(adopting.own).await;
                 Some(Input::VmEnded { generation, cause })
             }
             Taken::Panicked(error) => {
+                self.ctx.meter.adopted(false);
                 let cause = Cause::VmDied(self.after_panic(&error).await);
                 end(&self.site, &adopting.own).await;
                 self.tidy_after(adopting.own).await;
@@ -77,12 +81,13 @@ impl Supervisor {
         adopting.uncommitted = found.machine != self.machine() && self.keep(found.machine.clone()).await.is_err();
         adopting.stage = if !adopting.uncommitted {
             let record = (*self.site.record()).clone();
-            Takes::Guest(tokio::spawn(meet(site, record, found.guest, cancel)))
+            Takes::Guest(tokio::spawn(meet(site, record, found.guest, cancel).instrument(self.span.clone())))
         } else if self.session().deleting {
             found.guest.end().await;
             return None;
         } else {
-            Takes::Vm(tokio::spawn(again(site, adopting.own.clone(), found, cancel)))
+            let finding = again(site, adopting.own.clone(), found, cancel);
+            Takes::Vm(tokio::spawn(finding.instrument(self.span.clone())))
         };
         Some(adopting)
     }

@@ -8,9 +8,12 @@ use hostd_core::{
     story::{Event, of_session},
 };
 
+use tracing::Instrument as _;
+
 use super::{Supervisor, no_output};
 use crate::{
     clock::now,
+    log,
     sessions::{disk::folder::top, error::FleetError, message::Place},
     store::{Machine, OutboxEntry, Record, Store, StoreError},
 };
@@ -55,8 +58,9 @@ impl Supervisor {
     pub(super) async fn feed_with(&mut self, input: Input, machine: Machine) -> Result<Vec<OutboxEntry>, FleetError> {
         let actor = input.reporter(&self.session());
         let Some(commit) = self.stepped(&actor, input, machine)? else { return Ok(vec![]) };
-        let entries = self.persist(&commit).await?;
-        self.committed(commit);
+        let span = log::on_behalf(&actor);
+        let entries = self.persist(&commit).instrument(span.clone()).await?;
+        span.in_scope(|| self.committed(commit));
         Ok(entries)
     }
 
@@ -139,6 +143,7 @@ impl Supervisor {
         if before.lifecycle != after.lifecycle {
             let (from, to, reason) = (before.lifecycle.word(), after.lifecycle.word(), attention(&after, now()).reason);
             tracing::info!(slug = after.slug, from, to, reason, "session");
+            self.ctx.meter.changed(&after.id, &before.lifecycle, &after.lifecycle);
             if !after.lifecycle.has_vm() {
                 self.ctx.admission.freed();
             }

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use hostd_core::{Actor, Cause, Input, session::NewFork};
 use tokio::task::JoinError;
+use tracing::Instrument as _;
 
 use super::{
     Supervisor,
@@ -75,7 +76,7 @@ impl Supervisor {
             return;
         };
         self.handle.live.send_replace(None);
-        let task = tokio::spawn(part(self.site.clone(), running, draft.clone()));
+        let task = tokio::spawn(part(self.site.clone(), running, draft.clone()).instrument(self.span.clone()));
         self.forking = Some(Forking { draft, answer: Some(answer), stage: Stage::Parts(task) });
     }
 
@@ -150,9 +151,10 @@ impl Supervisor {
         };
         fail::fail_point!("fork::after-commit");
         let (site, Parted { guest, generation, .. }) = (self.site.clone(), parted);
-        let task = tokio::spawn(async move {
+        let going = async move {
             if kept { goes_on(&site, &original, generation, guest, String::new()).await } else { given_up(guest).await }
-        });
+        };
+        let task = tokio::spawn(going.instrument(self.span.clone()));
         Some(Forking { stage: Stage::GoesOn(task, result), ..forking })
     }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument as _;
 
 use super::{
     Supervisor,
@@ -41,11 +42,12 @@ impl Supervisor {
         let Some(plan) = plan else { return };
         let (ctx, folder, carried_out) = (self.ctx.clone(), self.site.folder.clone(), plan.clone());
         let bytes = record.session.size.disk;
-        let task = tokio::spawn(async move {
+        let merging = async move {
             // As many at a time as cold starts.
             let _turn = ctx.turns.merges.acquire().await;
             carried_out.carry_out(&*ctx.vmm, &ctx.admission, &folder, bytes).await
-        });
+        };
+        let task = tokio::spawn(merging.instrument(self.span.clone()));
         self.merging = Some(Merging { plan, task });
     }
 

@@ -6,6 +6,7 @@ use futures::FutureExt as _;
 use hostd_core::{Cause, Input, Lifecycle, Session, capacity::Need, profile::Task, queue::Purpose};
 use tokio::{task::JoinError, time::Instant};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     Supervisor,
@@ -79,11 +80,18 @@ impl Supervisor {
     pub(super) fn start(&mut self, generation: u64) {
         let cancel = CancellationToken::new();
         let (pool, record, folder) = (self.all.pool.clone(), self.site.record(), self.site.folder.clone());
+        let meter = self.ctx.meter.clone();
         let warm = async move {
             let (session, machine) = (&record.session, &record.machine);
-            pool.take(&session.id, &session.build, &folder, &machine.disk).await
+            let taken = pool.take(&session.id, &session.build, &folder, &machine.disk).await;
+            // Of a build without a template there is none, and what has lived before has a disk of its own.
+            if machine.template.is_some() && generation <= 1 {
+                meter.asked_pool(taken.is_some());
+            }
+            taken
         };
-        let task = tokio::spawn(start(self.site.clone(), generation, warm, cancel.clone()));
+        let task =
+            tokio::spawn(start(self.site.clone(), generation, warm, cancel.clone()).instrument(self.span.clone()));
         self.starting = Some(Starting { generation, resumes: false, cancel, task });
     }
 
@@ -94,7 +102,7 @@ impl Supervisor {
             return;
         }
         let cancel = CancellationToken::new();
-        let task = tokio::spawn(resume(self.site.clone(), generation, cancel.clone()));
+        let task = tokio::spawn(resume(self.site.clone(), generation, cancel.clone()).instrument(self.span.clone()));
         self.starting = Some(Starting { generation, resumes: true, cancel, task });
     }
 
@@ -102,7 +110,7 @@ impl Supervisor {
     pub(super) fn suspend(&mut self) {
         if let Some(running) = self.running.take() {
             self.handle.live.send_replace(None);
-            self.suspending = Some(tokio::spawn(suspend(self.site.clone(), running)));
+            self.suspending = Some(tokio::spawn(suspend(self.site.clone(), running).instrument(self.span.clone())));
         }
     }
 

@@ -36,6 +36,7 @@ impl Supervisor {
         self.all.registry.remove(&id);
         self.ctx.feed.removed(&id);
         self.ctx.gateway.forget(&id);
+        self.ctx.meter.forget(&id);
         self.all.build_gc.look_again();
         Ok(())
     }

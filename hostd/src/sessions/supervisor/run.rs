@@ -4,6 +4,7 @@ use std::{ops::ControlFlow, time::Duration};
 
 use hostd_core::{Actor, Cause, Input, Lifecycle, Session, reports::Report as Said, session::Message, usage::Spending};
 use tokio::{sync::watch, time::Instant};
+use tracing::Instrument as _;
 
 use super::{
     Supervisor,
@@ -15,6 +16,7 @@ use super::{
     waits::over,
 };
 use crate::{
+    log,
     sessions::{
         background::last_events,
         error::FleetError,
@@ -202,7 +204,10 @@ impl Supervisor {
 
     async fn command(&mut self, command: Command) -> ControlFlow<()> {
         match command {
-            Command::Do { actor, input, answer } => return self.commanded(actor, input, answer).await,
+            Command::Do { actor, input, answer } => {
+                let span = log::on_behalf(&actor);
+                return self.commanded(actor, input, answer).instrument(span).await;
+            }
             Command::Fork { new, answer } => self.want_fork(new, answer),
             Command::Stop { until, vms } => {
                 self.stop(until, vms).await;

@@ -9,12 +9,13 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{guest_events, site::Site};
 use crate::{
     guest::{Link, LinkState},
     guest_vm::GuestVm,
-    sessions::message::Report,
+    sessions::{message::Report, meter::Meter},
     terminals::Pump,
     vm::{Vm, VmError},
 };
@@ -67,15 +68,23 @@ impl Running {
             let link = link.clone();
             async move { link.up().await }
         };
-        tasks.spawn(pump.run(client, terminal_open.clone().drop_guard()));
+        tasks.spawn(pump.run(client, terminal_open.clone().drop_guard()).in_current_span());
         let events = guest_events::report(live.link.clone(), generation, heard, reports.clone(), site.hooks.clone());
-        tasks.spawn(async move {
-            terminal_open.cancelled().await;
-            events.await;
-        });
-        let watch =
-            LinkWatch { live: live.clone(), generation, lost: site.timings.link_lost, paused: paused.subscribe() };
-        tasks.spawn(watch.run(reports.clone()));
+        tasks.spawn(
+            async move {
+                terminal_open.cancelled().await;
+                events.await;
+            }
+            .in_current_span(),
+        );
+        let watch = LinkWatch {
+            live: live.clone(),
+            generation,
+            lost: site.timings.link_lost,
+            paused: paused.subscribe(),
+            meter: site.meter.clone(),
+        };
+        tasks.spawn(watch.run(reports.clone()).in_current_span());
         let guest = guest.left_when(site.leaving.clone());
         Self { generation, live, guest, paused, tasks }
     }
@@ -159,6 +168,7 @@ struct LinkWatch {
     /// Time after which a link that stays down is given up.
     lost: Duration,
     paused: watch::Receiver<bool>,
+    meter: Meter,
 }
 
 impl LinkWatch {
@@ -171,7 +181,10 @@ impl LinkWatch {
             let stood = *self.paused.borrow_and_update();
             let up = state.wait_for(|state| matches!(state, LinkState::Up(_)));
             match timeout(self.lost, up).await.map(|up| up.is_ok()) {
-                Ok(true) => continue,
+                Ok(true) => {
+                    self.meter.reconnected();
+                    continue;
+                }
                 // It was closed.
                 Ok(false) => return,
                 // A guest that stands still, or did a moment ago, cannot answer.

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     gateway::Gateway,
-    sessions::{disk::folder::Folder, message::Report, timings::Timings},
+    sessions::{disk::folder::Folder, message::Report, meter::Meter, timings::Timings},
     store::Record,
     terminals::Terminal,
     vm::Vmm,
@@ -51,6 +51,8 @@ pub(in crate::sessions) struct Site {
     /// Cancelled when hostd ends and leaves the VM to the next one.
     pub(in crate::sessions) leaving: CancellationToken,
     pub(in crate::sessions) timings: Timings,
+    /// What is counted of all sessions.
+    pub(in crate::sessions) meter: Meter,
 }
 
 impl Site {

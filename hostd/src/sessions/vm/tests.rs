@@ -35,6 +35,7 @@ use crate::{
         disk::{folder::Folder, next_layer},
         error::FleetError,
         message::Report,
+        meter::Meter,
         tests::world,
     },
     store::{Machine, Record},
@@ -78,6 +79,7 @@ impl Life {
             closing: CancellationToken::new(),
             leaving: CancellationToken::new(),
             timings: world::timings(),
+            meter: Meter::default(),
         };
         Self { data, vmm, record, site, still, _inbox: inbox }
     }
