@@ -18,13 +18,17 @@ impl Gateway {
         }
     }
 
+    /// Whether the destination is by its name one of the host's own services or of its networks.
+    pub(crate) fn is_private(&self, egress: &Egress) -> bool {
+        let place = egress.parts().map(|(host, port)| Destination { host: host.into(), port });
+        place.is_some_and(|place| place.is_private())
+    }
+
     /// Whether a recipe may be given this destination for a session that asked for it. Where it is one of the host's own services or
     /// of its networks, only if the host's file decides on those: else the recipe alone would.
     #[must_use]
     pub fn may_be_in_recipe(&self, egress: &Egress) -> bool {
-        let place = egress.parts().map(|(host, port)| Destination { host: host.into(), port });
-        let private = egress.private || place.is_some_and(|place| place.is_private());
-        !private || self.local.as_ref().is_some_and(|local| local.named().is_some())
+        !(egress.private || self.is_private(egress)) || self.local.as_ref().is_some_and(|local| local.named().is_some())
     }
 
     /// The caller, who may also reach what people have allowed it.

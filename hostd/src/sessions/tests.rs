@@ -1,5 +1,6 @@
 mod admission;
 mod adoption;
+mod allowed;
 mod costs;
 mod diffs;
 mod elsewhere;

@@ -121,9 +121,17 @@ impl Hands<'_> {
     /// Lets it reach a destination beside those of its recipe, from now on.
     ///
     /// # Errors
-    /// As [`Fleet::get`], and [`FleetError::Denied`] where too many are allowed already.
+    /// As [`Fleet::get`], [`FleetError::Denied`] where too many are allowed already, and [`FleetError::Invalid`] where it leads to the host
+    /// or its networks, and that is not said.
     pub async fn allow(&self, asked: &str, egress: Egress) -> Result<SessionView, FleetError> {
-        self.command(&*self.fleet.handle(asked)?, Input::Allow(egress)).await
+        let handle = self.fleet.handle(asked)?;
+        if !egress.private && self.fleet.ctx().gateway.is_private(&egress) {
+            let (slug, to) = (&handle.slug, &egress.to);
+            return Err(FleetError::Invalid(format!(
+                "{to} is a service of this host or of its networks, which is to be said: pilothouse allow --private {slug} {to}"
+            )));
+        }
+        self.command(&handle, Input::Allow(egress)).await
     }
 
     /// Takes that back. Connections that are open stay.
