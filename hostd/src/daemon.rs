@@ -30,6 +30,7 @@ use crate::{
     local_services::LocalFile,
     metrics::{self, Sources},
     selftest::SelfTest,
+    service::{self, Notify},
     sessions::{AtStop, Deps, Fleet, Timings},
     signals::Signals,
     spending::{Keeper, PriceTable},
@@ -118,6 +119,8 @@ async fn serve(options: Options) -> eyre::Result<()> {
     let closing = CancellationToken::new();
     let mut server = tokio::spawn(api::serve(deps, sockets, closing.clone()));
     tracing::info!(data = %data.display(), "hostd serves");
+    warn_of_kill_mode();
+    let notify = Notify::ready("serves");
     let served = tokio::select! {
         served = &mut server => Some(served),
         () = signals.next() => None,
@@ -128,6 +131,7 @@ async fn serve(options: Options) -> eyre::Result<()> {
         AtStop::Suspend => "what runs is suspended, and resumed by the next hostd",
         AtStop::End => "what runs is powered off",
     };
+    notify.stopping(then);
     tracing::info!("hostd ends; {then}; a second signal ends it at once");
     let end = async {
         tokio::join!(fleet.close(vms), ci.close());
@@ -235,6 +239,16 @@ async fn open_check_webhook(address: SocketAddr, options: &Options, data: &Path)
     let endpoint = Endpoint::open(address, &token).await.wrap_err("reports of checks")?;
     tracing::info!(address = %endpoint.address()?, token = %token.display(), "takes reports of checks over HTTP");
     Ok(endpoint)
+}
+
+/// Says so where systemd would end the VMs of sessions with this hostd.
+fn warn_of_kill_mode() {
+    // systemctl may take its time; nothing waits for it.
+    tokio::task::spawn_blocking(|| {
+        if let Some((found, advice)) = service::of_this_process().and_then(|mode| mode.trouble()) {
+            tracing::warn!("{found}; {advice}");
+        }
+    });
 }
 
 async fn open_metrics(address: SocketAddr) -> eyre::Result<metrics::Endpoint> {

@@ -119,6 +119,7 @@ async fn examine(options: &Options, progress: &(dyn Fn(String) + Send + Sync), c
     checks.push(confinement::check(circle.as_ref()));
     checks.push(machine::ptrace());
     checks.push(machine::cgroups());
+    checks.extend(machine::kill_mode(&options.data));
     checks.push(machine::data(&options.data, folder));
     checks.push(machine::disk(&options.data));
     checks.push(machine::memory());

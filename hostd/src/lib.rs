@@ -28,6 +28,7 @@ mod meter;
 pub mod metrics;
 mod registry;
 pub mod selftest;
+pub mod service;
 pub mod sessions;
 mod signals;
 pub mod spending;

@@ -18,6 +18,8 @@ use hostd::{
     vm::qemu::Choice,
 };
 
+mod service_commands;
+
 macro_rules! examples {
     () => {
         "Examples:
@@ -33,6 +35,8 @@ macro_rules! examples {
       writes its log for programs, and shows metrics for Prometheus at http://127.0.0.1:9464/metrics
   hostd stop --vms suspend
       ends it, with what runs put to disk for the next one
+  hostd install --user
+      installs it as a service of your systemd, with the programs beside it
   hostd doctor
       says whether this machine can run sessions, and what to do where not
   ssh HOST hostd dial
@@ -103,6 +107,15 @@ enum Command {
     /// Say whether this machine can run sessions, and what to do where not
     #[command(after_help = DOCTOR)]
     Doctor(Doctor),
+    /// Install this hostd, with the programs beside it, as a service of systemd
+    #[command(after_help = service_commands::INSTALL)]
+    Install(service_commands::Install),
+    /// Replace an installed hostd by a newer one: VMs of sessions run on
+    #[command(after_help = service_commands::UPGRADE)]
+    Upgrade(service_commands::Upgrade),
+    /// Remove what `hostd install` has installed; the data folder stays
+    #[command(after_help = service_commands::UNINSTALL)]
+    Uninstall(service_commands::Uninstall),
     /// Connect stdin and stdout to the API of a hostd that serves here: what consoles elsewhere run by ssh
     #[command(after_help = DIAL)]
     Dial(Dial),
@@ -232,11 +245,14 @@ fn main() -> ExitCode {
         Command::Serve(serve) => run(serve).map(|()| ExitCode::SUCCESS),
         Command::Stop(stop) => end(stop),
         Command::Doctor(doctor) => examine(doctor),
+        Command::Install(asked) => asked.run(),
+        Command::Upgrade(asked) => asked.run(),
+        Command::Uninstall(asked) => asked.run(),
         Command::Dial(asked) => connect(asked).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("hostd: {error:#}");
-        ExitCode::FAILURE
+        ExitCode::from(if error.is::<NobodyToAsk>() { 2 } else { 1 })
     })
 }
 
@@ -290,10 +306,22 @@ fn end(asked: Stop) -> eyre::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks a person; where there is none, it is an error that says what to do.
+/// A question that nobody is there to answer: the command was to say more.
+#[derive(Debug)]
+struct NobodyToAsk;
+
+impl std::fmt::Display for NobodyToAsk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nobody is there to be asked; say --yes")
+    }
+}
+
+impl std::error::Error for NobodyToAsk {}
+
+/// Asks a person; where there is none, it is an error of usage that says what to do.
 fn confirmed(question: &str) -> eyre::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        eyre::bail!("nobody is there to be asked; say --yes");
+        return Err(NobodyToAsk.into());
     }
     eprint!("{question} [y/N] ");
     let mut answer = String::new();

@@ -56,7 +56,7 @@ pub fn run(data: &Path, vms: Option<AtStop>) -> eyre::Result<()> {
 }
 
 /// The process that has the lock: its pid stands in the file, and it has the file open.
-fn holder(lock: &Path) -> Option<ProcessIdentity> {
+pub(crate) fn holder(lock: &Path) -> Option<ProcessIdentity> {
     let pid = fs::read_to_string(lock).ok()?.trim().parse().ok()?;
     let process = ProcessIdentity::of(pid).ok()?;
     let files = fs::read_dir(PathBuf::from(format!("/proc/{pid}/fd"))).ok()?;

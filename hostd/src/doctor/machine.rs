@@ -12,6 +12,8 @@ use super::{check::Check, table::size};
 use crate::{
     data_folder::{LOCK, Unfit},
     host_status,
+    service::{self, KillMode},
+    stop,
 };
 
 const GIB: u64 = 1 << 30;
@@ -44,6 +46,27 @@ fn judge_ptrace(scope: Option<&str>, root: bool) -> Check {
         }
     };
     check.with(json!({"yama_scope": scope, "root": root}))
+}
+
+/// Checks whether systemd leaves VMs running where it ends the hostd that runs on this data folder; None: none runs there, or
+/// systemd has not started it.
+pub(super) fn kill_mode(data: &Path) -> Option<Check> {
+    let hostd = stop::holder(&fs::canonicalize(data).ok()?.join(LOCK))?;
+    judge_kill_mode(&service::of_holder(hostd.pid)?)
+}
+
+fn judge_kill_mode(kill: &KillMode) -> Option<Check> {
+    let name = "service";
+    let check = match (kill.trouble(), kill.ends_vms()) {
+        (Some((found, advice)), _) => Check::warning(name, found, advice),
+        (None, Some(_)) => Check::ok(name, format!("{}: VMs of sessions run on where hostd ends", kill.unit)),
+        (None, None) => Check::warning(
+            name,
+            format!("what {} does with VMs where hostd ends is not known: systemctl does not say", kill.unit),
+            "see that its unit has KillMode=process",
+        ),
+    };
+    Some(check.with(json!({"unit": kill.unit, "kill_mode": kill.mode})))
 }
 
 /// Which control groups there are, and whether this user may make some.

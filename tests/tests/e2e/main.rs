@@ -33,6 +33,7 @@ mod reports;
 mod repositories;
 mod restart;
 mod reviews;
+mod service;
 mod sessions;
 mod standby;
 mod streams;
