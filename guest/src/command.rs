@@ -13,6 +13,7 @@ use crate::{
     copy_command::{self, Copy},
     hook_command,
     identity_file::IdentityFile,
+    rehearse_command::{self, Rehearse},
     selftest::{self, SelfTest},
     session_protocol::{Request, Response, SOCKET, TIMEOUT_MAX, WITHIN, ask},
 };
@@ -151,6 +152,9 @@ enum Command {
     /// What `pilothouse cp` runs here.
     #[command(subcommand, hide = true)]
     Copy(Copy),
+    /// What a warm VM runs before a session has it.
+    #[command(hide = true)]
+    Rehearse(Rehearse),
     /// What `hostd doctor` asks of a guest of its own.
     #[command(subcommand, hide = true)]
     SelfTest(SelfTest),
@@ -284,6 +288,10 @@ pub fn run() -> ExitCode {
         }
         Command::Copy(copy) => match copy_command::run(copy) {
             Ok(()) => ExitCode::SUCCESS,
+            Err((code, why)) => fail(code, &why),
+        },
+        Command::Rehearse(rehearse) => match rehearse_command::run(&rehearse) {
+            Ok(code) => ExitCode::from(code),
             Err((code, why)) => fail(code, &why),
         },
         Command::SelfTest(what) => match selftest::run(&what) {

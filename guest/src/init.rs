@@ -21,6 +21,7 @@ use std::{io, process::ExitCode};
 
 pub use devices::Devices;
 use reset::reset;
+pub(crate) use root::loopback;
 use rustix::process::Pid;
 
 use crate::boot_log::step;
@@ -42,7 +43,7 @@ pub fn run() -> ExitCode {
 
 /// The child's pid in the parent, None in the child.
 #[allow(unsafe_code)]
-fn fork() -> io::Result<Option<Pid>> {
+pub(crate) fn fork() -> io::Result<Option<Pid>> {
     // SAFETY: there is one thread, so the child may do whatever the parent may.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),

@@ -31,6 +31,7 @@ pub mod link;
 pub mod machine;
 pub mod process;
 pub mod proxy;
+mod rehearse_command;
 pub mod ring;
 mod selftest;
 pub mod service;

@@ -12,6 +12,7 @@ mod connection;
 mod handshake;
 mod last_sync;
 mod link;
+mod rehearsal;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -22,3 +23,4 @@ pub use connection::Held;
 pub use handshake::{Greeting, Identity, Trust};
 pub use last_sync::last_sync;
 pub use link::{Hello, Link, LinkError, LinkState};
+pub(crate) use rehearsal::{Rehearsal, Rehearsed};

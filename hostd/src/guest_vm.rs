@@ -224,7 +224,7 @@ pub(crate) async fn remove(folder: &Path, what: &str) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use hostd_core::{recipe::Cpu, session::Size};
 
     use super::*;
@@ -232,7 +232,7 @@ mod tests {
 
     const WITHIN: Duration = Duration::from_secs(30);
 
-    fn spec(folder: &Path) -> VmSpec {
+    pub(crate) fn spec(folder: &Path) -> VmSpec {
         VmSpec {
             name: "one".into(),
             directory: folder.into(),

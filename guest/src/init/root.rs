@@ -99,7 +99,7 @@ fn sticky(folder: &str) -> io::Result<()> {
 
 /// Brings `lo` up, the only interface there is.
 #[allow(unsafe_code)]
-fn loopback() -> io::Result<()> {
+pub(crate) fn loopback() -> io::Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // SAFETY: all zero is a valid ifreq.

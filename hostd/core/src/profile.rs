@@ -85,6 +85,8 @@ pub struct Profile {
     /// Name of the variable by which the program keeps that file elsewhere: where the agent has it, the file is taken to be there. Empty:
     /// there is none.
     pub conversation_moved_by: String,
+    /// Whether the program is run once in a VM that no session has yet, so that its start in a session is quicker.
+    pub rehearse: bool,
     /// What becomes of the agent when the limit of its model that has stopped it is over.
     pub after_rate_limit: AfterRateLimit,
 }

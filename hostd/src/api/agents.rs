@@ -57,5 +57,6 @@ pub(super) fn profile(name: &str, profile: Result<(&Profile, Option<&str>), &Rec
         deny: keys(&profile.answers.deny),
         after_rate_limit: profile.after_rate_limit.word().into(),
         conversation_file: profile.conversation_file.clone(),
+        rehearse: profile.rehearse,
     }
 }

@@ -192,7 +192,7 @@ pub(super) fn session_in_brief(view: &SessionView) -> wire::Session {
 }
 
 pub(super) fn environment(view: &EnvironmentView) -> wire::Environment {
-    let (info, warm) = (&view.info, view.warm);
+    let (info, warm) = (&view.info, &view.warm);
     let build = |build: &BuildInfo| wire::Build {
         id: build.id.clone(),
         commit: build.commit.clone(),
@@ -222,6 +222,7 @@ pub(super) fn environment(view: &EnvironmentView) -> wire::Environment {
         warm_min: info.warm.min,
         warm_max: info.warm.max,
     }
+        warm_unrehearsed: warm.unrehearsed.clone(),
 }
 
 pub(super) fn host(status: &HostStatus) -> wire::HostInfo {

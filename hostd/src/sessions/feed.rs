@@ -27,13 +27,15 @@ pub struct EnvironmentView {
     pub warm: WarmView,
 }
 
-/// Numbers of an environment's warm VMs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// An environment's warm VMs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WarmView {
     /// Number of VMs that stand ready for sessions to come.
     pub ready: u32,
     /// Number of VMs that are to stand ready.
     pub wanted: u32,
+    /// Why the agent's program has not been rehearsed in the newest of them; empty: it has, or was not to be.
+    pub unrehearsed: String,
 }
 
 impl EnvironmentView {
@@ -171,7 +173,7 @@ impl Feed {
     /// How an environment's warm VMs stand.
     pub fn warm(&self, name: &str, warm: WarmView) {
         self.change(|inner| {
-            if inner.warm.insert(name.into(), warm).unwrap_or_default() == warm {
+            if inner.warm.insert(name.into(), warm.clone()).unwrap_or_default() == warm {
                 return vec![];
             }
             inner.environment(name).map(Change::Environment).into_iter().collect()
@@ -224,7 +226,7 @@ impl Inner {
     }
 
     fn view(&self, info: EnvironmentInfo) -> EnvironmentView {
-        let warm = self.warm.get(&info.name).copied().unwrap_or_default();
+        let warm = self.warm.get(&info.name).cloned().unwrap_or_default();
         EnvironmentView::new(info, warm, self.sessions.values().map(|view| &view.session))
     }
 

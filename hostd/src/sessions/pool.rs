@@ -61,6 +61,8 @@ struct State {
     reserved: BTreeMap<String, Warm>,
     /// Of these environments none is started before: the last one failed.
     not_before: BTreeMap<String, Instant>,
+    /// Why the agent was not rehearsed in the newest VM, by environment.
+    unrehearsed: BTreeMap<String, String>,
 }
 
 /// A VM without a session.
@@ -69,6 +71,8 @@ struct Warm {
     build: String,
     guest: GuestVm,
     folder: PathBuf,
+    /// Why its agent's program was not rehearsed in it; empty: it was, or was not to be.
+    unrehearsed: String,
 }
 
 impl Warm {

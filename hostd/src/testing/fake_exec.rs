@@ -9,11 +9,11 @@ use std::{
     },
 };
 
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt as _, stream};
 use hostd_core::Cause;
-use pilothouse_proto::guest::v1::{ExecResponse, ExecStart, Exit, exec_response};
+use pilothouse_proto::guest::v1::{ExecRequest, ExecResponse, ExecStart, Exit, exec_request, exec_response};
 use tokio::sync::{Semaphore, watch};
-use tonic::Status;
+use tonic::{Status, Streaming};
 
 /// Messages of a call that streams its answer.
 pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -25,7 +25,7 @@ pub(crate) struct Execs {
     /// Told when a program begins, which goes no further while `hold` is locked.
     pub(crate) began: Semaphore,
     pub(crate) hold: tokio::sync::Mutex<()>,
-    /// Whether a program's last word decides what becomes of it: fail, die, die-once, hang, flood. Else it runs here.
+    /// Whether a program's last word decides what becomes of it: fail, die, die-once, hang, flood, draw, draw-nothing, draw-on. Else it runs here.
     pub(super) scripted: AtomicBool,
     /// What was to be run, each as `USER@DIRECTORY: COMMAND`, without the user where that is root.
     pub(super) commands: Mutex<Vec<String>>,
@@ -48,13 +48,14 @@ impl Execs {
     pub(super) async fn exec(
         &self,
         start: ExecStart,
+        requests: Streaming<ExecRequest>,
         ended: &watch::Sender<Option<Cause>>,
     ) -> Result<Answers<ExecResponse>, Status> {
         self.began.add_permits(1);
         drop(self.hold.lock().await);
         let first = self.note(&start);
         if self.scripted.load(Ordering::Relaxed) {
-            Ok(play(&start, first, ended).await)
+            Ok(play(&start, requests, first, ended).await)
         } else {
             Ok(self.run(&start).await)
         }
@@ -82,11 +83,19 @@ impl Execs {
 }
 
 /// What the last word of the command wants.
-async fn play(start: &ExecStart, first: bool, ended: &watch::Sender<Option<Cause>>) -> Answers<ExecResponse> {
+async fn play(
+    start: &ExecStart,
+    requests: Streaming<ExecRequest>,
+    first: bool,
+    ended: &watch::Sender<Option<Cause>>,
+) -> Answers<ExecResponse> {
     let command = start.command.join(" ");
     let code = match command.rsplit(' ').next() {
         Some("fail") => 3,
         Some("flood") => return flood(),
+        Some(word @ ("draw" | "draw-nothing" | "draw-on")) => {
+            return draw(requests, word != "draw-nothing", word != "draw-on");
+        }
         Some(word) if word == "die" || (word == "die-once" && first) => {
             ended.send_replace(Some(Cause::GuestReset("panic".into())));
             return std::future::pending().await;
@@ -105,6 +114,25 @@ async fn play(start: &ExecStart, first: bool, ended: &watch::Sender<Option<Cause
     }
     let said = exec_response::Response::Stderr(format!("ran {command}").into_bytes().into());
     answers([said].into_iter(), Exit { code, signal: 0 })
+}
+
+/// A screen, once its terminal has said what it is; then it runs until it is told to end, and longer where it does not end.
+fn draw(requests: Streaming<ExecRequest>, draws: bool, ends: bool) -> Answers<ExecResponse> {
+    let out = |text: &str| Ok(ExecResponse { response: Some(exec_response::Response::Stdout(text.to_owned().into())) });
+    let asks = stream::iter([out("\x1b[c")]);
+    let goes_on = stream::unfold(requests, move |mut requests| async move {
+        loop {
+            match requests.message().await.ok()??.request? {
+                exec_request::Request::Stdin(_) if draws => return Some((out(&"screen ".repeat(9)), requests)),
+                exec_request::Request::Signal(_) if ends => {
+                    let exit = exec_response::Response::Exit(Exit { code: 143, signal: 15 });
+                    return Some((Ok(ExecResponse { response: Some(exit) }), requests));
+                }
+                _ => {}
+            }
+        }
+    });
+    Box::pin(asks.chain(goes_on))
 }
 
 /// 64 MiB and a last line.

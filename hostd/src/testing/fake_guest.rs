@@ -215,12 +215,13 @@ impl guest_server::Guest for FakeGuest {
     }
 
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Self::ExecStream>, Status> {
-        let request = request.into_inner().message().await?.and_then(|message| message.request);
-        let Some(exec_request::Request::Start(start)) = request else { panic!("not started") };
+        let mut requests = request.into_inner();
+        let first = requests.message().await?.and_then(|message| message.request);
+        let Some(exec_request::Request::Start(start)) = first else { panic!("not started") };
         if self.frozen.load(Ordering::Relaxed) != start.beside_frozen {
             return Err(Status::unavailable("frozen, or not"));
         }
-        self.execs.exec(start, &self.ended).await.map(Response::new)
+        self.execs.exec(start, requests, &self.ended).await.map(Response::new)
     }
 
     async fn connect(&self, _: Request<Streaming<ConnectRequest>>) -> Result<Response<Self::ConnectStream>, Status> {

@@ -130,6 +130,7 @@ async fn show(fleet: &Fleet, name: &str, json: bool) -> Outcome {
         ("deny", plain(&it.deny.join(" "))),
         ("after limit", plain(&it.after_rate_limit)),
         ("conversation", plain(&it.conversation_file)),
+        ("rehearsed", if it.rehearse { "in warm VMs".into() } else { String::new() }),
     ];
     output::print(&lines(&facts, output::colour()))?;
     Ok(0)

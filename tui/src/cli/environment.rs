@@ -148,6 +148,7 @@ async fn show(fleet: &Fleet, name: &str, json: bool) -> Outcome {
     if it.warm_max > 0 {
         let (ready, wanted, min, max) = (it.warm_ready, it.warm_wanted, it.warm_min, it.warm_max);
         facts.push(("warm VMs", format!("{ready} ready of {wanted} wanted ({min} to {max})")));
+        facts.push(("unrehearsed", plain_lines(&it.warm_unrehearsed)));
     }
     if let Some(build) = &it.build {
         let template = match build.template_bytes {

@@ -220,19 +220,20 @@ pub(crate) struct Environment<'a> {
     agent: &'a [String],
     build: Option<Build<'a>>,
     older_builds: Vec<Build<'a>>,
-    warm: Warm,
+    warm: Warm<'a>,
     recipe: &'a str,
 }
 
 /// Numbers of VMs that stand ready.
 #[derive(Debug, Serialize)]
-struct Warm {
+struct Warm<'a> {
     ready: u32,
     wanted: u32,
     min: u32,
     max: u32,
 }
 
+    unrehearsed: Option<&'a str>,
 /// A build of an environment.
 #[derive(Debug, Serialize)]
 struct Build<'a> {
@@ -285,6 +286,7 @@ impl<'a> Environment<'a> {
                 max: environment.warm_max,
             },
             recipe: &environment.recipe,
+                unrehearsed: some(&environment.warm_unrehearsed),
         }
     }
 }

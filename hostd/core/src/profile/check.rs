@@ -52,6 +52,7 @@ pub(super) fn profile(raw: raw::Profile) -> Checked<Profile> {
         conversation_moved_by: raw.conversation_moved_by.map_or(Ok(String::new()), |name| {
             word(name, checked::is_variable, "conversation_moved_by", "the name of a variable")
         })?,
+        rehearse: raw.rehearse,
         after_rate_limit: raw.after_rate_limit.map_or(Ok(AfterRateLimit::Wait), after_rate_limit)?,
     };
     if profile.user == "root" && profile.sudo {

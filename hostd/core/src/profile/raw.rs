@@ -50,6 +50,8 @@ pub(super) struct Profile {
     pub(super) resume: Option<Spanned<Vec<Text>>>,
     pub(super) conversation_file: Option<Text>,
     pub(super) conversation_moved_by: Option<Text>,
+    #[serde(default)]
+    pub(super) rehearse: bool,
     pub(super) after_rate_limit: Option<Text>,
 }
 

@@ -31,6 +31,7 @@ after_rate_limit = "resume"
 conversation_file = "~/.mine/*/{session_id}.jsonl"
 patterns = [{ contains = "[y/N]", means = "question" }]
 conversation_moved_by = "MINE_DIR"
+rehearse = true
 
 [[files]]
 path = "~/.mine/AGENTS.md"
@@ -67,6 +68,7 @@ fn a_full_profile_is_read() {
     assert_eq!(profile.conversation_file, "~/.mine/*/{session_id}.jsonl");
     assert_eq!(profile.conversation_moved_by, "MINE_DIR");
     assert!(profile.gives_session_id() && profile.typed_events == Some(true) && profile.sudo);
+    assert!(profile.rehearse && !Profile::parse("x", &FULL.replace("rehearse = true", "")).unwrap().rehearse);
     assert_eq!(profile.files.iter().map(|file| file.mode).collect::<Vec<_>>(), [0o600, 0o644]);
 }
 

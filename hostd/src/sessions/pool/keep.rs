@@ -142,7 +142,9 @@ impl Keeper {
 
     fn show(&self, stocks: &[Stock]) {
         for stock in stocks {
-            self.ctx.feed.warm(&stock.environment, WarmView { ready: stock.ready, wanted: stock.wanted() });
+            let unrehearsed = self.pool.lock().unrehearsed.get(&stock.environment).cloned().unwrap_or_default();
+            let view = WarmView { ready: stock.ready, wanted: stock.wanted(), unrehearsed };
+            self.ctx.feed.warm(&stock.environment, view);
         }
     }
 
@@ -166,11 +168,40 @@ impl Keeper {
         Queue { busy: busy || waiting.is_some(), waiting }
     }
 
+    /// Ready once somebody waits for the room of a VM, or for one.
+    async fn is_wanted(&self) {
+        while self.queue().waiting.is_none() {
+            tokio::select! {
+                () = self.pool.look.notified() => {}
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    /// Says of a new one whether its agent was rehearsed in it.
+    fn note(&self, warm: &Warm) {
+        let Warm { environment, unrehearsed: why, .. } = warm;
+        let mut state = self.pool.lock();
+        if why.is_empty() {
+            state.unrehearsed.remove(environment);
+        } else {
+            tracing::warn!(
+                environment,
+                why,
+                "the agent was not rehearsed in a warm VM: its first start there takes longer"
+            );
+            state.unrehearsed.insert(environment.clone(), why.clone());
+        }
+    }
+
     async fn start(&self, environment: &str, build: &ReadyBuild) {
         let folder = root(&self.ctx.data);
-        let made = make(&*self.ctx.vmm, &self.ctx.gateway, &folder, environment, build, &self.pool.stop).await;
+        let made =
+            make(&*self.ctx.vmm, &self.ctx.gateway, &folder, environment, build, &self.pool.stop, self.is_wanted())
+                .await;
         match made {
             Ok(warm) => {
+                self.note(&warm);
                 self.pool.lock().ready.push(warm);
                 self.pool.stocked.notify_waiters();
             }

@@ -1,8 +1,8 @@
 //! The pool without a fleet: what is in it, who takes it, and how one is made.
 
-use std::fs;
+use std::{fs, future::pending};
 
-use hostd_core::{Recipe, recipe::Cpu, session::Size};
+use hostd_core::{Recipe, profile::Profile, recipe::Cpu, session::Size};
 use tempfile::TempDir;
 use tokio::time::{Duration, timeout};
 
@@ -37,7 +37,13 @@ async fn stocked(data: &TempDir, vmm: &FakeVmm) -> (Arc<Pool>, PathBuf) {
     fs::create_dir_all(&folder).unwrap();
     vmm.create_disk(&disk_in(&folder), 1).await.unwrap();
     let guest = GuestVm::start(vmm, spec(&folder)).await.unwrap();
-    let warm = Warm { environment: "demo".into(), build: "b".into(), guest, folder: folder.clone() };
+    let warm = Warm {
+        environment: "demo".into(),
+        build: "b".into(),
+        guest,
+        folder: folder.clone(),
+        unrehearsed: String::new(),
+    };
     pool.lock().ready.push(warm);
     (pool, folder)
 }
@@ -111,13 +117,72 @@ async fn one_is_made_from_a_template_or_nothing_of_it_is_left() {
     let build = ReadyBuild { id, recipe, branch, layers, template: Some(template.clone()) };
     let (gateway, stop) =
         (Arc::new(Gateway::new(BareRepositories::at(data.path().join("git")))), CancellationToken::new());
-    let warm = make(&vmm, &gateway, &root, "demo", &build, &stop).await.unwrap();
+    let warm = make(&vmm, &gateway, &root, "demo", &build, &stop, pending()).await.unwrap();
     assert!(warm.lives() && disk_in(&warm.folder).exists());
     assert_eq!((warm.environment.as_str(), warm.build.as_str()), ("demo", "b"));
     warm.end().await;
     stop.cancel();
-    assert!(make(&vmm, &gateway, &root, "demo", &build, &stop).await.is_err());
+    assert!(make(&vmm, &gateway, &root, "demo", &build, &stop, pending()).await.is_err());
     fs::remove_dir_all(&template).unwrap();
-    assert!(make(&vmm, &gateway, &root, "demo", &build, &CancellationToken::new()).await.is_err());
+    assert!(make(&vmm, &gateway, &root, "demo", &build, &CancellationToken::new(), pending()).await.is_err());
     assert_eq!((vmm.running(), fs::read_dir(&root).unwrap().count()), (0, 0));
+}
+
+/// A build whose agent's profile has a rehearsal of this program, and a place to make VMs of it.
+async fn rehearsing(program: &str) -> (TempDir, FakeVmm, ReadyBuild, Arc<Gateway>) {
+    let (data, vmm) = (tempfile::tempdir().unwrap(), FakeVmm::scripted());
+    let template = data.path().join("template");
+    fs::write(disk_in(data.path()), "disk").unwrap();
+    let maker = GuestVm::start(&vmm, spec(data.path())).await.unwrap();
+    maker.vm().snapshot(&template).await.unwrap();
+    maker.end().await;
+    let mut recipe = Recipe::parse("x", RECIPE).unwrap();
+    recipe.user = "agent".into();
+    recipe.agent.command = vec!["agent".into(), "--id={session_id}".into(), program.into()];
+    recipe.profile = Some(Box::new(Profile { rehearse: true, ..Profile::default() }));
+    let build = ReadyBuild { id: "b".into(), recipe, branch: String::new(), layers: vec![], template: Some(template) };
+    let gateway = Arc::new(Gateway::new(BareRepositories::at(data.path().join("git"))));
+    (data, vmm, build, gateway)
+}
+
+#[tokio::test]
+async fn an_agent_is_rehearsed_to_its_first_screen_and_ended_before_a_session_has_the_vm() {
+    let (data, vmm, build, gateway) = rehearsing("draw").await;
+    let stop = CancellationToken::new();
+    let warm = make(&vmm, &gateway, &root(data.path()), "demo", &build, &stop, pending()).await.unwrap();
+    assert_eq!((warm.lives(), warm.unrehearsed.as_str()), (true, ""));
+    let commands = vmm.commands();
+    let rehearsed = commands.iter().find(|line| line.contains("session rehearse")).unwrap();
+    // As root, who becomes the agent's user once all is in place, and with an id for its conversation.
+    assert!(
+        rehearsed.starts_with("/: session rehearse --user agent --directory /work/widgets -- agent --id="),
+        "{rehearsed}"
+    );
+    assert!(!rehearsed.contains("{session_id}"), "{rehearsed}");
+    let mut plain = build.clone();
+    plain.recipe.profile = None;
+    let before = vmm.commands().len();
+    let other = make(&vmm, &gateway, &root(data.path()), "demo", &plain, &stop, pending()).await.unwrap();
+    assert_eq!(vmm.commands()[before..], [": sh -c exec true"], "nobody else is rehearsed");
+    warm.end().await;
+    other.end().await;
+}
+
+#[tokio::test]
+async fn a_rehearsal_that_fails_costs_nothing_and_is_told() {
+    let (data, vmm, build, gateway) = rehearsing("fail").await;
+    let stop = CancellationToken::new();
+    let warm = make(&vmm, &gateway, &root(data.path()), "demo", &build, &stop, pending()).await.unwrap();
+    assert!(
+        warm.lives() && warm.unrehearsed.starts_with("it ended with exit code 3: ran session rehearse"),
+        "{}",
+        warm.unrehearsed
+    );
+    warm.end().await;
+    // One is cut short where somebody waits for room, and its VM is used.
+    let (data, vmm, build, gateway) = rehearsing("draw-nothing").await;
+    let wanted = tokio::time::sleep(Duration::from_millis(100));
+    let warm = make(&vmm, &gateway, &root(data.path()), "demo", &build, &stop, wanted).await.unwrap();
+    assert!(warm.lives() && warm.unrehearsed.contains("was wanted before"), "{}", warm.unrehearsed);
+    warm.end().await;
 }

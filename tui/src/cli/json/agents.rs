@@ -34,6 +34,7 @@ pub(crate) struct AgentProfile<'a> {
     answers: Answers<'a>,
     after_rate_limit: Option<&'a str>,
     conversation_file: Option<&'a str>,
+    rehearse: bool,
 }
 
 /// What a text of the terminal means: working, idle, permission or question.
@@ -81,6 +82,7 @@ impl<'a> AgentProfile<'a> {
             answers: Answers { allow: &it.allow, deny: &it.deny },
             after_rate_limit: Some(it.after_rate_limit.as_str()).filter(|word| !word.is_empty()),
             conversation_file: Some(it.conversation_file.as_str()).filter(|path| !path.is_empty()),
+            rehearse: it.rehearse,
         }
     }
 }
