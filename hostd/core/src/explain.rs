@@ -6,6 +6,9 @@ use crate::{
     signs::Sign,
 };
 
+/// Milliseconds within which a hook reports what it is called for, also in an emulated guest on a busy host.
+const HOOK_WITHIN: i64 = 30_000;
+
 /// What one source said last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
@@ -62,6 +65,27 @@ pub fn explain(s: &Session, now: UnixMillis) -> Explanation {
         said.decides = said.source == decides;
     }
     Explanation { decides, because, said }
+}
+
+/// Says that hooks of the agent's program are missing: its profile has some, of which the first is called at every start, and none has
+/// reported although the program works or rests. Empty: they have reported, may yet, or are none.
+#[must_use]
+pub fn missing_hooks(s: &Session, now: UnixMillis) -> &'static str {
+    let runs =
+        matches!(s.lifecycle, Lifecycle::Running | Lifecycle::Suspending | Lifecycle::Suspended | Lifecycle::Resuming);
+    let rests_since = match s.sign {
+        Sign::Quiet { since } | Sign::Prompt { since, .. } => Some(since),
+        Sign::Nothing | Sign::Called { .. } => None,
+    };
+    let works_since = Some(s.reports.turn_at).filter(|at| *at > 0);
+    let since = works_since.into_iter().chain(rests_since).min();
+    let late = since.is_some_and(|since| now.saturating_sub(since) > HOOK_WITHIN);
+    if s.hooks && runs && s.exited.is_none() && s.reports.hook.is_none() && late {
+        "none has reported since the agent's program was started, so it has left them out: look whether the environment brings settings \
+         of its own in their place (docs/agents.md, Hooks)"
+    } else {
+        ""
+    }
 }
 
 fn decides(s: &Session, now: UnixMillis) -> (&'static str, String) {
@@ -142,6 +166,23 @@ mod tests {
     fn report(source: Source, state: State, text: &str) -> Input {
         let report = Box::new(Report { text: text.into(), ..Report::new(state, 500) });
         Input::Reported { generation: 3, source, report: Some(report) }
+    }
+
+    #[test]
+    fn a_program_that_works_or_rests_without_a_hook_has_left_its_hooks_out() {
+        let works = || report(Source::Program, State::Working, "");
+        let with = |inputs: Vec<Input>| Session { hooks: true, ..after(inputs) };
+        let missing = |s: &Session, now| !missing_hooks(s, now).is_empty();
+        let silent = with(vec![works()]);
+        assert!(!missing(&silent, 500 + HOOK_WITHIN) && missing(&silent, 501 + HOOK_WITHIN));
+        let late = 1_000_000;
+        assert!(!missing(&after(vec![works()]), late), "its profile has no hooks");
+        assert!(!missing(&with(vec![works(), report(Source::Hook, State::Idle, "")]), late), "they report");
+        assert!(!missing(&with(vec![]), late), "it may not have come so far");
+        let quiet = Session { sign: Sign::Quiet { since: 500 }, ..with(vec![]) };
+        assert!(missing(&quiet, late) && missing_hooks(&quiet, late).contains("docs/agents.md"));
+        assert!(!missing(&Session { exited: Some(0), ..silent.clone() }, late), "it has ended");
+        assert!(!missing(&Session { lifecycle: Lifecycle::Queued, ..silent }, late));
     }
 
     fn decides(inputs: Vec<Input>) -> (&'static str, Vec<&'static str>) {

@@ -2,7 +2,7 @@
 
 use hostd_core::{
     Lifecycle,
-    explain::{Explanation, explain},
+    explain::{Explanation, explain, missing_hooks},
     keys::Key,
     profile::Answers,
     recipe::Egress,
@@ -72,6 +72,7 @@ pub(super) fn session(view: &SessionView) -> wire::Session {
         used_bytes: view.memory.private,
         word: attention.word.into(),
         notice: text::one_line(&s.notice),
+        missing_hooks: missing_hooks(s, now()).into(),
         turn_since: s.turn_since(),
         refused: vec![],
         last_event: view.last_event.as_ref().map(event),
@@ -221,8 +222,8 @@ pub(super) fn environment(view: &EnvironmentView) -> wire::Environment {
         warm_wanted: warm.wanted,
         warm_min: info.warm.min,
         warm_max: info.warm.max,
-    }
         warm_unrehearsed: warm.unrehearsed.clone(),
+    }
 }
 
 pub(super) fn host(status: &HostStatus) -> wire::HostInfo {

@@ -39,6 +39,7 @@ fn facts(session: &Session, explained: &ExplainResponse) -> Facts {
         ("agent is", plain(&session.activity)),
         ("decides", decides),
         ("said", if said.is_empty() { "nothing, by any source".into() } else { said.join("\n") }),
+        ("hooks", plain(&session.missing_hooks)),
         ("its parts", session.records.iter().map(words).collect::<Vec<_>>().join("\n")),
     ]
 }
@@ -97,13 +98,22 @@ mod tests {
 
     #[test]
     fn it_says_who_decides_and_why() {
-        let session =
-            Session { slug: "fix".into(), records: vec![Report { id: "a".into(), ..report() }], ..Session::default() };
+        let missing_hooks = "none has reported".to_owned();
+        let session = Session {
+            slug: "fix".into(),
+            missing_hooks,
+            records: vec![Report { id: "a".into(), ..report() }],
+            ..Session::default()
+        };
         let because = "the best source that speaks".to_owned();
         let explained = ExplainResponse { decides: "osc-7501".into(), because, said: vec![report()], session: None };
         let out = lines(&facts(&session, &explained), false);
-        for part in ["decides    osc-7501: the best source", "said       * osc-7501: blocked", "its parts  a: blocked"]
-        {
+        for part in [
+            "decides    osc-7501: the best source",
+            "said       * osc-7501: blocked",
+            "hooks      none has",
+            "its parts  a: blocked",
+        ] {
             assert!(out.contains(part), "{out}");
         }
         let json = serde_json::to_value(json::Explanation::new(&session, &explained)).unwrap();

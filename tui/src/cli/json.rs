@@ -40,6 +40,7 @@ pub(crate) struct Session<'a> {
     turn_since: String,
     /// What went wrong with the session's cloning, or its last suspend or resume.
     notice: Option<&'a str>,
+    missing_hooks: Option<&'a str>,
     choices: &'a [String],
     /// What the agent's program needs a permission for and nobody has answered by keys; null: nothing.
     permission: Option<Permission<'a>>,
@@ -151,6 +152,7 @@ impl<'a> Session<'a> {
             word: if session.word.is_empty() { &session.lifecycle } else { &session.word },
             turn_since: time(if session.turn_since == 0 { session.updated_at } else { session.turn_since }),
             notice: some(&session.notice),
+            missing_hooks: some(&session.missing_hooks),
             choices: &session.choices,
             permission: session.permission.as_ref().map(Permission::new),
             cause: some(&session.cause),
@@ -231,9 +233,9 @@ struct Warm<'a> {
     wanted: u32,
     min: u32,
     max: u32,
+    unrehearsed: Option<&'a str>,
 }
 
-    unrehearsed: Option<&'a str>,
 /// A build of an environment.
 #[derive(Debug, Serialize)]
 struct Build<'a> {
@@ -284,9 +286,9 @@ impl<'a> Environment<'a> {
                 wanted: environment.warm_wanted,
                 min: environment.warm_min,
                 max: environment.warm_max,
+                unrehearsed: some(&environment.warm_unrehearsed),
             },
             recipe: &environment.recipe,
-                unrehearsed: some(&environment.warm_unrehearsed),
         }
     }
 }
@@ -433,7 +435,7 @@ mod tests {
         let session = Session::new("near", &session);
         let want = "activity attention branch_prefix budget_usd build cause choices command created_at deleting environment \
             forked_from generation guest_disk_free_bytes guest_disk_size_bytes guest_memory_available_bytes \
-            guest_memory_size_bytes host host_disk_bytes id last_event lifecycle memory_bytes memory_size_bytes notice owner permission phases \
+            guest_memory_size_bytes host host_disk_bytes id last_event lifecycle memory_bytes memory_size_bytes missing_hooks notice owner permission phases \
             reason records report repository repository_state resident_bytes resumed_in_ms slug suspended_bytes task title turn_since \
             updated_at usage vcpus viewers word";
         assert_eq!(keys(&session).join(" "), want);

@@ -121,6 +121,7 @@ fn facts(host: &str, s: &Session) -> Facts {
         ("says", s.report.as_ref().map(says).unwrap_or_default()),
         ("its parts", s.records.iter().map(explain::words).collect::<Vec<_>>().join("\n")),
         ("notice", plain(&s.notice)),
+        ("hooks", plain(&s.missing_hooks)),
         ("permission", s.permission.as_ref().map(permission).unwrap_or_default()),
         ("choices", s.choices.iter().map(|choice| plain(choice)).collect::<Vec<_>>().join("\n")),
         ("cause", plain_lines(&s.cause)),

@@ -134,6 +134,9 @@ pub struct Session {
     /// What becomes of an agent that a limit of its model has stopped, when that is over.
     #[serde(default)]
     pub after_rate_limit: AfterRateLimit,
+    /// Whether hooks of the agent's program are to report what it does. False of sessions of before this was kept.
+    #[serde(default)]
+    pub hooks: bool,
     /// Whether the agent can be started again with its conversation.
     #[serde(default)]
     pub resumes: bool,
@@ -291,6 +294,7 @@ impl Session {
             answers,
             answered: None,
             after_rate_limit: AfterRateLimit::default(),
+            hooks: false,
             resumes: false,
             went_on: 0,
             limit_tries: 0,

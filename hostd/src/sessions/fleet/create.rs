@@ -70,6 +70,7 @@ pub(super) fn session(order: CreateSession, build: ReadyBuild) -> Result<(Record
     // Who brings a command of their own brings another agent.
     let profile = recipe.profile.clone().filter(|_| order.command.is_empty());
     let after_rate_limit = profile.as_ref().map(|profile| profile.after_rate_limit).unwrap_or_default();
+    let hooks = profile.as_ref().is_some_and(|profile| !profile.hooks.is_empty());
     let answers = profile.as_ref().map(|profile| profile.answers.clone()).unwrap_or_default();
     let agent = profile.map(|profile| agent(*profile, &recipe.agent, &id));
     let conversation = agent.as_ref().map_or("", |agent| &agent.conversation);
@@ -94,6 +95,7 @@ pub(super) fn session(order: CreateSession, build: ReadyBuild) -> Result<(Record
     let (mut session, effects) = Session::new(new, now());
     session.after_rate_limit = after_rate_limit;
     session.budget = order.budget.or(recipe.budget).filter(|amount| *amount > 0);
+    session.hooks = hooks;
     first.into_iter().for_each(|message| session.post(message));
     let machine = Machine {
         branch: build.branch,

@@ -65,6 +65,8 @@ pub(crate) struct Explanation<'a> {
     decides: Option<&'a str>,
     because: &'a str,
     said: Vec<Report<'a>>,
+    /// Why hooks that its profile has count as left out by its program; null: they do not.
+    missing_hooks: Option<&'a str>,
     records: Vec<Report<'a>>,
 }
 
@@ -79,6 +81,7 @@ impl<'a> Explanation<'a> {
             decides: some(&explained.decides),
             because: &explained.because,
             said: explained.said.iter().map(Report::new).collect(),
+            missing_hooks: some(&session.missing_hooks),
             records: session.records.iter().map(Report::new).collect(),
         }
     }
