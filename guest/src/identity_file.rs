@@ -11,6 +11,16 @@ use serde::{Deserialize, Serialize};
 /// Path of the file, beside the socket of the `session` command.
 pub const PATH: &str = "/run/pilothouse/session.json";
 
+/// Path of a file of git's configuration, which that of the environment's repository includes.
+pub const PUSH_PATH: &str = "/run/pilothouse/gitconfig";
+
+/// Text of that file: a plain `git push origin BRANCH` of a session of this slug goes to the session's branch of that name, as whatever else
+/// it pushes is refused.
+#[must_use]
+pub fn push_text(slug: &str) -> String {
+    format!("[remote \"origin\"]\n\tpush = refs/heads/*:refs/heads/agent/{slug}/*\n")
+}
+
 /// Content of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityFile {
@@ -63,6 +73,36 @@ impl IdentityFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plain_push_of_git_goes_to_the_branch_of_the_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let git = |arguments: &[&str]| {
+            let mut git = std::process::Command::new("git");
+            git.current_dir(folder.path()).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+            let output = git.args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let config = folder.path().join("config");
+        fs::write(&config, push_text("fix-parser-3f")).unwrap();
+        git(&["init", "-q", "--bare", "forge"]);
+        git(&["init", "-q", "-b", "main", "tree"]);
+        git(&["-C", "tree", "remote", "add", "origin", "../forge"]);
+        git(&["-C", "tree", "config", "include.path", config.to_str().unwrap()]);
+        git(&["-C", "tree", "commit", "-q", "--allow-empty", "-m", "x"]);
+        let branches = || git(&["-C", "forge", "for-each-ref", "--format=%(refname)"]);
+        git(&["-C", "tree", "push", "-q"]);
+        assert_eq!(branches(), "refs/heads/agent/fix-parser-3f/main\n");
+        git(&["-C", "tree", "checkout", "-q", "-b", "leap/seconds"]);
+        git(&["-C", "tree", "push", "-q", "-u", "origin", "leap/seconds"]);
+        assert_eq!(branches().lines().next(), Some("refs/heads/agent/fix-parser-3f/leap/seconds"));
+        // Who says where is asked no more, and later pushes go where the first went.
+        git(&["-C", "tree", "push", "-q", "origin", "HEAD:refs/heads/agent/fix-parser-3f/work"]);
+        git(&["-C", "tree", "commit", "-q", "--allow-empty", "-m", "y"]);
+        git(&["-C", "tree", "push", "-q"]);
+        assert_eq!(branches().lines().count(), 3);
+    }
 
     #[test]
     fn is_read_as_written_and_renames_what_is_named() {

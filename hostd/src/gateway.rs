@@ -27,6 +27,7 @@ mod meter;
 mod outer;
 mod outer_tls;
 mod prefixed;
+mod pushed;
 mod refusals;
 mod response;
 mod spending;
@@ -419,20 +420,6 @@ impl Gateway {
                 &format!("pilothouse: there is no {path:?} here\n{}", help(&self.with_allowed(caller))),
             ),
         }
-    }
-
-    /// What is to be done after a push: the forge reads what was pushed.
-    fn look_after_push(&self, caller: &Caller) -> cgi::AfterExit {
-        let Caller { repository, branch_prefix, .. } = caller.clone();
-        let (Some(forge), Some(repository), Some(branches)) = (self.forge.clone(), repository, branch_prefix) else {
-            return cgi::AfterExit::nothing();
-        };
-        let slug = caller.slug.clone();
-        cgi::AfterExit::new(async move {
-            if let Err(error) = forge.refresh(&repository, &branches).await {
-                tracing::warn!(slug, repository, %error, "what was pushed cannot be read yet");
-            }
-        })
     }
 
     /// Waits for a permit for git; None: it did not come in time.

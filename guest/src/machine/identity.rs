@@ -83,6 +83,7 @@ impl Adopted {
         for (file, text) in [
             ("/etc/hostname", format!("{}\n", names.slug)),
             ("/etc/machine-id", format!("{}\n", names.machine_id)),
+            (identity_file::PUSH_PATH, identity_file::push_text(&names.slug)),
             ("/etc/hosts", hosts(&fs::read_to_string("/etc/hosts").unwrap_or_default(), &names.slug)),
         ] {
             if let Err(error) = write(Path::new(file), &text) {

@@ -111,6 +111,19 @@ pub struct Repository {
     pub path: String,
     /// Names of other repositories of the local forge that the environment's guests may read, e.g. those of its submodules.
     pub read: Vec<String>,
+    /// When branches of the environment's sessions become pull requests.
+    pub pull_requests: PullRequests,
+}
+
+/// When branches that a session pushes become pull requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PullRequests {
+    /// When the session asks for it: `session pr open`.
+    #[default]
+    OnRequest,
+    /// With the first push of each branch.
+    OnPush,
 }
 
 /// The agent of an environment.

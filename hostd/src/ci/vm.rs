@@ -202,6 +202,7 @@ fn caller(id: &str, key: &Key, job: &Job, access: Access) -> Caller {
         environment: job.build.recipe.name.clone(),
         repository: Some(key.repository.clone()),
         branch_prefix: None,
+        opens_pulls: None,
         also_read: job.build.recipe.also_read().to_vec(),
         egress: job.build.recipe.egress.clone(),
         beside: Beside::default(),

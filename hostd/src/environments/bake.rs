@@ -26,6 +26,9 @@ use crate::{
 /// Longest time for the disks to be synced, and for the VM to power off.
 const POWER_OFF_DEADLINE: Duration = Duration::from_secs(180);
 
+/// File of a running guest by which git there knows where a session pushes to.
+const PUSHES: &str = "/run/pilothouse/gitconfig";
+
 /// Script that says whether a clone has pointers in place of files.
 const LFS: &str = r#"cd -- "$1" || exit 0
 if [ -n "$(git ls-files -z -- .gitattributes '*/.gitattributes' | xargs -0r grep -l 'filter=lfs')" ]; then
@@ -73,6 +76,7 @@ impl Batch<'_> {
             environment: self.recipe.name.clone(),
             repository: self.recipe.local_repository().map(str::to_owned),
             branch_prefix: None,
+            opens_pulls: None,
             also_read: self.recipe.also_read().to_vec(),
             egress: self.recipe.egress.clone(),
             beside: Beside::default(),
@@ -180,7 +184,7 @@ async fn clone(guest: &Inside, batch: &Batch<'_>) -> Result<(), EnvironmentError
     let (branch, url, path) = (&batch.head.branch, &repository.url, &repository.path);
     let email = format!("agent@{INTERNAL_HOST}");
     let below = format!("{path}/*");
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 8] = [
         &["git", "config", "--system", "user.name", "agent"],
         &["git", "config", "--system", "user.email", &email],
         // Whoever it belongs to, every user of the guest may work with it: hostd's git, checks, the agent. What lies in it,
@@ -188,6 +192,8 @@ async fn clone(guest: &Inside, batch: &Batch<'_>) -> Result<(), EnvironmentError
         &["git", "config", "--system", "--add", "safe.directory", path],
         &["git", "config", "--system", "--add", "safe.directory", &below],
         &["git", "clone", "--branch", branch, "--", url, path],
+        // Where the guest says which branches a plain push goes to: the session's own.
+        &["git", "-C", path, "config", "include.path", PUSHES],
         &["git", "-C", path, "reset", "--quiet", "--hard", &batch.head.commit],
         &["sh", "-c", LFS, "sh", path],
     ];

@@ -185,10 +185,11 @@ async fn a_build_is_made_once_and_kept() {
     let commands = fixture.vmm.commands();
     assert_eq!(commands[2], "/: git config --system --add safe.directory /work/widgets");
     assert_eq!(commands[4], "/: git clone --branch main -- http://pilothouse.internal/git/widgets.git /work/widgets");
-    assert_eq!(commands[5], format!("/: git -C /work/widgets reset --quiet --hard {commit}"));
-    assert_eq!(commands[7..9], ["/work/widgets: sh -c make all", "/: true"]);
-    assert!(commands[9].starts_with("/work/widgets: sh -c ") && commands[9].ends_with(" sh sh"), "{}", commands[9]);
-    assert_eq!(commands[10..], ["/: true", ": sh -c exec true", "/: true"], "the template's two, and its clone's");
+    assert_eq!(commands[5], "/: git -C /work/widgets config include.path /run/pilothouse/gitconfig");
+    assert_eq!(commands[6], format!("/: git -C /work/widgets reset --quiet --hard {commit}"));
+    assert_eq!(commands[8..10], ["/work/widgets: sh -c make all", "/: true"]);
+    assert!(commands[10].starts_with("/work/widgets: sh -c ") && commands[10].ends_with(" sh sh"), "{}", commands[10]);
+    assert_eq!(commands[11..], ["/: true", ": sh -c exec true", "/: true"], "the template's two, and its clone's");
 
     let ready = fixture.environments.ready("python").unwrap();
     let mode = std::fs::metadata(&ready.layers[1]).unwrap().permissions().mode();

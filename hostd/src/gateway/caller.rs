@@ -18,6 +18,8 @@ pub struct Caller {
     /// Prefix of the branches below `refs/heads/` of that repository that the guest may push to, e.g. `agent/fix-parser-3f/`.
     /// None: it may not push.
     pub branch_prefix: Option<String>,
+    /// Branch that a push of the guest opens a pull request into, empty for the repository's default; None: a push opens none.
+    pub opens_pulls: Option<String>,
     /// Names of repositories of the local forge that the guest may read beside its own.
     pub also_read: Vec<String>,
     /// Destinations that the guest may reach, as its recipe has them.
@@ -91,6 +93,7 @@ impl Caller {
             environment: environment.into(),
             repository: None,
             branch_prefix: None,
+            opens_pulls: None,
             also_read: vec![],
             egress: vec![],
             beside: Beside::default(),

@@ -99,6 +99,7 @@ fn caller() -> Caller {
         environment: "demo".into(),
         repository: Some("widgets".into()),
         branch_prefix: Some("agent/fix-parser-3f/".into()),
+        opens_pulls: None,
         also_read: vec![],
         egress: vec![],
         beside: Beside::default(),

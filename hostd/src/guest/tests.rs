@@ -220,6 +220,7 @@ fn start_to(ports: &Arc<Ports>, greeting: impl Into<Greeting>, egress: Vec<Egres
         environment: "demo".into(),
         repository: None,
         branch_prefix: None,
+        opens_pulls: None,
         also_read: vec![],
         egress,
         beside: Beside::default(),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use hostd_core::{
     Effect, Session,
     profile::{Profile, SESSION_ID, with_session_id},
-    recipe::{Cpu, Egress},
+    recipe::{Cpu, Egress, PullRequests},
 };
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,9 @@ pub struct Machine {
     /// Branch of the repository that the build cloned; empty: not known, or there is no repository.
     #[serde(default)]
     pub branch: String,
+    /// When the session's branches become pull requests.
+    #[serde(default)]
+    pub pull_requests: PullRequests,
     /// What the guest gets of the host's processor beside the usual.
     #[serde(default)]
     pub cpu: Cpu,
@@ -133,6 +136,7 @@ impl Default for Machine {
             heard: 0,
             suspend_after: None,
             branch: String::new(),
+            pull_requests: PullRequests::default(),
             cpu: Cpu::default(),
             repository: String::new(),
         }

@@ -136,4 +136,6 @@ fn a_tried_agent_answers_by_the_hosts_credential_and_leaves_nothing() {
     kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     nothing_left(&host);
+
+    crate::rehearsals::a_rehearsed_agent_leaves_nothing_and_its_plain_push_opens_a_pull_request(&host);
 }

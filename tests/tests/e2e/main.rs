@@ -29,6 +29,7 @@ mod metrics;
 mod migration;
 mod permissions;
 mod push_limit;
+mod rehearsals;
 mod reports;
 mod repositories;
 mod restart;

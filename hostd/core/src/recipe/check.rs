@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 
 use super::{
-    Agent, Base, CiCheck, Cpu, Egress, ROOT, Recipe, Repository, System, Warm,
+    Agent, Base, CiCheck, Cpu, Egress, PullRequests, ROOT, Recipe, Repository, System, Warm,
     egress::{DESTINATION, destination},
     raw,
 };
@@ -190,7 +190,17 @@ fn repository(raw: raw::Repository) -> Checked<Repository> {
         branch: raw.branch.map(|name| word(name, checked::is_branch_name, "repository.branch", branch)).transpose()?,
         path: word(raw.path, checked::is_guest_path, "repository.path", path)?,
         read: list(raw.read, "repository.read", |name| word(name, checked::is_repository_name, "read", name_of_one))?,
+        pull_requests: raw.pull_requests.map_or(Ok(PullRequests::default()), pull_requests)?,
     })
+}
+
+fn pull_requests(raw: Spanned<String>) -> Checked<PullRequests> {
+    let known = |word: &str| match word {
+        "on-request" => Some(PullRequests::OnRequest),
+        "on-push" => Some(PullRequests::OnPush),
+        _ => None,
+    };
+    parsed(&raw, known, "repository.pull_requests", "on-request or on-push")
 }
 
 /// The checks; a command alone is one that is called `ci`.

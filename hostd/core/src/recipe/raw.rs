@@ -93,6 +93,7 @@ pub(super) struct Repository {
     pub(super) path: Text,
     #[serde(default)]
     pub(super) read: Vec<Text>,
+    pub(super) pull_requests: Option<Text>,
 }
 
 /// The agent: the name of a profile, or a table that says more of it.

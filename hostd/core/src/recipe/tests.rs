@@ -66,6 +66,16 @@ fn a_branch_is_the_one_that_is_named_or_left_to_the_repository() {
 }
 
 #[test]
+fn branches_become_pull_requests_on_request_or_with_their_push() {
+    let pulls = |text: &str| Recipe::parse("x", text).unwrap().repository.unwrap().pull_requests;
+    let with = |word: &str| {
+        FULL.replace(r#"path = "/work/widgets" }"#, &format!(r#"path = "/work/widgets", pull_requests = "{word}" }}"#))
+    };
+    assert_eq!(pulls(FULL), PullRequests::OnRequest);
+    assert_eq!((pulls(&with("on-request")), pulls(&with("on-push"))), (PullRequests::OnRequest, PullRequests::OnPush));
+}
+
+#[test]
 fn who_works_what_else_is_read_and_private_places_are_read() {
     let text = FULL
         .replace(r#"path = "/work/widgets" }"#, r#"path = "/work/widgets", read = ["lib", "a.b"] }"#)
@@ -348,6 +358,11 @@ fn checks_are_read_and_a_command_alone_is_one() {
     r#"path = "/work/widgets" }"#,
     r#"path = "/work/widgets", read = ["../x"] }"#,
     r#"3:117: read is "../x"; allowed: the name of a repository of this host, as `pilothouse repo ls` has it"#
+)]
+#[case::pull_requests(
+    r#"path = "/work/widgets" }"#,
+    r#"path = "/work/widgets", pull_requests = "always" }"#,
+    r#"3:125: repository.pull_requests is "always"; allowed: on-request or on-push"#
 )]
 #[case::egress_key(
     r#""[::1]:80""#,

@@ -1,9 +1,12 @@
-use hostd_core::{ForgeId, pulls::PullState};
+use hostd_core::{
+    ForgeId,
+    pulls::{PullState, Who},
+};
 use pilothouse_proto::guest::v1::{AskRequest, OpenPull, PullOpened, ask_request, ask_response::Answer};
 
 use super::*;
 use crate::{
-    forge::{Local, PullId, Pulls as _, testing::fake_forge::FakeForge},
+    forge::{Local, PullFilter, PullId, Pulls as _, testing::fake_forge::FakeForge},
     store::Store,
 };
 
@@ -84,4 +87,92 @@ async fn a_forge_that_does_not_answer_is_asked_again() {
         let answer = fixture.gateway.ask(&caller(), request).await;
         assert_eq!(answer.err().map(|status| status.code()), (questions > 0).then_some(tonic::Code::Unavailable));
     }
+}
+
+/// A gateway whose caller's branches become pull requests with their push.
+async fn on_push() -> (Fixture, Local) {
+    let caller = Caller { opens_pulls: Some(String::new()), ..caller() };
+    let mut forge = None;
+    let fixture = Fixture::with(caller, |gateway, folder| {
+        let (store, _) = Store::open(&folder.join("store.sqlite")).unwrap();
+        let local = Local::new(Arc::new(store), folder);
+        forge = Some(local.clone());
+        gateway.with_forge(Arc::new(local))
+    });
+    (fixture.await, forge.unwrap())
+}
+
+/// Pull requests of the session, by number.
+async fn pulls(forge: &Local) -> Vec<(u64, String, String, u32, &'static str)> {
+    let all = forge.pulls(PullFilter { all: true, ..PullFilter::default() }).await.unwrap();
+    let line = |it: crate::forge::Pull| {
+        let revision = it.pull.revision();
+        (it.pull.number, it.pull.title.clone(), it.pull.body.clone(), revision, it.pull.state.word())
+    };
+    let mut all: Vec<_> = all.into_iter().map(line).collect();
+    all.sort_unstable();
+    all
+}
+
+async fn commit_and_push(fixture: &Fixture, message: &str, branch: &str) {
+    fixture.git_works("widgets", &["commit", "-q", "--allow-empty", "-m", message]).await;
+    let target = format!("+HEAD:refs/heads/agent/fix-parser-3f/{branch}");
+    fixture.git_works("widgets", &["push", "-q", "origin", &target]).await;
+}
+
+#[tokio::test]
+async fn where_the_recipe_says_so_a_plain_push_opens_a_pull_request_and_later_ones_are_revisions() {
+    let (fixture, forge) = on_push().await;
+    fixture.clone_widgets().await;
+    // Nothing that the base lacks is no pull request, and its push works.
+    fixture.git_works("widgets", &["push", "-q", "origin", "HEAD:refs/heads/agent/fix-parser-3f/empty"]).await;
+    assert_eq!(pulls(&forge).await, []);
+    fixture.git_works("widgets", &["push", "-q", "origin", ":refs/heads/agent/fix-parser-3f/empty"]).await;
+    commit_and_push(&fixture, "Fix the\nparser\n\nIt fell over leap seconds.", "work").await;
+    let one =
+        |revision, state| (1, "Fix the parser".to_owned(), "It fell over leap seconds.".to_owned(), revision, state);
+    assert_eq!(pulls(&forge).await, [one(1, "open")]);
+    let id = PullId::new(ForgeId::local(), "widgets", 1);
+    let known = forge.known(&id).await.unwrap().pull;
+    assert_eq!((known.author.session.as_str(), known.base_branch.as_str()), ("01J", "main"));
+    commit_and_push(&fixture, "And its test", "work").await;
+    assert_eq!(pulls(&forge).await, [one(2, "open")]);
+    // Whoever asks for one gets that.
+    assert_eq!(open(&fixture, "work").await.unwrap().number, 1);
+    // One that a person has closed stays so; a new one follows one that is merged.
+    forge.close(&id, Who::person("ann")).await.unwrap();
+    commit_and_push(&fixture, "Again", "work").await;
+    assert_eq!(pulls(&forge).await, [one(2, "closed")]);
+    forge.reopen(&id, Who::person("ann")).await.unwrap();
+    let head = forge.known(&id).await.unwrap().pull.head().to_owned();
+    forge.merge(&id, Who::person("ann"), &head).await.unwrap();
+    commit_and_push(&fixture, "And the docs", "work").await;
+    let all = pulls(&forge).await;
+    assert_eq!(
+        all.iter().map(|it| (it.0, it.1.as_str(), it.4)).collect::<Vec<_>>(),
+        [(1, "Fix the parser", "merged"), (2, "And the docs", "open")]
+    );
+}
+
+#[tokio::test]
+async fn a_branch_that_was_deleted_and_pushed_again_is_another_pull_request_and_many_at_once_are_not_all() {
+    let (fixture, forge) = on_push().await;
+    fixture.clone_widgets().await;
+    commit_and_push(&fixture, "x", "work").await;
+    fixture.git_works("widgets", &["push", "-q", "origin", ":refs/heads/agent/fix-parser-3f/work"]).await;
+    commit_and_push(&fixture, "y", "work").await;
+    let all = pulls(&forge).await;
+    assert_eq!(all.iter().map(|it| (it.1.as_str(), it.4)).collect::<Vec<_>>(), [("x", "closed"), ("y", "open")]);
+    let many: Vec<String> = (0..12).map(|n| format!("HEAD:refs/heads/agent/fix-parser-3f/many-{n}")).collect();
+    let push: Vec<&str> = ["push", "-q", "origin"].into_iter().chain(many.iter().map(String::as_str)).collect();
+    fixture.git_works("widgets", &push).await;
+    assert_eq!(pulls(&forge).await.len(), 2 + 8);
+}
+
+#[tokio::test]
+async fn elsewhere_a_push_opens_nothing() {
+    let (fixture, forge) = with_forge().await;
+    fixture.clone_widgets().await;
+    push(&fixture, "work").await;
+    assert_eq!(pulls(&forge).await, []);
 }

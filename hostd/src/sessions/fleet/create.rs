@@ -77,6 +77,7 @@ pub(super) fn session(order: CreateSession, build: ReadyBuild) -> Result<(Record
     let first = first_message(&order, &recipe.agent)?;
     let repository = recipe.local_repository().map(str::to_owned);
     let also_read = recipe.also_read().to_vec();
+    let pull_requests = recipe.repository.as_ref().map(|repository| repository.pull_requests).unwrap_or_default();
     let new = NewSession {
         slug: slug(&id, &title),
         id,
@@ -94,11 +95,12 @@ pub(super) fn session(order: CreateSession, build: ReadyBuild) -> Result<(Record
     };
     let (mut session, effects) = Session::new(new, now());
     session.after_rate_limit = after_rate_limit;
-    session.budget = order.budget.or(recipe.budget).filter(|amount| *amount > 0);
     session.hooks = hooks;
+    session.budget = order.budget.or(recipe.budget).filter(|amount| *amount > 0);
     first.into_iter().for_each(|message| session.post(message));
     let machine = Machine {
         branch: build.branch,
+        pull_requests,
         layers: build.layers,
         egress: recipe.egress,
         credentials: recipe.credentials,

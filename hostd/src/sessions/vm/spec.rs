@@ -1,6 +1,6 @@
 //! What a session's VM is made from, who its guest is, and what it may reach.
 
-use hostd_core::Session;
+use hostd_core::{Session, recipe::PullRequests};
 
 use crate::{
     gateway::{Access, Beside, Caller},
@@ -41,6 +41,7 @@ pub(super) fn caller(session: &Session, machine: &Machine, access: Access) -> Ca
         environment: session.environment.clone(),
         repository: session.repository.clone(),
         branch_prefix: session.repository.as_ref().map(|_| session.branch_prefix()),
+        opens_pulls: (machine.pull_requests == PullRequests::OnPush).then(|| machine.branch.clone()),
         also_read: machine.also_read.clone(),
         egress: machine.egress.clone(),
         beside: Beside::default(),
