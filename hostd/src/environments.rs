@@ -17,6 +17,7 @@ mod base_of_image;
 mod build;
 mod catalog;
 mod collect;
+mod devcontainer;
 mod exec;
 mod files;
 mod lines;
@@ -52,7 +53,8 @@ use programs::Programs;
 use progress::Progress;
 
 pub use types::{
-    AllowedInRecipe, BuildEvent, BuildInfo, EnvironmentError, EnvironmentInfo, EnvironmentState, ReadyBuild,
+    AllowedInRecipe, BuildEvent, BuildInfo, DevcontainerInfo, EnvironmentError, EnvironmentInfo, EnvironmentState,
+    ReadyBuild,
 };
 
 /// Most changes that a slow watcher may be behind; then it is told that it missed some.

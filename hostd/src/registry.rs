@@ -35,6 +35,11 @@ pub(crate) trait Progress: Send + Sync {
     fn passing(&self, line: String);
 }
 
+/// This machine's architecture, as Go and registries name it.
+pub(crate) fn architecture() -> &'static str {
+    pull::architecture()
+}
+
 /// An image that a name stands for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Resolved {
@@ -52,6 +57,18 @@ pub(crate) struct Pulled {
     /// Files of the layers, bottom first.
     pub(crate) layers: Vec<PathBuf>,
 }
+
+/// A feature of devcontainers that is here.
+#[derive(Clone, Debug)]
+pub(crate) struct Archive {
+    /// Digest of the archive.
+    pub(crate) digest: Digest,
+    /// File of the archive, a tar.
+    pub(crate) path: PathBuf,
+}
+
+/// Longest archive of a feature, in bytes.
+pub(crate) const FEATURE_MAX: u64 = 16 << 20;
 
 /// Images that were pulled, and the way to others.
 #[derive(Debug)]
@@ -78,6 +95,18 @@ impl Images {
     ) -> Result<Resolved, RegistryError> {
         let client = client::Client::of(&self.gateway, reference, credential, environment, self.pause).await?;
         pull::resolve(&client, &self.blobs, reference, progress).await
+    }
+
+    /// Fetches a feature of devcontainers, unless it is here.
+    pub(crate) async fn feature(
+        &self,
+        reference: &Reference,
+        credential: Option<&str>,
+        environment: &str,
+        progress: &dyn Progress,
+    ) -> Result<Archive, RegistryError> {
+        let client = client::Client::of(&self.gateway, reference, credential, environment, self.pause).await?;
+        pull::feature(&client, &self.blobs, reference, progress).await
     }
 
     /// Fetches what is not here yet of an image, whose layers have `most` bytes together at most.

@@ -11,5 +11,7 @@ mod tests;
 
 pub use challenge::Challenge;
 pub use config::{Config, Defaults};
-pub use manifest::{ACCEPT, Blob, CONFIG_MAX, DOCUMENT_MAX, Document, IMAGE_MAX, Manifest, Platform, Variant};
+pub use manifest::{
+    ACCEPT, Blob, CONFIG_MAX, DOCUMENT_MAX, Document, IMAGE_MAX, Manifest, Platform, Variant, feature_archive,
+};
 pub use reference::{Digest, Reference};

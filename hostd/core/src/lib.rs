@@ -8,6 +8,7 @@ mod checked_toml;
 pub mod checks;
 pub mod ci;
 pub mod credentials;
+pub mod devcontainer;
 pub mod diff;
 pub mod explain;
 pub mod first_words;

@@ -98,6 +98,13 @@ pub enum System {
         /// Name of the host's credential that the registry wants; None: it wants none. Guests do not get it.
         credential: Option<String>,
     },
+    /// What a devcontainer.json of the repository says.
+    Devcontainer {
+        /// Path of the file in the repository; None: the first of [`crate::devcontainer::PLACES`] that is there.
+        path: Option<String>,
+        /// Name of the host's credential that the registry of its image wants; None: it wants none. Guests do not get it.
+        credential: Option<String>,
+    },
 }
 
 /// The repository that an environment works on.
@@ -194,7 +201,9 @@ impl Recipe {
     pub fn on(&self, image: Option<&Defaults>, folder: &str) -> Self {
         let mut recipe = self.clone();
         let Some(image) = image else { return recipe };
-        if !recipe.names_user && !image.user.is_empty() {
+        // An agent that its profile does not run as root is not made to by who made the image.
+        let is_fit = !(recipe.profile.is_some() && image.login() == ROOT);
+        if !recipe.names_user && !image.user.is_empty() && is_fit {
             recipe.user.clone_from(&image.user);
         }
         let mut environment = image.variables(&recipe.user, folder);
@@ -209,6 +218,16 @@ impl Recipe {
     pub fn directory(&self) -> &str {
         let of_image = || self.image.as_ref().map(|image| image.directory.as_str()).filter(|path| !path.is_empty());
         self.repository.as_ref().map(|repository| repository.path.as_str()).or_else(of_image).unwrap_or("/")
+    }
+
+    /// The recipe on this image in place of what its base says.
+    #[must_use]
+    pub fn on_image(&self, reference: Reference) -> Self {
+        let mut recipe = self.clone();
+        if let System::Devcontainer { credential, .. } = &self.base.system {
+            recipe.base.system = System::Image { reference, credential: credential.clone() };
+        }
+        recipe
     }
 
     /// Whether there is no shell in the environment.

@@ -98,6 +98,25 @@ impl Mirror for BareRepositories {
         head.ok_or_else(|| ForgeError::NoBranch { name: name.into(), branch: branch.into(), place: place() })
     }
 
+    async fn file(&self, name: &str, commit: &str, path: &str, most: usize) -> Result<Option<Vec<u8>>, ForgeError> {
+        let repository = self.open(name)?;
+        let listed = ["--literal-pathspecs", "ls-tree", "-z", "-l", "--end-of-options", commit, "--", path];
+        let ran = repository.run(listed).await?;
+        if ran.code != 0 {
+            return Err(ran.failed("looking for a file"));
+        }
+        let line = String::from_utf8_lossy(&ran.stdout).into_owned();
+        let entry = line.split('\0').next().and_then(|entry| entry.split_once('\t'));
+        let fields: Vec<&str> = entry.iter().flat_map(|(fields, _)| fields.split_whitespace()).collect();
+        let &["100644" | "100664" | "100755", "blob", id, size] = fields.as_slice() else { return Ok(None) };
+        if size.parse::<usize>().is_ok_and(|size| size > most) {
+            let path = text::clean(path, WHY_MAX);
+            return Err(ForgeError::Invalid(format!("{path} has {size} bytes; at most {most} are read")));
+        }
+        let ran = repository.run(["cat-file", "blob", id]).await?;
+        if ran.code == 0 { Ok(Some(ran.stdout)) } else { Err(ran.failed("reading a file")) }
+    }
+
     async fn default_head(&self, name: &str, help: &str) -> Result<Head, ForgeError> {
         let repository = self.open(name)?;
         let branch = repository.head_branch().await?;
@@ -151,6 +170,27 @@ mod tests {
         let info = forge.info("a").await.unwrap();
         assert_eq!((info.default_branch.as_str(), info.head), ("main", commit));
         assert_eq!(forge.names().await.unwrap(), ["a"]);
+    }
+
+    #[tokio::test]
+    async fn files_are_read_at_a_commit() {
+        let root = tempfile::tempdir().unwrap();
+        let forge = BareRepositories::new(root.path().into());
+        let run = async |args: &[&str]| run(root.path(), args).await;
+        run(&["init", "-q", "-b", "main", "work"]).await;
+        std::fs::create_dir(root.path().join("work/sub")).unwrap();
+        std::fs::write(root.path().join("work/sub/*.json"), "{}").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", root.path().join("work/link")).unwrap();
+        run(&["-C", "work", "add", "."]).await;
+        run(&["-C", "work", "commit", "-q", "-m", "x"]).await;
+        run(&["clone", "-q", "--bare", "work", "a.git"]).await;
+        let head = forge.head("a", "main").await.unwrap();
+        let file = async |path: &str, most: usize| forge.file("a", &head, path, most).await;
+        assert_eq!(file("sub/*.json", 2).await.unwrap().as_deref(), Some(&b"{}"[..]));
+        assert!(matches!(file("sub/*.json", 1).await, Err(ForgeError::Invalid(_))));
+        for nothing in ["sub", "link", "gone", "sub/a.json"] {
+            assert_eq!(file(nothing, 9).await.unwrap(), None, "{nothing}");
+        }
     }
 
     #[tokio::test]

@@ -22,6 +22,12 @@ pub trait Mirror: Debug + Send + Sync {
     /// [`ForgeError`] where there is no such repository or branch, or git fails.
     async fn head(&self, name: &str, branch: &str) -> Result<String, ForgeError>;
 
+    /// The contents of a file at a commit; None: there is no file at this path. A symbolic link is none.
+    ///
+    /// # Errors
+    /// [`ForgeError`] where there is no such repository, the file has more than `most` bytes, or git fails.
+    async fn file(&self, name: &str, commit: &str, path: &str, most: usize) -> Result<Option<Vec<u8>>, ForgeError>;
+
     /// The default branch: the one that HEAD names. `help` says how to name another branch, for who has none.
     ///
     /// # Errors

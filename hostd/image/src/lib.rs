@@ -13,6 +13,7 @@ mod archive;
 mod error;
 mod ext4;
 mod layer;
+mod one_file;
 mod pax;
 mod sparse;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod write;
 
 pub use error::ImageError;
 pub use layer::Bounds;
+pub use one_file::one_file;
 pub use tree::Tree;
 pub use write::{Image, Watch};
 

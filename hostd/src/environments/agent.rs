@@ -23,6 +23,16 @@ const WRITE_FILE: &str = include_str!("file.sh");
 pub(super) async fn settle_in(inside: &Inside, recipe: &Recipe, progress: &Progress) -> Result<(), EnvironmentError> {
     let user = &recipe.user;
     progress.step(format!("check the agent `{}` of {user}", hostd_core::text::one_line(&recipe.agent.command[0])));
+    hand_over(inside, recipe, progress).await?;
+    match &recipe.profile {
+        Some(profile) => write_files(inside, recipe, profile, progress).await,
+        None => Ok(()),
+    }
+}
+
+/// Makes the agent's user where there is none, and gives it the working tree.
+pub(super) async fn hand_over(inside: &Inside, recipe: &Recipe, progress: &Progress) -> Result<(), EnvironmentError> {
+    let user = &recipe.user;
     if user != ROOT && !recipe.lacks_shell() {
         let sudo = if recipe.sudo { "yes" } else { "no" };
         exec::run(inside, &["sh", "-c", MAKE_USER, "sh", user, sudo], "/", progress).await?;
@@ -34,10 +44,7 @@ pub(super) async fn settle_in(inside: &Inside, recipe: &Recipe, progress: &Progr
         let owner = format!("{user}:");
         exec::run(inside, &["chown", "-Rh", &owner, "--", &repository.path], "/", progress).await?;
     }
-    match &recipe.profile {
-        Some(profile) => write_files(inside, recipe, profile, progress).await,
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Writes the files of a profile: in the home as the agent's user, elsewhere as root.

@@ -9,6 +9,7 @@ use tonic::transport::Channel;
 
 use super::{
     agent,
+    devcontainer::Ready,
     exec::{self, Inside},
     files, packages,
     progress::Progress,
@@ -44,6 +45,8 @@ pub(super) struct Batch<'a> {
     pub(super) base: PathBuf,
     /// Folder for the disk that is made, and for the VMs' own files.
     pub(super) workshop: PathBuf,
+    /// What its devcontainer.json says; None: it has none, or all of it is done.
+    pub(super) devcontainer: Option<&'a Ready>,
     pub(super) progress: &'a Progress,
     /// Room that is reserved for whichever VM of the build runs.
     pub(super) reservation: &'a Reservation,
@@ -130,6 +133,10 @@ async fn inside(
         let Head { branch, commit } = batch.head;
         progress.step(format!("clone {branch} at {}", commit.get(..12).unwrap_or(commit)));
         clone(guest, batch).await?;
+    }
+    if let Some(devcontainer) = batch.devcontainer {
+        devcontainer.make(guest, progress).await?;
+        devcontainer.create(guest, batch.recipe, progress).await?;
     }
     let directory = batch.recipe.directory();
     for command in &batch.recipe.setup {

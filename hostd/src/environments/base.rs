@@ -66,6 +66,8 @@ impl Base {
                 let inputs = format!("{}\n{suite}\n{}\n{more}", base_of_debian::FORMAT, debian.packages.join(" "));
                 (inputs, Source::Debian(debian))
             }
+            // Which image that is, its file says, and it is asked for with that.
+            System::Devcontainer { .. } => return None,
             System::Image { credential, .. } => {
                 let (image, environment) = (Box::new(image?.clone()), recipe.name.clone());
                 let inputs = format!("{}\n{}\n{more}", base_of_image::FORMAT, image.digest);
@@ -86,14 +88,16 @@ impl Base {
     }
 
     /// What the image that it is made from says of how programs run; None: it is made from none. That is kept beside the base, and
-    /// found out again where it is not there.
+    /// found out again where it is not there, or the image's label is not in it and wanted.
     pub(super) async fn defaults(
         &self,
         images: &Images,
+        with_label: bool,
         progress: &Arc<Progress>,
     ) -> Result<Option<Defaults>, EnvironmentError> {
         let Source::Image { .. } = &self.source else { return Ok(None) };
-        let kept = files::read(&self.record()).await?.and_then(|text| serde_json::from_str(&text).ok());
+        let kept = files::read(&self.record()).await?.and_then(|text| serde_json::from_str::<Defaults>(&text).ok());
+        let kept = kept.filter(|kept| kept.metadata.is_some() || !with_label);
         match kept {
             Some(defaults) => Ok(Some(defaults)),
             None => {

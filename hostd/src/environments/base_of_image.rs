@@ -169,7 +169,8 @@ fn furnish(
     tree.remove("lost+found");
     let shell = tree.has_program("/bin/sh");
     let Config { environment, directory, .. } = config;
-    Ok((Defaults { environment: environment.clone(), directory: directory.clone(), user, shell }, note))
+    let (environment, directory) = (environment.clone(), directory.clone());
+    Ok((Defaults { environment, directory, user, shell, metadata: Some(config.metadata.clone()) }, note))
 }
 
 /// Whom an image's programs run as.

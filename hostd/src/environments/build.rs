@@ -9,6 +9,7 @@ use super::{
     bake::{self, Batch},
     base::Base,
     catalog::Current,
+    devcontainer::{self, Found},
     exec, files,
     manifest::{self, BuiltOn, Manifest},
     packages,
@@ -75,9 +76,15 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
     super::fits(recipe)?;
     warn(environments, recipe, progress);
     let head = &head(environments, recipe).await?;
-    let is_image = matches!(recipe.base.system, System::Image { .. });
-    let steps = bake::steps(recipe) + 2 + u32::from(is_image);
+    let is_devcontainer = matches!(recipe.base.system, System::Devcontainer { .. });
+    let is_image = is_devcontainer || matches!(recipe.base.system, System::Image { .. });
+    let mut steps = bake::steps(recipe) + 2 + u32::from(is_image) + u32::from(is_devcontainer);
     progress.plan(steps + template::STEPS);
+    let devcontainer = devcontainer::find(environments, recipe, head, progress).await?;
+    let found = devcontainer.as_ref();
+    let recipe = &found.map_or_else(|| recipe.clone(), |found| recipe.on_image(found.reference.clone()));
+    steps = steps.max(bake::steps(recipe) + 2 + u32::from(is_image) + u32::from(is_devcontainer));
+    let inputs = found.map(Found::inputs);
     let image = image(environments, recipe, progress).await?;
     let base = Base::of(recipe, image.as_ref(), &environments.shelf.bases);
     let base = base.ok_or_else(|| progress.failure("the base's image is not known"))?;
@@ -85,9 +92,16 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
     progress.step("kernel of the guests");
     environments.vmm.prepare(&|line| progress.output(line)).await?;
     let machine = environments.vmm.fingerprint(recipe.size, recipe.cpu).await?;
-    let id = match place(environments, |attempt| manifest::id(recipe, &base, head, machine.as_deref(), attempt)).await?
+    let id = match place(environments, |attempt| {
+        manifest::id(recipe, &base, head, inputs.as_ref(), machine.as_deref(), attempt)
+    })
+    .await?
     {
         Place::Taken(manifest) => {
+            let ignored = manifest.image.iter().filter_map(|image| image.devcontainer.as_ref());
+            for line in ignored.flat_map(|kept| &kept.ignored) {
+                progress.output(format!("not honoured: {line}"));
+            }
             recheck(environments, job, head, &base, &manifest).await?;
             return Ok((*manifest, true));
         }
@@ -98,15 +112,37 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
     }
     progress.step(format!("base system: {}", base.title()));
     let base_stat = base.make(&environments.programs, &environments.images, progress).await?;
-    let built_on = match (base.defaults(&environments.images, progress).await?, &image) {
-        (Some(defaults), Some(image)) => Some(BuiltOn { name: image.reference.to_string(), defaults }),
+    let mut built_on = match (base.defaults(&environments.images, is_devcontainer, progress).await?, &image) {
+        (Some(defaults), Some(image)) => {
+            Some(BuiltOn { name: image.reference.to_string(), defaults, devcontainer: None })
+        }
+        _ => None,
+    };
+    let ready = match (devcontainer, &mut built_on) {
+        (Some(found), Some(built_on)) => {
+            let ready = found.ready(&built_on.defaults, recipe, progress)?;
+            steps = steps.saturating_add(u32::try_from(ready.steps()).unwrap_or(u32::MAX));
+            progress.plan(if machine.is_some() { steps + template::STEPS } else { steps });
+            built_on.defaults = ready.work.defaults.clone();
+            built_on.devcontainer = Some(ready.kept.clone());
+            Some(ready)
+        }
         _ => None,
     };
     let recipe = &recipe.on(built_on.as_ref().map(|image| &image.defaults), exec::OWN_PROGRAMS);
     packages::without_shell(recipe).map_err(|why| progress.failure(&why))?;
     let workshop = environments.shelf.workshop(&id).await?;
     let reservation = &room(environments, job).await?;
-    let batch = Batch { id: &id, recipe, head, base: base.path.clone(), workshop, progress, reservation };
+    let batch = Batch {
+        id: &id,
+        recipe,
+        head,
+        base: base.path.clone(),
+        workshop,
+        devcontainer: ready.as_ref(),
+        progress,
+        reservation,
+    };
     let vmm = &*environments.vmm;
     bake::bake(vmm, &environments.gateway, &batch).await?;
     if machine.is_some() {
@@ -182,7 +218,16 @@ async fn recheck(
     let shelf = &environments.shelf;
     let workshop = shelf.workshop(&manifest.id).await?;
     let reservation = &room(environments, job).await?;
-    let batch = Batch { id: &manifest.id, recipe, head, base: base.path.clone(), workshop, progress, reservation };
+    let batch = Batch {
+        id: &manifest.id,
+        recipe,
+        head,
+        base: base.path.clone(),
+        workshop,
+        devcontainer: None,
+        progress,
+        reservation,
+    };
     let template = manifest.template_bytes.map(|_| shelf.template(&manifest.id));
     let layers = vec![base.path.clone(), shelf.disk(&manifest.id)];
     progress.step(format!("look for the agent `{}` in a clone", hostd_core::text::one_line(&recipe.agent.command[0])));

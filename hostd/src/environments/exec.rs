@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use bytes::Bytes;
 use hostd_core::{Recipe, image::Defaults, recipe::ROOT};
 use pilothouse_proto::guest::v1::{ExecStart, Exit, guest_client::GuestClient};
 use tokio::time::timeout;
@@ -30,6 +31,11 @@ impl Inside {
     /// them: builds are named by what goes into them, and those do not.
     pub(super) fn of(client: GuestClient<Channel>, recipe: &Recipe) -> Self {
         Self { client, image: recipe.image.as_deref().cloned(), lacks_shell: recipe.lacks_shell() }
+    }
+
+    /// The same guest, on an image that says this.
+    pub(super) fn with(&self, image: &Defaults) -> Self {
+        Self { client: self.client.clone(), image: Some(image.clone()), lacks_shell: self.lacks_shell }
     }
 
     /// Variables of this user's commands.
@@ -74,6 +80,20 @@ pub(super) async fn run(
     end.map_or(Ok(()), |end| Err(progress.failure(&format!("{} {end}", command[0]))))
 }
 
+/// Runs a command as [`run`] in `/`, which finds these bytes on its standard input.
+///
+/// # Errors
+/// As of [`run`].
+pub(super) async fn run_with(
+    inside: &Inside,
+    command: &[&str],
+    input: Bytes,
+    progress: &Progress,
+) -> Result<(), EnvironmentError> {
+    let end = ended(inside, (ROOT, "/"), command, input, progress).await?;
+    end.map_or(Ok(()), |end| Err(progress.failure(&format!("{} {end}", command[0]))))
+}
+
 /// Runs a command as [`run`], as this user of the guest. None: it ended well; otherwise how.
 ///
 /// # Errors
@@ -85,9 +105,19 @@ pub(super) async fn run_as(
     directory: &str,
     progress: &Progress,
 ) -> Result<Option<String>, EnvironmentError> {
+    ended(inside, (user, directory), command, Bytes::new(), progress).await
+}
+
+async fn ended(
+    inside: &Inside,
+    (user, directory): (&str, &str),
+    command: &[&str],
+    input: Bytes,
+    progress: &Progress,
+) -> Result<Option<String>, EnvironmentError> {
     let (mut out, mut err) = (Lines::default(), Lines::default());
     let mut line = |line| progress.line(line);
-    let followed = follow(inside, user, command, directory, |piece| match piece {
+    let followed = follow(inside, (user, directory), command, input, |piece| match piece {
         Output::Out(bytes) => out.push(&bytes, &mut line),
         Output::Err(bytes) => err.push(&bytes, &mut line),
     });
@@ -110,7 +140,7 @@ pub(super) async fn said(
 ) -> Result<String, EnvironmentError> {
     let mut said = vec![];
     let mut err = Lines::default();
-    let followed = follow(inside, user, command, "/", |piece| match piece {
+    let followed = follow(inside, (user, "/"), command, Bytes::new(), |piece| match piece {
         Output::Out(bytes) => said.extend(bytes.iter().take(SAID_MAX - said.len())),
         Output::Err(bytes) => err.push(&bytes, &mut |line| progress.line(line)),
     });
@@ -135,9 +165,9 @@ async fn in_time(
 
 async fn follow(
     inside: &Inside,
-    user: &str,
+    (user, directory): (&str, &str),
     command: &[&str],
-    directory: &str,
+    input: Bytes,
     output: impl FnMut(Output),
 ) -> Result<Exit, tonic::Status> {
     let start = ExecStart {
@@ -148,5 +178,5 @@ async fn follow(
         beside_frozen: false,
         user: user.into(),
     };
-    command::follow(inside.client(), start, output).await
+    command::follow_with(inside.client(), start, input, output).await
 }

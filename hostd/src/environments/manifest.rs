@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     base::Base,
     exec, files, packages, template,
-    types::{BuildInfo, EnvironmentError},
+    types::{BuildInfo, DevcontainerInfo, EnvironmentError},
 };
 use crate::{forge::Head, vm::snapshot::store::DAMAGED};
 
@@ -56,8 +56,11 @@ pub(super) struct Manifest {
 pub(super) struct BuiltOn {
     /// Name of the image, with the digest that it had.
     pub(super) name: String,
-    /// What the image says of how programs run in it.
+    /// What the image says of how programs run in it, or a devcontainer.json on it.
     pub(super) defaults: Defaults,
+    /// What is to be known of the devcontainer.json; None: there is none.
+    #[serde(default)]
+    pub(super) devcontainer: Option<DevcontainerInfo>,
 }
 
 impl Manifest {
@@ -67,10 +70,12 @@ impl Manifest {
     }
 
     pub(super) fn info(&self) -> BuildInfo {
+        let devcontainer = self.image.as_ref().and_then(|image| image.devcontainer.clone());
         BuildInfo {
             id: self.id.clone(),
             commit: self.commit.clone(),
             image: self.image.as_ref().map(|image| image.name.clone()).unwrap_or_default(),
+            devcontainer: devcontainer.map(Box::new),
             created_at: self.created_at,
             size_bytes: self.size_bytes,
             base_bytes: self.base_bytes,
@@ -82,7 +87,15 @@ impl Manifest {
 /// The id of the build that a recipe gives at a commit: whatever decides what is on its disk and in its template, and nothing
 /// else. `machine` is the fingerprint of the VM that its template is (see `Vmm::fingerprint`), so that an upgrade of QEMU or
 /// of the kernel makes another build. `attempt` counts those of the same inputs whose files have gone since.
-pub(super) fn id(recipe: &Recipe, base: &Base, head: &Head, machine: Option<&str>, attempt: u32) -> String {
+/// `devcontainer` is what a devcontainer.json adds to that.
+pub(super) fn id(
+    recipe: &Recipe,
+    base: &Base,
+    head: &Head,
+    devcontainer: Option<&serde_json::Value>,
+    machine: Option<&str>,
+    attempt: u32,
+) -> String {
     let repository = recipe.repository.as_ref().map(|r| [&r.url, &head.branch, &r.path]);
     // JSON, so that no two lists of words look alike.
     let (setup, user) = (&recipe.setup, &recipe.user);
@@ -95,6 +108,9 @@ pub(super) fn id(recipe: &Recipe, base: &Base, head: &Head, machine: Option<&str
     // Of an image they are installed in the VM, and not in the base.
     if let (Some(inputs), true) = (inputs.as_array_mut(), packages::wanted(recipe)) {
         inputs.push(serde_json::json!({ "packages": recipe.packages() }));
+    }
+    if let (Some(inputs), Some(devcontainer)) = (inputs.as_array_mut(), devcontainer) {
+        inputs.push(serde_json::json!({ "devcontainer": devcontainer }));
     }
     blake3::hash(inputs.to_string().as_bytes()).to_hex()[..16].to_owned()
 }
@@ -185,7 +201,7 @@ mod tests {
             let text = format!("name='a'\nbase.debian='bookworm'\nagent.command=['sh']\n{text}");
             let recipe = Recipe::parse("x", &text).unwrap();
             let head = Head { branch: String::new(), commit: commit.into() };
-            id(&recipe, &Base::of(&recipe, None, Path::new("/b")).unwrap(), &head, Some(machine), 0)
+            id(&recipe, &Base::of(&recipe, None, Path::new("/b")).unwrap(), &head, None, Some(machine), 0)
         };
         let of = |text: &str, commit: &str| on(text, commit, "qemu");
         let one = of("setup=['a b']", "c0ffee");

@@ -13,7 +13,7 @@ const INSTALL: &str = include_str!("packages.sh");
 
 /// Whether a build has to look for packages in its VM.
 pub(super) fn wanted(recipe: &Recipe) -> bool {
-    let is_image = matches!(recipe.base.system, System::Image { .. });
+    let is_image = matches!(recipe.base.system, System::Image { .. } | System::Devcontainer { .. });
     is_image && !(names(recipe).is_empty() && tools(recipe).is_empty())
 }
 

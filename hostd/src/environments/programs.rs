@@ -50,6 +50,7 @@ impl Wanted {
             recipe.profile.as_deref().filter(|profile| !(profile.npm.is_empty() && profile.python.is_empty()))?;
         let (system, python) = match &recipe.base.system {
             System::Debian(suite) => (format!("Debian {suite}"), python_of(suite)),
+            System::Devcontainer { .. } => ("a devcontainer.json's image".into(), None),
             System::Image { reference, .. } => (reference.to_string(), None),
         };
         let python = python.filter(|_| !profile.python.is_empty());

@@ -61,6 +61,9 @@ async fn settle(
     // itself.
     let inside = Inside::of(hello.client.clone(), batch.recipe);
     works(&inside, batch).await?;
+    if let Some(devcontainer) = batch.devcontainer {
+        devcontainer.start(&inside, batch.recipe, batch.progress).await?;
+    }
     if let Err(why) = hello.rehearse().await {
         batch
             .progress

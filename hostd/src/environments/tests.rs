@@ -1,5 +1,6 @@
 //! Whole builds with pretended guests, real git and real files. Real VMs have their turn in the end-to-end tests.
 
+mod devcontainers;
 #[cfg(feature = "failpoints")]
 mod faults;
 

@@ -1,6 +1,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use hostd_core::{Recipe, RecipeError, UnixMillis, recipe::Warm, session::Size};
+use serde::{Deserialize, Serialize};
 
 use crate::vm::VmError;
 
@@ -61,6 +62,17 @@ pub struct EnvironmentInfo {
     pub warm: Warm,
 }
 
+/// A devcontainer.json that a build followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DevcontainerInfo {
+    /// Path of the devcontainer.json in the repository.
+    pub path: String,
+    /// Ports of servers that it would have forwarded.
+    pub ports: Vec<u16>,
+    /// What of it is not honoured: a line each, for people.
+    pub ignored: Vec<String>,
+}
+
 /// A build, as people are shown it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildInfo {
@@ -70,6 +82,8 @@ pub struct BuildInfo {
     pub commit: String,
     /// Name and digest of the container image that its base is made from; empty: there is none.
     pub image: String,
+    /// The devcontainer.json that the build followed; None: there is none.
+    pub devcontainer: Option<Box<DevcontainerInfo>>,
     /// When the build was made.
     pub created_at: UnixMillis,
     /// Bytes on disk of the build, without its base.

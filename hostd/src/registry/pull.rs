@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hostd_core::image::{ACCEPT, Blob, CONFIG_MAX, Config, DOCUMENT_MAX, Digest, Document, Reference, Variant};
+use hostd_core::image::{
+    ACCEPT, Blob, CONFIG_MAX, Config, DOCUMENT_MAX, Digest, Document, Reference, Variant, feature_archive,
+};
 use hyper::{
     Method, StatusCode,
     header::{ACCEPT as ACCEPT_HEADER, RANGE},
@@ -14,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Progress, Pulled, Resolved,
+    Archive, FEATURE_MAX, Progress, Pulled, Resolved,
     blobs::Blobs,
     client::{self, Client},
     error::RegistryError,
@@ -64,6 +66,24 @@ pub(super) async fn resolve(
         Document::Manifest(manifest) => Ok(Resolved { reference: pinned, digest, manifest }),
         Document::Index(_) => Err(unusable(reference, "its indexes name only further ones".into())),
     }
+}
+
+/// Fetches a feature of devcontainers: its manifest, and the archive that this names.
+pub(super) async fn feature(
+    client: &Client,
+    blobs: &Blobs,
+    reference: &Reference,
+    progress: &dyn Progress,
+) -> Result<Archive, RegistryError> {
+    let (said, bytes) = asked(client, Method::GET, &reference.wanted()).await?;
+    let found = hash::of(&bytes);
+    if let Some(digest) = reference.digest.as_ref().or(said.as_ref()).filter(|digest| **digest != found) {
+        return Err(RegistryError::Damaged { host: client.host().into(), digest: digest.to_string() });
+    }
+    let blob = feature_archive(&bytes, FEATURE_MAX).map_err(|why| unusable(reference, why))?;
+    progress.line(format!("{reference} is {found}"));
+    fetch(client, blobs, &blob, "archive", progress).await?;
+    Ok(Archive { path: blobs.path(&blob.digest), digest: blob.digest })
 }
 
 /// The digest that a tag stands for, as the registry says; None: it does not, and is asked for all of it.
@@ -331,7 +351,7 @@ fn unusable(reference: &Reference, why: String) -> RegistryError {
 }
 
 /// This machine's, as Go names it.
-fn architecture() -> &'static str {
+pub(super) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

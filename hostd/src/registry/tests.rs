@@ -115,6 +115,17 @@ impl FakeRegistry {
         Reference::parse(&format!("{}/team/app:{tag}", self.address)).unwrap()
     }
 
+    /// Puts a feature of devcontainers there, with this tag.
+    pub(crate) fn push_feature(&self, tag: &str, archive: &[u8]) {
+        let digest = hash::of(archive).to_string();
+        self.shelf.blobs.lock().unwrap().insert(digest.clone(), archive.to_vec());
+        let kind = "application/vnd.devcontainers.layer.v1+tar";
+        let layer = format!(r#"{{"mediaType":"{kind}","digest":"{digest}","size":{}}}"#, archive.len());
+        let config = format!(r#"{{"mediaType":"application/vnd.devcontainers","digest":"{digest}","size":2}}"#);
+        let manifest = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layer}]}}"#);
+        self.keep(OCI, manifest.as_bytes(), Some(tag));
+    }
+
     fn keep(&self, kind: &str, bytes: &[u8], tag: Option<&str>) -> String {
         let digest = hash::of(bytes).to_string();
         let mut manifests = self.shelf.manifests.lock().unwrap();

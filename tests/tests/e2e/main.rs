@@ -11,6 +11,7 @@ mod clones;
 mod console;
 mod credentials;
 mod cycles;
+mod devcontainers;
 mod diffs;
 mod direct;
 mod doctor;

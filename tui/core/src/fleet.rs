@@ -381,6 +381,9 @@ pub struct Build {
     pub id: String,
     pub commit: String,
     pub image: String,
+    pub forward_ports: Vec<u32>,
+    /// Number of things of its devcontainer.json that are not honoured.
+    pub not_honoured: usize,
     pub created_at: Millis,
     pub size_bytes: u64,
     pub base_bytes: u64,
@@ -402,6 +405,7 @@ impl Environment {
             build.id = text::one_line(&build.id, 64);
             build.commit = text::one_line(&build.commit, 64);
             build.image = text::one_line(&build.image, 600);
+            build.forward_ports.truncate(64);
         }
         self
     }

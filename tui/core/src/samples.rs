@@ -121,6 +121,8 @@ pub(crate) fn environments() -> Vec<Environment> {
             id: "3f2a91c07be4d518".into(),
             commit: "9b1c2d3e4f5a69788796a5b4c3d2e1f001122334".into(),
             image: String::new(),
+            forward_ports: vec![],
+            not_honoured: 0,
             created_at: NOW - 95 * MINUTE,
             size_bytes: 42 << 20,
             base_bytes: 410 << 20,

@@ -116,6 +116,15 @@ fn on_disk(build: &Build) -> String {
     bytes(build.size_bytes.saturating_add(build.template_bytes))
 }
 
+/// Ports that a devcontainer.json would have forwarded, and how they are.
+fn ports(build: &Build) -> String {
+    let ports: Vec<String> = build.forward_ports.iter().map(u32::to_string).collect();
+    match ports.first() {
+        Some(first) => format!("{}; `pilothouse forward SESSION {first}` reaches one", ports.join(", ")),
+        None => String::new(),
+    }
+}
+
 /// Numbers of VMs that stand ready and of those that are wanted.
 fn warm(it: &Environment) -> String {
     if it.warm_max == 0 { String::new() } else { format!("{}/{}", it.warm_ready, it.warm_wanted) }
@@ -159,6 +168,9 @@ async fn show(fleet: &Fleet, name: &str, json: bool) -> Outcome {
         facts.extend([
             ("build", plain(&build.id)),
             ("image", plain(&build.image)),
+            ("devcontainer", plain(&build.devcontainer)),
+            ("ports", ports(build)),
+            ("not honoured", build.not_honoured.iter().map(|line| plain(line)).collect::<Vec<_>>().join("\n")),
             ("commit", plain(&build.commit)),
             ("built", when(build.created_at)),
         ]);

@@ -242,6 +242,9 @@ struct Build<'a> {
     id: &'a str,
     commit: Option<&'a str>,
     image: Option<&'a str>,
+    devcontainer: Option<&'a str>,
+    forward_ports: &'a [u32],
+    not_honoured: &'a [String],
     created_at: String,
     size_bytes: u64,
     base_bytes: u64,
@@ -255,6 +258,9 @@ impl<'a> Build<'a> {
             id: &build.id,
             commit: some(&build.commit),
             image: some(&build.image),
+            devcontainer: some(&build.devcontainer),
+            forward_ports: &build.forward_ports,
+            not_honoured: &build.not_honoured,
             created_at: time(build.created_at),
             size_bytes: build.size_bytes,
             base_bytes: build.base_bytes,
@@ -453,7 +459,8 @@ mod tests {
         assert_eq!(keys(&environment).join(" "), want);
         assert_eq!(
             keys(&environment.build).join(" "),
-            "base_bytes commit created_at id image sessions size_bytes template_bytes"
+            "base_bytes commit created_at devcontainer forward_ports id image not_honoured sessions size_bytes \
+             template_bytes"
         );
     }
 

@@ -125,6 +125,8 @@ fn environment(e: v1::Environment) -> Environment {
         id: b.id,
         commit: b.commit,
         image: b.image,
+        forward_ports: b.forward_ports,
+        not_honoured: b.not_honoured.len(),
         created_at: b.created_at,
         size_bytes: b.size_bytes,
         base_bytes: b.base_bytes,

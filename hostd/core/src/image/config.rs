@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::CONFIG_MAX;
-use crate::checked_toml::is_variable;
+use crate::{checked_toml::is_variable, devcontainer::TEXT_MAX};
 
 /// Most variables that are taken of an image.
 const VARIABLES_MAX: usize = 256;
@@ -25,6 +25,8 @@ pub struct Config {
     pub group: String,
     /// Name of the processor's architecture; empty: it does not say.
     pub architecture: String,
+    /// What its label `devcontainer.metadata` says, in JSON; empty: it has none.
+    pub metadata: String,
     /// What of it is not heeded: a line each, for people.
     pub ignored: Vec<String>,
 }
@@ -40,6 +42,9 @@ pub struct Defaults {
     pub user: String,
     /// Whether the image has `/bin/sh`.
     pub shell: bool,
+    /// What its label `devcontainer.metadata` says, in JSON; empty: it has none; None: nobody has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
 }
 
 /// Variables that say how to get out: of where the image was made, and not of here.
@@ -90,6 +95,7 @@ struct RawConfig {
     volumes: Option<serde_json::Value>,
     healthcheck: Option<serde_json::Value>,
     exposed_ports: Option<serde_json::Value>,
+    labels: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 impl Config {
@@ -111,6 +117,9 @@ impl Config {
         config.variables(inner.env.unwrap_or_default());
         config.folder(inner.working_dir.as_deref().unwrap_or_default());
         config.user(inner.user.as_deref().unwrap_or_default());
+        let metadata = inner.labels.as_ref().and_then(|labels| labels.get("devcontainer.metadata"));
+        let metadata = metadata.and_then(serde_json::Value::as_str).filter(|text| text.len() <= TEXT_MAX);
+        config.metadata = metadata.unwrap_or_default().to_owned();
         let commands = [("ENTRYPOINT", &inner.entrypoint), ("CMD", &inner.cmd)];
         for (name, _) in commands.into_iter().filter(|(_, words)| words.as_ref().is_some_and(|words| !words.is_empty()))
         {

@@ -122,6 +122,23 @@ impl Document {
     }
 }
 
+/// The archive of a feature of devcontainers, as its manifest names it; of at most `most` bytes.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn feature_archive(bytes: &[u8], most: u64) -> Result<Blob, String> {
+    if bytes.len() as u64 > DOCUMENT_MAX {
+        return Err(format!("its manifest is longer than {DOCUMENT_MAX} bytes"));
+    }
+    let raw: Raw = serde_json::from_slice(bytes).map_err(|error| format!("its manifest makes no sense: {error}"))?;
+    let mut layers = raw.layers.unwrap_or_default().into_iter();
+    let is_archive = |layer: &RawBlob| layer.media_type.starts_with("application/vnd.devcontainers.layer.v1+tar");
+    match layers.find(is_archive) {
+        Some(layer) => blob(&layer, most),
+        None => Err("it is no feature of devcontainers, but something else that registries keep".into()),
+    }
+}
+
 /// The entries of an index that name a manifest or an index: there may be others, such as signatures.
 fn variants(raw: Vec<serde_json::Value>) -> Result<Vec<Variant>, String> {
     if raw.len() > VARIANTS_MAX {

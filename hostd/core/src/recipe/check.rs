@@ -14,6 +14,7 @@ use crate::{
         self as checked, Checked, MIB, Wrong, amount, argument, command, count, list, parsed, time, variables, word,
     },
     credentials::is_credential_name,
+    devcontainer::join,
     image::Reference,
     profile::{Profile, Profiles, TASK, Task},
     session::{Size, TypedEvents},
@@ -28,7 +29,13 @@ pub(super) fn recipe(raw: raw::Recipe, profiles: &Profiles) -> Checked<Recipe> {
     let agent_at = raw.agent.span().start;
     let mut raw_agent = raw.agent.into_inner();
     let profile = raw_agent.profile.take().map(|name| profile(&name, agent_at, profiles)).transpose()?;
-    let names_user = raw.user.is_some() || profile.is_some();
+    let is_devcontainer = raw.base.as_ref().devcontainer.is_some();
+    if is_devcontainer && raw.repository.is_none() {
+        let message = "base.devcontainer is a file of the repository, and there is none; add `repository`".into();
+        return Err(Wrong { at: raw.base.span().start, message });
+    }
+    // Tools of a devcontainer are its own user's.
+    let names_user = raw.user.is_some() || profile.is_some() && !is_devcontainer;
     let (user, sudo) = user(raw.user, profile.as_ref())?;
     Ok(Recipe {
         name: word(
@@ -144,26 +151,46 @@ fn egress(raw: Vec<Spanned<raw::Egress>>, profile: Option<&Profile>) -> Checked<
 
 fn base(raw: Spanned<raw::Base>) -> Checked<Base> {
     let at = raw.span().start;
-    let raw::Base { debian, oci, credential, packages } = raw.into_inner();
+    let raw::Base { debian, oci, devcontainer, credential, packages } = raw.into_inner();
     let suite = "a Debian suite such as bookworm: lower-case letters, digits and dashes";
     let debian_package = "the name of one Debian package: lower-case letters, digits, plus, dot and dash";
     let package = "the name of one package: letters, digits, plus, dot, underscore and dash";
-    let (system, fits, package): (_, fn(&str) -> bool, _) = match (debian, oci) {
-        (Some(name), None) => {
+    let (system, fits, package): (_, fn(&str) -> bool, _) = match (debian, oci, devcontainer) {
+        (Some(name), None, None) => {
             if let Some(credential) = credential {
                 let message = "base.credential is for a base that is an image; leave it out".into();
                 return Err(Wrong { at: credential.span().start, message });
             }
             (System::Debian(word(name, checked::is_suite, "base.debian", suite)?), checked::is_package, debian_package)
         }
-        (None, Some(name)) => (image(&name, credential)?, checked::is_any_package, package),
-        (None, None) => return Err(Wrong { at, message: "missing key `debian`, or `oci`".into() }),
-        (Some(_), Some(oci)) => {
-            let message = "base has both debian and oci; leave one of them out".into();
-            return Err(Wrong { at: oci.span().start, message });
+        (None, Some(name), None) => (image(&name, credential)?, checked::is_any_package, package),
+        (None, None, Some(path)) => (devcontainer_in(path, credential)?, checked::is_any_package, package),
+        (None, None, None) => {
+            return Err(Wrong { at, message: "missing key `debian`, `oci` or `devcontainer`".into() });
+        }
+        _ => {
+            let message = "base has more than one of debian, oci and devcontainer; leave one of them in".into();
+            return Err(Wrong { at, message });
         }
     };
     Ok(Base { system, packages: list(packages, "base.packages", |name| word(name, fits, "package", package))? })
+}
+
+fn devcontainer_in(path: Spanned<raw::Devcontainer>, credential: Option<Spanned<String>>) -> Checked<System> {
+    let span = path.span();
+    let fits = |path: &str| {
+        let plain = path.len() <= 200 && !path.contains([':', '\\']) && !path.contains(char::is_control);
+        plain && path.ends_with(".json") && join("", path).is_some_and(|joined| joined == path)
+    };
+    let allowed = "true, or the path of a devcontainer.json in the repository, such as .devcontainer/devcontainer.json";
+    let path = path.into_inner().0;
+    let path = path.map(|path| word(Spanned::new(span, path), fits, "base.devcontainer", allowed)).transpose()?;
+    Ok(System::Devcontainer { path, credential: credential.map(credential_of).transpose()? })
+}
+
+fn credential_of(name: Spanned<String>) -> Checked<String> {
+    let allowed = "the name of a credential, as `pilothouse credential ls` has it";
+    word(name, is_credential_name, "base.credential", allowed)
 }
 
 fn image(name: &Spanned<String>, credential: Option<Spanned<String>>) -> Checked<System> {
@@ -174,8 +201,7 @@ fn image(name: &Spanned<String>, credential: Option<Spanned<String>>) -> Checked
         );
         Wrong { at: name.span().start, message }
     })?;
-    let allowed = "the name of a credential, as `pilothouse credential ls` has it";
-    let credential = credential.map(|name| word(name, is_credential_name, "base.credential", allowed)).transpose()?;
+    let credential = credential.map(credential_of).transpose()?;
     Ok(System::Image { reference, credential })
 }
 

@@ -76,13 +76,43 @@ impl<'de> Deserialize<'de> for Egress {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table with the key debian or oci")]
+#[serde(deny_unknown_fields, expecting = "a table with the key debian, oci or devcontainer")]
 pub(super) struct Base {
     pub(super) debian: Option<Text>,
     pub(super) oci: Option<Text>,
+    pub(super) devcontainer: Option<Spanned<Devcontainer>>,
     pub(super) credential: Option<Text>,
     #[serde(default)]
     pub(super) packages: Vec<Text>,
+}
+
+/// A devcontainer.json: its path, or `true` for wherever the repository has one.
+pub(super) struct Devcontainer(pub(super) Option<String>);
+
+impl<'de> Deserialize<'de> for Devcontainer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = Devcontainer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the path of a devcontainer.json in the repository, or true")
+            }
+
+            fn visit_str<E: de::Error>(self, path: &str) -> Result<Devcontainer, E> {
+                Ok(Devcontainer(Some(path.to_owned())))
+            }
+
+            fn visit_bool<E: de::Error>(self, is_there: bool) -> Result<Devcontainer, E> {
+                if is_there {
+                    Ok(Devcontainer(None))
+                } else {
+                    Err(E::invalid_value(de::Unexpected::Bool(false), &self))
+                }
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 #[derive(Deserialize)]

@@ -199,11 +199,11 @@ fn checks_are_read_and_a_command_alone_is_one() {
     "5:22: unknown key `sduo`, expected `name` or `sudo`"
 )]
 #[case::missing_name(r#"name = "python""#, r#""#, "1:1: missing key `name`")]
-#[case::missing_debian(r#"debian = "bookworm", "#, r#""#, "2:8: missing key `debian`, or `oci`")]
+#[case::missing_debian(r#"debian = "bookworm", "#, r#""#, "2:8: missing key `debian`, `oci` or `devcontainer`")]
 #[case::both_bases(
     r#"debian = "bookworm", "#,
     r#"debian = "bookworm", oci = "x", "#,
-    "2:37: base has both debian and oci; leave one of them out"
+    "2:8: base has more than one of debian, oci and devcontainer; leave one of them in"
 )]
 #[case::credential_of_debian(
     r#"debian = "bookworm", "#,
@@ -223,7 +223,7 @@ fn checks_are_read_and_a_command_alone_is_one() {
 #[case::base_key(
     r#"debian = "bookworm", "#,
     r#"docker = "x", "#,
-    "2:10: unknown key `docker`, expected one of `debian`, `oci`, `credential`, `packages`"
+    "2:10: unknown key `docker`, expected one of `debian`, `oci`, `devcontainer`, `credential`, `packages`"
 )]
 #[case::missing_url(r#"url = "http://pilothouse.internal/git/widgets.git", "#, r#""#, "3:14: missing key `url`")]
 #[case::not_toml(r#"setup = ["#, r#"setup = "#, "4:34: unexpected key or value, expected newline, `#`")]
@@ -524,4 +524,43 @@ fn an_image_says_what_the_recipe_does_not() {
     assert_eq!((kept(&bare), kept(&own)), (vec!["HOME".into()], vec!["A".into(), "PATH".into()]));
     assert_eq!(parse("base.oci = 'app'\nagent = 'codex'").on(Some(&image), "/x").user, "agent");
     assert_eq!(own.on(None, "/x"), own);
+}
+
+#[test]
+fn a_devcontainer_is_a_path_of_the_repository_or_wherever_it_has_one() {
+    let of = |base: &str, rest: &str| {
+        Recipe::parse(
+            "x.toml",
+            &format!("name = \"x\"\nbase = {{ devcontainer = {base} }}\nagent = {{ command = [\"a\"] }}\n{rest}"),
+        )
+    };
+    let repository = "repository = { url = \"http://pilothouse.internal/git/a.git\", path = \"/a\" }\n";
+    let system = |base: &str| of(base, repository).unwrap().base.system;
+    let expected = |path: Option<&str>| System::Devcontainer { path: path.map(str::to_owned), credential: None };
+    assert_eq!(system("true"), expected(None));
+    assert_eq!(
+        system("\".devcontainer/node/devcontainer.json\""),
+        expected(Some(".devcontainer/node/devcontainer.json"))
+    );
+    for base in
+        ["\"/etc/devcontainer.json\"", "\"../devcontainer.json\"", "\"devcontainer\"", "\"a:b.json\"", "false", "1"]
+    {
+        let error = of(base, repository).unwrap_err().to_string();
+        assert!(error.starts_with("x.toml:2:25: "), "{error}");
+    }
+    let error = of("true", "").unwrap_err().to_string();
+    assert!(error.contains("x.toml:2:8: base.devcontainer is a file of the repository, and there is none"), "{error}");
+
+    // The user is the devcontainer's, unless the recipe names one; no profile's agent becomes root by it.
+    let image = |user: &str| Defaults { user: user.into(), ..Defaults::default() };
+    let user = |rest: &str, of_image: &str| {
+        of("true", &format!("{repository}{rest}")).unwrap().on(Some(&image(of_image)), "/x").user
+    };
+    assert_eq!((user("", "node"), user("user = \"dev\"", "node")), ("node".into(), "dev".into()));
+    let with_profile = |of_image: &str| {
+        let text = format!("name = \"x\"\nbase = {{ devcontainer = true }}\nagent = \"codex\"\n{repository}");
+        Recipe::parse("x", &text).unwrap().on(Some(&image(of_image)), "/x").user
+    };
+    assert_eq!(with_profile("node"), "node");
+    assert_eq!((with_profile("root") == "root", with_profile("") == "root"), (false, false));
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-use super::*;
+use super::{devcontainers::fixture, *};
 
 /// Stops whoever comes first to a failpoint, for ever; tells when that is.
 fn park_at(point: &str) -> Arc<Notify> {
@@ -57,4 +57,35 @@ fn a_base_of_an_image_is_whole_or_not_there(#[case] point: &'static str) {
     });
     runtime.shutdown_background();
     drop(scenario);
+}
+
+/// hostd dies in the middle of what a devcontainer.json says: the next one finds nothing of it, and builds all of it.
+#[test]
+fn a_build_of_a_devcontainer_is_whole_or_not_there() {
+    const FILE: &str = "{\"image\":\"REGISTRY/team/app:1\",\"features\":{\"REGISTRY/team/tool:tool\":{}},\"postCreateCommand\":\"make it\"}";
+    for point in ["devcontainer::before-step", "devcontainer::before-command"] {
+        let scenario = fail::FailScenario::setup();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(6).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (fixture, _registry) = fixture(&[(".devcontainer.json", FILE)]).await;
+            let reached = park_at(point);
+            let _dead = fixture.environments.build("python").await.unwrap();
+            let come = tokio::time::timeout(Duration::from_secs(30), reached.notified()).await;
+            assert!(come.is_ok(), "{point} was never reached");
+            assert!(
+                fixture.names("builds").iter().all(|name| name.starts_with("new-")),
+                "{:?}",
+                fixture.names("builds")
+            );
+
+            let (vmm, next) = open(fixture.data.path()).await;
+            assert_eq!(fixture.names("builds"), [""; 0]);
+            assert!(next.ready("python").is_err());
+            let events = all(next.build("python").await.unwrap()).await;
+            assert!(matches!(events.last(), Some(BuildEvent::Done { cached: false, .. })), "{events:?}");
+            assert!(vmm.commands().iter().any(|command| command.ends_with("make it")), "{:?}", vmm.commands());
+        });
+        runtime.shutdown_background();
+        drop(scenario);
+    }
 }

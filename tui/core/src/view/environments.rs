@@ -240,6 +240,14 @@ fn facts(state: &State, e: &Environment) -> Vec<(&'static str, String)> {
     let mut facts = vec![("build", build)];
     let image = e.build.as_ref().map(|build| &build.image).filter(|image| !image.is_empty());
     facts.extend(image.map(|image| ("image", image.clone())));
+    let ports = e.build.iter().flat_map(|build| &build.forward_ports).map(u32::to_string).collect::<Vec<_>>();
+    if !ports.is_empty() {
+        facts.push(("ports", format!("{}: `pilothouse forward` reaches them", ports.join(", "))));
+    }
+    if let Some(count) = e.build.as_ref().map(|build| build.not_honoured).filter(|count| *count > 0) {
+        let things = text::count(count, "thing");
+        facts.push(("left out", format!("{things} of devcontainer.json; `pilothouse env show {}` lists them", e.name)));
+    }
     facts.extend(older);
     facts.extend([
         ("sessions", e.sessions.to_string()),
