@@ -114,7 +114,7 @@ impl Agent {
         if state.context.is_none() {
             let Started { child, pid, streams } = start()?;
             let Streams::Terminal(pty) = streams else {
-                return Err(LaunchError { code: 126, message: "an agent needs a terminal".into() });
+                return Err(LaunchError::new(126, "an agent needs a terminal"));
             };
             let (input, pieces) = mpsc::channel(INPUT_QUEUE);
             tokio::spawn(type_in(pieces, pty.clone()));

@@ -2,6 +2,7 @@
 
 mod agents;
 mod attach;
+mod bundle;
 mod checks;
 mod convert;
 mod credentials;

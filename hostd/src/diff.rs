@@ -17,6 +17,7 @@ mod kept;
 mod objects;
 mod pieces;
 mod pulls;
+mod rescue;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use crate::forge::Mirror;
 
 pub use error::DiffError;
 pub use kept::Kept;
+pub use rescue::{Rescued, Words};
 use trees::Trees;
 pub use types::{
     Answer, Answers, Compared, Detail, Ending, File, FileEnd, Piece, PieceHunk, PieceLine, Revisions, Start, Wish,

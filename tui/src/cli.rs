@@ -6,6 +6,7 @@ mod answer;
 mod args;
 mod attach;
 mod budget;
+mod bundle;
 mod checks;
 mod complete;
 mod cp;
@@ -30,6 +31,7 @@ mod open;
 mod output;
 mod remove;
 mod repo;
+mod rescue;
 mod restart;
 mod resume;
 mod review;
@@ -38,6 +40,7 @@ mod show;
 mod suspend;
 mod table;
 mod terminal;
+mod triage;
 mod usage;
 mod wait;
 mod waiting;
@@ -120,6 +123,9 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Answer(options) => answer::run(&fleet, options).await,
         Command::Log(options) => log::run(&fleet, options).await,
         Command::Events(options) => events::run(&fleet, options).await,
+        Command::Rescue(options) => rescue::run(&fleet, options).await,
+        Command::Bundle(options) => bundle::run(&fleet, options).await,
+        Command::Triage(options) => triage::run(&fleet, options).await,
         Command::Explain(options) => explain::run(&fleet, options).await,
         Command::Rm(options) => remove::run(&fleet, options).await,
         Command::Wait(options) => wait::run(&fleet, options).await,

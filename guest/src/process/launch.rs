@@ -54,11 +54,14 @@ pub struct LaunchError {
     pub code: i32,
     /// Reason in one line.
     pub message: String,
+    /// Whether it is the program itself that may not be executed, or is none.
+    pub not_executable: bool,
 }
 
 impl LaunchError {
-    fn new(code: i32, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+    /// An error with this exit code, for another reason than that the program may not be executed.
+    pub fn new(code: i32, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), not_executable: false }
     }
 }
 
@@ -166,7 +169,12 @@ fn become_user(user: &User, groups: &[Gid]) -> io::Result<()> {
 fn why_not(program: &str, error: &io::Error) -> LaunchError {
     match error.kind() {
         io::ErrorKind::NotFound => LaunchError::new(127, format!("{program}: not found")),
-        io::ErrorKind::PermissionDenied => LaunchError::new(126, format!("{program}: permission denied")),
+        io::ErrorKind::PermissionDenied => {
+            LaunchError { not_executable: true, ..LaunchError::new(126, format!("{program}: permission denied")) }
+        }
+        _ if error.raw_os_error() == Some(libc::ENOEXEC) => {
+            LaunchError { not_executable: true, ..LaunchError::new(126, format!("{program}: not a program")) }
+        }
         _ => LaunchError::new(126, format!("{program}: {error}")),
     }
 }

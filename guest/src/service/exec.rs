@@ -65,7 +65,7 @@ fn prepare(guest: &Guest, start: ExecStart) -> Result<Result<Launch, LaunchError
         [start.directory, agent.directory].into_iter().find(|d| !d.is_empty()).unwrap_or_else(|| "/".into());
     let user = match User::find(if start.user.is_empty() { &agent.user } else { &start.user }) {
         Ok(user) => user,
-        Err(error) => return Ok(Err(LaunchError { code: 126, message: error.to_string() })),
+        Err(error) => return Ok(Err(LaunchError::new(126, error.to_string()))),
     };
     let environment = environment::of(&user, [&guest.variables(), &agent.environment, &start.environment]);
     Ok(Ok(Launch { command: start.command, environment, directory, terminal, user: Some(user) }))

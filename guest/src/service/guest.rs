@@ -128,14 +128,15 @@ impl Guest {
     /// supervisor would wait for that.
     pub(super) fn launch(&self, launch: &Launch, cgroup: &str) -> Result<Started, LaunchError> {
         if self.is_quiet() {
-            return Err(LaunchError { code: 126, message: QUIET.into() });
+            return Err(LaunchError::new(126, QUIET));
         }
         let door = match &self.0.cgroups {
             None => None,
-            Some(cgroups) => Some(cgroups.door(cgroup).map_err(|error| LaunchError {
-                code: 126,
-                message: format!("the cgroup {cgroup} cannot be used: {error}"),
-            })?),
+            Some(cgroups) => Some(
+                cgroups
+                    .door(cgroup)
+                    .map_err(|error| LaunchError::new(126, format!("the cgroup {cgroup} cannot be used: {error}")))?,
+            ),
         };
         process::launch(launch, door)
     }

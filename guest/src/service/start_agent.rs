@@ -4,9 +4,14 @@ use pilothouse_proto::guest::v1::{StartAgentRequest, StartAgentResponse, event};
 use tonic::Status;
 
 use super::{check, guest::Guest};
-use crate::{agent::Context, conversation_file, environment, process::Launch, user::User};
+use crate::{
+    agent::Context,
+    conversation_file, environment,
+    process::{Launch, LaunchError},
+    user::User,
+};
 
-/// Starts the agent.
+/// Starts the agent. An error of code `NOT_FOUND`: there is no such program; `PERMISSION_DENIED`: it may not be executed, or is none.
 pub(super) fn start(guest: &Guest, request: StartAgentRequest) -> Result<StartAgentResponse, Status> {
     check::command(&request.command)?;
     if !request.anew.is_empty() {
@@ -31,9 +36,17 @@ pub(super) fn start(guest: &Guest, request: StartAgentRequest) -> Result<StartAg
     let events = guest.0.events.clone();
     let ended = move |exit| events.push(event::Event::AgentExited(exit));
     let started = guest.0.agent.start(context, || guest.launch(&launch, "agent"), ended);
-    let agent =
-        started.map_err(|error| Status::failed_precondition(format!("the agent cannot be started: {error}")))?;
+    let agent = started.map_err(|error| not_started(&error))?;
     // Of a repeat, what the first call began.
     let anew = guest.0.agent.context().is_some_and(|context| context.anew);
     Ok(StartAgentResponse { agent: Some(agent), anew })
+}
+
+fn not_started(error: &LaunchError) -> Status {
+    let why = format!("the agent cannot be started: {error}");
+    match error.code {
+        127 => Status::not_found(why),
+        _ if error.not_executable => Status::permission_denied(why),
+        _ => Status::failed_precondition(why),
+    }
 }

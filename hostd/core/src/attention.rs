@@ -12,6 +12,8 @@ use crate::{
 
 /// One minute, in milliseconds.
 const MINUTE: UnixMillis = 60_000;
+/// Longest cause, in bytes, in a reason that has more to say after it.
+const CAUSE_MAX: usize = 300;
 /// Longest reason, in bytes.
 const REASON_MAX: usize = 512;
 
@@ -167,7 +169,7 @@ fn derive(s: &Session, now: UnixMillis) -> Why {
         Lifecycle::Crashed { cause } if s.activity == Activity::Done => {
             (Turn::Nobody, "done", said("done", &s.text) + &format!(" ({cause})"))
         }
-        Lifecycle::Crashed { cause } => (Turn::You, "crashed", format!("crashed: {cause}")),
+        Lifecycle::Crashed { cause } => crashed(s, cause, now),
         Lifecycle::Queued | Lifecycle::Suspended if !s.waiting.is_empty() => {
             (Turn::Nobody, "queued", s.waiting.clone())
         }
@@ -193,6 +195,25 @@ fn derive(s: &Session, now: UnixMillis) -> Why {
         | Lifecycle::Suspended
         | Lifecycle::Resuming
         | Lifecycle::Stopped { .. } => by_activity(s, now),
+    }
+}
+
+/// The turn of a session whose VM has crashed: its own while it is to start again by itself.
+fn crashed(s: &Session, cause: &Cause, now: UnixMillis) -> Why {
+    if let Some(at) = s.restarts_at() {
+        let most = s.restart.map_or(0, |policy| policy.most);
+        let why = format!("crashed: {cause}; restarted {} ({} of {most})", within(at, now), s.crashes.len());
+        return (Turn::Agent, "crashed", why);
+    }
+    match s.crash_loop() {
+        Some((times, millis)) => {
+            let (cause, within) = (text::clean(&cause.to_string(), CAUSE_MAX), age(0, millis));
+            let why = format!(
+                "crashed {times} times in {within}: {cause}; it is not restarted any more: see why, and restart it"
+            );
+            (Turn::You, "crashed", why)
+        }
+        None => (Turn::You, "crashed", format!("crashed: {cause}")),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod attention;
 pub mod attributes;
+pub mod bundle;
 pub mod capacity;
 mod checked_toml;
 pub mod checks;
@@ -14,6 +15,7 @@ pub mod explain;
 pub mod first_words;
 mod forge_id;
 pub mod image;
+pub mod kernel_log;
 pub mod keys;
 pub mod local_services;
 pub mod profile;
@@ -30,6 +32,7 @@ pub mod story;
 pub mod strangers;
 pub mod streams;
 pub mod text;
+pub mod triage;
 pub mod upstream;
 pub mod usage;
 

@@ -18,7 +18,7 @@ use crate::{
     checked_toml,
     image::{Defaults, Reference},
     profile::{Profile, Profiles, Task},
-    session::{Size, TypedEvents},
+    session::{RestartPolicy, Size, TypedEvents},
 };
 
 pub use crate::checked_toml::{TextError as RecipeError, bytes, is_branch_name, is_repository_name};
@@ -67,6 +67,8 @@ pub struct Recipe {
     pub warm: Warm,
     /// Seconds that a waiting session runs on before it is suspended.
     pub suspend_after: u64,
+    /// Whether and how a session starts again by itself after its VM has crashed; None: it does not.
+    pub restart: Option<RestartPolicy>,
     /// Amount in millionths of a US dollar that answers of models may cost each session; None: any.
     pub budget: Option<u64>,
     /// Destinations that the environment's guests may reach.

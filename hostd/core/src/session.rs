@@ -26,6 +26,9 @@
 //!
 //! Where hostd is stopped and told to, what runs is suspended and wanted ([`Input::HostStops`]): the next hostd resumes it.
 //!
+//! A crashed session of a recipe that says so starts again by itself ([`RestartPolicy`]): it is fed [`Input::RestartIsDue`] when
+//! [`Session::restarts_at`] has come.
+//!
 //! A suspended session can be restarted too, where its memory may be given up: it boots from its disk as it was suspended.
 //!
 //! Deleting is legal in every state: it sets [`Session::deleting`], asks for [`Effect::Remove`], and from then on only
@@ -46,6 +49,7 @@ mod agent;
 mod allowed;
 mod answer;
 mod bounds;
+mod cause;
 mod changes;
 mod deliver;
 mod delivered;
@@ -56,6 +60,7 @@ mod inbox;
 mod input;
 mod lifecycle;
 mod message;
+mod restarts;
 mod send;
 mod step;
 #[cfg(test)]
@@ -65,11 +70,13 @@ mod types;
 mod wait;
 
 pub use answer::Answered;
+pub use cause::{Cause, NoAgent};
 pub use delivered::Delivered;
 pub use exit::how_it_ended;
 pub use input::{Budget, Denied, Effect, Input, Status};
-pub use lifecycle::{Activity, Cause, Lifecycle};
+pub use lifecycle::{Activity, Lifecycle};
 pub use message::{Message, Modes};
+pub use restarts::RestartPolicy;
 pub use step::step;
 pub use turn::TypedEvents;
 pub use types::{NewFork, NewSession, Session, Size};

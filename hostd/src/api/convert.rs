@@ -8,6 +8,7 @@ use hostd_core::{
     recipe::Egress,
     reports::{Permission, Report, Source, State},
     text,
+    triage::Choice,
     usage::Spending,
 };
 use pilothouse_proto::hostd::v1 as wire;
@@ -18,7 +19,7 @@ use crate::{
     environments::BuildInfo,
     gateway::Refused,
     host_status::HostStatus,
-    sessions::{Accounts, Change, EnvironmentView, News, SessionView, Snapshot},
+    sessions::{Accounts, Change, EnvironmentView, News, Sample, SessionView, Snapshot, Triage},
     store::Numbered,
     terminals::{Shown, Size},
 };
@@ -54,6 +55,11 @@ pub(super) fn session(view: &SessionView) -> wire::Session {
             Lifecycle::Crashed { cause } => cause.to_string(),
             _ => String::new(),
         },
+        cause_word: s.cause_word().into(),
+        cause_lines: match &s.lifecycle {
+            Lifecycle::Crashed { cause } => cause.lines().to_vec(),
+            _ => vec![],
+        },
         deleting: s.deleting,
         vcpus: s.size.vcpus,
         memory_bytes: s.size.memory,
@@ -82,6 +88,29 @@ pub(super) fn session(view: &SessionView) -> wire::Session {
         budget_micros: s.budget,
         allowed: s.allowed.iter().map(allowed).collect(),
         usage: (s.spending.answers > 0).then(|| usage(&s.spending)),
+    }
+}
+
+pub(super) fn triage(triage: &Triage) -> wire::Triage {
+    let sample = |sample: &Sample| wire::Sample {
+        at: sample.at,
+        memory_bytes: sample.memory,
+        cpu_percent: sample.cpu,
+        disk_bytes: sample.disk,
+        guest_memory_left_bytes: sample.guest_memory_left,
+        guest_disk_left_bytes: sample.guest_disk_left,
+    };
+    let choice = |choice: &Choice| wire::Choice {
+        word: choice.word.into(),
+        does: choice.does.clone(),
+        loses: choice.loses.clone(),
+    };
+    wire::Triage {
+        session: Some(session(&triage.view)),
+        console: triage.console.clone(),
+        terminal: triage.terminal.clone(),
+        samples: triage.samples.iter().map(sample).collect(),
+        choices: triage.choices.iter().map(choice).collect(),
     }
 }
 

@@ -1,20 +1,22 @@
 use hostd_core::{recipe::Egress, session::Budget};
 use pilothouse_proto::hostd::v1::{
-    AllowRequest, AllowResponse, AnswerRequest, AttachRequest, AttachResponse, CreateRequest, DeleteRequest,
-    DeleteResponse, Event, EventsRequest, EventsResponse, ExecRequest, ExecResponse, ExplainRequest, ExplainResponse,
-    ForkRequest, ForwardRequest, ForwardResponse, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse,
-    Refused, RestartRequest, ResumeRequest, SendRequest, SendResponse, Session, SetBudgetRequest, SuspendRequest,
+    AllowRequest, AllowResponse, AnswerRequest, AttachRequest, AttachResponse, BundleRequest, BundleResponse,
+    CreateRequest, DeleteRequest, DeleteResponse, Event, EventsRequest, EventsResponse, ExecRequest, ExecResponse,
+    ExplainRequest, ExplainResponse, ForkRequest, ForwardRequest, ForwardResponse, GetRequest, ListRequest,
+    ListResponse, LogRequest, LogResponse, Refused, RescueRequest, RescueResponse, RestartRequest, ResumeRequest,
+    SendRequest, SendResponse, Session, SetBudgetRequest, SuspendRequest, TriageRequest, TriageResponse,
     sessions_server::Sessions,
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
-    Api, attach, convert, events, exec, forward, log,
+    Api, attach, bundle, convert, events, exec, forward, log,
     principal::{actor, owner},
     status,
     streams::Answers,
 };
 use crate::{
+    diff::Rescued,
     environments::AllowedInRecipe,
     sessions::{CreateSession, ForkOrder, SendOrder, SessionView},
     store::ALL_EVENTS,
@@ -27,6 +29,7 @@ impl Sessions for Api {
     type ForwardStream = Answers<ForwardResponse>;
     type LogStream = Answers<LogResponse>;
     type EventsStream = Answers<EventsResponse>;
+    type BundleStream = Answers<BundleResponse>;
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Session>, Status> {
         let owner = owner(&request);
@@ -48,6 +51,24 @@ impl Sessions for Api {
         let view = self.fleet.get(&id)?;
         let last_event = self.last_event(&view).await;
         Ok(Response::new(Session { refused: self.refused(&view), last_event, ..convert::session(&view) }))
+    }
+
+    async fn triage(&self, request: Request<TriageRequest>) -> Result<Response<TriageResponse>, Status> {
+        let id = request.into_inner().id;
+        let all = if id.is_empty() { self.fleet.triage() } else { vec![self.fleet.triage_of(&id).await?] };
+        Ok(Response::new(TriageResponse { sessions: all.iter().map(convert::triage).collect() }))
+    }
+
+    async fn rescue(&self, request: Request<RescueRequest>) -> Result<Response<RescueResponse>, Status> {
+        let actor = actor(&request);
+        let id = request.into_inner().id;
+        let repository = self.fleet.get(&id)?.session.repository.unwrap_or_default();
+        let Rescued { branch, commit, missing } = self.fleet.by(actor).rescue(&id).await?;
+        Ok(Response::new(RescueResponse { repository, branch, commit, missing }))
+    }
+
+    async fn bundle(&self, request: Request<BundleRequest>) -> Result<Response<Self::BundleStream>, Status> {
+        Ok(Response::new(bundle::bundle(self, &request.into_inner().id).await?))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {

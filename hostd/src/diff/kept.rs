@@ -48,6 +48,19 @@ pub struct Kept {
     file: File,
 }
 
+impl Kept {
+    /// Ids of its merge base and of its tree, and what could not be read.
+    pub(super) fn label(&self) -> (String, String, String) {
+        let Label { base, tree, missing, .. } = &self.label;
+        (base.clone(), tree.clone(), missing.clone())
+    }
+
+    /// Gives the pack to git.
+    pub(super) async fn pour(self, to: ChildStdin) -> io::Result<()> {
+        pour(self.file, to).await
+    }
+}
+
 impl Diffs {
     /// Compares a working tree as it is now with its merge base; `now` is the time.
     ///
@@ -163,7 +176,7 @@ impl Diffs {
 }
 
 /// Reads git's output to its end: git prints the pack's name, and nobody needs it.
-async fn drain(git: &mut Git) -> Result<(), DiffError> {
+pub(super) async fn drain(git: &mut Git) -> Result<(), DiffError> {
     if let Some(stdout) = &mut git.stdout {
         soon(tokio::io::copy(stdout, &mut tokio::io::sink())).await?;
     }

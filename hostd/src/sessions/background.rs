@@ -6,3 +6,4 @@ pub(super) mod forge_hints;
 pub(super) mod last_events;
 pub(super) mod memory_pressure;
 pub(super) mod poll;
+mod sampling;

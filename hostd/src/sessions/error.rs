@@ -46,13 +46,13 @@ pub enum FleetError {
     /// The session could not be put to disk; it runs on, or its VM has ended.
     #[error("not suspended: {0}")]
     NotSuspended(String),
-    /// There is no room for a copy of a suspended session.
+    /// There is no room for a copy of a session that lies on disk.
     #[error(
-        "no room for a copy of the suspended session's VM, to read its changes in: {0}; try again later, or resume the session"
+        "no room for a copy of the session's VM, to read its changes in: {0}; try again later, or bring the session back"
     )]
     NoRoom(String),
-    /// A suspended session's changes could not be read in a copy of it; the session is as it was.
-    #[error("the suspended session's changes cannot be read in a copy of its VM: {0}")]
+    /// The changes of a session on disk could not be read in a copy of it; the session is as it was.
+    #[error("the session's changes cannot be read in a copy of its VM: {0}")]
     NotRead(String),
     /// No fork was made of the session, and nothing of one is left.
     #[error("the session could not be forked: {0}")]

@@ -1,13 +1,16 @@
 //! All sessions of a host: taken over when hostd starts, listed, created, ended with it.
 
 mod accounts;
+mod bundle;
 mod commands;
 mod create;
 mod diff;
 mod figures;
 mod fork;
+mod rescue;
 mod resolve;
 mod story;
+mod triage;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -50,6 +53,7 @@ pub use self::{
     create::CreateSession,
     fork::ForkOrder,
     story::Follow,
+    triage::Triage,
 };
 
 /// How long a call waits for a link that is down.

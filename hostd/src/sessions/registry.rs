@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     error::FleetError,
     message::{Command, Report},
+    samples::Samples,
     usage::Usage,
     view::SessionView,
     vm::{
@@ -53,6 +54,8 @@ pub(super) struct Handle {
     pub(super) spending: watch::Sender<Spending>,
     /// What it was last seen to use.
     pub(super) usage: watch::Sender<Usage>,
+    /// What its VM took in the last minutes.
+    pub(super) samples: Samples,
     /// Changes when the forge may have news for it.
     pub(super) forge_news: watch::Sender<()>,
     /// Why it was suspended while at work, until it runs again.
@@ -134,6 +137,7 @@ impl Handle {
             hooks: watch::channel(None).0,
             busy: watch::channel(0).0,
             usage: watch::channel(Usage::default()).0,
+            samples: Samples::default(),
             forge_news: watch::channel(()).0,
             relieved: watch::channel(None).0,
             unwritten: watch::channel(None).0,

@@ -349,6 +349,20 @@ impl Terminal {
         self.inner.lock().emulator.as_ref().map(last_line).unwrap_or_default()
     }
 
+    /// The last rows of the terminal's screen, without blank ones at its end; at most `most`.
+    pub async fn last_rows(&self, most: usize) -> Vec<String> {
+        self.inner.load().await;
+        let state = self.inner.lock();
+        let Some(emulator) = state.emulator.as_ref() else { return vec![] };
+        let mut rows: Vec<String> =
+            emulator.rows(emulator.size().0).iter().map(|row| row.trim_end().to_owned()).collect();
+        while rows.last().is_some_and(String::is_empty) {
+            rows.pop();
+        }
+        rows.drain(..rows.len().saturating_sub(most));
+        rows
+    }
+
     pub(super) fn directory(&self) -> &Path {
         &self.inner.directory
     }

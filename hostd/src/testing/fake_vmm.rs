@@ -106,6 +106,10 @@ pub(crate) struct FakeVm {
     /// What the layers say that it holds, bottom first; the last is written to.
     pub(crate) chain: watch::Sender<Vec<String>>,
     tasks: Mutex<JoinSet<()>>,
+    /// What its guest wrote to its serial console.
+    pub(crate) console: Mutex<Vec<u8>>,
+    /// Whether a signal has stopped its process.
+    pub(crate) stopped: AtomicBool,
 }
 
 impl FakeVmm {
@@ -141,6 +145,8 @@ impl FakeVmm {
         let vm = Arc::new(FakeVm {
             spec,
             stands: watch::Sender::new(false),
+            console: Mutex::new(b"kernel: last words\n".into()),
+            stopped: AtomicBool::new(false),
             top,
             store,
             guest,
@@ -246,7 +252,7 @@ impl Vmm for FakeVmm {
         if self.passing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
             return Err(VmError::File { path: directory.into(), error: io::ErrorKind::TimedOut.into() });
         }
-        let vm = self.of_folder(directory).ok_or_else(|| VmError::NotAdopted("its VM had ended by then".into()))?;
+        let vm = self.of_folder(directory).ok_or(VmError::Over(Cause::EndedUnseen))?;
         let disk = vm.top.lock().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
         Ok(Adopted { vm, disk })
     }
@@ -334,7 +340,11 @@ impl Vm for FakeVm {
     }
 
     async fn serial(&self) -> Vec<u8> {
-        b"kernel: last words\n".into()
+        self.console.lock().unwrap().clone()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
 
     async fn snapshot(&self, folder: &Path) -> Result<Manifest, VmError> {

@@ -45,6 +45,12 @@ impl ProcessIdentity {
         stat(self.pid).is_ok_and(|(state, _)| state != 'Z') && Self::of(self.pid).is_ok_and(|now| now == *self)
     }
 
+    /// Whether a signal or a debugger has stopped the process.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        stat(self.pid).is_ok_and(|(state, _)| matches!(state, 'T' | 't')) && self.lives()
+    }
+
     /// As [`ProcessIdentity::lives`], but an error where that cannot be known now.
     fn is_there(&self) -> io::Result<bool> {
         let gone = |error: &io::Error| {
@@ -79,6 +85,18 @@ impl ProcessIdentity {
             Err(rustix::io::Errno::SRCH) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Processor time that the process has taken, of all its threads; nothing where it is gone.
+    #[must_use]
+    pub fn processor_time(&self) -> Duration {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let Some((_, rest)) = text.rsplit_once(')') else { return Duration::ZERO };
+        let mut fields = rest.split_whitespace().skip(11).map(|field| field.parse::<u64>().unwrap_or(0));
+        let ticks = fields.next().unwrap_or(0).saturating_add(fields.next().unwrap_or(0));
+        // The kernel tells times of processes in hundredths of a second (USER_HZ).
+        let time = Duration::from_millis(ticks.saturating_mul(10));
+        if self.lives() { time } else { Duration::ZERO }
     }
 
     /// Memory that the process holds now.
@@ -186,6 +204,10 @@ mod tests {
         assert!(me.lives());
         assert_eq!(me.executable().unwrap(), std::env::current_exe().unwrap());
         assert!(me.memory().private > 100_000 && me.memory().shared > 100_000);
+        let begin = me.processor_time();
+        while me.processor_time() == begin {
+            std::hint::spin_loop();
+        }
         assert!(me.memory_part().private > 100_000 && me.memory_part().shared <= me.memory().shared);
         for other in [
             ProcessIdentity { start_time: me.start_time + 1, ..me.clone() },
@@ -204,7 +226,13 @@ mod tests {
         let identity = ProcessIdentity::of(child.id()).unwrap();
         let namesake = ProcessIdentity { start_time: identity.start_time - 1, ..identity.clone() };
         assert!(!namesake.kill(WITHIN).await.unwrap());
-        assert!(identity.lives());
+        assert!(identity.lives() && !identity.is_stopped());
+        let handle = identity.open().unwrap().unwrap();
+        pidfd_send_signal(&handle, Signal::STOP).unwrap();
+        while !identity.is_stopped() {
+            tokio::task::yield_now().await;
+        }
+        assert!(identity.lives() && !namesake.is_stopped());
         assert!(identity.kill(WITHIN).await.unwrap());
         assert!(!identity.lives());
         child.wait().unwrap();

@@ -23,6 +23,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -153,6 +154,9 @@ pub enum VmError {
     /// The VM that an earlier hostd left cannot be taken over; what is the matter, as the end of a sentence.
     #[error("{0}")]
     NotAdopted(String),
+    /// The VM that an earlier hostd left has ended.
+    #[error("{0}")]
+    Over(Cause),
     /// A snapshot cannot be written or used.
     #[error(transparent)]
     Snapshot(#[from] snapshot::SnapshotError),
@@ -200,14 +204,18 @@ pub trait Vmm: Send + Sync + 'static {
     /// happened or has not when this returns. Nothing is ended.
     ///
     /// # Errors
-    /// [`VmError::NotAdopted`]: there is none, or it is not known well enough. Then [`Vmm::end_orphan`]. Any other error may pass:
-    /// the same may be tried again.
+    /// [`VmError::NotAdopted`]: there is none, or it is not known well enough. Then [`Vmm::end_orphan`]. [`VmError::Over`]: it has ended,
+    /// for this cause as far as it is known. Any other error may pass: the same may be tried again.
     async fn adopt(&self, _directory: &Path) -> Result<Adopted, VmError> {
         Err(VmError::NotAdopted("nothing is left of its VM".into()))
     }
     /// Whether a VM that an earlier hostd left in this folder runs, by its record.
     fn left(&self, _directory: &Path) -> bool {
         false
+    }
+    /// What is kept of what the last VM of this folder wrote to its serial console, at most 64 KiB; empty: nothing is.
+    fn last_console(&self, _directory: &Path) -> Vec<u8> {
+        vec![]
     }
     /// Connects to a port of a VM that an earlier hostd left in this folder.
     async fn connect_orphan(&self, _directory: &Path, _port: Port) -> io::Result<Box<dyn Io>> {
@@ -256,6 +264,14 @@ pub trait Vm: Send + Sync + 'static {
     /// Whether the VM stands still because the host's disk is full; it goes on by itself when there is room.
     fn stalled(&self) -> bool {
         false
+    }
+    /// Whether the VM's process stands still because a signal or a debugger has stopped it: it answers nobody until it is continued.
+    fn is_stopped(&self) -> bool {
+        false
+    }
+    /// Processor time that the VM's process has taken so far. Cheap.
+    fn processor_time(&self) -> Duration {
+        Duration::ZERO
     }
     /// Memory that the VM's process holds of the host now. Cheap.
     fn memory(&self) -> MemoryUse;

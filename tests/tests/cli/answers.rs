@@ -434,3 +434,64 @@ async fn budgets_are_set_raised_and_taken_off() {
     let ran = fake.run(&["fork", "alpha", "--budget", "0.5", "--json"]).await;
     assert_eq!(ran.json()["budget_usd"], 0.5);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_led_to_an_end_is_shown_with_what_can_be_done() {
+    let mut crashed = session("beta");
+    crashed.lifecycle = "crashed".into();
+    crashed.cause = "the guest's kernel panicked: x".into();
+    crashed.cause_word = "guest-panic".into();
+    crashed.reason = "crashed: the guest's kernel panicked: x".into();
+    crashed.cause_lines = vec!["Kernel panic - not syncing: x".into(), "CPU: 0".into()];
+    let fake = Fake::start(vec![session("alpha"), crashed]).await;
+    let listed = fake.run(&["triage"]).await;
+    let lines: Vec<&str> = listed.text().lines().collect();
+    assert_eq!(lines.len(), 2, "{}", listed.text());
+    assert!(lines[1].starts_with("beta") && lines[1].contains("guest-panic"), "{}", listed.text());
+    let shown = fake.run(&["triage", "be"]).await;
+    for part in [
+        "its panic     Kernel panic - not syncing: x\n              CPU: 0\n",
+        "its console   Kernel panic - not syncing: [2Jx\n",
+        "its terminal  $ make\n",
+        "memory        ▃▅█\n              1 MiB to 3 MiB in 10 s, at most 3 MiB\n",
+        "you can       pilothouse bundle beta: does bundle; loses nothing\n",
+        "pilothouse rm beta: does delete; loses all\n",
+    ] {
+        assert!(shown.text().contains(part), "{part}\n{}", shown.text());
+    }
+    let all = fake.run(&["triage", "--json"]).await.json();
+    assert_eq!((all[0]["session"]["cause_word"].as_str(), all[1].is_null()), (Some("guest-panic"), true));
+    assert_eq!(all[0]["samples"][2]["cpu_percent"], 50);
+    assert!(all[0]["samples"][0]["guest_disk_left_bytes"].is_null() && all[0]["choices"][0]["loses"].is_null());
+    assert_eq!(fake.run(&["triage", "gamma"]).await.code, 3);
+    assert_eq!(fake.run(&["rm", "--yes", "beta"]).await.code, 0);
+    let none = fake.run(&["triage"]).await;
+    assert_eq!((none.code, none.stderr.trim_end()), (0, "nothing has crashed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_goes_into_a_new_file_of_ones_own() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fake = Fake::start(vec![session("alpha")]).await;
+    assert_eq!(fake.run(&["bundle", "al", "--out", "-"]).await.stdout, b"alpha in a tar");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.tar");
+    let into = ["bundle", "al", "--out", file.to_str().unwrap()];
+    assert_eq!(fake.run(&into).await.code, 0);
+    assert_eq!(std::fs::read(&file).unwrap(), b"alpha in a tar");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let again = fake.run(&into).await;
+    assert_eq!(again.code, 1);
+    assert!(again.stderr.contains("name another file with --out"), "{}", again.stderr);
+    assert_eq!(fake.run(&["bundle", "gamma", "--out", "-"]).await.code, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rescue_says_which_branch_has_the_work() {
+    let fake = Fake::start(vec![session("alpha")]).await;
+    let ran = fake.run(&["rescue", "al"]).await;
+    assert_eq!(ran.text(), "widgets has the branch agent/alpha/rescue-1 (0123456789ab)\n");
+    assert!(ran.stderr.contains("warning: some files could not be read[2J"), "{}", ran.stderr);
+    assert_eq!(fake.run(&["rescue", "al", "--json"]).await.json()["branch"], "agent/alpha/rescue-1");
+    assert_eq!(fake.run(&["rescue", "gamma"]).await.code, 3);
+}

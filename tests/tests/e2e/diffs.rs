@@ -92,7 +92,7 @@ fn a_session_shows_its_changes_running_and_suspended() {
     assert_eq!(suspended["lifecycle"], "suspended");
     let copied = host.cli(["diff", &id]);
     assert_eq!(copied.text(), live);
-    assert!(copied.stderr.contains("the session is suspended; this is as of"), "{copied}");
+    assert!(copied.stderr.contains("the session does not run; this is as of"), "{copied}");
     assert_eq!(host.show(&id)["lifecycle"], "suspended", "looking woke it");
 
     // A guest that plays tricks is told of, and does no harm.

@@ -5,6 +5,7 @@ mod agents;
 mod bad_input;
 mod broken_host;
 mod budgets;
+mod causes;
 mod ci;
 mod ci_limits;
 mod clones;

@@ -159,6 +159,8 @@ pub struct Session {
     pub repository: String,
     pub branch_prefix: String,
     pub cause: String,
+    /// What the guest's kernel wrote to its console about its panic, oldest line first.
+    pub cause_lines: Vec<String>,
     pub deleting: bool,
     pub vcpus: u32,
     pub memory_bytes: u64,
@@ -234,6 +236,7 @@ impl Session {
         }
         self.task = text::many_lines(&self.task, 1 << 16);
         self.choices = self.choices.iter().take(16).map(|c| text::one_line(c, 256)).collect();
+        self.cause_lines = self.cause_lines.iter().take(16).map(|line| text::one_line(line, 400)).collect();
         self.permission = self.permission.map(Permission::cleaned);
         self.parts = self.parts.into_iter().take(Part::MOST).map(Part::cleaned).collect();
         self.command = self.command.iter().take(64).map(|c| text::one_line(c, 1024)).collect();

@@ -28,8 +28,8 @@ pub(crate) use forge::{ChecksCommand, Of, OnePull, ReviewCommand, Said};
 pub(crate) use host::HostCommand;
 pub(crate) use repository::{Change, RepoCommand};
 pub(crate) use session::{
-    Answer, Attach, Events, Exec, Explain, Fork, Forward, Log, Ls, New, Open, Restart, Resume, Rm, Send, Show, Suspend,
-    Verdict, Wait,
+    Answer, Attach, Bundle, Events, Exec, Explain, Fork, Forward, Log, Ls, New, Open, Rescue, Restart, Resume, Rm,
+    Send, Show, Suspend, Triage, Verdict, Wait,
 };
 pub(crate) use usage::{By, Usage};
 
@@ -87,6 +87,12 @@ pub(crate) enum Command {
     Log(Log),
     /// Print a session's story: what happened to it, when, and by whom
     Events(Events),
+    /// Show what led to the end of crashed sessions, and what each thing that can be done about it would lose
+    Triage(Triage),
+    /// Put what a session has not pushed on a new branch of its repository, also of one that has crashed
+    Rescue(Rescue),
+    /// Pack all that tells why a session ended into a file for a report, without secrets
+    Bundle(Bundle),
     /// Explain why a session stands as it does: which source said what of its agent, when, and which one decides
     Explain(Explain),
     /// Delete sessions: VM, disk and all that was not pushed

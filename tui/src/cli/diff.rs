@@ -26,7 +26,7 @@ use super::{
 /// Words of the waiting line while a host compares.
 const COMPARING: &str = "comparing";
 /// Words of the waiting line where the host may have to start a VM for it.
-const COPYING: &str = "reading the suspended session's changes from a copy of its VM";
+const COPYING: &str = "reading the session's changes from a copy of its VM";
 
 /// A form in which a difference is shown as it comes.
 trait Form {
@@ -94,7 +94,7 @@ async fn follow(host: &Host, answers: &mut Streaming<DiffResponse>, form: &mut d
 /// Tells people what is to be known beside the changes.
 fn tell(start: &DiffStart) {
     if start.suspended {
-        output::note(&format!("note: the session is suspended; this is as of {}", when(start.taken_at)));
+        output::note(&format!("note: the session does not run; this is as of {}", when(start.taken_at)));
     }
     if !start.missing.is_empty() {
         output::note(&format!("warning: {}", plain(&start.missing)));
@@ -122,7 +122,7 @@ async fn find<'a>(fleet: &'a Fleet, options: &Diff) -> Result<(&'a Host, Of, &'s
         return Err(Failure::usage(format!("`{}` of which repository?", plain(&options.what))).hint("say --repo NAME"));
     }
     let found = fleet.session(&options.what).await?;
-    let wait = if found.it.lifecycle == "suspended" { COPYING } else { COMPARING };
+    let wait = if matches!(&*found.it.lifecycle, "suspended" | "stopped" | "crashed") { COPYING } else { COMPARING };
     Ok((found.host, Of::Session(found.it.id), wait))
 }
 

@@ -6,6 +6,7 @@ mod credentials;
 mod events;
 mod pulls;
 mod reports;
+mod triage;
 mod usage;
 
 use pilothouse_proto::hostd::v1 as api;
@@ -18,6 +19,7 @@ pub(crate) use credentials::{CheckedCredential, Credential};
 pub(crate) use events::Event;
 pub(crate) use pulls::{Check, FetchedBranch, Pull, PushedBranch, Repository, WholePull};
 pub(crate) use reports::{Explanation, Permission, Report};
+pub(crate) use triage::Triage;
 pub(crate) use usage::{Account, ModelUsage};
 
 /// A session: an element of `ls`, and what `show`, `new`, `send`, `restart` and `wait` print.
@@ -45,6 +47,10 @@ pub(crate) struct Session<'a> {
     /// What the agent's program needs a permission for and nobody has answered by keys; null: nothing.
     permission: Option<Permission<'a>>,
     cause: Option<&'a str>,
+    /// Which end that was, in one word, and which one of an agent that ended badly; null: neither.
+    cause_word: Option<&'a str>,
+    /// What the kernel of its guest wrote to its console about its panic, oldest line first.
+    cause_lines: &'a [String],
     deleting: bool,
     generation: u64,
     created_at: String,
@@ -156,6 +162,8 @@ impl<'a> Session<'a> {
             choices: &session.choices,
             permission: session.permission.as_ref().map(Permission::new),
             cause: some(&session.cause),
+            cause_word: some(&session.cause_word),
+            cause_lines: &session.cause_lines,
             deleting: session.deleting,
             generation: session.generation,
             created_at: time(session.created_at),
@@ -439,7 +447,7 @@ mod tests {
     fn session_fields_are_pinned() {
         let session = api::Session { created_at: 1_700_000_000_000, ..Default::default() };
         let session = Session::new("near", &session);
-        let want = "activity attention branch_prefix budget_usd build cause choices command created_at deleting environment \
+        let want = "activity attention branch_prefix budget_usd build cause cause_lines cause_word choices command created_at deleting environment \
             forked_from generation guest_disk_free_bytes guest_disk_size_bytes guest_memory_available_bytes \
             guest_memory_size_bytes host host_disk_bytes id last_event lifecycle memory_bytes memory_size_bytes missing_hooks notice owner permission phases \
             reason records report repository repository_state resident_bytes resumed_in_ms slug suspended_bytes task title turn_since \

@@ -125,6 +125,7 @@ fn facts(host: &str, s: &Session) -> Facts {
         ("permission", s.permission.as_ref().map(permission).unwrap_or_default()),
         ("choices", s.choices.iter().map(|choice| plain(choice)).collect::<Vec<_>>().join("\n")),
         ("cause", plain_lines(&s.cause)),
+        ("its console", s.cause_lines.iter().map(|line| plain(line)).collect::<Vec<_>>().join("\n")),
         ("task", plain_lines(&s.task)),
         ("environment", format!("{} (build {})", plain(&s.environment), plain(&s.build))),
         ("agent", s.command.iter().map(|word| plain(word)).collect::<Vec<_>>().join(" ")),

@@ -38,6 +38,7 @@ pub(super) fn session(s: v1::Session) -> Session {
         repository: s.repository,
         branch_prefix: s.branch_prefix,
         cause: s.cause,
+        cause_lines: s.cause_lines,
         deleting: s.deleting,
         vcpus: s.vcpus,
         memory_bytes: s.memory_bytes,

@@ -17,7 +17,7 @@ use crate::{
     devcontainer::join,
     image::Reference,
     profile::{Profile, Profiles, TASK, Task},
-    session::{Size, TypedEvents},
+    session::{RestartPolicy, Size, TypedEvents},
 };
 
 const GIB: u64 = 1 << 30;
@@ -57,6 +57,7 @@ pub(super) fn recipe(raw: raw::Recipe, profiles: &Profiles) -> Checked<Recipe> {
         cpu: Cpu { nested: raw.cpu.nested, counters: raw.cpu.counters },
         warm: warm(&raw.warm)?,
         suspend_after: suspend(&raw.suspend)?,
+        restart: raw.restart.map(restart).transpose()?,
         budget: raw.budget.map(|raw| budget(&raw)).transpose()?,
         egress: egress(raw.egress, profile.as_ref())?,
         credentials: credentials(raw.credentials, profile.as_ref())?,
@@ -308,4 +309,21 @@ fn suspend(raw: &raw::Suspend) -> Checked<u64> {
     const DEFAULT: u64 = 60;
     const WEEK: u64 = 7 * 24 * 3600;
     time(raw.after.as_ref(), "suspend.after", WEEK, DEFAULT)
+}
+
+/// When a session starts again by itself.
+fn restart(raw: Spanned<raw::Restart>) -> Checked<RestartPolicy> {
+    const BACKOFF: u64 = 10;
+    const MOST: u32 = 3;
+    const HOUR: u64 = 3600;
+    let at = raw.span().start;
+    let raw = raw.into_inner();
+    let Some(on) = raw.on else {
+        return Err(Wrong { at, message: "missing key `on`; restart.on = \"crash\" is what there is".into() });
+    };
+    parsed(&on, |on| (on == "crash").then_some(()), "restart.on", "crash")?;
+    Ok(RestartPolicy {
+        backoff: time(raw.backoff.as_ref(), "restart.backoff", HOUR, BACKOFF)?,
+        most: count(raw.most.as_ref(), "restart.most", 1..=RestartPolicy::MOST, MOST)?,
+    })
 }

@@ -31,6 +31,7 @@ pub(super) struct Recipe {
     pub(super) warm: Warm,
     #[serde(default)]
     pub(super) suspend: Suspend,
+    pub(super) restart: Option<Spanned<Restart>>,
     pub(super) budget: Option<Spanned<f64>>,
     #[serde(default)]
     pub(super) egress: Vec<Spanned<Egress>>,
@@ -245,6 +246,14 @@ pub(super) struct Cpu {
 pub(super) struct Warm {
     pub(super) min: Option<Spanned<i64>>,
     pub(super) max: Option<Spanned<i64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with the keys on, backoff and most")]
+pub(super) struct Restart {
+    pub(super) on: Option<Text>,
+    pub(super) backoff: Option<Text>,
+    pub(super) most: Option<Spanned<i64>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -16,6 +16,15 @@ egress = ["Packages.example.com:443", "[::1]:80", "192.0.2.1:8080"]
 "#;
 
 #[test]
+fn a_recipe_says_whether_its_sessions_start_again_after_a_crash() {
+    let with = |restart: &str| Recipe::parse("x", &format!("{FULL}{restart}")).unwrap().restart;
+    assert_eq!(with(""), None);
+    assert_eq!(with("restart = { on = \"crash\" }"), Some(RestartPolicy { backoff: 10, most: 3 }));
+    let all = "restart = { on = \"crash\", backoff = \"2m\", most = 5 }";
+    assert_eq!(with(all), Some(RestartPolicy { backoff: 120, most: 5 }));
+}
+
+#[test]
 fn a_full_recipe_is_read() {
     let recipe = Recipe::parse("x", FULL).unwrap();
     assert_eq!(recipe.local_repository(), Some("widgets"));
@@ -132,7 +141,7 @@ fn checks_are_read_and_a_command_alone_is_one() {
 #[case::unknown_key(
     r#"name = "python""#,
     r#"nmae = "python""#,
-    "1:1: unknown key `nmae`, expected one of `name`, `base`, `repository`, `setup`, `user`, `environment`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `budget`, `egress`, `credentials`"
+    "1:1: unknown key `nmae`, expected one of `name`, `base`, `repository`, `setup`, `user`, `environment`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `restart`, `budget`, `egress`, `credentials`"
 )]
 #[case::unknown_inner_key(
     r#"suspend = { after = "5m" }"#,
@@ -142,7 +151,7 @@ fn checks_are_read_and_a_command_alone_is_one() {
 #[case::unknown_table(
     r#"warm = {"#,
     r#"wram = {"#,
-    "8:1: unknown key `wram`, expected one of `name`, `base`, `repository`, `setup`, `user`, `environment`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `budget`, `egress`, `credentials`"
+    "8:1: unknown key `wram`, expected one of `name`, `base`, `repository`, `setup`, `user`, `environment`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `restart`, `budget`, `egress`, `credentials`"
 )]
 #[case::wrong_type(r#"name = "python""#, r#"name = 3"#, "1:8: invalid type: integer `3`, expected a string")]
 #[case::wrong_inner_type(r#""python3", "g++""#, r#"7"#, "2:50: invalid type: integer `7`, expected a string")]
@@ -343,6 +352,31 @@ fn checks_are_read_and_a_command_alone_is_one() {
     r#""5m""#,
     r#""0s""#,
     r#"9:21: suspend.after is "0s"; allowed: a time such as "90s", "5m" or "1h", from 1s to 168h"#
+)]
+#[case::restart_on(
+    "egress =",
+    "restart = { on = \"always\" }\negress =",
+    r#"10:18: restart.on is "always"; allowed: crash"#
+)]
+#[case::restart_without_on(
+    "egress =",
+    "restart = { most = 3 }\negress =",
+    r#"10:11: missing key `on`; restart.on = "crash" is what there is"#
+)]
+#[case::restart_backoff(
+    "egress =",
+    "restart = { on = \"crash\", backoff = \"0s\" }\negress =",
+    r#"10:37: restart.backoff is "0s"; allowed: a time such as "90s", "5m" or "1h", from 1s to 1h"#
+)]
+#[case::restart_most(
+    "egress =",
+    "restart = { on = \"crash\", most = 33 }\negress =",
+    "10:34: restart.most is 33; allowed: from 1 to 32"
+)]
+#[case::restart_unknown(
+    "egress =",
+    "restart = { on = \"crash\", times = 3 }\negress =",
+    "10:27: unknown key `times`, expected one of `on`, `backoff`, `most`"
 )]
 #[case::user_in_a_table(
     "agent = {",

@@ -254,6 +254,8 @@ pub enum Input {
     },
     /// The limit that stopped the agent is over.
     LimitIsOver,
+    /// The pause before a restart after a crash is over.
+    RestartIsDue,
     /// The agent's process ended.
     AgentExited {
         /// Generation of the VM that reports.

@@ -1,6 +1,6 @@
 use super::{
     Activity, Budget, Cause, Denied, Due, Effect, Input, Lifecycle, Message, Session, adopt, agent, allowed, answer,
-    bounds::TEXT_MAX, deliver, exited, go_on, send, types::NOT_SUSPENDED,
+    bounds::TEXT_MAX, deliver, exited, go_on, restarts, send, types::NOT_SUSPENDED,
 };
 use crate::{
     UnixMillis,
@@ -105,17 +105,17 @@ fn reported(s: &mut Session, input: Input, now: UnixMillis) -> Vec<Effect> {
         Input::BeganAnew { generation, typed } if s.lifecycle == Lifecycle::Starting && s.generation == generation => {
             began_anew(s, typed)
         }
-        Input::Started { generation } => up(s, &Lifecycle::Starting, generation, None),
+        Input::Started { generation } => up(s, &Lifecycle::Starting, generation, None, now),
         Input::Booted { generation, why } if s.lifecycle == Lifecycle::Running && s.generation == generation => {
             s.notice = format!("booted instead of being cloned: {}", text::clean(&why, TEXT_MAX));
             vec![]
         }
-        Input::StartFailed { generation, why } => ended(s, generation, Cause::StartFailed(why)),
+        Input::StartFailed { generation, why } => ended(s, generation, Cause::StartFailed(why), now),
         Input::Suspended => suspended(s),
         Input::SuspendFailed { why } => suspend_failed(s, &why),
-        Input::Resumed { generation, answered } => up(s, &Lifecycle::Resuming, generation, answered),
+        Input::Resumed { generation, answered } => up(s, &Lifecycle::Resuming, generation, answered, now),
         Input::ResumeFailed { why } => resume_failed(s, &why),
-        Input::VmEnded { generation, cause } => ended(s, generation, cause),
+        Input::VmEnded { generation, cause } => ended(s, generation, cause, now),
         Input::HostRestarted => host_restarted(s),
         Input::Adopting => adopt::begin(s),
         Input::Adopted { generation } if s.generation == generation => adopt::done(s),
@@ -152,6 +152,7 @@ fn reported(s: &mut Session, input: Input, now: UnixMillis) -> Vec<Effect> {
         }
         Input::TimeIsUp { id } => deliver::time_is_up(s, id),
         Input::LimitIsOver => go_on::limit_is_over(s, now),
+        Input::RestartIsDue => restarts::is_due(s, now),
         Input::Observed(seen) => deliver::observed(s, seen.map(|seen| *seen)),
         Input::AgentExited { generation, code, last } if s.generation == generation => {
             exited::exited(s, code, &last, now)
@@ -163,7 +164,10 @@ fn reported(s: &mut Session, input: Input, now: UnixMillis) -> Vec<Effect> {
 pub(super) fn restart(s: &mut Session, give_up_memory: bool) -> Result<Vec<Effect>, Denied> {
     match s.lifecycle {
         _ if s.forking => Err(forked_now()),
-        Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } => Ok(again(s, vec![Effect::Admit])),
+        Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } => {
+            s.crashes.clear();
+            Ok(again(s, vec![Effect::Admit]))
+        }
         // Its memory is given up where it cannot be brought back, where no agent is in it, or where somebody says so.
         Lifecycle::Suspended if give_up_memory || !s.notice.is_empty() || s.exited.is_some() => {
             Ok(again(s, vec![Effect::Admit]))
@@ -180,7 +184,7 @@ pub(super) fn restart(s: &mut Session, give_up_memory: bool) -> Result<Vec<Effec
     }
 }
 
-fn again(s: &mut Session, effects: Vec<Effect>) -> Vec<Effect> {
+pub(super) fn again(s: &mut Session, effects: Vec<Effect>) -> Vec<Effect> {
     s.lifecycle = Lifecycle::Queued;
     (s.typing, s.unread) = (false, false);
     s.wanted = false;
@@ -309,12 +313,13 @@ fn began_anew(s: &mut Session, typed: bool) -> Vec<Effect> {
 }
 
 /// The VM of this generation is up: the session runs, and its agent gets what waited for it.
-fn up(s: &mut Session, from: &Lifecycle, generation: u64, answered: Option<Box<Due>>) -> Vec<Effect> {
+fn up(s: &mut Session, from: &Lifecycle, generation: u64, answered: Option<Box<Due>>, now: UnixMillis) -> Vec<Effect> {
     if s.lifecycle != *from || s.generation != generation {
         return vec![];
     }
     s.lifecycle = Lifecycle::Running;
     s.began = true;
+    s.up_at = now;
     s.notice.clear();
     let mut effects = answered.map(|due| deliver::went_along(s, *due)).unwrap_or_default();
     effects.extend(send::on(s));
@@ -357,7 +362,7 @@ fn resume_failed(s: &mut Session, why: &str) -> Vec<Effect> {
     vec![]
 }
 
-fn ended(s: &mut Session, generation: u64, cause: Cause) -> Vec<Effect> {
+fn ended(s: &mut Session, generation: u64, cause: Cause, now: UnixMillis) -> Vec<Effect> {
     if !s.lifecycle.has_vm() || s.generation != generation {
         return vec![];
     }
@@ -369,6 +374,9 @@ fn ended(s: &mut Session, generation: u64, cause: Cause) -> Vec<Effect> {
     (s.typing, s.unread) = (false, false);
     s.forking = false;
     deliver::forget(s);
+    if !cause.in_order() {
+        restarts::crashed(s, now);
+    }
     s.lifecycle = if cause.in_order() { Lifecycle::Stopped { cause } } else { Lifecycle::Crashed { cause } };
     vec![]
 }
@@ -410,7 +418,7 @@ fn back(s: &mut Session) -> Vec<Effect> {
             vec![Effect::Admit]
         }
         Lifecycle::Running | Lifecycle::Suspending => {
-            s.lifecycle = Lifecycle::Crashed { cause: Cause::HostRestarted };
+            s.lifecycle = Lifecycle::Crashed { cause: Cause::EndedUnseen };
             s.unread = false;
             deliver::forget(s);
             vec![]

@@ -38,7 +38,7 @@ fn running() -> Session {
     Session { lifecycle: Lifecycle::Running, generation: 3, ..new().0 }
 }
 
-fn with(lifecycle: Lifecycle) -> Session {
+pub(crate) fn with(lifecycle: Lifecycle) -> Session {
     Session { lifecycle, ..running() }
 }
 

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Activity, Answer, Answered, Cause, Delivered, Due, Effect, Lifecycle, Message, Pull, TypedEvents, Wait, WaitFor,
-    agent,
+    Activity, Answer, Answered, Delivered, Due, Effect, Lifecycle, Message, Pull, RestartPolicy, TypedEvents, Wait,
+    WaitFor, agent,
 };
 use crate::{
     ForgeId, UnixMillis,
@@ -156,6 +156,16 @@ pub struct Session {
     /// Space left on the guest's disk while it is full, in words; empty: it is not full.
     #[serde(default)]
     pub guest_disk_full: String,
+    /// Whether the session starts again by itself after a crash; None: it does not.
+    #[serde(default)]
+    pub restart: Option<RestartPolicy>,
+    /// When the session crashed, of crashes in a row since a person last restarted it, oldest first; at most one more than its policy
+    /// restarts it for. Empty where it has none.
+    #[serde(default)]
+    pub crashes: Vec<UnixMillis>,
+    /// When the session's VM last came up; 0 in records of before that was kept, or before the first.
+    #[serde(default)]
+    pub up_at: UnixMillis,
     /// What answers of models took since the session was dispatched.
     #[serde(default)]
     pub spending: Spending,
@@ -301,6 +311,9 @@ impl Session {
             tells_turns: false,
             oom_killed: String::new(),
             guest_disk_full: String::new(),
+            restart: None,
+            crashes: Vec::new(),
+            up_at: 0,
             spending: Spending::default(),
             budget: None,
             allowed: Vec::new(),
@@ -338,6 +351,7 @@ impl Session {
             pull: None,
             delivered: Vec::new(),
             reviews_told: 0,
+            crashes: Vec::new(),
             spending: Spending::default(),
             answered: None,
             // Its budget is another one, and what its model's API says of the credential it will hear itself.
@@ -442,9 +456,8 @@ impl Session {
     #[must_use]
     pub fn doing(&self) -> &'static str {
         match &self.lifecycle {
-            Lifecycle::Queued | Lifecycle::Starting | Lifecycle::Crashed { cause: Cause::StartFailed(_) } => {
-                "not-started"
-            }
+            Lifecycle::Queued | Lifecycle::Starting => "not-started",
+            Lifecycle::Crashed { cause } if cause.never_started() => "not-started",
             Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } if !self.activity.is_over() => "ended",
             _ => self.activity.word(),
         }

@@ -50,6 +50,14 @@ pub fn of_session(before: &Session, input: &Input, after: &Session, actor: &Acto
             tell(actor, if *allow { "allowed" } else { "denied" }, &what);
         }
         Input::Restart { .. } => tell(actor, "restarted", "boots from its disk"),
+        Input::RestartIsDue if before.lifecycle != after.lifecycle => {
+            let most = after.restart.map_or(0, |policy| policy.most);
+            tell(
+                &Actor::Host,
+                "restarted",
+                &format!("boots from its disk after its crash ({} of {most})", after.crashes.len()),
+            );
+        }
         Input::Delete if !before.deleting => tell(actor, "deleted", "is ended and removed"),
         Input::Adopted { .. } => tell(&Actor::Host, "adopted", "ran on while hostd was started again"),
         Input::SuspendFailed { why } => tell(&Actor::Host, "suspend-failed", why),

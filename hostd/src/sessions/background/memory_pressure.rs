@@ -9,6 +9,7 @@ use hostd_core::{
 };
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::sampling;
 use crate::sessions::{
     context::Context,
     pool::Pool,
@@ -25,6 +26,7 @@ pub(in crate::sessions) async fn watch(ctx: Arc<Context>, registry: Arc<Registry
     let (mut short, mut asked) = (false, BTreeMap::new());
     loop {
         ticks.tick().await;
+        sampling::take(&ctx, &registry.all()).await;
         // The second time in a row: what has only just begun may be over already, and the pool gets its turn.
         short = look(&ctx, registry.all(), &pool, short, &mut asked).await;
     }

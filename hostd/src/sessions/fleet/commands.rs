@@ -44,8 +44,8 @@ impl From<&str> for SendOrder {
 
 /// A fleet in somebody's hands: what is done by it is done on their behalf, and stands in the sessions' stories as theirs.
 pub struct Hands<'a> {
-    fleet: &'a Fleet,
-    actor: Actor,
+    pub(super) fleet: &'a Fleet,
+    pub(super) actor: Actor,
 }
 
 impl Fleet {

@@ -96,6 +96,7 @@ pub(super) fn session(order: CreateSession, build: ReadyBuild) -> Result<(Record
     let (mut session, effects) = Session::new(new, now());
     session.after_rate_limit = after_rate_limit;
     session.hooks = hooks;
+    session.restart = recipe.restart;
     session.budget = order.budget.or(recipe.budget).filter(|amount| *amount > 0);
     first.into_iter().for_each(|message| session.post(message));
     let machine = Machine {

@@ -52,6 +52,7 @@ enum Woken {
     ReportsDue,
     TimeIsUp(u64),
     LimitIsOver,
+    RestartIsDue,
     Room,
     Quiet,
 }
@@ -106,7 +107,10 @@ impl Supervisor {
         }
         let (limit, signs_due, reports_due) = (self.limit(), self.signs_due, self.pace.next());
         let reads_rows = self.reads_rows();
-        let goes_on_at = self.handle.record.borrow().session.goes_on_at();
+        let (goes_on_at, restarts_at) = {
+            let session = &self.handle.record.borrow().session;
+            (session.goes_on_at(), session.restarts_at())
+        };
         tokio::select! {
             command = self.commands.recv() => Woken::Command(command),
             report = self.reports.recv() => Woken::Report(report),
@@ -132,6 +136,7 @@ impl Supervisor {
             () = Pace::due(reports_due) => Woken::ReportsDue,
             id = over(limit) => Woken::TimeIsUp(id),
             () = due(goes_on_at) => Woken::LimitIsOver,
+            () = due(restarts_at) => Woken::RestartIsDue,
             () = room_again(self.no_merge_before) => Woken::Room,
             () = self.grace.over() => Woken::Quiet,
         }
@@ -163,6 +168,14 @@ impl Supervisor {
                 self.pace.hurry();
                 self.look_at_reports().await?;
                 return self.report(Input::LimitIsOver).await;
+            }
+            Woken::RestartIsDue => {
+                let interrupted = self.session().was_interrupted();
+                let mut restarted = self.feed(Input::RestartIsDue).await;
+                if let Ok(entries) = restarted {
+                    restarted = Ok(self.told_of_restart(interrupted, entries).await);
+                }
+                return self.carry_out_taken(restarted).await;
             }
             // Whatever it says of itself, a model or a server is answering it.
             Woken::Quiet if self.running.as_ref().is_some_and(|running| running.live.link.streams()) => {
@@ -227,24 +240,29 @@ impl Supervisor {
         let interrupted = matches!(input, Input::Restart { .. }) && self.session().was_interrupted();
         // A deletion that failed is tried again, though the core has nothing to add.
         let again = delete && self.session().deleting;
-        let mut entries = match self.obey(&actor, input).await {
-            Ok(entries) => entries,
+        let entries = match self.obey(&actor, input).await {
+            Ok(entries) => self.told_of_restart(interrupted, entries).await,
             Err(error) => {
                 let _ = answer.send(Err(error));
                 return ControlFlow::Continue(());
             }
         };
-        if interrupted && self.machine().agent.is_some_and(|agent| agent.goes_on().is_some()) {
-            // Its program shows the conversation again and waits.
-            let told = self.obey(&Actor::Host, Input::Send(Message::of_restart(INTERRUPTED))).await;
-            entries.extend(told.unwrap_or_default());
-        }
         if delete {
             self.deleters.push(answer);
         } else {
             let _ = answer.send(Ok(()));
         }
         if again { self.remove().await } else { self.carry_out(entries).await }
+    }
+
+    /// Tells an agent that was interrupted before this restart, and goes on with its conversation, that it was.
+    async fn told_of_restart(&mut self, interrupted: bool, mut entries: Vec<OutboxEntry>) -> Vec<OutboxEntry> {
+        if interrupted && self.machine().agent.is_some_and(|agent| agent.goes_on().is_some()) {
+            // Its program shows the conversation again and waits.
+            let told = self.obey(&Actor::Host, Input::Send(Message::of_restart(INTERRUPTED))).await;
+            entries.extend(told.unwrap_or_default());
+        }
+        entries
     }
 
     pub(super) async fn reported(&mut self, report: Report) -> ControlFlow<()> {
@@ -291,8 +309,9 @@ impl Supervisor {
                     return ControlFlow::Continue(());
                 };
                 self.handle.live.send_replace(None);
+                let cause = running.why_silent(self.ctx.timings.link_lost).await;
                 running.end().await;
-                self.report(Input::VmEnded { generation, cause: Cause::LinkLost }).await
+                self.report(Input::VmEnded { generation, cause }).await
             }
         }
     }

@@ -105,7 +105,7 @@ async fn what_cannot_be_taken_over_has_crashed_for_a_cause() {
         let guest = world.vmm.vm(0).guest.clone();
         let fleet = world.fleet().await;
         let view = until_is(&fleet, "fix", "crashed").await;
-        let expected = format!("crashed: hostd was restarted while its VM ran, and could not take it over: {told}");
+        let expected = format!("crashed: its VM could not be taken over by the next hostd, and was ended: {told}");
         let reason = attention(&view.session, 0).reason;
         assert!(reason.starts_with(&expected), "{reason}");
         assert_eq!(world.vmm.running(), 0);

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     diff::{Answer, Start, Wish},
+    store::ALL_EVENTS,
     vm::Vm as _,
 };
 
@@ -225,7 +226,7 @@ async fn without_room_there_is_no_copy() {
     let error = diff(&fleet, "fix").await.unwrap_err();
     assert!(matches!(error, FleetError::NoRoom(_)), "{error}");
     let said = error.to_string();
-    assert!(said.contains("waits for memory: needs 256 MiB") && said.contains("or resume the session"), "{said}");
+    assert!(said.contains("waits for memory: needs 256 MiB") && said.contains("or bring the session back"), "{said}");
     assert_eq!((world.vmm.running(), copies(&world)), (1, 0));
     assert!(fleet.get("fix").unwrap().session.waiting.is_empty());
     fleet.stop().await;
@@ -245,5 +246,66 @@ async fn one_on_its_way_back_is_waited_for() {
     .0
     .unwrap();
     assert_eq!((start.suspended, changed, world.vmm.started()), (false, vec!["file".to_owned()], 2));
+    fleet.stop().await;
+}
+
+/// A VM boots from a copy of its disk, in which no agent is started; the session is restarted beside it, and from the disk as it was.
+#[tokio::test]
+async fn what_a_crashed_session_changed_is_read_without_its_agent() {
+    let (world, fleet) = suspended(&["fix"]).await;
+    until_is(&fleet, "fix", "suspended").await;
+    fleet.by(sam()).wake("fix").await.unwrap();
+    until_is(&fleet, "fix", "running").await;
+    world.vmm.vm(1).gone(Cause::GuestPanic(vec![]));
+    until_is(&fleet, "fix", "crashed").await;
+    let folder = fleet.directory("fix").unwrap();
+    let before = files(&folder);
+    for _ in 0..2 {
+        let (start, changed) = diff(&fleet, "fix").await.unwrap();
+        assert_eq!((start.suspended, changed), (true, vec!["file".to_owned()]));
+        assert_eq!((world.vmm.started(), world.vmm.running(), copies(&world)), (3, 0, 0), "it is read once");
+    }
+    let copy = world.vmm.vm(2);
+    assert_eq!(copy.spec.memory, crate::vm::Memory::Own, "it boots");
+    assert!(copy.guest.agent.lock().unwrap().is_none(), "its agent was started");
+    assert_eq!(copy.tunnels.load(Ordering::Relaxed), 0, "it has a way out");
+    let own = copy.spec.layers.iter().filter(|layer| layer.starts_with(&folder)).count();
+    assert_eq!((own, files(&folder)), (0, before), "the session's own files are left alone");
+    fleet.by(sam()).restart("fix", false).await.unwrap();
+    until_is(&fleet, "fix", "running").await;
+    fleet.stop().await;
+}
+
+/// As one commit on its merge base, below its own prefix, and the same work once.
+#[tokio::test]
+async fn the_work_of_a_crashed_session_is_put_on_a_branch() {
+    let (world, fleet) = suspended(&["fix"]).await;
+    until_is(&fleet, "fix", "suspended").await;
+    fleet.by(sam()).wake("fix").await.unwrap();
+    until_is(&fleet, "fix", "running").await;
+    world.vmm.vm(1).gone(Cause::GuestPanic(vec![]));
+    until_is(&fleet, "fix", "crashed").await;
+    let rescued = fleet.by(sam()).rescue("fix").await.unwrap();
+    assert_eq!((rescued.branch.as_str(), rescued.missing.as_str()), ("agent/fix/rescue-1", ""));
+    assert_eq!(fleet.by(sam()).rescue("fix").await.unwrap(), rescued, "it is there already");
+    let repository = world.folder.path().join("git/widgets.git");
+    let said = |args: &[&str]| {
+        let output = Command::new("git").current_dir(&repository).args(args).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(said(&["show", &format!("{}:file", rescued.branch)]), "two\n");
+    assert_eq!(said(&["rev-parse", &format!("{}^", rescued.commit)]), said(&["rev-parse", "main"]));
+    assert_eq!(said(&["for-each-ref", "--format=%(refname)", "refs/heads/agent"]), "refs/heads/agent/fix/rescue-1\n");
+    let message = said(&["log", "-1", "--format=%an: %B", &rescued.commit]);
+    assert_eq!(message.trim(), "fix: Work of fix that was not pushed\n\nthe guest's kernel panicked");
+    let story = fleet.events("fix", ALL_EVENTS, 100).await.unwrap();
+    assert_eq!(story.iter().filter(|told| told.event.what == "rescued").count(), 1 + 1);
+
+    // Where nothing was changed there is nothing to put there.
+    git(&world.folder.path().join("work"), &["checkout", "-q", "file"]);
+    fleet.by(sam()).restart("fix", false).await.unwrap();
+    until_is(&fleet, "fix", "running").await;
+    let error = fleet.by(sam()).rescue("fix").await.unwrap_err().to_string();
+    assert!(error.contains("it has nothing that "), "{error}");
     fleet.stop().await;
 }

@@ -49,6 +49,27 @@ async fn an_agent_is_started_again_where_the_connection_was_lost_and_not_where_i
     let fleet = world.fleet().await;
     let view = until_is(&fleet, "other", "crashed").await;
     assert!(attention(&view.session, 0).reason.contains("`agent` did not start: as the test wants it"));
+    assert_eq!((view.session.cause_word(), view.session.doing()), ("agent-not-started", "not-started"));
+    world.vmm.no_agent.lock().unwrap().push(Code::PermissionDenied);
+    fleet.by(sam()).restart("other", false).await.unwrap();
+    let view = until(&fleet, "other", |view| view.session.cause_word() == "agent-not-executable").await;
+    let reason = "crashed: could not start: the agent `agent` may not be executed in its environment";
+    assert_eq!(attention(&view.session, 0).reason, reason);
+    fleet.stop().await;
+}
+
+/// And a QEMU that a signal has stopped is told from a guest that hangs.
+#[tokio::test]
+async fn a_vm_whose_process_was_stopped_says_so() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    world.vmm.vm(0).stopped.store(true, Ordering::Relaxed);
+    world.vmm.silent.store(true, Ordering::Relaxed);
+    world.vmm.vm(0).unplug();
+    let view = until_is(&fleet, "fix", "crashed").await;
+    assert_eq!(view.session.lifecycle, Lifecycle::Crashed { cause: Cause::QemuStopped { after: 2 } });
     fleet.stop().await;
 }
 
@@ -227,10 +248,14 @@ async fn a_link_that_stays_down_is_given_up() {
     world.session("fix").await;
     let fleet = world.fleet().await;
     until_is(&fleet, "fix", "running").await;
+    *world.vmm.vm(0).console.lock().unwrap() = b"booting\n[ 9.0] BUG: soft lockup - CPU#0 stuck for 22s!\n".to_vec();
     world.vmm.silent.store(true, Ordering::Relaxed);
     world.vmm.vm(0).unplug();
     let view = until_is(&fleet, "fix", "crashed").await;
-    assert_eq!(attention(&view.session, 0).reason, "crashed: its guest stopped answering");
+    assert_eq!(
+        attention(&view.session, 0).reason,
+        "crashed: its guest hung: no answer for 2 s: [ 9.0] BUG: soft lockup - CPU#0 stuck for 22s!"
+    );
     assert_eq!(world.vmm.running(), 0);
     fleet.stop().await;
 }

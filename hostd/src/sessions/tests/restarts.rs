@@ -3,6 +3,7 @@ use std::sync::atomic::Ordering;
 use hostd_core::{
     Cause, Lifecycle, attention,
     profile::{Profile, session_id},
+    session::RestartPolicy,
 };
 use tonic::Code;
 
@@ -10,7 +11,7 @@ use super::{
     super::{CreateSession, FleetError, SessionView},
     world::{Save, World, sam, until, until_is},
 };
-use crate::store::Agent;
+use crate::store::{ALL_EVENTS, Agent};
 
 #[tokio::test]
 async fn a_stopped_hostd_leaves_nothing_running_and_the_next_goes_on_with_it() {
@@ -158,4 +159,36 @@ async fn an_agent_that_crashed_goes_on_with_its_conversation() {
         assert_eq!(typed.matches("You were interrupted").count(), told, "{typed:?}");
         fleet.stop().await;
     }
+}
+
+/// By the policy of its recipe: its agent goes on with its conversation, and where the VM crashes again and again a person is asked.
+#[tokio::test]
+async fn a_crashed_session_starts_again_by_itself_and_not_for_ever() {
+    let world = World::new();
+    let resume = ["agent", "--resume", "{session_id}"].map(Into::into).to_vec();
+    let profile = Profile { resume, ..Profile::default() };
+    world
+        .session_with("fix", |record| {
+            record.machine.agent = Some(Box::new(Agent { profile, conversation: "7-7".into() }));
+            record.session.restart = Some(RestartPolicy { backoff: 0, most: 2 });
+        })
+        .await;
+    let fleet = world.fleet().await;
+    for life in 0..3 {
+        let generation = u64::try_from(life).unwrap() + 1;
+        let runs =
+            |view: &SessionView| view.session.lifecycle == Lifecycle::Running && view.session.generation == generation;
+        until(&fleet, "fix", runs).await;
+        let command = world.vmm.vm(life).guest.agent.lock().unwrap().clone().unwrap().command;
+        assert_eq!(command.contains(&"--resume".into()), life > 0, "{command:?}");
+        world.vmm.vm(life).gone(Cause::QemuKilled { signal: 9, by: String::new() });
+    }
+    let view = until(&fleet, "fix", |view| view.session.crash_loop().is_some()).await;
+    let why = attention(&view.session, view.session.updated_at);
+    assert!(why.reason.starts_with("crashed 3 times in "), "{}", why.reason);
+    let story = fleet.events("fix", ALL_EVENTS, 100).await.unwrap();
+    let restarted = story.iter().map(|told| &told.event).filter(|event| event.what == "restarted");
+    let told: Vec<_> = restarted.map(|event| event.text.as_str()).collect();
+    assert_eq!(told, ["boots from its disk after its crash (1 of 2)", "boots from its disk after its crash (2 of 2)"]);
+    fleet.stop().await;
 }

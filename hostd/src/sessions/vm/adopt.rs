@@ -68,6 +68,10 @@ pub(in crate::sessions) async fn find(site: Site, own: PathBuf, cancel: Cancella
             }
         }
         Some(Err(VmError::NotAdopted(why))) => why,
+        Some(Err(VmError::Over(cause))) => {
+            end(&site, &own).await;
+            return Err(NotTaken::Ended(cause));
+        }
         Some(Err(error)) => error.to_string(),
     };
     end(&site, &own).await;
@@ -79,7 +83,7 @@ async fn adopt(vmm: &dyn Vmm, own: &Path) -> Result<Adopted, VmError> {
     let mut pause = PAUSE;
     for _ in 1..TRIES {
         match vmm.adopt(own).await {
-            Err(error) if !matches!(error, VmError::NotAdopted(_)) => {
+            Err(error) if !matches!(error, VmError::NotAdopted(_) | VmError::Over(_)) => {
                 tracing::warn!(folder = %own.display(), %error, "a VM is not taken over yet");
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST);

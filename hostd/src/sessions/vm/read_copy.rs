@@ -1,5 +1,5 @@
-//! Copies of suspended sessions, to be read in: another VM from the same memory, devices and disk, while the session lies
-//! where it is.
+//! Copies of sessions that lie on disk, to be read in: of a suspended one another VM from the same memory, devices and disk, of one whose
+//! VM has ended a VM that boots from a copy of its disk and starts no agent. The session lies where it is meanwhile.
 //!
 //! A copy has a folder `copies/ID/` with names of its own for all that it is made from, so the session may be resumed, forked or
 //! deleted meanwhile. Its user processes stay frozen: what is read is what was suspended. Its way out is never connected. It
@@ -46,6 +46,8 @@ const WITHIN: Duration = Duration::from_secs(120);
 const SCRATCH: u64 = 256 << 20;
 /// The layer that it writes to.
 const DISK: &str = "copy.qcow2";
+/// The copy of the layer that an ended VM wrote to last: a restart of its session writes to that itself.
+const ENDED: &str = "ended.qcow2";
 /// One of them, in the log.
 const WHAT: &str = "a copy of a session";
 
@@ -64,7 +66,7 @@ pub(in crate::sessions) struct Copies {
     tasks: TaskTracker,
 }
 
-/// A suspended session, as whoever reads a copy of it knows it.
+/// A session on disk, as whoever reads a copy of it knows it.
 struct Original {
     folder: Folder,
     /// As last committed.
@@ -96,7 +98,7 @@ impl Copies {
         self.tasks.wait().await;
     }
 
-    /// Reads the working tree of a suspended session in a copy of it. Dropped before, the copy is ended all the same.
+    /// Reads the working tree of a suspended session, or of one whose VM has ended, in a copy of it. Dropped before, the copy is ended all the same.
     pub(in crate::sessions) async fn read(
         self: &Arc<Self>,
         folder: Folder,
@@ -117,10 +119,11 @@ impl Copies {
         let _place = self.unless(&over, self.places.acquire()).await?;
         let record = original.record();
         // Whoever had the place before may have read the same.
-        if let Some(kept) = self.diffs.kept(&original.folder.changes(), suspended(&record)?.at).await {
+        if let Some(kept) = self.diffs.kept(&original.folder.changes(), as_of(&record)?).await {
             return Ok(kept);
         }
-        let reservation = self.unless(&over, self.admitted(record.session.size.memory)).await??;
+        let scratch = SCRATCH.saturating_add(original.to_copy(&record).await);
+        let reservation = self.unless(&over, self.admitted(record.session.size.memory, scratch)).await??;
         let folder = Folder::at(self.root.join(Ulid::new().to_string()));
         let read = self.read_in(original, &folder, &reservation, &over).await;
         guest_vm::remove(folder.path(), WHAT).await;
@@ -137,13 +140,13 @@ impl Copies {
         }
     }
 
-    async fn admitted(&self, memory: u64) -> Result<Reservation, FleetError> {
+    async fn admitted(&self, memory: u64, disk: u64) -> Result<Reservation, FleetError> {
         let mut waits = String::new();
         let say = |why| {
             waits = why;
             std::future::ready(())
         };
-        let room = self.admission.admit(Kind::Copy, Purpose::Copy, Need { memory, disk: SCRATCH }, say);
+        let room = self.admission.admit(Kind::Copy, Purpose::Copy, Need { memory, disk }, say);
         match timeout(self.room_within, room).await {
             Ok(admitted) => admitted.map_err(FleetError::NoRoom),
             Err(_) => Err(FleetError::NoRoom(waits)),
@@ -158,27 +161,41 @@ impl Copies {
         reservation: &Reservation,
         over: &CancellationToken,
     ) -> Result<Kept, FleetError> {
-        let (record, snapshot) = original.linked(folder).await?;
+        let (record, snapshot) = match as_of_snapshot(&original.record()) {
+            Some(_) => original.linked(folder).await.map(|(record, snapshot)| (record, Some(snapshot)))?,
+            None => (original.copied(folder).await?, None),
+        };
+        let at = as_of(&record)?;
         let unusable = |error: VmError| match error {
             VmError::Snapshot(_) => FleetError::NotRead(format!("{error}{OFFER}")),
             error => not_read(error),
         };
         self.vmm.create_disk(&folder.layer(DISK), record.session.size.disk).await.map_err(unusable)?;
         let spec = VmSpec { name: format!("copy-of-{}", record.session.slug), ..spec(&record, folder) };
-        let guest = GuestVm::resume(&*self.vmm, spec, &snapshot.folder).await.map_err(unusable)?;
+        let guest = match &snapshot {
+            Some(snapshot) => GuestVm::resume(&*self.vmm, spec, &snapshot.folder).await,
+            None => GuestVm::start(&*self.vmm, spec).await,
+        };
+        let guest = guest.map_err(unusable)?;
         reservation.set_vm(Some(guest.vm().clone()));
-        let inside = guest.unless_it_ends(self.inside(original, &record, &guest, snapshot.at));
+        let inside = guest.unless_it_ends(self.inside(original, &record, &guest, (at, snapshot.is_some())));
         let read = self.unless(over, inside).await;
         guest.end().await;
         reservation.set_vm(None);
         read?.unwrap_or_else(|cause| Err(not_read(format!("its VM ended: {cause}"))))
     }
 
-    async fn inside(&self, original: &Original, record: &Record, guest: &GuestVm, at: i64) -> Result<Kept, FleetError> {
+    async fn inside(
+        &self,
+        original: &Original,
+        record: &Record,
+        guest: &GuestVm,
+        (at, frozen): (i64, bool),
+    ) -> Result<Kept, FleetError> {
         // Who it already is: nothing in it is renamed.
         let identity = identity(&record.session, record.session.generation);
         let Met { link: _link, hello } = guest.meet_copy(identity).await.map_err(not_read)?;
-        let from = WorkingTree { frozen: true, ..working_tree(record, &hello) };
+        let from = WorkingTree { frozen, ..working_tree(record, &hello) };
         Ok(self.diffs.keep(&from, &original.folder.changes(), at).await?)
     }
 }
@@ -210,6 +227,39 @@ impl Original {
         }
     }
 
+    /// What a copy of a session whose VM has ended is made from, with names in its folder: layers that stay as they are, and a copy of
+    /// the one that was written to last. A session that was restarted meanwhile may have written to that.
+    async fn copied(&self, folder: &Folder) -> Result<Record, FleetError> {
+        let record = self.record();
+        as_of(&record)?;
+        let copied = async {
+            folder.make().await?;
+            let (own, machine) = (self.folder.path(), &record.machine);
+            let mut layers = hard_links::layers(&machine.layers, own, folder.path()).await?;
+            let ended = folder.layer(ENDED);
+            tokio::fs::copy(self.folder.layer(&machine.disk), &ended).await?;
+            layers.push(ended);
+            let machine = Machine { layers, disk: DISK.into(), view_of: None, snapshot: None, ..machine.clone() };
+            io::Result::Ok(Record { session: record.session.clone(), machine })
+        };
+        let copied = copied.await.map_err(not_read);
+        let now = self.record();
+        if now.session.generation != record.session.generation || as_of(&now).is_err() {
+            return Err(not_read("the session was restarted meanwhile"));
+        }
+        copied
+    }
+
+    /// Bytes of the layer that is copied of a session whose VM has ended; 0: none is.
+    async fn to_copy(&self, record: &Record) -> u64 {
+        if as_of_snapshot(record).is_some() {
+            return 0;
+        }
+        // One that is not there is told by the copy itself.
+        let layer = tokio::fs::metadata(self.folder.layer(&record.machine.disk)).await;
+        layer.map_or(0, |metadata| std::os::unix::fs::MetadataExt::blocks(&metadata).saturating_mul(512))
+    }
+
     async fn link(&self, record: &Record, snapshot: &Snapshot, folder: &Folder) -> io::Result<(Record, Snapshot)> {
         folder.make().await?;
         let layers = hard_links::layers(&record.machine.layers, self.folder.path(), folder.path()).await?;
@@ -220,11 +270,26 @@ impl Original {
     }
 }
 
+/// The time that a session lies on disk as of: of its suspend, or of its VM's end.
+fn as_of(record: &Record) -> Result<i64, FleetError> {
+    match &record.session.lifecycle {
+        Lifecycle::Crashed { .. } | Lifecycle::Stopped { .. } if record.session.generation > 0 => {
+            Ok(record.session.turn_since())
+        }
+        _ => suspended(record).map(|snapshot| snapshot.at),
+    }
+}
+
+/// The snapshot of a suspended session.
+fn as_of_snapshot(record: &Record) -> Option<&Snapshot> {
+    suspended(record).ok()
+}
+
 fn suspended(record: &Record) -> Result<&Snapshot, FleetError> {
     let snapshot = record.machine.snapshot.as_ref().filter(|_| record.session.lifecycle == Lifecycle::Suspended);
-    snapshot.ok_or_else(|| not_read("the session is not suspended any more"))
+    snapshot.ok_or_else(|| not_read("the session does not lie on disk any more"))
 }
 
 fn not_read(why: impl std::fmt::Display) -> FleetError {
-    FleetError::NotRead(format!("{why}; try again, or resume the session"))
+    FleetError::NotRead(format!("{why}; try again, or bring the session back"))
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use hostd_core::{Cause, kernel_log};
 use pilothouse_proto::guest::v1::{PowerOffRequest, QuiesceRequest};
 use tokio::{
     sync::{mpsc, watch},
@@ -29,6 +30,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 const SYNC: Duration = Duration::from_secs(10);
 /// For a VM to come to a stand; it does in any case, later.
 const PAUSE: Duration = Duration::from_secs(5);
+/// For a QEMU to say what its guest wrote to its console last.
+const LAST_SERIAL: Duration = Duration::from_secs(6);
 /// For a guest to power off.
 const POWER_OFF: Duration = Duration::from_secs(10);
 
@@ -125,6 +128,16 @@ impl Running {
         let going = self.live.vm.go_on().await;
         self.paused.send_replace(false);
         going
+    }
+
+    /// The cause to end this VM, whose guest has not answered for so long.
+    pub(in crate::sessions) async fn why_silent(&self, after: Duration) -> Cause {
+        let after = after.as_secs();
+        if self.live.vm.is_stopped() {
+            return Cause::QemuStopped { after };
+        }
+        let serial = timeout(LAST_SERIAL, self.live.vm.serial()).await.unwrap_or_default();
+        Cause::GuestHung { after, line: kernel_log::complaint(&serial).unwrap_or_default() }
     }
 
     /// Ends the VM, now.

@@ -2,11 +2,15 @@
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
-use hostd_core::{Cause, profile::session_id, session::Due};
+use hostd_core::{
+    Cause,
+    profile::session_id,
+    session::{Due, NoAgent},
+};
 use pilothouse_proto::guest::v1::StartAgentRequest;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::{
     phases::Clock,
@@ -191,11 +195,11 @@ async fn start_agent(link: &Link, request: StartAgentRequest, within: Duration) 
             let hello = link.client(within).await.map_err(|error| NotStarted::Failed(error.to_string()))?;
             match hello.client.clone().start_agent(request.clone()).await {
                 Ok(started) => return Ok(started.into_inner().anew),
-                Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument) => {
-                    let why = hostd_core::text::clean(status.message(), 1024);
-                    return Err(NotStarted::Failed(format!("the agent `{program}` did not start: {why}")));
-                }
                 Err(status) => {
+                    if let Some(why) = no_agent(&status) {
+                        let program = program.clone();
+                        return Err(NotStarted::Ended(Cause::AgentNotStarted { program, why }));
+                    }
                     tracing::warn!(program, %status, "the agent is not started yet; trying again");
                     sleep(AGAIN).await;
                 }
@@ -204,6 +208,18 @@ async fn start_agent(link: &Link, request: StartAgentRequest, within: Duration) 
     };
     let late = || format!("the guest did not start the agent `{program}` within {} s", within.as_secs());
     timeout(within, started).await.unwrap_or_else(|_| Err(NotStarted::Failed(late())))
+}
+
+/// Why there will be no agent, however often it is asked; None: there may be one.
+fn no_agent(status: &Status) -> Option<NoAgent> {
+    match status.code() {
+        Code::NotFound => Some(NoAgent::NotFound),
+        Code::PermissionDenied => Some(NoAgent::NotExecutable),
+        Code::FailedPrecondition | Code::InvalidArgument => {
+            Some(NoAgent::Other(hostd_core::text::clean(status.message(), 1024)))
+        }
+        _ => None,
+    }
 }
 
 /// The agent's command: what goes on with its conversation where an earlier life of the session may have begun it, else what begins.

@@ -3,6 +3,7 @@
 
 use std::{io::ErrorKind, path::Path, time::Duration};
 
+use hostd_core::Cause;
 use serde_json::{Value, json};
 use tokio::{
     net::UnixStream,
@@ -63,10 +64,10 @@ fn find(folder: &Path) -> Result<(Record, Kept, Process), VmError> {
     let record = record.ok_or_else(|| because("there is no record of its VM that can be read"))?;
     let boot_id = std::fs::read_to_string(BOOT_ID).map_err(failed(Path::new(BOOT_ID)))?;
     if record.process.boot_id != boot_id.trim() {
-        return Err(because("the host was booted anew since"));
+        return Err(VmError::Over(Cause::HostRebooted));
     }
     let process = Process::adopt(&record.process).map_err(failed(folder))?;
-    let process = process.ok_or_else(|| because("its VM had ended by then"))?;
+    let process = process.ok_or(VmError::Over(Cause::EndedUnseen))?;
     let kept = record.machine.clone();
     let kept = kept.ok_or_else(|| because("the hostd that started its VM kept too little of it"))?;
     let runs = record.process.executable().map_err(|error| because(&error.to_string()))?;

@@ -139,7 +139,11 @@ async fn a_vm_that_runs_is_taken_over_and_ended_by_who_has_it() {
 async fn what_happened_while_nobody_listened_is_found_out() {
     for (status, serial, cause) in [
         ("shutdown", "[ 1.0] reboot: Power down\n", Cause::PoweredOff),
-        ("shutdown", "Kernel panic - not syncing: x\n", Cause::GuestReset("Kernel panic - not syncing: x".into())),
+        (
+            "shutdown",
+            "Kernel panic - not syncing: x\n",
+            Cause::GuestPanic(vec!["Kernel panic - not syncing: x".into()]),
+        ),
         ("internal-error", "", Cause::VmDied(String::new())),
     ] {
         let mut left = Left::new(status, "disk", serial);
@@ -234,7 +238,7 @@ async fn one_that_is_not_known_for_sure_is_left_alone() {
 
     let mut gone = Left::new("running", "disk", "");
     gone.process.kill().await;
-    assert_eq!(gone.refused().await, "its VM had ended by then");
+    assert_eq!(gone.refused().await, Cause::EndedUnseen.to_string());
 
     for mut left in [moved, other, old, before, waits] {
         left.process.kill().await;

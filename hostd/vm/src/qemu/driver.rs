@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -26,8 +26,9 @@ use super::{
     disk::{Disk, NotPivoted},
     errors::gone,
     halt,
+    kills::Kills,
     layout::Layout,
-    process::{Ended, Process},
+    process::Process,
     qmp::{Event, Qmp, QmpError},
     record::{Change, Kept, Record},
     serial::Serial,
@@ -82,6 +83,7 @@ pub(super) struct Driver {
     pub(super) disk: Disk,
     pub(super) serial: Serial,
     pub(super) stall: Stall,
+    pub(super) kills: Kills,
     /// Whether the guest has shaken hands once, or came from a snapshot.
     pub(super) up: Arc<AtomicBool>,
     /// Number of times that the guest was booted again.
@@ -115,7 +117,7 @@ impl Driver {
         loop {
             tokio::select! {
                 biased;
-                ended = self.process.wait() => return died(ended, &self.process.output.read()),
+                ended = self.process.wait() => return self.died(ended).await,
                 Some(request) = inbox.recv() => match request {
                     Request::Serial(reply) => {
                         self.read_serial().await;
@@ -155,6 +157,7 @@ impl Driver {
                         return Cause::VmDied("ended by hostd".into());
                     }
                 },
+                () = self.kills.due() => self.kills.look(),
                 () = self.stall.due() => if self.stall.tries() {
                     self.try_on().await;
                 },
@@ -197,12 +200,12 @@ impl Driver {
                     return None;
                 }
                 self.process.kill().await;
-                Cause::GuestReset(self.serial.last_words())
+                Cause::of_reset(self.serial.bytes(), self.serial.last_words())
             }
             Event::Shutdown { guest: true, .. } => self.quit().await,
             Event::Shutdown { .. } => {
                 let status = self.quit().await;
-                if status == Cause::PoweredOff { Cause::VmDied("ended from outside hostd".into()) } else { status }
+                if status == Cause::PoweredOff { self.told_to() } else { status }
             }
             Event::DiskStopped { .. } | Event::Stopped | Event::Other => return None,
         })
@@ -275,7 +278,7 @@ impl Driver {
             // It was told to, where nobody hears how.
             Ok(None) => Cause::PoweredOff,
             Ok(Some(Ok(status))) if status.success() => Cause::PoweredOff,
-            Ok(ended) => died(ended, &self.process.output.read()),
+            Ok(ended) => self.died(ended).await,
             Err(_) => {
                 self.process.kill().await;
                 Cause::VmDied(format!("powered off, but QEMU did not end within {} s", QUIT.as_secs()))
@@ -286,7 +289,7 @@ impl Driver {
     /// A QEMU that closed its control connection is about to end; one that broke the protocol is made to.
     async fn after_silence(&mut self) -> Cause {
         match timeout(ANSWER, self.process.wait()).await {
-            Ok(ended) => died(ended, &self.process.output.read()),
+            Ok(ended) => self.died(ended).await,
             Err(_) => {
                 self.process.kill().await;
                 Cause::VmDied("its control connection broke, and hostd ended it".into())
@@ -406,21 +409,6 @@ async fn next_event(qmp: &mut Option<Qmp<UnixStream>>) -> io::Result<Event> {
 /// Name of a layer's file.
 pub(super) fn file_name(layer: &Path) -> String {
     layer.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// How a process ended that was not meant to.
-fn died(ended: Ended, output: &[u8]) -> Cause {
-    let how = match ended {
-        None => "QEMU ended; an earlier hostd had started it, so that nobody was told how".into(),
-        Some(Ok(status)) => match (status.signal(), status.code()) {
-            (Some(9), _) => "killed (signal 9), by the kernel for want of memory or by somebody".into(),
-            (Some(signal), _) => format!("killed by signal {signal}"),
-            (None, code) => format!("QEMU ended with code {}", code.unwrap_or_default()),
-        },
-        Some(Err(error)) => format!("QEMU ended: {error}"),
-    };
-    let words = program::message(output, "");
-    Cause::VmDied(words.lines().last().map_or(how.clone(), |words| format!("{how}: {words}")))
 }
 
 /// Why KVM does not run a guest any more, with what QEMU says of it; the registers that QEMU prints after that are in its log.

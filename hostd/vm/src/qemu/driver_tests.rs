@@ -1,6 +1,6 @@
 //! What the driver of a VM makes of what QEMU says.
 
-use std::{ffi::OsString, process::ExitStatus, time::Instant};
+use std::{ffi::OsString, time::Instant};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hostd_core::requirements::Requirements;
@@ -56,6 +56,7 @@ async fn driver(
         disk: Disk::new(0),
         serial: Serial::fresh(folder.path()),
         stall: Stall::new().0,
+        kills: Kills::of(ProcessIdentity::of(std::process::id()).unwrap()),
         up: Arc::default(),
         boots: 1,
         booted: None,
@@ -126,7 +127,11 @@ async fn a_guest_that_resets_before_its_first_word_is_booted_again() {
         .await;
         let (_requests, inbox) = mpsc::channel(1);
         let (cause, _) = driver.run(inbox).await;
-        assert_eq!(cause, Cause::GuestReset(words.trim_end().into()));
+        let expected = match words {
+            "" => Cause::GuestReset(String::new()),
+            words => Cause::GuestPanic(vec![words.trim_end().into()]),
+        };
+        assert_eq!(cause, expected);
         let asked = asked.lock().unwrap();
         let count = |what| asked.iter().filter(|command| *command == what).count();
         assert_eq!(count("system_reset"), usize::try_from(boots - 1).unwrap(), "{words:?}");
@@ -144,12 +149,15 @@ fn says_why_kvm_gave_up() {
     assert!(given_up(b"one\ntwo\n").ends_with(": two"));
 }
 
-#[test]
-fn says_how_it_died() {
-    let died = |raw, output: &[u8]| died(Some(Ok(ExitStatus::from_raw(raw))), output).to_string();
-    assert!(died(9, b"").contains("signal 9"));
-    assert!(died(11, b"").contains("killed by signal 11"));
-    assert_eq!(died(256, b"one\nqemu: two\n"), "its VM died: QEMU ended with code 1: qemu: two");
+#[tokio::test]
+async fn how_it_died_is_told_with_its_last_words() {
+    let (driver, _folder) = standing("paused").await;
+    let (pid, (_requests, inbox)) = (driver.process.pid, mpsc::channel(1));
+    let running = tokio::spawn(driver.run(inbox));
+    let identity = ProcessIdentity::of(pid).unwrap();
+    rustix::process::pidfd_send_signal(identity.open().unwrap().unwrap(), rustix::process::Signal::SEGV).unwrap();
+    let (cause, _) = running.await.unwrap();
+    assert_eq!(cause, Cause::QemuAborted { signal: 11, words: "KVM internal error. Suberror: 1".into() });
 }
 
 /// Nobody who takes the VM over would know of the new layer.

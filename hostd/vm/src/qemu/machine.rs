@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -22,6 +23,7 @@ use super::{
     disk::Disk,
     driver::{Driver, Request},
     errors::gone,
+    kills::Kills,
     layout::Layout,
     prelaunch::Prelaunch,
     process::Process,
@@ -102,6 +104,7 @@ impl Machine {
             disk,
             serial,
             stall,
+            kills: Kills::of(identity.clone()),
             up: up.clone(),
             boots: 1,
             booted: (!from_snapshot).then(Instant::now),
@@ -194,6 +197,14 @@ impl Vm for Machine {
 
     fn stalled(&self) -> bool {
         *self.stalled.borrow()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.process.is_stopped()
+    }
+
+    fn processor_time(&self) -> Duration {
+        self.process.processor_time()
     }
 
     fn memory(&self) -> MemoryUse {

@@ -10,6 +10,7 @@ use std::{
     },
     path::Path,
     process::{ExitStatus, Stdio},
+    time::Duration,
 };
 
 use rustix::{
@@ -21,10 +22,10 @@ use rustix::{
 use tokio::{
     io::{Interest, unix::AsyncFd},
     process::{Child, Command},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
-use super::deadlines::KILL;
+use super::{deadlines::KILL, exit_status};
 use crate::identity::ProcessIdentity;
 
 /// Most bytes that are kept of what QEMU prints, from its beginning.
@@ -32,6 +33,10 @@ const OUTPUT: usize = 64 * 1024;
 /// Value of QEMU's oom_score_adj, by which the kernel chooses what to kill when memory runs out: any VM before hostd, and
 /// before what else the host runs.
 const OOM_SCORE: &str = "500";
+
+/// Looks, and the pause between two, until somebody has waited for a process that an earlier hostd had started.
+const REAPED: u32 = 20;
+const REAP: Duration = Duration::from_millis(10);
 
 /// A running QEMU.
 #[derive(Debug)]
@@ -72,6 +77,20 @@ impl Process {
                 None
             }
         }
+    }
+
+    /// How a process has ended that an earlier hostd had started, where the host's kernel tells who was no parent of it; None: it does
+    /// not, or the process is this hostd's.
+    pub(super) async fn status_of_earlier(&self) -> Option<ExitStatus> {
+        let Whose::Earlier { handle, .. } = &self.whose else { return None };
+        for _ in 0..REAPED {
+            // Whoever is its parent now has to have waited for it.
+            match exit_status::of(handle.get_ref().as_fd()) {
+                None => sleep(REAP).await,
+                told => return told,
+            }
+        }
+        None
     }
 
     /// Whether the process has not ended yet.
@@ -221,6 +240,10 @@ mod tests {
         assert!(timeout(std::time::Duration::from_millis(50), process.wait()).await.is_err(), "it runs");
         assert!(process.kill().await && !process.runs());
         assert!(process.wait().await.is_none());
+        // Linux tells that from 6.15 on.
+        let told =
+            process.status_of_earlier().await.map(|status| std::os::unix::process::ExitStatusExt::signal(&status));
+        assert!(matches!(told, None | Some(Some(9))), "{told:?}");
         assert!(Process::adopt(&identity).unwrap().is_none());
     }
 

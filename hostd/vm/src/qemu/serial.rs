@@ -19,6 +19,11 @@ const POWERED_OFF: &str = "reboot: Power down";
 /// Longest line of the serial console that stands in a cause, in bytes.
 const LINE: usize = 300;
 
+/// What is kept of the output of the last VM of this folder.
+pub(super) fn kept(folder: &Path) -> Vec<u8> {
+    file::read_bounded(&folder.join(NAME), SERIAL_RING as u64).unwrap_or_default()
+}
+
 /// The last 64 KiB of a VM's serial output, in memory and in `serial.log`.
 #[derive(Debug)]
 pub(super) struct Serial {
@@ -37,9 +42,7 @@ impl Serial {
 
     /// The output of a VM that an earlier hostd started: goes on with its log.
     pub(super) fn of_orphan(folder: &Path) -> Self {
-        let path = folder.join(NAME);
-        let bytes = file::read_bounded(&path, SERIAL_RING as u64).unwrap_or_default();
-        Self { path, bytes }
+        Self { path: folder.join(NAME), bytes: kept(folder) }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::{
     adopt, bare::Loaded, errors::blocking, images::create_layer, installation::Installation, launch::launch, merge,
-    orphan, proof::Proof, sockets, standby::Ready, version,
+    orphan, proof::Proof, serial, sockets, standby::Ready, version,
 };
 use crate::{
     Adopted, Io, Memory, MemoryUse, Port, Standby, Vm, VmError, VmSpec, Vmm, VmmInfo,
@@ -264,6 +264,10 @@ impl Vmm for Qemu {
 
     fn left(&self, directory: &Path) -> bool {
         orphan::lives(&absolute(directory))
+    }
+
+    fn last_console(&self, directory: &Path) -> Vec<u8> {
+        serial::kept(&absolute(directory))
     }
 
     async fn connect_orphan(&self, directory: &Path, port: Port) -> io::Result<Box<dyn Io>> {

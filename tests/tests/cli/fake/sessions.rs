@@ -1,12 +1,13 @@
 use std::{process::Stdio, sync::Arc};
 
 use pilothouse_proto::hostd::v1::{
-    Actor, AllowRequest, AllowResponse, Allowed, AnswerRequest, AttachRequest, AttachResponse, CreateRequest,
-    DeleteRequest, DeleteResponse, Ended, Event, EventsRequest, EventsResponse, ExecExit, ExecRequest, ExecResponse,
-    ExecStart, ExplainRequest, ExplainResponse, ForkRequest, ForwardRequest, ForwardResponse, GetRequest, ListRequest,
-    ListResponse, LogRequest, LogResponse, Report, RestartRequest, ResumeRequest, Role, Screen, SendRequest,
-    SendResponse, Session, SetBudgetRequest, SuspendRequest, attach_request, attach_response, exec_request,
-    exec_response, sessions_server::Sessions,
+    Actor, AllowRequest, AllowResponse, Allowed, AnswerRequest, AttachRequest, AttachResponse, BundleRequest,
+    BundleResponse, Choice, CreateRequest, DeleteRequest, DeleteResponse, Ended, Event, EventsRequest, EventsResponse,
+    ExecExit, ExecRequest, ExecResponse, ExecStart, ExplainRequest, ExplainResponse, ForkRequest, ForwardRequest,
+    ForwardResponse, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse, Report, RescueRequest,
+    RescueResponse, RestartRequest, ResumeRequest, Role, Sample, Screen, SendRequest, SendResponse, Session,
+    SetBudgetRequest, SuspendRequest, Triage, TriageRequest, TriageResponse, attach_request, attach_response,
+    exec_request, exec_response, sessions_server::Sessions,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -30,6 +31,7 @@ const GONE: &str = "01J0000000000000000000GONE";
 impl Sessions for State {
     type AttachStream = Answers<AttachResponse>;
     type ExecStream = Answers<ExecResponse>;
+    type BundleStream = Answers<BundleResponse>;
     type ForwardStream = Answers<ForwardResponse>;
     type EventsStream = std::pin::Pin<Box<dyn Stream<Item = Result<EventsResponse, Status>> + Send>>;
     type LogStream = std::pin::Pin<Box<dyn Stream<Item = Result<LogResponse, Status>> + Send>>;
@@ -161,6 +163,46 @@ impl Sessions for State {
         request: Request<Streaming<ForwardRequest>>,
     ) -> Result<Response<Self::ForwardStream>, Status> {
         forward::connect(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rescue(&self, request: Request<RescueRequest>) -> Result<Response<RescueResponse>, Status> {
+        let session = self.find(&request.into_inner().id)?;
+        let branch = format!("agent/{}/rescue-1", session.slug);
+        let (repository, commit) = ("widgets".into(), "0123456789abcdef0123456789abcdef01234567".into());
+        let missing = "some files could not be read\u{1b}[2J".into();
+        Ok(Response::new(RescueResponse { repository, branch, commit, missing }))
+    }
+
+    async fn bundle(&self, request: Request<BundleRequest>) -> Result<Response<Self::BundleStream>, Status> {
+        let session = self.find(&request.into_inner().id)?;
+        let (sender, receiver) = mpsc::channel(2);
+        for data in [session.slug.into_bytes(), b" in a tar".to_vec()] {
+            sender.send(Ok(BundleResponse { data: data.into() })).await.unwrap();
+        }
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn triage(&self, request: Request<TriageRequest>) -> Result<Response<TriageResponse>, Status> {
+        let id = request.into_inner().id;
+        let all = self.sessions.lock().unwrap().clone();
+        let ended = all.into_iter().filter(|s| if id.is_empty() { !s.cause_word.is_empty() } else { s.id == id });
+        let choice =
+            |word: &str, loses: &str| Choice { word: word.into(), does: format!("does {word}"), loses: loses.into() };
+        let samples = (1..=3_i64).map(|n| Sample {
+            at: n * 5000,
+            memory_bytes: n.unsigned_abs() << 20,
+            cpu_percent: 50,
+            disk_bytes: 4 << 20,
+            ..Sample::default()
+        });
+        let triage = ended.map(|session| Triage {
+            session: Some(session),
+            console: vec!["Kernel panic - not syncing: \u{1b}[2Jx".into()],
+            terminal: vec!["$ make".into()],
+            samples: samples.clone().collect(),
+            choices: vec![choice("bundle", ""), choice("restart", "what was in memory"), choice("delete", "all")],
+        });
+        Ok(Response::new(TriageResponse { sessions: triage.collect() }))
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {

@@ -93,6 +93,11 @@ pub(super) fn whole(state: &State, key: &SessionKey, session: &Session, lines: &
     for (label, value) in facts(state, key, session).iter().filter(|(_, value)| !value.is_empty()) {
         lines.fact(label, value, 12);
     }
+    if session.crashed() && !session.cause_lines.is_empty() {
+        lines.heading("Its console");
+        let said = session.cause_lines.iter().flat_map(|line| text::wrap(line, lines.columns())).collect::<Vec<_>>();
+        said.iter().for_each(|line| lines.put(line, Scope::Text));
+    }
     let Some((_, refused)) = state.refused.as_ref().filter(|(of, refused)| of == key && !refused.is_empty()) else {
         return;
     };

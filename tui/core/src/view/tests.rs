@@ -470,6 +470,22 @@ fn details_of_a_pull_request_are_scrolled_through() {
 }
 
 #[test]
+fn details_of_a_crash_have_what_the_guests_kernel_said_of_it() {
+    let mut state = console(&["local"], (120, 40));
+    let crashed = Session {
+        cause: "the guest's kernel panicked: x".into(),
+        cause_lines: vec!["Kernel panic - not syncing: \u{1b}[2Jx".into(), "CPU: 0 Comm: sh".into()],
+        ..samples::session("fix", Turn::You, "crashed", "working", "crashed: the guest's kernel panicked: x")
+    };
+    report(&mut state, Report::Host(samples::host(0), samples::snapshot("local", vec![crashed])));
+    press(&mut state, "J");
+    let drawn = draw(&state, &dark()).to_string();
+    for part in ["Its console", "Kernel panic - not syncing: [2Jx", "CPU: 0 Comm: sh"] {
+        assert!(drawn.contains(part), "{part}\n{drawn}");
+    }
+}
+
+#[test]
 fn details_of_a_session_are_scrolled_through_in_the_place_of_its_terminal() {
     for size in SIZES {
         let mut state = console(&["local"], size);

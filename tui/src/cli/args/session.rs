@@ -80,6 +80,67 @@ pub(crate) struct Explain {
     pub(crate) json: bool,
 }
 
+/// Arguments of `pilothouse triage`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without a session: all that have crashed, and those whose agents have ended badly, the newest end first.
+With one: its cause, the last lines of its console and its terminal, what its VM took in the minutes before, and
+what can be done about it. The words of causes are in docs/causes.md.
+
+Examples:
+  pilothouse triage
+  pilothouse triage fix-parser
+  pilothouse triage --json | jq -r '.[] | [.session.slug, .session.cause_word] | @tsv'"
+)]
+pub(crate) struct Triage {
+    /// Session: its slug, its id, or a unique prefix of either [default: all that have ended badly]
+    #[arg(value_name = "SESSION", add = complete::sessions())]
+    pub(crate) id: Option<String>,
+    /// Print a JSON array
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `pilothouse rescue`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Commits what differs from the session's merge base, pushed or not, committed or not, but for what .gitignore names, as one
+commit on a branch agent/SLUG/rescue-1 (or the next number that is free). Of a session that has crashed or is stopped it
+is read in a VM that boots from a copy of its disk, of a suspended one in a copy of its VM: no agent runs there.
+
+Examples:
+  pilothouse rescue fix-parser
+  pilothouse rescue fix-parser --json | jq -r .branch"
+)]
+pub(crate) struct Rescue {
+    /// Session: its slug, its id, or a unique prefix of either
+    #[arg(value_name = "SESSION", add = complete::sessions())]
+    pub(crate) id: String,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `pilothouse bundle`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The tar has the session's record, its story, its cause, what its VM took in the minutes before, and the ends of what its
+guest's console, its QEMU and its agent's terminal have shown. It has no disk, no memory, no key, and no value of
+a variable of its environment; look at terminal.log yourself before you pass it on.
+
+Examples:
+  pilothouse bundle fix-parser
+  pilothouse bundle fix-parser --out - | tar -t"
+)]
+pub(crate) struct Bundle {
+    /// Session: its slug, its id, or a unique prefix of either
+    #[arg(value_name = "SESSION", add = complete::sessions())]
+    pub(crate) id: String,
+    /// File to write, which is not there yet; - is stdout [default: SLUG.tar]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<String>,
+}
+
 /// Arguments of `pilothouse attach`.
 #[derive(Debug, Args)]
 #[command(after_help = "Keys, after the prefix Ctrl-]:
