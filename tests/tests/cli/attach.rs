@@ -125,9 +125,32 @@ async fn the_terminal_is_restored_when_the_host_dies_or_a_signal_comes() {
     other.signal(rustix::process::Signal::TERM);
     assert_eq!((other.ends().await, other.is_raw()), (143, false));
     fake.kill().await;
-    assert_eq!((at.ends().await, at.is_raw()), (5, false));
-    at.shows("error: the connection to the host broke").await;
+    at.shows("waiting for it to come back").await;
+    at.type_in(b"\x1dd");
+    assert_eq!((at.ends().await, at.is_raw()), (0, false));
     assert!(!at.screen.lock().unwrap().screen().alternate_screen());
+}
+
+/// Without a key: what is typed goes there again, and its screen is the size that this terminal has by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_when_the_host_comes_back() {
+    let mut fake = Fake::start(vec![session("alpha")]).await;
+    let mut at = OnTerminal::start(&fake, &["attach", "alpha"]);
+    at.shows("hello from the session").await;
+    until("it is raw", || at.is_raw()).await;
+    for round in [&b"one"[..], b"two"] {
+        fake.kill().await;
+        at.shows("waiting for it to come back").await;
+        at.type_in(b"lost");
+        fake.restart();
+        at.shows("the host is back").await;
+        at.type_in(round);
+        until("keys arrive", || fake.state.heard().ends_with(std::str::from_utf8(round).unwrap())).await;
+    }
+    assert!(!fake.state.heard().contains("lost"), "{}", fake.state.heard());
+    at.type_in(b"q");
+    assert_eq!(at.ends().await, 0);
+    at.shows("[alpha has ended: the agent ended]").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

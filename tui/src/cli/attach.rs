@@ -2,6 +2,7 @@
 
 mod chord;
 mod display;
+mod relay;
 mod viewer;
 
 use std::{
@@ -37,6 +38,7 @@ use super::{
 };
 use crate::client::Hosts;
 use chord::{Chords, Typed};
+use relay::Relay;
 use viewer::{Left, Said, Shown, Viewer};
 
 /// Most rows of the session's history that go into the user's scrollback.
@@ -51,7 +53,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// Help for the keys of `attach` itself, in a line.
 const HELP: &str = "After Ctrl-]: d detach, w type here, c copy what it offers, Ctrl-] itself, ? this help";
 
-/// Attaches until the user leaves, the session ends, or the host goes.
+/// Attaches until the user leaves, the session ends, or the host goes and does not come back.
 pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
     if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(Failure::usage("attach needs a terminal on stdin and stdout")
@@ -62,11 +64,11 @@ pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
     let slug = plain(&found.it.slug);
     let mut signals = Signals::catch().map_err(local)?;
     let resizes = signal(SignalKind::window_change()).map_err(local)?;
-    let (requests, receiver) = mpsc::channel(UNDER_WAY);
+    let (towards, receiver) = mpsc::channel(UNDER_WAY);
     let (id, observe, size) = (found.it.id.clone(), options.observe, Some(terminal::size()));
     let open = AttachOpen { id, observe, size, scrollback: HISTORY, preview: false, answers: true };
     // The channel is empty: there is room.
-    let _ = requests.try_send(request(Request::Open(open)));
+    let _ = towards.try_send(request(Request::Open(open.clone())));
     let mut sessions = found.host.sessions();
     let coming = waiting::before_it_runs(&found.it).filter(|_| !options.observe);
     let what = coming.clone().unwrap_or_else(|| format!("attaching to {slug}"));
@@ -81,10 +83,13 @@ pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
 
     let raw = RawMode::enter(display::leave(None).into_bytes()).map_err(local)?;
     let (said, commands) = mpsc::channel(UNDER_WAY);
+    let (requests, asked) = mpsc::channel(UNDER_WAY);
+    let (answers, answered) = mpsc::channel(1);
+    let relay = Relay { host: found.host, open, requests: asked, answers, said: said.clone() };
     let brackets = Arc::new(AtomicBool::new(false));
     let copy = Hosts::load().map(|hosts| hosts.copy()).unwrap_or_default();
     let viewer = Viewer::new(terminal::size(), options.observe, copy, requests.clone(), brackets.clone());
-    let viewer = tokio::spawn(viewer.run(responses, commands));
+    let viewer = tokio::spawn(viewer.run(answered, commands));
     let waiting = VecDeque::new();
     let reports = Reports::default();
     let coming = say_what_comes(found.host, &found.it.id, coming, said.clone());
@@ -92,6 +97,7 @@ pub(crate) async fn run(fleet: &Fleet, options: Attach) -> Outcome {
     let shown = tokio::select! {
         shown = keys.run(viewer, signals) => shown,
         never = coming => match never {},
+        never = relay.run((towards, responses)) => match never {},
     };
     raw.leave_with(display::leave(shown.last_row).into_bytes());
     drop(raw);

@@ -16,7 +16,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
-use tonic::Streaming;
+use tonic::Status;
 use tui_core::copy::Policy;
 
 use super::display::{self, Display};
@@ -33,6 +33,9 @@ const NOTICE_BUSY: Duration = Duration::from_millis(1200);
 /// The first notice: how to get out.
 const WELCOME: &str = "Ctrl-] d detaches, Ctrl-] ? shows more";
 
+/// What the host answers, or why it does not any more.
+pub(crate) type Responses = mpsc::Receiver<Result<AttachResponse, Status>>;
+
 /// Why the attachment is over.
 pub(crate) enum Left {
     /// The user wanted it, or closed the terminal.
@@ -42,7 +45,7 @@ pub(crate) enum Left {
     /// A signal of this number asked this program to end.
     Signal(i32),
     /// The call to the host broke.
-    Broken(tonic::Status),
+    Broken(Status),
 }
 
 /// What the side of the keys tells the viewer.
@@ -119,7 +122,7 @@ impl Viewer {
     }
 
     /// Shows until the end, and takes the notice away.
-    pub(crate) async fn run(mut self, responses: Streaming<AttachResponse>, said: mpsc::Receiver<Said>) -> Shown {
+    pub(crate) async fn run(mut self, responses: Responses, said: mpsc::Receiver<Said>) -> Shown {
         let mut left = self.show(responses, said).await;
         if let Err(failure) = show(self.display.end_notice()).await {
             left = left.and(Err(failure));
@@ -128,21 +131,17 @@ impl Viewer {
     }
 
     /// Shows until the end. The next part is asked for when this one is written.
-    async fn show(
-        &mut self,
-        mut responses: Streaming<AttachResponse>,
-        mut said: mpsc::Receiver<Said>,
-    ) -> Result<Left, Failure> {
+    async fn show(&mut self, mut responses: Responses, mut said: mpsc::Receiver<Said>) -> Result<Left, Failure> {
         show(display::enter().into_bytes()).await?;
         loop {
             let bytes = tokio::select! {
-                message = responses.message() => match message {
-                    Err(status) => return Ok(Left::Broken(status)),
-                    Ok(None) => return Ok(Left::Ended("the host closed it".into())),
-                    Ok(Some(AttachResponse { response: Some(Response::Ended(ended)) })) => {
+                message = responses.recv() => match message {
+                    Some(Err(status)) => return Ok(Left::Broken(status)),
+                    None => return Ok(Left::Ended("the host closed it".into())),
+                    Some(Ok(AttachResponse { response: Some(Response::Ended(ended)) })) => {
                         return Ok(Left::Ended(ended.reason));
                     }
-                    Ok(Some(message)) => {
+                    Some(Ok(message)) => {
                         let mut bytes = self.received(message);
                         bytes.extend(self.said());
                         bytes
