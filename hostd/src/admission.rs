@@ -50,6 +50,8 @@ struct Inner {
     /// Bytes of memory of the VMs that run and are not in the ledger: nothing is reserved for them any more.
     settled: OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>,
     ledger: Mutex<Ledger>,
+    /// Why no VM is let in; None: those that there is room for are.
+    closed: Mutex<Option<String>>,
     /// Told when a VM has ended, or a reservation is not needed any more.
     freed: Notify,
 }
@@ -83,14 +85,26 @@ impl Admission {
 
     /// The room of a host that is measured by this function.
     pub(crate) fn measured(measure: impl Fn() -> Room + Send + Sync + 'static) -> Self {
-        let (settled, ledger) = (OnceLock::new(), Mutex::default());
-        Self(Arc::new(Inner { measure: Box::new(measure), settled, ledger, freed: Notify::new() }))
+        let (settled, ledger, closed) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { measure: Box::new(measure), settled, ledger, closed, freed: Notify::new() }))
     }
 
     /// Counts this memory of VMs too. `used` is asked while the ledger is held: it must not ask for room.
     pub(crate) fn count(&self, used: impl Fn() -> u64 + Send + Sync + 'static) {
         // A host has one fleet.
         let _ = self.0.settled.set(Box::new(used));
+    }
+
+    /// Lets no VM in from now on but copies that are read, for this reason; None: lets them in again.
+    pub(crate) fn close(&self, why: Option<String>) {
+        *self.0.closed.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        self.freed();
+    }
+
+    /// Why no VM of this kind is let in.
+    fn closed(&self, kind: Kind) -> Option<String> {
+        let closed = self.0.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.clone().filter(|_| kind != Kind::Copy)
     }
 
     /// Tells who waits that a VM has ended.
@@ -135,7 +149,12 @@ impl Admission {
         rule: impl FnOnce(&Room) -> (T, Option<u64>),
     ) -> (T, Option<Reservation>) {
         let mut ledger = self.ledger();
-        let (answer, bytes) = rule(&self.left(&ledger));
+        let mut room = self.left(&ledger);
+        // Sessions that are set aside so run already.
+        if kind != Kind::Session && self.closed(kind).is_some() {
+            room.memory_available = 0;
+        }
+        let (answer, bytes) = rule(&room);
         (answer, bytes.map(|bytes| self.reservation(&mut ledger, kind, bytes)))
     }
 
@@ -240,6 +259,9 @@ impl<'a> Place<'a> {
     }
 
     fn look(&self, kind: Kind) -> Result<Reservation, Decision> {
+        if let Some(why) = self.admission.closed(kind) {
+            return Err(Decision::Wait(format!("waits: {why}")));
+        }
         let mut ledger = self.admission.ledger();
         let room = self.admission.left(&ledger);
         match queue::may_go(&ledger.queue, self.order, &room) {

@@ -31,6 +31,8 @@ pub struct HostStatus {
     pub started_at: UnixMillis,
     /// The data folder.
     pub data: PathBuf,
+    /// User name of whoever has drained it, and since when; None: it takes VMs.
+    pub drained: Option<(String, UnixMillis)>,
 }
 
 impl HostStatus {
@@ -50,6 +52,7 @@ impl HostStatus {
             running: 0,
             started_at,
             data: data.into(),
+            drained: None,
         }
     }
 }

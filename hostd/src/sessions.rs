@@ -11,6 +11,7 @@
 mod background;
 mod context;
 mod disk;
+mod drain;
 mod error;
 mod feed;
 mod fleet;

@@ -31,7 +31,7 @@ use crate::ballast::Ballast;
 pub use error::StoreError;
 pub use events::{ALL as ALL_EVENTS, Numbered};
 pub(crate) use meter::{Meter, Pulls};
-pub use record::{Agent, Machine, OutboxEntry, Phase, Record, Snapshot};
+pub use record::{Agent, Checkpoint, Machine, OutboxEntry, Phase, Record, Snapshot};
 pub use usage::{Account, Answer, By};
 
 /// Most requests that may wait for the store's thread.

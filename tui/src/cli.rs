@@ -7,6 +7,7 @@ mod args;
 mod attach;
 mod budget;
 mod bundle;
+mod checkpoint;
 mod checks;
 mod complete;
 mod cp;
@@ -130,6 +131,7 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Rm(options) => remove::run(&fleet, options).await,
         Command::Wait(options) => wait::run(&fleet, options).await,
         Command::Restart(options) => restart::run(&fleet, options).await,
+        Command::Checkpoint(options) => checkpoint::run(&fleet, options).await,
         Command::Suspend(options) => suspend::run(&fleet, options).await,
         Command::Resume(options) => resume::run(&fleet, options).await,
         Command::Diff(options) => diff::run(&fleet, options).await,

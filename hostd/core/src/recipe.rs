@@ -69,6 +69,8 @@ pub struct Recipe {
     pub suspend_after: u64,
     /// Whether and how a session starts again by itself after its VM has crashed; None: it does not.
     pub restart: Option<RestartPolicy>,
+    /// How often checkpoints are taken of sessions that run; None: only when a person asks.
+    pub checkpoint: Option<Checkpoints>,
     /// Amount in millionths of a US dollar that answers of models may cost each session; None: any.
     pub budget: Option<u64>,
     /// Destinations that the environment's guests may reach.
@@ -77,6 +79,20 @@ pub struct Recipe {
     pub credentials: Vec<String>,
     /// What the image that it is based on says, in [`Recipe::on`]; None: it is not known yet, or there is none.
     pub image: Option<Box<Defaults>>,
+}
+
+/// How often checkpoints are taken of a session that runs, and how many are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoints {
+    /// Seconds from one checkpoint to the next.
+    pub every: u64,
+    /// Most checkpoints of the schedule that are kept: older ones go. Those that people ask for are counted apart.
+    pub keep: u32,
+}
+
+impl Checkpoints {
+    /// Number of checkpoints that are kept where nobody says another.
+    pub const KEEP: u32 = 3;
 }
 
 /// What an environment is based on.

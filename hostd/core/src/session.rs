@@ -21,6 +21,9 @@
 //! A fork is made from the snapshot of a session, suspended or running; a running one stands still for it, which is
 //! [`Session::forking`], and then runs on as if nothing had been. The fork begins suspended and wanted.
 //!
+//! A checkpoint is taken as a fork is made, but that the snapshot stays the session's own ([`Input::Checkpoint`]). A session goes
+//! back to one by [`Input::Restore`]: it is suspended then, as it was, and wanted.
+//!
 //! Where hostd dies, VMs run on: the next hostd takes them over ([`Input::Adopting`]), and the session goes on as if nothing had
 //! been ([`Input::Adopted`]); what cannot be taken over has ended, and is reported so.
 //!
@@ -51,6 +54,7 @@ mod answer;
 mod bounds;
 mod cause;
 mod changes;
+mod checkpoint;
 mod deliver;
 mod delivered;
 mod exit;

@@ -20,7 +20,7 @@ use crate::{
     gateway::Refused,
     host_status::HostStatus,
     sessions::{Accounts, Change, EnvironmentView, News, Sample, SessionView, Snapshot, Triage},
-    store::Numbered,
+    store::{Checkpoint, Numbered},
     terminals::{Shown, Size},
 };
 
@@ -87,6 +87,7 @@ pub(super) fn session(view: &SessionView) -> wire::Session {
         permission: s.permission().map(|asked| permission(asked, &s.answers)),
         budget_micros: s.budget,
         allowed: s.allowed.iter().map(allowed).collect(),
+        checkpoints: view.checkpoints.iter().map(checkpoint).collect(),
         usage: (s.spending.answers > 0).then(|| usage(&s.spending)),
     }
 }
@@ -112,6 +113,11 @@ pub(super) fn triage(triage: &Triage) -> wire::Triage {
         samples: triage.samples.iter().map(sample).collect(),
         choices: triage.choices.iter().map(choice).collect(),
     }
+}
+
+fn checkpoint(known: &Checkpoint) -> wire::Checkpoint {
+    let Checkpoint { number, at, bytes, automatic, stood, .. } = *known;
+    wire::Checkpoint { number, at, bytes, automatic, stood_ms: stood }
 }
 
 pub(super) fn usage(spending: &Spending) -> wire::ModelUsage {
@@ -278,6 +284,8 @@ pub(super) fn host(status: &HostStatus) -> wire::HostInfo {
         data_directory: status.data.to_string_lossy().into_owned(),
         problems: [status.vmm.problems.clone(), status.vmm.warnings.clone()].concat(),
         accounts: None,
+        drained_by: status.drained.as_ref().map(|(by, _)| by.clone()).unwrap_or_default(),
+        drained_at: status.drained.as_ref().map_or(0, |(_, at)| *at),
     }
 }
 

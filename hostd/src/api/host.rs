@@ -1,9 +1,13 @@
 use futures::stream;
-use pilothouse_proto::hostd::v1::{GetHostRequest, HostInfo, WatchRequest, WatchResponse, host_server::Host};
+use pilothouse_proto::hostd::v1::{
+    DrainRequest, DrainResponse, GetHostRequest, HostInfo, UndrainRequest, UndrainResponse, WatchRequest,
+    WatchResponse, host_server::Host,
+};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     Api, convert,
+    principal::actor,
     streams::{Answers, until_closing},
 };
 
@@ -15,6 +19,16 @@ impl Host for Api {
         self.fleet.look().await;
         let accounts = Some(convert::accounts(&self.fleet.accounts().await?));
         Ok(Response::new(HostInfo { accounts, ..convert::host(&self.fleet.feed().snapshot().host) }))
+    }
+
+    async fn drain(&self, request: Request<DrainRequest>) -> Result<Response<DrainResponse>, Status> {
+        let left = self.fleet.drain(&actor(&request)).await?;
+        Ok(Response::new(DrainResponse { left }))
+    }
+
+    async fn undrain(&self, _: Request<UndrainRequest>) -> Result<Response<UndrainResponse>, Status> {
+        self.fleet.undrain().await?;
+        Ok(Response::new(UndrainResponse {}))
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {

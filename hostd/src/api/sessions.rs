@@ -1,10 +1,10 @@
 use hostd_core::{recipe::Egress, session::Budget};
 use pilothouse_proto::hostd::v1::{
     AllowRequest, AllowResponse, AnswerRequest, AttachRequest, AttachResponse, BundleRequest, BundleResponse,
-    CreateRequest, DeleteRequest, DeleteResponse, Event, EventsRequest, EventsResponse, ExecRequest, ExecResponse,
-    ExplainRequest, ExplainResponse, ForkRequest, ForwardRequest, ForwardResponse, GetRequest, ListRequest,
-    ListResponse, LogRequest, LogResponse, Refused, RescueRequest, RescueResponse, RestartRequest, ResumeRequest,
-    SendRequest, SendResponse, Session, SetBudgetRequest, SuspendRequest, TriageRequest, TriageResponse,
+    CheckpointRequest, CreateRequest, DeleteRequest, DeleteResponse, Event, EventsRequest, EventsResponse, ExecRequest,
+    ExecResponse, ExplainRequest, ExplainResponse, ForkRequest, ForwardRequest, ForwardResponse, GetRequest,
+    ListRequest, ListResponse, LogRequest, LogResponse, Refused, RescueRequest, RescueResponse, RestartRequest,
+    ResumeRequest, SendRequest, SendResponse, Session, SetBudgetRequest, SuspendRequest, TriageRequest, TriageResponse,
     sessions_server::Sessions,
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -79,8 +79,12 @@ impl Sessions for Api {
 
     async fn restart(&self, request: Request<RestartRequest>) -> Result<Response<Session>, Status> {
         let actor = actor(&request);
-        let RestartRequest { id, give_up_memory } = request.into_inner();
-        let view = self.fleet.by(actor).restart(&id, give_up_memory).await?;
+        let RestartRequest { id, give_up_memory, checkpoint } = request.into_inner();
+        let hands = self.fleet.by(actor);
+        let view = match checkpoint {
+            0 => hands.restart(&id, give_up_memory).await?,
+            number => hands.restore(&id, number).await?,
+        };
         Ok(Response::new(convert::session(&view)))
     }
 
@@ -98,8 +102,15 @@ impl Sessions for Api {
 
     async fn fork(&self, request: Request<ForkRequest>) -> Result<Response<Session>, Status> {
         let owner = owner(&request);
-        let ForkRequest { id, title, budget_micros: budget } = request.into_inner();
-        let view = self.fleet.fork(&id, ForkOrder { title, owner, budget }).await?;
+        let ForkRequest { id, title, budget_micros: budget, checkpoint } = request.into_inner();
+        let from = Some(checkpoint).filter(|number| *number > 0);
+        let view = self.fleet.fork(&id, ForkOrder { title, owner, budget, from }).await?;
+        Ok(Response::new(convert::session(&view)))
+    }
+
+    async fn checkpoint(&self, request: Request<CheckpointRequest>) -> Result<Response<Session>, Status> {
+        let actor = actor(&request);
+        let view = self.fleet.by(actor).checkpoint(&request.into_inner().id).await?;
         Ok(Response::new(convert::session(&view)))
     }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod build_gc;
 pub(super) mod denials;
+pub(super) mod draining;
 pub(super) mod forge_hints;
 pub(super) mod last_events;
 pub(super) mod memory_pressure;

@@ -9,7 +9,7 @@ use hostd_core::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{disk::folder::Folder, feed::Feed, meter::Meter, timings::Timings};
+use super::{disk::folder::Folder, drain::Drain, feed::Feed, meter::Meter, timings::Timings};
 use crate::{
     admission::Admission, clock::now, diff::Diffs, environments::Environments, forge::Forge, gateway::Gateway,
     host_status, store::Store, vm::Vmm,
@@ -53,6 +53,8 @@ pub(super) struct Context {
     pub(super) diffs: Arc<Diffs>,
     pub(super) admission: Admission,
     pub(super) timings: Timings,
+    /// Whether the host is drained.
+    pub(super) drain: Drain,
     /// What is shown of them.
     pub(super) feed: Arc<Feed>,
     /// What is counted of them.
@@ -88,7 +90,10 @@ impl Context {
             suspends: Semaphore::new(cpus.max(SUSPENDS)),
             readings: Semaphore::new(READINGS),
         };
+        let drain = Drain::of(&data);
+        admission.close(drain.now().map(|drained| drained.words()));
         Arc::new(Self {
+            drain,
             data,
             store,
             vmm,

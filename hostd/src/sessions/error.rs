@@ -26,6 +26,14 @@ pub enum FleetError {
     /// The host cannot start VMs.
     #[error("this host cannot start VMs: {}", .0.join("; "))]
     HostNotReady(Vec<String>),
+    /// The host is drained.
+    #[error("{0}")]
+    Drained(String),
+    /// Whether the host is drained could not be changed.
+    #[error(
+        "that the host is drained, or is not, cannot be kept: {0}; see to the disk of hostd's data folder and try again"
+    )]
+    NotDrained(String),
     /// The VM would not fit this host.
     #[error("the session's VM needs {} MiB of memory, but this host gives at most {} MiB; lower `size.memory` of its environment", .needed >> 20, .host >> 20)]
     TooLarge {
@@ -57,6 +65,12 @@ pub enum FleetError {
     /// No fork was made of the session, and nothing of one is left.
     #[error("the session could not be forked: {0}")]
     NotForked(String),
+    /// No checkpoint was taken of the session, which runs on.
+    #[error("no checkpoint could be taken: {0}")]
+    NotCheckpointed(String),
+    /// The session could not go back to a checkpoint; it is as it was.
+    #[error("the session could not go back to its checkpoint: {0}")]
+    NotRestored(String),
     /// The session's files could not be removed.
     #[error("the session could not be removed: {0}; put that right and delete it again")]
     NotRemoved(String),

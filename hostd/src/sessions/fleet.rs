@@ -5,6 +5,7 @@ mod bundle;
 mod commands;
 mod create;
 mod diff;
+mod drain;
 mod figures;
 mod fork;
 mod rescue;
@@ -33,7 +34,7 @@ use super::{
     usage,
     view::SessionView,
     vm::{
-        fork as vm_fork, orphans,
+        checkpoint, fork as vm_fork, orphans,
         read_copy::Copies,
         suspend::{recover, whole},
     },
@@ -152,6 +153,7 @@ impl Fleet {
         if self.refresh.is_cancelled() {
             return Err(FleetError::Stopping);
         }
+        self.takes_vms()?;
         let Supervisors { ctx, pool, build_gc, .. } = &self.supervisors;
         let _builds = build_gc.hold().await;
         let build = ctx.environments.ready(&order.environment)?;
@@ -331,6 +333,7 @@ async fn left(ctx: &Context, records: &[Record]) -> BTreeMap<String, PathBuf> {
 /// Ends and removes what an earlier hostd left, but for the VMs that are taken over.
 async fn sweep(ctx: &Context, copies: &Copies, records: &[Record], left: &BTreeMap<String, PathBuf>) {
     vm_fork::sweep(&ctx.data, records).await;
+    checkpoint::sweep(&ctx.data, records).await;
     let end = |record: &Record| {
         let (folder, record) = (ctx.folder(&record.session.id), record.clone());
         async move {

@@ -54,7 +54,25 @@ pub(super) enum Command {
     Fork {
         /// The fork that is to be made.
         new: NewFork,
+        /// Number of the checkpoint that it is made from; None: from the session as it is.
+        from: Option<u64>,
         /// Is told when both sessions run their own ways, or why there is no fork.
+        answer: Answer,
+    },
+    /// A person wants a checkpoint.
+    Checkpoint {
+        /// Actor on whose behalf it is taken.
+        actor: Actor,
+        /// Is told when it is there and the session runs on, or why there is none.
+        answer: Answer,
+    },
+    /// A person has the session go back to a checkpoint.
+    Restore {
+        /// Number of the checkpoint.
+        number: u64,
+        /// Actor on whose behalf the command is given.
+        actor: Actor,
+        /// Is told when the session is as it was, suspended and wanted, or why it is not.
         answer: Answer,
     },
     /// hostd ends.

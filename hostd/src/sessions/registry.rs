@@ -174,6 +174,7 @@ impl Handle {
         }
         let repository = machine.repository.clone();
         let usage = *self.usage.borrow();
+        let checkpoints = machine.checkpoints.clone();
         let stands_still = unwritten.is_some();
         let records = records(&self.terminal);
         let last_event = self.last_event.borrow().clone();
@@ -187,6 +188,7 @@ impl Handle {
             suspended,
             repository,
             usage,
+            checkpoints,
             resumed_in,
             stands_still,
             last_event,

@@ -1,6 +1,7 @@
 //! One task for each session: it feeds the core, commits, carries out, and owns the VM.
 
 mod adopt;
+mod checkpoints;
 mod commit;
 mod fork;
 mod grace;
@@ -19,7 +20,7 @@ mod waits;
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
-use hostd_core::{Lifecycle, Session, UnixMillis, reports::Report as Said, session::NewFork};
+use hostd_core::{Lifecycle, Session, UnixMillis, reports::Report as Said};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
@@ -29,6 +30,7 @@ use tokio_util::sync::DropGuard;
 use tracing::{Instrument as _, Span};
 
 use self::{
+    checkpoints::Schedule,
     grace::Grace,
     reports::Pace,
     standstill::Overtaken,
@@ -41,7 +43,7 @@ use super::{
     message::{Answer, Command, Place, Report},
     pool::Pool,
     registry::{Handle, Registry},
-    vm::{running::Running, site::Site},
+    vm::{fork::Wish, running::Running, site::Site},
 };
 use crate::{
     admission::Reservation,
@@ -114,7 +116,8 @@ pub(super) struct Supervisor {
     suspending: Option<Suspending>,
     forking: Option<Forking>,
     /// That wait for their turn, oldest first.
-    forks: VecDeque<(NewFork, Answer)>,
+    forks: VecDeque<(Wish, Answer)>,
+    schedule: Schedule,
     running: Option<Running>,
     merging: Option<Merging>,
     /// Could not be merged.
@@ -192,6 +195,7 @@ impl Supervisor {
             suspending: None,
             forking: None,
             forks: VecDeque::new(),
+            schedule: Schedule::default(),
             running: None,
             merging: None,
             unmerged: None,

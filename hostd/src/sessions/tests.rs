@@ -1,8 +1,10 @@
 mod admission;
 mod adoption;
 mod allowed;
+mod checkpoints;
 mod costs;
 mod diffs;
+mod drain;
 mod elsewhere;
 #[cfg(feature = "failpoints")]
 mod faults;

@@ -1,6 +1,6 @@
 //! What sessions use, inside their guests and of the host's disk.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf, time::Duration};
+use std::{collections::HashSet, fs, os::unix::fs::MetadataExt as _, path::PathBuf, time::Duration};
 
 use pilothouse_proto::guest::v1::UsageRequest;
 use tokio::{sync::watch, time::timeout};
@@ -60,14 +60,15 @@ fn steps(bytes: u64) -> u64 {
     bytes & !(STEP - 1)
 }
 
-/// Bytes that the files of a folder take.
+/// Bytes that the files of a folder take. One with several names there, as layers of checkpoints have, counts once.
 fn on_disk(folder: PathBuf) -> u64 {
-    let (mut bytes, mut left, mut folders) = (0_u64, FILES, vec![folder]);
+    let (mut bytes, mut left, mut folders, mut seen) = (0_u64, FILES, vec![folder], HashSet::new());
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten().take(left) {
             left -= 1;
             match entry.metadata() {
                 Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
+                Ok(metadata) if metadata.nlink() > 1 && !seen.insert((metadata.dev(), metadata.ino())) => {}
                 Ok(metadata) => bytes = bytes.saturating_add(metadata.blocks().saturating_mul(512)),
                 Err(_) => {}
             }
@@ -87,6 +88,8 @@ mod tests {
         for name in ["disk.qcow2", "snapshot/memory.zst"] {
             fs::write(folder.path().join(name), vec![1; 64 << 10]).unwrap();
         }
+        assert_eq!(on_disk(folder.path().into()), 128 << 10);
+        fs::hard_link(folder.path().join("disk.qcow2"), folder.path().join("snapshot/disk.qcow2")).unwrap();
         assert_eq!(on_disk(folder.path().into()), 128 << 10);
         assert_eq!(on_disk(folder.path().join("none")), 0);
     }

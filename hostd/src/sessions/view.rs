@@ -4,7 +4,7 @@ use pilothouse_terminal::status::Record;
 
 use super::usage::Usage;
 use crate::{
-    store::{Numbered, Phase},
+    store::{Checkpoint, Numbered, Phase},
     vm::MemoryUse,
 };
 
@@ -29,6 +29,8 @@ pub struct SessionView {
     pub repository: String,
     /// What its guest, and its files, were last seen to use.
     pub usage: Usage,
+    /// Its checkpoints, oldest first.
+    pub checkpoints: Vec<Checkpoint>,
     /// Milliseconds that its last resume took, while it runs after one.
     pub resumed_in: u64,
     /// Whether the session stands still because what happened to it cannot be committed; its notice says why.

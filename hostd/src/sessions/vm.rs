@@ -1,8 +1,9 @@
-//! A session's VM: started, put to disk, brought back, forked, read in a copy, and taken over
+//! A session's VM: started, put to disk, brought back, forked, kept as a checkpoint, read in a copy, and taken over
 //! or ended where an earlier hostd left it.
 
 pub(super) mod adopt;
 pub(super) mod changes;
+pub(super) mod checkpoint;
 pub(super) mod fork;
 mod guest_events;
 pub(super) mod orphans;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use hostd_core::{
     Effect, Session,
     profile::{Profile, SESSION_ID, with_session_id},
-    recipe::{Cpu, Egress, PullRequests},
+    recipe::{Checkpoints, Cpu, Egress, PullRequests},
 };
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,12 @@ pub struct Machine {
     /// Seconds that the session may wait before it is suspended.
     #[serde(default)]
     pub suspend_after: Option<u64>,
+    /// How often checkpoints are taken of the session while it runs; None: only when a person asks.
+    #[serde(default)]
+    pub checkpoint: Option<Checkpoints>,
+    /// The session's checkpoints, oldest first.
+    #[serde(default)]
+    pub checkpoints: Vec<Checkpoint>,
     /// Branch of the repository that the build cloned; empty: not known, or there is no repository.
     #[serde(default)]
     pub branch: String,
@@ -135,11 +141,51 @@ impl Default for Machine {
             snapshot: None,
             heard: 0,
             suspend_after: None,
+            checkpoint: None,
+            checkpoints: vec![],
             branch: String::new(),
             pull_requests: PullRequests::default(),
             cpu: Cpu::default(),
             repository: String::new(),
         }
+    }
+}
+
+/// A checkpoint of a session: a snapshot with the layers that go with it, in a folder of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Number of the checkpoint, from 1 and rising within its session.
+    pub number: u64,
+    /// When the checkpoint was taken, in milliseconds since the Unix epoch.
+    pub at: i64,
+    /// Bytes of disk that came with the checkpoint: its memory and devices, and the layer that was frozen for it.
+    pub bytes: u64,
+    /// Whether the schedule has asked for the checkpoint, and no person.
+    pub automatic: bool,
+    /// Milliseconds that the VM stood still; 0: not known.
+    #[serde(default)]
+    pub stood: u64,
+    /// Files of the session's environment that the checkpoint lies on.
+    pub needs: Vec<PathBuf>,
+}
+
+impl Machine {
+    /// Number of the next checkpoint.
+    #[must_use]
+    pub fn next_checkpoint(&self) -> u64 {
+        self.checkpoints.iter().map(|known| known.number).max().unwrap_or_default() + 1
+    }
+
+    /// Adds a checkpoint, and takes those out that are not kept any more: the oldest ones of its kind. Returns their numbers.
+    pub fn add_checkpoint(&mut self, new: Checkpoint) -> Vec<u64> {
+        let keep = self.checkpoint.map_or(Checkpoints::KEEP, |schedule| schedule.keep).max(1) as usize;
+        let automatic = new.automatic;
+        self.checkpoints.push(new);
+        let of_kind: Vec<u64> =
+            self.checkpoints.iter().filter(|known| known.automatic == automatic).map(|known| known.number).collect();
+        let gone = of_kind[..of_kind.len().saturating_sub(keep)].to_vec();
+        self.checkpoints.retain(|known| !gone.contains(&known.number));
+        gone
     }
 }
 
@@ -168,6 +214,19 @@ pub struct OutboxEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_checkpoints_of_each_kind_are_kept() {
+        let mut machine = Machine { checkpoint: Some(Checkpoints { every: 60, keep: 2 }), ..Machine::default() };
+        let mut gone = Vec::new();
+        for automatic in [false, true, true, true, false, true, false] {
+            let number = machine.next_checkpoint();
+            let new = Checkpoint { number, at: 0, bytes: 1, automatic, stood: 0, needs: vec![] };
+            gone.extend(machine.add_checkpoint(new));
+        }
+        let kept: Vec<u64> = machine.checkpoints.iter().map(|known| known.number).collect();
+        assert_eq!((kept, gone, machine.next_checkpoint()), (vec![4, 5, 6, 7], vec![2, 3, 1], 8));
+    }
 
     #[test]
     fn a_conversation_that_is_kept_elsewhere_is_not_looked_for() {

@@ -19,7 +19,7 @@ use pilothouse_terminal::{
 use tokio::sync::{Notify, OnceCell, mpsc, oneshot, watch};
 
 use super::{
-    files,
+    files::{self, Log},
     signs::{Answers, Look, Signs},
     size::Size,
     viewer::{AttachOptions, PIECE, Role, Screen, Shown, Viewer, Waiting},
@@ -281,6 +281,39 @@ impl Terminal {
         state.offset = offset;
         state.ended = None;
         (receiver, self.inner.size.subscribe())
+    }
+
+    /// Shows the terminal as it lies in this folder, as [`files::copy`] has put it there: its program has gone back to what it showed
+    /// then. What was shown since stays in the log, and what is shown now is written behind it.
+    pub(crate) async fn go_back(&self, folder: &Path) {
+        self.inner.load().await;
+        let (size, folder) = (self.size(), folder.to_owned());
+        let drawn = tokio::task::spawn_blocking(move || {
+            let then = files::load_size(&folder).unwrap_or(size);
+            let mut emulator = emulator(then);
+            emulator.feed(&files::replay(&folder));
+            emulator.past();
+            emulator.resize(size.columns, size.rows);
+            let drawn = emulator.draw(HISTORY);
+            (emulator, [AFRESH.as_bytes(), &drawn.bytes].concat())
+        });
+        let Ok((emulator, drawn)) = drawn.await else { return };
+        let logged = async { Log::open(self.directory()).await?.append_own(&drawn).await };
+        if let Err(error) = logged.await {
+            tracing::warn!(directory = ?self.directory(), %error, "what a terminal shows again is not in its log");
+        }
+        let mut state = self.inner.lock();
+        self.inner.signs.send_modify(|signs| {
+            emulator.title().clone_into(&mut signs.title);
+            signs.progress = Progress::Over;
+        });
+        state.emulator = Some(emulator);
+        state.seen = signs::Signs::default();
+        (state.keyed, state.answered, state.exit, state.ended) = (None, None, None, None);
+        (state.output_ended, state.blank) = (false, false);
+        let unanswered = state.viewers.values_mut().flat_map(Waiting::renew).collect();
+        state.respond(unanswered);
+        self.inner.reported.send_replace(());
     }
 
     /// Takes up the terminal of an agent that ran on while no hostd did: draws what is known of it, and returns the offset of the

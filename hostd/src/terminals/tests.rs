@@ -57,6 +57,33 @@ async fn a_viewer_sees_the_screen_and_then_what_happens() {
     assert_eq!(viewer.next().await, Shown::Ended("the agent ended with exit code 3".into()));
 }
 
+/// Also what draws it again after a restart of hostd.
+#[tokio::test]
+async fn a_terminal_goes_back_to_what_it_showed() {
+    let (own, then) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let terminal = terminal(own.path());
+    let mut pump = Pump::begin(terminal.clone()).await.unwrap();
+    pump.take(0, "before".into()).await;
+    copy(own.path(), then.path()).await.unwrap();
+    let viewer = terminal.attach(wish("sam")).await;
+    joined(&viewer).await;
+    pump.take(6, " and since".into()).await;
+    assert_eq!(text(&viewer.next().await), " and since");
+    drop(pump);
+    terminal.go_back(then.path()).await;
+    let shown = text(&viewer.next().await);
+    assert!(shown.contains("before") && !shown.contains("since"), "{shown:?}");
+    let mut pump = Pump::go_on(terminal.clone(), 6).await.unwrap();
+    pump.take(6, " again".into()).await;
+    assert_eq!(text(&viewer.next().await), " again");
+    let next = Terminal::new(own.path(), None);
+    // What came since is in its history alone.
+    let shown = joined(&next.attach(AttachOptions { history: 0, ..wish("kim") }).await).await.0;
+    assert!(shown.contains("before again") && !shown.contains("since"), "{shown:?}");
+    let log = std::fs::read_to_string(own.path().join("terminal.log")).unwrap();
+    assert!(log.contains("and since"), "what was shown is kept");
+}
+
 #[tokio::test]
 async fn output_is_taken_once_and_gaps_are_told() {
     let folder = tempfile::tempdir().unwrap();

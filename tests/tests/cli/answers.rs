@@ -1,6 +1,6 @@
 //! The commands that ask and tell: their output, their errors, several hosts.
 
-use pilothouse_proto::hostd::v1::{Allowed, ModelUsage, Permission, Refused};
+use pilothouse_proto::hostd::v1::{Allowed, Checkpoint, ModelUsage, Permission, Refused, Session};
 use rstest::rstest;
 
 use crate::{
@@ -42,6 +42,53 @@ async fn sessions_are_listed_shown_created_and_sent_to() {
     assert_eq!((&ran.json()["title"], ran.json()["forked_from"].as_str().is_some()), (&"other way".into(), true));
     assert!(fake.run(&["fork", "al"]).await.text().ends_with('\n'));
     assert_eq!(fake.run(&["host", "show", "madeup", "--json"]).await.json()["cpus"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_are_taken_listed_and_gone_back_to() {
+    let known = |number, automatic| Checkpoint { number, at: 1, bytes: 5 << 20, automatic, stood_ms: 0 };
+    let crashed =
+        Session { lifecycle: "crashed".into(), checkpoints: vec![known(2, true), known(3, false)], ..session("beta") };
+    let fake = Fake::start(vec![session("alpha"), crashed]).await;
+    assert_eq!(fake.run(&["checkpoint", "al"]).await.text(), "1\n");
+    assert_eq!(fake.run(&["checkpoint", "al", "--json"]).await.json()["stood_ms"], 41);
+    let ran = fake.run(&["checkpoint", "beta"]).await;
+    assert_eq!(ran.code, 4, "{}", ran.stderr);
+    let ran = fake.run(&["checkpoint", "ls", "beta"]).await;
+    let lines: Vec<Vec<&str>> = ran.text().lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((lines.len(), lines[1][0], lines[2][0]), (3, "3", "2"), "the newest first: {}", ran.text());
+    assert!(lines[1].ends_with(&["person"]) && lines[2].ends_with(&["schedule"]), "{}", ran.text());
+    let ran = fake.run(&["checkpoint", "ls", "beta", "--json"]).await;
+    assert_eq!((&ran.json()[0]["number"], &ran.json()[0]["stood_ms"]), (&3.into(), &serde_json::Value::Null));
+    assert_eq!(fake.run(&["show", "beta", "--json"]).await.json()["checkpoints"][1]["bytes"], 5 << 20);
+    assert!(fake.run(&["show", "beta"]).await.text().contains("checkpoints"), "a crash offers them");
+    // What is lost is asked, and said where nobody can be asked.
+    let ran = fake.run(&["restart", "beta", "--from", "last"]).await;
+    assert!(ran.code == 2 && ran.stderr.contains("checkpoint 3 gives up what beta did"), "{}", ran.stderr);
+    let ran = fake.run(&["restart", "beta", "--from", "last", "--yes", "--json"]).await;
+    assert_eq!(ran.json()["reason"], "went back to 3");
+    let ran = fake.run(&["restart", "beta", "--from", "9", "--yes"]).await;
+    assert!(ran.code == 3 && ran.stderr.contains("beta has no checkpoint 9"), "{}", ran.stderr);
+    assert_eq!(fake.run(&["restart", "alpha", "--from", "last", "--yes"]).await.code, 3);
+    assert_eq!(fake.run(&["fork", "beta", "--from", "2", "--json"]).await.json()["title"], "from 2");
+    assert_eq!(fake.run(&["fork", "beta", "--from", "0"]).await.code, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_is_drained_after_a_question_and_says_so() {
+    let fake = Fake::start(vec![session("alpha")]).await;
+    let ran = fake.run(&["host", "drain"]).await;
+    assert!(ran.code == 2 && ran.stderr.contains("draining madeup suspends"), "{}", ran.stderr);
+    assert_eq!(fake.run(&["host", "ls", "--json"]).await.json()[0]["drained_by"], serde_json::Value::Null);
+    let ran = fake.run(&["host", "drain", "--yes", "--json"]).await;
+    assert_eq!((ran.code, ran.json()["left"].as_array().map(Vec::len)), (0, Some(0)));
+    assert!(fake.run(&["host", "ls"]).await.text().contains("drained"));
+    assert!(fake.run(&["host", "show"]).await.text().contains("by sam, "));
+    assert_eq!(fake.run(&["host", "undrain", "madeup"]).await.code, 0);
+    assert!(!fake.run(&["host", "ls"]).await.text().contains("drained"));
+    let fake = Fake::start(vec![session("stuck")]).await;
+    let ran = fake.run(&["host", "drain", "madeup", "--yes"]).await;
+    assert!(ran.code == 1 && ran.stderr.contains("still on their way to the disk: stuck"), "{}", ran.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,6 +46,8 @@ pub(crate) struct State {
     story: broadcast::Sender<Event>,
     /// What was typed into attached terminals, and which commands were hung up on.
     heard: Arc<Mutex<Vec<u8>>>,
+    /// Whether the host is drained.
+    drained: Mutex<bool>,
 }
 
 impl Fake {
@@ -56,7 +58,16 @@ impl Fake {
         let git = folder.path().join("git");
         let sessions = Mutex::new(sessions);
         let story = broadcast::channel(64).0;
-        let state = State { sessions, pulls, git, changes, pull_changes, story, heard: Arc::default() };
+        let state = State {
+            sessions,
+            pulls,
+            git,
+            changes,
+            pull_changes,
+            story,
+            heard: Arc::default(),
+            drained: Mutex::default(),
+        };
         let state = Arc::new(state);
         let server = serve(folder.path().join("hostd.sock"), state.clone());
         Self { folder, state, server }

@@ -6,6 +6,7 @@ mod bad_input;
 mod broken_host;
 mod budgets;
 mod causes;
+mod checkpoints;
 mod ci;
 mod ci_limits;
 mod clones;

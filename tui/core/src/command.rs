@@ -118,6 +118,8 @@ commands! {
     Answers "answers" "Find one of the answers that the agent offers, by typing" Session Safe,
     Reach "reach" "Let the session reach what it was refused, it alone or by its recipe" Session Safe,
     Restart "restart" "Boot a stopped or crashed session again from its disk" Session Asks,
+    Checkpoint "checkpoint" "Take a checkpoint, to which the session can go back" Session Safe,
+    GoBack "go-back" "Have the session go back to its last checkpoint" Session Asks,
     Suspend "suspend" "Suspend the session to disk, or resume a suspended one" Session Safe,
     Fork "fork" "Fork: another session from this one as it is now" Session Safe,
     Delete "delete" "Delete the session, its VM and its disk" Session Asks,

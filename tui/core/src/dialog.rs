@@ -442,6 +442,8 @@ impl Asked {
             Call::Allow { .. } => ("Allowed", "allow"),
             Call::Delete(_) => ("Deleted", "delete"),
             Call::Restart(_) => ("Restarting", "restart"),
+            Call::GoBack(..) => ("Brought back", "bring back"),
+            Call::Checkpoint(_) => ("Took a checkpoint of", "take a checkpoint of"),
             Call::Suspend(_) => ("Suspended", "suspend"),
             Call::Resume(_) => ("Resumed", "resume"),
             Call::Fork(_) => ("Forked", "fork"),

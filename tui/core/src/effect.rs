@@ -124,6 +124,10 @@ pub enum Call {
     Delete(String),
     /// Restart the session of this id.
     Restart(String),
+    /// Have the session of this id go back to its checkpoint of this number.
+    GoBack(String, u64),
+    /// Take a checkpoint of the session of this id.
+    Checkpoint(String),
     /// Suspend the session of this id.
     Suspend(String),
     /// Resume the session of this id.

@@ -172,11 +172,22 @@ pub struct Session {
     pub guest_memory: (u64, u64),
     pub guest_disk: (u64, u64),
     pub host_disk_bytes: u64,
+    /// What it can go back to, oldest first.
+    pub checkpoints: Vec<Checkpoint>,
     pub repository_state: String,
     pub usage: ModelUsage,
     pub budget_micros: Option<u64>,
     /// What was done last, and by whom; None: its host does not say.
     pub last: Option<Event>,
+}
+
+/// A checkpoint of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // As hostd.v1.Checkpoint.
+pub struct Checkpoint {
+    pub number: u64,
+    pub at: Millis,
+    pub bytes: u64,
 }
 
 /// What answers of models took.
@@ -434,6 +445,8 @@ pub struct HostInfo {
     pub running: u32,
     pub started_at: Millis,
     pub data_directory: String,
+    /// User name of whoever has drained it; empty: it takes VMs.
+    pub drained_by: String,
     pub problems: Vec<String>,
 }
 
@@ -450,6 +463,7 @@ impl HostInfo {
             &mut self.qemu_version,
             &mut self.kernel_version,
             &mut self.data_directory,
+            &mut self.drained_by,
         ] {
             *line = text::one_line(line, 1024);
         }

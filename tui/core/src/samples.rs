@@ -108,6 +108,7 @@ pub(crate) fn info(name: &str) -> HostInfo {
         running: 5,
         started_at: NOW - 400 * MINUTE,
         data_directory: "/home/anna/.local/share/pilothouse".into(),
+        drained_by: String::new(),
         problems: vec![],
     }
 }

@@ -3,6 +3,7 @@
 mod agent;
 mod allow;
 mod budget;
+mod checkpoint;
 mod copy;
 mod credential;
 mod diff;
@@ -20,6 +21,7 @@ use super::complete;
 pub(crate) use agent::{AgentCommand, Try};
 pub(crate) use allow::Allow;
 pub(crate) use budget::{Budget, BudgetChange};
+pub(crate) use checkpoint::{Checkpoint, CheckpointCommand, Which};
 pub(crate) use copy::{Cp, Side};
 pub(crate) use credential::CredentialCommand;
 pub(crate) use diff::Diff;
@@ -99,8 +101,10 @@ pub(crate) enum Command {
     Rm(Rm),
     /// Wait until a session is in a state
     Wait(Wait),
-    /// Boot a stopped or crashed session again from its disk
+    /// Boot a stopped or crashed session again from its disk, or have one go back to a checkpoint
     Restart(Restart),
+    /// Take a checkpoint of a running session, to which it can go back; ls lists them. Prints its number
+    Checkpoint(Checkpoint),
     /// Put a running session to disk: it costs nothing until it is resumed
     Suspend(Suspend),
     /// Bring a suspended session back, exactly where it was

@@ -1,5 +1,6 @@
 //! `host ls` and `host show`; the other commands of `host` are beside.
 
+mod drain;
 mod edit;
 mod test;
 
@@ -23,6 +24,8 @@ pub(crate) async fn run(fleet: &Fleet, command: HostCommand) -> Outcome {
         HostCommand::Ls { json } => list(fleet, json).await,
         HostCommand::Show { name, json } => show(fleet, name, json).await,
         HostCommand::Test { hosts, json } => test::run(fleet, &hosts, json).await,
+        HostCommand::Drain { name, yes, json } => drain::drain(fleet, name, yes, json).await,
+        HostCommand::Undrain { name } => drain::undrain(fleet, name).await,
         HostCommand::Add { .. } | HostCommand::Rm { .. } => edit(command).await,
     }
 }
@@ -32,7 +35,11 @@ pub(crate) async fn edit(command: HostCommand) -> Outcome {
     match command {
         HostCommand::Add { name, address, hostd, unreached } => edit::add(&name, &address, hostd, unreached).await,
         HostCommand::Rm { name } => edit::remove(&name),
-        HostCommand::Ls { .. } | HostCommand::Show { .. } | HostCommand::Test { .. } => Ok(0),
+        HostCommand::Ls { .. }
+        | HostCommand::Show { .. }
+        | HostCommand::Test { .. }
+        | HostCommand::Drain { .. }
+        | HostCommand::Undrain { .. } => Ok(0),
     }
 }
 
@@ -83,6 +90,7 @@ fn row(name: &str, answer: &Result<HostInfo, Failure>) -> Vec<Cell> {
         return vec![plain(name).into(), Cell("out of reach".into(), Tone::Bad)];
     };
     let state = match info.problems.len() {
+        _ if !info.drained_by.is_empty() => Cell("drained".into(), Tone::Warn),
         0 => Cell("ready".into(), Tone::Good),
         1 => Cell("1 problem".into(), Tone::Warn),
         many => Cell(format!("{many} problems"), Tone::Warn),
@@ -101,13 +109,7 @@ fn row(name: &str, answer: &Result<HostInfo, Failure>) -> Vec<Cell> {
 }
 
 async fn show(fleet: &Fleet, wanted: Option<String>, json: bool) -> Outcome {
-    let (host, info) = match wanted {
-        None => {
-            let host = fleet.only("show")?;
-            (host, host.info().await?)
-        }
-        Some(wanted) => find(fleet, &wanted).await?,
-    };
+    let (host, info) = wanted_host(fleet, wanted, "show").await?;
     let answer = Ok(info);
     let name = name(host, &answer);
     if json {
@@ -116,6 +118,21 @@ async fn show(fleet: &Fleet, wanted: Option<String>, json: bool) -> Outcome {
         output::print(&lines(&facts(&name, host, info), output::colour()))?;
     }
     Ok(0)
+}
+
+/// The host of this name, or the only one; `what` is to be done with it.
+async fn wanted_host<'a>(
+    fleet: &'a Fleet,
+    wanted: Option<String>,
+    what: &'static str,
+) -> Result<(&'a Host, HostInfo), Failure> {
+    match wanted {
+        None => {
+            let host = fleet.only(what)?;
+            Ok((host, host.info().await?))
+        }
+        Some(wanted) => find(fleet, &wanted).await,
+    }
 }
 
 /// Finds a host by its configured name, its address, or what it calls itself.
@@ -167,6 +184,14 @@ fn amounts(of: &[(&str, u64)]) -> String {
     of.iter().map(|(what, amount)| format!("{what} {}", bytes(*amount))).collect::<Vec<_>>().join(", ")
 }
 
+/// By whom the host is drained, and since when; empty: it is not.
+fn drained(info: &HostInfo) -> String {
+    match info.drained_by.as_str() {
+        "" => String::new(),
+        by => format!("by {}, {}; `pilothouse host undrain` has it take VMs again", plain(by), when(info.drained_at)),
+    }
+}
+
 fn facts(name: &str, host: &Host, info: &HostInfo) -> Vec<(&'static str, String)> {
     let accelerator = match info.accelerator_reason.as_str() {
         "" => plain(&info.accelerator),
@@ -187,6 +212,7 @@ fn facts(name: &str, host: &Host, info: &HostInfo) -> Vec<(&'static str, String)
         ("memory use", info.accounts.as_ref().map(memory_use).unwrap_or_default()),
         ("disk use", info.accounts.as_ref().map(disk_use).unwrap_or_default()),
         ("largest", info.accounts.as_ref().map(largest).unwrap_or_default()),
+        ("drained", drained(info)),
         ("sessions", format!("{}, {} running", info.sessions, info.running)),
         ("data", plain(&info.data_directory)),
         ("started", when(info.started_at)),

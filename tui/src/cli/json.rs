@@ -83,6 +83,8 @@ pub(crate) struct Session<'a> {
     /// What the agent's program reports of its parts.
     records: Vec<Report<'a>>,
     /// Amount that models may cost the session, in US dollars; null where there is no bound.
+    /// The newest first.
+    checkpoints: Vec<Checkpoint>,
     budget_usd: Option<f64>,
     /// What answers of models took; null where there were none.
     usage: Option<ModelUsage>,
@@ -103,6 +105,31 @@ struct Refused<'a> {
     why: &'a str,
     count: u64,
     last_at: String,
+}
+
+/// A checkpoint of a session.
+#[derive(Debug, Serialize)]
+pub(crate) struct Checkpoint {
+    number: u64,
+    taken_at: String,
+    /// Bytes of the host's disk that came with the checkpoint.
+    bytes: u64,
+    /// Whether the schedule of the session's recipe took the checkpoint, and no person.
+    automatic: bool,
+    /// Milliseconds that the VM stood still; null: not known.
+    stood_ms: Option<u64>,
+}
+
+impl Checkpoint {
+    pub(crate) fn new(known: &api::Checkpoint) -> Self {
+        Self {
+            number: known.number,
+            taken_at: time(known.at),
+            bytes: known.bytes,
+            automatic: known.automatic,
+            stood_ms: Some(known.stood_ms).filter(|ms| *ms > 0),
+        }
+    }
 }
 
 /// A destination that people have allowed a session.
@@ -189,6 +216,7 @@ impl<'a> Session<'a> {
             phases: session.phases.iter().map(|p| Phase { name: &p.name, micros: p.micros }).collect(),
             report: session.report.as_ref().map(Report::new),
             records: session.records.iter().map(Report::new).collect(),
+            checkpoints: session.checkpoints.iter().rev().map(Checkpoint::new).collect(),
             budget_usd: session.budget_micros.map(usage::usd),
             usage: session.usage.as_ref().map(ModelUsage::new),
             allowed: None,
@@ -336,6 +364,8 @@ struct HostInfo<'a> {
     running: u32,
     started_at: String,
     data_directory: &'a str,
+    /// User name of whoever has drained the host; null: it takes VMs.
+    drained_by: Option<&'a str>,
     problems: &'a [String],
     accounts: Option<Accounts>,
 }
@@ -422,6 +452,7 @@ impl<'a> Host<'a> {
                 running: info.running,
                 started_at: time(info.started_at),
                 data_directory: &info.data_directory,
+                drained_by: some(&info.drained_by),
                 problems: &info.problems,
                 accounts: info.accounts.as_ref().map(Accounts::new),
             }),
@@ -447,7 +478,7 @@ mod tests {
     fn session_fields_are_pinned() {
         let session = api::Session { created_at: 1_700_000_000_000, ..Default::default() };
         let session = Session::new("near", &session);
-        let want = "activity attention branch_prefix budget_usd build cause cause_lines cause_word choices command created_at deleting environment \
+        let want = "activity attention branch_prefix budget_usd build cause cause_lines cause_word checkpoints choices command created_at deleting environment \
             forked_from generation guest_disk_free_bytes guest_disk_size_bytes guest_memory_available_bytes \
             guest_memory_size_bytes host host_disk_bytes id last_event lifecycle memory_bytes memory_size_bytes missing_hooks notice owner permission phases \
             reason records report repository repository_state resident_bytes resumed_in_ms slug suspended_bytes task title turn_since \
@@ -475,8 +506,8 @@ mod tests {
     #[test]
     fn host_fields_are_pinned() {
         let info = api::HostInfo::default();
-        let want = "accelerator accelerator_reason accounts address cpus data_directory disk_available disk_total error \
-            kernel_version memory_available memory_total name problems qemu_version reachable running sessions \
+        let want = "accelerator accelerator_reason accounts address cpus data_directory disk_available disk_total drained_by \
+            error kernel_version memory_available memory_total name problems qemu_version reachable running sessions \
             started_at version vmm";
         assert_eq!(keys(&Host::new("near", "unix:/a".into(), Ok(&info))).join(" "), want);
         let gone = Host::new("near", "unix:/a".into(), Err("no"));

@@ -7,7 +7,7 @@ use tui_core::text::dollars;
 use super::{
     allow,
     args::Show,
-    explain,
+    checkpoint, explain,
     failure::Outcome,
     fleet::Fleet,
     format::{age, bytes, micros, plain, plain_lines, time},
@@ -134,6 +134,7 @@ fn facts(host: &str, s: &Session) -> Facts {
         ("may push to", plain(&s.branch_prefix)),
         ("size", format!("{} {}, {memory}", s.vcpus, if s.vcpus == 1 { "vcpu" } else { "vcpus" })),
         ("guest", guest(s)),
+        ("checkpoints", s.checkpoints.iter().rev().map(checkpoint::words).collect::<Vec<_>>().join("\n")),
         ("on disk", if s.host_disk_bytes == 0 { String::new() } else { bytes(s.host_disk_bytes) }),
         ("budget", s.budget_micros.map(dollars).unwrap_or_default()),
         ("models", usage::of(s.usage).words()),

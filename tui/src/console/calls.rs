@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use pilothouse_proto::hostd::v1::{
-    AllowRequest, AnswerRequest, BuildRequest, ClosePullRequest, CreateRequest, DeleteRequest, EventsRequest,
-    ForkRequest, GetPullRequest, GetRequest, ListPullsRequest, MergePullRequest, ReopenPullRequest, RerunChecksRequest,
-    ResolveThreadRequest, RestartRequest, ResumeRequest, SendRequest, SubmitReviewRequest, SuspendRequest,
-    checks_client::ChecksClient, environments_client::EnvironmentsClient, reviews_client::ReviewsClient,
-    sessions_client::SessionsClient,
+    AllowRequest, AnswerRequest, BuildRequest, CheckpointRequest, ClosePullRequest, CreateRequest, DeleteRequest,
+    EventsRequest, ForkRequest, GetPullRequest, GetRequest, ListPullsRequest, MergePullRequest, ReopenPullRequest,
+    RerunChecksRequest, ResolveThreadRequest, RestartRequest, ResumeRequest, SendRequest, SubmitReviewRequest,
+    SuspendRequest, checks_client::ChecksClient, environments_client::EnvironmentsClient,
+    reviews_client::ReviewsClient, sessions_client::SessionsClient,
 };
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Status, transport::Channel};
@@ -70,9 +70,13 @@ async fn ask(channel: Channel, call: Call) -> Result<Answer, Status> {
             drop(sessions.allow(AllowRequest { id, destination, private, recipe, remove: false }).await?);
         }
         Call::Delete(id) => drop(sessions.delete(DeleteRequest { id }).await?),
+        Call::GoBack(id, checkpoint) => {
+            drop(sessions.restart(RestartRequest { id, give_up_memory: false, checkpoint }).await?);
+        }
+        Call::Checkpoint(id) => drop(sessions.checkpoint(CheckpointRequest { id }).await?),
         Call::Suspend(id) => drop(sessions.suspend(SuspendRequest { id }).await?),
         Call::Resume(id) => drop(sessions.resume(ResumeRequest { id }).await?),
-        Call::Restart(id) => drop(sessions.restart(RestartRequest { id, give_up_memory: true }).await?),
+        Call::Restart(id) => drop(sessions.restart(RestartRequest { id, give_up_memory: true, checkpoint: 0 }).await?),
         Call::ReadRefused(id) => {
             let refused = sessions.get(GetRequest { id }).await?.into_inner().refused;
             return Ok(Answer::Refused(refused.into_iter().map(convert::refusal).collect()));

@@ -3,7 +3,7 @@
 use pilothouse_proto::hostd::v1;
 use tui_core::{
     draft::{Comment, Place},
-    fleet::{Build, Environment, HostInfo, Part, Permission, Refusal, Session, Turn},
+    fleet::{Build, Checkpoint, Environment, HostInfo, Part, Permission, Refusal, Session, Turn},
     pull::{Check, Pull, Review, Revision, Thread},
     report::{BuildReport, HostReport, Snapshot, TerminalReport},
     story::Event,
@@ -49,6 +49,11 @@ pub(super) fn session(s: v1::Session) -> Session {
         guest_memory: (s.guest_memory_available_bytes, s.guest_memory_bytes),
         guest_disk: (s.guest_disk_free_bytes, s.guest_disk_bytes),
         host_disk_bytes: s.host_disk_bytes,
+        checkpoints: s
+            .checkpoints
+            .iter()
+            .map(|known| Checkpoint { number: known.number, at: known.at, bytes: known.bytes })
+            .collect(),
         repository_state: s.repository_state,
         usage: usage::of(s.usage),
         budget_micros: s.budget_micros,
@@ -171,6 +176,7 @@ fn host(h: v1::HostInfo) -> HostInfo {
         running: h.running,
         started_at: h.started_at,
         data_directory: h.data_directory,
+        drained_by: h.drained_by,
         problems: h.problems,
     }
 }

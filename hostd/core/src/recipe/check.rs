@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 
 use super::{
-    Agent, Base, CiCheck, Cpu, Egress, PullRequests, ROOT, Recipe, Repository, System, Warm,
+    Agent, Base, Checkpoints, CiCheck, Cpu, Egress, PullRequests, ROOT, Recipe, Repository, System, Warm,
     egress::{DESTINATION, destination},
     raw,
 };
@@ -58,6 +58,7 @@ pub(super) fn recipe(raw: raw::Recipe, profiles: &Profiles) -> Checked<Recipe> {
         warm: warm(&raw.warm)?,
         suspend_after: suspend(&raw.suspend)?,
         restart: raw.restart.map(restart).transpose()?,
+        checkpoint: raw.checkpoint.map(checkpoint).transpose()?,
         budget: raw.budget.map(|raw| budget(&raw)).transpose()?,
         egress: egress(raw.egress, profile.as_ref())?,
         credentials: credentials(raw.credentials, profile.as_ref())?,
@@ -326,4 +327,19 @@ fn restart(raw: Spanned<raw::Restart>) -> Checked<RestartPolicy> {
         backoff: time(raw.backoff.as_ref(), "restart.backoff", HOUR, BACKOFF)?,
         most: count(raw.most.as_ref(), "restart.most", 1..=RestartPolicy::MOST, MOST)?,
     })
+}
+
+fn checkpoint(raw: Spanned<raw::Checkpoint>) -> Checked<Checkpoints> {
+    const DAY: u64 = 24 * 3600;
+    const LEAST: u64 = 30;
+    let span = raw.span();
+    let raw::Checkpoint { every, keep } = raw.into_inner();
+    let every = time(Some(&Spanned::new(span.clone(), every)), "checkpoint", DAY, DAY)?;
+    if every < LEAST {
+        let message =
+            format!("checkpoint is every {every} s, and each makes the VM stand still; allowed: from {LEAST}s");
+        return Err(Wrong { at: span.start, message });
+    }
+    let keep = keep.map(|keep| Spanned::new(span, keep));
+    Ok(Checkpoints { every, keep: count(keep.as_ref(), "checkpoint.keep", 1..=32, Checkpoints::KEEP)? })
 }

@@ -32,6 +32,7 @@ pub(super) struct Recipe {
     #[serde(default)]
     pub(super) suspend: Suspend,
     pub(super) restart: Option<Spanned<Restart>>,
+    pub(super) checkpoint: Option<Spanned<Checkpoint>>,
     pub(super) budget: Option<Spanned<f64>>,
     #[serde(default)]
     pub(super) egress: Vec<Spanned<Egress>>,
@@ -260,4 +261,40 @@ pub(super) struct Restart {
 #[serde(deny_unknown_fields, expecting = "a table with the key after")]
 pub(super) struct Suspend {
     pub(super) after: Option<Text>,
+}
+
+/// How often checkpoints are taken: a time, or a table that says more.
+pub(super) struct Checkpoint {
+    pub(super) every: String,
+    pub(super) keep: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with the keys every and keep")]
+struct CheckpointTable {
+    every: String,
+    keep: Option<i64>,
+}
+
+impl<'de> Deserialize<'de> for Checkpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Checkpoint;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, or a table with the keys every and keep")
+            }
+
+            fn visit_str<E: de::Error>(self, every: &str) -> Result<Checkpoint, E> {
+                Ok(Checkpoint { every: every.to_owned(), keep: None })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Checkpoint, A::Error> {
+                let CheckpointTable { every, keep } = CheckpointTable::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Checkpoint { every, keep })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }

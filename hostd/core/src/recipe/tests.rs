@@ -53,6 +53,18 @@ fn the_least_recipe_has_defaults() {
 }
 
 #[test]
+fn checkpoints_are_a_time_or_a_table() {
+    let checkpoint = |text: &str| {
+        let recipe = format!("name='a'\nbase.debian='trixie'\nagent.command=['sh']\n{text}");
+        Recipe::parse("x", &recipe).unwrap().checkpoint
+    };
+    assert_eq!(checkpoint(""), None);
+    assert_eq!(checkpoint("checkpoint = '10m'"), Some(Checkpoints { every: 600, keep: 3 }));
+    let table = "checkpoint = { every = '1h', keep = 5 }";
+    assert_eq!(checkpoint(table), Some(Checkpoints { every: 3600, keep: 5 }));
+}
+
+#[test]
 fn a_budget_is_in_dollars() {
     let budget = |text: &str| {
         let recipe = format!("name='a'\nbase.debian='trixie'\nagent.command=['sh']\n{text}");
@@ -141,7 +153,7 @@ fn checks_are_read_and_a_command_alone_is_one() {
 #[case::unknown_key(
     r#"name = "python""#,
     r#"nmae = "python""#,
-    "1:1: unknown key `nmae`, expected one of `name`, `base`, `repository`, `setup`, `user`, `environment`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `restart`, `budget`, `egress`, `credentials`"
+    "1:1: unknown key `nmae`, expected one of `name`, `base`, `repository`, `setup`, `user`, `environment`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `checkpoint`, `restart`, `budget`, `egress`, `credentials`"
 )]
 #[case::unknown_inner_key(
     r#"suspend = { after = "5m" }"#,
@@ -151,7 +163,7 @@ fn checks_are_read_and_a_command_alone_is_one() {
 #[case::unknown_table(
     r#"warm = {"#,
     r#"wram = {"#,
-    "8:1: unknown key `wram`, expected one of `name`, `base`, `repository`, `setup`, `user`, `environment`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `restart`, `budget`, `egress`, `credentials`"
+    "8:1: unknown key `wram`, expected one of `name`, `base`, `repository`, `setup`, `user`, `environment`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `checkpoint`, `restart`, `budget`, `egress`, `credentials`"
 )]
 #[case::wrong_type(r#"name = "python""#, r#"name = 3"#, "1:8: invalid type: integer `3`, expected a string")]
 #[case::wrong_inner_type(r#""python3", "g++""#, r#"7"#, "2:50: invalid type: integer `7`, expected a string")]
@@ -343,6 +355,21 @@ fn checks_are_read_and_a_command_alone_is_one() {
 )]
 #[case::warm_order(r#"max = 4"#, r#"max = 0"#, "8:25: warm.max is 0; allowed: at least warm.min, which is 1")]
 #[case::warm_negative(r#"min = 1"#, r#"min = -1"#, "8:16: warm.min is -1; allowed: from 0 to 64")]
+#[case::checkpoint_often(
+    r#"suspend = { after = "5m" }"#,
+    "checkpoint = \"1s\"",
+    r#"9:14: checkpoint is every 1 s, and each makes the VM stand still; allowed: from 30s"#
+)]
+#[case::checkpoint_keep(
+    r#"suspend = { after = "5m" }"#,
+    "checkpoint = { every = \"10m\", keep = 0 }",
+    r#"9:14: checkpoint.keep is 0; allowed: from 1 to 32"#
+)]
+#[case::checkpoint_time(
+    r#"suspend = { after = "5m" }"#,
+    "checkpoint = { every = \"daily\" }",
+    r#"9:14: checkpoint is "daily"; allowed: a time such as "90s", "5m" or "1h", from 1s to 24h"#
+)]
 #[case::suspend_unit(
     r#""5m""#,
     r#""5 minutes""#,

@@ -65,6 +65,31 @@ pub enum Input {
     },
     /// A person forks the session.
     Fork,
+    /// A person or the schedule has a checkpoint taken of the session: a snapshot to which it can go back, while it runs on.
+    Checkpoint,
+    /// The checkpoint was taken; the session's VM runs on.
+    Checkpointed {
+        /// Number of the checkpoint.
+        number: u64,
+        /// Milliseconds that the VM stood still.
+        stood: u64,
+        /// On whose behalf the checkpoint was taken.
+        by: Actor,
+    },
+    /// The checkpoint could not be taken; the session's VM runs on.
+    NotCheckpointed {
+        /// Reason, with what to do, in words for a person.
+        why: String,
+    },
+    /// A person has the session go back to a checkpoint.
+    Restore {
+        /// Number of the checkpoint.
+        number: u64,
+        /// The session as it was when the checkpoint was taken.
+        then: Box<Session>,
+        /// When the checkpoint was taken.
+        at: UnixMillis,
+    },
     /// The fork was made, or could not be; the session's VM runs on.
     Forked,
     /// The host has a place for the session.

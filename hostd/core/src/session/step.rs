@@ -1,6 +1,6 @@
 use super::{
     Activity, Budget, Cause, Denied, Due, Effect, Input, Lifecycle, Message, Session, adopt, agent, allowed, answer,
-    bounds::TEXT_MAX, deliver, exited, go_on, restarts, send, types::NOT_SUSPENDED,
+    bounds::TEXT_MAX, checkpoint, deliver, exited, go_on, restarts, send, types::NOT_SUSPENDED,
 };
 use crate::{
     UnixMillis,
@@ -61,6 +61,8 @@ fn while_deleting(input: &Input) -> Result<Vec<Effect>, Denied> {
         | Input::Suspend
         | Input::Resume
         | Input::Fork
+        | Input::Checkpoint
+        | Input::Restore { .. }
         | Input::Budget(_)
         | Input::Allow(_)
         | Input::Disallow { .. }
@@ -80,6 +82,8 @@ fn apply(s: &mut Session, input: Input, now: UnixMillis) -> Result<Vec<Effect>, 
         Input::Suspend => suspend(s),
         Input::Resume => resume(s),
         Input::Fork => fork(s).map(|()| vec![]),
+        Input::Checkpoint => checkpoint::begin(s),
+        Input::Restore { then, .. } => checkpoint::restore(s, *then, now),
         Input::Budget(change) => budget(s, change),
         Input::Allow(egress) => allowed::add(s, egress).map(|()| vec![]),
         Input::Disallow { to } => allowed::remove(s, &to).map(|()| vec![]),
@@ -102,6 +106,8 @@ fn reported(s: &mut Session, input: Input, now: UnixMillis) -> Vec<Effect> {
             s.forking = false;
             send::on(s)
         }
+        Input::Checkpointed { .. } => checkpoint::taken(s),
+        Input::NotCheckpointed { why } => checkpoint::failed(s, &why),
         Input::BeganAnew { generation, typed } if s.lifecycle == Lifecycle::Starting && s.generation == generation => {
             began_anew(s, typed)
         }
@@ -244,19 +250,28 @@ fn resume(s: &mut Session) -> Result<Vec<Effect>, Denied> {
 /// Denies a fork where the session has no memory that could be shared, or not yet.
 fn fork(s: &mut Session) -> Result<(), Denied> {
     match s.lifecycle {
-        _ if s.forking => Err(forked_now()),
-        Lifecycle::Running if s.typing => Err(Denied("a message is being typed into it; try again".into())),
-        Lifecycle::Running if s.delivering => Err(Denied("it is being told what it waits for; try again".into())),
-        Lifecycle::Running => {
-            s.forking = true;
-            Ok(())
-        }
+        Lifecycle::Running => stands_still_for(s),
         Lifecycle::Suspended => Ok(()),
         Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. } => {
             Err(Denied(format!("it is {}: it has no memory to fork; restart it first", s.lifecycle.word())))
         }
         _ => Err(Denied(format!("it is {}; fork it when it runs or is suspended", s.lifecycle.word()))),
     }
+}
+
+/// The VM of a session that runs is to stand still for a snapshot; denied where something is on its way into the guest.
+pub(super) fn stands_still_for(s: &mut Session) -> Result<(), Denied> {
+    if s.forking {
+        return Err(forked_now());
+    }
+    if s.typing {
+        return Err(Denied("a message is being typed into it; try again".into()));
+    }
+    if s.delivering {
+        return Err(Denied("it is being told what it waits for; try again".into()));
+    }
+    s.forking = true;
+    Ok(())
 }
 
 fn budget(s: &mut Session, change: Budget) -> Result<Vec<Effect>, Denied> {
@@ -270,8 +285,8 @@ fn budget(s: &mut Session, change: Budget) -> Result<Vec<Effect>, Denied> {
     Ok(if used_up && s.used_up().is_none() { go_on::budget_raised(s) } else { vec![] })
 }
 
-fn forked_now() -> Denied {
-    Denied("it is being forked at this moment; try again".into())
+pub(super) fn forked_now() -> Denied {
+    Denied("it stands still at this moment, for a fork or a checkpoint; try again".into())
 }
 
 fn refused(s: &mut Session, why: String) -> Vec<Effect> {

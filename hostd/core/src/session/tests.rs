@@ -6,6 +6,7 @@ use super::*;
 use crate::{Turn, attention, profile::Answers, recipe::Egress, signs::Sign, usage::Spending};
 
 mod answers;
+mod checkpoints;
 mod histories;
 mod limits;
 mod reports;
@@ -543,7 +544,7 @@ fn a_running_session_stands_still_to_be_forked() {
     let (s, _) = step(&running(), Input::Fork, 1).unwrap();
     assert!(s.forking && s.moves() && !s.waits());
     for input in [Input::Fork, Input::Suspend, restart()] {
-        assert!(step(&s, input, 2).unwrap_err().0.contains("being forked"));
+        assert!(step(&s, input, 2).unwrap_err().0.contains("stands still at this moment"));
     }
     let (s, effects) = step(&s, message(), 2).unwrap();
     assert_eq!(effects, []);

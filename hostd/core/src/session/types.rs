@@ -92,7 +92,7 @@ pub struct Session {
     /// Why the session waits for room, in words for a person; empty: it does not wait, or the host has not answered yet.
     #[serde(default)]
     pub waiting: String,
-    /// Whether the VM stands still for a moment because the session is being forked.
+    /// Whether the VM stands still for a moment because the session is being forked, or a checkpoint is taken of it.
     #[serde(default)]
     pub forking: bool,
     /// Id of the session that this one is a fork of; None: it is no fork.

@@ -58,6 +58,14 @@ pub fn of_session(before: &Session, input: &Input, after: &Session, actor: &Acto
                 &format!("boots from its disk after its crash ({} of {most})", after.crashes.len()),
             );
         }
+        Input::Checkpointed { number, stood, by } => {
+            tell(by, "checkpoint", &format!("{number} was taken; the VM stood still for {stood} ms"));
+        }
+        Input::NotCheckpointed { why } => tell(&Actor::Host, "checkpoint-failed", why),
+        Input::Restore { number, at, .. } => {
+            let minutes = now.saturating_sub(*at).max(0) / 60_000;
+            tell(actor, "restored", &format!("goes back {minutes} min, to checkpoint {number}"));
+        }
         Input::Delete if !before.deleting => tell(actor, "deleted", "is ended and removed"),
         Input::Adopted { .. } => tell(&Actor::Host, "adopted", "ran on while hostd was started again"),
         Input::SuspendFailed { why } => tell(&Actor::Host, "suspend-failed", why),
@@ -160,7 +168,7 @@ fn lifecycle(
     now: UnixMillis,
 ) -> Option<(Actor, &'static str, String)> {
     use Lifecycle::{Crashed, Queued, Resuming, Running, Starting, Stopped, Suspended, Suspending};
-    if !before.wanted && after.wanted && !after.deleting {
+    if !before.wanted && after.wanted && !after.deleting && !matches!(input, Input::Restore { .. }) {
         return Some((actor.clone(), "woken", why_woken(input, after)));
     }
     match (&before.lifecycle, &after.lifecycle) {

@@ -44,7 +44,9 @@ pub(in crate::sessions) async fn tidy(ctx: Arc<Context>, registry: Arc<Registry>
 /// Every file that a session lies on.
 fn used(registry: &Registry) -> Vec<PathBuf> {
     let of = |machine: &Machine| {
-        machine.layers.iter().chain(&machine.template).chain(&machine.view_of).cloned().collect::<Vec<_>>()
+        let of_checkpoints = machine.checkpoints.iter().flat_map(|checkpoint| &checkpoint.needs);
+        let own = machine.layers.iter().chain(&machine.template).chain(&machine.view_of);
+        own.chain(of_checkpoints).cloned().collect::<Vec<_>>()
     };
     registry.records().iter().flat_map(|record| of(&record.machine)).collect()
 }

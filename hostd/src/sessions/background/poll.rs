@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     build_gc::{self, BuildGc},
-    denials, forge_hints, last_events, memory_pressure,
+    denials, draining, forge_hints, last_events, memory_pressure,
 };
 use crate::{
     environments::EnvironmentState,
@@ -47,6 +47,7 @@ pub(in crate::sessions) fn start(
     tokio::spawn(stop.clone().run_until_cancelled_owned(forge_hints::pass_on(ctx(), registry())));
     tokio::spawn(stop.clone().run_until_cancelled_owned(last_events::pass_on(ctx(), registry())));
     tokio::spawn(stop.clone().run_until_cancelled_owned(denials::tell(ctx(), registry())));
+    tokio::spawn(stop.clone().run_until_cancelled_owned(draining::watch(ctx(), registry())));
     stop
 }
 
@@ -88,7 +89,8 @@ pub(in crate::sessions) async fn look(ctx: &Arc<Context>, registry: &Registry) {
     let read =
         tokio::task::spawn_blocking(move || HostStatus::read(&reader.data, reader.vmm.info(), reader.started_at));
     if let Ok(status) = read.await {
-        ctx.feed.host(status);
+        let drained = ctx.drain.now().map(|drained| (drained.by, drained.at));
+        ctx.feed.host(HostStatus { drained, ..status });
     }
     for handle in registry.all() {
         if !handle.gone.is_cancelled() {

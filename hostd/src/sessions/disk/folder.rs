@@ -18,6 +18,10 @@ const OFFSET: &str = "snapshot.offset";
 const CHANGES: &str = "changes";
 /// Of the session's certificate authority: its key and its certificate.
 const AUTHORITY: &str = "authority.pem";
+/// Of the folder with a session's checkpoints, each in a folder of its number.
+const CHECKPOINTS: &str = "checkpoints";
+/// In the folder of a checkpoint: the session as it was.
+const THEN: &str = "session.json";
 /// In the folder of a fork that is not committed.
 const HALF_MADE: &str = "half-made";
 /// What names of layers end with.
@@ -56,6 +60,7 @@ pub(in crate::sessions) fn kind(names: &[&str]) -> FileKind {
     match names {
         [name] if Path::new(name).extension().is_some_and(|extension| extension == LAYER) => FileKind::Layer,
         [name] if name.contains(".log") => FileKind::Log,
+        [CHECKPOINTS, _, below @ ..] => kind(below),
         [folder, _, ..] if folder.starts_with(SNAPSHOT) => FileKind::Snapshot,
         _ => FileKind::Other,
     }
@@ -198,6 +203,27 @@ impl Folder {
         let _ = fs::remove_file(self.changes()).await;
     }
 
+    /// The folder of its checkpoint of this number, which has files as a session's.
+    pub(in crate::sessions) fn checkpoint(&self, number: u64) -> Self {
+        Self(self.0.join(CHECKPOINTS).join(number.to_string()))
+    }
+
+    /// Of a checkpoint's folder: what the session was then.
+    pub(in crate::sessions) fn then(&self) -> PathBuf {
+        self.0.join(THEN)
+    }
+
+    /// The folders of all its checkpoints that are there, whoever names them, with what may be their numbers.
+    pub(in crate::sessions) async fn checkpoints(&self) -> Vec<(Option<u64>, Self)> {
+        let mut all = Vec::new();
+        // Mostly there are none.
+        let Ok(mut entries) = fs::read_dir(self.0.join(CHECKPOINTS)).await else { return all };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            all.push((entry.file_name().to_str().and_then(|name| name.parse().ok()), Self(entry.path())));
+        }
+        all
+    }
+
     /// Makes it, marked as not yet anybody's.
     pub(in crate::sessions) async fn begin(&self) -> io::Result<()> {
         self.make().await?;
@@ -233,6 +259,10 @@ mod tests {
             assert_eq!(below(&layer), FileKind::Layer, "{layer:?}");
         }
         assert_eq!(below(&folder.snapshot().join("devices")), FileKind::Snapshot);
+        let checkpoint = folder.checkpoint(3);
+        assert_eq!(below(&checkpoint.layer(&top(2))), FileKind::Layer);
+        assert_eq!(below(&checkpoint.snapshot().join("devices")), FileKind::Snapshot);
+        assert_eq!(below(&checkpoint.then()), FileKind::Other);
         assert_eq!(below(&folder.snapshot().with_extension("new").join("devices")), FileKind::Snapshot);
         for log in crate::terminals::log_files(folder.path()) {
             assert_eq!(below(&log), FileKind::Log, "{log:?}");

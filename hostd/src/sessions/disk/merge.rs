@@ -19,7 +19,8 @@ use crate::{
     vm::Vmm,
 };
 
-/// Own frozen layers that are worth merging.
+/// Own frozen layers that are worth merging; for each checkpoint one more, which lies on the same files: merged, all of them would be
+/// there twice for as long as the checkpoint is.
 const SOME: usize = 2;
 
 /// What is merged at a time.
@@ -36,7 +37,8 @@ impl Plan {
     pub(in crate::sessions) fn of(data: &Path, machine: &Machine) -> Option<Self> {
         let sessions = sessions(data);
         let own = machine.layers.iter().position(|layer| layer.starts_with(&sessions))?;
-        (machine.layers.len() - own >= SOME).then(|| Self { layers: machine.layers.clone(), own })
+        (machine.layers.len() - own >= SOME + machine.checkpoints.len())
+            .then(|| Self { layers: machine.layers.clone(), own })
     }
 
     /// The layers that go into one.
@@ -96,7 +98,7 @@ pub(in crate::sessions) enum NotMerged {
 }
 
 /// Bytes that these files take; one that cannot be looked at takes none.
-async fn on_disk(files: &[PathBuf]) -> u64 {
+pub(in crate::sessions) async fn on_disk(files: &[PathBuf]) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let mut bytes = 0_u64;
     for file in files {

@@ -8,6 +8,7 @@ use hostd_core::{
     text,
 };
 use pilothouse_proto::guest::v1::guest_client::GuestClient;
+use tokio::sync::oneshot;
 use tonic::transport::Channel;
 
 use super::{Fleet, LINK_WAIT, begins, create};
@@ -16,6 +17,7 @@ use crate::{
     environments::AllowedInRecipe,
     sessions::{
         error::FleetError,
+        message::Command,
         registry::{Busy, Handle},
         view::SessionView,
     },
@@ -62,7 +64,48 @@ impl Hands<'_> {
     /// # Errors
     /// As [`Fleet::get`], and [`FleetError::Denied`].
     pub async fn restart(&self, asked: &str, give_up_memory: bool) -> Result<SessionView, FleetError> {
+        self.fleet.takes_vms()?;
         self.command(&*self.fleet.handle(asked)?, Input::Restart { give_up_memory }).await
+    }
+
+    /// Has it go back to a checkpoint: what it did since is lost. Returns when it runs, or when it is known to wait for room.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], [`FleetError::Denied`] where there is no such checkpoint or its state does not allow it, and
+    /// [`FleetError::NotRestored`], which leaves it as it was.
+    pub async fn restore(&self, asked: &str, number: u64) -> Result<SessionView, FleetError> {
+        self.fleet.takes_vms()?;
+        let handle = self.fleet.handle(asked)?;
+        handle.settled(|session| session.forking).await?;
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Restore { number, actor: self.actor.clone(), answer };
+        handle.commands.send(command).await.map_err(|_| FleetError::Stopping)?;
+        answered.await.map_err(|_| FleetError::Stopping)??;
+        let session = handle.settled(Session::moves).await?;
+        match session.lifecycle {
+            Lifecycle::Suspended if !session.wanted => {
+                Err(FleetError::NotRestored(hostd_core::attention(&session, now()).reason))
+            }
+            _ => Ok(handle.view()),
+        }
+    }
+
+    /// Takes a checkpoint of it: a snapshot to which it can go back, while it runs on. Returns when it does.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`], [`FleetError::Denied`] where its state does not allow it, and [`FleetError::NotCheckpointed`]; it runs on.
+    pub async fn checkpoint(&self, asked: &str) -> Result<SessionView, FleetError> {
+        let handle = self.fleet.handle(asked)?;
+        handle.settled(Session::moves).await?;
+        let (answer, answered) = oneshot::channel();
+        handle
+            .commands
+            .send(Command::Checkpoint { actor: self.actor.clone(), answer })
+            .await
+            .map_err(|_| FleetError::Stopping)?;
+        answered.await.map_err(|_| FleetError::Stopping)??;
+        handle.settled(|session| session.forking).await?;
+        Ok(handle.view())
     }
 
     /// Puts it to disk; returns when it is there.
@@ -72,6 +115,8 @@ impl Hands<'_> {
     /// went wrong, which leaves it as it was.
     pub async fn suspend(&self, asked: &str) -> Result<SessionView, FleetError> {
         let handle = self.fleet.handle(asked)?;
+        // A checkpoint of the schedule is no reason to be refused.
+        handle.settled(|session| session.forking).await?;
         self.command(&handle, Input::Suspend).await?;
         let session = handle.settled(|session| session.lifecycle == Lifecycle::Suspending).await?;
         match session.not_suspended() {
@@ -85,6 +130,7 @@ impl Hands<'_> {
     /// # Errors
     /// As [`Fleet::get`], and [`FleetError::Denied`] where it cannot be resumed, which leaves its snapshot as it was.
     pub async fn resume(&self, asked: &str) -> Result<SessionView, FleetError> {
+        self.fleet.takes_vms()?;
         let handle = self.fleet.handle(asked)?;
         self.command(&handle, Input::Resume).await?;
         let session = handle.settled(Session::moves).await?;

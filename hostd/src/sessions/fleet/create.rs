@@ -111,6 +111,7 @@ pub(super) fn session(order: CreateSession, build: ReadyBuild) -> Result<(Record
         agent: agent.map(Box::new),
         template: build.template,
         suspend_after: Some(recipe.suspend_after),
+        checkpoint: recipe.checkpoint,
         cpu: recipe.cpu,
         ..Machine::default()
     };

@@ -23,6 +23,8 @@ pub struct ForkOrder {
     pub owner: String,
     /// Amount in millionths of a US dollar that models may cost it; 0: any; None: as much as the original's.
     pub budget: Option<u64>,
+    /// Number of the session's checkpoint that it is made from; None: from the session as it is.
+    pub from: Option<u64>,
 }
 
 impl Fleet {
@@ -36,13 +38,17 @@ impl Fleet {
         if self.refresh.is_cancelled() {
             return Err(FleetError::Stopping);
         }
+        self.takes_vms()?;
         create::check_budget(order.budget.unwrap_or_default())?;
         let handle = self.handle(asked)?;
-        handle.settled(Session::moves).await?;
+        let from = order.from;
+        if from.is_none() {
+            handle.settled(Session::moves).await?;
+        }
         let new = new_fork(self.registry(), &handle, order);
         let id = new.id.clone();
         let (answer, answered) = oneshot::channel();
-        let sent = handle.commands.send(Command::Fork { new, answer }).await;
+        let sent = handle.commands.send(Command::Fork { new, from, answer }).await;
         sent.map_err(|_| FleetError::Stopping)?;
         answered.await.map_err(|_| FleetError::Stopping)??;
         self.get(&id)

@@ -70,8 +70,21 @@ impl Supervisor {
     /// # Errors
     /// Where the command is denied or cannot be committed; the session is as it was.
     pub(super) async fn obey(&mut self, actor: &Actor, input: Input) -> Result<Vec<OutboxEntry>, FleetError> {
-        let deletes = input == Input::Delete;
         let machine = self.machine();
+        self.obey_with(actor, input, machine).await
+    }
+
+    /// The same where the command changes what the session is made from.
+    ///
+    /// # Errors
+    /// As [`Supervisor::obey`].
+    pub(super) async fn obey_with(
+        &mut self,
+        actor: &Actor,
+        input: Input,
+        machine: Machine,
+    ) -> Result<Vec<OutboxEntry>, FleetError> {
+        let deletes = input == Input::Delete;
         let Some(commit) = self.stepped(actor, input, machine)? else { return Ok(vec![]) };
         let entries = match commit.write(&self.ctx.store).await {
             Err(StoreError::Full) if deletes => vec![OutboxEntry { id: 0, effect: Effect::Remove }],
@@ -102,7 +115,9 @@ impl Supervisor {
         let settled = self.owed.iter().filter(|owed| owed.effect.answered_by(&input)).map(|owed| owed.id).collect();
         let mut events = of_session(&record.session, &input, &session, actor, at);
         // What wants it back and that it comes back is one commit where there is a place for it.
-        let place = if effects.contains(&Effect::Admit) { self.place_at_once(&session) } else { None };
+        // Not where its VM is to be ended first, which gives back what is held for it.
+        let at_once = effects.contains(&Effect::Admit) && !effects.contains(&Effect::End);
+        let place = if at_once { self.place_at_once(&session) } else { None };
         if place.is_some()
             && let Ok((admitted, more)) = step(&session, Input::Admitted, at)
         {

@@ -1,23 +1,24 @@
-//! How a supervisor has its session forked: see [`crate::sessions::vm::fork`].
+//! How a supervisor has its session forked, or a checkpoint taken of it: see [`crate::sessions::vm::fork`].
 
 use std::ops::ControlFlow;
 
-use hostd_core::{Actor, Cause, Input, session::NewFork};
+use hostd_core::{Actor, Cause, Input};
 use tokio::task::JoinError;
 use tracing::Instrument as _;
 
 use super::{
     Supervisor,
-    under_way::{Forking, Stage, Step, stepped},
+    under_way::{Checkpointed, Forking, Stage, Step, stepped},
 };
 use crate::{
     guest_vm::GuestVm,
     sessions::{
-        disk::folder::freeze,
+        disk::folder::{Folder, freeze},
         error::FleetError,
         message::Answer,
         vm::{
-            fork::{Draft, Parted, part},
+            checkpoint,
+            fork::{Draft, Parted, Wish, part},
             resume::{Awake, run_on},
             site::Site,
         },
@@ -31,13 +32,23 @@ const FORKS_MAX: usize = 16;
 /// A fork's record with its first effects.
 type NewRecord = (Record, Vec<OutboxEntry>);
 
+/// What was committed for a session that was brought to a stand.
+struct Kept {
+    /// The session as it is kept now.
+    original: Record,
+    /// The fork that was made; None: a checkpoint was.
+    fork: Option<NewRecord>,
+    /// Numbers of checkpoints that the new one has put out.
+    gone: Vec<u64>,
+}
+
 impl Supervisor {
     /// It begins when its turn comes.
-    pub(super) fn want_fork(&mut self, new: NewFork, answer: Answer) {
+    pub(super) fn want_fork(&mut self, wish: Wish, answer: Answer) {
         // Whoever has given up waiting wants none.
         self.forks.retain(|(_, answer)| !answer.is_closed());
         if self.forks.len() < FORKS_MAX {
-            self.forks.push_back((new, answer));
+            self.forks.push_back((wish, answer));
         } else {
             let why = format!("{FORKS_MAX} forks of it wait for its disk's layers to be merged; try again later");
             let _ = answer.send(Err(FleetError::NotForked(why)));
@@ -49,22 +60,36 @@ impl Supervisor {
     pub(super) async fn look_at_forks(&mut self) {
         let busy = |it: &Self| it.adopting.is_some() || it.running.is_some() && it.merging.is_some();
         while !(self.session().moves() || busy(self))
-            && let Some((new, answer)) = self.forks.pop_front()
+            && let Some((wish, answer)) = self.forks.pop_front()
         {
             if !answer.is_closed() {
-                self.fork(new, answer).await;
+                self.fork(wish, answer).await;
             }
         }
     }
 
-    async fn fork(&mut self, new: NewFork, answer: Answer) {
-        if let Err(error) = self.obey(&Actor::Host, Input::Fork).await {
+    async fn fork(&mut self, wish: Wish, answer: Answer) {
+        let (actor, input) = match &wish {
+            Wish::Fork(_) => (Actor::Host, Input::Fork),
+            Wish::Checkpoint { by } => (by.clone(), Input::Checkpoint),
+        };
+        if let Err(why) = self.has_room(&wish) {
+            self.not_checkpointed(&why).await;
+            let _ = answer.send(Err(FleetError::NotCheckpointed(why)));
+            return;
+        }
+        if let Err(error) = self.obey(&actor, input).await {
             let _ = answer.send(Err(error));
             return;
         }
-        let draft = {
-            let folder = self.ctx.folder(&new.id);
-            Draft::of(new, folder)
+        let draft = match wish {
+            Wish::Fork(new) => {
+                let folder = self.ctx.folder(&new.id);
+                Draft::of(new, folder)
+            }
+            Wish::Checkpoint { by } => {
+                Draft::checkpoint(by, self.site.folder.checkpoint(self.machine().next_checkpoint()))
+            }
         };
         if !self.session().forking {
             let _ = answer.send(self.fork_suspended(&draft).await);
@@ -72,18 +97,29 @@ impl Supervisor {
         }
         let Some(running) = self.running.take() else {
             // Its end is about to be reported.
-            let _ = answer.send(Err(FleetError::NotForked("its VM has just ended".into())));
+            let _ = answer.send(Err(draft.failed("its VM has just ended".into())));
             return;
         };
         self.handle.live.send_replace(None);
         let task = tokio::spawn(part(self.site.clone(), running, draft.clone()).instrument(self.span.clone()));
-        self.forking = Some(Forking { draft, answer: Some(answer), stage: Stage::Parts(task) });
+        self.forking = Some(Forking {
+            draft,
+            answer: Some(answer),
+            stage: Stage::Parts(task),
+            taken: None,
+            failed: String::new(),
+        });
     }
 
     /// Nothing else happens to the session meanwhile: its files are linked in no time.
     async fn fork_suspended(&self, draft: &Draft) -> Result<(), FleetError> {
         let original = self.handle.record.borrow().clone();
-        let result = match draft.of_suspended(&self.site.folder, &original).await {
+        self.fork_of(draft, &self.site.folder, &original).await
+    }
+
+    /// A fork of what is suspended in this folder.
+    pub(super) async fn fork_of(&self, draft: &Draft, folder: &Folder, original: &Record) -> Result<(), FleetError> {
+        let result = match draft.of_suspended(folder, original).await {
             Ok((fork, effects)) => {
                 let entries = self.ctx.store.add(&fork, effects).await;
                 entries.map(|entries| (fork, entries)).map_err(FleetError::from)
@@ -118,10 +154,10 @@ impl Supervisor {
             Step::Awake(awake) => awake,
             Step::Panicked(error) => self.lost(&error).await,
         };
-        match self.awake(awake, forking).await {
-            Some(input) => self.report(input).await,
-            None => ControlFlow::Continue(()),
-        }
+        let Some((input, machine)) = self.awake(awake, forking).await else { return ControlFlow::Continue(()) };
+        let flow = self.report_with(input, machine).await;
+        self.note_checkpoint().await;
+        flow
     }
 
     async fn lost(&self, error: &JoinError) -> Awake {
@@ -132,14 +168,25 @@ impl Supervisor {
     /// has a name that lasts. None: it is left to the next hostd, which takes it over with that layer.
     async fn parted(&mut self, parted: Parted, mut forking: Forking) -> Option<Forking> {
         let machine = self.pivoted(&parted);
-        let original = Record { session: self.session(), machine };
+        let mut original = Record { session: self.session(), machine };
         let draft = forking.draft.clone();
-        let (kept, result) = match self.commit_fork(&draft, &original, &parted).await {
-            Ok(fork) => {
+        let (kept, result) = match self.commit_parted(&draft, &original, &parted).await {
+            Ok(kept) => {
+                original = kept.original;
                 self.publish(original.clone());
-                (true, self.made(&draft, Ok(fork)).await)
+                let made = match kept.fork {
+                    Some(fork) => self.made(&draft, Ok(fork)).await,
+                    None => {
+                        draft.done().await;
+                        let number = original.machine.checkpoints.last().map_or(0, |last| last.number);
+                        forking.taken = Some(Checkpointed { number, stands: parted.stands, gone: kept.gone });
+                        Ok(())
+                    }
+                };
+                (true, made)
             }
             Err(error) => {
+                forking.failed = error.to_string();
                 // They need not wait until the store can be written.
                 forking.answer.take().map(|answer| answer.send(Err(error)));
                 let kept = self.keep(original.machine.clone()).await.is_ok();
@@ -158,12 +205,21 @@ impl Supervisor {
         Some(Forking { stage: Stage::GoesOn(task, result), ..forking })
     }
 
-    async fn commit_fork(&self, draft: &Draft, original: &Record, parted: &Parted) -> Result<NewRecord, FleetError> {
-        let linked = draft.of_parted(&self.site.folder, original, parted).await;
-        let (fork, effects) = linked.map_err(|error| FleetError::NotForked(error.to_string()))?;
-        fail::fail_point!("fork::before-commit");
-        let entries = self.ctx.store.fork(original, &fork, effects).await?;
-        Ok((fork, entries))
+    async fn commit_parted(&self, draft: &Draft, original: &Record, parted: &Parted) -> Result<Kept, FleetError> {
+        let failed = |error: std::io::Error| draft.failed(error.to_string());
+        if let Wish::Fork(_) = draft.wish {
+            let (fork, effects) = draft.of_parted(&self.site.folder, original, parted).await.map_err(failed)?;
+            fail::fail_point!("fork::before-commit");
+            let entries = self.ctx.store.fork(original, &fork, effects).await?;
+            return Ok(Kept { original: original.clone(), fork: Some((fork, entries)), gone: vec![] });
+        }
+        let (mut original, number) = (original.clone(), original.machine.next_checkpoint());
+        let kept = checkpoint::keep(draft, number, &self.site.folder, &original, parted).await;
+        let gone = original.machine.add_checkpoint(kept.map_err(failed)?);
+        fail::fail_point!("checkpoint::before-commit");
+        self.ctx.store.commit(&original, vec![], vec![], vec![]).await?;
+        fail::fail_point!("checkpoint::after-commit");
+        Ok(Kept { original, fork: None, gone })
     }
 
     /// What the session is made from once that is committed.
@@ -175,8 +231,10 @@ impl Supervisor {
     }
 
     /// The VM goes on, or is gone; whoever asked is told of the fork. None: hostd ends, and it is the next one's.
-    async fn awake(&mut self, awake: Awake, forking: Forking) -> Option<Input> {
-        let Forking { draft, answer, stage } = forking;
+    async fn awake(&mut self, awake: Awake, forking: Forking) -> Option<(Input, Machine)> {
+        let Forking { draft, answer, stage, taken, failed } = forking;
+        let mut machine = self.machine();
+        let by = if let Wish::Checkpoint { by } = &draft.wish { Some(by.clone()) } else { None };
         let (input, why) = match awake {
             Awake::Left => (None, FleetError::Stopping.to_string()),
             Awake::Runs { running, why } => {
@@ -189,15 +247,26 @@ impl Supervisor {
                 (Some(Input::VmEnded { generation: self.session().generation, cause }), why)
             }
         };
+        let mut runs_on = matches!(input, Some(Input::Forked)).then_some(failed);
         let result = match stage {
             Stage::GoesOn(_, result) => result,
             Stage::Parts(_) => {
                 draft.undo().await;
-                Err(FleetError::NotForked(why))
+                let why = self.within(&why);
+                runs_on = runs_on.map(|_| why.clone());
+                Err(draft.failed(why))
             }
         };
+        let input = match (by, runs_on, taken) {
+            (Some(by), Some(_), Some(taken)) => {
+                checkpoint::remove(&self.site.folder, &taken.gone).await;
+                Some(self.checkpointed(&taken, by, &mut machine))
+            }
+            (Some(_), Some(why), None) => Some(Input::NotCheckpointed { why }),
+            _ => input,
+        };
         answer.map(|answer| answer.send(result));
-        input
+        Some((input?, machine))
     }
 
     /// Brings a fork under way to its end without one more session: its session is about to end. A VM whose new layer gets no name
@@ -218,8 +287,8 @@ impl Supervisor {
             };
             let input = self.awake(awake, forking).await;
             // What it would ask for is not done any more.
-            if let Some(input) = input
-                && let Err(error) = self.feed(input).await
+            if let Some((input, machine)) = input
+                && let Err(error) = self.feed_with(input, machine).await
             {
                 tracing::error!(slug = self.session().slug, %error, "the end of a fork was not taken");
             }

@@ -147,7 +147,7 @@ impl Supervisor {
     }
 
     /// What went wrong with the session's own files, without the long path of its folder.
-    fn within(&self, why: &str) -> String {
+    pub(super) fn within(&self, why: &str) -> String {
         why.replace(&format!("{}/", self.site.folder.path().display()), "")
     }
 

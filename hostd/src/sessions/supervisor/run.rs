@@ -8,6 +8,7 @@ use tracing::Instrument as _;
 
 use super::{
     Supervisor,
+    checkpoints::Schedule,
     layers::room_again,
     reports::Pace,
     signs::due,
@@ -21,7 +22,7 @@ use crate::{
         background::last_events,
         error::FleetError,
         message::{Answer, Command, Report},
-        vm::site::Hooked,
+        vm::{fork::Wish, site::Hooked},
     },
     store::{Machine, Numbered, OutboxEntry},
     terminals::Signs,
@@ -53,6 +54,7 @@ enum Woken {
     TimeIsUp(u64),
     LimitIsOver,
     RestartIsDue,
+    CheckpointDue,
     Room,
     Quiet,
 }
@@ -89,6 +91,7 @@ impl Supervisor {
         // What happened before anybody could find it here.
         last_events::read(&self.ctx, &self.handle).await;
         self.look_at_grace();
+        self.look_at_schedule();
         self.look_at_layers();
         while flow.is_continue() {
             self.look_at_forks().await;
@@ -96,6 +99,7 @@ impl Supervisor {
             flow = self.woken(woken).await;
             while self.tasks.try_join_next().is_some() {}
             self.look_at_grace();
+            self.look_at_schedule();
             self.look_at_layers();
             self.look_at_place();
         }
@@ -107,6 +111,7 @@ impl Supervisor {
         }
         let (limit, signs_due, reports_due) = (self.limit(), self.signs_due, self.pace.next());
         let reads_rows = self.reads_rows();
+        let checkpoint_due = self.schedule.due();
         let (goes_on_at, restarts_at) = {
             let session = &self.handle.record.borrow().session;
             (session.goes_on_at(), session.restarts_at())
@@ -137,6 +142,7 @@ impl Supervisor {
             id = over(limit) => Woken::TimeIsUp(id),
             () = due(goes_on_at) => Woken::LimitIsOver,
             () = due(restarts_at) => Woken::RestartIsDue,
+            () = Schedule::over(checkpoint_due) => Woken::CheckpointDue,
             () = room_again(self.no_merge_before) => Woken::Room,
             () = self.grace.over() => Woken::Quiet,
         }
@@ -186,6 +192,7 @@ impl Supervisor {
                 let obeyed = self.obey(&Actor::Host, Input::Suspend).await;
                 return self.carry_out_taken(obeyed).await;
             }
+            Woken::CheckpointDue => self.checkpoint_is_due().await,
             Woken::Busy => {}
             Woken::ForgeNews => self.news(),
             Woken::Room => self.no_merge_before = None,
@@ -221,7 +228,12 @@ impl Supervisor {
                 let span = log::on_behalf(&actor);
                 return self.commanded(actor, input, answer).instrument(span).await;
             }
-            Command::Fork { new, answer } => self.want_fork(new, answer),
+            Command::Fork { new, from: Some(number), answer } => {
+                let _ = answer.send(self.fork_checkpoint(number, new).await);
+            }
+            Command::Fork { new, from: None, answer } => self.want_fork(Wish::Fork(new), answer),
+            Command::Checkpoint { actor, answer } => self.want_fork(Wish::Checkpoint { by: actor }, answer),
+            Command::Restore { number, actor, answer } => return self.restore(number, &actor, answer).await,
             Command::Stop { until, vms } => {
                 self.stop(until, vms).await;
                 return ControlFlow::Break(());

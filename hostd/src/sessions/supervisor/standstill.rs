@@ -145,7 +145,10 @@ impl Supervisor {
                     Err(error) => drop(answer.send(Err(error))),
                 }
             }
-            Command::Do { answer, .. } | Command::Fork { answer, .. } => {
+            Command::Do { answer, .. }
+            | Command::Fork { answer, .. }
+            | Command::Checkpoint { answer, .. }
+            | Command::Restore { answer, .. } => {
                 let _ = answer.send(Err(FleetError::StandsStill(words(error))));
             }
         }

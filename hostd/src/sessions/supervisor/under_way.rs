@@ -3,7 +3,10 @@
 use std::{future::pending, path::PathBuf};
 
 use hostd_core::Cause;
-use tokio::task::{AbortHandle, JoinError, JoinHandle};
+use tokio::{
+    task::{AbortHandle, JoinError, JoinHandle},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -81,6 +84,19 @@ pub(super) struct Forking {
     /// Whoever asked for the fork, until they are answered.
     pub(super) answer: Option<Answer>,
     pub(super) stage: Stage,
+    /// The checkpoint that was committed; None: none was, or it is a fork.
+    pub(super) taken: Option<Checkpointed>,
+    /// Why it was not committed; empty: it was, or was not tried.
+    pub(super) failed: String,
+}
+
+/// A checkpoint that was committed.
+pub(super) struct Checkpointed {
+    pub(super) number: u64,
+    /// When the VM came to its stand.
+    pub(super) stands: Instant,
+    /// Numbers of checkpoints that it has put out.
+    pub(super) gone: Vec<u64>,
 }
 
 /// What a fork goes through.

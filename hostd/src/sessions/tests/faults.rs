@@ -231,6 +231,75 @@ fn a_fork_that_hostd_did_not_survive_is_whole_or_nothing(
     });
 }
 
+#[rstest]
+#[case("fork::before-snapshot", false, false)]
+#[case("fork::after-snapshot", false, false)]
+#[case("fork::after-pivot", false, true)]
+#[case("checkpoint::after-links", false, true)]
+#[case("checkpoint::before-commit", false, true)]
+#[case("checkpoint::after-commit", true, true)]
+#[case("fork::after-commit", true, true)]
+fn a_checkpoint_that_hostd_did_not_survive_is_whole_or_not_there(
+    #[case] point: &'static str,
+    #[case] taken: bool,
+    #[case] pivoted: bool,
+) {
+    run(async {
+        let world = World::new();
+        let id = world.session("fix").await.session.id;
+        let dead = world.fleet().await;
+        until_is(&dead, "fix", "running").await;
+        let death = Death::at(point);
+        tokio::spawn(async move { dead.by(sam()).checkpoint("fix").await.map(drop) });
+        death.come().await;
+        let fleet = world.fleet().await;
+        let view = until_live(&fleet, "fix").await;
+        assert_eq!((view.session.lifecycle.word(), view.session.generation), ("running", 1));
+        until(&fleet, "fix", |view| !view.session.forking).await;
+        assert!(!*world.vmm.vm(0).stands.borrow());
+        let machine = fleet.handle("fix").unwrap().record.borrow().machine.clone();
+        assert_eq!((machine.checkpoints.len(), machine.layers.len()), (usize::from(taken), 1 + usize::from(pivoted)));
+        let own = sessions_of(&world).join(&id);
+        let folders = std::fs::read_dir(own.join("checkpoints")).map_or(0, Iterator::count);
+        assert_eq!(folders, usize::from(taken));
+        // What is there can be gone back to; another one can be taken either way.
+        if taken {
+            fleet.by(sam()).restore("fix", 1).await.unwrap();
+        }
+        let view = fleet.by(sam()).checkpoint("fix").await.unwrap();
+        assert_eq!(view.checkpoints.last().unwrap().number, 1 + u64::from(taken));
+        fleet.stop().await;
+    });
+}
+
+#[rstest]
+#[case("restore::after-links", false)]
+#[case("restore::after-commit", true)]
+fn a_session_is_as_it_was_or_back_where_hostd_dies_on_the_way(#[case] point: &'static str, #[case] back: bool) {
+    run(async {
+        let world = World::new();
+        world.session("fix").await;
+        let dead = world.fleet().await;
+        until_is(&dead, "fix", "running").await;
+        dead.by(sam()).checkpoint("fix").await.unwrap();
+        world.vmm.vm(0).gone(hostd_core::Cause::LinkLost);
+        until_is(&dead, "fix", "crashed").await;
+        let death = Death::at(point);
+        tokio::spawn(async move { dead.by(sam()).restore("fix", 1).await.map(drop) });
+        death.come().await;
+        let fleet = world.fleet().await;
+        if back {
+            until_is(&fleet, "fix", "running").await;
+        } else {
+            assert_eq!(fleet.get("fix").unwrap().session.lifecycle.word(), "crashed");
+        }
+        assert_eq!(world.vmm.started(), 1 + usize::from(back));
+        let view = fleet.by(sam()).restore("fix", 1).await.unwrap();
+        assert_eq!((view.session.lifecycle.word(), world.vmm.running()), ("running", 1));
+        fleet.stop().await;
+    });
+}
+
 fn sessions_of(world: &World) -> std::path::PathBuf {
     world.folder.path().join("sessions")
 }

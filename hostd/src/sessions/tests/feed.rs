@@ -39,6 +39,7 @@ fn view(id: &str, viewers: usize) -> SessionView {
         suspended: 0,
         repository: String::new(),
         usage: Usage::default(),
+        checkpoints: vec![],
         resumed_in: 0,
         stands_still: false,
     }

@@ -15,7 +15,7 @@ use crate::terminals::{AttachOptions, Shown};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn order(title: &str) -> ForkOrder {
-    ForkOrder { title: title.into(), owner: "kim".into(), budget: None }
+    ForkOrder { title: title.into(), owner: "kim".into(), ..ForkOrder::default() }
 }
 
 async fn forked(fleet: &Fleet) -> SessionView {

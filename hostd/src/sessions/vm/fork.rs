@@ -11,8 +11,9 @@
 
 use std::{io, path::Path};
 
-use hostd_core::{Effect, session::NewFork};
-use tokio::fs;
+use hostd_core::{Actor, Effect, session::NewFork};
+use tokio::{fs, time::Instant};
+use ulid::Ulid;
 
 use super::{
     resume::{Awake, run_on},
@@ -23,20 +24,37 @@ use super::{
 use crate::{
     clock::now,
     guest_vm::GuestVm,
-    sessions::disk::{
-        folder::{Folder, gone, sessions, top, top_after_fork},
-        hard_links,
+    sessions::{
+        disk::{
+            folder::{Folder, gone, sessions, top, top_after_fork},
+            hard_links,
+        },
+        error::FleetError,
     },
     store::{Machine, Record, Snapshot},
     terminals,
     vm::{Vm, VmError, Vmm},
 };
 
-/// A fork to be.
+/// What a session is brought to a stand for.
+#[derive(Clone, Debug)]
+pub(in crate::sessions) enum Wish {
+    /// Another session.
+    Fork(NewFork),
+    /// A checkpoint of its own.
+    Checkpoint {
+        /// On whose behalf; hostd's own: the schedule asks for it.
+        by: Actor,
+    },
+}
+
+/// A fork, or a checkpoint, to be.
 #[derive(Clone, Debug)]
 pub(in crate::sessions) struct Draft {
-    new: NewFork,
-    folder: Folder,
+    pub(in crate::sessions) wish: Wish,
+    pub(in crate::sessions) folder: Folder,
+    /// In the name of the layer that the session writes to after it: no other one ever has it.
+    layer: String,
 }
 
 /// A VM that stands still; its snapshot is the fork's, and it will write to a new layer.
@@ -45,13 +63,36 @@ pub(in crate::sessions) struct Parted {
     pub(in crate::sessions) generation: u64,
     /// Name of its new layer.
     pub(in crate::sessions) top: String,
-    snapshot: Snapshot,
+    pub(in crate::sessions) snapshot: Snapshot,
+    /// When it came to its stand.
+    pub(in crate::sessions) stands: Instant,
 }
 
 impl Draft {
     /// In a folder of its own, which nobody has yet.
     pub(in crate::sessions) fn of(new: NewFork, folder: Folder) -> Self {
-        Self { new, folder }
+        Self { layer: new.id.clone(), wish: Wish::Fork(new), folder }
+    }
+
+    /// A checkpoint in this folder, which nobody names yet.
+    pub(in crate::sessions) fn checkpoint(by: Actor, folder: Folder) -> Self {
+        Self { layer: Ulid::new().to_string(), wish: Wish::Checkpoint { by }, folder }
+    }
+
+    /// What is to be done, in one word.
+    pub(in crate::sessions) fn what(&self) -> &'static str {
+        match self.wish {
+            Wish::Fork(_) => "fork",
+            Wish::Checkpoint { .. } => "checkpoint",
+        }
+    }
+
+    /// That it came to nothing.
+    pub(in crate::sessions) fn failed(&self, why: String) -> FleetError {
+        match self.wish {
+            Wish::Fork(_) => FleetError::NotForked(why),
+            Wish::Checkpoint { .. } => FleetError::NotCheckpointed(why),
+        }
     }
 
     /// Its record is committed: the folder is its own.
@@ -102,8 +143,11 @@ impl Draft {
         // What its programs have read goes on to be trusted.
         hard_links::one(&own.authority(), &self.folder.authority()).await?;
         let layers = hard_links::layers(&original.machine.layers, own.path(), self.folder.path()).await?;
-        let machine = Machine { layers, disk, phases: vec![], snapshot: Some(snapshot), ..original.machine.clone() };
-        let (session, effects) = original.session.fork(self.new.clone(), now());
+        let (phases, checkpoints) = (vec![], vec![]);
+        let machine =
+            Machine { layers, disk, phases, checkpoints, snapshot: Some(snapshot), ..original.machine.clone() };
+        let Wish::Fork(new) = &self.wish else { return Err(io::Error::other("it is no fork")) };
+        let (session, effects) = original.session.fork(new.clone(), now());
         Ok((Record { session, machine }, effects))
     }
 }
@@ -111,7 +155,7 @@ impl Draft {
 /// Brings a running VM to a stand and writes what the fork is made from. What fails lets it run on, and leaves nothing of the
 /// layer that it was to write to.
 pub(in crate::sessions) async fn part(site: Site, running: Running, draft: Draft) -> Result<Parted, Awake> {
-    let pivot = top_after_fork(running.generation, &draft.new.id);
+    let pivot = top_after_fork(running.generation, &draft.layer);
     let layer = site.folder.layer(&pivot);
     let parted = part_onto(site, running, draft, pivot).await;
     if parted.is_err()
@@ -130,6 +174,7 @@ async fn part_onto(site: Site, running: Running, draft: Draft, pivot: String) ->
         return Err(Awake::Runs { running, why });
     }
     settle(&site).await;
+    let stands = Instant::now();
     if let Err(why) = quiesce(&site, &running, false).await {
         return Err(Awake::Runs { running, why });
     }
@@ -139,12 +184,16 @@ async fn part_onto(site: Site, running: Running, draft: Draft, pivot: String) ->
     let written = write(&site, &draft, &**guest.vm(), &layer).await;
     drop(held);
     match written {
-        Ok(snapshot) => Ok(Parted { guest, generation, top: pivot, snapshot }),
-        Err(error) => Err(run_on(&site, &record, generation, guest, advised(&error, "fork")).await),
+        Ok(snapshot) => Ok(Parted { guest, generation, top: pivot, snapshot, stands }),
+        Err(error) => Err(run_on(&site, &record, generation, guest, advised(&error, draft.what())).await),
     }
 }
 
 async fn prepare(vmm: &dyn Vmm, draft: &Draft, top: &Path, bytes: u64) -> Result<(), String> {
+    if matches!(draft.wish, Wish::Checkpoint { .. }) {
+        // Nobody names it: it is half of one that could not be removed.
+        draft.folder.remove().await.map_err(|error| format!("{}: {error}", draft.folder.path().display()))?;
+    }
     draft.folder.begin().await.map_err(|error| format!("{}: {error}", draft.folder.path().display()))?;
     vmm.create_disk(top, bytes).await.map_err(|error| error.to_string())
 }

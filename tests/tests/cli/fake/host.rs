@@ -1,5 +1,6 @@
 use pilothouse_proto::hostd::v1::{
-    GetHostRequest, HostInfo, Snapshot, WatchRequest, WatchResponse, host_server::Host, watch_response::Change,
+    DrainRequest, DrainResponse, GetHostRequest, HostInfo, Snapshot, UndrainRequest, UndrainResponse, WatchRequest,
+    WatchResponse, host_server::Host, watch_response::Change,
 };
 use tokio_stream::{Stream, StreamExt, wrappers::BroadcastStream};
 use tonic::{Request, Response, Status};
@@ -13,7 +14,19 @@ impl Host for State {
     type WatchStream = Changes;
 
     async fn get(&self, _: Request<GetHostRequest>) -> Result<Response<HostInfo>, Status> {
-        Ok(Response::new(info()))
+        let drained_by = if *self.drained.lock().unwrap() { "sam" } else { "" };
+        Ok(Response::new(HostInfo { drained_by: drained_by.into(), ..info() }))
+    }
+
+    async fn drain(&self, _: Request<DrainRequest>) -> Result<Response<DrainResponse>, Status> {
+        *self.drained.lock().unwrap() = true;
+        let left = self.sessions().into_iter().filter(|session| session.slug == "stuck").map(|session| session.slug);
+        Ok(Response::new(DrainResponse { left: left.collect() }))
+    }
+
+    async fn undrain(&self, _: Request<UndrainRequest>) -> Result<Response<UndrainResponse>, Status> {
+        *self.drained.lock().unwrap() = false;
+        Ok(Response::new(UndrainResponse {}))
     }
 
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Changes>, Status> {

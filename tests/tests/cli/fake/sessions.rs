@@ -2,12 +2,12 @@ use std::{process::Stdio, sync::Arc};
 
 use pilothouse_proto::hostd::v1::{
     Actor, AllowRequest, AllowResponse, Allowed, AnswerRequest, AttachRequest, AttachResponse, BundleRequest,
-    BundleResponse, Choice, CreateRequest, DeleteRequest, DeleteResponse, Ended, Event, EventsRequest, EventsResponse,
-    ExecExit, ExecRequest, ExecResponse, ExecStart, ExplainRequest, ExplainResponse, ForkRequest, ForwardRequest,
-    ForwardResponse, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse, Report, RescueRequest,
-    RescueResponse, RestartRequest, ResumeRequest, Role, Sample, Screen, SendRequest, SendResponse, Session,
-    SetBudgetRequest, SuspendRequest, Triage, TriageRequest, TriageResponse, attach_request, attach_response,
-    exec_request, exec_response, sessions_server::Sessions,
+    BundleResponse, Checkpoint, CheckpointRequest, Choice, CreateRequest, DeleteRequest, DeleteResponse, Ended, Event,
+    EventsRequest, EventsResponse, ExecExit, ExecRequest, ExecResponse, ExecStart, ExplainRequest, ExplainResponse,
+    ForkRequest, ForwardRequest, ForwardResponse, GetRequest, ListRequest, ListResponse, LogRequest, LogResponse,
+    Report, RescueRequest, RescueResponse, RestartRequest, ResumeRequest, Role, Sample, Screen, SendRequest,
+    SendResponse, Session, SetBudgetRequest, SuspendRequest, Triage, TriageRequest, TriageResponse, attach_request,
+    attach_response, exec_request, exec_response, sessions_server::Sessions,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -67,8 +67,11 @@ impl Sessions for State {
     }
 
     async fn restart(&self, request: Request<RestartRequest>) -> Result<Response<Session>, Status> {
-        let RestartRequest { id, give_up_memory } = request.into_inner();
+        let RestartRequest { id, give_up_memory, checkpoint } = request.into_inner();
         let found = self.find(&id)?;
+        if checkpoint > 0 {
+            return Ok(Response::new(Session { reason: format!("went back to {checkpoint}"), ..found }));
+        }
         if found.lifecycle == "suspended" && give_up_memory {
             return Ok(Response::new(Session { lifecycle: "queued".into(), ..found }));
         }
@@ -90,9 +93,21 @@ impl Sessions for State {
     }
 
     async fn fork(&self, request: Request<ForkRequest>) -> Result<Response<Session>, Status> {
-        let ForkRequest { id, title, budget_micros } = request.into_inner();
+        let ForkRequest { id, title, budget_micros, checkpoint } = request.into_inner();
         let found = self.find(&id)?;
+        let title = if checkpoint > 0 { format!("from {checkpoint}") } else { title };
         Ok(Response::new(Session { title, budget_micros, forked_from: found.id, ..session("forked") }))
+    }
+
+    async fn checkpoint(&self, request: Request<CheckpointRequest>) -> Result<Response<Session>, Status> {
+        let mut found = self.find(&request.into_inner().id)?;
+        if found.lifecycle != "running" {
+            return Err(status(Code::FailedPrecondition, "DENIED", "it is suspended: all of it is on disk already"));
+        }
+        let number = found.checkpoints.last().map_or(1, |last| last.number + 1);
+        let at = found.created_at;
+        found.checkpoints.push(Checkpoint { number, at, bytes: 3 << 20, stood_ms: 41, ..Checkpoint::default() });
+        Ok(Response::new(found))
     }
 
     async fn set_budget(&self, request: Request<SetBudgetRequest>) -> Result<Response<Session>, Status> {

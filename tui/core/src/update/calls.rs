@@ -160,6 +160,11 @@ impl State {
             let text = format!("{name} is {}; only a stopped or crashed session can be restarted", session.lifecycle);
             return self.notice(Kind::Info, &text);
         }
+        let offer = session.checkpoints.last().map(|last| {
+            let ago = text::ago(self.now - last.at);
+            format!(" Instead it can go back to its last checkpoint, of {ago}: the command go-back.")
+        });
+        let offer = offer.unwrap_or_default();
         self.dialog = Some(Dialog::Question(Question {
             title: format!("Restart {name}?"),
             text: if &*session.lifecycle == "suspended" {
@@ -168,8 +173,41 @@ impl State {
             } else {
                 "Its VM boots again from its disk and the agent starts anew. What was in its memory is lost already."
             }
-            .into(),
+            .to_owned()
+                + &offer,
             then: Then::Call(key.host.clone(), Call::Restart(key.id.to_string())),
+            about: name,
+            show: None,
+        }));
+    }
+
+    /// Loses nothing, so it asks nothing.
+    pub(crate) fn take_checkpoint(&mut self) {
+        let Some((key, session)) = self.selected() else { return };
+        let name = session.name().to_owned();
+        if &*session.lifecycle != "running" {
+            let text = format!("{name} is {}; a checkpoint is taken of a running session", session.lifecycle);
+            return self.notice(Kind::Info, &text);
+        }
+        let (host, call) = (key.host.clone(), Call::Checkpoint(key.id.to_string()));
+        self.call(&host, call, &name);
+    }
+
+    pub(crate) fn ask_to_go_back(&mut self) {
+        let Some((key, session)) = self.selected() else { return };
+        let name = session.name().to_owned();
+        let Some(last) = session.checkpoints.last() else {
+            return self.notice(Kind::Info, &format!("{name} has no checkpoint"));
+        };
+        let ago = text::ago(self.now - last.at);
+        self.dialog = Some(Dialog::Question(Question {
+            title: format!("Have {name} go back?"),
+            text: format!(
+                "It is as it was at its checkpoint {}, of {ago}, and runs on from there. What it did since is lost, in its memory and on its \
+                 disk, but for what it has pushed.",
+                last.number
+            ),
+            then: Then::Call(key.host.clone(), Call::GoBack(key.id.to_string(), last.number)),
             about: name,
             show: None,
         }));

@@ -81,6 +81,8 @@ impl State {
             C::Deny => self.answer_permission(false),
             C::Reach => self.open_reach(),
             C::Restart => self.ask_restart(),
+            C::Checkpoint => self.take_checkpoint(),
+            C::GoBack => self.ask_to_go_back(),
             C::Suspend => self.suspend_or_resume(),
             C::Fork => self.fork(),
             C::Delete => self.ask_delete(),

@@ -177,6 +177,20 @@ fn only_what_is_over_is_restarted() {
 }
 
 #[test]
+fn a_session_goes_back_to_its_last_checkpoint_after_a_question() {
+    let mut state = fleet(SIZE);
+    press(&mut state, "B");
+    assert!(last_notice(&state).ends_with("has no checkpoint"), "{}", last_notice(&state));
+    let key = state.selected_key().unwrap();
+    let known = |number, bytes| crate::fleet::Checkpoint { number, at: state.now - 240_000, bytes };
+    let checkpoints = vec![known(3, 1 << 20), known(4, 2 << 20)];
+    state.fleet.session_mut(&key).unwrap().checkpoints = checkpoints;
+    assert_eq!(press(&mut state, "B n"), []);
+    let effects = press(&mut state, "B y");
+    assert_eq!(calls(&effects), [&Call::GoBack(key.id.to_string(), 4)]);
+}
+
+#[test]
 fn answers_are_sent_by_number() {
     let mut state = fleet(SIZE);
     let id = state.selected_key().unwrap().id.to_string();

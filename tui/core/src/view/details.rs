@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Command, Millis, State,
-    fleet::{Part, Permission, Refusal, Session, SessionKey},
+    fleet::{Checkpoint, Part, Permission, Refusal, Session, SessionKey},
     key,
     story::Event,
     text,
@@ -253,6 +253,7 @@ fn facts(state: &State, key: &SessionKey, session: &Session) -> Vec<(&'static st
         ("vm", join(&[&cpus, &memory(session)])),
         ("guest", join(&[&left("memory", session.guest_memory), &left("disk", session.guest_disk)])),
         ("disk", disk(session)),
+        ("checkpoints", checkpoints(session, now)),
         ("models", models(session)),
         ("start", phases(session)),
         ("task", session.task.clone()),
@@ -289,6 +290,13 @@ fn disk(session: &Session) -> String {
     } else {
         format!("{} of the host's", text::bytes(session.host_disk_bytes))
     }
+}
+
+/// Words for what the session can go back to, the newest first.
+fn checkpoints(session: &Session, now: Millis) -> String {
+    let words =
+        |known: &Checkpoint| format!("{} {} ({})", known.number, text::ago(now - known.at), text::bytes(known.bytes));
+    session.checkpoints.iter().rev().map(words).collect::<Vec<_>>().join(", ")
 }
 
 /// Words for what models took, and for what they may cost.

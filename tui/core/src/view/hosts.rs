@@ -52,6 +52,9 @@ fn host_row(host: &Host, area: Rect, row: u16, selected: bool, pen: &mut Pen) {
     if line.room() > gauge + 5 {
         usage(&mut line, ("disk", gauge), info.disk_total - info.disk_available.min(info.disk_total), info.disk_total);
     }
+    if !info.drained_by.is_empty() {
+        line.put(&format!("drained by {}  ", info.drained_by), Scope::StateAsks);
+    }
     if !info.problems.is_empty() {
         line.put(&format!("! {}", text::count(info.problems.len(), "problem")), Scope::StateAsks);
     }

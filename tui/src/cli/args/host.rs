@@ -61,6 +61,33 @@ Over ssh, `ssh HOST` must log in without a question: keys from an agent, jump ho
         #[arg(long)]
         unreached: bool,
     },
+    /// Suspend all that runs on a host, and have it take no more until undrain; what was at work comes back by itself then
+    #[command(
+        after_help = "Sessions wait on disk, also over a restart of hostd and of the machine. `new`, `fork`, `resume` and `restart` are
+refused meanwhile, with the reason; what comes for a session stays there for it. CI and builds wait.
+
+Examples:
+  pilothouse host drain
+  pilothouse host drain lab --yes"
+    )]
+    Drain {
+        /// Name of the host; not needed where there is one
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        /// Do not ask; needed where stdin is no terminal
+        #[arg(long, short = 'y')]
+        yes: bool,
+        /// Print a JSON object with the sessions that still run
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have a drained host take VMs again
+    #[command(after_help = "Example:\n  pilothouse host undrain lab")]
+    Undrain {
+        /// Name of the host; not needed where there is one
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
     /// Take a host out of config.toml; what runs on it goes on
     #[command(after_help = "Example:\n  pilothouse host rm far")]
     Rm {

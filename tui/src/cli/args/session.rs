@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::budget::amount;
+use super::{budget::amount, checkpoint::Which};
 use crate::cli::{complete, format, forward::Ports};
 
 /// Arguments of `pilothouse new`.
@@ -418,15 +418,22 @@ pub(crate) struct Wait {
     after_help = "A suspended session boots from its disk as it was suspended, and what is in its memory is given up:
 that is for one that cannot be resumed, or whose agent has ended.
 
+With --from it goes back to a checkpoint instead, memory and disk, and runs on from there: what it did
+since is lost, also what it wrote to its disk. `pilothouse fork --from` keeps both.
+
 Examples:
   pilothouse restart fix-parser
-  pilothouse restart fix-parser --yes"
+  pilothouse restart fix-parser --yes
+  pilothouse restart fix-parser --from last"
 )]
 pub(crate) struct Restart {
     /// Session: its slug, its id, or a unique prefix of either
     #[arg(value_name = "SESSION", add = complete::sessions())]
     pub(crate) id: String,
-    /// Do not ask before a suspended session's memory is given up
+    /// Checkpoint to go back to: its number, or last
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) from: Option<Which>,
+    /// Do not ask before something is given up; needed where stdin is no terminal
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
     /// Print the session as JSON
@@ -472,6 +479,7 @@ says which session it is now.
 
 Examples:
   pilothouse fork fix-parser
+  pilothouse fork fix-parser --from 3
   id=$(pilothouse fork fix-parser --title 'the other way') && pilothouse send \"$id\" Try it without regexes")]
 pub(crate) struct Fork {
     /// Session: its slug, its id, or a unique prefix of either
@@ -480,6 +488,9 @@ pub(crate) struct Fork {
     /// Title of the fork, for people [default: "fork of ..." the session's]
     #[arg(long, short = 't')]
     pub(crate) title: Option<String>,
+    /// Checkpoint of the session to make the fork from, instead of the session as it is now: its number, or last
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) from: Option<Which>,
     /// Amount in US dollars that models may cost the fork, or none; it begins with nothing spent [default: the session's]
     #[arg(long, value_name = "AMOUNT", value_parser = amount)]
     pub(crate) budget: Option<u64>,

@@ -29,6 +29,10 @@ pub(super) fn input() -> impl Strategy<Value = Input> {
         1 => Just(Input::Delete),
         4 => prop_oneof![restart, Just(Input::Suspend), Just(Input::Resume), Just(Input::Fork)],
         2 => Just(Input::Forked),
+        1 => Just(Input::Checkpoint),
+        1 => Just(Input::Checkpointed { number: 1, stood: 1, by: crate::Actor::Host }),
+        1 => any::<String>().prop_map(|why| Input::NotCheckpointed { why }),
+        1 => Just(Input::Restore { number: 1, then: Box::new(super::running()), at: 0 }),
         2 => any::<String>().prop_map(|why| Input::Waits { why }),
         1 => any::<String>().prop_map(|why| Input::Refused { why }),
         5 => Just(Input::Send("".into())),
@@ -160,7 +164,7 @@ proptest! {
             let Ok((next, effects)) = step(&session, input.clone(), 200 + i64::try_from(now).unwrap()) else {
                 let command =
                     matches!(input, Input::Send(_) | Input::Restart { .. } | Input::Suspend | Input::Resume | Input::Fork);
-                prop_assert!(command);
+                prop_assert!(command || matches!(input, Input::Checkpoint | Input::Restore { .. }));
                 continue;
             };
             legal(&next);

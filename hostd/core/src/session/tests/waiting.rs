@@ -82,7 +82,9 @@ fn meant(mut event: Input, session: &Session) -> Input {
 fn sleeper(asleep: Option<u64>, before: &Session, after: &Session, event: &Input) -> Option<u64> {
     let booted = after.lifecycle == Lifecycle::Starting && before.lifecycle != Lifecycle::Starting;
     let down = matches!(after.lifecycle, Lifecycle::Queued | Lifecycle::Stopped { .. } | Lifecycle::Crashed { .. });
-    if booted || down || after.exited.is_some() || after.deleting {
+    // What it goes back to has not waited.
+    let back = matches!(event, Input::Restore { .. });
+    if booted || down || back || after.exited.is_some() || after.deleting {
         return None;
     }
     match event {
