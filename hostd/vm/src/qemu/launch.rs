@@ -40,23 +40,48 @@ pub(super) async fn launch(
     };
     let plan = installation.plan(spec, &program, made).await?;
     let requirements = plan.requirements_of(spec);
-    let load = match from {
-        Some(from) => Some(snapshot::open(from, &requirements).await?),
+    let fitting = match from {
+        Some(from) => Some((from, snapshot::fitting(from, &requirements).await?)),
         None => None,
     };
-    let launch = Launch { installation, plan, spec, requirements, load };
-    // A session that begins takes a warm VM, or takes its time.
-    if resumed.is_some()
-        && let Some((prelaunch, disk)) = ready.take(spec, &launch.requirements).await
-    {
-        match launch.run(prelaunch, disk).await {
-            Err((error, true)) => tracing::warn!(%error, "what stood by for a resume is of no use"),
-            ran => return ran.map_err(|(error, _)| error),
-        }
-    }
     let begin = if from.is_some() { Begin::Snapshot } else { Begin::Boot };
-    let prelaunch = Prelaunch::start(&launch.plan, spec, &program, begin).await?;
-    launch.run(prelaunch, Disk::new(spec.layers.len())).await.map_err(|(error, _)| error)
+    let start = async || Prelaunch::start(&plan, spec, &program, begin).await;
+    let waiting = async {
+        // A session that begins takes a warm VM, or takes its time.
+        if resumed.is_some()
+            && let Some((prelaunch, disk)) = ready.take(spec, &requirements).await
+        {
+            return Ok((prelaunch, disk, true));
+        }
+        start().await.map(|prelaunch| (prelaunch, Disk::new(spec.layers.len()), false))
+    };
+    let opened = async {
+        match fitting {
+            Some((from, manifest)) => snapshot::open(from, manifest).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    // To read a snapshot through takes about as long as a process takes to start, which gets none of it before that is done.
+    let (load, waiting) = tokio::join!(opened, waiting);
+    let load = match load {
+        Ok(load) => load,
+        Err(error) => {
+            if let Ok((prelaunch, ..)) = waiting {
+                prelaunch.end().await;
+            }
+            return Err(error);
+        }
+    };
+    let (prelaunch, disk, stood_by) = waiting?;
+    let launch = Launch { installation, plan: &plan, spec, requirements: &requirements, load };
+    match launch.run(prelaunch, disk).await {
+        Err((error, true)) if stood_by => {
+            tracing::warn!(%error, "what stood by for a resume is of no use");
+            launch.run(start().await?, Disk::new(spec.layers.len())).await
+        }
+        ran => ran,
+    }
+    .map_err(|(error, _)| error)
 }
 
 /// A session that begins gets today's guest: one whose template has another boots, and it is said how to mend that.
@@ -67,9 +92,9 @@ fn is_template(snapshot: &Path, memory: &Memory) -> bool {
 /// What makes a running VM of a QEMU that waits.
 struct Launch<'a> {
     installation: &'a Installation,
-    plan: Plan,
+    plan: &'a Plan,
     spec: &'a VmSpec,
-    requirements: Requirements,
+    requirements: &'a Requirements,
     load: Option<Load>,
 }
 

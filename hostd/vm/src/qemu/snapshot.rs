@@ -156,12 +156,22 @@ fn template(ram: &Path, folder: &Path) -> Result<Stored, VmError> {
     Ok(Stored::stamped(folder, RAM_NAME)?)
 }
 
-/// Files for a VM that starts from this snapshot, all of them compared and checked. Reads all of them.
-pub(super) async fn open(folder: &Path, here: &Requirements) -> Result<Load, VmError> {
+/// The snapshot in this folder, once it is known to fit what is `here`. Its files are not read.
+pub(super) async fn fitting(folder: &Path, here: &Requirements) -> Result<Manifest, VmError> {
     let (folder, here) = (folder.to_owned(), here.clone());
     blocking(move || {
         let manifest = Manifest::read(&folder)?;
         manifest.check(&folder, &here)?;
+        Ok(manifest)
+    })
+    .await
+}
+
+/// Files for a VM that starts from this snapshot, all of them checked. Reads all of them.
+pub(super) async fn open(folder: &Path, manifest: Manifest) -> Result<Load, VmError> {
+    let folder = folder.to_owned();
+    blocking(move || {
+        manifest.verify(&folder)?;
         let devices = folder.join(&manifest.devices.name);
         let by_us = manifest.method == Method::Delta && manifest.memory.stamp.is_none();
         let delta = by_us.then(|| folder.join(&manifest.memory.name));
