@@ -17,7 +17,7 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
 fuzz_target!(|data: &[u8]| {
     fs::write(FOLDER.join("manifest.json"), data).expect("the manifest to be written");
     if let Ok(manifest) = Manifest::read(&FOLDER) {
-        let whole = manifest.check(&FOLDER, &manifest.requirements);
+        let whole = manifest.check(&FOLDER, &manifest.requirements).and_then(|()| manifest.verify(&FOLDER));
         let known = ["memory", "devices", "manifest.json"];
         assert!(whole.is_err() || known.contains(&manifest.memory.name.as_str()), "{:?}", manifest.memory);
     }

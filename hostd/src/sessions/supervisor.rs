@@ -124,7 +124,7 @@ pub(super) struct Supervisor {
     unmerged: Option<Plan>,
     /// There was no room for a merge.
     no_merge_before: Option<Instant>,
-    /// A resume that waits for the merge, so that the chain does not grow.
+    /// A resume that waits for the merge, because the chain has grown by more than one layer since the one before.
     resumes: Option<u64>,
     place: Option<Place>,
     /// Looks for a place.

@@ -237,7 +237,9 @@ impl Vmm for FakeVmm {
         if let Memory::Clone(template) = &spec.memory {
             Manifest::template(template)?;
         }
-        Manifest::read(snapshot)?.check(snapshot, &Requirements::default())?;
+        let manifest = Manifest::read(snapshot)?;
+        manifest.check(snapshot, &Requirements::default())?;
+        manifest.verify(snapshot)?;
         let last =
             self.vms.lock().unwrap().iter().rev().find(|vm| vm.spec.name == spec.name).map(|vm| vm.guest.again());
         let guest = last.unwrap_or_else(|| FakeGuest::with_output(std::fs::read(snapshot.join("memory.zst")).unwrap()));

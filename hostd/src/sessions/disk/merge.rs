@@ -46,6 +46,11 @@ impl Plan {
         &self.layers[self.own..]
     }
 
+    /// Whether these are more than one suspend adds to a chain that was merged.
+    pub(in crate::sessions) fn is_behind(&self) -> bool {
+        self.merged().len() > SOME
+    }
+
     /// How many layers lie below those.
     pub(in crate::sessions) fn below(&self) -> usize {
         self.own

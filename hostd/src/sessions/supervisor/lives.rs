@@ -16,6 +16,7 @@ use crate::{
     admission::Kind,
     guest_vm::end_orphan,
     sessions::{
+        disk::merge::Plan,
         message::{Place, Report},
         vm::{
             resume::{Awake, resume},
@@ -97,7 +98,9 @@ impl Supervisor {
 
     pub(super) fn resume(&mut self, generation: u64) {
         self.look_at_layers();
-        if self.merging.is_some() {
+        // Else its VM is told of the merge when that is done, and lets go of what was merged.
+        let is_behind = || Plan::of(&self.ctx.data, &self.machine()).is_some_and(|plan| plan.is_behind());
+        if self.merging.is_some() && is_behind() {
             self.resumes = Some(generation);
             return;
         }

@@ -144,6 +144,9 @@ fn a_merge_that_hostd_did_not_survive_leaves_one_of_both(#[case] point: &'static
         tokio::spawn(async move { dead.by(sam()).suspend("fix").await.map(drop) });
         death.come().await;
         let fleet = world.fleet().await;
+        let mut record = fleet.handle("fix").unwrap().record.subscribe();
+        let merged = record.wait_for(|record| record.machine.layers.len() == 2);
+        tokio::time::timeout(std::time::Duration::from_secs(30), merged).await.unwrap().unwrap();
         fleet.by(sam()).resume("fix").await.unwrap();
         let vm = world.vmm.vm(world.vmm.started() - 1);
         assert_eq!(std::fs::read_to_string(&vm.spec.layers[1]).unwrap(), "diskdisk");

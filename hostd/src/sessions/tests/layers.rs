@@ -1,6 +1,11 @@
-use std::{fs, path::Path};
+use std::{fs, path::Path, pin::pin, time::Duration};
+
+use tokio::time::timeout;
 
 use super::world::{Save, World, sam, until, until_is};
+
+/// For a merge.
+const WITHIN: Duration = Duration::from_secs(30);
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> =
@@ -22,14 +27,54 @@ async fn a_chain_does_not_grow_and_nothing_of_it_is_lost() {
         let resumed = fleet.by(sam()).resume("fix").await.unwrap();
         assert_eq!(resumed.session.generation, cycle + 1);
         let vm = world.vmm.vm(usize::try_from(cycle).unwrap());
-        let chain = &vm.spec.layers;
-        assert_eq!((chain.len(), chain[0].to_str()), (2, Some("/base.ext4")));
-        // The made-up merge writes all of what it merges.
-        assert_eq!(fs::read_to_string(&chain[1]).unwrap(), "disk".repeat(usize::try_from(cycle).unwrap()));
+        let began = vm.spec.layers.len();
+        assert!((2..=3).contains(&began) && vm.spec.layers[0].to_str() == Some("/base.ext4"), "{:?}", vm.spec.layers);
+        let mut record = fleet.handle("fix").unwrap().record.subscribe();
+        let merged = record.wait_for(|record| record.machine.layers.len() == 2);
+        let own = timeout(WITHIN, merged).await.unwrap().unwrap().machine.layers[1].clone();
+        // The made-up merge writes all of what it merges, and the VM that runs meanwhile is on that.
+        let all = "disk".repeat(usize::try_from(cycle).unwrap());
+        let mut chain = vm.chain.subscribe();
+        timeout(WITHIN, chain.wait_for(|chain| chain.len() == 3 && chain[1] == all)).await.unwrap().unwrap();
+        assert_eq!(fs::read_to_string(&own).unwrap(), all);
         let top = vm.spec.disk.file_name().unwrap().to_str().unwrap();
-        // The next one is made when it is wanted.
-        assert_eq!(names(&folder), [top, chain[1].file_name().unwrap().to_str().unwrap()]);
+        // The next one is made when it is wanted. What was merged goes after its VM has let go of it.
+        let wanted = [top, own.file_name().unwrap().to_str().unwrap()];
+        timeout(WITHIN, async {
+            while names(&folder) != wanted {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
     }
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_resume_waits_for_a_merge_only_where_the_chain_would_grow_further() {
+    let world = World::new();
+    world.session("fix").await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    fleet.by(sam()).suspend("fix").await.unwrap();
+    fleet.by(sam()).resume("fix").await.unwrap();
+    let merging = world.vmm.merging.lock().await;
+    fleet.by(sam()).suspend("fix").await.unwrap();
+    timeout(WITHIN, fleet.by(sam()).resume("fix")).await.unwrap().unwrap();
+    assert_eq!(world.vmm.vm(2).spec.layers.len(), 3, "base, and what is being merged");
+    fleet.by(sam()).suspend("fix").await.unwrap();
+    let by = fleet.by(sam());
+    let mut resumed = pin!(by.resume("fix"));
+    assert!(timeout(Duration::from_millis(300), &mut resumed).await.is_err(), "the chain grows");
+    assert_eq!(world.vmm.started(), 3);
+    drop(merging);
+    timeout(WITHIN, resumed).await.unwrap().unwrap();
+    let vm = world.vmm.vm(3);
+    assert!(vm.spec.layers.len() <= 3, "{:?}", vm.spec.layers);
+    let mut chain = vm.chain.subscribe();
+    let all = chain.wait_for(|chain| chain[1..] == ["disk".repeat(3), "disk".into()]);
+    timeout(WITHIN, all).await.unwrap().unwrap();
     fleet.stop().await;
 }
 
