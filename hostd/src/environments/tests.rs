@@ -335,10 +335,10 @@ async fn the_working_tree_is_handed_over_to_the_agents_user() {
     fixture.register(&RECIPE.replace("agent =", "user = \"dev\"\nagent =")).await;
     fixture.built().await;
     let commands = fixture.vmm.commands();
-    assert!(commands[8].starts_with("/: sh -c # ") && commands[8].ends_with(" sh dev no"), "{}", commands[8]);
-    assert_eq!(commands[7], "/work/widgets: sh -c make all");
-    assert_eq!(commands[9..11], ["dev@/: true", "/: chown -Rh dev: -- /work/widgets"]);
-    assert!(commands[11].starts_with("dev@/work/widgets: sh -c "), "{}", commands[11]);
+    assert!(commands[9].starts_with("/: sh -c # ") && commands[9].ends_with(" sh dev no"), "{}", commands[9]);
+    assert_eq!(commands[8], "/work/widgets: sh -c make all");
+    assert_eq!(commands[10..12], ["dev@/: true", "/: chown -Rh dev: -- /work/widgets"]);
+    assert!(commands[12].starts_with("dev@/work/widgets: sh -c "), "{}", commands[12]);
     let as_dev = fixture.environments.ready("python").unwrap();
     assert_eq!(as_dev.recipe.user, "dev");
     fixture.register(RECIPE).await;

@@ -1,6 +1,6 @@
 use hostd_core::{
     ForgeId,
-    pulls::{PullState, Who},
+    pulls::{NewReview, PullState, Verdict, Who},
 };
 use pilothouse_proto::guest::v1::{AskRequest, OpenPull, PullOpened, ask_request, ask_response::Answer};
 
@@ -145,6 +145,8 @@ async fn where_the_recipe_says_so_a_plain_push_opens_a_pull_request_and_later_on
     assert_eq!(pulls(&forge).await, [one(2, "closed")]);
     forge.reopen(&id, Who::person("ann")).await.unwrap();
     let head = forge.known(&id).await.unwrap().pull.head().to_owned();
+    let (who, verdict, body, comments) = (Who::person("ann"), Verdict::Approve, String::new(), vec![]);
+    forge.review(&id, NewReview { who, head: head.clone(), older: false, verdict, body, comments }).await.unwrap();
     forge.merge(&id, Who::person("ann"), &head).await.unwrap();
     commit_and_push(&fixture, "And the docs", "work").await;
     let all = pulls(&forge).await;
