@@ -149,10 +149,11 @@ fn files_are_written_for_a_place_and_a_home() {
     "mine dir",
     "28:25: conversation_moved_by is \"mine dir\"; allowed: the name of a variable"
 )]
-#[case::home("~/.mine/AGENTS.md", "~/../x", "31:8: path is \"~/../x\"; allowed: an absolute path not in /dev")]
-#[case::fleeting("/etc/mine.toml", "/run/x", "36:8: path is \"/run/x\"; allowed: an absolute path not in /dev")]
-#[case::mode("0600", "4755", "32:8: mode is \"4755\"; allowed: octal permissions")]
-#[case::mode_sign("0600", "+600", "32:8: mode is \"+600\"; allowed: octal permissions")]
+#[case::rehearse("rehearse = true", "rehearse = 1", "29:12: invalid type: integer `1`, expected a boolean")]
+#[case::home("~/.mine/AGENTS.md", "~/../x", "32:8: path is \"~/../x\"; allowed: an absolute path not in /dev")]
+#[case::fleeting("/etc/mine.toml", "/run/x", "37:8: path is \"/run/x\"; allowed: an absolute path not in /dev")]
+#[case::mode("0600", "4755", "33:8: mode is \"4755\"; allowed: octal permissions")]
+#[case::mode_sign("0600", "+600", "33:8: mode is \"+600\"; allowed: octal permissions")]
 fn bad_profiles_are_refused(#[case] piece: &str, #[case] with: &str, #[case] message: &str) {
     assert!(FULL.contains(piece), "the case does not fit the profile any more");
     let error = Profile::parse("bad.toml", &FULL.replacen(piece, with, 1)).unwrap_err().to_string();
