@@ -19,6 +19,7 @@ use futures::{StreamExt as _, stream};
 use hostd_core::{Actor, Input, Lifecycle, Session, capacity::Room, session::step, story::of_session, usage::Spending};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Instrument as _;
 
 use self::resolve::resolve;
 use super::{
@@ -43,6 +44,7 @@ use crate::{
     admission::Kind,
     clock::now,
     gateway::Refused,
+    log,
     store::{Record, StoreError},
     terminals::Terminal,
 };
@@ -104,7 +106,8 @@ impl Fleet {
             if left.is_none()
                 && let Some(machine) = recover(&*ctx.vmm, &ctx.folder(&record.session.id), &record).await
             {
-                tracing::info!(slug = record.session.slug, "its suspend was finished");
+                let span = log::of_session(&record.session.id, &record.session.slug);
+                span.in_scope(|| tracing::info!("its suspend was finished"));
                 (record.machine, input) = (machine, Input::Suspended);
             }
             let at = now();
@@ -336,8 +339,9 @@ async fn sweep(ctx: &Context, copies: &Copies, records: &[Record], left: &BTreeM
     checkpoint::sweep(&ctx.data, records).await;
     let end = |record: &Record| {
         let (folder, record) = (ctx.folder(&record.session.id), record.clone());
+        let span = log::of_session(&record.session.id, &record.session.slug);
         async move {
-            orphans::end(&*ctx.vmm, folder.path(), &record).await;
+            orphans::end(&*ctx.vmm, folder.path(), &record).instrument(span).await;
         }
     };
     let swept = |record: &Record| !left.contains_key(&record.session.id);

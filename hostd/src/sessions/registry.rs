@@ -12,6 +12,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::{
     error::FleetError,
@@ -26,6 +27,7 @@ use super::{
 };
 use crate::{
     clock::now,
+    log,
     store::{Numbered, Record},
     terminals::Terminal,
     vm::MemoryUse,
@@ -105,6 +107,11 @@ impl Registry {
 }
 
 impl Handle {
+    /// What lines of the log about the session are said in.
+    pub(super) fn span(&self) -> Span {
+        log::of_session(&self.id, &self.slug)
+    }
+
     /// The VM that runs. One that is not to be spoken to at this moment, because it is taken over or forked, is waited for.
     pub(super) async fn live_within(&self, within: Duration) -> Option<Live> {
         let (mut live, mut record) = (self.live.subscribe(), self.record.subscribe());

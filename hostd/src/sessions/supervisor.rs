@@ -47,7 +47,6 @@ use super::{
 };
 use crate::{
     admission::Reservation,
-    log,
     store::{Machine, OutboxEntry, Record},
     terminals::Terminal,
 };
@@ -210,7 +209,7 @@ impl Supervisor {
             pace: Pace::default(),
             deleters: vec![],
             tasks: JoinSet::new(),
-            span: log::of_session(&handle.id, &handle.slug),
+            span: handle.span(),
             _gone: handle.gone.clone().drop_guard(),
             handle,
         }

@@ -30,6 +30,6 @@ async fn write(ctx: &Context, registry: &Registry, denied: &Denied) {
     let actor = Actor::Session { slug: handle.slug.clone(), person };
     let text = format!("{}: {}", denied.refused.destination, denied.refused.why);
     if let Err(error) = ctx.store.add_event(Event::new(&handle.id, now(), actor, "refused", &text)).await {
-        tracing::warn!(slug = handle.slug, %error, "a refusal is not in the story");
+        handle.span().in_scope(|| tracing::warn!(slug = handle.slug, %error, "a refusal is not in the story"));
     }
 }

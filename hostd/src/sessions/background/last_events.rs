@@ -36,6 +36,8 @@ pub(in crate::sessions) async fn pass_on(ctx: Arc<Context>, registry: Arc<Regist
 pub(in crate::sessions) async fn read(ctx: &Context, handle: &Handle) {
     match ctx.store.events(&handle.id, ALL_EVENTS, 1).await {
         Ok(events) => events.into_iter().for_each(|event| handle.happened(event)),
-        Err(error) => tracing::warn!(slug = handle.slug, %error, "its story cannot be read"),
+        Err(error) => {
+            handle.span().in_scope(|| tracing::warn!(slug = handle.slug, %error, "its story cannot be read"));
+        }
     }
 }

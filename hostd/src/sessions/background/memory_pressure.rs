@@ -79,7 +79,7 @@ async fn suspend(handle: &Handle, relief: Relief) {
     if handle.command(Actor::Host, Input::Suspend).await.is_err() {
         return;
     }
-    tracing::warn!(slug = handle.slug, at_work = relief.at_work, "{}", relief.why);
+    handle.span().in_scope(|| tracing::warn!(slug = handle.slug, at_work = relief.at_work, "{}", relief.why));
     if relief.at_work {
         handle.relieved.send_replace(Some(relief.why));
         // It says itself why it does not come back.

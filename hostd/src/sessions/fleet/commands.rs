@@ -15,6 +15,7 @@ use super::{Fleet, LINK_WAIT, begins, create};
 use crate::{
     clock::now,
     environments::AllowedInRecipe,
+    log,
     sessions::{
         error::FleetError,
         message::Command,
@@ -313,6 +314,8 @@ impl Hands<'_> {
         let Ok(handle) = self.fleet.handle(asked) else { return };
         let event = Event::new(&handle.id, now(), self.actor.clone(), what, text);
         if let Err(error) = self.fleet.ctx().store.add_event(event).await {
+            let _session = handle.span().entered();
+            let _actor = log::on_behalf(&self.actor).entered();
             tracing::warn!(slug = handle.slug, what, %error, "something is not in the story");
         }
     }

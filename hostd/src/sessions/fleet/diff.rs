@@ -61,7 +61,8 @@ impl Fleet {
             match diffs.suspended(repository, kept, wish.clone()).await {
                 Ok(answers) => return Ok(answers),
                 Err(error) => {
-                    tracing::info!(slug = session.slug, %error, "what was kept of the session's changes is read anew");
+                    let say = || tracing::info!(%error, "what was kept of the session's changes is read anew");
+                    handle.span().in_scope(say);
                     folder.forget_changes().await;
                 }
             }

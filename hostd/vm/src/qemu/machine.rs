@@ -18,6 +18,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
+use tracing::Instrument as _;
 
 use super::{
     disk::Disk,
@@ -111,11 +112,12 @@ impl Machine {
             record,
             _sealed: sealed,
         };
-        tokio::spawn(async move {
+        let driven = async move {
             let (cause, last) = driver.run(inbox).await;
             set_last.send_replace(last);
             set_cause.send_replace(Some(cause));
-        });
+        };
+        tokio::spawn(driven.in_current_span());
         Self {
             directory: directory.to_owned(),
             process: identity,
