@@ -176,6 +176,7 @@ mod tests {
         let text = |path: &str| fs::read_to_string(at(path)).unwrap();
         assert!(text(".local/bin/hostd").contains("hostd 1"));
         assert_eq!(text(".local/share/fish/vendor_completions.d/pilothouse.fish"), "pilothouse 1 completions fish\n");
+        assert!(!at(".local/share/pilothouse").exists(), "the data folder is for hostd to make");
         let unit = text(".config/systemd/user/hostd.service");
         let has = |line: &str| unit.lines().any(|text| text == line);
         assert!(has("ExecStart=/home/me/.local/bin/hostd serve") && has("KillMode=process") && has("Type=notify"));

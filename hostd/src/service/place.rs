@@ -73,10 +73,10 @@ impl Place {
         self.units.join(super::UNIT)
     }
 
-    /// Path of the list of what was installed.
+    /// Path of the list of what was installed: not in a folder `pilothouse`, which is a person's data folder.
     #[must_use]
     pub fn list(&self) -> PathBuf {
-        self.share.join("pilothouse/installed")
+        self.share.join("hostd/installed")
     }
 
     /// Path of the completions of `pilothouse` for a shell; None: hostd knows of no folder for them.
