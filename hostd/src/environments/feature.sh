@@ -9,9 +9,9 @@ chmod 0755 "$folder"
 if [ -n "$1" ]; then
     cp -a -- "$1/." "$folder/"
 else
-    # From a file tar finds out itself whether it is packed.
     cat > "$folder.tar"
-    tar -x -f "$folder.tar" -C "$folder"
+    # Busybox is to be told that it is packed, which few are.
+    tar -x -f "$folder.tar" -C "$folder" 2>/dev/null || tar -x -z -f "$folder.tar" -C "$folder"
 fi
 home_of() { sed -n "s|^$1:[^:]*:[^:]*:[^:]*:[^:]*:\([^:]*\):.*|\1|p" /etc/passwd | head -n 1; }
 _CONTAINER_USER_HOME=$(home_of "$_CONTAINER_USER")

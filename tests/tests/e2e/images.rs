@@ -13,9 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tests::{Host, run, until, wait::SOON};
 
 /// A registry on this machine's loopback. It ends with the test.
-pub(crate) struct Registry {
+struct Registry {
     server: Child,
-    pub(crate) address: String,
+    address: String,
     _folder: tempfile::TempDir,
 }
 
@@ -28,7 +28,7 @@ impl Drop for Registry {
 }
 
 impl Registry {
-    pub(crate) fn start() -> Self {
+    fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (address, config) = (format!("127.0.0.1:{port}"), folder.path().join("config.yml"));
@@ -85,20 +85,10 @@ impl Registry {
     }
 
     /// Puts an image there, as OCI has it.
-    pub(crate) fn image(&self, tag: &str, config: &str, layers: &[Vec<u8>]) {
+    fn image(&self, tag: &str, config: &str, layers: &[Vec<u8>]) {
         let config = self.push("application/vnd.oci.image.config.v1+json", config.as_bytes());
-        let layers =
+        let layers: Vec<String> =
             layers.iter().map(|layer| self.push("application/vnd.oci.image.layer.v1.tar+gzip", layer)).collect();
-        self.manifest(tag, &config, layers);
-    }
-
-    /// Puts a feature of devcontainers there, as its own tools do.
-    pub(crate) fn feature(&self, tag: &str, archive: &[u8]) {
-        let config = self.push("application/vnd.devcontainers", b"{}");
-        self.manifest(tag, &config, vec![self.push("application/vnd.devcontainers.layer.v1+tar", archive)]);
-    }
-
-    fn manifest(&self, tag: &str, config: &str, layers: Vec<String>) {
         let kind = "application/vnd.oci.image.manifest.v1+json";
         let manifest =
             format!(r#"{{"schemaVersion":2,"mediaType":"{kind}","config":{config},"layers":[{}]}}"#, layers.join(","));
@@ -120,7 +110,7 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 /// A folder as a layer.
-pub(crate) fn layer(folder: &Path) -> Vec<u8> {
+fn layer(folder: &Path) -> Vec<u8> {
     let output =
         Command::new("tar").args(["-cz", "--owner=0", "--group=0", "-C"]).arg(folder).arg(".").output().unwrap();
     assert!(output.status.success());

@@ -13,7 +13,6 @@ mod clones;
 mod console;
 mod credentials;
 mod cycles;
-mod devcontainers;
 mod diffs;
 mod direct;
 mod doctor;
