@@ -12,8 +12,13 @@ use crate::{
 
 /// A gateway with a forge, as hostd has it.
 async fn with_forge() -> (Fixture, Local) {
+    with_forge_of(caller()).await
+}
+
+/// The same for this caller.
+async fn with_forge_of(caller: Caller) -> (Fixture, Local) {
     let mut forge = None;
-    let fixture = Fixture::with(caller(), |gateway, folder| {
+    let fixture = Fixture::with(caller, |gateway, folder| {
         let (store, _) = Store::open(&folder.join("store.sqlite")).unwrap();
         let local = Local::new(Arc::new(store), folder);
         forge = Some(local.clone());
@@ -91,15 +96,7 @@ async fn a_forge_that_does_not_answer_is_asked_again() {
 
 /// A gateway whose caller's branches become pull requests with their push.
 async fn on_push() -> (Fixture, Local) {
-    let caller = Caller { opens_pulls: Some(String::new()), ..caller() };
-    let mut forge = None;
-    let fixture = Fixture::with(caller, |gateway, folder| {
-        let (store, _) = Store::open(&folder.join("store.sqlite")).unwrap();
-        let local = Local::new(Arc::new(store), folder);
-        forge = Some(local.clone());
-        gateway.with_forge(Arc::new(local))
-    });
-    (fixture.await, forge.unwrap())
+    with_forge_of(Caller { opens_pulls: Some(String::new()), ..caller() }).await
 }
 
 /// Pull requests of the session, by number.
