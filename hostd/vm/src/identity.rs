@@ -229,7 +229,9 @@ mod tests {
         assert!(identity.lives() && !identity.is_stopped());
         let handle = identity.open().unwrap().unwrap();
         pidfd_send_signal(&handle, Signal::STOP).unwrap();
+        let deadline = std::time::Instant::now() + WITHIN;
         while !identity.is_stopped() {
+            assert!(std::time::Instant::now() < deadline, "it is not seen to stand still");
             tokio::task::yield_now().await;
         }
         assert!(identity.lives() && !namesake.is_stopped());
