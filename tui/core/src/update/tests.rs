@@ -181,7 +181,7 @@ fn a_session_goes_back_to_its_last_checkpoint_after_a_question() {
     let mut state = fleet(SIZE);
     press(&mut state, "B");
     assert!(last_notice(&state).ends_with("has no checkpoint"), "{}", last_notice(&state));
-    let key = state.selected_key().unwrap();
+    let key = state.selected_key().unwrap().clone();
     let known = |number, bytes| crate::fleet::Checkpoint { number, at: state.now - 240_000, bytes };
     let checkpoints = vec![known(3, 1 << 20), known(4, 2 << 20)];
     state.fleet.session_mut(&key).unwrap().checkpoints = checkpoints;

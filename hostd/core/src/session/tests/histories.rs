@@ -164,7 +164,8 @@ proptest! {
             let Ok((next, effects)) = step(&session, input.clone(), 200 + i64::try_from(now).unwrap()) else {
                 let command =
                     matches!(input, Input::Send(_) | Input::Restart { .. } | Input::Suspend | Input::Resume | Input::Fork);
-                prop_assert!(command || matches!(input, Input::Checkpoint | Input::Restore { .. }));
+                let of_checkpoints = matches!(input, Input::Checkpoint | Input::Restore { .. });
+                prop_assert!(command || of_checkpoints);
                 continue;
             };
             legal(&next);
