@@ -140,7 +140,7 @@ pub(crate) enum Command {
     Repo(RepoCommand),
     /// Make another session from one as it is now, on branches of its own. Prints its id
     Fork(Fork),
-    /// Hosts: ls, show
+    /// Hosts: ls, show, test, add, rm, drain, undrain
     #[command(
         subcommand,
         after_help = "Examples:

@@ -53,7 +53,8 @@ pub(super) fn restore(s: &mut Session, then: Session, now: UnixMillis) -> Result
         }
     };
     let mut inbox = then.inbox.clone();
-    inbox.extend(s.inbox.iter().filter(|message| message.id > then.sent).cloned());
+    // What the forge said since is read from it again.
+    inbox.extend(s.inbox.iter().filter(|message| message.id > then.sent && !message.of_forge).cloned());
     inbox.truncate(Session::INBOX);
     *s = Session {
         id: s.id.clone(),

@@ -94,10 +94,11 @@ impl Supervisor {
         self.schedule.due = Some(Instant::now() + pause);
     }
 
-    /// False: it cannot begin at this moment.
+    /// False: it cannot begin at this moment, or would cut off a model or a server that is answering it.
     fn wants_checkpoint(&mut self) -> bool {
-        let session = self.session();
-        if self.running.is_none() || session.forking || session.typing || session.delivering {
+        let (session, running) = (self.session(), self.running.as_ref());
+        let free = running.is_some_and(|running| !running.live.link.streams());
+        if !free || session.forking || session.typing || session.delivering {
             return false;
         }
         let waits = self.forks.iter().any(|(wish, _)| matches!(wish, Wish::Checkpoint { by: Actor::Host }));

@@ -214,12 +214,14 @@ async fn the_schedule_takes_one_where_something_has_happened() {
     let fleet = world.fleet().await;
     let view = until(&fleet, "fix", |view| !view.checkpoints.is_empty()).await;
     assert!(view.checkpoints[0].automatic);
-    let settled = until(&fleet, "fix", |view| !view.session.forking).await.checkpoints.len();
-    // Nothing happens: however often it is due, there is no other.
+    // Nothing happens: however often it is due, there is no other. What its start did may have been one.
+    let newest = || numbers(&fleet, "fix").last().copied().unwrap_or_default();
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    assert_eq!(fleet.get("fix").unwrap().checkpoints.len(), settled);
+    let settled = newest();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert!(newest() == settled && settled < 4, "{settled}, {}", newest());
     world.vmm.vm(0).guest.write(b"it works\r\n");
-    until(&fleet, "fix", |view| view.checkpoints.iter().any(|known| known.number > settled as u64)).await;
+    until(&fleet, "fix", |view| view.checkpoints.iter().any(|known| known.number > settled)).await;
     fleet.by(sam()).suspend("fix").await.unwrap();
     let last = numbers(&fleet, "fix").last().copied();
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;

@@ -75,8 +75,8 @@ fn write(path: &Path, then: &Then) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(&serde_json::to_vec(then).map_err(io::Error::other)?)?;
     file.sync_all()?;
-    let parents = path.ancestors().skip(1).take(3);
-    parents.map(|folder| File::open(folder)?.sync_all()).collect()
+    let mut parents = path.ancestors().skip(1).take(3);
+    parents.try_for_each(|folder| File::open(folder)?.sync_all())
 }
 
 /// The session as it was when the checkpoint in this folder was taken: suspended, with files in that folder.

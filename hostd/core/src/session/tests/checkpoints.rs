@@ -48,8 +48,12 @@ fn it_goes_back_to_what_its_agent_was_and_stays_who_it_is() {
         generation: 7,
         title: "another".into(),
         text: "now".into(),
-        inbox: vec![Message { id: 1, ..Message::from("read since") }, later.clone()],
-        sent: 2,
+        inbox: vec![
+            Message { id: 1, ..Message::from("read since") },
+            later.clone(),
+            Message { id: 3, of_forge: true, ..Message::from("checks passed") },
+        ],
+        sent: 3,
         spending: Spending { answers: 3, ..Spending::default() },
         budget: Some(5),
         ..with(crashed())
@@ -61,7 +65,7 @@ fn it_goes_back_to_what_its_agent_was_and_stays_who_it_is() {
         (Lifecycle::Suspended, true, vec![Effect::Admit])
     );
     assert_eq!((restored.text.as_str(), restored.title.as_str(), restored.generation), ("then", "another", 7));
-    assert_eq!((restored.inbox.clone(), restored.sent), (vec![later], 2));
+    assert_eq!((restored.inbox.clone(), restored.sent), (vec![later], 3));
     assert_eq!((restored.spending.answers, restored.budget, restored.forking), (3, Some(5), false));
     let (resumes, effects) = step(&restored, Input::Admitted, 310).unwrap();
     assert_eq!((resumes.lifecycle, effects), (Lifecycle::Resuming, vec![Effect::Resume { generation: 8 }]));

@@ -163,13 +163,20 @@ impl Shadow {
             self.head = seen.as_ref().map(|seen| (seen.pull.number, seen.pull.head.clone()));
             self.own = seen.as_ref().map_or_else(Vec::new, |seen| seen.own.clone());
         }
+        if matches!(event, Input::Restore { .. }) && !before.deleting {
+            // What the agent was told since, it has never heard.
+            self.boots += 1;
+            self.reviews.clear();
+        }
         if after.lifecycle == Lifecycle::Starting && before.lifecycle != Lifecycle::Starting {
             self.boots += 1;
         }
         for effect in effects {
             let Effect::Deliver { answer, wait, .. } = effect else { continue };
             let named = after.wait.as_ref().and_then(|wait| wait.pull);
-            if let Some((number, head)) = of(answer) {
+            // What was on its way when hostd died goes there again, whatever was seen since.
+            let again = matches!(event, Input::Adopted { .. }) && before.delivering;
+            if let Some((number, head)) = of(answer).filter(|_| !again) {
                 assert_eq!(self.head, Some((number, head.to_owned())), "of another head");
                 assert!(named.is_none_or(|named| named == number), "of another pull request");
             }
