@@ -13,9 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tests::{Host, run, until, wait::SOON};
 
 /// A registry on this machine's loopback. It ends with the test.
-struct Registry {
+pub(crate) struct Registry {
     server: Child,
-    address: String,
+    pub(crate) address: String,
     _folder: tempfile::TempDir,
 }
 
@@ -28,7 +28,7 @@ impl Drop for Registry {
 }
 
 impl Registry {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (address, config) = (format!("127.0.0.1:{port}"), folder.path().join("config.yml"));
@@ -85,10 +85,20 @@ impl Registry {
     }
 
     /// Puts an image there, as OCI has it.
-    fn image(&self, tag: &str, config: &str, layers: &[Vec<u8>]) {
+    pub(crate) fn image(&self, tag: &str, config: &str, layers: &[Vec<u8>]) {
         let config = self.push("application/vnd.oci.image.config.v1+json", config.as_bytes());
-        let layers: Vec<String> =
+        let layers =
             layers.iter().map(|layer| self.push("application/vnd.oci.image.layer.v1.tar+gzip", layer)).collect();
+        self.manifest(tag, &config, layers);
+    }
+
+    /// Puts a feature of devcontainers there, as its own tools do.
+    pub(crate) fn feature(&self, tag: &str, archive: &[u8]) {
+        let config = self.push("application/vnd.devcontainers", b"{}");
+        self.manifest(tag, &config, vec![self.push("application/vnd.devcontainers.layer.v1+tar", archive)]);
+    }
+
+    fn manifest(&self, tag: &str, config: &str, layers: Vec<String>) {
         let kind = "application/vnd.oci.image.manifest.v1+json";
         let manifest =
             format!(r#"{{"schemaVersion":2,"mediaType":"{kind}","config":{config},"layers":[{}]}}"#, layers.join(","));
@@ -110,7 +120,7 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 /// A folder as a layer.
-fn layer(folder: &Path) -> Vec<u8> {
+pub(crate) fn layer(folder: &Path) -> Vec<u8> {
     let output =
         Command::new("tar").args(["-cz", "--owner=0", "--group=0", "-C"]).arg(folder).arg(".").output().unwrap();
     assert!(output.status.success());

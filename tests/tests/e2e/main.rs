@@ -13,6 +13,7 @@ mod clones;
 mod console;
 mod credentials;
 mod cycles;
+mod devcontainers;
 mod diffs;
 mod direct;
 mod doctor;
