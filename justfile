@@ -45,7 +45,7 @@ bench:
     tests/setup.sh benches
     cargo build --release --locked --workspace
     tests/build-guest.sh target/release
-    cargo bench --locked --workspace --bench spine --bench snapshots --bench diffs --bench wakes --bench gateway
+    cargo bench --locked --workspace --bench spine --bench snapshots --bench diffs --bench wakes --bench gateway --bench bytes
 
 # The same figures of this build beside another's, in turns: just against ../before/target/release wakes
 against folder +benches:

@@ -6,7 +6,7 @@ use hyper_util::rt::TokioIo;
 use pilothouse_proto::{
     greet::greet,
     guest::v1::gateway_client::GatewayClient,
-    link::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW},
+    link::{FRAME, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, TUNNEL_WINDOWS},
 };
 use tokio::{
     sync::watch,
@@ -78,8 +78,9 @@ where
         std::future::ready(io.take().ok_or_else(gone))
     });
     Endpoint::from_static("http://host.invalid")
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(TUNNEL_WINDOWS.0)
+        .initial_connection_window_size(TUNNEL_WINDOWS.1)
+        .max_frame_size(FRAME)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)

@@ -21,6 +21,11 @@ pub const PROTOCOL: u32 = 1;
 pub const STREAM_WINDOW: u32 = 256 << 10;
 /// HTTP/2 window of one connection, in bytes.
 pub const CONNECTION_WINDOW: u32 = 1 << 20;
+/// HTTP/2 windows of the tunnel, of one stream and of the connection, in bytes: what hostd holds of a guest's there at most. Larger than
+/// the link's, since no keystroke stands behind it, and a busy host is late to open them again.
+pub const TUNNEL_WINDOWS: (u32, u32) = (1 << 20, 2 << 20);
+/// Largest HTTP/2 frame that either end takes, in bytes.
+pub const FRAME: u32 = 64 << 10;
 /// Largest gRPC message that either end takes, in bytes.
 pub const MESSAGE_MAX: usize = 256 << 10;
 /// Largest message of the handshake that begins a link's connection, in bytes.
@@ -31,6 +36,9 @@ pub const FIRST_OUTPUT_MAX: usize = 16 << 10;
 pub const FIRST_OUTPUT_WITHIN: Duration = Duration::from_secs(1);
 /// Most data in one message of a byte stream, in bytes.
 pub const CHUNK: usize = 64 << 10;
+/// Data of a message that a guest reads of its programs at a time, in bytes: with what stands before it, 26 bytes of HTTP/2, gRPC and
+/// the message at most, it is two whole pieces of 32 KiB, in which the guest's kernel takes what is written to a port.
+pub const PIECE: usize = CHUNK - 26;
 /// Most streams that are open at a time on one connection.
 pub const STREAMS_MAX: u32 = 256;
 /// Time after which a silent connection is asked for a sign of life.
@@ -44,6 +52,18 @@ pub const MAGIC: [u8; 8] = *b"PLTHLNK1";
 pub const NONCE: usize = 16;
 /// Bytes of a preamble: magic and nonce.
 pub const LENGTH: usize = MAGIC.len() + NONCE;
+
+/// Longest name or alias of a kernel's module that a guest asks its host for, in bytes.
+pub const MODULE_NAME_MAX: usize = 128;
+/// Most bytes of a module, and of all that one needs, which a host answers with.
+pub const MODULES_MAX: usize = 64 << 20;
+
+/// Whether this is a name or an alias of a kernel's module that may be asked for: no path, no option, nothing that a URL has a use for.
+#[must_use]
+pub fn is_module_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:,*()+=".contains(c);
+    (1..=MODULE_NAME_MAX).contains(&name.len()) && !name.starts_with(['-', '.']) && name.chars().all(plain)
+}
 
 /// The preamble with this nonce.
 #[must_use]

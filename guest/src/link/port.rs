@@ -1,7 +1,8 @@
 //! A virtio-serial port as a source of connections.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, IoSlice},
     mem::MaybeUninit,
     os::{
         fd::{AsFd, OwnedFd},
@@ -33,7 +34,7 @@ use crate::{
     wire::{Next, Wire},
 };
 
-/// Most bytes that one call reads or writes; the kernel moves at most 32 KiB at a time.
+/// Most bytes that one call reads or writes; the kernel takes at most 32 KiB at a time, and gives at most a page.
 const PIECE: usize = 32 << 10;
 /// Most bytes that are read ahead.
 const AHEAD: usize = 4096;
@@ -94,13 +95,13 @@ impl Wire for Port {
 
     async fn connection(&mut self) -> io::Result<Connection> {
         if !self.0.pieces().ahead.is_empty() {
-            return Ok(Connection { port: self.0.clone(), away: false });
+            return Ok(Connection::new(self.0.clone()));
         }
         loop {
             let mut state = [PollFd::new(&self.0.file, PollFlags::IN)];
             poll(&mut state, Some(&NOW))?;
             if !state[0].revents().contains(PollFlags::HUP) {
-                return Ok(Connection { port: self.0.clone(), away: false });
+                return Ok(Connection::new(self.0.clone()));
             }
             // An edge between that look and this is kept by the epoll.
             std::future::poll_fn(|cx| self.0.readable.poll(cx)).await?;
@@ -145,6 +146,19 @@ impl Wire for Port {
 }
 
 impl Shared {
+    /// Reads one piece into what is free of a buffer. 0: the host is away.
+    #[allow(unsafe_code)]
+    fn read(&self, buffer: &mut ReadBuf<'_>) -> Result<usize, Errno> {
+        let most = buffer.remaining().min(PIECE);
+        // SAFETY: nothing is taken for initialised but what the kernel has written.
+        let free = unsafe { &mut buffer.unfilled_mut()[..most] };
+        let length = rustix::io::read(&self.file, free)?.0.len();
+        // SAFETY: the kernel has written as many bytes.
+        unsafe { buffer.assume_init(length) };
+        buffer.advance(length);
+        Ok(length)
+    }
+
     fn pieces(&self) -> MutexGuard<'_, Pieces> {
         self.pieces.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -196,49 +210,71 @@ pub struct Connection {
     port: Arc<Shared>,
     /// Whether the host was seen away: this connection is over then, even if the host is back.
     away: bool,
+    /// Slices that are written as one; kept for the next.
+    joined: Vec<u8>,
+}
+
+impl Connection {
+    fn new(port: Arc<Shared>) -> Self {
+        Self { port, away: false, joined: Vec::new() }
+    }
+
+    /// Reads as much as there is and as the buffer has room for. The kernel gives at most a page at a time, and HTTP/2 takes more
+    /// at a time with less work. A piece that begins as a preamble is the last one.
+    fn read_pieces(&mut self, pieces: &mut Pieces, buffer: &mut ReadBuf<'_>) -> io::Result<bool> {
+        let before = buffer.filled().len();
+        while !self.away && buffer.remaining() > 0 {
+            match self.port.read(buffer) {
+                Ok(0) => {
+                    self.away = true;
+                    pieces.last = Bytes::new();
+                }
+                Ok(n) => {
+                    let from = buffer.filled().len() - n;
+                    let piece = &buffer.filled()[from..];
+                    let begins = piece.starts_with(&MAGIC);
+                    let piece = if begins { Bytes::copy_from_slice(piece) } else { Bytes::new() };
+                    if begins && self.port.awaits_anew.load(Ordering::Relaxed) {
+                        self.away = true;
+                        pieces.ahead = piece;
+                        buffer.set_filled(from);
+                        break;
+                    }
+                    pieces.last = piece;
+                    if begins {
+                        break;
+                    }
+                }
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(self.away || buffer.filled().len() > before || buffer.remaining() == 0)
+    }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let budget = ready!(coop::poll_proceed(cx));
-        let Self { port, away } = &mut *self;
+        let port = self.port.clone();
         let mut pieces = port.pieces();
-        if !pieces.ahead.is_empty() {
+        if !self.away && !pieces.ahead.is_empty() {
             let length = pieces.ahead.len().min(buffer.remaining());
             buffer.put_slice(&pieces.ahead.split_to(length));
             budget.made_progress();
             return Poll::Ready(Ok(()));
         }
-        while !*away {
-            let length = buffer.remaining().min(PIECE);
-            let free = buffer.initialize_unfilled_to(length);
-            match rustix::io::read(&port.file, &mut *free) {
-                Ok(0) => {
-                    *away = true;
-                    pieces.last = Bytes::new();
-                }
-                Ok(n) if free[..n].starts_with(&MAGIC) && port.awaits_anew.load(Ordering::Relaxed) => {
-                    *away = true;
-                    pieces.ahead = Bytes::copy_from_slice(&free[..n]);
-                }
-                Ok(n) => {
-                    let begins = free[..n].starts_with(&MAGIC);
-                    pieces.last = if begins { Bytes::copy_from_slice(&free[..n]) } else { Bytes::new() };
-                    buffer.advance(n);
-                    budget.made_progress();
-                    break;
-                }
-                Err(Errno::AGAIN) => ready!(port.readable.poll(cx))?,
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
+        while !self.read_pieces(&mut pieces, buffer)? {
+            ready!(port.readable.poll(cx))?;
         }
+        budget.made_progress();
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Connection {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+impl Connection {
+    fn poll_write_bytes(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.away {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -256,6 +292,41 @@ impl AsyncWrite for Connection {
             }
         }
     }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_bytes(cx, bytes)
+    }
+
+    /// Writes the beginnings of all as one piece. The kernel would make a piece of each, and each costs the machine an exit.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut filled = slices.iter().filter(|slice| !slice.is_empty());
+        let first = match (filled.next(), filled.next()) {
+            (first, None) => first.map_or(&[][..], |first| &first[..]),
+            (Some(first), Some(_)) if first.len() >= PIECE => &first[..],
+            _ => {
+                let mut joined = std::mem::take(&mut self.joined);
+                joined.clear();
+                for slice in slices {
+                    let room = PIECE - joined.len();
+                    joined.extend_from_slice(&slice[..slice.len().min(room)]);
+                }
+                let written = self.poll_write_bytes(cx, &joined);
+                self.joined = joined;
+                return written;
+            }
+        };
+        self.poll_write_bytes(cx, first)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -263,5 +334,68 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// A port whose pieces stay pieces, and its other end.
+    async fn port() -> (Connection, UnixDatagram) {
+        let (near, far) = UnixDatagram::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut port = Port::of(fs::File::from(OwnedFd::from(near))).unwrap();
+        (port.connection().await.unwrap(), far)
+    }
+
+    #[tokio::test]
+    async fn what_stands_before_bulk_is_written_with_it() {
+        let (mut connection, far) = port().await;
+        let (head, bulk) = ([1; 9], vec![2; 2 * PIECE]);
+        let written = connection.write_vectored(&[IoSlice::new(&head), IoSlice::new(&bulk)]).await.unwrap();
+        assert_eq!(written, PIECE);
+        let mut heard = vec![0; 2 * PIECE];
+        assert_eq!(far.recv(&mut heard).unwrap(), PIECE);
+        assert_eq!(heard[..PIECE], [&head[..], &bulk[..PIECE - 9]].concat());
+        // Large ones are written from where they lie.
+        assert_eq!(connection.write_vectored(&[IoSlice::new(&bulk), IoSlice::new(&head)]).await.unwrap(), PIECE);
+        assert!(connection.joined.len() == PIECE && connection.is_write_vectored());
+    }
+
+    #[tokio::test]
+    async fn all_that_is_there_is_read_at_once() {
+        let (mut connection, far) = port().await;
+        for number in 1..=4 {
+            far.send(&[number; 4096]).unwrap();
+        }
+        let mut heard = vec![0; 5 * 4096];
+        assert_eq!(connection.read(&mut heard).await.unwrap(), 4 * 4096);
+        assert!((1..=4).all(|number| heard[(number - 1) * 4096..][..4096] == [u8::try_from(number).unwrap(); 4096]));
+        // A preamble ends what is read at once: HTTP/2 may stumble over it.
+        for piece in [&b"before"[..], &MAGIC, b"behind"] {
+            far.send(piece).unwrap();
+        }
+        for piece in [&[b"before", &MAGIC[..]].concat()[..], b"behind"] {
+            let length = connection.read(&mut heard).await.unwrap();
+            assert_eq!(heard[..length], *piece);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_preamble_that_is_awaited_ends_the_connection_behind_what_came_before() {
+        let (mut connection, far) = port().await;
+        connection.port.awaits_anew.store(true, Ordering::Relaxed);
+        far.send(b"before").unwrap();
+        far.send(&MAGIC).unwrap();
+        let mut heard = [0; 64];
+        assert_eq!(connection.read(&mut heard).await.unwrap(), 6);
+        assert_eq!(connection.read(&mut heard).await.unwrap(), 0);
+        let mut next = Port(connection.port.clone()).connection().await.unwrap();
+        assert_eq!(next.read(&mut heard).await.unwrap(), MAGIC.len());
     }
 }

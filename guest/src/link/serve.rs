@@ -10,7 +10,9 @@ use hyper_util::{
 use pilothouse_proto::{
     greet::{Greeted, greet, receive, reply, send},
     guest::v1::{HandshakeAnswer, HandshakeClock, guest_server::GuestServer},
-    link::{CHUNK, CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, STREAMS_MAX},
+    link::{
+        CHUNK, CONNECTION_WINDOW, FRAME, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, STREAMS_MAX,
+    },
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -57,6 +59,7 @@ pub async fn serve<W: Wire>(mut wire: W, guest: Guest) -> io::Result<Infallible>
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .max_concurrent_streams(STREAMS_MAX)
+                .max_frame_size(FRAME)
                 .max_send_buf_size(CHUNK)
                 .keep_alive_interval(KEEPALIVE_INTERVAL)
                 .keep_alive_timeout(KEEPALIVE_TIMEOUT)

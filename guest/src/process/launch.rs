@@ -1,7 +1,14 @@
-use std::{collections::BTreeMap, io, os::fd::OwnedFd, path::Path, process::Stdio};
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+    process::Stdio,
+};
 
 use rustix::{
     fs::{CWD, Mode, OFlags, fchown, openat},
+    pipe::fcntl_setpipe_size,
     process::{Gid, Uid, geteuid, ioctl_tiocsctty, setsid},
     stdio::{stderr, stdin, stdout},
     thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
@@ -10,6 +17,9 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::pty::{Pty, Window};
 use crate::user::User;
+
+/// Bytes that a program's stdin and stdout hold: more than one message of the link, so that program and supervisor take fewer turns.
+const PIPE: usize = 256 << 10;
 
 /// A program that is to be started.
 #[derive(Clone, Debug)]
@@ -94,7 +104,13 @@ pub fn launch(launch: &Launch, door: Option<OwnedFd>) -> Result<Started, LaunchE
     let streams = match pty {
         Some(pty) => Streams::Terminal(pty),
         None => match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
-            (Some(stdin), Some(stdout), Some(stderr)) => Streams::Pipes(stdin, stdout, stderr),
+            (Some(stdin), Some(stdout), Some(stderr)) => {
+                for pipe in [stdin.as_fd(), stdout.as_fd()] {
+                    // Where the kernel gives no more, it is slower.
+                    let _ = fcntl_setpipe_size(pipe, PIPE);
+                }
+                Streams::Pipes(stdin, stdout, stderr)
+            }
             _ => return Err(lost()),
         },
     };

@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use pilothouse_proto::{
     guest::v1::{ConnectRequest, ConnectResponse, Connected, connect_request::Request, connect_response::Response},
     half::Half,
-    link::CHUNK,
+    link::{CHUNK, PIECE},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -88,8 +88,8 @@ async fn drain(
         if over || sent.is_err() {
             return Ok(());
         }
-        buffer.reserve(CHUNK);
-        response = match (&mut reader).take(CHUNK as u64).read_buf(&mut buffer).await.map_err(broke)? {
+        buffer.reserve(PIECE);
+        response = match (&mut reader).take(PIECE as u64).read_buf(&mut buffer).await.map_err(broke)? {
             0 => Response::End(true),
             _ => Response::Data(buffer.split().freeze()),
         };

@@ -3,7 +3,11 @@
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use pilothouse_proto::{guest::v1::TunnelFrame, half::Half, link::CHUNK};
+use pilothouse_proto::{
+    guest::v1::TunnelFrame,
+    half::Half,
+    link::{CHUNK, PIECE},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
@@ -91,8 +95,8 @@ pub(crate) async fn send(mut first: BytesMut, mut reader: OwnedReadHalf, frames:
     loop {
         let mut frame = TunnelFrame { takes_end: true, ..TunnelFrame::default() };
         if first.is_empty() {
-            buffer.reserve(CHUNK);
-            let mut piece = (&mut reader).take(CHUNK as u64);
+            buffer.reserve(PIECE);
+            let mut piece = (&mut reader).take(PIECE as u64);
             match piece.read_buf(&mut buffer).await {
                 Ok(0) => return,
                 Ok(_) => frame.data = buffer.split().freeze(),

@@ -7,7 +7,7 @@ use std::{
 use hyper_util::rt::TokioIo;
 use pilothouse_proto::{
     guest::v1::{ExecStart, HandshakeResponse, QuiesceRequest, Size, TerminalResponse, guest_client::GuestClient},
-    link::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW},
+    link::{CONNECTION_WINDOW, FRAME, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW},
 };
 use tokio::{
     sync::watch,
@@ -294,6 +294,7 @@ async fn channel(io: Watched) -> Result<Channel, tonic::transport::Error> {
     Endpoint::from_static("http://guest.invalid")
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)

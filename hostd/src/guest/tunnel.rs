@@ -25,7 +25,7 @@ use pilothouse_proto::{
         AskRequest, AskResponse, TunnelFrame,
         gateway_server::{Gateway as GatewayRpc, GatewayServer},
     },
-    link::{CHUNK, CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAM_WINDOW, STREAMS_MAX},
+    link::{CHUNK, FRAME, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_MAX, STREAMS_MAX, TUNNEL_WINDOWS},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, WriteHalf},
@@ -66,9 +66,10 @@ async fn serve(io: Connected, tunnels: Tunnels) {
     let service = GatewayServer::new(tunnels).max_decoding_message_size(MESSAGE_MAX);
     let served = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(TUNNEL_WINDOWS.0)
+        .initial_connection_window_size(TUNNEL_WINDOWS.1)
         .max_concurrent_streams(STREAMS_MAX)
+        .max_frame_size(FRAME)
         .max_send_buf_size(CHUNK)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use bytes::{Bytes, BytesMut};
 use pilothouse_proto::{
     guest::v1::{ExecRequest, ExecResponse, Exit, exec_request::Request, exec_response::Response},
-    link::CHUNK,
+    link::PIECE,
 };
 use rustix::process::Signal;
 use tokio::{
@@ -136,8 +136,8 @@ async fn pump(
     let mut buffer = BytesMut::new();
     let mut left = LEFT_MAX;
     while left > 0 {
-        buffer.reserve(CHUNK);
-        let mut piece = (&mut reader).take(CHUNK as u64);
+        buffer.reserve(PIECE);
+        let mut piece = (&mut reader).take(PIECE as u64);
         let silent = async {
             exited.cancelled().await;
             sleep(SILENCE).await;

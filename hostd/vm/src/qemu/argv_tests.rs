@@ -16,6 +16,7 @@ fn machine<'a>(layers: &'a [PathBuf]) -> Machine<'a> {
         kernel: Path::new("/d,ata/vmlinuz"),
         initramfs: Path::new("/data/i.cpio"),
         tsc_khz: Some(2_300_000),
+        copies_slowly: false,
         layers,
         disk: Some(Path::new("/data/s,1/disk.qcow2")),
         inherited: Inherited { qmp: 7, link: 8, tunnel: 9, template: None },
@@ -45,7 +46,7 @@ fn tells_the_clock_rate_under_tcg_only() {
     let line = &values(&tcg, "-append")[0];
     assert!(line.contains("tsc=reliable no_timer_check tsc_early_khz=2300000"), "{line}");
     assert!(values(&tcg, "-accel")[0].starts_with("tcg,tb-size="));
-    assert_eq!(values(&tcg, "-cpu"), ["max"]);
+    assert_eq!(values(&tcg, "-cpu"), ["max,erms=off,fsrm=off"]);
 
     let unknown = &values(&Machine { tsc_khz: None, ..machine(&[]) }, "-append")[0];
     assert!(unknown.contains("no_timer_check") && !unknown.contains("khz"), "{unknown}");
@@ -59,6 +60,18 @@ fn tells_the_clock_rate_under_tcg_only() {
 }
 
 #[test]
+fn a_guest_keeps_the_processor_that_it_was_started_with() {
+    let before = Machine { copies_slowly: true, ..machine(&[]) };
+    assert_eq!(values(&before, "-cpu"), ["max"]);
+    for machine in [before, machine(&[])] {
+        assert_eq!(copies_slowly(&machine.canonical()), machine.copies_slowly);
+        // A real processor copies as fast as it says.
+        let kvm = Machine { accelerator: Accelerator::Kvm, ..machine };
+        assert!(values(&kvm, "-cpu")[0].starts_with("host,") && !copies_slowly(&kvm.canonical()));
+    }
+}
+
+#[test]
 fn what_a_host_can_is_withheld_unless_asked_for() {
     let all = Cpu { nested: true, counters: true };
     for (cpu, want) in [(all, "host"), (Cpu { counters: false, ..all }, "host,pmu=off")] {
@@ -66,7 +79,7 @@ fn what_a_host_can_is_withheld_unless_asked_for() {
         assert_eq!(values(&machine, "-cpu"), [want]);
         assert_ne!(machine.canonical(), Machine { cpu: Cpu::default(), ..machine.clone() }.canonical());
         // It is emulated, whatever the host's can.
-        assert_eq!(values(&Machine { accelerator: Accelerator::Tcg, ..machine }, "-cpu"), ["max"]);
+        assert_eq!(values(&Machine { accelerator: Accelerator::Tcg, ..machine }, "-cpu"), ["max,erms=off,fsrm=off"]);
     }
     assert_eq!(without(Cpu { nested: true, counters: false }), json!({"pmu": false}));
 }

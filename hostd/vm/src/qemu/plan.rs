@@ -25,6 +25,7 @@ use crate::{
 pub(super) struct Plan {
     accelerator: Accelerator,
     tsc_khz: Option<u64>,
+    copies_slowly: bool,
     version: String,
     pub(super) memory: Memory,
     maps_read_only: bool,
@@ -61,8 +62,8 @@ struct Boot {
 }
 
 impl Installation {
-    /// Makes the plan of a VM. One that was `made` before gets the kernel and the initramfs that it was made with, so that an
-    /// upgrade of either strands nobody; today's where they are gone, and then [`Requirements::refusal`] tells.
+    /// Makes the plan of a VM. One that was `made` before gets the processor, the kernel and the initramfs that it was made with, so
+    /// that an upgrade of any strands nobody; today's where they are gone, and then [`Requirements::refusal`] tells.
     pub(super) async fn plan(
         &self,
         spec: &VmSpec,
@@ -97,6 +98,7 @@ impl Installation {
         Ok(Plan {
             accelerator,
             tsc_khz,
+            copies_slowly: made.is_some_and(|made| argv::copies_slowly(&made.arguments)),
             memory,
             maps_read_only,
             sealed,
@@ -162,6 +164,7 @@ impl Plan {
             kernel: &self.boot.kernel,
             initramfs: &self.boot.initramfs,
             tsc_khz: self.tsc_khz,
+            copies_slowly: self.copies_slowly,
             layers: &self.layers,
             disk: (begin != Begin::StandBy).then_some(&self.disk),
             inherited,
