@@ -29,6 +29,7 @@ pub mod identity_file;
 pub mod init;
 pub mod link;
 pub mod machine;
+pub mod modprobe;
 pub mod process;
 pub mod proxy;
 mod rehearse_command;

@@ -176,7 +176,7 @@ async fn open(options: &Options, data: &Path, descriptors: u64) -> eyre::Result<
     let prices = PriceTable::of(data);
     let (spending, spent) = mpsc::channel(SPENDING_QUEUE);
     let gateway = gateway.with_credentials(credentials.clone()).with_local(LocalFile::of(data)).with_spending(spending);
-    let gateway = Arc::new(gateway);
+    let gateway = Arc::new(gateway.with_kernels(data.join("kernel")));
     let admission = Admission::new(data.into(), options.memory);
     let environments =
         Environments::open(data, vmm.clone(), gateway.clone(), mirror.clone(), admission.clone()).await?;

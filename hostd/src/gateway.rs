@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! http://pilothouse.internal/git/NAME.git/...   the local forge, by `git http-backend`   (git)
+//! http://pilothouse.internal/modules/RELEASE/NAME   modules of the guests' kernel                (modules)
 //! http://HOST:PORT/... , CONNECT HOST:PORT      only what the recipe's egress lists      (egress, forward)
 //! CONNECT to a host of the session's credentials ended here, the secret put in                      (inspected, credentials)
 //! anything else                                 refused, with a text that says how to allow it
@@ -24,6 +25,7 @@ mod inspected;
 mod ledger;
 mod limits;
 mod meter;
+mod modules;
 mod outer;
 mod outer_tls;
 mod prefixed;
@@ -77,6 +79,7 @@ pub use ledger::{Ledger, UnderWay, UsedUp};
 pub use limits::Limits;
 use meter::Asked;
 pub(crate) use meter::Meter;
+use modules::Modules;
 use outer_tls::OuterTls;
 use refusals::Refusals;
 pub use refusals::{Denied, Refused};
@@ -119,6 +122,7 @@ pub struct Gateway {
     outer_tls: OuterTls,
     /// Who is told what answers of models took; None: nobody is.
     spending: Option<mpsc::Sender<Spent>>,
+    modules: Modules,
     ledger: Arc<Ledger>,
     limits: Arc<Limits>,
     meter: Meter,
@@ -171,6 +175,7 @@ impl Gateway {
             local: None,
             outer_tls: OuterTls::default(),
             spending: None,
+            modules: Modules::of(None),
             ledger: Arc::default(),
             limits: Arc::default(),
             meter: Meter::default(),
@@ -206,6 +211,12 @@ impl Gateway {
     #[must_use]
     pub fn with_local(self, local: LocalFile) -> Self {
         Self { local: Some(Arc::new(local)), ..self }
+    }
+
+    /// Sets the folder of the kernels whose modules guests may ask for.
+    #[must_use]
+    pub fn with_kernels(self, kernels: PathBuf) -> Self {
+        Self { modules: Modules::of(Some(kernels)), ..self }
     }
 
     /// Credentials of the host; None: it has none.
@@ -414,6 +425,7 @@ impl Gateway {
             return git::answer(self, caller, request).await;
         }
         match request.uri().path() {
+            path if path.starts_with("/modules/") => self.modules.answer(path).await,
             "/" => response::text(StatusCode::OK, &help(&self.with_allowed(caller))),
             path => response::text(
                 StatusCode::NOT_FOUND,

@@ -17,7 +17,7 @@ use super::{
     durable,
     error::{BootError, Doing as _},
 };
-use crate::{FOLDER, boot_log::report};
+use crate::{FOLDER, boot_log::report, modprobe};
 
 const NEW: &str = "/newroot";
 /// Path of `session` for shells that set a PATH of their own, as login shells do.
@@ -76,8 +76,16 @@ fn furnish() -> Result<(), BootError> {
     optional("/tmp", sticky("/tmp"));
     optional("/run/lock", sticky("/run/lock"));
     optional("lo", loopback());
+    optional("modprobe", call_for_modules());
     optional(LINK, symlink(format!("{FOLDER}/bin/session"), LINK));
     Ok(())
+}
+
+/// Has the kernel, and programs that do as it does, call this binary for modules.
+fn call_for_modules() -> io::Result<()> {
+    let path = format!("{FOLDER}/bin/{}", modprobe::NAME);
+    symlink("session", &path)?;
+    fs::write("/proc/sys/kernel/modprobe", path)
 }
 
 fn optional(what: &str, done: io::Result<()>) {

@@ -3,6 +3,10 @@
 mod fetch;
 mod folder;
 mod image;
+mod modules;
+
+pub(super) use modules::are_kept;
+pub use modules::{NoModule, needed};
 
 pub(super) use fetch::{Fetch, Source};
 pub(super) use folder::{Kernel, images, newest};

@@ -10,6 +10,10 @@ pub mod identity;
 mod initramfs;
 mod kernel;
 pub mod kvm;
+pub mod modules {
+    //! Modules of guests' kernels.
+    pub use crate::kernel::{NoModule, needed};
+}
 mod program;
 pub mod qemu;
 pub mod simulated;

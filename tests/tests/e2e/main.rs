@@ -30,6 +30,7 @@ mod limits;
 mod messages;
 mod metrics;
 mod migration;
+mod modules;
 mod permissions;
 mod push_limit;
 mod rehearsals;

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{
     folder::{MODULES, VMLINUX, VMLINUZ, is_release, marker, open, version_key},
-    image,
+    image, modules,
 };
 use crate::{
     VmError,
@@ -112,6 +112,7 @@ impl Fetch<'_> {
         for (number, module) in self.load_order(&tree, release).await?.iter().enumerate() {
             self.copy_module(module, number, &modules).await?;
         }
+        modules::keep(&tree, &made)?;
         let complete = made.join("complete");
         file::write_durably(&complete, marker().as_bytes()).map_err(failed(&complete))?;
         Ok(made)
@@ -170,12 +171,18 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Renames the kernel's folder into place. One that another hostd finished meanwhile is as good; one made for other modules
-    /// is replaced.
+    /// Renames the kernel's folder into place. One that another hostd finished meanwhile is as good, and gets the tree of all modules
+    /// where it has none; one made for other modules is replaced.
     fn put_into_place(&self, made: &Path, release: &str) -> Result<(), VmError> {
         let place = self.folder.join(release);
         if open(self.folder, release.to_owned()).is_ok() {
-            return Ok(());
+            // The rest stays: what was booted from it is resumed with it.
+            let kept = place.join(modules::TREE);
+            return if kept.exists() {
+                Ok(())
+            } else {
+                fs::rename(made.join(modules::TREE), &kept).map_err(failed(&kept))
+            };
         }
         let aside = made.with_file_name("aside");
         match fs::rename(&place, aside) {
@@ -197,7 +204,7 @@ fn kernel_package(depends: &str) -> Option<String> {
 }
 
 /// Paths in lines such as `insmod /path/x.ko `; `builtin ext4` has none.
-fn insmod_paths(output: &str) -> Vec<PathBuf> {
+pub(super) fn insmod_paths(output: &str) -> Vec<PathBuf> {
     output.lines().filter_map(|line| line.strip_prefix("insmod ")).map(|path| PathBuf::from(path.trim())).collect()
 }
 

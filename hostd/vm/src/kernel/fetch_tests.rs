@@ -59,7 +59,15 @@ async fn keeps_the_image_and_the_modules_in_order() {
     let names: Vec<_> = kernel.modules.iter().map(|m| m.file_name().unwrap().to_str().unwrap().to_owned()).collect();
     assert_eq!(names, ["00-b.ko", "01-a.ko", "02-c.ko"]);
     assert_eq!(fs::read_dir(fakes.kernels()).unwrap().count(), 1, "temporary files are left");
+    let tree = fakes.kernels().join(RELEASE).join("tree");
+    let kept = || fs::read_to_string(tree.join("lib/modules").join(RELEASE).join("kernel/a.ko")).unwrap();
+    assert_eq!(kept(), "a\n");
     fakes.fetch(Source::Apt).await.unwrap();
+    // One without the tree gets it, and keeps the rest.
+    fs::remove_dir_all(&tree).unwrap();
+    fs::write(&kernel.image, "booted before").unwrap();
+    fakes.fetch(Source::Apt).await.unwrap();
+    assert_eq!((kept(), fs::read_to_string(&kernel.image).unwrap()), ("a\n".into(), "booted before".into()));
 }
 
 #[tokio::test]

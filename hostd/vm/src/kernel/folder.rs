@@ -1,7 +1,8 @@
 //! Kernels in the data folder.
 //!
 //! `kernel/RELEASE/` holds `vmlinux` (or `vmlinuz`, see [`image`](super::image)), `modules/NN-NAME.ko` in the order in which they are to be
-//! loaded, and `complete`, written last, which names the modules it was made for. The folder is renamed into place as a whole.
+//! loaded, `tree` with all modules (see [`modules`](super::modules)), and `complete`, written last, which names the modules it was
+//! made for. The folder is renamed into place as a whole.
 
 use std::{
     fs, io,

@@ -20,7 +20,7 @@ use crate::{
     accelerator::Choice,
     file::absolute,
     identity::ProcessIdentity,
-    kernel::{Fetch, Source},
+    kernel::{self, Fetch, Source},
     program::{APT_CACHE, APT_GET, DEPMOD, DPKG_DEB, MODPROBE, QEMU, QEMU_IMG},
     snapshot::store::Method,
 };
@@ -206,8 +206,19 @@ impl Vmm for Qemu {
     async fn prepare(&self, progress: &(dyn Fn(String) + Send + Sync)) -> Result<(), VmError> {
         let _one_at_a_time = self.preparing.lock().await;
         let folder = self.installation.data.join("kernel");
-        if self.installation.kernel().is_none() {
-            Fetch { folder: &folder, search: &self.installation.search, progress }.run(&self.kernel_source).await?;
+        let fetch = Fetch { folder: &folder, search: &self.installation.search, progress };
+        match self.installation.kernel() {
+            None => fetch.run(&self.kernel_source).await?,
+            Some(kernel) if !kernel::are_kept(&folder, &kernel.release) => {
+                if let Err(error) = fetch.run(&self.kernel_source).await {
+                    progress(format!(
+                        "kernel {} has no modules but those that every guest has, so containers and much else will not work in \
+                         sessions until a build can fetch them: {error}",
+                        kernel.release
+                    ));
+                }
+            }
+            Some(_) => {}
         }
         let none = || VmError::Kernel(format!("{} has none after preparing it", folder.display()));
         let (installation, kernel) = (self.installation.clone(), self.installation.kernel().ok_or_else(none)?);
