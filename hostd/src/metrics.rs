@@ -181,8 +181,8 @@ mod tests {
 
     #[test]
     fn environments_beyond_the_largest_are_shown_together() {
-        let stock = WarmView { ready: 1, wanted: 2 };
-        let all: Vec<_> = (0..70).map(|number| (format!("e{number:02}"), number, stock)).collect();
+        let stock = WarmView { ready: 1, wanted: 2, ..WarmView::default() };
+        let all: Vec<_> = (0..70).map(|number| (format!("e{number:02}"), number, stock.clone())).collect();
         let (sessions, warm) = by_environment(&all);
         assert_eq!((sessions.len(), sessions[OTHERS], sessions["e69"]), (ENVIRONMENTS + 1, 190, 69));
         assert_eq!((warm[OTHERS], warm["e20"]), ((20, 40), (1, 2)));

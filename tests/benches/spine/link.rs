@@ -88,6 +88,7 @@ async fn boot(data: &Path, gateway: &Arc<Gateway>) -> Arc<dyn Vm> {
 
 fn caller() -> Caller {
     Caller {
+        opens_pulls: None,
         session_id: "01BENCH0000000000000000000".into(),
         slug: "bench".into(),
         environment: "tools".into(),
