@@ -153,7 +153,7 @@ fn checks_are_read_and_a_command_alone_is_one() {
 #[case::unknown_key(
     r#"name = "python""#,
     r#"nmae = "python""#,
-    "1:1: unknown key `nmae`, expected one of `name`, `base`, `repository`, `setup`, `user`, `environment`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `checkpoint`, `restart`, `budget`, `egress`, `credentials`"
+    "1:1: unknown key `nmae`, expected one of `name`, `base`, `repository`, `setup`, `user`, `environment`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `restart`, `checkpoint`, `budget`, `egress`, `credentials`"
 )]
 #[case::unknown_inner_key(
     r#"suspend = { after = "5m" }"#,
@@ -163,7 +163,7 @@ fn checks_are_read_and_a_command_alone_is_one() {
 #[case::unknown_table(
     r#"warm = {"#,
     r#"wram = {"#,
-    "8:1: unknown key `wram`, expected one of `name`, `base`, `repository`, `setup`, `user`, `environment`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `checkpoint`, `restart`, `budget`, `egress`, `credentials`"
+    "8:1: unknown key `wram`, expected one of `name`, `base`, `repository`, `setup`, `user`, `environment`, `agent`, `ci`, `size`, `cpu`, `warm`, `suspend`, `restart`, `checkpoint`, `budget`, `egress`, `credentials`"
 )]
 #[case::wrong_type(r#"name = "python""#, r#"name = 3"#, "1:8: invalid type: integer `3`, expected a string")]
 #[case::wrong_inner_type(r#""python3", "g++""#, r#"7"#, "2:50: invalid type: integer `7`, expected a string")]
