@@ -173,8 +173,12 @@ async fn a_start_that_fails_says_why_and_leaves_no_vm() {
     *life.vmm.fails.lock().unwrap() = Some("no".into());
     assert_eq!(failed(life.start().await), "fake failed: no");
     life.vmm.no_agent.lock().unwrap().push(tonic::Code::InvalidArgument);
-    let why = failed(life.start().await);
-    assert_eq!(why, "the agent `agent` did not start: as the test wants it");
+    let Err(NotStarted::Ended(cause)) = life.start().await else { panic!("it did not end") };
+    assert_eq!(
+        (cause.word(), cause.to_string().contains("as the test wants it")),
+        ("agent-not-started", true),
+        "{cause}"
+    );
     assert_eq!((life.vmm.started(), life.vmm.running()), (1, 0));
 }
 
@@ -367,7 +371,7 @@ async fn a_copy_leaves_nothing_of_itself_and_the_session_as_it_was() {
     let copies = Copies::new(life.data.path(), life.vmm.clone(), admission.clone(), diffs, closing.clone(), DEADLINE);
     let read = async || copies.read(life.site.folder.clone(), life.record.subscribe()).await.map(drop);
     // It is not suspended.
-    assert!(matches!(read().await, Err(FleetError::NotRead(why)) if why.contains("not suspended")));
+    assert!(matches!(read().await, Err(FleetError::NotRead(why)) if why.contains("does not lie on disk")));
     let machine = life.suspended().await;
     // There is no working tree in it.
     *life.vmm.execs.work.lock().unwrap() = life.data.path().join("nowhere");
