@@ -63,6 +63,7 @@ c++                g++
 python3            python3
 useradd            passwd
 /bin/busybox       busybox-static
+systemd-analyze    systemd
 newuidmap          uidmap
 LIST
     [ "$1" = benches ] || return 0

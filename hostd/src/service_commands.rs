@@ -18,7 +18,8 @@ pub(crate) const INSTALL: &str = "Examples:
   hostd install --system --root build/package
       puts the same files below a folder, for a package; systemd is not told
 
-Installing again replaces what is there, and restarts the service; VMs of sessions run on.";
+Installing again replaces what is there, and restarts the service; VMs of sessions run on. A unit that hostd did not write is asked
+about, and kept as hostd.service.old.";
 
 pub(crate) const UPGRADE: &str = "Examples:
   hostd upgrade ./pilothouse-0.2/hostd
@@ -27,7 +28,8 @@ pub(crate) const UPGRADE: &str = "Examples:
       says what it would do
 
 VMs of sessions run on, and the newer hostd takes them over. It reads what the older one has stored; an older one does not read what
-a newer one has stored. The programs that were there are kept as hostd.old and so on.";
+a newer one has stored. The programs that were there are kept as hostd.old and so on; the commands that bring them back are said in the
+end, also where the newer hostd does not come up, and by `hostd upgrade .../hostd.old`.";
 
 pub(crate) const UNINSTALL: &str = "Examples:
   hostd stop --vms suspend && hostd uninstall --user
@@ -52,6 +54,9 @@ struct Which {
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Do it without a question
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(Args)]
@@ -75,9 +80,6 @@ pub(crate) struct Upgrade {
 pub(crate) struct Uninstall {
     #[command(flatten)]
     which: Which,
-    /// Remove it without a question
-    #[arg(long)]
-    yes: bool,
 }
 
 impl Which {
@@ -90,11 +92,15 @@ impl Which {
         Place::chosen(scope, self.root.clone())
     }
 
+    fn agreed(&self, question: &str) -> eyre::Result<bool> {
+        if self.yes { Ok(true) } else { confirmed(question) }
+    }
+
     fn carry_out(&self, plan: &Plan) -> eyre::Result<ExitCode> {
         if self.dry_run {
             plan.steps.iter().for_each(|step| println!("{step}"));
-        } else {
-            plan.carry_out(&mut |step| println!("{step}"))?;
+        } else if !plan.carry_out(&mut |step| println!("{step}"), &mut |question| self.agreed(question))? {
+            return Ok(ExitCode::FAILURE);
         }
         plan.notes.iter().for_each(|note| println!("note: {note}"));
         Ok(ExitCode::SUCCESS)
@@ -124,7 +130,7 @@ impl Uninstall {
     pub(crate) fn run(self) -> eyre::Result<ExitCode> {
         let plan = service::uninstall(&self.which.place()?)?;
         let question = "Remove the service and its programs? VMs that run go on without a hostd.";
-        if !self.which.dry_run && !self.yes && !confirmed(question)? {
+        if !self.which.dry_run && !self.which.agreed(question)? {
             return Ok(ExitCode::FAILURE);
         }
         self.which.carry_out(&plan)

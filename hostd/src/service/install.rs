@@ -1,7 +1,6 @@
 //! Installing a service, and removing it.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,57 +9,60 @@ use eyre::{Context as _, bail};
 
 use super::{
     UNIT,
+    list::{List, PROGRAMS, SHELLS, old},
     place::{Place, Scope},
     plan::{Plan, Step},
     unit,
+    upgrade::{restart, way_back},
 };
 
-/// The programs that belong together, and whether hostd does without.
-pub(super) const PROGRAMS: [(&str, bool); 4] =
-    [("hostd", false), ("pilothouse-guest-static", false), ("pilothouse", true), ("git-remote-pilothouse", true)];
-/// Shells that the console's completions are installed for.
-const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 /// Longest completions, in bytes.
 const COMPLETIONS: usize = 1 << 20;
-/// Ending of what a program was before.
-pub(super) const OLD: &str = "old";
 
 /// What is to be done to install the programs of this folder as a service. Nothing is done yet.
 ///
 /// # Errors
-/// A program is missing that hostd needs, or the service's user.
+/// A program is missing that hostd needs, or the service's user, or a path is none that a unit can name.
 pub fn install(place: &Place, from: &Path) -> eyre::Result<Plan> {
     let programs = programs(from)?;
-    let (mut steps, mut notes) = (vec![], vec![]);
     if place.root.is_none() && place.scope == Scope::System {
         has_user(unit::USER)?;
     }
-    let mut installed = vec![];
-    for (name, file) in &programs {
-        steps.extend(put(place, name, file));
-        installed.push(place.program(name));
+    let mut list = List::read(place)?.unwrap_or_default();
+    let mut plan = Plan { home: place.home(), ..Plan::default() };
+    let unit = place.on_disk(&place.unit());
+    let text = unit::text(place)?;
+    let kept = (!unit::is_ours(&unit)?).then(|| old(&unit));
+    if let Some(kept) = &kept {
+        let question = "was not written by `hostd install`; replace it? It is kept as";
+        plan.steps.push(Step::Ask(format!("{} {question} {}.", unit.display(), kept.display())));
     }
+    let first = plan.steps.len();
+    list.put(&mut plan, place, &programs)?;
     for shell in SHELLS {
         let pilothouse = programs.iter().find(|(name, _)| *name == "pilothouse").map(|(_, file)| file);
         if let (Some(program), Some(to)) = (pilothouse, place.completions(shell)) {
             let text = completions(program, shell).wrap_err("the completions of pilothouse")?;
-            steps.push(Step::Write { to: place.on_disk(&to), text });
-            installed.push(to);
+            plan.steps.push(Step::Write { to: place.on_disk(&to), text });
+            list.add(to);
         }
     }
-    steps.push(Step::Write { to: place.on_disk(&place.unit()), text: unit::text(place) });
-    installed.push(place.unit());
-    let list: String = installed.iter().map(|path| format!("{}\n", path.display())).collect();
-    steps.push(Step::Write { to: place.on_disk(&place.list()), text: list });
+    plan.steps.extend(kept.map(|by| Step::Keep { file: unit.clone(), by }));
+    plan.steps.push(Step::Write { to: unit, text });
+    list.add(place.unit());
+    // Before the rest: what is done by half can be removed, too.
+    plan.steps.insert(first, list.write(place));
     if place.root.is_none() {
-        steps.push(Step::Run(place.systemctl(&["daemon-reload"])));
-        steps.push(Step::Run(place.systemctl(&["enable", UNIT])));
-        steps.push(Step::Run(place.systemctl(&["restart", UNIT])));
+        plan.back = way_back(place, &list, &plan);
+        plan.steps.push(Step::Run(place.systemctl(&["daemon-reload"])));
+        plan.steps.push(Step::Run(place.systemctl(&["enable", UNIT])));
+        plan.steps.push(Step::VmsOutlive(place.scope));
+        plan.steps.push(restart(place));
         if place.scope == Scope::User {
-            notes.push("`loginctl enable-linger` has it run while you are not logged in".into());
+            plan.notes.push("`loginctl enable-linger` has it run while you are not logged in".into());
         }
     }
-    Ok(Plan { steps, notes })
+    Ok(plan)
 }
 
 /// What is to be done to remove a service. The data folder is not touched.
@@ -69,48 +71,30 @@ pub fn install(place: &Place, from: &Path) -> eyre::Result<Plan> {
 /// None is installed there.
 pub fn uninstall(place: &Place) -> eyre::Result<Plan> {
     let list = place.on_disk(&place.list());
-    let text = fs::read_to_string(&list)
-        .wrap_err_with(|| format!("no service was installed there, or not by `hostd install`: {}", list.display()))?;
+    let Some(listed) = List::read(place)? else {
+        bail!("no service was installed there, or not by `hostd install`: {} is not there", list.display());
+    };
+    let reload = Step::Run(place.systemctl(&["daemon-reload"]));
+    let unit = place.on_disk(&place.unit());
     let mut steps = vec![];
-    if place.root.is_none() {
+    // It is not where this was done by half before.
+    if place.root.is_none() && unit.exists() {
+        steps.extend([reload.clone(), Step::VmsOutlive(place.scope)]);
         steps.push(Step::Run(place.systemctl(&["disable", "--now", UNIT])));
     }
-    let known = known(place);
-    for path in text.lines().map(PathBuf::from) {
-        if !known.contains(&path) {
-            bail!("{} lists {}, which hostd does not install; remove it by hand", list.display(), path.display());
-        }
-        let on_disk = place.on_disk(&path);
-        steps.push(Step::Remove(old(&on_disk)));
-        steps.push(Step::Remove(on_disk));
+    let others = listed.paths().map(|path| place.on_disk(path)).filter(|path| *path != unit);
+    steps.extend(others.map(Step::Remove));
+    steps.push(Step::Remove(unit.clone()));
+    if place.root.is_none() {
+        steps.push(reload);
     }
     steps.push(Step::Remove(list));
-    if place.root.is_none() {
-        steps.push(Step::Run(place.systemctl(&["daemon-reload"])));
+    let mut notes = vec!["the data folder stays, with all sessions, environments and repositories".into()];
+    let foreign = old(&unit);
+    if foreign.exists() {
+        notes.push(format!("{} stays: hostd did not write it", foreign.display()));
     }
-    let notes = vec!["the data folder stays, with all sessions, environments and repositories".into()];
-    Ok(Plan { steps, notes })
-}
-
-/// All that `hostd install` may put there.
-fn known(place: &Place) -> Vec<PathBuf> {
-    let programs = PROGRAMS.iter().map(|(name, _)| place.program(name));
-    let completions = SHELLS.iter().filter_map(|shell| place.completions(shell));
-    programs.chain(completions).chain([place.unit()]).collect()
-}
-
-/// Puts a program in its place, and keeps the one that was there.
-pub(super) fn put(place: &Place, name: &str, file: &Path) -> [Step; 2] {
-    let to = place.on_disk(&place.program(name));
-    [Step::Keep { file: to.clone(), by: old(&to) }, Step::Copy { from: file.to_owned(), to }]
-}
-
-/// The path of what a file was before.
-fn old(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(OLD);
-    name.into()
+    Ok(Plan { steps, notes, ..Plan::default() })
 }
 
 /// The programs in this folder.
@@ -151,10 +135,15 @@ fn has_user(user: &str) -> eyre::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
     use crate::service::upgrade;
+
+    /// Carries a plan out, and says yes to what is asked.
+    fn done(plan: eyre::Result<Plan>) {
+        assert!(plan.unwrap().carry_out(&mut |_| (), &mut |_| Ok(true)).unwrap());
+    }
 
     /// A folder with programs, which say what they are.
     fn built(version: &str) -> tempfile::TempDir {
@@ -172,7 +161,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let place = Place::of_user(Path::new("/home/me"), Some(root.path().into()));
         let at = |path: &str| root.path().join("home/me").join(path);
-        install(&place, built("1").path()).unwrap().carry_out(&mut |_| ()).unwrap();
+        done(install(&place, built("1").path()));
         let text = |path: &str| fs::read_to_string(at(path)).unwrap();
         assert!(text(".local/bin/hostd").contains("hostd 1"));
         assert_eq!(text(".local/share/fish/vendor_completions.d/pilothouse.fish"), "pilothouse 1 completions fish\n");
@@ -180,15 +169,127 @@ mod tests {
         let unit = text(".config/systemd/user/hostd.service");
         let has = |line: &str| unit.lines().any(|text| text == line);
         assert!(has("ExecStart=/home/me/.local/bin/hostd serve") && has("KillMode=process") && has("Type=notify"));
-        upgrade(&place, built("2").path()).unwrap().carry_out(&mut |_| ()).unwrap();
-        assert!(text(".local/bin/hostd").contains("hostd 2") && text(".local/bin/hostd.old").contains("hostd 1"));
+        assert!(has("LimitCORE=0") && unit::text(&Place::of_system(None)).unwrap().contains("\nPrivateTmp=yes\n"));
+        // Twice: what it was at first is kept.
+        for _ in 0..2 {
+            done(upgrade(&place, built("2").path()));
+            assert!(text(".local/bin/hostd").contains("hostd 2") && text(".local/bin/hostd.old").contains("hostd 1"));
+        }
+        let error = upgrade(&place, &at(".local/bin/hostd.old")).unwrap_err().to_string();
+        assert!(error.contains("\n  mv -f ") && error.contains("hostd.old "), "{error}");
         let mine = at(".local/bin/mine");
         fs::write(&mine, "mine").unwrap();
-        uninstall(&place).unwrap().carry_out(&mut |_| ()).unwrap();
+        done(uninstall(&place));
         assert_eq!(fs::read_dir(at(".local/bin")).unwrap().count(), 1, "what is not hostd's stays");
         assert!(!at(".config/systemd/user/hostd.service").exists());
         let error = uninstall(&place).unwrap_err().to_string();
         assert!(error.starts_with("no service was installed there"), "{error}");
+    }
+
+    #[test]
+    fn what_is_kept_belongs_together() {
+        let root = tempfile::tempdir().unwrap();
+        let place = Place::of_system(Some(root.path().into()));
+        let (first, second, third) = (built("1"), built("2"), built("3"));
+        // The third has the guest of the second.
+        let guest = "pilothouse-guest-static";
+        fs::copy(second.path().join(guest), third.path().join(guest)).unwrap();
+        let kept = |name: &str| fs::read_to_string(old(&place.on_disk(&place.program(name)))).unwrap();
+        done(install(&place, first.path()));
+        done(upgrade(&place, second.path()));
+        assert!(kept("hostd").contains("hostd 1") && kept(guest).contains("static 1"));
+        let plan = upgrade(&place, third.path()).unwrap();
+        // hostd is the last that is replaced, and all is kept before: so this is where it may end.
+        let last = plan.steps.iter().rposition(|step| matches!(step, Step::Copy { .. })).unwrap();
+        assert!(plan.steps[last].to_string().ends_with("/bin/hostd"));
+        let half = Plan { steps: plan.steps[..last].to_vec(), ..plan };
+        done(Ok(half));
+        for _ in 0..2 {
+            done(upgrade(&place, third.path()));
+            assert!(kept("hostd").contains("hostd 2") && kept(guest).contains("static 2"));
+            assert!(kept("pilothouse").contains("pilothouse 2"));
+        }
+    }
+
+    #[test]
+    fn what_hostd_did_not_keep_is_not_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let place = Place::of_system(Some(root.path().into()));
+        done(install(&place, built("1").path()));
+        let unit = place.on_disk(&place.unit());
+        for program in ["hostd", "pilothouse"] {
+            fs::write(old(&place.on_disk(&place.program(program))), "mine").unwrap();
+        }
+        fs::write(old(&unit), "mine").unwrap();
+        done(uninstall(&place));
+        let bin = unit.ancestors().nth(4).unwrap().join("usr/local/bin");
+        assert_eq!(fs::read_dir(bin).unwrap().count(), 2, "and all of hostd's is gone");
+        assert_eq!((fs::read_to_string(old(&unit)).unwrap(), unit.exists()), ("mine".into(), false));
+    }
+
+    #[test]
+    fn a_unit_of_others_is_asked_about_and_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let place = Place::of_system(Some(root.path().into()));
+        let unit = place.on_disk(&place.unit());
+        fs::create_dir_all(unit.parent().unwrap()).unwrap();
+        fs::write(&unit, "[Service]\nExecStart=/opt/hostd\n").unwrap();
+        let programs = built("1");
+        let plan = install(&place, programs.path()).unwrap();
+        let mut asked = String::new();
+        let no = plan.carry_out(&mut |_| panic!("something was done"), &mut |question| {
+            asked = question.into();
+            Ok(false)
+        });
+        assert!(!no.unwrap() && asked.contains("hostd.service was not written by `hostd install`"), "{asked}");
+        done(Ok(plan));
+        assert!(fs::read_to_string(old(&unit)).unwrap().contains("/opt/hostd"));
+        // hostd's own is replaced without a question, and not kept.
+        let again = install(&place, programs.path()).unwrap();
+        assert!(again.carry_out(&mut |_| (), &mut |_| panic!("a question")).unwrap());
+        assert!(fs::read_to_string(old(&unit)).unwrap().contains("/opt/hostd"));
+    }
+
+    #[test]
+    fn a_removal_that_was_done_by_half_is_done_again() {
+        let home = tempfile::tempdir().unwrap();
+        let place = Place::of_user(home.path(), None);
+        let list = place.list();
+        fs::create_dir_all(list.parent().unwrap()).unwrap();
+        fs::write(&list, format!("{}\n{}\n", place.unit().display(), place.program("hostd").display())).unwrap();
+        let steps = || uninstall(&place).unwrap().steps;
+        let stop = |step: &Step| step.to_string().contains("disable --now");
+        assert!(!steps().iter().any(stop), "a unit that is not there is not stopped");
+        fs::create_dir_all(place.unit().parent().unwrap()).unwrap();
+        fs::write(place.unit(), "").unwrap();
+        let steps = steps();
+        let at = |wanted: &dyn Fn(&Step) -> bool| steps.iter().position(wanted).unwrap();
+        let stopped = at(&stop);
+        assert_eq!(steps[stopped - 1], Step::VmsOutlive(Scope::User), "only after a look");
+        let removed = |path: PathBuf| at(&move |step| *step == Step::Remove(path.clone()));
+        assert!(stopped < removed(place.program("hostd")));
+        assert!(removed(place.program("hostd")) < removed(place.unit()));
+        assert_eq!(removed(list), steps.len() - 1, "the last of all");
+    }
+
+    #[test]
+    fn vms_are_looked_after_before_a_restart_and_a_new_hostd_is_tried_before_it_is_installed() {
+        let (home, programs) = (tempfile::tempdir().unwrap(), built("1"));
+        let place = Place::of_user(home.path(), None);
+        let steps = install(&place, programs.path()).unwrap().steps;
+        let [.., reload, _, look, restart] = steps.as_slice() else { panic!("{steps:?}") };
+        assert!(
+            reload.to_string().ends_with("daemon-reload") && restart.to_string().ends_with("restart hostd.service")
+        );
+        assert_eq!(*look, Step::VmsOutlive(Scope::User));
+        fs::create_dir_all(place.program("hostd").parent().unwrap()).unwrap();
+        fs::write(place.program("hostd"), "1").unwrap();
+        let plan = upgrade(&place, programs.path()).unwrap();
+        let [tried, reload, look, ..] = plan.steps.as_slice() else { panic!("{plan:?}") };
+        assert!(tried.to_string().ends_with("hostd --version") && reload.to_string().ends_with("daemon-reload"));
+        assert_eq!(*look, Step::VmsOutlive(Scope::User));
+        let old = old(&place.program("hostd"));
+        assert!(plan.back[0].starts_with(&format!("mv -f {}", old.display())), "{:?}", plan.back);
     }
 
     #[test]
@@ -213,25 +314,26 @@ mod tests {
         assert!(error.contains("pilothouse-guest-static is not there"), "{error}");
     }
 
-    /// systemd's own judgement of both units, where systemd is on this machine.
+    /// systemd's own judgement of both units, also where a home folder has a name that a unit cannot say as it is.
     #[test]
     fn systemd_takes_the_units() {
         for user in [false, true] {
-            let folder = built("1");
-            let place = match user {
-                true => Place::of_user(folder.path(), None),
-                false => Place::of_system(None),
-            };
-            let text = unit::text(&place).replace(&place.program("hostd").display().to_string(), "/bin/true");
+            let folder = tempfile::tempdir().unwrap();
+            let home = folder.path().join("50% \"of\" it\\$HOME");
+            let place = if user { Place::of_user(&home, None) } else { Place::of_system(None) };
+            let mut text = unit::text(&place).unwrap();
+            if user {
+                fs::create_dir_all(place.program("hostd").parent().unwrap()).unwrap();
+                fs::copy("/bin/true", place.program("hostd")).unwrap();
+            } else {
+                text = text.replace(&place.program("hostd").display().to_string(), "/bin/true");
+            }
             let path = folder.path().join(UNIT);
             fs::write(&path, text).unwrap();
             let scope = if user { "--user" } else { "--system" };
             let command = ["verify", "--man=no", "--recursive-errors=no", scope];
             let verified = Command::new("systemd-analyze").args(command).arg(&path).output();
-            let Ok(verified) = verified else {
-                eprintln!("NOT CHECKED: systemd-analyze is not on this machine");
-                return;
-            };
+            let verified = verified.expect("systemd-analyze is needed: tests/setup.sh installs it");
             let said = String::from_utf8_lossy(&verified.stderr);
             // Of other units on the machine it may say more.
             let ours: Vec<_> = said.lines().filter(|line| line.contains(UNIT)).collect();

@@ -11,7 +11,32 @@ pub(crate) struct KillMode {
     pub(crate) mode: Option<String>,
 }
 
+/// What becomes of VMs where their hostd is stopped or restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// They run on.
+    Outlive,
+    /// They end with it: why, and what to do first.
+    End(String),
+    /// Nobody knows: what a person is to be asked.
+    Unknown(String),
+}
+
 impl KillMode {
+    /// Whether hostd may be stopped or restarted.
+    pub(super) fn verdict(&self) -> Verdict {
+        match (self.trouble(), self.ends_vms()) {
+            (Some((found, advice)), _) => {
+                Verdict::End(format!("{found}, as the next step would; {advice}, and then say the same again"))
+            }
+            (None, Some(_)) => Verdict::Outlive,
+            (None, None) => Verdict::Unknown(format!(
+                "systemd does not say what KillMode {} has; with another than `process` the VMs of all sessions end now. Go on?",
+                self.unit
+            )),
+        }
+    }
+
     /// Whether VMs end with hostd; None: it is not known.
     pub(crate) fn ends_vms(&self) -> Option<bool> {
         self.mode.as_ref().map(|mode| !matches!(mode.as_str(), "process" | "none"))
@@ -90,6 +115,11 @@ mod tests {
             let (found, advice) = of(Some(mode)).trouble().unwrap();
             assert!(found.starts_with(&format!("KillMode={mode} of hostd.service ends the VMs")), "{found}");
             assert!(advice.contains("KillMode=process") && advice.contains("systemctl edit hostd.service"), "{advice}");
+            let Verdict::End(trouble) = of(Some(mode)).verdict() else { panic!("{mode} would be gone on with") };
+            assert!(trouble.contains("KillMode=process"), "{trouble}");
         }
+        assert_eq!(of(Some("process")).verdict(), Verdict::Outlive);
+        let Verdict::Unknown(question) = of(None).verdict() else { panic!("nobody would be asked") };
+        assert!(question.ends_with("Go on?"), "{question}");
     }
 }

@@ -24,6 +24,8 @@ pub struct Place {
     share: PathBuf,
     /// Folder of units.
     units: PathBuf,
+    /// The person's home folder.
+    home: Option<PathBuf>,
 }
 
 impl Place {
@@ -31,7 +33,8 @@ impl Place {
     #[must_use]
     pub fn of_user(home: &Path, root: Option<PathBuf>) -> Self {
         let (local, units) = (home.join(".local"), home.join(".config/systemd/user"));
-        Self { scope: Scope::User, root, programs: local.join("bin"), share: local.join("share"), units }
+        let (programs, share) = (local.join("bin"), local.join("share"));
+        Self { scope: Scope::User, root, programs, share, units, home: Some(home.to_owned()) }
     }
 
     /// The places of the machine's service.
@@ -43,6 +46,7 @@ impl Place {
             programs: "/usr/local/bin".into(),
             share: "/usr/local/share".into(),
             units: "/etc/systemd/system".into(),
+            home: None,
         }
     }
 
@@ -59,6 +63,12 @@ impl Place {
                 Ok(Self::of_user(&home.ok_or_eyre("this user has no home folder; say --system")?, root))
             }
         }
+    }
+
+    /// Where the home folder of the service's person is on this machine; None: it is the machine's service.
+    #[must_use]
+    pub fn home(&self) -> Option<PathBuf> {
+        self.home.as_deref().map(|home| self.on_disk(home))
     }
 
     /// Path of a program, as the unit names it.

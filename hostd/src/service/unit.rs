@@ -1,13 +1,37 @@
 //! The unit's text.
 
+use std::{fs, io, io::Read as _, path::Path};
+
+use eyre::{Context as _, bail};
+
 use super::place::{Place, Scope};
 
 /// The user that the machine's service runs as.
 pub(super) const USER: &str = "pilothouse";
 
+/// How every unit begins that hostd writes.
+const BEGIN: &str = "# Written by `hostd install`";
+
+/// Whether the unit at this path is hostd's to replace: it wrote it, or there is none.
+///
+/// # Errors
+/// The unit cannot be read.
+pub(super) fn is_ours(path: &Path) -> eyre::Result<bool> {
+    let mut begin = vec![];
+    match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        file => file.and_then(|file| file.take(BEGIN.len() as u64).read_to_end(&mut begin)),
+    }
+    .wrap_err_with(|| path.display().to_string())?;
+    Ok(begin == BEGIN.as_bytes())
+}
+
 /// The unit of a service at this place.
-pub(super) fn text(place: &Place) -> String {
-    let hostd = place.program("hostd").display().to_string();
+///
+/// # Errors
+/// The path of hostd is none that a unit can name.
+pub(super) fn text(place: &Place) -> eyre::Result<String> {
+    let hostd = quoted(&place.program("hostd"))?;
     let (start, own, wanted) = match place.scope {
         Scope::User => (format!("{hostd} serve"), String::new(), "default.target"),
         Scope::System => {
@@ -15,8 +39,8 @@ pub(super) fn text(place: &Place) -> String {
             (start, of_system(), "multi-user.target")
         }
     };
-    format!(
-        "# Written by `hostd install`; what is to be other belongs into a drop-in: `systemctl edit hostd`.
+    Ok(format!(
+        "{BEGIN}; what is to be other belongs into a drop-in: `systemctl edit hostd`.
 [Unit]
 Description=Pilothouse: sessions of coding agents, each in a microVM
 Wants=network-online.target
@@ -38,6 +62,8 @@ TimeoutStartSec=300
 # `hostd serve --stop-vms` puts sessions to disk within 80 s.
 TimeoutStopSec=90
 LimitNOFILE=524288
+# A core has the secrets that hostd holds, and memory of sessions.
+LimitCORE=0
 # VMs are bounded by cgroups below this one.
 Delegate=yes
 # Secrets that credentials.toml names with `systemd = \"npm-token\"`:
@@ -46,7 +72,20 @@ Delegate=yes
 [Install]
 WantedBy={wanted}
 "
-    )
+    ))
+}
+
+/// A path as the program of a unit's command: systemd splits at blanks, and takes `%` as the begin of a specifier.
+fn quoted(path: &Path) -> eyre::Result<String> {
+    let Some(text) = path.to_str().filter(|text| !text.contains(char::is_control)) else {
+        bail!(
+            "{path:?} cannot be named in a unit of systemd; install it with --system, or for a user with a home of another name"
+        );
+    };
+    let text = text.replace('%', "%%");
+    let plain = |c: char| !c.is_whitespace() && !['"', '\'', '\\', ';', '$'].contains(&c);
+    let escaped = || format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""));
+    Ok(if text.chars().all(plain) { text } else { escaped() })
 }
 
 /// What a service of the machine is held to. All that implies no_new_privs is left out: an environment's base is made in a user
@@ -60,7 +99,7 @@ StateDirectory=pilothouse
 StateDirectoryMode=0700
 ProtectSystem=strict
 ProtectHome=yes
-ReadWritePaths=/var/tmp
+PrivateTmp=yes
 DevicePolicy=closed
 DeviceAllow=/dev/kvm rw
 CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_DAC_OVERRIDE CAP_SYS_ADMIN

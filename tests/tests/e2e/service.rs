@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::ErrorKind,
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -61,9 +61,20 @@ fn what_is_installed_is_upgraded_and_removed_and_nobody_is_asked_where_nobody_is
     assert!(completions.contains("pilothouse"), "{completions}");
     let program = installed("usr/local/bin/hostd");
     assert!(run(Command::new(&program).arg("--version"), &[]).text().starts_with("hostd "));
+    // hostd keeps what it makes to itself, but for this.
+    let mode = |path: &str| fs::metadata(installed(path)).unwrap().permissions().mode() & 0o777;
+    let open = ["usr", "usr/local/bin", "usr/local/bin/hostd", "usr/local/share/zsh/site-functions", "etc/systemd"];
+    assert_eq!(open.map(mode), [0o755; 5]);
     let folder = paths::bin();
-    let _ = hostd(&["upgrade", folder.to_str().unwrap(), "--system", "--root", into]).text();
-    assert!(same("usr/local/bin/hostd.old", &paths::program("hostd")));
+    let upgrade = || hostd(&["upgrade", folder.to_str().unwrap(), "--system", "--root", into]).text();
+    let _ = upgrade();
+    assert!(!installed("usr/local/bin/hostd.old").exists(), "it is the same");
+    fs::write(&program, "an older one").unwrap();
+    for _ in 0..2 {
+        assert!(upgrade().contains("mv -f "));
+        assert_eq!(fs::read_to_string(installed("usr/local/bin/hostd.old")).unwrap(), "an older one");
+        assert!(same("usr/local/bin/hostd", &paths::program("hostd")));
+    }
     hostd(&["upgrade", "/bin/true", "--system", "--root", into]).assert_failed(1, &["is not called hostd"]);
     hostd(&["uninstall", "--system", "--root", into]).assert_failed(2, &["say --yes"]);
     assert!(program.exists());
