@@ -49,13 +49,13 @@ impl Sources {
     /// What went wrong, in words.
     async fn read(&self) -> Result<String, String> {
         // A store that cannot be read is told by its own counters; the rest is shown all the same.
-        let pulls = self.store.count_pulls().await.unwrap_or_default();
+        let pulls = self.store.count_pulls().await.ok();
         let this = self.clone();
         let read = tokio::task::spawn_blocking(move || this.text(pulls));
         read.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
-    fn text(&self, pulls: Pulls) -> Result<String, std::fmt::Error> {
+    fn text(&self, pulls: Option<Pulls>) -> Result<String, std::fmt::Error> {
         let mut page = Page::default();
         about(&mut page, &self.fleet.figures());
         self.sessions(&mut page);
@@ -80,9 +80,8 @@ impl Sources {
         page.shown("pool_requests", "First starts that a warm VM would fit, by whether there was one", meter.pool());
     }
 
-    fn forge(&self, page: &mut Page, pulls: Pulls) {
-        let help = "Pull requests of the built-in forge";
-        page.gauge("pull_requests", help, "state", [("open", pulls.open), ("ended", pulls.ended)]);
+    fn forge(&self, page: &mut Page, pulls: Option<Pulls>) {
+        pull_requests(page, pulls);
         let (queued, running) = self.ci.under_way();
         let states = [("queued", queued as u64), ("running", running as u64)];
         page.gauge("check_runs", "Runs of checks on this host that are not over", "state", states);
@@ -113,6 +112,14 @@ impl Sources {
         page.one("store_queue_length", "Requests that wait for the store", self.store.waiting() as u64);
         let help = "Warnings and errors in hostd's log, by the part of hostd that says them";
         page.shown("log_events", help, log::counts());
+    }
+}
+
+/// Pull requests, which are in the store; None: it cannot be read, and nothing is shown rather than that there are none.
+fn pull_requests(page: &mut Page, pulls: Option<Pulls>) {
+    let help = "Pull requests of the built-in forge";
+    if let Some(Pulls { open, ended }) = pulls {
+        page.gauge("pull_requests", help, "state", [("open", open), ("ended", ended)]);
     }
 }
 
@@ -178,6 +185,18 @@ fn by_environment<'a>(all: &'a [(String, u64, crate::sessions::WarmView)]) -> (B
 mod tests {
     use super::*;
     use crate::sessions::WarmView;
+
+    #[test]
+    fn pull_requests_that_cannot_be_read_are_not_shown_as_none() {
+        let shown = |pulls| {
+            let (mut page, mut text) = (Page::default(), String::new());
+            pull_requests(&mut page, pulls);
+            prometheus_text::encode(&mut text, &page.into_registry()).unwrap();
+            text
+        };
+        assert!(shown(Some(Pulls { open: 2, ended: 3 })).contains("pilothouse_pull_requests{state=\"open\"} 2"));
+        assert!(!shown(None).contains("pull_requests"));
+    }
 
     #[test]
     fn environments_beyond_the_largest_are_shown_together() {
