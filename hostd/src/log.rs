@@ -10,7 +10,10 @@ use hostd_core::{Actor, text};
 use prometheus_client::metrics::{counter::Counter, family::Family};
 use tracing::{Event, Level, Span, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::ParseError, layer::Context, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer, Registry,
+    filter::{LevelFilter, ParseError},
+    layer::{Context, SubscriberExt as _},
+    util::SubscriberInitExt as _,
 };
 
 /// Longest name of an actor in the log, in bytes.
@@ -33,12 +36,17 @@ pub enum Format {
 pub fn begin(format: Format, level: &str) -> Result<(), ParseError> {
     let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(level))?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let log = tracing_subscriber::registry().with(filter).with(Counting);
     match format {
-        Format::Text => log.with(lines.with_ansi(std::io::stderr().is_terminal())).init(),
-        Format::Json => log.with(lines.json().flatten_event(true).with_current_span(false)).init(),
+        Format::Text => counted(lines.with_ansi(std::io::stderr().is_terminal()), filter).init(),
+        Format::Json => counted(lines.json().flatten_event(true).with_current_span(false), filter).init(),
     }
     Ok(())
+}
+
+/// A log with these lines, of which the filter says what is written: what it hides is counted all the same.
+fn counted<L: Layer<Registry> + Send + Sync>(lines: L, filter: EnvFilter) -> impl Subscriber + Send + Sync {
+    let counting = Layer::<Registry>::with_filter(Counting, LevelFilter::WARN);
+    tracing_subscriber::registry().with(lines.with_filter(filter).and_then(counting))
 }
 
 /// The span of what concerns a session. It is there whatever the log has: what is worth a line is worth its session.
@@ -147,12 +155,18 @@ mod tests {
         );
         let of = |level| COUNTS.get_or_create(&labels(level, "log")).get();
         let before = [of("warn"), of("error")];
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(Counting), || {
+        let written = Written::default();
+        let to = written.clone();
+        let lines = tracing_subscriber::fmt::layer().with_writer(move || to.clone());
+        // Whether the log shows them or not.
+        tracing::subscriber::with_default(counted(lines, EnvFilter::new("hostd::log=error")), || {
             tracing::warn!("one");
             tracing::info!("none");
             tracing::error!("another");
             tracing::error!("a third");
         });
         assert_eq!([of("warn"), of("error")], [before[0] + 1, before[1] + 2]);
+        let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!((written.lines().count(), written.contains("one")), (2, false), "{written}");
     }
 }
