@@ -3,8 +3,9 @@
 //! The guest runs it so that nothing of it stays (`session rehearse`). What stays is what makes the next start quick: the pages of its
 //! files are in the guest's memory, and an emulated processor has translated what it executes.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, pin::pin, time::Duration};
 
+use futures::FutureExt as _;
 use hostd_core::{Recipe, profile, recipe::ROOT, text};
 use pilothouse_proto::guest::v1::{
     ExecRequest, ExecResponse, ExecStart, Exit, Size, exec_request::Request, exec_response::Response,
@@ -29,11 +30,18 @@ struct Times {
     silence: Duration,
     /// Longest time for a guest to begin, and for all processes to end.
     end: Duration,
+    /// The same for all processes to end while somebody waits.
+    hurried: Duration,
 }
 
 impl Default for Times {
     fn default() -> Self {
-        Self { whole: Duration::from_secs(60), silence: Duration::from_millis(1500), end: Duration::from_secs(20) }
+        Self {
+            whole: Duration::from_secs(60),
+            silence: Duration::from_millis(1500),
+            end: Duration::from_secs(20),
+            hurried: Duration::from_secs(2),
+        }
     }
 }
 
@@ -45,6 +53,9 @@ const SIZE: (u16, u16) = (120, 40);
 const TERM: i32 = 15;
 /// Messages on their way to it.
 const QUEUE: usize = 8;
+
+/// The guest's own program, by its path: an environment may have others of the name before it.
+const SESSION: &str = "/run/pilothouse/bin/session";
 
 /// What is run in a rehearsal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +93,7 @@ impl Rehearsal {
     }
 
     fn start(&self) -> ExecStart {
-        let own = ["session", "rehearse", "--user", &self.user, "--directory", &self.directory, "--"];
+        let own = [SESSION, "rehearse", "--user", &self.user, "--directory", &self.directory, "--"];
         ExecStart {
             command: own.into_iter().chain(self.command.iter().map(String::as_str)).map(Into::into).collect(),
             environment: self.environment.clone(),
@@ -96,7 +107,7 @@ impl Rehearsal {
     /// Runs it to its first screen, a minute at most, or until `wanted` is ready; when this returns its processes are gone.
     ///
     /// # Errors
-    /// A text for people: the processes did not end, or nobody knows. The guest is of no use to a session.
+    /// A text for people: the processes did not end, in seconds where the VM is wanted, or nobody knows. The guest is of no use to a session.
     pub(crate) async fn run(
         &self,
         mut client: GuestClient<Channel>,
@@ -105,7 +116,16 @@ impl Rehearsal {
         let (requests, receiver) = mpsc::channel(QUEUE);
         let start = ExecRequest { request: Some(Request::Start(self.start())) };
         requests.send(start).await.map_err(|_| "the request went nowhere".to_owned())?;
-        let started = timeout(self.times.end, client.exec(ReceiverStream::new(receiver))).await;
+        let mut wanted = pin!(wanted);
+        let mut begins = pin!(timeout(self.times.end, client.exec(ReceiverStream::new(receiver))));
+        // Nothing has begun where it is wanted already.
+        if wanted.as_mut().now_or_never().is_some() {
+            return Ok(Rehearsed::CutShort);
+        }
+        let started = tokio::select! {
+            started = &mut begins => started,
+            () = &mut wanted => return Err("the VM was wanted while its guest began".into()),
+        };
         let started = started.map_err(|_| "the guest did not begin".to_owned())?;
         let responses = started.map_err(|status| said(&status))?.into_inner();
         let mut stage = Stage {
@@ -123,7 +143,7 @@ impl Rehearsal {
             },
             () = wanted => Rehearsed::CutShort,
         };
-        stage.end().await?;
+        stage.end(if came == Rehearsed::CutShort { self.times.hurried } else { self.times.end }).await?;
         Ok(came)
     }
 }
@@ -189,14 +209,15 @@ impl Stage {
         if shown.is_empty() { format!("it {how}") } else { format!("it {how}: {shown}") }
     }
 
-    /// Ends what still runs of it, and waits for that: its exit code comes when no process of it is left.
-    async fn end(mut self) -> Result<(), String> {
+    /// Ends what still runs of it, and waits so long for that: its exit code comes when no process of it is left.
+    async fn end(mut self, within: Duration) -> Result<(), String> {
         if self.over {
             return Ok(());
         }
         let term = ExecRequest { request: Some(Request::Signal(TERM)) };
-        self.requests.send(term).await.map_err(|_| "the link was lost".to_owned())?;
         let over = async {
+            // A program that reads no answers may stand in the way of this too.
+            self.requests.send(term).await.map_err(|_| "the link was lost".to_owned())?;
             loop {
                 match self.responses.message().await.map_err(|status| said(&status))?.and_then(|it| it.response) {
                     Some(Response::Exit(_)) => return Ok(()),
@@ -205,7 +226,7 @@ impl Stage {
                 }
             }
         };
-        timeout(self.times.end, over).await.unwrap_or_else(|_| Err("its processes did not end".into()))
+        timeout(within, over).await.unwrap_or_else(|_| Err("its processes did not end".into()))
     }
 }
 
@@ -244,6 +265,7 @@ mod tests {
                 whole: Duration::from_secs(2),
                 silence: Duration::from_millis(50),
                 end: Duration::from_millis(500),
+                hurried: Duration::from_millis(50),
             },
         };
         let came = rehearsal.run(met.hello.client.clone(), wanted).await;
@@ -264,7 +286,7 @@ mod tests {
         assert_eq!(
             rehearse("x fail", pending()).await,
             failed(
-                "it ended with exit code 3: ran session rehearse --user agent \
+                "it ended with exit code 3: ran /run/pilothouse/bin/session rehearse --user agent \
                     --directory /work -- agent x fail"
             )
         );
@@ -275,5 +297,21 @@ mod tests {
     async fn a_vm_in_which_something_may_still_run_is_of_no_use() {
         assert_eq!(rehearse("draw-on", pending()).await, Err("its processes did not end".into()));
         assert_eq!(rehearse("hang", pending()).await, Err("the guest did not begin".into()));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_asks_without_end_and_reads_no_answer_holds_nobody_up() {
+        let came = timeout(Duration::from_secs(20), rehearse("deaf", pending())).await;
+        assert_eq!(came, Ok(Err("its processes did not end".into())));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_vm_waits_for_no_program() {
+        let began = Instant::now();
+        let wanted = || sleep(Duration::from_millis(100));
+        assert_eq!(rehearse("draw-on", wanted()).await, Err("its processes did not end".into()));
+        assert_eq!(rehearse("hang", wanted()).await, Err("the VM was wanted while its guest began".into()));
+        assert_eq!(rehearse("hang", async {}).await, Ok(Rehearsed::CutShort), "nothing has begun");
+        assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
     }
 }

@@ -25,7 +25,8 @@ pub(crate) struct Execs {
     /// Told when a program begins, which goes no further while `hold` is locked.
     pub(crate) began: Semaphore,
     pub(crate) hold: tokio::sync::Mutex<()>,
-    /// Whether a program's last word decides what becomes of it: fail, die, die-once, hang, flood, draw, draw-nothing, draw-on. Else it runs here.
+    /// Whether a program's last word decides what becomes of it: fail, die, die-once, hang, flood, draw, draw-nothing, draw-on, deaf.
+    /// Else it runs here.
     pub(super) scripted: AtomicBool,
     /// What was to be run, each as `USER@DIRECTORY: COMMAND`, without the user where that is root.
     pub(super) commands: Mutex<Vec<String>>,
@@ -96,6 +97,7 @@ async fn play(
         Some(word @ ("draw" | "draw-nothing" | "draw-on")) => {
             return draw(requests, word != "draw-nothing", word != "draw-on");
         }
+        Some("deaf") => return deaf(requests),
         Some(word) if word == "die" || (word == "die-once" && first) => {
             ended.send_replace(Some(Cause::GuestReset("panic".into())));
             return std::future::pending().await;
@@ -133,6 +135,15 @@ fn draw(requests: Streaming<ExecRequest>, draws: bool, ends: bool) -> Answers<Ex
         }
     });
     Box::pin(asks.chain(goes_on))
+}
+
+/// Asks its terminal what it is, without end, and reads nothing.
+fn deaf(requests: Streaming<ExecRequest>) -> Answers<ExecResponse> {
+    Box::pin(stream::unfold(requests, |requests| async move {
+        tokio::task::yield_now().await;
+        let asks = exec_response::Response::Stdout("\x1b[c".repeat(1000).into());
+        Some((Ok(ExecResponse { response: Some(asks) }), requests))
+    }))
 }
 
 /// 64 MiB and a last line.

@@ -155,7 +155,9 @@ async fn an_agent_is_rehearsed_to_its_first_screen_and_ended_before_a_session_ha
     let rehearsed = commands.iter().find(|line| line.contains("session rehearse")).unwrap();
     // As root, who becomes the agent's user once all is in place, and with an id for its conversation.
     assert!(
-        rehearsed.starts_with("/: session rehearse --user agent --directory /work/widgets -- agent --id="),
+        rehearsed.starts_with(
+            "/: /run/pilothouse/bin/session rehearse --user agent --directory /work/widgets -- agent --id="
+        ),
         "{rehearsed}"
     );
     assert!(!rehearsed.contains("{session_id}"), "{rehearsed}");
@@ -174,7 +176,8 @@ async fn a_rehearsal_that_fails_costs_nothing_and_is_told() {
     let stop = CancellationToken::new();
     let warm = make(&vmm, &gateway, &root(data.path()), "demo", &build, &stop, pending()).await.unwrap();
     assert!(
-        warm.lives() && warm.unrehearsed.starts_with("it ended with exit code 3: ran session rehearse"),
+        warm.lives()
+            && warm.unrehearsed.starts_with("it ended with exit code 3: ran /run/pilothouse/bin/session rehearse"),
         "{}",
         warm.unrehearsed
     );
