@@ -81,6 +81,7 @@ use meter::Asked;
 pub(crate) use meter::Meter;
 use modules::Modules;
 use outer_tls::OuterTls;
+use pushed::Bound;
 use refusals::Refusals;
 pub use refusals::{Denied, Refused};
 use response::Body;
@@ -115,6 +116,8 @@ pub struct Gateway {
     allowed: Mutex<HashMap<String, Arc<[Egress]>>>,
     /// Tells of refusals whoever wants to hear of them.
     denials: broadcast::Sender<Denied>,
+    /// Bounds what pushes open.
+    pushes: Bound,
     /// Credentials of the host; None: it has none.
     credentials: Option<Arc<Credentials>>,
     /// Which of its own services the host names; None: it bounds nothing.
@@ -163,6 +166,7 @@ impl Gateway {
     /// A gateway that serves these repositories.
     #[must_use]
     pub fn new(mirror: Arc<dyn Mirror>) -> Self {
+        let denials = broadcast::Sender::new(DENIALS);
         Self {
             mirror,
             forge: None,
@@ -170,7 +174,8 @@ impl Gateway {
             uses: Mutex::default(),
             refusals: Mutex::default(),
             allowed: Mutex::default(),
-            denials: broadcast::Sender::new(DENIALS),
+            pushes: Bound::telling(denials.clone()),
+            denials,
             credentials: None,
             local: None,
             outer_tls: OuterTls::default(),

@@ -49,7 +49,7 @@ pub(super) async fn answer(gateway: &Gateway, caller: &Caller, request: Request<
                 return response::text(StatusCode::SERVICE_UNAVAILABLE, text);
             };
             let (then, too_long) = match is_push(&request) {
-                true => (gateway.after_push(caller), Some(too_long(gateway))),
+                true => (gateway.after_push(caller).await, Some(too_long(gateway))),
                 false => (AfterExit::nothing(), None),
             };
             cgi::run(&command, request.into_body(), &caller.slug, then, permit, too_long).await

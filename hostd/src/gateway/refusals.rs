@@ -18,7 +18,7 @@ const NAME: usize = 300;
 /// A destination that a session was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// The destination as `host:port`.
+    /// The destination as `host:port`; of what a push was refused beside itself, in words.
     pub destination: String,
     /// Reason of the refusal, in a few words.
     pub why: String,

@@ -166,6 +166,52 @@ async fn a_branch_that_was_deleted_and_pushed_again_is_another_pull_request_and_
     let push: Vec<&str> = ["push", "-q", "origin"].into_iter().chain(many.iter().map(String::as_str)).collect();
     fixture.git_works("widgets", &push).await;
     assert_eq!(pulls(&forge).await.len(), 2 + 8);
+    // Those that were left out stay so, whatever else is pushed.
+    commit_and_push(&fixture, "z", "one").await;
+    let all = pulls(&forge).await;
+    assert_eq!((all.len(), all[10].1.as_str()), (2 + 8 + 1, "z"));
+}
+
+/// Pushes the present commit to this many branches at once.
+async fn push_many(fixture: &Fixture, name: &str, many: usize, also: &[&str]) {
+    let many: Vec<String> = (0..many).map(|n| format!("HEAD:refs/heads/agent/fix-parser-3f/{name}-{n:02}")).collect();
+    let push = ["push", "-q", "origin"].into_iter().chain(many.iter().map(String::as_str));
+    fixture.git_works("widgets", &push.chain(also.iter().copied()).collect::<Vec<_>>()).await;
+}
+
+#[tokio::test]
+async fn branches_that_become_no_pull_request_take_no_place_of_others() {
+    let (fixture, forge) = on_push().await;
+    fixture.clone_widgets().await;
+    fixture.git_works("widgets", &["branch", "fix"]).await;
+    fixture.git_works("widgets", &["checkout", "-q", "fix"]).await;
+    fixture.git_works("widgets", &["commit", "-q", "--allow-empty", "-m", "Fix it"]).await;
+    fixture.git_works("widgets", &["checkout", "-q", "main"]).await;
+    push_many(&fixture, "empty", 10, &["fix:refs/heads/agent/fix-parser-3f/fix"]).await;
+    let all = pulls(&forge).await;
+    assert_eq!(all.iter().map(|it| it.1.as_str()).collect::<Vec<_>>(), ["Fix it"]);
+}
+
+#[tokio::test]
+async fn pushes_open_no_flood_of_pull_requests_and_that_is_told_once() {
+    let (fixture, forge) = on_push().await;
+    fixture.clone_widgets().await;
+    let mut denials = fixture.gateway.denials();
+    fixture.git_works("widgets", &["commit", "-q", "--allow-empty", "-m", "x"]).await;
+    for name in ["a", "b", "c", "d"] {
+        push_many(&fixture, name, 8, &[]).await;
+    }
+    assert_eq!(pulls(&forge).await.len(), 20);
+    let told = denials.try_recv().unwrap();
+    assert_eq!((told.session.as_str(), told.refused.count), ("01J", 1));
+    assert_eq!(told.refused.destination, "a pull request for agent/fix-parser-3f/c-04");
+    assert!(told.refused.why.contains("20 within an hour"), "{told:?}");
+    assert!(denials.try_recv().is_err(), "once");
+    // Those that are gone count, too, and who asks for one is served.
+    fixture.git_works("widgets", &["push", "-q", "origin", ":refs/heads/agent/fix-parser-3f/a-00"]).await;
+    commit_and_push(&fixture, "y", "a-00").await;
+    assert_eq!(pulls(&forge).await.len(), 20);
+    assert_eq!(open(&fixture, "d-00").await.unwrap().number, 21);
 }
 
 #[tokio::test]
