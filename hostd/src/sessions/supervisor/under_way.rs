@@ -146,14 +146,19 @@ pub(super) async fn taken(adopting: Option<&mut Adopting>) -> Taken {
     match adopting.map(|adopting| &mut adopting.stage) {
         Some(Takes::Vm(task)) => match task.await {
             Ok(found) => found.map_or_else(Taken::Not, |found| Taken::Found(Box::new(found))),
-            Err(error) => Taken::Panicked(error),
+            Err(error) => failed(error),
         },
         Some(Takes::Guest(task)) => match task.await {
             Ok(met) => met.map_or_else(Taken::Not, |running| Taken::Runs(Box::new(running))),
-            Err(error) => Taken::Panicked(error),
+            Err(error) => failed(error),
         },
         None => pending().await,
     }
+}
+
+/// A task is cancelled where hostd's runtime ends: the next hostd finds its VM.
+fn failed(error: JoinError) -> Taken {
+    if error.is_cancelled() { Taken::Not(NotTaken::Cancelled) } else { Taken::Panicked(error) }
 }
 
 /// The end of the present stage of a fork, if there is one. Cancel safe.
@@ -166,5 +171,25 @@ pub(super) async fn stepped(forking: Option<&mut Forking>) -> Step {
         },
         Some(Stage::GoesOn(task, _)) => task.await.map_or_else(Step::Panicked, Step::Awake),
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn taken_of(task: JoinHandle<Result<Found, NotTaken>>) -> Taken {
+        let (own, cancel) = (PathBuf::new(), CancellationToken::new());
+        let mut adopting = Adopting { own, cancel, stage: Takes::Vm(task), uncommitted: false, _memory: None };
+        taken(Some(&mut adopting)).await
+    }
+
+    #[tokio::test]
+    async fn a_task_that_its_runtime_has_cancelled_has_not_failed() {
+        let cancelled = tokio::spawn(pending());
+        cancelled.abort();
+        assert!(matches!(taken_of(cancelled).await, Taken::Not(NotTaken::Cancelled)));
+        let panicked = tokio::spawn(async { panic!("as the test wants it") });
+        assert!(matches!(taken_of(panicked).await, Taken::Panicked(_)));
     }
 }
