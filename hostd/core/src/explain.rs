@@ -80,11 +80,14 @@ pub fn missing_hooks(s: &Session, now: UnixMillis) -> &'static str {
     let works_since = Some(s.reports.turn_at).filter(|at| *at > 0);
     let since = works_since.into_iter().chain(rests_since).min();
     let late = since.is_some_and(|since| now.saturating_sub(since) > HOOK_WITHIN);
-    if s.hooks && runs && s.exited.is_none() && s.reports.hook.is_none() && late {
+    if !(s.hooks && runs && s.exited.is_none() && s.reports.hook.is_none() && late) {
+        ""
+    } else if works_since.is_some() {
         "none has reported since the agent's program was started, so it has left them out: look whether the environment brings settings \
          of its own in their place (docs/agents.md, Hooks)"
     } else {
-        ""
+        "none has reported since the agent's program was started: it waits at a question of its own that comes before them, or has left \
+         them out; look at its terminal, and whether the environment brings settings of its own in their place (docs/agents.md, Hooks)"
     }
 }
 
@@ -181,6 +184,9 @@ mod tests {
         assert!(!missing(&with(vec![]), late), "it may not have come so far");
         let quiet = Session { sign: Sign::Quiet { since: 500 }, ..with(vec![]) };
         assert!(missing(&quiet, late) && missing_hooks(&quiet, late).contains("docs/agents.md"));
+        // Before its first turn it may not have come as far as its hooks.
+        let says = |s: &Session| missing_hooks(s, late).contains("waits at a question of its own");
+        assert!(says(&quiet) && !says(&silent));
         assert!(!missing(&Session { exited: Some(0), ..silent.clone() }, late), "it has ended");
         assert!(!missing(&Session { lifecycle: Lifecycle::Queued, ..silent }, late));
     }
