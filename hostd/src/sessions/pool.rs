@@ -55,6 +55,8 @@ struct State {
     ready: Vec<Warm>,
     /// Folders of those that sessions have, by session.
     taken: BTreeMap<String, PathBuf>,
+    /// When one was taken last.
+    took: Option<Instant>,
     /// Who was dispatched when, the oldest first.
     dispatched: VecDeque<(String, Instant)>,
     /// Set aside for sessions that are about to start, by session.
@@ -172,6 +174,7 @@ impl Pool {
             let reserved = state.reserved.remove(session).filter(Warm::lives);
             let warm = reserved.or_else(|| ready(&mut state, build))?;
             state.taken.insert(session.into(), warm.folder.clone());
+            state.took = Some(Instant::now());
             warm
         };
         self.look_again();

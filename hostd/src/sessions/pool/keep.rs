@@ -20,6 +20,8 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(3);
 /// Dispatches of this time back count as demand for as many more.
 const DEMAND: Duration = Duration::from_secs(300);
+/// After one was taken: its session's agent starts now.
+const AFTER_TAKE: Duration = Duration::from_secs(3);
 /// After one that did not come up.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -65,10 +67,11 @@ impl Keeper {
         let busy = queue.busy;
         let admission = self.ctx.admission.clone();
         let (planned, waiting) = (stocks.clone(), queue.waiting);
+        let starts_none = busy || self.took_lately();
         let decided = tokio::task::spawn_blocking(move || {
             admission.decide(Kind::Warm, |room| {
-                let step =
-                    plan_pool(&planned, room, waiting).filter(|step| !(busy && matches!(step, PoolStep::Start { .. })));
+                let step = plan_pool(&planned, room, waiting)
+                    .filter(|step| !(starts_none && matches!(step, PoolStep::Start { .. })));
                 let started =
                     planned.iter().find(|s| step == Some(PoolStep::Start { environment: s.environment.clone() }));
                 (step.clone(), started.map(|stock| stock.need.memory))
@@ -102,6 +105,10 @@ impl Keeper {
                 false
             }
         }
+    }
+
+    fn took_lately(&self) -> bool {
+        self.pool.lock().took.is_some_and(|at| at.elapsed() < AFTER_TAKE)
     }
 
     /// The builds that can be cloned, by environment.
