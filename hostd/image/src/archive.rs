@@ -5,22 +5,17 @@
 //! in memory, and either hides extended headers or does not heed their sizes.
 
 mod extended;
-mod field;
 
 use std::io::Read;
 
 use crate::{
-    layer::read_full,
+    field::{HEADER, PATH_MAX, name_of, number, path, shown, small, target, time, until_nul},
     pax,
+    read::read_full,
     sparse::{self, Piece},
 };
 use extended::Extended;
-use field::{name_of, path, small, target, time, until_nul};
-pub(crate) use field::{number, shown};
 
-const HEADER: usize = 512;
-/// Longest path, in bytes.
-const PATH_MAX: usize = 4096;
 /// Longest extended header about all that follows, in bytes.
 const GLOBAL_MAX: u64 = 4096;
 /// Longest file, in bytes: ext4 numbers a file's blocks in 32 bits.

@@ -7,6 +7,8 @@ mod extents;
 mod folder;
 mod inode;
 mod layout;
+mod numbers;
+mod runs;
 mod target;
 
 use std::{fs::File, os::unix::fs::FileExt as _};
@@ -16,19 +18,15 @@ use crate::{
     error::ImageError,
     tree::{Body, Child, ROOT, Tree},
 };
-use blocks::{Blocks, Run};
+use blocks::Blocks;
 use extents::Extents;
 use inode::Inode;
 use layout::Layout;
+use numbers::{FIRST_INODE, ROOT_INODE};
+use runs::{Run, write_runs};
 
 pub(crate) use target::Target;
 
-/// Number of the root's inode.
-const ROOT_INODE: u32 = 2;
-/// Number of the first inode that is nobody's, behind that of `lost+found`.
-const FIRST_INODE: u32 = 12;
-/// Number of the inode of `lost+found`, which e2fsck wants, and mke2fs makes.
-const LOST_AND_FOUND: (&[u8], u32) = (b"lost+found", 11);
 /// Most links of a folder that are counted.
 const LINKS_MAX: usize = 65_000;
 
@@ -115,7 +113,7 @@ impl<'a> Files<'a> {
         }
         inodes.sort_by_key(|(number, _)| *number);
         parents(tree, image, &numbers, &runs)?;
-        layout.write_inodes(image, &inodes)?;
+        inode::write_all(&layout, image, &inodes)?;
         blocks.finish(&mut layout)?;
         layout.write(image)?;
         Ok(Self { image, runs })
@@ -166,16 +164,6 @@ fn parents(tree: &Tree, image: &File, numbers: &[u32], runs: &[Vec<Run>]) -> Res
             let at = first.start * BLOCK + folder::PARENT;
             image.write_all_at(&numbers[id].to_le_bytes(), at).map_err(ImageError::io("the image"))?;
         }
-    }
-    Ok(())
-}
-
-/// Writes bytes into these blocks, one run after the other.
-fn write_runs(image: &File, runs: &[Run], mut bytes: &[u8]) -> Result<(), ImageError> {
-    for run in runs {
-        let length = usize::try_from(run.count * BLOCK).unwrap_or(usize::MAX).min(bytes.len());
-        image.write_all_at(&bytes[..length], run.start * BLOCK).map_err(ImageError::io("the image"))?;
-        bytes = &bytes[length..];
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::{error::ImageError, write::Watch};
+use crate::{error::ImageError, read::read_full, watch::Watch};
 
 /// Bytes that are read of a file at once.
 const CHUNK: usize = 256 << 10;
@@ -60,20 +60,6 @@ pub(crate) fn open<'a>(path: &Path, meter: &'a mut Meter<'_>) -> Result<Box<dyn 
         _ => Box::new(counted),
     };
     Ok(Box::new(Bounded { inner: unpacked, left }))
-}
-
-/// Fills the buffer as far as there is something; returns how far.
-pub(crate) fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match reader.read(&mut buffer[length..]) {
-            Ok(0) => break,
-            Ok(more) => length += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
 }
 
 /// Tells how many bytes of files were read.

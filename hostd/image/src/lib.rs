@@ -12,20 +12,24 @@
 mod archive;
 mod error;
 mod ext4;
+mod field;
 mod layer;
 mod one_file;
 mod pax;
+mod read;
 mod sparse;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod watch;
 mod write;
 
 pub use error::ImageError;
 pub use layer::Bounds;
 pub use one_file::one_file;
 pub use tree::Tree;
-pub use write::{Image, Watch};
+pub use watch::Watch;
+pub use write::Image;
 
 /// Bytes of a block of the file systems that are written.
 pub const BLOCK: u64 = 4096;

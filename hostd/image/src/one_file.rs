@@ -6,7 +6,7 @@ use crate::{
     archive::{Archive, Bad, Kind},
     error::ImageError,
     layer::{Meter, open, unreadable},
-    write::Watch,
+    watch::Watch,
 };
 
 /// Nobody watches: what is read here is short.

@@ -1,6 +1,6 @@
 //! Files with holes, in the four forms in which GNU tar writes them.
 
-use crate::pax::decimal;
+use crate::{field::number, pax::decimal};
 
 /// Most pieces of one file's data that are kept apart.
 pub(crate) const PIECES_MAX: usize = 16 << 10;
@@ -67,7 +67,7 @@ pub(crate) fn old(map: &mut Vec<Piece>, bytes: &[u8]) -> Result<(), String> {
         if entry[0] == 0 {
             break;
         }
-        push(map, (crate::archive::number(&entry[..12])?, crate::archive::number(&entry[12..])?))?;
+        push(map, (number(&entry[..12])?, number(&entry[12..])?))?;
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ mod whiteouts;
 use std::collections::{BTreeMap, HashSet};
 
 use crate::{
-    archive::{Entry, Kind, Meta, shown},
+    archive::{Entry, Kind, Meta},
+    field::shown,
     sparse::Piece,
 };
 use walk::{Step, Walk};

@@ -12,6 +12,7 @@ use crate::{
     ext4::{Files, Target},
     layer::{self, Bounds, Meter},
     tree::{Body, Contents, Id, Tree},
+    watch::Watch,
 };
 
 /// Bytes of a file that are held at once.
@@ -20,15 +21,6 @@ const CHUNK: usize = 1 << 20;
 const TEXT_MAX: u64 = 1 << 20;
 /// Entries after which whoever watches is asked.
 const ASKED: usize = 1000;
-
-/// Who is told how it goes on, often.
-pub trait Watch: Send + Sync {
-    /// Takes how many bytes of the layers' files were read, of twice as many as there are; false: it is to end.
-    fn goes_on(&self, read: u64) -> bool;
-
-    /// Whether it is to end: asked where much is done and little is read.
-    fn is_ended(&self) -> bool;
-}
 
 /// The layers of an image, bottom first.
 pub struct Image<'a> {

@@ -1,7 +1,6 @@
 //! Headers about the header that follows.
 
-use super::field::NAME_MAX;
-use crate::{pax, sparse};
+use crate::{field::NAME_MAX, pax, sparse};
 
 /// Most bytes of all attributes of one file: they go into one block.
 const ATTRIBUTES_MAX: usize = 3800;

@@ -2,17 +2,8 @@
 
 use std::{fs::File, os::unix::fs::FileExt as _};
 
-use super::layout::Layout;
+use super::{layout::Layout, runs::Run};
 use crate::{BLOCK, error::ImageError};
-
-/// Blocks that follow each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
-    /// Number of the first block in the file system.
-    pub(super) start: u64,
-    /// How many they are; at most what one extent counts.
-    pub(super) count: u64,
-}
 
 /// Hands out free blocks of a file system, from its first group on.
 pub(super) struct Blocks<'a> {

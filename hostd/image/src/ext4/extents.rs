@@ -1,6 +1,10 @@
 //! Which blocks a file has, as its inode says it.
 
-use super::{Run, blocks::Blocks, layout::Layout, write_runs};
+use super::{
+    blocks::Blocks,
+    layout::Layout,
+    runs::{Run, write_runs},
+};
 use crate::{BLOCK, error::ImageError, sparse::Piece};
 
 const MAGIC: u16 = 0xf30a;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{LOST_AND_FOUND, ROOT_INODE};
+use super::numbers::{LOST_AND_FOUND, ROOT_INODE};
 use crate::{
     BLOCK,
     tree::{Body, Child, Tree},

@@ -1,6 +1,13 @@
 //! An inode, as it lies in its table.
 
-use super::{Run, blocks::Blocks, extents::Extents, layout::Layout};
+use std::{fs::File, os::unix::fs::FileExt as _};
+
+use super::{
+    blocks::Blocks,
+    extents::Extents,
+    layout::{INODE_BYTES, Layout},
+    runs::Run,
+};
 use crate::{
     BLOCK,
     error::ImageError,
@@ -115,6 +122,25 @@ impl Inode {
         }
         bytes
     }
+}
+
+/// Writes inodes, which are in the order of their numbers.
+pub(super) fn write_all(layout: &Layout, image: &File, inodes: &[(u32, Inode)]) -> Result<(), ImageError> {
+    let mut rest = inodes;
+    while let Some((first, _)) = rest.first() {
+        // Those that follow each other in one group's table, as one piece.
+        let group = (first - 1) / layout.inodes_per_group;
+        let follows = |(at, (number, _)): &(usize, &(u32, Inode))| {
+            u32::try_from(*at).is_ok_and(|at| *number == first + at) && (number - 1) / layout.inodes_per_group == group
+        };
+        let count = rest.iter().enumerate().take_while(follows).count();
+        let bytes: Vec<u8> = rest[..count].iter().flat_map(|(_, inode)| inode.bytes()).collect();
+        let index = u64::from((first - 1) % layout.inodes_per_group);
+        let at = layout.inode_table(group) * BLOCK + index * INODE_BYTES;
+        image.write_all_at(&bytes, at).map_err(ImageError::io("the image"))?;
+        rest = &rest[count..];
+    }
+    Ok(())
 }
 
 /// A time as the lower 32 bits of its seconds, and two more of them with the nanoseconds. From 1901 to 2446.

@@ -2,7 +2,7 @@
 
 use std::{fs::File, os::unix::fs::FileExt as _};
 
-use super::{FIRST_INODE, ROOT_INODE, inode::Inode};
+use super::numbers::{FIRST_INODE, ROOT_INODE};
 use crate::{BLOCK, error::ImageError};
 
 /// Where the superblock is.
@@ -14,7 +14,8 @@ const NEEDED: u32 = 0x40 | 0x2;
 const ALLOWED: u32 = NEEDED | 0x80;
 /// Features whose sums nobody here writes: of groups, and of all metadata.
 const SUMS: u32 = 0x10 | 0x400;
-const INODE: u64 = 256;
+/// Bytes of an inode.
+pub(super) const INODE_BYTES: u64 = 256;
 
 /// The groups of a file system, with what is free in them.
 pub(super) struct Layout {
@@ -23,7 +24,7 @@ pub(super) struct Layout {
     descriptor_size: usize,
     pub(super) groups: u32,
     pub(super) inodes: u32,
-    inodes_per_group: u32,
+    pub(super) inodes_per_group: u32,
     pub(super) blocks_per_group: u32,
     /// Inodes taken, by group: all of them, and those of folders.
     taken: Vec<(u32, u32)>,
@@ -36,7 +37,7 @@ impl Layout {
         let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|more| superblock[at + more]));
         let half = |at: usize| u16::from_le_bytes([superblock[at], superblock[at + 1]]);
         let other = |why: &str| ImageError::FileSystem(why.into());
-        if half(56) != MAGIC || word(24) != 2 || u64::from(half(88)) != INODE {
+        if half(56) != MAGIC || word(24) != 2 || u64::from(half(88)) != INODE_BYTES {
             return Err(other("it has other blocks or inodes"));
         }
         let (incompatible, compatible_to_read) = (word(96), word(100));
@@ -88,7 +89,8 @@ impl Layout {
         self.wide(group, 4, 36)
     }
 
-    fn inode_table(&self, group: u32) -> u64 {
+    /// Number of the first block of the table of inodes of this group.
+    pub(super) fn inode_table(&self, group: u32) -> u64 {
         self.wide(group, 8, 40)
     }
 
@@ -128,33 +130,13 @@ impl Layout {
 
     /// The block that mke2fs has given to the root: it stays the root's.
     pub(super) fn root_block(&self, image: &File) -> Result<u64, ImageError> {
-        let mut inode = [0; INODE as usize];
-        let at = self.inode_table(0) * BLOCK + u64::from(ROOT_INODE - 1) * INODE;
+        let mut inode = [0; INODE_BYTES as usize];
+        let at = self.inode_table(0) * BLOCK + u64::from(ROOT_INODE - 1) * INODE_BYTES;
         image.read_exact_at(&mut inode, at).map_err(ImageError::io("the image"))?;
         let word = |at: usize| u64::from(u32::from_le_bytes([0, 1, 2, 3].map(|more| inode[at + more])));
         // In its first extent, or as its first block.
         let block = if inode[34] & 0x8 == 0 { word(40) } else { word(60) | (word(56) >> 16) << 32 };
         if block == 0 { Err(ImageError::FileSystem("its root has no block".into())) } else { Ok(block) }
-    }
-
-    /// Writes inodes, which are in the order of their numbers.
-    pub(super) fn write_inodes(&self, image: &File, inodes: &[(u32, Inode)]) -> Result<(), ImageError> {
-        let mut rest = inodes;
-        while let Some((first, _)) = rest.first() {
-            // Those that follow each other in one group's table, as one piece.
-            let group = (first - 1) / self.inodes_per_group;
-            let follows = |(at, (number, _)): &(usize, &(u32, Inode))| {
-                u32::try_from(*at).is_ok_and(|at| *number == first + at)
-                    && (number - 1) / self.inodes_per_group == group
-            };
-            let count = rest.iter().enumerate().take_while(follows).count();
-            let bytes: Vec<u8> = rest[..count].iter().flat_map(|(_, inode)| inode.bytes()).collect();
-            let index = u64::from((first - 1) % self.inodes_per_group);
-            let at = self.inode_table(group) * BLOCK + index * INODE;
-            image.write_all_at(&bytes, at).map_err(ImageError::io("the image"))?;
-            rest = &rest[count..];
-        }
-        Ok(())
     }
 
     /// Writes what is free: bitmaps of inodes, descriptors and superblock.

@@ -2,8 +2,8 @@
 
 use std::{fs::File, os::unix::fs::FileExt as _};
 
-use super::Run;
-use crate::{BLOCK, error::ImageError, ext4::extents::Extents, sparse::Piece};
+use super::{extents::Extents, runs::Run};
+use crate::{BLOCK, error::ImageError, sparse::Piece};
 
 /// Takes a file's contents in order. Blocks of nothing but zeros are not written: the image has holes there already.
 pub(crate) struct Target<'a> {

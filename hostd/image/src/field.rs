@@ -1,9 +1,11 @@
-//! Fields of a header, and what is made of them.
+//! Fields of a tar header, and what is made of them.
 
-use super::{HEADER, PATH_MAX};
-
+/// Length of a header, in bytes.
+pub(crate) const HEADER: usize = 512;
+/// Longest path, in bytes.
+pub(crate) const PATH_MAX: usize = 4096;
 /// Longest name of one file, in bytes.
-pub(super) const NAME_MAX: usize = 255;
+pub(crate) const NAME_MAX: usize = 255;
 
 /// The number in a field: octal digits, or in GNU's way the bytes of one.
 pub(crate) fn number(field: &[u8]) -> Result<u64, String> {
@@ -25,28 +27,28 @@ pub(crate) fn number(field: &[u8]) -> Result<u64, String> {
         .ok_or_else(|| BAD.into())
 }
 
-pub(super) fn small(field: &[u8]) -> Result<u32, String> {
+pub(crate) fn small(field: &[u8]) -> Result<u32, String> {
     u32::try_from(number(field)?).map_err(|_| "a device's number makes no sense".into())
 }
 
 /// A time that makes no sense, such as one before 1970 in GNU's way, is no reason to refuse a file.
-pub(super) fn time(field: &[u8]) -> i64 {
+pub(crate) fn time(field: &[u8]) -> i64 {
     number(field).ok().and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(0)
 }
 
 /// The name in a header; of POSIX's form it may be in two parts.
-pub(super) fn name_of(header: &[u8; HEADER]) -> Vec<u8> {
+pub(crate) fn name_of(header: &[u8; HEADER]) -> Vec<u8> {
     let name = until_nul(&header[..100]);
     let prefix = if &header[257..263] == b"ustar\0" { until_nul(&header[345..500]) } else { &[] };
     if prefix.is_empty() { name.into() } else { [prefix, b"/", name].concat() }
 }
 
-pub(super) fn until_nul(field: &[u8]) -> &[u8] {
+pub(crate) fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// The names of a path. A leading slash and dots are left out; whatever would lead upward is refused.
-pub(super) fn path(raw: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+pub(crate) fn path(raw: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     if raw.len() > PATH_MAX || raw.contains(&0) {
         return Err(format!("a path has {} bytes, or a NUL; at most {PATH_MAX} are taken", raw.len()));
     }
@@ -61,7 +63,7 @@ pub(super) fn path(raw: &[u8]) -> Result<Vec<Vec<u8>>, String> {
 }
 
 /// What a symbolic link says. Where it leads is the guest's business: here it is a text.
-pub(super) fn target(link: Vec<u8>) -> Result<Vec<u8>, String> {
+pub(crate) fn target(link: Vec<u8>) -> Result<Vec<u8>, String> {
     if link.is_empty() || link.len() >= PATH_MAX || link.contains(&0) {
         return Err("a symbolic link says nothing, or too much".into());
     }
