@@ -17,13 +17,15 @@
 //! `merging` is written down before the base branch moves, so that a host that dies in between can tell whether it did.
 
 mod merge;
+mod rules;
 mod step;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trees;
 mod types;
 
-pub use merge::{DirectPush, MergeMethod, Rules, may_merge};
+pub use merge::may_merge;
+pub use rules::{DirectPush, MergeMethod, Rules};
 pub use step::{NewComment, NewReview, PullInput, Refusal, step};
 pub use trees::MergedTrees;
 pub use types::{
