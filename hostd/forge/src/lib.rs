@@ -38,6 +38,7 @@ mod pull_id;
 mod pulls;
 mod repositories;
 mod storage;
+mod storage_error;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
@@ -54,9 +55,8 @@ pub use mirror::{Head, Mirror};
 pub use pull_id::PullId;
 pub use pulls::{Pull, PullFilter, Pulls};
 pub use repositories::{Repositories, RepositoryInfo};
-pub use storage::{
-    ChangeCheck, ChangePull, ChangeUpstream, ChangedCheck, KeptPull, MakePull, PullRecord, Storage, StorageError,
-};
+pub use storage::{ChangeCheck, ChangePull, ChangeUpstream, ChangedCheck, KeptPull, MakePull, PullRecord, Storage};
+pub use storage_error::StorageError;
 
 /// What the host asks of a forge. Texts that it answers are foreign.
 ///

@@ -1,6 +1,6 @@
 //! What the local forge keeps, and where: the host implements [`Storage`] on its database.
 
-use std::{collections::BTreeMap, error::Error, fmt::Debug};
+use std::{collections::BTreeMap, fmt::Debug};
 
 use async_trait::async_trait;
 use hostd_core::{
@@ -11,7 +11,7 @@ use hostd_core::{
     upstream::Upstream,
 };
 
-use super::{Pull, PullFilter};
+use super::{Pull, PullFilter, StorageError};
 
 /// Makes a pull request of the number that it gets.
 pub type MakePull = Box<dyn FnOnce(u64) -> PullRecord + Send>;
@@ -131,18 +131,4 @@ pub struct ChangedCheck {
     pub changed: bool,
     /// Ids of the sessions of which a pull request, whatever became of it, has the check's commit as its head.
     pub sessions: Vec<String>,
-}
-
-/// Why nothing could be kept or read.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// The pull request that is asked for is not kept.
-    #[error("it is not kept any more")]
-    Gone,
-    /// The storage is closed, as the host stops.
-    #[error("the store is closed")]
-    Closed,
-    /// The storage cannot be read or written; the text says what to do.
-    #[error(transparent)]
-    Failed(Box<dyn Error + Send + Sync>),
 }
