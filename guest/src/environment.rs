@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rustix::system::uname;
 
-use crate::{FOLDER, proxy, user::User};
+use crate::{folder::FOLDER, proxy, user::User};
 
 /// A login's environment for this user, with the `session` command and the proxy; `more` goes over it.
 #[must_use]

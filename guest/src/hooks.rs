@@ -9,15 +9,15 @@ mod copilot;
 mod gemini;
 mod limits;
 mod opencode;
+mod report;
 #[cfg(test)]
 mod tests;
 
 use serde_json::Value;
 
 use crate::session_protocol::HookReport;
+use report::{TEXT_MAX, floor, one_line};
 
-/// Longest text of a report, in bytes.
-const TEXT_MAX: usize = 1024;
 /// Longest id of a conversation, in bytes.
 const ID_MAX: usize = 128;
 
@@ -42,53 +42,4 @@ pub fn read(program: &str, json: &[u8], asks_nobody: bool, now: i64) -> Option<H
     report.text = one_line(&report.text, TEXT_MAX);
     report.conversation.truncate(floor(&report.conversation, ID_MAX));
     Some(report)
-}
-
-/// A report of an event.
-fn report(event: &str, state: &str, text: &str) -> HookReport {
-    HookReport { event: one_line(event, 32), state: state.into(), text: text.into(), ..HookReport::default() }
-}
-
-fn blocked(event: &str, kind: &str, text: &str) -> HookReport {
-    HookReport { kind: kind.into(), ..report(event, "blocked", text) }
-}
-
-/// The member's text; empty: there is none.
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value[name].as_str().unwrap_or_default()
-}
-
-/// A tool with what it is called with, such as `Bash(ls -l)`.
-fn call(tool: &str, input: &Value) -> String {
-    const TOLD: [&str; 9] =
-        ["command", "file_path", "filePath", "path", "url", "pattern", "query", "prompt", "description"];
-    let told = TOLD.iter().map(|name| text(input, name)).find(|text| !text.is_empty());
-    let told = match (told, input) {
-        (Some(told), _) => told.to_owned(),
-        (None, Value::Object(members)) if !members.is_empty() => input.to_string(),
-        (None, Value::String(input)) => input.clone(),
-        _ => return tool.to_owned(),
-    };
-    format!("{tool}({})", one_line(&told, TEXT_MAX / 2))
-}
-
-/// The first question of a tool that asks several.
-fn question(input: &Value) -> &str {
-    match text(&input["questions"][0], "question") {
-        "" => text(input, "question"),
-        question => question,
-    }
-}
-
-/// The text on one line without control characters, of at most `max` bytes.
-fn one_line(text: &str, max: usize) -> String {
-    let words: Vec<&str> = text[..floor(text, max * 4)].split_whitespace().collect();
-    let mut line: String = words.join(" ").chars().filter(|c| !c.is_control()).collect();
-    line.truncate(floor(&line, max));
-    line
-}
-
-/// The end of the last whole character before `max`.
-fn floor(text: &str, max: usize) -> usize {
-    (0..=max.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }

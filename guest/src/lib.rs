@@ -22,6 +22,7 @@ mod descriptor;
 pub mod direct;
 pub mod environment;
 pub mod events;
+pub mod folder;
 mod hook_command;
 pub mod hooks;
 mod host_requests;
@@ -44,6 +45,3 @@ pub mod typing;
 pub mod user;
 pub mod waits;
 pub mod wire;
-
-/// Folder of the guest's own files in a running guest.
-pub const FOLDER: &str = "/run/pilothouse";

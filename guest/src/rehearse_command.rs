@@ -28,6 +28,7 @@ use rustix::{
 };
 
 use crate::{
+    folder::FOLDER,
     init,
     session_protocol::SOCKET,
     user::{ROOT as ROOT_USER, User},
@@ -93,7 +94,7 @@ fn enter() -> io::Result<()> {
     overlay("/run", "run", &within("/run"))?;
     // The socket is that of the session to come.
     remove_if_there(&within(SOCKET))?;
-    let session = format!("{}/bin/session", crate::FOLDER);
+    let session = format!("{}/bin/session", FOLDER);
     mount_bind(&session, within(&session))?;
     mount_bind_recursive("/dev", within("/dev"))?;
     mount("tmpfs", within("/dev/shm"), "tmpfs", quiet, Some(c"mode=1777"))?;

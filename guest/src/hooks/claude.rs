@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{blocked, call, limits, question, report, text};
+use super::{
+    limits,
+    report::{blocked, call, question, report, text},
+};
 use crate::session_protocol::HookReport;
 
 /// Modes in which no permission is asked for.

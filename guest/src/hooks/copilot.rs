@@ -3,7 +3,10 @@
 
 use serde_json::Value;
 
-use super::{blocked, call, claude, question, report, text};
+use super::{
+    claude,
+    report::{blocked, call, question, report, text},
+};
 use crate::session_protocol::HookReport;
 
 pub(super) fn read(value: &Value, now: i64) -> Option<HookReport> {

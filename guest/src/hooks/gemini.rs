@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{blocked, call, report, text};
+use super::report::{blocked, call, report, text};
 use crate::session_protocol::HookReport;
 
 pub(super) fn read(value: &Value) -> Option<HookReport> {

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{blocked, limits, one_line, question, report, text};
+use super::{
+    limits,
+    report::{blocked, one_line, question, report, text},
+};
 use crate::session_protocol::HookReport;
 
 pub(super) fn read(value: &Value) -> Option<HookReport> {

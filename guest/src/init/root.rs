@@ -17,7 +17,7 @@ use super::{
     durable,
     error::{BootError, Doing as _},
 };
-use crate::{FOLDER, boot_log::report, modprobe};
+use crate::{boot_log::report, folder::FOLDER, modprobe};
 
 const NEW: &str = "/newroot";
 /// Path of `session` for shells that set a PATH of their own, as login shells do.
