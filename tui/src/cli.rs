@@ -17,6 +17,7 @@ mod environment;
 mod events;
 mod exec;
 mod explain;
+mod facts;
 pub(crate) mod failure;
 mod fleet;
 mod fork;

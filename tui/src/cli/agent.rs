@@ -6,11 +6,11 @@ use pilothouse_proto::hostd::v1::{AgentProfile, agent_profile::Mark};
 
 use super::{
     args::AgentCommand,
+    facts::lines,
     failure::{Failure, NOT_FOUND, Outcome},
     fleet::{Fleet, Host, On},
     format::{bytes, plain, plain_lines},
     json, output,
-    show::lines,
     table::{Cell, Column, Tone, render},
 };
 

@@ -1,14 +1,16 @@
 //! `allow`: lets a session reach a destination beside those of its recipe, or says which it asked for.
 
-use pilothouse_proto::hostd::v1::{AllowRequest, AllowResponse, Allowed, Session};
+use jiff::Timestamp;
+use pilothouse_proto::hostd::v1::{AllowRequest, AllowResponse, Allowed, Refused, Session};
 use serde::Serialize;
 
 use super::{
     args::Allow,
+    facts::lines,
     failure::{Failure, Outcome},
     fleet::Fleet,
-    format::plain,
-    json, output, show,
+    format::{age, plain},
+    json, output,
 };
 
 /// What was allowed to a session, as `--json` prints it.
@@ -81,11 +83,24 @@ fn is_file(source: &str) -> bool {
 
 /// What a session may reach beside its recipe, and what it was refused.
 fn listed(session: &Session) -> String {
-    let facts = vec![("allowed", allowed(session)), ("refused", show::all_refused(session))];
-    match show::lines(&facts, output::colour()) {
+    let facts = vec![("allowed", allowed(session)), ("refused", all_refused(session))];
+    match lines(&facts, output::colour()) {
         text if text.is_empty() => "nothing was refused, and nothing allowed beside its recipe\n".into(),
         text => text,
     }
+}
+
+/// Words about a destination that the session asked for and may not reach.
+fn refused(refused: &Refused) -> String {
+    let Refused { destination, why, count, last_at } = refused;
+    let times = if *count == 1 { "once".into() } else { format!("{count} times") };
+    let ago = age(*last_at, Timestamp::now());
+    format!("{} {times}, last {ago} ago: {}", plain(destination), plain(why))
+}
+
+/// Destinations that the session asked for and may not reach, a line each.
+pub(crate) fn all_refused(s: &Session) -> String {
+    s.refused.iter().map(refused).collect::<Vec<_>>().join("\n")
 }
 
 /// Destinations that people have allowed a session, a line each.

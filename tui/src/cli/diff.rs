@@ -1,5 +1,6 @@
 //! `diff`: what a session or a pull request changed, or what differs between two revisions.
 
+mod form;
 mod json;
 mod names;
 mod patch;
@@ -8,39 +9,25 @@ mod stat;
 use std::os::unix::ffi::OsStringExt as _;
 
 use pilothouse_proto::hostd::v1::{
-    DiffDetail, DiffFile, DiffPiece, DiffPull, DiffRequest, DiffResponse, DiffRevisions, DiffStart, diff_request::Of,
+    DiffDetail, DiffPull, DiffRequest, DiffResponse, DiffRevisions, DiffStart, diff_request::Of,
     diff_response::Response,
 };
 use tonic::Streaming;
 
 use super::{
     args::Diff,
+    facts::when,
     failure::{Failure, Outcome},
     fleet::{Fleet, Host},
     format::plain,
-    output, repo, review,
-    show::when,
-    waiting,
+    output, repo, review, waiting,
 };
+use form::Form;
 
 /// Words of the waiting line while a host compares.
 const COMPARING: &str = "comparing";
 /// Words of the waiting line where the host may have to start a VM for it.
 const COPYING: &str = "reading the session's changes from a copy of its VM";
-
-/// A form in which a difference is shown as it comes.
-trait Form {
-    /// Begins: what is compared is known.
-    fn start(&mut self, _start: &DiffStart) -> Result<(), Failure> {
-        Ok(())
-    }
-    /// Takes the list, once all files are known; `cut`: it does not have all.
-    fn listed(&mut self, files: &[DiffFile], cut: bool) -> Result<(), Failure>;
-    /// Takes a piece of a file's hunks.
-    fn piece(&mut self, file: &DiffFile, piece: &DiffPiece) -> Result<(), Failure>;
-    /// Ends; an error where something is missing that was asked for.
-    fn end(&mut self) -> Result<(), Failure>;
-}
 
 /// Prints what a session, a pull request or two revisions differ in.
 pub(crate) async fn run(fleet: &Fleet, options: Diff) -> Outcome {

@@ -7,11 +7,11 @@ use pilothouse_proto::hostd::v1::{Build, Environment};
 
 use super::{
     args::EnvCommand,
+    facts::{lines, when},
     failure::{Failure, Outcome},
     fleet::Fleet,
     format::{age, bytes, plain, plain_lines},
     json, output,
-    show::{lines, when},
     table::{Cell, Column, Tone, render},
 };
 

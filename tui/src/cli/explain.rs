@@ -5,11 +5,11 @@ use pilothouse_proto::hostd::v1::{ExplainRequest, ExplainResponse, Report, Sessi
 
 use super::{
     args::Explain,
+    facts::{Facts, lines},
     failure::Outcome,
     fleet::Fleet,
     format::{age, plain, time},
     json, output,
-    show::{Facts, lines},
 };
 
 /// Explains why a session stands as it does.

@@ -9,11 +9,11 @@ use pilothouse_proto::hostd::v1::{HostAccounts, HostInfo};
 
 use super::{
     args::HostCommand,
+    facts::{lines, when},
     failure::{Failure, NOT_FOUND, Outcome, UNREACHABLE},
     fleet::{Fleet, Host},
     format::{bytes, plain, plain_lines},
     json, output,
-    show::{lines, when},
     table::{Cell, Column, Tone, render},
     waiting,
 };

@@ -3,18 +3,12 @@
 mod close;
 mod list;
 mod merge;
+mod pull;
 mod say;
 mod show;
 
-use pilothouse_proto::hostd::v1::{GetPullRequest, Pull};
-
-use super::{
-    args::ReviewCommand,
-    failure::{Failure, Outcome},
-    fleet::{Fleet, Host, On},
-    format::plain,
-    json, output,
-};
+use super::{args::ReviewCommand, failure::Outcome, fleet::Fleet};
+pub(crate) use pull::{find, name};
 
 /// Runs one of the commands of `review`.
 pub(crate) async fn run(fleet: &Fleet, command: ReviewCommand) -> Outcome {
@@ -29,34 +23,4 @@ pub(crate) async fn run(fleet: &Fleet, command: ReviewCommand) -> Outcome {
         ReviewCommand::Resolve { id, thread, undo, json } => say::resolve(fleet, &id, thread, !undo, json).await,
         ReviewCommand::Merge { id, head, yes, json } => merge::run(fleet, &id, head, yes, json).await,
     }
-}
-
-/// Finds the pull request of this name, on the one host that has it.
-pub(crate) async fn find<'a>(fleet: &'a Fleet, id: &str) -> Result<On<'a, Pull>, Failure> {
-    let asked = async |host: &Host| host.ask(host.reviews().get_pull(GetPullRequest { id: id.to_owned() })).await;
-    fleet.find(&format!("pull request `{}`", plain(id)), asked, name).await
-}
-
-/// The pull request's name as people write it: `REPOSITORY#NUMBER`.
-pub(crate) fn name(pull: &Pull) -> String {
-    format!("{}#{}", plain(&pull.repository), pull.number)
-}
-
-/// The commit that a command is about: the one that was asked for, else the head.
-fn head(asked: Option<String>, pull: &Pull) -> String {
-    match asked {
-        // In short is enough for people; the host wants all of it.
-        Some(short) if short.len() >= 7 && pull.head.starts_with(&short.to_lowercase()) => pull.head.clone(),
-        Some(other) => other,
-        None => pull.head.clone(),
-    }
-}
-
-async fn print(on: &On<'_, Pull>, pull: &Pull, json: bool, text: &str) -> Outcome {
-    if json {
-        output::print_json(&json::WholePull::new(&on.host.name().await, pull))?;
-    } else {
-        output::print(&format!("{text}\n"))?;
-    }
-    Ok(0)
 }

@@ -1,18 +1,18 @@
 //! `show`: all there is to know of one session.
 
 use jiff::Timestamp;
-use pilothouse_proto::hostd::v1::{Event, Permission, Refused, Report, Session};
+use pilothouse_proto::hostd::v1::{Event, Permission, Report, Session};
 use tui_core::text::dollars;
 
 use super::{
     allow,
     args::Show,
     checkpoint, explain,
+    facts::{Facts, lines, when},
     failure::Outcome,
     fleet::Fleet,
-    format::{age, bytes, micros, plain, plain_lines, time},
+    format::{age, bytes, micros, plain, plain_lines},
     json, output,
-    table::Tone,
 };
 use crate::{actor, usage};
 
@@ -28,44 +28,10 @@ pub(crate) async fn run(fleet: &Fleet, options: Show) -> Outcome {
     Ok(0)
 }
 
-/// Names and values, one or more lines for each value.
-pub(crate) type Facts = Vec<(&'static str, String)>;
-
-/// Draws facts, names aligned; empty values are left out.
-pub(crate) fn lines(facts: &Facts, colour: bool) -> String {
-    let wide = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let mut out = String::new();
-    for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
-        for (at, line) in value.lines().enumerate() {
-            let name = format!("{:wide$}", if at == 0 { name } else { "" });
-            out.push_str(&format!("{}  {line}\n", Tone::Dim.paint(&name, colour && at == 0)));
-        }
-    }
-    out
-}
-
-/// A time in words, and how long ago that is.
-pub(crate) fn when(unix_millis: i64) -> String {
-    format!("{} ({} ago)", time(unix_millis), age(unix_millis, Timestamp::now()))
-}
-
 /// What the agent does; empty for one that never ran, or that was cut off at work.
 fn activity(s: &Session) -> String {
     let gone = matches!(s.lifecycle.as_str(), "queued" | "starting" | "stopped" | "crashed");
     if gone && s.activity == "working" { String::new() } else { plain(&s.activity) }
-}
-
-/// Words about a destination that the session asked for and may not reach.
-fn refused(refused: &Refused) -> String {
-    let Refused { destination, why, count, last_at } = refused;
-    let times = if *count == 1 { "once".into() } else { format!("{count} times") };
-    let ago = age(*last_at, Timestamp::now());
-    format!("{} {times}, last {ago} ago: {}", plain(destination), plain(why))
-}
-
-/// Destinations that the session asked for and may not reach, a line each.
-pub(crate) fn all_refused(s: &Session) -> String {
-    s.refused.iter().map(refused).collect::<Vec<_>>().join("\n")
 }
 
 /// Words about what the session's guest was last seen to use.
@@ -144,7 +110,7 @@ fn facts(host: &str, s: &Session) -> Facts {
             s.phases.iter().map(|p| format!("{} {}", plain(&p.name), micros(p.micros))).collect::<Vec<_>>().join(", "),
         ),
         ("allowed", allow::allowed(s)),
-        ("refused", all_refused(s)),
+        ("refused", allow::all_refused(s)),
         ("viewers", s.viewers.to_string()),
         ("last done by", s.last_event.as_ref().map(last_done).unwrap_or_default()),
         ("created", when(s.created_at)),

@@ -3,7 +3,7 @@
 use pilothouse_proto::hostd::v1::{DiffFile, DiffHunk, DiffLineEnding, DiffLineKind, DiffPiece, DiffStart};
 use serde::Serialize;
 
-use super::Form;
+use super::form::Form;
 use crate::cli::{failure::Failure, format::time, output};
 
 /// Shows a difference as JSON. Texts and paths that are no UTF-8 have U+FFFD in them.

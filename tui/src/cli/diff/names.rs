@@ -1,6 +1,6 @@
 use pilothouse_proto::hostd::v1::{DiffFile, DiffPiece};
 
-use super::Form;
+use super::form::Form;
 use crate::cli::{failure::Failure, format::plain, output};
 
 /// The names of the changed files, a line each.

@@ -2,7 +2,7 @@
 
 use pilothouse_proto::hostd::v1::{DiffFile, DiffHunk, DiffLine, DiffLineEnding, DiffLineKind, DiffPiece};
 
-use super::{Form, names::quoted};
+use super::{form::Form, names::quoted};
 use crate::cli::{failure::Failure, format::plain_lines, output};
 
 const BOLD: &str = "\x1b[1m";

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use pilothouse_proto::hostd::v1::{DiffFile, DiffFileEnd, DiffPiece};
 
-use super::{Form, names::shown};
+use super::{form::Form, names::shown};
 use crate::cli::{
     failure::Failure,
     output,

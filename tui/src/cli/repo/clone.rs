@@ -10,7 +10,7 @@ use std::{
 use pilothouse_proto::hostd::v1::Repository;
 use tokio::process::Command;
 
-use super::find;
+use super::repository::find;
 use crate::{
     cli::{
         failure::{Failure, Outcome},

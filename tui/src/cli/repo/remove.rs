@@ -2,7 +2,7 @@
 
 use pilothouse_proto::hostd::v1::RemoveRepositoryRequest;
 
-use super::find;
+use super::repository::find;
 use crate::cli::{failure::Outcome, fleet::Fleet, format::plain, output};
 
 pub(super) async fn run(fleet: &Fleet, name: &str, yes: bool, force: bool) -> Outcome {

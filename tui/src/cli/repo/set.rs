@@ -2,7 +2,10 @@
 
 use pilothouse_proto::hostd::v1::{Rules, SetRulesRequest, SetUpstreamRequest};
 
-use super::{find, show, source_of};
+use super::{
+    repository::{find, show},
+    source::source_of,
+};
 use crate::cli::{args::Change, failure::Outcome, fleet::Fleet};
 
 pub(super) async fn run(fleet: &Fleet, name: &str, change: Change, json: bool) -> Outcome {

@@ -4,7 +4,7 @@ use pilothouse_proto::hostd::v1::{
     FetchRepositoryRequest, FetchedBranch, PushRepositoryRequest, fetch_repository_response, push_repository_response,
 };
 
-use super::{find, progress::Import};
+use super::{progress::Import, repository::find};
 use crate::cli::{
     failure::{Failure, Outcome},
     fleet::Fleet,

@@ -1,6 +1,6 @@
 use pilothouse_proto::hostd::v1::{ClosePullRequest, ReopenPullRequest};
 
-use super::{find, name, print};
+use super::pull::{find, name, print};
 use crate::cli::{args::OnePull, failure::Outcome, fleet::Fleet};
 
 pub(super) async fn close(fleet: &Fleet, which: OnePull) -> Outcome {

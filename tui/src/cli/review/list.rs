@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use pilothouse_proto::hostd::v1::{ListPullsRequest, Pull};
 
-use super::name;
+use super::pull::name;
 use crate::cli::{
     failure::{Failure, Outcome},
     fleet::{Fleet, Host},

@@ -2,7 +2,7 @@ use std::io::{self, BufRead, IsTerminal};
 
 use pilothouse_proto::hostd::v1::{MergePullRequest, Pull};
 
-use super::{find, head, name, print};
+use super::pull::{find, head, name, print};
 use crate::cli::{
     failure::{Failure, Outcome},
     fleet::Fleet,

@@ -2,7 +2,7 @@ use std::ffi::{OsStr, OsString};
 
 use pilothouse_proto::hostd::v1::{NewReviewComment, Pull, ResolveThreadRequest, SubmitReviewRequest};
 
-use super::{find, head, name, print};
+use super::pull::{find, head, name, print};
 use crate::cli::{
     args::Said,
     failure::{Failure, Outcome},

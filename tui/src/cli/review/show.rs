@@ -1,12 +1,12 @@
 use pilothouse_proto::hostd::v1::{Check, Pull, Review, ReviewThread, Revision};
 
-use super::{find, name};
+use super::pull::{find, name};
 use crate::cli::{
+    facts::{Facts, lines, when},
     failure::Outcome,
     fleet::Fleet,
     format::{plain, plain_lines},
     json, output,
-    show::{Facts, lines, when},
 };
 
 pub(super) async fn run(fleet: &Fleet, id: &str, json: bool) -> Outcome {
