@@ -14,6 +14,7 @@ mod pulls;
 mod record;
 mod repositories;
 mod reserve;
+mod stories;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -29,9 +30,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::ballast::Ballast;
 pub use error::StoreError;
-pub use events::{ALL as ALL_EVENTS, Numbered};
+pub use events::ALL as ALL_EVENTS;
 pub(crate) use meter::{Meter, Pulls};
 pub use record::{Agent, Checkpoint, Machine, OutboxEntry, Phase, Record, Snapshot};
+pub use stories::Numbered;
+use stories::Stories;
 pub use usage::{Account, Answer, By};
 
 /// Most requests that may wait for the store's thread.
@@ -43,7 +46,7 @@ pub struct Store {
     jobs: mpsc::Sender<Job>,
     ballast: Ballast,
     path: Arc<Path>,
-    stories: events::Stories,
+    stories: Stories,
     meter: Meter,
     /// Number of jobs that were asked for.
     #[cfg(test)]
@@ -75,7 +78,7 @@ impl Store {
             jobs,
             ballast,
             path: path.into(),
-            stories: events::Stories::new(),
+            stories: Stories::new(),
             meter: Meter::default(),
             #[cfg(test)]
             asked: Arc::default(),

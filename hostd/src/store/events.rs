@@ -1,85 +1,21 @@
-//! The stories of sessions.
+//! The stories of sessions, as the store answers about them.
 
-use std::{
-    ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{ops::Range, sync::Arc};
 
-use hostd_core::{UnixMillis, story::Event};
-use rusqlite::{Connection, Row, Transaction, params};
+use hostd_core::story::Event;
+use rusqlite::{Row, params};
 use tokio::sync::broadcast;
 
-use super::{
-    Store,
-    columns::{json, value},
-    error::StoreError,
-};
-
-/// Most events that are kept of one session: the newest.
-const KEPT: i64 = 5_000;
-/// For how long the story of a session that is gone is kept.
-const KEPT_MILLIS: UnixMillis = 90 * 24 * 60 * 60 * 1000;
-
-/// Most announcements that wait for a follower; one that is further behind is told that it missed some.
-const ANNOUNCED: usize = 256;
+use super::{Store, columns::value, error::StoreError, stories::Numbered};
 
 /// Every number that an event can have.
 pub const ALL: Range<i64> = 0..i64::MAX;
-
-/// An event with its number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Numbered {
-    /// Number of the event, rising over all sessions of this host.
-    pub id: i64,
-    /// What happened.
-    pub event: Event,
-}
-
-/// Announces what the stories of sessions gain.
-#[derive(Clone, Debug)]
-pub(super) struct Stories {
-    announced: broadcast::Sender<Arc<Numbered>>,
-    /// What the transaction under way keeps.
-    kept: Arc<Mutex<Vec<Numbered>>>,
-}
-
-impl Stories {
-    pub(super) fn new() -> Self {
-        Self { announced: broadcast::channel(ANNOUNCED).0, kept: Arc::default() }
-    }
-
-    /// Keeps events in the transaction of the change that they tell of.
-    pub(super) fn keep(&self, tx: &Transaction<'_>, events: &[Event]) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO events (session, at, actor, what, text) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let bound = "DELETE FROM events WHERE session = ?1 AND id <=
-            (SELECT id FROM events WHERE session = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
-        for event in events {
-            let Event { session, at, actor, what, text } = event;
-            let id = tx.prepare_cached(sql)?.insert(params![session, at, json(actor)?, what, text])?;
-            tx.prepare_cached(bound)?.execute(params![session, KEPT])?;
-            self.kept().push(Numbered { id, event: event.clone() });
-        }
-        Ok(())
-    }
-
-    /// The transaction is over: what it kept is announced, where it was committed.
-    pub(super) fn over(&self, committed: bool) {
-        for event in std::mem::take(&mut *self.kept()).into_iter().filter(|_| committed) {
-            // Nobody may be listening.
-            let _ = self.announced.send(Arc::new(event));
-        }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Vec<Numbered>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Store {
     /// Events as they are kept, of all sessions, from now on.
     #[must_use]
     pub fn stories(&self) -> broadcast::Receiver<Arc<Numbered>> {
-        self.stories.announced.subscribe()
+        self.stories.follow()
     }
 
     /// Keeps an event that no change of a record goes with.
@@ -109,13 +45,6 @@ impl Store {
         })
         .await
     }
-}
-
-/// Forgets the stories of sessions that have been gone for long.
-pub(super) fn forget_old(connection: &Connection, now: UnixMillis) -> rusqlite::Result<usize> {
-    let sql = "DELETE FROM events WHERE session IN (SELECT session FROM events GROUP BY session HAVING max(at) < ?1)
-        AND session NOT IN (SELECT id FROM sessions)";
-    connection.execute(sql, [now - KEPT_MILLIS])
 }
 
 fn numbered(row: &Row<'_>) -> rusqlite::Result<Numbered> {

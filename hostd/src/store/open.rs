@@ -2,7 +2,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{error::StoreError, events, record::Record, reserve};
+use super::{error::StoreError, record::Record, reserve, stories};
 
 /// Number in the file's header that marks it as hostd's: "PLTH".
 const APPLICATION: i64 = 0x504c_5448;
@@ -29,7 +29,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
     migrate(&mut connection, version).map_err(failed)?;
     // A full disk, on which nothing can be forgotten either, must not keep hostd from starting.
-    if let Err(error) = events::forget_old(&connection, jiff::Timestamp::now().as_millisecond()) {
+    if let Err(error) = stories::forget_old(&connection, jiff::Timestamp::now().as_millisecond()) {
         tracing::warn!(%error, "old stories are not forgotten");
     }
     Ok(connection)

@@ -11,8 +11,8 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use super::{
     checks,
     columns::{json, value},
-    events::Stories,
     repositories,
+    stories::Stories,
 };
 use crate::forge::{ChangePull, KeptPull, MakePull, PullFilter, PullRecord};
 
