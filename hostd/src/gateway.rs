@@ -8,9 +8,11 @@
 //! anything else                                 refused, with a text that says how to allow it
 //! ```
 
+mod accepted;
 mod allowed;
 mod ask;
 mod authority;
+mod bounds;
 mod caller;
 mod cgi;
 mod counted;
@@ -22,6 +24,7 @@ pub mod fuzz;
 mod git;
 mod git_permits;
 mod inspected;
+mod leave;
 mod ledger;
 mod limits;
 mod meter;
@@ -66,15 +69,16 @@ use crate::{
     local_services::LocalFile,
     vm::Io,
 };
+use accepted::{Accepted, Inspected};
 pub use authority::Authority;
+use bounds::{HEAD_BYTES, HEAD_DEADLINE, PLACE};
 pub use caller::{Access, Beside, Caller};
 use counted::Counted;
 pub(crate) use credentials::put as put_secret;
-use credentials::with_leave;
 use egress::{Destination, Refusal, Spoken};
 use forward::Ended;
 use git_permits::Permit;
-use inspected::Inspected;
+use leave::with_leave;
 pub use ledger::{Ledger, UnderWay, UsedUp};
 pub use limits::Limits;
 use meter::Asked;
@@ -90,19 +94,12 @@ pub use spending::{QUEUE as SPENDING_QUEUE, Spent};
 /// Most connections of one session at a time, where hostd has descriptors for many; each has at most one git process or one
 /// connection to the world. More of them wait.
 const CONNECTIONS: usize = 64;
-/// Longest wait for a place among the connections.
-const PLACE: Duration = Duration::from_secs(30);
 /// Longest pack that a guest may push, in bytes.
 const PUSH_BYTES: u64 = 512 << 20;
-/// Longest wait for the head of a request, the wait between two included.
-const HEAD_DEADLINE: Duration = Duration::from_secs(120);
 /// Most refusals that may wait to be heard of; of more the first ones are not told.
 const DENIALS: usize = 256;
 /// Port of HTTP.
 const HTTP: u16 = 80;
-/// Longest head of a request, in bytes.
-const HEAD_BYTES: usize = 64 * 1024;
-
 /// Serves guests' connections to the world.
 #[derive(Debug)]
 pub struct Gateway {
@@ -141,16 +138,6 @@ pub struct Gateway {
     push_bytes: u64,
     /// Measures the disk that a folder is on; None: it cannot be measured.
     disk: fn(&Path) -> Option<Disk>,
-}
-
-/// An accepted CONNECT.
-enum Accepted {
-    /// Bytes are copied.
-    Tunnel(forward::Tunnel),
-    /// Requests are looked at.
-    Inspected(Inspected),
-    /// Requests are for hostd itself.
-    Internal(OnUpgrade),
 }
 
 /// What one session has of the gateway.

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hostd_core::{
-    credentials::{Credential, Place, best},
-    recipe::Egress,
-};
+use hostd_core::credentials::{Credential, Place, best};
 use hyper::{
     Request, Response, StatusCode,
     header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
@@ -90,18 +87,6 @@ impl Gateway {
             .ok_or_else(|| refused(StatusCode::BAD_GATEWAY, "pilothouse: the secret fits into no header".into()))?;
         Ok(Some(credential))
     }
-}
-
-/// The caller, who may also reach this destination where a credential of it is for that.
-pub(super) fn with_leave(caller: &Caller, destination: &Destination, held: &[Arc<Credential>]) -> Caller {
-    let mut caller = caller.clone();
-    for credential in held {
-        // As it is written: what is below a domain leads to fewer addresses.
-        let matching = credential.hosts.iter().filter(|host| host.matches(&destination.host, destination.port));
-        let entries = matching.map(|host| Egress { to: host.destination(), private: credential.private });
-        caller.beside.credentials.extend(entries);
-    }
-    caller
 }
 
 /// Puts the secret into its place, over whatever is there; None: it does not fit.

@@ -25,6 +25,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    bounds::PLACE,
     egress::{Destination, Spoken},
     response::{self, Body},
 };
@@ -36,7 +37,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 const IDLE_HALF: Duration = Duration::from_secs(20);
 /// Time between two looks at that.
 const LOOK: Duration = Duration::from_secs(5);
-const _: () = assert!(IDLE_HALF.as_secs() + LOOK.as_secs() < super::PLACE.as_secs());
+const _: () = assert!(IDLE_HALF.as_secs() + LOOK.as_secs() < PLACE.as_secs());
 /// Longest wait for what a program says first, where that is looked at.
 const FIRST_WORDS: Duration = Duration::from_secs(60);
 /// Longest wait for the head of an answer: models think long before their first word.

@@ -30,18 +30,19 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Gateway, HEAD_BYTES, HEAD_DEADLINE,
+    Gateway,
+    accepted::Inspected,
+    bounds::{HEAD_BYTES, HEAD_DEADLINE},
     caller::Caller,
-    credentials::with_leave,
     egress::Destination,
     forward::{self, ANSWER_DEADLINE, only_end_to_end},
+    leave::with_leave,
     meter::Asked,
     outer::{Connector, Outer, Way},
     prefixed::Prefixed,
@@ -60,14 +61,7 @@ const STREAMS: u32 = 32;
 /// Most bytes of a refused request that are read, and the longest time for that.
 const READ_OFF: (usize, Duration) = (1 << 20, Duration::from_secs(5));
 
-/// An accepted CONNECT to a host of credentials.
-pub(super) struct Inspected {
-    pub(super) destination: Destination,
-    pub(super) guest: OnUpgrade,
-    pub(super) world: TcpStream,
-}
-
-/// What is known of such a connection.
+/// What is known of a connection to a host of credentials.
 struct Conversation {
     gateway: Arc<Gateway>,
     caller: Arc<Caller>,

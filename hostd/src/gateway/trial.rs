@@ -12,9 +12,10 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Gateway,
     caller::Caller,
-    credentials::{put, with_leave},
+    credentials::put,
     egress::{self, Destination},
     inspected::causes,
+    leave::with_leave,
     outer::{Connector, Way},
 };
 
