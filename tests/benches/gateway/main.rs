@@ -215,6 +215,7 @@ fn caller(port: u16, access: Access) -> Arc<Caller> {
         environment: "bench".into(),
         repository: None,
         branch_prefix: None,
+        opens_pulls: None,
         also_read: vec![],
         egress: vec![Egress { to: format!("{NAME}:{port}"), private: false }],
         beside: Beside::default(),

@@ -57,6 +57,7 @@ pub(crate) async fn shake(vm: Arc<dyn Vm>, generation: u64) -> Guest {
         environment: "tools".into(),
         repository: None,
         branch_prefix: None,
+        opens_pulls: None,
         also_read: Vec::new(),
         egress: Vec::new(),
         beside: Beside::default(),

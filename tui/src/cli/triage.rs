@@ -5,11 +5,11 @@ use pilothouse_proto::hostd::v1::{Choice, Sample, Triage as Ended, TriageRequest
 
 use super::{
     args::Triage,
+    facts::{Facts, lines, when},
     failure::{Failure, Outcome},
     fleet::{Fleet, Host},
     format::{age, bytes, plain},
     json, output,
-    show::{Facts, lines, when},
     table::{Cell, Column, Tone, render},
 };
 
