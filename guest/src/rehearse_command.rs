@@ -242,6 +242,10 @@ fn until_ended(first: Pid) -> io::Result<u8> {
     loop {
         // SAFETY: the set is made, and nothing more is asked of the signal.
         let signal = unsafe { libc::sigwaitinfo(&raw const set, std::ptr::null_mut()) };
+        if signal == -1 {
+            // It was interrupted: whoever waits for the child instead hears no signal any more.
+            continue;
+        }
         if signal == libc::SIGTERM || signal == libc::SIGHUP || signal == libc::SIGINT {
             // It may have ended just now.
             let _ = kill_process(first, Signal::KILL);
