@@ -15,7 +15,7 @@ pub const PATH: &str = "/run/pilothouse/session.json";
 pub const PUSH_PATH: &str = "/run/pilothouse/gitconfig";
 
 /// Text of that file: a plain `git push origin BRANCH` of a session of this slug goes to the session's branch of that name, as whatever else
-/// it pushes is refused.
+/// it pushes is refused. A `git push` that names no branch pushes all: git has no refspec that names the present branch and maps it.
 #[must_use]
 pub fn push_text(slug: &str) -> String {
     format!("[remote \"origin\"]\n\tpush = refs/heads/*:refs/heads/agent/{slug}/*\n")
@@ -97,6 +97,12 @@ mod tests {
         git(&["-C", "tree", "checkout", "-q", "-b", "leap/seconds"]);
         git(&["-C", "tree", "push", "-q", "-u", "origin", "leap/seconds"]);
         assert_eq!(branches().lines().next(), Some("refs/heads/agent/fix-parser-3f/leap/seconds"));
+        // Who names no branch means all of them.
+        git(&["-C", "tree", "branch", "other"]);
+        git(&["-C", "tree", "push", "-q"]);
+        assert_eq!(branches().lines().last(), Some("refs/heads/agent/fix-parser-3f/other"));
+        git(&["-C", "tree", "branch", "-q", "-D", "other"]);
+        git(&["-C", "tree", "push", "-q", "origin", ":refs/heads/agent/fix-parser-3f/other"]);
         // Who says where is asked no more, and later pushes go where the first went.
         git(&["-C", "tree", "push", "-q", "origin", "HEAD:refs/heads/agent/fix-parser-3f/work"]);
         git(&["-C", "tree", "commit", "-q", "--allow-empty", "-m", "y"]);
