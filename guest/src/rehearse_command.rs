@@ -16,7 +16,8 @@ use clap::Args;
 use rustix::{
     io::Errno,
     mount::{
-        MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, unmount,
+        MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change,
+        mount_remount, unmount,
     },
     process::{
         Gid, Pid, Signal, Uid, WaitOptions, WaitStatus, chdir, kill_process, pivot_root,
@@ -24,7 +25,10 @@ use rustix::{
     },
     stdio::stdin,
     termios::isatty,
-    thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid, unshare_unsafe},
+    thread::{
+        CapabilitySet, UnshareFlags, remove_capability_from_bounding_set, set_no_new_privs, set_thread_groups,
+        set_thread_res_gid, set_thread_res_uid, unshare_unsafe,
+    },
 };
 
 use crate::{
@@ -99,6 +103,7 @@ fn enter() -> io::Result<()> {
     mount_bind_recursive("/dev", within("/dev"))?;
     mount("tmpfs", within("/dev/shm"), "tmpfs", quiet, Some(c"mode=1777"))?;
     mount_bind("/sys", within("/sys"))?;
+    read_only(&within("/sys"))?;
     chdir(ROOT)?;
     // The old root comes to lie on the new one, and goes.
     pivot_root(".", ".")?;
@@ -116,6 +121,12 @@ fn overlay(lower: &str, name: &str, target: &Path) -> io::Result<()> {
     Ok(mount("overlay", target, "overlay", MountFlags::empty(), Some(options.as_c_str()))?)
 }
 
+/// Lets nobody write to what is mounted there.
+fn read_only(mounted: &Path) -> io::Result<()> {
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    Ok(mount_remount(mounted, flags, "")?)
+}
+
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -128,6 +139,9 @@ fn inside(rehearse: &Rehearse, user: &User) -> io::Result<u8> {
     // Where whoever waits for it is killed, nobody else would end it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     mount("proc", "/proc", "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)?;
+    // What the kernel is set to outlasts a rehearsal.
+    mount_bind("/proc/sys", "/proc/sys")?;
+    read_only(Path::new("/proc/sys"))?;
     init::loopback()?;
     let mut command = Command::new(&rehearse.command[0]);
     command.args(&rehearse.command[1..]).current_dir(&rehearse.directory).envs(variables(user));
@@ -173,7 +187,7 @@ fn variables(user: &User) -> Vec<(&'static str, String)> {
     of(user).into_iter().enumerate().filter(|(at, (name, _))| is_usual(*at, name)).map(|(_, one)| one).collect()
 }
 
-/// Takes the terminal that this process was started on, and changes to the user.
+/// Takes the terminal that this process was started on, and changes to the user, whom nothing makes mightier: neither sudo nor being root.
 fn become_user(user: &User) -> io::Result<()> {
     setsid()?;
     take_terminal()?;
@@ -182,6 +196,14 @@ fn become_user(user: &User) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     // On a terminal all three streams are one.
     rustix::fs::fchown(stdin(), Some(uid), None)?;
+    for capability in CapabilitySet::all().iter() {
+        match remove_capability_from_bounding_set(capability) {
+            // The kernel is older than it.
+            Err(Errno::INVAL) => {}
+            done => done?,
+        }
+    }
+    set_no_new_privs(true)?;
     set_thread_groups(&groups)?;
     set_thread_res_gid(gid, gid, gid)?;
     Ok(set_thread_res_uid(uid, uid, uid)?)

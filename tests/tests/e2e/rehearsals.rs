@@ -16,6 +16,8 @@ if [ -z "$PILOTHOUSE_SESSION" ]; then
     curl -sm 5 http://pilothouse.internal/ && exit 12
     [ "$(id -un) $PWD $HOME" = "agent /work/widgets /home/agent" ] || exit 13
     [ -t 0 ] && stty size >/dev/null || exit 14
+    grep -q '^CapBnd:.0*$' /proc/self/status && grep -q '^NoNewPrivs:.1$' /proc/self/status || exit 17
+    grep -q ' /sys sysfs ro,' /proc/mounts && grep -q ' /proc/sys proc ro,' /proc/mounts || exit 18
 fi
 for file in ~/left /tmp/left /var/tmp/left /dev/shm/left /work/widgets/left; do echo ran >>$file || exit 15; done
 git config --global --add test.ran yes || exit 16
