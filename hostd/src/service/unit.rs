@@ -75,17 +75,16 @@ WantedBy={wanted}
     ))
 }
 
-/// A path as the program of a unit's command: systemd splits at blanks, and takes `%` as the begin of a specifier.
+/// A path as the program of a unit's command: systemd splits at blanks, takes `%` as the begin of a specifier, and has no program
+/// with a quote or a backslash in its path.
 fn quoted(path: &Path) -> eyre::Result<String> {
-    let Some(text) = path.to_str().filter(|text| !text.contains(char::is_control)) else {
-        bail!(
-            "{path:?} cannot be named in a unit of systemd; install it with --system, or for a user with a home of another name"
-        );
+    let special = |c: char| c.is_control() || "\"'\\".contains(c);
+    let Some(text) = path.to_str().filter(|text| !text.contains(special)) else {
+        bail!("systemd has no program with a path such as {path:?}; install hostd with --system");
     };
+    let plain = |c: char| c.is_alphanumeric() || "/._-".contains(c);
     let text = text.replace('%', "%%");
-    let plain = |c: char| !c.is_whitespace() && !['"', '\'', '\\', ';', '$'].contains(&c);
-    let escaped = || format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""));
-    Ok(if text.chars().all(plain) { text } else { escaped() })
+    Ok(if text.chars().all(plain) { text } else { format!("\"{text}\"") })
 }
 
 /// What a service of the machine is held to. All that implies no_new_privs is left out: an environment's base is made in a user
