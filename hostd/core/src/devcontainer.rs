@@ -35,14 +35,17 @@ pub const PLACES: [&str; 2] = [".devcontainer/devcontainer.json", ".devcontainer
 pub const TEXT_MAX: usize = 256 << 10;
 /// Most features of an environment, with those that they depend on.
 pub const FEATURES_MAX: usize = 64;
+/// Longest path of a repository, in bytes.
+const PATH_MAX: usize = 4096;
 /// Name of the file that says what a feature is.
 pub const FEATURE_FILE: &str = "devcontainer-feature.json";
 
-/// Joins a path of a repository to a folder of it; None: it would lead out.
+/// Joins a path of a repository to a folder of it; None: it would lead out, is longer than 4096 bytes, or has
+/// control characters, such as line breaks.
 #[must_use]
 pub fn join(folder: &str, path: &str) -> Option<String> {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-    if path.starts_with('/') || path.contains('\0') {
+    if path.starts_with('/') || path.len() > PATH_MAX || path.contains(char::is_control) {
         return None;
     }
     for part in path.split('/') {
@@ -54,7 +57,7 @@ pub fn join(folder: &str, path: &str) -> Option<String> {
             part => parts.push(part),
         }
     }
-    Some(parts.join("/"))
+    Some(parts.join("/")).filter(|joined| joined.len() <= PATH_MAX)
 }
 
 /// The folder that a path of a repository is in; empty: the repository's own.

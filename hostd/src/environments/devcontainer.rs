@@ -216,7 +216,7 @@ impl Ready {
         for step in &self.work.system {
             progress.step(step.title.clone());
             fail::fail_point!("devcontainer::before-step");
-            let on = &inside.with(&Defaults { environment: step.environment.clone(), ..self.work.defaults.clone() });
+            let on = &inside.with(&Defaults { environment: (*step.environment).clone(), ..self.work.defaults.clone() });
             match &step.task {
                 Task::Run(words) => self.run(on, &step.user, step, words, progress).await?,
                 Task::Copy { context, sources, target, owner, mode } => {

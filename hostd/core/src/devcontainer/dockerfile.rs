@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::json::shown;
-use crate::image::Reference;
+use super::{json::shown, metadata::IGNORED_MAX};
+use crate::{checked_toml::is_variable, image::Reference};
 use expand::{expand, pairs, words};
 use lines::{Line, logical};
 
@@ -98,6 +98,7 @@ impl Dockerfile {
         if file.from.is_empty() {
             return Err(format!("{path}: it has no FROM"));
         }
+        file.ignored.truncate(IGNORED_MAX);
         Ok(file)
     }
 
@@ -111,6 +112,10 @@ impl Dockerfile {
             "FROM" => return self.stage(line.number, rest, target),
             "ARG" => {
                 for (name, value) in pairs_or_names(rest)? {
+                    named(&name)?;
+                    if self.before.len() + self.instructions.len() > INSTRUCTIONS_MAX {
+                        return Err(format!("with its arguments it has more than {INSTRUCTIONS_MAX} instructions"));
+                    }
                     if self.from.is_empty() {
                         self.before.push((name, value));
                     } else {
@@ -209,6 +214,7 @@ impl Dockerfile {
         for (name, default) in &self.before {
             let default = default.as_ref().map(|text| expand(text, &known)).transpose()?;
             known.extend(arguments.get(name).cloned().or(default).map(|value| (name.clone(), value)));
+            super::variables::bounded(&known)?;
         }
         Ok(known)
     }
@@ -276,11 +282,23 @@ fn pairs_or_names(text: &str) -> Result<Vec<(String, Option<String>)>, String> {
 
 /// Variables in either way to write them: `NAME=VALUE ...`, or one `NAME VALUE`.
 fn variables(text: &str) -> Result<Vec<(String, String)>, String> {
-    if let Some(all) = pairs(text)? {
-        return Ok(all);
+    let all = match pairs(text)? {
+        Some(all) => all,
+        None => {
+            let (name, value) = text.split_once(char::is_whitespace).ok_or("ENV wants a name and a value")?;
+            vec![(name.into(), value.trim().into())]
+        }
+    };
+    if all.len() > INSTRUCTIONS_MAX {
+        return Err(format!("ENV has more than {INSTRUCTIONS_MAX} variables"));
     }
-    let (name, value) = text.split_once(char::is_whitespace).ok_or("ENV wants a name and a value")?;
-    Ok(vec![(name.into(), value.trim().into())])
+    all.iter().try_for_each(|(name, _)| named(name))?;
+    Ok(all)
+}
+
+/// Refuses what is no name of a variable.
+fn named(name: &str) -> Result<(), String> {
+    if is_variable(name) { Ok(()) } else { Err(format!("{} cannot be the name of a variable", shown(name))) }
 }
 
 fn unquoted(text: &str) -> Result<String, String> {

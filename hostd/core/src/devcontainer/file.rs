@@ -1,12 +1,13 @@
 //! devcontainer.json itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use super::{
     Asked, FEATURES_MAX, Metadata, Variables, folder_of, join,
     json::{self, scalar, shown, shown_value},
+    metadata::of_the_host,
 };
 
 /// A devcontainer.json.
@@ -59,8 +60,10 @@ impl File {
                        or `build`, in the recipe's base";
             return Err(failed(why.into()));
         }
-        let fill = |text: &str| variables.fill(text, &mut std::collections::BTreeSet::new());
-        let source = source(path, &object, &fill, &mut metadata).map_err(failed)?;
+        let mut of_host = BTreeSet::new();
+        let mut fill = |text: &str| variables.fill(text, &mut of_host);
+        let source = source(path, &object, &mut fill, &mut metadata).map_err(failed)?;
+        metadata.ignored.extend(of_host.iter().map(|name| of_the_host(name)));
         let features = match object.get("features") {
             None | Some(Value::Null) => vec![],
             Some(Value::Object(features)) => Asked::all(features).map_err(failed)?,
@@ -75,7 +78,7 @@ impl File {
 fn source(
     path: &str,
     object: &Map<String, Value>,
-    fill: &impl Fn(&str) -> String,
+    fill: &mut impl FnMut(&str) -> String,
     metadata: &mut Metadata,
 ) -> Result<Source, String> {
     let build = object.get("build").and_then(Value::as_object);
@@ -89,10 +92,11 @@ fn source(
         };
     };
     let context = of_build("context").or_else(|| object.get("context").and_then(Value::as_str)).unwrap_or(".");
-    let inside = |key: &str, text: &str| {
+    let mut inside = |key: &str, text: &str| {
         let text = fill(text);
         join(folder_of(path), &text).ok_or_else(|| format!("{key} is {}, which is not in the repository", shown(&text)))
     };
+    let (dockerfile, context) = (inside("build.dockerfile", dockerfile)?, inside("build.context", context)?);
     let mut arguments = BTreeMap::new();
     let args = build.and_then(|build| build.get("args")).and_then(Value::as_object);
     for (name, value) in args.into_iter().flatten().take(256) {
@@ -106,10 +110,5 @@ fn source(
             metadata.ignored.push(format!("build.{}: nothing is built by Docker here", shown(key)));
         }
     }
-    Ok(Source::Dockerfile {
-        path: inside("build.dockerfile", dockerfile)?,
-        context: inside("build.context", context)?,
-        arguments,
-        target: of_build("target").map(str::to_owned),
-    })
+    Ok(Source::Dockerfile { path: dockerfile, context, arguments, target: of_build("target").map(str::to_owned) })
 }

@@ -15,7 +15,7 @@ const VARIABLES_MAX: usize = 256;
 /// Longest value of a variable, in bytes.
 const VALUE_MAX: usize = 4096;
 /// Most lines of what is not honoured.
-const IGNORED_MAX: usize = 256;
+pub(super) const IGNORED_MAX: usize = 256;
 
 /// What devcontainer.json, a feature or an image says of how a container is used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,14 +87,16 @@ impl Metadata {
         }
         let Reader { mut out, of_host, .. } = reader;
         for name in of_host {
-            out.ignored.push(format!(
-                "{whose}${{localEnv:{}}}: guests get no variables of the host; its default is taken, or nothing",
-                shown(&name)
-            ));
+            out.ignored.push(format!("{whose}{}", of_the_host(&name)));
         }
         out.ignored.truncate(IGNORED_MAX);
         Ok(out)
     }
+}
+
+/// Says of a variable of the host that it is not honoured.
+pub(super) fn of_the_host(name: &str) -> String {
+    format!("${{localEnv:{}}}: guests get no variables of the host; its default is taken, or nothing", shown(name))
 }
 
 struct Reader<'a> {

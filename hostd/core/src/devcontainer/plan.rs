@@ -1,16 +1,19 @@
 //! What a build does for a devcontainer.json, once its image and its features are known.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Command, Dockerfile, Feature, File, Metadata, Place, Source, Variables, json::shown, variables::of_container,
+    Command, Dockerfile, Feature, File, Metadata, Place, Source, Variables,
+    json::shown,
+    metadata::IGNORED_MAX,
+    variables::{TEXT_MAX, bounded, of_container},
 };
 use crate::{image::Defaults, recipe::ROOT};
 
 /// PATH of an image that says none.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Most variables of an environment.
-const VARIABLES_MAX: usize = 512;
+/// Most commands that are run, those of all moments together.
+const COMMANDS_MAX: usize = 512;
 /// Most ports that are shown.
 const PORTS_MAX: usize = 64;
 
@@ -56,7 +59,7 @@ pub struct Step {
     /// Absolute path of the folder that it runs in.
     pub directory: String,
     /// All variables of it.
-    pub environment: BTreeMap<String, String>,
+    pub environment: Arc<BTreeMap<String, String>>,
     /// What it does.
     pub task: Task,
 }
@@ -125,18 +128,24 @@ impl Plan {
             defaults.environment.entry(name.0.clone()).or_insert_with(|| name.1.clone());
         }
         let of_image = defaults.environment.clone();
-        let filled = |(name, value): (&String, &String)| (name.clone(), of_container(value, &of_image));
-        defaults.environment.extend(own.container_env.iter().map(filled));
+        for (name, value) in &own.container_env {
+            let value = of_container(value, &of_image).map_err(|why| format!("containerEnv {name}: {why}"))?;
+            defaults.environment.insert(name.clone(), value);
+        }
+        bounded(&defaults.environment)?;
         let of_container_now = defaults.environment.clone();
         for (name, value) in all().flat_map(|one| &one.remote_env) {
             match value {
-                Some(value) => drop(defaults.environment.insert(name.clone(), of_container(value, &of_container_now))),
+                Some(value) => {
+                    let value = of_container(value, &of_container_now);
+                    let value = value.map_err(|why| format!("remoteEnv {name}: {why}"))?;
+                    defaults.environment.insert(name.clone(), value);
+                    bounded(&defaults.environment)?;
+                }
                 None => drop(defaults.environment.remove(name)),
             }
         }
-        if defaults.environment.len() > VARIABLES_MAX {
-            return Err(format!("it has {} variables; at most {VARIABLES_MAX} are taken", defaults.environment.len()));
-        }
+        bounded(&defaults.environment)?;
         defaults.user = remote;
         for label in &labels {
             ignored.extend(label.ignored.iter().cloned());
@@ -144,6 +153,10 @@ impl Plan {
         ignored.extend(self.features.iter().flat_map(|feature| feature.metadata.ignored.iter().cloned()));
         let mut seen = std::collections::BTreeSet::new();
         ignored.retain(|line| seen.insert(line.clone()));
+        if let Some(more) = ignored.len().checked_sub(IGNORED_MAX).filter(|more| *more > 0) {
+            ignored.truncate(IGNORED_MAX);
+            ignored.push(format!("and {more} more"));
+        }
         let mut ports = vec![];
         for port in all().flat_map(|one| &one.ports) {
             if !ports.contains(port) && ports.len() < PORTS_MAX {
@@ -152,9 +165,17 @@ impl Plan {
         }
         let moments: [fn(&Metadata) -> &Vec<Command>; 3] =
             [|one| &one.on_create, |one| &one.update_content, |one| &one.post_create];
-        let step = |command: &Command| self.command(command, &defaults);
-        let commands = moments.iter().flat_map(|moment| all().flat_map(moment)).map(step).collect();
-        let start = all().flat_map(|one| &one.post_start).map(step).collect();
+        let once = || moments.iter().flat_map(|moment| all().flat_map(moment));
+        let count = once().count() + all().map(|one| one.post_start.len()).sum::<usize>();
+        if count > COMMANDS_MAX {
+            return Err(format!(
+                "it has {count} commands, those of its image and its features with it; at most {COMMANDS_MAX} are run"
+            ));
+        }
+        let environment = Arc::new(defaults.environment.clone());
+        let step = |command: &Command| self.command(command, &environment);
+        let commands = once().map(step).collect::<Result<_, _>>()?;
+        let start = all().flat_map(|one| &one.post_start).map(step).collect::<Result<_, _>>()?;
         Ok(Work { system, commands, start, ports, ignored, defaults })
     }
 
@@ -167,11 +188,12 @@ impl Plan {
     ) -> Result<(), String> {
         for (feature, it) in self.features.iter().enumerate() {
             for (name, value) in &it.metadata.container_env {
-                let known = defaults.environment.clone();
-                let value = super::dockerfile::expand_one(&of_container(value, &known), &known);
+                let known = &defaults.environment;
+                let value = of_container(value, known).and_then(|value| super::dockerfile::expand_one(&value, known));
                 let value = value.map_err(|why| format!("{}: containerEnv {name}: {why}", shown(&it.asked.name)))?;
                 defaults.environment.insert(name.clone(), value);
             }
+            bounded(&defaults.environment)?;
             let mut environment = defaults.environment.clone();
             environment.extend(it.variables());
             environment.insert("_CONTAINER_USER".into(), container.clone());
@@ -184,20 +206,29 @@ impl Plan {
                 title: format!("feature {}", shown(&it.asked.name)),
                 user: ROOT.into(),
                 directory: "/".into(),
-                environment,
+                environment: Arc::new(environment),
                 task: Task::Install { feature, folder },
             });
         }
         Ok(())
     }
 
-    fn command(&self, command: &Command, defaults: &Defaults) -> Step {
-        Step {
+    fn command(&self, command: &Command, environment: &Arc<BTreeMap<String, String>>) -> Result<Step, String> {
+        let (mut words, mut bytes) = (vec![], 0);
+        for word in &command.words {
+            let word = of_container(word, environment).map_err(|why| format!("{}: {why}", command.title))?;
+            bytes += word.len();
+            if bytes > TEXT_MAX {
+                return Err(format!("{}: its variables make a command of more than {TEXT_MAX} bytes", command.title));
+            }
+            words.push(word);
+        }
+        Ok(Step {
             title: command.title.clone(),
             user: String::new(),
             directory: self.variables.folder.clone(),
-            environment: defaults.environment.clone(),
-            task: Task::Run(command.words.iter().map(|word| of_container(word, &defaults.environment)).collect()),
-        }
+            environment: environment.clone(),
+            task: Task::Run(words),
+        })
     }
 }

@@ -140,7 +140,7 @@ fn a_python_project_has_what_its_dockerfile_does() {
     assert_eq!(run(&work.system[3]), [bash, "-o", "pipefail", "-c", "pip install -r requirements.txt"]);
     assert_eq!((work.system[3].user.as_str(), work.system[3].directory.as_str()), ("root", "/opt/app"));
     assert_eq!((work.system[4].user.as_str(), run(&work.system[4])), ("vscode", vec!["whoami", "--x"]));
-    assert!(work.system[4].title.starts_with(".devcontainer/Dockerfile:14: RUN whoami"), "{}", work.system[4].title);
+    assert!(work.system[4].title.starts_with(".devcontainer/Dockerfile:16: RUN whoami"), "{}", work.system[4].title);
 
     let environment = &work.defaults.environment;
     assert_eq!(environment["A"], "b c");
@@ -274,6 +274,9 @@ fn what_cannot_be_is_refused_and_says_why(#[case] text: &str, #[case] why: &str)
 #[case("FROM a\nONBUILD RUN x", 2, "ONBUILD is not known")]
 #[case("FROM a\nENV A=\"b", 2, "a quote has no end")]
 #[case("# escape=`\nFROM a", 1, "what goes on")]
+#[case("FROM a\nENV A=1 B-C=2", 2, "B-C cannot be the name of a variable")]
+#[case("FROM a\nENV =2", 2, "cannot be the name of a variable")]
+#[case("FROM a\nARG 1A", 2, "1A cannot be the name of a variable")]
 fn a_dockerfile_that_cannot_be_followed_is_refused_with_its_line(
     #[case] text: &str,
     #[case] line: usize,
@@ -281,6 +284,13 @@ fn a_dockerfile_that_cannot_be_followed_is_refused_with_its_line(
 ) {
     let refused = Dockerfile::parse("Dockerfile", text, None).unwrap_err();
     assert!(refused.starts_with(&format!("Dockerfile:{line}: ")) && refused.contains(why), "{refused}");
+}
+
+#[test]
+fn variables_in_variables_are_refused_by_their_name() {
+    let dockerfile = Dockerfile::parse("D", "ARG A=x\nFROM ${A:-${B}}", None).unwrap();
+    let refused = dockerfile.image(&BTreeMap::new()).unwrap_err();
+    assert!(refused.contains("${...} in another ${...} is not known here; write $NAME"), "{refused}");
 }
 
 #[test]
@@ -296,6 +306,70 @@ fn a_number_for_a_user_and_another_stage_are_refused() {
     plan.dockerfile = Some(Dockerfile::parse("D", "FROM a\nUSER 0\nRUN x\nUSER 1000", None).unwrap());
     assert!(plan.work(&Defaults::default(), None, "amd64").unwrap_err().starts_with("D:4: USER 1000"));
     assert!(Dockerfile::parse("D", "FROM a AS b", Some("c")).unwrap_err().contains("the stage c"));
+}
+
+#[test]
+fn what_variables_make_is_bounded() {
+    let long = "y".repeat(4096);
+    let many = |name: &str| format!("${{containerEnv:{name}}}").repeat(120);
+    let work = |text: String| plan(&text).work(&image(&[("X", &long)], ""), None, "amd64").unwrap_err();
+    let said = "a text of more than 32768 bytes";
+    for text in [
+        format!("{{\"image\":\"a\",\"containerEnv\":{{\"A\":\"{}\"}}}}", many("X")),
+        format!("{{\"image\":\"a\",\"remoteEnv\":{{\"A\":\"{}\"}}}}", many("X")),
+        format!("{{\"image\":\"a\",\"onCreateCommand\":\"{}\"}}", many("X")),
+    ] {
+        let refused = work(text);
+        assert!(refused.contains(said), "{}", refused.len());
+    }
+    // What stands behind the last of them counts, too.
+    let full = "${containerEnv:X}".repeat(8);
+    assert!(work(format!("{{\"image\":\"a\",\"remoteEnv\":{{\"A\":\"{full}z\"}}}}")).contains(said));
+    let words = vec![format!("\"{full}\""); 2].join(",");
+    assert!(work(format!("{{\"image\":\"a\",\"onCreateCommand\":[{words}]}}")).contains("a command of more than"));
+    let all = (0..9).map(|at| format!("\"A{at}\":\"{full}\"")).collect::<Vec<_>>().join(",");
+    assert!(work(format!("{{\"image\":\"a\",\"containerEnv\":{{{all}}}}}")).contains("bytes together; at most"));
+    let label = format!("[{}]", vec!["{\"onCreateCommand\":{\"a\":\"x\",\"b\":\"x\",\"c\":\"x\"}}"; 200].join(","));
+    let image = Defaults { metadata: Some(label), ..image(&[], "") };
+    assert!(plan("{\"image\":\"a\"}").work(&image, None, "amd64").unwrap_err().contains("it has 600 commands"));
+}
+
+#[test]
+fn a_dockerfile_has_no_more_variables_than_an_environment() {
+    let steps = |text: &str| {
+        let dockerfile = Some(Dockerfile::parse("D", &format!("FROM a\n{text}"), None)?);
+        Plan { dockerfile, ..plan("{\"build\":{\"dockerfile\":\"D\"}}") }.work(&Defaults::default(), None, "amd64")
+    };
+    let numbered = |from: usize, name: &str, value: &str| {
+        (from..from + 300).map(|at| format!("{name}{at}={value}")).collect::<Vec<_>>().join(" ")
+    };
+    let twice =
+        |text: &str, value: &str| format!("{text} {}\n{text} {}", numbered(0, "A", value), numbered(300, "A", value));
+    let refused = steps(&twice("ENV", "x")).unwrap_err();
+    assert!(refused.starts_with("D:3: it has 513 variables"), "{refused}");
+    let refused = steps(&format!("ENV {}", numbered(0, "A", &"x".repeat(900)))).unwrap_err();
+    assert!(refused.contains("bytes together"), "{refused}");
+    assert!(steps(&twice("ARG", "x")).unwrap_err().contains("more than 512 instructions"));
+    assert!(steps(&format!("ARG {}", numbered(0, "A", &"x".repeat(900)))).unwrap_err().contains("bytes together"));
+    // Steps share what they have until it is another.
+    let work = steps("RUN a\nRUN b\nENV A=1\nRUN c").unwrap();
+    let same = |a: usize, b: usize| std::sync::Arc::ptr_eq(&work.system[a].environment, &work.system[b].environment);
+    assert_eq!((same(0, 1), same(1, 2), work.system[2].environment["A"].as_str()), (true, false, "1"));
+}
+
+#[test]
+fn lists_of_what_is_not_honoured_have_an_end() {
+    let text = "FROM a\n".to_owned() + &"CMD x\n".repeat(400);
+    let mut plan = plan(
+        "{\"image\":\"${localEnv:IMAGE:a}\",\"build\":{\"dockerfile\":\"D\",\"args\":{\"A\":\"${localEnv:USER}\"}}}",
+    );
+    plan.dockerfile = Some(Dockerfile::parse("D", &text, None).unwrap());
+    plan.ignored = (0..300).map(|at| format!("{at}")).collect();
+    let ignored = plan.work(&Defaults::default(), None, "amd64").unwrap().ignored;
+    assert_eq!((ignored.len(), ignored.last().map(String::as_str)), (257, Some("and 301 more")));
+    assert!(plan.file.metadata.ignored.iter().any(|line| line.starts_with("${localEnv:USER}: ")));
+    let file = file("{\"image\":\"${localEnv:IMAGE:a}\"}");
+    assert!(file.metadata.ignored[0].starts_with("${localEnv:IMAGE}: "), "{:?}", file.metadata.ignored);
 }
 
 #[test]
@@ -343,6 +417,7 @@ fn features_that_cannot_be_had_say_why(#[case] name: &str, #[case] why: &str) {
 #[test]
 fn paths_stay_inside() {
     assert_eq!(join(".devcontainer", "../a/./b").as_deref(), Some("a/b"));
+    assert_eq!((join("a", "b\nc"), join("a", &"b/".repeat(2049))), (None, None));
     assert_eq!((join("a", "../../b"), join("a", "/b"), join("", "..")), (None, None, None));
 }
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Longest text that variables make, in bytes.
-const TEXT_MAX: usize = 32 << 10;
+use crate::devcontainer::variables::TEXT_MAX;
 
 /// The words of a text: apart by white space, quoted by either quote or a backslash. A quote that says that `$` is no variable
 /// leaves `\$`.
@@ -54,6 +53,7 @@ pub(super) fn pairs(text: &str) -> Result<Option<Vec<(String, String)>>, String>
 
 /// The text with `$NAME`, `${NAME}`, `${NAME:-other}` and `${NAME:+other}` filled in; what is not known is nothing.
 pub(super) fn expand(text: &str, known: &BTreeMap<String, String>) -> Result<String, String> {
+    let long = || format!("its variables make a text of more than {TEXT_MAX} bytes");
     let (mut out, mut rest) = (String::new(), text);
     while let Some(at) = rest.find(['$', '\\']) {
         out.push_str(&rest[..at]);
@@ -70,6 +70,9 @@ pub(super) fn expand(text: &str, known: &BTreeMap<String, String>) -> Result<Str
         if let Some(inner) = behind.strip_prefix('{') {
             let end = inner.find('}').ok_or("${ has no }")?;
             let (inner, after) = (&inner[..end], &inner[end + 1..]);
+            if inner.contains("${") {
+                return Err("${...} in another ${...} is not known here; write $NAME in it".into());
+            }
             let name = &inner[..name_of(inner)];
             let set = !value(name).is_empty();
             match inner[name.len()..].split_at_checked(2) {
@@ -87,8 +90,9 @@ pub(super) fn expand(text: &str, known: &BTreeMap<String, String>) -> Result<Str
             rest = &behind[name.len()..];
         }
         if out.len() > TEXT_MAX {
-            return Err(format!("its variables make a text of more than {TEXT_MAX} bytes"));
+            return Err(long());
         }
     }
-    Ok(out + rest)
+    out.push_str(rest);
+    if out.len() > TEXT_MAX { Err(long()) } else { Ok(out) }
 }

@@ -1,6 +1,6 @@
 //! From a Dockerfile to the steps of a build, once it is known what its image says.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Dockerfile, Does, Instruction, expand};
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
         json::shown,
         metadata::is_login,
         plan::{Step, Task},
+        variables::bounded,
     },
     image::Defaults,
     recipe::ROOT,
@@ -25,6 +26,8 @@ struct State<'a> {
     arguments: BTreeMap<String, String>,
     shell: Vec<String>,
     steps: Vec<Step>,
+    /// What is known, as the last step has it; None: it is another since.
+    shared: Option<Arc<BTreeMap<String, String>>>,
 }
 
 impl Dockerfile {
@@ -58,6 +61,7 @@ impl Dockerfile {
             arguments: BTreeMap::new(),
             shell: SHELL.map(str::to_owned).into(),
             steps: vec![],
+            shared: None,
         };
         for instruction in &self.instructions {
             let done = state.follow(instruction, arguments, &globals);
@@ -86,12 +90,16 @@ impl State<'_> {
                 let known = self.known();
                 for (name, value) in all {
                     self.defaults.environment.insert(name.clone(), expand(value, &known)?);
+                    bounded(&self.defaults.environment)?;
                 }
+                self.shared = None;
             }
             Does::Argument(name, default) => {
                 let default = default.as_ref().map(|text| expand(text, &self.known())).transpose()?;
                 let value = given.get(name).cloned().or(default).or_else(|| globals.get(name).cloned());
                 self.arguments.extend(value.map(|value| (name.clone(), value)));
+                bounded(&self.arguments)?;
+                self.shared = None;
             }
             Does::Folder(path) => {
                 let path = self.inside(&expand(path, &self.known())?);
@@ -151,12 +159,14 @@ impl State<'_> {
     }
 
     fn step_as(&mut self, user: &str, instruction: &Instruction, what: &str, task: Task) {
+        let environment = self.shared.take().unwrap_or_else(|| Arc::new(self.known()));
+        self.shared = Some(environment.clone());
         let folder = self.defaults.directory.as_str();
         self.steps.push(Step {
-            title: format!("{}:{}: {}", self.file.path, instruction.line, shown(what)),
+            title: format!("{}:{}: {}", shown(&self.file.path), instruction.line, shown(what)),
             user: user.into(),
             directory: if folder.is_empty() { "/".into() } else { folder.into() },
-            environment: self.known(),
+            environment,
             task,
         });
     }
