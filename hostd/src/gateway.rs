@@ -75,6 +75,7 @@ use bounds::{HEAD_BYTES, HEAD_DEADLINE, PLACE};
 pub use caller::{Access, Beside, Caller};
 use counted::Counted;
 pub(crate) use credentials::put as put_secret;
+pub(crate) use egress::is_public;
 use egress::{Destination, Refusal, Spoken};
 use forward::Ended;
 use git_permits::Permit;

@@ -122,6 +122,8 @@ pub enum System {
         path: Option<String>,
         /// Name of the host's credential that the registry of its image wants; None: it wants none. Guests do not get it.
         credential: Option<String>,
+        /// Registries that it may name though they are not public or have no TLS: a host, and a port where it is not the usual one.
+        registries: Vec<String>,
     },
 }
 

@@ -120,7 +120,7 @@ async fn make(environments: &Environments, job: &Job) -> Result<(Manifest, bool)
     };
     let ready = match (devcontainer, &mut built_on) {
         (Some(found), Some(built_on)) => {
-            let ready = found.ready(&built_on.defaults, recipe, progress)?;
+            let ready = found.ready(&built_on.defaults, progress)?;
             steps = steps.saturating_add(u32::try_from(ready.steps()).unwrap_or(u32::MAX));
             progress.plan(if machine.is_some() { steps + template::STEPS } else { steps });
             built_on.defaults = ready.work.defaults.clone();

@@ -38,6 +38,8 @@ pub(super) struct Found {
     pub(super) reference: Reference,
     /// Archives of its features; None: that one is in the repository.
     archives: Vec<Option<Archive>>,
+    /// User that the recipe names; None: whom the devcontainer says.
+    user: Option<String>,
 }
 
 /// What is to be done in a build's VM.
@@ -56,7 +58,7 @@ pub(super) async fn find(
     head: &Head,
     progress: &Progress,
 ) -> Result<Option<Found>, EnvironmentError> {
-    let System::Devcontainer { path, credential } = &recipe.base.system else { return Ok(None) };
+    let System::Devcontainer { path, credential, registries } = &recipe.base.system else { return Ok(None) };
     progress.step(path.as_deref().unwrap_or("devcontainer.json"));
     let repository = recipe.local_repository().unwrap_or_default();
     let tree = Tree { mirror: &*environments.mirror, repository, head, progress };
@@ -67,7 +69,9 @@ pub(super) async fn find(
     let file = File::parse(&path, &text, &variables).map_err(failed)?;
     let (reference, dockerfile) = match &file.source {
         Source::Image(name) => {
-            (Reference::parse(name).map_err(|why| failed(format!("{path}: image is {name:?}, and {why}")))?, None)
+            let parsed = Reference::parse(name);
+            let shown = hostd_core::text::one_line(&hostd_core::text::clean(name, 160));
+            (parsed.map_err(|why| failed(format!("{path}: image is {shown:?}, and {why}")))?, None)
         }
         Source::Dockerfile { path, arguments, target, .. } => {
             let text = tree.text(path).await?.ok_or_else(|| failed(format!("there is no {path} in the repository")))?;
@@ -75,10 +79,14 @@ pub(super) async fn find(
             (dockerfile.image(arguments).map_err(failed)?, Some(dockerfile))
         }
     };
+    let name = reference.to_string();
+    let reference = reference.by_repository(registries);
+    let reference = reference.map_err(|why| failed(format!("{path}: the image {name}: {why}")))?;
     let mut plan = Plan { file, dockerfile, features: vec![], variables, ignored: vec![] };
     let own = credential.as_deref().map(|name| (name, reference.host()));
-    let archives = features(environments, recipe, &tree, own, &mut plan).await?;
-    Ok(Some(Found { plan, reference, archives }))
+    let archives = features(environments, recipe, &tree, (own, registries), &mut plan).await?;
+    let user = recipe.names_user.then(|| recipe.user.clone());
+    Ok(Some(Found { plan, reference, archives, user }))
 }
 
 /// The repository as it is at the commit that is built.
@@ -121,7 +129,7 @@ async fn features(
     environments: &Environments,
     recipe: &Recipe,
     tree: &Tree<'_>,
-    credential: Option<(&str, &str)>,
+    (credential, registries): (Option<(&str, &str)>, &[String]),
     plan: &mut Plan,
 ) -> Result<Vec<Option<Archive>>, EnvironmentError> {
     let progress = tree.progress;
@@ -148,6 +156,10 @@ async fn features(
         let (text, archive) = match &place {
             Place::Folder(path) => (tree.text(&format!("{path}/{FEATURE_FILE}")).await?, None),
             Place::Registry(reference) => {
+                let reference = &reference
+                    .clone()
+                    .by_repository(registries)
+                    .map_err(|why| progress.failure(&format!("feature {name}: {why}")))?;
                 // Another registry is to know nothing of it.
                 let credential = credential.filter(|(_, host)| *host == reference.host()).map(|(name, _)| name);
                 let pulled = environments.images.feature(reference, credential, &recipe.name, progress).await;
@@ -183,18 +195,15 @@ impl Found {
     /// What it adds to what a build is named by: all else is named by the commit.
     pub(super) fn inputs(&self) -> serde_json::Value {
         let archives: Vec<_> = self.archives.iter().map(|one| one.as_ref().map(|one| one.digest.to_string())).collect();
-        serde_json::json!([1, self.plan.file.path, archives])
+        serde_json::json!([2, self.plan.file.path, archives, self.user])
     }
 
     /// What is to be done on an image that says this; says what is not honoured.
-    pub(super) fn ready(
-        self,
-        image: &Defaults,
-        recipe: &Recipe,
-        progress: &Progress,
-    ) -> Result<Ready, EnvironmentError> {
-        let user = recipe.names_user.then_some(recipe.user.as_str());
-        let work = self.plan.work(image, user, registry::architecture()).map_err(|why| progress.failure(&why))?;
+    pub(super) fn ready(self, image: &Defaults, progress: &Progress) -> Result<Ready, EnvironmentError> {
+        let work = self
+            .plan
+            .work(image, self.user.as_deref(), registry::architecture())
+            .map_err(|why| progress.failure(&why))?;
         for line in &work.ignored {
             progress.output(format!("not honoured: {line}"));
         }

@@ -341,7 +341,7 @@ async fn resolve(destination: &Destination) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// Whether an address is one of the public internet: not this machine, not its networks, not a special range.
-fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

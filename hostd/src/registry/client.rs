@@ -68,6 +68,10 @@ impl Asker for Asking<'_> {
         }
         self.who.headers.clone()
     }
+
+    fn is_foreign(&self) -> bool {
+        self.client.reference.is_foreign
+    }
 }
 
 impl Client {

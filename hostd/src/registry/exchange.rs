@@ -1,6 +1,6 @@
 //! One request to a server, and the head of its answer: each on a connection of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
@@ -13,7 +13,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpStream, lookup_host},
     time::timeout,
 };
 use tokio_rustls::{
@@ -21,6 +21,8 @@ use tokio_rustls::{
     rustls::{ClientConfig, pki_types::ServerName},
 };
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::gateway::is_public;
 
 /// Longest wait for a connection, TLS included.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -123,6 +125,8 @@ pub(super) trait Asker: Sync {
     fn tls(&self, url: &Url) -> Option<&Arc<ClientConfig>>;
     /// Headers that say who asks. Nobody but the host that is asked first gets them.
     fn own(&self, url: &Url) -> HeaderMap;
+    /// Whether content of a repository has said where to ask: then nothing but public addresses is.
+    fn is_foreign(&self) -> bool;
 }
 
 /// Sends a request, and follows where its answers lead on to. Nothing goes unencrypted that began encrypted.
@@ -133,7 +137,7 @@ pub(super) async fn send(asker: &dyn Asker, method: &Method, url: &Url, headers:
         if at.is_of(url) {
             all.extend(asker.own(&at));
         }
-        let answer = once(asker.tls(&at), method, &at, all).await;
+        let answer = once(asker.tls(&at), asker.is_foreign(), method, &at, all).await;
         let answer = answer.map_err(|why| format!("{}: {why}", at.authority()))?;
         if !answer.status.is_redirection() {
             return Ok(Answer { first: at.is_of(url), ..answer });
@@ -150,13 +154,29 @@ pub(super) async fn send(asker: &dyn Asker, method: &Method, url: &Url, headers:
 
 async fn once(
     tls: Option<&Arc<ClientConfig>>,
+    is_foreign: bool,
     method: &Method,
     url: &Url,
     headers: HeaderMap,
 ) -> Result<Answer, String> {
     let connecting = async {
         let address = (url.host.as_str(), url.port);
-        let stream = TcpStream::connect(address).await.map_err(|error| format!("it is not reached: {error}"))?;
+        let unreached = |error: std::io::Error| format!("it is not reached: {error}");
+        let stream = if is_foreign {
+            // By the very addresses that were judged.
+            let all = lookup_host(address).await.map_err(unreached)?;
+            let public: Vec<SocketAddr> = all.filter(|address| is_public(address.ip())).collect();
+            if public.is_empty() {
+                return Err(format!(
+                    "it has no public address, and a repository has named it or its registry; add `registries = [\"{}\"]`, \
+                     or the registry that leads to it, to the recipe's base if it is meant",
+                    url.authority()
+                ));
+            }
+            TcpStream::connect(&public[..]).await.map_err(unreached)?
+        } else {
+            TcpStream::connect(address).await.map_err(unreached)?
+        };
         if !url.secure {
             return Ok::<Box<dyn Stream>, String>(Box::new(stream));
         }

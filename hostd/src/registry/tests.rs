@@ -139,7 +139,7 @@ impl FakeRegistry {
         std::mem::take(&mut self.shelf.callers.lock().unwrap())
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.shelf.asked.lock().unwrap())
     }
 }

@@ -118,11 +118,11 @@ fn a_devcontainer_of_a_repository_comes_up() {
     }
     let _ = host.cli(["repo", "add", source.path().to_str().unwrap(), "--name", "shop"]).text();
     let recipe = host.data().join("shop.toml");
-    let text = "name = \"shop\"\nbase = { devcontainer = true }\n\
+    let text = "name = \"shop\"\nbase = { devcontainer = true, registries = [\"REGISTRY\"] }\n\
         repository = { url = \"http://pilothouse.internal/git/shop.git\", path = \"/workspaces/shop\" }\n\
         setup = [\"cat made >from-setup\"]\nagent = { command = [\"sleep\", \"1000000\"] }\n\
         size = { memory = \"128MiB\", disk = \"1GiB\" }\n";
-    fs::write(&recipe, text).unwrap();
+    fs::write(&recipe, text.replace("REGISTRY", address)).unwrap();
     let built = host.cli(["env", "build", recipe.to_str().unwrap()]).text();
     assert!(built.contains("shop is ready"), "{built}");
     let build = host.cli(["env", "show", "shop", "--json"]).json()["build"].clone();

@@ -28,6 +28,8 @@ pub struct Reference {
     pub tag: Option<String>,
     /// Digest of the image; None: whatever the tag names.
     pub digest: Option<Digest>,
+    /// Whether it was named by content of a repository: only public addresses are asked for it then.
+    pub is_foreign: bool,
 }
 
 /// A SHA-256 of bytes, as registries name it: `sha256:` and 64 hex digits.
@@ -122,7 +124,22 @@ impl Reference {
         }
         let plain = scheme.map_or_else(|| is_loopback(&registry), |scheme| scheme == "http");
         let tag = tag.or_else(|| digest.is_none().then(|| "latest".to_owned()));
-        Ok(Self { registry, plain, repository, tag, digest })
+        Ok(Self { registry, plain, repository, tag, digest, is_foreign: false })
+    }
+
+    /// The same image, named by content of a repository, whose recipe trusts these registries.
+    ///
+    /// # Errors
+    /// Its registry is spoken to without TLS, and is none of them; says what to write.
+    pub fn by_repository(self, registries: &[String]) -> Result<Self, String> {
+        let is_foreign = !registries.iter().any(|host| host == self.host());
+        if is_foreign && self.plain {
+            return Err(format!(
+                "its registry is spoken to without TLS; add `registries = [\"{}\"]` to the recipe's base if it is meant",
+                self.host()
+            ));
+        }
+        Ok(Self { is_foreign, ..self })
     }
 
     /// Host, and a port where it is not the usual one, that answers for the registry.

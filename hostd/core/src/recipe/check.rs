@@ -153,10 +153,14 @@ fn egress(raw: Vec<Spanned<raw::Egress>>, profile: Option<&Profile>) -> Checked<
 
 fn base(raw: Spanned<raw::Base>) -> Checked<Base> {
     let at = raw.span().start;
-    let raw::Base { debian, oci, devcontainer, credential, packages } = raw.into_inner();
+    let raw::Base { debian, oci, devcontainer, credential, registries, packages } = raw.into_inner();
     let suite = "a Debian suite such as bookworm: lower-case letters, digits and dashes";
     let debian_package = "the name of one Debian package: lower-case letters, digits, plus, dot and dash";
     let package = "the name of one package: letters, digits, plus, dot, underscore and dash";
+    if let (Some(first), None) = (registries.first(), &devcontainer) {
+        let message = "base.registries is for a base that is a devcontainer.json; leave it out".into();
+        return Err(Wrong { at: first.span().start, message });
+    }
     let (system, fits, package): (_, fn(&str) -> bool, _) = match (debian, oci, devcontainer) {
         (Some(name), None, None) => {
             if let Some(credential) = credential {
@@ -166,7 +170,7 @@ fn base(raw: Spanned<raw::Base>) -> Checked<Base> {
             (System::Debian(word(name, checked::is_suite, "base.debian", suite)?), checked::is_package, debian_package)
         }
         (None, Some(name), None) => (image(&name, credential)?, checked::is_any_package, package),
-        (None, None, Some(path)) => (devcontainer_in(path, credential)?, checked::is_any_package, package),
+        (None, None, Some(path)) => (devcontainer_in(path, credential, registries)?, checked::is_any_package, package),
         (None, None, None) => {
             return Err(Wrong { at, message: "missing key `debian`, `oci` or `devcontainer`".into() });
         }
@@ -178,7 +182,11 @@ fn base(raw: Spanned<raw::Base>) -> Checked<Base> {
     Ok(Base { system, packages: list(packages, "base.packages", |name| word(name, fits, "package", package))? })
 }
 
-fn devcontainer_in(path: Spanned<raw::Devcontainer>, credential: Option<Spanned<String>>) -> Checked<System> {
+fn devcontainer_in(
+    path: Spanned<raw::Devcontainer>,
+    credential: Option<Spanned<String>>,
+    registries: Vec<Spanned<String>>,
+) -> Checked<System> {
     let span = path.span();
     let fits = |path: &str| {
         let plain = path.len() <= 200 && !path.contains([':', '\\']) && !path.contains(char::is_control);
@@ -187,7 +195,11 @@ fn devcontainer_in(path: Spanned<raw::Devcontainer>, credential: Option<Spanned<
     let allowed = "true, or the path of a devcontainer.json in the repository, such as .devcontainer/devcontainer.json";
     let path = path.into_inner().0;
     let path = path.map(|path| word(Spanned::new(span, path), fits, "base.devcontainer", allowed)).transpose()?;
-    Ok(System::Devcontainer { path, credential: credential.map(credential_of).transpose()? })
+    let credential = credential.map(credential_of).transpose()?;
+    let of_registry = "the host of a registry in lower case, with its port where that is not the usual one";
+    let is_host = |host: &str| Reference::parse(&format!("https://{host}/a")).is_ok_and(|one| one.host() == host);
+    let registries = list(registries, "base.registries", |name| word(name, is_host, "base.registries", of_registry))?;
+    Ok(System::Devcontainer { path, credential, registries })
 }
 
 fn credential_of(name: Spanned<String>) -> Checked<String> {

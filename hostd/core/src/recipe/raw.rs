@@ -85,6 +85,8 @@ pub(super) struct Base {
     pub(super) devcontainer: Option<Spanned<Devcontainer>>,
     pub(super) credential: Option<Text>,
     #[serde(default)]
+    pub(super) registries: Vec<Text>,
+    #[serde(default)]
     pub(super) packages: Vec<Text>,
 }
 

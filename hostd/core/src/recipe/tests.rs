@@ -597,7 +597,11 @@ fn a_devcontainer_is_a_path_of_the_repository_or_wherever_it_has_one() {
     };
     let repository = "repository = { url = \"http://pilothouse.internal/git/a.git\", path = \"/a\" }\n";
     let system = |base: &str| of(base, repository).unwrap().base.system;
-    let expected = |path: Option<&str>| System::Devcontainer { path: path.map(str::to_owned), credential: None };
+    let expected = |path: Option<&str>| System::Devcontainer {
+        path: path.map(str::to_owned),
+        credential: None,
+        registries: vec![],
+    };
     assert_eq!(system("true"), expected(None));
     assert_eq!(
         system("\".devcontainer/node/devcontainer.json\""),
@@ -608,6 +612,16 @@ fn a_devcontainer_is_a_path_of_the_repository_or_wherever_it_has_one() {
     {
         let error = of(base, repository).unwrap_err().to_string();
         assert!(error.starts_with("x.toml:2:25: "), "{error}");
+    }
+    let registries =
+        |list: &str| of(&format!("true, registries = [{list}]"), repository).map(|recipe| recipe.base.system);
+    let Ok(System::Devcontainer { registries: named, .. }) = registries("\"127.0.0.1:5000\", \"hub.lan\"") else {
+        panic!()
+    };
+    assert_eq!(named, ["127.0.0.1:5000", "hub.lan"]);
+    for wrong in ["\"http://a\"", "\"A.example\"", "\"a/b\"", "\"\""] {
+        let error = registries(wrong).unwrap_err().to_string();
+        assert!(error.contains("base.registries") && error.contains("the host of a registry"), "{error}");
     }
     let error = of("true", "").unwrap_err().to_string();
     assert!(error.contains("x.toml:2:8: base.devcontainer is a file of the repository, and there is none"), "{error}");

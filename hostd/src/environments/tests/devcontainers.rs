@@ -23,9 +23,14 @@ pub(super) async fn fixture(files: &[(&str, &str)]) -> (Fixture, FakeRegistry) {
     registry.push("1", &config, &[layer(&below)]);
     registry.push_feature("tool", &archive("tool", "7.1"));
     fixture.files(&registry, files).await;
-    let base = "base = { devcontainer = true }";
-    fixture.register(&RECIPE.replace(r#"base = { debian = "bookworm" }"#, base)).await;
+    fixture.register(&recipe(&registry, "true")).await;
     (fixture, registry)
+}
+
+/// A recipe for a devcontainer.json that may name this registry.
+fn recipe(registry: &FakeRegistry, path: &str) -> String {
+    let base = format!("base = {{ devcontainer = {path}, registries = [\"{}\"] }}", registry.address);
+    RECIPE.replace(r#"base = { debian = "bookworm" }"#, &base)
 }
 
 /// The archive of a feature.
@@ -205,13 +210,35 @@ async fn one_that_is_not_there_or_is_of_several_containers_says_what_to_do() {
 #[tokio::test]
 async fn commands_run_as_the_user_that_the_recipe_names() {
     let file = "{\"image\":\"REGISTRY/team/app:1\",\"onCreateCommand\":\"make create\",\"remoteUser\":\"node\"}";
-    let (fixture, _registry) = fixture(&[(".devcontainer.json", file)]).await;
-    let recipe = RECIPE.replace(
-        r#"base = { debian = "bookworm" }"#,
-        "base = { devcontainer = \".devcontainer.json\" }\nuser = \"dev\"",
-    );
-    fixture.register(&recipe).await;
-    fixture.built().await;
+    let (fixture, registry) = fixture(&[(".devcontainer.json", file)]).await;
+    // One that is the same user as without a word is another build all the same.
+    for (user, cached) in [("", false), ("user = \"root\"\n", false), ("user = \"dev\"\n", false), ("", true)] {
+        fixture.register(&format!("{user}{}", recipe(&registry, "\".devcontainer.json\""))).await;
+        assert_eq!(fixture.built().await.1, cached, "{user}");
+    }
     let commands = fixture.vmm.commands();
     assert!(commands.iter().any(|command| command == "dev@/work/widgets: /bin/sh -c make create"), "{commands:#?}");
+}
+
+/// What a repository says decides about no connection of the host's to places that are not public.
+#[tokio::test]
+async fn registries_that_are_not_public_are_asked_where_the_recipe_names_them_alone() {
+    let file = "{\"image\":\"REGISTRY/team/app:1\"}";
+    let (fixture, registry) = fixture(&[(".devcontainer.json", file)]).await;
+    let asked = || registry.asked().len();
+    fixture.register(&recipe(&registry, "true").replace(&registry.address, "other.example")).await;
+    let write = format!("add `registries = [\"{}\"]` to the recipe's base", registry.address);
+    let (_, output) = fixture.failed().await;
+    assert!(output.contains("without TLS") && output.contains(&write), "{output}");
+    for image in [
+        "https://REGISTRY/team/app:1",
+        "https://10.0.0.5/x/y",
+        "https://169.254.169.254/x/y",
+        "https://localhost:1/x/y",
+    ] {
+        fixture.files(&registry, &[(".devcontainer.json", &file.replace("REGISTRY/team/app:1", image))]).await;
+        let (_, output) = fixture.failed().await;
+        assert!(output.contains("it has no public address") && output.contains("add `registries = [\""), "{output}");
+    }
+    assert_eq!(registry.asked(), Vec::<String>::new());
 }
