@@ -225,7 +225,6 @@ async fn commands_run_as_the_user_that_the_recipe_names() {
 async fn registries_that_are_not_public_are_asked_where_the_recipe_names_them_alone() {
     let file = "{\"image\":\"REGISTRY/team/app:1\"}";
     let (fixture, registry) = fixture(&[(".devcontainer.json", file)]).await;
-    let asked = || registry.asked().len();
     fixture.register(&recipe(&registry, "true").replace(&registry.address, "other.example")).await;
     let write = format!("add `registries = [\"{}\"]` to the recipe's base", registry.address);
     let (_, output) = fixture.failed().await;
