@@ -36,8 +36,8 @@ struct Inner {
 impl Default for Meter {
     fn default() -> Self {
         let crashes = Family::default();
-        for cause in causes() {
-            drop(crashes.get_or_create(&[("cause", word(&cause))]));
+        for word in Cause::words_of_crashes() {
+            drop(crashes.get_or_create(&[("cause", word.into())]));
         }
         Self(Arc::new(Inner {
             began: Instant::now(),
@@ -60,7 +60,7 @@ impl Meter {
             return;
         }
         if let Lifecycle::Crashed { cause } = after {
-            self.0.crashes.get_or_create(&[("cause", word(cause))]).inc();
+            self.0.crashes.get_or_create(&[("cause", cause.word().into())]).inc();
         }
         let on_the_way = matches!(after, Lifecycle::Starting | Lifecycle::Suspending | Lifecycle::Resuming);
         let mut under_way = self.under_way();
@@ -135,27 +135,6 @@ fn result(before: &Lifecycle, after: &Lifecycle) -> Option<&'static str> {
     }
 }
 
-/// The word of a cause, which has none of the cause's text: the `kind` that it is stored with.
-pub(super) fn word(cause: &Cause) -> String {
-    let kept = serde_json::to_value(cause).unwrap_or_default();
-    kept.get("kind").and_then(|kind| kind.as_str()).unwrap_or("unknown").into()
-}
-
-/// A cause of each kind that crashes have, to be shown before there is one.
-pub(super) fn causes() -> Vec<Cause> {
-    let text = String::new;
-    vec![
-        Cause::GuestReset(text()),
-        Cause::VmDied(text()),
-        Cause::DiskError(text()),
-        Cause::StartFailed(text()),
-        Cause::HostRestarted,
-        Cause::NotAdopted(text()),
-        Cause::HostStopped { in_order: false },
-        Cause::LinkLost,
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,12 +154,13 @@ mod tests {
         let meter = Meter::default();
         let way = |states: &[Lifecycle]| states.windows(2).for_each(|two| meter.changed("a", &two[0], &two[1]));
         way(&[Queued, Starting, Running, Suspending, Running, Suspending, Suspended, Resuming, Running]);
-        let cause = Cause::VmDied("its own \u{1b}[31mwords".into());
+        let by = "its own \u{1b}[31mwords".into();
+        let cause = Cause::QemuKilled { signal: 9, by };
         way(&[Running, Suspending, Crashed { cause }, Queued, Starting, Queued]);
         let [starts, suspends, resumes, _] = meter.durations();
         let all = [(starts, "ok"), (starts, "failed"), (suspends, "ok"), (suspends, "failed"), (resumes, "ok")];
         assert_eq!(all.map(|(of, result)| seen(of, result)), [1, 0, 1, 2, 1]);
-        assert_eq!(meter.crashes().get_or_create(&[("cause", "vm-died".into())]).get(), 1);
+        assert_eq!(meter.crashes().get_or_create(&[("cause", "qemu-killed".into())]).get(), 1);
         assert!(meter.under_way().is_empty());
         way(&[Queued, Starting]);
         meter.forget("a");

@@ -145,6 +145,46 @@ impl Cause {
         }
     }
 
+    /// All words of crashes, for whoever counts them before there is one.
+    #[must_use]
+    pub fn words_of_crashes() -> Vec<&'static str> {
+        let text = String::new;
+        let agent = |why| Self::AgentNotStarted { program: String::new(), why };
+        // From each cause the next one, so that none is left out: a match has to name all.
+        let next = |cause: &Self| {
+            Some(match cause {
+                Self::PoweredOff => Self::GuestPanic(vec![]),
+                Self::GuestPanic(_) => Self::GuestOutOfMemory(vec![]),
+                Self::GuestOutOfMemory(_) => Self::GuestReset(text()),
+                Self::GuestReset(_) => Self::QemuKilled { signal: 0, by: text() },
+                Self::QemuKilled { .. } => Self::QemuAborted { signal: 0, words: text() },
+                Self::QemuAborted { .. } => Self::QemuExited { code: 0, words: text() },
+                Self::QemuExited { .. } => Self::CgroupOutOfMemory { cgroup: text() },
+                Self::CgroupOutOfMemory { .. } => Self::HostOutOfMemory,
+                Self::HostOutOfMemory => Self::HostDiskFull(text()),
+                Self::HostDiskFull(_) => Self::VmDied(text()),
+                Self::VmDied(_) => Self::DiskError(text()),
+                Self::DiskError(_) => Self::StartFailed(text()),
+                Self::StartFailed(_) => agent(NoAgent::NotFound),
+                Self::AgentNotStarted { why: NoAgent::NotFound, .. } => agent(NoAgent::NotExecutable),
+                Self::AgentNotStarted { why: NoAgent::NotExecutable, .. } => agent(NoAgent::Other(text())),
+                Self::AgentNotStarted { why: NoAgent::Other(_), .. } => Self::HostRestarted,
+                Self::HostRestarted => Self::HostRebooted,
+                Self::HostRebooted => Self::EndedUnseen,
+                Self::EndedUnseen => Self::NotAdopted(text()),
+                Self::NotAdopted(_) => Self::HostStopped { in_order: false },
+                Self::HostStopped { .. } => Self::LinkLost,
+                Self::LinkLost => Self::GuestHung { after: 0, line: text() },
+                Self::GuestHung { .. } => Self::QemuStopped { after: 0 },
+                Self::QemuStopped { .. } => return None,
+            })
+        };
+        let all = std::iter::successors(Some(Self::PoweredOff), next);
+        let mut words: Vec<_> = all.filter(|cause| !cause.in_order()).map(|cause| cause.word()).collect();
+        words.dedup();
+        words
+    }
+
     /// Lines of the guest's console that say more than the words; none: there are none.
     #[must_use]
     pub fn lines(&self) -> &[String] {
@@ -321,6 +361,18 @@ mod tests {
     fn each_cause_has_its_word_and_its_words(#[case] cause: Cause, #[case] word: &str, #[case] words: &str) {
         assert_eq!((cause.word(), cause.to_string().as_str()), (word, words));
         assert_eq!(serde_json::from_value::<Cause>(json!(cause)).unwrap(), cause, "it comes back from the store");
+    }
+
+    #[test]
+    fn all_words_of_crashes_are_told_and_each_once() {
+        let words = Cause::words_of_crashes();
+        let once: std::collections::BTreeSet<_> = words.iter().collect();
+        assert_eq!((words.len(), once.len()), (22, 22), "{words:?}");
+        for word in ["guest-panic", "guest-hung", "qemu-killed", "agent-not-found", "agent-not-started", "qemu-stopped"]
+        {
+            assert!(words.contains(&word), "{word}");
+        }
+        assert!(!words.contains(&"powered-off"));
     }
 
     /// As hostds of before kept them: each is read, and says what it said.

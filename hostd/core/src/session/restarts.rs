@@ -26,7 +26,7 @@ impl RestartPolicy {
 }
 
 impl Session {
-    /// When the session starts again by itself; None: it does not.
+    /// When the session starts again by itself; None: it does not, as while its budget is used up.
     #[must_use]
     pub fn restarts_at(&self) -> Option<UnixMillis> {
         let (policy, cause) = self.restart.zip(self.crash())?;
@@ -34,7 +34,8 @@ impl Session {
         let last = *self.crashes.last()?;
         let pause = i64::try_from(policy.backoff).unwrap_or(i64::MAX).saturating_mul(1000);
         let pause = pause.saturating_mul(1 << tries.saturating_sub(1).min(30)).min(LONGEST);
-        (tries <= policy.most && cause.may_pass()).then(|| last.saturating_add(pause))
+        let may = tries <= policy.most && cause.may_pass() && self.used_up().is_none();
+        may.then(|| last.saturating_add(pause))
     }
 
     /// How often the session has crashed in a row, and in how many milliseconds, where that was more often than it starts again for; None:
@@ -152,6 +153,33 @@ mod tests {
         let second = died(&again, 20_000 + STEADY);
         assert_eq!((second.crashes.len(), second.restarts_at()), (1, Some(20_000 + STEADY + 10_000)));
         assert_eq!(died(&again, 19_999 + STEADY).crashes.len(), 2);
+    }
+
+    #[test]
+    fn crashes_of_starts_after_a_long_life_are_one_row() {
+        let (mut s, mut now) =
+            (came_up(&did(&died(&running(Some(POLICY)), 1000), Input::RestartIsDue, 20_000), 20_000), 20_000);
+        now += STEADY + 60_000;
+        s = died(&s, now);
+        for tries in 2..=4 {
+            now = s.restarts_at().unwrap();
+            s = did(&did(&s, Input::RestartIsDue, now), Input::Admitted, now);
+            assert_eq!(s.lifecycle, Lifecycle::Starting);
+            s = died(&s, now);
+            assert_eq!(s.crashes.len(), tries);
+        }
+        assert_eq!((s.restarts_at(), s.crash_loop().map(|(times, _)| times)), (None, Some(4)));
+    }
+
+    #[test]
+    fn nothing_is_started_again_while_its_budget_is_used_up() {
+        let mut s = Session { budget: Some(5), ..running(Some(POLICY)) };
+        s.spending.micros = 5;
+        let s = died(&s, 1000);
+        assert_eq!((s.restarts_at(), attention(&s, 1000).turn), (None, Turn::You));
+        assert_eq!(step(&s, Input::RestartIsDue, 1000 + LONGEST).unwrap().1, []);
+        let raised = did(&s, Input::Budget(crate::session::Budget::Raise(1)), 2000);
+        assert_eq!(raised.restarts_at(), Some(11_000));
     }
 
     #[rstest]

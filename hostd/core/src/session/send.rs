@@ -16,6 +16,10 @@ pub(super) fn send(s: &mut Session, message: Message) -> Result<Vec<Effect>, Den
         let message = Message { id: s.sent, ..message };
         return Ok(vec![Effect::Press { generation: s.generation, message }]);
     }
+    if message.of_restart {
+        // One that was not read is of a restart that is over.
+        s.inbox.retain(|message| !message.of_restart);
+    }
     s.post(message);
     match s.lifecycle {
         Lifecycle::Running => Ok(deliver::go_on(s)),

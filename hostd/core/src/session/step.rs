@@ -309,6 +309,8 @@ fn admitted(s: &mut Session) -> Vec<Effect> {
     s.waiting.clear();
     s.lifecycle = Lifecycle::Starting;
     s.generation += 1;
+    // How long the life before was up says nothing of this one.
+    s.up_at = 0;
     s.exited = None;
     deliver::forget(s);
     s.asked = 0;

@@ -806,6 +806,17 @@ fn what_models_answered_changes_whose_turn_it_is_where_it_uses_a_budget_up() {
 }
 
 #[test]
+fn an_agent_is_told_of_its_last_restart_alone() {
+    let mut s = with(Lifecycle::Queued);
+    s.post(Message::line("by a person"));
+    for _ in 0..3 {
+        s = step(&s, Input::Send(Message::of_restart("You were interrupted.")), 1).unwrap().0;
+    }
+    let inbox: Vec<_> = s.inbox.iter().map(|message| (&*message.text, message.id)).collect();
+    assert_eq!(inbox, [("by a person", 1), ("You were interrupted.", 4)]);
+}
+
+#[test]
 fn an_agent_that_begins_anew_is_given_its_task_and_not_told_of_what_it_does_not_know() {
     let starting = |task: &str, command: &str| {
         let mut s =

@@ -2,17 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use hostd_core::{Lifecycle, Turn, attention, capacity::Room};
+use hostd_core::{Cause, Lifecycle, Turn, attention, capacity::Room};
 
 use super::Fleet;
 use crate::{
     admission::Kind,
     clock::now,
     host_status::HostStatus,
-    sessions::{
-        feed::WarmView,
-        meter::{Meter, causes, word},
-    },
+    sessions::{feed::WarmView, meter::Meter},
 };
 
 /// How a host and its sessions stand at one moment.
@@ -54,7 +51,8 @@ impl Fleet {
         let now = now();
         let mut states: BTreeMap<_, _> = STATES.map(|state| (state, 0)).into();
         let mut turns: BTreeMap<_, _> = TURNS.map(|turn| (turn.word(), 0)).into();
-        let mut crashed: BTreeMap<_, _> = causes().iter().map(|cause| (word(cause), 0)).collect();
+        let mut crashed: BTreeMap<_, _> =
+            Cause::words_of_crashes().into_iter().map(|word| (word.to_owned(), 0)).collect();
         let (mut waiting, mut standing_still, mut viewers) = (0, 0, 0);
         for handle in registry.all() {
             let record = handle.record.borrow().clone();
@@ -62,7 +60,7 @@ impl Fleet {
             *states.entry(session.lifecycle.word()).or_default() += 1;
             *turns.entry(attention(session, now).turn.word()).or_default() += 1;
             if let Lifecycle::Crashed { cause } = &session.lifecycle {
-                *crashed.entry(word(cause)).or_default() += 1;
+                *crashed.entry(cause.word().into()).or_default() += 1;
             }
             waiting += u64::from(session.waits_for_room());
             standing_still += u64::from(handle.unwritten.borrow().is_some());

@@ -20,6 +20,7 @@ use crate::{
     log,
     sessions::{
         background::last_events,
+        drain::Drained,
         error::FleetError,
         message::{Answer, Command, Report},
         vm::{fork::Wish, site::Hooked},
@@ -46,6 +47,8 @@ enum Woken {
     /// What is shown of the session beside its record has changed.
     Shown,
     Busy,
+    /// The host was drained, or takes VMs again.
+    Drained,
     ForgeNews,
     Signs,
     Answers(Spending),
@@ -71,6 +74,7 @@ struct Watched {
     hooks: watch::Receiver<Option<Hooked>>,
     refusal: watch::Receiver<Option<Said>>,
     last_event: watch::Receiver<Option<Numbered>>,
+    drained: watch::Receiver<Option<Drained>>,
 }
 
 impl Supervisor {
@@ -86,6 +90,7 @@ impl Supervisor {
             hooks: self.handle.hooks.subscribe(),
             refusal: self.refusal.clone(),
             last_event: self.handle.last_event.subscribe(),
+            drained: self.ctx.drain.changes(),
         };
         let mut flow = self.carry_out(first).await;
         // What happened before anybody could find it here.
@@ -116,6 +121,8 @@ impl Supervisor {
             let session = &self.handle.record.borrow().session;
             (session.goes_on_at(), session.restarts_at())
         };
+        // Where no VM is taken it stays crashed, and whoever looks for it finds it so.
+        let restarts_at = restarts_at.filter(|_| watched.drained.borrow_and_update().is_none());
         tokio::select! {
             command = self.commands.recv() => Woken::Command(command),
             report = self.reports.recv() => Woken::Report(report),
@@ -142,6 +149,7 @@ impl Supervisor {
             id = over(limit) => Woken::TimeIsUp(id),
             () = due(goes_on_at) => Woken::LimitIsOver,
             () = due(restarts_at) => Woken::RestartIsDue,
+            Ok(()) = watched.drained.changed() => Woken::Drained,
             () = Schedule::over(checkpoint_due) => Woken::CheckpointDue,
             () = room_again(self.no_merge_before) => Woken::Room,
             () = self.grace.over() => Woken::Quiet,
@@ -176,10 +184,10 @@ impl Supervisor {
                 return self.report(Input::LimitIsOver).await;
             }
             Woken::RestartIsDue => {
-                let interrupted = self.session().was_interrupted();
+                let before = self.session();
                 let mut restarted = self.feed(Input::RestartIsDue).await;
                 if let Ok(entries) = restarted {
-                    restarted = Ok(self.told_of_restart(interrupted, entries).await);
+                    restarted = Ok(self.told_of_restart(&before, entries).await);
                 }
                 return self.carry_out_taken(restarted).await;
             }
@@ -193,7 +201,7 @@ impl Supervisor {
                 return self.carry_out_taken(obeyed).await;
             }
             Woken::CheckpointDue => self.checkpoint_is_due().await,
-            Woken::Busy => {}
+            Woken::Busy | Woken::Drained => {}
             Woken::ForgeNews => self.news(),
             Woken::Room => self.no_merge_before = None,
             Woken::Shown => self.ctx.feed.session(self.handle.view()),
@@ -249,11 +257,14 @@ impl Supervisor {
             self.look_at_reports().await?;
         }
         let delete = input == Input::Delete;
-        let interrupted = matches!(input, Input::Restart { .. }) && self.session().was_interrupted();
+        let before = matches!(input, Input::Restart { .. }).then(|| self.session());
         // A deletion that failed is tried again, though the core has nothing to add.
         let again = delete && self.session().deleting;
         let entries = match self.obey(&actor, input).await {
-            Ok(entries) => self.told_of_restart(interrupted, entries).await,
+            Ok(entries) => match before {
+                Some(before) => self.told_of_restart(&before, entries).await,
+                None => entries,
+            },
             Err(error) => {
                 let _ = answer.send(Err(error));
                 return ControlFlow::Continue(());
@@ -267,9 +278,11 @@ impl Supervisor {
         if again { self.remove().await } else { self.carry_out(entries).await }
     }
 
-    /// Tells an agent that was interrupted before this restart, and goes on with its conversation, that it was.
-    async fn told_of_restart(&mut self, interrupted: bool, mut entries: Vec<OutboxEntry>) -> Vec<OutboxEntry> {
-        if interrupted && self.machine().agent.is_some_and(|agent| agent.goes_on().is_some()) {
+    /// Tells an agent that was interrupted, is to be started again now, and goes on with its conversation, that it was.
+    async fn told_of_restart(&mut self, before: &Session, mut entries: Vec<OutboxEntry>) -> Vec<OutboxEntry> {
+        let restarted = before.lifecycle != Lifecycle::Queued && self.session().lifecycle == Lifecycle::Queued;
+        if restarted && before.was_interrupted() && self.machine().agent.is_some_and(|agent| agent.goes_on().is_some())
+        {
             // Its program shows the conversation again and waits.
             let told = self.obey(&Actor::Host, Input::Send(Message::of_restart(INTERRUPTED))).await;
             entries.extend(told.unwrap_or_default());

@@ -192,3 +192,29 @@ async fn a_crashed_session_starts_again_by_itself_and_not_for_ever() {
     assert_eq!(told, ["boots from its disk after its crash (1 of 2)", "boots from its disk after its crash (2 of 2)"]);
     fleet.stop().await;
 }
+
+/// It stays crashed, where whoever looks for it finds it, until the host takes VMs again; then its agent is told once.
+#[tokio::test]
+async fn nothing_starts_again_by_itself_on_a_drained_host() {
+    let world = World::new();
+    let resume = ["agent", "--resume", "{session_id}"].map(Into::into).to_vec();
+    let profile = Profile { resume, ..Profile::default() };
+    world
+        .session_with("fix", |record| {
+            record.machine.agent = Some(Box::new(Agent { profile, conversation: "7-7".into() }));
+            record.session.restart = Some(RestartPolicy { backoff: 1, most: 2 });
+        })
+        .await;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    world.vmm.vm(0).gone(Cause::QemuKilled { signal: 9, by: String::new() });
+    until_is(&fleet, "fix", "crashed").await;
+    fleet.drain(&sam()).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    let view = fleet.get("fix").unwrap();
+    assert_eq!((view.session.lifecycle.word(), view.session.inbox.len()), ("crashed", 0));
+    assert_eq!(fleet.triage().len(), 1);
+    fleet.undrain().await.unwrap();
+    until_is(&fleet, "fix", "running").await;
+    fleet.stop().await;
+}
