@@ -21,18 +21,64 @@ pub const NAME: &str = "modprobe";
 const WITHIN: Duration = Duration::from_secs(30);
 /// Longest head of the host's answer, in bytes.
 const HEAD: usize = 16 << 10;
+/// What is said to whoever asks for something else.
+const TAKES: &str = "this modprobe has the host's modules loaded, and takes -a, -b, -q, -s, -v and names alone";
 
-/// Loads what is named and what that needs. Options are those of kmod's program, of which none matters here but `--all`; what stands
-/// behind a name without that are parameters, which are not passed on.
+/// What is asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Asked {
+    names: Vec<String>,
+    all: bool,
+    quiet: bool,
+}
+
+impl Asked {
+    /// Takes those options of kmod's program alone that load what is named: `-a`, `-b`, `-q`, `-s` and `-v`.
+    fn of(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let (mut asked, mut ended) = (Self::default(), false);
+        for argument in arguments {
+            match argument.as_str() {
+                "--" if !ended => ended = true,
+                "--all" if !ended => asked.all = true,
+                "--quiet" if !ended => asked.quiet = true,
+                "--verbose" | "--use-blacklist" | "--syslog" if !ended => {}
+                options if !ended && options.len() > 1 && options.starts_with('-') => {
+                    for option in options.chars().skip(1) {
+                        match option {
+                            'a' => asked.all = true,
+                            'q' => asked.quiet = true,
+                            'b' | 's' | 'v' => {}
+                            _ => return Err(format!("{options} is not known here: {TAKES}")),
+                        }
+                    }
+                }
+                _ => asked.names.push(argument),
+            }
+        }
+        match asked.names.as_slice() {
+            [] => Err(format!("no module is named: {TAKES}")),
+            [_, parameter, ..] if !asked.all => Err(format!(
+                "{parameter}: parameters of modules are not passed on: {TAKES}; name several modules behind -a"
+            )),
+            _ => Ok(asked),
+        }
+    }
+}
+
+/// Loads what is named and what that needs. What asks for anything else fails, and nothing is loaded.
 #[must_use]
 pub fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
-    let (options, names): (Vec<_>, Vec<_>) = arguments.partition(|argument| argument.starts_with('-'));
-    let all = options.iter().any(|option| option == "--all" || (!option.starts_with("--") && option.contains('a')));
-    let quiet = options.iter().any(|option| option == "--quiet" || (!option.starts_with("--") && option.contains('q')));
+    let asked = match Asked::of(arguments) {
+        Ok(asked) => asked,
+        Err(why) => {
+            eprintln!("modprobe: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
     let mut code = ExitCode::SUCCESS;
-    for name in names.iter().take(if all { names.len() } else { 1 }) {
+    for name in &asked.names {
         if let Err(error) = load(name) {
-            if !quiet {
+            if !asked.quiet {
                 eprintln!("modprobe: {name}: {error}");
             }
             code = ExitCode::FAILURE;
@@ -132,6 +178,31 @@ mod tests {
         assert_eq!(error, "pilothouse: none");
         for none in ["", "HTTP/1.0 200 OK\r\n", &"x".repeat(HEAD + 9)] {
             assert!(fetched(none).is_err());
+        }
+    }
+
+    #[test]
+    fn what_does_not_load_is_refused() {
+        let asked = |line: &str| Asked::of(line.split(' ').filter(|word| !word.is_empty()).map(Into::into));
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let one = Asked { names: names(&["veth"]), quiet: true, ..Asked::default() };
+        assert_eq!(asked("-q -- veth"), Ok(one));
+        for line in ["-va veth br_netfilter", "--all -b --verbose veth -s br_netfilter"] {
+            let two = Asked { names: names(&["veth", "br_netfilter"]), all: true, quiet: false };
+            assert_eq!(asked(line), Ok(two), "{line}");
+        }
+        for bad in [
+            "",
+            "-a",
+            "-r veth",
+            "-ar veth",
+            "-n veth",
+            "-D veth",
+            "-C /etc/x veth",
+            "--remove veth",
+            "veth numtxqueues=1",
+        ] {
+            assert!(asked(bad).unwrap_err().contains("takes -a"), "{bad}");
         }
     }
 
