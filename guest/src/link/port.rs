@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pilothouse_proto::link::MAGIC;
+use pilothouse_proto::link::{LENGTH, MAGIC};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, epoll, poll},
     io::Errno,
@@ -224,6 +224,10 @@ impl Connection {
     fn read_pieces(&mut self, pieces: &mut Pieces, buffer: &mut ReadBuf<'_>) -> io::Result<bool> {
         let before = buffer.filled().len();
         while !self.away && buffer.remaining() > 0 {
+            // A preamble that comes next is to be seen whole, and not taken for what goes on.
+            if buffer.filled().len() > before && buffer.remaining() < LENGTH {
+                break;
+            }
             match self.port.read(buffer) {
                 Ok(0) => {
                     self.away = true;
@@ -384,6 +388,17 @@ mod tests {
             let length = connection.read(&mut heard).await.unwrap();
             assert_eq!(heard[..length], *piece);
         }
+    }
+
+    #[tokio::test]
+    async fn a_preamble_is_not_cut_by_a_buffer_that_is_nearly_full() {
+        let (mut connection, far) = port().await;
+        connection.port.awaits_anew.store(true, Ordering::Relaxed);
+        far.send(b"before").unwrap();
+        far.send(&MAGIC).unwrap();
+        let mut heard = [0; 6 + MAGIC.len() / 2];
+        assert_eq!(connection.read(&mut heard).await.unwrap(), 6);
+        assert_eq!(connection.read(&mut [0; 64]).await.unwrap(), 0);
     }
 
     #[tokio::test]

@@ -21,6 +21,9 @@ use crate::user::User;
 /// Bytes that a program's stdin and stdout hold: more than one message of the link, so that program and supervisor take fewer turns.
 const PIPE: usize = 256 << 10;
 
+/// Stands for errors of the steps before exec that a program itself might have as well.
+const UNPREPARED: i32 = libc::EREMOTEIO;
+
 /// A program that is to be started.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -98,7 +101,7 @@ pub fn launch(launch: &Launch, door: Option<OwnedFd>) -> Result<Started, LaunchE
         }
     };
     prepare_child(&mut command, pty.is_some(), door, launch.user.clone());
-    let mut child = command.spawn().map_err(|error| why_not(program, &error))?;
+    let mut child = command.spawn().map_err(|error| why_not(&launch.directory, program, &error))?;
     let lost = || LaunchError::new(126, format!("{program}: could not be started"));
     let pid = child.id().ok_or_else(lost)?;
     let streams = match pty {
@@ -148,7 +151,7 @@ fn prepare_child(command: &mut Command, terminal: bool, door: Option<OwnedFd>, u
         }
     };
     // SAFETY: between fork and exec it makes system calls alone: no allocation, no lock.
-    unsafe { command.pre_exec(prepare) };
+    unsafe { command.pre_exec(move || prepare().map_err(|error| of_preparing(&error))) };
 }
 
 /// Resets which signals are ignored and blocked, between fork and exec, which keeps that: a program is not to inherit it from
@@ -182,8 +185,24 @@ fn become_user(user: &User, groups: &[Gid]) -> io::Result<()> {
     Ok(set_thread_res_uid(uid, uid, uid)?)
 }
 
-fn why_not(program: &str, error: &io::Error) -> LaunchError {
+/// An error of a step before exec, which is told by its number alone: one that a program itself might have becomes [`UNPREPARED`].
+fn of_preparing(error: &io::Error) -> io::Error {
+    io::Error::from_raw_os_error(match error.raw_os_error() {
+        None | Some(libc::ENOENT | libc::EACCES | libc::EPERM | libc::ENOEXEC) => UNPREPARED,
+        Some(other) => other,
+    })
+}
+
+fn why_not(directory: &str, program: &str, error: &io::Error) -> LaunchError {
     match error.kind() {
+        // Gone since it was looked at.
+        io::ErrorKind::NotFound if !Path::new(directory).is_dir() => {
+            LaunchError::new(126, format!("the folder {directory} does not exist"))
+        }
+        _ if error.raw_os_error() == Some(UNPREPARED) => LaunchError::new(
+            126,
+            format!("{program}: the supervisor could not give it its cgroup, its terminal or its user"),
+        ),
         io::ErrorKind::NotFound => LaunchError::new(127, format!("{program}: not found")),
         io::ErrorKind::PermissionDenied => {
             LaunchError { not_executable: true, ..LaunchError::new(126, format!("{program}: permission denied")) }
@@ -192,5 +211,27 @@ fn why_not(program: &str, error: &io::Error) -> LaunchError {
             LaunchError { not_executable: true, ..LaunchError::new(126, format!("{program}: not a program")) }
         }
         _ => LaunchError::new(126, format!("{program}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_other_steps_are_not_said_to_be_the_programs() {
+        for number in [libc::ENOENT, libc::EACCES, libc::EPERM, libc::ENOEXEC] {
+            let error = io::Error::from_raw_os_error(number);
+            let why = why_not("/", "claude", &of_preparing(&error));
+            assert_eq!((why.code, why.not_executable), (126, false), "{why}");
+            let why = why_not("/", "claude", &error);
+            assert_eq!(
+                (why.code == 127, why.not_executable),
+                (number == libc::ENOENT, number != libc::ENOENT),
+                "{why}"
+            );
+        }
+        assert_eq!(why_not("/none", "claude", &io::Error::from_raw_os_error(libc::ENOENT)).code, 126);
+        assert_eq!(of_preparing(&io::Error::from_raw_os_error(libc::ENODEV)).raw_os_error(), Some(libc::ENODEV));
     }
 }
