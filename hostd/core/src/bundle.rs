@@ -16,20 +16,28 @@ pub struct File {
     pub bytes: Vec<u8>,
 }
 
-/// The bytes with each of these values, by their names, replaced by words that say which one was there. Values of less than six bytes
-/// stay.
+/// The bytes with each of these values, by their names, replaced by words that say which one was there: also where a value is broken into
+/// rows, and each line of a value by itself. What has less than six bytes stays.
 #[must_use]
 pub fn without_secrets<'a>(bytes: &[u8], secrets: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
-    let mut secrets: Vec<_> = secrets.into_iter().filter(|(_, value)| value.len() >= SECRET_MIN).collect();
+    let whole_and_lines = |(name, value): (&'a str, &'a str)| {
+        let lines = value.lines().map(|line| line.trim().as_bytes().to_vec());
+        let all: Vec<_> =
+            std::iter::once(value.bytes().filter(|byte| !is_break(*byte)).collect()).chain(lines).collect();
+        all.into_iter().map(move |value: Vec<u8>| (name, value))
+    };
+    let mut secrets: Vec<_> =
+        secrets.into_iter().flat_map(whole_and_lines).filter(|(_, value)| value.len() >= SECRET_MIN).collect();
     // One may begin with another: the longer one is all of it.
     secrets.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
     while let Some(first) = rest.first() {
-        match secrets.iter().find(|(_, value)| rest.starts_with(value.as_bytes())) {
-            Some((name, value)) => {
+        let found = secrets.iter().find_map(|(name, value)| Some((name, begins(rest, value)?)));
+        match found {
+            Some((name, length)) => {
                 out.extend_from_slice(format!("[{name} left out]").as_bytes());
-                rest = rest.get(value.len()..).unwrap_or_default();
+                rest = rest.get(length..).unwrap_or_default();
             }
             None => {
                 out.push(*first);
@@ -38,6 +46,25 @@ pub fn without_secrets<'a>(bytes: &[u8], secrets: impl IntoIterator<Item = (&'a 
         }
     }
     out
+}
+
+fn is_break(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
+}
+
+/// How many bytes the value takes that the text begins with, which may break it into rows; None: the text begins otherwise.
+fn begins(text: &[u8], value: &[u8]) -> Option<usize> {
+    let (mut at, mut left) = (0, value);
+    while let Some((next, after)) = left.split_first() {
+        let byte = *text.get(at)?;
+        if byte == *next {
+            left = after;
+        } else if at == 0 || !is_break(byte) {
+            return None;
+        }
+        at += 1;
+    }
+    Some(at)
 }
 
 /// A tar (ustar) of these files, below a folder of this name, as of this time in seconds since the Unix epoch. Names that are too long are
@@ -91,6 +118,17 @@ mod tests {
         let expected: &[u8] = b"a [TOKEN left out] b\xff [LONGER left out] 12 hunter2";
         assert_eq!(without_secrets(text, secrets), expected);
         assert_eq!(without_secrets(text, []), text);
+    }
+
+    #[test]
+    fn a_value_is_found_over_rows_and_by_its_lines() {
+        let pem = "-----BEGIN KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQEF\nab==\n";
+        let secrets = [("TOKEN", "hunter22-and-more"), ("PEM", pem)];
+        let cleaned = |text: &str| String::from_utf8(without_secrets(text.as_bytes(), secrets)).unwrap();
+        assert_eq!(cleaned("a hunter2\r\n2-and-\nmore\r\nb"), "a [TOKEN left out]\r\nb");
+        assert_eq!(cleaned(&format!("a\r\n{}b", pem.replace('\n', "\r\n"))), "a\r\n[PEM left out]\r\nb");
+        assert_eq!(cleaned("  1 MIIEvQIBADANBg\n  2 kqhkiG9w0BAQEF\n"), "  1 [PEM left out]\n  2 [PEM left out]\n");
+        assert_eq!(cleaned("hunter2\n\nand ab=="), "hunter2\n\nand ab==");
     }
 
     #[test]

@@ -37,7 +37,10 @@ pub(crate) async fn run(fleet: &Fleet, options: Bundle) -> Outcome {
         return Ok(0);
     }
     write(Path::new(&out), &tar)?;
-    output::note(&format!("wrote {}; read terminal.log in it before you pass it on", plain(&out)));
+    output::note(&format!(
+        "wrote {}; the task, the messages and the terminal are in clear in it: read session.json, triage.json, story.jsonl and the logs before you pass it on",
+        plain(&out)
+    ));
     Ok(0)
 }
 

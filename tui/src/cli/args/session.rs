@@ -126,7 +126,8 @@ pub(crate) struct Rescue {
 #[command(
     after_help = "The tar has the session's record, its story, its cause, what its VM took in the minutes before, and the ends of what its
 guest's console, its QEMU and its agent's terminal have shown. It has no disk, no memory, no key, and no value of
-a variable of its environment; look at terminal.log yourself before you pass it on.
+a variable of its environment that is found in it. Its task, its messages and what its terminal showed are in clear: look at
+session.json, triage.json, story.jsonl and the logs yourself before you pass it on.
 
 Examples:
   pilothouse bundle fix-parser
