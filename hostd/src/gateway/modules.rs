@@ -1,17 +1,20 @@
 //! Modules of guests' kernels: `http://pilothouse.internal/modules/RELEASE/NAME`, asked for by a guest's `modprobe`.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Response, StatusCode, body::Frame};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::response::{self, Body};
 use crate::vm::modules::{self, NoModule};
 
 /// Most answers that are made or read at a time, of all sessions together: each is in memory.
 const AT_A_TIME: usize = 2;
+
+/// Longest wait for one of these places; a guest waits 30 s for its answer.
+const PERMIT_WAIT: Duration = Duration::from_secs(10);
 
 /// Answers of all sessions.
 #[derive(Debug)]
@@ -33,8 +36,9 @@ impl Modules {
         let (Some((release, name)), Some(kernels)) = (names, &self.kernels) else {
             return response::text(StatusCode::NOT_FOUND, "pilothouse: ask for /modules/RELEASE/NAME");
         };
-        let Ok(permit) = self.permits.clone().acquire_owned().await else {
-            return response::text(StatusCode::SERVICE_UNAVAILABLE, "pilothouse: the host stops");
+        let Ok(Ok(permit)) = timeout(PERMIT_WAIT, self.permits.clone().acquire_owned()).await else {
+            let why = "pilothouse: other sessions are given modules; try again";
+            return response::text(StatusCode::SERVICE_UNAVAILABLE, why);
         };
         match modules::needed(kernels, release, name).await {
             Ok(needed) => {
@@ -93,6 +97,14 @@ mod tests {
             assert!(String::from_utf8_lossy(&body).contains(says), "{path}: {body:?}");
         }
         assert_eq!(Modules::of(None).answer("/modules/6.1/veth").await.status(), StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_finds_no_place_is_told_in_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let modules = Modules::of(Some(folder.path().into()));
+        let _held = modules.permits.clone().acquire_many_owned(2).await.unwrap();
+        assert_eq!(modules.answer("/modules/6.1/veth").await.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[test]

@@ -7,8 +7,12 @@ use hostd_core::{
     triage::{Choice, choices, is_for},
 };
 
+use tokio::time::timeout;
+
 use super::Fleet;
-use crate::sessions::{error::FleetError, registry::Handle, samples::Sample, view::SessionView};
+use crate::sessions::{
+    error::FleetError, registry::Handle, samples::Sample, view::SessionView, vm::running::LAST_SERIAL,
+};
 
 /// Lines of a guest's console, and rows of its agent's terminal, that are told.
 const LINES: usize = 20;
@@ -49,8 +53,13 @@ impl Fleet {
     pub async fn triage_of(&self, asked: &str) -> Result<Triage, FleetError> {
         let handle = self.handle(asked)?;
         let live = handle.live.borrow().clone();
-        let console = match live {
-            Some(live) => live.vm.serial().await,
+        // A QEMU that is stopped says nothing.
+        let said = match live {
+            Some(live) => timeout(LAST_SERIAL, live.vm.serial()).await.ok(),
+            None => None,
+        };
+        let console = match said {
+            Some(console) => console,
             None => {
                 let (vmm, folder) = (self.ctx().vmm.clone(), self.ctx().folder(&handle.id));
                 let read = tokio::task::spawn_blocking(move || vmm.last_console(folder.path())).await;

@@ -31,7 +31,7 @@ const SYNC: Duration = Duration::from_secs(10);
 /// For a VM to come to a stand; it does in any case, later.
 const PAUSE: Duration = Duration::from_secs(5);
 /// For a QEMU to say what its guest wrote to its console last.
-const LAST_SERIAL: Duration = Duration::from_secs(6);
+pub(in crate::sessions) const LAST_SERIAL: Duration = Duration::from_secs(6);
 /// For a guest to power off.
 const POWER_OFF: Duration = Duration::from_secs(10);
 
