@@ -13,7 +13,7 @@ mod repository;
 pub(super) mod resume;
 pub(super) mod running;
 pub(super) mod site;
-mod spec;
+pub(super) mod spec;
 pub(super) mod start;
 pub(super) mod suspend;
 #[cfg(test)]

@@ -247,6 +247,15 @@ impl Vmm for FakeVmm {
         Ok(self.vm_of(spec, guest))
     }
 
+    async fn fits(&self, spec: &VmSpec, snapshot: &Path) -> Result<(), VmError> {
+        for layer in spec.layers.iter().filter(|layer| layer.extension().is_some_and(|e| e == "qcow2")) {
+            std::fs::metadata(layer).map_err(|error| VmError::File { path: layer.clone(), error })?;
+        }
+        let manifest = Manifest::read(snapshot)?;
+        manifest.check(snapshot, &Requirements::default())?;
+        Ok(manifest.verify(snapshot)?)
+    }
+
     async fn adopt(&self, directory: &Path) -> Result<Adopted, VmError> {
         if let Some(why) = self.unknown.lock().unwrap().clone() {
             return Err(VmError::NotAdopted(why));

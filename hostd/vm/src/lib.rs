@@ -191,6 +191,14 @@ pub trait Vmm: Send + Sync + 'static {
     /// Starts a VM from a snapshot: `spec.memory` is [`Memory::Clone`] of the template that the snapshot is against, or that
     /// it is. Everything that the snapshot depends on is compared first; nothing of it is changed. Returns with the VM running.
     async fn resume(&self, spec: VmSpec, snapshot: &Path) -> Result<Arc<dyn Vm>, VmError>;
+    /// Whether [`Vmm::resume`] would take this snapshot for a VM like this, on a new disk: compares everything that the snapshot
+    /// depends on, looks whether all layers are there, and reads all files of the snapshot. Starts nothing, and changes nothing.
+    ///
+    /// # Errors
+    /// With what differs, or with the name of the first file that is missing or damaged.
+    async fn fits(&self, _spec: &VmSpec, _snapshot: &Path) -> Result<(), VmError> {
+        Ok(())
+    }
     /// Has one VM without a guest stand by for each of `wanted`, and none for anything else: the next [`Vmm::resume`] of that
     /// kind takes it, and need not wait for its start. Returns when they stand by, or have failed to: then a resume starts its
     /// own.

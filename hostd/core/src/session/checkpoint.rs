@@ -62,7 +62,8 @@ pub(super) fn restore(s: &mut Session, then: Session, now: UnixMillis) -> Result
         title: s.title.clone(),
         owner: s.owner.clone(),
         lifecycle: Lifecycle::Suspended,
-        generation: s.generation.max(then.generation),
+        // What is said of the life that is given up is not of this one any more.
+        generation: s.generation.max(then.generation) + 1,
         began: s.began,
         inbox,
         sent: s.sent,

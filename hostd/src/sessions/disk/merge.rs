@@ -30,6 +30,8 @@ pub(in crate::sessions) struct Plan {
     layers: Vec<PathBuf>,
     /// Where its sessions' layers begin; below are those of its environment.
     own: usize,
+    /// From how many layers of its own on they are worth merging.
+    worth: usize,
 }
 
 impl Plan {
@@ -37,8 +39,8 @@ impl Plan {
     pub(in crate::sessions) fn of(data: &Path, machine: &Machine) -> Option<Self> {
         let sessions = sessions(data);
         let own = machine.layers.iter().position(|layer| layer.starts_with(&sessions))?;
-        (machine.layers.len() - own >= SOME + machine.checkpoints.len())
-            .then(|| Self { layers: machine.layers.clone(), own })
+        let worth = SOME + machine.checkpoints.len();
+        (machine.layers.len() - own >= worth).then(|| Self { layers: machine.layers.clone(), own, worth })
     }
 
     /// The layers that go into one.
@@ -48,7 +50,7 @@ impl Plan {
 
     /// Whether these are more than one suspend adds to a chain that was merged.
     pub(in crate::sessions) fn is_behind(&self) -> bool {
-        self.merged().len() > SOME
+        self.merged().len() > self.worth
     }
 
     /// How many layers lie below those.
@@ -147,6 +149,22 @@ pub(in crate::sessions) fn named(data: &Path, record: &Record) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Checkpoint;
+
+    #[test]
+    fn a_chain_with_a_checkpoint_is_behind_from_one_layer_more_on() {
+        let data = Path::new("/data");
+        let plan = |layers: usize, checkpoints: u64| {
+            let checkpoint = |number| Checkpoint { number, at: 0, bytes: 1, automatic: true, stood: 0, needs: vec![] };
+            let own = (0..layers).map(|layer| Folder::of(data, "s").layer(&format!("disk-{layer}.qcow2")));
+            let layers = std::iter::once(PathBuf::from("/base.ext4")).chain(own).collect();
+            let checkpoints = (1..=checkpoints).map(checkpoint).collect();
+            let plan = Plan::of(data, &Machine { layers, checkpoints, ..Machine::default() });
+            plan.map(|plan| plan.is_behind())
+        };
+        assert_eq!([1, 2, 3].map(|layers| plan(layers, 0)), [None, Some(false), Some(true)]);
+        assert_eq!([2, 3, 4].map(|layers| plan(layers, 1)), [None, Some(false), Some(true)]);
+    }
 
     #[tokio::test]
     async fn what_a_layer_takes_is_what_was_written_to_it() {

@@ -15,6 +15,7 @@ use crate::{
         vm::{
             checkpoint::{back, chain, read},
             fork::{Draft, Wish},
+            spec::spec,
         },
     },
     store::{Machine, OutboxEntry, Record},
@@ -195,14 +196,19 @@ impl Supervisor {
         number: u64,
         actor: &Actor,
     ) -> Result<(Folder, Vec<OutboxEntry>, Vec<PathBuf>), FleetError> {
+        if self.adopting.is_some() {
+            let why = "its VM is being taken over from the last hostd; try again in a moment";
+            return Err(FleetError::Denied(why.into()));
+        }
         let (folder, then) = self.then(number).await?;
         let (record, own) = (self.handle.record.borrow().clone(), self.site.folder.clone());
         let at = then.machine.snapshot.as_ref().map_or_else(now, |snapshot| snapshot.at);
-        let input = Input::Restore { number, then: Box::new(then.session), at };
+        let input = Input::Restore { number, then: Box::new(then.session.clone()), at };
         // What is denied touches no file.
-        hostd_core::session::step(&record.session, input.clone(), now())
+        let (restored, _) = hostd_core::session::step(&record.session, input.clone(), now())
             .map_err(|denied| FleetError::Denied(denied.0))?;
-        let machine = back(&own, &folder, &record, &then.machine).await;
+        self.can_be_used(&folder, &then).await?;
+        let machine = back(&own, &folder, &record, restored.generation, &then.machine).await;
         let machine = machine.map_err(|error| FleetError::NotRestored(error.to_string()))?;
         fail::fail_point!("restore::after-links");
         let linked = chain(&own, &machine);
@@ -216,6 +222,18 @@ impl Supervisor {
         fail::fail_point!("restore::after-commit");
         own.forget_changes().await;
         Ok((folder, entries, chain(&own, &record.machine)))
+    }
+
+    /// Whether the session could be resumed from this checkpoint: what there is now is lost on the way to it.
+    async fn can_be_used(&self, folder: &Folder, then: &Record) -> Result<(), FleetError> {
+        let fits = self.site.vmm.fits(&spec(then, folder), &folder.snapshot()).await;
+        fits.map_err(|error| {
+            let why = self.within(&error.to_string());
+            FleetError::NotRestored(format!(
+                "{why}; nothing was changed: put back what has changed, go back to another checkpoint, or restart the session, which boots \
+                 it from its disk as it is now"
+            ))
+        })
     }
 
     /// The folder of a checkpoint, and the session as it was.

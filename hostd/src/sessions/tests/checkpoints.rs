@@ -57,11 +57,11 @@ async fn a_session_runs_on_and_goes_back_to_its_checkpoint_after_a_crash() {
     let error = fleet.by(sam()).restore("fix", 7).await.unwrap_err();
     assert!(matches!(&error, FleetError::Denied(why) if why.contains("no checkpoint 7; it has 1")), "{error}");
     let view = fleet.by(sam()).restore("fix", 1).await.unwrap();
-    assert_eq!((view.session.lifecycle, view.session.generation), (Lifecycle::Running, 2));
+    assert_eq!((view.session.lifecycle, view.session.generation), (Lifecycle::Running, 3));
     assert_eq!((view.session.text.as_str(), view.session.sent), ("before", 1));
     // It lies on what was frozen, and on nothing else of before.
     let spec = world.vmm.vm(1).spec.clone();
-    assert_eq!((spec.layers.len(), spec.disk.file_name().unwrap()), (2, "disk-2.qcow2".as_ref()));
+    assert_eq!((spec.layers.len(), spec.disk.file_name().unwrap()), (2, "disk-3.qcow2".as_ref()));
     let own = world.folder.path().join("sessions").join(&id);
     let after = fs::read_dir(&own).unwrap().filter(|entry| {
         let name = entry.as_ref().unwrap().file_name().into_string().unwrap();
@@ -71,12 +71,33 @@ async fn a_session_runs_on_and_goes_back_to_its_checkpoint_after_a_crash() {
     assert_eq!((told(&fleet, "checkpoint").await, told(&fleet, "restored").await), (1, 1));
     // It can do so again, also while it runs, and after a suspend.
     fleet.by(sam()).restore("fix", 1).await.unwrap();
-    assert_eq!((world.vmm.running(), fleet.get("fix").unwrap().session.generation), (1, 3));
+    assert_eq!((world.vmm.running(), fleet.get("fix").unwrap().session.generation), (1, 5));
     fleet.by(sam()).suspend("fix").await.unwrap();
     fleet.by(sam()).restore("fix", 1).await.unwrap();
     assert_eq!((world.vmm.running(), numbers(&fleet, "fix")), (1, vec![1]));
     fleet.by(sam()).delete("fix").await.unwrap();
     assert!(!own.exists());
+    fleet.stop().await;
+}
+
+/// What there is now is not given up for what cannot be gone back to.
+#[tokio::test]
+async fn a_damaged_one_is_not_gone_back_to() {
+    let world = World::new();
+    let id = world.session("fix").await.session.id;
+    let fleet = world.fleet().await;
+    until_is(&fleet, "fix", "running").await;
+    fleet.by(sam()).checkpoint("fix").await.unwrap();
+    let own = world.folder.path().join("sessions").join(&id);
+    let memory = own.join("checkpoints/1/snapshot/memory.zst");
+    let whole = fs::read(&memory).unwrap();
+    fs::write(&memory, vec![b'x'; whole.len()]).unwrap();
+    let error = fleet.by(sam()).restore("fix", 1).await.unwrap_err();
+    assert!(matches!(&error, FleetError::NotRestored(why) if why.contains("nothing was changed")), "{error}");
+    let view = fleet.get("fix").unwrap();
+    assert_eq!((view.session.lifecycle, view.session.generation, world.vmm.running()), (Lifecycle::Running, 1, 1));
+    fs::write(&memory, whole).unwrap();
+    fleet.by(sam()).restore("fix", 1).await.unwrap();
     fleet.stop().await;
 }
 

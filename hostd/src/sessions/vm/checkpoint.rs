@@ -95,7 +95,7 @@ pub(in crate::sessions) async fn read(folder: &Folder) -> io::Result<Record> {
 }
 
 /// What the session is made from that goes back to the checkpoint in `folder`: further names of its layers in the session's `own` folder.
-/// A layer that is there already has that name.
+/// `generation` is the one that the session has once it is back. A layer that is there already has that name.
 ///
 /// # Errors
 /// Where a layer cannot be linked. Those that were are named by no record.
@@ -103,6 +103,7 @@ pub(in crate::sessions) async fn back(
     own: &Folder,
     folder: &Folder,
     now: &Record,
+    generation: u64,
     then: &Machine,
 ) -> io::Result<Machine> {
     let mut layers = Vec::with_capacity(then.layers.len());
@@ -119,7 +120,7 @@ pub(in crate::sessions) async fn back(
     Ok(Machine {
         layers,
         snapshot,
-        disk: top(now.session.generation + 1),
+        disk: top(generation + 1),
         checkpoint: now.machine.checkpoint,
         checkpoints: now.machine.checkpoints.clone(),
         ..then.clone()

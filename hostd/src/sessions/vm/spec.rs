@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What this session's VM is started with, in this folder.
-pub(super) fn spec(record: &Record, folder: &Folder) -> VmSpec {
+pub(in crate::sessions) fn spec(record: &Record, folder: &Folder) -> VmSpec {
     VmSpec {
         name: record.session.slug.clone(),
         directory: folder.path().into(),

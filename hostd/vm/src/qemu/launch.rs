@@ -25,6 +25,18 @@ use crate::{
     file::{absolute, failed},
 };
 
+/// Checks that a VM like this could start from this snapshot, and every file of that.
+pub(super) async fn fits(installation: &Installation, spec: &VmSpec, from: &Path) -> Result<(), VmError> {
+    for layer in &spec.layers {
+        tokio::fs::metadata(layer).await.map_err(failed(layer))?;
+    }
+    let program = installation.program()?;
+    let made = snapshot::made_with(from).await?;
+    let plan = installation.plan(spec, &program, Some(made)).await?;
+    let manifest = snapshot::fitting(from, &plan.requirements_of(spec)).await?;
+    snapshot::open(from, manifest).await.map(drop)
+}
+
 /// Starts a VM, from a snapshot or by a boot; one that stands by is used where it fits.
 pub(super) async fn launch(
     installation: &Installation,

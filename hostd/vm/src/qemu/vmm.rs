@@ -12,8 +12,17 @@ use hostd_core::{recipe::Cpu, requirements::Requirements, session::Size};
 use tokio::sync::Mutex;
 
 use super::{
-    adopt, bare::Loaded, errors::blocking, images::create_layer, installation::Installation, launch::launch, merge,
-    orphan, proof::Proof, serial, sockets, standby::Ready, version,
+    adopt,
+    bare::Loaded,
+    errors::blocking,
+    images::create_layer,
+    installation::Installation,
+    launch::{fits, launch},
+    merge, orphan,
+    proof::Proof,
+    serial, sockets,
+    standby::Ready,
+    version,
 };
 use crate::{
     Adopted, Io, Memory, MemoryUse, Port, Standby, Vm, VmError, VmSpec, Vmm, VmmInfo,
@@ -162,14 +171,17 @@ impl Qemu {
     }
 
     async fn begin(&self, spec: VmSpec, from: Option<&Path>) -> Result<Arc<dyn Vm>, VmError> {
-        let memory = match spec.memory {
-            Memory::Own => Memory::Own,
-            Memory::Template(file) => Memory::Template(absolute(&file)),
-            Memory::Clone(folder) => Memory::Clone(absolute(&folder)),
-        };
-        let spec = VmSpec { directory: absolute(&spec.directory), memory, ..spec };
-        Ok(Arc::new(launch(&self.installation, &self.ready, &spec, from).await?))
+        Ok(Arc::new(launch(&self.installation, &self.ready, &absolute_spec(spec), from).await?))
     }
+}
+
+fn absolute_spec(spec: VmSpec) -> VmSpec {
+    let memory = match spec.memory {
+        Memory::Own => Memory::Own,
+        Memory::Template(file) => Memory::Template(absolute(&file)),
+        Memory::Clone(folder) => Memory::Clone(absolute(&folder)),
+    };
+    VmSpec { directory: absolute(&spec.directory), memory, ..spec }
 }
 
 #[async_trait]
@@ -255,6 +267,10 @@ impl Vmm for Qemu {
 
     async fn resume(&self, spec: VmSpec, snapshot: &Path) -> Result<Arc<dyn Vm>, VmError> {
         self.begin(spec, Some(&absolute(snapshot))).await
+    }
+
+    async fn fits(&self, spec: &VmSpec, snapshot: &Path) -> Result<(), VmError> {
+        fits(&self.installation, &absolute_spec(spec.clone()), &absolute(snapshot)).await
     }
 
     async fn stand_by(&self, wanted: &[Standby]) {

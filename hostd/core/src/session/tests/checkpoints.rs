@@ -64,11 +64,18 @@ fn it_goes_back_to_what_its_agent_was_and_stays_who_it_is() {
         (restored.lifecycle.clone(), restored.wanted, effects),
         (Lifecycle::Suspended, true, vec![Effect::Admit])
     );
-    assert_eq!((restored.text.as_str(), restored.title.as_str(), restored.generation), ("then", "another", 7));
+    assert_eq!((restored.text.as_str(), restored.title.as_str(), restored.generation), ("then", "another", 8));
     assert_eq!((restored.inbox.clone(), restored.sent), (vec![later], 3));
     assert_eq!((restored.spending.answers, restored.budget, restored.forking), (3, Some(5), false));
     let (resumes, effects) = step(&restored, Input::Admitted, 310).unwrap();
-    assert_eq!((resumes.lifecycle, effects), (Lifecycle::Resuming, vec![Effect::Resume { generation: 8 }]));
+    assert_eq!((resumes.lifecycle, effects), (Lifecycle::Resuming, vec![Effect::Resume { generation: 9 }]));
+    // What is said yet of the life that was given up, or how it ended, is not of this one.
+    for late in [
+        Input::VmEnded { generation: 7, cause: Cause::LinkLost },
+        Input::AgentExited { generation: 7, code: 1, last: String::new() },
+    ] {
+        assert_eq!(step(&restored, late, 305).unwrap(), (restored.clone(), vec![]));
+    }
     // One that runs is ended first.
     let (_, effects) = step(&running(), back.clone(), 300).unwrap();
     assert_eq!(effects, [Effect::End, Effect::Admit]);
