@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::pending, time::Duration};
 
-use pilothouse_proto::hostd::v1::{AttachOpen, AttachRequest, AttachResponse, attach_request::Request};
+use pilothouse_proto::hostd::v1::{AttachOpen, AttachRequest, AttachResponse, Size, attach_request::Request};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, timeout},
@@ -90,12 +90,21 @@ impl Relay<'_> {
                 () = self.answers.closed() => return None,
                 () = sleep(pause) => {}
             }
-            while let Ok(request) = self.requests.try_recv() {
-                self.note(&request);
-            }
-            if let Ok(Some(call)) = timeout(LONGEST, self.attach()).await {
-                let _ = self.said.try_send(Said::Notice("the host is back".into()));
-                return Some(call);
+            self.drop_typed();
+            match timeout(LONGEST, self.attach()).await {
+                Ok(Ok(call)) => {
+                    // What was typed while it was reached was not typed at what is shown now.
+                    if let Some(size) = self.drop_typed() {
+                        let _ = call.0.try_send(request(Request::Resize(size)));
+                    }
+                    let _ = self.said.try_send(Said::Notice("the host is back".into()));
+                    return Some(call);
+                }
+                Ok(Err(refused)) if is_final(refused.code()) => {
+                    let _ = self.answers.send(Err(refused)).await;
+                    return None;
+                }
+                Ok(Err(_)) | Err(_) => {}
             }
             pause = (pause * 2).min(LONGEST);
         }
@@ -103,12 +112,30 @@ impl Relay<'_> {
         None
     }
 
-    async fn attach(&self) -> Option<Call> {
-        let (towards, requests) = mpsc::channel(UNDER_WAY);
-        towards.try_send(request(Request::Open(self.open.clone()))).ok()?;
-        let answers = self.host.sessions().attach(ReceiverStream::new(requests)).await.ok()?;
-        Some((towards, answers.into_inner()))
+    /// Drops what waits to be asked of the host, but for the size that the terminal has now, where that has changed.
+    fn drop_typed(&mut self) -> Option<Size> {
+        let mut changed = None;
+        while let Ok(asked) = self.requests.try_recv() {
+            self.note(&asked);
+            if let Some(Request::Resize(size)) = asked.request {
+                changed = Some(size);
+            }
+        }
+        changed
     }
+
+    async fn attach(&self) -> Result<Call, Status> {
+        let (towards, requests) = mpsc::channel(UNDER_WAY);
+        let opened = towards.try_send(request(Request::Open(self.open.clone())));
+        opened.map_err(|error| Status::internal(error.to_string()))?;
+        let answers = self.host.sessions().attach(ReceiverStream::new(requests)).await?;
+        Ok((towards, answers.into_inner()))
+    }
+}
+
+/// Whether a host that is back will never have the attachment again, however often it is asked.
+fn is_final(code: Code) -> bool {
+    matches!(code, Code::NotFound | Code::PermissionDenied | Code::Unauthenticated)
 }
 
 /// Whether the host may have the session still once it is back: it went away, or says that it does.
