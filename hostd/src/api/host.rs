@@ -26,8 +26,8 @@ impl Host for Api {
         Ok(Response::new(DrainResponse { left }))
     }
 
-    async fn undrain(&self, _: Request<UndrainRequest>) -> Result<Response<UndrainResponse>, Status> {
-        self.fleet.undrain().await?;
+    async fn undrain(&self, request: Request<UndrainRequest>) -> Result<Response<UndrainResponse>, Status> {
+        self.fleet.undrain(&actor(&request)).await?;
         Ok(Response::new(UndrainResponse {}))
     }
 

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use hostd_core::UnixMillis;
@@ -38,6 +39,8 @@ impl Drained {
 pub(super) struct Drain {
     path: PathBuf,
     state: watch::Sender<Option<Drained>>,
+    /// Held by whoever changes it: file and state say the same.
+    changing: Mutex<()>,
 }
 
 impl Drain {
@@ -52,7 +55,7 @@ impl Drain {
                 Some(Drained { by: "somebody".into(), at: 0 })
             }
         };
-        Self { path, state: watch::Sender::new(state) }
+        Self { path, state: watch::Sender::new(state), changing: Mutex::default() }
     }
 
     /// Drains the host on this person's behalf, unless it is drained. Blocks.
@@ -60,6 +63,7 @@ impl Drain {
     /// # Errors
     /// Where that cannot be kept; it is not drained then.
     pub(super) fn begin(&self, by: &str) -> io::Result<()> {
+        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.state.borrow().is_some() {
             return Ok(());
         }
@@ -69,6 +73,8 @@ impl Drain {
         file.write_all(&serde_json::to_vec(&drained).map_err(io::Error::other)?)?;
         file.sync_all()?;
         fs::rename(beside, &self.path)?;
+        self.keep_folder()?;
+        tracing::info!(by, "the host is drained");
         self.state.send_replace(Some(drained));
         Ok(())
     }
@@ -77,13 +83,20 @@ impl Drain {
     ///
     /// # Errors
     /// Where that cannot be kept; it is drained still.
-    pub(super) fn end(&self) -> io::Result<()> {
+    pub(super) fn end(&self, by: &str) -> io::Result<()> {
+        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+            _ => self.keep_folder()?,
         }
+        tracing::info!(by, "the host takes VMs again");
         self.state.send_replace(None);
         Ok(())
+    }
+
+    /// Has the name of the file, or that there is none, on the disk.
+    fn keep_folder(&self) -> io::Result<()> {
+        self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 
     pub(super) fn now(&self) -> Option<Drained> {
@@ -115,8 +128,8 @@ mod tests {
         assert_eq!(of().as_deref(), Some("sam"));
         fs::write(data.path().join(FILE), "{").unwrap();
         assert_eq!(of().as_deref(), Some("somebody"));
-        Drain::of(data.path()).end().unwrap();
-        Drain::of(data.path()).end().unwrap();
+        Drain::of(data.path()).end("sam").unwrap();
+        Drain::of(data.path()).end("sam").unwrap();
         assert_eq!(of(), None);
     }
 }

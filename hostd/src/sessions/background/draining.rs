@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
-use hostd_core::{Actor, Input, Lifecycle};
+use hostd_core::{Actor, Input, Lifecycle, Session};
 
 use crate::sessions::{
     context::Context,
@@ -23,13 +23,18 @@ pub(in crate::sessions) async fn watch(ctx: Arc<Context>, registry: Arc<Registry
             Err(_) => return,
         };
         let (actor, all) = (Actor::person(by), registry.all());
-        stream::iter(all).for_each_concurrent(None, |handle| suspend(handle, &actor)).await;
+        stream::iter(all).for_each_concurrent(None, |handle| suspend(&ctx, handle, &actor)).await;
         tokio::time::sleep(AGAIN).await;
     }
 }
 
 /// Puts one to disk that runs and whose VM is this hostd's.
-async fn suspend(handle: Arc<Handle>, actor: &Actor) {
+async fn suspend(ctx: &Context, handle: Arc<Handle>, actor: &Actor) {
+    // As many at a time as when hostd stops: each writes its memory.
+    let Ok(_turn) = ctx.turns.suspends.acquire().await else { return };
+    if ctx.drain.now().is_none() {
+        return;
+    }
     let (at_work, runs) = {
         let session = &handle.record.borrow().session;
         (!session.waits() && session.exited.is_none(), session.lifecycle == Lifecycle::Running && !session.deleting)
@@ -43,6 +48,11 @@ async fn suspend(handle: Arc<Handle>, actor: &Actor) {
             let _ = handle.command(Actor::Host, Input::Resume).await;
         }
         Ok(()) => {}
-        Err(error) => tracing::info!(slug = handle.slug, %error, "it is not suspended for the drain yet"),
+        Err(error) => {
+            tracing::info!(slug = handle.slug, %error, "it is not suspended for the drain yet");
+            return;
+        }
     }
+    // Where it stands still or is gone the next one need not wait.
+    let _ = handle.settled(Session::moves).await;
 }

@@ -42,9 +42,9 @@ impl Fleet {
     ///
     /// # Errors
     /// [`FleetError::NotDrained`] where that cannot be kept.
-    pub async fn undrain(&self) -> Result<(), FleetError> {
-        let ctx = self.ctx().clone();
-        let ended = tokio::task::spawn_blocking(move || ctx.drain.end()).await.map_err(|_| FleetError::Stopping)?;
+    pub async fn undrain(&self, actor: &Actor) -> Result<(), FleetError> {
+        let (ctx, by) = (self.ctx().clone(), actor.behalf().to_owned());
+        let ended = tokio::task::spawn_blocking(move || ctx.drain.end(&by)).await.map_err(|_| FleetError::Stopping)?;
         ended.map_err(|error| FleetError::NotDrained(error.to_string()))?;
         self.close_or_open().await;
         Ok(())

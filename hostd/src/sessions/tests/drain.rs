@@ -47,7 +47,7 @@ async fn what_runs_is_put_to_disk_and_what_was_at_work_comes_back() {
     assert_eq!((world.vmm.running(), fleet.feed().snapshot().host.drained.is_some()), (0, false));
     fleet.look().await;
     assert_eq!(fleet.feed().snapshot().host.drained.map(|(by, _)| by).as_deref(), Some("sam"));
-    fleet.undrain().await.unwrap();
+    fleet.undrain(&sam()).await.unwrap();
     for slug in ["works", "waits"] {
         until_is(&fleet, slug, "running").await;
     }

@@ -64,7 +64,8 @@ Over ssh, `ssh HOST` must log in without a question: keys from an agent, jump ho
     /// Suspend all that runs on a host, and have it take no more until undrain; what was at work comes back by itself then
     #[command(
         after_help = "Sessions wait on disk, also over a restart of hostd and of the machine. `new`, `fork`, `resume` and `restart` are
-refused meanwhile, with the reason; what comes for a session stays there for it. CI and builds wait.
+refused meanwhile, with the reason; what comes for a session stays there for it. New CI checks and builds
+wait; those that run go on to their end, and are not counted.
 
 Examples:
   pilothouse host drain
