@@ -23,6 +23,8 @@ use crate::{
 
 /// Pause before the schedule tries again what could not begin now.
 const AGAIN: Duration = Duration::from_secs(5);
+/// Pause after a checkpoint that failed.
+const FAILED: Duration = Duration::from_secs(300);
 /// Bytes that a guest's disk grows by before that counts as a change: what freezing it writes is none.
 const DISK: u64 = 256 << 10;
 
@@ -124,7 +126,7 @@ impl Supervisor {
         }
     }
 
-    /// Notes how the session is now that a checkpoint was tried.
+    /// Notes how the session is now that a checkpoint was taken.
     pub(super) async fn note_checkpoint(&mut self) {
         self.schedule.last = Some(self.mark().await);
     }
@@ -142,7 +144,15 @@ impl Supervisor {
         if let Err(error) = self.feed(Input::NotCheckpointed { why: why.into() }).await {
             tracing::error!(slug = self.handle.slug, %error, "that a checkpoint was not taken is not kept");
         }
-        self.note_checkpoint().await;
+        self.try_checkpoint_again();
+    }
+
+    /// One that the schedule has asked for and that failed is still due, after a pause.
+    pub(super) fn try_checkpoint_again(&mut self) {
+        if let (Some(schedule), Some(due)) = (self.machine().checkpoint, self.schedule.due) {
+            let again = Instant::now() + FAILED.min(Duration::from_secs(schedule.every));
+            self.schedule.due = Some(due.min(again));
+        }
     }
 
     /// Whether the disk has room for a checkpoint: at most what its VM has written of its memory. A fork is let in by itself.
@@ -168,7 +178,10 @@ impl Supervisor {
         if self.session().deleting {
             return Err(FleetError::Denied("the session is being deleted".into()));
         }
-        let (folder, then) = self.then(number).await?;
+        let (folder, mut then) = self.then(number).await?;
+        // What it may reach and cost is what holds now, also where that was less or more then.
+        let today = self.session();
+        (then.session.allowed, then.session.budget) = (today.allowed, today.budget);
         let of_fork = self.ctx.folder(&new.id);
         self.fork_of(&Draft::of(new, of_fork), &folder, &then).await
     }
@@ -189,6 +202,17 @@ impl Supervisor {
         self.remove_layers(&gone).await;
         self.handle.terminal.go_back(folder.path()).await;
         self.carry_out(more).await
+    }
+
+    /// Where the last hostd died on the way back to a checkpoint the session is that of then, and its terminal may not be.
+    pub(super) async fn look_at_terminal(&self) {
+        let record = self.handle.record.borrow().clone();
+        let snapshot = record.machine.snapshot.as_ref().filter(|_| record.session.lifecycle == Lifecycle::Suspended);
+        let Some(snapshot) = snapshot else { return };
+        let folders = record.machine.checkpoints.iter().map(|known| self.site.folder.checkpoint(known.number));
+        for folder in folders.filter(|folder| folder.snapshot() == snapshot.folder) {
+            self.handle.terminal.go_back(folder.path()).await;
+        }
     }
 
     async fn restored(

@@ -51,7 +51,7 @@ impl Supervisor {
             self.forks.push_back((wish, answer));
         } else {
             let why = format!("{FORKS_MAX} forks of it wait for its disk's layers to be merged; try again later");
-            let _ = answer.send(Err(FleetError::NotForked(why)));
+            let _ = answer.send(Err(wish.failed(why)));
         }
     }
 
@@ -155,8 +155,14 @@ impl Supervisor {
             Step::Panicked(error) => self.lost(&error).await,
         };
         let Some((input, machine)) = self.awake(awake, forking).await else { return ControlFlow::Continue(()) };
+        let (taken, failed) =
+            (matches!(input, Input::Checkpointed { .. }), matches!(input, Input::NotCheckpointed { .. }));
         let flow = self.report_with(input, machine).await;
-        self.note_checkpoint().await;
+        if taken {
+            self.note_checkpoint().await;
+        } else if failed {
+            self.try_checkpoint_again();
+        }
         flow
     }
 

@@ -14,10 +14,7 @@ use super::{
     Supervisor,
     under_way::{Merged, Merging},
 };
-use crate::sessions::{
-    disk::merge::{self, NotMerged, Plan},
-    error::FleetError,
-};
+use crate::sessions::disk::merge::{self, NotMerged, Plan};
 
 /// When there may be room again.
 pub(super) async fn room_again(when: Option<Instant>) {
@@ -115,8 +112,8 @@ impl Supervisor {
     /// Gives up a merge that is under way, and what waits for it; what is left of it is swept by the next hostd.
     pub(super) async fn end_merge(&mut self) {
         self.resumes = None;
-        for (_, answer) in self.forks.drain(..) {
-            let _ = answer.send(Err(FleetError::NotForked("the session is about to end".into())));
+        for (wish, answer) in self.forks.drain(..) {
+            let _ = answer.send(Err(wish.failed("the session is about to end".into())));
         }
         if let Some(Merging { task, .. }) = self.merging.take() {
             task.abort();

@@ -92,6 +92,7 @@ impl Supervisor {
             last_event: self.handle.last_event.subscribe(),
             drained: self.ctx.drain.changes(),
         };
+        self.look_at_terminal().await;
         let mut flow = self.carry_out(first).await;
         // What happened before anybody could find it here.
         last_events::read(&self.ctx, &self.handle).await;

@@ -17,7 +17,7 @@ use rstest::rstest;
 use tokio::sync::Notify;
 
 use super::{
-    super::{FleetError, ForkOrder},
+    super::{Fleet, FleetError, ForkOrder},
     waits::{check, with_pull},
     world::{World, sam, until, until_is, until_live},
 };
@@ -284,7 +284,17 @@ fn a_session_is_as_it_was_or_back_where_hostd_dies_on_the_way(#[case] point: &'s
         world.session("fix").await;
         let dead = world.fleet().await;
         until_is(&dead, "fix", "running").await;
+        let rows = async |fleet: &Fleet| fleet.handle("fix").unwrap().terminal.last_rows(20).await;
+        let shows = async |fleet: &Fleet, text: &str| {
+            while !rows(fleet).await.iter().any(|row| row == text) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        world.vmm.vm(0).guest.write(b"then\r\n");
+        shows(&dead, "then").await;
         dead.by(sam()).checkpoint("fix").await.unwrap();
+        world.vmm.vm(0).guest.write(b"since\r\n");
+        shows(&dead, "since").await;
         world.vmm.vm(0).gone(hostd_core::Cause::LinkLost);
         until_is(&dead, "fix", "crashed").await;
         let death = Death::at(point);
@@ -293,6 +303,10 @@ fn a_session_is_as_it_was_or_back_where_hostd_dies_on_the_way(#[case] point: &'s
         let fleet = world.fleet().await;
         if back {
             until_is(&fleet, "fix", "running").await;
+            // Its guest has all of its output still, and shows the last of that once, above what was there at the checkpoint.
+            shows(&fleet, "since").await;
+            let shown = rows(&fleet).await;
+            assert_eq!(shown.iter().filter(|row| *row == "since").count(), 1, "{shown:?}");
         } else {
             assert_eq!(fleet.get("fix").unwrap().session.lifecycle.word(), "crashed");
         }

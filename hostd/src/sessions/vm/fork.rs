@@ -48,6 +48,16 @@ pub(in crate::sessions) enum Wish {
     },
 }
 
+impl Wish {
+    /// What is answered where nothing came of it.
+    pub(in crate::sessions) fn failed(&self, why: String) -> FleetError {
+        match self {
+            Self::Fork(_) => FleetError::NotForked(why),
+            Self::Checkpoint { .. } => FleetError::NotCheckpointed(why),
+        }
+    }
+}
+
 /// A fork, or a checkpoint, to be.
 #[derive(Clone, Debug)]
 pub(in crate::sessions) struct Draft {
@@ -89,10 +99,7 @@ impl Draft {
 
     /// That it came to nothing.
     pub(in crate::sessions) fn failed(&self, why: String) -> FleetError {
-        match self.wish {
-            Wish::Fork(_) => FleetError::NotForked(why),
-            Wish::Checkpoint { .. } => FleetError::NotCheckpointed(why),
-        }
+        self.wish.failed(why)
     }
 
     /// Its record is committed: the folder is its own.
