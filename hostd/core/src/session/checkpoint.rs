@@ -77,6 +77,10 @@ pub(super) fn restore(s: &mut Session, then: Session, now: UnixMillis) -> Result
         answered: None,
         went_on: 0,
         limit_tries: 0,
+        // A person's act begins a new row of crashes.
+        crashes: vec![],
+        up_at: 0,
+        restart: s.restart,
         pull: s.pull.clone(),
         spending: s.spending,
         budget: s.budget,

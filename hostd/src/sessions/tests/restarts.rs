@@ -214,7 +214,7 @@ async fn nothing_starts_again_by_itself_on_a_drained_host() {
     let view = fleet.get("fix").unwrap();
     assert_eq!((view.session.lifecycle.word(), view.session.inbox.len()), ("crashed", 0));
     assert_eq!(fleet.triage().len(), 1);
-    fleet.undrain().await.unwrap();
+    fleet.undrain(&sam()).await.unwrap();
     until_is(&fleet, "fix", "running").await;
     fleet.stop().await;
 }
