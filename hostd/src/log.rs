@@ -1,7 +1,7 @@
 //! hostd's log, on stderr: how it is written, and how many warnings and errors it has.
 //!
 //! What concerns a session is said inside a span with the session's id and slug, and what is done on somebody's behalf inside one
-//! with the actor, whatever module says it: see [`of_session`] and [`on_behalf`].
+//! with the actor, whatever module says it: see `of_session` and `on_behalf`.
 
 use std::{io::IsTerminal as _, sync::LazyLock};
 

@@ -1,7 +1,7 @@
 //! `hostd serve --metrics ADDR`: how this host stands and what it has done, for Prometheus.
 //!
-//! What is shown is read when somebody asks; what is counted is counted by whoever does it ([`crate::meter`]). Labels have words
-//! of the code and names of environments, of which at most [`ENVIRONMENTS`] are shown: nothing that a guest says becomes a series.
+//! What is shown is read when somebody asks; what is counted is counted by whoever does it (`meter`). Labels have words
+//! of the code and names of environments, of which at most 50 are shown: nothing that a guest says becomes a series.
 //! `docs/metrics.md` names every metric.
 
 mod page;

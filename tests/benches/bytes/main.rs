@@ -60,7 +60,8 @@ fn main() {
     for way in ways {
         empty.as_file().set_len(FOREVER as u64).unwrap();
         let mut beside = way.start(&host, &id, port, FOREVER, empty.reopen().unwrap());
-        std::thread::sleep(Duration::from_secs(1));
+        // It is under way by then.
+        runtime.block_on(tokio::time::sleep(Duration::from_secs(1)));
         let took = runtime.block_on(keystrokes(&host, &id));
         assert!(beside.try_wait().unwrap().is_none(), "{way:?} is over before the keystrokes are");
         beside.kill().unwrap();
