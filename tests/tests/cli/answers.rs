@@ -49,8 +49,15 @@ async fn checkpoints_are_taken_listed_and_gone_back_to() {
     let known = |number, automatic| Checkpoint { number, at: 1, bytes: 5 << 20, automatic, stood_ms: 0 };
     let crashed =
         Session { lifecycle: "crashed".into(), checkpoints: vec![known(2, true), known(3, false)], ..session("beta") };
-    let fake = Fake::start(vec![session("alpha"), crashed]).await;
-    assert_eq!(fake.run(&["checkpoint", "al"]).await.text(), "1\n");
+    let full = [known(4, false), known(5, true), known(6, false), known(7, false)];
+    let full = Session { checkpoints: full.to_vec(), ..session("gamma") };
+    let fake = Fake::start(vec![session("alpha"), crashed, full]).await;
+    let ran = fake.run(&["checkpoint", "al"]).await;
+    assert_eq!((ran.text(), ran.stderr.as_str()), ("1\n", ""));
+    let ran = fake.run(&["checkpoint", "gamma"]).await;
+    assert_eq!(ran.text(), "8\n");
+    assert!(ran.stderr.contains("checkpoint 4, ") && ran.stderr.contains("is not kept any more"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("checkpoint 5") && !ran.stderr.contains("checkpoint 6"), "{}", ran.stderr);
     assert_eq!(fake.run(&["checkpoint", "al", "--json"]).await.json()["stood_ms"], 41);
     let ran = fake.run(&["checkpoint", "beta"]).await;
     assert_eq!(ran.code, 4, "{}", ran.stderr);

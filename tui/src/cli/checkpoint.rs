@@ -24,12 +24,20 @@ pub(crate) async fn run(fleet: &Fleet, options: Checkpoint) -> Outcome {
 async fn take(fleet: &Fleet, id: &str, json: bool) -> Outcome {
     let found = fleet.session(id).await?;
     let mut sessions = found.host.sessions();
-    let request = CheckpointRequest { id: found.it.id };
+    let (request, before) = (CheckpointRequest { id: found.it.id }, found.it.checkpoints);
     let taken = waiting::shown("taking a checkpoint", sessions.checkpoint(request)).await;
     let session = taken.map_err(|status| found.host.failure(&status))?.into_inner();
     let Some(newest) = session.checkpoints.last() else {
         return Err(Failure::failed("the host answers without a checkpoint"));
     };
+    // A schedule's own come and go beside this.
+    let is_kept = |old: &&Known| old.automatic || session.checkpoints.iter().any(|known| known.number == old.number);
+    for gone in before.iter().filter(|old| !is_kept(old)) {
+        output::note(&format!(
+            "checkpoint {} is not kept any more: only the last that people asked for are",
+            words(gone)
+        ));
+    }
     if json {
         output::print_json(&json::Checkpoint::new(newest))?;
     } else {
