@@ -23,6 +23,7 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
         environment: "fuzz".into(),
         repository: Some("widgets".into()),
         branch_prefix: Some("agent/fuzzer/".into()),
+        opens_pulls: None,
         also_read: vec![],
         egress: vec![],
         beside: Beside::default(),
