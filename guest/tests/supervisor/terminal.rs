@@ -158,7 +158,7 @@ async fn refuses_what_makes_no_sense() {
     }
     let missing = StartAgentRequest { command: vec!["no-such-agent".into()], ..agent("") };
     let error = client.start_agent(missing).await.unwrap_err();
-    assert_eq!(error.code(), tonic::Code::FailedPrecondition);
+    assert_eq!(error.code(), tonic::Code::NotFound);
     assert!(error.message().contains("no-such-agent: not found"), "{}", error.message());
     let nobody = StartAgentRequest { user: "no-such-user".into(), ..agent("true") };
     let error = client.start_agent(nobody).await.unwrap_err();

@@ -244,7 +244,7 @@ fn checks_are_read_and_a_command_alone_is_one() {
 #[case::base_key(
     r#"debian = "bookworm", "#,
     r#"docker = "x", "#,
-    "2:10: unknown key `docker`, expected one of `debian`, `oci`, `devcontainer`, `credential`, `packages`"
+    "2:10: unknown key `docker`, expected one of `debian`, `oci`, `devcontainer`, `credential`, `registries`, `packages`"
 )]
 #[case::missing_url(r#"url = "http://pilothouse.internal/git/widgets.git", "#, r#""#, "3:14: missing key `url`")]
 #[case::not_toml(r#"setup = ["#, r#"setup = "#, "4:34: unexpected key or value, expected newline, `#`")]
