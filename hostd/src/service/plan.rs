@@ -17,7 +17,7 @@ use super::{
     place::Scope,
 };
 
-/// One step.
+/// One step of what `install`, `upgrade` and `uninstall` do, which are carried out in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Asks a person whether to go on.

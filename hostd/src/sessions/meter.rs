@@ -13,7 +13,7 @@ use crate::meter::{Counts, Durations, counts, durations, of_vms};
 
 /// Label of what came of something.
 const RESULT: &str = "result";
-/// Its values.
+/// Values of the label that says how a way from state to state ended.
 const RESULTS: [&str; 2] = ["failed", "ok"];
 
 /// Counters of sessions; clones share them.

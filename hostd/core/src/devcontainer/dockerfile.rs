@@ -16,7 +16,7 @@ use crate::{checked_toml::is_variable, image::Reference};
 use expand::{expand, pairs, words};
 use lines::{Line, logical};
 
-/// Most instructions.
+/// Most instructions that a Dockerfile may have.
 const INSTRUCTIONS_MAX: usize = 512;
 
 /// A Dockerfile of one stage.

@@ -28,7 +28,7 @@ pub enum Place {
     Folder(String),
 }
 
-/// A feature.
+/// A feature of a devcontainer, as its devcontainer-feature.json describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feature {
     /// How it was asked for.

@@ -10,7 +10,7 @@ use super::{
     metadata::of_the_host,
 };
 
-/// A devcontainer.json.
+/// What a devcontainer.json says, as far as a VM can have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     /// Path of the file in its repository.
