@@ -45,8 +45,8 @@ pub fn begin(format: Format, level: &str) -> Result<(), ParseError> {
 
 /// A log with these lines, of which the filter says what is written: what it hides is counted all the same.
 fn counted<L: Layer<Registry> + Send + Sync>(lines: L, filter: EnvFilter) -> impl Subscriber + Send + Sync {
-    let counting = Layer::<Registry>::with_filter(Counting, LevelFilter::WARN);
-    tracing_subscriber::registry().with(lines.with_filter(filter).and_then(counting))
+    // Each beside the other on the registry: joined by `and_then` the one's filter would be the other's, too.
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(Counting.with_filter(LevelFilter::WARN))
 }
 
 /// The span of what concerns a session. It is there whatever the log has: what is worth a line is worth its session.
