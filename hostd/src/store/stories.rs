@@ -21,7 +21,7 @@ const ANNOUNCED: usize = 256;
 pub struct Numbered {
     /// Number of the event, rising over all sessions of this host.
     pub id: i64,
-    /// What happened.
+    /// The event: what happened to which session, when, and by whom.
     pub event: Event,
 }
 

@@ -57,7 +57,7 @@ impl Fleet {
     }
 
     /// # Errors
-    /// [`FleetError::Drained`].
+    /// The host is drained: [`FleetError::Drained`].
     pub(super) fn takes_vms(&self) -> Result<(), FleetError> {
         match self.ctx().drain.now() {
             Some(drained) => Err(FleetError::Drained(drained.words())),
